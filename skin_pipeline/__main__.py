@@ -1,0 +1,7 @@
+"""`python -m skin_pipeline`."""
+
+import sys
+
+from skin_pipeline.cli import main
+
+sys.exit(main())

@@ -1,0 +1,179 @@
+"""The command line: every step, or all of them in turn, without Airflow.
+
+```
+python -m skin_pipeline run --data FOLDER --weights FILE
+python -m skin_pipeline settings
+```
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from skin_pipeline import steps
+from skin_pipeline.config import (
+    ENV_PREFIX,
+    Deployment,
+    Settings,
+    deployment,
+    form_schema,
+    settings_from,
+)
+from skin_pipeline.contracts import Verdict, load
+from skin_pipeline.errors import PipelineError, Rejected
+from skin_pipeline.job import Job
+from skin_pipeline.storage import open_store
+
+DONE, FAILED, REFUSED = 0, 1, 3
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a command; returns 0 when done, 1 when it failed, 3 when the gate refused."""
+    logging.basicConfig(
+        level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s"
+    )
+    flags = vars(_parser().parse_args(arguments))
+    command, positional = flags.pop("command"), flags.pop("arguments", [])
+    try:
+        if command == "settings":
+            print(settings_table())
+            return DONE
+        return _run_command(command, positional, flags)
+    except Rejected as verdict:
+        print(f"Refused: {verdict}", file=sys.stderr)
+        return REFUSED
+    except (PipelineError, TypeError) as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        return FAILED
+
+
+def job_of(settings: Settings, place: Deployment) -> Job:
+    """A job outside Airflow: credentials come from the environment."""
+    store = open_store(
+        place.store, endpoint=place.s3_endpoint, cache=Path(place.cache) if place.cache else None
+    )
+    return Job(
+        settings, place, store, kaggle_endpoint=os.environ.get(f"{ENV_PREFIX}KAGGLE_ENDPOINT", "")
+    )
+
+
+def _run_command(command: str, positional: list[str], flags: dict[str, Any]) -> int:
+    given = {name: value for name, value in flags.items() if value is not None}
+    job = job_of(settings_from(given), deployment())
+    if command == "run":
+        return run_all(job)
+    print(_STEPS[command](job, *positional))
+    return DONE
+
+
+def run_all(job: Job) -> int:
+    """Every step in turn, in this process; returns the exit status."""
+    dataset, weights = steps.ingest(job)
+    split = steps.split(job, steps.validate(job, dataset))
+    features = [
+        steps.features(job, split, weights, shard) for shard in steps.shard_numbers(job, dataset)
+    ]
+    trained = [steps.train(job, split, features, run) for run in range(job.settings.runs)]
+    key = steps.gate(job, steps.evaluate(job, split, trained))
+    verdict = load(job.store, key, Verdict)
+    print(f"Report: {job.store.link(verdict.report)}")
+    if not verdict.approved:
+        steps.reject(job, key)
+        raise Rejected("; ".join(verdict.reasons))
+    print(f"Promoted: {job.store.link(steps.promote(job, key))}")
+    return DONE
+
+
+def _features(job: Job, split: str, weights: str, shard: str) -> str:
+    return steps.features(job, split, weights, int(shard))
+
+
+def _train(job: Job, split: str, run: str, *features: str) -> str:
+    return steps.train(job, split, features, int(run))
+
+
+def _evaluate(job: Job, split: str, *trained: str) -> str:
+    return steps.evaluate(job, split, trained)
+
+
+_STEPS: dict[str, Callable[..., Any]] = {
+    "ingest": lambda job: "\n".join(steps.ingest(job)),
+    "validate": steps.validate,
+    "split": steps.split,
+    "features": _features,
+    "train": _train,
+    "evaluate": _evaluate,
+    "gate": steps.gate,
+    "promote": steps.promote,
+    "reject": steps.reject,
+}
+_ARGUMENTS = {
+    "ingest": "",
+    "validate": "DATASET",
+    "split": "VALIDATION",
+    "features": "SPLIT WEIGHTS SHARD",
+    "train": "SPLIT RUN FEATURES…",
+    "evaluate": "SPLIT TRAINED…",
+    "gate": "EVALUATION",
+    "promote": "VERDICT",
+    "reject": "VERDICT",
+}
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m skin_pipeline")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    commands.add_parser("settings", help="print the table of all settings, as in the README")
+    _add_knobs(commands.add_parser("run", help="all steps in turn"))
+    for name, wants in _ARGUMENTS.items():
+        step = getattr(steps, name)
+        command = commands.add_parser(name, help=str(step.__doc__).splitlines()[0])
+        command.add_argument(
+            "arguments", nargs="*", metavar=wants or "", help="keys that earlier steps printed"
+        )
+        _add_knobs(command)
+    return parser
+
+
+def _add_knobs(parser: argparse.ArgumentParser) -> None:
+    for name, schema in form_schema().items():
+        parser.add_argument(
+            f"--{name.replace('_', '-')}",
+            help=f"{schema['description']} Default: {schema['default']}.".replace("%", "%%"),
+        )
+
+
+def settings_table() -> str:
+    """Two Markdown tables, made from `config.py`: the knobs of a run, and the installation's."""
+    knobs = ["| Setting | Default | Range | What it does |", "|---|---|---|---|"]
+    for name, schema in form_schema().items():
+        knobs.append(
+            f"| `{name}` | {_code(schema['default'])} | {_range(schema)} | "
+            f"{schema['description']} |"
+        )
+    place = ["| Variable | Default | What it does |", "|---|---|---|"]
+    for name, field in Deployment.model_fields.items():
+        place.append(
+            f"| `{ENV_PREFIX}{name.upper()}` | {_code(field.default)} | {field.description} |"
+        )
+    return "\n".join([*knobs, "", *place])
+
+
+def _code(value: Any) -> str:
+    return f"`{value}`" if value not in {"", None} else ""
+
+
+def _range(schema: dict[str, Any]) -> str:
+    if "enum" in schema:
+        return " · ".join(f"`{item}`" for item in schema["enum"])
+    low = schema.get("minimum", schema.get("exclusiveMinimum"))
+    high = schema.get("maximum")
+    if low is None:
+        return ""
+    return f"{'over ' if 'exclusiveMinimum' in schema else ''}{low:g} to {high:g}"

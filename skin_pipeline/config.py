@@ -1,0 +1,259 @@
+"""Every knob once: its type, bounds, default and description.
+
+`Settings` are the knobs of one run: the trigger form in Airflow, the flags of the command line
+and the table in the README are all made from it. `Deployment` is where and how the pipeline is
+installed. Both read `SKIN_<NAME>` from the environment where nothing else gives a value, so that
+a scheduled run can have defaults of its own.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, ValidationError, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from skin_pipeline.errors import BadInput
+
+DEMO = "demo"
+ENV_PREFIX = "SKIN_"
+
+
+def knob(default: Any, section: str, description: str, **bounds: Any) -> Any:
+    """A pydantic field that also knows its section of the trigger form."""
+    return Field(default, description=description, json_schema_extra={"section": section}, **bounds)
+
+
+def _number(value: Any) -> Any:
+    return int(value) if isinstance(value, str) and value.isdecimal() else value
+
+
+class Settings(BaseSettings):
+    """The knobs of one run. Frozen: a run never changes its own settings."""
+
+    model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, frozen=True, extra="forbid")
+
+    data: str = knob(
+        "kaggle://amirmohammadparvizi/skin-canser-b584m584",
+        "Data",
+        "Where the images come from: `kaggle://OWNER/NAME`, a folder, a zip file, "
+        "or `demo` for synthetic lesions.",
+        min_length=1,
+    )
+    model_name: str = knob(
+        "skin-resnet50",
+        "Data",
+        "Name under which the model is released. Synthetic data adds `-synthetic`.",
+        pattern=r"^[a-z0-9][a-z0-9-]{0,48}$",
+    )
+    image_size: int = knob(
+        224, "Data", "Side of the square that the network sees, in pixels.", ge=64, le=512
+    )
+    field_of_view: float = knob(
+        0.8,
+        "Data",
+        "Share of the image's short side that is kept, around the centre. The aspect ratio is "
+        "never changed; less than 1 cuts away dark borders and rulers.",
+        ge=0.5,
+        le=1.0,
+    )
+    min_per_class: int = knob(
+        50, "Data", "Fewest readable images of each class.", ge=10, le=1_000_000
+    )
+    max_unreadable: float = knob(
+        0.01, "Data", "Largest share of images that may be unreadable.", ge=0.0, le=0.5
+    )
+    test_fraction: float = knob(
+        0.2, "Split", "Share of the groups (patients) in the fixed test set.", ge=0.05, le=0.5
+    )
+    validation_fraction: float = knob(
+        0.2, "Split", "Share of the remaining groups that each run validates on.", ge=0.05, le=0.5
+    )
+    balance: Literal["undersample", "none"] = knob(
+        "undersample",
+        "Split",
+        "How training sets are balanced: drop images of the larger class, or keep all.",
+    )
+    runs: int = knob(
+        6, "Split", "Training runs, each on its own train/validation resample.", ge=1, le=20
+    )
+    seed: int = knob(
+        0,
+        "Split",
+        "Seed of everything random; each run derives its own from it.",
+        ge=0,
+        le=2**31 - 1,
+    )
+    weights: str = knob(
+        "imagenet",
+        "Training",
+        "ResNet50 weights: `imagenet` (downloaded by Keras), a `.weights.h5` file, or `none` "
+        "(random; synthetic data only).",
+        min_length=1,
+    )
+    views: Annotated[Literal[1, 2, 4, 8], BeforeValidator(_number)] = knob(
+        4, "Training", "Dihedral views (flips and quarter turns) of each image to train on."
+    )
+    shard_size: int = knob(256, "Training", "Images a features task works on.", ge=16, le=4096)
+    epochs: int = knob(60, "Training", "Most epochs of a run.", ge=1, le=1000)
+    patience: int = knob(
+        8, "Training", "Epochs without a better validation AUC before a run stops.", ge=1, le=1000
+    )
+    batch_size: int = knob(64, "Training", "Images in a training batch.", ge=1, le=4096)
+    learning_rate: float = knob(3e-4, "Training", "Adam's learning rate.", gt=0.0, le=1.0)
+    l2: float = knob(3e-3, "Training", "L2 penalty on the head's weights.", ge=0.0, le=10.0)
+    target_sensitivity: float = knob(
+        0.9,
+        "Judging",
+        "Sensitivity on validation images at which the decision threshold is set.",
+        ge=0.5,
+        le=0.999,
+    )
+    min_accuracy: float | None = knob(
+        0.75, "Judging", "The gate's bound on test accuracy; empty for none.", ge=0.0, le=1.0
+    )
+    min_sensitivity: float | None = knob(
+        0.80, "Judging", "The gate's bound on test sensitivity; empty for none.", ge=0.0, le=1.0
+    )
+    judged_on: Literal["lower_bound", "point"] = knob(
+        "lower_bound",
+        "Judging",
+        "What must reach the bounds: the lower end of the 95 % interval, or the figure itself.",
+    )
+    min_runs: int = knob(6, "Judging", "Fewest successful runs that the gate accepts.", ge=1, le=20)
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Settings:
+        if self.min_runs > self.runs:
+            raise ValueError(f"min_runs ({self.min_runs}) is more than runs ({self.runs})")
+        if self.weights == "none" and not self.synthetic:
+            raise ValueError(
+                "weights=none (a random trunk) is for synthetic data only; "
+                "give weights=imagenet or weights=FILE"
+            )
+        return self
+
+    @property
+    def synthetic(self) -> bool:
+        """Whether the images are generated."""
+        return self.data == DEMO
+
+    @property
+    def released_as(self) -> str:
+        """The model name that a release goes to; synthetic models never share a real one."""
+        return f"{self.model_name}-synthetic" if self.synthetic else self.model_name
+
+    def subset(self, *names: str) -> dict[str, Any]:
+        """The named knobs, as a part of a result's address."""
+        return {name: getattr(self, name) for name in names}
+
+
+class Deployment(BaseSettings):
+    """Where the pipeline is installed: read from the environment only, the same for all runs."""
+
+    model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, frozen=True, extra="ignore")
+
+    store: str = Field(
+        "file://var/store",
+        description="Object storage: `file:///FOLDER` or `s3://BUCKET/PREFIX`.",
+    )
+    store_connection: str = Field(
+        "",
+        description="Airflow connection (type `aws`) with the S3 credentials. Empty: boto3's "
+        "own search (environment, profile, instance role).",
+    )
+    s3_endpoint: str = Field("", description="URL of an S3 server other than AWS.")
+    kaggle_connection: str = Field(
+        "kaggle",
+        description="Airflow connection with the Kaggle user name (login) and key "
+        "(password). Outside Airflow: `KAGGLE_USERNAME` and `KAGGLE_KEY`.",
+    )
+    notify_connection: str = Field(
+        "",
+        description="Airflow connection that alerts go through (webhook, Slack or e-mail). "
+        "Empty: alerts go to the log.",
+    )
+    schedule: str = Field(
+        "@weekly",
+        description="When Airflow starts `skin_training`: a cron expression, a preset, "
+        "or empty for never.",
+    )
+    pool: str = Field("training", description="Airflow pool of the tasks that compute.")
+    threads: int = Field(
+        0, ge=0, le=256, description="Threads of one computing task; 0 for all cores."
+    )
+    retries: int = Field(
+        3,
+        ge=0,
+        le=20,
+        description="How often Airflow tries a task again that could not reach something.",
+    )
+    cache: str = Field(
+        "",
+        description="Folder for local copies of what lies in S3. Empty: a folder in the "
+        "system's temporary directory.",
+    )
+
+
+def settings_from(values: dict[str, Any]) -> Settings:
+    """Settings from a trigger form or a command line.
+
+    Raises:
+        BadInput: names every value that does not fit, what was received and what is allowed.
+    """
+    try:
+        return Settings(**values)
+    except ValidationError as error:
+        raise BadInput(_explain(error)) from None
+
+
+def deployment() -> Deployment:
+    """The deployment that the environment describes.
+
+    Raises:
+        BadInput: names the variable that does not fit.
+    """
+    try:
+        return Deployment()
+    except ValidationError as error:
+        raise BadInput(_explain(error)) from None
+
+
+def threads(place: Deployment) -> int:
+    """Threads that one computing task may use."""
+    return place.threads or os.cpu_count() or 1
+
+
+def _explain(error: ValidationError) -> str:
+    lines = []
+    for item in error.errors():
+        name = ".".join(str(part) for part in item["loc"])
+        if name:
+            lines.append(f"{name}: {item['msg']}. Received: {item['input']!r}")
+        else:
+            lines.append(item["msg"].removeprefix("Value error, "))
+    return "settings do not fit: " + "; ".join(lines)
+
+
+def form_schema() -> dict[str, dict[str, Any]]:
+    """JSON schema of every knob, in the dialect of Airflow's trigger form.
+
+    Returns:
+        A dict from knob name to `type`, `title`, `description`, `section`, bounds and `default`.
+        A nullable knob has the type `["null", …]`.
+    """
+    properties = Settings.model_json_schema()["properties"]
+    defaults = Settings()
+    return {
+        name: {**_flat(schema), "default": getattr(defaults, name)}
+        for name, schema in properties.items()
+    }
+
+
+def _flat(schema: dict[str, Any]) -> dict[str, Any]:
+    options = schema.pop("anyOf", None)
+    if options:
+        value = next(option for option in options if option["type"] != "null")
+        schema = {**schema, **value, "type": ["null", value["type"]]}
+    return schema

@@ -1,0 +1,257 @@
+"""What passes between steps: small, frozen, versioned JSON documents in the store.
+
+A step returns the key of its result (`split/4f1a…`), never the data. The document lies under
+`<key>/result.json`, written after the files that it names, so a document that exists is whole.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from skin_pipeline.errors import BadInput
+from skin_pipeline.storage import Store
+
+RESULT = "result.json"
+LABELS = ("benign", "malignant")
+C = TypeVar("C", bound="Contract")
+
+
+class Contract(BaseModel):
+    """Base of the documents. A reader refuses a schema that it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    schema_version: Literal[1] = 1
+
+
+class Dataset(Contract):
+    """Result of `ingest`: the images as one table and packed shards.
+
+    `table` is a CSV with a row an image; `shards` are `.npy` arrays (n, size, size, 3) of uint8,
+    in the order of the table's readable rows. `golden` maps a few images to copies of their files,
+    on which a saved model is tried.
+    """
+
+    source: str
+    synthetic: bool
+    content_digest: str
+    table: str
+    shards: tuple[str, ...]
+    golden: dict[str, str]
+    image_size: int
+    field_of_view: float
+    classes: dict[str, int]
+    unreadable: int
+
+
+class Check(Contract):
+    """One line of the validation: what was checked, what was seen, what was asked for.
+
+    A failed `critical` check ends the run; a failed `warning` is only told.
+    """
+
+    name: str
+    severity: Literal["critical", "warning"]
+    observed: str
+    bound: str
+    passed: bool
+
+
+class Validation(Contract):
+    """Result of `validate`: the checks, and where the Data Docs lie."""
+
+    dataset: str
+    checks: tuple[Check, ...]
+    docs: str
+
+
+class Split(Contract):
+    """Result of `split`: the table with a column `run_0`, `run_1`, … for each run.
+
+    A cell says what an image is to a run: `train`, `validation`, `test` or `unused`.
+    """
+
+    dataset: str
+    table: str
+    runs: int
+    counts: dict[str, dict[str, int]]
+
+
+class Trunk(Contract):
+    """Which frozen ResNet50 the features come from: `source` is `imagenet`, `none`, or a file in
+    the store under `weights/`; `digest` names its weights."""
+
+    source: str
+    digest: str
+
+
+class Features(Contract):
+    """Result of `features` for one shard: pooled trunk activations.
+
+    `pooled` is a `.npy` array (views, n, channels) of float32, rows as in the shard.
+    """
+
+    shard: str
+    views: int
+    trunk: Trunk
+    pooled: str
+
+
+class Interval(Contract):
+    """A figure and the ends of its 95 % interval. NaN where it is not defined."""
+
+    value: float
+    low: float
+    high: float
+
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
+
+
+class Figures(Contract):
+    """Metrics at one threshold, each in 0…1 with the ends of its 95 % interval."""
+
+    images: int
+    threshold: float
+    confusion: dict[Literal["tp", "fn", "fp", "tn"], int]
+    accuracy: Interval
+    sensitivity: Interval
+    specificity: Interval
+    precision: Interval
+    auc: Interval
+
+
+class Epoch(Contract):
+    """One line of a run's training history."""
+
+    epoch: int
+    loss: float
+    validation_loss: float
+    validation_auc: float
+    validation_sensitivity: float
+
+
+class TrainedRun(Contract):
+    """Result of `train`: one head on the frozen trunk.
+
+    `head` is an `.npz` with `kernel` (channels, 1) and `bias` (1,), standardisation folded in.
+    """
+
+    run: int
+    seed: int
+    split: str
+    features: tuple[str, ...]
+    head: str
+    best_epoch: int
+    history: tuple[Epoch, ...]
+
+
+class Evaluation(Contract):
+    """Result of `evaluate`: the ensemble and each run on the test set, read once."""
+
+    dataset: str
+    split: str
+    synthetic: bool
+    trunk: Trunk
+    runs: tuple[str, ...]
+    seeds: dict[int, int]
+    threshold: float
+    ensemble: Figures
+    per_run: dict[int, Figures]
+    predictions: str
+    model: str
+    smoke_difference: float
+
+
+class GateCheck(Contract):
+    """One line of the verdict."""
+
+    name: str
+    value: str
+    bound: str
+    passed: bool
+
+
+class Verdict(Contract):
+    """Result of `gate`: approved or not, with every check that was made."""
+
+    evaluation: str
+    released_as: str
+    approved: bool
+    checks: tuple[GateCheck, ...]
+    reasons: tuple[str, ...]
+    report: str
+
+
+class Release(Contract):
+    """Result of `promote`: the immutable version that the champion pointer names.
+
+    `files` maps each file to its sha256. An image is called `labels[1]` if the model gives it a
+    probability of at least `threshold`.
+    """
+
+    model: str
+    version: str
+    verdict: str
+    synthetic: bool
+    content_digest: str
+    labels: tuple[str, str]
+    threshold: float
+    files: dict[str, str]
+
+
+class Pointer(Contract):
+    """The champion pointer, `models/<name>/champion.json`."""
+
+    model: str
+    version: str
+    previous: str | None
+    moved_at: str
+    by: str
+    reason: str
+
+
+class Judgement(Contract):
+    """One line of a model's history: a run that ended with a verdict."""
+
+    model: str
+    run: str
+    judged_at: str
+    approved: bool
+    version: str | None
+    reasons: tuple[str, ...]
+    accuracy: Interval
+    sensitivity: Interval
+    auc: Interval
+    report: str
+
+
+def load(store: Store, key: str, kind: type[C]) -> C:
+    """Read the contract of a step's result.
+
+    Raises:
+        BadInput: there is no such result, or it was written by a version that this one cannot
+            read.
+    """
+    return parse(store.read(f"{key}/{RESULT}"), kind, key)
+
+
+def parse(data: bytes, kind: type[C], where: str) -> C:
+    """A contract from its JSON.
+
+    Raises:
+        BadInput: the document is damaged or of a schema that this version cannot read.
+    """
+    try:
+        return kind.model_validate_json(data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise BadInput(
+            f"{where} is not a {kind.__name__} document that this version reads: "
+            f"{'.'.join(map(str, first['loc']))}: {first['msg']}. Received: {first['input']!r}"
+        ) from None
+
+
+def dump(contract: Contract) -> bytes:
+    """The JSON of a contract, ending with a line feed."""
+    return (contract.model_dump_json(indent=2) + "\n").encode()

@@ -1,0 +1,130 @@
+"""From the `data` setting to a folder with images: Kaggle, a folder, a zip, or the generator."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import os
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from skin_pipeline.config import DEMO
+from skin_pipeline.contracts import LABELS
+from skin_pipeline.data import archive, kaggle
+from skin_pipeline.errors import BadInput
+from skin_pipeline.job import Job, scratch
+from skin_pipeline.storage import digest_file
+
+KAGGLE = "kaggle://"
+SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
+
+
+@contextmanager
+def folder_of(job: Job) -> Generator[Path, None, None]:
+    """A folder with the images that the settings name; a temporary one is gone afterwards.
+
+    Raises:
+        BadInput: nothing can be read there, or Kaggle refuses.
+        Unavailable: Kaggle did not answer.
+    """
+    data = job.settings.data
+    path = Path(data).expanduser()
+    if data != DEMO and not data.startswith(KAGGLE) and path.is_dir():
+        yield path
+        return
+    with scratch() as folder:
+        if data == DEMO:
+            from skin_pipeline.data import demo
+
+            demo.generate(folder / "images", job.settings.seed)
+        elif data.startswith(KAGGLE):
+            name = data.removeprefix(KAGGLE)
+            path = kaggle.download(
+                name, folder, credentials=job.kaggle, endpoint=job.kaggle_endpoint
+            )
+            archive.extract(path, folder / "images")
+        else:
+            archive.extract(_existing(path), folder / "images")
+        yield folder / "images"
+
+
+def _existing(path: Path) -> Path:
+    if path.exists():
+        return path
+    raise BadInput(
+        f"data: nothing stands at {path}. Give `kaggle://OWNER/NAME`, a folder with the class "
+        f"folders benign/ and malignant/, a zip of one, or `{DEMO}`."
+    )
+
+
+@dataclass(frozen=True)
+class Found:
+    """An image file: its class and its path below the folder of the classes."""
+
+    label: str
+    key: str
+    path: Path
+
+
+@dataclass(frozen=True)
+class Images:
+    """What stands in a folder: image files sorted by key, and the CSV tables beside them."""
+
+    files: tuple[Found, ...]
+    tables: tuple[Path, ...]
+
+    @property
+    def digest(self) -> str:
+        """The content's identity: the same for the same files, wherever they lie."""
+        rows = [f"{item.key}\0{digest_file(item.path)}" for item in self.files]
+        rows += [f"table\0{digest_file(path)}" for path in self.tables]
+        return hashlib.sha256("\n".join(rows).encode()).hexdigest()
+
+
+def find(root: Path) -> Images:
+    """The images below any folders named benign and malignant, at any depth.
+
+    Raises:
+        BadInput: there are none, or only of one class.
+    """
+    files = _images(root)
+    missing = [label for label in LABELS if all(item.label != label for item in files)]
+    if missing:
+        seen = sorted(p.name for p in root.iterdir())[:8]
+        raise BadInput(
+            f"{root.name}: no images of class {' and '.join(missing)}. Expected image files "
+            f"({', '.join(sorted(SUFFIXES))}) in folders named benign/ and malignant/ somewhere "
+            f"below. Received: {', '.join(seen) or 'an empty folder'}"
+        )
+    return Images(tuple(files), tuple(sorted(root.rglob("*.csv"))))
+
+
+def _images(root: Path) -> list[Found]:
+    seen: list[tuple[tuple[str, ...], str, Path]] = []
+    for folder, _, names in os.walk(root):
+        above = _above_class(Path(folder).relative_to(root).parts)
+        if above is not None:
+            paths = (Path(folder, name) for name in names if not name.startswith("."))
+            label = Path(folder).relative_to(root).parts[len(above)].lower()
+            seen += [(above, label, path) for path in paths if path.suffix.lower() in SUFFIXES]
+    # A key begins at the folders' common parent, so that a zip and its extracted folder agree.
+    shared = _shared_parts([above for above, _, _ in seen])
+    found = [
+        Found(label, "/".join(path.relative_to(root).parts[shared:]), path)
+        for _, label, path in seen
+    ]
+    return sorted(found, key=lambda item: item.key)
+
+
+def _shared_parts(folders: list[tuple[str, ...]]) -> int:
+    """How many leading parts all of these paths have in common."""
+    together = itertools.takewhile(lambda part: len(set(part)) == 1, zip(*folders, strict=False))
+    return sum(1 for _ in together)
+
+
+def _above_class(parts: tuple[str, ...]) -> tuple[str, ...] | None:
+    """The folders above the class folder, or None outside of one."""
+    place = next((i for i, part in enumerate(parts) if part.lower() in LABELS), None)
+    return None if place is None else parts[:place]

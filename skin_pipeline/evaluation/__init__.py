@@ -1,0 +1,1 @@
+"""From test-set figures to a verdict that can be read."""

@@ -1,0 +1,41 @@
+"""The report of a judged run: one HTML file that opens offline."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader
+
+from skin_pipeline.contracts import (
+    Dataset,
+    Evaluation,
+    Interval,
+    Split,
+    TrainedRun,
+    Verdict,
+    load,
+)
+from skin_pipeline.storage import Store
+
+TEMPLATES = Path(__file__).parent / "templates"
+
+
+def render(store: Store, verdict: Verdict, evaluation: Evaluation) -> str:
+    """The report as HTML, everything it needs inside."""
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES), autoescape=True, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters["figure"] = figure
+    runs = sorted((load(store, key, TrainedRun) for key in evaluation.runs), key=lambda r: r.run)
+    return environment.get_template("report.html").render(
+        verdict=verdict,
+        evaluation=evaluation,
+        dataset=load(store, evaluation.dataset, Dataset),
+        split=load(store, evaluation.split, Split),
+        runs=runs,
+    )
+
+
+def figure(interval: Interval) -> str:
+    """A figure with its interval: `0.812 [0.757, 0.857]`."""
+    return f"{interval.value:.3f} [{interval.low:.3f}, {interval.high:.3f}]"

@@ -1,0 +1,70 @@
+"""What every step is given: the settings, the store, and the rule that a result is made once."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import tempfile
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from skin_pipeline.config import Deployment, Settings
+from skin_pipeline.contracts import RESULT, Contract, dump
+from skin_pipeline.data.kaggle import KaggleCredentials
+from skin_pipeline.storage import Store
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run of the workflow, as the steps see it.
+
+    `run_id` and `started` name the run in a model's history; a retry must bring the same ones.
+    """
+
+    settings: Settings
+    place: Deployment
+    store: Store
+    kaggle: KaggleCredentials | None = None
+    kaggle_endpoint: str = ""
+    run_id: str = "command-line"
+    started: datetime = field(default_factory=lambda: datetime.now(timezone.utc))
+
+    def once(
+        self, step: str, version: int, inputs: dict[str, Any], make: Callable[[str], Contract]
+    ) -> str:
+        """The key of a step's result, made now unless it exists.
+
+        Args:
+            step: Name of the step, the first part of the key.
+            version: Version of the step's code; raised when the same inputs give another result.
+            inputs: All that the result is made from; JSON-serialisable.
+            make: Writes the result's files below the key that it is given, returns the document.
+        """
+        key = f"{step}/{address({'version': version, **inputs})}"
+        if self.store.exists(f"{key}/{RESULT}"):
+            log.info("cached key=%s", key)
+            return key
+        log.info("started key=%s", key)
+        self.store.put(f"{key}/{RESULT}", dump(make(key)))
+        log.info("finished key=%s", key)
+        return key
+
+
+def address(inputs: dict[str, Any]) -> str:
+    """A short digest of JSON-serialisable inputs: the same for the same inputs, anywhere."""
+    text = json.dumps(inputs, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:20]
+
+
+@contextmanager
+def scratch() -> Generator[Path, None, None]:
+    """A temporary folder that is gone afterwards, whatever happens."""
+    with tempfile.TemporaryDirectory(prefix="skin-") as folder:
+        yield Path(folder)

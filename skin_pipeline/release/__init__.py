@@ -1,0 +1,1 @@
+"""Immutable model versions and the pointer to the champion."""

@@ -1,0 +1,522 @@
+"""The steps of the workflow: contract in, contract out.
+
+Each takes a `Job` and keys of earlier results, and returns the key of its own. A step whose
+result exists returns at once, so the rooms that do the work are imported only when there is work.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from skin_pipeline import config
+from skin_pipeline.contracts import (
+    Dataset,
+    Evaluation,
+    Features,
+    Judgement,
+    Release,
+    Split,
+    TrainedRun,
+    Validation,
+    Verdict,
+    load,
+)
+from skin_pipeline.data import sources
+from skin_pipeline.errors import BadInput, Rejected
+from skin_pipeline.job import Job, scratch
+from skin_pipeline.training import backbone
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+log = logging.getLogger(__name__)
+
+# Raised when a step's code gives another result from the same inputs.
+VERSIONS = {
+    "ingest": 1,
+    "validate": 1,
+    "split": 1,
+    "features": 1,
+    "train": 1,
+    "evaluate": 1,
+    "gate": 1,
+}
+
+
+class Ingested(NamedTuple):
+    """Everything that came from outside, pinned: the images and the trunk's weights."""
+
+    dataset: str
+    weights: str
+
+
+def ingest(job: Job) -> Ingested:
+    """Fetch the images, decode each once, and write the manifest and the packed shards.
+
+    Raises:
+        BadInput: nothing usable stands where the settings point, or credentials are wrong.
+        Unavailable: the source did not answer.
+    """
+    settings = job.settings
+    weights = backbone.pin_weights(settings, job.store)
+    with sources.folder_of(job) as root:
+        images = sources.find(root)
+        inputs = {
+            "content": images.digest,
+            "synthetic": settings.synthetic,
+            **settings.subset("image_size", "field_of_view", "shard_size"),
+        }
+        key = job.once("ingest", VERSIONS["ingest"], inputs, lambda key: _ingest(job, key, images))
+    return Ingested(key, weights)
+
+
+def _ingest(job: Job, key: str, images: sources.Images) -> Dataset:
+    from skin_pipeline.data import manifest
+
+    settings = job.settings
+    with scratch() as folder:
+        table, shards = manifest.build(
+            images,
+            job.store,
+            size=settings.image_size,
+            field_of_view=settings.field_of_view,
+            shard_size=settings.shard_size,
+            folder=folder,
+        )
+    for row in table[~table["readable"]].itertuples():
+        log.warning('unreadable image="%s" problem="%s"', row.key, row.problem)
+    classes = table["label"].value_counts()
+    log.info("ingested images=%d classes=%s shards=%d", len(table), dict(classes), len(shards))
+    return Dataset(
+        source=settings.data,
+        synthetic=settings.synthetic,
+        content_digest=images.digest,
+        table=manifest.write(job.store, f"{key}/manifest.csv", table),
+        shards=shards,
+        golden=manifest.golden(table, images, job.store),
+        image_size=settings.image_size,
+        field_of_view=settings.field_of_view,
+        classes={str(label): int(count) for label, count in classes.items()},
+        unreadable=int((~table["readable"]).sum()),
+    )
+
+
+def validate(job: Job, dataset: str) -> str:
+    """Check the manifest with Great Expectations; its Data Docs are kept with the result.
+
+    Raises:
+        BadInput: a critical check failed; the message lists every one that did.
+    """
+    knobs = job.settings.subset("min_per_class", "max_unreadable")
+    key = job.once(
+        "validate",
+        VERSIONS["validate"],
+        {"dataset": dataset, **knobs},
+        lambda key: _validate(job, key, dataset, knobs),
+    )
+    result = load(job.store, key, Validation)
+    failed = [item for item in result.checks if not item.passed and item.severity == "critical"]
+    if failed:
+        lines = "; ".join(f"{c.name}: {c.observed}, asked for {c.bound}" for c in failed)
+        raise BadInput(
+            f"the data is not fit for training: {lines}. Data Docs: {job.store.link(result.docs)}"
+            + _unreadable(job, dataset)
+        )
+    return key
+
+
+def _validate(job: Job, key: str, dataset: str, knobs: dict[str, Any]) -> Validation:
+    from skin_pipeline.data import manifest, validation
+
+    table = manifest.read(job.store, load(job.store, dataset, Dataset).table)
+    with scratch() as folder:
+        checks = validation.check(table, folder, **knobs)
+        for path in sorted(folder.rglob("*")):
+            if path.is_file():
+                job.store.put_file(f"{key}/docs/{path.relative_to(folder).as_posix()}", path)
+    validation.log_checks(checks)
+    return Validation(dataset=dataset, checks=checks, docs=f"{key}/docs/index.html")
+
+
+def _unreadable(job: Job, dataset: str) -> str:
+    from skin_pipeline.data import manifest
+
+    table = manifest.read(job.store, load(job.store, dataset, Dataset).table)
+    problems = list(table["problem"][~table["readable"]])
+    shown = "; ".join(problems[:5]) + ("; …" if len(problems) > 5 else "")
+    return f". {len(problems)} unreadable: {shown}" if problems else ""
+
+
+def split(job: Job, validation: str) -> str:
+    """Set the test set apart and draw the runs' train/validation resamples.
+
+    Raises:
+        BadInput: too few images or groups for the sides to have both classes.
+    """
+    knobs = job.settings.subset("runs", "test_fraction", "validation_fraction", "balance", "seed")
+    dataset = load(job.store, validation, Validation).dataset
+    return job.once(
+        "split",
+        VERSIONS["split"],
+        {"dataset": dataset, **knobs},
+        lambda key: _split(job, key, dataset, knobs),
+    )
+
+
+def _split(job: Job, key: str, dataset: str, knobs: dict[str, Any]) -> Split:
+    from skin_pipeline.data import manifest, splitting
+
+    table = manifest.read(job.store, load(job.store, dataset, Dataset).table)
+    table = splitting.split(table, **knobs)
+    counts = splitting.counts(table)
+    for run, sides in counts.items():
+        log.info("split run=%s %s", run, " ".join(f"{k}={v}" for k, v in sorted(sides.items())))
+    return Split(
+        dataset=dataset,
+        table=manifest.write(job.store, f"{key}/manifest.csv", table),
+        runs=job.settings.runs,
+        counts=counts,
+    )
+
+
+def shard_numbers(job: Job, dataset: str) -> list[int]:
+    """The shards of a data set's images: one features task each."""
+    return list(range(len(load(job.store, dataset, Dataset).shards)))
+
+
+def features(job: Job, split: str, weights: str, shard: int) -> str:
+    """Activations of the frozen trunk for one shard of images.
+
+    Args:
+        job: The job.
+        split: Key of the split.
+        weights: `imagenet`, `none`, or the key of pinned weights, from `ingest`.
+        shard: Number of the shard.
+
+    Raises:
+        BadInput: the weight file belongs to another network.
+        Unavailable: Keras could not download its ImageNet weights.
+    """
+    dataset = load(job.store, load(job.store, split, Split).dataset, Dataset)
+    trunk = backbone.trunk_of(weights)
+    images = dataset.shards[shard]
+    inputs = {"images": images, "trunk": trunk.digest, **job.settings.subset("views")}
+    return job.once(
+        "features",
+        VERSIONS["features"],
+        inputs,
+        lambda key: _features(job, key, images, trunk, dataset.image_size),
+    )
+
+
+def _features(job: Job, key: str, images: str, trunk: Any, image_size: int) -> Features:
+    import numpy as np
+
+    from skin_pipeline.training import features as room
+
+    keras = backbone.keras_on(config.threads(job.place))
+    network = backbone.pooled_trunk(keras, trunk, image_size, job.store)
+    pixels = np.load(job.store.local(images), mmap_mode="r")
+    pooled = room.pooled(network, pixels, job.settings.views)
+    with scratch() as folder:
+        np.save(folder / "pooled.npy", pooled)
+        job.store.put_file(f"{key}/pooled.npy", folder / "pooled.npy")
+    return Features(shard=images, views=job.settings.views, trunk=trunk, pooled=f"{key}/pooled.npy")
+
+
+def train(job: Job, split: str, features: Iterable[str], run: int) -> str:
+    """Train one run's head on the cached features.
+
+    Args:
+        job: The job.
+        split: Key of the split.
+        features: Keys of the features of all shards, in the shards' order.
+        run: Number of the run, from 0.
+
+    Raises:
+        BadInput: the run diverged.
+    """
+    features = tuple(features)
+    knobs = job.settings.subset("epochs", "patience", "batch_size", "learning_rate", "l2", "seed")
+    inputs = {"split": split, "features": features, "run": run, **knobs}
+    return job.once(
+        "train", VERSIONS["train"], inputs, lambda key: _train(job, key, split, features, run)
+    )
+
+
+def _train(job: Job, key: str, split: str, features: tuple[str, ...], run: int) -> TrainedRun:
+    import numpy as np
+
+    from skin_pipeline.data import manifest, splitting
+    from skin_pipeline.training import runs
+
+    table = manifest.read(job.store, load(job.store, split, Split).table)
+    table = table[table["readable"]].reset_index(drop=True)
+    labels = (table["label"] == "malignant").to_numpy(np.int64)
+    pooled = _pooled(job, features)
+    side = table[f"run_{run}"].to_numpy()
+    training, held_out = side == splitting.TRAIN, side == splitting.VALIDATION
+    seed = splitting.run_seed(job.settings.seed, run)
+    log.info(
+        "run run=%d seed=%d train=%d validation=%d views=%d",
+        run,
+        seed,
+        training.sum(),
+        held_out.sum(),
+        len(pooled),
+    )
+    head = runs.train_head(
+        backbone.keras_on(config.threads(job.place)),
+        runs.Examples(
+            np.concatenate([view[training] for view in pooled]),
+            np.tile(labels[training], len(pooled)),
+        ),
+        runs.Examples(pooled[0][held_out], labels[held_out]),
+        job.settings,
+        run,
+        seed,
+    )
+    with scratch() as folder:
+        np.savez(folder / "head.npz", kernel=head.kernel, bias=head.bias)
+        job.store.put_file(f"{key}/head.npz", folder / "head.npz")
+    best = head.history[head.best_epoch - 1]
+    log.info("trained run=%d best_epoch=%d val_auc=%.4f", run, best.epoch, best.validation_auc)
+    return TrainedRun(
+        run=run,
+        seed=seed,
+        split=split,
+        features=features,
+        head=f"{key}/head.npz",
+        best_epoch=head.best_epoch,
+        history=head.history,
+    )
+
+
+def _pooled(job: Job, features: tuple[str, ...]) -> NDArray[np.float32]:
+    """Features (views, n, channels) of all shards, in the order of the table's readable rows."""
+    import numpy as np
+
+    parts = [load(job.store, key, Features).pooled for key in features]
+    return np.concatenate([np.load(job.store.local(part)) for part in parts], axis=1)
+
+
+def evaluate(job: Job, split: str, trained: Iterable[str]) -> str:
+    """Judge the ensemble and each run on the test set, and build the self-contained model.
+
+    Args:
+        job: The job.
+        split: Key of the split.
+        trained: Keys of the runs that succeeded.
+
+    Raises:
+        BadInput: no run succeeded.
+    """
+    runs = tuple(sorted(trained))
+    if not runs:
+        raise BadInput("evaluate: no training run succeeded; see the logs of the train tasks")
+    inputs = {"split": split, "runs": runs, **job.settings.subset("target_sensitivity", "seed")}
+    return job.once(
+        "evaluate",
+        VERSIONS["evaluate"],
+        inputs,
+        lambda key: _evaluate(job, key, split, runs),
+    )
+
+
+def _evaluate(job: Job, key: str, split: str, keys: tuple[str, ...]) -> Evaluation:
+    import numpy as np
+
+    from skin_pipeline.data import manifest
+    from skin_pipeline.evaluation import ensemble
+
+    runs = sorted((load(job.store, item, TrainedRun) for item in keys), key=lambda r: r.run)
+    document = load(job.store, split, Split)
+    dataset = load(job.store, document.dataset, Dataset)
+    trunk = load(job.store, runs[0].features[0], Features).trunk
+    table = manifest.read(job.store, document.table)
+    table = table[table["readable"]].reset_index(drop=True)
+    heads = [_head(job, run) for run in runs]
+    pooled = _pooled(job, runs[0].features)[0]
+    scores = ensemble.score(
+        table,
+        np.stack([(pooled @ kernel + bias)[:, 0] for kernel, bias in heads]),
+        [run.run for run in runs],
+        job.settings.target_sensitivity,
+        job.settings.seed,
+    )
+    with scratch() as folder:
+        difference = _build_model(job, folder, trunk, heads, dataset, scores.by_key())
+        job.store.put_file(f"{key}/model.keras", folder / "model.keras")
+    log.info(
+        "evaluated images=%d accuracy=%.4f sensitivity=%.4f specificity=%.4f auc=%.4f "
+        "threshold=%.4f smoke_difference=%.5f",
+        scores.ensemble.images,
+        scores.ensemble.accuracy.value,
+        scores.ensemble.sensitivity.value,
+        scores.ensemble.specificity.value,
+        scores.ensemble.auc.value,
+        scores.ensemble.threshold,
+        difference,
+    )
+    return Evaluation(
+        dataset=document.dataset,
+        split=split,
+        synthetic=dataset.synthetic,
+        trunk=trunk,
+        runs=keys,
+        seeds={run.run: run.seed for run in runs},
+        threshold=scores.ensemble.threshold,
+        ensemble=scores.ensemble,
+        per_run=scores.per_run,
+        predictions=manifest.write(job.store, f"{key}/predictions.csv", scores.predictions),
+        model=f"{key}/model.keras",
+        smoke_difference=difference,
+    )
+
+
+def _head(job: Job, run: TrainedRun) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    import numpy as np
+
+    with np.load(job.store.local(run.head)) as head:
+        return head["kernel"], head["bias"]
+
+
+def _build_model(
+    job: Job,
+    folder: Path,
+    trunk: Any,
+    heads: list[Any],
+    dataset: Dataset,
+    expected: dict[str, float],
+) -> float:
+    """Write `model.keras`; the largest difference on golden images after loading it again."""
+    import numpy as np
+
+    from skin_pipeline.data.images import decode
+
+    keras = backbone.keras_on(config.threads(job.place))
+    network = backbone.pooled_trunk(keras, trunk, dataset.image_size, job.store)
+    path = folder / "model.keras"
+    backbone.released_model(keras, network, heads, dataset.image_size, dataset.field_of_view).save(
+        path
+    )
+    model = keras.saving.load_model(path, safe_mode=True, compile=False)
+    return max(
+        abs(float(model(np.asarray(decode(job.store.read(copy)))[None])[0, 0]) - expected[image])
+        for image, copy in dataset.golden.items()
+    )
+
+
+def gate(job: Job, evaluation: str) -> str:
+    """Judge the figures against the bounds, and write the verdict and the report."""
+    settings = job.settings
+    bounds = settings.subset("min_accuracy", "min_sensitivity", "judged_on", "min_runs")
+    result = load(job.store, evaluation, Evaluation)
+    inputs = {"evaluation": evaluation, "released_as": settings.released_as, **bounds}
+    key = job.once(
+        "gate", VERSIONS["gate"], inputs, lambda key: _gate(job, key, evaluation, result)
+    )
+    verdict = load(job.store, key, Verdict)
+    for check in verdict.checks:
+        log.log(
+            logging.INFO if check.passed else logging.WARNING,
+            'gate check="%s" value="%s" bound="%s" verdict="%s"',
+            check.name,
+            check.value,
+            check.bound,
+            "passed" if check.passed else "failed",
+        )
+    log.info("verdict approved=%s model=%s", verdict.approved, verdict.released_as)
+    return key
+
+
+def _gate(job: Job, key: str, evaluation: str, result: Evaluation) -> Verdict:
+    from skin_pipeline.evaluation import gate as room
+    from skin_pipeline.evaluation import report
+
+    checks = room.judge(result, job.settings)
+    verdict = Verdict(
+        evaluation=evaluation,
+        released_as=job.settings.released_as,
+        approved=all(check.passed for check in checks),
+        checks=checks,
+        reasons=room.reasons(checks),
+        report=f"{key}/report.html",
+    )
+    job.store.put(verdict.report, report.render(job.store, verdict, result).encode())
+    return verdict
+
+
+def promote(job: Job, verdict: str) -> str:
+    """Publish the judged model as an immutable version and point the champion to it.
+
+    Returns:
+        The key of the version.
+
+    Raises:
+        Rejected: the verdict is a refusal.
+        Unavailable: the pointer kept moving, or the store failed.
+    """
+    from skin_pipeline.release import registry
+
+    judged = load(job.store, verdict, Verdict)
+    if not judged.approved:
+        raise Rejected("; ".join(judged.reasons))
+    release, files = _release(job, verdict, judged)
+    registry.publish(job.store, release, files)
+    registry.promote(job.store, release, by=job.run_id, reason="passed the gate")
+    registry.record(job.store, _judgement(job, judged, release.version), verdict)
+    return registry.version_key(release.model, release.version)
+
+
+def _release(job: Job, key: str, verdict: Verdict) -> tuple[Release, dict[str, str]]:
+    from skin_pipeline.release import registry
+
+    result = load(job.store, verdict.evaluation, Evaluation)
+    dataset = load(job.store, result.dataset, Dataset)
+    files = {
+        registry.MODEL_FILE: result.model,
+        "metrics.json": f"{verdict.evaluation}/result.json",
+        "predictions.csv": result.predictions,
+        "verdict.json": f"{key}/result.json",
+        "report.html": verdict.report,
+    }
+    release = registry.describe(
+        job.store,
+        verdict.released_as,
+        files,
+        verdict=key,
+        threshold=result.threshold,
+        dataset=dataset,
+    )
+    return release, files
+
+
+def reject(job: Job, verdict: str) -> str:
+    """Record the refusal in the model's history; returns the verdict's key."""
+    from skin_pipeline.release import registry
+
+    judged = load(job.store, verdict, Verdict)
+    registry.record(job.store, _judgement(job, judged, None), verdict)
+    log.warning('refused model=%s reasons="%s"', judged.released_as, "; ".join(judged.reasons))
+    return verdict
+
+
+def _judgement(job: Job, verdict: Verdict, version: str | None) -> Judgement:
+    figures = load(job.store, verdict.evaluation, Evaluation).ensemble
+    return Judgement(
+        model=verdict.released_as,
+        run=job.run_id,
+        judged_at=job.started.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        approved=verdict.approved,
+        version=version,
+        reasons=verdict.reasons,
+        accuracy=figures.accuracy,
+        sensitivity=figures.sensitivity,
+        auc=figures.auc,
+        report=verdict.report,
+    )

@@ -1,0 +1,730 @@
+"""One place for all bytes: a folder (`file://`) or S3 (`s3://`).
+
+Everything but a pointer is written once and never changed, so a key names the same bytes for
+ever. A pointer moves by compare-and-swap. Nothing half-written is ever visible under its key.
+
+    store = open_store("file:///srv/skin")
+    store.put("split/4f1a/result.json", b"{}")      # True; False if it was there already
+    store.swap("models/x/champion.json", b"1", None)  # True; False: somebody was faster
+    data, tag = store.tagged("models/x/champion.json")
+    store.swap("models/x/champion.json", b"2", tag)
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import io
+import logging
+import os
+import re
+import shutil
+import tempfile
+import time
+import uuid
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, suppress
+from functools import partial
+from pathlib import Path
+from typing import Any, BinaryIO, Protocol
+from urllib.parse import urlsplit
+
+from skin_pipeline.errors import BadInput, PipelineError, Unavailable
+
+log = logging.getLogger(__name__)
+
+Keys = list[str]  # inside a store's class, `list` is the method
+
+
+class Store(Protocol):
+    """Keys are relative POSIX paths such as `split/4f1a…/result.json`.
+
+    No part of a key starts with a dot, and no key is also the folder of another key. Every method
+    raises `BadInput` for a key that does not fit or a store that a person must put right, and
+    `Unavailable` where the same call may work later. All of them are safe to call from several
+    processes at once, and to repeat.
+    """
+
+    url: str
+
+    def exists(self, key: str) -> bool:
+        """Whether an object stands under `key`."""
+
+    def read(self, key: str) -> bytes:
+        """The bytes under `key`. Raises `BadInput` if there are none."""
+
+    def list(self, prefix: str) -> Keys:
+        """All keys below the folder `prefix` (empty: all keys), sorted."""
+
+    def put(self, key: str, data: bytes) -> bool:
+        """Write `data` unless the key is taken; whether it was written."""
+
+    def put_file(self, key: str, path: Path) -> bool:
+        """Like `put`, from a local file of any size. Raises `BadInput` if it cannot be read."""
+
+    def local(self, key: str) -> Path:
+        """A local file with the bytes under `key`; never to be written to. Not for pointers,
+        of which it may be an old copy. Raises `BadInput` if there is no such object."""
+
+    def tagged(self, key: str) -> tuple[bytes, str] | None:
+        """The bytes of a pointer and a tag of this state of it, or None if it does not exist."""
+
+    def swap(self, key: str, data: bytes, tag: str | None) -> bool:
+        """Move a pointer if it still has `tag` (None: does not exist yet); whether it moved."""
+
+    def link(self, key: str) -> str:
+        """Where a person finds the object: a path or an `s3://` URL."""
+
+
+# --- opening -------------------------------------------------------------------------------------
+
+CREDENTIALS = (
+    "aws_access_key_id", "aws_secret_access_key", "aws_session_token", "region_name",
+)
+ATTEMPTS = 5  # of one request, with growing pauses in between
+CONNECT_SECONDS = 10
+READ_SECONDS = 60  # without a single byte
+
+
+def open_store(
+    url: str,
+    *,
+    endpoint: str = "",
+    credentials: Mapping[str, str] | None = None,
+    cache: Path | None = None,
+) -> Store:
+    """The store that `url` names. Nothing is created or asked before the first use.
+
+    Args:
+        url: `file:///FOLDER`, a path (a relative one starts at the working directory), or
+            `s3://BUCKET/PREFIX`.
+        endpoint: URL of an S3 server other than AWS.
+        credentials: some of `CREDENTIALS`; without a key boto3 searches by itself.
+        cache: folder for local copies of what lies in S3; by default one in the system's
+            temporary directory.
+
+    Raises:
+        BadInput: names the setting that does not fit. No value of a credential is ever repeated.
+    """
+    if url.startswith("s3://"):
+        return _open_s3(url, endpoint, credentials or {}, cache)
+    folder = url.removeprefix("file://")
+    if not folder or re.match(r"[A-Za-z][A-Za-z0-9+.-]*:", folder):
+        raise BadInput(
+            "SKIN_STORE must be file:///FOLDER or s3://BUCKET/PREFIX. "
+            f"Received: {_without_login(url)!r}"
+        )
+    return FolderStore(Path(folder))
+
+
+def _open_s3(
+    url: str, endpoint: str, credentials: Mapping[str, str], cache: Path | None
+) -> S3Store:
+    bucket, _, prefix = url.removeprefix("s3://").strip("/").partition("/")
+    if not re.fullmatch(r"[a-zA-Z0-9._-]{3,63}", bucket):
+        raise BadInput(
+            "SKIN_STORE must be s3://BUCKET/PREFIX with a bucket name of 3 to 63 letters, digits, "
+            f"dots and hyphens. Received: {_without_login(url)!r}"
+        )
+    if prefix:
+        _checked(prefix)
+    _check_endpoint(endpoint)
+    client = _explained(
+        partial(_client, endpoint, _usable(credentials)),
+        f"open the bucket {bucket!r} at {endpoint or 'AWS'}",
+    )
+    return S3Store(bucket, prefix, client, cache or _own_cache())
+
+
+def _client(endpoint: str, credentials: Mapping[str, str]) -> Any:
+    import boto3
+    from botocore.config import Config
+
+    config = Config(
+        retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
+        connect_timeout=CONNECT_SECONDS,
+        read_timeout=READ_SECONDS,
+    )
+    # A session of its own: boto3's default session is not safe to share between threads.
+    session = boto3.Session()
+    return session.client("s3", endpoint_url=endpoint or None, config=config, **credentials)
+
+
+def _check_endpoint(endpoint: str) -> None:
+    if not endpoint:
+        return
+    try:
+        parts = urlsplit(endpoint)
+        fits = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
+    except ValueError:  # a port that is no number
+        fits = False
+    if not fits or "@" in endpoint:
+        raise BadInput(
+            "SKIN_S3_ENDPOINT must be http://HOST:PORT or https://HOST:PORT, without a user name "
+            f"or password. Received: {_without_login(endpoint)!r}"
+        )
+
+
+def _without_login(url: str) -> str:
+    """`url` without the part before an @, where people put passwords."""
+    scheme, mark, rest = url.rpartition("://")
+    return scheme + mark + rest.rpartition("@")[2]
+
+
+def _usable(credentials: Mapping[str, str]) -> dict[str, str]:
+    """The credentials that were given. Raises BadInput for those that cannot be right."""
+    unknown = sorted(set(credentials) - set(CREDENTIALS))
+    if unknown:
+        raise BadInput(
+            f"unknown S3 credentials {', '.join(unknown)}. Known: {', '.join(CREDENTIALS)}"
+        )
+    for name, value in credentials.items():
+        if value and not re.fullmatch(r"[!-~]+", value):
+            raise BadInput(
+                f"{name} has a space, a line break or a letter that no key has. Paste it again "
+                "into the Airflow connection that SKIN_STORE_CONNECTION names"
+            )
+    return {name: value for name, value in credentials.items() if value}
+
+
+def _own_cache() -> Path:
+    """A cache folder that no other user of the machine can put a model into."""
+    folder = Path(tempfile.gettempdir()) / f"skin-pipeline-{os.getuid()}"
+    with _folder_errors(folder, "SKIN_CACHE"):
+        folder.mkdir(mode=0o700, exist_ok=True)
+        owner = folder.lstat().st_uid
+    if owner != os.getuid() or folder.is_symlink():
+        raise BadInput(f"{folder} belongs to another user: name a folder of yours in SKIN_CACHE")
+    return folder
+
+
+# --- keys and digests ----------------------------------------------------------------------------
+
+PART_NAME_BYTES = 200  # file systems take 255 bytes, and the store adds a few of its own
+KEY_BYTES = 900  # S3 takes 1024, prefix included
+CHUNK = 1 << 20
+
+
+def digest(data: bytes) -> str:
+    """SHA-256 of `data` in hex: 64 characters."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def digest_file(path: Path) -> str:
+    """SHA-256 of a file's bytes in hex. Raises OSError if it cannot be read."""
+    seen = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(CHUNK):
+            seen.update(block)
+    return seen.hexdigest()
+
+
+def _checked(key: str) -> str:
+    """`key`, if it means the same object in every store."""
+    parts = key.split("/")
+    fits = (
+        all(parts)
+        and not _hidden(key)
+        and key.isprintable()
+        and "\\" not in key
+        and len(key.encode(errors="replace")) <= KEY_BYTES
+        and all(len(part.encode(errors="replace")) <= PART_NAME_BYTES for part in parts)
+    )
+    if not fits:
+        raise BadInput(
+            "a key is a relative path such as split/4f1a/result.json: no empty part, none that "
+            "starts with a dot, no backslash or control character, "
+            f"at most {PART_NAME_BYTES} bytes a part and {KEY_BYTES} in all. "
+            f"Received: {key[:KEY_BYTES]!r}"
+        )
+    return key
+
+
+def _hidden(key: str) -> bool:
+    """Whether a part starts with a dot: drafts and lock files do, keys (and `..`) may not."""
+    return any(part.startswith(".") for part in key.split("/"))
+
+
+def _missing(store: Store, key: str) -> BadInput:
+    return BadInput(
+        f"there is no {key} in the store {store.url}: run the step that makes it first, or check "
+        "SKIN_STORE"
+    )
+
+
+@contextmanager
+def _opened(path: Path) -> Generator[BinaryIO, None, None]:
+    try:
+        file = path.open("rb")
+    except OSError as error:
+        raise BadInput(f"the file {path} cannot be read: {error.strerror}") from error
+    with file:
+        yield file
+
+
+# --- a folder ------------------------------------------------------------------------------------
+
+NO_HARD_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}
+FULL = {errno.ENOSPC, errno.EDQUOT}
+PASSING = {
+    errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EAGAIN, errno.EBUSY, errno.ENOLCK,
+    errno.EMFILE, errno.ENFILE,
+}
+ABANDONED_SECONDS = 24 * 3600  # no write takes so long: whoever began this draft was killed
+
+
+class FolderStore:
+    """A store in a folder, which may be on a disk that several machines share.
+
+    Args:
+        root: the folder; it is created with the first object.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root.absolute()
+        self.url = f"file://{self.root}"
+
+    def __repr__(self) -> str:
+        return f"FolderStore({self.url!r})"
+
+    def exists(self, key: str) -> bool:
+        with self._errors():
+            return self._path(key).is_file()
+
+    def read(self, key: str) -> bytes:
+        found = self.tagged(key)
+        if found is None:
+            raise _missing(self, key)
+        return found[0]
+
+    def list(self, prefix: str) -> Keys:
+        prefix = prefix.rstrip("/")
+        folder = self._path(prefix) if prefix else self.root
+        with self._errors():
+            files = [path for path in folder.rglob("*") if path.is_file()]
+        keys = (path.relative_to(self.root).as_posix() for path in files)
+        return sorted(key for key in keys if not _hidden(key))
+
+    def put(self, key: str, data: bytes) -> bool:
+        return self._publish(key, io.BytesIO(data))
+
+    def put_file(self, key: str, path: Path) -> bool:
+        with _opened(path) as source:
+            return self._publish(key, source)
+
+    def local(self, key: str) -> Path:
+        if not self.exists(key):
+            raise _missing(self, key)
+        return self._path(key)
+
+    def tagged(self, key: str) -> tuple[bytes, str] | None:
+        with self._errors():
+            try:
+                data = self._path(key).read_bytes()
+            except (FileNotFoundError, IsADirectoryError):
+                return None
+        return data, digest(data)
+
+    def swap(self, key: str, data: bytes, tag: str | None) -> bool:
+        if tag is None:
+            return self.put(key, data)
+        target = self._path(key)
+        with self._errors(), _locked(target):
+            now = self.tagged(key)
+            if now is None or now[1] != tag:
+                return False
+            with _draft(target, lambda file: file.write(data)) as draft:
+                draft.replace(target)
+        log.info("pointer_moved key=%s store=%s", key, self.url)
+        return True
+
+    def link(self, key: str) -> str:
+        return str(self._path(key))
+
+    def _path(self, key: str) -> Path:
+        return self.root / _checked(key)
+
+    def _publish(self, key: str, source: BinaryIO) -> bool:
+        target = self._path(key)
+        with self._errors():
+            if target.exists():  # saves a copy; who comes first is decided by `_claim`
+                return False
+            with _draft(target, partial(shutil.copyfileobj, source, length=CHUNK)) as draft:
+                return _claim(draft, target)
+
+    def _errors(self) -> AbstractContextManager[None]:
+        return _folder_errors(self.root, "SKIN_STORE")
+
+
+@contextmanager
+def _draft(target: Path, fill: Callable[[BinaryIO], object]) -> Generator[Path, None, None]:
+    """A file under a hidden name beside `target`, filled by `fill` and safe on the disk.
+
+    The block moves or links it to its name; what is left of it afterwards is removed.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    _sweep(target.parent)
+    draft = target.with_name(f".{uuid.uuid4().hex}.part")
+    try:
+        with draft.open("xb") as file:
+            fill(file)
+            file.flush()
+            os.fsync(file.fileno())
+        yield draft
+        _sync(target.parent)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def _sweep(folder: Path) -> None:
+    """Remove drafts whose writer was killed; another process may be doing the same."""
+    for draft in folder.glob(".*.part"):
+        with suppress(FileNotFoundError):
+            if time.time() - draft.stat().st_mtime > ABANDONED_SECONDS:
+                draft.unlink()
+
+
+def _sync(folder: Path) -> None:
+    """Put a folder's new names on the disk, so that they outlive a power cut."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # a network disk that does this by itself
+            raise
+    finally:
+        os.close(handle)
+
+
+def _claim(draft: Path, target: Path) -> bool:
+    """Give `draft` the name `target` if nobody has it; a rename alone would take it away."""
+    try:
+        os.link(draft, target)
+    except FileExistsError:
+        # A network disk may answer a repeated request with "exists" though it was our own.
+        return draft.stat().st_nlink == 2
+    except OSError as error:
+        if error.errno not in NO_HARD_LINKS:
+            raise
+        return _claim_locked(draft, target)
+    return True
+
+
+def _claim_locked(draft: Path, target: Path) -> bool:
+    """`_claim` on a file system without hard links, where every writer comes this way."""
+    with _locked(target):
+        if target.exists():
+            return False
+        draft.replace(target)
+    return True
+
+
+@contextmanager
+def _locked(target: Path) -> Generator[None, None, None]:
+    """Alone with `target`, among all processes; the kernel frees the lock of a killed one."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with target.with_name(f".{target.name}.lock").open("ab") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            # Closing is not enough: a process forked meanwhile holds the same lock.
+            fcntl.flock(lock, fcntl.LOCK_UN)
+
+
+@contextmanager
+def _folder_errors(folder: Path, setting: str) -> Generator[None, None, None]:
+    try:
+        yield
+    except OSError as error:
+        raise _folder_problem(error, folder, setting) from error
+
+
+def _folder_problem(error: OSError, folder: Path, setting: str) -> PipelineError:
+    reason = error.strerror or type(error).__name__
+    if error.errno in FULL:
+        return Unavailable(
+            f"no space left for {folder} ({reason}): free some, or name another folder in "
+            f"{setting}. Nothing half-written was kept"
+        )
+    if error.errno in PASSING:
+        return Unavailable(f"the folder {folder} does not answer: {reason}")
+    return BadInput(
+        f"the folder {folder} cannot be used: {reason}. Name a folder that this user may create "
+        f"and write in {setting}"
+    )
+
+
+# --- S3 ------------------------------------------------------------------------------------------
+
+ONE_REQUEST_BYTES = 1 << 30  # a whole object in one request has one checksum, verified at reading
+PART_BYTES = 64 << 20  # S3 takes 10,000 parts: files of up to 640 GB
+PAGE = 1000  # keys in one answer
+MOVED = (404, 409, 412)  # what a conditional write answers when somebody else was faster
+
+CHANGE_CREDENTIALS = (
+    "Change the Airflow connection that SKIN_STORE_CONNECTION names, or AWS_ACCESS_KEY_ID and "
+    "AWS_SECRET_ACCESS_KEY"
+)
+ADVICE: dict[tuple[str, ...], str] = {
+    ("NoSuchBucket", "InvalidBucketName"): (
+        "there is no such bucket. Create it, or change SKIN_STORE or SKIN_S3_ENDPOINT"
+    ),
+    (
+        "SignatureDoesNotMatch", "InvalidAccessKeyId", "InvalidToken", "ExpiredToken",
+        "InvalidSecurity", "CredentialRetrievalError", "ProfileNotFound",
+    ): f"the credentials are wrong or have expired. {CHANGE_CREDENTIALS}",
+    ("NoCredentialsError", "PartialCredentialsError"): (
+        f"there are no credentials, or only half of them. {CHANGE_CREDENTIALS}"
+    ),
+    ("AccessDenied", "AllAccessDisabled", "AccountProblem", "Forbidden", "403"): (
+        "the credentials do not allow it. Give them permission to list, read and write there. "
+        f"{CHANGE_CREDENTIALS}"
+    ),
+    ("RequestTimeTooSkewed", "RequestExpired"): (
+        "this machine's clock and the server's differ. Set the clock"
+    ),
+    (
+        "PermanentRedirect", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException",
+        "InvalidRegionError", "301",
+    ): (
+        "the bucket is in another region. Set region_name in the connection that "
+        "SKIN_STORE_CONNECTION names, or AWS_DEFAULT_REGION"
+    ),
+    ("NotImplemented", "501"): (
+        "this server does not know conditional writes, which keep two runs from overwriting each "
+        "other. Name one that does in SKIN_S3_ENDPOINT"
+    ),
+}
+REFUSED = "the server refused it. Check SKIN_STORE and SKIN_S3_ENDPOINT"
+SLOW = {
+    "SlowDown", "Throttling", "ThrottlingException", "RequestTimeout", "RequestTimeoutException",
+    "RequestLimitExceeded", "TooManyRequestsException", "IncompleteBody", "BadDigest",
+    "OperationAborted",
+}
+
+
+class S3Store:
+    """A store below `prefix` of an S3 bucket whose server knows conditional writes.
+
+    Args:
+        bucket: its name.
+        prefix: folder in the bucket, without slashes at the ends; may be empty.
+        client: a boto3 S3 client.
+        cache: folder for what `local` downloads; processes may share it.
+    """
+
+    def __init__(self, bucket: str, prefix: str, client: Any, cache: Path) -> None:
+        self.bucket = bucket
+        self.prefix = prefix
+        self.cache = cache
+        self.url = f"s3://{bucket}/{prefix}".rstrip("/")
+        self.endpoint = _without_login(client.meta.endpoint_url)
+        self._client = client
+
+    def __repr__(self) -> str:
+        return f"S3Store({self.url!r}, endpoint={self.endpoint!r})"
+
+    def exists(self, key: str) -> bool:
+        # Not HEAD: its errors have no body, so a missing bucket would look like a missing key. Of
+        # all keys that begin with this one, this one comes first.
+        name = self._name(key)
+        look = partial(
+            self._client.list_objects_v2, Bucket=self.bucket, Prefix=name, MaxKeys=1
+        )
+        page = self._ask("look for", key, look)
+        return any(entry["Key"] == name for entry in page.get("Contents", ()))
+
+    def read(self, key: str) -> bytes:
+        found = self.tagged(key)
+        if found is None:
+            raise _missing(self, key)
+        return found[0]
+
+    def list(self, prefix: str) -> Keys:
+        prefix = prefix.rstrip("/")
+        folder = f"{self._name(prefix) if prefix else self.prefix}/".lstrip("/")
+        names = self._ask("list", folder or "all keys", partial(self._names, folder))
+        base = len(self.prefix) + 1 if self.prefix else 0
+        keys = (name[base:] for name in names if not name.endswith("/"))
+        return sorted(key for key in keys if not _hidden(key))
+
+    def put(self, key: str, data: bytes) -> bool:
+        return self._write(key, partial(self._client.put_object, Body=data))
+
+    def put_file(self, key: str, path: Path) -> bool:
+        with _opened(path) as source:
+            if self.exists(key):  # saves the transfer; who comes first is decided by the server
+                return False
+            if os.fstat(source.fileno()).st_size <= ONE_REQUEST_BYTES:
+                return self._write(key, partial(self._client.put_object, Body=source))
+            return self._write(key, partial(self._send_parts, source))
+
+    def local(self, key: str) -> Path:
+        name = self._name(key)
+        address = digest(f"{self.endpoint} {self.bucket} {name}".encode())
+        target = self.cache / address / Path(name).name
+        if target.is_file():
+            return target
+        answer = self._get(key)
+        if answer is None:
+            raise _missing(self, key)
+
+        def fill(file: BinaryIO) -> None:
+            self._ask("read", key, partial(shutil.copyfileobj, answer["Body"], file, CHUNK))
+
+        with _folder_errors(self.cache, "SKIN_CACHE"), _draft(target, fill) as draft:
+            draft.replace(target)
+        log.info("object_cached key=%s bytes=%d", key, answer["ContentLength"])
+        return target
+
+    def tagged(self, key: str) -> tuple[bytes, str] | None:
+        answer = self._get(key)
+        if answer is None:
+            return None
+        return self._ask("read", key, answer["Body"].read), answer["ETag"]
+
+    def swap(self, key: str, data: bytes, tag: str | None) -> bool:
+        moved = self._write(key, partial(self._client.put_object, Body=data), tag)
+        if moved:
+            log.info("pointer_moved key=%s store=%s", key, self.url)
+        return moved
+
+    def link(self, key: str) -> str:
+        return f"s3://{self.bucket}/{self._name(key)}"
+
+    def _name(self, key: str) -> str:
+        return f"{self.prefix}/{_checked(key)}".lstrip("/")
+
+    def _names(self, folder: str) -> Keys:
+        pages = self._client.get_paginator("list_objects_v2").paginate(
+            Bucket=self.bucket, Prefix=folder, PaginationConfig={"PageSize": PAGE}
+        )
+        return [entry["Key"] for page in pages for entry in page.get("Contents", ())]
+
+    def _get(self, key: str) -> Any:
+        """S3's answer with the object's `Body` yet to be read, or None if there is no object."""
+        get = partial(self._client.get_object, Bucket=self.bucket, Key=self._name(key))
+        return self._ask("read", key, get, none_on=(404,))
+
+    def _write(self, key: str, send: Callable[..., object], tag: str | None = None) -> bool:
+        """Write if the object still has `tag` (None: does not exist); whether this call did it.
+
+        A retry after a lost answer meets its own success as a conflict, so each write carries a
+        mark of its own, by which it is known again.
+        """
+        writer = uuid.uuid4().hex
+        request = partial(
+            send,
+            Bucket=self.bucket,
+            Key=self._name(key),
+            Metadata={"writer": writer},
+            ChecksumAlgorithm="SHA256",
+            **({"IfNoneMatch": "*"} if tag is None else {"IfMatch": tag}),
+        )
+        if self._ask("write", key, request, none_on=MOVED) is not None:
+            return True
+        now = self._writer(key)
+        if now is None and tag is None:
+            raise Unavailable(f"{self.link(key)} was changing while it was written")
+        return now == writer
+
+    def _writer(self, key: str) -> str | None:
+        """The mark of the write that made the object, or None if there is no object."""
+        head = partial(self._client.head_object, Bucket=self.bucket, Key=self._name(key))
+        answer = self._ask("look for", key, head, none_on=(404,))
+        return None if answer is None else str(answer["Metadata"].get("writer", ""))
+
+    def _send_parts(self, source: BinaryIO, **request: Any) -> Any:
+        """Upload in parts: invisible until the last request, which alone is conditional."""
+        place = {name: request.pop(name) for name in ("Bucket", "Key")}
+        condition = {name: request.pop(name) for name in ("IfMatch", "IfNoneMatch")
+                     if name in request}
+        upload = self._client.create_multipart_upload(**place, **request)
+        place["UploadId"] = upload["UploadId"]
+        try:
+            parts = [self._send_part(number, block, place) for number, block in _blocks(source)]
+            return self._client.complete_multipart_upload(
+                **place, **condition, MultipartUpload={"Parts": parts}
+            )
+        except BaseException:  # Ctrl-C too: parts that nobody completes are stored and paid for
+            with suppress(Exception):  # the first error is the one to tell
+                self._client.abort_multipart_upload(**place)
+            raise
+
+    def _send_part(self, number: int, block: bytes, place: Mapping[str, str]) -> dict[str, Any]:
+        answer = self._client.upload_part(
+            **place, PartNumber=number, Body=block, ChecksumAlgorithm="SHA256"
+        )
+        sums = {name: answer[name] for name in ("ETag", "ChecksumSHA256") if name in answer}
+        return {"PartNumber": number, **sums}
+
+    def _ask(
+        self, doing: str, key: str, call: Callable[[], Any], none_on: Collection[int] = ()
+    ) -> Any:
+        doing = f"{doing} {key} in the bucket {self.bucket!r} at {self.endpoint}"
+        return _explained(call, doing, none_on)
+
+
+def _blocks(source: BinaryIO) -> Iterator[tuple[int, bytes]]:
+    """The parts of a file, numbered from 1."""
+    return enumerate(iter(partial(source.read, PART_BYTES), b""), start=1)
+
+
+def _explained(call: Callable[[], Any], doing: str, none_on: Collection[int] = ()) -> Any:
+    """`call()`, or None if S3 answers with one of the statuses `none_on`.
+
+    Raises:
+        BadInput, Unavailable: what went wrong while `doing`, and which setting to change.
+    """
+    from botocore.exceptions import BotoCoreError, ClientError
+    from botocore.parsers import ResponseParserError
+
+    try:
+        return call()
+    except ClientError as error:
+        code, status = _answer(error)
+        if status in none_on and code != "NoSuchBucket":
+            return None
+        problem = _refusal(code, status, doing)
+    except (BotoCoreError, ResponseParserError) as error:
+        problem = _failure(error, doing)
+    # Raised out here so that botocore's error is no part of it: that one may quote a header or an
+    # address with a credential in it.
+    raise problem
+
+
+def _answer(error: Any) -> tuple[str, int]:
+    """Code and HTTP status of an error that S3 answered with."""
+    answer = error.response
+    code = str(answer.get("Error", {}).get("Code", ""))
+    return code, int(answer.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+
+
+def _refusal(code: str, status: int, doing: str) -> PipelineError:
+    """The error for what S3 answered."""
+    passing = status in {408, 409, 429} or (status >= 500 and status != 501)
+    if code in SLOW or passing:
+        return Unavailable(f"cannot {doing} now: the server is busy or out of order ({code})")
+    return BadInput(f"cannot {doing}: {_advice(code)} ({code})")
+
+
+def _failure(error: Exception, doing: str) -> PipelineError:
+    """The error for a request that got no answer, or none that makes sense."""
+    from botocore import exceptions as boto
+
+    code = type(error).__name__
+    garbled = (boto.IncompleteReadError, boto.FlexibleChecksumError)
+    if isinstance(error, garbled):
+        return Unavailable(f"cannot {doing} now: the bytes did not arrive whole ({code})")
+    if isinstance(error, (boto.HTTPClientError, boto.ConnectionError)):
+        return Unavailable(
+            f"cannot {doing} now: no answer ({code}). If it stays so, check SKIN_S3_ENDPOINT and "
+            "that the server runs"
+        )
+    return BadInput(f"cannot {doing}: {_advice(code)} ({code})")
+
+
+def _advice(code: str) -> str:
+    return next((text for codes, text in ADVICE.items() if code in codes), REFUSED)
