@@ -21,9 +21,10 @@ import os
 import re
 import shutil
 import tempfile
+import threading
 import time
 import uuid
-from collections.abc import Callable, Collection, Generator, Iterator, Mapping
+from collections.abc import Callable, Collection, Generator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -61,7 +62,8 @@ class Store(Protocol):
         """Write `data` unless the key is taken; whether it was written."""
 
     def put_file(self, key: str, path: Path) -> bool:
-        """Like `put`, from a local file of any size. Raises `BadInput` if it cannot be read."""
+        """Like `put`, from a local file (of at most 5 GiB, for S3), which need not fit into
+        memory. Raises `BadInput` if it cannot be read."""
 
     def local(self, key: str) -> Path:
         """A local file with the bytes under `key`; never to be written to. Not for pointers,
@@ -71,7 +73,11 @@ class Store(Protocol):
         """The bytes of a pointer and a tag of this state of it, or None if it does not exist."""
 
     def swap(self, key: str, data: bytes, tag: str | None) -> bool:
-        """Move a pointer if it still has `tag` (None: does not exist yet); whether it moved."""
+        """Move a pointer if it still has `tag` (None: does not exist yet); whether it moved.
+
+        A tag names content: `data` must carry something that no earlier state had, such as a
+        time, or a pointer that went away and came back looks as if it had never moved.
+        """
 
     def link(self, key: str) -> str:
         """Where a person finds the object: a path or an `s3://` URL."""
@@ -85,6 +91,7 @@ CREDENTIALS = (
 ATTEMPTS = 5  # of one request, with growing pauses in between
 CONNECT_SECONDS = 10
 READ_SECONDS = 60  # without a single byte
+_OPENING = threading.Lock()  # boto3's clients are safe to share between threads, making one is not
 
 
 def open_store(
@@ -94,7 +101,7 @@ def open_store(
     credentials: Mapping[str, str] | None = None,
     cache: Path | None = None,
 ) -> Store:
-    """The store that `url` names. Nothing is created or asked before the first use.
+    """The store that `url` names. Whether it can be reached shows at the first use.
 
     Args:
         url: `file:///FOLDER`, a path (a relative one starts at the working directory), or
@@ -146,9 +153,8 @@ def _client(endpoint: str, credentials: Mapping[str, str]) -> Any:
         connect_timeout=CONNECT_SECONDS,
         read_timeout=READ_SECONDS,
     )
-    # A session of its own: boto3's default session is not safe to share between threads.
-    session = boto3.Session()
-    return session.client("s3", endpoint_url=endpoint or None, config=config, **credentials)
+    with _OPENING:
+        return boto3.client("s3", endpoint_url=endpoint or None, config=config, **credentials)
 
 
 def _check_endpoint(endpoint: str) -> None:
@@ -458,10 +464,15 @@ def _folder_problem(error: OSError, folder: Path, setting: str) -> PipelineError
 
 # --- S3 ------------------------------------------------------------------------------------------
 
-ONE_REQUEST_BYTES = 1 << 30  # a whole object in one request has one checksum, verified at reading
-PART_BYTES = 64 << 20  # S3 takes 10,000 parts: files of up to 640 GB
+# Every object is written in one request: it is there as a whole or not at all, on one condition,
+# with one checksum that is verified at reading. An upload in parts has no such checksum, leaves its
+# parts behind when the writer is killed, and its condition does not hold everywhere: seaweedfs 4.48
+# lets several writers complete the same key.
+LARGEST_BYTES = 5 << 30  # what S3 takes in one request
 PAGE = 1000  # keys in one answer
-MOVED = (404, 409, 412)  # what a conditional write answers when somebody else was faster
+MOVED = {  # the answers to a conditional write when somebody else was faster
+    "NoSuchKey", "PreconditionFailed", "ConditionalRequestConflict", "409", "412",
+}
 
 CHANGE_CREDENTIALS = (
     "Change the Airflow connection that SKIN_STORE_CONNECTION names, or AWS_ACCESS_KEY_ID and "
@@ -475,6 +486,9 @@ ADVICE: dict[tuple[str, ...], str] = {
         "SignatureDoesNotMatch", "InvalidAccessKeyId", "InvalidToken", "ExpiredToken",
         "InvalidSecurity", "CredentialRetrievalError", "ProfileNotFound",
     ): f"the credentials are wrong or have expired. {CHANGE_CREDENTIALS}",
+    ("HTTPClientError",): (
+        f"the credentials have a line break or a letter that no key has. {CHANGE_CREDENTIALS}"
+    ),
     ("NoCredentialsError", "PartialCredentialsError"): (
         f"there are no credentials, or only half of them. {CHANGE_CREDENTIALS}"
     ),
@@ -527,7 +541,7 @@ class S3Store:
         return f"S3Store({self.url!r}, endpoint={self.endpoint!r})"
 
     def exists(self, key: str) -> bool:
-        # Not HEAD: its errors have no body, so a missing bucket would look like a missing key. Of
+        # Not HEAD: its errors say no reason, so a missing bucket would look like a missing key. Of
         # all keys that begin with this one, this one comes first.
         name = self._name(key)
         look = partial(
@@ -551,15 +565,19 @@ class S3Store:
         return sorted(key for key in keys if not _hidden(key))
 
     def put(self, key: str, data: bytes) -> bool:
-        return self._write(key, partial(self._client.put_object, Body=data))
+        return self._write(key, data)
 
     def put_file(self, key: str, path: Path) -> bool:
         with _opened(path) as source:
             if self.exists(key):  # saves the transfer; who comes first is decided by the server
                 return False
-            if os.fstat(source.fileno()).st_size <= ONE_REQUEST_BYTES:
-                return self._write(key, partial(self._client.put_object, Body=source))
-            return self._write(key, partial(self._send_parts, source))
+            size = os.fstat(source.fileno()).st_size
+            if size > LARGEST_BYTES:
+                raise BadInput(
+                    f"the file {path} has {size} bytes; S3 takes at most {LARGEST_BYTES} in one "
+                    "request. Make smaller files"
+                )
+            return self._write(key, source)
 
     def local(self, key: str) -> Path:
         name = self._name(key)
@@ -586,7 +604,7 @@ class S3Store:
         return self._ask("read", key, answer["Body"].read), answer["ETag"]
 
     def swap(self, key: str, data: bytes, tag: str | None) -> bool:
-        moved = self._write(key, partial(self._client.put_object, Body=data), tag)
+        moved = self._write(key, data, tag)
         if moved:
             log.info("pointer_moved key=%s store=%s", key, self.url)
         return moved
@@ -606,9 +624,9 @@ class S3Store:
     def _get(self, key: str) -> Any:
         """S3's answer with the object's `Body` yet to be read, or None if there is no object."""
         get = partial(self._client.get_object, Bucket=self.bucket, Key=self._name(key))
-        return self._ask("read", key, get, none_on=(404,))
+        return self._ask_about("read", key, get, none_on={"NoSuchKey"})
 
-    def _write(self, key: str, send: Callable[..., object], tag: str | None = None) -> bool:
+    def _write(self, key: str, data: bytes | BinaryIO, tag: str | None = None) -> bool:
         """Write if the object still has `tag` (None: does not exist); whether this call did it.
 
         A retry after a lost answer meets its own success as a conflict, so each write carries a
@@ -616,14 +634,15 @@ class S3Store:
         """
         writer = uuid.uuid4().hex
         request = partial(
-            send,
+            self._client.put_object,
             Bucket=self.bucket,
             Key=self._name(key),
+            Body=data,
             Metadata={"writer": writer},
             ChecksumAlgorithm="SHA256",
             **({"IfNoneMatch": "*"} if tag is None else {"IfMatch": tag}),
         )
-        if self._ask("write", key, request, none_on=MOVED) is not None:
+        if self._ask_about("write", key, request, none_on=MOVED) is not None:
             return True
         now = self._writer(key)
         if now is None and tag is None:
@@ -633,47 +652,27 @@ class S3Store:
     def _writer(self, key: str) -> str | None:
         """The mark of the write that made the object, or None if there is no object."""
         head = partial(self._client.head_object, Bucket=self.bucket, Key=self._name(key))
-        answer = self._ask("look for", key, head, none_on=(404,))
+        answer = self._ask_about("look for", key, head, none_on={"404"})
         return None if answer is None else str(answer["Metadata"].get("writer", ""))
 
-    def _send_parts(self, source: BinaryIO, **request: Any) -> Any:
-        """Upload in parts: invisible until the last request, which alone is conditional."""
-        place = {name: request.pop(name) for name in ("Bucket", "Key")}
-        condition = {name: request.pop(name) for name in ("IfMatch", "IfNoneMatch")
-                     if name in request}
-        upload = self._client.create_multipart_upload(**place, **request)
-        place["UploadId"] = upload["UploadId"]
-        try:
-            parts = [self._send_part(number, block, place) for number, block in _blocks(source)]
-            return self._client.complete_multipart_upload(
-                **place, **condition, MultipartUpload={"Parts": parts}
-            )
-        except BaseException:  # Ctrl-C too: parts that nobody completes are stored and paid for
-            with suppress(Exception):  # the first error is the one to tell
-                self._client.abort_multipart_upload(**place)
-            raise
-
-    def _send_part(self, number: int, block: bytes, place: Mapping[str, str]) -> dict[str, Any]:
-        answer = self._client.upload_part(
-            **place, PartNumber=number, Body=block, ChecksumAlgorithm="SHA256"
-        )
-        sums = {name: answer[name] for name in ("ETag", "ChecksumSHA256") if name in answer}
-        return {"PartNumber": number, **sums}
+    def _ask_about(
+        self, doing: str, key: str, call: Callable[[], Any], none_on: Collection[str]
+    ) -> Any:
+        """`_ask` for a request about one object, to which S3 always answers with an ETag."""
+        answer = self._ask(doing, key, call, none_on)
+        if answer is not None and "ETag" not in answer:
+            raise BadInput(f"{self.endpoint} is no S3 server. Change SKIN_S3_ENDPOINT")
+        return answer
 
     def _ask(
-        self, doing: str, key: str, call: Callable[[], Any], none_on: Collection[int] = ()
+        self, doing: str, key: str, call: Callable[[], Any], none_on: Collection[str] = ()
     ) -> Any:
         doing = f"{doing} {key} in the bucket {self.bucket!r} at {self.endpoint}"
         return _explained(call, doing, none_on)
 
 
-def _blocks(source: BinaryIO) -> Iterator[tuple[int, bytes]]:
-    """The parts of a file, numbered from 1."""
-    return enumerate(iter(partial(source.read, PART_BYTES), b""), start=1)
-
-
-def _explained(call: Callable[[], Any], doing: str, none_on: Collection[int] = ()) -> Any:
-    """`call()`, or None if S3 answers with one of the statuses `none_on`.
+def _explained(call: Callable[[], Any], doing: str, none_on: Collection[str] = ()) -> Any:
+    """`call()`, or None if S3 answers with one of the error codes `none_on`.
 
     Raises:
         BadInput, Unavailable: what went wrong while `doing`, and which setting to change.
@@ -685,7 +684,7 @@ def _explained(call: Callable[[], Any], doing: str, none_on: Collection[int] = (
         return call()
     except ClientError as error:
         code, status = _answer(error)
-        if status in none_on and code != "NoSuchBucket":
+        if code in none_on:
             return None
         problem = _refusal(code, status, doing)
     except (BotoCoreError, ResponseParserError) as error:
@@ -718,7 +717,9 @@ def _failure(error: Exception, doing: str) -> PipelineError:
     garbled = (boto.IncompleteReadError, boto.FlexibleChecksumError)
     if isinstance(error, garbled):
         return Unavailable(f"cannot {doing} now: the bytes did not arrive whole ({code})")
-    if isinstance(error, (boto.HTTPClientError, boto.ConnectionError)):
+    # The bare HTTPClientError is a request that could not even be written.
+    no_answer = isinstance(error, (boto.HTTPClientError, boto.ConnectionError))
+    if no_answer and type(error) is not boto.HTTPClientError:
         return Unavailable(
             f"cannot {doing} now: no answer ({code}). If it stays so, check SKIN_S3_ENDPOINT and "
             "that the server runs"

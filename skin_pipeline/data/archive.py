@@ -348,7 +348,8 @@ def _refuse_overlap(bundle: zipfile.ZipFile, archive: Path) -> None:
         if info.header_offset < 0 or (
             info.header_offset + LOCAL_HEADER_BYTES + info.compress_size > end
         ):
-            raise _entry_refusal(archive, info.orig_filename, "overlaps another part")
+            reason = "lies outside the archive or over another part of it"
+            raise _entry_refusal(archive, info.orig_filename, reason)
 
 
 def _refuse_bulk(infos: list[zipfile.ZipInfo], archive: Path, limits: Limits) -> None:

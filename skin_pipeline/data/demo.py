@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
 VERSION = 1
-PER_CLASS = 240
+PER_CLASS = 300
 WIDTH, HEIGHT = 176, 132
 SITES = ("torso", "upper extremity", "lower extremity", "head/neck")
 

@@ -6,6 +6,7 @@ The only room that builds networks. TensorFlow is imported at first use, never a
 from __future__ import annotations
 
 import os
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -110,7 +111,10 @@ def _load_imagenet(keras: Any, network: Any, shape: tuple[int, int, int]) -> Non
 def _load_file(network: Any, path: Path) -> None:
     before = network.get_weights()[0].copy()
     try:
-        network.load_weights(path)
+        with warnings.catch_warnings():
+            # Keras names every layer of the other network in a warning of its own.
+            warnings.simplefilter("ignore", UserWarning)
+            network.load_weights(path)
     except (ValueError, OSError, KeyError) as error:
         raise BadInput(
             f"weights: the file does not fit ResNet50 without its top ({_first_line(error)}). "

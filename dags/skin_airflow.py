@@ -1,0 +1,50 @@
+"""Where Airflow and the steps meet: a `Job` from a task's context, and errors as Airflow's own."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Any
+
+from airflow.sdk import Param, get_current_context
+from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
+from skin_pipeline.config import deployment, form_schema, settings_from
+from skin_pipeline.errors import BadInput, Rejected, Unavailable
+from skin_pipeline.job import Job
+
+
+@contextmanager
+def airflow_job() -> Generator[Job, None, None]:
+    """The job of the running task. Bad input fails it at once; the rest may be tried again."""
+    from skin_connections import kaggle_credentials, kaggle_endpoint, open_configured_store
+
+    context: Any = get_current_context()
+    try:
+        yield Job(
+            settings=settings_from(dict(context["params"])),
+            place=deployment(),
+            store=open_configured_store(),
+            kaggle=kaggle_credentials(),
+            kaggle_endpoint=kaggle_endpoint(),
+            run_id=context["run_id"],
+            # The same for every try and every clearing, unlike the time at which a task starts.
+            started=context["dag_run"].run_after,
+        )
+    except BadInput as error:
+        raise AirflowFailException(str(error)) from None
+    except Rejected as error:
+        raise AirflowSkipException(f"refused by the gate: {error}") from None
+    except Unavailable as error:
+        raise AirflowException(str(error)) from error
+
+
+def form() -> dict[str, Param]:
+    """The trigger form: a field for every knob of `skin_pipeline.config.Settings`."""
+    return {name: Param(**schema) for name, schema in form_schema().items()}
+
+
+def push(**values: str) -> None:
+    """Hand further keys to later tasks, beside the list that a task returns to be mapped over."""
+    context: Any = get_current_context()
+    for name, value in values.items():
+        context["ti"].xcom_push(name, value)

@@ -1,0 +1,159 @@
+"""
+### Train, judge and release a skin-cancer screening model
+
+Dermoscopic images (benign / malignant) go in; a judged model in object storage comes out.
+Six ResNet50 runs on resampled data are averaged, judged on a test set that nothing else has seen,
+and **promoted** if accuracy and sensitivity reach their bounds, else **rejected** with reasons.
+
+* *Start it* with **Trigger**; every field of the form is explained and has bounds.
+* *Started again* with the same data and settings it ends in a minute: each step finds its result.
+* *Refused* is a verdict, not a failure: the run is green, `promote` is skipped, and an alert
+  tells why.
+* *Failed* tasks say what was wrong in the last lines of their log. Mend it and clear the task.
+
+The models are for research and give no diagnosis.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+
+from airflow.sdk import TriggerRule, dag, task
+from airflow.sdk.exceptions import AirflowSkipException
+from skin_airflow import airflow_job, form, push
+from skin_notifier import SkinNotifier
+
+from skin_pipeline import steps
+from skin_pipeline.config import deployment
+from skin_pipeline.contracts import Verdict, load
+
+place = deployment()
+
+
+@dag(
+    dag_id="skin_training",
+    dag_display_name="Skin-cancer screening: training",
+    schedule=place.schedule or None,
+    start_date=datetime(2026, 1, 1, tzinfo=timezone.utc),
+    catchup=False,
+    max_active_runs=1,
+    params=form(),
+    doc_md=__doc__,
+    tags=["skin", "training"],
+    on_failure_callback=SkinNotifier("run_failed"),
+    default_args={
+        "retries": place.retries,
+        "retry_delay": timedelta(seconds=30),
+        "retry_exponential_backoff": 2,
+        "max_retry_delay": timedelta(minutes=15),
+        "on_failure_callback": SkinNotifier("task_failed"),
+    },
+)
+def skin_training() -> None:
+    @task
+    def ingest() -> list[int]:
+        """
+        Fetches the images from where `data` points, decodes each once, and writes the manifest
+        (a row an image) and the packed images. Also brings the weight file to the store.
+
+        *Fails at once* on wrong credentials, an unknown data set, a broken archive or a missing
+        class; *tries again* when Kaggle or the store does not answer.
+        """
+        with airflow_job() as job:
+            pinned = steps.ingest(job)
+            push(dataset=pinned.dataset, weights=pinned.weights)
+            return steps.shard_numbers(job, pinned.dataset)
+
+    @task
+    def validate(dataset: str) -> str:
+        """
+        Checks the manifest with Great Expectations: columns, labels, readable images, sizes,
+        uniqueness, class counts. The Data Docs are kept with the result.
+
+        *Fails at once* when a critical check fails; warnings stand in the log.
+        """
+        with airflow_job() as job:
+            return steps.validate(job, dataset)
+
+    @task
+    def split(validation: str) -> list[int]:
+        """
+        Sets the test set apart (by the hash of the group, so that it never changes) and draws
+        train and validation images for each run. Images of one patient stay together.
+        """
+        with airflow_job() as job:
+            push(key=steps.split(job, validation))
+            return list(range(job.settings.runs))
+
+    # Airflow does not take the text of a mapped task from its function.
+    @task(
+        pool=place.pool,
+        doc_md="""
+        Computes what the frozen ResNet50 sees in each image of a shard, once for all runs.
+
+        *Fails at once* on a weight file of another network; *tries again* when ImageNet weights
+        could not be downloaded.
+        """,
+    )
+    def features(split: str, weights: str, shard: int) -> str:
+        with airflow_job() as job:
+            return steps.features(job, split, weights, shard)
+
+    @task(
+        pool=place.pool,
+        doc_md="""
+        Trains one run's head, one log line an epoch. The epoch with the best validation AUC is
+        kept. A run that diverges fails and leaves the others be.
+        """,
+    )
+    def train(split: str, features: list[str], run: int) -> str:
+        with airflow_job() as job:
+            return steps.train(job, split, features, run)
+
+    # A failed run does not stop the others from being judged: the gate counts them.
+    @task(pool=place.pool, trigger_rule=TriggerRule.ALL_DONE_MIN_ONE_SUCCESS)
+    def evaluate(split: str, trained: list[str]) -> str:
+        """
+        Averages the runs, sets the threshold on validation images, and judges the ensemble and
+        each run on the test set. Builds the self-contained model, loads it again and tries it.
+        """
+        with airflow_job() as job:
+            return steps.evaluate(job, split, trained)
+
+    @task
+    def gate(evaluation: str) -> str:
+        """
+        Compares the figures with the bounds and writes the verdict, with reasons, and the report.
+        """
+        with airflow_job() as job:
+            return steps.gate(job, evaluation)
+
+    @task(on_success_callback=SkinNotifier("promoted"))
+    def promote(verdict: str) -> str:
+        """
+        Writes the model as an immutable version and points the champion to it.
+        Skipped when the gate refused.
+        """
+        with airflow_job() as job:
+            return steps.promote(job, verdict)
+
+    @task(on_success_callback=SkinNotifier("refused"))
+    def reject(verdict: str) -> str:
+        """
+        Records the refusal in the model's history. Skipped when the gate approved.
+        """
+        with airflow_job() as job:
+            if load(job.store, verdict, Verdict).approved:
+                raise AirflowSkipException("approved by the gate")
+            return steps.reject(job, verdict)
+
+    images = ingest()
+    runs = split(validate(images["dataset"]))
+    cached = features.partial(split=runs["key"], weights=images["weights"]).expand(shard=images)
+    trained = train.partial(split=runs["key"], features=cached).expand(run=runs)
+    verdict = gate(evaluate(runs["key"], trained))
+    promote(verdict)
+    reject(verdict)
+
+
+dag_object = skin_training()

@@ -1,0 +1,386 @@
+"""The real kaggle client against a loopback server that plays Kaggle."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import os
+import sys
+import traceback
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from kaggle_server import SIGNATURE, STORAGE, KaggleServer
+
+from skin_pipeline.data import kaggle
+from skin_pipeline.data.kaggle import KaggleCredentials, download
+from skin_pipeline.errors import BadInput, PipelineError, Unavailable
+
+DATASET = "owner/lesions"
+KEY = "5ecretKey0123456789abcdef"
+TOKEN = "KGAT_5ecretToken0123456789"
+WRONG = "wr0ng5ecret"
+GOOD = KaggleCredentials("ada", KEY)
+
+
+def a_zip() -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as bundle:
+        bundle.writestr("benign/1.jpg", os.urandom(300_000))
+    return buffer.getvalue()
+
+
+ZIP = a_zip()
+
+
+@pytest.fixture
+def server() -> Iterator[KaggleServer]:
+    with KaggleServer({DATASET: ZIP}, key=KEY, token=TOKEN) as server:
+        yield server
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A home without credentials, and an environment without credentials and proxies."""
+    for name in list(os.environ):
+        if name.startswith("KAGGLE_") or name.lower().endswith("_proxy"):
+            monkeypatch.delenv(name)
+    monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
+    home = tmp_path / "home"
+    home.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    return home
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "downloads"
+
+
+def holds(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.rglob("*")) if folder.exists() else []
+
+
+def failure(call_server: KaggleServer, folder: Path, credentials: KaggleCredentials) -> Exception:
+    with pytest.raises(PipelineError) as caught:
+        download(DATASET, folder, credentials=credentials, endpoint=call_server.url)
+    return caught.value
+
+
+def test_a_data_set_arrives_as_the_zip_that_kaggle_serves(
+    server: KaggleServer, folder: Path
+) -> None:
+    path = download(DATASET, folder, credentials=GOOD, endpoint=server.url)
+
+    assert path == folder / "owner.lesions.zip"
+    assert path.read_bytes() == ZIP
+    assert holds(folder) == ["owner.lesions.zip"]
+
+
+def test_an_earlier_download_is_replaced(server: KaggleServer, folder: Path) -> None:
+    folder.mkdir()
+    (folder / "owner.lesions.zip").write_bytes(b"last week's")
+
+    assert download(DATASET, folder, credentials=GOOD, endpoint=server.url).read_bytes() == ZIP
+
+
+def test_the_storage_behind_kaggle_is_not_sent_the_credentials(
+    server: KaggleServer, folder: Path
+) -> None:
+    download(DATASET, folder, credentials=GOOD, endpoint=server.url)
+
+    asked, fetched = server.seen
+    assert asked.authorization in server.accepted
+    assert fetched.path == f"{STORAGE}{DATASET}"
+    assert fetched.authorization == ""
+
+
+# mode of the server, credentials, error, words of its message
+REFUSALS = {
+    "wrong key": ("ok", KaggleCredentials("ada", WRONG), BadInput, "401"),
+    "wrong user": ("ok", KaggleCredentials("bob", KEY), BadInput, "401"),
+    "wrong token": ("ok", KaggleCredentials(token=WRONG), BadInput, "401"),
+    "origin is named": (
+        "ok",
+        KaggleCredentials("ada", WRONG, origin="the moon"),
+        BadInput,
+        "refused the credentials from the moon",
+    ),
+    "no key": ("ok", KaggleCredentials("ada"), BadInput, "no key and no token"),
+    "nothing": ("ok", KaggleCredentials(), BadInput, "no key and no token"),
+    "line break in the key": ("ok", KaggleCredentials("ada", f"{KEY}\nX: y"), BadInput, "copy"),
+    "quotes in the key": ("ok", KaggleCredentials("ada", f"\u201c{KEY}\u201d"), BadInput, "copy"),
+    "line break in the token": ("ok", KaggleCredentials(token=f"{TOKEN}\nX: y"), BadInput, "copy"),
+    "private": ("forbidden", GOOD, BadInput, f"no data set {DATASET}"),
+    "refused otherwise": ("odd", GOOD, BadInput, "418"),
+    "too many requests": ("busy", GOOD, Unavailable, "429"),
+    "error inside Kaggle": ("broken", GOOD, Unavailable, "500"),
+    "Kaggle is down": ("down", GOOD, Unavailable, "503"),
+    "no answer": ("silent", GOOD, Unavailable, "ReadTimeout"),
+    "connection lost": ("dropped", GOOD, Unavailable, "ConnectionError"),
+    "storage refuses": ("denied", GOOD, Unavailable, "storage answered 403"),
+    "truncated": ("truncated", GOOD, Unavailable, "connection to Kaggle failed"),
+    "truncated, no length": ("unannounced", GOOD, Unavailable, "not a whole zip"),
+    "a login page": ("page", GOOD, Unavailable, "not a whole zip"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSALS)
+def test_each_failure_has_its_error_and_leaves_no_file_and_no_secret(
+    case: str,
+    server: KaggleServer,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    mode, credentials, error, words = REFUSALS[case]
+    server.mode = mode
+    monkeypatch.setattr(kaggle, "READ_SECONDS", 0.3)
+    caplog.set_level(logging.DEBUG, "skin_pipeline")
+
+    raised = failure(server, folder, credentials)
+
+    assert type(raised) is error
+    assert words in str(raised)
+    assert holds(folder) == []
+    printed = capfd.readouterr()
+    assert printed.out == ""
+    told = printed.err + caplog.text + everything(raised) + repr(credentials)
+    for secret in (KEY, TOKEN, WRONG, SIGNATURE):
+        assert secret not in told
+
+
+def everything(error: BaseException) -> str:
+    """An error as the most talkative handler would show it: chain, frames and their variables."""
+    frames = error.__traceback__.tb_next if error.__traceback__ else None
+    while frames and "skin_pipeline" not in frames.tb_frame.f_code.co_filename:
+        frames = frames.tb_next
+    assert frames, "the error did not come from the pipeline"
+    chain = [repr(link) for link in (error.__cause__, error.__context__) if link]
+    report = traceback.TracebackException(type(error), error, frames, capture_locals=True)
+    return "\n".join([*chain, *report.format(chain=True)])
+
+
+def test_the_secret_is_nowhere_in_what_a_good_download_logs_or_prints(
+    server: KaggleServer,
+    folder: Path,
+    caplog: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    download(DATASET, folder, credentials=GOOD, endpoint=server.url)
+
+    printed = capfd.readouterr()
+    assert printed.out == ""
+    assert KEY not in caplog.text + printed.err
+    assert f"kaggle_download_finished dataset={DATASET} bytes={len(ZIP)}" in caplog.text
+
+
+def test_the_next_call_after_a_broken_one_starts_cleanly(
+    server: KaggleServer, folder: Path
+) -> None:
+    server.mode = "truncated"
+    failure(server, folder, GOOD)
+    server.mode = "ok"
+
+    assert download(DATASET, folder, credentials=GOOD, endpoint=server.url).read_bytes() == ZIP
+
+
+def test_nobody_listening_is_unavailable(folder: Path) -> None:
+    with KaggleServer({}) as server:
+        url = server.url
+    with pytest.raises(Unavailable, match=r"ConnectionError.*HTTPS_PROXY"):
+        download(DATASET, folder, credentials=GOOD, endpoint=url)
+
+
+def test_an_unknown_data_set_is_named(server: KaggleServer, folder: Path) -> None:
+    with pytest.raises(BadInput, match=r"no data set owner/other .*\(404\)"):
+        download("owner/other", folder, credentials=GOOD, endpoint=server.url)
+
+
+@pytest.mark.parametrize(
+    "dataset",
+    ["", "lesions", "owner/", "/lesions", "owner/a/b", "../lesions", "owner/..", "own er/x",
+     "owner/lesions\n", "https://www.kaggle.com/datasets/owner/lesions", "owner/" + "x" * 101],
+)  # fmt: skip
+def test_a_name_that_is_not_owner_slash_name_is_refused_unasked(
+    dataset: str, server: KaggleServer, folder: Path
+) -> None:
+    with pytest.raises(BadInput, match="OWNER/NAME"):
+        download(dataset, folder, credentials=GOOD, endpoint=server.url)
+    assert server.seen == []
+
+
+def test_without_credentials_the_message_tells_the_ways(folder: Path, home: Path) -> None:
+    with pytest.raises(BadInput) as caught:
+        download(DATASET, folder)
+
+    for way in ("`kaggle`", "login", "password", "KAGGLE_USERNAME", "KAGGLE_KEY", "Settings"):
+        assert way in str(caught.value)
+    assert list(home.iterdir()) == [], "looking for credentials made files"
+    assert holds(folder) == []
+
+
+def json_file(**entries: str) -> str:
+    return json.dumps(entries)
+
+
+# environment, files in the home, the Authorization that Kaggle sees
+SOURCES: dict[str, tuple[dict[str, str], dict[str, str], str]] = {
+    "name and key": ({"KAGGLE_USERNAME": "ada", "KAGGLE_KEY": KEY}, {}, "Basic"),
+    "token": ({"KAGGLE_API_TOKEN": TOKEN}, {}, "Bearer"),
+    "token beats key": (
+        {"KAGGLE_API_TOKEN": TOKEN, "KAGGLE_USERNAME": "ada", "KAGGLE_KEY": WRONG},
+        {},
+        "Bearer",
+    ),
+    "key file": ({}, {".kaggle/kaggle.json": json_file(username="ada", key=KEY)}, "Basic"),
+    "key file in .config": (
+        {},
+        {".config/kaggle/kaggle.json": json_file(username="ada", key=KEY)},
+        "Basic",
+    ),
+    "token file": ({}, {".kaggle/access_token": f"{TOKEN}\n"}, "Bearer"),
+    "token file with ending": ({}, {".kaggle/access_token.txt": TOKEN}, "Bearer"),
+    "environment beats key file": (
+        {"KAGGLE_USERNAME": "ada", "KAGGLE_KEY": KEY},
+        {".kaggle/kaggle.json": json_file(username="bob", key=WRONG)},
+        "Basic",
+    ),
+    "environment completes key file": (
+        {"KAGGLE_USERNAME": "ada"},
+        {".kaggle/kaggle.json": json_file(username="bob", key=KEY)},
+        "Basic",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", SOURCES)
+def test_without_given_credentials_those_of_the_environment_are_used(
+    case: str, server: KaggleServer, folder: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    environment, files, scheme = SOURCES[case]
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    for name, text in files.items():
+        (home / name).parent.mkdir(parents=True)
+        (home / name).write_text(text)
+
+    assert download(DATASET, folder, endpoint=server.url).read_bytes() == ZIP
+    assert server.seen[0].authorization.startswith(scheme)
+
+
+def test_a_token_variable_may_name_a_file(
+    server: KaggleServer, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "token").write_text(TOKEN)
+    monkeypatch.setenv("KAGGLE_API_TOKEN", str(tmp_path / "token"))
+
+    assert download(DATASET, folder, endpoint=server.url).exists()
+
+
+def test_a_folder_chosen_for_the_key_file_is_read(
+    server: KaggleServer, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "kaggle.json").write_text(json_file(username="ada", key=KEY))
+    monkeypatch.setenv("KAGGLE_CONFIG_DIR", str(tmp_path))
+
+    assert download(DATASET, folder, endpoint=server.url).exists()
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        GOOD,
+        KaggleCredentials(token=TOKEN),
+        KaggleCredentials("ada", WRONG, TOKEN),
+        KaggleCredentials(key=TOKEN),
+        KaggleCredentials(" ada", f"{KEY}\n"),
+    ],
+    ids=["key", "token", "token beats key", "key alone is a token", "spaces around"],
+)
+def test_given_credentials_beat_whatever_the_environment_holds(
+    given: KaggleCredentials,
+    server: KaggleServer,
+    folder: Path,
+    home: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("KAGGLE_API_TOKEN", "KAGGLE_USERNAME", "KAGGLE_KEY"):
+        monkeypatch.setenv(name, WRONG)
+    (home / ".kaggle").mkdir()
+    (home / ".kaggle" / "access_token").write_text(WRONG)
+
+    assert download(DATASET, folder, credentials=given, endpoint=server.url).exists()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [f'{{"key": "{KEY}"}}', f"{KEY} is no JSON", f'["{KEY}"]', f"\udcff{KEY}"],
+    ids=["no user", "no JSON", "a list", "not UTF-8"],
+)
+def test_a_bad_key_file_is_named_and_not_shown(text: str, folder: Path, home: Path) -> None:
+    (home / ".kaggle").mkdir()
+    path = home / ".kaggle" / "kaggle.json"
+    path.write_bytes(text.encode(errors="surrogateescape"))
+
+    with pytest.raises(BadInput, match=r"kaggle\.json") as caught:
+        download(DATASET, folder)
+    assert KEY not in str(caught.value)
+    assert caught.value.__context__ is None
+
+
+def test_half_of_the_variables_is_told(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KAGGLE_USERNAME", "ada")
+
+    with pytest.raises(BadInput, match="KAGGLE_USERNAME and KAGGLE_KEY are needed both"):
+        download(DATASET, folder)
+
+
+def test_a_token_longer_than_a_file_name_is_a_token(
+    server: KaggleServer, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.token = "x" * 2000
+    monkeypatch.setenv("KAGGLE_API_TOKEN", server.token)
+
+    assert download(DATASET, folder, endpoint=server.url).exists()
+
+
+def test_the_proxy_of_the_environment_is_used(
+    server: KaggleServer, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", server.url)
+
+    download(DATASET, folder, credentials=GOOD, endpoint="http://kaggle.test")
+
+    assert [seen.host.partition(":")[0] for seen in server.seen] == ["kaggle.test", "storage.test"]
+
+
+def test_a_missing_certificate_file_is_a_persons_business(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nowhere/ca.pem")
+
+    with pytest.raises(BadInput, match=r"REQUESTS_CA_BUNDLE.*/nowhere/ca\.pem"):
+        download(DATASET, folder, credentials=GOOD, endpoint="https://127.0.0.1:9")
+
+
+def test_a_folder_that_cannot_be_made_is_bad_input(server: KaggleServer, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+
+    with pytest.raises(BadInput, match="cannot be written"):
+        download(DATASET, tmp_path / "file" / "x", credentials=GOOD, endpoint=server.url)
+
+
+def test_the_kaggle_package_itself_is_not_imported(
+    server: KaggleServer, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(sys.modules, "kaggle", raising=False)
+    download(DATASET, folder, credentials=GOOD, endpoint=server.url)
+
+    assert "kagglesdk" in sys.modules
+    assert "kaggle" not in sys.modules, "importing it signs in, prints and asks Kaggle"

@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+import shutil
+
+import pytest
+from PIL import Image
+
+from skin_pipeline.data import sources
+from skin_pipeline.errors import BadInput
+
+
+def image(path):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (8, 8)).save(path)
+
+
+def lay_out(root, *paths):
+    for path in paths:
+        image(root / path)
+    return root
+
+
+@pytest.mark.parametrize(
+    ("paths", "keys"),
+    [
+        (("benign/a.jpg", "malignant/b.jpg"), ["benign/a.jpg", "malignant/b.jpg"]),
+        (("Set/benign/a.jpg", "Set/malignant/b.jpg"), ["benign/a.jpg", "malignant/b.jpg"]),
+        (("x/y/Benign/a.JPG", "x/y/Malignant/b.png"), ["Benign/a.JPG", "Malignant/b.png"]),
+        (
+            ("train/benign/a.jpg", "test/benign/a.jpg", "test/malignant/b.jpg"),
+            ["test/benign/a.jpg", "test/malignant/b.jpg", "train/benign/a.jpg"],
+        ),
+        (("benign/deep/er/a.jpg", "malignant/b.jpg"), ["benign/deep/er/a.jpg", "malignant/b.jpg"]),
+        (("benign/a.jpg", "malignant/b.jpg", "other/c.jpg"), ["benign/a.jpg", "malignant/b.jpg"]),
+        (("benign/a.jpg", "malignant/b.jpg", "benign/.c.jpg"), ["benign/a.jpg", "malignant/b.jpg"]),
+    ],
+)
+def test_class_folders_are_found_anywhere_below(tmp_path, paths, keys):
+    assert [item.key for item in sources.find(lay_out(tmp_path, *paths)).files] == keys
+
+
+@pytest.mark.parametrize(
+    ("paths", "message"),
+    [
+        ((), "no images of class benign and malignant"),
+        (("benign/a.jpg",), "no images of class malignant"),
+        (("malignant/a.jpg", "nevus/a.jpg"), "no images of class benign"),
+    ],
+)
+def test_a_missing_class_is_named_with_what_was_found(tmp_path, paths, message):
+    with pytest.raises(BadInput) as error:
+        sources.find(lay_out(tmp_path, *paths))
+    assert message in str(error.value)
+    assert (paths[0].split("/")[0] if paths else "an empty folder") in str(error.value)
+
+
+def test_the_digest_is_of_the_content_wherever_it_lies(tmp_path):
+    lay_out(tmp_path / "one", "benign/a.jpg", "malignant/b.jpg")
+    shutil.copytree(tmp_path / "one", tmp_path / "two" / "inner")
+    digest = sources.find(tmp_path / "one").digest
+    assert sources.find(tmp_path / "two").digest == digest
+    (tmp_path / "two/inner/benign/a.jpg").write_bytes(b"changed")
+    assert sources.find(tmp_path / "two").digest != digest
+
+
+def test_a_table_beside_the_images_is_part_of_the_content(tmp_path):
+    lay_out(tmp_path, "benign/a.jpg", "malignant/b.jpg")
+    before = sources.find(tmp_path).digest
+    (tmp_path / "patients.csv").write_text("image_name,patient_id\na,P1\n")
+    assert sources.find(tmp_path).digest != before
+
+
+def test_a_folder_and_its_zip_have_the_same_content(tmp_path, make_job):
+    lay_out(tmp_path / "set", "benign/a.jpg", "malignant/b.jpg")
+    packed = shutil.make_archive(str(tmp_path / "set"), "zip", tmp_path, "set")
+    digests = set()
+    for data in (str(tmp_path / "set"), packed):
+        with sources.folder_of(make_job(data=data, weights="imagenet")) as root:
+            digests.add(sources.find(root).digest)
+    assert len(digests) == 1
+
+
+def test_nothing_at_the_path_says_what_can_be_given(make_job):
+    job = make_job(data="/no/such/place", weights="imagenet")
+    with pytest.raises(BadInput, match=r"nothing stands at /no/such/place.*kaggle://OWNER/NAME"):
+        sources.folder_of(job).__enter__()
+
+
+def test_a_temporary_folder_is_gone_afterwards(make_job):
+    with sources.folder_of(make_job()) as root:
+        assert root.is_dir()
+    assert not root.exists()

@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from skin_pipeline.evaluation import ensemble
+
+
+def test_an_image_is_scored_by_the_runs_that_it_validates():
+    logits = np.array([[1.0, 2.0, 3.0], [5.0, 6.0, 7.0]])
+    validates = np.array([[True, False, True], [True, False, False]])
+    unseen = ensemble.held_out_logits(logits, validates)
+    assert unseen[0] == 3.0
+    assert np.isnan(unseen[1])
+    assert unseen[2] == 3.0
+
+
+SIDES = ["train"] * 40 + ["validation"] * 20 + ["test"] * 40
+
+
+def table():
+    return pd.DataFrame({
+        "key": [f"k{i}" for i in range(100)],
+        "label": ["benign", "malignant"] * 50,
+        "group": [f"g{i}" for i in range(100)],
+        "run_0": SIDES,
+        "run_1": SIDES,
+    })
+
+
+def logits(seed):
+    rng = np.random.default_rng(seed)
+    return np.tile([-1.0, 1.0], 50) + rng.normal(0, 1.5, (2, 100))
+
+
+def score(values):
+    return ensemble.score(table(), values, [0, 1], target_sensitivity=0.9, seed=0)
+
+
+def test_figures_are_of_the_test_images_alone():
+    seen = score(logits(0))
+    assert seen.ensemble.images == 40
+    assert set(seen.per_run) == {0, 1}
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_test_images_move_no_threshold(seed):
+    values = logits(0)
+    changed = values.copy()
+    changed[:, 60:] = logits(seed + 1)[:, 60:]
+    before, after = score(values), score(changed)
+    assert before.ensemble.threshold == after.ensemble.threshold
+    assert before.per_run[0].threshold == after.per_run[0].threshold
+    assert before.ensemble.auc != after.ensemble.auc
+
+
+def test_the_training_images_move_no_threshold():
+    values = logits(0)
+    changed = values.copy()
+    changed[:, :40] = 9.0
+    assert score(values).ensemble.threshold == score(changed).ensemble.threshold
+
+
+def test_the_ensemble_is_the_mean_of_the_logits():
+    values = np.zeros((2, 100))
+    values[0] += 2.0
+    assert score(values).predictions["probability"][0] == pytest.approx(1 / (1 + np.exp(-1.0)))
+
+
+def test_probabilities_are_kept_for_every_image():
+    seen = score(logits(0))
+    assert list(seen.predictions["key"]) == list(table()["key"])
+    assert seen.by_key()["k7"] == seen.predictions["probability"][7]
+    assert seen.predictions["test"].sum() == 40

@@ -1,0 +1,239 @@
+"""Real servers that tests talk to, each a context manager that leaves no process behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import socketserver
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from secrets import token_hex
+from typing import Any
+from urllib.parse import urlsplit
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+HOST = "127.0.0.1"
+PORTS = ("master", "volume", "filer", "s3", "admin")
+GRPC_OFFSET = 10_000  # seaweedfs takes port + 10000 beside each port
+STARTS = 3  # another process may take a free port before the server does
+START_SECONDS = 30.0
+
+
+@dataclass(frozen=True)
+class S3Server:
+    """A running S3 server: where it is, its bucket, and two identities, one of them read-only."""
+
+    endpoint: str
+    bucket: str
+    access_key: str
+    secret: str = field(repr=False)
+    reader_access_key: str
+    reader_secret: str = field(repr=False)
+
+    @property
+    def credentials(self) -> dict[str, str]:
+        """Keyword arguments of `boto3.client` for the identity that may write."""
+        return _credentials(self.access_key, self.secret)
+
+    @property
+    def reader_credentials(self) -> dict[str, str]:
+        """The same for the identity that may only read and list."""
+        return _credentials(self.reader_access_key, self.reader_secret)
+
+
+def _credentials(access_key: str, secret: str) -> dict[str, str]:
+    return {
+        "aws_access_key_id": access_key,
+        "aws_secret_access_key": secret,
+        "region_name": "us-east-1",
+    }
+
+
+@contextmanager
+def seaweedfs(bucket: str = "models") -> Generator[S3Server, None, None]:
+    """A seaweedfs S3 server on free loopback ports, up when the block starts.
+
+    Raises:
+        RuntimeError: it did not come up; the message ends with the last lines of its log.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="s3-"))
+    try:
+        for _ in range(STARTS):
+            ports = dict(zip(PORTS, free_ports(len(PORTS)), strict=True))
+            server = _server(f"http://{HOST}:{ports['s3']}", bucket)
+            with _running(_command(folder, server, ports), folder / "log") as process:
+                if _ready(process, server):
+                    yield server
+                    return
+        tail = "\n".join((folder / "log").read_text(errors="replace").splitlines()[-20:])
+        raise RuntimeError(f"seaweedfs did not come up in {STARTS} attempts:\n{tail}")
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _server(endpoint: str, bucket: str) -> S3Server:
+    """What the server will be; the secrets are new ones each time."""
+    return S3Server(
+        endpoint=endpoint,
+        bucket=bucket,
+        access_key="test-owner",
+        secret=f"owner-{token_hex(16)}",
+        reader_access_key="test-reader",
+        reader_secret=f"reader-{token_hex(16)}",
+    )
+
+
+@contextmanager
+def _running(command: list[str], log: Path) -> Generator[subprocess.Popen[bytes], None, None]:
+    """A process that is killed at the end with all that it started; its data is thrown away."""
+    with log.open("wb") as output:
+        process = subprocess.Popen(command, stdout=output, stderr=output, start_new_session=True)
+    try:
+        yield process
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def _identities(server: S3Server) -> dict[str, Any]:
+    people = [
+        ("owner", server.access_key, server.secret, ["Admin", "Read", "List", "Write"]),
+        ("reader", server.reader_access_key, server.reader_secret, ["Read", "List"]),
+    ]
+    return {
+        "identities": [
+            {
+                "name": name,
+                "credentials": [{"accessKey": access_key, "secretKey": secret}],
+                "actions": actions,
+            }
+            for name, access_key, secret, actions in people
+        ]
+    }
+
+
+def _command(folder: Path, server: S3Server, ports: dict[str, int]) -> list[str]:
+    weed = Path(sys.executable).with_name("weed")
+    data = folder / "data"
+    data.mkdir(exist_ok=True)
+    identities = folder / "identities.json"
+    identities.write_text(json.dumps(_identities(server)))
+    return [
+        str(weed), "-logtostderr=true", "mini", f"-dir={data}", f"-ip={HOST}", f"-ip.bind={HOST}",
+        *(f"-{name}.port={port}" for name, port in ports.items()),
+        "-s3.port.iceberg=0", "-s3.port.lance=0", "-webdav=false", "-admin.ui=false",
+        "-master.telemetry=false", "-master.electionTimeout=1s", "-volume.preStopSeconds=0",
+        "-s3.autoCreateBucket=false", f"-s3.config={identities}", f"-bucket={server.bucket}",
+        f"-filer.localSocket={folder / 'filer.sock'}",
+    ]
+
+
+def _ready(process: subprocess.Popen[bytes], server: S3Server) -> bool:
+    """Whether the server answers in time and has its bucket; False as soon as it has ended."""
+    deadline = time.monotonic() + START_SECONDS
+    client = boto3.client(
+        "s3",
+        endpoint_url=server.endpoint,
+        config=Config(retries={"total_max_attempts": 1}, connect_timeout=2, read_timeout=2),
+        **server.credentials,
+    )
+    while process.poll() is None and time.monotonic() < deadline:
+        with suppress(BotoCoreError, ClientError):  # it says healthy before the bucket is there
+            client.head_bucket(Bucket=server.bucket)
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports of the loopback that are free now, and so is each one's `GRPC_OFFSET` companion."""
+    held: list[socket.socket] = []
+    found: list[int] = []
+    try:
+        while len(found) < count:
+            port = _hold(held, 0)
+            if port + GRPC_OFFSET < 65_536 and _hold(held, port + GRPC_OFFSET):
+                found.append(port)
+    finally:
+        for each in held:
+            each.close()
+    return found
+
+
+def _hold(held: list[socket.socket], port: int) -> int:
+    """Bind `port` (0: any) until the caller closes it; the port, or 0 if it is taken."""
+    each = socket.socket()
+    held.append(each)
+    try:
+        each.bind((HOST, port))
+    except OSError:
+        return 0
+    return int(each.getsockname()[1])
+
+
+class Proxy:
+    """Stands before a server and may change what passes.
+
+    `asked` and `answered` get every chunk of bytes on its way to the server and back, and give
+    what is passed on; with an empty one the connection is cut.
+    """
+
+    def __init__(self, port: int) -> None:
+        self.endpoint = f"http://{HOST}:{port}"
+        self.asked: Callable[[bytes], bytes] = bytes
+        self.answered: Callable[[bytes], bytes] = bytes
+
+
+@contextmanager
+def proxy(endpoint: str) -> Generator[Proxy, None, None]:
+    """A TCP proxy on a free loopback port before the server at `endpoint`."""
+    target = urlsplit(endpoint)
+
+    class Handler(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            with socket.create_connection((target.hostname, target.port)) as server:
+                asked = (self.request, server, lambda chunk: front.asked(chunk))
+                asking = threading.Thread(target=_pass_on, args=asked, daemon=True)
+                asking.start()
+                _pass_on(server, self.request, lambda chunk: front.answered(chunk))
+                asking.join()
+
+    with socketserver.ThreadingTCPServer((HOST, 0), Handler) as listener:
+        listener.daemon_threads = True
+        front = Proxy(listener.server_address[1])
+        thread = threading.Thread(target=listener.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        try:
+            yield front
+        finally:
+            listener.shutdown()
+            thread.join()
+
+
+def _pass_on(
+    source: socket.socket, sink: socket.socket, change: Callable[[bytes], bytes]
+) -> None:
+    """Pass bytes on until one side closes, then close both."""
+    with suppress(OSError):
+        while chunk := source.recv(1 << 16):
+            passed = change(chunk)
+            if not passed:
+                break
+            sink.sendall(passed)
+    for side in (source, sink):
+        with suppress(OSError):
+            side.shutdown(socket.SHUT_RDWR)

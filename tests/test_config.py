@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import pytest
+
+from skin_pipeline.config import Deployment, Settings, deployment, form_schema, settings_from
+from skin_pipeline.errors import BadInput
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"runs": 0}, "runs: Input should be greater than or equal to 1. Received: 0"),
+        ({"views": 3}, "views: Input should be 1, 2, 4 or 8. Received: 3"),
+        ({"model_name": "Not A Name"}, "model_name: "),
+        ({"balance": "smote"}, "balance: "),
+        ({"colour": "red"}, "colour: Extra inputs are not permitted"),
+        ({"runs": 2}, "min_runs (6) is more than runs (2)"),
+        ({"weights": "none"}, "weights=none (a random trunk) is for synthetic data only"),
+        ({"learning_rate": "fast"}, "learning_rate: "),
+    ],
+)
+def test_a_value_that_does_not_fit_is_named_with_what_was_received(values, message):
+    with pytest.raises(BadInput) as error:
+        settings_from(values)
+    assert message in str(error.value)
+
+
+def test_every_wrong_value_is_named_at_once():
+    with pytest.raises(BadInput) as error:
+        settings_from({"runs": 0, "views": 3})
+    assert "runs" in str(error.value)
+    assert "views" in str(error.value)
+
+
+def test_a_value_given_beats_the_environment_which_beats_the_default(monkeypatch):
+    assert Settings().views == 4
+    monkeypatch.setenv("SKIN_VIEWS", "8")
+    assert Settings().views == 8
+    assert Settings(views=2).views == 2
+
+
+def test_a_deployment_variable_that_does_not_fit_is_named(monkeypatch):
+    monkeypatch.setenv("SKIN_THREADS", "many")
+    with pytest.raises(BadInput, match="threads.*'many'"):
+        deployment()
+
+
+def test_synthetic_models_have_a_name_of_their_own():
+    assert Settings(data="demo", model_name="skin").released_as == "skin-synthetic"
+    assert Settings(data="some/folder", model_name="skin").released_as == "skin"
+
+
+def test_every_knob_has_a_description_a_section_and_bounds_in_the_form():
+    for name, schema in form_schema().items():
+        assert schema["description"], name
+        assert schema["section"] in {"Data", "Split", "Training", "Judging"}, name
+        if {"integer", "number"} & set(_types(schema)):
+            assert "enum" in schema or {"minimum", "exclusiveMinimum"} & schema.keys(), name
+            assert "enum" in schema or "maximum" in schema, name
+
+
+def _types(schema):
+    return [schema["type"]] if isinstance(schema["type"], str) else schema["type"]
+
+
+def test_a_bound_of_the_gate_can_be_left_empty_in_the_form():
+    assert form_schema()["min_accuracy"]["type"] == ["null", "number"]
+    assert settings_from({"min_accuracy": None}).min_accuracy is None
+
+
+def test_no_knob_has_the_name_of_a_deployment_variable():
+    assert not Settings.model_fields.keys() & Deployment.model_fields.keys()

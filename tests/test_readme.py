@@ -1,0 +1,58 @@
+"""What the README says is run, or compared with what it speaks of."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from skin_pipeline import cli, steps
+from skin_pipeline.contracts import Dataset, load
+from skin_pipeline.data import demo
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+
+
+def test_the_settings_table_is_the_one_that_the_code_makes():
+    table = README.split("<!-- settings -->\n")[1].split("\n<!-- end of settings -->")[0]
+    assert table.strip() == cli.settings_table()
+
+
+def test_the_five_lines_score_an_image_with_the_promoted_model(finished, tmp_path):
+    store, version = finished.job.store, finished.version
+    for name in ("model.keras", "manifest.json"):
+        shutil.copy(store.local(f"{version}/{name}"), tmp_path / name)
+    golden = load(store, finished.dataset, Dataset).golden
+    shutil.copy(store.local(next(iter(golden.values()))), tmp_path / "lesion.jpg")
+    (snippet,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    assert len(snippet.strip().splitlines()) == 5
+    run = subprocess.run(
+        [sys.executable, "-I", "-c", snippet + "import sys; assert 'skin_pipeline' not in sys.modules"],
+        capture_output=True, text=True, cwd=tmp_path, check=True,
+    )
+    assert re.fullmatch(r"0\.\d+ (benign|malignant)\n", run.stdout)
+
+
+def test_every_step_is_described():
+    for step in steps.VERSIONS:
+        assert f"**{step}**" in README
+
+
+def test_the_pictures_are_there():
+    pictures = re.findall(r"!\[.*?\]\((.*?)\)", README)
+    assert pictures
+    for picture in pictures:
+        assert (ROOT / picture).is_file(), picture
+
+
+def test_every_make_target_named_exists():
+    makefile = (ROOT / "Makefile").read_text()
+    for target in set(re.findall(r"`?make ([a-z]+)", README)):
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+
+
+def test_the_demo_is_as_large_as_the_readme_says():
+    assert f"{2 * demo.PER_CLASS} drawn images" in README

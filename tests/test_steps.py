@@ -1,0 +1,299 @@
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from skin_pipeline import steps
+from skin_pipeline.config import Settings
+from skin_pipeline.contracts import (
+    Dataset,
+    Evaluation,
+    Split,
+    TrainedRun,
+    Validation,
+    Verdict,
+    load,
+)
+from skin_pipeline.data import demo, manifest
+from skin_pipeline.errors import BadInput, Rejected
+from skin_pipeline.release import registry
+
+HEAVY = ("boto3", "great_expectations", "kaggle", "keras", "pandas", "scipy", "sklearn",
+         "tensorflow")
+
+
+def with_settings(job, **changes):
+    """The same job with other knobs."""
+    values = {**job.settings.model_dump(), **changes}
+    return dataclasses.replace(job, settings=Settings(**values))
+
+
+# --- what a whole run leaves behind --------------------------------------------------------------
+
+
+def test_the_manifest_has_a_row_for_every_image(finished):
+    dataset = load(finished.job.store, finished.dataset, Dataset)
+    table = manifest.read(finished.job.store, dataset.table)
+    assert len(table) == 2 * demo.PER_CLASS
+    assert dataset.classes == {"benign": demo.PER_CLASS, "malignant": demo.PER_CLASS}
+    assert dataset.synthetic
+
+
+def test_the_figures_can_be_recomputed_from_the_predictions(finished):
+    store = finished.job.store
+    seen = load(store, finished.evaluation, Evaluation)
+    table = pd.read_csv(store.local(seen.predictions))
+    test = table[table["test"]]
+    called = test["probability"] >= seen.threshold
+    assert seen.ensemble.accuracy.value == (called == (test["label"] == "malignant")).mean()
+    assert seen.ensemble.images == len(test)
+
+
+def test_predictions_of_the_test_set_come_from_groups_that_no_run_trained_on(finished):
+    table = manifest.read(
+        finished.job.store, load(finished.job.store, finished.split, Split).table
+    )
+    test = set(table["group"][table["run_0"] == "test"])
+    for run in ("run_0", "run_1"):
+        assert not test & set(table["group"][table[run].isin(["train", "validation"])])
+
+
+def test_each_run_has_its_seed_and_history_on_record(finished):
+    runs = [load(finished.job.store, key, TrainedRun) for key in finished.trained]
+    assert [run.run for run in runs] == [0, 1]
+    assert runs[0].seed != runs[1].seed
+    assert all(run.history for run in runs)
+
+
+def test_the_data_docs_are_kept_with_the_run(finished):
+    key = steps.validate(finished.job, finished.dataset)
+    docs = load(finished.job.store, key, Validation).docs
+    assert b"<html" in finished.job.store.read(docs)
+
+
+def test_the_released_version_is_complete_and_its_digests_are_right(finished):
+    store = finished.job.store
+    champion = registry.champion(store, "skin-resnet50-synthetic")
+    release = registry.release_of(store, champion.model, champion.version)
+    assert set(release.files) == {
+        "model.keras", "metrics.json", "predictions.csv", "verdict.json", "report.html"
+    }
+    for name, digest in release.files.items():
+        assert hashlib.sha256(store.read(f"{finished.version}/{name}")).hexdigest() == digest
+
+
+def test_the_report_says_that_the_data_are_synthetic(finished):
+    verdict = load(finished.job.store, finished.verdict, Verdict)
+    page = finished.job.store.read(verdict.report).decode()
+    assert "Synthetic data" in page
+    assert "http" not in page  # it opens offline
+
+
+# --- done once, found afterwards -----------------------------------------------------------------
+
+
+def test_every_step_finds_its_result(finished):
+    job = finished.job
+    before = job.store.list("")
+    dataset, weights = steps.ingest(job)
+    split = steps.split(job, steps.validate(job, dataset))
+    shards = steps.shard_numbers(job, dataset)
+    assert [steps.features(job, split, weights, i) for i in shards] == finished.features
+    assert [steps.train(job, split, finished.features, i) for i in range(2)] == finished.trained
+    assert steps.evaluate(job, split, reversed(finished.trained)) == finished.evaluation
+    assert steps.gate(job, finished.evaluation) == finished.verdict
+    assert steps.promote(job, finished.verdict) == finished.version
+    assert job.store.list("") == before
+
+
+def test_finding_a_result_imports_nothing_heavy(finished):
+    code = f"""
+import sys
+from skin_pipeline import steps
+from skin_pipeline.config import Deployment, Settings
+from skin_pipeline.job import Job
+from skin_pipeline.storage import open_store
+job = Job(Settings(**{finished.job.settings.model_dump()!r}), Deployment(), open_store(
+    {finished.job.store.url!r}))
+dataset, weights = steps.ingest(job)
+split = steps.split(job, steps.validate(job, dataset))
+features = [steps.features(job, split, weights, i) for i in steps.shard_numbers(job, dataset)]
+trained = [steps.train(job, split, features, run) for run in range(2)]
+steps.promote(job, steps.gate(job, steps.evaluate(job, split, trained)))
+print([name for name in {HEAVY!r} if name in sys.modules])
+"""
+    run = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True,
+        cwd=Path(__file__).parents[1],
+    )
+    assert run.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("step", "change"),
+    [
+        ("ingest", {"image_size": 72}),
+        ("ingest", {"field_of_view": 0.9}),
+        ("ingest", {"seed": 1}),
+        ("validate", {"min_per_class": 11}),
+        ("split", {"balance": "none"}),
+        ("train", {"l2": 0.5}),
+        ("evaluate", {"target_sensitivity": 0.8}),
+        ("gate", {"min_accuracy": 0.51}),
+    ],
+)
+def test_a_changed_knob_makes_the_result_anew(finished, step, change, monkeypatch):
+    asked = {}
+
+    def note(self, name, version, inputs, make):
+        asked[name] = inputs
+        raise LookupError
+
+    monkeypatch.setattr(type(finished.job), "once", note)
+    calls = {
+        "ingest": steps.ingest,
+        "validate": lambda job: steps.validate(job, finished.dataset),
+        "split": lambda job: steps.split(job, steps_validation),
+        "train": lambda job: steps.train(job, finished.split, finished.features, 0),
+        "evaluate": lambda job: steps.evaluate(job, finished.split, finished.trained),
+        "gate": lambda job: steps.gate(job, finished.evaluation),
+    }
+    steps_validation = _validation_of(finished)
+    for job in (finished.job, with_settings(finished.job, **change)):
+        with pytest.raises(LookupError):
+            calls[step](job)
+        asked.setdefault("first", asked.pop(step))
+    with pytest.raises(LookupError):
+        calls[step](with_settings(finished.job, **change))
+    assert asked[step] != asked["first"]
+
+
+def _validation_of(finished):
+    return next(
+        key.removesuffix("/result.json")
+        for key in finished.job.store.list("validate") if key.endswith("/result.json")
+    )
+
+
+# --- refusal -------------------------------------------------------------------------------------
+
+
+def test_a_refused_model_is_recorded_and_the_champion_stays(finished):
+    job = with_settings(finished.job, min_accuracy=1.0)
+    before = registry.champion(job.store, "skin-resnet50-synthetic")
+    key = steps.gate(job, finished.evaluation)
+    verdict = load(job.store, key, Verdict)
+    assert not verdict.approved
+    assert verdict.reasons[0].startswith("accuracy: ")
+    with pytest.raises(Rejected, match="accuracy"):
+        steps.promote(job, key)
+    steps.reject(job, key)
+    assert registry.champion(job.store, "skin-resnet50-synthetic") == before
+    assert any(not item.approved for item in registry.judgements(job.store, verdict.released_as))
+
+
+def test_a_missing_run_is_counted_by_the_gate(finished):
+    evaluation = steps.evaluate(finished.job, finished.split, finished.trained[:1])
+    verdict = load(finished.job.store, steps.gate(finished.job, evaluation), Verdict)
+    assert verdict.reasons == ("successful runs: 1, asked for at least 2",)
+
+
+def test_no_run_at_all_is_told(finished):
+    with pytest.raises(BadInput, match="no training run succeeded"):
+        steps.evaluate(finished.job, finished.split, [])
+
+
+# --- bad input -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def folder(tmp_path):
+    demo.generate(tmp_path / "set", seed=0, per_class=12)
+    return tmp_path / "set"
+
+
+def empty(folder):
+    shutil.rmtree(folder)
+    folder.mkdir()
+
+
+def one_class(folder):
+    shutil.rmtree(folder / "benign")
+
+
+def absent(folder):
+    shutil.rmtree(folder)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (empty, "no images of class benign and malignant"),
+        (one_class, "no images of class benign"),
+        (absent, "nothing stands at"),
+    ],
+)
+def test_a_folder_without_the_images_is_told_and_nothing_is_written(
+    make_job, folder, spoil, message
+):
+    spoil(folder)
+    job = make_job(data=str(folder), weights="imagenet")
+    with pytest.raises(BadInput, match=message):
+        steps.ingest(job)
+    assert job.store.list("") == []
+
+
+def test_a_broken_zip_is_told_and_nothing_is_written(make_job, tmp_path):
+    path = tmp_path / "images.zip"
+    path.write_bytes(b"PK\x03\x04 and no more")
+    job = make_job(data=str(path), weights="imagenet")
+    with pytest.raises(BadInput, match=r"images\.zip"):
+        steps.ingest(job)
+    assert job.store.list("") == []
+
+
+def test_a_corrupt_image_is_named_when_there_are_too_many(make_job, folder):
+    (folder / "benign" / "DEMO_B0003.jpg").write_bytes(b"\xff\xd8\xff broken")
+    job = make_job(data=str(folder), weights="imagenet")
+    dataset, _ = steps.ingest(job)
+    with pytest.raises(BadInput, match=r"1 unreadable: DEMO_B0003.jpg: cannot identify"):
+        steps.validate(job, dataset)
+
+
+def test_a_corrupt_image_within_the_share_is_left_out_of_every_side(make_job, tmp_path):
+    demo.generate(tmp_path / "set", seed=0, per_class=60)
+    (tmp_path / "set/benign/DEMO_B0003.jpg").write_bytes(b"\xff\xd8\xff broken")
+    job = make_job(data=str(tmp_path / "set"), weights="imagenet", max_unreadable=0.05)
+    split = steps.split(job, steps.validate(job, steps.ingest(job).dataset))
+    table = manifest.read(job.store, load(job.store, split, Split).table)
+    row = table[table["key"] == "benign/DEMO_B0003.jpg"].iloc[0]
+    assert (row["run_0"], row["run_1"]) == ("unused", "unused")
+
+
+def test_a_refused_data_set_is_refused_again(make_job, folder):
+    job = make_job(data=str(folder), weights="imagenet", min_per_class=50)
+    dataset, _ = steps.ingest(job)
+    for _ in range(2):
+        with pytest.raises(BadInput, match=r"readable benign images: 12, asked for at least 50"):
+            steps.validate(job, dataset)
+
+
+def test_a_step_that_is_cut_short_leaves_no_result(make_job, folder, monkeypatch):
+    job = make_job(data=str(folder), weights="imagenet")
+
+    def cut(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(manifest, "golden", cut)
+    with pytest.raises(KeyboardInterrupt):
+        steps.ingest(job)
+    assert not [key for key in job.store.list("") if key.endswith("result.json")]
+    monkeypatch.undo()
+    assert steps.ingest(job).dataset

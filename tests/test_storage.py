@@ -1,0 +1,881 @@
+"""The object store: one contract for a folder and for a real S3 server, then their faults."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import traceback
+import uuid
+from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
+from functools import partial
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from itertools import count
+from pathlib import Path
+
+import boto3
+import pytest
+from botocore.stub import Stubber
+from servers import HOST, S3Server, free_ports, proxy
+
+from skin_pipeline import storage
+from skin_pipeline.errors import BadInput, PipelineError, Unavailable
+from skin_pipeline.storage import FolderStore, S3Store, Store, open_store
+
+ROOT = Path(__file__).parent.parent
+PATIENCE = 20.0  # seconds until a test that waits for something gives up
+MIB = 1 << 20
+
+
+@dataclass
+class Place:
+    """Where a store lies, and what `open_store` needs to open it, here or in another process."""
+
+    url: str
+    endpoint: str = ""
+    credentials: dict[str, str] = field(default_factory=dict, repr=False)
+    cache: str = ""
+
+    def open(self) -> Store:
+        return open_store(
+            self.url,
+            endpoint=self.endpoint,
+            credentials=self.credentials,
+            cache=Path(self.cache) if self.cache else None,
+        )
+
+
+@pytest.fixture
+def bucket(s3_server: S3Server, tmp_path: Path) -> Place:
+    """An empty place in S3."""
+    return Place(
+        f"s3://{s3_server.bucket}/{uuid.uuid4().hex}",
+        s3_server.endpoint,
+        s3_server.credentials,
+        str(tmp_path / "cache"),
+    )
+
+
+@pytest.fixture(params=["folder", "s3"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+    if request.param == "folder":
+        return Place(f"file://{tmp_path}/store")
+    return request.getfixturevalue("bucket")
+
+
+@pytest.fixture
+def store(place: Place) -> Store:
+    return place.open()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> FolderStore:
+    return FolderStore(tmp_path / "store")
+
+
+def files_below(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file()]
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline, "nothing happened in time"
+        time.sleep(0.01)
+
+
+@contextmanager
+def child(script: str, *arguments: str) -> Generator[subprocess.Popen[str], None, None]:
+    """A Python process that runs `script`; it is killed at the end if it still runs."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", script, *arguments],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def told(process: subprocess.Popen[str]) -> str:
+    assert process.stdout is not None
+    return process.stdout.readline().strip()
+
+
+def tell(process: subprocess.Popen[str], what: object) -> None:
+    assert process.stdin is not None
+    process.stdin.write(json.dumps(what) + "\n")
+
+
+class TestContract:
+    """What both stores promise."""
+
+    def test_an_object_is_written_once(self, store: Store, tmp_path: Path) -> None:
+        source = tmp_path / "source"
+        source.write_bytes(b"third")
+
+        assert store.put("a/b", b"first")
+        assert not store.put("a/b", b"second")
+        assert not store.put_file("a/b", source)
+        assert store.read("a/b") == b"first"
+
+    @pytest.mark.parametrize("data", [b"", b"\x00\xff" * 3, b"x" * (3 * MIB + 1)])
+    def test_bytes_come_back_as_they_went(
+        self, store: Store, tmp_path: Path, data: bytes
+    ) -> None:
+        source = tmp_path / "source"
+        source.write_bytes(data)
+
+        assert store.put("put.bin", data)
+        assert store.put_file("deep/er/file.bin", source)
+        for key in ("put.bin", "deep/er/file.bin"):
+            assert store.read(key) == data
+            local = store.local(key)
+            assert local.read_bytes() == data
+            assert local.name == key.rpartition("/")[2]
+            assert storage.digest_file(local) == storage.digest(data)
+
+    def test_what_is_not_there_is_bad_input_that_names_it(self, store: Store) -> None:
+        assert not store.exists("a/b.json")
+        assert store.tagged("a/b.json") is None
+        for ask in (store.read, store.local):
+            with pytest.raises(BadInput, match=r"there is no a/b\.json in the store .*run the"):
+                ask("a/b.json")
+
+    def test_a_folder_is_not_an_object(self, store: Store) -> None:
+        store.put("a/b/c", b"")
+
+        assert store.exists("a/b/c")
+        assert not store.exists("a/b")
+        assert store.tagged("a/b") is None
+
+    def test_keys_are_listed_sorted_and_by_whole_folders(
+        self, store: Store, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(storage, "PAGE", 2)  # several pages of S3's answer
+        keys = ["a/b/2", "a/b/10", "a/b/deep/1", "a/b/ü 1.json", "a/bc/1", "a/b-c", "z"]
+        for key in keys:
+            store.put(key, b"")
+
+        assert store.list("a/b") == sorted(["a/b/2", "a/b/10", "a/b/deep/1", "a/b/ü 1.json"])
+        assert store.list("a/b/") == store.list("a/b")
+        assert store.list("") == sorted(keys)
+        assert store.list("a/b/c") == []
+
+    def test_only_what_lies_in_the_store_is_listed(self, place: Place) -> None:
+        place.open().put("inside", b"")
+        beside = Place(f"{place.url}-beside", place.endpoint, place.credentials, place.cache)
+        beside.open().put("outside", b"")
+
+        assert place.open().list("") == ["inside"]
+
+    def test_a_pointer_moves_only_from_the_state_that_was_seen(self, store: Store) -> None:
+        assert store.swap("champion.json", b"one", None)
+        assert not store.swap("champion.json", b"two", None)
+        data, tag = store.tagged("champion.json") or (b"", "")
+        assert data == b"one"
+
+        assert store.swap("champion.json", b"two", tag)
+        assert not store.swap("champion.json", b"three", tag)
+        assert store.read("champion.json") == b"two"
+
+    def test_a_pointer_that_is_gone_does_not_move(self, store: Store) -> None:
+        assert not store.swap("models/x/champion.json", b"new", '"tag of an earlier life"')
+        assert store.list("") == []
+
+    @pytest.mark.parametrize(
+        "key",
+        ["", "/a", "a/", "a//b", ".", "..", "../a", "a/../b", "a/./b", ".hidden", "a/.part",
+         "a\\b", "a\nb", "a\0b", "x" * 201, "ü" * 101, "/".join(["x" * 100] * 9), "\udc80"],
+    )
+    def test_keys_that_other_stores_would_read_otherwise_are_refused(
+        self, store: Store, tmp_path: Path, key: str
+    ) -> None:
+        source = tmp_path / "source"
+        source.touch()
+        calls: list[Callable[[], object]] = [
+            partial(store.put, key, b""), partial(store.put_file, key, source),
+            partial(store.swap, key, b"", None), partial(store.swap, key, b"", "tag"),
+            *(partial(ask, key)
+              for ask in (store.read, store.exists, store.local, store.tagged, store.link)),
+        ]
+        for call in calls:
+            with pytest.raises(BadInput, match="a key is a relative path"):
+                call()
+
+    def test_a_missing_source_file_is_bad_input(self, store: Store, tmp_path: Path) -> None:
+        with pytest.raises(BadInput, match=r"file .*nothing\.h5 cannot be read: No such file"):
+            store.put_file("a", tmp_path / "nothing.h5")
+
+    def test_the_url_opens_the_same_store(self, place: Place) -> None:
+        place.open().put("a", b"x")
+        place.url = place.open().url
+
+        assert place.open().read("a") == b"x"
+
+    def test_the_link_leads_to_the_object(self, place: Place) -> None:
+        link = place.open().link("a/b.json")
+
+        assert link.removeprefix("file://") == f"{place.url}/a/b.json".removeprefix("file://")
+
+
+RACER = """
+import json, sys, threading
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from skin_pipeline.storage import open_store
+
+name, folder = sys.argv[1:]
+
+def race(heat, store, start, thread):
+    data = heat["data"] or f"{name}-{thread} in heat {heat['number']}"
+    source = Path(folder) / f"{name}-{thread}"
+    source.write_text(data)
+    start.wait(20)
+    if heat["by"] == "put_file":
+        return data, store.put_file(heat["key"], source)
+    if heat["by"] == "put":
+        return data, store.put(heat["key"], data.encode())
+    return data, store.swap(heat["key"], data.encode(), heat["tag"])
+
+with ThreadPoolExecutor(5) as pool:
+    for line in sys.stdin:
+        heat = json.loads(line)
+        place = heat["place"]
+        store = open_store(place["url"], endpoint=place["endpoint"],
+                           credentials=place["credentials"])
+        start = threading.Barrier(heat["threads"])
+        each = partial(race, heat, store, start)
+        results = pool.map(each, range(heat["threads"]))
+        print(json.dumps([data for data, won in results if won]), flush=True)
+"""
+
+
+class TestRaces:
+    """Four processes with one thread each, or with five."""
+
+    @pytest.fixture(scope="class")
+    def racers(
+        self, tmp_path_factory: pytest.TempPathFactory
+    ) -> Iterator[list[subprocess.Popen[str]]]:
+        folder = str(tmp_path_factory.mktemp("racers"))
+        with ExitStack() as stack:
+            yield [stack.enter_context(child(RACER, f"racer {n}", folder)) for n in range(4)]
+
+    @pytest.fixture
+    def heat(self, racers: list[subprocess.Popen[str]], place: Place) -> Callable[..., list[str]]:
+        """A function that runs one race and gives the data of everyone who won it."""
+        numbers = count()
+
+        def run(
+            by: str, key: str, tag: str | None = None, *, threads: int = 1, data: str = ""
+        ) -> list[str]:
+            heat = {"by": by, "key": key, "tag": tag, "threads": threads, "data": data,
+                    "number": next(numbers), "place": vars(place)}
+            for racer in racers:
+                tell(racer, heat)
+            return [won for racer in racers for won in json.loads(told(racer))]
+
+        return run
+
+    @pytest.mark.parametrize(("by", "heats"), [("put", (1, 1, 1, 5)), ("put_file", (1, 1, 1, 1))])
+    def test_one_of_many_writers_wins(
+        self, heat: Callable[..., list[str]], store: Store, tmp_path: Path, by: str,
+        heats: tuple[int, ...],
+    ) -> None:
+        for number, threads in enumerate(heats):
+            winners = heat(by, f"heat/{number}", threads=threads)
+            assert len(winners) == 1, winners
+            assert store.read(f"heat/{number}") == winners[0].encode()
+        assert len(heat(by, "heat/same", data="the same bytes from everyone")) == 1
+
+        assert store.list("heat") == ["heat/0", "heat/1", "heat/2", "heat/3", "heat/same"]
+        assert not list(tmp_path.rglob("*.part"))
+
+    def test_one_of_many_swaps_wins_each_round(
+        self, heat: Callable[..., list[str]], store: Store, tmp_path: Path
+    ) -> None:
+        tag = None
+        for threads in (1, 1, 1, 5):
+            winners = heat("swap", "models/champion.json", tag, threads=threads)
+            assert len(winners) == 1, winners
+            data, tag = store.tagged("models/champion.json") or (b"", "")
+            assert data == winners[0].encode()
+
+        assert store.list("") == ["models/champion.json"]
+        assert not list(tmp_path.rglob("*.part"))
+
+    def test_no_move_is_lost(self, store: Store) -> None:
+        store.swap("count", b"0", None)
+
+        def add_one(_: int) -> None:
+            moved = False
+            while not moved:
+                data, tag = store.tagged("count") or (b"", "")
+                moved = store.swap("count", b"%d" % (int(data) + 1), tag)
+
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(add_one, range(20)))
+        assert store.read("count") == b"20"
+
+
+class TestFolderFaults:
+    @pytest.mark.parametrize(
+        "below", ["regular-file", "regular-file/deeper", "/proc/skin-pipeline"]
+    )
+    def test_a_folder_that_cannot_be_made_is_bad_input(
+        self, tmp_path: Path, below: str
+    ) -> None:
+        (tmp_path / "regular-file").write_text("not a folder")
+        store = FolderStore(tmp_path / below)
+        source = tmp_path / "source"
+        source.touch()
+
+        for write in (partial(store.put, "a/b", b""), partial(store.put_file, "a/b", source),
+                      partial(store.swap, "a/b", b"", "tag")):
+            with pytest.raises(BadInput, match=r"cannot be used: .*SKIN_STORE") as caught:
+                write()
+            assert str(tmp_path / below) in str(caught.value)
+
+    @pytest.mark.parametrize(
+        ("number", "kind", "words"),
+        [
+            (errno.ENOSPC, Unavailable, "no space left for .*SKIN_STORE"),
+            (errno.EDQUOT, Unavailable, "no space left for .*SKIN_STORE"),
+            (errno.EIO, Unavailable, "does not answer"),
+            (errno.ESTALE, Unavailable, "does not answer"),
+            (errno.EROFS, BadInput, "cannot be used: .*SKIN_STORE"),
+        ],
+    )
+    def test_a_failed_write_leaves_nothing_behind(
+        self, folder: FolderStore, monkeypatch: pytest.MonkeyPatch, number: int,
+        kind: type[PipelineError], words: str,
+    ) -> None:
+        folder.swap("champion.json", b"old", None)
+        _, tag = folder.tagged("champion.json") or (b"", "")
+
+        def fail(_: int) -> None:
+            raise OSError(number, os.strerror(number))
+
+        monkeypatch.setattr(os, "fsync", fail)
+        for write in (partial(folder.put, "new/one", b"x" * MIB),
+                      partial(folder.swap, "champion.json", b"new", tag)):
+            with pytest.raises(kind, match=words):
+                write()
+
+        assert folder.list("") == ["champion.json"]
+        assert folder.read("champion.json") == b"old"
+        assert not list(folder.root.rglob("*.part"))
+
+    def test_a_writer_killed_in_the_middle_leaves_nothing_visible(
+        self, folder: FolderStore, tmp_path: Path
+    ) -> None:
+        pipe = tmp_path / "pipe"
+        os.mkfifo(pipe)  # a file that does not end until we say so
+        script = (
+            "import sys; from pathlib import Path; from skin_pipeline.storage import open_store\n"
+            "open_store(sys.argv[1]).put_file('models/big.keras', Path(sys.argv[2]))"
+        )
+        with child(script, folder.url, str(pipe)) as writer, pipe.open("wb") as source:
+            source.write(b"x" * (8 * MIB))
+            wait_until(lambda: sum(p.stat().st_size for p in files_below(folder.root)) > 4 * MIB)
+            writer.send_signal(signal.SIGKILL)
+            assert writer.wait(PATIENCE) == -signal.SIGKILL
+
+            assert folder.list("") == []
+            assert not folder.exists("models/big.keras")
+        assert folder.put("models/big.keras", b"whole")
+        assert folder.read("models/big.keras") == b"whole"
+
+    def test_drafts_of_killed_writers_are_swept_up(self, folder: FolderStore) -> None:
+        folder.put("models/a", b"")
+        old, new = (folder.root / "models" / name for name in (".old.part", ".new.part"))
+        old.touch()
+        new.touch()
+        os.utime(old, (0, time.time() - storage.ABANDONED_SECONDS - 1))
+
+        folder.put("models/b", b"")
+        assert not old.exists()
+        assert new.exists()
+
+    def test_a_killed_process_does_not_keep_its_lock(self, folder: FolderStore) -> None:
+        folder.swap("champion.json", b"old", None)
+        _, tag = folder.tagged("champion.json") or (b"", "")
+        script = (
+            "import sys; from pathlib import Path; from skin_pipeline import storage\n"
+            "with storage._locked(Path(sys.argv[1])):\n"
+            "    print('locked', flush=True); sys.stdin.read()"
+        )
+        with child(script, folder.link("champion.json")) as holder:
+            assert told(holder) == "locked"
+            with ThreadPoolExecutor(1) as pool:
+                swap = pool.submit(folder.swap, "champion.json", b"new", tag)
+                holder.kill()
+                assert swap.result(PATIENCE)
+        assert folder.read("champion.json") == b"new"
+
+    def test_a_disk_without_hard_links_keeps_the_promise(
+        self, folder: FolderStore, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def refuse(*_: object) -> None:
+            raise OSError(errno.EPERM, "Operation not permitted")
+
+        second = threading.Barrier(2)
+        replace = Path.replace
+
+        def wait_for_another(draft: Path, target: Path) -> None:
+            with suppress(threading.BrokenBarrierError):
+                second.wait(0.2)  # a second writer that came this far would win as well
+            replace(draft, target)
+
+        monkeypatch.setattr(os, "link", refuse)
+        monkeypatch.setattr(Path, "replace", wait_for_another)
+        together = threading.Barrier(20)
+
+        def put(number: int) -> bool:
+            together.wait(PATIENCE)
+            return folder.put("a", b"%d" % number)
+
+        with ThreadPoolExecutor(20) as pool:
+            won = list(pool.map(put, range(20)))
+        assert won.count(True) == 1
+        assert folder.read("a") == b"%d" % won.index(True)
+        assert folder.list("") == ["a"]
+
+
+def chain_of(error: BaseException | None) -> Iterator[BaseException]:
+    while error:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def assert_untold(secret: str, error: BaseException) -> None:
+    """`secret` is nowhere in the error, what led to it, or its traceback."""
+    told = "".join(traceback.format_exception(error))
+    told += "".join(f"{each} {each!r} {vars(each)}" for each in chain_of(error))
+    assert secret not in told
+
+
+def every_call(store: Store, source: Path) -> list[Callable[[], object]]:
+    return [
+        partial(store.exists, "a"), partial(store.read, "a"), partial(store.local, "a"),
+        partial(store.tagged, "a"), partial(store.list, ""), partial(store.put, "a", b""),
+        partial(store.put_file, "a", source), partial(store.swap, "a", b"", None),
+    ]
+
+
+@contextmanager
+def web_page(status: int) -> Generator[str, None, None]:
+    """The address of a web server that answers everything with a page."""
+
+    class Page(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(status)
+            self.end_headers()
+            self.wfile.write(b"<html><p>Welcome")
+
+        def do_PUT(self) -> None:
+            self.do_GET()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with HTTPServer((HOST, 0), Page) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+        thread.start()
+        try:
+            yield f"http://{HOST}:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+class TestS3Faults:
+    @pytest.fixture
+    def source(self, tmp_path: Path) -> Path:
+        path = tmp_path / "source"
+        path.write_bytes(b"x")
+        return path
+
+    def test_a_wrong_secret_is_bad_input_that_never_tells_it(
+        self, bucket: Place, source: Path
+    ) -> None:
+        secret = "not-the-secret-7d20"
+        bucket.credentials["aws_secret_access_key"] = secret
+
+        for call in every_call(bucket.open(), source):
+            with pytest.raises(BadInput, match=r"credentials are wrong.*SKIN_STORE_CONN") as caught:
+                call()
+            assert bucket.endpoint in str(caught.value)
+            assert_untold(secret, caught.value)
+
+    @pytest.mark.parametrize(
+        ("variables", "secret"),
+        [
+            ({}, "nothing"),
+            ({"AWS_ACCESS_KEY_ID": "half"}, "nothing"),
+            ({"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "s-5e1f",
+              "AWS_SESSION_TOKEN": "two\nlines-5e1f"}, "5e1f"),
+        ],
+    )
+    def test_bad_credentials_in_the_environment_are_bad_input(
+        self, bucket: Place, monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
+        variables: dict[str, str], secret: str,
+    ) -> None:
+        for name in [name for name in os.environ if name.startswith("AWS_")]:
+            monkeypatch.delenv(name)
+        monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+        monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+        monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
+        bucket.credentials = {}
+
+        with pytest.raises(BadInput, match=r"credentials.*AWS_ACCESS_KEY_ID") as caught:
+            bucket.open().put("a", b"")
+        assert_untold(secret, caught.value)
+
+    def test_a_missing_bucket_is_bad_input(self, bucket: Place, source: Path) -> None:
+        bucket.url = "s3://no-such-bucket/models"
+
+        for call in every_call(bucket.open(), source):
+            with pytest.raises(BadInput, match=r"'no-such-bucket' at .*no such bucket.*SKIN_STORE"):
+                call()
+
+    def test_an_identity_that_may_only_read_gets_bad_input_when_it_writes(
+        self, bucket: Place, s3_server: S3Server, source: Path
+    ) -> None:
+        bucket.open().put("there", b"x")
+        bucket.credentials = s3_server.reader_credentials
+        store = bucket.open()
+
+        assert store.read("there") == b"x"
+        for write in (partial(store.put, "a", b""), partial(store.put_file, "a", source),
+                      partial(store.swap, "there", b"", (store.tagged("there") or ("", ""))[1])):
+            with pytest.raises(BadInput, match="credentials do not allow it") as caught:
+                write()
+            assert_untold(s3_server.reader_secret, caught.value)
+        assert store.list("") == ["there"]
+
+    def test_a_dead_endpoint_is_unavailable(
+        self, bucket: Place, source: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(storage, "ATTEMPTS", 1)
+        bucket.endpoint = f"http://{HOST}:{free_ports(1)[0]}"
+
+        for call in every_call(bucket.open(), source):
+            with pytest.raises(Unavailable, match=r"no answer \(EndpointC.*SKIN_S3_END") as caught:
+                call()
+            assert_untold(bucket.credentials["aws_secret_access_key"], caught.value)
+
+    def test_a_silent_endpoint_is_unavailable(
+        self, bucket: Place, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(storage, "ATTEMPTS", 1)
+        monkeypatch.setattr(storage, "READ_SECONDS", 0.2)
+        with proxy(bucket.endpoint) as front:
+            release = threading.Event()
+            front.answered = lambda chunk: chunk if release.wait(PATIENCE) else b""
+            bucket.endpoint = front.endpoint
+            with pytest.raises(Unavailable, match=r"no answer \(ReadTimeoutError\)"):
+                bucket.open().local("a")
+            release.set()
+
+    @pytest.mark.parametrize("status", [200, 403, 404])
+    def test_a_web_server_is_not_taken_for_s3(
+        self, bucket: Place, source: Path, monkeypatch: pytest.MonkeyPatch, status: int
+    ) -> None:
+        monkeypatch.setattr(storage, "ATTEMPTS", 1)
+        with web_page(status) as bucket.endpoint:
+            for call in every_call(bucket.open(), source):
+                # boto3 takes a page in place of a list for a fault that may pass.
+                with pytest.raises((BadInput, Unavailable), match=bucket.endpoint):
+                    call()
+
+    @pytest.mark.parametrize(
+        ("status", "code", "kind", "words"),
+        [
+            (403, "AccessDenied", BadInput, "do not allow it"),
+            (403, "InvalidAccessKeyId", BadInput, "credentials are wrong"),
+            (400, "ExpiredToken", BadInput, "have expired"),
+            (403, "RequestTimeTooSkewed", BadInput, "clock"),
+            (404, "NoSuchBucket", BadInput, "no such bucket"),
+            (301, "PermanentRedirect", BadInput, "another region"),
+            (400, "AuthorizationHeaderMalformed", BadInput, "another region"),
+            (501, "NotImplemented", BadInput, "conditional writes"),
+            (400, "InvalidRequest", BadInput, "refused it"),
+            (503, "SlowDown", Unavailable, "busy"),
+            (500, "InternalError", Unavailable, "busy or out of order"),
+            (502, "502", Unavailable, "busy or out of order"),
+            (429, "TooManyRequests", Unavailable, "busy"),
+            (400, "RequestTimeout", Unavailable, "busy"),
+        ],
+    )
+    def test_each_refusal_says_what_to_do(
+        self, bucket: Place, status: int, code: str, kind: type[PipelineError], words: str
+    ) -> None:
+        store = bucket.open()
+        assert isinstance(store, S3Store)
+        with Stubber(store._client) as answers:
+            answers.add_client_error("put_object", code, http_status_code=status)
+            with pytest.raises(kind, match=words) as caught:
+                store.put("a", b"")
+        assert f"({code})" in str(caught.value)
+        assert repr(store.bucket) in str(caught.value)
+
+    def test_a_lost_answer_does_not_hide_a_success(self, bucket: Place) -> None:
+        with proxy(bucket.endpoint) as front:
+            bucket.endpoint = front.endpoint
+            store = bucket.open()
+            lost: list[bytes] = []
+
+            def lose_first(chunk: bytes) -> bytes:
+                if lost or not chunk.startswith(b"HTTP/1.1 200"):
+                    return chunk
+                lost.append(chunk)
+                return b""
+
+            front.answered = lose_first
+            assert store.put("a", b"1")
+            assert lost
+            _, tag = store.tagged("a") or (b"", "")
+            lost.clear()
+            assert store.swap("a", b"2", tag)
+            assert lost
+            assert not store.swap("a", b"2", tag)
+
+    def test_a_download_that_is_cut_off_leaves_no_copy(
+        self, bucket: Place, tmp_path: Path
+    ) -> None:
+        bucket.open().put("model.keras", b"x" * MIB)
+        with proxy(bucket.endpoint) as front:
+            bucket.endpoint = front.endpoint
+            store = bucket.open()
+            passed: list[int] = []
+
+            def cut(chunk: bytes) -> bytes:
+                passed.append(len(chunk))
+                return chunk if sum(passed) < MIB // 2 else b""
+
+            front.answered = cut
+            with pytest.raises(Unavailable, match="cannot read model"):
+                store.local("model.keras")
+            assert files_below(tmp_path / "cache") == []
+            front.answered = bytes
+            assert store.local("model.keras").read_bytes() == b"x" * MIB
+
+    def test_damaged_bytes_are_noticed(self, bucket: Place, tmp_path: Path) -> None:
+        bucket.open().put("model.keras", b"good bytes")
+        with proxy(bucket.endpoint) as front:
+            bucket.endpoint = front.endpoint
+            store = bucket.open()
+            front.answered = lambda chunk: chunk.replace(b"good bytes", b"evil bytes")
+            for read in (store.read, store.local):
+                with pytest.raises(Unavailable, match="did not arrive whole"):
+                    read("model.keras")
+        assert files_below(tmp_path / "cache") == []
+
+    def test_a_writer_killed_in_the_middle_leaves_nothing_visible(
+        self, bucket: Place, tmp_path: Path
+    ) -> None:
+        source = tmp_path / "big"
+        source.write_bytes(b"x" * (8 * MIB))
+        script = (
+            "import json, sys; from pathlib import Path; from skin_pipeline.storage import *\n"
+            "job = json.loads(sys.argv[1])\n"
+            "store = open_store(job['url'], endpoint=job['endpoint'],\n"
+            "                   credentials=job['credentials'])\n"
+            "store.put_file('models/big.keras', Path(sys.argv[2]))"
+        )
+        half, killed = threading.Event(), threading.Event()
+        sent: list[int] = []
+
+        def stop_half_way(chunk: bytes) -> bytes:
+            sent.append(len(chunk))
+            if sum(sent) < 4 * MIB:
+                return chunk
+            half.set()
+            killed.wait(PATIENCE)
+            return b""
+
+        with proxy(bucket.endpoint) as front:
+            front.asked = stop_half_way
+            job = json.dumps({**vars(bucket), "endpoint": front.endpoint})
+            with child(script, job, str(source)) as writer:
+                assert half.wait(PATIENCE)
+                writer.send_signal(signal.SIGKILL)
+                assert writer.wait(PATIENCE) == -signal.SIGKILL
+                killed.set()
+
+        store = bucket.open()
+        assert not store.exists("models/big.keras")
+        assert store.list("") == []
+        assert store.put_file("models/big.keras", source)
+
+    def test_a_file_too_large_for_s3_is_bad_input(self, bucket: Place, tmp_path: Path) -> None:
+        source = tmp_path / "huge"
+        with source.open("wb") as file:
+            file.truncate(storage.LARGEST_BYTES + 1)  # sparse: takes no space
+
+        with pytest.raises(BadInput, match=r"huge has 5368709121 bytes; S3 takes at most"):
+            bucket.open().put_file("huge", source)
+
+    def test_requests_are_bounded(self, bucket: Place) -> None:
+        store = bucket.open()
+        assert isinstance(store, S3Store)
+        config = store._client.meta.config
+
+        assert config.retries == {"mode": "standard", "total_max_attempts": 5}
+        assert (config.connect_timeout, config.read_timeout) == (10, 60)
+
+
+class TestLocalCopies:
+    def test_an_object_is_downloaded_once(self, bucket: Place) -> None:
+        bucket.open().put("a", b"x")
+        copy = bucket.open().local("a")
+        bucket.endpoint = bucket.endpoint.upper().replace("HTTP", "http")
+        store = bucket.open()
+        assert isinstance(store, S3Store)
+        with Stubber(store._client):  # refuses every request
+            assert store.local("a") == copy
+
+    def test_many_at_once_get_the_same_whole_copy(self, bucket: Place, tmp_path: Path) -> None:
+        data = os.urandom(2 * MIB)
+        bucket.open().put("a/model.keras", data)
+        stores = [bucket.open() for _ in range(4)]
+        with ThreadPoolExecutor(8) as pool:
+            copies = list(pool.map(lambda n: stores[n % 4].local("a/model.keras"), range(8)))
+
+        assert {copy.read_bytes() for copy in copies} == {data}
+        assert files_below(tmp_path / "cache") == [copies[0]]
+
+    def test_stores_that_share_a_cache_do_not_mix(self, bucket: Place) -> None:
+        with proxy(bucket.endpoint) as front:
+            places = [
+                bucket,
+                Place(f"{bucket.url}/below", bucket.endpoint, bucket.credentials, bucket.cache),
+                Place(bucket.url, front.endpoint, bucket.credentials, bucket.cache),
+            ]
+            for place in places:
+                place.open().put("a", place.url.encode())
+            assert len({place.open().local("a") for place in places}) == 3
+
+    def test_a_cache_that_cannot_be_written_is_bad_input(
+        self, bucket: Place, tmp_path: Path
+    ) -> None:
+        (tmp_path / "file").touch()
+        bucket.cache = str(tmp_path / "file" / "cache")
+        store = bucket.open()
+        store.put("a", b"x")
+
+        with pytest.raises(BadInput, match="SKIN_CACHE"):
+            store.local("a")
+
+    def test_the_default_cache_is_the_users_own(
+        self, bucket: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(storage.tempfile, "tempdir", str(tmp_path))
+        bucket.cache = ""
+        store = bucket.open()
+        store.put("a", b"x")
+        folder = tmp_path / f"skin-pipeline-{os.getuid()}"
+        assert folder in store.local("a").parents
+        assert folder.stat().st_mode & 0o077 == 0
+
+        folder.rename(tmp_path / "skin-pipeline-4711")
+        monkeypatch.setattr(os, "getuid", lambda: 4711)
+        with pytest.raises(BadInput, match="belongs to another user"):
+            bucket.open()
+
+
+class TestOpening:
+    @pytest.mark.parametrize("form", ["file://{}", "{}"])
+    def test_a_folder_is_opened_and_not_yet_created(self, tmp_path: Path, form: str) -> None:
+        store = open_store(form.format(tmp_path / "my store"))
+
+        assert store.url == f"file://{tmp_path}/my store"
+        assert (store.list(""), store.exists("a")) == ([], False)
+        assert not (tmp_path / "my store").exists()
+
+    @pytest.mark.parametrize("url", ["file://var/store", "var/store"])
+    def test_a_relative_folder_starts_at_the_working_directory(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        store = open_store(url)
+        monkeypatch.chdir("/")
+
+        assert store.link("a") == str(tmp_path / "var/store/a")
+
+    @pytest.mark.parametrize(
+        "url",
+        ["", "file://", "gs://bucket/x", "s3:/bucket/x", "S3://bucket/x", "https://bucket/x",
+         "s3://", "s3:///x", "s3://a/x", "s3://buck et/x", "s3://bucket:1/x"],
+    )
+    def test_what_is_neither_folder_nor_s3_is_bad_input(self, url: str) -> None:
+        with pytest.raises(BadInput, match=r"SKIN_STORE must be .*s3://BUCKET/PREFIX"):
+            open_store(url)
+
+    @pytest.mark.parametrize("url", ["s3://bucket/../x", "s3://bucket/a//b"])
+    def test_a_prefix_that_is_no_folder_is_bad_input(self, url: str) -> None:
+        with pytest.raises(BadInput, match="a key is a relative path"):
+            open_store(url)
+
+    @pytest.mark.parametrize(
+        "endpoint",
+        ["nonsense", "ftp://host", "http://", "http://host:port", "http://host:99999",
+         "http://me:hunter2@host:1"],
+    )
+    def test_an_endpoint_that_is_no_web_address_is_bad_input(self, endpoint: str) -> None:
+        with pytest.raises(BadInput, match="SKIN_S3_ENDPOINT must be") as caught:
+            open_store("s3://bucket/x", endpoint=endpoint)
+        assert_untold("hunter2", caught.value)
+
+    @pytest.mark.parametrize(
+        ("url", "credentials", "words"),
+        [
+            ("s3://key:hunter2@bucket/x", {}, "SKIN_STORE must be"),
+            ("gs://key:hunter2@bucket/x", {}, "SKIN_STORE must be"),
+            ("s3://bucket/x", {"aws_secret_access_key": "hunter2\n"}, "aws_secret_access_key has"),
+            ("s3://bucket/x", {"aws_session_token": "hunter2 x"}, "aws_session_token has a space"),
+            ("s3://bucket/x", {"password": "hunter2"}, "unknown S3 credentials password"),
+            ("s3://bucket/x", {"aws_access_key_id": "hunter2"}, "only half of them"),
+        ],
+    )
+    def test_credentials_that_cannot_be_right_are_never_repeated(
+        self, url: str, credentials: dict[str, str], words: str
+    ) -> None:
+        with pytest.raises(BadInput, match=words) as caught:
+            open_store(url, endpoint="http://127.0.0.1:1", credentials=credentials)
+        assert_untold("hunter2", caught.value)
+
+    def test_the_whole_bucket_can_be_a_store(self, bucket: Place, s3_server: S3Server) -> None:
+        key = f"{uuid.uuid4().hex}/a"
+        bucket.url = f"s3://{s3_server.bucket}/"
+        store = bucket.open()
+        store.put(key, b"x")
+
+        assert key in store.list("")
+        assert store.list(key.partition("/")[0]) == [key]
+        assert store.link(key) == f"s3://{s3_server.bucket}/{key}"
+
+    def test_a_folder_needs_no_boto3(self, tmp_path: Path) -> None:
+        script = (
+            "import sys; from skin_pipeline.storage import open_store\n"
+            "open_store(sys.argv[1]).put('a', b'')\n"
+            "print([name for name in sys.modules if name.startswith('boto')])"
+        )
+        with child(script, str(tmp_path)) as process:
+            assert told(process) == "[]"
