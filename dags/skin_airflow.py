@@ -8,6 +8,7 @@ from typing import Any
 
 from airflow.sdk import Param, get_current_context
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
+
 from skin_pipeline.config import deployment, form_schema, settings_from
 from skin_pipeline.errors import BadInput, Rejected, Unavailable
 from skin_pipeline.job import Job

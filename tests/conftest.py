@@ -48,8 +48,14 @@ def make_job(store: FolderStore) -> Callable[..., Job]:
 
     def make(**changes: Any) -> Job:
         quick = {
-            "data": "demo", "weights": "none", "image_size": 64, "views": 1, "epochs": 4,
-            "runs": 2, "min_runs": 2, "min_per_class": 10,
+            "data": "demo",
+            "weights": "none",
+            "image_size": 64,
+            "views": 1,
+            "epochs": 4,
+            "runs": 2,
+            "min_runs": 2,
+            "min_per_class": 10,
         }
         place = Deployment(store=store.url, threads=1)
         return Job(Settings(**{**quick, **changes}), place, store)
@@ -85,8 +91,15 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
     """One run through all steps, shared by the tests that only look at its results."""
     place = Deployment(store=f"file://{tmp_path_factory.mktemp('finished')}", threads=2)
     knobs = {
-        "data": "demo", "weights": "none", "image_size": 64, "views": 1, "runs": 2, "min_runs": 2,
-        "target_sensitivity": 0.95, "min_accuracy": 0.5, "min_sensitivity": 0.5,
+        "data": "demo",
+        "weights": "none",
+        "image_size": 64,
+        "views": 1,
+        "runs": 2,
+        "min_runs": 2,
+        "target_sensitivity": 0.95,
+        "min_accuracy": 0.5,
+        "min_sensitivity": 0.5,
     }
     job = Job(Settings(**knobs), place, open_store(place.store))
     dataset, weights = steps.ingest(job)

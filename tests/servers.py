@@ -133,11 +133,23 @@ def _command(folder: Path, server: S3Server, ports: dict[str, int]) -> list[str]
     identities = folder / "identities.json"
     identities.write_text(json.dumps(_identities(server)))
     return [
-        str(weed), "-logtostderr=true", "mini", f"-dir={data}", f"-ip={HOST}", f"-ip.bind={HOST}",
+        str(weed),
+        "-logtostderr=true",
+        "mini",
+        f"-dir={data}",
+        f"-ip={HOST}",
+        f"-ip.bind={HOST}",
         *(f"-{name}.port={port}" for name, port in ports.items()),
-        "-s3.port.iceberg=0", "-s3.port.lance=0", "-webdav=false", "-admin.ui=false",
-        "-master.telemetry=false", "-master.electionTimeout=1s", "-volume.preStopSeconds=0",
-        "-s3.autoCreateBucket=false", f"-s3.config={identities}", f"-bucket={server.bucket}",
+        "-s3.port.iceberg=0",
+        "-s3.port.lance=0",
+        "-webdav=false",
+        "-admin.ui=false",
+        "-master.telemetry=false",
+        "-master.electionTimeout=1s",
+        "-volume.preStopSeconds=0",
+        "-s3.autoCreateBucket=false",
+        f"-s3.config={identities}",
+        f"-bucket={server.bucket}",
         f"-filer.localSocket={folder / 'filer.sock'}",
     ]
 
@@ -224,9 +236,7 @@ def proxy(endpoint: str) -> Generator[Proxy, None, None]:
             thread.join()
 
 
-def _pass_on(
-    source: socket.socket, sink: socket.socket, change: Callable[[bytes], bytes]
-) -> None:
+def _pass_on(source: socket.socket, sink: socket.socket, change: Callable[[bytes], bytes]) -> None:
     """Pass bytes on until one side closes, then close both."""
     with suppress(OSError):
         while chunk := source.recv(1 << 16):

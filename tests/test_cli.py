@@ -22,7 +22,8 @@ def place(tmp_path, monkeypatch):
 def flags(settings: Settings) -> list[str]:
     values = settings.model_dump()
     return [
-        part for name, value in values.items()
+        part
+        for name, value in values.items()
         for part in (f"--{name.replace('_', '-')}", str(value))
     ]
 
@@ -92,8 +93,11 @@ def test_without_credentials_kaggle_is_explained(tmp_path):
         name: value for name, value in os.environ.items() if not name.startswith("KAGGLE")
     }
     run = subprocess.run(
-        [sys.executable, "-m", "skin_pipeline", "run"], capture_output=True, text=True,
-        env={**environment, "HOME": str(tmp_path), "SKIN_STORE": f"file://{tmp_path}/s"}, cwd=ROOT,
+        [sys.executable, "-m", "skin_pipeline", "run"],
+        capture_output=True,
+        text=True,
+        env={**environment, "HOME": str(tmp_path), "SKIN_STORE": f"file://{tmp_path}/s"},
+        cwd=ROOT,
     )
     assert run.returncode == 1
     assert "KAGGLE_USERNAME" in run.stderr

@@ -41,7 +41,7 @@ def test_a_value_given_beats_the_environment_which_beats_the_default(monkeypatch
 
 def test_a_deployment_variable_that_does_not_fit_is_named(monkeypatch):
     monkeypatch.setenv("SKIN_THREADS", "many")
-    with pytest.raises(BadInput, match="threads.*'many'"):
+    with pytest.raises(BadInput, match=r"threads.*'many'"):
         deployment()
 
 

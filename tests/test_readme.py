@@ -29,9 +29,13 @@ def test_the_five_lines_score_an_image_with_the_promoted_model(finished, tmp_pat
     shutil.copy(store.local(next(iter(golden.values()))), tmp_path / "lesion.jpg")
     (snippet,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     assert len(snippet.strip().splitlines()) == 5
+    alone = "import sys; assert 'skin_pipeline' not in sys.modules"
     run = subprocess.run(
-        [sys.executable, "-I", "-c", snippet + "import sys; assert 'skin_pipeline' not in sys.modules"],
-        capture_output=True, text=True, cwd=tmp_path, check=True,
+        [sys.executable, "-I", "-c", snippet + alone],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        check=True,
     )
     assert re.fullmatch(r"0\.\d+ (benign|malignant)\n", run.stdout)
 

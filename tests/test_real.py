@@ -32,8 +32,11 @@ def images(shared, tmp_path_factory):
 @pytest.fixture(scope="module")
 def job(shared, images, tmp_path_factory):
     settings = Settings(
-        data=str(images), weights=str(shared / "weights/resnet50_notop.weights.h5"), views=1,
-        runs=2, min_runs=2,
+        data=str(images),
+        weights=str(shared / "weights/resnet50_notop.weights.h5"),
+        views=1,
+        runs=2,
+        min_runs=2,
     )
     place = Deployment(store=f"file://{tmp_path_factory.mktemp('store')}")
     return Job(settings, place, open_store(place.store))

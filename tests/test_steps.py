@@ -25,8 +25,16 @@ from skin_pipeline.data import demo, manifest
 from skin_pipeline.errors import BadInput, Rejected
 from skin_pipeline.release import registry
 
-HEAVY = ("boto3", "great_expectations", "kaggle", "keras", "pandas", "scipy", "sklearn",
-         "tensorflow")
+HEAVY = (
+    "boto3",
+    "great_expectations",
+    "kaggle",
+    "keras",
+    "pandas",
+    "scipy",
+    "sklearn",
+    "tensorflow",
+)
 
 
 def with_settings(job, **changes):
@@ -57,9 +65,7 @@ def test_the_figures_can_be_recomputed_from_the_predictions(finished):
 
 
 def test_predictions_of_the_test_set_come_from_groups_that_no_run_trained_on(finished):
-    table = manifest.read(
-        finished.job.store, load(finished.job.store, finished.split, Split).table
-    )
+    table = manifest.read(finished.job.store, load(finished.job.store, finished.split, Split).table)
     test = set(table["group"][table["run_0"] == "test"])
     for run in ("run_0", "run_1"):
         assert not test & set(table["group"][table[run].isin(["train", "validation"])])
@@ -83,7 +89,11 @@ def test_the_released_version_is_complete_and_its_digests_are_right(finished):
     champion = registry.champion(store, "skin-resnet50-synthetic")
     release = registry.release_of(store, champion.model, champion.version)
     assert set(release.files) == {
-        "model.keras", "metrics.json", "predictions.csv", "verdict.json", "report.html"
+        "model.keras",
+        "metrics.json",
+        "predictions.csv",
+        "verdict.json",
+        "report.html",
     }
     for name, digest in release.files.items():
         assert hashlib.sha256(store.read(f"{finished.version}/{name}")).hexdigest() == digest
@@ -130,7 +140,10 @@ steps.promote(job, steps.gate(job, steps.evaluate(job, split, trained)))
 print([name for name in {HEAVY!r} if name in sys.modules])
 """
     run = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True,
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
         cwd=Path(__file__).parents[1],
     )
     assert run.stdout.strip() == "[]"
@@ -178,7 +191,8 @@ def test_a_changed_knob_makes_the_result_anew(finished, step, change, monkeypatc
 def _validation_of(finished):
     return next(
         key.removesuffix("/result.json")
-        for key in finished.job.store.list("validate") if key.endswith("/result.json")
+        for key in finished.job.store.list("validate")
+        if key.endswith("/result.json")
     )
 
 

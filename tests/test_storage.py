@@ -97,7 +97,10 @@ def child(script: str, *arguments: str) -> Generator[subprocess.Popen[str], None
     """A Python process that runs `script`; it is killed at the end if it still runs."""
     process = subprocess.Popen(
         [sys.executable, "-c", script, *arguments],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        bufsize=1,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
     )
     try:
@@ -130,9 +133,7 @@ class TestContract:
         assert store.read("a/b") == b"first"
 
     @pytest.mark.parametrize("data", [b"", b"\x00\xff" * 3, b"x" * (3 * MIB + 1)])
-    def test_bytes_come_back_as_they_went(
-        self, store: Store, tmp_path: Path, data: bytes
-    ) -> None:
+    def test_bytes_come_back_as_they_went(self, store: Store, tmp_path: Path, data: bytes) -> None:
         source = tmp_path / "source"
         source.write_bytes(data)
 
@@ -195,8 +196,26 @@ class TestContract:
 
     @pytest.mark.parametrize(
         "key",
-        ["", "/a", "a/", "a//b", ".", "..", "../a", "a/../b", "a/./b", ".hidden", "a/.part",
-         "a\\b", "a\nb", "a\0b", "x" * 201, "ü" * 101, "/".join(["x" * 100] * 9), "\udc80"],
+        [
+            "",
+            "/a",
+            "a/",
+            "a//b",
+            ".",
+            "..",
+            "../a",
+            "a/../b",
+            "a/./b",
+            ".hidden",
+            "a/.part",
+            "a\\b",
+            "a\nb",
+            "a\0b",
+            "x" * 201,
+            "ü" * 101,
+            "/".join(["x" * 100] * 9),
+            "\udc80",
+        ],
     )
     def test_keys_that_other_stores_would_read_otherwise_are_refused(
         self, store: Store, tmp_path: Path, key: str
@@ -204,10 +223,14 @@ class TestContract:
         source = tmp_path / "source"
         source.touch()
         calls: list[Callable[[], object]] = [
-            partial(store.put, key, b""), partial(store.put_file, key, source),
-            partial(store.swap, key, b"", None), partial(store.swap, key, b"", "tag"),
-            *(partial(ask, key)
-              for ask in (store.read, store.exists, store.local, store.tagged, store.link)),
+            partial(store.put, key, b""),
+            partial(store.put_file, key, source),
+            partial(store.swap, key, b"", None),
+            partial(store.swap, key, b"", "tag"),
+            *(
+                partial(ask, key)
+                for ask in (store.read, store.exists, store.local, store.tagged, store.link)
+            ),
         ]
         for call in calls:
             with pytest.raises(BadInput, match="a key is a relative path"):
@@ -281,8 +304,15 @@ class TestRaces:
         def run(
             by: str, key: str, tag: str | None = None, *, threads: int = 1, data: str = ""
         ) -> list[str]:
-            heat = {"by": by, "key": key, "tag": tag, "threads": threads, "data": data,
-                    "number": next(numbers), "place": vars(place)}
+            heat = {
+                "by": by,
+                "key": key,
+                "tag": tag,
+                "threads": threads,
+                "data": data,
+                "number": next(numbers),
+                "place": vars(place),
+            }
             for racer in racers:
                 tell(racer, heat)
             return [won for racer in racers for won in json.loads(told(racer))]
@@ -291,7 +321,11 @@ class TestRaces:
 
     @pytest.mark.parametrize(("by", "heats"), [("put", (1, 1, 1, 5)), ("put_file", (1, 1, 1, 1))])
     def test_one_of_many_writers_wins(
-        self, heat: Callable[..., list[str]], store: Store, tmp_path: Path, by: str,
+        self,
+        heat: Callable[..., list[str]],
+        store: Store,
+        tmp_path: Path,
+        by: str,
         heats: tuple[int, ...],
     ) -> None:
         for number, threads in enumerate(heats):
@@ -334,16 +368,17 @@ class TestFolderFaults:
     @pytest.mark.parametrize(
         "below", ["regular-file", "regular-file/deeper", "/proc/skin-pipeline"]
     )
-    def test_a_folder_that_cannot_be_made_is_bad_input(
-        self, tmp_path: Path, below: str
-    ) -> None:
+    def test_a_folder_that_cannot_be_made_is_bad_input(self, tmp_path: Path, below: str) -> None:
         (tmp_path / "regular-file").write_text("not a folder")
         store = FolderStore(tmp_path / below)
         source = tmp_path / "source"
         source.touch()
 
-        for write in (partial(store.put, "a/b", b""), partial(store.put_file, "a/b", source),
-                      partial(store.swap, "a/b", b"", "tag")):
+        for write in (
+            partial(store.put, "a/b", b""),
+            partial(store.put_file, "a/b", source),
+            partial(store.swap, "a/b", b"", "tag"),
+        ):
             with pytest.raises(BadInput, match=r"cannot be used: .*SKIN_STORE") as caught:
                 write()
             assert str(tmp_path / below) in str(caught.value)
@@ -359,8 +394,12 @@ class TestFolderFaults:
         ],
     )
     def test_a_failed_write_leaves_nothing_behind(
-        self, folder: FolderStore, monkeypatch: pytest.MonkeyPatch, number: int,
-        kind: type[PipelineError], words: str,
+        self,
+        folder: FolderStore,
+        monkeypatch: pytest.MonkeyPatch,
+        number: int,
+        kind: type[PipelineError],
+        words: str,
     ) -> None:
         folder.swap("champion.json", b"old", None)
         _, tag = folder.tagged("champion.json") or (b"", "")
@@ -369,8 +408,10 @@ class TestFolderFaults:
             raise OSError(number, os.strerror(number))
 
         monkeypatch.setattr(os, "fsync", fail)
-        for write in (partial(folder.put, "new/one", b"x" * MIB),
-                      partial(folder.swap, "champion.json", b"new", tag)):
+        for write in (
+            partial(folder.put, "new/one", b"x" * MIB),
+            partial(folder.swap, "champion.json", b"new", tag),
+        ):
             with pytest.raises(kind, match=words):
                 write()
 
@@ -469,9 +510,14 @@ def assert_untold(secret: str, error: BaseException) -> None:
 
 def every_call(store: Store, source: Path) -> list[Callable[[], object]]:
     return [
-        partial(store.exists, "a"), partial(store.read, "a"), partial(store.local, "a"),
-        partial(store.tagged, "a"), partial(store.list, ""), partial(store.put, "a", b""),
-        partial(store.put_file, "a", source), partial(store.swap, "a", b"", None),
+        partial(store.exists, "a"),
+        partial(store.read, "a"),
+        partial(store.local, "a"),
+        partial(store.tagged, "a"),
+        partial(store.list, ""),
+        partial(store.put, "a", b""),
+        partial(store.put_file, "a", source),
+        partial(store.swap, "a", b"", None),
     ]
 
 
@@ -525,13 +571,23 @@ class TestS3Faults:
         [
             ({}, "nothing"),
             ({"AWS_ACCESS_KEY_ID": "half"}, "nothing"),
-            ({"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "s-5e1f",
-              "AWS_SESSION_TOKEN": "two\nlines-5e1f"}, "5e1f"),
+            (
+                {
+                    "AWS_ACCESS_KEY_ID": "a",
+                    "AWS_SECRET_ACCESS_KEY": "s-5e1f",
+                    "AWS_SESSION_TOKEN": "two\nlines-5e1f",
+                },
+                "5e1f",
+            ),
         ],
     )
     def test_bad_credentials_in_the_environment_are_bad_input(
-        self, bucket: Place, monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
-        variables: dict[str, str], secret: str,
+        self,
+        bucket: Place,
+        monkeypatch: pytest.MonkeyPatch,
+        tmp_path: Path,
+        variables: dict[str, str],
+        secret: str,
     ) -> None:
         for name in [name for name in os.environ if name.startswith("AWS_")]:
             monkeypatch.delenv(name)
@@ -562,8 +618,11 @@ class TestS3Faults:
         store = bucket.open()
 
         assert store.read("there") == b"x"
-        for write in (partial(store.put, "a", b""), partial(store.put_file, "a", source),
-                      partial(store.swap, "there", b"", (store.tagged("there") or ("", ""))[1])):
+        for write in (
+            partial(store.put, "a", b""),
+            partial(store.put_file, "a", source),
+            partial(store.swap, "there", b"", (store.tagged("there") or ("", ""))[1]),
+        ):
             with pytest.raises(BadInput, match="credentials do not allow it") as caught:
                 write()
             assert_untold(s3_server.reader_secret, caught.value)
@@ -656,9 +715,7 @@ class TestS3Faults:
             assert lost
             assert not store.swap("a", b"2", tag)
 
-    def test_a_download_that_is_cut_off_leaves_no_copy(
-        self, bucket: Place, tmp_path: Path
-    ) -> None:
+    def test_a_download_that_is_cut_off_leaves_no_copy(self, bucket: Place, tmp_path: Path) -> None:
         bucket.open().put("model.keras", b"x" * MIB)
         with proxy(bucket.endpoint) as front:
             bucket.endpoint = front.endpoint
@@ -821,8 +878,19 @@ class TestOpening:
 
     @pytest.mark.parametrize(
         "url",
-        ["", "file://", "gs://bucket/x", "s3:/bucket/x", "S3://bucket/x", "https://bucket/x",
-         "s3://", "s3:///x", "s3://a/x", "s3://buck et/x", "s3://bucket:1/x"],
+        [
+            "",
+            "file://",
+            "gs://bucket/x",
+            "s3:/bucket/x",
+            "S3://bucket/x",
+            "https://bucket/x",
+            "s3://",
+            "s3:///x",
+            "s3://a/x",
+            "s3://buck et/x",
+            "s3://bucket:1/x",
+        ],
     )
     def test_what_is_neither_folder_nor_s3_is_bad_input(self, url: str) -> None:
         with pytest.raises(BadInput, match=r"SKIN_STORE must be .*s3://BUCKET/PREFIX"):
@@ -835,8 +903,14 @@ class TestOpening:
 
     @pytest.mark.parametrize(
         "endpoint",
-        ["nonsense", "ftp://host", "http://", "http://host:port", "http://host:99999",
-         "http://me:hunter2@host:1"],
+        [
+            "nonsense",
+            "ftp://host",
+            "http://",
+            "http://host:port",
+            "http://host:99999",
+            "http://me:hunter2@host:1",
+        ],
     )
     def test_an_endpoint_that_is_no_web_address_is_bad_input(self, endpoint: str) -> None:
         with pytest.raises(BadInput, match="SKIN_S3_ENDPOINT must be") as caught:

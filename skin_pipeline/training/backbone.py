@@ -5,8 +5,11 @@ The only room that builds networks. TensorFlow is imported at first use, never a
 
 from __future__ import annotations
 
+import logging
 import os
 import warnings
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +21,8 @@ from skin_pipeline.storage import Store, digest_file
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+log = logging.getLogger(__name__)
 
 # The ends of three stages: the deepest features are not the best ones on skin.
 STAGES = ("conv3_block4_out", "conv4_block6_out", "conv5_block3_out")
@@ -56,18 +61,33 @@ def trunk_of(weights: str) -> Trunk:
 
 
 def keras_on(threads: int) -> Any:
-    """Keras, with TensorFlow held to a number of threads and silent about its hardware."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    import keras
-    import tensorflow as tf
+    """Keras, with TensorFlow held to a number of threads."""
+    with _without_chatter():
+        import keras
+        import tensorflow as tf
 
-    try:
-        tf.config.threading.set_intra_op_parallelism_threads(threads)
-        tf.config.threading.set_inter_op_parallelism_threads(1)
-    except RuntimeError:
-        # TensorFlow already runs in this process (the command line runs several steps in one).
-        pass
+        # TensorFlow that already runs in this process (the command line runs several steps in
+        # one) keeps its threads.
+        with suppress(RuntimeError):
+            tf.config.threading.set_intra_op_parallelism_threads(threads)
+            tf.config.threading.set_inter_op_parallelism_threads(1)
+        gpus = tf.config.list_logical_devices("GPU")
+    log.info("tensorflow version=%s threads=%d gpus=%d", tf.__version__, threads, len(gpus))
     return keras
+
+
+@contextmanager
+def _without_chatter() -> Generator[None, None, None]:
+    """Nothing on the error stream: TensorFlow's start writes there past every logger, and a task's
+    log would show as errors that there is no GPU. Python's exceptions still come through."""
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def pooled_trunk(keras: Any, trunk: Trunk, image_size: int, store: Store) -> Any:

@@ -38,9 +38,18 @@ print("DAG", json.dumps({
 
 def read_dag(tmp_path, **environment):
     run = subprocess.run(
-        [sys.executable, "-c", PROBE], capture_output=True, text=True, check=True, cwd=ROOT / "dags",
-        env={**os.environ, "AIRFLOW_HOME": str(tmp_path), "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-             "PYTHONPATH": f"{ROOT}/dags:{ROOT}/plugins:{ROOT}", **environment},
+        [sys.executable, "-c", PROBE],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=ROOT / "dags",
+        env={
+            **os.environ,
+            "AIRFLOW_HOME": str(tmp_path),
+            "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+            "PYTHONPATH": f"{ROOT}/dags:{ROOT}/plugins:{ROOT}",
+            **environment,
+        },
     )
     (line,) = [line for line in run.stdout.splitlines() if line.startswith("DAG ")]
     return json.loads(line.removeprefix("DAG "))
@@ -89,7 +98,9 @@ def test_a_setting_changes_the_schedule(tmp_path, setting, schedule):
 def test_computing_tasks_share_the_pool(dag):
     pools = {name: task["pool"] for name, task in dag["tasks"].items()}
     assert {name for name, pool in pools.items() if pool == "training"} == {
-        "features", "train", "evaluate"
+        "features",
+        "train",
+        "evaluate",
     }
 
 

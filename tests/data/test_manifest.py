@@ -36,8 +36,8 @@ def test_images_with_a_patient_a_lesion_or_pixels_in_common_are_one_group(links,
 
 
 def test_a_chain_of_links_is_one_group():
-    groups = manifest.groups(rows(("P1", "", "a"), ("P2", "", "a"), ("P2", "L", "b"), ("", "L", "c")))
-    assert groups.nunique() == 1
+    links = (("P1", "", "a"), ("P2", "", "a"), ("P2", "L", "b"), ("", "L", "c"))
+    assert manifest.groups(rows(*links)).nunique() == 1
 
 
 def test_a_group_is_named_after_its_patient():
@@ -79,7 +79,11 @@ def folder(tmp_path):
 
 def build(folder, store, tmp_path, shard_size=4):
     return manifest.build(
-        sources.find(folder), store, size=32, field_of_view=0.8, shard_size=shard_size,
+        sources.find(folder),
+        store,
+        size=32,
+        field_of_view=0.8,
+        shard_size=shard_size,
         folder=tmp_path,
     )
 
@@ -102,8 +106,10 @@ def test_an_unreadable_image_stays_in_the_table_with_its_problem(folder, store, 
 
 
 def test_a_table_reads_back_as_written(folder, store, tmp_path):
-    (folder / "info.csv").write_text("image_name,patient_id,age_approx\nbenign0,007,NA\n" + "".join(
-        f"{label}{i},P{i},50\n" for label in ("benign", "malignant") for i in range(1, 5)))
+    (folder / "info.csv").write_text(
+        "image_name,patient_id,age_approx\nbenign0,007,NA\n"
+        + "".join(f"{label}{i},P{i},50\n" for label in ("benign", "malignant") for i in range(1, 5))
+    )
     table, _ = build(folder, store, tmp_path)
     read = manifest.read(store, manifest.write(store, "here/manifest.csv", table))
     assert read["patient_id"][0] == "007"  # no number is made of it
@@ -114,20 +120,25 @@ def test_a_table_reads_back_as_written(folder, store, tmp_path):
 @pytest.mark.parametrize(
     "text",
     [
-        "image_name,patient_id\n{rows}",
-        "\ufeffimage_name,patient_id\r\n{rows}",
-        "Image_ID,Patient_ID\n{rows}",
-        "isic_id,patient_id,target\n{rows}",
-        "filename,patient_id\n{named}",
-        "unknown,image,patient_id\n{shifted}",
+        "image_name,patient_id\nROWS",
+        "\ufeffimage_name,patient_id\r\nROWS",
+        "Image_ID,Patient_ID\nROWS",
+        "isic_id,patient_id,target\nROWS",
+        "filename,patient_id\nNAMED",
+        "unknown,image,patient_id\nSHIFTED",
     ],
 )
 def test_metadata_is_found_under_the_usual_names(tmp_path, text):
     ids = pd.Series(["a", "b"])
     path = tmp_path / "info.csv"
-    path.write_text(text.format(
-        rows="a,P1\nb,P2\nz,P3\n", named="dir/a.jpg,P1\nb.JPG,P2\n", shifted="x,a,P1\ny,b,P2\n"
-    ))
+    rows = {
+        "ROWS": "a,P1\nb,P2\nz,P3\n",
+        "NAMED": "dir/a.jpg,P1\nb.JPG,P2\n",
+        "SHIFTED": "x,a,P1\ny,b,P2\n",
+    }
+    for name, lines in rows.items():
+        text = text.replace(name, lines)
+    path.write_text(text)
     found = manifest.metadata((path,), ids)
     assert list(found["patient_id"]) == ["P1", "P2"]
     assert list(found["lesion_id"]) == ["", ""]

@@ -8,8 +8,13 @@ from hypothesis import strategies as st
 from skin_pipeline.data import splitting
 from skin_pipeline.errors import BadInput
 
-KNOBS = {"runs": 6, "test_fraction": 0.2, "validation_fraction": 0.2, "balance": "undersample",
-         "seed": 0}
+KNOBS = {
+    "runs": 6,
+    "test_fraction": 0.2,
+    "validation_fraction": 0.2,
+    "balance": "undersample",
+    "seed": 0,
+}
 
 
 def images(count, per_group=2, malignant=3):

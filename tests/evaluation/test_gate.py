@@ -17,15 +17,28 @@ def interval(value, width=0.05):
 
 def evaluation(accuracy=0.9, sensitivity=0.9, runs=6, smoke=0.001):
     figures = Figures(
-        images=232, threshold=0.5, confusion={"tp": 1, "fn": 0, "fp": 0, "tn": 1},
-        accuracy=interval(accuracy), sensitivity=interval(sensitivity),
-        specificity=interval(0.9), precision=interval(0.9), auc=interval(0.9),
+        images=232,
+        threshold=0.5,
+        confusion={"tp": 1, "fn": 0, "fp": 0, "tn": 1},
+        accuracy=interval(accuracy),
+        sensitivity=interval(sensitivity),
+        specificity=interval(0.9),
+        precision=interval(0.9),
+        auc=interval(0.9),
     )
     return Evaluation(
-        dataset="ingest/1", split="split/1", synthetic=False,
+        dataset="ingest/1",
+        split="split/1",
+        synthetic=False,
         trunk=Trunk(source="imagenet", digest="imagenet"),
-        runs=tuple(f"train/{i}" for i in range(runs)), seeds={}, threshold=0.5, ensemble=figures,
-        per_run={}, predictions="p", model="m", smoke_difference=smoke,
+        runs=tuple(f"train/{i}" for i in range(runs)),
+        seeds={},
+        threshold=0.5,
+        ensemble=figures,
+        per_run={},
+        predictions="p",
+        model="m",
+        smoke_difference=smoke,
     )
 
 
@@ -45,13 +58,18 @@ CASES = [
     ("saved model says nan", {"smoke": NAN}, {}, ("saved model agrees with the evaluation",)),
     ("one bound", {"accuracy": 0.1}, {"min_accuracy": None}, ()),
     ("no bound", {}, {"min_accuracy": None, "min_sensitivity": None}, ("bounds",)),
-    ("all wrong", {"accuracy": 0.1, "sensitivity": 0.1, "runs": 1, "smoke": 1.0}, {},
-     ("accuracy", "sensitivity", "successful runs", "saved model agrees with the evaluation")),
+    (
+        "all wrong",
+        {"accuracy": 0.1, "sensitivity": 0.1, "runs": 1, "smoke": 1.0},
+        {},
+        ("accuracy", "sensitivity", "successful runs", "saved model agrees with the evaluation"),
+    ),
 ]
 
 
-@pytest.mark.parametrize(("seen", "bounds", "failed"), [c[1:] for c in CASES],
-                         ids=[c[0] for c in CASES])
+@pytest.mark.parametrize(
+    ("seen", "bounds", "failed"), [c[1:] for c in CASES], ids=[c[0] for c in CASES]
+)
 def test_the_checks_that_fail_are_exactly_those_that_should(seen, bounds, failed):
     checks = judge(evaluation(**seen), Settings(**bounds))
     assert tuple(check.name for check in checks if not check.passed) == failed

@@ -10,8 +10,16 @@ from skin_pipeline.errors import BadInput, Unavailable
 from skin_pipeline.release import registry
 
 DATASET = Dataset(
-    source="here", synthetic=False, content_digest="d", table="t", shards=(), golden={},
-    image_size=224, field_of_view=0.8, classes={}, unreadable=0,
+    source="here",
+    synthetic=False,
+    content_digest="d",
+    table="t",
+    shards=(),
+    golden={},
+    image_size=224,
+    field_of_view=0.8,
+    classes={},
+    unreadable=0,
 )
 
 
@@ -65,8 +73,9 @@ def test_the_pointer_remembers_the_version_before(any_store):
 
 
 def test_a_pointer_never_names_a_version_that_is_not_there(store):
-    pointer = Pointer(model="skin", version="none", previous=None, moved_at="now", by="t",
-                      reason="r")
+    pointer = Pointer(
+        model="skin", version="none", previous=None, moved_at="now", by="t", reason="r"
+    )
     with pytest.raises(BadInput, match="no version none; nothing was moved"):
         registry.point(store, pointer, None)
     assert registry.champion(store, "skin") is None
@@ -100,9 +109,16 @@ def judgement(minute, model="skin"):
     nothing = Interval(value=0.8, low=0.7, high=0.9)
     moment = datetime(2026, 1, 1, 12, minute, tzinfo=timezone.utc)
     return Judgement(
-        model=model, run=f"run {minute}", judged_at=moment.strftime("%Y-%m-%dT%H:%M:%SZ"),
-        approved=False, version=None, reasons=("accuracy",), accuracy=nothing,
-        sensitivity=nothing, auc=nothing, report="gate/1/report.html",
+        model=model,
+        run=f"run {minute}",
+        judged_at=moment.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        approved=False,
+        version=None,
+        reasons=("accuracy",),
+        accuracy=nothing,
+        sensitivity=nothing,
+        auc=nothing,
+        report="gate/1/report.html",
     )
 
 
@@ -110,7 +126,9 @@ def test_judged_runs_come_newest_first_and_each_once(any_store):
     for minute in (5, 1, 9, 1):
         registry.record(any_store, judgement(minute), "gate/abc")
     assert [item.run for item in registry.judgements(any_store, "skin")] == [
-        "run 9", "run 5", "run 1"
+        "run 9",
+        "run 5",
+        "run 1",
     ]
     assert len(registry.judgements(any_store, "skin", last=2)) == 2
 

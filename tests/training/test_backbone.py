@@ -104,12 +104,11 @@ def test_a_weight_file_of_another_network_names_both_ways_out(store, tmp_path, w
 
 
 def test_pinned_weights_are_named_by_their_digest_and_load(store, tmp_path):
-    network = keras.applications.ResNet50(
-        include_top=False, weights=None, input_shape=(64, 64, 3)
-    )
+    network = keras.applications.ResNet50(include_top=False, weights=None, input_shape=(64, 64, 3))
     network.save_weights(tmp_path / "mine.weights.h5")
-    pinned = backbone.pin_weights(Settings(weights=str(tmp_path / "mine.weights.h5")), store)
-    assert pinned == backbone.pin_weights(Settings(weights=str(tmp_path / "mine.weights.h5")), store)
+    settings = Settings(weights=str(tmp_path / "mine.weights.h5"))
+    pinned = backbone.pin_weights(settings, store)
+    assert pinned == backbone.pin_weights(settings, store)
     assert backbone.trunk_of(pinned).digest in pinned
     trunk = backbone.pooled_trunk(keras, backbone.trunk_of(pinned), 64, store)
     first = next(layer for layer in trunk.layers if isinstance(layer, keras.Model))

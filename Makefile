@@ -1,0 +1,86 @@
+# What people type. `make` alone lists it. Only GNU make and Python 3.10-3.13 with venv are needed.
+#
+# Stamps in .venv say what is installed: `make demo` and `make up` need the locked packages of
+# requirements.txt, `make test` and `make lint` those of requirements-dev.txt on top. A stamp is
+# made again only when its lock (or pyproject.toml) changes.
+
+VENV := .venv
+PY := $(VENV)/bin/python
+UV := $(VENV)/bin/uv
+UV_VERSION := 0.13.9
+PORT ?= 8080
+
+# Airflow takes many times longer to import when its bytecode is not kept.
+unexport PYTHONDONTWRITEBYTECODE
+# A path reaches the recipe through the environment, so that no quote or space in it is read twice.
+export DATA WEIGHTS BENCH
+
+.DELETE_ON_ERROR:
+.PHONY: help demo up test lint lock bench clean
+
+help: ## list what there is
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(VENV)/.runs ## run the whole workflow once: [DATA=FOLDER_OR_ZIP WEIGHTS=FILE ARGS="--judged-on point"]
+	@$(PY) scripts/demo.py --data "$$DATA" --weights "$$WEIGHTS" $(ARGS)
+
+up: $(VENV)/.runs ## serve Airflow's pages on 127.0.0.1 until Ctrl-C: [PORT=8080]
+	@$(PY) scripts/local_airflow.py --port "$(PORT)"
+
+test: $(VENV)/.tests ## run the tests: [ARGS="-k gate"]
+	@$(PY) -m pytest $(ARGS)
+
+lint: $(VENV)/.tests ## check style, Airflow's rules and types
+	@$(VENV)/bin/ruff check .
+	@$(VENV)/bin/ruff format --check .
+	@$(VENV)/bin/mypy
+
+bench: $(VENV)/.tests ## measure one claim: BENCH=NAME [DATA=FOLDER_OR_ZIP WEIGHTS=FILE ARGS=…]
+	@test -f "benchmarks/$$BENCH.py" || { echo "make bench BENCH=NAME, one of:" \
+	  $(sort $(basename $(notdir $(wildcard benchmarks/*.py)))); exit 1; }
+	@$(PY) "benchmarks/$$BENCH.py" $(if $(DATA),--data "$$DATA") $(if $(WEIGHTS),--weights "$$WEIGHTS") $(ARGS)
+
+COMPILE = $(UV) pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-header
+
+lock: $(VENV)/.uv ## lock the newest packages that fit the .in files
+	@$(COMPILE) --upgrade requirements.in -o requirements.txt
+	@$(COMPILE) --upgrade -c requirements.txt requirements-dev.in -o requirements-dev.txt
+	@$(COMPILE) --upgrade -c requirements.txt requirements-cluster.in -o requirements-cluster.txt
+
+clean: ## remove what was set up here: .venv, Airflow's database and logs; var/store with the models stays
+	rm -rf $(VENV) var/airflow .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
+	find . -name __pycache__ -prune -exec rm -rf {} +
+
+# --- what is installed ----------------------------------------------------------------------------
+
+# The newest Python that really runs and has venv; PYTHON= takes another one.
+PYTHONS := $(if $(PYTHON),$(PYTHON),python3.13 python3.12 python3.11 python3.10 python3)
+FITS := import ensurepip, sys, venv; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))
+
+$(VENV)/.uv:
+	@for python in $(PYTHONS); do \
+	  if "$$python" -c '$(FITS)' >/dev/null 2>&1; then found=$$python; break; fi; \
+	done; \
+	if [ -z "$$found" ]; then \
+	  echo "No Python 3.10 to 3.13 with venv found; tried: $(PYTHONS)." >&2; \
+	  echo "Install one (Debian and Ubuntu: apt install python3-venv), or name it: make PYTHON=/path/to/python3.12" >&2; \
+	  exit 1; \
+	fi; \
+	echo "Setting up $(VENV) with $$("$$found" --version)"; \
+	"$$found" -m venv --clear $(VENV) && \
+	$(PY) -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	@touch $@
+
+$(VENV)/.packages: $(VENV)/.uv requirements.txt
+	@echo "Installing the locked packages"
+	@$(UV) pip sync --quiet --compile-bytecode requirements.txt
+	@touch $@
+
+$(VENV)/.runs: $(VENV)/.packages pyproject.toml
+	@$(UV) pip install --quiet --no-deps -e .
+	@touch $@
+
+$(VENV)/.tests: $(VENV)/.packages requirements-dev.txt | $(VENV)/.runs
+	@echo "Installing the tools for tests"
+	@$(UV) pip install --quiet -r requirements-dev.txt
+	@touch $@

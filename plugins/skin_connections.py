@@ -1,0 +1,115 @@
+"""What the pipeline is given from Airflow's connections: the store's access and Kaggle's.
+
+Used by the DAGs, the notifier and the page "Models". Everything is read when it is asked for,
+never at import.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from airflow.sdk import Connection
+
+    from skin_pipeline.config import Deployment
+    from skin_pipeline.data.kaggle import KaggleCredentials
+    from skin_pipeline.storage import Store
+
+
+def open_configured_store() -> Store:
+    """The store that this deployment names, with the credentials of its Airflow connection.
+
+    Raises:
+        BadInput: a setting does not fit, there is no such connection, or it holds no credentials.
+        Unavailable: AWS did not give the credentials of the role that the connection names.
+    """
+    from skin_pipeline.config import deployment
+    from skin_pipeline.storage import open_store
+
+    place = deployment()
+    endpoint, credentials = _s3_access(place)
+    return open_store(
+        place.store, endpoint=endpoint, credentials=credentials,
+        cache=Path(place.cache) if place.cache else None,
+    )
+
+
+def kaggle_credentials() -> KaggleCredentials | None:
+    """User name and key, or token, of the Kaggle connection; None without such a connection."""
+    from skin_pipeline.config import deployment
+    from skin_pipeline.data.kaggle import KaggleCredentials
+
+    name = deployment().kaggle_connection
+    connection = find_connection(name)
+    if connection is None:
+        return None
+    return KaggleCredentials(
+        username=connection.login or "",
+        key=connection.password or "",
+        token=connection.extra_dejson.get("token", ""),
+        origin=f"the Airflow connection {name!r}",
+    )
+
+
+def kaggle_endpoint() -> str:
+    """The host of the Kaggle connection: an endpoint other than Kaggle's own; mostly empty."""
+    from skin_pipeline.config import deployment
+
+    connection = find_connection(deployment().kaggle_connection)
+    return (connection.host or "") if connection else ""
+
+
+def find_connection(name: str) -> Connection | None:
+    """The Airflow connection of that name, or None."""
+    from airflow.sdk import BaseHook
+    from airflow.sdk.exceptions import AirflowNotFoundException
+
+    try:
+        return BaseHook.get_connection(name)
+    except AirflowNotFoundException:
+        return None
+
+
+def _s3_access(place: Deployment) -> tuple[str, dict[str, str] | None]:
+    """Endpoint and credentials for the store; None leaves the search to boto3."""
+    name = place.store_connection
+    if not name or not place.store.startswith("s3://"):
+        return place.s3_endpoint, None
+    if find_connection(name) is None:  # the hook would quietly use other credentials
+        from skin_pipeline.errors import BadInput
+
+        raise BadInput(
+            f"SKIN_STORE_CONNECTION names the Airflow connection {name!r}, which does not exist: "
+            "add it with type `aws`, or leave the setting empty"
+        )
+    from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
+
+    hook = AwsBaseHook(aws_conn_id=name, client_type="s3")
+    endpoint = hook.conn_config.get_service_endpoint_url("s3") or place.s3_endpoint
+    return endpoint, _credentials(hook, name)
+
+
+def _credentials(hook: Any, name: str) -> dict[str, str]:
+    """What the hook finds, be it a key pair, a profile or an assumed role."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    from skin_pipeline.errors import BadInput, Unavailable
+
+    try:
+        found = hook.get_session().get_credentials()
+        frozen = found and found.get_frozen_credentials()
+    except (BotoCoreError, ClientError) as error:
+        message = f"the Airflow connection {name!r} gave no credentials: {error}"
+        raise Unavailable(message) from error
+    if not frozen:
+        raise BadInput(
+            f"the Airflow connection {name!r} holds no credentials: give it a key pair "
+            "(login and password), a profile or a role"
+        )
+    return {
+        "aws_access_key_id": frozen.access_key,
+        "aws_secret_access_key": frozen.secret_key,
+        "aws_session_token": frozen.token or "",
+        "region_name": hook.region_name or "",
+    }

@@ -1,0 +1,284 @@
+"""The page "Models" in the Airflow UI: champions, judged runs and their reports.
+
+Every component of Airflow loads this file, so the page itself (FastAPI, templates, the store) is
+built at the first request, which only the API server gets.
+"""
+
+from __future__ import annotations
+
+import base64
+import functools
+import hashlib
+import logging
+import math
+import re
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+from urllib.parse import quote, urlsplit
+
+from airflow.plugins_manager import AirflowPlugin
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+    from fastapi.responses import Response
+
+    from skin_pipeline.contracts import Figures, Interval, Judgement, Pointer
+    from skin_pipeline.storage import Store
+
+log = logging.getLogger(__name__)
+
+PREFIX = "skin-models"
+ROUTE = "models"
+PAGES = Path(__file__).parent / "skin_pages"
+LAST_RUNS = 20
+DASH = "\N{EN DASH}"
+
+# The only keys of the store that the page hands out. No part of one starts with a dot, so none
+# leads out of its folder.
+REPORT_KEY = re.compile(r"gate/\w+/report\.html")
+DOCS_KEY = re.compile(r"validate/\w+/docs/(?:[\w+:-][\w.+: -]*/)*[\w+:-][\w.+: -]*\.html")
+
+PAGE_POLICY = (
+    "default-src 'none'; script-src 'sha256-{}'; style-src 'unsafe-inline'; img-src data:; "
+    "frame-src 'self'; frame-ancestors 'self'; base-uri 'none'; form-action 'none'"
+)
+# `sandbox` without scripts; the same origin is kept because the login cookie must go along when
+# one page of the Data Docs leads to the next.
+REPORT_POLICY = (
+    "default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'self'; "
+    "base-uri 'none'; form-action 'none'; sandbox allow-same-origin"
+)
+HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+    "Cache-Control": "private, no-cache",
+}
+
+
+def report_link(key: str, base_url: str) -> str:
+    """The URL that shows a report inside the Airflow UI; it asks for a login if need be.
+
+    Args:
+        key: Key of the report in the store, such as `gate/4f1a…/report.html`.
+        base_url: Where people reach Airflow; empty gives an empty link.
+    """
+    if not base_url or not readable(key):
+        return ""
+    base = base_url.rstrip("/")
+    return f"{base}/plugin/{ROUTE}{urlsplit(base).path}/{PREFIX}/{view_path(key)}"
+
+
+def view_path(key: str) -> str:
+    """Path of the page that frames a report, relative to the page "Models"."""
+    return f"view/{quote(key)}"
+
+
+def readable(key: str) -> bool:
+    """Whether the page may hand out the object under `key`."""
+    return bool(REPORT_KEY.fullmatch(key) or DOCS_KEY.fullmatch(key))
+
+
+@dataclass(frozen=True)
+class ModelView:
+    """What the page says about one model name. `problem` replaces what could not be read."""
+
+    name: str
+    champion: Pointer | None = None
+    figures: Figures | None = None
+    report: str = ""
+    synthetic: bool = False
+    judged: tuple[Judgement, ...] = ()
+    problem: str = ""
+
+
+def overview(store: Store) -> list[ModelView]:
+    """All models of the store, synthetic ones last; a damaged document spoils its own model only.
+
+    Raises:
+        PipelineError: the store cannot be listed.
+    """
+    from skin_pipeline.release import registry
+
+    views = [_view(store, name) for name in registry.models(store)]
+    return sorted(views, key=lambda view: view.synthetic)
+
+
+def _view(store: Store, name: str) -> ModelView:
+    from skin_pipeline.errors import BadInput
+    from skin_pipeline.release import registry
+
+    synthetic = name.endswith("-synthetic")
+    try:
+        champion = registry.champion(store, name)
+        judged = tuple(registry.judgements(store, name, last=LAST_RUNS))
+        if champion is None:
+            return ModelView(name, judged=judged, synthetic=synthetic)
+        figures, report, generated = _champion_figures(store, champion)
+        return ModelView(name, champion, figures, report, synthetic or generated, judged)
+    except BadInput as error:
+        log.warning("model_unreadable model=%s error=%s", name, error)
+        return ModelView(name, synthetic=synthetic, problem=str(error))
+
+
+def _champion_figures(store: Store, champion: Pointer) -> tuple[Figures, str, bool]:
+    """The champion's figures on its test set, its report's key, and whether it is synthetic."""
+    from skin_pipeline.contracts import Evaluation, Verdict, load
+    from skin_pipeline.release import registry
+
+    release = registry.release_of(store, champion.model, champion.version)
+    verdict = load(store, release.verdict, Verdict)
+    evaluation = load(store, verdict.evaluation, Evaluation)
+    return evaluation.ensemble, verdict.report, evaluation.synthetic
+
+
+def figure(value: float) -> str:
+    """A figure in 0…1 for people; a dash where it is not defined."""
+    return DASH if math.isnan(value) else f"{value:.3f}"
+
+
+def interval(item: Interval) -> str:
+    """The ends of a figure's interval for people."""
+    if math.isnan(item.value):
+        return "not defined"
+    return f"{figure(item.low)} {DASH} {figure(item.high)}"
+
+
+def share(value: float) -> str:
+    """A figure in 0…1 as a CSS percentage."""
+    return f"{100 * min(max(value, 0.0), 1.0):.1f}%" if not math.isnan(value) else "0%"
+
+
+def moment(text: str) -> str:
+    """A time of a document, without what people do not read; as it is if it is no time."""
+    try:
+        when = datetime.fromisoformat(text.replace("Z", "+00:00"))
+    except ValueError:
+        return text
+    return f"{when:%Y-%m-%d %H:%M} {when.tzname() or ''}".rstrip()
+
+
+@functools.cache
+def _pages() -> tuple[Any, str]:
+    """The Jinja2 environment of the page, which escapes all it shows, and the page's policy."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    from markupsafe import Markup
+
+    pages = Environment(
+        loader=FileSystemLoader(PAGES), autoescape=True, undefined=StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True,
+    )
+    pages.filters.update(
+        figure=figure, interval=interval, share=share, moment=moment, view_path=view_path
+    )
+    pages.tests["readable"] = readable
+    script = (PAGES / "theme.js").read_bytes()
+    pages.globals["theme_script"] = Markup(script.decode())
+    digest = base64.b64encode(hashlib.sha256(script).digest()).decode()
+    return pages, PAGE_POLICY.format(digest)
+
+
+def _render(template: str, status: int = 200, **values: Any) -> Response:
+    from fastapi.responses import HTMLResponse
+
+    pages, policy = _pages()
+    html = pages.get_template(template).render(**values)
+    return HTMLResponse(html, status, {**HEADERS, "Content-Security-Policy": policy})
+
+
+def _models_page() -> Response:
+    from skin_connections import open_configured_store
+
+    store = open_configured_store()
+    return _render("models.html", models=overview(store), store=store.url, last=LAST_RUNS)
+
+
+def _frame_page(key: str) -> Response:
+    from fastapi import HTTPException
+
+    if not readable(key):
+        raise HTTPException(404, "There is no such report.")
+    up = "../" * (key.count("/") + 1)
+    return _render("report.html", home=up, source=f"{up}report/{quote(key)}", key=key)
+
+
+def _report(key: str) -> Response:
+    from fastapi import HTTPException
+    from fastapi.responses import HTMLResponse
+    from skin_connections import open_configured_store
+
+    store = open_configured_store() if readable(key) else None
+    if store is None or not store.exists(key):
+        raise HTTPException(404, "There is no such report.")
+    headers = {**HEADERS, "Content-Security-Policy": REPORT_POLICY}
+    return HTMLResponse(store.read(key), 200, headers)
+
+
+def _failed(_request: Any, error: Exception) -> Response:
+    """A page that says what is wrong with the store, instead of a stack trace."""
+    log.error("store_unreadable error=%s: %s", type(error).__name__, error)
+    heading = "The model store cannot be read"
+    return _render("problem.html", 503, heading=heading, problem=str(error))
+
+
+def _broken(_request: Any, error: Exception) -> Response:
+    """The same for an error that nobody expected; Airflow logs it with its stack trace."""
+    problem = f"{type(error).__name__}. The log of the API server says more."
+    return _render("problem.html", 500, heading="The models cannot be shown", problem=problem)
+
+
+def build_app() -> FastAPI:
+    """The page as a FastAPI app; every route asks for the login and the right to see plugins."""
+    from airflow.api_fastapi.auth.managers.models.resource_details import AccessView
+    from airflow.api_fastapi.core_api.security import requires_access_view
+    from fastapi import Depends, FastAPI
+
+    from skin_pipeline.errors import PipelineError
+
+    app = FastAPI(
+        title="Skin models", docs_url=None, redoc_url=None, openapi_url=None,
+        dependencies=[Depends(requires_access_view(AccessView.PLUGINS))],
+        exception_handlers={PipelineError: _failed, Exception: _broken},
+    )
+    for path, page in (
+        ("/", _models_page), ("/view/{key:path}", _frame_page), ("/report/{key:path}", _report)
+    ):
+        app.add_api_route(path, page, methods=["GET"], response_model=None)
+    return app
+
+
+class _LazyApp:
+    """An ASGI app that is built at its first request."""
+
+    app: FastAPI | None = None
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if self.app is None:
+            self.app = build_app()
+        await self.app(scope, receive, send)
+
+
+def _icon() -> str:
+    """The navigation's icon, inline: no request, and none that would need the login."""
+    encoded = base64.b64encode((PAGES / "icon.svg").read_bytes()).decode()
+    return f"data:image/svg+xml;base64,{encoded}"
+
+
+class SkinModelsPlugin(AirflowPlugin):
+    """Registers the page and its entry in the navigation."""
+
+    name = "skin_models"
+    fastapi_apps: ClassVar[list[Any]] = [
+        {"app": _LazyApp(), "url_prefix": f"/{PREFIX}", "name": "Skin models"}
+    ]
+    external_views: ClassVar[list[Any]] = [
+        {
+            "name": "Models",
+            "href": f"{PREFIX}/",  # relative, so that it also works below a base path
+            "destination": "nav",
+            "url_route": ROUTE,
+            "nav_top_level": True,
+            "icon": _icon(),
+        }
+    ]

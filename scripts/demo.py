@@ -1,0 +1,397 @@
+"""Runs the DAG `skin_training` once on a local Airflow, shows each step, and ends with the verdict.
+
+```
+python scripts/demo.py                                        synthetic lesions
+python scripts/demo.py --data FOLDER_OR_ZIP --weights FILE    real images
+python scripts/demo.py --judged-on point --min-accuracy 0.7   any setting of the trigger form
+```
+
+The exit status is 0 when the model was promoted, 3 when the gate refused it, 1 when something
+failed, and 128 + N after signal N. (`make demo` runs this file; make itself has only one status for
+everything that is not 0, which is 2.)
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+from urllib.parse import quote
+
+import requests
+from local_airflow import (
+    DAGS,
+    HOME,
+    PLUGINS,
+    ApiError,
+    LocalAirflow,
+    end_on_signals,
+)
+
+from skin_pipeline.config import DEMO, deployment, form_schema, settings_from
+from skin_pipeline.contracts import Evaluation, Figures, Interval, Verdict, load
+from skin_pipeline.errors import BadInput, PipelineError, Unavailable
+from skin_pipeline.storage import open_store
+
+DAG = "skin_training"
+PROMOTED, FAILED, REFUSED = 0, 1, 3
+# Small pictures and one view keep it short. A quarter of a few hundred images could not show a lower
+# bound of .80 on sensitivity, hence the larger test set and the higher target.
+SYNTHETIC: dict[str, Any] = {
+    "data": DEMO,
+    "weights": "none",
+    "image_size": 64,
+    "views": 1,
+    "test_fraction": 0.3,
+    "target_sensitivity": 0.95,
+}
+REAL: dict[str, Any] = {"views": 1}
+POLL_SECONDS = 0.7
+LOST_SECONDS = 120.0  # without an answer from Airflow before the demo gives up
+PAGE = 100  # task instances that Airflow returns at once, at most
+ENDED_RUN = {"success", "failed"}
+
+Task = tuple[str, int]
+
+
+def main(
+    arguments: list[str] | None = None,
+    *,
+    home: Path = HOME,
+    dags: Path = DAGS,
+    plugins: Path = PLUGINS,
+) -> int:
+    """Run the demo; returns the exit status."""
+    end_on_signals()
+    began = time.monotonic()
+
+    def say(text: str) -> None:
+        print(f"{time.monotonic() - began:5.0f} s  {text}", flush=True)
+
+    try:
+        params = parameters(sys.argv[1:] if arguments is None else arguments)
+        say("Starting Airflow")
+        settings = {"AIRFLOW__SCHEDULER__USE_JOB_SCHEDULE": "False"}  # this run and no other
+        with LocalAirflow(
+            "make demo", home=home, dags=dags, plugins=plugins, settings=settings, say=say
+        ) as airflow:
+            return _run(airflow, params, say)
+    except PipelineError as error:
+        print(f"\n{paint('FAILED', 31)}  {error}", flush=True)
+        return FAILED
+
+
+# --- what to run ---------------------------------------------------------------------------------
+
+
+def parameters(arguments: list[str]) -> dict[str, Any]:
+    """The run's parameters: those of the demo, and what the command line says otherwise.
+
+    Raises:
+        BadInput: a path does not exist, or a setting is unknown or does not fit.
+    """
+    given = {name: text for name, text in vars(_parser().parse_args(arguments)).items() if text}
+    for name, wanted in (("data", "a folder or a zip file"), ("weights", "a .weights.h5 file")):
+        if name in given:
+            given[name] = _located(name, given[name], wanted)
+    schema = form_schema()
+    values = {name: _value(text, schema[name]["type"]) for name, text in given.items()}
+    values = {**(REAL if "data" in values else SYNTHETIC), **values}
+    settings = settings_from(values)
+    return {name: getattr(settings, name) for name in values}
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise BadInput(f"{message}. The settings: {', '.join(form_schema())}")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(description=str(__doc__).splitlines()[0], allow_abbrev=False)
+    for name, schema in form_schema().items():
+        parser.add_argument(
+            f"--{name.replace('_', '-')}", help=schema["description"].replace("%", "%%")
+        )
+    return parser
+
+
+def _located(name: str, text: str, wanted: str) -> str:
+    """A path made absolute; what only looks like one (`imagenet`, `kaggle://…`) stays."""
+    path = Path(text).expanduser()
+    if path.exists():
+        return str(path.resolve())
+    if text in {DEMO, "imagenet", "none"} or "://" in text:
+        return text
+    raise BadInput(
+        f"{name.upper()}: {path.absolute()} does not exist. Give {wanted} that does: "
+        f"make demo {name.upper()}=PATH"
+    )
+
+
+def _value(text: str, kind: str | list[str]) -> Any:
+    """The text of a flag as the type that the trigger form wants, where it can be read as such."""
+    if kind == "string":
+        return text
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+# --- running it ----------------------------------------------------------------------------------
+
+
+def _run(airflow: LocalAirflow, params: dict[str, Any], say: Callable[[str], None]) -> int:
+    airflow.wait_for_dag(DAG)
+    airflow.api.patch(f"dags/{DAG}?update_mask=is_paused", {"is_paused": False})
+    try:
+        run = airflow.api.post(f"dags/{DAG}/dagRuns", {"logical_date": None, "conf": params})
+    except ApiError as error:
+        raise BadInput(f"Airflow does not accept the run: {error}") from None
+    say(f"Airflow runs {DAG} with {json.dumps(params)}")
+    follower = Follower(airflow, run["dag_run_id"])
+    for line in follower.lines():
+        say(line)
+    return _conclude(airflow, follower)
+
+
+class Follower:
+    """Follows a DAG run until it ends."""
+
+    def __init__(self, airflow: LocalAirflow, run: str) -> None:
+        self.run = run
+        self.states: dict[Task, str] = {}
+        self.errors: dict[Task, str] = {}
+        self._airflow = airflow
+        self._path = f"dags/{DAG}/dagRuns/{run}"
+        self._shown: dict[Task, tuple[int, str]] = {}
+
+    def lines(self) -> Iterator[str]:
+        """A line for each step that starts or ends, as it happens."""
+        answered = time.monotonic()
+        while True:
+            self._airflow.check()
+            try:
+                ended = self._airflow.api.get(self._path)["state"] in ENDED_RUN
+                instances = self._instances()
+            except requests.RequestException as error:
+                if time.monotonic() - answered > LOST_SECONDS:
+                    raise Unavailable(f"Airflow does not answer any more: {error}") from None
+            else:
+                answered = time.monotonic()
+                for instance in instances:
+                    yield from self._line(instance)
+                if ended:
+                    return
+            time.sleep(POLL_SECONDS)
+
+    def value(self, task: str) -> str | None:
+        """What a task returned, or None if it did not succeed."""
+        if self.states.get((task, -1)) != "success":
+            return None
+        entry = self._airflow.api.get(f"{self._path}/taskInstances/{task}/xcomEntries/return_value")
+        return str(entry["value"])
+
+    def _instances(self) -> list[dict[str, Any]]:
+        """All task instances, in the order in which they started; those that did not, last."""
+        found: list[dict[str, Any]] = []
+        while True:
+            page = self._airflow.api.get(
+                f"{self._path}/taskInstances?limit={PAGE}&offset={len(found)}"
+            )
+            found += page["task_instances"]
+            if not page["task_instances"] or len(found) >= page["total_entries"]:
+                return sorted(found, key=lambda task: task["start_date"] or "9")
+
+    def _line(self, instance: Mapping[str, Any]) -> Iterator[str]:
+        task, state = (instance["task_id"], instance["map_index"]), instance["state"] or ""
+        now = (instance["try_number"], state)
+        self.states[task] = state
+        before, self._shown[task] = self._shown.get(task, (1, "")), now
+        if now == before:
+            return
+        told = max(1, before[0]) + (before[1] == "up_for_retry")
+        for attempt in range(told, now[0] + (state == "up_for_retry")):
+            yield f"{label(task):<14} {retried(self._error(task, attempt))}"
+        if state == "failed":
+            self.errors[task] = self._error(task, now[0])
+        if text := describe(instance, self.errors.get(task, "")):
+            yield f"{label(task):<14} {text}"
+
+    def _error(self, task: Task, attempt: int) -> str:
+        """The message of the exception that ended an attempt, from its log."""
+        name, index = task
+        try:
+            log = self._airflow.api.get(
+                f"{self._path}/taskInstances/{name}/logs/{attempt}"
+                f"?map_index={index}&full_content=true"
+            )
+        except (ApiError, requests.RequestException) as error:
+            return f"its log could not be read ({error})"
+        return error_in(log["content"])
+
+
+def label(task: Task) -> str:
+    """A task's name as people see it: `train [3]`."""
+    name, index = task
+    return name if index < 0 else f"{name} [{index}]"
+
+
+def describe(instance: Mapping[str, Any], error: str) -> str:
+    """What just happened to a task instance; empty if it is nothing to speak of."""
+    attempt = instance["try_number"]
+    again = f" (try {attempt})" if attempt > 1 else ""
+    return {
+        "running": f"started{again}",
+        "success": f"done in {_seconds(instance['duration'])}",
+        "failed": paint(f"failed: {error}", 31),
+        "skipped": "skipped",
+        "upstream_failed": "not run, because a step before it failed",
+        "awaiting_input": "waits for somebody's answer in Airflow",
+    }.get(instance["state"] or "", "")
+
+
+def retried(error: str) -> str:
+    """An attempt that failed and is not the last."""
+    return paint(f"failed, will try again: {error}", 33)
+
+
+def error_in(content: Any) -> str:
+    """The message of the last exception in a task's log, or else its last error line.
+
+    Args:
+        content: The log as Airflow's API gives it: a list of events.
+    """
+    events = [event for event in content if isinstance(event, dict)]
+    for event in reversed(events):
+        for error in event.get("error_detail") or []:
+            return str(error.get("exc_value") or error.get("exc_type"))
+    for event in reversed(events):
+        if event.get("level") in {"error", "critical"}:
+            return str(event["event"])
+    return "its log has no error; the process may have been killed"
+
+
+def _seconds(duration: float | None) -> str:
+    duration = duration or 0.0
+    return f"{duration:.1f} s" if duration < 10 else f"{duration:.0f} s"
+
+
+# --- what came of it -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a finished run came to.
+
+    Attributes:
+        verdict: The gate's verdict.
+        evaluation: The figures that it was based on.
+        report: Where the report is: a path or a URL.
+        model: Where the promoted model is, or None if it was refused.
+    """
+
+    verdict: Verdict
+    evaluation: Evaluation
+    report: str
+    model: str | None
+
+
+def _conclude(airflow: LocalAirflow, follower: Follower) -> int:
+    print()
+    promoted, judged = follower.value("promote"), follower.value("gate")
+    refused = follower.value("reject") is not None
+    if judged and (promoted or refused):
+        status = PROMOTED if promoted else REFUSED
+        try:
+            print(render(_outcome(airflow, judged, promoted)))
+        except PipelineError as error:  # the tasks may have access that this terminal has not
+            print(f"{'PROMOTED' if promoted else 'REFUSED'}, but the figures are out of reach from")
+            print(f'here: {error}. They stand on the page "Models" in Airflow.')
+    else:
+        print(render_failure(follower.states, follower.errors))
+        status = FAILED
+    run = quote(follower.run, safe="")
+    print(f"\nThe run in Airflow's pages: `make up`, then /dags/{DAG}/runs/{run}", flush=True)
+    return status
+
+
+def _outcome(airflow: LocalAirflow, judged: str, promoted: str | None) -> Outcome:
+    store = open_store(airflow.environment["SKIN_STORE"], endpoint=deployment().s3_endpoint)
+    verdict = load(store, judged, Verdict)
+    return Outcome(
+        verdict=verdict,
+        evaluation=load(store, verdict.evaluation, Evaluation),
+        report=store.link(verdict.report),
+        model=store.link(f"{promoted}/model.keras") if promoted else None,
+    )
+
+
+def render(outcome: Outcome) -> str:
+    """The verdict, the table of the runs, and where to look: the last page of the demo."""
+    verdict, evaluation = outcome.verdict, outcome.evaluation
+    word = paint("PROMOTED", 32) if outcome.model else paint("REFUSED", 33)
+    lines = [f"{word}  {verdict.released_as}"]
+    lines += [f"  {reason}" for reason in verdict.reasons]
+    if evaluation.synthetic:
+        lines += ["SYNTHETIC DATA: generated pictures. The figures say nothing about real lesions."]
+    lines += ["", *_table(evaluation), ""]
+    if outcome.model:
+        lines += [f"Model:  {outcome.model}"]
+    return "\n".join([*lines, f"Report: {outcome.report}"])
+
+
+def render_failure(states: Mapping[Task, str], errors: Mapping[Task, str]) -> str:
+    """Which steps failed and why."""
+    failed = [task for task, state in states.items() if state == "failed"]
+    lines = [f"{paint('FAILED', 31)}  Nothing was promoted."]
+    lines += [f"  {label(task)}: {errors.get(task, 'see its log')}" for task in failed]
+    return "\n".join(lines)
+
+
+def _table(evaluation: Evaluation) -> list[str]:
+    heads = ("accuracy", "sensitivity", "specificity", "AUC")
+    images = evaluation.ensemble.images
+    lines = [
+        f"Figures on {images} test images that no run has seen, at the decision threshold:",
+        "",
+        _row("run", "seed", heads),
+    ]
+    for run, figures in sorted(evaluation.per_run.items()):
+        lines.append(_row(str(run), str(evaluation.seeds.get(run, "")), _values(figures)))
+    together = f"all {len(evaluation.per_run)}"
+    lines.append(_row(together, "", _values(evaluation.ensemble)))
+    lines.append(_row("", "95 % from", _values(evaluation.ensemble, "low")))
+    lines.append(_row("", "to", _values(evaluation.ensemble, "high")))
+    return lines
+
+
+def _row(run: str, seed: str, values: tuple[str, ...]) -> str:
+    return f"  {run:<6} {seed:>10}" + "".join(f" {value:>12}" for value in values)
+
+
+def _values(figures: Figures, part: str = "value") -> tuple[str, ...]:
+    shown = (figures.accuracy, figures.sensitivity, figures.specificity, figures.auc)
+    return tuple(_figure(interval, part) for interval in shown)
+
+
+def _figure(interval: Interval, part: str) -> str:
+    value: float = getattr(interval, part)
+    return "-" if value != value else f"{value:.3f}"  # NaN: not defined
+
+
+def paint(text: str, colour: int) -> str:
+    """The text in an ANSI colour if people see it on a terminal."""
+    if sys.stdout.isatty() and "NO_COLOR" not in os.environ:
+        return f"\033[{colour}m{text}\033[0m"
+    return text
+
+
+if __name__ == "__main__":
+    sys.exit(main())

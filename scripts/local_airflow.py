@@ -1,0 +1,579 @@
+"""One local Airflow in the checkout: SQLite, LocalExecutor, everything below `var/airflow`.
+
+`make up` runs this file and serves Airflow's pages until Ctrl-C; `make demo` uses the class.
+
+```
+python scripts/local_airflow.py --port 8080
+```
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import fcntl
+import json
+import os
+import secrets
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from contextlib import closing, suppress
+from datetime import datetime, timezone
+from importlib.metadata import version
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any
+
+import psutil
+import requests
+
+from skin_pipeline.config import deployment
+from skin_pipeline.errors import BadInput, PipelineError, Unavailable
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+HOME, DAGS, PLUGINS = CHECKOUT / "var/airflow", CHECKOUT / "dags", CHECKOUT / "plugins"
+HOST, USER = "127.0.0.1", "admin"
+START_SECONDS = 180.0  # until Airflow is up; a slow machine with a cold disk needs a minute
+STOP_SECONDS = 3.0  # for a clean end, before SIGKILL; the store never holds anything half-written
+HANDOVER_SECONDS = 20.0  # for an Airflow whose owner was killed to finish ending
+PARALLELISM = 4
+LOG_LINES = 20
+
+COMPONENTS = {
+    "api-server": ["api-server"],
+    "dag-processor": ["dag-processor"],
+    "scheduler": ["scheduler", "--skip-serve-logs"],  # the logs are on this machine
+}
+# What is the same wherever the local Airflow stands.
+SETTINGS = {
+    "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
+    "AIRFLOW__CORE__PARALLELISM": str(PARALLELISM),
+    "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+    "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": f"{USER}:admin",
+    "AIRFLOW__DATABASE__LOAD_DEFAULT_CONNECTIONS": "False",
+    "AIRFLOW__DATABASE__CHECK_MIGRATIONS": "False",  # done here, once, before the components start
+    "AIRFLOW__API__HOST": HOST,
+    "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "10",
+    "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "10",
+    "AIRFLOW__DAG_PROCESSOR__PARSING_PROCESSES": "1",
+    "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.5",
+    # A task's supervisor sometimes misses that its task ended, and then waits this long.
+    "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "2",
+    # The server builds its part for tasks at the first request, which takes seconds.
+    "AIRFLOW__WORKERS__EXECUTION_API_TIMEOUT": "60",
+    "AIRFLOW__LOGGING__COLORED_CONSOLE_LOG": "False",
+    "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
+    "GX_ANALYTICS_ENABLED": "False",
+    "TF_CPP_MIN_LOG_LEVEL": "3",
+    "PYTHONUNBUFFERED": "1",
+}
+
+
+class ApiError(PipelineError):
+    """Airflow refused a request; the message is its own."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class Api:
+    """The REST API of a local Airflow, as its admin. Paths start after `/api/v2/`."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self._session = requests.Session()
+        self._session.trust_env = False  # a proxy has no business on the loopback
+
+    def login(self, password: str) -> None:
+        """Get a token and send it from now on."""
+        answer = self._call("POST", "auth/token", {"username": USER, "password": password})
+        self._session.headers["Authorization"] = f"Bearer {answer['access_token']}"
+
+    def get(self, path: str) -> Any:
+        """The JSON that stands at `path`. Raises `ApiError`, or `requests`' own errors."""
+        return self._call("GET", f"api/v2/{path}")
+
+    def post(self, path: str, body: Mapping[str, Any]) -> Any:
+        """Create something. Raises like `get`."""
+        return self._call("POST", f"api/v2/{path}", body)
+
+    def patch(self, path: str, body: Mapping[str, Any]) -> Any:
+        """Change something. Raises like `get`."""
+        return self._call("PATCH", f"api/v2/{path}", body)
+
+    def _call(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
+        answer = self._session.request(
+            method,
+            f"{self.url}/{path}",
+            json=body,
+            headers={"Accept": "application/json"},
+            timeout=60,
+        )
+        if not answer.ok:
+            raise ApiError(answer.status_code, _detail(answer))
+        return answer.json()
+
+
+def _detail(answer: requests.Response) -> str:
+    try:
+        detail = answer.json()["detail"]
+    except (ValueError, KeyError, TypeError):
+        return f"HTTP {answer.status_code}: {answer.text[:200]}"
+    if isinstance(detail, list):  # one entry for each field that does not fit
+        return "; ".join(f"{'.'.join(map(str, d['loc'][1:]))}: {d['msg']}" for d in detail)
+    return str(detail).split("\n\n")[0]
+
+
+class LocalAirflow:
+    """One Airflow: its folder, its processes, its API. A context manager that starts and ends it.
+
+    Attributes:
+        home: Its folder: database, logs, secrets.
+        url: Where it is served.
+        user, password: Its only login.
+        environment: What its processes, and so the tasks, see.
+        api: Its REST API, usable once it has started.
+        interrupted: Runs that an earlier Airflow left unfinished; now marked as failed.
+    """
+
+    def __init__(
+        self,
+        purpose: str,
+        *,
+        home: Path = HOME,
+        dags: Path = DAGS,
+        plugins: Path = PLUGINS,
+        port: int | None = None,
+        settings: Mapping[str, str] | None = None,
+        say: Callable[[str], None] = print,
+    ) -> None:
+        """Nothing happens before `start`.
+
+        Args:
+            purpose: The command that this Airflow is for, as others are told it.
+            home: Folder for all that Airflow keeps.
+            dags: Folder with the DAG files.
+            plugins: Folder with the plugins.
+            port: Port on the loopback; None for any free one.
+            settings: Environment variables on top of the usual ones.
+            say: Gets a line for people when something takes time.
+        """
+        self.purpose, self.home, self.say = purpose, home, say
+        self._dags, self._plugins, self._settings = dags, plugins, dict(settings or {})
+        self._port = port
+        self.url = self.password = ""
+        self.user = USER
+        self.environment: dict[str, str] = {}
+        self.interrupted: list[str] = []
+        self._keeper: subprocess.Popen[bytes] | None = None
+        self._lock: IO[str] | None = None
+
+    def __enter__(self) -> LocalAirflow:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Start Airflow and return once it answers, schedules and reads DAGs.
+
+        Raises:
+            BadInput: another Airflow of this checkout is running, or the port is taken.
+            Unavailable: a component ended or did not come up; the message has its last log lines.
+        """
+        self.started = datetime.now(timezone.utc)
+        try:
+            self._take_lock()
+            self._prepare()
+            self._migrate()
+            leftovers = self._unfinished_runs()
+            self._start_keeper()
+            self._start_component("api-server")
+            if leftovers:  # the scheduler would take them up again, so it has to wait
+                self._wait_until(self._answers, "the API server")
+                self._fail_runs(leftovers)
+            self._start_component("dag-processor")
+            self._start_component("scheduler")
+            self._wait_until(self._healthy, "Airflow")
+            self._make_pool()
+        except BaseException:
+            self.stop()
+            raise
+
+    def stop(self) -> None:
+        """End every process of this Airflow, asking first. May be called at any time, and again."""
+        restore = {number: signal.signal(number, signal.SIG_IGN) for number in _STOPPING}
+        try:
+            if self._keeper:
+                _close(self._keeper)
+                self._keeper = None
+            if self._lock:
+                self._lock.close()
+                self._lock = None
+        finally:
+            for number, handler in restore.items():
+                signal.signal(number, handler)
+
+    def check(self) -> None:
+        """Raise `Unavailable` if a component has ended."""
+        if self._keeper is None or self._keeper.poll() is None:
+            return
+        assert self._keeper.stdout is not None
+        last = self._keeper.stdout.read().decode().strip() or "its keeper was killed"
+        raise Unavailable(f"Airflow broke off: {last}.\n{self._log_tail(last.split()[0])}")
+
+    def wait_for_dag(self, dag_id: str) -> None:
+        """Wait until the DAG has been read since the start.
+
+        Raises:
+            BadInput: its file cannot be imported; the message has the reason.
+            Unavailable: it did not show up, or a component ended.
+        """
+        self._wait_until(lambda: self._dag_is_read(dag_id), f"the DAG {dag_id}")
+
+    # --- what it is made of ----------------------------------------------------------------------
+
+    def _take_lock(self) -> None:
+        self.home.mkdir(parents=True, exist_ok=True)
+        path = self.home / "lock"
+        lock = path.open("a+")
+        deadline = time.monotonic() + HANDOVER_SECONDS
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except OSError:
+                holder = path.read_text().strip()
+                if _alive(holder) or time.monotonic() > deadline:
+                    lock.close()
+                    raise BadInput(_held(self.home, holder)) from None
+                time.sleep(0.2)
+        lock.seek(0)
+        lock.truncate()
+        print(f"{os.getpid()} {self.purpose}", file=lock, flush=True)
+        self._lock = lock
+
+    def _prepare(self) -> None:
+        """Port, secrets and environment."""
+        port = self._port if self._port is not None else _free_port()
+        if not _is_free(port):
+            raise BadInput(
+                f"port {port} on {HOST} is taken by another program. Stop that one, or choose "
+                f"another port: {self.purpose} PORT={port + 1}"
+            )
+        self.url = f"http://{HOST}:{port}"
+        self.api = Api(self.url)
+        hidden = _secrets(self.home)
+        self.password = hidden["password"]
+        _write_private(self.home / "passwords.json", json.dumps({USER: self.password}))
+        (self.home / "logs").mkdir(exist_ok=True)
+        self.environment = self._environment(port, hidden)
+
+    def _environment(self, port: int, hidden: dict[str, str]) -> dict[str, str]:
+        # Settings of another Airflow on this machine must not leak in; connections may.
+        mine = {k: v for k, v in os.environ.items() if not k.startswith("AIRFLOW__")}
+        mine.pop("PYTHONDONTWRITEBYTECODE", None)  # Airflow takes far longer to import without
+        mine.pop("AIRFLOW_CONFIG", None)
+        cores, slots = _cores(), _slots()
+        mine.setdefault("SKIN_THREADS", str(max(1, cores // slots)))
+        mine.setdefault("SKIN_STORE", f"file://{CHECKOUT / 'var/store'}")
+        mine.setdefault("SKIN_SCHEDULE", "")  # runs start by hand, unless the user says otherwise
+        loopback = f"{HOST},localhost"
+        for name in ("NO_PROXY", "no_proxy"):
+            mine[name] = f"{mine[name]},{loopback}" if mine.get(name) else loopback
+        path = mine.get("PYTHONPATH")
+        return {
+            **mine,
+            **SETTINGS,
+            "PYTHONPATH": f"{CHECKOUT}{os.pathsep}{path}" if path else str(CHECKOUT),
+            "AIRFLOW_HOME": str(self.home),
+            "AIRFLOW__CORE__DAGS_FOLDER": str(self._dags),
+            "AIRFLOW__CORE__PLUGINS_FOLDER": str(self._plugins),
+            "AIRFLOW__CORE__FERNET_KEY": hidden["fernet"],
+            "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(self.home / "passwords.json"),
+            "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{self.url}/execution/",
+            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{self._database}",
+            "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(self.home / "logs"),
+            "AIRFLOW__API__PORT": str(port),
+            "AIRFLOW__API__BASE_URL": self.url,
+            "AIRFLOW__API__SECRET_KEY": hidden["api"],
+            "AIRFLOW__API_AUTH__JWT_SECRET": hidden["jwt"],
+            **self._settings,
+        }
+
+    @property
+    def _database(self) -> Path:
+        return self.home / "airflow.db"
+
+    def _migrate(self) -> None:
+        """Bring the database to this Airflow's schema; nothing to do at most starts."""
+        note, wanted = self.home / "database-version", version("apache-airflow")
+        if self._database.exists() and note.exists() and note.read_text() == wanted:
+            return
+        self.say("Setting up Airflow's database")
+        if not note.exists():  # a first setting up that broke off cannot be continued
+            for left in self.home.glob("airflow.db*"):
+                left.unlink()
+        log = self.home / "logs/migrate.log"
+        with log.open("wb") as output:
+            done = subprocess.run(
+                [_airflow(), "db", "migrate"],
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                check=False,
+            )
+        if done.returncode:
+            raise Unavailable(f"Airflow's database is not set up.\n{self._log_tail('migrate')}")
+        note.write_text(wanted)
+
+    def _unfinished_runs(self) -> list[tuple[str, str]]:
+        """DAG and run ids of what an earlier Airflow did not finish."""
+        with closing(sqlite3.connect(self._database)) as database:
+            return database.execute(
+                "SELECT dag_id, run_id FROM dag_run WHERE state IN ('running', 'queued')"
+            ).fetchall()
+
+    def _fail_runs(self, runs: list[tuple[str, str]]) -> None:
+        self.api.login(self.password)
+        for dag, run in runs:
+            with suppress(ApiError):  # its DAG is gone, so the scheduler will not take it up
+                self.api.patch(f"dags/{dag}/dagRuns/{run}", {"state": "failed"})
+                self.interrupted.append(run)
+        if self.interrupted:
+            self.say(f"Interrupted earlier, now marked as failed: {', '.join(self.interrupted)}")
+
+    def _start_keeper(self) -> None:
+        assert self._lock is not None
+        self._keeper = subprocess.Popen(
+            [sys.executable, str(Path(__file__).with_name("keeper.py")), str(STOP_SECONDS)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            cwd=CHECKOUT,
+            env=self.environment,
+            start_new_session=True,  # Ctrl-C is for us; the keeper learns from its standard input
+            pass_fds=[self._lock.fileno()],  # locked until the last process has ended
+        )
+
+    def _start_component(self, name: str) -> None:
+        assert self._keeper is not None
+        assert self._keeper.stdin is not None
+        line = [name, str(self._log(name)), _airflow(), *COMPONENTS[name]]
+        with suppress(BrokenPipeError):  # `check` will say why
+            self._keeper.stdin.write(json.dumps(line).encode() + b"\n")
+            self._keeper.stdin.flush()
+
+    def _wait_until(self, ready: Callable[[], bool], what: str) -> None:
+        deadline = time.monotonic() + START_SECONDS
+        while not _succeeds(ready):
+            self.check()
+            if time.monotonic() > deadline:
+                tails = "\n".join(self._log_tail(name) for name in COMPONENTS)
+                raise Unavailable(f"{what} did not come up in {START_SECONDS:.0f} s.\n{tails}")
+            time.sleep(0.1)
+
+    def _answers(self) -> bool:
+        return bool(self.api.get("monitor/health"))
+
+    def _healthy(self) -> bool:
+        health = self.api.get("monitor/health")
+        return all(
+            self._is_since_start(health[part][f"latest_{part}_heartbeat"])
+            for part in ("scheduler", "dag_processor")
+        )
+
+    def _is_since_start(self, moment: str | None) -> bool:
+        """An earlier Airflow's heartbeats and readings do not count."""
+        return moment is not None and _time(moment) >= self.started
+
+    def _make_pool(self) -> None:
+        self.api.login(self.password)
+        pool = deployment().pool
+        try:
+            self.api.get(f"pools/{pool}")
+        except ApiError as error:
+            if error.status != requests.codes.not_found:
+                raise
+            note = "Keeps tasks that compute from taking more cores than there are."
+            self.api.post("pools", {"name": pool, "slots": _slots(), "description": note})
+
+    def _dag_is_read(self, dag_id: str) -> bool:
+        for problem in self.api.get("importErrors")["import_errors"]:
+            if self._is_since_start(problem["timestamp"]):
+                reason = problem["stack_trace"].strip().splitlines()[-1]
+                raise BadInput(f"Airflow cannot read {problem['filename']}: {reason}")
+        try:
+            return self._is_since_start(self.api.get(f"dags/{dag_id}")["last_parsed_time"])
+        except ApiError as error:
+            if error.status != requests.codes.not_found:
+                raise
+            return False
+
+    def _log(self, name: str) -> Path:
+        return self.home / "logs" / f"{name}.log"
+
+    def _log_tail(self, name: str) -> str:
+        path = self._log(name)
+        if not path.exists():
+            return f"There is no {path}."
+        lines = path.read_text(errors="replace").splitlines()[-LOG_LINES:]
+        return "\n".join([f"The last lines of {path}:", *lines])
+
+
+_STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def end_on_signals() -> None:
+    """Turn Ctrl-C, SIGTERM and the closing of the terminal into `SystemExit` (128 + number)."""
+
+    def leave(number: int, _frame: object) -> None:
+        raise SystemExit(128 + number)
+
+    for number in _STOPPING:
+        ignored = signal.getsignal(number) is signal.SIG_IGN
+        if not (ignored and number == signal.SIGHUP):  # nohup means it
+            signal.signal(number, leave)
+
+
+def _close(keeper: subprocess.Popen[bytes]) -> None:
+    """Closing its input is what ends a keeper and its family."""
+    assert keeper.stdin is not None
+    assert keeper.stdout is not None
+    with suppress(OSError):
+        keeper.stdin.close()
+    try:
+        keeper.wait(STOP_SECONDS + 15)
+    except subprocess.TimeoutExpired:
+        keeper.kill()
+        keeper.wait()
+    keeper.stdout.close()
+
+
+def _succeeds(ready: Callable[[], bool]) -> bool:
+    try:
+        return ready()
+    except requests.RequestException:  # not listening yet, or not any more
+        return False
+
+
+def _airflow() -> str:
+    return str(Path(sys.executable).with_name("airflow"))
+
+
+def _secrets(home: Path) -> dict[str, str]:
+    """The installation's secrets, made once and kept readable for their owner only."""
+    path = home / "secrets.json"
+    if not path.exists():
+        made = {
+            "password": secrets.token_urlsafe(12),
+            "fernet": base64.urlsafe_b64encode(secrets.token_bytes(32)).decode(),
+            "api": secrets.token_hex(32),
+            "jwt": secrets.token_hex(32),
+        }
+        _write_private(path, json.dumps(made))
+    kept: dict[str, str] = json.loads(path.read_text())
+    return kept
+
+
+def _write_private(path: Path, text: str) -> None:
+    """Write a file with mode 0600, whole or not at all."""
+    new = path.with_suffix(".new")
+    new.unlink(missing_ok=True)
+    with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(text)
+    new.replace(path)
+
+
+def _alive(holder: str) -> bool:
+    number = holder.partition(" ")[0]
+    return number.isdigit() and psutil.pid_exists(int(number))
+
+
+def _held(home: Path, holder: str) -> str:
+    number, _, purpose = holder.partition(" ")
+    return (
+        f"`{purpose}` (process {number}) is using {home}, and one local Airflow can run at a time. "
+        f"Wait for it, or stop it with Ctrl-C where it runs, or with: kill {number}"
+    )
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            return False
+        return True
+
+
+def _port(text: str) -> int:
+    if text.isdigit() and 1024 <= int(text) <= 65535:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"a port is a number from 1024 to 65535. Received: {text!r}")
+
+
+def _cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _slots() -> int:
+    """Tasks that may compute at the same time."""
+    return min(2, _cores())
+
+
+def _time(text: str) -> datetime:
+    return datetime.fromisoformat(text.replace("Z", "+00:00"))  # Python 3.10 does not know Z
+
+
+def serve(port: int, *, home: Path = HOME, dags: Path = DAGS, plugins: Path = PLUGINS) -> int:
+    """Serve Airflow's pages until Ctrl-C; returns the exit status."""
+    end_on_signals()
+    try:
+        print("Starting Airflow", flush=True)
+        with LocalAirflow("make up", home=home, dags=dags, plugins=plugins, port=port) as airflow:
+            print(
+                f"\nAirflow is up: {airflow.url}\n"
+                f"  user      {airflow.user}\n"
+                f"  password  {airflow.password}\n"
+                f"Logs: {airflow.home / 'logs'}. Ctrl-C stops it.",
+                flush=True,
+            )
+            while True:
+                airflow.check()
+                time.sleep(0.5)
+    except PipelineError as error:
+        print(f"\n{error}", file=sys.stderr)
+        return 1
+    except SystemExit as ended:
+        print("\nAirflow is stopped.")
+        return 0 if ended.code == 128 + signal.SIGINT else int(str(ended.code))
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
+    parser.add_argument("--port", type=_port, default=8080, help="port on 127.0.0.1")
+    sys.exit(serve(parser.parse_args().port))

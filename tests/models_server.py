@@ -1,0 +1,278 @@
+"""A store with judged models in it, and a real `airflow api-server` that shows them.
+
+A folder whose `conftest.py` imports this as a plugin gets the fixture `airflow_ui`, one server for
+the whole session.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+import requests
+from servers import HOST, free_ports
+
+from skin_pipeline.contracts import (
+    LABELS,
+    RESULT,
+    Evaluation,
+    Figures,
+    GateCheck,
+    Interval,
+    Judgement,
+    Pointer,
+    Release,
+    Trunk,
+    Verdict,
+    dump,
+)
+from skin_pipeline.job import address
+from skin_pipeline.release import registry
+from skin_pipeline.storage import FolderStore, Store
+
+ROOT = Path(__file__).parents[1]
+PASSWORD = "page-password-71c2"
+START_SECONDS = 90.0
+
+REAL, SYNTHETIC, REFUSED = "skin-resnet50", "skin-resnet50-synthetic", "skin-resnet50-wide"
+REPORT = "<!doctype html><title>Report</title><style>h1{color:teal}</style><h1>Report of %s</h1>"
+DOCS = "validate/aa11/docs/validations/manifest/__none__/20260701T010203.4Z/run.html"
+
+
+def interval(value: float, width: float = 0.05) -> Interval:
+    """A figure with an interval around it."""
+    return Interval(value=value, low=value - width, high=value + width)
+
+
+def judge(
+    store: Store,
+    model: str,
+    run: str,
+    *,
+    at: str,
+    accuracy: float,
+    approved: bool,
+    auc: float = 0.861,
+    synthetic: bool = False,
+) -> str:
+    """Write everything that a judged run leaves in the store; the verdict's key."""
+    digest = address({"model": model, "run": run})
+    figures = Figures(
+        images=232,
+        threshold=0.412,
+        confusion={"tp": 99, "fn": 17, "fp": 36, "tn": 80},
+        accuracy=interval(accuracy),
+        sensitivity=interval(0.853),
+        specificity=interval(0.69),
+        precision=interval(0.733),
+        auc=interval(auc, 0.04),
+    )
+    evaluation = Evaluation(
+        dataset="ingest/01",
+        split="split/01",
+        synthetic=synthetic,
+        trunk=Trunk(source="imagenet", digest="w"),
+        runs=("train/0", "train/1"),
+        seeds={0: 1, 1: 2},
+        threshold=0.412,
+        ensemble=figures,
+        per_run={0: figures, 1: figures},
+        predictions="evaluate/01/predictions.csv",
+        model="evaluate/01/model.keras",
+        smoke_difference=0.0,
+    )
+    value = f"{accuracy:.3f} [{accuracy - 0.05:.3f}, {accuracy + 0.05:.3f}]"
+    check = GateCheck(
+        name="accuracy",
+        value=value,
+        passed=approved,
+        bound="at least 0.750 (the lower end of its 95 % interval)",
+    )
+    reasons = () if approved else (f"accuracy: {value}, asked for {check.bound}",)
+    key, report = f"gate/{digest}", f"gate/{digest}/report.html"
+    verdict = Verdict(
+        evaluation=f"evaluate/{digest}",
+        released_as=model,
+        approved=approved,
+        checks=(check,),
+        reasons=reasons,
+        report=report,
+    )
+    judgement = Judgement(
+        model=model,
+        run=run,
+        judged_at=at,
+        approved=approved,
+        version=digest[:12] if approved else None,
+        reasons=reasons,
+        accuracy=figures.accuracy,
+        sensitivity=figures.sensitivity,
+        auc=figures.auc,
+        report=report,
+    )
+    store.put(f"evaluate/{digest}/{RESULT}", dump(evaluation))
+    store.put(report, (REPORT % run).encode())
+    store.put(f"{key}/{RESULT}", dump(verdict))
+    registry.record(store, judgement, digest)
+    return key
+
+
+def promote(store: Store, model: str, verdict: str, *, at: str, synthetic: bool = False) -> str:
+    """Make the model of a verdict the champion; its version."""
+    version = verdict.removeprefix("gate/")[:12]
+    previous = registry.champion(store, model)
+    release = Release(
+        model=model,
+        version=version,
+        verdict=verdict,
+        synthetic=synthetic,
+        content_digest="c",
+        labels=LABELS,
+        threshold=0.412,
+        files={},
+    )
+    store.put(f"{registry.version_key(model, version)}/{registry.MANIFEST}", dump(release))
+    pointer = Pointer(
+        model=model,
+        version=version,
+        previous=previous.version if previous else None,
+        moved_at=at,
+        by="skin_training",
+        reason="approved by the gate",
+    )
+    assert registry.point(store, pointer, previous.version if previous else None)
+    return version
+
+
+def fill(store: Store) -> None:
+    """Three models: one with a history and a champion, one synthetic, one that never passed."""
+    for model, synthetic in ((REAL, False), (SYNTHETIC, True)):
+        for day, accuracy, approved in (
+            ("01", 0.806, True),
+            ("08", 0.771, False),
+            ("15", 0.831, True),
+            ("22", 0.743, False),
+        ):
+            at = f"2026-06-{day}T03:12:40+00:00"
+            verdict = judge(
+                store,
+                model,
+                f"scheduled__2026-06-{day}T03:00:00+00:00",
+                at=at,
+                accuracy=accuracy,
+                approved=approved,
+                synthetic=synthetic,
+            )
+            if approved:
+                promote(store, model, verdict, at=at, synthetic=synthetic)
+    judge(
+        store,
+        REFUSED,
+        "manual__<b>bold</b>",
+        at="2026-06-23T10:00:00+00:00",
+        accuracy=0.61,
+        approved=False,
+        auc=float("nan"),
+    )
+    store.put(DOCS, b"<!doctype html><title>Data Docs</title><h1>Data Docs</h1>")
+    store.put("weights/private.html", b"not for the page")
+
+
+@dataclass(frozen=True)
+class AirflowUi:
+    """A running API server with the plugins of this checkout and a filled store."""
+
+    url: str
+    store: FolderStore
+    env: dict[str, str] = field(repr=False)
+
+    @property
+    def token(self) -> str:
+        """What a login gives."""
+        login = {"username": "admin", "password": PASSWORD}
+        answer = requests.post(f"{self.url}/auth/token", json=login, timeout=20)
+        return str(answer.json()["access_token"])
+
+
+@pytest.fixture(scope="session")
+def airflow_ui(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AirflowUi]:
+    """One Airflow for all tests of the page; it starts with three models in its store."""
+    with api_server(tmp_path_factory.mktemp("airflow")) as ui:
+        yield ui
+
+
+@contextmanager
+def api_server(home: Path, path: str = "") -> Generator[AirflowUi, None, None]:
+    """Airflow's API server with a home of its own, up when the block starts.
+
+    Raises:
+        RuntimeError: it did not come up; the message ends with the last lines of its log.
+    """
+    store = FolderStore(home / "store")
+    fill(store)
+    (port,) = free_ports(1)
+    ui = AirflowUi(f"http://{HOST}:{port}{path}", store, _environment(home, store, port, path))
+    airflow = [sys.executable, "-m", "airflow"]
+    log = home / "log"
+    with log.open("wb") as output:
+        subprocess.run(
+            [*airflow, "db", "migrate"], env=ui.env, stdout=output, stderr=output, check=True
+        )
+        process = subprocess.Popen(
+            [*airflow, "api-server", "--host", HOST, "--port", str(port), "--workers", "1"],
+            env=ui.env,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+    try:
+        _wait(process, ui.url, log)
+        yield ui
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def _environment(home: Path, store: FolderStore, port: int, path: str) -> dict[str, str]:
+    passwords = home / "passwords.json"
+    passwords.write_text(json.dumps({"admin": PASSWORD}))
+    (home / "dags").mkdir()
+    kept = {name: value for name, value in os.environ.items() if not _foreign(name)}
+    return kept | {
+        "AIRFLOW_HOME": str(home),
+        "AIRFLOW__CORE__PLUGINS_FOLDER": str(ROOT / "plugins"),
+        "AIRFLOW__CORE__DAGS_FOLDER": str(home / "dags"),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": "admin:admin",
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(passwords),
+        "AIRFLOW__API__BASE_URL": f"http://{HOST}:{port}{path}",
+        "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
+        "PYTHONPATH": str(ROOT),
+        "SKIN_STORE": store.url,
+    }
+
+
+def _foreign(name: str) -> bool:
+    return name.startswith(("AIRFLOW", "SKIN_", "_AIRFLOW"))
+
+
+def _wait(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while process.poll() is None and time.monotonic() < deadline:
+        try:
+            if requests.get(f"{url}/api/v2/monitor/health", timeout=5).ok:
+                return
+        except requests.RequestException:
+            pass
+        time.sleep(0.2)
+    tail = "\n".join(log.read_text(errors="replace").splitlines()[-30:])
+    raise RuntimeError(f"airflow api-server did not come up:\n{tail}")

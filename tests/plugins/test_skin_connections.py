@@ -1,0 +1,122 @@
+"""What the pipeline is given from Airflow's connections."""
+
+from __future__ import annotations
+
+import json
+import logging
+from typing import Any
+
+import pytest
+from servers import S3Server
+from skin_connections import kaggle_credentials, kaggle_endpoint, open_configured_store
+
+from skin_pipeline.errors import BadInput
+from skin_pipeline.storage import FolderStore, S3Store
+
+
+def connect(monkeypatch: pytest.MonkeyPatch, name: str, **connection: Any) -> None:
+    monkeypatch.setenv(f"AIRFLOW_CONN_{name.upper()}", json.dumps(connection))
+
+
+# --- the store -----------------------------------------------------------------------------------
+
+
+def test_a_folder_needs_no_connection(
+    store: FolderStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SKIN_STORE", store.url)
+    assert open_configured_store().url == store.url
+
+
+@pytest.mark.parametrize("endpoint_in", ["connection", "setting"])
+def test_s3_is_opened_with_the_credentials_of_the_connection(
+    endpoint_in: str, s3_server: S3Server, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    extra = {"region_name": "us-east-1"}
+    if endpoint_in == "connection":
+        extra["endpoint_url"] = s3_server.endpoint
+    else:
+        monkeypatch.setenv("SKIN_S3_ENDPOINT", s3_server.endpoint)
+    connect(
+        monkeypatch, "bucket", conn_type="aws", login=s3_server.access_key,
+        password=s3_server.secret, extra=extra,
+    )
+    monkeypatch.setenv("SKIN_STORE", f"s3://{s3_server.bucket}/{endpoint_in}")
+    monkeypatch.setenv("SKIN_STORE_CONNECTION", "bucket")
+    monkeypatch.setenv("SKIN_CACHE", str(tmp_path / "cache"))
+
+    store = open_configured_store()
+
+    assert store.put("split/1/result.json", b"{}")
+    assert isinstance(store, S3Store)
+    assert store.endpoint == s3_server.endpoint
+    assert store.local("split/1/result.json").is_relative_to(tmp_path)
+
+
+def test_a_missing_connection_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SKIN_STORE", "s3://models")
+    monkeypatch.setenv("SKIN_STORE_CONNECTION", "nowhere")
+    with pytest.raises(BadInput, match="'nowhere', which does not exist"):
+        open_configured_store()
+
+
+def test_a_connection_without_credentials_is_named(
+    tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("SKIN_STORE", "s3://models")
+    monkeypatch.setenv("SKIN_STORE_CONNECTION", "bucket")
+    connect(monkeypatch, "bucket", conn_type="aws", extra={"region_name": "us-east-1"})
+    with pytest.raises(BadInput, match="'bucket' holds no credentials"):
+        open_configured_store()
+
+
+def test_no_secret_of_a_connection_is_logged_or_shown(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    secret = "s3-secret-8f20"
+    connect(monkeypatch, "bucket", conn_type="aws", login="key-id", password=secret)
+    monkeypatch.setenv("SKIN_STORE", "s3://models")
+    monkeypatch.setenv("SKIN_STORE_CONNECTION", "bucket")
+    with caplog.at_level(logging.DEBUG, logger="airflow"), caplog.at_level(logging.INFO):
+        store = open_configured_store()
+    assert secret not in caplog.text + repr(store)
+
+
+# --- Kaggle --------------------------------------------------------------------------------------
+
+
+def test_without_a_kaggle_connection_there_are_no_credentials() -> None:
+    assert kaggle_credentials() is None
+    assert kaggle_endpoint() == ""
+
+
+@pytest.mark.parametrize(
+    ("connection", "found"),
+    [
+        ({"login": "me", "password": "k-61"}, ("me", "k-61", "")),
+        ({"extra": {"token": "t-62"}}, ("", "", "t-62")),
+        ({"password": "t-63"}, ("", "t-63", "")),
+    ],
+)
+def test_kaggle_credentials_come_from_the_connection(
+    connection: dict[str, Any], found: tuple[str, str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connect(monkeypatch, "kaggle", conn_type="generic", **connection)
+    given = kaggle_credentials()
+    assert given is not None
+    assert (given.username, given.key, given.token) == found
+    assert "6" not in repr(given)  # no part of a secret
+
+
+def test_another_connection_and_endpoint_can_be_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SKIN_KAGGLE_CONNECTION", "mirror")
+    connect(monkeypatch, "mirror", conn_type="generic", host="http://localhost:9", password="k")
+    assert kaggle_endpoint() == "http://localhost:9"
+    given = kaggle_credentials()
+    assert given is not None
+    assert given.origin == "the Airflow connection 'mirror'"

@@ -1,0 +1,303 @@
+"""The page "Models": what it says, who may see it, and what it hands out."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import html
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+import skin_models
+from models_server import DOCS, REAL, REFUSED, SYNTHETIC, AirflowUi, fill
+from skin_models import readable, report_link
+
+from skin_pipeline.storage import FolderStore, Store
+
+REPORTS = {"gate/4f1ac2/report.html", DOCS, "validate/aa11/docs/index.html"}
+OTHERS = {
+    "",
+    "gate/4f1ac2/result.json",
+    "gate/../weights/report.html",
+    "gate/4f1ac2/report.html/../../../weights/private.html",
+    "gate//report.html",
+    "/gate/4f1ac2/report.html",
+    "gate/4f1ac2/report.html\n",
+    "models/skin-resnet50/champion.json",
+    "validate/aa11/docs/../../../weights/private.html",
+    "validate/aa11/docs/.hidden.html",
+    "validate/aa11/docs/a/../../result.json",
+    "validate/aa11/result.json",
+    "weights/private.html",
+}
+
+
+@pytest.mark.parametrize("key", sorted(REPORTS | OTHERS))
+def test_only_reports_and_data_docs_are_handed_out(key: str) -> None:
+    assert readable(key) is (key in REPORTS)
+
+
+@pytest.mark.parametrize(
+    ("base", "link"),
+    [
+        ("https://a.example.org", "https://a.example.org/plugin/models/skin-models/view/"),
+        ("https://a.example.org/af/", "https://a.example.org/af/plugin/models/af/skin-models/view/"),
+        ("", ""),
+    ],
+)
+def test_a_report_has_a_link_into_the_airflow_ui(base: str, link: str) -> None:
+    key = "gate/4f1ac2/report.html"
+    assert report_link(key, base) == (link and link + key)
+    assert report_link("weights/private.html", base) == ""
+
+
+# --- what it says, without a server --------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def client() -> Iterator[Any]:
+    """The page as a FastAPI app, for somebody who is logged in."""
+    from airflow.api_fastapi.app import create_auth_manager
+    from airflow.api_fastapi.auth.managers.simple.user import SimpleAuthManagerUser
+    from airflow.api_fastapi.core_api.security import get_user
+    from fastapi.testclient import TestClient
+
+    create_auth_manager()
+    app = skin_models.build_app()
+    somebody = SimpleAuthManagerUser(username="viewer", role="viewer")
+    app.dependency_overrides[get_user] = lambda: somebody
+    with TestClient(app, raise_server_exceptions=False) as visitor:
+        yield visitor
+
+
+@pytest.fixture
+def empty(store: FolderStore, monkeypatch: pytest.MonkeyPatch) -> FolderStore:
+    """The configured store, with nothing in it."""
+    monkeypatch.setenv("SKIN_STORE", store.url)
+    return store
+
+
+def test_an_empty_store_tells_how_to_get_the_first_model(client: Any, empty: FolderStore) -> None:
+    page = client.get("/")
+    assert page.status_code == 200
+    assert "No model yet" in page.text
+    assert "skin_training" in page.text
+
+
+def test_the_page_shows_champions_and_judged_runs(client: Any, empty: FolderStore) -> None:
+    fill(empty)
+
+    text = client.get("/").text
+
+    assert re.findall(r'<h2 id="model-\d">(.*?)</h2>', text) == [REAL, REFUSED, SYNTHETIC]
+    real, refused, synthetic = text.split("<section")[1:]
+    assert "since\n    <time datetime=\"2026-06-15T03:12:40+00:00\">2026-06-15 03:12 UTC" in real
+    assert "Why: approved by the gate. Moved by skin_training." in real
+    assert "0.831</dd>" in real
+    assert "0.781 \N{EN DASH} 0.881" in real
+    assert re.findall(r">(approved|refused|champion)</span>", real) == [
+        "refused", "approved", "champion", "refused", "approved",
+    ]
+    assert "accuracy: 0.743 [0.693, 0.793], asked for at least 0.750" in real
+    assert "synthetic data" not in real + refused
+    assert "synthetic data: not for patients" in synthetic
+    assert "No champion yet" in refused
+    assert "not defined" in refused  # its AUC
+
+
+def test_what_comes_from_a_run_is_escaped(client: Any, empty: FolderStore) -> None:
+    fill(empty)
+    text = client.get("/").text
+    assert "<b>bold</b>" not in text
+    assert html.escape("manual__<b>bold</b>") in text
+
+
+def test_every_cell_of_a_table_has_its_column(client: Any, empty: FolderStore) -> None:
+    fill(empty)
+    text = client.get("/").text
+    columns = re.findall(r'scope="col">(.*?)</th>', text.split("</thead>")[0])
+    row = re.search(r"<tbody.*?(<tr.*?</tr>)", text, re.DOTALL)
+    assert row is not None
+    assert re.findall(r'data-label="(.*?)"', row[1]) == columns
+
+
+def test_a_damaged_document_spoils_its_own_model_only(client: Any, empty: FolderStore) -> None:
+    fill(empty)
+    pointer = empty.root / f"models/{SYNTHETIC}/champion.json"
+    pointer.write_text("{}")
+
+    page = client.get("/")
+
+    assert page.status_code == 200
+    assert "This model cannot be shown." in page.text
+    assert "0.831</dd>" in page.text  # the other champion
+
+
+@pytest.mark.parametrize(
+    ("variables", "said"),
+    [
+        ({"SKIN_STORE": "ftp://somewhere"}, "SKIN_STORE must be"),
+        (
+            {"SKIN_STORE": "s3://models", "SKIN_STORE_CONNECTION": "nowhere"},
+            "SKIN_STORE_CONNECTION names the Airflow connection",
+        ),
+        ({"SKIN_RETRIES": "often"}, "retries"),
+    ],
+)
+def test_a_store_that_cannot_be_read_is_explained(
+    variables: dict[str, str], said: str, client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+
+    page = client.get("/")
+
+    assert page.status_code == 503
+    assert "The model store cannot be read" in page.text
+    assert said in html.unescape(page.text)
+    assert "Traceback" not in page.text
+
+
+def test_an_unexpected_error_shows_no_stack_trace(
+    client: Any, empty: FolderStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(store: Store) -> list[Any]:
+        raise RuntimeError("private detail")
+
+    monkeypatch.setattr(skin_models, "overview", broken)
+    page = client.get("/")
+    assert page.status_code == 500
+    assert "RuntimeError. The log of the API server says more." in page.text
+    assert "private detail" not in page.text
+
+
+def test_the_page_shows_s3_too(
+    s3_store: Store, s3_server: Any, client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(s3_store)
+    monkeypatch.setenv("SKIN_STORE", s3_store.url)
+    monkeypatch.setenv("SKIN_S3_ENDPOINT", s3_server.endpoint)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", s3_server.access_key)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", s3_server.secret)
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+
+    text = client.get("/").text
+
+    assert "0.831</dd>" in text
+    (report, *_) = re.findall(r'href="view/(gate/\w+/report.html)"', text)
+    assert client.get(f"/report/{report}").text == s3_store.read(report).decode()
+
+
+def test_loading_the_plugin_imports_nothing_heavy() -> None:
+    plugins = str(Path(skin_models.__file__).parent)
+    code = (
+        f"import sys; sys.path.insert(0, {plugins!r})\n"
+        "import skin_connections, skin_models, skin_notifier\n"
+        "heavy = {'fastapi', 'boto3', 'botocore', 'numpy', 'pandas', 'skin_pipeline'}\n"
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.strip().endswith("[]")
+
+
+# --- behind Airflow's own login ------------------------------------------------------------------
+
+
+@pytest.fixture
+def visitor(airflow_ui: AirflowUi) -> requests.Session:
+    """Somebody who has logged in to the running Airflow."""
+    session = requests.Session()
+    session.cookies.set("_token", airflow_ui.token)
+    return session
+
+
+@pytest.mark.airflow
+@pytest.mark.parametrize("path", ["", "report/gate/x/report.html", "view/gate/x/report.html"])
+def test_nothing_is_shown_without_a_login(path: str, airflow_ui: AirflowUi) -> None:
+    answer = requests.get(f"{airflow_ui.url}/skin-models/{path}", timeout=30)
+    assert answer.status_code == 401
+    assert REAL not in answer.text
+
+
+@pytest.mark.airflow
+@pytest.mark.parametrize("path", ["docs", "redoc", "openapi.json"])
+def test_the_page_publishes_no_description_of_itself(path: str, airflow_ui: AirflowUi) -> None:
+    assert requests.get(f"{airflow_ui.url}/skin-models/{path}", timeout=30).status_code == 404
+
+
+@pytest.mark.airflow
+def test_with_a_login_the_page_and_its_reports_are_shown(
+    airflow_ui: AirflowUi, visitor: requests.Session
+) -> None:
+    home = f"{airflow_ui.url}/skin-models/"
+    page = visitor.get(home, timeout=30)
+    assert page.status_code == 200
+    assert f"{REAL}</h2>" in page.text
+
+    (key, *_) = re.findall(r'href="view/(gate/\w+/report.html)"', page.text)
+    frame = visitor.get(f"{home}view/{key}", timeout=30)
+    (source,) = re.findall(r'<iframe src="([^"]+)"', frame.text)
+    report = visitor.get(f"{home}view/{key.rpartition('/')[0]}/{source}", timeout=30)
+
+    assert report.url == f"{home}report/{key}"
+    assert report.content == airflow_ui.store.read(key)
+    assert report.headers["X-Content-Type-Options"] == "nosniff"
+    policy = report.headers["Content-Security-Policy"].split("; ")
+    assert {"default-src 'none'", "style-src 'unsafe-inline'", "img-src data:"} < set(policy)
+    assert not any(rule.startswith(("script-src", "connect-src")) for rule in policy)
+    assert visitor.get(f"{home}report/{DOCS}", timeout=30).content == airflow_ui.store.read(DOCS)
+
+
+@pytest.mark.airflow
+def test_the_page_runs_one_script_and_no_other(
+    airflow_ui: AirflowUi, visitor: requests.Session
+) -> None:
+    page = visitor.get(f"{airflow_ui.url}/skin-models/", timeout=30)
+    (script,) = re.findall(r"<script>(.*?)</script>", page.text, re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    policy = page.headers["Content-Security-Policy"].split("; ")
+    assert {"default-src 'none'", f"script-src 'sha256-{digest}'"} < set(policy)
+    assert not re.findall(r"https?://|\bsrc=", page.text)
+
+
+@pytest.mark.airflow
+@pytest.mark.parametrize(
+    "key",
+    [
+        "weights/private.html",
+        "gate/..%2f..%2fweights%2fprivate.html",
+        "gate/%2e%2e/weights/private.html",
+        "validate/aa11/docs/..%2f..%2f..%2fweights%2fprivate.html",
+        f"models%2f{REAL}%2fchampion.json",
+        "gate/none/report.html",
+    ],
+)
+@pytest.mark.parametrize("route", ["report", "view"])
+def test_nothing_else_of_the_store_can_be_read(
+    route: str, key: str, airflow_ui: AirflowUi, visitor: requests.Session
+) -> None:
+    request = requests.Request("GET", f"{airflow_ui.url}/skin-models/", cookies=visitor.cookies)
+    prepared = request.prepare()
+    prepared.url = f"{airflow_ui.url}/skin-models/{route}/{key}"  # as it is, dots and all
+    answer = visitor.send(prepared, timeout=30)
+
+    assert "not for the page" not in answer.text
+    frame_of_a_missing_report = route == "view" and key == "gate/none/report.html"
+    assert answer.status_code == (200 if frame_of_a_missing_report else 404)
+
+
+@pytest.mark.airflow
+def test_airflow_lists_the_plugin_without_import_errors(airflow_ui: AirflowUi) -> None:
+    login = {"Authorization": f"Bearer {airflow_ui.token}"}
+    api = f"{airflow_ui.url}/api/v2/plugins"
+    errors = requests.get(f"{api}/importErrors", headers=login, timeout=30).json()
+    assert errors["import_errors"] == []
+    plugins = requests.get(api, headers=login, timeout=30).json()["plugins"]
+    (view,) = [view for plugin in plugins for view in plugin["external_views"]]
+    assert (view["name"], view["destination"]) == ("Models", "nav")

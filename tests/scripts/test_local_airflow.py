@@ -1,0 +1,539 @@
+"""A real local Airflow runs a stand-in for the DAG, ends, breaks off and starts again."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import demo
+import keeper
+import local_airflow
+import psutil
+import pytest
+from local_airflow import CHECKOUT, HOST, ApiError, LocalAirflow
+
+from skin_pipeline.contracts import (
+    RESULT,
+    Contract,
+    Evaluation,
+    Figures,
+    GateCheck,
+    Interval,
+    Trunk,
+    Verdict,
+    dump,
+)
+from skin_pipeline.errors import BadInput
+from skin_pipeline.storage import FolderStore
+
+SCRIPTS = CHECKOUT / "scripts"
+MARKER = "SKIN_TEST_MARKER"
+STAND_IN = """
+import time
+from airflow.sdk import Param, dag, task
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+
+@dag(schedule="@weekly", start_date=__import__("datetime").datetime(2026, 1, 1), catchup=False,
+     max_active_runs=1, params={"model_name": Param("promote", type="string", maxLength=20)})
+def skin_training():
+    @task
+    def ingest(params=None):
+        while params["model_name"] == "hang":
+            time.sleep(0.2)
+    @task(retries=1, retry_delay=0.1)
+    def features(shard, params=None, ti=None):
+        if params["model_name"] == "retry" and shard and ti.try_number == 1:
+            raise RuntimeError("the store did not answer")
+        if params["model_name"] == "fail" and shard:
+            raise AirflowFailException("the weights are of another network")
+    @task
+    def gate(features):
+        return "gate/1"
+    @task
+    def promote(verdict, params=None):
+        if params["model_name"] == "refuse":
+            raise AirflowSkipException("refused")
+        return "models/m/versions/v1"
+    @task
+    def reject(verdict, params=None):
+        if params["model_name"] != "refuse":
+            raise AirflowSkipException("approved")
+        return verdict
+    shards = features.expand(shard=[0, 1])
+    ingest() >> shards
+    verdict = gate(shards)
+    promote(verdict)
+    reject(verdict)
+
+skin_training()
+"""
+
+
+# --- what a run came to, without Airflow ---------------------------------------------------------
+
+
+def figures(accuracy: float, width: float = 0.05) -> Figures:
+    """Figures that are all about the same."""
+    around = Interval(value=accuracy, low=accuracy - width, high=accuracy + width)
+    return Figures(
+        images=232,
+        threshold=0.4,
+        confusion={"tp": 1, "fn": 1, "fp": 1, "tn": 1},
+        accuracy=around,
+        sensitivity=around,
+        specificity=Interval(value=float("nan"), low=float("nan"), high=float("nan")),
+        precision=around,
+        auc=around,
+    )
+
+
+def judged(*, synthetic: bool = True, approved: bool = True) -> tuple[Verdict, Evaluation]:
+    """A verdict on six runs, and the evaluation that it names."""
+    evaluation = Evaluation(
+        dataset="ingest/1",
+        split="split/1",
+        synthetic=synthetic,
+        trunk=Trunk(source="none", digest="0"),
+        runs=("train/0", "train/1"),
+        seeds={run: 1000 + run for run in range(6)},
+        threshold=0.4,
+        ensemble=figures(0.8),
+        per_run={run: figures(0.70 + run / 100) for run in range(6)},
+        predictions="evaluate/1/predictions.csv",
+        model="evaluate/1/model.keras",
+        smoke_difference=0.0,
+    )
+    verdict = Verdict(
+        evaluation="evaluate/1",
+        released_as="skin-resnet50-synthetic",
+        approved=approved,
+        checks=(GateCheck(name="accuracy", value="0.8", bound="0.75", passed=approved),),
+        reasons=() if approved else ("accuracy 0.750 is below 0.760",),
+        report="gate/1/report.html",
+    )
+    return verdict, evaluation
+
+
+def test_a_promotion_is_shown_with_every_run_the_ensemble_and_where_the_model_is() -> None:
+    verdict, evaluation = judged()
+    text = demo.render(demo.Outcome(verdict, evaluation, "/store/report.html", "/store/m.keras"))
+    lines, rows = text.splitlines(), [" ".join(line.split()) for line in text.splitlines()]
+    assert lines[0] == "PROMOTED  skin-resnet50-synthetic"
+    for run in range(6):
+        assert f"{run} {1000 + run} 0.7{run}0 0.7{run}0 - 0.7{run}0" in rows
+    assert "all 6 0.800 0.800 - 0.800" in rows
+    assert "95 % from 0.750 0.750 - 0.750" in rows
+    assert "to 0.850 0.850 - 0.850" in rows
+    assert lines[-2:] == ["Model:  /store/m.keras", "Report: /store/report.html"]
+
+
+def test_a_refusal_is_shown_with_its_reasons_and_no_model() -> None:
+    verdict, evaluation = judged(approved=False)
+    text = demo.render(demo.Outcome(verdict, evaluation, "/store/report.html", None))
+    assert text.startswith("REFUSED  skin-resnet50-synthetic\n  accuracy 0.750 is below 0.760\n")
+    assert "Model:" not in text
+
+
+@pytest.mark.parametrize("synthetic", [True, False])
+def test_synthetic_data_is_marked_and_only_that(synthetic: bool) -> None:
+    verdict, evaluation = judged(synthetic=synthetic)
+    shown = demo.render(demo.Outcome(verdict, evaluation, "r", "m"))
+    assert ("SYNTHETIC DATA" in shown) == synthetic
+
+
+def test_a_failure_names_the_step_and_the_reason() -> None:
+    states = {("ingest", -1): "success", ("train", 3): "failed", ("gate", -1): "upstream_failed"}
+    text = demo.render_failure(states, {("train", 3): "the weights are of another network"})
+    assert "train [3]: the weights are of another network" in text
+    assert "gate" not in text
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ([{"event": "x", "error_detail": [{"exc_type": "E", "exc_value": "why"}]}], "why"),
+        ([{"event": "first", "level": "error"}, {"event": "on", "level": "info"}], "first"),
+        ([{"event": "fine", "level": "info"}], "its log has no error; the process may have been"),
+        (["plain text"], "its log has no error"),
+    ],
+)
+def test_the_error_is_found_in_a_task_log(content: list[Any], message: str) -> None:
+    assert demo.error_in(content).startswith(message)
+
+
+# --- what the command line says ------------------------------------------------------------------
+
+
+def test_without_arguments_the_demo_is_synthetic() -> None:
+    assert demo.parameters([]) == demo.SYNTHETIC
+    assert demo.parameters(["--data", "", "--weights", ""]) == demo.SYNTHETIC
+
+
+def test_data_and_weights_become_absolute_paths(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "w.h5").touch()
+    params = demo.parameters(["--data", ".", "--weights", "w.h5"])
+    assert params == {"views": 2, "data": str(tmp_path), "weights": str(tmp_path / "w.h5")}
+
+
+def test_other_settings_keep_their_types() -> None:
+    params = demo.parameters([
+        "--judged-on",
+        "point",
+        "--min-accuracy=null",
+        "--views",
+        "4",
+        "--model-name",
+        "123",
+    ])
+    assert params["judged_on"] == "point"
+    assert params["min_accuracy"] is None
+    assert params["views"] == 4
+    assert params["model_name"] == "123"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--data", "no/such/folder"], "DATA: .*no/such/folder does not exist.*make demo DATA="),
+        (["--weights", "none.h5"], "WEIGHTS: .*none.h5 does not exist"),
+        (["--gate", "1"], "unrecognized arguments: --gate.*judged_on"),
+        (["--epochs", "many"], "epochs: .*'many'"),
+        (["--runs", "2", "--min-runs", "3"], "min_runs"),
+    ],
+)
+def test_a_wrong_argument_is_told_before_anything_starts(
+    arguments: list[str], told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(BadInput, match=told):
+        demo.parameters(arguments)
+    assert demo.main(arguments, home=tmp_path / "home") == demo.FAILED
+    assert not (tmp_path / "home").exists()
+    assert "FAILED" in capsys.readouterr().out
+
+
+# --- the keeper ----------------------------------------------------------------------------------
+
+
+def family(marker: str) -> list[psutil.Process]:
+    """Every process with this marker in its environment: all that came from one test."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get(MARKER) == marker and process.pid != os.getpid():
+                found.append(process)
+        except psutil.Error:
+            continue
+    return [process for process in found if process.status() != psutil.STATUS_ZOMBIE]
+
+
+def until(done: Callable[[], Any], seconds: float = 30.0) -> Any:
+    """Wait for a condition and return what it gave."""
+    deadline = time.monotonic() + seconds
+    while not (result := done()):
+        assert time.monotonic() < deadline, f"{done} did not come true in {seconds:.0f} s"
+        time.sleep(0.1)
+    return result
+
+
+def keep(marker: str, log: Path, script: str) -> subprocess.Popen[bytes]:
+    """A keeper with one command, a shell script."""
+    process = subprocess.Popen(
+        [sys.executable, keeper.__file__, "1.0"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env={**os.environ, MARKER: marker},
+    )
+    assert process.stdin is not None
+    process.stdin.write(json.dumps(["one", str(log), "sh", "-c", script]).encode() + b"\n")
+    process.stdin.flush()
+    return process
+
+
+# A child in a session of its own that ignores SIGTERM, and whose parent is gone.
+ESCAPED = "(setsid sh -c 'trap \"\" TERM; while :; do sleep 0.2; done' &) ; sleep 60"
+
+
+def test_closing_its_input_ends_the_whole_family_even_escaped_orphans(tmp_path: Path) -> None:
+    marker = tmp_path.name
+    process = keep(marker, tmp_path / "log", ESCAPED)
+    until(lambda: len(family(marker)) >= 4)
+    process.communicate(timeout=20)
+    assert family(marker) == []
+
+
+def test_a_command_that_ends_takes_the_others_along_and_is_named(tmp_path: Path) -> None:
+    marker = tmp_path.name
+    process = keep(marker, tmp_path / "log", "echo last words; exit 3")
+    assert process.stdin is not None
+    assert process.stdout is not None
+    assert process.wait(20) == 0
+    assert process.stdout.read() == b"one ended with status 3\n"
+    assert (tmp_path / "log").read_text() == "last words\n"
+    assert family(marker) == []
+
+
+# --- starting and ending, with a stand-in for the program `airflow` ------------------------------
+
+FAKE_AIRFLOW = """#!/bin/sh
+case "$1" in
+  db) exec {python} -c "
+import sqlite3
+sqlite3.connect('{home}/airflow.db').execute('CREATE TABLE dag_run (dag_id, run_id, state)')" ;;
+  scheduler) {scheduler} ;;
+  *) sleep 600 & wait ;;
+esac
+"""
+
+
+def starting(root: Path, scheduler: str) -> subprocess.Popen[str]:
+    """A process that starts a local Airflow whose program never gets as far as to answer."""
+    program = root / "airflow"
+    program.write_text(
+        FAKE_AIRFLOW.format(python=sys.executable, home=root / "home", scheduler=scheduler)
+    )
+    program.chmod(0o755)
+    code = (
+        "import sys, local_airflow; from pathlib import Path; root = Path(sys.argv[1]);"
+        "local_airflow._airflow = lambda: str(root / 'airflow');"
+        "sys.exit(local_airflow.serve(int(sys.argv[2]), home=root / 'home'))"
+    )
+    return script(code, str(root), str(free_port()), marker=root.name)
+
+
+def script(code: str, *arguments: str, marker: str) -> subprocess.Popen[str]:
+    """Python code in a session of its own, as a terminal would start it."""
+    return subprocess.Popen(
+        [sys.executable, "-c", code, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={
+            **os.environ,
+            MARKER: marker,
+            "PYTHONPATH": os.pathsep.join([str(SCRIPTS), str(CHECKOUT)]),
+        },
+        start_new_session=True,
+    )
+
+
+def free_port() -> int:
+    """A port that nothing listens on."""
+    with socket.create_server((HOST, 0)) as probe:
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@pytest.mark.parametrize(
+    ("number", "status"),
+    [
+        (signal.SIGINT, 0),  # the usual way to end `make up`
+        (signal.SIGTERM, 128 + signal.SIGTERM),
+        (signal.SIGHUP, 128 + signal.SIGHUP),
+        (signal.SIGKILL, -signal.SIGKILL),
+    ],
+)
+def test_no_process_outlives_the_script_whatever_ended_it(
+    tmp_path: Path, number: signal.Signals, status: int
+) -> None:
+    process = starting(tmp_path, "sleep 600 & wait")
+    until(lambda: len(family(tmp_path.name)) >= 8)  # script, keeper, three programs, three sleeps
+    os.killpg(process.pid, number)
+    process.communicate(timeout=20)
+    assert process.returncode == status
+    until(lambda: not family(tmp_path.name), 10)
+
+
+def test_a_component_that_ends_is_named_with_its_last_words(tmp_path: Path) -> None:
+    process = starting(tmp_path, "echo no space left on device; exit 7")
+    shown, _ = process.communicate(timeout=30)
+    assert process.returncode == 1
+    assert "Airflow broke off: scheduler ended with status 7." in shown
+    assert "no space left on device" in shown
+    assert family(tmp_path.name) == []
+
+
+def test_a_taken_port_is_named_before_anything_starts(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with socket.create_server((HOST, 0)) as other:
+        port = other.getsockname()[1]
+        with pytest.raises(BadInput, match=f"port {port} .* is taken .*make up PORT={port + 1}"):
+            LocalAirflow("make up", home=tmp_path, port=port).start()
+    assert not (tmp_path / "airflow.db").exists()
+
+
+# --- a real Airflow ------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def stage(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder (with a space in its name) with the stand-in DAG and a store with its results."""
+    root = tmp_path_factory.mktemp("local airflow")
+    for name in ("dags", "plugins"):
+        (root / name).mkdir()
+    (root / "dags/skin_training.py").write_text(STAND_IN)
+    store = FolderStore(root / "store")
+    documents: dict[str, Contract] = dict(zip(("gate/1", "evaluate/1"), judged(), strict=True))
+    for key, document in documents.items():
+        store.put(f"{key}/{RESULT}", dump(document))
+    return root
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _environment(stage: Path) -> Iterator[None]:
+    """Where the store is, and what must not leak in from another Airflow of the machine."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SKIN_STORE", f"file://{stage / 'store'}")
+        patch.setenv(MARKER, stage.name)
+        patch.setenv("AIRFLOW__DATABASE__SQL_ALCHEMY_CONN", "postgresql://elsewhere/production")
+        patch.delenv("SKIN_SCHEDULE", raising=False)
+        yield
+
+
+def local(stage: Path, **options: Any) -> LocalAirflow:
+    """A local Airflow on the stage, not yet started."""
+    places = {"home": stage / "home", "dags": stage / "dags", "plugins": stage / "plugins"}
+    return LocalAirflow("a test", **places, **options)
+
+
+def demo_run(airflow: LocalAirflow, model_name: str) -> tuple[int, list[str]]:
+    """Exit status and lines of one demo run on a running Airflow."""
+    lines: list[str] = []
+    status = demo._run(airflow, {"model_name": model_name}, lines.append)
+    return status, lines
+
+
+@pytest.mark.airflow
+class TestRunning:
+    """What a running Airflow does for the demo. The class is there to end it before the rest."""
+
+    @pytest.fixture(scope="class")
+    def airflow(self, stage: Path) -> Iterator[LocalAirflow]:
+        """One Airflow for all of them."""
+        with local(stage) as running:
+            running.wait_for_dag(demo.DAG)
+            yield running
+        assert family(stage.name) == []
+
+    def test_only_the_owner_can_read_the_secrets_and_only_with_the_password_one_gets_in(
+        self,
+        airflow: LocalAirflow,
+    ) -> None:
+        for name in ("secrets.json", "passwords.json"):
+            assert stat.S_IMODE((airflow.home / name).stat().st_mode) == 0o600
+        with pytest.raises(ApiError):
+            local_airflow.Api(airflow.url).get(f"dags/{demo.DAG}")
+        with pytest.raises(ApiError):
+            local_airflow.Api(airflow.url).login("guessed")
+
+    def test_the_pool_is_there_and_tasks_share_the_cores(self, airflow: LocalAirflow) -> None:
+        slots = airflow.api.get("pools/training")["slots"]
+        assert slots * int(airflow.environment["SKIN_THREADS"]) <= (os.cpu_count() or 1)
+
+    def test_a_run_is_shown_step_by_step_and_ends_with_the_verdict(
+        self, airflow: LocalAirflow, stage: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        status, lines = demo_run(airflow, "promote")
+        shown = capsys.readouterr().out
+        assert status == demo.PROMOTED
+        done = [line[:14].strip() for line in lines if "done in" in line]
+        assert done[0] == "ingest"
+        assert set(done[1:3]) == {"features [0]", "features [1]"}  # at the same time
+        assert done[3:] == ["gate", "promote"]
+        assert f"Model:  {stage}/store/models/m/versions/v1/model.keras" in shown
+        assert "PROMOTED  skin-resnet50-synthetic" in shown
+
+    @pytest.mark.parametrize(
+        ("model_name", "status", "told"),
+        [
+            ("refuse", demo.REFUSED, "REFUSED"),
+            (
+                "retry",
+                demo.PROMOTED,
+                "features [1]   failed, will try again: the store did not answer",
+            ),
+            ("fail", demo.FAILED, "features [1]: the weights are of another network"),
+        ],
+    )
+    def test_other_ends_have_their_own_status_and_say_why(
+        self,
+        airflow: LocalAirflow,
+        capsys: pytest.CaptureFixture[str],
+        model_name: str,
+        status: int,
+        told: str,
+    ) -> None:
+        found, lines = demo_run(airflow, model_name)
+        assert found == status
+        assert told in "\n".join([*lines, capsys.readouterr().out])
+
+    def test_what_airflow_does_not_accept_is_told_in_its_words(self, airflow: LocalAirflow) -> None:
+        with pytest.raises(BadInput, match=r"model_name.*is too long"):
+            demo_run(airflow, "a" * 21)
+
+    def test_a_second_one_is_told_who_holds_the_folder(
+        self, airflow: LocalAirflow, stage: Path
+    ) -> None:
+        with pytest.raises(BadInput, match=f"`a test` \\(process {os.getpid()}\\) is using"):
+            local(stage).start()
+        airflow.check()
+
+
+# --- broken off, and started again ---------------------------------------------------------------
+
+
+def lines_until(process: subprocess.Popen[str], *words: str) -> str:
+    """What the process prints until a line has all the words."""
+    assert process.stdout is not None
+    seen = ""
+    for line in process.stdout:
+        seen += line
+        if all(word in line for word in words):
+            return seen
+    raise AssertionError(f"it ended before it said {words}:\n{seen}")
+
+
+@pytest.mark.airflow
+def test_ctrl_c_in_a_run_leaves_no_process_and_does_not_block_the_next_run(stage: Path) -> None:
+    places = "home=root / 'home', dags=root / 'dags', plugins=root / 'plugins'"
+    begin = "import sys, demo, local_airflow; from pathlib import Path; root = Path(sys.argv[1]);"
+    first = script(
+        f"{begin} sys.exit(demo.main(['--model-name', 'hang'], {places}))",
+        str(stage),
+        marker=stage.name,
+    )
+    lines_until(first, "ingest", "started")
+    os.killpg(first.pid, signal.SIGINT)
+    assert first.wait(30) == 128 + signal.SIGINT
+    assert family(stage.name) == []
+
+    second = script(
+        f"{begin} sys.exit(local_airflow.serve({free_port()}, {places}))",
+        str(stage),
+        marker=stage.name,
+    )
+    shown = lines_until(second, "Ctrl-C stops it")
+    assert "Interrupted earlier, now marked as failed: manual__" in shown
+    api = local_airflow.Api(re.findall(r"http://\S+", shown)[0])
+    api.login(re.findall(r"password +(\S+)", shown)[0])
+    runs = f"dags/{demo.DAG}/dagRuns"
+    assert [run["state"] for run in api.get(f"{runs}?order_by=-run_after&limit=1")["dag_runs"]] == [
+        "failed"
+    ]
+    new = api.post(runs, {"logical_date": None, "conf": {"model_name": "hang"}})["dag_run_id"]
+    until(lambda: api.get(f"{runs}/{new}/taskInstances/ingest")["state"] == "running", 60)
+    second.kill()
+    until(lambda: not family(stage.name))
