@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+import inspect
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Any
 
-from airflow.sdk import Param, get_current_context
+from airflow.sdk import Param, get_current_context, task
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 
 from skin_pipeline.config import deployment, form_schema, settings_from
@@ -39,9 +40,21 @@ def airflow_job() -> Generator[Job, None, None]:
         raise AirflowException(str(error)) from error
 
 
+def step(**options: Any) -> Callable[[Callable[..., Any]], Any]:
+    """Like `@task`, with the function's docstring as the text that Airflow shows of the task."""
+
+    def decorate(function: Callable[..., Any]) -> Any:
+        return task(doc_md=inspect.cleandoc(function.__doc__ or ""), **options)(function)
+
+    return decorate
+
+
 def form() -> dict[str, Param]:
     """The trigger form: a field for every knob of `skin_pipeline.config.Settings`."""
-    return {name: Param(**schema) for name, schema in form_schema().items()}
+    fields = form_schema()
+    for schema in fields.values():
+        schema["description_md"] = schema.pop("description")  # as Markdown
+    return {name: Param(**schema) for name, schema in fields.items()}
 
 
 def push(**values: str) -> None:

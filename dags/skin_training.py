@@ -18,9 +18,9 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta, timezone
 
-from airflow.sdk import TriggerRule, dag, task
+from airflow.sdk import TriggerRule, dag
 from airflow.sdk.exceptions import AirflowSkipException
-from skin_airflow import airflow_job, form, push
+from skin_airflow import airflow_job, form, push, step
 from skin_notifier import SkinNotifier
 
 from skin_pipeline import steps
@@ -50,7 +50,7 @@ place = deployment()
     },
 )
 def skin_training() -> None:
-    @task
+    @step()
     def ingest() -> list[int]:
         """
         Fetches the images from where `data` points, decodes each once, and writes the manifest
@@ -64,7 +64,7 @@ def skin_training() -> None:
             push(dataset=pinned.dataset, weights=pinned.weights)
             return steps.shard_numbers(job, pinned.dataset)
 
-    @task
+    @step()
     def validate(dataset: str) -> str:
         """
         Checks the manifest with Great Expectations: columns, labels, readable images, sizes,
@@ -75,7 +75,7 @@ def skin_training() -> None:
         with airflow_job() as job:
             return steps.validate(job, dataset)
 
-    @task
+    @step()
     def split(validation: str) -> list[int]:
         """
         Sets the test set apart (by the hash of the group, so that it never changes) and draws
@@ -85,33 +85,28 @@ def skin_training() -> None:
             push(key=steps.split(job, validation))
             return list(range(job.settings.runs))
 
-    # Airflow does not take the text of a mapped task from its function.
-    @task(
-        pool=place.pool,
-        doc_md="""
+    @step(pool=place.pool)
+    def features(split: str, weights: str, shard: int) -> str:
+        """
         Computes what the frozen ResNet50 sees in each image of a shard, once for all runs.
 
         *Fails at once* on a weight file of another network; *tries again* when ImageNet weights
         could not be downloaded.
-        """,
-    )
-    def features(split: str, weights: str, shard: int) -> str:
+        """
         with airflow_job() as job:
             return steps.features(job, split, weights, shard)
 
-    @task(
-        pool=place.pool,
-        doc_md="""
+    @step(pool=place.pool)
+    def train(split: str, features: list[str], run: int) -> str:
+        """
         Trains one run's head, one log line an epoch. The epoch with the best validation AUC is
         kept. A run that diverges fails and leaves the others be.
-        """,
-    )
-    def train(split: str, features: list[str], run: int) -> str:
+        """
         with airflow_job() as job:
             return steps.train(job, split, features, run)
 
     # A failed run does not stop the others from being judged: the gate counts them.
-    @task(pool=place.pool, trigger_rule=TriggerRule.ALL_DONE_MIN_ONE_SUCCESS)
+    @step(pool=place.pool, trigger_rule=TriggerRule.ALL_DONE_MIN_ONE_SUCCESS)
     def evaluate(split: str, trained: list[str]) -> str:
         """
         Averages the runs, sets the threshold on validation images, and judges the ensemble and
@@ -120,7 +115,7 @@ def skin_training() -> None:
         with airflow_job() as job:
             return steps.evaluate(job, split, trained)
 
-    @task
+    @step()
     def gate(evaluation: str) -> str:
         """
         Compares the figures with the bounds and writes the verdict, with reasons, and the report.
@@ -128,7 +123,7 @@ def skin_training() -> None:
         with airflow_job() as job:
             return steps.gate(job, evaluation)
 
-    @task(on_success_callback=SkinNotifier("promoted"))
+    @step(on_success_callback=SkinNotifier("promoted"))
     def promote(verdict: str) -> str:
         """
         Writes the model as an immutable version and points the champion to it.
@@ -137,7 +132,7 @@ def skin_training() -> None:
         with airflow_job() as job:
             return steps.promote(job, verdict)
 
-    @task(on_success_callback=SkinNotifier("refused"))
+    @step(on_success_callback=SkinNotifier("refused"))
     def reject(verdict: str) -> str:
         """
         Records the refusal in the model's history. Skipped when the gate approved.

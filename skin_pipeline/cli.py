@@ -173,7 +173,6 @@ def _range(schema: dict[str, Any]) -> str:
     if "enum" in schema:
         return " · ".join(f"`{item}`" for item in schema["enum"])
     low = schema.get("minimum", schema.get("exclusiveMinimum"))
-    high = schema.get("maximum")
     if low is None:
         return ""
-    return f"{'over ' if 'exclusiveMinimum' in schema else ''}{low:g} to {high:g}"
+    return f"{'over ' if 'exclusiveMinimum' in schema else ''}{low:,} to {schema['maximum']:,}"
