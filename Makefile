@@ -16,10 +16,12 @@ unexport PYTHONDONTWRITEBYTECODE
 export DATA WEIGHTS BENCH
 
 .DELETE_ON_ERROR:
-.PHONY: help demo up test lint lock bench clean
+.PHONY: help setup demo up test lint lock bench clean
 
 help: ## list what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(VENV)/.runs ## install what demo and up need; they do it by themselves
 
 demo: $(VENV)/.runs ## run the whole workflow once: [DATA=FOLDER_OR_ZIP WEIGHTS=FILE ARGS="--judged-on point"]
 	@$(PY) scripts/demo.py --data "$$DATA" --weights "$$WEIGHTS" $(ARGS)

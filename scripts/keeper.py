@@ -122,7 +122,7 @@ def _living(family: set[psutil.Process]) -> set[psutil.Process]:
 
 def _lives(process: psutil.Process) -> bool:
     with suppress(psutil.Error):
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
     return False
 
 

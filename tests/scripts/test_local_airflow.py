@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -185,7 +186,7 @@ def test_data_and_weights_become_absolute_paths(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "w.h5").touch()
     params = demo.parameters(["--data", ".", "--weights", "w.h5"])
-    assert params == {"views": 2, "data": str(tmp_path), "weights": str(tmp_path / "w.h5")}
+    assert params == {**demo.REAL, "data": str(tmp_path), "weights": str(tmp_path / "w.h5")}
 
 
 def test_other_settings_keep_their_types() -> None:
@@ -227,16 +228,31 @@ def test_a_wrong_argument_is_told_before_anything_starts(
 # --- the keeper ----------------------------------------------------------------------------------
 
 
-def family(marker: str) -> list[psutil.Process]:
+def family(marker: str) -> set[psutil.Process]:
     """Every process with this marker in its environment: all that came from one test."""
-    found = []
-    for process in psutil.process_iter():
-        try:
-            if process.environ().get(MARKER) == marker and process.pid != os.getpid():
-                found.append(process)
-        except psutil.Error:
-            continue
-    return [process for process in found if process.status() != psutil.STATUS_ZOMBIE]
+    return {process for process in psutil.process_iter() if _marked(process, marker)}
+
+
+def _marked(process: psutil.Process, marker: str) -> bool:
+    with suppress(psutil.Error):
+        return process.environ().get(MARKER) == marker and process.pid != os.getpid()
+    return False
+
+
+def offspring(pid: int) -> set[psutil.Process]:
+    """All that came from a process. Airflow's own renamed processes have lost their environment."""
+    return set(psutil.Process(pid).children(recursive=True))
+
+
+def living(processes: set[psutil.Process]) -> set[psutil.Process]:
+    """Those that have not ended."""
+    return {process for process in processes if _lives(process)}
+
+
+def _lives(process: psutil.Process) -> bool:
+    with suppress(psutil.Error):
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    return False
 
 
 def until(done: Callable[[], Any], seconds: float = 30.0) -> Any:
@@ -271,7 +287,7 @@ def test_closing_its_input_ends_the_whole_family_even_escaped_orphans(tmp_path: 
     process = keep(marker, tmp_path / "log", ESCAPED)
     until(lambda: len(family(marker)) >= 4)
     process.communicate(timeout=20)
-    assert family(marker) == []
+    assert not living(family(marker))
 
 
 def test_a_command_that_ends_takes_the_others_along_and_is_named(tmp_path: Path) -> None:
@@ -282,7 +298,7 @@ def test_a_command_that_ends_takes_the_others_along_and_is_named(tmp_path: Path)
     assert process.wait(20) == 0
     assert process.stdout.read() == b"one ended with status 3\n"
     assert (tmp_path / "log").read_text() == "last words\n"
-    assert family(marker) == []
+    assert not living(family(marker))
 
 
 # --- starting and ending, with a stand-in for the program `airflow` ------------------------------
@@ -353,7 +369,7 @@ def test_no_process_outlives_the_script_whatever_ended_it(
     os.killpg(process.pid, number)
     process.communicate(timeout=20)
     assert process.returncode == status
-    until(lambda: not family(tmp_path.name), 10)
+    until(lambda: not living(family(tmp_path.name)), 10)
 
 
 def test_a_component_that_ends_is_named_with_its_last_words(tmp_path: Path) -> None:
@@ -362,7 +378,7 @@ def test_a_component_that_ends_is_named_with_its_last_words(tmp_path: Path) -> N
     assert process.returncode == 1
     assert "Airflow broke off: scheduler ended with status 7." in shown
     assert "no space left on device" in shown
-    assert family(tmp_path.name) == []
+    assert not living(family(tmp_path.name))
 
 
 def test_a_taken_port_is_named_before_anything_starts(
@@ -409,6 +425,35 @@ def local(stage: Path, **options: Any) -> LocalAirflow:
     return LocalAirflow("a test", **places, **options)
 
 
+def lines_until(process: subprocess.Popen[str], *words: str) -> str:
+    """What the process prints until a line has all the words."""
+    assert process.stdout is not None
+    seen = ""
+    for line in process.stdout:
+        seen += line
+        if all(word in line for word in words):
+            return seen
+    raise AssertionError(f"it ended before it said {words}:\n{seen}")
+
+
+@pytest.fixture(scope="module")
+def interrupted(stage: Path) -> Path:
+    """The stage after a demo on it was ended with Ctrl-C in the middle of a run."""
+    code = (
+        "import sys, demo; from pathlib import Path; root = Path(sys.argv[1]);"
+        "sys.exit(demo.main(['--model-name', 'hang'], home=root / 'home', dags=root / 'dags',"
+        " plugins=root / 'plugins'))"
+    )
+    process = script(code, str(stage), marker=stage.name)
+    lines_until(process, "ingest", "started")
+    came = offspring(process.pid)
+    assert len(came) > len(local_airflow.COMPONENTS)
+    os.killpg(process.pid, signal.SIGINT)
+    assert process.wait(30) == 128 + signal.SIGINT
+    assert not living(came | family(stage.name))
+    return stage
+
+
 def demo_run(airflow: LocalAirflow, model_name: str) -> tuple[int, list[str]]:
     """Exit status and lines of one demo run on a running Airflow."""
     lines: list[str] = []
@@ -421,12 +466,24 @@ class TestRunning:
     """What a running Airflow does for the demo. The class is there to end it before the rest."""
 
     @pytest.fixture(scope="class")
-    def airflow(self, stage: Path) -> Iterator[LocalAirflow]:
-        """One Airflow for all of them."""
-        with local(stage) as running:
+    def airflow(self, interrupted: Path) -> Iterator[LocalAirflow]:
+        """One Airflow for all of them, started where the demo was interrupted."""
+        before = offspring(os.getpid())
+        with local(interrupted) as running:
             running.wait_for_dag(demo.DAG)
             yield running
-        assert family(stage.name) == []
+            came = offspring(os.getpid()) - before
+        assert len(came) > len(local_airflow.COMPONENTS)
+        assert not living(came | family(interrupted.name))
+
+    def test_a_run_that_ctrl_c_interrupted_is_failed_and_does_not_block_the_next(
+        self, airflow: LocalAirflow
+    ) -> None:
+        runs = airflow.api.get(f"dags/{demo.DAG}/dagRuns")["dag_runs"]
+        assert [(run["dag_run_id"], run["state"]) for run in runs] == [
+            (airflow.interrupted[0], "failed")
+        ]
+        assert demo_run(airflow, "promote")[0] == demo.PROMOTED
 
     def test_only_the_owner_can_read_the_secrets_and_only_with_the_password_one_gets_in(
         self,
@@ -490,50 +547,3 @@ class TestRunning:
         with pytest.raises(BadInput, match=f"`a test` \\(process {os.getpid()}\\) is using"):
             local(stage).start()
         airflow.check()
-
-
-# --- broken off, and started again ---------------------------------------------------------------
-
-
-def lines_until(process: subprocess.Popen[str], *words: str) -> str:
-    """What the process prints until a line has all the words."""
-    assert process.stdout is not None
-    seen = ""
-    for line in process.stdout:
-        seen += line
-        if all(word in line for word in words):
-            return seen
-    raise AssertionError(f"it ended before it said {words}:\n{seen}")
-
-
-@pytest.mark.airflow
-def test_ctrl_c_in_a_run_leaves_no_process_and_does_not_block_the_next_run(stage: Path) -> None:
-    places = "home=root / 'home', dags=root / 'dags', plugins=root / 'plugins'"
-    begin = "import sys, demo, local_airflow; from pathlib import Path; root = Path(sys.argv[1]);"
-    first = script(
-        f"{begin} sys.exit(demo.main(['--model-name', 'hang'], {places}))",
-        str(stage),
-        marker=stage.name,
-    )
-    lines_until(first, "ingest", "started")
-    os.killpg(first.pid, signal.SIGINT)
-    assert first.wait(30) == 128 + signal.SIGINT
-    assert family(stage.name) == []
-
-    second = script(
-        f"{begin} sys.exit(local_airflow.serve({free_port()}, {places}))",
-        str(stage),
-        marker=stage.name,
-    )
-    shown = lines_until(second, "Ctrl-C stops it")
-    assert "Interrupted earlier, now marked as failed: manual__" in shown
-    api = local_airflow.Api(re.findall(r"http://\S+", shown)[0])
-    api.login(re.findall(r"password +(\S+)", shown)[0])
-    runs = f"dags/{demo.DAG}/dagRuns"
-    assert [run["state"] for run in api.get(f"{runs}?order_by=-run_after&limit=1")["dag_runs"]] == [
-        "failed"
-    ]
-    new = api.post(runs, {"logical_date": None, "conf": {"model_name": "hang"}})["dag_run_id"]
-    until(lambda: api.get(f"{runs}/{new}/taskInstances/ingest")["state"] == "running", 60)
-    second.kill()
-    until(lambda: not family(stage.name))
