@@ -30,7 +30,9 @@ def open_configured_store() -> Store:
     place = deployment()
     endpoint, credentials = _s3_access(place)
     return open_store(
-        place.store, endpoint=endpoint, credentials=credentials,
+        place.store,
+        endpoint=endpoint,
+        credentials=credentials,
         cache=Path(place.cache) if place.cache else None,
     )
 

@@ -166,8 +166,11 @@ def _pages() -> tuple[Any, str]:
     from markupsafe import Markup
 
     pages = Environment(
-        loader=FileSystemLoader(PAGES), autoescape=True, undefined=StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True,
+        loader=FileSystemLoader(PAGES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     pages.filters.update(
         figure=figure, interval=interval, share=share, moment=moment, view_path=view_path
@@ -237,12 +240,17 @@ def build_app() -> FastAPI:
     from skin_pipeline.errors import PipelineError
 
     app = FastAPI(
-        title="Skin models", docs_url=None, redoc_url=None, openapi_url=None,
+        title="Skin models",
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
         dependencies=[Depends(requires_access_view(AccessView.PLUGINS))],
         exception_handlers={PipelineError: _failed, Exception: _broken},
     )
     for path, page in (
-        ("/", _models_page), ("/view/{key:path}", _frame_page), ("/report/{key:path}", _report)
+        ("/", _models_page),
+        ("/view/{key:path}", _frame_page),
+        ("/report/{key:path}", _report),
     ):
         app.add_api_route(path, page, methods=["GET"], response_model=None)
     return app

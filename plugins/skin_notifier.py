@@ -144,8 +144,14 @@ def compose(event: Event, context: Any) -> Alert:
     ))
     subject = f"[synthetic data] {words.subject}" if words.synthetic else words.subject
     return Alert(
-        event, _masked(_one_line(subject)), _masked(text), words.model, words.synthetic, place,
-        run_url, words.report_url,
+        event,
+        _masked(_one_line(subject)),
+        _masked(text),
+        words.model,
+        words.synthetic,
+        place,
+        run_url,
+        words.report_url,
     )
 
 
@@ -269,8 +275,11 @@ def _verdict_words(context: Any) -> Words:
         f"sensitivity {_figure(figures.sensitivity)}.",
     )
     return Words(
-        f"{verdict.released_as} {outcome}", tuple(lines), verdict.released_as,
-        evaluation.synthetic, report_link(verdict.report, _base_url()),
+        f"{verdict.released_as} {outcome}",
+        tuple(lines),
+        verdict.released_as,
+        evaluation.synthetic,
+        report_link(verdict.report, _base_url()),
     )
 
 
@@ -283,7 +292,8 @@ def _outcome(verdict: Verdict, champion: Pointer | None, context: Any) -> list[s
             f"The champion stays as it was: {version}.",
             *(
                 f"Failed: {item.name}: {_one_line(item.value)}, asked for {item.bound}."
-                for item in verdict.checks if not item.passed
+                for item in verdict.checks
+                if not item.passed
             ),
             "What to do: read the report, change the data or the settings, start a new run.",
         ]
@@ -379,7 +389,10 @@ def send(alert: Alert) -> None:
         reason = str(error) if isinstance(error, NotSent) else type(error).__name__
         log.error(
             'alert_not_sent event=%s connection=%s reason="%s" subject="%s"',
-            alert.event, name, reason, alert.subject,
+            alert.event,
+            name,
+            reason,
+            alert.subject,
         )
 
 
@@ -403,8 +416,9 @@ def _is_slack(connection: Connection) -> bool:
     return (
         connection.conn_type in {"slack", "slackwebhook"}
         or connection.extra_dejson.get("format") == "slack"
-        or any("//hooks.slack.com/" in (part or "")
-               for part in (connection.host, connection.password))
+        or any(
+            "//hooks.slack.com/" in (part or "") for part in (connection.host, connection.password)
+        )
     )
 
 
@@ -466,8 +480,11 @@ def _post(url: str, payload: dict[str, Any], **options: Any) -> None:
     for _ in range(ATTEMPTS):
         try:
             answer = requests.post(
-                url, json=payload, timeout=(CONNECT_SECONDS, ANSWER_SECONDS),
-                allow_redirects=False, **options,
+                url,
+                json=payload,
+                timeout=(CONNECT_SECONDS, ANSWER_SECONDS),
+                allow_redirects=False,
+                **options,
             )
         except requests.RequestException as error:
             problem = type(error).__name__

@@ -86,7 +86,10 @@ class Store(Protocol):
 # --- opening -------------------------------------------------------------------------------------
 
 CREDENTIALS = (
-    "aws_access_key_id", "aws_secret_access_key", "aws_session_token", "region_name",
+    "aws_access_key_id",
+    "aws_secret_access_key",
+    "aws_session_token",
+    "region_name",
 )
 ATTEMPTS = 5  # of one request, with growing pauses in between
 CONNECT_SECONDS = 10
@@ -274,8 +277,14 @@ def _opened(path: Path) -> Generator[BinaryIO, None, None]:
 NO_HARD_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}
 FULL = {errno.ENOSPC, errno.EDQUOT}
 PASSING = {
-    errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EAGAIN, errno.EBUSY, errno.ENOLCK,
-    errno.EMFILE, errno.ENFILE,
+    errno.EIO,
+    errno.ESTALE,
+    errno.ETIMEDOUT,
+    errno.EAGAIN,
+    errno.EBUSY,
+    errno.ENOLCK,
+    errno.EMFILE,
+    errno.ENFILE,
 }
 ABANDONED_SECONDS = 24 * 3600  # no write takes so long: whoever began this draft was killed
 
@@ -471,7 +480,11 @@ def _folder_problem(error: OSError, folder: Path, setting: str) -> PipelineError
 LARGEST_BYTES = 5 << 30  # what S3 takes in one request
 PAGE = 1000  # keys in one answer
 MOVED = {  # the answers to a conditional write when somebody else was faster
-    "NoSuchKey", "PreconditionFailed", "ConditionalRequestConflict", "409", "412",
+    "NoSuchKey",
+    "PreconditionFailed",
+    "ConditionalRequestConflict",
+    "409",
+    "412",
 }
 
 CHANGE_CREDENTIALS = (
@@ -483,8 +496,13 @@ ADVICE: dict[tuple[str, ...], str] = {
         "there is no such bucket. Create it, or change SKIN_STORE or SKIN_S3_ENDPOINT"
     ),
     (
-        "SignatureDoesNotMatch", "InvalidAccessKeyId", "InvalidToken", "ExpiredToken",
-        "InvalidSecurity", "CredentialRetrievalError", "ProfileNotFound",
+        "SignatureDoesNotMatch",
+        "InvalidAccessKeyId",
+        "InvalidToken",
+        "ExpiredToken",
+        "InvalidSecurity",
+        "CredentialRetrievalError",
+        "ProfileNotFound",
     ): f"the credentials are wrong or have expired. {CHANGE_CREDENTIALS}",
     ("HTTPClientError",): (
         f"the credentials have a line break or a letter that no key has. {CHANGE_CREDENTIALS}"
@@ -500,8 +518,11 @@ ADVICE: dict[tuple[str, ...], str] = {
         "this machine's clock and the server's differ. Set the clock"
     ),
     (
-        "PermanentRedirect", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException",
-        "InvalidRegionError", "301",
+        "PermanentRedirect",
+        "AuthorizationHeaderMalformed",
+        "IllegalLocationConstraintException",
+        "InvalidRegionError",
+        "301",
     ): (
         "the bucket is in another region. Set region_name in the connection that "
         "SKIN_STORE_CONNECTION names, or AWS_DEFAULT_REGION"
@@ -513,8 +534,15 @@ ADVICE: dict[tuple[str, ...], str] = {
 }
 REFUSED = "the server refused it. Check SKIN_STORE and SKIN_S3_ENDPOINT"
 SLOW = {
-    "SlowDown", "Throttling", "ThrottlingException", "RequestTimeout", "RequestTimeoutException",
-    "RequestLimitExceeded", "TooManyRequestsException", "IncompleteBody", "BadDigest",
+    "SlowDown",
+    "Throttling",
+    "ThrottlingException",
+    "RequestTimeout",
+    "RequestTimeoutException",
+    "RequestLimitExceeded",
+    "TooManyRequestsException",
+    "IncompleteBody",
+    "BadDigest",
     "OperationAborted",
 }
 
@@ -544,9 +572,7 @@ class S3Store:
         # Not HEAD: its errors say no reason, so a missing bucket would look like a missing key. Of
         # all keys that begin with this one, this one comes first.
         name = self._name(key)
-        look = partial(
-            self._client.list_objects_v2, Bucket=self.bucket, Prefix=name, MaxKeys=1
-        )
+        look = partial(self._client.list_objects_v2, Bucket=self.bucket, Prefix=name, MaxKeys=1)
         page = self._ask("look for", key, look)
         return any(entry["Key"] == name for entry in page.get("Contents", ()))
 

@@ -13,8 +13,11 @@ from playwright.sync_api import Browser, Page, ViewportSize, expect, sync_playwr
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "google-chrome"))), None)
 ARGUMENTS = [
-    "--no-sandbox", "--disable-gpu", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
 ]
 DESKTOP: ViewportSize = {"width": 1360, "height": 900}
 PHONE: ViewportSize = {"width": 390, "height": 844}
@@ -50,9 +53,11 @@ def visit(browser: Browser) -> Iterator[Visit]:
     visit.page.on("request", lambda sent: visit.requested.append(sent.url))
     visit.page.on(
         "console",
-        lambda said: visit.complaints.append(said.text)
-        if PLUGIN in said.location.get("url", "") and not said.text.startswith(OF_AIRFLOW)
-        else None,
+        lambda said: (
+            visit.complaints.append(said.text)
+            if PLUGIN in said.location.get("url", "") and not said.text.startswith(OF_AIRFLOW)
+            else None
+        ),
     )
     visit.page.on("pageerror", lambda error: visit.complaints.append(str(error)))
     yield visit
@@ -66,9 +71,7 @@ def log_in(page: Page, url: str) -> None:
     page.locator("button[type=submit]").click()
 
 
-def test_from_the_login_to_the_champion_and_its_report(
-    visit: Visit, airflow_ui: AirflowUi
-) -> None:
+def test_from_the_login_to_the_champion_and_its_report(visit: Visit, airflow_ui: AirflowUi) -> None:
     page, framed = visit.page, visit.page.frame_locator("iframe[title=Models]")
     log_in(page, airflow_ui.url)
     page.get_by_role("link", name="Models").click()

@@ -21,9 +21,7 @@ def connect(monkeypatch: pytest.MonkeyPatch, name: str, **connection: Any) -> No
 # --- the store -----------------------------------------------------------------------------------
 
 
-def test_a_folder_needs_no_connection(
-    store: FolderStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_folder_needs_no_connection(store: FolderStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SKIN_STORE", store.url)
     assert open_configured_store().url == store.url
 
@@ -38,8 +36,12 @@ def test_s3_is_opened_with_the_credentials_of_the_connection(
     else:
         monkeypatch.setenv("SKIN_S3_ENDPOINT", s3_server.endpoint)
     connect(
-        monkeypatch, "bucket", conn_type="aws", login=s3_server.access_key,
-        password=s3_server.secret, extra=extra,
+        monkeypatch,
+        "bucket",
+        conn_type="aws",
+        login=s3_server.access_key,
+        password=s3_server.secret,
+        extra=extra,
     )
     monkeypatch.setenv("SKIN_STORE", f"s3://{s3_server.bucket}/{endpoint_in}")
     monkeypatch.setenv("SKIN_STORE_CONNECTION", "bucket")

@@ -47,7 +47,10 @@ def test_only_reports_and_data_docs_are_handed_out(key: str) -> None:
     ("base", "link"),
     [
         ("https://a.example.org", "https://a.example.org/plugin/models/skin-models/view/"),
-        ("https://a.example.org/af/", "https://a.example.org/af/plugin/models/af/skin-models/view/"),
+        (
+            "https://a.example.org/af/",
+            "https://a.example.org/af/plugin/models/af/skin-models/view/",
+        ),
         ("", ""),
     ],
 )
@@ -97,12 +100,16 @@ def test_the_page_shows_champions_and_judged_runs(client: Any, empty: FolderStor
 
     assert re.findall(r'<h2 id="model-\d">(.*?)</h2>', text) == [REAL, REFUSED, SYNTHETIC]
     real, refused, synthetic = text.split("<section")[1:]
-    assert "since\n    <time datetime=\"2026-06-15T03:12:40+00:00\">2026-06-15 03:12 UTC" in real
+    assert 'since\n    <time datetime="2026-06-15T03:12:40+00:00">2026-06-15 03:12 UTC' in real
     assert "Why: approved by the gate. Moved by skin_training." in real
     assert "0.831</dd>" in real
     assert "0.781 \N{EN DASH} 0.881" in real
     assert re.findall(r">(approved|refused|champion)</span>", real) == [
-        "refused", "approved", "champion", "refused", "approved",
+        "refused",
+        "approved",
+        "champion",
+        "refused",
+        "approved",
     ]
     assert "accuracy: 0.743 [0.693, 0.793], asked for at least 0.750" in real
     assert "synthetic data" not in real + refused

@@ -145,13 +145,23 @@ def connect(monkeypatch: pytest.MonkeyPatch, **connection: Any) -> None:
 
 
 def context(
-    task: str = "train", *, map_index: int = -1, params: dict[str, Any] | None = None,
-    verdict: str = "", started: str = "2026-06-30T00:00:00+00:00", **more: Any,
+    task: str = "train",
+    *,
+    map_index: int = -1,
+    params: dict[str, Any] | None = None,
+    verdict: str = "",
+    started: str = "2026-06-30T00:00:00+00:00",
+    **more: Any,
 ) -> dict[str, Any]:
     """A callback's context, as far as the notifier looks at it."""
     ti = SimpleNamespace(
-        task_id=task, dag_id="skin_training", run_id=RUN, map_index=map_index, try_number=4,
-        start_date=datetime.fromisoformat(started), xcom_pull=lambda task_ids: verdict,
+        task_id=task,
+        dag_id="skin_training",
+        run_id=RUN,
+        map_index=map_index,
+        try_number=4,
+        start_date=datetime.fromisoformat(started),
+        xcom_pull=lambda task_ids: verdict,
     )
     dag = SimpleNamespace(dag_id="skin_training")
     return {"ti": ti, "dag": dag, "run_id": RUN, "params": params or {}, **more}
@@ -358,16 +368,21 @@ def test_slack_is_known_by_its_address(connection: dict[str, str]) -> None:
     assert _slack_url(found) == "https://hooks.slack.com/services/T/B/x"
 
 
-def test_an_email_reaches_every_recipient(
-    mailbox: Inbox, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_email_reaches_every_recipient(mailbox: Inbox, monkeypatch: pytest.MonkeyPatch) -> None:
     extra = {
-        "to": "ops@example.org, lab@example.org", "from_email": "airflow@example.org",
-        "disable_ssl": True, "disable_tls": True,
+        "to": "ops@example.org, lab@example.org",
+        "from_email": "airflow@example.org",
+        "disable_ssl": True,
+        "disable_tls": True,
     }
     connect(
-        monkeypatch, conn_type="smtp", host=HOST, port=int(mailbox.url), login="ops",
-        password=SECRET, extra=extra,
+        monkeypatch,
+        conn_type="smtp",
+        host=HOST,
+        port=int(mailbox.url),
+        login="ops",
+        password=SECRET,
+        extra=extra,
     )
 
     SkinNotifier("task_failed")(context(exception=BadInput("<b>")))
@@ -385,8 +400,12 @@ def test_an_email_reaches_every_recipient(
     [([500], 2, True), ([500, 503], 2, False), ([404], 1, False), ([302], 1, False)],
 )
 def test_a_failing_server_is_tried_once_more_and_no_further(
-    answers: list[int], posts: int, arrived: bool, webhook: Inbox,
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture,
+    answers: list[int],
+    posts: int,
+    arrived: bool,
+    webhook: Inbox,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     connect(monkeypatch, conn_type="http", host=webhook.url, password=SECRET)
     webhook.answers = list(answers)
@@ -416,7 +435,10 @@ def no_server() -> str:
         ({"conn_type": "smtp", "host": HOST, "password": SECRET}, 'needs "to" and "from_email"'),
         (
             {
-                "conn_type": "smtp", "host": HOST, "port": free_ports(1)[0], "password": SECRET,
+                "conn_type": "smtp",
+                "host": HOST,
+                "port": free_ports(1)[0],
+                "password": SECRET,
                 "login": "a@example.org",
                 "extra": {"to": "b@example.org", "disable_ssl": True, "disable_tls": True},
             },
@@ -427,7 +449,9 @@ def no_server() -> str:
     ids=["dead", "dead slack", "no host", "broken url", "no recipients", "dead mail", "missing"],
 )
 def test_an_alert_that_cannot_be_sent_is_one_line_without_secrets(
-    connection: dict[str, Any] | None, reason: str, monkeypatch: pytest.MonkeyPatch,
+    connection: dict[str, Any] | None,
+    reason: str,
+    monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     connect(monkeypatch, **(connection or {}))
@@ -437,8 +461,11 @@ def test_an_alert_that_cannot_be_sent_is_one_line_without_secrets(
     with caplog.at_level(logging.DEBUG):
         SkinNotifier("run_failed")(context())
 
-    (line,) = [record.getMessage() for record in caplog.records if record.name == "skin_notifier"
-               and record.levelno >= logging.WARNING]
+    (line,) = [
+        record.getMessage()
+        for record in caplog.records
+        if record.name == "skin_notifier" and record.levelno >= logging.WARNING
+    ]
     assert line.startswith("alert_not_sent event=run_failed connection=alerts reason=")
     assert reason in line
     assert "A run of skin_training failed" in line
@@ -477,7 +504,7 @@ def test_passwords_that_airflow_knows_are_masked(monkeypatch: pytest.MonkeyPatch
 
 # --- under Airflow itself ------------------------------------------------------------------------
 
-DAG = '''
+DAG = """
 from airflow.sdk import dag, task
 from skin_notifier import SkinNotifier
 
@@ -499,7 +526,7 @@ def alerting():
     train.expand(run=[7])
 
 alerting()
-'''
+"""
 
 
 @pytest.mark.airflow
@@ -515,7 +542,11 @@ def test_airflow_calls_it_for_tasks_and_for_the_run(airflow_ui: AirflowUi, webho
 
     run = subprocess.run(
         [sys.executable, "-m", "airflow", "dags", "test", "alerting"],
-        env=env, capture_output=True, text=True, check=False, cwd=os.fspath(dags),
+        env=env,
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=os.fspath(dags),
     )
 
     assert run.returncode == 1, run.stdout + run.stderr  # the run failed, as it should
