@@ -9,7 +9,7 @@ a scheduled run can have defaults of its own.
 from __future__ import annotations
 
 import os
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -18,6 +18,7 @@ from skin_pipeline.errors import BadInput
 
 DEMO = "demo"
 ENV_PREFIX = "SKIN_"
+S = TypeVar("S", bound=BaseSettings)
 
 
 def knob(default: Any, section: str, description: str, **bounds: Any) -> Any:
@@ -202,20 +203,17 @@ def settings_from(values: dict[str, Any]) -> Settings:
     Raises:
         BadInput: names every value that does not fit, what was received and what is allowed.
     """
-    try:
-        return Settings(**values)
-    except ValidationError as error:
-        raise BadInput(_explain(error)) from None
+    return _read(Settings, values)
 
 
 def deployment() -> Deployment:
-    """The deployment that the environment describes.
+    """The deployment that the environment describes. Raises `BadInput` like `settings_from`."""
+    return _read(Deployment, {})
 
-    Raises:
-        BadInput: names the variable that does not fit.
-    """
+
+def _read(kind: type[S], values: dict[str, Any]) -> S:
     try:
-        return Deployment()
+        return kind(**values)
     except ValidationError as error:
         raise BadInput(_explain(error)) from None
 

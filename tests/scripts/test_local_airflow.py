@@ -418,10 +418,10 @@ def _environment(stage: Path) -> Iterator[None]:
         yield
 
 
-def local(stage: Path, **options: Any) -> LocalAirflow:
-    """A local Airflow on the stage, not yet started."""
+def local(stage: Path) -> LocalAirflow:
+    """A local Airflow on the stage, as the demo has it, not yet started."""
     places = {"home": stage / "home", "dags": stage / "dags", "plugins": stage / "plugins"}
-    return LocalAirflow("a test", **places, **options)
+    return LocalAirflow("a test", **places, settings=demo.AIRFLOW)
 
 
 def lines_until(process: subprocess.Popen[str], *words: str) -> str:
@@ -478,6 +478,7 @@ class TestRunning:
     def test_a_run_that_ctrl_c_interrupted_is_failed_and_does_not_block_the_next(
         self, airflow: LocalAirflow
     ) -> None:
+        # Only this one: although the DAG has a schedule and is not paused, nothing ran by itself.
         runs = airflow.api.get(f"dags/{demo.DAG}/dagRuns")["dag_runs"]
         assert [(run["dag_run_id"], run["state"]) for run in runs] == [
             (airflow.interrupted[0], "failed")
