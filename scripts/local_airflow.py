@@ -42,6 +42,7 @@ START_SECONDS = 180.0  # until Airflow is up; a slow machine with a cold disk ne
 STOP_SECONDS = 3.0  # for a clean end, before SIGKILL; the store never holds anything half-written
 HANDOVER_SECONDS = 20.0  # for an Airflow whose owner was killed to finish ending
 PARALLELISM = 4
+API_TRIES = 6
 LOG_LINES = 20
 
 COMPONENTS = {
@@ -108,13 +109,19 @@ class Api:
         return self._call("PATCH", f"api/v2/{path}", body)
 
     def _call(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
-        answer = self._session.request(
-            method,
-            f"{self.url}/{path}",
-            json=body,
-            headers={"Accept": "application/json"},
-            timeout=60,
-        )
+        for attempt in range(1, API_TRIES + 1):
+            answer = self._session.request(
+                method,
+                f"{self.url}/{path}",
+                json=body,
+                headers={"Accept": "application/json"},
+                timeout=60,
+            )
+            # SQLite has one writer at a time: a request that came between two others' writes is
+            # answered with an error, and nothing of it was done.
+            if answer.status_code < 500 or attempt == API_TRIES:
+                break
+            time.sleep(0.3 * attempt)
         if not answer.ok:
             raise ApiError(answer.status_code, _detail(answer))
         return answer.json()

@@ -55,7 +55,8 @@ def test_steps_can_be_run_one_by_one(finished, monkeypatch, capsys):
     dataset, weights = keys("ingest")
     (validation,) = keys("validate", dataset)
     (split,) = keys("split", validation)
-    features = [keys("features", split, weights, str(i))[0] for i in range(2)]
+    shards = range(len(finished.features))
+    features = [keys("features", split, weights, str(shard))[0] for shard in shards]
     trained = [keys("train", split, str(run), *features)[0] for run in range(2)]
     (evaluation,) = keys("evaluate", split, *trained)
     (verdict,) = keys("gate", evaluation)
