@@ -21,7 +21,8 @@ C = TypeVar("C", bound="Contract")
 class Contract(BaseModel):
     """Base of the documents. A reader refuses a schema that it does not know."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # A figure that is not defined stays NaN in JSON, where pydantic would write null.
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
     schema_version: Literal[1] = 1
 
 
@@ -104,8 +105,6 @@ class Interval(Contract):
     value: float
     low: float
     high: float
-
-    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
 
 
 class Figures(Contract):
