@@ -16,21 +16,28 @@ from skin_pipeline.job import Job
 
 
 @contextmanager
-def airflow_job() -> Generator[Job, None, None]:
-    """The job of the running task. Bad input fails it at once; the rest may be tried again."""
+def airflow_job(*, kaggle: bool = False) -> Generator[Job, None, None]:
+    """The job of the running task. Bad input fails it at once; the rest may be tried again.
+
+    Args:
+        kaggle: Whether the step may ask Kaggle. Only then is the connection looked up, which
+            costs two requests to Airflow.
+    """
     from skin_connections import kaggle_credentials, kaggle_endpoint, open_configured_store
 
     context: Any = get_current_context()
     try:
+        access: dict[str, Any] = {}
+        if kaggle:
+            access = {"kaggle": kaggle_credentials(), "kaggle_endpoint": kaggle_endpoint()}
         yield Job(
             settings=settings_from(dict(context["params"])),
             place=deployment(),
             store=open_configured_store(),
-            kaggle=kaggle_credentials(),
-            kaggle_endpoint=kaggle_endpoint(),
             run_id=context["run_id"],
             # The same for every try and every clearing, unlike the time at which a task starts.
             started=context["dag_run"].run_after,
+            **access,
         )
     except BadInput as error:
         raise AirflowFailException(str(error)) from None

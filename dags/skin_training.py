@@ -59,7 +59,7 @@ def skin_training() -> None:
         *Fails at once* on wrong credentials, an unknown data set, a broken archive or a missing
         class; *tries again* when Kaggle or the store does not answer.
         """
-        with airflow_job() as job:
+        with airflow_job(kaggle=True) as job:
             pinned = steps.ingest(job)
             push(dataset=pinned.dataset, weights=pinned.weights)
             return steps.shard_numbers(job, pinned.dataset)
