@@ -106,10 +106,11 @@ def overview(store: Store) -> list[ModelView]:
 
 
 def _view(store: Store, name: str) -> ModelView:
+    from skin_pipeline.config import SYNTHETIC
     from skin_pipeline.errors import BadInput
     from skin_pipeline.release import registry
 
-    synthetic = name.endswith("-synthetic")
+    synthetic = name.endswith(SYNTHETIC)
     try:
         champion = registry.champion(store, name)
         judged = tuple(registry.judgements(store, name, last=LAST_RUNS))

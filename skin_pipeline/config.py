@@ -17,6 +17,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from skin_pipeline.errors import BadInput
 
 DEMO = "demo"
+SYNTHETIC = "-synthetic"  # how the names of models made of generated images end
 ENV_PREFIX = "SKIN_"
 S = TypeVar("S", bound=BaseSettings)
 
@@ -143,7 +144,7 @@ class Settings(BaseSettings):
     @property
     def released_as(self) -> str:
         """The model name that a release goes to; synthetic models never share a real one."""
-        return f"{self.model_name}-synthetic" if self.synthetic else self.model_name
+        return f"{self.model_name}{SYNTHETIC}" if self.synthetic else self.model_name
 
     def subset(self, *names: str) -> dict[str, Any]:
         """The named knobs, as a part of a result's address."""

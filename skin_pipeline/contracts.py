@@ -106,6 +106,10 @@ class Interval(Contract):
     low: float
     high: float
 
+    def __str__(self) -> str:
+        """For people: `0.812 [0.757, 0.857]`."""
+        return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
+
 
 class Figures(Contract):
     """Metrics at one threshold, each in 0…1 with the ends of its 95 % interval."""

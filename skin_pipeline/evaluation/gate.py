@@ -42,7 +42,7 @@ def _value_check(name: str, figure: Interval, bound: float, judged_on: str) -> G
     what = "lower end of its 95 % interval" if judged_on == "lower_bound" else "figure itself"
     return GateCheck(
         name=name,
-        value=f"{figure.value:.3f} [{figure.low:.3f}, {figure.high:.3f}]",
+        value=str(figure),
         bound=f"at least {bound:.3f} (the {what})",
         passed=not math.isnan(judged) and judged >= bound,
     )

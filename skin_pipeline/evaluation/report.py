@@ -9,7 +9,6 @@ from jinja2 import Environment, FileSystemLoader
 from skin_pipeline.contracts import (
     Dataset,
     Evaluation,
-    Interval,
     Split,
     TrainedRun,
     Verdict,
@@ -25,7 +24,6 @@ def render(store: Store, verdict: Verdict, evaluation: Evaluation) -> str:
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters["figure"] = figure
     runs = sorted((load(store, key, TrainedRun) for key in evaluation.runs), key=lambda r: r.run)
     return environment.get_template("report.html").render(
         verdict=verdict,
@@ -34,8 +32,3 @@ def render(store: Store, verdict: Verdict, evaluation: Evaluation) -> str:
         split=load(store, evaluation.split, Split),
         runs=runs,
     )
-
-
-def figure(interval: Interval) -> str:
-    """A figure with its interval: `0.812 [0.757, 0.857]`."""
-    return f"{interval.value:.3f} [{interval.low:.3f}, {interval.high:.3f}]"
