@@ -23,7 +23,12 @@ def airflow_job(*, kaggle: bool = False) -> Generator[Job, None, None]:
         kaggle: Whether the step may ask Kaggle. Only then is the connection looked up, which
             costs two requests to Airflow.
     """
-    from skin_connections import kaggle_credentials, kaggle_endpoint, open_configured_store
+    from skin_connections import (
+        data_access,
+        kaggle_credentials,
+        kaggle_endpoint,
+        open_configured_store,
+    )
 
     context: Any = get_current_context()
     try:
@@ -34,6 +39,7 @@ def airflow_job(*, kaggle: bool = False) -> Generator[Job, None, None]:
             settings=settings_from(dict(context["params"])),
             place=deployment(),
             store=open_configured_store(),
+            data_access=data_access,
             run_id=context["run_id"],
             # The same for every try and every clearing, unlike the time at which a task starts.
             started=context["dag_run"].run_after,
@@ -64,7 +70,7 @@ def form() -> dict[str, Param]:
     return {name: Param(**schema) for name, schema in fields.items()}
 
 
-def push(**values: str) -> None:
+def push(**values: str | list[str]) -> None:
     """Hand further keys to later tasks, beside the list that a task returns to be mapped over."""
     context: Any = get_current_context()
     for name, value in values.items():

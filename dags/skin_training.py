@@ -61,19 +61,20 @@ def skin_training() -> None:
         """
         with airflow_job(kaggle=True) as job:
             pinned = steps.ingest(job)
-            push(dataset=pinned.dataset, weights=pinned.weights)
+            push(dataset=pinned.dataset, weights=pinned.weights, external=list(pinned.external))
             return steps.shard_numbers(job, pinned.dataset)
 
     @step()
-    def validate(dataset: str) -> str:
+    def validate(dataset: str, external: list[str]) -> str:
         """
-        Checks the manifest with Great Expectations: columns, labels, readable images, sizes,
-        uniqueness, class counts. The Data Docs are kept with the result.
+        Finds duplicates, near-duplicates and images shared with external sets; audits for
+        shortcuts; checks the manifest with Great Expectations. The Data Docs are kept with the
+        result.
 
-        *Fails at once* when a critical check fails; warnings stand in the log.
+        *Fails at once* when a critical check fails; warnings stand in the log and the report.
         """
         with airflow_job() as job:
-            return steps.validate(job, dataset)
+            return steps.validate(job, dataset, external)
 
     @step()
     def split(validation: str) -> list[int]:
@@ -116,12 +117,12 @@ def skin_training() -> None:
             return steps.evaluate(job, split, trained)
 
     @step()
-    def gate(evaluation: str) -> str:
+    def gate(evaluation: str, validation: str) -> str:
         """
         Compares the figures with the bounds and writes the verdict, with reasons, and the report.
         """
         with airflow_job() as job:
-            return steps.gate(job, evaluation)
+            return steps.gate(job, evaluation, validation)
 
     @step(on_success_callback=SkinNotifier("promoted"))
     def promote(verdict: str) -> str:
@@ -143,10 +144,11 @@ def skin_training() -> None:
             return steps.reject(job, verdict)
 
     images = ingest()
-    runs = split(validate(images["dataset"]))
+    validation = validate(images["dataset"], images["external"])
+    runs = split(validation)
     cached = features.partial(split=runs["key"], weights=images["weights"]).expand(shard=images)
     trained = train.partial(split=runs["key"], features=cached).expand(run=runs)
-    verdict = gate(evaluate(runs["key"], trained))
+    verdict = gate(evaluate(runs["key"], trained), validation)
     promote(verdict)
     reject(verdict)
 

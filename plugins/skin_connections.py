@@ -1,4 +1,4 @@
-"""What the pipeline is given from Airflow's connections: the store's access and Kaggle's.
+"""What the pipeline is given from Airflow's connections: access to the store, S3 images, Kaggle.
 
 Used by the DAGs, the notifier and the page "Models". Everything is read when it is asked for,
 never at import.
@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from airflow.sdk import Connection
 
-    from skin_pipeline.config import Deployment
     from skin_pipeline.data.kaggle import KaggleCredentials
-    from skin_pipeline.storage import Store
+    from skin_pipeline.storage import S3Access, Store
 
 
 def open_configured_store() -> Store:
@@ -28,13 +27,32 @@ def open_configured_store() -> Store:
     from skin_pipeline.storage import open_store
 
     place = deployment()
-    endpoint, credentials = _s3_access(place)
+    in_s3 = place.store.startswith("s3://")
+    access = _s3_access(place.store_connection if in_s3 else "", "SKIN_STORE_CONNECTION")
     return open_store(
         place.store,
-        endpoint=endpoint,
-        credentials=credentials,
+        endpoint=access.endpoint or place.s3_endpoint,
+        credentials=access.credentials,
         cache=Path(place.cache) if place.cache else None,
     )
+
+
+def data_access() -> S3Access:
+    """How S3 buckets with images are reached: like the store, where nothing else is set.
+
+    Raises `BadInput` and `Unavailable` like `open_configured_store`.
+    """
+    from dataclasses import replace
+
+    from skin_pipeline.config import deployment
+
+    place = deployment()
+    if place.data_connection:
+        access = _s3_access(place.data_connection, "SKIN_DATA_CONNECTION")
+    else:
+        access = _s3_access(place.store_connection, "SKIN_STORE_CONNECTION")
+    endpoint = place.data_endpoint or access.endpoint or place.s3_endpoint
+    return replace(access, endpoint=endpoint)
 
 
 def kaggle_credentials() -> KaggleCredentials | None:
@@ -73,23 +91,23 @@ def find_connection(name: str) -> Connection | None:
         return None
 
 
-def _s3_access(place: Deployment) -> tuple[str, dict[str, str] | None]:
-    """Endpoint and credentials for the store; None leaves the search to boto3."""
-    name = place.store_connection
-    if not name or not place.store.startswith("s3://"):
-        return place.s3_endpoint, None
-    if find_connection(name) is None:  # the hook would quietly use other credentials
-        from skin_pipeline.errors import BadInput
+def _s3_access(name: str, setting: str) -> S3Access:
+    """What the connection `name`, which `setting` names, knows; without a name, nothing."""
+    from skin_pipeline.errors import BadInput
+    from skin_pipeline.storage import S3Access
 
+    if not name:
+        return S3Access()
+    if find_connection(name) is None:  # the hook would quietly use other credentials
         raise BadInput(
-            f"SKIN_STORE_CONNECTION names the Airflow connection {name!r}, which does not exist: "
+            f"{setting} names the Airflow connection {name!r}, which does not exist: "
             "add it with type `aws`, or leave the setting empty"
         )
     from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
 
     hook = AwsBaseHook(aws_conn_id=name, client_type="s3")
-    endpoint = hook.conn_config.get_service_endpoint_url("s3") or place.s3_endpoint
-    return endpoint, _credentials(hook, name)
+    endpoint = hook.conn_config.get_service_endpoint_url("s3") or ""
+    return S3Access(endpoint, _credentials(hook, name))
 
 
 def _credentials(hook: Any, name: str) -> dict[str, str]:

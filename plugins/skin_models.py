@@ -1,4 +1,5 @@
-"""The page "Models" in the Airflow UI: champions, judged runs and their reports.
+"""The page "Models" in the Airflow UI (champions, judged runs and their reports), and the tab
+"Data" of each run.
 
 Every component of Airflow loads this file, so the page itself (FastAPI, templates, the store) is
 built at the first request, which only the API server gets.
@@ -31,6 +32,8 @@ log = logging.getLogger(__name__)
 
 PREFIX = "skin-models"
 ROUTE = "models"
+RUN_ROUTE = "skin-data"  # of the tab "Data"
+DAG = "skin_training"  # whose runs have data
 PAGES = Path(__file__).parent / "skin_pages"
 LAST_RUNS = 20
 DASH = "\N{EN DASH}"
@@ -38,7 +41,7 @@ DASH = "\N{EN DASH}"
 # The only keys of the store that the page hands out. No part of one starts with a dot, so none
 # leads out of its folder.
 REPORT_KEY = re.compile(r"gate/\w+/report\.html")
-DOCS_KEY = re.compile(r"validate/\w+/docs/(?:[\w+:-][\w.+: -]*/)*[\w+:-][\w.+: -]*\.html")
+DOCS_KEY = re.compile(r"(?:validate|split)/\w+/docs/\w+\.html")
 
 PAGE_POLICY = (
     "default-src 'none'; script-src 'sha256-{}'; style-src 'unsafe-inline'; img-src data:; "
@@ -68,6 +71,13 @@ def report_link(key: str, base_url: str) -> str:
         return ""
     base = base_url.rstrip("/")
     return f"{base}/plugin/{ROUTE}{urlsplit(base).path}/{PREFIX}/{view_path(key)}"
+
+
+def data_link(dag_id: str, run_id: str, base_url: str) -> str:
+    """The URL of a run's tab "Data"; empty for the runs of other DAGs, or without a base URL."""
+    if not base_url or dag_id != DAG:
+        return ""
+    return f"{base_url.rstrip('/')}/dags/{DAG}/runs/{quote(run_id)}/plugin/{RUN_ROUTE}"
 
 
 def view_path(key: str) -> str:
@@ -198,6 +208,26 @@ def _models_page() -> Response:
     return _render("models.html", models=overview(store), store=store.url, last=LAST_RUNS)
 
 
+def _run_page(dag_id: str, run_id: str) -> Response:
+    """What the run was given, also if it failed for that."""
+    from skin_connections import open_configured_store
+
+    from skin_pipeline import journal
+    from skin_pipeline.contracts import Verdict, load
+
+    if dag_id != DAG:
+        nothing = f"Only runs of {DAG} have data of their own."
+        return _render("run.html", run=run_id, data=None, nothing=nothing)
+    store = open_configured_store()
+    made = journal.of_run(store, run_id)
+    if made is None or not made.validation:
+        nothing = "It shows as soon as the task validate has looked at the images."
+        return _render("run.html", run=run_id, data=None, nothing=nothing)
+    data = journal.data_of(store, made.validation, made.split)
+    report = load(store, made.verdict, Verdict).report if made.verdict else ""
+    return _render("run.html", run=run_id, data=data, report=report)
+
+
 def _frame_page(key: str) -> Response:
     from fastapi import HTTPException
 
@@ -250,6 +280,7 @@ def build_app() -> FastAPI:
     )
     for path, page in (
         ("/", _models_page),
+        ("/run/{dag_id}/{run_id:path}", _run_page),
         ("/view/{key:path}", _frame_page),
         ("/report/{key:path}", _report),
     ):
@@ -275,7 +306,7 @@ def _icon() -> str:
 
 
 class SkinModelsPlugin(AirflowPlugin):
-    """Registers the page and its entry in the navigation."""
+    """Registers the page with its entry in the navigation, and the tab of each run."""
 
     name = "skin_models"
     fastapi_apps: ClassVar[list[Any]] = [
@@ -289,5 +320,12 @@ class SkinModelsPlugin(AirflowPlugin):
             "url_route": ROUTE,
             "nav_top_level": True,
             "icon": _icon(),
-        }
+        },
+        {
+            "name": "Data",
+            "href": f"{PREFIX}/run/{{DAG_ID}}/{{RUN_ID}}",
+            "destination": "dag_run",
+            "url_route": RUN_ROUTE,
+            "icon": _icon(),
+        },
     ]

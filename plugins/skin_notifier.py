@@ -30,11 +30,13 @@ if TYPE_CHECKING:
     from airflow.sdk.definitions.context import Context
 
     from skin_pipeline.contracts import Interval, Pointer, Verdict
+    from skin_pipeline.storage import Store
 
 log = logging.getLogger(__name__)
 
 Event = Literal["task_failed", "run_failed", "refused", "promoted"]
 GATE = "gate"  # the task whose result is the key of the verdict
+DATA_TASKS = ("validate", "split")  # if they fail, the run's tab "Data" says more
 
 CONNECT_SECONDS, ANSWER_SECONDS = 3.05, 5
 ATTEMPTS = 2
@@ -55,6 +57,7 @@ class Words:
     model: str = ""
     synthetic: bool = False
     report_url: str = ""
+    data_url: str = ""
 
 
 @dataclass(frozen=True)
@@ -85,6 +88,7 @@ class Alert:
     place: Place = field(default_factory=Place)
     run_url: str = ""
     report_url: str = ""
+    data_url: str = ""
 
     def payload(self) -> dict[str, Any]:
         """The JSON of a webhook: one flat object."""
@@ -136,7 +140,7 @@ def compose(event: Event, context: Any) -> Alert:
         place = Place(place.dag_id, place.run_id)
     run_url = _run_url(place)
     about = f"Model {words.model}, run" if words.model else "Run"
-    links = {"Report": words.report_url, "Run": run_url}
+    links = {"Report": words.report_url, "Data": words.data_url, "Run": run_url}
     text = "\n".join((
         *words.lines,
         f"{about} {place.run_id} of {place.dag_id}.",
@@ -152,6 +156,7 @@ def compose(event: Event, context: Any) -> Alert:
         place,
         run_url,
         words.report_url,
+        words.data_url,
     )
 
 
@@ -180,6 +185,7 @@ def _task_failed(context: Any, place: Place) -> Words:
             f"What to do: {_next_step(fault)}",
         ),
         *_model(context),
+        data_url=_data_url(place) if place.task_id in DATA_TASKS else "",
     )
 
 
@@ -248,7 +254,7 @@ def _failed_tasks(context: Any, place: Place) -> list[str]:
 def _judged(context: Any, place: Place) -> Words:
     """Words about a verdict; without its figures if the store cannot be read."""
     try:
-        return _verdict_words(context)
+        return _verdict_words(context, place)
     except Exception as error:
         log.warning("verdict_unreadable error=%s", type(error).__name__)
         model, synthetic = _model(context)
@@ -256,7 +262,7 @@ def _judged(context: Any, place: Place) -> Words:
         return Words(f"{model or 'A model'} was judged", (line,), model, synthetic)
 
 
-def _verdict_words(context: Any) -> Words:
+def _verdict_words(context: Any, place: Place) -> Words:
     from skin_connections import open_configured_store
     from skin_models import report_link
 
@@ -274,13 +280,23 @@ def _verdict_words(context: Any) -> Words:
         f"On {figures.images} test images: accuracy {_figure(figures.accuracy)}, "
         f"sensitivity {_figure(figures.sensitivity)}.",
     )
+    lines[2:2] = _data_warnings(store, verdict.validation, evaluation.split)
     return Words(
         f"{verdict.released_as} {outcome}",
         tuple(lines),
         verdict.released_as,
         evaluation.synthetic,
         report_link(verdict.report, _base_url()),
+        _data_url(place),
     )
+
+
+def _data_warnings(store: Store, validation: str, split: str) -> list[str]:
+    """A line that names the warnings about the data, if there are any."""
+    from skin_pipeline import journal
+
+    names = journal.data_of(store, validation, split).warning_names
+    return [f"Warnings about the data: {_one_line('; '.join(names))}."] if names else []
 
 
 def _outcome(verdict: Verdict, champion: Pointer | None, context: Any) -> list[str]:
@@ -363,6 +379,12 @@ def _run_url(place: Place) -> str:
     task = f"/tasks/{quote(place.task_id)}" if place.task_id else ""
     mapped = f"/mapped/{place.map_index}" if place.map_index >= 0 else ""
     return f"{base}/dags/{quote(place.dag_id)}/runs/{quote(place.run_id)}{task}{mapped}"
+
+
+def _data_url(place: Place) -> str:
+    from skin_models import data_link
+
+    return data_link(place.dag_id, place.run_id, _base_url())
 
 
 # --- how it is sent ------------------------------------------------------------------------------

@@ -74,13 +74,14 @@ def _run_command(command: str, positional: list[str], flags: dict[str, Any]) -> 
 
 def run_all(job: Job) -> int:
     """Every step in turn, in this process; returns the exit status."""
-    dataset, weights = steps.ingest(job)
-    split = steps.split(job, steps.validate(job, dataset))
+    dataset, weights, external = steps.ingest(job)
+    validation = steps.validate(job, dataset, external)
+    split = steps.split(job, validation)
     features = [
         steps.features(job, split, weights, shard) for shard in steps.shard_numbers(job, dataset)
     ]
     trained = [steps.train(job, split, features, run) for run in range(job.settings.runs)]
-    key = steps.gate(job, steps.evaluate(job, split, trained))
+    key = steps.gate(job, steps.evaluate(job, split, trained), validation)
     verdict = load(job.store, key, Verdict)
     print(f"Report: {job.store.link(verdict.report)}")
     if not verdict.approved:
@@ -88,6 +89,15 @@ def run_all(job: Job) -> int:
         raise Rejected("; ".join(verdict.reasons))
     print(f"Promoted: {job.store.link(steps.promote(job, key))}")
     return DONE
+
+
+def _ingest(job: Job) -> str:
+    dataset, weights, external = steps.ingest(job)
+    return "\n".join((dataset, weights, *external))
+
+
+def _validate(job: Job, dataset: str, *external: str) -> str:
+    return steps.validate(job, dataset, external)
 
 
 def _features(job: Job, split: str, weights: str, shard: str) -> str:
@@ -103,8 +113,8 @@ def _evaluate(job: Job, split: str, *trained: str) -> str:
 
 
 _STEPS: dict[str, Callable[..., Any]] = {
-    "ingest": lambda job: "\n".join(steps.ingest(job)),
-    "validate": steps.validate,
+    "ingest": _ingest,
+    "validate": _validate,
     "split": steps.split,
     "features": _features,
     "train": _train,
@@ -115,12 +125,12 @@ _STEPS: dict[str, Callable[..., Any]] = {
 }
 _ARGUMENTS = {
     "ingest": "",
-    "validate": "DATASET",
+    "validate": "DATASET [NAME=DATASET…]",
     "split": "VALIDATION",
     "features": "SPLIT WEIGHTS SHARD",
     "train": "SPLIT RUN FEATURES…",
     "evaluate": "SPLIT TRAINED…",
-    "gate": "EVALUATION",
+    "gate": "EVALUATION VALIDATION",
     "promote": "VERDICT",
     "reject": "VERDICT",
 }

@@ -9,6 +9,7 @@ a scheduled run can have defaults of its own.
 from __future__ import annotations
 
 import os
+import re
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
@@ -40,8 +41,30 @@ class Settings(BaseSettings):
         "kaggle://amirmohammadparvizi/skin-canser-b584m584",
         "Data",
         "Where the images come from: `kaggle://OWNER/NAME`, a folder, a zip file, "
-        "or `demo` for synthetic lesions.",
+        "`s3://BUCKET/PREFIX`, or `demo` for synthetic lesions.",
         min_length=1,
+    )
+    external: str = knob(
+        "",
+        "Data",
+        "Sets of another origin that nothing is ever trained on, as `NAME=WHERE, NAME=WHERE`. "
+        "Images that they share with `data` are found.",
+    )
+    columns: str = knob(
+        "",
+        "Data",
+        "Which column of the CSV holds what, as `patient_id=Patient No, label=dx`, where the "
+        "usual names do not fit. Known: image_id, patient_id, lesion_id, sex, age, site, label.",
+    )
+    malignant_values: str = knob(
+        "malignant, melanoma, 1, 1.0, true, yes",
+        "Data",
+        "What stands for malignant in the CSV's label column.",
+    )
+    benign_values: str = knob(
+        "benign, nevus, 0, 0.0, false, no",
+        "Data",
+        "What stands for benign in the CSV's label column.",
     )
     model_name: str = knob(
         "skin-resnet50",
@@ -64,7 +87,15 @@ class Settings(BaseSettings):
         50, "Data", "Fewest readable images of each class.", ge=10, le=1_000_000
     )
     max_unreadable: float = knob(
-        0.01, "Data", "Largest share of images that may be unreadable.", ge=0.0, le=0.5
+        0.01, "Data", "Largest share of images that may be quarantined.", ge=0.0, le=0.5
+    )
+    max_shortcut_auc: float = knob(
+        0.65,
+        "Data",
+        "AUC above which a trivial feature (border colour, file size, …) that predicts the label "
+        "is a warning.",
+        ge=0.5,
+        le=1.0,
     )
     test_fraction: float = knob(
         0.2, "Split", "Share of the groups (patients) in the fixed test set.", ge=0.05, le=0.5
@@ -72,10 +103,11 @@ class Settings(BaseSettings):
     validation_fraction: float = knob(
         0.2, "Split", "Share of the remaining groups that each run validates on.", ge=0.05, le=0.5
     )
-    balance: Literal["undersample", "none"] = knob(
+    balance: Literal["undersample", "class_weights", "oversample", "smote", "none"] = knob(
         "undersample",
         "Split",
-        "How training sets are balanced: drop images of the larger class, or keep all.",
+        "How training sets are balanced: drop images of the larger class, weigh the classes, "
+        "repeat images of the smaller class, SMOTE on its features, or not at all.",
     )
     runs: int = knob(
         6, "Split", "Training runs, each on its own train/validation resample.", ge=1, le=20
@@ -127,6 +159,12 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Settings:
+        for name, where in self.external_sets.items():
+            if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,48}", name) or not where:
+                raise ValueError(
+                    "external must be NAME=WHERE, NAME=WHERE with names of a-z, 0-9, - and _. "
+                    f"Received: {self.external!r}"
+                )
         if self.min_runs > self.runs:
             raise ValueError(f"min_runs ({self.min_runs}) is more than runs ({self.runs})")
         if self.weights == "none" and not self.synthetic:
@@ -135,6 +173,12 @@ class Settings(BaseSettings):
                 "give weights=imagenet or weights=FILE"
             )
         return self
+
+    @property
+    def external_sets(self) -> dict[str, str]:
+        """Where the external sets lie, by name."""
+        parts = [part.strip() for part in self.external.split(",") if part.strip()]
+        return {name.strip(): where.strip() for name, _, where in (p.partition("=") for p in parts)}
 
     @property
     def synthetic(self) -> bool:
@@ -166,6 +210,15 @@ class Deployment(BaseSettings):
         "own search (environment, profile, instance role).",
     )
     s3_endpoint: str = Field("", description="URL of an S3 server other than AWS.")
+    data_connection: str = Field(
+        "",
+        description="Airflow connection (type `aws`) for images that lie in S3. Empty: that of "
+        "the store.",
+    )
+    data_endpoint: str = Field(
+        "",
+        description="URL of the S3 server with the images. Empty: that of the store.",
+    )
     kaggle_connection: str = Field(
         "kaggle",
         description="Airflow connection with the Kaggle user name (login) and key "

@@ -30,8 +30,9 @@ class Dataset(Contract):
     """Result of `ingest`: the images as one table and packed shards.
 
     `table` is a CSV with a row an image; `shards` are `.npy` arrays (n, size, size, 3) of uint8,
-    in the order of the table's readable rows. `golden` maps a few images to copies of their files,
-    on which a saved model is tried.
+    in the order of the table's readable rows, and `thumbnails` the whole images beside them, (n,
+    64, 64) of uint8 luminance, by which near-duplicates are verified. `golden` maps a few images
+    to copies of their files, on which a saved model is tried.
     """
 
     source: str
@@ -39,6 +40,7 @@ class Dataset(Contract):
     content_digest: str
     table: str
     shards: tuple[str, ...]
+    thumbnails: tuple[str, ...]
     golden: dict[str, str]
     image_size: int
     field_of_view: float
@@ -59,11 +61,58 @@ class Check(Contract):
     passed: bool
 
 
+class Interval(Contract):
+    """A figure and the ends of its 95 % interval. NaN where it is not defined."""
+
+    value: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        """For people: `0.812 [0.757, 0.857]`."""
+        return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
+
+
+class Shortcut(Contract):
+    """One line of the shortcut audit: how well a trivial feature alone predicts the label."""
+
+    name: str
+    images: int
+    auc: Interval
+    bound: float
+    passed: bool
+
+
+class Changes(Contract):
+    """What is new in a data set against the one that was accepted before it, if any.
+
+    Images are known by their pixels, so a renamed file is no change. `examples` names a few.
+    """
+
+    previous: str | None
+    added: int
+    removed: int
+    relabelled: int
+    examples: tuple[str, ...]
+
+
 class Validation(Contract):
-    """Result of `validate`: the checks, and where the Data Docs lie."""
+    """Result of `validate`: the checks, and where the Data Docs lie.
+
+    `external` are the data sets of another origin, by name.
+    `table` is the manifest with the columns `duplicates`, `external`, `group` and `anchor`;
+    `quarantine` is a CSV of the images that no later step uses, with the reasons; `anchors` a CSV
+    of the group names under which images were first seen, in this data set or an earlier one.
+    """
 
     dataset: str
+    external: dict[str, str]
+    table: str
+    quarantine: str
+    anchors: str
     checks: tuple[Check, ...]
+    shortcuts: tuple[Shortcut, ...]
+    changes: Changes
     docs: str
 
 
@@ -71,12 +120,17 @@ class Split(Contract):
     """Result of `split`: the table with a column `run_0`, `run_1`, … for each run.
 
     A cell says what an image is to a run: `train`, `validation`, `test` or `unused`.
+    `stratification` is, for each run and side, by how much its share of malignant images differs
+    from that of all.
     """
 
     dataset: str
     table: str
     runs: int
     counts: dict[str, dict[str, int]]
+    stratification: dict[str, dict[str, float]]
+    checks: tuple[Check, ...]
+    docs: str
 
 
 class Trunk(Contract):
@@ -97,18 +151,6 @@ class Features(Contract):
     views: int
     trunk: Trunk
     pooled: str
-
-
-class Interval(Contract):
-    """A figure and the ends of its 95 % interval. NaN where it is not defined."""
-
-    value: float
-    low: float
-    high: float
-
-    def __str__(self) -> str:
-        """For people: `0.812 [0.757, 0.857]`."""
-        return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
 
 
 class Figures(Contract):
@@ -179,6 +221,7 @@ class Verdict(Contract):
     """Result of `gate`: approved or not, with every check that was made."""
 
     evaluation: str
+    validation: str
     released_as: str
     approved: bool
     checks: tuple[GateCheck, ...]
@@ -227,6 +270,19 @@ class Judgement(Contract):
     sensitivity: Interval
     auc: Interval
     report: str
+    docs: str = ""
+
+
+class DataPointer(Contract):
+    """`datasets/<name>/current.json`: which data set was accepted last for a model's name.
+
+    `validation` is its result, `previous` the one before.
+    """
+
+    dataset: str
+    validation: str
+    previous: str | None
+    moved_at: str
 
 
 def load(store: Store, key: str, kind: type[C]) -> C:

@@ -16,7 +16,7 @@ from typing import Any
 from skin_pipeline.config import Deployment, Settings
 from skin_pipeline.contracts import RESULT, Contract, dump
 from skin_pipeline.data.kaggle import KaggleCredentials
-from skin_pipeline.storage import Store
+from skin_pipeline.storage import S3Access, Store
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +25,9 @@ log = logging.getLogger(__name__)
 class Job:
     """One run of the workflow, as the steps see it.
 
-    `run_id` and `started` name the run in a model's history; a retry must bring the same ones.
+    `data_access` looks up how S3 buckets with images are reached; it is called only when there is
+    one. Without it boto3 searches for credentials by itself. `run_id` and `started` name the run
+    in a model's history; a retry must bring the same ones.
     """
 
     settings: Settings
@@ -33,8 +35,14 @@ class Job:
     store: Store
     kaggle: KaggleCredentials | None = None
     kaggle_endpoint: str = ""
+    data_access: Callable[[], S3Access] | None = None
     run_id: str = "command-line"
     started: datetime = field(default_factory=lambda: datetime.now(timezone.utc))
+
+    @property
+    def moment(self) -> str:
+        """When the run started, for people and machines: UTC, to the second."""
+        return self.started.strftime("%Y-%m-%dT%H:%M:%SZ")
 
     def once(
         self, step: str, version: int, inputs: dict[str, Any], make: Callable[[str], Contract]

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from skin_pipeline import config
+from skin_pipeline import config, journal
+from skin_pipeline.config import Settings
 from skin_pipeline.contracts import (
+    Check,
     Dataset,
     Evaluation,
     Features,
@@ -24,79 +27,101 @@ from skin_pipeline.contracts import (
     Verdict,
     load,
 )
-from skin_pipeline.data import sources
+from skin_pipeline.data import history, metadata, sources
 from skin_pipeline.errors import BadInput, Rejected
-from skin_pipeline.job import Job, scratch
+from skin_pipeline.job import Job, address, scratch
 from skin_pipeline.training import backbone
 
 if TYPE_CHECKING:
     import numpy as np
+    import pandas as pd
     from numpy.typing import NDArray
 
 log = logging.getLogger(__name__)
 
 # Raised when a step's code gives another result from the same inputs.
 VERSIONS = {
-    "ingest": 1,
-    "validate": 1,
-    "split": 1,
+    "ingest": 2,
+    "validate": 2,
+    "split": 2,
     "features": 1,
     "train": 1,
     "evaluate": 1,
-    "gate": 1,
+    "gate": 2,
 }
 
 
 class Ingested(NamedTuple):
-    """Everything that came from outside, pinned: the images and the trunk's weights."""
+    """Everything that came from outside, pinned: the images, the trunk's weights, and the external
+    sets, each as `NAME=KEY`."""
 
     dataset: str
     weights: str
+    external: tuple[str, ...] = ()
 
 
 def ingest(job: Job) -> Ingested:
     """Fetch the images, decode each once, and write the manifest and the packed shards.
 
     Raises:
-        BadInput: nothing usable stands where the settings point, or credentials are wrong.
+        BadInput: nothing usable stands where the settings point, the metadata contradict
+            themselves or the folders, or credentials are wrong.
         Unavailable: the source did not answer.
     """
     settings = job.settings
     weights = backbone.pin_weights(settings, job.store)
-    with sources.folder_of(job) as root:
-        images = sources.find(root)
+    external = [
+        f"{name}={_ingested(job, where, settings.model_copy(update={'columns': ''}))}"
+        for name, where in settings.external_sets.items()
+    ]
+    return Ingested(_ingested(job, settings.data, settings), weights, tuple(external))
+
+
+def _ingested(job: Job, where: str, settings: Settings) -> str:
+    labelling = metadata.Labelling.of(settings)
+    with sources.folder_of(job, where) as root:
+        images = sources.find(root, labelling)
         inputs = {
             "content": images.digest,
-            "synthetic": settings.synthetic,
+            "synthetic": where == config.DEMO,
+            "labelling": address(asdict(labelling)),
             **settings.subset("image_size", "field_of_view", "shard_size"),
         }
-        key = job.once("ingest", VERSIONS["ingest"], inputs, lambda key: _ingest(job, key, images))
-    return Ingested(key, weights)
+        return job.once(
+            "ingest",
+            VERSIONS["ingest"],
+            inputs,
+            lambda key: _ingest(job, key, where, images, labelling),
+        )
 
 
-def _ingest(job: Job, key: str, images: sources.Images) -> Dataset:
+def _ingest(
+    job: Job, key: str, where: str, images: sources.Images, labelling: metadata.Labelling
+) -> Dataset:
     from skin_pipeline.data import manifest
 
     settings = job.settings
+    known = metadata.read(images.tables, images.files, labelling)
     with scratch() as folder:
-        table, shards = manifest.build(
+        built = manifest.build(
             images,
             job.store,
             size=settings.image_size,
             field_of_view=settings.field_of_view,
             shard_size=settings.shard_size,
             folder=folder,
+            processes=config.threads(job.place),
         )
-    for row in table[~table["readable"]].itertuples():
-        log.warning('unreadable image="%s" problem="%s"', row.key, row.problem)
+    table = built.table.join(known)
+    manifest.log_outcomes(table)
     classes = table["label"].value_counts()
-    log.info("ingested images=%d classes=%s shards=%d", len(table), dict(classes), len(shards))
     return Dataset(
-        source=settings.data,
-        synthetic=settings.synthetic,
+        source=where,
+        synthetic=where == config.DEMO,
         content_digest=images.digest,
         table=manifest.write(job.store, f"{key}/manifest.csv", table),
-        shards=shards,
+        shards=built.shards,
+        thumbnails=built.thumbnails,
         golden=manifest.golden(table, images, job.store),
         image_size=settings.image_size,
         field_of_view=settings.field_of_view,
@@ -105,81 +130,166 @@ def _ingest(job: Job, key: str, images: sources.Images) -> Dataset:
     )
 
 
-def validate(job: Job, dataset: str) -> str:
-    """Check the manifest with Great Expectations; its Data Docs are kept with the result.
+def validate(job: Job, dataset: str, external: Iterable[str] = ()) -> str:
+    """Find duplicates and groups, audit for shortcuts, and check all with Great Expectations.
+
+    Args:
+        job: The job.
+        dataset: Key of the data set.
+        external: External sets as `NAME=KEY`, from `ingest`.
 
     Raises:
-        BadInput: a critical check failed; the message lists every one that did.
+        BadInput: a critical check failed; the message lists every one that did, and what was
+            quarantined.
     """
-    knobs = job.settings.subset("min_per_class", "max_unreadable")
+    sets = dict(item.split("=", 1) for item in external)
+    previous = history.before(job.store, job.settings.released_as, dataset)
+    knobs = job.settings.subset("min_per_class", "max_unreadable", "max_shortcut_auc", "seed")
     key = job.once(
         "validate",
         VERSIONS["validate"],
-        {"dataset": dataset, **knobs},
-        lambda key: _validate(job, key, dataset, knobs),
+        {"dataset": dataset, "external": sets, "previous": previous, **knobs},
+        lambda key: _validate(job, key, dataset, sets, previous),
     )
+    journal.note(job.store, job.run_id, validation=key)
     result = load(job.store, key, Validation)
-    failed = [item for item in result.checks if not item.passed and item.severity == "critical"]
+    failed = _failed(result.checks)
     if failed:
-        lines = "; ".join(f"{c.name}: {c.observed}, asked for {c.bound}" for c in failed)
+        docs = job.store.link(result.docs)
         raise BadInput(
-            f"the data is not fit for training: {lines}. Data Docs: {job.store.link(result.docs)}"
-            + _unreadable(job, dataset)
+            f"the data is not fit for training: {failed}. Data Docs: {docs}"
+            + _quarantined(job, result)
         )
+    history.accept(job.store, job.settings.released_as, dataset, key, job.moment)
     return key
 
 
-def _validate(job: Job, key: str, dataset: str, knobs: dict[str, Any]) -> Validation:
-    from skin_pipeline.data import manifest, validation
+def _validate(
+    job: Job, key: str, dataset: str, sets: dict[str, str], previous: str | None
+) -> Validation:
+    from skin_pipeline.data import audit, changes, manifest, validation
 
-    table = manifest.read(job.store, load(job.store, dataset, Dataset).table)
+    settings = job.settings
+    table, known = _grouped(job, dataset, sets, previous)
+    shortcuts = audit.audit(table, settings.max_shortcut_auc, settings.seed)
     with scratch() as folder:
-        checks = validation.check(table, folder, **knobs)
-        for path in sorted(folder.rglob("*")):
-            if path.is_file():
-                job.store.put_file(f"{key}/docs/{path.relative_to(folder).as_posix()}", path)
+        bounds = settings.subset("min_per_class", "max_unreadable")
+        checks = validation.check_manifest(table, folder, **bounds)
+        docs = _put_folder(job, f"{key}/docs", folder)
     validation.log_checks(checks)
-    return Validation(dataset=dataset, checks=checks, docs=f"{key}/docs/index.html")
+    columns = ["key", "label", "bytes", "problem"]
+    return Validation(
+        dataset=dataset,
+        external=sets,
+        table=manifest.put(job.store, table),
+        quarantine=manifest.write(
+            job.store, f"{key}/quarantine.csv", table.loc[~table["readable"], columns]
+        ),
+        anchors=manifest.put(job.store, known.reset_index()),
+        checks=checks,
+        shortcuts=shortcuts,
+        changes=changes.against(job.store, table, previous),
+        docs=f"{docs}/index.html",
+    )
 
 
-def _unreadable(job: Job, dataset: str) -> str:
+def _grouped(
+    job: Job, dataset: str, sets: dict[str, str], previous: str | None
+) -> tuple[pd.DataFrame, pd.Series[str]]:
+    """The manifest with duplicates, external sets and groups, and the anchors of all images so
+    far."""
+    from skin_pipeline.data import duplicates, grouping
+
+    processes = config.threads(job.place)
+    ours = duplicates.Side.of(job.store, load(job.store, dataset, Dataset))
+    table = ours.table
+    table["duplicates"] = grouping.clusters(table, duplicates.within(ours, processes))
+    shared = {
+        name: duplicates.between(
+            ours, duplicates.Side.of(job.store, load(job.store, key, Dataset)), processes
+        )
+        for name, key in sets.items()
+    }
+    table["external"] = duplicates.names_of(table, shared)
+    table["group"] = grouping.groups(table)
+    known = grouping.known_anchors(job.store, previous)
+    table["anchor"] = grouping.anchors(table, known)
+    return table, grouping.remembered(table, known)
+
+
+def _failed(checks: tuple[Check, ...]) -> str:
+    """The critical checks that failed, for a message; "" for none."""
+    failed = [item for item in checks if not item.passed and item.severity == "critical"]
+    return "; ".join(f"{c.name}: {c.observed}, asked for {c.bound}" for c in failed)
+
+
+def _put_folder(job: Job, key: str, folder: Path) -> str:
+    """Put every file of a folder below `key`; returns the key."""
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
+            job.store.put_file(f"{key}/{path.relative_to(folder).as_posix()}", path)
+    return key
+
+
+def _quarantined(job: Job, result: Validation) -> str:
     from skin_pipeline.data import manifest
 
-    table = manifest.read(job.store, load(job.store, dataset, Dataset).table)
-    problems = list(table["problem"][~table["readable"]])
+    problems = list(manifest.read(job.store, result.quarantine)["problem"])
+    if not problems:
+        return ""
     shown = "; ".join(problems[:5]) + ("; …" if len(problems) > 5 else "")
-    return f". {len(problems)} unreadable: {shown}" if problems else ""
+    place = job.store.link(result.quarantine)
+    return f". {len(problems)} quarantined: {shown}. All of them: {place}"
 
 
 def split(job: Job, validation: str) -> str:
     """Set the test set apart and draw the runs' train/validation resamples.
 
     Raises:
-        BadInput: too few images or groups for the sides to have both classes.
+        BadInput: too few images or groups for the sides to have both classes, or the split leaks.
     """
     knobs = job.settings.subset("runs", "test_fraction", "validation_fraction", "balance", "seed")
-    dataset = load(job.store, validation, Validation).dataset
-    return job.once(
+    data = load(job.store, validation, Validation)
+    key = job.once(
         "split",
         VERSIONS["split"],
-        {"dataset": dataset, **knobs},
-        lambda key: _split(job, key, dataset, knobs),
+        {"dataset": data.dataset, "table": data.table, **knobs},
+        lambda key: _split(job, key, data, knobs),
     )
+    checks = load(job.store, key, Split).checks
+    failed = [
+        f"{c.name}: {c.observed}" for c in checks if c.severity == "critical" and not c.passed
+    ]
+    if failed:
+        raise BadInput(f"the split is not fit for training: {'; '.join(failed)}")
+    return key
 
 
-def _split(job: Job, key: str, dataset: str, knobs: dict[str, Any]) -> Split:
-    from skin_pipeline.data import manifest, splitting
+def _split(job: Job, key: str, result: Validation, knobs: dict[str, Any]) -> Split:
+    from skin_pipeline.data import manifest, splitting, validation
 
-    table = manifest.read(job.store, load(job.store, dataset, Dataset).table)
-    table = splitting.split(table, **knobs)
+    table = splitting.split(manifest.read(job.store, result.table), **knobs)
     counts = splitting.counts(table)
+    stratification = splitting.stratification(table)
     for run, sides in counts.items():
-        log.info("split run=%s %s", run, " ".join(f"{k}={v}" for k, v in sorted(sides.items())))
+        log.info(
+            "split run=%s %s %s",
+            run,
+            " ".join(f"{k}={v}" for k, v in sorted(sides.items())),
+            " ".join(f"{k}_error={v:.3f}" for k, v in sorted(stratification[run].items())),
+        )
+    with scratch() as folder:
+        checks = validation.check_split(table, folder)
+        docs = _put_folder(job, f"{key}/docs", folder)
+    validation.log_checks(checks)
     return Split(
-        dataset=dataset,
+        dataset=result.dataset,
         table=manifest.write(job.store, f"{key}/manifest.csv", table),
         runs=job.settings.runs,
         counts=counts,
+        stratification=stratification,
+        checks=checks,
+        docs=f"{docs}/index.html",
     )
 
 
@@ -405,21 +515,28 @@ def _build_model(
         path
     )
     model = keras.saving.load_model(path, safe_mode=True, compile=False)
+    pixels = {key: decode(job.store.read(copy)).image for key, copy in dataset.golden.items()}
     return max(
-        abs(float(model(np.asarray(decode(job.store.read(copy)))[None])[0, 0]) - expected[image])
-        for image, copy in dataset.golden.items()
+        abs(float(model(np.asarray(image)[None])[0, 0]) - expected[key])
+        for key, image in pixels.items()
     )
 
 
-def gate(job: Job, evaluation: str) -> str:
-    """Judge the figures against the bounds, and write the verdict and the report."""
+def gate(job: Job, evaluation: str, validation: str) -> str:
+    """Judge the figures against the bounds, and write the verdict and the report.
+
+    Args:
+        job: The job.
+        evaluation: Key of the evaluation.
+        validation: Key of the validation of its data, for the report.
+    """
     settings = job.settings
     bounds = settings.subset("min_accuracy", "min_sensitivity", "judged_on", "min_runs")
     result = load(job.store, evaluation, Evaluation)
-    inputs = {"evaluation": evaluation, "released_as": settings.released_as, **bounds}
-    key = job.once(
-        "gate", VERSIONS["gate"], inputs, lambda key: _gate(job, key, evaluation, result)
-    )
+    names = {"evaluation": evaluation, "validation": validation}
+    inputs = {**names, "released_as": settings.released_as, **bounds}
+    key = job.once("gate", VERSIONS["gate"], inputs, lambda key: _gate(job, key, names, result))
+    journal.note(job.store, job.run_id, verdict=key)
     verdict = load(job.store, key, Verdict)
     for check in verdict.checks:
         log.log(
@@ -434,13 +551,13 @@ def gate(job: Job, evaluation: str) -> str:
     return key
 
 
-def _gate(job: Job, key: str, evaluation: str, result: Evaluation) -> Verdict:
+def _gate(job: Job, key: str, names: dict[str, str], result: Evaluation) -> Verdict:
     from skin_pipeline.evaluation import gate as room
     from skin_pipeline.evaluation import report
 
     checks = room.judge(result, job.settings)
     verdict = Verdict(
-        evaluation=evaluation,
+        **names,
         released_as=job.settings.released_as,
         approved=all(check.passed for check in checks),
         checks=checks,
@@ -511,7 +628,7 @@ def _judgement(job: Job, verdict: Verdict, version: str | None) -> Judgement:
     return Judgement(
         model=verdict.released_as,
         run=job.run_id,
-        judged_at=job.started.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        judged_at=job.moment,
         approved=verdict.approved,
         version=version,
         reasons=verdict.reasons,
@@ -519,4 +636,5 @@ def _judgement(job: Job, verdict: Verdict, version: str | None) -> Judgement:
         sensitivity=figures.sensitivity,
         auc=figures.auc,
         report=verdict.report,
+        docs=load(job.store, verdict.validation, Validation).docs,
     )

@@ -24,11 +24,12 @@ import tempfile
 import threading
 import time
 import uuid
-from collections.abc import Callable, Collection, Generator, Mapping
-from contextlib import AbstractContextManager, contextmanager, suppress
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol
+from typing import Any, BinaryIO, NamedTuple, Protocol
 from urllib.parse import urlsplit
 
 from skin_pipeline.errors import BadInput, PipelineError, Unavailable
@@ -94,7 +95,20 @@ CREDENTIALS = (
 ATTEMPTS = 5  # of one request, with growing pauses in between
 CONNECT_SECONDS = 10
 READ_SECONDS = 60  # without a single byte
+CONNECTIONS = 10  # of one client to its server
 _OPENING = threading.Lock()  # boto3's clients are safe to share between threads, making one is not
+
+
+class Named(NamedTuple):
+    """What messages tell a person to look at; here, the settings of the store."""
+
+    place: str = "SKIN_STORE"
+    connection: str = "SKIN_STORE_CONNECTION"
+    endpoint: str = "SKIN_S3_ENDPOINT"
+    rights: str = "list, read and write"
+
+
+STORE = Named()
 
 
 def open_store(
@@ -131,20 +145,29 @@ def open_store(
 def _open_s3(
     url: str, endpoint: str, credentials: Mapping[str, str], cache: Path | None
 ) -> S3Store:
+    bucket, prefix = _bucket(url, STORE)
+    if prefix:
+        _checked(prefix)
+    client = _s3(bucket, endpoint, credentials, STORE)
+    return S3Store(bucket, prefix, client, cache or _own_cache())
+
+
+def _bucket(url: str, named: Named) -> tuple[str, str]:
+    """Bucket and prefix of an `s3://` URL, without slashes at the ends."""
     bucket, _, prefix = url.removeprefix("s3://").strip("/").partition("/")
     if not re.fullmatch(r"[a-zA-Z0-9._-]{3,63}", bucket):
         raise BadInput(
-            "SKIN_STORE must be s3://BUCKET/PREFIX with a bucket name of 3 to 63 letters, digits, "
-            f"dots and hyphens. Received: {_without_login(url)!r}"
+            f"{named.place} must be s3://BUCKET/PREFIX with a bucket name of 3 to 63 letters, "
+            f"digits, dots and hyphens. Received: {_without_login(url)!r}"
         )
-    if prefix:
-        _checked(prefix)
-    _check_endpoint(endpoint)
-    client = _explained(
-        partial(_client, endpoint, _usable(credentials)),
-        f"open the bucket {bucket!r} at {endpoint or 'AWS'}",
-    )
-    return S3Store(bucket, prefix, client, cache or _own_cache())
+    return bucket, prefix.strip("/")
+
+
+def _s3(bucket: str, endpoint: str, credentials: Mapping[str, str], named: Named) -> Any:
+    """A boto3 S3 client for a bucket."""
+    _check_endpoint(endpoint, named)
+    make = partial(_client, endpoint, _usable(credentials, named))
+    return _explained(make, f"open the bucket {bucket!r} at {endpoint or 'AWS'}", named=named)
 
 
 def _client(endpoint: str, credentials: Mapping[str, str]) -> Any:
@@ -155,12 +178,13 @@ def _client(endpoint: str, credentials: Mapping[str, str]) -> Any:
         retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
         connect_timeout=CONNECT_SECONDS,
         read_timeout=READ_SECONDS,
+        max_pool_connections=CONNECTIONS,
     )
     with _OPENING:
         return boto3.client("s3", endpoint_url=endpoint or None, config=config, **credentials)
 
 
-def _check_endpoint(endpoint: str) -> None:
+def _check_endpoint(endpoint: str, named: Named) -> None:
     if not endpoint:
         return
     try:
@@ -170,7 +194,7 @@ def _check_endpoint(endpoint: str) -> None:
         fits = False
     if not fits or "@" in endpoint:
         raise BadInput(
-            "SKIN_S3_ENDPOINT must be http://HOST:PORT or https://HOST:PORT, without a user name "
+            f"{named.endpoint} must be http://HOST:PORT or https://HOST:PORT, without a user name "
             f"or password. Received: {_without_login(endpoint)!r}"
         )
 
@@ -181,7 +205,7 @@ def _without_login(url: str) -> str:
     return scheme + mark + rest.rpartition("@")[2]
 
 
-def _usable(credentials: Mapping[str, str]) -> dict[str, str]:
+def _usable(credentials: Mapping[str, str], named: Named) -> dict[str, str]:
     """The credentials that were given. Raises BadInput for those that cannot be right."""
     unknown = sorted(set(credentials) - set(CREDENTIALS))
     if unknown:
@@ -192,7 +216,7 @@ def _usable(credentials: Mapping[str, str]) -> dict[str, str]:
         if value and not re.fullmatch(r"[!-~]+", value):
             raise BadInput(
                 f"{name} has a space, a line break or a letter that no key has. Paste it again "
-                "into the Airflow connection that SKIN_STORE_CONNECTION names"
+                f"into the Airflow connection that {named.connection} names"
             )
     return {name: value for name, value in credentials.items() if value}
 
@@ -488,12 +512,12 @@ MOVED = {  # the answers to a conditional write when somebody else was faster
 }
 
 CHANGE_CREDENTIALS = (
-    "Change the Airflow connection that SKIN_STORE_CONNECTION names, or AWS_ACCESS_KEY_ID and "
+    "Change the Airflow connection that {0.connection} names, or AWS_ACCESS_KEY_ID and "
     "AWS_SECRET_ACCESS_KEY"
 )
-ADVICE: dict[tuple[str, ...], str] = {
+ADVICE: dict[tuple[str, ...], str] = {  # {0} is a `Named`
     ("NoSuchBucket", "InvalidBucketName"): (
-        "there is no such bucket. Create it, or change SKIN_STORE or SKIN_S3_ENDPOINT"
+        "there is no such bucket. Create it, or change {0.place} or {0.endpoint}"
     ),
     (
         "SignatureDoesNotMatch",
@@ -511,7 +535,7 @@ ADVICE: dict[tuple[str, ...], str] = {
         f"there are no credentials, or only half of them. {CHANGE_CREDENTIALS}"
     ),
     ("AccessDenied", "AllAccessDisabled", "AccountProblem", "Forbidden", "403"): (
-        "the credentials do not allow it. Give them permission to list, read and write there. "
+        "the credentials do not allow it. Give them permission to {0.rights} there. "
         f"{CHANGE_CREDENTIALS}"
     ),
     ("RequestTimeTooSkewed", "RequestExpired"): (
@@ -525,14 +549,14 @@ ADVICE: dict[tuple[str, ...], str] = {
         "301",
     ): (
         "the bucket is in another region. Set region_name in the connection that "
-        "SKIN_STORE_CONNECTION names, or AWS_DEFAULT_REGION"
+        "{0.connection} names, or AWS_DEFAULT_REGION"
     ),
     ("NotImplemented", "501"): (
         "this server does not know conditional writes, which keep two runs from overwriting each "
-        "other. Name one that does in SKIN_S3_ENDPOINT"
+        "other. Name one that does in {0.endpoint}"
     ),
 }
-REFUSED = "the server refused it. Check SKIN_STORE and SKIN_S3_ENDPOINT"
+REFUSED = "the server refused it. Check {0.place} and {0.endpoint}"
 SLOW = {
     "SlowDown",
     "Throttling",
@@ -697,7 +721,86 @@ class S3Store:
         return _explained(call, doing, none_on)
 
 
-def _explained(call: Callable[[], Any], doing: str, none_on: Collection[str] = ()) -> Any:
+@dataclass(frozen=True)
+class S3Access:
+    """Where an S3 server is (empty: AWS), and some of `CREDENTIALS`; without a key boto3
+    searches by itself."""
+
+    endpoint: str = ""
+    credentials: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+
+class S3Object(NamedTuple):
+    """An object as a listing shows it: its whole key, its size, and the tag of this state."""
+
+    key: str
+    bytes: int
+    tag: str
+
+
+class Bucket:
+    """A bucket of others, only read: a key may be any text, and an object may change.
+
+    Args:
+        url: `s3://BUCKET/PREFIX`; whether it can be reached shows at the first use.
+        access: how.
+        named: what messages tell a person to look at.
+
+    Raises:
+        BadInput: names the setting that does not fit, as every method does for what a person
+            must put right.
+    """
+
+    def __init__(self, url: str, access: S3Access, named: Named) -> None:
+        self.name, self.prefix = _bucket(url, named)
+        self._client = _s3(self.name, access.endpoint, access.credentials, named)
+        self._named = named
+
+    def objects(self, prefix: str) -> Iterator[S3Object]:
+        """All objects whose keys begin with `prefix`, sorted; a page at a time in memory.
+
+        Raises:
+            Unavailable: the server does not answer.
+        """
+        pages = iter(
+            self._client.get_paginator("list_objects_v2").paginate(
+                Bucket=self.name, Prefix=prefix, PaginationConfig={"PageSize": PAGE}
+            )
+        )
+        while page := self._ask("list", prefix, partial(next, pages, None)):
+            for entry in page.get("Contents", ()):
+                yield S3Object(entry["Key"], entry["Size"], entry["ETag"])
+
+    def fetch(self, item: S3Object, path: Path) -> bool:
+        """Write an object to the file `path`; False if it is no longer what `item` says.
+
+        Raises:
+            Unavailable: the bytes did not arrive whole. `path` may hold some of them.
+            OSError: `path` cannot be written.
+        """
+        get = partial(self._client.get_object, Bucket=self.name, Key=item.key, IfMatch=item.tag)
+        answer = self._ask("read", item.key, get, none_on=MOVED)
+        if answer is None:
+            return False
+        with closing(answer["Body"]) as body:
+            if (answer.get("ETag"), answer.get("ContentLength")) != (item.tag, item.bytes):
+                return False  # a server that does not know conditional reads
+            with path.open("wb") as sink:
+                self._ask("read", item.key, partial(shutil.copyfileobj, body, sink, CHUNK))
+        return True
+
+    def _ask(
+        self, doing: str, key: str, call: Callable[[], Any], none_on: Collection[str] = ()
+    ) -> Any:
+        doing = (
+            f"{doing} s3://{self.name}/{key} at {_without_login(self._client.meta.endpoint_url)}"
+        )
+        return _explained(call, doing, none_on, self._named)
+
+
+def _explained(
+    call: Callable[[], Any], doing: str, none_on: Collection[str] = (), named: Named = STORE
+) -> Any:
     """`call()`, or None if S3 answers with one of the error codes `none_on`.
 
     Raises:
@@ -712,9 +815,9 @@ def _explained(call: Callable[[], Any], doing: str, none_on: Collection[str] = (
         code, status = _answer(error)
         if code in none_on:
             return None
-        problem = _refusal(code, status, doing)
+        problem = _refusal(code, status, doing, named)
     except (BotoCoreError, ResponseParserError) as error:
-        problem = _failure(error, doing)
+        problem = _failure(error, doing, named)
     # Raised out here so that botocore's error is no part of it: that one may quote a header or an
     # address with a credential in it.
     raise problem
@@ -727,15 +830,15 @@ def _answer(error: Any) -> tuple[str, int]:
     return code, int(answer.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
 
 
-def _refusal(code: str, status: int, doing: str) -> PipelineError:
+def _refusal(code: str, status: int, doing: str, named: Named) -> PipelineError:
     """The error for what S3 answered."""
     passing = status in {408, 409, 429} or (status >= 500 and status != 501)
     if code in SLOW or passing:
         return Unavailable(f"cannot {doing} now: the server is busy or out of order ({code})")
-    return BadInput(f"cannot {doing}: {_advice(code)} ({code})")
+    return BadInput(f"cannot {doing}: {_advice(code, named)} ({code})")
 
 
-def _failure(error: Exception, doing: str) -> PipelineError:
+def _failure(error: Exception, doing: str, named: Named) -> PipelineError:
     """The error for a request that got no answer, or none that makes sense."""
     from botocore import exceptions as boto
 
@@ -747,11 +850,12 @@ def _failure(error: Exception, doing: str) -> PipelineError:
     no_answer = isinstance(error, (boto.HTTPClientError, boto.ConnectionError))
     if no_answer and type(error) is not boto.HTTPClientError:
         return Unavailable(
-            f"cannot {doing} now: no answer ({code}). If it stays so, check SKIN_S3_ENDPOINT and "
+            f"cannot {doing} now: no answer ({code}). If it stays so, check {named.endpoint} and "
             "that the server runs"
         )
-    return BadInput(f"cannot {doing}: {_advice(code)} ({code})")
+    return BadInput(f"cannot {doing}: {_advice(code, named)} ({code})")
 
 
-def _advice(code: str) -> str:
-    return next((text for codes, text in ADVICE.items() if code in codes), REFUSED)
+def _advice(code: str, named: Named) -> str:
+    text = next((text for codes, text in ADVICE.items() if code in codes), REFUSED)
+    return text.format(named)

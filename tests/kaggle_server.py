@@ -10,9 +10,11 @@ is this server under another host name, so that a client must not send it the cr
 
 from __future__ import annotations
 
+import hashlib
 import json
 import threading
 from base64 import b64encode
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -33,6 +35,7 @@ class Seen:
     path: str
     authorization: str
     host: str
+    range: str
 
 
 @dataclass
@@ -44,6 +47,12 @@ class KaggleServer:
     hangs up; `page`: answers with an HTML page; `denied`: the storage answers 403; `truncated`:
     the storage stops half-way through the announced length; `unannounced`: it stops half-way and
     had announced no length.
+
+    `breaks` are the numbers of bytes after which the storage's next answers break off; each of
+    them then calls `broken`, which may change the server. `ranges`: how the storage takes a
+    `Range`: `honoured`, `ignored` (all comes), `shifted` (other bytes come than were asked for)
+    or `short` (fewer). `tags`: whether it tells an ETag. `surplus`: how many bytes more it
+    announces than it has. `encoding`: a Content-Encoding that it claims.
     """
 
     datasets: dict[str, bytes]
@@ -51,6 +60,12 @@ class KaggleServer:
     key: str = "key-of-ada"
     token: str = "token-of-ada"
     mode: str = "ok"
+    breaks: list[int] = field(default_factory=list)
+    broken: Callable[[], None] = lambda: None
+    ranges: str = "honoured"
+    tags: bool = True
+    surplus: int = 0
+    encoding: str = ""
     seen: list[Seen] = field(default_factory=list)
 
     def __enter__(self) -> KaggleServer:
@@ -112,7 +127,8 @@ class _Handler(BaseHTTPRequestHandler):
     def _note(self) -> None:
         sender = self.headers.get("Authorization", "")
         host = self.headers["Host"]
-        self.kaggle.seen.append(Seen(self.command, self._path, sender, host))
+        part = self.headers.get("Range", "")
+        self.kaggle.seen.append(Seen(self.command, self._path, sender, host, part))
 
     def _ask(self, dataset: str) -> None:
         mode = self.kaggle.mode
@@ -146,14 +162,40 @@ class _Handler(BaseHTTPRequestHandler):
         mode, data = self.kaggle.mode, self.kaggle.datasets[dataset]
         if mode == "denied":
             return self._answer(403, b"<Error/>", "application/xml")
-        self.send_response(200)
-        self.send_header("Content-Type", "application/zip")
-        if mode != "unannounced":
-            self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        whole = mode not in {"truncated", "unannounced"}
-        self.wfile.write(data if whole else data[: len(data) // 2])
+        start = self._start()
+        if start >= len(data) > 0:
+            return self._answer(416, b"<Error/>", "application/xml")
+        part = data[start : start + 1000 if start and self.kaggle.ranges == "short" else None]
+        self.send_response(206 if start else 200)
+        self._send_headers(data, start, part)
+        self._send_part(part[: len(part) // 2] if mode in {"truncated", "unannounced"} else part)
         return None
+
+    def _start(self) -> int:
+        """The first byte that is sent."""
+        if not self.headers.get("Range") or self.kaggle.ranges == "ignored":
+            return 0
+        asked = int(self.headers["Range"].removeprefix("bytes=").removesuffix("-"))
+        return asked - 1 if self.kaggle.ranges == "shifted" else asked
+
+    def _send_headers(self, data: bytes, start: int, part: bytes) -> None:
+        self.send_header("Content-Type", "application/zip")
+        if self.kaggle.tags:
+            self.send_header("ETag", f'"{hashlib.sha256(data).hexdigest()}"')
+        if self.kaggle.encoding:
+            self.send_header("Content-Encoding", self.kaggle.encoding)
+        if start:
+            where = f"bytes {start}-{start + len(part) - 1}/{len(data)}"
+            self.send_header("Content-Range", where)
+        if self.kaggle.mode != "unannounced":
+            self.send_header("Content-Length", str(len(part) + self.kaggle.surplus))
+        self.end_headers()
+
+    def _send_part(self, part: bytes) -> None:
+        broken = bool(self.kaggle.breaks)
+        self.wfile.write(part[: self.kaggle.breaks.pop(0)] if broken else part)
+        if broken:
+            self.kaggle.broken()
 
     def _error(self, status: int) -> None:
         body = json.dumps({"code": status, "message": f"no ({status})"}).encode()

@@ -16,14 +16,19 @@ from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import requests
 from servers import HOST, free_ports
 
+from skin_pipeline import journal
 from skin_pipeline.contracts import (
     LABELS,
     RESULT,
+    Changes,
+    Check,
+    Dataset,
     Evaluation,
     Figures,
     GateCheck,
@@ -31,7 +36,10 @@ from skin_pipeline.contracts import (
     Judgement,
     Pointer,
     Release,
+    Shortcut,
+    Split,
     Trunk,
+    Validation,
     Verdict,
     dump,
 )
@@ -45,12 +53,89 @@ START_SECONDS = 90.0
 
 REAL, SYNTHETIC, REFUSED = "skin-resnet50", "skin-resnet50-synthetic", "skin-resnet50-wide"
 REPORT = "<!doctype html><title>Report</title><style>h1{color:teal}</style><h1>Report of %s</h1>"
-DOCS = "validate/aa11/docs/validations/manifest/__none__/20260701T010203.4Z/run.html"
+DATASET, VALIDATION, SPLIT = "ingest/01", "validate/01", "split/01"
+DOCS = f"{VALIDATION}/docs/index.html"
+UNFIT, UNFIT_RUN = "validate/02", "manual__2026-06-24T10:00:00+00:00"  # validation failed
+DUPLICATES = "no two images have the same pixels"
 
 
 def interval(value: float, width: float = 0.05) -> Interval:
     """A figure with an interval around it."""
     return Interval(value=value, low=value - width, high=value + width)
+
+
+def check(name: str, *, passed: bool, severity: Literal["critical", "warning"]) -> Check:
+    """A check as Great Expectations left it."""
+    return Check(
+        name=name,
+        severity=severity,
+        observed="all" if passed else "3 found (a.jpg = <b>.jpg)",
+        bound="none",
+        passed=passed,
+    )
+
+
+def write_data(store: Store) -> None:
+    """Write a data set with a warning and a shortcut, its split, and one that is not fit."""
+    dataset = Dataset(
+        source="kaggle://owner/<skin>",
+        synthetic=False,
+        content_digest="c",
+        table=f"{DATASET}/manifest.csv",
+        shards=(),
+        thumbnails=(),
+        golden={},
+        image_size=224,
+        field_of_view=0.8,
+        classes={"benign": 560, "malignant": 584},
+        unreadable=3,
+    )
+    fit = Validation(
+        dataset=DATASET,
+        external={},
+        table=f"{VALIDATION}/manifest.csv",
+        quarantine=f"{VALIDATION}/quarantine.csv",
+        anchors=f"{VALIDATION}/anchors.csv",
+        checks=(
+            check("labels", passed=True, severity="critical"),
+            check(DUPLICATES, passed=False, severity="warning"),
+        ),
+        shortcuts=(
+            Shortcut(
+                name="border ring colour",
+                images=1144,
+                auc=interval(0.79, 0.03),
+                bound=0.65,
+                passed=False,
+            ),
+            Shortcut(
+                name="file size", images=1144, auc=interval(0.52, 0.03), bound=0.65, passed=True
+            ),
+        ),
+        changes=Changes(
+            previous="ingest/00", added=12, removed=1, relabelled=2, examples=("+ new.jpg",)
+        ),
+        docs=DOCS,
+    )
+    failed = check("duplicates have one label", passed=False, severity="critical")
+    unfit = fit.model_copy(
+        update={"checks": (failed,), "shortcuts": (), "docs": f"{UNFIT}/docs/index.html"}
+    )
+    split = Split(
+        dataset=DATASET,
+        table=f"{SPLIT}/manifest.csv",
+        runs=2,
+        counts={f"run_{run}": {"train": 700, "validation": 200, "test": 244} for run in range(2)},
+        stratification={},
+        checks=(check("no group on two sides of a run", passed=True, severity="critical"),),
+        docs=f"{SPLIT}/docs/index.html",
+    )
+    documents = {DATASET: dataset, VALIDATION: fit, UNFIT: unfit, SPLIT: split}
+    for key, document in documents.items():
+        store.put(f"{key}/{RESULT}", dump(document))
+    for docs in (fit.docs, unfit.docs, split.docs):
+        page = f"<!doctype html><title>Data Docs</title><h1>Data Docs of {docs}</h1>"
+        store.put(docs, page.encode())
 
 
 def judge(
@@ -77,8 +162,8 @@ def judge(
         auc=interval(auc, 0.04),
     )
     evaluation = Evaluation(
-        dataset="ingest/01",
-        split="split/01",
+        dataset=DATASET,
+        split=SPLIT,
         synthetic=synthetic,
         trunk=Trunk(source="imagenet", digest="w"),
         runs=("train/0", "train/1"),
@@ -101,6 +186,7 @@ def judge(
     key, report = f"gate/{digest}", f"gate/{digest}/report.html"
     verdict = Verdict(
         evaluation=f"evaluate/{digest}",
+        validation=VALIDATION,
         released_as=model,
         approved=approved,
         checks=(check,),
@@ -118,7 +204,10 @@ def judge(
         sensitivity=figures.sensitivity,
         auc=figures.auc,
         report=report,
+        docs=DOCS,
     )
+    write_data(store)
+    journal.note(store, run, validation=VALIDATION, split=SPLIT, verdict=key)
     store.put(f"evaluate/{digest}/{RESULT}", dump(evaluation))
     store.put(report, (REPORT % run).encode())
     store.put(f"{key}/{RESULT}", dump(verdict))
@@ -183,7 +272,7 @@ def fill(store: Store) -> None:
         approved=False,
         auc=float("nan"),
     )
-    store.put(DOCS, b"<!doctype html><title>Data Docs</title><h1>Data Docs</h1>")
+    journal.note(store, UNFIT_RUN, validation=UNFIT)
     store.put("weights/private.html", b"not for the page")
 
 

@@ -95,7 +95,7 @@ def extract(archive: Path, target: Path, limits: Limits = Limits()) -> int:
         size = sum(info.file_size for info in files.values())
         with appearing(target) as part:
             part.mkdir()
-            _refuse_full(part, size)
+            refuse_full(part, size)
             for name, info in files.items():
                 _write(bundle, info, part / name, archive)
     log.info("archive_extracted archive=%s files=%d bytes=%d", archive.name, len(files), size)
@@ -165,11 +165,12 @@ def _refuse_taken(target: Path) -> None:
         raise BadInput(f"{target} is taken. Give a folder that is new or empty")
 
 
-def _refuse_full(folder: Path, size: int) -> None:
+def refuse_full(folder: Path, size: int) -> None:
+    """Raises `Unavailable` if less than `size` bytes are free where `folder` is."""
     free = shutil.disk_usage(folder).free
     if size > free:
         raise Unavailable(
-            f"not enough disk space below {folder.parent}: the archive needs {size} bytes, "
+            f"not enough disk space below {folder.parent}: the data needs {size} bytes, "
             f"{free} are free. Free some, or choose another place"
         )
 
@@ -214,10 +215,11 @@ def _refusal(archive: Path, reason: str) -> BadInput:
 
 
 def _entry_refusal(archive: Path, name: str, reason: str) -> BadInput:
-    return _refusal(archive, f"is refused because of its entry {_shown(name)}, which {reason}")
+    return _refusal(archive, f"is refused because of its entry {shown(name)}, which {reason}")
 
 
-def _shown(name: str) -> str:
+def shown(name: str) -> str:
+    """A stranger's name as a message may show it: quoted, escaped, and not too long."""
     return repr(name if len(name) <= 120 else f"{name[:120]}…")
 
 
@@ -228,23 +230,21 @@ def _inspected(
     infos = bundle.infolist()
     if len(infos) > limits.entries:
         raise _refusal(archive, f"has {len(infos)} entries; {limits.entries} are allowed")
-    files, tree = {}, _Tree(limits.entries)
+    files, tree = {}, Tree(limits.entries)
     for info in infos:
         name = info.orig_filename  # `filename` ends at a NUL
-        parts = [part for part in name.split("/") if part not in ("", ".")]
-        reason = (
-            _bad_name(name, parts)
-            or _bad_kind(info)
-            or _bad_size(info, limits)
-            or tree.add(name, parts)
-        )
+        reason = tree.add(name) or _bad_kind(info) or _bad_size(info, limits)
         if reason:
             raise _entry_refusal(archive, name, reason)
-        if not name.endswith("/") and not _junk(parts):
-            files["/".join(parts)] = info
+        if not name.endswith("/") and not junk(name):
+            files["/".join(_parts(name))] = info
     _refuse_overlap(bundle, archive)
     _refuse_bulk(infos, archive, limits)
     return files
+
+
+def _parts(name: str) -> list[str]:
+    return [part for part in name.split("/") if part not in {"", "."}]
 
 
 def _bad_name(name: str, parts: list[str]) -> str | None:
@@ -298,21 +298,31 @@ def _bomb(unpacked: int, packed: int, limits: Limits) -> bool:
     return unpacked > RATIO_FREE_BYTES and unpacked > limits.ratio * packed
 
 
-def _junk(parts: list[str]) -> bool:
+def junk(name: str) -> bool:
+    """Whether macOS added this file."""
+    parts = _parts(name)
     return "__MACOSX" in parts or parts[-1] == ".DS_Store" or parts[-1].startswith("._")
 
 
-class _Tree:
-    """The paths of an archive, folders included, as a file system that ignores case and Unicode
-    forms would see them."""
+class Tree:
+    """The names in an archive or a bucket, as the paths that they would be on a file system that
+    ignores case and Unicode forms.
+
+    Args:
+        most: files and folders together.
+    """
 
     def __init__(self, most: int) -> None:
         self._most = most
         self._names: set[str] = set()
         self._nodes: dict[str, tuple[str, bool]] = {}
 
-    def add(self, name: str, parts: list[str]) -> str | None:
-        """Take in an entry; why it does not fit to those before it, if so."""
+    def add(self, name: str) -> str | None:
+        """Take in a name (a folder's ends with a slash). Returns why it is not safe to write, or
+        does not fit to those before it, as the end of "…, which"; None if it is fine."""
+        parts = _parts(name)
+        if reason := _bad_name(name, parts):
+            return reason
         if name in self._names:
             return "appears twice"
         self._names.add(name)
@@ -334,7 +344,7 @@ def _folded(path: str) -> str:
 
 def _clash(known: tuple[str, bool], node: tuple[str, bool]) -> str | None:
     if known[0] != node[0]:
-        return f"differs from {_shown(known[0])} only in case or Unicode form"
+        return f"differs from {shown(known[0])} only in case or Unicode form"
     if known[1] and node[1]:
         return "appears twice"
     return "is a file and a folder at once" if known[1] or node[1] else None

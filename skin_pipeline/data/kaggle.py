@@ -13,15 +13,17 @@ import json
 import logging
 import os
 import re
+import time
 import zipfile
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 from skin_pipeline.data.archive import appearing
+from skin_pipeline.data.remote import Pause, patiently
 from skin_pipeline.errors import BadInput, PipelineError, Unavailable
 
 if TYPE_CHECKING:
@@ -30,10 +32,11 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-CHUNK = 2**20
+CHUNK = 2**16  # at most so many bytes are lost where a download breaks off
 CONNECT_SECONDS = 10.0
 READ_SECONDS = 60.0  # between two pieces of an answer, not for all of it
 SLUG = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
+CONTENT_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+)")
 BUSY = {408, 425, 429}
 WAYS = (
     "Create an API token or a key on kaggle.com under Settings > API. For Airflow, store it in "
@@ -61,11 +64,13 @@ def download(
     *,
     credentials: KaggleCredentials | None = None,
     endpoint: str = "",
+    pause: Pause = time.sleep,
 ) -> Path:
     """Download a data set as one zip file into `folder`; its path, `OWNER.NAME.zip`.
 
-    The file appears whole or not at all; an earlier one is replaced. Proxies and certificates
-    are taken from the environment (`HTTPS_PROXY`, `REQUESTS_CA_BUNDLE`).
+    The file appears whole or not at all; an earlier one is replaced. A download that breaks off
+    is taken up again where it was, twice at most. Proxies and certificates are taken from the
+    environment (`HTTPS_PROXY`, `REQUESTS_CA_BUNDLE`).
 
     Args:
         dataset: `OWNER/NAME`, as in the data set's address on kaggle.com.
@@ -73,18 +78,20 @@ def download(
         credentials: by default those that the kaggle client would find: `KAGGLE_API_TOKEN`,
             `~/.kaggle/access_token`, `KAGGLE_USERNAME` and `KAGGLE_KEY`, `kaggle.json`.
         endpoint: URL of a server other than Kaggle's.
+        pause: waits some seconds before the next attempt.
 
     Raises:
         BadInput: no or wrong credentials, no such data set for them, or no writable folder.
-        Unavailable: Kaggle or its storage cannot be reached, is busy, or broke off.
+        Unavailable: Kaggle or its storage cannot be reached, is busy, or broke off each time.
     """
     owner, name = _slugs(dataset)
     given = _checked(credentials or _found())
     target = folder / f"{owner}.{name}.zip"
     log.info("kaggle_download_started dataset=%s", dataset)
     with _client(given, endpoint) as client, appearing(target) as part:
-        response = _asked(client, owner, name, given.origin)
-        size = _saved(response, part, dataset)
+        transfer = _Transfer(partial(_asked, client, owner, name, given.origin), part)
+        patiently(transfer.attempt, pause)
+        size = _zip_size(part, dataset)
     log.info("kaggle_download_finished dataset=%s bytes=%d", dataset, size)
     return target
 
@@ -175,6 +182,7 @@ def _client(credentials: KaggleCredentials, endpoint: str) -> Generator[Any, Non
         session = http._session
         session.auth = _auth(credentials)
         session.stream = True  # version 1 would hold the whole zip in memory
+        session.headers["Accept-Encoding"] = "identity"  # so that a position means the same twice
         session.send = partial(session.send, timeout=(CONNECT_SECONDS, READ_SECONDS))
         yield client
 
@@ -212,13 +220,19 @@ def _auth(credentials: KaggleCredentials) -> AuthBase:
     return bearer
 
 
-def _asked(client: Any, owner: str, name: str, origin: str) -> Response:
-    """Kaggle's answer to the request for a data set: the open response with the zip file."""
+def _asked(client: Any, owner: str, name: str, origin: str, start: int) -> Response:
+    """Kaggle's answer to the request for a data set: the open response with the zip file, or
+    with its rest from byte `start` on, if the storage can do that."""
     from kagglesdk.datasets.types.dataset_api_service import ApiDownloadDatasetRequest
     from requests import HTTPError, RequestException
 
     request = ApiDownloadDatasetRequest()
     request.owner_slug, request.dataset_slug = owner, name
+    # Kaggle is asked anew, because its link is signed for a while only; the header goes along
+    # to the storage.
+    headers = client.http_client()._session.headers
+    headers.pop("Range", None)
+    headers.update({"Range": f"bytes={start}-"} if start else {})
     problem: PipelineError
     try:
         response: Response = client.datasets.dataset_api_client.download_dataset(request)
@@ -235,6 +249,8 @@ def _asked(client: Any, owner: str, name: str, origin: str) -> Response:
 
 def _refused(response: Response, dataset: str, origin: str) -> PipelineError:
     status = response.status_code
+    if status == 416:  # the file ends before the position that was asked for
+        return _Changed("the data set changed on Kaggle while it was downloaded")
     if response.history:  # Kaggle agreed, and its storage, where the link leads, did not
         return Unavailable(f"Kaggle's storage answered {status} to the download of {dataset}")
     if status == 401:
@@ -257,19 +273,94 @@ def _unreachable(error: Exception) -> Unavailable:
     )
 
 
-def _saved(response: Response, path: Path, dataset: str) -> int:
-    """Write the zip file to `path`; its size in bytes."""
+class _Changed(Unavailable):
+    """What came so far belongs to nothing that the storage has now."""
+
+
+class _Transfer:
+    """A file on its way, of which each attempt fetches what the ones before it did not.
+
+    Args:
+        ask: gives the storage's answer to a request for all from a position on.
+        path: where the file is to be; it is there from the first attempt on.
+    """
+
+    def __init__(self, ask: Callable[[int], Response], path: Path) -> None:
+        self._ask = ask
+        self._path = path
+        self._source: _Source | None = None  # what `path` holds the beginning of
+        path.touch(exist_ok=False)
+
+    def attempt(self) -> None:
+        """Fetch all that is missing.
+
+        Raises:
+            BadInput, Unavailable: it did not come. The next attempt goes on where this one
+                stopped if the file is still the same, and from the start if not.
+        """
+        start = self._path.stat().st_size if self._source else 0
+        try:
+            response = self._ask(start)
+            with response:
+                self._take(response, start)
+        except _Changed:
+            self._source = None
+            raise
+
+    def _take(self, response: Response, start: int) -> None:
+        source = _source(response, start)
+        if response.status_code != 206:
+            start = 0  # all of it comes, asked for or not
+        elif source is None or source != self._source:
+            raise _Changed("the data set changed on Kaggle while it was downloaded")
+        if start:
+            log.info("kaggle_download_resumed bytes=%d", start)
+        self._source = source
+        with self._path.open("r+b") as sink:
+            sink.truncate(start)
+            sink.seek(start)
+            _copy(response, sink)
+            size = sink.tell()
+        if source and size != source.bytes:
+            raise Unavailable(f"{size} of {source.bytes} bytes came from Kaggle's storage")
+
+
+class _Source(NamedTuple):
+    """A state of a file in the storage."""
+
+    bytes: int
+    tag: str
+    changed: str
+
+
+def _source(response: Response, start: int) -> _Source | None:
+    """What an answer is a part of; None if it does not tell, or does not begin at `start`."""
+    headers = response.headers
+    length: str | None = headers.get("Content-Length")
+    if response.status_code == 206:
+        match = CONTENT_RANGE.fullmatch(headers.get("Content-Range", ""))
+        length = match[2] if match and int(match[1]) == start else None
+    encoding = headers.get("Content-Encoding", "identity")
+    if length is None or not length.isdecimal() or encoding != "identity":
+        return None
+    return _Source(int(length), headers.get("ETag", ""), headers.get("Last-Modified", ""))
+
+
+def _copy(response: Response, sink: BinaryIO) -> None:
     from requests import RequestException
 
     problem: PipelineError | None = None
-    with response, path.open("xb") as sink:
-        try:
-            for chunk in response.iter_content(CHUNK):  # raises below the announced length
-                sink.write(chunk)
-        except RequestException as error:
-            problem = _unreachable(error)
+    try:
+        for chunk in response.iter_content(CHUNK):  # raises below the announced length
+            sink.write(chunk)
+    except RequestException as error:
+        problem = _unreachable(error)
     if problem:
         raise problem
+
+
+def _zip_size(path: Path, dataset: str) -> int:
+    """The size in bytes of a zip file. Raises `Unavailable` if it is none."""
     size = path.stat().st_size
     if not zipfile.is_zipfile(path):
         raise Unavailable(f"what came for {dataset} ({size} bytes) is not a whole zip file")

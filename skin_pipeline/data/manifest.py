@@ -4,190 +4,158 @@ from __future__ import annotations
 
 import io
 import logging
-import os
-import re
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import connected_components
 
-from skin_pipeline.data.images import Inspected, inspect
-from skin_pipeline.data.sources import SUFFIXES, Found, Images
-from skin_pipeline.errors import BadInput
-from skin_pipeline.storage import Store, digest_file
+from skin_pipeline.data import images as room
+from skin_pipeline.data.images import STATISTICS, Inspected
+from skin_pipeline.data.metadata import METADATA
+from skin_pipeline.data.sources import Found, Images
+from skin_pipeline.data.workers import spread
+from skin_pipeline.storage import Store, digest, digest_file
 
 log = logging.getLogger(__name__)
 
-# Names seen in ISIC, HAM10000 and Kaggle tables, first match wins.
-COLUMNS: dict[str, tuple[str, ...]] = {
-    "image_id": ("image_name", "image_id", "isic_id", "image", "filename", "file", "id"),
-    "patient_id": ("patient_id", "patient"),
-    "lesion_id": ("lesion_id", "lesion"),
-    "sex": ("sex", "gender"),
-    "age": ("age_approx", "age_approximate", "age"),
-    "site": ("anatom_site_general_challenge", "anatom_site_general", "localization", "site"),
-}
-METADATA = tuple(name for name in COLUMNS if name != "image_id")
+TEXTS = (
+    *("image_id", "key", "label", "sha256", "format", "problem", "converted", "fingerprint"),
+    *("pixels_sha256", *METADATA, "duplicates", "external", "group", "anchor"),
+)
+NAN = {name: [""] for name in STATISTICS}
+BATCH = 16  # images that a process is given at a time
+
+
+class Built(NamedTuple):
+    """The table, and the keys of the shards of working squares and of thumbnails."""
+
+    table: pd.DataFrame
+    shards: tuple[str, ...]
+    thumbnails: tuple[str, ...]
 
 
 def build(
-    images: Images, store: Store, *, size: int, field_of_view: float, shard_size: int, folder: Path
-) -> tuple[pd.DataFrame, tuple[str, ...]]:
-    """Decode every image once: the table, and packed shards in the store.
+    images: Images,
+    store: Store,
+    *,
+    size: int,
+    field_of_view: float,
+    shard_size: int,
+    folder: Path,
+    processes: int,
+) -> Built:
+    """Decode every image once, on all cores: the table, and packed shards in the store.
 
-    Memory stays flat: no more than one shard's images are held at a time.
+    Memory stays flat: no more than one shard's images are held at a time. Quarantined images have
+    a row with `readable` False and their `problem`, and stand in no shard.
 
     Returns:
-        The table, and the keys of the shards, `.npy` arrays (n, size, size, 3) of uint8 that
-        their digest names: the same images give the same shard.
+        The table without metadata, and the keys of the shards, `.npy` arrays (n, size, size, 3)
+        and (n, 64, 64) of uint8 that their digest names: the same images give the same shard.
     """
     rows: list[dict[str, Any]] = []
-    shards: list[str] = []
-    waiting: list[NDArray[np.uint8]] = []
-    for found, seen in _inspected(images.files, size, field_of_view):
-        rows.append(_row(found, seen, len(shards), len(waiting)))
-        if seen.pixels is not None:
-            waiting.append(seen.pixels)
-        if len(waiting) == shard_size:
-            shards.append(_pack(waiting, store, folder))
-            waiting.clear()
-    if waiting:
-        shards.append(_pack(waiting, store, folder))
+    squares, thumbnails = _Packer(store, folder, shard_size), _Packer(store, folder, shard_size)
+    for found, seen in inspected(images.files, processes, size, field_of_view):
+        rows.append(_row(found, seen, len(squares.keys), len(squares.waiting)))
+        if seen.pixels is not None and seen.thumbnail is not None:
+            squares.add(seen.pixels)
+            thumbnails.add(seen.thumbnail)
     table = pd.DataFrame(rows)
-    table = table.join(metadata(images.tables, table["image_id"]))
-    table["group"] = groups(table)
-    return table, tuple(shards)
+    table["pixels_sha256"] = _pixel_digests(table, images.files, processes)
+    return Built(table, squares.close(), thumbnails.close())
 
 
-def _pack(pixels: list[NDArray[np.uint8]], store: Store, folder: Path) -> str:
-    path = folder / "shard.npy"
-    np.save(path, np.stack(pixels))
-    key = f"images/{digest_file(path)}.npy"
-    store.put_file(key, path)
-    path.unlink()
-    return key
+class _Packer:
+    """Stacks arrays of one shape, and puts each full stack into the store."""
+
+    def __init__(self, store: Store, folder: Path, count: int) -> None:
+        self.keys: list[str] = []
+        self.waiting: list[NDArray[np.uint8]] = []
+        self._store, self._path, self._count = store, folder / "shard.npy", count
+
+    def add(self, array: NDArray[np.uint8]) -> None:
+        self.waiting.append(array)
+        if len(self.waiting) == self._count:
+            self._pack()
+
+    def close(self) -> tuple[str, ...]:
+        if self.waiting:
+            self._pack()
+        return tuple(self.keys)
+
+    def _pack(self) -> None:
+        np.save(self._path, np.stack(self.waiting))
+        self.keys.append(f"images/{digest_file(self._path)}.npy")
+        self._store.put_file(self.keys[-1], self._path)
+        self._path.unlink()
+        self.waiting.clear()
 
 
-def _inspected(
-    files: tuple[Found, ...], size: int, field_of_view: float
+def inspected(
+    files: tuple[Found, ...],
+    processes: int,
+    size: int | None = None,
+    field_of_view: float = 1.0,
 ) -> Iterator[tuple[Found, Inspected]]:
-    # Pillow decodes and resizes without the interpreter's lock, so threads use all cores.
-    chunk = 64
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for start in range(0, len(files), chunk):
-            part = files[start : start + chunk]
-            seen = pool.map(lambda item: inspect(item.path, size, field_of_view), part)
-            yield from zip(part, seen, strict=True)
+    """`images.inspect` of every file, in order, in worker processes."""
+    batches = [files[start : start + BATCH] for start in range(0, len(files), BATCH)]
+    work = partial(_inspect_batch, size=size, field_of_view=field_of_view)
+    again = partial(_inspect_alone, size=size, field_of_view=field_of_view)
+    for batch, seen in zip(batches, spread(work, batches, processes, again), strict=True):
+        yield from zip(batch, seen, strict=True)
+
+
+def _inspect_batch(
+    batch: tuple[Found, ...], size: int | None, field_of_view: float
+) -> list[Inspected]:
+    return [room.inspect(item.path, size, field_of_view) for item in batch]
+
+
+def _inspect_alone(
+    batch: tuple[Found, ...], size: int | None, field_of_view: float
+) -> list[Inspected]:
+    """A batch on which a process died, an image at a time: the fatal one is quarantined."""
+    work = partial(room.inspect, size=size, field_of_view=field_of_view)
+    return list(spread(work, [item.path for item in batch], 1, room.fatal))
 
 
 def _row(found: Found, seen: Inspected, shard: int, row: int) -> dict[str, Any]:
-    readable = seen.pixels is not None
+    readable = not seen.problem
     return {
         "image_id": found.path.stem,
         "key": found.key,
         "label": found.label,
         "sha256": seen.sha256,
-        "pixels_sha256": seen.pixels_sha256,
+        "format": seen.format,
         "width": seen.width,
         "height": seen.height,
         "bytes": seen.bytes,
         "readable": readable,
         "problem": seen.problem,
+        "converted": seen.converted,
+        **dict(zip(STATISTICS, seen.statistics, strict=True)),
+        "fingerprint": seen.fingerprint,
         "shard": shard if readable else -1,
         "row": row if readable else -1,
     }
 
 
-def metadata(tables: tuple[Path, ...], image_ids: pd.Series[str]) -> pd.DataFrame:
-    """The metadata columns of the first table that knows the images, empty where none does.
+def _pixel_digests(table: pd.DataFrame, files: tuple[Found, ...], processes: int) -> pd.Series[str]:
+    """Digests of the decoded pixels, where another file may have the same ones.
 
-    Returns:
-        A frame with the index of `image_ids` and the columns `METADATA`, all strings.
+    Equal pixels have an equal fingerprint, and equal files equal pixels, so that few images need
+    to be decoded and hashed once more: hashing all pixels takes a third of the time of decoding.
     """
-    empty = pd.DataFrame("", index=image_ids.index, columns=list(METADATA))
-    for path in tables:
-        table = _read_table(path)
-        column = _image_column(table, set(image_ids))
-        if column is None:
-            log.info("table_without_images file=%s columns=%s", path.name, list(table.columns))
-            continue
-        names = {kind: _first(table, COLUMNS[kind]) for kind in METADATA}
-        log.info("metadata file=%s image=%s columns=%s", path.name, column, names)
-        table = table.assign(_id=_stems(table[column])).drop_duplicates("_id").set_index("_id")
-        for kind, name in names.items():
-            if name:
-                empty[kind] = image_ids.map(table[name]).fillna("").to_numpy()
-        return empty
-    return empty
-
-
-def _read_table(path: Path) -> pd.DataFrame:
-    data = path.read_bytes()
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        text = data.decode("latin-1")
-    try:
-        return pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False)
-    except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        raise BadInput(
-            f"{path.name} is not a readable CSV table: {error}. Repair it, or remove it: the "
-            "classes come from the folders"
-        ) from None
-
-
-def _image_column(table: pd.DataFrame, image_ids: set[str]) -> str | None:
-    """The column that names at least half of the images, if any."""
-    for name in COLUMNS["image_id"]:
-        for column in table.columns:
-            if column.strip().lower() == name:
-                known = image_ids & set(_stems(table[column]))
-                if 2 * len(known) >= len(image_ids):
-                    return str(column)
-    return None
-
-
-def _first(table: pd.DataFrame, names: tuple[str, ...]) -> str | None:
-    lower = {str(column).strip().lower(): str(column) for column in table.columns}
-    return next((lower[name] for name in names if name in lower), None)
-
-
-def _stems(values: pd.Series[str]) -> pd.Series[str]:
-    suffix = "|".join(re.escape(suffix) for suffix in sorted(SUFFIXES))
-    names = values.str.strip().str.split("/").str[-1]
-    return names.str.replace(rf"(?i)({suffix})$", "", regex=True)
-
-
-def groups(table: pd.DataFrame) -> pd.Series[str]:
-    """Images that must not be parted: of one patient, of one lesion, or with the same pixels.
-
-    Returns:
-        A group's name for each row: its first patient, else its first lesion, else its first
-        pixel digest. It does not depend on the order of the rows.
-    """
-    component = _components(table[["patient_id", "lesion_id", "pixels_sha256"]])
-    names = pd.Series("", index=table.index)
-    for link in ("patient_id", "lesion_id", "pixels_sha256", "key"):
-        known = table[link] != ""
-        first = component.map(table[link][known].groupby(component[known]).min())
-        names = names.where((names != "") | first.isna(), f"{link}:" + first.fillna(""))
-    return names
-
-
-def _components(links: pd.DataFrame) -> pd.Series[int]:
-    """Connected components of rows that share a value (other than "") in any column."""
-    edges = links.melt(ignore_index=False).query("value != ''")
-    rows = links.index.get_indexer(edges.index)
-    anchors, names = pd.factorize(edges["variable"] + ":" + edges["value"])
-    size = len(links) + len(names)
-    graph = coo_matrix((np.ones(len(edges)), (rows, len(links) + anchors)), shape=(size, size))
-    return pd.Series(connected_components(graph, directed=False)[1][: len(links)], links.index)
+    digests = pd.Series("", index=table.index)
+    files_of = table[table["readable"]].drop_duplicates("sha256")
+    alike = files_of[files_of.duplicated(["fingerprint", "width", "height"], keep=False)]
+    paths = [files[i].path for i in alike.index]
+    known = dict(zip(alike["sha256"], spread(room.pixels_digest, paths, processes), strict=True))
+    return digests.mask(table["readable"], table["sha256"].map(known).fillna(""))
 
 
 def golden(table: pd.DataFrame, images: Images, store: Store, per_class: int = 4) -> dict[str, str]:
@@ -204,11 +172,29 @@ def golden(table: pd.DataFrame, images: Images, store: Store, per_class: int = 4
 
 def read(store: Store, key: str) -> pd.DataFrame:
     """A table from the store; metadata columns are strings, empty where nothing is known."""
-    types = dict.fromkeys((*METADATA, "problem", "pixels_sha256", "group", "image_id", "key"), str)
-    return pd.read_csv(io.BytesIO(store.read(key)), dtype=types, keep_default_na=False)
+    data = io.BytesIO(store.read(key))
+    return pd.read_csv(data, dtype=dict.fromkeys(TEXTS, str), keep_default_na=False, na_values=NAN)
 
 
 def write(store: Store, key: str, table: pd.DataFrame) -> str:
     """Put a table into the store as CSV; returns its key."""
     store.put(key, table.to_csv(index=False, lineterminator="\n").encode())
     return key
+
+
+def put(store: Store, table: pd.DataFrame) -> str:
+    """Put a table into the store under the digest of its content; returns its key."""
+    data = table.to_csv(index=False, lineterminator="\n").encode()
+    key = f"tables/{digest(data)}.csv"
+    store.put(key, data)
+    return key
+
+
+def log_outcomes(table: pd.DataFrame) -> None:
+    """One line an image that is quarantined, and one for every kind of conversion."""
+    for row in table[~table["readable"]].itertuples():
+        log.warning('quarantined image="%s" problem="%s"', row.key, row.problem)
+    for change, count in table.loc[table["converted"] != "", "converted"].value_counts().items():
+        log.info('converted change="%s" images=%d', change, count)
+    classes = table["label"].value_counts().to_dict()
+    log.info("ingested images=%d classes=%s", len(table), classes)

@@ -1,4 +1,4 @@
-"""From the `data` setting to a folder with images: Kaggle, a folder, a zip, or the generator."""
+"""From the `data` setting to a folder with images: Kaggle, S3, a folder, a zip, the generator."""
 
 from __future__ import annotations
 
@@ -12,50 +12,69 @@ from pathlib import Path
 
 from skin_pipeline.config import DEMO
 from skin_pipeline.contracts import LABELS
-from skin_pipeline.data import archive, kaggle
+from skin_pipeline.data import archive, kaggle, remote
 from skin_pipeline.errors import BadInput
 from skin_pipeline.job import Job, scratch
-from skin_pipeline.storage import digest_file
+from skin_pipeline.storage import S3Access, digest_file
 
 KAGGLE = "kaggle://"
 SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
+TABLE = ".csv"
 
 
 @contextmanager
-def folder_of(job: Job) -> Generator[Path, None, None]:
-    """A folder with the images that the settings name; a temporary one is gone afterwards.
+def folder_of(job: Job, where: str | None = None) -> Generator[Path, None, None]:
+    """A folder with the images that stand at `where`; a temporary one is gone afterwards.
+
+    Args:
+        job: names who asks Kaggle and S3.
+        where: one of the forms of the setting `data`, which is the default.
 
     Raises:
-        BadInput: nothing can be read there, or Kaggle refuses.
-        Unavailable: Kaggle did not answer.
+        BadInput: nothing can be read there, or the server refuses.
+        Unavailable: the server did not answer.
     """
-    data = job.settings.data
-    path = Path(data).expanduser()
-    if data != DEMO and not data.startswith(KAGGLE) and path.is_dir():
+    where = where or job.settings.data
+    path = Path(where).expanduser()
+    if where != DEMO and "://" not in where and path.is_dir():
         yield path
         return
     with scratch() as folder:
-        if data == DEMO:
-            from skin_pipeline.data import demo
-
-            demo.generate(folder / "images", job.settings.seed)
-        elif data.startswith(KAGGLE):
-            name = data.removeprefix(KAGGLE)
-            path = kaggle.download(
-                name, folder, credentials=job.kaggle, endpoint=job.kaggle_endpoint
-            )
-            archive.extract(path, folder / "images")
-        else:
-            archive.extract(_existing(path), folder / "images")
+        _bring(job, where, folder / "images")
         yield folder / "images"
+
+
+def _bring(job: Job, where: str, target: Path) -> None:
+    """Make the folder `target` with what stands at `where`."""
+    if where == DEMO:
+        from skin_pipeline.data import demo
+
+        demo.generate(target, job.settings.seed)
+    elif where.startswith(KAGGLE):
+        name = where.removeprefix(KAGGLE)
+        packed = kaggle.download(
+            name, target.parent, credentials=job.kaggle, endpoint=job.kaggle_endpoint
+        )
+        archive.extract(packed, target)
+    elif where.startswith(remote.S3):
+        remote.fetch(where, target, _access(job), SUFFIXES | {TABLE})
+    else:
+        archive.extract(_existing(Path(where).expanduser()), target)
+
+
+def _access(job: Job) -> S3Access:
+    """How buckets with images are reached."""
+    if job.data_access:
+        return job.data_access()
+    return S3Access(job.place.data_endpoint or job.place.s3_endpoint)
 
 
 def _existing(path: Path) -> Path:
     if path.exists():
         return path
     raise BadInput(
-        f"data: nothing stands at {path}. Give `kaggle://OWNER/NAME`, a folder with the class "
-        f"folders benign/ and malignant/, a zip of one, or `{DEMO}`."
+        f"data: nothing stands at {path}. Give `kaggle://OWNER/NAME`, `s3://BUCKET/PREFIX`, a "
+        f"folder with the class folders benign/ and malignant/, a zip of one, or `{DEMO}`."
     )
 
 

@@ -6,14 +6,8 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader
 
-from skin_pipeline.contracts import (
-    Dataset,
-    Evaluation,
-    Split,
-    TrainedRun,
-    Verdict,
-    load,
-)
+from skin_pipeline import journal
+from skin_pipeline.contracts import Evaluation, TrainedRun, Verdict, load
 from skin_pipeline.storage import Store
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -25,10 +19,12 @@ def render(store: Store, verdict: Verdict, evaluation: Evaluation) -> str:
         loader=FileSystemLoader(TEMPLATES), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
     runs = sorted((load(store, key, TrainedRun) for key in evaluation.runs), key=lambda r: r.run)
+    data = journal.data_of(store, verdict.validation, evaluation.split)
     return environment.get_template("report.html").render(
         verdict=verdict,
         evaluation=evaluation,
-        dataset=load(store, evaluation.dataset, Dataset),
-        split=load(store, evaluation.split, Split),
+        dataset=data.dataset,
+        split=data.split,
+        data=data,
         runs=runs,
     )

@@ -1,15 +1,26 @@
-"""The page "Models" as a person meets it: after the login, in the navigation of the Airflow UI."""
+"""The page "Models" and the tab "Data" as a person meets them: after the login, in the Airflow UI.
+
+And the Data Docs, also as files in a folder.
+"""
 
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from models_server import PASSWORD, REAL, AirflowUi
+import requests
+from models_server import PASSWORD, REAL, UNFIT, VALIDATION, AirflowUi
 from playwright.sync_api import Browser, Page, ViewportSize, expect, sync_playwright
+
+from skin_pipeline import journal
+from skin_pipeline.contracts import RESULT, Check, Validation, dump, load
+from skin_pipeline.data.validation import docs
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "google-chrome"))), None)
 ARGUMENTS = [
@@ -119,3 +130,110 @@ def test_the_page_follows_the_theme_that_was_picked_in_airflow(
     page.evaluate("localStorage.setItem('theme', 'light')")  # what Airflow's menu does
 
     expect(heading).to_have_css("color", "rgb(24, 24, 27)")
+
+
+# --- Data Docs -----------------------------------------------------------------------------------
+
+RUN = "manual__2026-07-02T10:00:00+00:00"
+CHECKED = "validate/03"
+DAG = """
+from airflow.sdk import dag, task
+
+@dag(schedule=None)
+def skin_training():
+    @task
+    def validate(): ...
+    validate()
+
+skin_training()
+"""
+
+
+def finding(name: str, *, passed: bool) -> docs.Finding:
+    check = Check(name=name, severity="critical", observed="2 off", bound="all", passed=passed)
+    return docs.Finding(check, f"{name} must be so.", "Because.", (f"{'long/' * 40}a.jpg: 3",))
+
+
+def write_docs(folder: Path) -> None:
+    findings = [finding("sharpness", passed=True), finding("labels", passed=False)] * 8
+    docs.write(folder, "The images", {"Images": "1144"}, findings, "Great Expectations")
+
+
+@pytest.mark.parametrize("screen", [DESKTOP, PHONE], ids=["desktop", "phone"])
+def test_data_docs_open_from_a_folder_and_ask_for_nothing_else(
+    screen: ViewportSize, visit: Visit, tmp_path: Path
+) -> None:
+    write_docs(tmp_path)
+    page = visit.page
+    page.on("console", lambda said: visit.complaints.append(said.text))
+    page.set_viewport_size(screen)
+    page.goto(f"file://{tmp_path}/index.html")
+    expect(page.get_by_text("Not fit for training")).to_be_visible()
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+    page.get_by_role("table").get_by_role("link", name="labels").last.click()
+    expect(page.locator("article:target")).to_contain_text("labels must be so.")
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    page.get_by_role("link", name="The images").click()
+    expect(page.get_by_role("heading", name="All checks")).to_be_visible()
+
+    files = {url.split("#")[0] for url in visit.requested}
+    assert files == {f"file://{tmp_path}/{name}" for name in docs.PAGES}
+    assert visit.complaints == []
+
+
+@pytest.fixture(scope="module")
+def a_run(airflow_ui: AirflowUi, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A run whose validation failed, in Airflow and in the store."""
+    dags = Path(airflow_ui.env["AIRFLOW__CORE__DAGS_FOLDER"])
+    (dags / "skin_training.py").write_text(DAG)
+    airflow = [sys.executable, "-m", "airflow", "dags", "reserialize"]
+    subprocess.run(airflow, env=airflow_ui.env, check=True, capture_output=True)
+    requests.post(
+        f"{airflow_ui.url}/api/v2/dags/skin_training/dagRuns",
+        json={"dag_run_id": RUN, "logical_date": None},
+        headers={"Authorization": f"Bearer {airflow_ui.token}"},
+        timeout=30,
+    ).raise_for_status()
+    folder = tmp_path_factory.mktemp("docs")
+    write_docs(folder)
+    for page in docs.PAGES:
+        airflow_ui.store.put_file(f"{CHECKED}/docs/{page}", folder / page)
+    unfit = load(airflow_ui.store, UNFIT, Validation)
+    unfit = unfit.model_copy(update={"docs": f"{CHECKED}/docs/index.html"})
+    airflow_ui.store.put(f"{CHECKED}/{RESULT}", dump(unfit))
+    journal.note(airflow_ui.store, RUN, validation=CHECKED)
+    return RUN
+
+
+def test_a_run_that_failed_in_validation_leads_to_its_data_docs(
+    visit: Visit, airflow_ui: AirflowUi, a_run: str
+) -> None:
+    page = visit.page
+    log_in(page, f"{airflow_ui.url}/dags/skin_training/runs/{a_run}")
+    page.get_by_role("link", name="Data", exact=True).click()
+    tab = page.frame_locator("iframe[title=Data]")
+    expect(tab.get_by_role("heading", name="Not fit for training")).to_be_visible()
+
+    tab.get_by_role("link", name="Data Docs of the images").click()
+    shown = tab.frame_locator("iframe[title=Report]")
+    shown.get_by_role("table").get_by_role("link", name="labels").last.click()
+    expect(shown.locator("article:target")).to_contain_text("labels must be so.")
+    shown.get_by_role("link", name="The images").click()
+    expect(shown.get_by_role("heading", name="All checks")).to_be_visible()
+    assert page.url.endswith("/plugin/skin-data")  # where the link of an alert leads, too
+
+    assert visit.complaints == []
+    hosts = {urlsplit(url.removeprefix("blob:")).netloc for url in visit.requested}
+    assert hosts - {""} == {urlsplit(airflow_ui.url).netloc}
+
+
+def test_a_report_leads_to_the_data_docs(visit: Visit, airflow_ui: AirflowUi) -> None:
+    report = f'<!doctype html><title>R</title><a href="../../{VALIDATION}/docs/index.html">Docs</a>'
+    airflow_ui.store.put("gate/77/report.html", report.encode())
+    log_in(visit.page, f"{airflow_ui.url}/plugin/models{PLUGIN}view/gate/77/report.html")
+
+    shown = visit.page.frame_locator("iframe[title=Models]").frame_locator("iframe[title=Report]")
+    shown.get_by_role("link", name="Docs").click()
+    expect(shown.get_by_role("heading")).to_contain_text("Data Docs of validate")
+    assert visit.complaints == []

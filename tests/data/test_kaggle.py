@@ -11,12 +11,14 @@ import traceback
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from kaggle_server import SIGNATURE, STORAGE, KaggleServer
 
 from skin_pipeline.data import kaggle
 from skin_pipeline.data.kaggle import KaggleCredentials, download
+from skin_pipeline.data.remote import PAUSES
 from skin_pipeline.errors import BadInput, PipelineError, Unavailable
 
 DATASET = "owner/lesions"
@@ -26,10 +28,10 @@ WRONG = "wr0ng5ecret"
 GOOD = KaggleCredentials("ada", KEY)
 
 
-def a_zip() -> bytes:
+def a_zip(size: int = 300_000) -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as bundle:
-        bundle.writestr("benign/1.jpg", os.urandom(300_000))
+        bundle.writestr("benign/1.jpg", os.urandom(size))
     return buffer.getvalue()
 
 
@@ -64,9 +66,14 @@ def holds(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.rglob("*")) if folder.exists() else []
 
 
+def at_once(_: float) -> None:
+    """A pause that takes no time."""
+
+
 def failure(call_server: KaggleServer, folder: Path, credentials: KaggleCredentials) -> Exception:
+    url = call_server.url
     with pytest.raises(PipelineError) as caught:
-        download(DATASET, folder, credentials=credentials, endpoint=call_server.url)
+        download(DATASET, folder, credentials=credentials, endpoint=url, pause=at_once)
     return caught.value
 
 
@@ -190,11 +197,164 @@ def test_the_next_call_after_a_broken_one_starts_cleanly(
     assert download(DATASET, folder, credentials=GOOD, endpoint=server.url).read_bytes() == ZIP
 
 
+# --- downloads that break off --------------------------------------------------------------------
+
+N = kaggle.CHUNK  # where a download breaks off
+OTHER = a_zip()
+SMALL = a_zip(N // 2)
+
+
+def parts_of(server: KaggleServer) -> list[str]:
+    """The parts that the storage was asked for; empty for the whole."""
+    return [seen.range for seen in server.seen if seen.path.startswith(STORAGE)]
+
+
+# how the server is, what comes in the end, the parts that are asked for
+BREAKS: dict[str, tuple[dict[str, Any], bytes, list[str]]] = {
+    "never": ({}, ZIP, [""]),
+    "once": ({"breaks": [N]}, ZIP, ["", f"bytes={N}-"]),
+    "twice": ({"breaks": [N, N]}, ZIP, ["", f"bytes={N}-", f"bytes={2 * N}-"]),
+    "before the first byte": ({"breaks": [0, N]}, ZIP, ["", "", f"bytes={N}-"]),
+    "before the next byte": ({"breaks": [N, 0]}, ZIP, ["", f"bytes={N}-", f"bytes={N}-"]),
+    "without an ETag": ({"breaks": [N], "tags": False}, ZIP, ["", f"bytes={N}-"]),
+    "no parts there": ({"breaks": [N], "ranges": "ignored"}, ZIP, ["", f"bytes={N}-"]),
+    "no parts there, twice": (
+        {"breaks": [2 * N, N], "ranges": "ignored"},
+        ZIP,
+        ["", f"bytes={2 * N}-", f"bytes={N}-"],
+    ),
+    "other bytes": ({"breaks": [N], "ranges": "shifted"}, ZIP, ["", f"bytes={N}-", ""]),
+}
+
+
+@pytest.mark.parametrize("case", BREAKS)
+def test_a_download_that_breaks_off_is_taken_up_again(
+    case: str, server: KaggleServer, folder: Path
+) -> None:
+    behaviour, content, parts = BREAKS[case]
+    vars(server).update(behaviour)
+    pauses: list[float] = []
+
+    path = download(DATASET, folder, credentials=GOOD, endpoint=server.url, pause=pauses.append)
+
+    assert path.read_bytes() == content
+    assert holds(folder) == ["owner.lesions.zip"]
+    assert parts_of(server) == parts
+    assert pauses == list(PAUSES[: len(parts) - 1])
+
+
+# what is there after the break, whether it has an ETag, the parts that are asked for
+CHANGES = {
+    "same size": (OTHER, True, ["", f"bytes={N}-", ""]),
+    "larger": (ZIP + OTHER, False, ["", f"bytes={N}-", ""]),
+    "smaller than what came": (SMALL, True, ["", f"bytes={N}-", ""]),
+}
+
+
+@pytest.mark.parametrize("case", CHANGES)
+def test_a_data_set_that_changes_meanwhile_is_downloaded_from_the_start(
+    case: str, server: KaggleServer, folder: Path
+) -> None:
+    content, server.tags, parts = CHANGES[case]
+    server.breaks = [N]
+    server.broken = lambda: server.datasets.update({DATASET: content})
+
+    path = download(DATASET, folder, credentials=GOOD, endpoint=server.url, pause=at_once)
+
+    assert path.read_bytes() == content
+    assert parts_of(server) == parts
+
+
+# how the server is, words of the message, the parts that are asked for
+GIVEN_UP: dict[str, tuple[dict[str, Any], str, list[str]]] = {
+    "breaks each time": (
+        {"breaks": [N, 10, 10, 10]},
+        "connection to Kaggle failed",
+        ["", f"bytes={N}-", f"bytes={N}-"],
+    ),
+    "too large a length": (
+        {"surplus": 5},
+        "connection to Kaggle failed",
+        ["", f"bytes={4 * N}-", ""],  # the second answer shows that the first was wrong
+    ),
+    "too small a length": ({"surplus": -5}, "not a whole zip file", [""]),
+    "encoded": ({"breaks": [N] * 3, "encoding": "br"}, "connection to Kaggle failed", ["", "", ""]),
+    "few bytes each time": (
+        {"breaks": [N], "ranges": "short"},
+        f"{N + 2000} of {len(ZIP)} bytes came",
+        ["", f"bytes={N}-", f"bytes={N + 1000}-"],
+    ),
+}
+
+
+@pytest.mark.parametrize("case", GIVEN_UP)
+def test_after_three_attempts_it_is_given_up_and_nothing_is_left(
+    case: str, server: KaggleServer, folder: Path
+) -> None:
+    behaviour, words, parts = GIVEN_UP[case]
+    vars(server).update(behaviour)
+
+    raised = failure(server, folder, GOOD)
+
+    assert isinstance(raised, Unavailable)
+    assert words in str(raised)
+    assert holds(folder) == []
+    assert parts_of(server) == parts
+
+
+def test_credentials_that_are_withdrawn_meanwhile_end_it(
+    server: KaggleServer, folder: Path
+) -> None:
+    server.breaks = [N]
+    server.broken = lambda: vars(server).update(key="another")
+
+    assert "401" in str(failure(server, folder, GOOD))
+    assert holds(folder) == []
+
+
+def test_a_download_is_never_under_its_name_before_it_is_whole(
+    server: KaggleServer, folder: Path
+) -> None:
+    folder.mkdir()
+    (folder / "owner.lesions.zip").write_bytes(b"last week's")
+    server.breaks = [N]
+    seen: list[tuple[bytes, int]] = []
+
+    def look(_: float) -> None:
+        (part,) = folder.glob(".*.part")
+        seen.append(((folder / "owner.lesions.zip").read_bytes(), part.stat().st_size))
+
+    download(DATASET, folder, credentials=GOOD, endpoint=server.url, pause=look)
+
+    assert seen == [(b"last week's", N)]
+    assert (folder / "owner.lesions.zip").read_bytes() == ZIP
+
+
+def test_credentials_go_to_kaggle_and_not_to_the_storage_at_each_attempt(
+    server: KaggleServer, folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, "skin_pipeline")
+    server.breaks = [N, N]
+    download(DATASET, folder, credentials=GOOD, endpoint=server.url, pause=at_once)
+
+    asked = [seen.authorization for seen in server.seen if not seen.path.startswith(STORAGE)]
+    assert len(asked) == 3
+    assert set(asked) <= server.accepted
+    assert {s.authorization for s in server.seen if s.path.startswith(STORAGE)} == {""}
+    assert caplog.text.count("download_interrupted") == 2
+    assert f"kaggle_download_resumed bytes={2 * N}" in caplog.text
+    for secret in (KEY, SIGNATURE):
+        assert secret not in caplog.text
+
+
+# --- who and what is asked -----------------------------------------------------------------------
+
+
 def test_nobody_listening_is_unavailable(folder: Path) -> None:
     with KaggleServer({}) as server:
         url = server.url
     with pytest.raises(Unavailable, match=r"ConnectionError.*HTTPS_PROXY"):
-        download(DATASET, folder, credentials=GOOD, endpoint=url)
+        download(DATASET, folder, credentials=GOOD, endpoint=url, pause=at_once)
 
 
 def test_an_unknown_data_set_is_named(server: KaggleServer, folder: Path) -> None:

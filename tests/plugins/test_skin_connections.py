@@ -8,7 +8,12 @@ from typing import Any
 
 import pytest
 from servers import S3Server
-from skin_connections import kaggle_credentials, kaggle_endpoint, open_configured_store
+from skin_connections import (
+    data_access,
+    kaggle_credentials,
+    kaggle_endpoint,
+    open_configured_store,
+)
 
 from skin_pipeline.errors import BadInput
 from skin_pipeline.storage import FolderStore, S3Store
@@ -87,6 +92,67 @@ def test_no_secret_of_a_connection_is_logged_or_shown(
     with caplog.at_level(logging.DEBUG, logger="airflow"), caplog.at_level(logging.INFO):
         store = open_configured_store()
     assert secret not in caplog.text + repr(store)
+
+
+# --- images in S3 --------------------------------------------------------------------------------
+
+STORE, IMAGES = "http://store.test", "http://images.test"
+HERE = {"extra": {"region_name": "us-east-1"}}
+
+
+def at(endpoint: str) -> dict[str, Any]:
+    return {"extra": {"region_name": "us-east-1", "endpoint_url": endpoint}}
+
+
+# environment, connections by name, the endpoint and the access key that are found
+ACCESS: dict[str, tuple[dict[str, str], dict[str, dict[str, Any]], str, str]] = {
+    "nothing is set": ({}, {}, "", ""),
+    "the store's endpoint": ({"S3_ENDPOINT": STORE}, {}, STORE, ""),
+    "an endpoint of its own": ({"S3_ENDPOINT": STORE, "DATA_ENDPOINT": IMAGES}, {}, IMAGES, ""),
+    "the store's connection": ({"STORE_CONNECTION": "one"}, {"one": at(STORE)}, STORE, "key-one"),
+    "the store's connection, another server": (
+        {"STORE_CONNECTION": "one", "DATA_ENDPOINT": IMAGES},
+        {"one": at(STORE)},
+        IMAGES,
+        "key-one",
+    ),
+    "a connection of its own": (
+        {"STORE_CONNECTION": "one", "DATA_CONNECTION": "two"},
+        {"one": at(STORE), "two": at(IMAGES)},
+        IMAGES,
+        "key-two",
+    ),
+    "a connection of its own, the store's server": (
+        {"DATA_CONNECTION": "two", "S3_ENDPOINT": STORE},
+        {"two": HERE},
+        STORE,
+        "key-two",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", ACCESS)
+def test_images_are_reached_like_the_store_unless_told_otherwise(
+    case: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    environment, connections, endpoint, key = ACCESS[case]
+    for name, value in environment.items():
+        monkeypatch.setenv(f"SKIN_{name}", value)
+    for name, connection in connections.items():
+        given = {"login": f"key-{name}", "password": "s3-secret-9a31", **connection}
+        connect(monkeypatch, name, conn_type="aws", **given)
+
+    access = data_access()
+
+    assert access.endpoint == endpoint
+    assert access.credentials.get("aws_access_key_id", "") == key
+    assert "9a31" not in repr(access)
+
+
+def test_a_missing_connection_for_images_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SKIN_DATA_CONNECTION", "nowhere")
+    with pytest.raises(BadInput, match=r"SKIN_DATA_CONNECTION .*'nowhere', which does not exist"):
+        data_access()
 
 
 # --- Kaggle --------------------------------------------------------------------------------------

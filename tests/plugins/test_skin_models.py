@@ -15,12 +15,23 @@ from typing import Any
 import pytest
 import requests
 import skin_models
-from models_server import DOCS, REAL, REFUSED, SYNTHETIC, AirflowUi, fill
-from skin_models import readable, report_link
+from models_server import (
+    DOCS,
+    DUPLICATES,
+    REAL,
+    REFUSED,
+    SYNTHETIC,
+    UNFIT,
+    UNFIT_RUN,
+    AirflowUi,
+    fill,
+)
+from skin_models import data_link, readable, report_link
 
+from skin_pipeline import journal
 from skin_pipeline.storage import FolderStore, Store
 
-REPORTS = {"gate/4f1ac2/report.html", DOCS, "validate/aa11/docs/index.html"}
+REPORTS = {"gate/4f1ac2/report.html", DOCS, "split/aa11/docs/checks.html"}
 OTHERS = {
     "",
     "gate/4f1ac2/result.json",
@@ -32,6 +43,8 @@ OTHERS = {
     "models/skin-resnet50/champion.json",
     "validate/aa11/docs/../../../weights/private.html",
     "validate/aa11/docs/.hidden.html",
+    "validate/aa11/docs/deeper/index.html",
+    "ingest/aa11/docs/index.html",
     "validate/aa11/docs/a/../../result.json",
     "validate/aa11/result.json",
     "weights/private.html",
@@ -58,6 +71,23 @@ def test_a_report_has_a_link_into_the_airflow_ui(base: str, link: str) -> None:
     key = "gate/4f1ac2/report.html"
     assert report_link(key, base) == (link and link + key)
     assert report_link("weights/private.html", base) == ""
+
+
+@pytest.mark.parametrize(
+    ("dag", "base", "link"),
+    [
+        (
+            "skin_training",
+            "https://a.org/af/",
+            "https://a.org/af/dags/skin_training/runs/{}/plugin/",
+        ),
+        ("skin_training", "", ""),
+        ("another", "https://a.org", ""),
+    ],
+)
+def test_a_run_has_a_link_to_what_was_found_in_its_data(dag: str, base: str, link: str) -> None:
+    found = data_link(dag, "manual__1+00:00", base)
+    assert found == (link and link.format("manual__1%2B00%3A00") + "skin-data")
 
 
 # --- what it says, without a server --------------------------------------------------------------
@@ -116,6 +146,77 @@ def test_the_page_shows_champions_and_judged_runs(client: Any, empty: FolderStor
     assert "synthetic data: not for patients" in synthetic
     assert "No champion yet" in refused
     assert "not defined" in refused  # its AUC
+
+
+def test_each_judged_run_leads_to_its_data_docs(client: Any, empty: FolderStore) -> None:
+    fill(empty)
+    text = client.get("/").text
+    assert text.count(f'href="view/{DOCS}"') == text.count('aria-label="Report of run') == 9
+    assert "Data Docs of" in client.get(f"/report/{DOCS}").text
+
+
+# --- the tab of a run ----------------------------------------------------------------------------
+
+JUDGED_RUN = "scheduled__2026-06-15T03:00:00+00:00"
+
+
+def test_the_tab_of_a_run_says_what_was_found_in_its_data(client: Any, empty: FolderStore) -> None:
+    fill(empty)
+    page = client.get(f"/run/skin_training/{JUDGED_RUN}")
+    text = html.unescape(page.text)
+    assert page.status_code == 200
+    assert "Fit for training</h2>" in text
+    assert "0 failed, 2 warnings" in text
+    assert "560 benign, 584 malignant, 3 quarantined" in text
+    assert f"{DUPLICATES}: 3 found" in text
+    assert "border ring colour alone predicts the label: AUC 0.790 [0.760, 0.820]" in text
+    assert "12 images added, 1 removed, 2 relabelled." in text
+    links = re.findall(r'href="../../(view/.*?)"', page.text)
+    assert [link.split("/")[1] for link in links] == ["validate", "split", "gate"]
+    assert all(client.get(f"/{link}").status_code == 200 for link in links)
+
+
+def test_a_run_that_failed_in_validation_leads_to_its_data_docs(
+    client: Any, empty: FolderStore
+) -> None:
+    fill(empty)
+    text = client.get(f"/run/skin_training/{UNFIT_RUN}").text
+    assert "Not fit for training</h2>" in text
+    assert "duplicates have one label: 3 found" in text
+    assert re.findall(r'href="../../(.*?)"', text) == [f"view/{UNFIT}/docs/index.html"]
+
+
+def test_what_comes_from_the_data_is_escaped(client: Any, empty: FolderStore) -> None:
+    fill(empty)
+    text = client.get(f"/run/skin_training/{JUDGED_RUN}").text
+    assert "<skin>" not in text
+    assert "<b>" not in text
+    assert "kaggle://owner/&lt;skin&gt;" in text
+
+
+@pytest.mark.parametrize(
+    ("dag", "run", "said"),
+    [
+        ("skin_training", "manual__new", "as soon as the task validate has looked"),
+        ("another_dag", JUDGED_RUN, "Only runs of skin_training"),
+    ],
+)
+def test_a_run_without_data_says_so(
+    client: Any, empty: FolderStore, dag: str, run: str, said: str
+) -> None:
+    fill(empty)
+    page = client.get(f"/run/{dag}/{run}")
+    assert page.status_code == 200
+    assert said in page.text
+
+
+def test_a_run_that_has_not_been_split_shows_what_there_is(client: Any, empty: FolderStore) -> None:
+    fill(empty)
+    journal.note(empty, "manual__half", validation="validate/01")
+    text = client.get("/run/skin_training/manual__half").text
+    assert "Data Docs of the images" in text
+    assert "Data Docs of the split" not in text
+    assert "Report" not in text
 
 
 def test_what_comes_from_a_run_is_escaped(client: Any, empty: FolderStore) -> None:
@@ -225,7 +326,10 @@ def visitor(airflow_ui: AirflowUi) -> requests.Session:
 
 
 @pytest.mark.airflow
-@pytest.mark.parametrize("path", ["", "report/gate/x/report.html", "view/gate/x/report.html"])
+@pytest.mark.parametrize(
+    "path",
+    ["", "report/gate/x/report.html", "view/gate/x/report.html", "run/skin_training/manual__1"],
+)
 def test_nothing_is_shown_without_a_login(path: str, airflow_ui: AirflowUi) -> None:
     answer = requests.get(f"{airflow_ui.url}/skin-models/{path}", timeout=30)
     assert answer.status_code == 401
@@ -280,7 +384,7 @@ def test_the_page_runs_one_script_and_no_other(
         "weights/private.html",
         "gate/..%2f..%2fweights%2fprivate.html",
         "gate/%2e%2e/weights/private.html",
-        "validate/aa11/docs/..%2f..%2f..%2fweights%2fprivate.html",
+        "validate/01/docs/..%2f..%2f..%2fweights%2fprivate.html",
         f"models%2f{REAL}%2fchampion.json",
         "gate/none/report.html",
     ],
@@ -306,5 +410,6 @@ def test_airflow_lists_the_plugin_without_import_errors(airflow_ui: AirflowUi) -
     errors = requests.get(f"{api}/importErrors", headers=login, timeout=30).json()
     assert errors["import_errors"] == []
     plugins = requests.get(api, headers=login, timeout=30).json()["plugins"]
-    (view,) = [view for plugin in plugins for view in plugin["external_views"]]
-    assert (view["name"], view["destination"]) == ("Models", "nav")
+    views = [view for plugin in plugins for view in plugin["external_views"]]
+    seen = {(view["name"], view["destination"]) for view in views}
+    assert seen == {("Models", "nav"), ("Data", "dag_run")}

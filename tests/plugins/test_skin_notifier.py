@@ -24,7 +24,7 @@ from typing import Any
 
 import pytest
 from airflow.sdk import Connection
-from models_server import REAL, SYNTHETIC, AirflowUi, fill, judge, promote
+from models_server import DUPLICATES, REAL, SYNTHETIC, AirflowUi, fill, judge, promote
 from servers import HOST, free_ports
 from skin_notifier import SkinNotifier, _is_slack, _slack_url, compose
 
@@ -254,6 +254,23 @@ def test_a_refusal_gives_figures_reasons_and_the_report(judged: FolderStore) -> 
     report = f"{BASE}/plugin/models/skin-models/view/{verdict}/report.html"
     assert f"Report: {report}" in alert.text
     assert alert.report_url == report
+
+
+def test_a_judgement_names_the_warnings_about_the_data(judged: FolderStore) -> None:
+    at = "2026-06-30T00:00:01+00:00"
+    verdict = judge(judged, REAL, "late", at=at, accuracy=0.701, approved=False)
+
+    alert = compose("refused", context("reject", verdict=verdict))
+
+    assert f"Warnings about the data: {DUPLICATES}; shortcut: border ring colour.\n" in alert.text
+    assert f"Data: {alert.data_url}\n" in alert.text
+    assert alert.data_url.endswith("%2B00%3A00/plugin/skin-data")
+
+
+@pytest.mark.parametrize(("task", "links"), [("validate", 1), ("split", 1), ("train", 0)])
+def test_data_that_is_not_fit_leads_to_what_was_found(task: str, links: int) -> None:
+    alert = compose("task_failed", context(task, exception=fail_fast(BadInput("not fit"))))
+    assert alert.text.count("/plugin/skin-data") == links
 
 
 def test_a_promotion_names_the_new_champion(judged: FolderStore) -> None:

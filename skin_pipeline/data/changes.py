@@ -1,0 +1,44 @@
+"""What is new in a data set against the one that was accepted before it."""
+
+from __future__ import annotations
+
+import logging
+
+import pandas as pd
+
+from skin_pipeline.contracts import Changes, Validation, load
+from skin_pipeline.data import manifest
+from skin_pipeline.storage import Store
+
+log = logging.getLogger(__name__)
+
+EXAMPLES = 5  # of each kind of change
+
+
+def against(store: Store, table: pd.DataFrame, previous: str | None) -> Changes:
+    """The changes since `previous`, the key of a validation.
+
+    Images are known by their files' digests, wherever they lie.
+    """
+    if previous is None:
+        return Changes(previous=None, added=len(table), removed=0, relabelled=0, examples=())
+    old = _labels(manifest.read(store, load(store, previous, Validation).table))
+    new = _labels(table)
+    both = new.index.intersection(old.index)
+    lists = {
+        "added": new.index.difference(old.index),
+        "removed": old.index.difference(new.index),
+        "relabelled": both[new.loc[both, "label"].to_numpy() != old.loc[both, "label"].to_numpy()],
+    }
+    keys = pd.concat([new["key"], old["key"][~old.index.isin(new.index)]])
+    examples = [
+        f"{what}: {key}" for what, rows in lists.items() for key in keys.loc[rows].head(EXAMPLES)
+    ]
+    counts = {what: len(rows) for what, rows in lists.items()}
+    log.info("changes previous=%s %s", previous, " ".join(f"{k}={v}" for k, v in counts.items()))
+    return Changes(previous=previous, examples=tuple(examples), **counts)
+
+
+def _labels(table: pd.DataFrame) -> pd.DataFrame:
+    known = table.assign(sha256=table["sha256"].where(table["sha256"] != "", table["key"]))
+    return known.drop_duplicates("sha256").set_index("sha256")[["label", "key"]]

@@ -1,0 +1,46 @@
+"""Data Docs that need nothing but themselves: two pages, no script, no request.
+
+Great Expectations' own pages load their style and scripts from other hosts; these are made from
+its results and its sentences instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from skin_pipeline.contracts import Check
+
+TEMPLATES = Path(__file__).parent / "templates"
+PAGES = ("index.html", "checks.html")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A check with what only the Data Docs say: the expectation in words, why, and examples."""
+
+    check: Check
+    sentence: str
+    why: str
+    examples: tuple[str, ...]
+
+
+def write(
+    folder: Path, title: str, facts: Mapping[str, str], findings: Sequence[Finding], made_by: str
+) -> None:
+    """Write the pages into an existing folder; `index.html` leads to the others."""
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    for page in PAGES:
+        html = environment.get_template(page).render(
+            title=title, facts=facts, findings=findings, made_by=made_by
+        )
+        (folder / page).write_text(html, encoding="utf-8")

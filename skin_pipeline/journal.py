@@ -1,0 +1,112 @@
+"""What a run has made so far, so that people find it from the run: also when the run failed.
+
+note(store, run_id, validation="validate/4f1a…")   # a step, as soon as its result exists
+data = data_of(store, journal.validation, journal.split)
+data.warnings                                       # what people should know of the data
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timezone
+
+from skin_pipeline.contracts import Check, Contract, Dataset, Split, Validation, dump, load, parse
+from skin_pipeline.job import address
+from skin_pipeline.storage import Store
+
+
+class Journal(Contract):
+    """The keys of what a run has made; empty where it has not come so far."""
+
+    run: str
+    noted_at: str
+    validation: str = ""
+    split: str = ""
+    verdict: str = ""
+
+
+@dataclass(frozen=True)
+class Data:
+    """The data of a run, and what was said about it. `split` is None if it has not come so far."""
+
+    dataset: Dataset
+    validation: Validation
+    split: Split | None = None
+
+    @property
+    def checks(self) -> tuple[Check, ...]:
+        """All checks of the images and of the split."""
+        return self.validation.checks + (self.split.checks if self.split else ())
+
+    @property
+    def faults(self) -> tuple[str, ...]:
+        """The critical checks that failed, in words."""
+        return tuple(_words(c) for c in self.checks if not c.passed and c.severity == "critical")
+
+    @property
+    def warning_names(self) -> tuple[str, ...]:
+        """The warnings, each by its name only."""
+        checks = (c.name for c in self.checks if not c.passed and c.severity == "warning")
+        return (
+            *checks,
+            *(f"shortcut: {s.name}" for s in self.validation.shortcuts if not s.passed),
+        )
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """The warnings, in words: failed checks first, then shortcuts."""
+        checks = (_words(c) for c in self.checks if not c.passed and c.severity == "warning")
+        shortcuts = (
+            f"{item.name} alone predicts the label: AUC {item.auc}, "
+            f"asked for at most {item.bound:g}"
+            for item in self.validation.shortcuts
+            if not item.passed
+        )
+        return (*checks, *shortcuts)
+
+
+def _words(check: Check) -> str:
+    return f"{check.name}: {check.observed}, asked for {check.bound}"
+
+
+def note(store: Store, run: str, **keys: str) -> None:
+    """Add keys to a run's journal; nothing is written if it knows them.
+
+    Args:
+        store: Where the journal lies.
+        run: Airflow's id of the run.
+        keys: Some of `validation`, `split`, `verdict`.
+
+    Raises:
+        BadInput, Unavailable: as of the store.
+    """
+    moved = False
+    while not moved:
+        found = store.tagged(_key(run))
+        known = parse(found[0], Journal, _key(run)) if found else Journal(run=run, noted_at="")
+        if keys.items() <= known.model_dump().items():
+            return
+        now = datetime.now(timezone.utc).isoformat()
+        new = Journal(**{**known.model_dump(), **keys, "noted_at": now})
+        moved = store.swap(_key(run), dump(new), found[1] if found else None)
+
+
+def of_run(store: Store, run: str) -> Journal | None:
+    """The journal of a run, or None if it has made nothing yet."""
+    found = store.tagged(_key(run))
+    return parse(found[0], Journal, _key(run)) if found else None
+
+
+def data_of(store: Store, validation: str, split: str = "") -> Data:
+    """The data behind a validation, and the split if there is one.
+
+    Raises:
+        BadInput: there is no such result, or another version wrote it.
+    """
+    checked = load(store, validation, Validation)
+    parts = load(store, split, Split) if split else None
+    return Data(load(store, checked.dataset, Dataset), checked, parts)
+
+
+def _key(run: str) -> str:
+    return f"runs/{address({'run': run})}.json"

@@ -1,0 +1,191 @@
+"""Near-duplicates: what is found, and what is not taken for one."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image, ImageFilter
+
+from skin_pipeline.data import demo, duplicates, manifest, sources
+from skin_pipeline.data.duplicates import Side
+
+FLIPS = list(Image.Transpose)
+
+
+def photograph(number):
+    """A picture with structure of every size and colours of its own, unlike any other."""
+    random = np.random.RandomState(number)
+    canvas = np.zeros((300, 400, 3), np.float32)
+    for cells, weight in ((3, 0.4), (7, 0.3), (15, 0.2), (40, 0.1)):  # as in nature
+        noise = random.rand(cells, cells, 3).astype(np.float32) * 255
+        layers = [Image.fromarray(noise[..., i]).resize((400, 300), 3) for i in range(3)]
+        canvas += np.stack([np.asarray(layer) for layer in layers], -1) * weight
+    skin = canvas * (0.55, 0.4, 0.35) + random.uniform(20, 90, 3)
+    return Image.fromarray(np.clip(skin, 0, 255).astype(np.uint8))
+
+
+def encoded(image, quality):
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=quality)
+    return Image.open(io.BytesIO(buffer.getvalue()))
+
+
+def cropped(image, left, top, keep):
+    width, height = image.size
+    x, y = int(width * left), int(height * top)
+    return image.crop((x, y, x + int(width * keep), y + int(height * keep)))
+
+
+COPIES = {
+    "half the size": lambda image: image.resize((200, 150)),
+    "small": lambda image: image.resize((96, 72)),
+    "twice the size": lambda image: image.resize((800, 600)),
+    "squeezed into a square": lambda image: image.resize((256, 256)),
+    "JPEG of low quality": lambda image: encoded(image, 25),
+    "a little blurred": lambda image: image.filter(ImageFilter.GaussianBlur(1.5)),
+    "a little brighter": lambda image: Image.eval(image, lambda v: min(255, int(v * 1.05))),
+    **{flip.name.lower(): (lambda image, flip=flip: image.transpose(flip)) for flip in FLIPS},
+    "cropped in the middle": lambda image: cropped(image, 0.05, 0.05, 0.9),
+    "cropped at a corner": lambda image: cropped(image, 0.1, 0.0, 0.9),
+    "cropped, turned and encoded": lambda image: encoded(
+        cropped(image, 0.03, 0.06, 0.92).transpose(Image.Transpose.ROTATE_90), 60
+    ),
+}
+
+
+@pytest.fixture
+def side(tmp_path, store):
+    """Makes a data set of images: `{"benign/a.png": image}`."""
+
+    def make(images, name="set"):
+        root = tmp_path / name
+        for key, image in images.items():
+            (root / key).parent.mkdir(parents=True, exist_ok=True)
+            image.save(root / key)
+        for label in ("benign", "malignant"):  # both classes must be there
+            (root / label).mkdir(parents=True, exist_ok=True)
+            photograph(900 + len(label)).save(root / label / "other.png")
+        return built(sources.find(root), store, tmp_path)
+
+    return make
+
+
+def built(images, store, folder):
+    made = manifest.build(
+        images, store, size=64, field_of_view=1.0, shard_size=7, folder=folder, processes=1
+    )
+    thumbnails = [np.load(store.local(key), mmap_mode="r") for key in made.thumbnails]
+    return Side(made.table, thumbnails)
+
+
+def named(side, pairs, other=None):
+    first, second = side.table["key"], (other or side).table["key"]
+    return {(first[pair.first], second[pair.second], pair.kind) for pair in pairs}
+
+
+def test_every_kind_of_copy_is_found_and_nothing_else(side):
+    images = {f"benign/original{i}.png": photograph(i) for i in range(len(COPIES))}
+    for i, copy in enumerate(COPIES.values()):
+        images[f"malignant/copy{i}.png"] = copy(photograph(i))
+    made = side(images)
+    found = named(made, duplicates.within(made, 1))
+    wanted = {
+        (f"benign/original{i}.png", f"malignant/copy{i}.png", "near") for i in range(len(COPIES))
+    }
+    missed = [list(COPIES)[int(pair[1][14:-4])] for pair in wanted - found]
+    assert (missed, found - wanted) == ([], set())
+
+
+def test_equal_files_and_equal_pixels_are_told_apart(side):
+    image = photograph(1)
+    made = side({
+        "benign/a.png": image,
+        "benign/b.png": image,
+        "malignant/c.bmp": image,
+        "malignant/d.png": photograph(2),
+    })
+    assert named(made, duplicates.within(made, 1)) == {
+        ("benign/a.png", "benign/b.png", "file"),
+        ("benign/a.png", "malignant/c.bmp", "pixels"),
+    }
+
+
+def test_many_copies_of_one_picture_hang_together(side):
+    image = photograph(3)
+    copies = {f"benign/{i}.png": image.transpose(flip) for i, flip in enumerate(FLIPS)}
+    made = side({"benign/original.png": image, **copies, "malignant/x.png": photograph(4)})
+    pairs = duplicates.within(made, 1)
+    reached, edges = {0}, [(pair.first, pair.second) for pair in pairs]
+    for _ in edges:
+        reached |= {b for a, b in edges if a in reached} | {a for a, b in edges if b in reached}
+    assert reached == set(range(8))
+
+
+def test_pictures_that_two_sets_share_are_found(side):
+    ours = side({f"benign/{i}.png": photograph(i) for i in range(5)}, "ours")
+    theirs = side(
+        {
+            "malignant/copy.jpg": photograph(2).resize((256, 256)),
+            "benign/same.png": photograph(4),
+            "benign/new.png": photograph(50),
+        },
+        "theirs",
+    )
+    shared = named(ours, duplicates.between(ours, theirs, 1), theirs)
+    assert {pair for pair in shared if "other" not in pair[0]} == {
+        ("benign/2.png", "malignant/copy.jpg", "near"),
+        ("benign/4.png", "benign/same.png", "file"),
+    }
+
+
+def test_an_image_is_marked_with_every_set_that_holds_it():
+    table = manifest.pd.DataFrame(index=range(3))
+    pair = duplicates.Pair(1, 0, "near", 0.9)
+    names = duplicates.names_of(table, {"b": [pair], "a": [pair, pair._replace(first=2)]})
+    assert list(names) == ["", "a; b", "a"]
+
+
+def test_generated_lesions_which_look_alike_are_not_duplicates(tmp_path, store):
+    demo.generate(tmp_path / "set", seed=0, per_class=60)
+    made = built(sources.find(tmp_path / "set"), store, tmp_path)
+    assert duplicates.within(made, 1) == []
+
+
+@pytest.mark.parametrize("count", [0, 1, 2])
+def test_few_images_are_no_problem(side, count):
+    made = side({f"benign/{i}.png": photograph(i) for i in range(count)})
+    assert duplicates.within(made, 1) == []
+    assert duplicates.between(made, made._replace(table=made.table[:0]), 1) == []
+
+
+def test_likeness_is_near_one_for_the_same_and_low_for_other_thumbnails():
+    first = np.stack([np.asarray(photograph(i).convert("L").resize((64, 64))) for i in range(6)])
+    assert duplicates.likeness((first, first)).min() > 0.99
+    assert duplicates.likeness((first, np.roll(first, 1, axis=0))).max() < 0.5
+
+
+def test_flat_thumbnails_are_like_nothing():
+    flat = np.full((2, 64, 64), 128, np.uint8)
+    assert duplicates.likeness((flat, flat)).max() == 0
+
+
+@pytest.mark.real
+def test_the_known_duplicates_of_the_real_sets_are_found_and_no_others(shared, tmp_path, store):
+    ours = built(sources.find(shared / "data/kaggle/Melanoma-b584m584"), store, tmp_path)
+    theirs = built(sources.find(shared / "data/isic2017"), store, tmp_path)
+    names, others = ours.table["image_id"], theirs.table["image_id"]
+    inside = duplicates.within(ours, 2)
+    assert {(names[pair.first], names[pair.second], pair.kind) for pair in inside} == {
+        ("ISIC_0149568", "ISIC_9022005", "file"),
+        ("ISIC_2607827", "ISIC_9967383", "file"),
+        ("ISIC_6352565", "ISIC_6584579", "file"),
+    }
+    shared_pairs = duplicates.between(ours, theirs, 2)
+    assert {(names[pair.first], others[pair.second]) for pair in shared_pairs} == {
+        ("ISIC_2342769", "ISIC_0014331"),
+        ("ISIC_2797353", "ISIC_0014507"),
+        ("ISIC_7101732", "ISIC_0014289"),
+        ("ISIC_8325226", "ISIC_0014360"),
+    }

@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import itertools
+import subprocess
+import sys
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+
+import psutil
+import pytest
+import worker_tasks as tasks
+
+from skin_pipeline.data.workers import AHEAD, spread
+
+
+def test_results_come_in_the_order_of_the_pieces():
+    assert list(spread(tasks.double, range(50), 2)) == [2 * i for i in range(50)]
+
+
+def test_no_pieces_give_no_results():
+    assert list(spread(tasks.double, [], 2)) == []
+
+
+def test_pieces_are_taken_only_as_far_ahead_as_needed():
+    taken = itertools.count()
+    results = spread(tasks.double, taken, 2)
+    assert [next(results) for _ in range(5)] == [0, 2, 4, 6, 8]
+    results.close()
+    assert next(taken) <= 5 + 2 * AHEAD
+
+
+def test_a_piece_that_kills_its_process_is_known_and_all_others_are_done():
+    results = list(spread(tasks.double_or_die, range(20), 2, tasks.dead))
+    assert results == [-i if i in {3, 17} else 2 * i for i in range(20)]
+
+
+def test_without_an_answer_for_crashes_a_crash_is_raised():
+    with pytest.raises(BrokenProcessPool):
+        list(spread(tasks.double_or_die, range(5), 2))
+
+
+def test_an_error_of_the_work_is_raised():
+    with pytest.raises(ValueError, match="0 is refused"):
+        list(spread(tasks.refuse, range(5), 2))
+
+
+def test_workers_end_when_their_parent_is_killed(tmp_path):
+    code = f"""
+from worker_tasks import linger
+from skin_pipeline.data.workers import spread
+if __name__ == "__main__":
+    list(spread(linger, [{str(tmp_path)!r}] * 2, 2))
+"""
+    script = tmp_path / "parent.py"
+    script.write_text(code)
+    root = Path(__file__).parents[2]
+    work = tmp_path / "work"
+    work.mkdir()
+    script.write_text(code.replace(repr(str(tmp_path)), repr(str(work))))
+    environment = {"PYTHONPATH": f"{root}:{root / 'tests'}"}
+    parent = subprocess.Popen([sys.executable, str(script)], env=environment)
+    while len(list(work.iterdir())) < 2:
+        assert parent.poll() is None
+    workers = [psutil.Process(int(path.name)) for path in work.iterdir()]
+    parent.kill()
+    parent.wait()
+    gone, alive = psutil.wait_procs(workers, timeout=20)
+    assert (len(gone), alive) == (2, [])

@@ -1,0 +1,87 @@
+"""The journal of a run: what it has made, in whatever order and however often it is told."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from models_server import DUPLICATES, SPLIT, UNFIT, VALIDATION, write_data
+
+from skin_pipeline import journal
+from skin_pipeline.errors import BadInput
+
+RUN = "manual__2026-07-01T09:00:00+00:00"
+
+
+@pytest.fixture(params=["folder", "s3"])
+def place(request):
+    """The same tests on a folder and on a real S3 server."""
+    return request.getfixturevalue("store" if request.param == "folder" else "s3_store")
+
+
+def test_a_run_that_has_made_nothing_has_no_journal(place):
+    assert journal.of_run(place, RUN) is None
+
+
+def test_keys_come_together_and_the_latest_counts(place):
+    journal.note(place, RUN, validation="validate/1")
+    journal.note(place, RUN, split="split/1", verdict="gate/1")
+    journal.note(place, RUN, validation="validate/2")
+    made = journal.of_run(place, RUN)
+    assert (made.run, made.validation, made.split, made.verdict) == (
+        RUN,
+        "validate/2",
+        "split/1",
+        "gate/1",
+    )
+
+
+def test_telling_the_same_again_writes_nothing(place):
+    journal.note(place, RUN, validation="validate/1")
+    before = journal.of_run(place, RUN)
+    journal.note(place, RUN, validation="validate/1")
+    assert journal.of_run(place, RUN) == before
+
+
+def test_runs_have_journals_of_their_own(place):
+    journal.note(place, RUN, validation="validate/1")
+    journal.note(place, "other", validation="validate/2")
+    assert journal.of_run(place, RUN).validation == "validate/1"
+
+
+def test_nothing_is_lost_when_steps_write_at_once(place):
+    keys = {"validation": "validate/1", "split": "split/1", "verdict": "gate/1"}
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(lambda item: journal.note(place, RUN, **dict([item])), keys.items()))
+    assert keys.items() <= journal.of_run(place, RUN).model_dump().items()
+
+
+def test_an_unknown_kind_of_result_is_refused(store):
+    with pytest.raises(ValueError, match="colour"):
+        journal.note(store, RUN, colour="red")
+    assert journal.of_run(store, RUN) is None
+
+
+def test_the_data_of_a_run_says_warnings_with_figures_and_by_name(store):
+    write_data(store)
+    data = journal.data_of(store, VALIDATION, SPLIT)
+    assert data.faults == ()
+    assert data.warnings == (
+        f"{DUPLICATES}: 3 found (a.jpg = <b>.jpg), asked for none",
+        "border ring colour alone predicts the label: AUC 0.790 [0.760, 0.820], "
+        "asked for at most 0.65",
+    )
+    assert data.warning_names == (DUPLICATES, "shortcut: border ring colour")
+    assert [check.name for check in data.checks][-1] == "no group on two sides of a run"
+
+
+def test_data_that_failed_has_faults_and_no_split(store):
+    write_data(store)
+    data = journal.data_of(store, UNFIT)
+    assert data.split is None
+    assert [fault.split(":")[0] for fault in data.faults] == ["duplicates have one label"]
+
+
+def test_a_validation_that_is_not_there_is_bad_input(store):
+    with pytest.raises(BadInput):
+        journal.data_of(store, VALIDATION)
