@@ -50,21 +50,22 @@ place = deployment()
     },
 )
 def skin_training() -> None:
-    @step()
+    @step(pool=place.pool)
     def ingest() -> list[int]:
         """
-        Fetches the images from where `data` points, decodes each once, and writes the manifest
-        (a row an image) and the packed images. Also brings the weight file to the store.
+        Fetches the images from where `data` and `external` point, decodes each once, and writes
+        the manifest (a row an image) and the packed images. Also brings the weight file to the
+        store.
 
-        *Fails at once* on wrong credentials, an unknown data set, a broken archive or a missing
-        class; *tries again* when Kaggle or the store does not answer.
+        *Fails at once* on wrong credentials, an unknown data set, a broken archive, a missing
+        class or metadata that contradict the folders; *tries again* when Kaggle or the store does not answer.
         """
         with airflow_job(kaggle=True) as job:
             pinned = steps.ingest(job)
             push(dataset=pinned.dataset, weights=pinned.weights, external=list(pinned.external))
             return steps.shard_numbers(job, pinned.dataset)
 
-    @step()
+    @step(pool=place.pool)
     def validate(dataset: str, external: list[str]) -> str:
         """
         Finds duplicates, near-duplicates and images shared with external sets; audits for

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -80,7 +81,7 @@ def ingest(job: Job) -> Ingested:
 def _ingested(job: Job, where: str, settings: Settings) -> str:
     labelling = metadata.Labelling.of(settings)
     with sources.folder_of(job, where) as root:
-        images = sources.find(root, labelling)
+        images = sources.find(root, partial(metadata.labels, labelling=labelling))
         inputs = {
             "content": images.digest,
             "synthetic": where == config.DEMO,

@@ -78,6 +78,7 @@ class Finished:
 
     job: Job
     dataset: str
+    validation: str
     split: str
     features: list[str]
     trained: list[str]
@@ -102,11 +103,14 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
         "min_sensitivity": 0.5,
     }
     job = Job(Settings(**knobs), place, open_store(place.store))
-    dataset, weights = steps.ingest(job)
-    split = steps.split(job, steps.validate(job, dataset))
+    dataset, weights, external = steps.ingest(job)
+    validation = steps.validate(job, dataset, external)
+    split = steps.split(job, validation)
     features = [steps.features(job, split, weights, i) for i in steps.shard_numbers(job, dataset)]
     trained = [steps.train(job, split, features, run) for run in range(2)]
     evaluation = steps.evaluate(job, split, trained)
-    verdict = steps.gate(job, evaluation)
+    verdict = steps.gate(job, evaluation, validation)
     version = steps.promote(job, verdict)
-    return Finished(job, dataset, split, features, trained, evaluation, verdict, version)
+    return Finished(
+        job, dataset, validation, split, features, trained, evaluation, verdict, version
+    )

@@ -12,7 +12,10 @@ from skin_pipeline.errors import BadInput
         ({"runs": 0}, "runs: Input should be greater than or equal to 1. Received: 0"),
         ({"views": 3}, "views: Input should be 1, 2, 4 or 8. Received: 3"),
         ({"model_name": "Not A Name"}, "model_name: "),
-        ({"balance": "smote"}, "balance: "),
+        ({"balance": "magic"}, "balance: "),
+        ({"external": "/data/isic"}, "external must be NAME=WHERE, NAME=WHERE"),
+        ({"external": "a=/x, B c=/y"}, "external must be NAME=WHERE, NAME=WHERE"),
+        ({"external": "a="}, "external must be NAME=WHERE, NAME=WHERE"),
         ({"colour": "red"}, "colour: Extra inputs are not permitted"),
         ({"runs": 2}, "min_runs (6) is more than runs (2)"),
         ({"weights": "none"}, "weights=none (a random trunk) is for synthetic data only"),
@@ -48,6 +51,14 @@ def test_a_deployment_variable_that_does_not_fit_is_named(monkeypatch):
 def test_synthetic_models_have_a_name_of_their_own():
     assert Settings(data="demo", model_name="skin").released_as == "skin-synthetic"
     assert Settings(data="some/folder", model_name="skin").released_as == "skin"
+
+
+def test_external_sets_are_named_places():
+    assert Settings(external="isic2017=/data/i, b=s3://bucket/x=y").external_sets == {
+        "isic2017": "/data/i",
+        "b": "s3://bucket/x=y",
+    }
+    assert Settings().external_sets == {}
 
 
 def test_every_knob_has_a_description_a_section_and_bounds_in_the_form():

@@ -4,14 +4,24 @@ import math
 
 import pytest
 
-from skin_pipeline.contracts import Check, Interval, Validation, dump, load, parse
+from skin_pipeline.contracts import Changes, Check, Interval, Validation, dump, load, parse
 from skin_pipeline.errors import BadInput
 
 CHECK = Check(name="labels", severity="critical", observed="0", bound="all", passed=True)
 
 
 def test_a_document_reads_back_as_written(store):
-    written = Validation(dataset="ingest/1", checks=(CHECK,), docs="validate/1/docs/index.html")
+    written = Validation(
+        dataset="ingest/1",
+        external={"other": "ingest/2"},
+        table="tables/1.csv",
+        quarantine="validate/1/quarantine.csv",
+        anchors="tables/2.csv",
+        checks=(CHECK,),
+        shortcuts=(),
+        changes=Changes(previous=None, added=3, removed=0, relabelled=0, examples=()),
+        docs="validate/1/docs/index.html",
+    )
     store.put("validate/1/result.json", dump(written))
     assert load(store, "validate/1", Validation) == written
 

@@ -43,7 +43,7 @@ def job(shared, images, tmp_path_factory):
 
 
 def test_real_images_train_a_model_better_than_chance(job):
-    dataset, weights = steps.ingest(job)
+    dataset, weights, _ = steps.ingest(job)
     split = steps.split(job, steps.validate(job, dataset))
     features = [steps.features(job, split, weights, i) for i in steps.shard_numbers(job, dataset)]
     trained = [steps.train(job, split, features, run) for run in range(2)]
@@ -56,20 +56,32 @@ def test_real_images_train_a_model_better_than_chance(job):
     assert not seen.synthetic
 
 
-def test_the_whole_real_set_passes_and_its_known_duplicates_are_warned_of(shared, tmp_path):
+def test_what_is_known_of_the_real_sets_is_found(shared, tmp_path):
     place = Deployment(store=f"file://{tmp_path}/store")
-    settings = Settings(data=str(shared / "data/kaggle/Melanoma-b584m584"), image_size=64)
+    settings = Settings(
+        data=str(shared / "data/kaggle/Melanoma-b584m584"),
+        external=f"isic2017={shared / 'data/isic2017'}",
+        image_size=64,
+    )
     job = Job(settings, place, open_store(place.store))
-    dataset, _ = steps.ingest(job)
-    checks = load(job.store, steps.validate(job, dataset), Validation).checks
-    assert [check.name for check in checks if not check.passed] == [
-        "no two images have the same pixels"
-    ]
-    table = manifest.read(job.store, load(job.store, dataset, Dataset).table)
+    dataset, _, external = steps.ingest(job)
+    result = load(job.store, steps.validate(job, dataset, external), Validation)
+    table = manifest.read(job.store, result.table)
     assert (len(table), table["patient_id"].nunique()) == (1144, 777)
-    pairs = table[table.duplicated("pixels_sha256", keep=False)].groupby("pixels_sha256")
-    assert sorted(tuple(sorted(ids)) for _, ids in pairs["image_id"]) == [
+    clusters = table[table["duplicates"] != ""].groupby("duplicates")["image_id"]
+    assert sorted(tuple(sorted(ids)) for _, ids in clusters) == [
         ("ISIC_0149568", "ISIC_9022005"),
         ("ISIC_2607827", "ISIC_9967383"),
         ("ISIC_6352565", "ISIC_6584579"),
     ]
+    assert sorted(table["image_id"][table["external"] == "isic2017"]) == [
+        "ISIC_2342769",
+        "ISIC_2797353",
+        "ISIC_7101732",
+        "ISIC_8325226",
+    ]
+    assert not [c for c in result.checks if not c.passed and c.severity == "critical"]
+    shortcuts = {item.name: item for item in result.shortcuts}
+    assert 0.74 < shortcuts["border ring colour"].auc.value < 0.84
+    assert not shortcuts["border ring colour"].passed
+    assert shortcuts["file size"].passed

@@ -79,9 +79,9 @@ def test_each_run_has_its_seed_and_history_on_record(finished):
 
 
 def test_the_data_docs_are_kept_with_the_run(finished):
-    key = steps.validate(finished.job, finished.dataset)
-    docs = load(finished.job.store, key, Validation).docs
-    assert b"<html" in finished.job.store.read(docs)
+    for key, kind in ((finished.validation, Validation), (finished.split, Split)):
+        docs = load(finished.job.store, key, kind).docs
+        assert b"<html" in finished.job.store.read(docs)
 
 
 def test_the_released_version_is_complete_and_its_digests_are_right(finished):
@@ -112,13 +112,14 @@ def test_the_report_says_that_the_data_are_synthetic(finished):
 def test_every_step_finds_its_result(finished):
     job = finished.job
     before = job.store.list("")
-    dataset, weights = steps.ingest(job)
-    split = steps.split(job, steps.validate(job, dataset))
+    dataset, weights, external = steps.ingest(job)
+    validation = steps.validate(job, dataset, external)
+    split = steps.split(job, validation)
     shards = steps.shard_numbers(job, dataset)
     assert [steps.features(job, split, weights, i) for i in shards] == finished.features
     assert [steps.train(job, split, finished.features, i) for i in range(2)] == finished.trained
     assert steps.evaluate(job, split, reversed(finished.trained)) == finished.evaluation
-    assert steps.gate(job, finished.evaluation) == finished.verdict
+    assert steps.gate(job, finished.evaluation, validation) == finished.verdict
     assert steps.promote(job, finished.verdict) == finished.version
     assert job.store.list("") == before
 
@@ -132,11 +133,12 @@ from skin_pipeline.job import Job
 from skin_pipeline.storage import open_store
 job = Job(Settings(**{finished.job.settings.model_dump()!r}), Deployment(), open_store(
     {finished.job.store.url!r}))
-dataset, weights = steps.ingest(job)
-split = steps.split(job, steps.validate(job, dataset))
+dataset, weights, external = steps.ingest(job)
+validation = steps.validate(job, dataset, external)
+split = steps.split(job, validation)
 features = [steps.features(job, split, weights, i) for i in steps.shard_numbers(job, dataset)]
 trained = [steps.train(job, split, features, run) for run in range(2)]
-steps.promote(job, steps.gate(job, steps.evaluate(job, split, trained)))
+steps.promote(job, steps.gate(job, steps.evaluate(job, split, trained), validation))
 print([name for name in {HEAVY!r} if name in sys.modules])
 """
     run = subprocess.run(
@@ -155,7 +157,9 @@ print([name for name in {HEAVY!r} if name in sys.modules])
         ("ingest", {"image_size": 72}),
         ("ingest", {"field_of_view": 0.9}),
         ("ingest", {"seed": 1}),
+        ("ingest", {"columns": "sex=gender"}),
         ("validate", {"min_per_class": 11}),
+        ("validate", {"max_shortcut_auc": 0.7}),
         ("split", {"balance": "none"}),
         ("train", {"l2": 0.5}),
         ("evaluate", {"target_sensitivity": 0.8}),
@@ -173,12 +177,11 @@ def test_a_changed_knob_makes_the_result_anew(finished, step, change, monkeypatc
     calls = {
         "ingest": steps.ingest,
         "validate": lambda job: steps.validate(job, finished.dataset),
-        "split": lambda job: steps.split(job, steps_validation),
+        "split": lambda job: steps.split(job, finished.validation),
         "train": lambda job: steps.train(job, finished.split, finished.features, 0),
         "evaluate": lambda job: steps.evaluate(job, finished.split, finished.trained),
-        "gate": lambda job: steps.gate(job, finished.evaluation),
+        "gate": lambda job: steps.gate(job, finished.evaluation, finished.validation),
     }
-    steps_validation = _validation_of(finished)
     for job in (finished.job, with_settings(finished.job, **change)):
         with pytest.raises(LookupError):
             calls[step](job)
@@ -188,21 +191,13 @@ def test_a_changed_knob_makes_the_result_anew(finished, step, change, monkeypatc
     assert asked[step] != asked["first"]
 
 
-def _validation_of(finished):
-    return next(
-        key.removesuffix("/result.json")
-        for key in finished.job.store.list("validate")
-        if key.endswith("/result.json")
-    )
-
-
 # --- refusal -------------------------------------------------------------------------------------
 
 
 def test_a_refused_model_is_recorded_and_the_champion_stays(finished):
     job = with_settings(finished.job, min_accuracy=1.0)
     before = registry.champion(job.store, "skin-resnet50-synthetic")
-    key = steps.gate(job, finished.evaluation)
+    key = steps.gate(job, finished.evaluation, finished.validation)
     verdict = load(job.store, key, Verdict)
     assert not verdict.approved
     assert verdict.reasons[0].startswith("accuracy: ")
@@ -215,7 +210,7 @@ def test_a_refused_model_is_recorded_and_the_champion_stays(finished):
 
 def test_a_missing_run_is_counted_by_the_gate(finished):
     evaluation = steps.evaluate(finished.job, finished.split, finished.trained[:1])
-    verdict = load(finished.job.store, steps.gate(finished.job, evaluation), Verdict)
+    verdict = load(finished.job.store, steps.gate(finished.job, evaluation, finished.validation), Verdict)
     assert verdict.reasons == ("successful runs: 1, asked for at least 2",)
 
 
@@ -276,8 +271,8 @@ def test_a_broken_zip_is_told_and_nothing_is_written(make_job, tmp_path):
 def test_a_corrupt_image_is_named_when_there_are_too_many(make_job, folder):
     (folder / "benign" / "DEMO_B0003.jpg").write_bytes(b"\xff\xd8\xff broken")
     job = make_job(data=str(folder), weights="imagenet")
-    dataset, _ = steps.ingest(job)
-    with pytest.raises(BadInput, match=r"1 unreadable: DEMO_B0003.jpg: cannot identify"):
+    dataset = steps.ingest(job).dataset
+    with pytest.raises(BadInput, match=r"1 quarantined: DEMO_B0003\.jpg: cannot identify"):
         steps.validate(job, dataset)
 
 
@@ -293,7 +288,7 @@ def test_a_corrupt_image_within_the_share_is_left_out_of_every_side(make_job, tm
 
 def test_a_refused_data_set_is_refused_again(make_job, folder):
     job = make_job(data=str(folder), weights="imagenet", min_per_class=50)
-    dataset, _ = steps.ingest(job)
+    dataset = steps.ingest(job).dataset
     for _ in range(2):
         with pytest.raises(BadInput, match=r"readable benign images: 12, asked for at least 50"):
             steps.validate(job, dataset)

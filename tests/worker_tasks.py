@@ -7,6 +7,9 @@ import signal
 import time
 from pathlib import Path
 
+from skin_pipeline.data.images import Inspected, inspect
+from skin_pipeline.data.sources import Found
+
 
 def double(number: int) -> int:
     return 2 * number
@@ -30,3 +33,16 @@ def linger(folder: str) -> None:
     """Say who works, and go on for a minute."""
     Path(folder, str(os.getpid())).touch()
     time.sleep(60)
+
+
+def inspect_or_die(path: Path, size: int | None = None, field_of_view: float = 1.0) -> Inspected:
+    """`images.inspect`, but for a file that brings the decoder down."""
+    if path.name.startswith("fatal"):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return inspect(path, size, field_of_view)
+
+
+def inspect_batch_or_die(
+    batch: tuple[Found, ...], size: int | None, field_of_view: float
+) -> list[Inspected]:
+    return [inspect_or_die(item.path, size, field_of_view) for item in batch]

@@ -63,8 +63,13 @@ class Side(NamedTuple):
 
     @classmethod
     def of(cls, store: Store, dataset: Dataset) -> Side:
-        shards = [np.load(store.local(key), mmap_mode="r") for key in dataset.thumbnails]
-        return cls(manifest.read(store, dataset.table), shards)
+        """The side of a data set that `ingest` made."""
+        return cls.read(store, manifest.read(store, dataset.table), dataset.thumbnails)
+
+    @classmethod
+    def read(cls, store: Store, table: pd.DataFrame, thumbnails: tuple[str, ...]) -> Side:
+        """A table, and the thumbnails under these keys."""
+        return cls(table, [np.load(store.local(key), mmap_mode="r") for key in thumbnails])
 
     @property
     def readable(self) -> pd.DataFrame:

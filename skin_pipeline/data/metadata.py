@@ -240,7 +240,7 @@ class Sheet:
     meanings: Mapping[str, str]
 
     def __str__(self) -> str:
-        return f"{self.name} ({_listed([_short(name) for name in self.header], 40, ', ')})"
+        return _columns(self.name, self.header)
 
     def facts(self) -> Iterator[tuple[int, str, Fact]]:
         """What is known, as image, kind and fact."""
@@ -269,10 +269,10 @@ def _sheets(paths: Sequence[Path], keys: Sequence[str], labelling: Labelling) ->
     tables = [table for path in paths if (table := _table(path, _title(path, paths), names))]
     sheets = [sheet for table in tables if (sheet := _sheet(table, names, labelling))]
     for kind, column in labelling.columns.items():
-        if column and not any(kind in sheet.places for sheet in sheets):
+        if column and not any(_place(table, (column,)) is not None for table in tables):
             received = "; ".join(map(str, tables)) or "no CSV table"
             raise BadInput(
-                f"columns: {kind}={column}: no table that knows the images has such a column. "
+                f"columns: {kind}={column}: no table has such a column. "
                 f"Tables and their columns: {received}"
             )
     return sheets
@@ -314,9 +314,11 @@ def _place(table: Table, names: Sequence[str]) -> int | None:
     for name in names:
         for same in (str, _plain):
             places = [i for i, column in enumerate(table.header) if same(column) == same(name)]
-            if len(places) > 1 and same is str:
+            if len(places) > 1:
+                columns = ", ".join(_short(table.header[place]) for place in places)
                 raise BadInput(
-                    f"{table.name} has {len(places)} columns {name!r}. Rename all but one"
+                    f"{table.name} has {len(places)} columns of one name: {columns}. Rename all "
+                    "but one"
                 )
             if places:
                 return places[0]
@@ -330,21 +332,215 @@ def _plain(column: str) -> str:
 def _image_place(table: Table, names: _Names, labelling: Labelling) -> int | None:
     """The column that names the images, if any does."""
     candidates = [_place(table, (name,)) for name in _names_of("image_id", labelling)]
-    known: Counter[int] = Counter()
-    for place in filter(lambda place: place is not None, dict.fromkeys(candidates)):
-        assert place is not None
-        known[place] = sum(names.knows(row.values[place]) for row in table.rows)
-    (place, hits), *_ = known.most_common(1) or [(None, 0)]
-    if place is None or not hits:
-        log.info("table_passed_over file=%s why=\"names no image\" columns=%s", table.name, table)
+    known = {
+        place: sum(names.knows(row.values[place]) for row in table.rows)
+        for place in dict.fromkeys(candidates)
+        if place is not None
+    }
+    place = max(known, key=lambda place: known[place], default=None)
+    if place is None or not known[place]:
+        log.info('table_passed_over file=%s why="names no image" columns=%s', table.name, table)
         return None
+    hits = known[place]
     seen = {name for row in table.rows if (name := names.stem(row.values[place]))}
     guessed = "image_id" not in labelling.columns
     if guessed and max(hits / table.length, len(seen & names.stems) / len(names.stems)) < ENOUGH:
         log.warning(
-            "table_passed_over file=%s why=\"few of its rows name images, and few images are named;"
-            " give image_id=%s in columns to use it\" rows=%d of=%d",
-            table.name, table.header[place], hits, table.length,
-        )  # fmt: skip
+            'table_passed_over file=%s why="few of its rows name images, and few images are named; '
+            'give image_id=%s in columns to use it" rows=%d of=%d',
+            table.name,
+            table.header[place],
+            hits,
+            table.length,
+        )
         return None
     return place
+
+
+def _label_place(
+    table: Table, rows: Sequence[Row], meanings: Mapping[str, str], labelling: Labelling
+) -> int | None:
+    """The column that holds the label: a usual one counts only if all of its values are known.
+
+    Raises:
+        BadInput: the column that the settings name has values of which no meaning is known.
+    """
+    named = "label" in labelling.columns
+    for name in _names_of("label", labelling):
+        place = _place(table, (name,))
+        if place is None:
+            continue
+        values = Counter(row.values[place].casefold() for row in rows)
+        strange = [f"{_short(value)} ({n})" for value, n in values.items() if value not in meanings]
+        if strange and named:
+            raise BadInput(
+                f"{table.name}: column {name!r} has values that stand for neither class: "
+                f"{_listed(strange)}. Name them in `malignant_values` and `benign_values`"
+            )
+        if not strange and any(meanings[value] for value in values):
+            return place
+    return None
+
+
+def _assigned(table: Table, place: int, names: _Names) -> list[Row]:
+    """The rows about images; what is too much or too little is counted in the log."""
+    rows = [row._replace(images=names.images(row.values[place])) for row in table.rows]
+    about = [row for row in rows if row.images]
+    times = Counter(image for row in about for image in row.images)
+    log.info(
+        "table_rows file=%s rows=%d about_images=%d about_others=%d images_without_row=%d "
+        "images_with_several=%d",
+        table.name,
+        len(rows),
+        len(about),
+        len(rows) - len(about),
+        names.count - len(times),
+        sum(count > 1 for count in times.values()),
+    )
+    return about
+
+
+# --- names of images -----------------------------------------------------------------------------
+
+
+class _Names:
+    """Which images a name in a table means: a stem, a file name, or the end of a path."""
+
+    def __init__(self, keys: Sequence[str]) -> None:
+        self.count = len(keys)
+        self._paths = [_without_suffix(key) for key in keys]
+        self._by_stem: dict[str, list[int]] = {}
+        for index, path in enumerate(self._paths):
+            self._by_stem.setdefault(path.rpartition("/")[2], []).append(index)
+
+    @property
+    def stems(self) -> set[str]:
+        return set(self._by_stem)
+
+    def stem(self, value: str) -> str:
+        """The name without folders and suffix, in lower case."""
+        return _without_suffix(value).rpartition("/")[2]
+
+    def knows(self, value: str) -> bool:
+        return self.stem(value) in self._by_stem
+
+    def images(self, value: str) -> tuple[int, ...]:
+        """The images that are meant; several where a bare name stands in several folders."""
+        path = _without_suffix(value)
+        found = self._by_stem.get(path.rpartition("/")[2], [])
+        if len(found) > 1 and "/" in path:
+            ends = [i for i in found if f"/{self._paths[i]}".endswith(f"/{path}")]
+            ends = ends or [i for i in found if f"/{path}".endswith(f"/{self._paths[i]}")]
+            return tuple(ends or found)
+        return tuple(found)
+
+
+def _without_suffix(name: str) -> str:
+    path = name.strip().replace("\\", "/").casefold()
+    stem, suffix = os.path.splitext(path)  # ruff: ignore[os-path-splitext]
+    return stem if suffix in SUFFIXES else path
+
+
+# --- reading ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Table:
+    """A CSV file, its values without the spaces around them."""
+
+    name: str
+    header: Sequence[str]
+    rows: Sequence[Row]
+
+    @property
+    def length(self) -> int:
+        return len(self.rows)
+
+    def __str__(self) -> str:
+        return _columns(self.name, self.header)
+
+
+class _Broken(Exception):
+    """Why a file is no table that can be read."""
+
+
+def _title(path: Path, paths: Sequence[Path]) -> str:
+    """What messages call a file: its name, with its folder where another has the same."""
+    alike = sum(other.name == path.name for other in paths) > 1
+    return f"{path.parent.name}/{path.name}" if alike else path.name
+
+
+def _table(path: Path, title: str, names: _Names) -> Table | None:
+    """A table, or None if it holds nothing, or is broken and has nothing to do with the images.
+
+    Raises:
+        BadInput: it is broken, and names images.
+    """
+    text = ""
+    try:
+        text = _text(path)
+        return _parsed(text, title)
+    except _Broken as problem:
+        if any(names.knows(word) for word in re.split(r"[\s,;|\"\x00]+", text)):
+            raise BadInput(
+                f"{title} names images but is not a readable CSV table: {problem}. Repair it, or "
+                "remove it: where there are class folders, the images are used without it"
+            ) from None
+        log.warning('table_passed_over file=%s why="%s"', title, problem)
+        return None
+
+
+def _text(path: Path) -> str:
+    if path.stat().st_size > MOST_BYTES:
+        raise _Broken(f"it has over {MOST_BYTES} bytes")
+    data = path.read_bytes()
+    encodings = ("utf-16",) if data[:2] in {b"\xff\xfe", b"\xfe\xff"} else ("utf-8-sig", "cp1252")
+    for encoding in encodings:
+        try:
+            return data.decode(encoding)
+        except UnicodeDecodeError:
+            continue
+    return data.decode("latin-1")
+
+
+def _parsed(text: str, title: str) -> Table:
+    if "\0" in text:
+        raise _Broken("it has NUL characters, as binary files have")
+    first = next((line for line in text.splitlines() if line.strip()), "")
+    delimiter = max(DELIMITERS, key=first.count)
+    # Universal line ends: Windows, Unix and old Mac files alike.
+    lines = csv.reader(io.StringIO(text, newline=None), delimiter=delimiter, strict=True)
+    rows = []
+    try:
+        for values in lines:
+            if any(map(str.strip, values)):
+                rows.append(Row(lines.line_num, [value.strip() for value in values]))
+    except csv.Error as error:
+        raise _Broken(f"line {lines.line_num}: {error}") from None
+    if not rows:
+        raise _Broken("it is empty")
+    header, *rows = rows
+    return Table(title, header.values, [_fitted(row, len(header.values)) for row in rows])
+
+
+def _fitted(row: Row, width: int) -> Row:
+    """A row with as many values as the header; empty ones are added or cut at its end."""
+    if any(row.values[width:]):
+        raise _Broken(f"line {row.line} has {len(row.values)} values, the header has {width}")
+    return row._replace(values=[*row.values, *[""] * (width - len(row.values))][:width])
+
+
+# --- words for messages --------------------------------------------------------------------------
+
+
+def _short(value: str, most: int = 60) -> str:
+    return repr(value if len(value) <= most else f"{value[:most]}…")
+
+
+def _columns(name: str, header: Sequence[str]) -> str:
+    return f"{name} ({_listed([_short(column) for column in header], 40, ', ')})"
+
+
+def _listed(items: Sequence[str], most: int = SHOWN, between: str = "; ") -> str:
+    more = f"{between}and {len(items) - most} more" if len(items) > most else ""
+    return between.join(items[:most]) + more

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import logging
 import os
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,8 @@ from skin_pipeline.data import archive, kaggle, remote
 from skin_pipeline.errors import BadInput
 from skin_pipeline.job import Job, scratch
 from skin_pipeline.storage import S3Access, digest_file
+
+log = logging.getLogger(__name__)
 
 KAGGLE = "kaggle://"
 SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
@@ -102,32 +105,41 @@ class Images:
         return hashlib.sha256("\n".join(rows).encode()).hexdigest()
 
 
-def find(root: Path) -> Images:
+LabelsOf = Callable[[Sequence[Path], Sequence[str]], list[str]]
+
+
+def find(root: Path, labels_of: LabelsOf | None = None) -> Images:
     """The images below any folders named benign and malignant, at any depth.
 
+    Args:
+        root: Where to look.
+        labels_of: Called with the tables and the keys of all images where there is no class
+            folder at all; gives the class of each, "" for those that stay out.
+
     Raises:
-        BadInput: there are none, or only of one class.
+        BadInput: there are no images, or only of one class.
     """
-    files = _images(root)
+    tables = tuple(sorted(root.rglob(f"*{TABLE}")))
+    files = _in_class_folders(root) or _in_tables(root, tables, labels_of)
     missing = [label for label in LABELS if all(item.label != label for item in files)]
     if missing:
         seen = sorted(p.name for p in root.iterdir())[:8]
         raise BadInput(
             f"{root.name}: no images of class {' and '.join(missing)}. Expected image files "
             f"({', '.join(sorted(SUFFIXES))}) in folders named benign/ and malignant/ somewhere "
-            f"below. Received: {', '.join(seen) or 'an empty folder'}"
+            "below, or a CSV table beside the images that has their labels. "
+            f"Received: {', '.join(seen) or 'an empty folder'}"
         )
-    return Images(tuple(files), tuple(sorted(root.rglob("*.csv"))))
+    return Images(tuple(files), tables)
 
 
-def _images(root: Path) -> list[Found]:
-    seen: list[tuple[tuple[str, ...], str, Path]] = []
-    for folder, _, names in os.walk(root):
-        above = _above_class(Path(folder).relative_to(root).parts)
+def _in_class_folders(root: Path) -> list[Found]:
+    seen = []
+    for path in _images(root):
+        parts = path.parent.relative_to(root).parts
+        above = _above_class(parts)
         if above is not None:
-            paths = (Path(folder, name) for name in names if not name.startswith("."))
-            label = Path(folder).relative_to(root).parts[len(above)].lower()
-            seen += [(above, label, path) for path in paths if path.suffix.lower() in SUFFIXES]
+            seen.append((above, parts[len(above)].lower(), path))
     # A key begins at the folders' common parent, so that a zip and its extracted folder agree.
     shared = _shared_parts([above for above, _, _ in seen])
     found = [
@@ -135,6 +147,31 @@ def _images(root: Path) -> list[Found]:
         for _, label, path in seen
     ]
     return sorted(found, key=lambda item: item.key)
+
+
+def _in_tables(root: Path, tables: tuple[Path, ...], labels_of: LabelsOf | None) -> list[Found]:
+    paths = sorted(_images(root))
+    if not (tables and paths and labels_of):
+        return []
+    folders = [path.parent.relative_to(root).parts for path in paths]
+    shared = _shared_parts(folders)
+    keys = ["/".join(path.relative_to(root).parts[shared:]) for path in paths]
+    found = [
+        Found(label, key, path)
+        for label, key, path in zip(labels_of(tables, keys), keys, paths, strict=True)
+        if label
+    ]
+    log.info("labels_from_tables images=%d without_label=%d", len(found), len(paths) - len(found))
+    return sorted(found, key=lambda item: item.key)
+
+
+def _images(root: Path) -> list[Path]:
+    return [
+        Path(folder, name)
+        for folder, _, names in os.walk(root)
+        for name in names
+        if not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES
+    ]
 
 
 def _shared_parts(folders: list[tuple[str, ...]]) -> int:

@@ -71,7 +71,7 @@ def test_the_steps_stand_in_order(dag):
         "features": {"ingest", "split"},
         "train": {"features", "split"},
         "evaluate": {"split", "train"},
-        "gate": {"evaluate"},
+        "gate": {"evaluate", "validate"},
         "promote": {"gate"},
         "reject": {"gate"},
     }
@@ -96,6 +96,8 @@ def test_a_setting_changes_the_schedule(tmp_path, setting, schedule):
 def test_computing_tasks_share_the_pool(dag):
     pools = {name: task["pool"] for name, task in dag["tasks"].items()}
     assert {name for name, pool in pools.items() if pool == "training"} == {
+        "ingest",
+        "validate",
         "features",
         "train",
         "evaluate",

@@ -50,7 +50,9 @@ def test_a_run_that_was_slower_than_another_is_told_so(store, caplog, monkeypatc
 
 def test_a_damaged_pointer_is_named(store):
     store.swap("datasets/skin/current.json", b"{}", None)
-    with pytest.raises(BadInput, match="datasets/skin/current.json is not a DataPointer document"):
+    with pytest.raises(
+        BadInput, match=r"datasets/skin/current\.json is not a DataPointer document"
+    ):
         history.before(store, NAME, "a")
 
 

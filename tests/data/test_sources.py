@@ -90,3 +90,41 @@ def test_a_temporary_folder_is_gone_afterwards(make_job):
     with sources.folder_of(make_job()) as root:
         assert root.is_dir()
     assert not root.exists()
+
+
+# --- without class folders -----------------------------------------------------------------------
+
+
+def by_name(tables, keys):
+    """Labels as a table would give them: by the first letter, none for the others."""
+    assert [path.name for path in tables] == ["labels.csv"]
+    names = {"b": "benign", "m": "malignant"}
+    return [names.get(key.rpartition("/")[2][0], "") for key in keys]
+
+
+def test_without_class_folders_the_tables_have_the_labels(tmp_path):
+    lay_out(tmp_path, "set/x/b1.jpg", "set/y/m1.jpg", "set/y/other.jpg", "set/y/.m2.jpg")
+    (tmp_path / "labels.csv").touch()
+    found = sources.find(tmp_path, by_name).files
+    assert [(item.key, item.label) for item in found] == [
+        ("x/b1.jpg", "benign"),
+        ("y/m1.jpg", "malignant"),
+    ]
+
+
+def test_class_folders_go_before_tables(tmp_path):
+    lay_out(tmp_path, "benign/m1.jpg", "malignant/b1.jpg", "m2.jpg")
+    (tmp_path / "labels.csv").touch()
+    found = sources.find(tmp_path, by_name).files
+    assert [(item.key, item.label) for item in found] == [
+        ("benign/m1.jpg", "benign"),
+        ("malignant/b1.jpg", "malignant"),
+    ]
+
+
+@pytest.mark.parametrize("names", [("b1.jpg",), ("x1.jpg", "x2.jpg")])
+def test_a_class_that_no_table_names_is_told(tmp_path, names):
+    lay_out(tmp_path, *names)
+    (tmp_path / "labels.csv").touch()
+    with pytest.raises(BadInput, match=r"no images of class .*malignant"):
+        sources.find(tmp_path, by_name)

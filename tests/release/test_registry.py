@@ -15,6 +15,7 @@ DATASET = Dataset(
     content_digest="d",
     table="t",
     shards=(),
+    thumbnails=(),
     golden={},
     image_size=224,
     field_of_view=0.8,

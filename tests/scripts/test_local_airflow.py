@@ -115,6 +115,7 @@ def judged(*, synthetic: bool = True, approved: bool = True) -> tuple[Verdict, E
     )
     verdict = Verdict(
         evaluation="evaluate/1",
+        validation="validate/1",
         released_as="skin-resnet50-synthetic",
         approved=approved,
         checks=(GateCheck(name="accuracy", value="0.8", bound="0.75", passed=approved),),

@@ -1,0 +1,114 @@
+"""What the benchmarks share: their flags, the machine's name, and how a result is printed."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+
+def parser(description: str) -> argparse.ArgumentParser:
+    """Flags that `make bench` gives: `--data` and `--weights`, both optional."""
+    made = argparse.ArgumentParser(description=description)
+    made.add_argument("--data", type=Path, help="folder with images; by default generated lesions")
+    made.add_argument("--weights", type=Path, help="ResNet50 weights, where a benchmark uses them")
+    return made
+
+
+@contextmanager
+def folder_of(data: Path | None) -> Generator[tuple[Path, str], None, None]:
+    """The folder to measure on, and what it is; generated lesions if none is given."""
+    if data:
+        yield data, str(data.name)
+        return
+    from skin_pipeline.data import demo
+
+    with tempfile.TemporaryDirectory(prefix="skin-bench-") as folder:
+        demo.generate(Path(folder, "images"), seed=0)
+        yield Path(folder, "images"), "generated lesions"
+
+
+def machine() -> str:
+    """The machine, as far as it explains a figure."""
+    memory = psutil.virtual_memory().total / 2**30
+    return f"{os.cpu_count()} cores, {memory:.0f} GiB, {platform.machine()}, {_processor()}"
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.split(": ")[1] for line in lines if line.startswith("model name")), "")
+
+
+def seconds(call: Callable[[], Any]) -> float:
+    """How long a call takes."""
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
+
+
+def in_turn(*calls: Callable[[], Any], rounds: int = 3) -> list[float]:
+    """Median seconds of each call, measured in turn after a warm-up of each."""
+    for call in calls:
+        call()
+    times = [[seconds(call) for call in calls] for _ in range(rounds)]
+    return [statistics.median(column) for column in zip(*times, strict=True)]
+
+
+class PeakMemory:
+    """Peak of the proportional memory of this process and its children, in MiB.
+
+        with PeakMemory() as peak:
+            …
+        print(peak.mib)
+
+    Proportional: a page that several processes share counts once.
+    """
+
+    mib = 0.0
+
+    def __enter__(self) -> PeakMemory:
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        own = psutil.Process()
+        while True:
+            processes = [own, *own.children(recursive=True)]
+            self.mib = max(self.mib, sum(map(_memory, processes)) / 2**20)
+            if self._stop.wait(0.2):
+                return
+
+
+def _memory(process: psutil.Process) -> int:
+    try:
+        return int(process.memory_full_info().pss)
+    except (psutil.Error, AttributeError):
+        return 0
+
+
+def report(rows: list[tuple[str, str]], **result: Any) -> None:
+    """Print a table for people and, as the last line, one JSON object for machines."""
+    width = max(len(name) for name, _ in rows)
+    for name, value in rows:
+        print(f"{name:<{width}}  {value}")
+    print(json.dumps({**result, "machine": machine()}))

@@ -1,0 +1,94 @@
+"""Images a second of looking at every image, against a bare parallel PIL decode loop.
+
+Both read and decode the same files completely, in as many processes as there are cores, in batches
+of the same size through the same pool. Our side also guards, hashes and measures every image and
+makes its fingerprint and thumbnail. Packing the working squares belongs to training and is shown
+beside it, as are the steps that follow.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from functools import partial
+from pathlib import Path
+
+from measuring import folder_of, in_turn, parser, report, seconds
+from PIL import Image
+
+from skin_pipeline.data import duplicates, manifest, sources
+from skin_pipeline.data.workers import spread
+from skin_pipeline.storage import FolderStore
+
+CORES = os.cpu_count() or 1
+
+
+def bare(paths: list[Path]) -> int:
+    """Decode files, and nothing else."""
+    for path in paths:
+        with Image.open(path) as image:
+            image.convert("RGB")
+    return len(paths)
+
+
+def decode_all(files: tuple[sources.Found, ...]) -> None:
+    size = manifest.BATCH
+    paths = [item.path for item in files]
+    batches = [paths[i : i + size] for i in range(0, len(paths), size)]
+    assert sum(spread(bare, batches, CORES)) == len(files)
+
+
+def inspect_all(files: tuple[sources.Found, ...], side: int | None) -> None:
+    assert sum(1 for _ in manifest.inspected(files, CORES, side)) == len(files)
+
+
+def main() -> None:
+    arguments = parser(str(__doc__)).parse_args()
+    with folder_of(arguments.data) as (folder, name), tempfile.TemporaryDirectory() as scratch:
+        images = sources.find(folder)
+        # Starting processes takes the same time on both sides, and would hide the ratio.
+        files = images.files * max(1, 4_000 // len(images.files))
+        decoding, validating, packing = in_turn(
+            partial(decode_all, files),
+            partial(inspect_all, files, None),
+            partial(inspect_all, files, 224),
+        )
+        store = FolderStore(Path(scratch, "store"))
+        made = manifest.build(
+            images,
+            store,
+            size=64,
+            field_of_view=1.0,
+            shard_size=256,
+            folder=Path(scratch),
+            processes=CORES,
+        )
+        side = duplicates.Side.read(store, made.table, made.thumbnails)
+        searching = seconds(lambda: duplicates.within(side, CORES))
+    rates = {
+        "bare": len(files) / decoding,
+        "ours": len(files) / validating,
+        "packed": len(files) / packing,
+    }
+    report(
+        [
+            ("images", f"{len(images.files)} ({name}), {len(files)} a round"),
+            ("bare PIL decode loop", f"{rates['bare']:.0f} images/s"),
+            ("decode, guard, hash, measure", f"{rates['ours']:.0f} images/s"),
+            ("the same and working squares", f"{rates['packed']:.0f} images/s"),
+            ("search for near-duplicates", f"{searching:.1f} s for {len(images.files)} images"),
+            ("ratio", f"{rates['ours'] / rates['bare']:.3f}"),
+        ],
+        name="validation_throughput",
+        value=round(rates["ours"] / rates["bare"], 3),
+        unit="ratio",
+        against="bare parallel PIL decode loop over the same files, same cores",
+        images=len(images.files),
+        data=name,
+        images_per_second={key: round(rate, 1) for key, rate in rates.items()},
+        near_duplicates_seconds=round(searching, 2),
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,310 @@
+"""What the CSV tables beside the images may look like, and what is made of them."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from skin_pipeline.config import Settings
+from skin_pipeline.data.metadata import METADATA, Labelling, labels, mapping_of, read
+from skin_pipeline.data.sources import Found
+from skin_pipeline.errors import BadInput
+
+KEYS = ["benign/a.jpg", "benign/b.jpg", "malignant/c.jpg", "malignant/d.JPG"]
+FILES = [Found(key.split("/")[0], key, Path(key)) for key in KEYS]
+GOOD = "image_name,patient_id,benign_malignant\na,P1,benign\nb,P2,benign\nc,P3,malignant\nd,P4,1\n"
+
+
+@pytest.fixture
+def tables(tmp_path):
+    """Writes tables: text or bytes; their paths."""
+
+    def write(*contents):
+        paths = []
+        for number, content in enumerate(contents):
+            paths.append(tmp_path / f"info{number}.csv")
+            data = content if isinstance(content, bytes) else content.encode()
+            paths[-1].write_bytes(data)
+        return tuple(paths)
+
+    return write
+
+
+USUAL = Labelling()
+
+
+def patients(paths, labelling=USUAL):
+    return list(read(paths, FILES, labelling)["patient_id"])
+
+
+# --- shapes that are understood ------------------------------------------------------------------
+
+IN_ORDER = ["P1", "P2", "P3", "P4"]
+UNDERSTOOD = {
+    "as it should be": GOOD,
+    "only ids": "image_id,patient_id\na,P1\nb,P2\nc,P3\nd,P4\n",
+    "other names of columns": "Filename,Patient No.\na,P1\nb,P2\nc,P3\nd,P4\n",
+    "spaces and case": " Image Name , PATIENT-ID \n a , P1 \nb,P2\nc, P3\nd,P4\n",
+    "file names": "image,patient\na.jpg,P1\nb.JPG,P2\nc.jpeg,P3\nd.png,P4\n",
+    "paths": "path,patient\nbenign/a.jpg,P1\nx/benign/b.jpg,P2\n./malignant/c.jpg,P3\nd,P4\n",
+    "Windows paths": "path,patient\nC:\\x\\a.jpg,P1\nb,P2\nmalignant\\c.jpg,P3\nd,P4\n",
+    "other case": "image,patient\nA.JPG,P1\nB,P2\nC,P3\nD,P4\n",
+    "Windows line ends": GOOD.replace("\n", "\r\n"),
+    "old Mac line ends": GOOD.replace("\n", "\r"),
+    "no line end at the end": GOOD.rstrip(),
+    "empty lines": GOOD.replace("\n", "\n\n ,,\n"),
+    "semicolons": GOOD.replace(",", ";"),
+    "tabs": GOOD.replace(",", "\t"),
+    "bars": GOOD.replace(",", "|"),
+    "BOM": b"\xef\xbb\xbf" + GOOD.encode(),
+    "UTF-16": GOOD.encode("utf-16"),
+    "UTF-16, other order": b"\xfe\xff" + GOOD.encode("utf-16-be"),
+    "another encoding": (GOOD + "z,Müller,benign\n").encode("cp1252"),
+    "no encoding at all": GOOD.encode() + b"z,\x81\x8d,benign\n",
+    "quotes": 'image_name,patient_id,note\na,P1,"x, ""y"""\nb,P2,"two\nlines"\nc,P3,\nd,P4,\n',
+    "short rows": "image_name,patient_id,sex,age\na,P1\nb,P2,male\nc,P3\nd,P4,,45\n",
+    "empty values too many": "image_name,patient_id\na,P1,,\nb,P2,\nc,P3\nd,P4\n",
+    "extra rows": GOOD + "other,P9,benign\nanother,P8,malignant\n",
+    "duplicated rows": GOOD + "a,P1,benign\na,P1,benign\n",
+    "rows that add up": "image_id,patient_id,sex\na,P1,\na,,male\nb,P2,\nc,P3,\nd,P4,\n",
+    "another index first": "n,image,patient_id\n0,a,P1\n1,b,P2\n2,c,P3\n3,d,P4\n",
+    "an id that is no image": "id,image,patient_id\n7,a,P1\n8,b,P2\n9,c,P3\n6,d,P4\n",
+}
+
+
+@pytest.mark.parametrize("content", UNDERSTOOD.values(), ids=UNDERSTOOD)
+def test_tables_of_many_shapes_are_understood(tables, content):
+    assert patients(tables(content)) == IN_ORDER
+
+
+def test_without_a_table_nothing_is_known():
+    known = read((), FILES, Labelling())
+    assert list(known.columns) == list(METADATA)
+    assert (known == "").all(axis=None)
+    assert list(known.index) == [0, 1, 2, 3]
+
+
+def test_missing_rows_leave_their_images_unknown(tables, caplog):
+    with caplog.at_level(logging.INFO):
+        assert patients(tables("image,patient\na,P1\nc,P3\nzz,P9\n")) == ["P1", "", "P3", ""]
+    assert "rows=3 about_images=2 about_others=1 images_without_row=2" in caplog.text
+
+
+@pytest.mark.parametrize("word", ["", "NA", "nan", "NaN", "Unknown", "none", "NULL", "-", "n/a"])
+def test_an_unknown_patient_is_nobody(tables, word):
+    assert patients(tables(f"image,patient\na,{word}\nb,{word}\nc,P3\nd,P4\n"))[:2] == ["", ""]
+
+
+def test_all_metadata_are_found_under_their_usual_names(tables):
+    text = (
+        "image_name,patient_id,lesion_id,sex,age_approx,anatom_site_general_challenge\n"
+        "a,P1,L1,male,45.0,torso\nb,P1,L2,female,,palms/soles\n"
+    )
+    known = read(tables(text), FILES, Labelling())
+    assert known.iloc[:2].to_dict("list") == {
+        "patient_id": ["P1", "P1"],
+        "lesion_id": ["L1", "L2"],
+        "sex": ["male", "female"],
+        "age": ["45.0", ""],
+        "site": ["torso", "palms/soles"],
+    }
+
+
+def test_several_tables_are_used_together_and_others_passed_over(tables, caplog):
+    paths = tables(
+        "image,patient\na,P1\nb,P2\nc,P3\nd,P4\n",
+        "image,sex\na,male\nb,male\nc,female\nd,female\n",
+        "country,capital\nFrance,Paris\n",
+        "image,patient\nx1,Q\nx2,Q\nx3,Q\na,Q\n",
+    )
+    with caplog.at_level(logging.INFO):
+        known = read(paths, FILES, Labelling())
+    assert list(known["patient_id"]) == IN_ORDER
+    assert list(known["sex"]) == ["male", "male", "female", "female"]
+    assert 'table_passed_over file=info2.csv why="names no image"' in caplog.text
+    assert "table_passed_over file=info3.csv" in caplog.text
+
+
+def test_a_path_decides_between_images_of_one_name(tables):
+    files = [Found("benign", "benign/a.jpg", Path()), Found("malignant", "malignant/a.jpg", Path())]
+    text = "image,patient\nbenign/a.jpg,P1\nmalignant/a.jpg,P2\n"
+    assert list(read(tables(text), files, Labelling())["patient_id"]) == ["P1", "P2"]
+
+
+def test_files_that_are_no_tables_are_passed_over_unless_they_name_images(tables, caplog):
+    junk = tables(b"\x00\x01\x02" * 300, b"", b"\n\n", 'x\n"never closed\n', "x y z\n1,2,3\n")
+    assert patients(junk) == [""] * 4
+    assert caplog.text.count("table_passed_over") >= 4
+
+
+# --- what is refused -----------------------------------------------------------------------------
+
+REFUSED = {
+    "unclosed quote": ('image,patient\na,"P1\nb,P2\n', "info0.csv names images but is not a read"),
+    "too many values": ("image,patient\na,P1\nb,P2,x,y\n", "line 3 has 4 values, the header has 2"),
+    "NUL characters": ("image,patient\na,P1\0\nb,P2\n", "NUL characters"),
+    "huge field": (f"image,patient\na,{'x' * 200_000}\nb,P2\n", "field larger than field limit"),
+    "two columns of one name": (
+        "image,patient_id,patient_id\na,P1,P2\nb,P1,P1\nc,P1,P1\nd,,\n",
+        "info0.csv has 2 columns of one name: 'patient_id', 'patient_id'",
+    ),
+    "rows that disagree": (
+        GOOD + "a,P9,benign\n",
+        r"benign/a.jpg: patient_id is 'P1' \(info0.csv, line 2, column 'patient_id'\) and 'P9'",
+    ),
+    "a label against the folder": (
+        GOOD.replace("c,P3,malignant", "c,P3,benign"),
+        r"1 images have another label .* malignant/c.jpg lies in malignant/ but is 'benign'",
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [v for v in REFUSED.values() if v[1]],
+    ids=[k for k in REFUSED if REFUSED[k][1]],
+)
+def test_tables_about_the_images_that_cannot_be_right_are_refused(tables, content, message):
+    with pytest.raises(BadInput, match=message):
+        patients(tables(content))
+
+
+def test_a_bare_name_for_images_of_both_classes_is_a_contradiction(tables):
+    files = [Found("benign", "benign/a.jpg", Path()), Found("malignant", "malignant/a.jpg", Path())]
+    with pytest.raises(BadInput, match=r"malignant/a.jpg lies in malignant/ but is 'benign'"):
+        read(tables("image,label\na,benign\n"), files, Labelling())
+
+
+def test_long_lists_of_contradictions_are_cut(tables):
+    files = [Found("benign", f"benign/i{i}.jpg", Path()) for i in range(30)]
+    text = "image,label\n" + "".join(f"i{i},malignant\n" for i in range(30))
+    with pytest.raises(BadInput, match=r"30 images have another label .* and 20 more"):
+        read(tables(text), files, Labelling())
+
+
+# --- the mapping in the settings -----------------------------------------------------------------
+
+
+def test_a_mapping_names_the_columns(tables):
+    text = "Bild,Person,image,dx\na,P1,q,nv\nb,P2,q,nv\nc,P3,q,mel\nd,P4,q,mel\n"
+    labelling = Labelling.of(
+        Settings(
+            columns="image_id=Bild, patient_id=Person, label=dx",
+            malignant_values="MEL, bcc",
+            benign_values="nv",
+        )
+    )
+    assert patients(tables(text), labelling) == IN_ORDER
+    assert labels(tables(text), KEYS, labelling) == ["benign"] * 2 + ["malignant"] * 2
+
+
+def test_an_empty_mapping_says_that_no_column_holds_it(tables):
+    labelling = Labelling.of(Settings(columns="label=, patient_id="))
+    text = GOOD.replace("c,P3,malignant", "c,P3,benign")
+    assert patients(tables(text), labelling) == [""] * 4
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("Patient No", "is no KIND=COLUMN"),
+        ("patient=x", "is no KIND=COLUMN"),
+        ("sex=a, sex=b", "names a kind twice"),
+    ],
+)
+def test_a_malformed_mapping_is_told(text, message):
+    with pytest.raises(BadInput, match=message):
+        mapping_of(text)
+
+
+def test_a_mapped_column_that_is_not_there_is_told_with_those_that_are(tables):
+    with pytest.raises(
+        BadInput,
+        match=r"patient_id=Person: no table has such a column. .*'image_name', 'patient_id'",
+    ):
+        patients(tables(GOOD), Labelling(columns={"patient_id": "Person"}))
+
+
+def test_a_mapped_label_with_unknown_values_is_told_with_their_counts(tables):
+    text = "image,dx\na,nv\nb,nv\nc,mel\nd,melanoma\n"
+    with pytest.raises(BadInput, match=r"neither class: 'nv' \(2\); 'mel' \(1\)"):
+        labels(tables(text), KEYS, Labelling(columns={"label": "dx"}))
+
+
+def test_a_value_for_both_classes_is_told():
+    with pytest.raises(BadInput, match="malignant_values and benign_values both have 1"):
+        Labelling.of(Settings(malignant_values="1", benign_values="0, 1"))
+
+
+# --- labels from tables --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        GOOD,
+        "image,target\na,0\nb,0\nc,1\nd,1\n",
+        "image,diagnosis,malignant\na,nevus,no\nb,wart,no\nc,melanoma,yes\nd,melanoma,yes\n",
+    ],
+)
+def test_labels_are_taken_from_a_column_whose_values_are_all_known(tables, text):
+    assert labels(tables(text), KEYS, Labelling()) == ["benign"] * 2 + ["malignant"] * 2
+
+
+def test_images_without_a_row_have_no_label(tables):
+    text = "image,target\na,0\nc,1\nd,\n"
+    assert labels(tables(text), KEYS, Labelling()) == ["benign", "", "malignant", ""]
+
+
+def test_no_column_with_labels_is_told_with_the_columns(tables):
+    with pytest.raises(BadInput, match=r"no column is known to hold the label.*'image', 'sex'"):
+        labels(tables("image,sex\na,m\nb,m\nc,f\nd,f\n"), KEYS, Labelling())
+
+
+# --- whatever comes ------------------------------------------------------------------------------
+
+
+def holds(path):
+    """A frame or BadInput, and never anything else."""
+    with suppress(BadInput):
+        assert len(read((path,), FILES, USUAL)) == len(FILES)
+    with suppress(BadInput):
+        assert set(labels((path,), KEYS, USUAL)) <= {"", "benign", "malignant"}
+
+
+FUZZ = settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+
+
+@FUZZ
+@given(data=st.binary(max_size=300))
+def test_random_bytes_are_no_problem(tmp_path, data):
+    path = tmp_path / "fuzz.csv"
+    path.write_bytes(data)
+    holds(path)
+
+
+@FUZZ
+@given(
+    edits=st.lists(
+        st.tuples(
+            st.integers(0, len(GOOD) - 1),
+            st.sampled_from(['"', ",", "\n", "\r", "\0", ";", "\ufeff", "é", "", "a" * 200]),
+        ),
+        max_size=8,
+    ),
+    encoding=st.sampled_from(["utf-8", "utf-16", "latin-1", "cp1252"]),
+)
+def test_spoilt_tables_are_no_problem(tmp_path, edits, encoding):
+    text = GOOD
+    for place, piece in edits:
+        text = text[:place] + piece + text[place + 1 :]
+    path = tmp_path / "fuzz.csv"
+    path.write_bytes(text.encode(encoding, errors="replace"))
+    holds(path)
