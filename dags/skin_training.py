@@ -58,7 +58,8 @@ def skin_training() -> None:
         store.
 
         *Fails at once* on wrong credentials, an unknown data set, a broken archive, a missing
-        class or metadata that contradict the folders; *tries again* when Kaggle or the store does not answer.
+        class or metadata that contradict the folders; *tries again* when Kaggle or the store does
+        not answer.
         """
         with airflow_job(kaggle=True) as job:
             pinned = steps.ingest(job)

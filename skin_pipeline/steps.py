@@ -382,10 +382,7 @@ def _train(job: Job, key: str, split: str, features: tuple[str, ...], run: int) 
     )
     head = runs.train_head(
         backbone.keras_on(config.threads(job.place)),
-        runs.Examples(
-            np.concatenate([view[training] for view in pooled]),
-            np.tile(labels[training], len(pooled)),
-        ),
+        runs.balanced(pooled[:, training], labels[training], job.settings.balance, seed),
         runs.Examples(pooled[0][held_out], labels[held_out]),
         job.settings,
         run,

@@ -7,7 +7,7 @@ import pytest
 
 from skin_pipeline import steps
 from skin_pipeline.config import Deployment, Settings
-from skin_pipeline.contracts import Dataset, Evaluation, Validation, load
+from skin_pipeline.contracts import Evaluation, Validation, load
 from skin_pipeline.data import manifest
 from skin_pipeline.job import Job
 from skin_pipeline.storage import open_store

@@ -210,7 +210,9 @@ def test_a_refused_model_is_recorded_and_the_champion_stays(finished):
 
 def test_a_missing_run_is_counted_by_the_gate(finished):
     evaluation = steps.evaluate(finished.job, finished.split, finished.trained[:1])
-    verdict = load(finished.job.store, steps.gate(finished.job, evaluation, finished.validation), Verdict)
+    verdict = load(
+        finished.job.store, steps.gate(finished.job, evaluation, finished.validation), Verdict
+    )
     assert verdict.reasons == ("successful runs: 1, asked for at least 2",)
 
 

@@ -19,14 +19,67 @@ from skin_pipeline.errors import BadInput
 log = logging.getLogger(__name__)
 
 Array = NDArray[np.float32]
+NEIGHBOURS = 5  # between which SMOTE makes new examples
 
 
 @dataclass(frozen=True)
 class Examples:
-    """Features (n, channels) and labels (n,), 1 for malignant."""
+    """Features (n, channels) and labels (n,), 1 for malignant; `weights` (n,) in the loss, None
+    for all alike."""
 
     features: Array
     labels: NDArray[np.int64]
+    weights: Array | None = None
+
+
+def balanced(views: Array, labels: NDArray[np.int64], how: str, seed: int) -> Examples:
+    """Training examples of all dihedral views, balanced; validation and test are never touched.
+
+    Args:
+        views: Features (views, n, channels) of the training images.
+        labels: (n,), 1 for malignant.
+        how: The setting `balance`. `undersample` was done by the split. `class_weights` gives each
+            class half of the loss. `oversample` repeats images of the smaller class, `smote` makes
+            new ones between neighbours (Chawla et al. 2002), in each view by itself.
+        seed: Of the run.
+
+    Raises:
+        BadInput: SMOTE needs at least two images of each class.
+    """
+    if how == "oversample":
+        rows = _repeated(labels, seed)
+        return Examples(np.concatenate(views[:, rows]), np.tile(labels[rows], len(views)))
+    if how == "smote":
+        made = [_smote(view, labels, seed) for view in views]
+        return Examples(*(np.concatenate(parts) for parts in zip(*made, strict=True)))
+    weights = None
+    if how == "class_weights":
+        counts = np.bincount(labels, minlength=2)
+        weights = np.tile((len(labels) / (2 * counts))[labels], len(views)).astype(np.float32)
+    return Examples(np.concatenate(views), np.tile(labels, len(views)), weights)
+
+
+def _repeated(labels: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
+    """Rows with as many of each class, all of them and repetitions: the same for every view."""
+    from imblearn.over_sampling import RandomOverSampler
+
+    rows = np.arange(len(labels))[:, None]
+    drawn: NDArray[np.int64] = RandomOverSampler(random_state=seed).fit_resample(rows, labels)[0]
+    return drawn[:, 0]
+
+
+def _smote(view: Array, labels: NDArray[np.int64], seed: int) -> tuple[Array, NDArray[np.int64]]:
+    from imblearn.over_sampling import SMOTE
+
+    fewest = int(np.bincount(labels, minlength=2).min())
+    if fewest < 2:
+        raise BadInput(
+            f"balance=smote needs two images of each class to train on. Received: {fewest} of one. "
+            "Choose another balance, or add images"
+        )
+    resample = SMOTE(k_neighbors=min(NEIGHBOURS, fewest - 1), random_state=seed).fit_resample
+    features, drawn = resample(view, labels)
+    return features.astype(np.float32), drawn
 
 
 @dataclass(frozen=True)
@@ -61,6 +114,7 @@ def train_head(
     model.fit(
         (train.features - mean) * scale,
         train.labels.astype(np.float32)[:, None],
+        sample_weight=train.weights,
         batch_size=settings.batch_size,
         epochs=settings.epochs,
         verbose=0,

@@ -22,6 +22,7 @@ def images(count, per_group=2, malignant=3):
     return pd.DataFrame({
         "label": ["malignant" if i % malignant == 0 else "benign" for i in range(count)],
         "group": [f"patient_id:P{i // per_group}" for i in range(count)],
+        "anchor": [f"patient_id:P{i // per_group}" for i in range(count)],
         "readable": True,
     })
 
@@ -51,11 +52,6 @@ def test_training_sets_are_balanced_and_the_others_are_left_alone(run):
     assert counts["validation", "benign"] > counts["validation", "malignant"]
 
 
-def test_without_balancing_every_image_is_used():
-    table = splitting.split(images(400), **{**KNOBS, "balance": "none"})
-    assert not (table[RUNS] == "unused").any(axis=None)
-
-
 def test_the_seed_moves_the_resamples_and_never_the_test_set():
     other = splitting.split(images(400), **{**KNOBS, "seed": 1})
     assert ((other["run_0"] == "test") == (TABLE["run_0"] == "test")).all()
@@ -70,6 +66,97 @@ def test_new_images_never_move_an_old_one_between_test_and_the_rest(count, seed)
     after = splitting.split(images(count + 60), **{**KNOBS, "seed": seed})
     was, now = before["run_0"] == "test", after["run_0"][: len(before)] == "test"
     assert (was == now).all()
+
+
+GROUPS = st.lists(st.integers(0, 60), min_size=150, max_size=250)
+
+
+def linked(numbers, merged=()):
+    """Images whose patients have these numbers; pairs of patients that are merged into a group."""
+    table = pd.DataFrame({
+        "label": ["malignant" if i % 2 else "benign" for i in range(len(numbers))],
+        "anchor": [f"patient_id:{number}" for number in numbers],
+        "readable": True,
+    })
+    names = {f"patient_id:{b}": f"patient_id:{a}" for a, b in merged}
+    return table.assign(group=table["anchor"].replace(names))
+
+
+def sides(table):
+    """For each image whether it is in the test set, outside of it, or set aside."""
+    test, rest = splitting._sides(table, 0.2)
+    return pd.Series("aside", table.index).mask(test, "test").mask(rest, "rest")
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    numbers=GROUPS,
+    more=GROUPS,
+    merged=st.lists(st.tuples(st.integers(0, 30), st.integers(31, 60)), max_size=8),
+)
+def test_nothing_ever_moves_between_test_and_the_rest(numbers, more, merged):
+    """Whatever is added, removed, or merged by a new near-duplicate."""
+    before = sides(linked(numbers))
+    versions = [
+        sides(linked([*numbers, *more]))[: len(numbers)],
+        sides(linked(numbers)[::2]),
+        sides(linked([*numbers, *more], merged))[: len(numbers)],
+    ]
+    for now in versions:
+        moved = {*zip(before[now.index], now, strict=True)}
+        assert moved <= {("test", "test"), ("rest", "rest"), ("rest", "aside")}
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    numbers=GROUPS,
+    merged=st.lists(st.tuples(st.integers(0, 30), st.integers(31, 60)), max_size=8),
+    seed=st.integers(0, 3),
+)
+def test_no_group_is_ever_on_two_sides_of_a_run(numbers, merged, seed):
+    table = linked(numbers, merged)
+    try:
+        made = splitting.split(table, **{**KNOBS, "seed": seed, "runs": 2})
+    except BadInput:
+        return
+    for run in ("run_0", "run_1"):
+        used = made[made[run] != "unused"]
+        assert (used.groupby("group")[run].nunique() == 1).all()
+
+
+def test_groups_of_test_and_rest_that_became_one_are_told(caplog):
+    test = next(i for i in range(60) if splitting.in_test(f"patient_id:{i}", 0.2))
+    rest = next(i for i in range(60) if not splitting.in_test(f"patient_id:{i}", 0.2))
+    table = linked([test, rest, rest, 70], [(test, rest)])
+    assert list(sides(table)) == ["test", "aside", "aside", sides(linked([70]))[0]]
+    assert f'group_on_both_sides group="patient_id:{test}" test=1 set_aside=2' in caplog.text
+
+
+def test_resamples_are_stratified_better_than_a_random_parting(monkeypatch):
+    table = images(300, per_group=3, malignant=5)
+    ours = splitting.stratification(splitting.split(table, **KNOBS))
+    monkeypatch.setattr(splitting, "PARTINGS", 1)
+    random = splitting.stratification(splitting.split(table, **KNOBS))
+    assert sum(run["validation"] for run in ours.values()) < sum(
+        run["validation"] for run in random.values()
+    )
+
+
+def test_stratification_is_the_distance_from_the_share_of_all():
+    table = pd.DataFrame({
+        "label": ["malignant", "benign"] * 4,
+        "readable": True,
+        "run_0": ["train"] * 4 + ["validation"] * 2 + ["test", "unused"],
+    })
+    assert splitting.stratification(table) == {
+        "run_0": {"train": 0.0, "validation": 0.0, "test": 0.5}
+    }
+
+
+@pytest.mark.parametrize("balance", ["class_weights", "oversample", "smote", "none"])
+def test_only_undersampling_leaves_images_out(balance):
+    table = splitting.split(images(400), **{**KNOBS, "balance": balance})
+    assert not (table[RUNS] == "unused").any(axis=None)
 
 
 def test_unreadable_images_are_on_no_side():
@@ -87,7 +174,10 @@ def test_the_share_of_groups_in_the_test_set_is_near_the_fraction():
     ("table", "message"),
     [
         (images(400).assign(label="benign"), "0 malignant"),
-        (images(400).assign(group="one"), "the test set has 0 benign and 0 malignant"),
+        (
+            images(400).assign(group="one", anchor="one"),
+            "the test set has 0 benign and 0 malignant",
+        ),
         (images(4, per_group=1), "more images"),
     ],
 )

@@ -79,3 +79,55 @@ def test_each_epoch_is_one_line_with_its_figures(caplog):
     assert len(lines) == len(head.history)
     assert lines[0].startswith("epoch run=0 epoch=1/12 loss=")
     assert all("val_auc=" in line and "val_sensitivity=" in line for line in lines)
+
+
+# --- balance -------------------------------------------------------------------------------------
+
+LABELS = np.array([0] * 30 + [1] * 10)
+VIEWS = np.random.RandomState(0).normal(size=(2, 40, 5)).astype(np.float32)
+
+
+def test_class_weights_give_each_class_half_of_the_loss():
+    made = runs.balanced(VIEWS, LABELS, "class_weights", seed=0)
+    assert made.weights[made.labels == 1].sum() == pytest.approx(made.weights.sum() / 2)
+    assert np.array_equal(made.features, VIEWS.reshape(80, 5))
+
+
+@pytest.mark.parametrize("how", ["undersample", "none"])
+def test_what_the_split_did_or_nobody_wants_changes_nothing(how):
+    made = runs.balanced(VIEWS, LABELS, how, seed=0)
+    assert made.weights is None
+    assert list(made.labels) == [*LABELS, *LABELS]
+
+
+def test_oversampling_repeats_images_of_the_smaller_class_alike_in_all_views():
+    made = runs.balanced(VIEWS, LABELS, "oversample", seed=0)
+    assert list(np.bincount(made.labels)) == [60, 60]
+    first, second = made.features[:60], made.features[60:]
+    rows = [int(np.flatnonzero((VIEWS[0] == row).all(1))[0]) for row in first]
+    assert np.array_equal(second, VIEWS[1][rows])
+    assert set(rows) == set(range(40))
+
+
+def test_smote_keeps_all_images_and_makes_new_ones_between_those_of_the_smaller_class():
+    made = runs.balanced(VIEWS, LABELS, "smote", seed=0)
+    assert list(np.bincount(made.labels)) == [60, 60]
+    assert made.features.dtype == np.float32
+    for view, features in zip(VIEWS, np.split(made.features, 2), strict=True):
+        assert np.array_equal(features[:40], view)
+        low, high = view[LABELS == 1].min(0), view[LABELS == 1].max(0)
+        assert ((features[40:] >= low - 1e-6) & (features[40:] <= high + 1e-6)).all()
+
+
+def test_smote_makes_do_with_few_images_and_refuses_a_single_one():
+    few = np.array([0] * 37 + [1] * 3)
+    assert list(np.bincount(runs.balanced(VIEWS, few, "smote", 0).labels)) == [74, 74]
+    with pytest.raises(BadInput, match=r"balance=smote needs two images.*Received: 1 of one"):
+        runs.balanced(VIEWS, np.array([0] * 39 + [1]), "smote", 0)
+
+
+@pytest.mark.parametrize("how", ["oversample", "smote"])
+def test_balancing_repeats_itself_for_a_seed(how):
+    one, two, other = (runs.balanced(VIEWS, LABELS, how, seed).features for seed in (1, 1, 2))
+    assert np.array_equal(one, two)
+    assert not np.array_equal(one, other)

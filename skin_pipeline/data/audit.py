@@ -1,0 +1,115 @@
+"""Can something trivial predict the label? Then a model may learn that instead of the lesion.
+
+Each feature alone is given to a small random forest, cross-validated by group, and judged by its
+AUC. The audit describes the data and chooses nothing, so it may look at all images.
+"""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from skin_pipeline.contracts import Shortcut
+from skin_pipeline.intervals import auc_interval
+
+log = logging.getLogger(__name__)
+
+FOLDS = 5
+MOST_IMAGES = 5_000  # more would not change the answer; whole groups are drawn
+FEWEST_GROUPS = 2 * FOLDS  # with images of the rarer class
+TREES = 100
+
+
+def audit(table: pd.DataFrame, bound: float, seed: int) -> tuple[Shortcut, ...]:
+    """The AUC of each trivial feature that the table knows, in the order of `features`.
+
+    Args:
+        table: The manifest with the column `group`; quarantined images are left out.
+        bound: AUC above which a feature does not pass. The figure itself is compared, not an end
+            of its interval: in a small set an uncertain shortcut is still worth a look.
+        seed: Of the sample, the folds, the forests and the bootstrap.
+
+    Returns:
+        A shortcut a feature; none if there are too few images to tell.
+    """
+    rows = _sample(table[table["readable"]], seed)
+    malignant = rows["label"] == "malignant"
+    scarce = min(rows.loc[side, "group"].nunique() for side in (malignant, ~malignant))
+    if scarce < FEWEST_GROUPS:
+        log.warning("audit_left_out groups_of_rarer_class=%d needed=%d", scarce, FEWEST_GROUPS)
+        return ()
+    known = {name: values for name, values in features(rows).items() if values.shape[1]}
+    return tuple(_judged(name, values, rows, bound, seed) for name, values in known.items())
+
+
+def _judged(
+    name: str, values: NDArray[np.float64], rows: pd.DataFrame, bound: float, seed: int
+) -> Shortcut:
+    labels = np.asarray(rows["label"] == "malignant", np.int64)
+    groups = rows["group"].to_numpy(object)
+    auc = auc_interval(_out_of_fold(values, labels, groups, seed), labels, groups, seed)
+    passed = auc.value <= bound
+    log.log(
+        logging.INFO if passed else logging.WARNING,
+        'shortcut name="%s" auc=%.3f low=%.3f high=%.3f bound=%.2f verdict="%s"',
+        name,
+        auc.value,
+        auc.low,
+        auc.high,
+        bound,
+        "passed" if passed else "failed (warning)",
+    )
+    return Shortcut(name=name, images=len(rows), auc=auc, bound=bound, passed=passed)
+
+
+def features(rows: pd.DataFrame) -> dict[str, NDArray[np.float64]]:
+    """Trivial features by name, each (n, columns) without columns that are the same for all."""
+    pixels = rows["width"] * rows["height"]
+    size = rows[["width", "height"]].assign(
+        aspect=rows["width"] / rows["height"], megapixels=pixels / 1e6
+    )
+    known = {
+        "border ring colour": rows[["ring_red", "ring_green", "ring_blue", "ring_spread"]],
+        "original size": size,
+        "file size": rows[["bytes"]],
+        "mean colour": rows[["red", "green", "blue", "brightness", "contrast"]],
+        "metadata": _metadata(rows),
+    }
+    return {name: _varying(frame) for name, frame in known.items()}
+
+
+def _metadata(rows: pd.DataFrame) -> pd.DataFrame:
+    """Age, sex and site as numbers; that something is not known may tell as much."""
+    age = pd.to_numeric(rows["age"], errors="coerce")
+    kinds = pd.get_dummies(rows[["sex", "site"]].apply(lambda column: column.str.casefold()))
+    return kinds.astype(float).assign(age=age.fillna(-1.0))
+
+
+def _varying(frame: pd.DataFrame) -> NDArray[np.float64]:
+    return frame.loc[:, frame.nunique() > 1].to_numpy(np.float64)
+
+
+def _sample(rows: pd.DataFrame, seed: int) -> pd.DataFrame:
+    """All rows, or those of as many whole groups, drawn at random, as make about 5,000 images."""
+    if len(rows) <= MOST_IMAGES:
+        return rows
+    sizes = rows.groupby("group").size().sample(frac=1, random_state=seed)
+    return rows[rows["group"].isin(sizes.index[sizes.cumsum() <= MOST_IMAGES])]
+
+
+def _out_of_fold(
+    values: NDArray[np.float64], labels: NDArray[np.int64], groups: NDArray[np.object_], seed: int
+) -> NDArray[np.float64]:
+    """Each image's score from a forest that has seen no image of its group."""
+    from sklearn.ensemble import RandomForestClassifier
+    from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
+
+    forest = RandomForestClassifier(TREES, min_samples_leaf=5, n_jobs=-1, random_state=seed)
+    folds = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=seed)
+    scores: NDArray[np.float64] = cross_val_predict(
+        forest, values, labels, groups=groups, cv=folds, method="predict_proba"
+    )[:, 1]
+    return scores
