@@ -10,14 +10,13 @@ What can be understood in one way only is used, and told in the log; the rest is
 
 from __future__ import annotations
 
-import codecs
 import csv
 import io
 import logging
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -156,11 +155,10 @@ def labels(tables: Sequence[Path], keys: Sequence[str], labelling: Labelling) ->
     """
     sheets = _sheets(tables, keys, labelling)
     if sheets and not any("label" in sheet.places for sheet in sheets):
-        columns = "; ".join(str(sheet.table) for sheet in sheets)
         raise BadInput(
             "there are no class folders, and no column is known to hold the label. Name it in "
             "`columns` (label=COLUMN), and what its values mean in `malignant_values` and "
-            f"`benign_values`. Columns: {columns}"
+            f"`benign_values`. Columns: {'; '.join(map(str, sheets))}"
         )
     facts = _facts(sheets, [Found("", key, Path(key)) for key in keys])
     return [known["label"].value if "label" in known else "" for known in facts]
@@ -173,12 +171,12 @@ class Fact(NamedTuple):
     """One value of a table, and where it stands."""
 
     value: str
-    table: str
+    sheet: str
     line: int
     column: str
 
     def __str__(self) -> str:
-        return f"{_short(self.value)} ({self.table}, line {self.line}, column {self.column!r})"
+        return f"{_short(self.value)} ({self.sheet}, line {self.line}, column {self.column!r})"
 
 
 Facts = dict[str, Fact]
@@ -228,7 +226,33 @@ def _plain_value(value: str) -> str:
         return value.casefold()
 
 
-# --- which tables, and which of their columns ----------------------------------------------------
+# --- which tables and which columns --------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """A table that knows images: where its columns stand, and its rows about images."""
+
+    name: str
+    header: Sequence[str]
+    places: Mapping[str, int]
+    rows: Sequence[Row]
+    meanings: Mapping[str, str]
+
+    def __str__(self) -> str:
+        return _columns(self.name, self.header)
+
+    def facts(self) -> Iterator[tuple[int, str, Fact]]:
+        """What is known, as image, kind and fact."""
+        for row in self.rows:
+            for kind, place in self.places.items():
+                value = row.values[place]
+                if kind == "label":
+                    value = self.meanings[value.casefold()]
+                if value.casefold() not in UNKNOWN:
+                    fact = Fact(value, self.name, row.line, self.header[place])
+                    for image in row.images:
+                        yield image, kind, fact
 
 
 class Row(NamedTuple):
@@ -239,345 +263,284 @@ class Row(NamedTuple):
     images: Sequence[int] = ()
 
 
-@dataclass(frozen=True)
-class Table:
-    """A table, and those of its `length` rows that may name images."""
-
-    name: str
-    header: Sequence[str]
-    image_places: Sequence[int]
-    rows: Sequence[Row]
-    length: int
-
-    def __str__(self) -> str:
-        return f"{self.name} ({_listed([_short(column) for column in self.header], 40, ', ')})"
-
-
-@dataclass(frozen=True)
-class Sheet:
-    """A table that knows images: where its columns stand, and its rows with their images."""
-
-    table: Table
-    places: Mapping[str, int]
-    rows: Sequence[Row]
-    meanings: Mapping[str, str]
-
-    def facts(self) -> Iterator[tuple[int, str, Fact]]:
-        """What is known, as image, kind and fact."""
-        places = [item for item in self.places.items() if item[0] != "image_id"]
-        for row in self.rows:
-            for kind, place in places:
-                value = row.values[place]
-                if kind == "label":
-                    value = self.meanings[value.casefold()]
-                if value.casefold() not in UNKNOWN:
-                    fact = Fact(value, self.table.name, row.line, self.table.header[place])
-                    for image in row.images:
-                        yield image, kind, fact
-
-
 def _sheets(paths: Sequence[Path], keys: Sequence[str], labelling: Labelling) -> list[Sheet]:
-    """The tables that know the images; the log says why others are passed over."""
+    """The tables that know the images; why the others are passed over is logged."""
     names = _Names(keys)
-    titled = zip(paths, _titles(paths), strict=True)
-    tables = [table for path, title in titled if (table := _table(path, title, names, labelling))]
+    tables = [table for path in paths if (table := _table(path, _title(path, paths), names))]
     sheets = [sheet for table in tables if (sheet := _sheet(table, names, labelling))]
     for kind, column in labelling.columns.items():
-        if column and not any(kind in sheet.places for sheet in sheets):
+        if column and not any(_place(table, (column,)) is not None for table in tables):
+            received = "; ".join(map(str, tables)) or "no CSV table"
             raise BadInput(
-                f"columns: {kind}={column}: no table that knows the images has such a column. "
-                f"Tables and their columns: {'; '.join(map(str, tables)) or 'none'}"
+                f"columns: {kind}={column}: no table has such a column. "
+                f"Tables and their columns: {received}"
             )
     return sheets
 
 
 def _sheet(table: Table, names: _Names, labelling: Labelling) -> Sheet | None:
-    image = _image_place(table, names, guessed="image_id" not in labelling.columns)
-    if image is None:
+    place = _image_place(table, names, labelling)
+    if place is None:
         return None
-    rows = names.assigned(table.rows, image)
-    places = {"image_id": image}
-    for kind in METADATA:
-        place = next(_places(table.header, _names_of(kind, labelling)), None)
-        if place is not None:
-            places[kind] = place
-    label = _label_place(table, rows, labelling)
+    rows = _assigned(table, place, names)
+    meanings = labelling.meanings
+    places = {
+        kind: found
+        for kind in METADATA
+        if (found := _place(table, _names_of(kind, labelling))) is not None
+    }
+    label = _label_place(table, rows, meanings, labelling)
     if label is not None:
         places["label"] = label
-    _refuse_twins(table, places)
-    _log_used(table, places, rows, labelling)
-    return Sheet(table, places, rows, labelling.meanings)
+    log.info(
+        "table_used file=%s image=%r columns=%s mapped=%s",
+        table.name,
+        table.header[place],
+        {kind: table.header[found] for kind, found in places.items()},
+        sorted(labelling.columns),
+    )
+    return Sheet(table.name, table.header, places, rows, meanings)
 
 
-def _names_of(kind: str, labelling: Labelling) -> Sequence[str]:
-    """Names under which a column may stand: the one that the settings give, else the usual."""
-    column = labelling.columns.get(kind)
-    return COLUMNS[kind] if column is None else [column] if column else []
+def _names_of(kind: str, labelling: Labelling) -> tuple[str, ...]:
+    """Names under which a column may stand: what the settings say, else the usual ones."""
+    if kind in labelling.columns:
+        return (labelling.columns[kind],) if labelling.columns[kind] else ()
+    return COLUMNS[kind]
 
 
-def _places(header: Sequence[str], names: Sequence[str]) -> Iterator[int]:
-    """Where columns of these names stand, in the order of the names.
-
-    A name that fits exactly comes before one that fits but for case and separators.
-    """
+def _place(table: Table, names: Sequence[str]) -> int | None:
+    """Where the first of these columns stands; case and separators matter only if they must."""
     for name in names:
-        for form in (str, _plain):
-            places = [i for i, column in enumerate(header) if form(column) == form(name) != ""]
+        for same in (str, _plain):
+            places = [i for i, column in enumerate(table.header) if same(column) == same(name)]
+            if len(places) > 1:
+                columns = ", ".join(_short(table.header[place]) for place in places)
+                raise BadInput(
+                    f"{table.name} has {len(places)} columns of one name: {columns}. Rename all "
+                    "but one"
+                )
             if places:
-                yield places[0]
-                break
+                return places[0]
+    return None
 
 
 def _plain(column: str) -> str:
     return re.sub(r"[\W_]+", "", column.casefold())
 
 
-def _refuse_twins(table: Table, places: Mapping[str, int]) -> None:
-    for place in places.values():
-        name = table.header[place]
-        if table.header.count(name) > 1:
-            raise BadInput(f"{table.name} has several columns {name!r}. Rename all but one of them")
-
-
-def _image_place(table: Table, names: _Names, *, guessed: bool) -> int | None:
-    """The column that names most images, if it is not by chance."""
-    named = {place: names.stems(row.values[place] for row in table.rows)
-             for place in table.image_places}  # fmt: skip
-    best = max(named, key=lambda place: len(named[place]), default=None)
-    if best is None or not named[best]:
-        log.info('table_passed_over table="%s" why="no column names the images"', table)
+def _image_place(table: Table, names: _Names, labelling: Labelling) -> int | None:
+    """The column that names the images, if any does."""
+    candidates = [_place(table, (name,)) for name in _names_of("image_id", labelling)]
+    known = {
+        place: sum(names.knows(row.values[place]) for row in table.rows)
+        for place in dict.fromkeys(candidates)
+        if place is not None
+    }
+    place = max(known, key=lambda place: known[place], default=None)
+    if place is None or not known[place]:
+        log.info('table_passed_over file=%s why="names no image" columns=%s', table.name, table)
         return None
-    images, rows = len(named[best]) / len(names), len(table.rows) / table.length
-    if guessed and max(images, rows) < ENOUGH:
+    hits = known[place]
+    seen = {name for row in table.rows if (name := names.stem(row.values[place]))}
+    guessed = "image_id" not in labelling.columns
+    if guessed and max(hits / table.length, len(seen & names.stems) / len(names.stems)) < ENOUGH:
         log.warning(
-            'table_passed_over table="%s" why="it names %.0f %% of the images in %.0f %% of its '
-            'rows, maybe by chance; give image_id=%s in columns to use it"',
-            *(table, 100 * images, 100 * rows, table.header[best]),
+            'table_passed_over file=%s why="few of its rows name images, and few images are named; '
+            'give image_id=%s in columns to use it" rows=%d of=%d',
+            table.name,
+            table.header[place],
+            hits,
+            table.length,
         )
         return None
-    return best
+    return place
 
 
-def _label_place(table: Table, rows: Sequence[Row], labelling: Labelling) -> int | None:
-    """The column with the label: the given one, else the first whose values are all known.
+def _label_place(
+    table: Table, rows: Sequence[Row], meanings: Mapping[str, str], labelling: Labelling
+) -> int | None:
+    """The column that holds the label: a usual one counts only if all of its values are known.
 
     Raises:
-        BadInput: the given one has values of which it is not known what they mean.
+        BadInput: the column that the settings name has values of which no meaning is known.
     """
-    meanings = labelling.meanings
-    for place in _places(table.header, _names_of("label", labelling)):
-        values = Counter(row.values[place] for row in rows if row.images)
-        strange = [
-            (value, n) for value, n in values.most_common() if value.casefold() not in meanings
-        ]
-        known = any(meanings.get(value.casefold()) for value in values)
-        if known and not strange:
-            return place
-        shown = _listed([f"{_short(value)} {n} times" for value, n in strange], SHOWN, ", ")
-        column = table.header[place]
-        if strange and "label" in labelling.columns:
+    named = "label" in labelling.columns
+    for name in _names_of("label", labelling):
+        place = _place(table, (name,))
+        if place is None:
+            continue
+        values = Counter(row.values[place].casefold() for row in rows)
+        strange = [f"{_short(value)} ({n})" for value, n in values.items() if value not in meanings]
+        if strange and named:
             raise BadInput(
-                f"{table.name}: it is not known which class these values of the column {column!r} "
-                f"mean: {shown}. Add each to `malignant_values` or `benign_values`"
+                f"{table.name}: column {name!r} has values that stand for neither class: "
+                f"{_listed(strange)}. Name them in `malignant_values` and `benign_values`"
             )
-        log.info('label_passed_over file="%s" column=%r unknown="%s"', table.name, column, shown)
+        if not strange and any(meanings[value] for value in values):
+            return place
     return None
 
 
-def _log_used(
-    table: Table, places: Mapping[str, int], rows: Sequence[Row], labelling: Labelling
-) -> None:
-    counts = Counter(image for row in rows for image in row.images)
+def _assigned(table: Table, place: int, names: _Names) -> list[Row]:
+    """The rows about images; what is too much or too little is counted in the log."""
+    rows = [row._replace(images=names.images(row.values[place])) for row in table.rows]
+    about = [row for row in rows if row.images]
+    times = Counter(image for row in about for image in row.images)
     log.info(
-        'table_used file="%s" columns=%s given=%s rows=%d other_rows=%d repeated_images=%d '
-        "ambiguous_rows=%d images=%d",
-        *(table.name, {kind: table.header[place] for kind, place in places.items()}),
-        *(labelling.columns, table.length, table.length - sum(bool(row.images) for row in rows)),
-        *(sum(n > 1 for n in counts.values()), sum(len(row.images) > 1 for row in rows)),
-        len(counts),
+        "table_rows file=%s rows=%d about_images=%d about_others=%d images_without_row=%d "
+        "images_with_several=%d",
+        table.name,
+        len(rows),
+        len(about),
+        len(rows) - len(about),
+        names.count - len(times),
+        sum(count > 1 for count in times.values()),
     )
+    return about
 
 
-# --- which images a name means -------------------------------------------------------------------
-
-
-class Name(NamedTuple):
-    """A file's name: its folders from the inner to the outer, stem, and suffix in lower case."""
-
-    folders: tuple[str, ...]
-    stem: str
-    suffix: str
-
-    @classmethod
-    def of(cls, text: str) -> Name:
-        """Taken apart. What is no suffix of an image belongs to the stem."""
-        *folders, file = text.replace("\\", "/").split("/")
-        stem, suffix = os.path.splitext(file)
-        if suffix.lower() not in SUFFIXES:
-            stem, suffix = file, ""
-        return cls(tuple(reversed(folders)), stem, suffix.lower())
-
-    def fit(self, file: Name) -> tuple[bool, int]:
-        """How well this fits to a file of the same stem: whether nothing speaks against it, and
-        the number of inner folders in common."""
-        pairs = list(zip(self.folders, file.folders, strict=False))
-        common = next((i for i, (a, b) in enumerate(pairs) if a != b), len(pairs))
-        return common == len(pairs) and self.suffix in {"", file.suffix}, common
+# --- names of images -----------------------------------------------------------------------------
 
 
 class _Names:
-    """The images' names, to find out which images a name in a table means."""
+    """Which images a name in a table means: a stem, a file name, or the end of a path."""
 
     def __init__(self, keys: Sequence[str]) -> None:
-        self._files = [Name.of(key) for key in keys]
-        self._with_stem: dict[str, list[int]] = {}
-        for index, file in enumerate(self._files):
-            self._with_stem.setdefault(file.stem, []).append(index)
+        self.count = len(keys)
+        self._paths = [_without_suffix(key) for key in keys]
+        self._by_stem: dict[str, list[int]] = {}
+        for index, path in enumerate(self._paths):
+            self._by_stem.setdefault(path.rpartition("/")[2], []).append(index)
 
-    def __len__(self) -> int:
-        return len(self._with_stem)
+    @property
+    def stems(self) -> set[str]:
+        return set(self._by_stem)
 
-    def stems(self, texts: Iterable[str]) -> set[str]:
-        """The stems of images that these texts name."""
-        return {stem for text in texts if (stem := Name.of(text).stem) in self._with_stem}
+    def stem(self, value: str) -> str:
+        """The name without folders and suffix, in lower case."""
+        return _without_suffix(value).rpartition("/")[2]
 
-    def assigned(self, rows: Sequence[Row], place: int) -> list[Row]:
-        """The rows with the images that they mean: where a stem has several, a path decides.
+    def knows(self, value: str) -> bool:
+        return self.stem(value) in self._by_stem
 
-        A row whose path or suffix is another one means an image only if no row fits it better:
-        of `train/a` and `test/a`, the file `train/a.jpg` is the first.
-        """
-        closest = [self._closest(Name.of(row.values[place])) for row in rows]
-        fitting = {image for fits, images in closest if fits for image in images}
-        return [
-            row._replace(images=[image for image in images if fits or image not in fitting])
-            for row, (fits, images) in zip(rows, closest, strict=True)
-        ]
-
-    def _closest(self, name: Name) -> tuple[bool, list[int]]:
-        """The images that fit best, and whether nothing speaks against them."""
-        images = self._with_stem.get(name.stem, [])
-        fits = [name.fit(self._files[image]) for image in images]
-        best = max(fits, default=(False, 0))
-        return best[0], [image for image, fit in zip(images, fits, strict=True) if fit == best]
+    def images(self, value: str) -> tuple[int, ...]:
+        """The images that are meant; several where a bare name stands in several folders."""
+        path = _without_suffix(value)
+        found = self._by_stem.get(path.rpartition("/")[2], [])
+        if len(found) > 1 and "/" in path:
+            ends = [i for i in found if f"/{self._paths[i]}".endswith(f"/{path}")]
+            ends = ends or [i for i in found if f"/{path}".endswith(f"/{self._paths[i]}")]
+            return tuple(ends or found)
+        return tuple(found)
 
 
-# --- the files -----------------------------------------------------------------------------------
+def _without_suffix(name: str) -> str:
+    path = name.strip().replace("\\", "/").casefold()
+    stem, suffix = os.path.splitext(path)  # ruff: ignore[os-path-splitext]
+    return stem if suffix in SUFFIXES else path
 
 
-class _Unreadable(Exception):
-    """A file is no table, for the reason given."""
+# --- reading ------------------------------------------------------------------------------------
 
 
-def _table(path: Path, title: str, names: _Names, labelling: Labelling) -> Table | None:
-    """The table in a file; None of one that cannot be read but names no image anyway.
+@dataclass(frozen=True)
+class Table:
+    """A CSV file, its values without the spaces around them."""
+
+    name: str
+    header: Sequence[str]
+    rows: Sequence[Row]
+
+    @property
+    def length(self) -> int:
+        return len(self.rows)
+
+    def __str__(self) -> str:
+        return _columns(self.name, self.header)
+
+
+class _Broken(Exception):
+    """Why a file is no table that can be read."""
+
+
+def _title(path: Path, paths: Sequence[Path]) -> str:
+    """What messages call a file: its name, with its folder where another has the same."""
+    alike = sum(other.name == path.name for other in paths) > 1
+    return f"{path.parent.name}/{path.name}" if alike else path.name
+
+
+def _table(path: Path, title: str, names: _Names) -> Table | None:
+    """A table, or None if it holds nothing, or is broken and has nothing to do with the images.
 
     Raises:
-        BadInput: it cannot be read, and names images.
+        BadInput: it is broken, and names images.
     """
-    data = _bytes(path, title)
+    text = ""
     try:
-        return _parsed(_text(data), title, names, labelling)
-    except _Unreadable as error:
-        if _mentions(data, names):
+        text = _text(path)
+        return _parsed(text, title)
+    except _Broken as problem:
+        if any(names.knows(word) for word in re.split(r"[\s,;|\"\x00]+", text)):
             raise BadInput(
-                f"{title} names images, but is not a readable CSV table: {error}. Repair it, or "
-                "remove it if it is not needed"
+                f"{title} names images but is not a readable CSV table: {problem}. Repair it, or "
+                "remove it: where there are class folders, the images are used without it"
             ) from None
-        log.warning('table_passed_over file="%s" why="%s, and it names no image"', title, error)
+        log.warning('table_passed_over file=%s why="%s"', title, problem)
         return None
 
 
-def _bytes(path: Path, title: str) -> bytes:
-    try:
-        with path.open("rb") as file:
-            data = file.read(MOST_BYTES + 1)
-    except OSError as error:
-        raise BadInput(
-            f"{title} cannot be read: {error.strerror}. Permit it, or remove it"
-        ) from None
-    if len(data) > MOST_BYTES:
-        raise BadInput(f"{title} has over {MOST_BYTES} bytes. Keep only the rows of the images")
-    return data
+def _text(path: Path) -> str:
+    if path.stat().st_size > MOST_BYTES:
+        raise _Broken(f"it has over {MOST_BYTES} bytes")
+    data = path.read_bytes()
+    encodings = ("utf-16",) if data[:2] in {b"\xff\xfe", b"\xfe\xff"} else ("utf-8-sig", "cp1252")
+    for encoding in encodings:
+        try:
+            return data.decode(encoding)
+        except UnicodeDecodeError:
+            continue
+    return data.decode("latin-1")
 
 
-def _text(data: bytes) -> str:
-    try:
-        if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-            return data.decode("utf-16")
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        if error.encoding != "utf-8":
-            raise _Unreadable("it is no UTF-16, though it begins like it") from None
-    try:
-        return data.decode("cp1252")
-    except UnicodeDecodeError:
-        return data.decode("latin-1")
-
-
-def _parsed(text: str, title: str, names: _Names, labelling: Labelling) -> Table:
+def _parsed(text: str, title: str) -> Table:
     if "\0" in text:
-        raise _Unreadable("it has NUL characters")
-    lines = _rows(text)
-    header = next(lines, Row(0, ())).values
-    places = list(_places(header, _names_of("image_id", labelling)))
-    rows, length = [], 0
-    for row in lines:
-        if any(row.values[len(header) :]):
-            raise _Unreadable(
-                f"line {row.line} has {len(row.values)} fields, the header has {len(header)}"
-            )
-        length += 1
-        whole = [*row.values, *[""] * (len(header) - len(row.values))]
-        if names.stems(whole[place] for place in places):
-            rows.append(row._replace(values=whole))
-    return Table(title, header, places, rows, length)
-
-
-def _rows(text: str) -> Iterator[Row]:
-    """The rows that are not blank."""
-    lines = csv.reader(
-        io.StringIO(text, newline=""),  # which takes any system's line ends
-        delimiter=_delimiter(text),
-        skipinitialspace=True,
-        strict=True,
-    )
+        raise _Broken("it has NUL characters, as binary files have")
+    first = next((line for line in text.splitlines() if line.strip()), "")
+    delimiter = max(DELIMITERS, key=first.count)
+    # Universal line ends: Windows, Unix and old Mac files alike.
+    lines = csv.reader(io.StringIO(text, newline=None), delimiter=delimiter, strict=True)
+    rows = []
     try:
         for values in lines:
-            row = Row(lines.line_num, [value.strip() for value in values])
-            if any(row.values):
-                yield row
+            if any(map(str.strip, values)):
+                rows.append(Row(lines.line_num, [value.strip() for value in values]))
     except csv.Error as error:
-        raise _Unreadable(f"line {lines.line_num}: {error}") from None
+        raise _Broken(f"line {lines.line_num}: {error}") from None
+    if not rows:
+        raise _Broken("it is empty")
+    header, *rows = rows
+    return Table(title, header.values, [_fitted(row, len(header.values)) for row in rows])
 
 
-def _delimiter(text: str) -> str:
-    """The one that takes the header apart most; a comma if none does."""
-    header = re.sub(
-        '"[^"]*"', "", next(filter(None, map(str.strip, text[:65536].splitlines())), "")
-    )
-    return max(DELIMITERS, key=header.count)
+def _fitted(row: Row, width: int) -> Row:
+    """A row with as many values as the header; empty ones are added or cut at its end."""
+    if any(row.values[width:]):
+        raise _Broken(f"line {row.line} has {len(row.values)} values, the header has {width}")
+    return row._replace(values=[*row.values, *[""] * (width - len(row.values))][:width])
 
 
-def _mentions(data: bytes, names: _Names) -> bool:
-    """Whether a broken table has any image's name between its delimiters."""
-    text = data.replace(b"\0", b"").decode("latin-1")
-    return bool(names.stems(map(str.strip, re.split(r"[\s\"',;|]+", text))))
+# --- words for messages --------------------------------------------------------------------------
 
 
-def _titles(paths: Sequence[Path]) -> list[str]:
-    """The shortest names that tell the files apart."""
-    folder = os.path.commonpath([path.parent for path in paths]) if paths else ""
-    return [Path(os.path.relpath(path, folder)).as_posix() for path in paths]
+def _short(value: str, most: int = 60) -> str:
+    return repr(value if len(value) <= most else f"{value[:most]}…")
 
 
-# --- what people read ----------------------------------------------------------------------------
-
-
-def _short(text: str) -> str:
-    return repr(text if len(text) <= 40 else f"{text[:40]}…")
+def _columns(name: str, header: Sequence[str]) -> str:
+    return f"{name} ({_listed([_short(column) for column in header], 40, ', ')})"
 
 
 def _listed(items: Sequence[str], most: int = SHOWN, between: str = "; ") -> str:
-    rest = len(items) - most
-    return between.join(items[:most]) + (f" and {rest} more" if rest > 0 else "")
+    more = f"{between}and {len(items) - most} more" if len(items) > most else ""
+    return between.join(items[:most]) + more

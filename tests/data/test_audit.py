@@ -6,9 +6,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from skin_pipeline import intervals
 from skin_pipeline.data import audit, images
 
 COUNT = 400
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    """Fewer trees and resamples than in earnest."""
+    monkeypatch.setattr(audit, "TREES", 20)
+    monkeypatch.setattr(intervals, "RESAMPLES", 200)
 
 
 def table(count=COUNT, **planted):

@@ -176,7 +176,7 @@ def test_the_share_of_groups_in_the_test_set_is_near_the_fraction():
         (images(400).assign(label="benign"), "0 malignant"),
         (
             images(400).assign(group="one", anchor="one"),
-            "the test set has 0 benign and 0 malignant",
+            "test set has 0 benign and 0 malignant",
         ),
         (images(4, per_group=1), "more images"),
     ],

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
+from skin_pipeline import intervals
 from skin_pipeline.evaluation import metrics
 
 
@@ -36,13 +37,13 @@ def test_the_auc_is_that_of_scikit_learn_ties_included(rows):
     scores = np.array([score / 5 for score, _ in rows])
     labels = np.array([int(label) for _, label in rows])
     if len(set(labels)) < 2:
-        assert math.isnan(metrics.auc(scores, labels))
+        assert math.isnan(intervals.auc(scores, labels))
     else:
-        assert metrics.auc(scores, labels) == pytest.approx(roc_auc_score(labels, scores))
+        assert intervals.auc(scores, labels) == pytest.approx(roc_auc_score(labels, scores))
 
 
 def test_the_auc_of_something_not_finite_is_not_defined():
-    assert math.isnan(metrics.auc(np.array([0.1, np.nan]), np.array([0, 1])))
+    assert math.isnan(intervals.auc(np.array([0.1, np.nan]), np.array([0, 1])))
 
 
 @given(
@@ -90,12 +91,12 @@ def scored(groups, per_group, seed=0):
 
 
 def test_the_interval_of_the_auc_contains_it_and_is_repeatable():
-    one, two = (metrics.auc_interval(*scored(100, 1), seed=3) for _ in range(2))
+    one, two = (intervals.auc_interval(*scored(100, 1), seed=3) for _ in range(2))
     assert one == two
     assert one.low < one.value < one.high
 
 
 def test_repeated_images_of_a_patient_do_not_narrow_the_interval():
-    few = metrics.auc_interval(*scored(60, 1), seed=0)
-    many = metrics.auc_interval(*scored(60, 8), seed=0)
+    few = intervals.auc_interval(*scored(60, 1), seed=0)
+    many = intervals.auc_interval(*scored(60, 8), seed=0)
     assert (many.high - many.low) > 0.8 * (few.high - few.low)

@@ -8,7 +8,8 @@ import pytest
 
 from skin_pipeline.config import Settings
 from skin_pipeline.errors import BadInput
-from skin_pipeline.evaluation.metrics import auc
+from skin_pipeline.intervals import auc
+from skin_pipeline.training import runs
 from skin_pipeline.training.runs import Examples, train_head
 
 
