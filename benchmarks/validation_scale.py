@@ -48,7 +48,7 @@ def draw(numbers: range, folder: Path) -> int:
         image = picture(number)
         if number % COPY_EVERY == COPY_EVERY - 1:
             image = picture(number - 1).transpose(Image.Transpose.ROTATE_90).resize((66, 88))
-        label = "malignant" if number % 2 else "benign"
+        label = "malignant" if number // 2 % 2 else "benign"
         image.save(folder / label / f"image{number:06}.jpg", quality=85)
     return len(numbers)
 
