@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from PIL import Image
 
 from skin_pipeline import steps
 from skin_pipeline.config import Settings
@@ -24,6 +25,7 @@ from skin_pipeline.contracts import (
 from skin_pipeline.data import demo, manifest
 from skin_pipeline.errors import BadInput, Rejected
 from skin_pipeline.release import registry
+from skin_pipeline.storage import S3Access
 
 HEAVY = (
     "boto3",
@@ -189,6 +191,55 @@ def test_a_changed_knob_makes_the_result_anew(finished, step, change, monkeypatc
     with pytest.raises(LookupError):
         calls[step](with_settings(finished.job, **change))
     assert asked[step] != asked["first"]
+
+
+# --- from elsewhere, and from before -------------------------------------------------------------
+
+
+def test_images_from_an_s3_prefix_are_the_same_data_set_as_from_a_folder(
+    make_job, folder, s3_server, s3_store
+):
+    for path in filter(Path.is_file, folder.rglob("*")):
+        s3_store.put_file(path.relative_to(folder).as_posix(), path)
+    access = S3Access(s3_server.endpoint, s3_server.credentials)
+    job = make_job(data=s3_store.url, weights="imagenet")
+    job = dataclasses.replace(job, data_access=lambda: access)
+    dataset = steps.ingest(job).dataset
+    assert steps.ingest(with_settings(job, data=str(folder))).dataset == dataset
+
+
+def test_what_changed_is_told_and_no_old_image_changes_its_side(make_job, tmp_path):
+    demo.generate(tmp_path / "set", seed=0, per_class=60)
+    job = make_job(data=str(tmp_path / "set"), weights="imagenet")
+
+    def run():
+        validation = steps.validate(job, steps.ingest(job).dataset)
+        split = load(job.store, steps.split(job, validation), Split)
+        table = manifest.read(job.store, split.table).set_index("sha256")
+        return load(job.store, validation, Validation), table
+
+    first, before = run()
+    assert (first.changes.previous, first.changes.added) == (None, 120)
+    demo.generate(tmp_path / "more", seed=1, per_class=20)
+    for path in (tmp_path / "more").rglob("*.jpg"):
+        path.rename(tmp_path / "set" / path.parent.name / f"new_{path.name}")
+    (tmp_path / "set/benign/DEMO_B0007.jpg").unlink()
+    second, after = run()
+    assert (second.changes.added, second.changes.removed) == (40, 1)
+    assert "removed: benign/DEMO_B0007.jpg" in second.changes.examples
+    both = before.index.intersection(after.index)
+    assert len(both) == 119
+    assert ((before["run_0"] == "test")[both] == (after["run_0"] == "test")[both]).all()
+
+
+def test_duplicates_with_both_labels_are_refused_with_a_list(make_job, folder):
+    with Image.open(folder / "benign/DEMO_B0001.jpg") as image:
+        image.transpose(Image.Transpose.ROTATE_90).save(folder / "malignant/turned.png")
+    job = make_job(data=str(folder), weights="imagenet")
+    dataset = steps.ingest(job).dataset
+    with pytest.raises(BadInput, match=r"duplicates have one label: 1 found .*turned\.png"):
+        steps.validate(job, dataset)
+    assert not job.store.list("datasets")  # what was refused is no data set to compare with
 
 
 # --- refusal -------------------------------------------------------------------------------------
