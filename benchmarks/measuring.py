@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+from PIL import Image
 
 
 def parser(description: str) -> argparse.ArgumentParser:
@@ -37,6 +38,14 @@ def folder_of(data: Path | None) -> Generator[tuple[Path, str], None, None]:
     with tempfile.TemporaryDirectory(prefix="skin-bench-") as folder:
         demo.generate(Path(folder, "images"), seed=0)
         yield Path(folder, "images"), "generated lesions"
+
+
+def bare_decoding(paths: list[Path]) -> int:
+    """Decode files with PIL, and nothing else; how many."""
+    for path in paths:
+        with Image.open(path) as image:
+            image.convert("RGB")
+    return len(paths)
 
 
 def machine() -> str:

@@ -14,9 +14,8 @@ import tempfile
 from functools import partial
 from pathlib import Path
 
-import numpy as np
+from drawing import COPY_EVERY, draw
 from measuring import PeakMemory, parser, report, seconds
-from PIL import Image
 
 from skin_pipeline import steps
 from skin_pipeline.config import Deployment, Settings
@@ -27,30 +26,7 @@ from skin_pipeline.job import Job
 from skin_pipeline.storage import open_store
 
 SMALL, LARGE = 25_000, 100_000
-COPY_EVERY = 100
 BATCH = 500
-
-
-def picture(number: int) -> Image.Image:
-    """An image of 96x72 pixels with structure at three scales and colours of its own."""
-    random = np.random.RandomState(number)
-    canvas = np.zeros((72, 96, 3), np.float32)
-    for cells, weight in ((3, 0.4), (6, 0.35), (14, 0.25)):
-        noise = Image.fromarray(random.randint(0, 256, (cells, cells, 3)).astype(np.uint8))
-        canvas += weight * np.asarray(noise.resize((96, 72), Image.Resampling.BICUBIC))
-    skin = canvas * random.uniform(0.4, 0.7, 3) + random.uniform(10, 70, 3)
-    return Image.fromarray(np.clip(skin, 0, 255).astype(np.uint8))
-
-
-def draw(numbers: range, folder: Path) -> int:
-    """Draw a batch of images; every hundredth is a copy of the one before."""
-    for number in numbers:
-        image = picture(number)
-        if number % COPY_EVERY == COPY_EVERY - 1:
-            image = picture(number - 1).transpose(Image.Transpose.ROTATE_90).resize((66, 88))
-        label = "malignant" if number // 2 % 2 else "benign"
-        image.save(folder / label / f"image{number:06}.jpg", quality=85)
-    return len(numbers)
 
 
 def generate(folder: Path, count: int) -> None:

@@ -13,8 +13,7 @@ import tempfile
 from functools import partial
 from pathlib import Path
 
-from measuring import folder_of, in_turn, parser, report, seconds
-from PIL import Image
+from measuring import bare_decoding, folder_of, in_turn, parser, report, seconds
 
 from skin_pipeline.data import duplicates, manifest, sources
 from skin_pipeline.data.workers import spread
@@ -23,19 +22,11 @@ from skin_pipeline.storage import FolderStore
 CORES = os.cpu_count() or 1
 
 
-def bare(paths: list[Path]) -> int:
-    """Decode files, and nothing else."""
-    for path in paths:
-        with Image.open(path) as image:
-            image.convert("RGB")
-    return len(paths)
-
-
 def decode_all(files: tuple[sources.Found, ...]) -> None:
     size = manifest.BATCH
     paths = [item.path for item in files]
     batches = [paths[i : i + size] for i in range(0, len(paths), size)]
-    assert sum(spread(bare, batches, CORES)) == len(files)
+    assert sum(spread(bare_decoding, batches, CORES)) == len(files)
 
 
 def inspect_all(files: tuple[sources.Found, ...], side: int | None) -> None:

@@ -9,12 +9,17 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import os
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from typing import TypeVar
+from multiprocessing.context import SpawnContext, SpawnProcess
+from types import ModuleType
+from typing import Any, TypeVar
+
+from skin_pipeline.errors import Unavailable
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +44,7 @@ def spread(
 
     Raises:
         BrokenProcessPool: a process died, and `crashed` does not say what to do.
+        Unavailable: no process can be started.
         Exception: whatever `work` raises.
     """
     waiting: deque[tuple[A, Future[B]]] = deque()
@@ -56,6 +62,7 @@ def spread(
                 if crashed is None:
                     raise
                 pool.shutdown()
+                _refuse_dead()
                 yield from [_alone(work, piece, crashed) for piece, _ in waiting]
                 waiting.clear()
                 pool = _pool(processes)
@@ -74,10 +81,40 @@ def _alone(work: Callable[[A], B], piece: A, crashed: Callable[[A], B]) -> B:
             return crashed(piece)
 
 
+def _refuse_dead() -> None:
+    """Tell a machine on which processes die of themselves from a piece that kills them."""
+    with _pool(1) as pool:
+        try:
+            pool.submit(int).result()
+        except BrokenProcessPool:
+            raise Unavailable(
+                "worker processes end as soon as they start; see the lines above, and whether the "
+                "machine has memory left"
+            ) from None
+
+
+class _Process(SpawnProcess):
+    """A process that does not run the main script again, as spawned ones do: in a task of Airflow
+    that is Airflow's own, and it refuses to run there."""
+
+    @staticmethod
+    def _Popen(process: Any) -> Any:  # ruff: ignore[invalid-function-name]
+        main = sys.modules["__main__"]
+        sys.modules["__main__"] = ModuleType("__main__")
+        try:
+            return SpawnProcess._Popen(process)
+        finally:
+            sys.modules["__main__"] = main
+
+
+class _Context(SpawnContext):
+    """Processes that are not forked: forked from one with threads, they may stand still."""
+
+    Process = _Process
+
+
 def _pool(processes: int) -> ProcessPoolExecutor:
-    # Not forked: a process forked from one with threads may stand still for ever.
-    context = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(processes, mp_context=context, initializer=_end_with_parent)
+    return ProcessPoolExecutor(processes, mp_context=_Context(), initializer=_end_with_parent)
 
 
 def _end_with_parent() -> None:

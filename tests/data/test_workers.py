@@ -10,7 +10,9 @@ import psutil
 import pytest
 import worker_tasks as tasks
 
+from skin_pipeline.data import workers
 from skin_pipeline.data.workers import AHEAD, spread
+from skin_pipeline.errors import Unavailable
 
 
 def test_results_come_in_the_order_of_the_pieces():
@@ -42,6 +44,33 @@ def test_without_an_answer_for_crashes_a_crash_is_raised():
 def test_an_error_of_the_work_is_raised():
     with pytest.raises(ValueError, match="0 is refused"):
         list(spread(tasks.refuse, range(5), 2))
+
+
+def test_the_main_script_is_not_run_again(tmp_path):
+    """Where it is Airflow's, it refuses to run in a task."""
+    script = tmp_path / "main.py"
+    script.write_text("""
+import sys
+if __name__ != "__main__":
+    sys.exit("run again")
+from worker_tasks import double
+from skin_pipeline.data.workers import spread
+print(list(spread(double, [1, 2], 2)))
+""")
+    root = Path(__file__).parents[2]
+    run = subprocess.run(
+        [sys.executable, str(script)],
+        env={"PYTHONPATH": f"{root}:{root / 'tests'}"},
+        capture_output=True,
+        text=True,
+    )
+    assert (run.stdout, run.returncode) == ("[2, 4]\n", 0)
+
+
+def test_a_machine_that_cannot_start_processes_is_told(monkeypatch):
+    monkeypatch.setattr(workers, "_end_with_parent", tasks.die)
+    with pytest.raises(Unavailable, match="worker processes end as soon as they start"):
+        list(spread(tasks.double, range(5), 2, tasks.dead))
 
 
 def test_workers_end_when_their_parent_is_killed(tmp_path):
