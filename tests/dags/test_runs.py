@@ -129,6 +129,12 @@ def states(follower: Follower) -> dict[str, set[str]]:
     return found
 
 
+def results(place):
+    """All keys of the store, but for what is kept of each run: its journal and its verdict."""
+    keys = place.store.list("")
+    return {key for key in keys if "/judged/" not in key and not key.startswith("runs/")}
+
+
 def test_every_step_runs_and_the_model_is_promoted(place, promoted):
     assert states(promoted) == {**{task: {"success"} for task in ALL}, "reject": {"skipped"}}
     champion = registry.champion(place.store, "skin-resnet50-synthetic")
@@ -161,10 +167,10 @@ def test_the_promotion_is_told(place, promoted):
 
 
 def test_a_run_on_unchanged_data_finds_every_result(place, promoted):
-    before = {key for key in place.store.list("") if "/judged/" not in key}
+    before = results(place)
     again = place.run()
     assert states(again) == states(promoted)
-    assert {key for key in place.store.list("") if "/judged/" not in key} == before
+    assert results(place) == before
     logs = place.logs(again)
     assert "cached key=train/" in logs
     assert "started key=" not in logs
