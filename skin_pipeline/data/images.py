@@ -271,9 +271,10 @@ def working_square(image: Image.Image, size: int, field_of_view: float) -> NDArr
     whole = scaled_side(size, field_of_view)
     short = min(image.size)
     left, top = (image.width - short) // 2, (image.height - short) // 2
+    square = image.crop((left, top, left + short, top + short))
     first, side = (whole - size) // 2 * short / whole, size * short / whole
-    box = (left + first, top + first, left + first + side, top + first + side)
-    return np.asarray(image.resize((size, size), Image.Resampling.BILINEAR, box=box))
+    box = (first, first, first + side, first + side)
+    return np.asarray(square.resize((size, size), Image.Resampling.BILINEAR, box=box))
 
 
 def scaled_side(size: int, field_of_view: float) -> int:
