@@ -59,7 +59,7 @@ def test_steps_can_be_run_one_by_one(finished, monkeypatch, capsys):
     features = [keys("features", split, weights, str(shard))[0] for shard in shards]
     trained = [keys("train", split, str(run), *features)[0] for run in range(2)]
     (evaluation,) = keys("evaluate", split, *trained)
-    (verdict,) = keys("gate", evaluation)
+    (verdict,) = keys("gate", evaluation, validation)
     assert keys("promote", verdict) == [finished.version]
 
 
