@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 
 from skin_pipeline.contracts import Interval
 
@@ -19,11 +18,9 @@ RESAMPLES = 1000
 
 def auc(probabilities: Floats, labels: Ints) -> float:
     """Area under the ROC curve as the Mann-Whitney statistic; NaN with one class only."""
-    malignant = labels == 1
-    n, m = int(malignant.sum()), int((~malignant).sum())
-    if n == 0 or m == 0 or not np.isfinite(probabilities).all():
+    if not np.isfinite(probabilities).all():
         return math.nan
-    return float((rankdata(probabilities)[malignant].sum() - n * (n + 1) / 2) / (n * m))
+    return _auc(_places(probabilities), labels == 1, np.ones(len(labels)))
 
 
 def auc_interval(probabilities: Floats, labels: Ints, groups: NDArray[Any], seed: int) -> Interval:
@@ -33,11 +30,25 @@ def auc_interval(probabilities: Floats, labels: Ints, groups: NDArray[Any], seed
         return Interval(value=math.nan, low=math.nan, high=math.nan)
     rng = np.random.default_rng(seed)
     names, codes = np.unique(groups, return_inverse=True)
-    members = np.split(np.argsort(codes, kind="stable"), np.cumsum(np.bincount(codes))[:-1])
+    places, malignant = _places(probabilities), labels == 1
     drawn = []
     for _ in range(RESAMPLES):
-        rows = np.concatenate([members[i] for i in rng.integers(len(names), size=len(names))])
-        drawn.append(auc(probabilities[rows], labels[rows]))
+        times = np.bincount(rng.integers(len(names), size=len(names)), minlength=len(names))
+        drawn.append(_auc(places, malignant, times[codes]))
     tail = (1 - CONFIDENCE) / 2
     low, high = np.nanquantile(drawn, [tail, 1 - tail])
     return Interval(value=value, low=float(low), high=float(high))
+
+
+def _places(probabilities: Floats) -> Ints:
+    """The place (n,) of each score among the different scores, the lowest 0; equals share one."""
+    return np.unique(probabilities, return_inverse=True)[1].astype(np.int64)
+
+
+def _auc(places: Ints, malignant: NDArray[np.bool_], times: NDArray[Any]) -> float:
+    """AUC of images that each count so many times: the scores are ranked once for all resamples."""
+    hits = np.bincount(places, times * malignant)
+    misses = np.bincount(places, times * ~malignant)
+    pairs = hits.sum() * misses.sum()
+    won = hits @ (misses.cumsum() - misses / 2)  # a tie is half a win
+    return float(won / pairs) if pairs else math.nan

@@ -12,10 +12,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from skin_pipeline.contracts import Shortcut
+from skin_pipeline.contracts import Interval, Shortcut
 from skin_pipeline.intervals import auc_interval
 
 log = logging.getLogger(__name__)
+
+Fold = tuple[NDArray[np.int64], NDArray[np.int64]]
 
 FOLDS = 5
 MOST_IMAGES = 5_000  # more would not change the answer; whole groups are drawn
@@ -41,16 +43,17 @@ def audit(table: pd.DataFrame, bound: float, seed: int) -> tuple[Shortcut, ...]:
     if scarce < FEWEST_GROUPS:
         log.warning("audit_left_out groups_of_rarer_class=%d needed=%d", scarce, FEWEST_GROUPS)
         return ()
-    known = {name: values for name, values in features(rows).items() if values.shape[1]}
-    return tuple(_judged(name, values, rows, bound, seed) for name, values in known.items())
+    labels, groups = np.asarray(malignant, np.int64), rows["group"].to_numpy(object)
+    folds = _folds(labels, groups, seed)
+    aucs = {
+        name: auc_interval(_out_of_fold(values, labels, folds, seed), labels, groups, seed)
+        for name, values in features(rows).items()
+        if values.shape[1]
+    }
+    return tuple(_judged(name, len(rows), auc, bound) for name, auc in aucs.items())
 
 
-def _judged(
-    name: str, values: NDArray[np.float64], rows: pd.DataFrame, bound: float, seed: int
-) -> Shortcut:
-    labels = np.asarray(rows["label"] == "malignant", np.int64)
-    groups = rows["group"].to_numpy(object)
-    auc = auc_interval(_out_of_fold(values, labels, groups, seed), labels, groups, seed)
+def _judged(name: str, images: int, auc: Interval, bound: float) -> Shortcut:
     passed = auc.value <= bound
     log.log(
         logging.INFO if passed else logging.WARNING,
@@ -62,7 +65,7 @@ def _judged(
         bound,
         "passed" if passed else "failed (warning)",
     )
-    return Shortcut(name=name, images=len(rows), auc=auc, bound=bound, passed=passed)
+    return Shortcut(name=name, images=images, auc=auc, bound=bound, passed=passed)
 
 
 def features(rows: pd.DataFrame) -> dict[str, NDArray[np.float64]]:
@@ -100,16 +103,23 @@ def _sample(rows: pd.DataFrame, seed: int) -> pd.DataFrame:
     return rows[rows["group"].isin(sizes.index[sizes.cumsum() <= MOST_IMAGES])]
 
 
+def _folds(labels: NDArray[np.int64], groups: NDArray[np.object_], seed: int) -> list[Fold]:
+    """The rows to learn from and those to score, five times; no group is on both sides."""
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    folds = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=seed)
+    return list(folds.split(labels, labels, groups))
+
+
 def _out_of_fold(
-    values: NDArray[np.float64], labels: NDArray[np.int64], groups: NDArray[np.object_], seed: int
+    values: NDArray[np.float64], labels: NDArray[np.int64], folds: list[Fold], seed: int
 ) -> NDArray[np.float64]:
     """Each image's score from a forest that has seen no image of its group."""
     from sklearn.ensemble import RandomForestClassifier
-    from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
+    from sklearn.model_selection import cross_val_predict
 
     forest = RandomForestClassifier(TREES, min_samples_leaf=5, random_state=seed)
-    folds = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=seed)
     scores: NDArray[np.float64] = cross_val_predict(
-        forest, values, labels, groups=groups, cv=folds, method="predict_proba"
+        forest, values, labels, cv=folds, method="predict_proba"
     )[:, 1]
     return scores

@@ -100,3 +100,15 @@ def test_repeated_images_of_a_patient_do_not_narrow_the_interval():
     few = intervals.auc_interval(*scored(60, 1), seed=0)
     many = intervals.auc_interval(*scored(60, 8), seed=0)
     assert (many.high - many.low) > 0.8 * (few.high - few.low)
+
+
+def test_the_interval_of_the_auc_is_that_of_drawing_whole_groups_of_rows(monkeypatch):
+    monkeypatch.setattr(intervals, "RESAMPLES", 100)
+    scores, labels, names = scored(30, 3)
+    scores = np.round(scores, 1)
+    rng, drawn = np.random.default_rng(5), []
+    for _ in range(100):
+        rows = np.concatenate([np.flatnonzero(names == i) for i in rng.integers(30, size=30)])
+        drawn.append(roc_auc_score(labels[rows], scores[rows]))
+    seen = intervals.auc_interval(scores, labels, names, seed=5)
+    assert (seen.low, seen.high) == pytest.approx(tuple(np.quantile(drawn, [0.025, 0.975])))
