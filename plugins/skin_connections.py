@@ -34,6 +34,7 @@ def open_configured_store() -> Store:
         endpoint=access.endpoint or place.s3_endpoint,
         credentials=access.credentials,
         cache=Path(place.cache) if place.cache else None,
+        cache_bytes=place.cache_bytes,
     )
 
 

@@ -56,7 +56,10 @@ def main(arguments: list[str] | None = None) -> int:
 def job_of(settings: Settings, place: Deployment) -> Job:
     """A job outside Airflow: credentials come from the environment."""
     store = open_store(
-        place.store, endpoint=place.s3_endpoint, cache=Path(place.cache) if place.cache else None
+        place.store,
+        endpoint=place.s3_endpoint,
+        cache=Path(place.cache) if place.cache else None,
+        cache_bytes=place.cache_bytes,
     )
     return Job(
         settings, place, store, kaggle_endpoint=os.environ.get(f"{ENV_PREFIX}KAGGLE_ENDPOINT", "")

@@ -2,6 +2,7 @@
 
 Everything but a pointer is written once and never changed, so a key names the same bytes for
 ever. A pointer moves by compare-and-swap. Nothing half-written is ever visible under its key.
+Only what was kept for a time, such as a checkpoint, is ever removed.
 
     store = open_store("file:///srv/skin")
     store.put("split/4f1a/result.json", b"{}")      # True; False if it was there already
@@ -68,7 +69,11 @@ class Store(Protocol):
 
     def local(self, key: str) -> Path:
         """A local file with the bytes under `key`; never to be written to. Not for pointers,
-        of which it may be an old copy. Raises `BadInput` if there is no such object."""
+        of which it may be an old copy. Raises `BadInput` if there is no such object.
+
+        Open it at once: a copy of what lies in S3 may go again a minute later. What is open by
+        then stays readable.
+        """
 
     def tagged(self, key: str) -> tuple[bytes, str] | None:
         """The bytes of a pointer and a tag of this state of it, or None if it does not exist."""
@@ -79,6 +84,10 @@ class Store(Protocol):
         A tag names content: `data` must carry something that no earlier state had, such as a
         time, or a pointer that went away and came back looks as if it had never moved.
         """
+
+    def remove(self, key: str) -> None:
+        """Remove what was kept for a time only, such as a checkpoint; nothing happens if it is not
+        there. Never for a result."""
 
     def link(self, key: str) -> str:
         """Where a person finds the object: a path or an `s3://` URL."""
@@ -96,6 +105,7 @@ ATTEMPTS = 5  # of one request, with growing pauses in between
 CONNECT_SECONDS = 10
 READ_SECONDS = 60  # without a single byte
 CONNECTIONS = 10  # of one client to its server
+CACHE_BYTES = 20 << 30
 _OPENING = threading.Lock()  # boto3's clients are safe to share between threads, making one is not
 
 
@@ -105,7 +115,7 @@ class Named(NamedTuple):
     place: str = "SKIN_STORE"
     connection: str = "SKIN_STORE_CONNECTION"
     endpoint: str = "SKIN_S3_ENDPOINT"
-    rights: str = "list, read and write"
+    rights: str = "list, read, write and delete"
 
 
 STORE = Named()
@@ -117,6 +127,7 @@ def open_store(
     endpoint: str = "",
     credentials: Mapping[str, str] | None = None,
     cache: Path | None = None,
+    cache_bytes: int = CACHE_BYTES,
 ) -> Store:
     """The store that `url` names. Whether it can be reached shows at the first use.
 
@@ -127,12 +138,13 @@ def open_store(
         credentials: some of `CREDENTIALS`; without a key boto3 searches by itself.
         cache: folder for local copies of what lies in S3; by default one in the system's
             temporary directory.
+        cache_bytes: largest size of these copies together.
 
     Raises:
         BadInput: names the setting that does not fit. No value of a credential is ever repeated.
     """
     if url.startswith("s3://"):
-        return _open_s3(url, endpoint, credentials or {}, cache)
+        return _open_s3(url, endpoint, credentials or {}, cache, cache_bytes)
     folder = url.removeprefix("file://")
     if not folder or re.match(r"[A-Za-z][A-Za-z0-9+.-]*:", folder):
         raise BadInput(
@@ -143,13 +155,17 @@ def open_store(
 
 
 def _open_s3(
-    url: str, endpoint: str, credentials: Mapping[str, str], cache: Path | None
+    url: str,
+    endpoint: str,
+    credentials: Mapping[str, str],
+    cache: Path | None,
+    cache_bytes: int,
 ) -> S3Store:
     bucket, prefix = _bucket(url, STORE)
     if prefix:
         _checked(prefix)
     client = _s3(bucket, endpoint, credentials, STORE)
-    return S3Store(bucket, prefix, client, cache or _own_cache())
+    return S3Store(bucket, prefix, client, LocalCache(cache or _own_cache(), cache_bytes))
 
 
 def _bucket(url: str, named: Named) -> tuple[str, str]:
@@ -378,6 +394,10 @@ class FolderStore:
         log.info("pointer_moved key=%s store=%s", key, self.url)
         return True
 
+    def remove(self, key: str) -> None:
+        with self._errors(), suppress(FileNotFoundError, IsADirectoryError):
+            self._path(key).unlink()  # not its folder, in which somebody may be about to write
+
     def link(self, key: str) -> str:
         return str(self._path(key))
 
@@ -495,6 +515,121 @@ def _folder_problem(error: OSError, folder: Path, setting: str) -> PipelineError
     )
 
 
+# --- local copies --------------------------------------------------------------------------------
+
+# Between `local` and the opening of what it named, another process must not remove it. Whatever is
+# open or mapped by then outlives its name.
+JUST_USED_SECONDS = 60
+
+
+class _Copy(NamedTuple):
+    used: float  # first, so that copies sort by it
+    bytes: int
+    path: Path
+
+
+class LocalCache:
+    """Copies of objects on this machine's disk, each fetched by one process at a time.
+
+    A copy is named `ADDRESS/NAME`, where two objects never have the same address. The time of its
+    last use is that of its last change, as the disk has it.
+
+    Args:
+        folder: where they lie; processes may share it.
+        bound: largest size in bytes of all copies. What was just used stays, even beyond it.
+    """
+
+    def __init__(self, folder: Path, bound: int) -> None:
+        self.folder = folder
+        self.bound = bound
+        # Held for an instant, never during a transfer: a copy is marked, moved in or removed.
+        self._gate = folder / "locks" / "gate"
+
+    def get(self, copy: str, fill: Callable[[BinaryIO], object]) -> Path:
+        """The file of a copy, written by `fill` unless it is there."""
+        target = self._target(copy)
+        with _folder_errors(self.folder, "SKIN_CACHE"):
+            if self._use(target):
+                return target
+            with self._alone(copy):
+                if self._use(target):  # somebody was faster
+                    return target
+                self._fetch(target, fill)
+            self._shrink(target)
+        return target
+
+    def drop(self, copy: str) -> None:
+        """Remove a copy if it is there, be it only after a download that is under way."""
+        with _folder_errors(self.folder, "SKIN_CACHE"), self._alone(copy), _locked(self._gate):
+            _unlink(self._target(copy))
+
+    def _target(self, copy: str) -> Path:
+        return self.folder / "copies" / copy
+
+    def _alone(self, copy: str) -> AbstractContextManager[None]:
+        """Alone with a copy; a lock file serves many of them, so that there are never many."""
+        return _locked(self.folder / "locks" / copy[:2])
+
+    def _use(self, target: Path) -> bool:
+        """Mark a copy as just used; whether it is there."""
+        with _locked(self._gate):
+            try:
+                os.utime(target)
+            except FileNotFoundError:
+                return False
+        return True
+
+    def _fetch(self, target: Path, fill: Callable[[BinaryIO], object]) -> None:
+        # Drafts lie apart: no copy's folder is ever empty between two steps of a download.
+        draft_of = self.folder / "drafts" / target.name
+        with _draft(draft_of, fill) as draft, _locked(self._gate):
+            os.utime(draft)  # the last byte may be old: putting a large file on the disk takes long
+            target.parent.mkdir(parents=True, exist_ok=True)
+            draft.replace(target)
+
+    def _shrink(self, fetched: Path) -> None:
+        """Remove the copies that were not used for longest, until the rest is within the bound."""
+        copies = self._copies()
+        excess = sum(copy.bytes for copy in copies) - self.bound
+        for copy in copies:
+            if excess <= 0:
+                return
+            if copy.path != fetched and self._evict(copy):
+                excess -= copy.bytes
+
+    def _copies(self) -> list[_Copy]:
+        """All copies, those not used for longest first."""
+        found = []
+        for folder in (self.folder / "copies").iterdir():
+            with suppress(FileNotFoundError):  # another process has just evicted it
+                for path in folder.iterdir():
+                    if not _hidden(path.name):  # what a network disk keeps of an open file
+                        seen = path.stat()
+                        found.append(_Copy(seen.st_mtime, seen.st_size, path))
+        return sorted(found)
+
+    def _evict(self, copy: _Copy) -> bool:
+        """Remove a copy unless it was just used; whether it is gone."""
+        with _locked(self._gate):
+            try:
+                used = copy.path.stat().st_mtime  # it may have been used since it was listed
+            except FileNotFoundError:
+                return True
+            if time.time() - used < JUST_USED_SECONDS:
+                return False
+            _unlink(copy.path)
+        name = copy.path.relative_to(self.folder / "copies")
+        log.info("cache_evicted copy=%s bytes=%d", name, copy.bytes)
+        return True
+
+
+def _unlink(path: Path) -> None:
+    """Remove a file, if it is there, and its folder, if nothing else is in it."""
+    path.unlink(missing_ok=True)
+    with suppress(OSError):
+        path.parent.rmdir()
+
+
 # --- S3 ------------------------------------------------------------------------------------------
 
 # Every object is written in one request: it is there as a whole or not at all, on one condition,
@@ -578,10 +713,10 @@ class S3Store:
         bucket: its name.
         prefix: folder in the bucket, without slashes at the ends; may be empty.
         client: a boto3 S3 client.
-        cache: folder for what `local` downloads; processes may share it.
+        cache: for what `local` downloads; stores may share it.
     """
 
-    def __init__(self, bucket: str, prefix: str, client: Any, cache: Path) -> None:
+    def __init__(self, bucket: str, prefix: str, client: Any, cache: LocalCache) -> None:
         self.bucket = bucket
         self.prefix = prefix
         self.cache = cache
@@ -630,22 +765,7 @@ class S3Store:
             return self._write(key, source)
 
     def local(self, key: str) -> Path:
-        name = self._name(key)
-        address = digest(f"{self.endpoint} {self.bucket} {name}".encode())
-        target = self.cache / address / Path(name).name
-        if target.is_file():
-            return target
-        answer = self._get(key)
-        if answer is None:
-            raise _missing(self, key)
-
-        def fill(file: BinaryIO) -> None:
-            self._ask("read", key, partial(shutil.copyfileobj, answer["Body"], file, CHUNK))
-
-        with _folder_errors(self.cache, "SKIN_CACHE"), _draft(target, fill) as draft:
-            draft.replace(target)
-        log.info("object_cached key=%s bytes=%d", key, answer["ContentLength"])
-        return target
+        return self.cache.get(self._copy(key), partial(self._download, key))
 
     def tagged(self, key: str) -> tuple[bytes, str] | None:
         answer = self._get(key)
@@ -659,6 +779,11 @@ class S3Store:
             log.info("pointer_moved key=%s store=%s", key, self.url)
         return moved
 
+    def remove(self, key: str) -> None:
+        delete = partial(self._client.delete_object, Bucket=self.bucket, Key=self._name(key))
+        self._ask("remove", key, delete, none_on={"NoSuchKey"})
+        self.cache.drop(self._copy(key))
+
     def link(self, key: str) -> str:
         return f"s3://{self.bucket}/{self._name(key)}"
 
@@ -670,6 +795,20 @@ class S3Store:
             Bucket=self.bucket, Prefix=folder, PaginationConfig={"PageSize": PAGE}
         )
         return [entry["Key"] for page in pages for entry in page.get("Contents", ())]
+
+    def _copy(self, key: str) -> str:
+        """The name of the local copy, which ends like the key: some readers go by the suffix."""
+        name = self._name(key)
+        address = digest(f"{self.endpoint} {self.bucket} {name}".encode())
+        return f"{address}/{Path(name).name}"
+
+    def _download(self, key: str, file: BinaryIO) -> None:
+        answer = self._get(key)
+        if answer is None:
+            raise _missing(self, key)
+        self._ask("read", key, partial(shutil.copyfileobj, answer["Body"], file, CHUNK))
+        size = answer["ContentLength"]
+        log.info("object_downloaded key=%s copy=%s bytes=%d", key, self._copy(key), size)
 
     def _get(self, key: str) -> Any:
         """S3's answer with the object's `Body` yet to be read, or None if there is no object."""

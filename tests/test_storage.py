@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -20,13 +21,17 @@ from functools import partial
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from itertools import count
 from pathlib import Path
+from typing import BinaryIO
 
 import boto3
+import numpy as np
 import pytest
 from botocore.stub import Stubber
 from servers import HOST, S3Server, free_ports, proxy
 
 from skin_pipeline import storage
+from skin_pipeline.cli import job_of
+from skin_pipeline.config import Deployment, Settings
 from skin_pipeline.errors import BadInput, PipelineError, Unavailable
 from skin_pipeline.storage import FolderStore, S3Store, Store, open_store
 
@@ -43,6 +48,7 @@ class Place:
     endpoint: str = ""
     credentials: dict[str, str] = field(default_factory=dict, repr=False)
     cache: str = ""
+    cache_bytes: int = storage.CACHE_BYTES
 
     def open(self) -> Store:
         return open_store(
@@ -50,6 +56,7 @@ class Place:
             endpoint=self.endpoint,
             credentials=self.credentials,
             cache=Path(self.cache) if self.cache else None,
+            cache_bytes=self.cache_bytes,
         )
 
 
@@ -83,6 +90,11 @@ def folder(tmp_path: Path) -> FolderStore:
 
 def files_below(folder: Path) -> list[Path]:
     return [path for path in folder.rglob("*") if path.is_file()]
+
+
+def leftovers(cache: Path) -> list[Path]:
+    """All files of a cache but its locks, which stay."""
+    return [path for path in files_below(cache) if path.parent.name != "locks"]
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
@@ -194,6 +206,30 @@ class TestContract:
         assert not store.swap("models/x/champion.json", b"new", '"tag of an earlier life"')
         assert store.list("") == []
 
+    def test_what_was_removed_is_gone_and_can_be_written_again(self, store: Store) -> None:
+        store.put("checkpoints/a/state", b"first")
+        store.put("checkpoints/b/state", b"other")
+        store.local("checkpoints/a/state")
+
+        store.remove("checkpoints/a/state")
+        assert not store.exists("checkpoints/a/state")
+        assert store.tagged("checkpoints/a/state") is None
+        with pytest.raises(BadInput, match="there is no checkpoints/a/state"):
+            store.local("checkpoints/a/state")
+        assert store.list("") == ["checkpoints/b/state"]
+
+        assert store.put("checkpoints/a/state", b"second")
+        assert store.local("checkpoints/a/state").read_bytes() == b"second"
+
+    def test_removing_what_is_not_there_does_nothing(self, store: Store) -> None:
+        store.put("a/b/c", b"x")
+
+        for key in ("a/b", "a/b/d", "nothing"):
+            store.remove(key)
+        store.remove("a/b/c")
+        store.remove("a/b/c")
+        assert store.list("") == []
+
     @pytest.mark.parametrize(
         "key",
         [
@@ -229,7 +265,14 @@ class TestContract:
             partial(store.swap, key, b"", "tag"),
             *(
                 partial(ask, key)
-                for ask in (store.read, store.exists, store.local, store.tagged, store.link)
+                for ask in (
+                    store.read,
+                    store.exists,
+                    store.local,
+                    store.tagged,
+                    store.remove,
+                    store.link,
+                )
             ),
         ]
         for call in calls:
@@ -384,6 +427,25 @@ class TestFolderFaults:
             assert str(tmp_path / below) in str(caught.value)
 
     @pytest.mark.parametrize(
+        ("number", "kind"), [(errno.EIO, Unavailable), (errno.EACCES, BadInput)]
+    )
+    def test_a_removal_that_the_disk_refuses_is_told(
+        self,
+        folder: FolderStore,
+        monkeypatch: pytest.MonkeyPatch,
+        number: int,
+        kind: type[PipelineError],
+    ) -> None:
+        def refuse(_: Path) -> None:
+            raise OSError(number, os.strerror(number))
+
+        folder.put("a", b"x")
+        monkeypatch.setattr(Path, "unlink", refuse)
+        with pytest.raises(kind, match=str(folder.root)):
+            folder.remove("a")
+        assert folder.read("a") == b"x"
+
+    @pytest.mark.parametrize(
         ("number", "kind", "words"),
         [
             (errno.ENOSPC, Unavailable, "no space left for .*SKIN_STORE"),
@@ -518,6 +580,7 @@ def every_call(store: Store, source: Path) -> list[Callable[[], object]]:
         partial(store.put, "a", b""),
         partial(store.put_file, "a", source),
         partial(store.swap, "a", b"", None),
+        partial(store.remove, "a"),
     ]
 
 
@@ -532,6 +595,9 @@ def web_page(status: int) -> Generator[str, None, None]:
             self.wfile.write(b"<html><p>Welcome")
 
         def do_PUT(self) -> None:
+            self.do_GET()
+
+        def do_DELETE(self) -> None:
             self.do_GET()
 
         def log_message(self, *_: object) -> None:
@@ -622,6 +688,7 @@ class TestS3Faults:
             partial(store.put, "a", b""),
             partial(store.put_file, "a", source),
             partial(store.swap, "there", b"", (store.tagged("there") or ("", ""))[1]),
+            partial(store.remove, "there"),
         ):
             with pytest.raises(BadInput, match="credentials do not allow it") as caught:
                 write()
@@ -729,7 +796,7 @@ class TestS3Faults:
             front.answered = cut
             with pytest.raises(Unavailable, match="cannot read model"):
                 store.local("model.keras")
-            assert files_below(tmp_path / "cache") == []
+            assert leftovers(tmp_path / "cache") == []
             front.answered = bytes
             assert store.local("model.keras").read_bytes() == b"x" * MIB
 
@@ -742,7 +809,7 @@ class TestS3Faults:
             for read in (store.read, store.local):
                 with pytest.raises(Unavailable, match="did not arrive whole"):
                     read("model.keras")
-        assert files_below(tmp_path / "cache") == []
+        assert leftovers(tmp_path / "cache") == []
 
     def test_a_writer_killed_in_the_middle_leaves_nothing_visible(
         self, bucket: Place, tmp_path: Path
@@ -798,6 +865,41 @@ class TestS3Faults:
         assert (config.connect_timeout, config.read_timeout) == (10, 60)
 
 
+def downloads_of(store: Store) -> list[str]:
+    """A list that grows by one with each download of this store."""
+    assert isinstance(store, S3Store)
+    seen: list[str] = []
+
+    def note(params: dict[str, object], **_: object) -> None:
+        seen.append(str(params["url_path"]))
+
+    store._client.meta.events.register("before-call.s3.GetObject", note)
+    return seen
+
+
+# Says so when it must wait for a lock.
+WAITER = """
+import fcntl, json, sys
+from pathlib import Path
+from skin_pipeline.storage import open_store
+
+flock = fcntl.flock
+
+def wait(file, how):
+    try:
+        flock(file, how | fcntl.LOCK_NB)
+    except BlockingIOError:
+        print("waits", flush=True)
+        flock(file, how)
+
+fcntl.flock = wait
+job = json.loads(sys.argv[1])
+store = open_store(job["url"], endpoint=job["endpoint"], credentials=job["credentials"],
+                   cache=Path(job["cache"]))
+print(store.local("model.keras").read_bytes().decode(), flush=True)
+"""
+
+
 class TestLocalCopies:
     def test_an_object_is_downloaded_once(self, bucket: Place) -> None:
         bucket.open().put("a", b"x")
@@ -808,15 +910,25 @@ class TestLocalCopies:
         with Stubber(store._client):  # refuses every request
             assert store.local("a") == copy
 
-    def test_many_at_once_get_the_same_whole_copy(self, bucket: Place, tmp_path: Path) -> None:
+    def test_many_at_once_get_the_same_whole_copy_from_one_download(
+        self, bucket: Place, tmp_path: Path
+    ) -> None:
         data = os.urandom(2 * MIB)
         bucket.open().put("a/model.keras", data)
         stores = [bucket.open() for _ in range(4)]
-        with ThreadPoolExecutor(8) as pool:
-            copies = list(pool.map(lambda n: stores[n % 4].local("a/model.keras"), range(8)))
+        downloads = [downloads_of(store) for store in stores]
+        together = threading.Barrier(8)
 
+        def local(number: int) -> Path:
+            together.wait(PATIENCE)
+            return stores[number % 4].local("a/model.keras")
+
+        with ThreadPoolExecutor(8) as pool:
+            copies = list(pool.map(local, range(8)))
+
+        assert sum(map(len, downloads)) == 1
         assert {copy.read_bytes() for copy in copies} == {data}
-        assert files_below(tmp_path / "cache") == [copies[0]]
+        assert leftovers(tmp_path / "cache") == [copies[0]]
 
     def test_stores_that_share_a_cache_do_not_mix(self, bucket: Place) -> None:
         with proxy(bucket.endpoint) as front:
@@ -857,7 +969,292 @@ class TestLocalCopies:
             bucket.open()
 
 
+LONG_AGO = 1_000_000_000.0
+
+
+def used(copy: Path, ago: float) -> Path:
+    """Make a copy look as if it had last been used `ago` seconds after a day long gone."""
+    os.utime(copy, (LONG_AGO + ago, LONG_AGO + ago))
+    return copy
+
+
+class TestBoundedCache:
+    """Objects of 100 bytes, in a cache for two of them."""
+
+    @pytest.fixture
+    def store(self, bucket: Place) -> Store:
+        bucket.cache_bytes = 250
+        store = bucket.open()
+        for key in "abcd":
+            store.put(key, key.encode() * 100)
+        return store
+
+    @pytest.fixture
+    def cache(self, store: Store) -> storage.LocalCache:
+        assert isinstance(store, S3Store)
+        return store.cache
+
+    def test_the_copies_not_used_for_longest_go_first(
+        self, store: Store, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        caplog.set_level(logging.INFO)
+        a, b, c = (store.local(key) for key in "abc")
+        for copy, ago in ((a, 2), (b, 1), (c, 3)):
+            used(copy, ago)
+
+        d = store.local("d")
+        assert sorted(leftovers(tmp_path / "cache")) == sorted([c, d])
+        evicted = [text for text in caplog.messages if text.startswith("cache_evicted")]
+        assert evicted == [f"cache_evicted copy={x.parent.name}/{x.name} bytes=100" for x in (b, a)]
+
+    def test_nothing_is_left_of_what_went(self, store: Store) -> None:
+        gone = used(store.local("a"), 1)
+        for key in "bc":
+            store.local(key)
+
+        assert not gone.parent.exists()
+        assert store.local("a").read_bytes() == b"a" * 100
+
+    def test_what_was_just_used_stays_beyond_the_bound(self, store: Store) -> None:
+        copies = [store.local(key) for key in "abcd"]
+
+        assert all(copy.is_file() for copy in copies)
+
+    def test_what_was_just_fetched_stays_even_if_nothing_else_would(
+        self, store: Store, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(storage, "JUST_USED_SECONDS", 0)
+        store.put("large", b"x" * 1000)
+        a = store.local("a")
+
+        assert store.local("large").is_file()
+        assert not a.exists()
+
+    def test_a_copy_that_took_long_to_reach_the_disk_is_a_fresh_one(
+        self, cache: storage.LocalCache
+    ) -> None:
+        def fill(file: BinaryIO) -> None:
+            file.write(b"x")
+            file.flush()
+            os.utime(file.fileno(), (LONG_AGO, LONG_AGO))
+
+        copy = cache.get(f"{storage.digest(b'model')}/model.keras", fill)
+        assert time.time() - copy.stat().st_mtime < storage.JUST_USED_SECONDS
+
+    def test_a_hit_counts_as_use(self, store: Store) -> None:
+        a, b = used(store.local("a"), 1), used(store.local("b"), 2)
+        downloads = downloads_of(store)
+        assert store.local("a") == a
+
+        store.local("c")
+        assert len(downloads) == 1
+        assert a.is_file()
+        assert not b.exists()
+
+    def test_a_hit_does_not_look_at_other_copies(
+        self, store: Store, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        copy = store.local("a")
+        monkeypatch.delattr(Path, "iterdir")
+        monkeypatch.delattr(os, "scandir")
+        monkeypatch.delattr(os, "listdir")
+
+        assert store.local("a") == copy
+
+    def test_an_object_larger_than_the_bound_is_fetched_nevertheless(self, store: Store) -> None:
+        store.put("large", b"x" * 1000)
+        a = used(store.local("a"), 1)
+
+        large = store.local("large")
+        assert large.read_bytes() == b"x" * 1000
+        assert not a.exists()
+        used(large, 2)
+        assert store.local("large") == large
+        used(large, 2)
+        store.local("b")
+        assert not large.exists()
+
+    def test_a_mapped_copy_that_goes_stays_readable(self, store: Store) -> None:
+        copy = used(store.local("a"), 1)
+        mapped = np.memmap(copy, np.uint8, mode="r")
+        for key in "bc":
+            store.local(key)
+
+        assert not copy.exists()
+        assert mapped.tobytes() == b"a" * 100
+
+    def test_a_copy_used_between_the_look_and_the_removal_stays(
+        self, store: Store, cache: storage.LocalCache, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        a, b = used(store.local("a"), 1), used(store.local("b"), 2)
+        look = cache._copies
+
+        def look_then_use() -> object:
+            found = look()
+            assert store.local("a") == a
+            return found
+
+        monkeypatch.setattr(cache, "_copies", look_then_use)
+        store.local("c")
+        assert a.is_file()
+        assert not b.exists()
+
+    def test_copies_that_another_process_removes_meanwhile_count_as_gone(
+        self, store: Store, cache: storage.LocalCache, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        a, b = used(store.local("a"), 1), used(store.local("b"), 2)
+        look = cache._copies
+
+        def look_too_early() -> object:
+            found = look()
+            storage._unlink(a)
+            return found
+
+        monkeypatch.setattr(cache, "_copies", look_too_early)
+        c = store.local("c")
+        assert [copy.is_file() for copy in (a, b, c)] == [False, True, True]
+
+    def test_a_folder_that_another_process_removes_meanwhile_is_passed_over(
+        self, store: Store, cache: storage.LocalCache, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        gone = store.local("a")
+        store.local("b")
+        stat = Path.stat
+
+        def vanish(path: Path, **how: bool) -> os.stat_result:
+            if path == gone:
+                storage._unlink(gone)
+            return stat(path, **how)
+
+        monkeypatch.setattr(Path, "stat", vanish)
+        assert [copy.path.name for copy in cache._copies()] == ["b"]
+
+    def test_only_copies_are_counted_and_removed(self, store: Store, tmp_path: Path) -> None:
+        a = used(store.local("a"), 1)
+        others = [tmp_path / "cache" / name for name in ("mine.txt", "drafts/.download.part")]
+        for other in others:
+            other.write_bytes(b"x" * 1000)
+
+        store.local("b")
+        assert a.is_file()
+        assert all(other.is_file() for other in others)
+
+    def test_drafts_of_killed_downloads_are_swept_up(self, store: Store, tmp_path: Path) -> None:
+        store.local("a")
+        draft = tmp_path / "cache" / "drafts" / ".download.part"
+        draft.touch()
+        os.utime(draft, (0, time.time() - storage.ABANDONED_SECONDS - 1))
+
+        store.local("b")
+        assert not draft.exists()
+
+    def test_lock_files_do_not_pile_up(self, cache: storage.LocalCache) -> None:
+        for number in range(2000):
+            with cache._alone(storage.digest(b"%d" % number)):
+                pass
+
+        assert len(list((cache.folder / "locks").iterdir())) <= 257
+
+    def test_a_second_process_waits_for_the_copy_of_the_first(
+        self, store: Store, bucket: Place
+    ) -> None:
+        store.put("model.keras", b"whole")
+        asked: list[bytes] = []
+        waits = threading.Event()
+
+        def count_downloads(chunk: bytes) -> bytes:
+            if chunk.startswith(b"GET "):
+                asked.append(chunk)
+                waits.wait(PATIENCE)
+            return chunk
+
+        with proxy(bucket.endpoint) as front, ThreadPoolExecutor(1) as pool:
+            front.asked = count_downloads
+            bucket.endpoint = front.endpoint
+            first = pool.submit(bucket.open().local, "model.keras")
+            wait_until(lambda: len(asked) == 1)
+            with child(WAITER, json.dumps(vars(bucket))) as second:
+                assert told(second) == "waits"
+                waits.set()
+                assert told(second) == "whole"
+            assert first.result(PATIENCE).read_bytes() == b"whole"
+        assert len(asked) == 1
+
+    def test_after_a_failed_download_the_next_in_line_tries(
+        self, cache: storage.LocalCache
+    ) -> None:
+        copy = f"{storage.digest(b'model')}/model.keras"
+        begun, fail = threading.Event(), threading.Event()
+
+        def break_off(_: object) -> None:
+            begun.set()
+            fail.wait(PATIENCE)
+            raise Unavailable("no answer")
+
+        with ThreadPoolExecutor(2) as pool:
+            first = pool.submit(cache.get, copy, break_off)
+            assert begun.wait(PATIENCE)
+            second = pool.submit(cache.get, copy, lambda file: file.write(b"whole"))
+            fail.set()
+            assert second.result(PATIENCE).read_bytes() == b"whole"
+            with pytest.raises(Unavailable, match="no answer"):
+                first.result(PATIENCE)
+
+    def test_a_reader_racing_an_evictor_never_fails(self, bucket: Place, store: Store) -> None:
+        bucket.cache_bytes = 100
+        evictor, enough = bucket.open(), threading.Event()
+        downloads = downloads_of(store)
+
+        def evict() -> None:
+            while not enough.is_set():
+                for key in "bc":  # each takes the place of all that was not just used
+                    used(evictor.local(key), 1)
+
+        with ThreadPoolExecutor(1) as pool:
+            evictions = pool.submit(evict)
+            try:
+                while len(downloads) < 20 and not evictions.done():
+                    copy = store.local("a")
+                    assert copy.read_bytes() == b"a" * 100
+                    used(copy, 2)  # now it may go
+            finally:
+                enough.set()
+            evictions.result(PATIENCE)
+        assert len(downloads) == 20
+
+    def test_a_removed_object_leaves_no_copy(self, store: Store) -> None:
+        copy = store.local("a")
+        store.remove("a")
+
+        assert not copy.parent.exists()
+
+    def test_a_removal_waits_for_a_download_so_that_no_copy_is_left(
+        self, store: Store, cache: storage.LocalCache
+    ) -> None:
+        copy = store.local("a")
+        name = f"{copy.parent.name}/{copy.name}"
+        with ThreadPoolExecutor(1) as pool:
+            with cache._alone(name):
+                removal = pool.submit(store.remove, "a")
+                wait_until(lambda: not store.exists("a"))
+                assert copy.is_file()
+            removal.result(PATIENCE)
+        assert not copy.exists()
+
+
 class TestOpening:
+    def test_place_and_bound_of_the_cache_are_settings(self, tmp_path: Path) -> None:
+        place = Deployment(
+            store="s3://bucket/x",
+            s3_endpoint="http://127.0.0.1:1",
+            cache=str(tmp_path),
+            cache_gib=0.5,
+        )
+        store = job_of(Settings(), place).store
+
+        assert isinstance(store, S3Store)
+        assert (store.cache.folder, store.cache.bound) == (tmp_path, 1 << 29)
+
     @pytest.mark.parametrize("form", ["file://{}", "{}"])
     def test_a_folder_is_opened_and_not_yet_created(self, tmp_path: Path, form: str) -> None:
         store = open_store(form.format(tmp_path / "my store"))
