@@ -47,13 +47,14 @@ MEANING = {PROMOTED: "promoted", FAILED: "failed", REFUSED: "refused by the gate
 SYNTHETIC: dict[str, Any] = {
     "data": DEMO,
     "weights": "none",
+    "strategy": "head",
     "image_size": 64,
     "views": 1,
     "shard_size": 300,
     "test_fraction": 0.3,
     "target_sensitivity": 0.95,
 }
-REAL: dict[str, Any] = {"views": 1}
+REAL: dict[str, Any] = {"strategy": "head", "views": 1}
 AIRFLOW = {
     "AIRFLOW__SCHEDULER__USE_JOB_SCHEDULE": "False",  # this run and no other
     "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "600",  # nobody edits DAGs meanwhile

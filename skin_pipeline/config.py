@@ -119,24 +119,59 @@ class Settings(BaseSettings):
         ge=0,
         le=2**31 - 1,
     )
+    backbone: Literal["ResNet50", "ResNet50V2", "EfficientNetV2B0", "ConvNeXtTiny"] = knob(
+        "ResNet50", "Training", "The network, of keras.applications."
+    )
     weights: str = knob(
         "imagenet",
         "Training",
-        "ResNet50 weights: `imagenet` (downloaded by Keras), a `.weights.h5` file, or `none` "
+        "The network's weights: `imagenet` (downloaded by Keras), a `.weights.h5` file, or `none` "
         "(random; synthetic data only).",
         min_length=1,
+    )
+    strategy: Literal["head", "fine_tune", "full"] = knob(
+        "fine_tune",
+        "Training",
+        "What each run trains: a `head` on cached features (seconds), the last stage and the head "
+        "on cached maps (`fine_tune`), or the whole network (`full`, for a GPU).",
     )
     views: Annotated[Literal[1, 2, 4, 8], BeforeValidator(_number)] = knob(
         4, "Training", "Dihedral views (flips and quarter turns) of each image to train on."
     )
     shard_size: int = knob(256, "Training", "Images a features task works on.", ge=16, le=4096)
-    epochs: int = knob(60, "Training", "Most epochs of a run.", ge=1, le=1000)
+    epochs: int = knob(60, "Training", "Most epochs of a head.", ge=1, le=1000)
     patience: int = knob(
-        8, "Training", "Epochs without a better validation AUC before a run stops.", ge=1, le=1000
+        8,
+        "Training",
+        "Epochs without a better validation AUC before a run stops.",
+        ge=1,
+        le=1000,
     )
-    batch_size: int = knob(64, "Training", "Images in a training batch.", ge=1, le=4096)
-    learning_rate: float = knob(3e-4, "Training", "Adam's learning rate.", gt=0.0, le=1.0)
+    batch_size: int = knob(64, "Training", "Images in a batch of a head.", ge=1, le=4096)
+    learning_rate: float = knob(
+        3e-4, "Training", "Adam's learning rate for a head.", gt=0.0, le=1.0
+    )
     l2: float = knob(3e-3, "Training", "L2 penalty on the head's weights.", ge=0.0, le=10.0)
+    tune_epochs: int = knob(
+        3, "Training", "Most epochs of `fine_tune` and `full`, after the head's.", ge=1, le=1000
+    )
+    tune_batch_size: int = knob(
+        32, "Training", "Images in a batch of `fine_tune` and `full`.", ge=1, le=4096
+    )
+    tune_learning_rate: float = knob(
+        1e-4,
+        "Training",
+        "Adam's learning rate for `fine_tune` and `full`; it falls to 0 along a cosine.",
+        gt=0.0,
+        le=1.0,
+    )
+    jitter: float = knob(
+        0.1,
+        "Training",
+        "Strength of the colour and crop augmentation of `full`; 0 for none.",
+        ge=0.0,
+        le=0.5,
+    )
     target_sensitivity: float = knob(
         0.9,
         "Judging",
@@ -167,6 +202,11 @@ class Settings(BaseSettings):
                 )
         if self.min_runs > self.runs:
             raise ValueError(f"min_runs ({self.min_runs}) is more than runs ({self.runs})")
+        if self.balance == "smote" and self.strategy != "head":
+            raise ValueError(
+                "balance=smote makes features, which only strategy=head trains on. "
+                f"Received: strategy={self.strategy}; choose strategy=head or another balance"
+            )
         if self.weights == "none" and not self.synthetic:
             raise ValueError(
                 "weights=none (a random trunk) is for synthetic data only; "
@@ -236,7 +276,25 @@ class Deployment(BaseSettings):
     )
     pool: str = Field("training", description="Airflow pool of the tasks that compute.")
     threads: int = Field(
-        0, ge=0, le=256, description="Threads of one computing task; 0 for all cores."
+        0,
+        ge=0,
+        le=256,
+        description="Cores of one computing task, which takes as many slots of the pool: give the "
+        "pool as many slots as there are cores. 0: one core in Airflow, all on the command line.",
+    )
+    memory_gib: float = Field(
+        0,
+        ge=0,
+        le=1_000_000,
+        description="Most memory of one computing task, in GiB; 0 for what the machine has. A task "
+        "that needs more says so before it begins.",
+    )
+    features_gib: float = Field(
+        50,
+        gt=0,
+        le=1_000_000,
+        description="Most that the cached activations of one data set may take of the store, in "
+        "GiB.",
     )
     retries: int = Field(
         3,
@@ -249,6 +307,16 @@ class Deployment(BaseSettings):
         description="Folder for local copies of what lies in S3. Empty: a folder in the "
         "system's temporary directory.",
     )
+    cache_gib: float = Field(
+        20,
+        gt=0,
+        le=1_000_000,
+        description="Largest size of these local copies, in GiB: the least recently used go first.",
+    )
+
+    @property
+    def cache_bytes(self) -> int:
+        return int(self.cache_gib * 2**30)
 
 
 def settings_from(values: dict[str, Any]) -> Settings:

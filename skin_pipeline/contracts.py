@@ -134,23 +134,27 @@ class Split(Contract):
 
 
 class Trunk(Contract):
-    """Which frozen ResNet50 the features come from: `source` is `imagenet`, `none`, or a file in
-    the store under `weights/`; `digest` names its weights."""
+    """Which network of keras.applications, with which weights: `source` is `imagenet`, `none`, or a
+    file in the store under `weights/`; `digest` names them."""
 
+    backbone: str
     source: str
     digest: str
 
 
 class Features(Contract):
-    """Result of `features` for one shard: pooled trunk activations.
+    """Result of `features` for one shard: where its images' activations lie in the feature cache.
 
-    `pooled` is a `.npy` array (views, n, channels) of float32, rows as in the shard.
+    Kinds are `pooled`, (n, channels) of float32, and `maps`, (n, height, width, channels) of
+    float16. `blocks` are keys of such arrays; `places` is the key of an array (views, n, 2): number
+    of the block and row in it, of each view of each image of the shard.
     """
 
     shard: str
-    views: int
     trunk: Trunk
-    pooled: str
+    views: int
+    blocks: dict[str, tuple[str, ...]]
+    places: dict[str, str]
 
 
 class Figures(Contract):
@@ -167,27 +171,36 @@ class Figures(Contract):
 
 
 class Epoch(Contract):
-    """One line of a run's training history."""
+    """One line of a run's training history. Sensitivity and specificity are those at .5."""
 
+    stage: str
     epoch: int
     loss: float
     validation_loss: float
     validation_auc: float
     validation_sensitivity: float
+    validation_specificity: float
+    images_per_second: float
+    seconds: float
 
 
 class TrainedRun(Contract):
-    """Result of `train`: one head on the frozen trunk.
+    """Result of `train`: what one run learned.
 
-    `head` is an `.npz` with `kernel` (channels, 1) and `bias` (1,), standardisation folded in.
+    `weights` is an `.npz` with the model's weights (`w0`, `w1`, …, in the order of the strategy's
+    model), `held_out` a `.npy` of logits (n,) of the run's validation images in the table's order,
+    `table` the history as CSV. `best` is the epoch whose weights were kept.
     """
 
     run: int
     seed: int
     split: str
+    strategy: str
     features: tuple[str, ...]
-    head: str
-    best_epoch: int
+    weights: str
+    held_out: str
+    table: str
+    best: Epoch
     history: tuple[Epoch, ...]
 
 

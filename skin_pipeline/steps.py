@@ -24,6 +24,7 @@ from skin_pipeline.contracts import (
     Release,
     Split,
     TrainedRun,
+    Trunk,
     Validation,
     Verdict,
     load,
@@ -32,11 +33,11 @@ from skin_pipeline.data import history, metadata, sources
 from skin_pipeline.errors import BadInput, Rejected
 from skin_pipeline.job import Job, address, scratch
 from skin_pipeline.training import backbone
+from skin_pipeline.training.checkpoints import Checkpoints
+from skin_pipeline.training.strategies import CACHED, KNOBS
 
 if TYPE_CHECKING:
-    import numpy as np
     import pandas as pd
-    from numpy.typing import NDArray
 
 log = logging.getLogger(__name__)
 
@@ -45,9 +46,9 @@ VERSIONS = {
     "ingest": 2,
     "validate": 2,
     "split": 2,
-    "features": 1,
-    "train": 1,
-    "evaluate": 1,
+    "features": 2,
+    "train": 2,
+    "evaluate": 2,
     "gate": 2,
 }
 
@@ -313,34 +314,31 @@ def features(job: Job, split: str, weights: str, shard: int) -> str:
         Unavailable: Keras could not download its ImageNet weights.
     """
     dataset = load(job.store, load(job.store, split, Split).dataset, Dataset)
-    trunk = backbone.trunk_of(weights)
-    images = dataset.shards[shard]
-    inputs = {"images": images, "trunk": trunk.digest, **job.settings.subset("views")}
+    settings = job.settings
+    trunk, images = backbone.trunk_of(settings.backbone, weights), dataset.shards[shard]
+    kinds = CACHED[settings.strategy]
+    inputs = {
+        "images": images,
+        "trunk": trunk.model_dump(),
+        "kinds": kinds,
+        **settings.subset("views"),
+    }
     return job.once(
         "features",
         VERSIONS["features"],
         inputs,
-        lambda key: _features(job, key, images, trunk, dataset.image_size),
+        lambda key: _features(job, key, dataset, shard, trunk),
     )
 
 
-def _features(job: Job, key: str, images: str, trunk: Any, image_size: int) -> Features:
-    import numpy as np
+def _features(job: Job, key: str, dataset: Dataset, shard: int, trunk: Trunk) -> Features:
+    from skin_pipeline.training import tasks
 
-    from skin_pipeline.training import features as room
-
-    keras = backbone.keras_on(config.threads(job.place))
-    network = backbone.pooled_trunk(keras, trunk, image_size, job.store)
-    pixels = np.load(job.store.local(images), mmap_mode="r")
-    pooled = room.pooled(network, pixels, job.settings.views)
-    with scratch() as folder:
-        np.save(folder / "pooled.npy", pooled)
-        job.store.put_file(f"{key}/pooled.npy", folder / "pooled.npy")
-    return Features(shard=images, views=job.settings.views, trunk=trunk, pooled=f"{key}/pooled.npy")
+    return tasks.features(job, key, dataset, shard, trunk)
 
 
 def train(job: Job, split: str, features: Iterable[str], run: int) -> str:
-    """Train one run's head on the cached features.
+    """Train one run, or go on where an earlier try was stopped.
 
     Args:
         job: The job.
@@ -349,67 +347,23 @@ def train(job: Job, split: str, features: Iterable[str], run: int) -> str:
         run: Number of the run, from 0.
 
     Raises:
-        BadInput: the run diverged.
+        BadInput: the run diverged or learned nothing, or the machine is too small.
+        Unavailable: the memory is not free now.
     """
     features = tuple(features)
-    knobs = job.settings.subset("epochs", "patience", "batch_size", "learning_rate", "l2", "seed")
+    knobs = job.settings.subset(*KNOBS[job.settings.strategy])
     inputs = {"split": split, "features": features, "run": run, **knobs}
-    return job.once(
+    key = job.once(
         "train", VERSIONS["train"], inputs, lambda key: _train(job, key, split, features, run)
     )
+    Checkpoints(job.store, key).clear()
+    return key
 
 
 def _train(job: Job, key: str, split: str, features: tuple[str, ...], run: int) -> TrainedRun:
-    import numpy as np
+    from skin_pipeline.training import tasks
 
-    from skin_pipeline.data import manifest, splitting
-    from skin_pipeline.training import runs
-
-    table = manifest.read(job.store, load(job.store, split, Split).table)
-    table = table[table["readable"]].reset_index(drop=True)
-    labels = (table["label"] == "malignant").to_numpy(np.int64)
-    pooled = _pooled(job, features)
-    side = table[f"run_{run}"].to_numpy()
-    training, held_out = side == splitting.TRAIN, side == splitting.VALIDATION
-    seed = splitting.run_seed(job.settings.seed, run)
-    log.info(
-        "run run=%d seed=%d train=%d validation=%d views=%d",
-        run,
-        seed,
-        training.sum(),
-        held_out.sum(),
-        len(pooled),
-    )
-    head = runs.train_head(
-        backbone.keras_on(config.threads(job.place)),
-        runs.balanced(pooled[:, training], labels[training], job.settings.balance, seed),
-        runs.Examples(pooled[0][held_out], labels[held_out]),
-        job.settings,
-        run,
-        seed,
-    )
-    with scratch() as folder:
-        np.savez(folder / "head.npz", kernel=head.kernel, bias=head.bias)
-        job.store.put_file(f"{key}/head.npz", folder / "head.npz")
-    best = head.history[head.best_epoch - 1]
-    log.info("trained run=%d best_epoch=%d val_auc=%.4f", run, best.epoch, best.validation_auc)
-    return TrainedRun(
-        run=run,
-        seed=seed,
-        split=split,
-        features=features,
-        head=f"{key}/head.npz",
-        best_epoch=head.best_epoch,
-        history=head.history,
-    )
-
-
-def _pooled(job: Job, features: tuple[str, ...]) -> NDArray[np.float32]:
-    """Features (views, n, channels) of all shards, in the order of the table's readable rows."""
-    import numpy as np
-
-    parts = [load(job.store, key, Features).pooled for key in features]
-    return np.concatenate([np.load(job.store.local(part)) for part in parts], axis=1)
+    return tasks.train(job, key, split, features, run)
 
 
 def evaluate(job: Job, split: str, trained: Iterable[str]) -> str:
@@ -436,88 +390,9 @@ def evaluate(job: Job, split: str, trained: Iterable[str]) -> str:
 
 
 def _evaluate(job: Job, key: str, split: str, keys: tuple[str, ...]) -> Evaluation:
-    import numpy as np
+    from skin_pipeline.evaluation import tasks
 
-    from skin_pipeline.data import manifest
-    from skin_pipeline.evaluation import ensemble
-
-    runs = sorted((load(job.store, item, TrainedRun) for item in keys), key=lambda r: r.run)
-    document = load(job.store, split, Split)
-    dataset = load(job.store, document.dataset, Dataset)
-    trunk = load(job.store, runs[0].features[0], Features).trunk
-    table = manifest.read(job.store, document.table)
-    table = table[table["readable"]].reset_index(drop=True)
-    heads = [_head(job, run) for run in runs]
-    pooled = _pooled(job, runs[0].features)[0]
-    scores = ensemble.score(
-        table,
-        np.stack([(pooled @ kernel + bias)[:, 0] for kernel, bias in heads]),
-        [run.run for run in runs],
-        job.settings.target_sensitivity,
-        job.settings.seed,
-    )
-    with scratch() as folder:
-        difference = _build_model(job, folder, trunk, heads, dataset, scores.by_key())
-        job.store.put_file(f"{key}/model.keras", folder / "model.keras")
-    log.info(
-        "evaluated images=%d accuracy=%.4f sensitivity=%.4f specificity=%.4f auc=%.4f "
-        "threshold=%.4f smoke_difference=%.5f",
-        scores.ensemble.images,
-        scores.ensemble.accuracy.value,
-        scores.ensemble.sensitivity.value,
-        scores.ensemble.specificity.value,
-        scores.ensemble.auc.value,
-        scores.ensemble.threshold,
-        difference,
-    )
-    return Evaluation(
-        dataset=document.dataset,
-        split=split,
-        synthetic=dataset.synthetic,
-        trunk=trunk,
-        runs=keys,
-        seeds={run.run: run.seed for run in runs},
-        threshold=scores.ensemble.threshold,
-        ensemble=scores.ensemble,
-        per_run=scores.per_run,
-        predictions=manifest.write(job.store, f"{key}/predictions.csv", scores.predictions),
-        model=f"{key}/model.keras",
-        smoke_difference=difference,
-    )
-
-
-def _head(job: Job, run: TrainedRun) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    import numpy as np
-
-    with np.load(job.store.local(run.head)) as head:
-        return head["kernel"], head["bias"]
-
-
-def _build_model(
-    job: Job,
-    folder: Path,
-    trunk: Any,
-    heads: list[Any],
-    dataset: Dataset,
-    expected: dict[str, float],
-) -> float:
-    """Write `model.keras`; the largest difference on golden images after loading it again."""
-    import numpy as np
-
-    from skin_pipeline.data.images import decode
-
-    keras = backbone.keras_on(config.threads(job.place))
-    network = backbone.pooled_trunk(keras, trunk, dataset.image_size, job.store)
-    path = folder / "model.keras"
-    backbone.released_model(keras, network, heads, dataset.image_size, dataset.field_of_view).save(
-        path
-    )
-    model = keras.saving.load_model(path, safe_mode=True, compile=False)
-    pixels = {key: decode(job.store.read(copy)).image for key, copy in dataset.golden.items()}
-    return max(
-        abs(float(model(np.asarray(image)[None])[0, 0]) - expected[key])
-        for key, image in pixels.items()
-    )
+    return tasks.evaluate(job, key, split, keys)
 
 
 def gate(job: Job, evaluation: str, validation: str) -> str:

@@ -50,6 +50,7 @@ def make_job(store: FolderStore) -> Callable[..., Job]:
         quick = {
             "data": "demo",
             "weights": "none",
+            "strategy": "head",
             "image_size": 64,
             "views": 1,
             "epochs": 4,
@@ -94,6 +95,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
     knobs = {
         "data": "demo",
         "weights": "none",
+        "strategy": "head",
         "image_size": 64,
         "views": 1,
         "runs": 2,

@@ -34,6 +34,7 @@ def job(shared, images, tmp_path_factory):
     settings = Settings(
         data=str(images),
         weights=str(shared / "weights/resnet50_notop.weights.h5"),
+        strategy="head",
         views=1,
         runs=2,
         min_runs=2,

@@ -1,6 +1,8 @@
-"""The frozen ResNet50 trunk: its weights, its proper preprocessing, and the released model.
+"""Which networks there are, their weights, and how each is taken apart.
 
-The only room that builds networks. TensorFlow is imported at first use, never at import.
+A network of keras.applications without its top is seen as three stages. The features of an image
+are its activations at their ends, averaged over the picture; the second end is where `fine_tune`
+starts from. TensorFlow is imported at first use, never at import.
 """
 
 from __future__ import annotations
@@ -10,27 +12,55 @@ import os
 import warnings
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Literal, NamedTuple
 
 from skin_pipeline.config import Settings
 from skin_pipeline.contracts import Trunk
 from skin_pipeline.errors import BadInput, Unavailable
 from skin_pipeline.storage import Store, digest_file
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
 log = logging.getLogger(__name__)
 
-# The ends of three stages: the deepest features are not the best ones on skin.
-STAGES = ("conv3_block4_out", "conv4_block6_out", "conv5_block3_out")
+
+class Spec(NamedTuple):
+    """How a network of keras.applications is used.
+
+    `stages` are the layers at whose ends features are taken, the shallowest first: the deepest
+    features are not the best ones on skin. `scale` is what its weights want: `caffe` (zero-centred
+    BGR), `tf` (-1…1), or `inside` where the network begins with it. `jit` tells whether XLA makes
+    it faster on a CPU; `residual` that the sum after each of the first two layers is meant.
+    """
+
+    stages: tuple[str, str, str]
+    scale: Literal["caffe", "tf", "inside"]
+    jit: bool = True
+    residual: bool = False
+
+
+BACKBONES = {
+    "ResNet50": Spec(("conv3_block4_out", "conv4_block6_out", "conv5_block3_out"), "caffe"),
+    "ResNet50V2": Spec(("conv3_block4_out", "conv4_block6_out", "post_relu"), "tf"),
+    "EfficientNetV2B0": Spec(("block3b_add", "block5e_add", "top_activation"), "inside", jit=False),
+    "ConvNeXtTiny": Spec(
+        (
+            "convnext_tiny_stage_1_block_2_identity",
+            "convnext_tiny_stage_2_block_8_identity",
+            "layer_normalization",
+        ),
+        "inside",
+        jit=False,
+        residual=True,
+    ),
+}
 # ImageNet means that "caffe" preprocessing takes from blue, green and red.
 CAFFE_MEANS = (103.939, 116.779, 123.68)
-RANDOM_SEED = 50  # of the trunk with weights=none: the same one on every worker
+JIT_FROM = 160  # side in pixels; below, XLA was up to eight times slower
+RANDOM_SEED = 50  # of the network with weights=none: the same one on every worker
 WAYS_OUT = (
-    "Give weights=FILE with the weights of keras.applications.ResNet50(include_top=False), or "
+    "Give weights=FILE with the weights of keras.applications.{0}(include_top=False), or "
     "weights=imagenet on a machine that can download them"
 )
 
@@ -48,16 +78,17 @@ def pin_weights(settings: Settings, store: Store) -> str:
         return settings.weights
     path = Path(settings.weights).expanduser()
     if not path.is_file():
-        raise BadInput(f"weights: there is no file {path}. {WAYS_OUT}.")
+        ways_out = WAYS_OUT.format(settings.backbone)
+        raise BadInput(f"weights: there is no file {path}. {ways_out}.")
     key = f"weights/{digest_file(path)}.weights.h5"
     if not store.exists(key):
         store.put_file(key, path)
     return key
 
 
-def trunk_of(weights: str) -> Trunk:
-    """What the features of these pinned weights are made with."""
-    return Trunk(source=weights, digest=Path(weights).name.split(".")[0])
+def trunk_of(backbone: str, weights: str) -> Trunk:
+    """Which network with which pinned weights."""
+    return Trunk(backbone=backbone, source=weights, digest=Path(weights).name.split(".")[0])
 
 
 def keras_on(threads: int) -> Any:
@@ -71,9 +102,16 @@ def keras_on(threads: int) -> Any:
         with suppress(RuntimeError):
             tf.config.threading.set_intra_op_parallelism_threads(threads)
             tf.config.threading.set_inter_op_parallelism_threads(1)
-        gpus = tf.config.list_logical_devices("GPU")
-    log.info("tensorflow version=%s threads=%d gpus=%d", tf.__version__, threads, len(gpus))
+        tf.config.list_logical_devices()  # starts the devices, which is what chatters
+    log.info("tensorflow version=%s keras=%s", tf.__version__, keras.__version__)
     return keras
+
+
+def gpus() -> int:
+    """How many GPUs TensorFlow sees."""
+    import tensorflow as tf
+
+    return len(tf.config.list_logical_devices("GPU"))
 
 
 @contextmanager
@@ -90,46 +128,118 @@ def _without_chatter() -> Generator[None, None, None]:
         os.close(nowhere)
 
 
-def pooled_trunk(keras: Any, trunk: Trunk, image_size: int, store: Store) -> Any:
-    """A model from RGB (n, size, size, 3), 0…255, to pooled activations (n, 3584) float32.
+@dataclass(frozen=True)
+class Network:
+    """A network with its weights; `square` images are RGB (n, size, size, 3), 0…255."""
 
-    Raises:
-        BadInput: the weight file belongs to another network.
-        Unavailable: Keras could not download its ImageNet weights.
-    """
-    keras.utils.set_random_seed(RANDOM_SEED)
-    shape = (image_size, image_size, 3)
-    network = keras.applications.ResNet50(include_top=False, weights=None, input_shape=shape)
-    if trunk.source == "imagenet":
-        _load_imagenet(keras, network, shape)
-    elif trunk.source != "none":
-        _load_file(network, store.local(trunk.source))
-    network.trainable = False
-    image = keras.Input(shape, name="square")
-    stages = keras.Model(network.input, [network.get_layer(name).output for name in STAGES])
-    pooled = [keras.layers.GlobalAveragePooling2D()(x) for x in stages(_caffe(keras, image))]
-    return keras.Model(image, keras.layers.Concatenate()(pooled), name="trunk")
+    keras: Any
+    spec: Spec
+    whole: Any
+    image_size: int
+
+    @classmethod
+    def load(cls, keras: Any, trunk: Trunk, image_size: int, store: Store) -> Network:
+        """Build the network that `trunk` names.
+
+        Raises:
+            BadInput: the weight file belongs to another network.
+            Unavailable: Keras could not download its ImageNet weights.
+        """
+        keras.utils.set_random_seed(RANDOM_SEED)
+        shape = (image_size, image_size, 3)
+        build = getattr(keras.applications, trunk.backbone)
+        whole = build(include_top=False, weights=None, input_shape=shape)
+        if trunk.source == "imagenet":
+            _load_imagenet(build, whole, trunk.backbone)
+        elif trunk.source != "none":
+            _load_file(whole, store.local(trunk.source), trunk.backbone)
+        return cls(keras, BACKBONES[trunk.backbone], whole, image_size)
+
+    @cached_property
+    def ends(self) -> tuple[Any, Any, Any]:
+        """The symbolic outputs of the three stages."""
+        operations = self.whole.operations
+        places = [[item.name for item in operations].index(name) for name in self.spec.stages]
+        after = int(self.spec.residual)
+        first, second, third = places[0] + after, places[1] + after, places[2]
+        return tuple(operations[place].output for place in (first, second, third))
+
+    @property
+    def jit(self) -> bool:
+        """Whether XLA makes it faster on a CPU: not on the small maps of small images."""
+        return self.spec.jit and self.image_size >= JIT_FROM
+
+    @property
+    def shallow(self) -> int:
+        """Channels of the first two stages together: the features that `fine_tune` leaves be."""
+        return int(self.ends[0].shape[-1] + self.ends[1].shape[-1])
+
+    @property
+    def channels(self) -> int:
+        """Channels of all three stages together."""
+        return int(self.shallow + self.ends[2].shape[-1])
+
+    @property
+    def map_shape(self) -> tuple[int, int, int]:
+        """Shape of an image's activations at the end of the second stage."""
+        return tuple(self.ends[1].shape[1:])
+
+    def stages(self) -> Any:
+        """A frozen model from squares to the ends of the three stages."""
+        self.whole.trainable = False
+        return self._on_squares(self.keras.Model(self.whole.input, self.ends), "trunk")
+
+    def trainable(self) -> Any:
+        """A copy to be trained, from squares to the ends of the three stages."""
+        return self._on_squares(
+            self._copied(self.keras.Model(self.whole.input, self.ends), "network"), "trained"
+        )
+
+    def last_stage(self) -> Any:
+        """A copy of the third stage to be trained, from the second stage's end to its own."""
+        return self._copied(self.keras.Model(self.ends[1], self.ends[2]), "last_stage")
+
+    def _on_squares(self, model: Any, name: str) -> Any:
+        image = self.keras.Input((self.image_size, self.image_size, 3), name="square")
+        return self.keras.Model(image, model(self._scaled(image), training=False), name=name)
+
+    def _scaled(self, image: Any) -> Any:
+        """What the weights want; built-in layers only."""
+        layers = self.keras.layers
+        if self.spec.scale == "caffe":
+            image = self.keras.ops.flip(image, axis=-1)
+            return layers.Rescaling(1.0, offset=[-mean for mean in CAFFE_MEANS])(image)
+        if self.spec.scale == "tf":
+            return layers.Rescaling(1 / 127.5, offset=-1.0)(image)
+        return image
+
+    def _copied(self, model: Any, name: str) -> Any:
+        """A copy with weights of its own. Batch normalisation stays as it was trained: a few small
+        batches of skin would spoil its statistics."""
+        copy = self.keras.models.clone_model(model)
+        copy.set_weights(model.get_weights())
+        # `stages` freezes the network, and a copy is as frozen as what it was made of.
+        for layer in copy.layers:
+            layer.trainable = not isinstance(layer, self.keras.layers.BatchNormalization)
+        copy.name = name
+        return copy
 
 
-def _caffe(keras: Any, image: Any) -> Any:
-    """RGB to zero-centred BGR, as the ImageNet weights want it; built-in layers only."""
-    blue_green_red = keras.ops.flip(image, axis=-1)
-    offset = [-mean for mean in CAFFE_MEANS]
-    return keras.layers.Rescaling(1.0, offset=offset, name="caffe")(blue_green_red)
-
-
-def _load_imagenet(keras: Any, network: Any, shape: tuple[int, int, int]) -> None:
+def _load_imagenet(build: Any, network: Any, name: str) -> None:
     try:
-        source = keras.applications.ResNet50(include_top=False, input_shape=shape)
+        source = build(include_top=False, input_shape=tuple(network.input.shape[1:]))
     except Exception as error:  # Keras raises a bare Exception when a download fails
         raise Unavailable(
-            f"weights=imagenet could not be downloaded ({_first_line(error)}). {WAYS_OUT}."
+            f"weights=imagenet could not be downloaded ({_first_line(error)}). "
+            f"{WAYS_OUT.format(name)}."
         ) from None
     network.set_weights(source.get_weights())
 
 
-def _load_file(network: Any, path: Path) -> None:
-    before = network.get_weights()[0].copy()
+def _load_file(network: Any, path: Path, name: str) -> None:
+    # Of a layer that every network initialises at random.
+    place = next(i for i, array in enumerate(network.get_weights()) if array.ndim == 4)
+    before = network.get_weights()[place].copy()
     try:
         with warnings.catch_warnings():
             # Keras names every layer of the other network in a warning of its own.
@@ -137,51 +247,12 @@ def _load_file(network: Any, path: Path) -> None:
             network.load_weights(path)
     except (ValueError, OSError, KeyError) as error:
         raise BadInput(
-            f"weights: the file does not fit ResNet50 without its top ({_first_line(error)}). "
-            f"{WAYS_OUT}."
+            f"weights: the file does not fit {name} without its top ({_first_line(error)}). "
+            f"{WAYS_OUT.format(name)}."
         ) from None
-    if (before == network.get_weights()[0]).all():
-        raise BadInput(f"weights: the file holds no ResNet50 layers. {WAYS_OUT}.")
+    if (before == network.get_weights()[place]).all():
+        raise BadInput(f"weights: the file holds no {name} layers. {WAYS_OUT.format(name)}.")
 
 
 def _first_line(error: Exception) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
-
-
-def released_model(
-    keras: Any,
-    trunk: Any,
-    heads: list[tuple[NDArray[np.float32], NDArray[np.float32]]],
-    image_size: int,
-    field_of_view: float,
-) -> Any:
-    """The self-contained model: RGB uint8 (n, h, w, 3) of any size in, probability (n, 1) out.
-
-    Args:
-        keras: The Keras module.
-        trunk: From `pooled_trunk`.
-        heads: A kernel (channels, 1) and a bias (1,) for each run; their logits are averaged.
-        image_size: Side of the square that the trunk takes, in pixels.
-        field_of_view: Share of the image's short side that the square shows.
-    """
-    import numpy as np
-
-    image = keras.Input((None, None, 3), dtype="uint8", name="image")
-    pooled = trunk(geometry(keras, image, image_size, field_of_view))
-    layer = keras.layers.Dense(len(heads), name="runs")
-    logits = layer(pooled)
-    layer.set_weights([np.hstack([k for k, _ in heads]), np.concatenate([b for _, b in heads])])
-    logit = keras.ops.mean(logits, axis=-1, keepdims=True)
-    probability = keras.layers.Activation("sigmoid", name="probability")(logit)
-    return keras.Model(image, probability, name="skin_cancer_screening")
-
-
-def geometry(keras: Any, image: Any, image_size: int, field_of_view: float) -> Any:
-    """The centre of an image at the working size, as `data.images.working_square` cuts it."""
-    from skin_pipeline.data.images import scaled_side
-
-    side = scaled_side(image_size, field_of_view)
-    square = keras.layers.Resizing(
-        side, side, crop_to_aspect_ratio=True, antialias=True, name="centre_square"
-    )(image)
-    return keras.layers.CenterCrop(image_size, image_size, name="field_of_view")(square)

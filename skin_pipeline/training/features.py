@@ -1,70 +1,147 @@
-"""Pooled activations of the frozen trunk, computed once and shared by all runs."""
+"""Activations of the frozen network, computed once and shared by all runs."""
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from skin_pipeline.training.backbone import Network
+from skin_pipeline.training.cache import FeatureCache, Ids
+from skin_pipeline.training.inputs import dihedral
+
 log = logging.getLogger(__name__)
 
-BATCH = 32
+BATCH = 16
+MOST = np.finfo(np.float16).max
+
+Forward = Callable[[Any], dict[str, Any]]
 
 
-def dihedral(images: NDArray[np.uint8], view: int) -> NDArray[np.uint8]:
-    """One of the eight views of square images that turning and mirroring gives.
-
-    Args:
-        images: An array (n, size, size, channels).
-        view: 0…7; 0 is the image itself. The first two are mirror images and the first four
-            leave the axes in place, so that a run on few views has the most different ones.
-    """
-    if view & 1:
-        images = images[:, :, ::-1]
-    if view & 2:
-        images = images[:, ::-1]
-    if view & 4:
-        images = images.transpose(0, 2, 1, 3)
-    return images
-
-
-def pooled(trunk: Any, images: NDArray[np.uint8], views: int) -> NDArray[np.float32]:
-    """Activations of every view of every image.
+def forward_of(network: Network, kinds: Sequence[str]) -> Forward:
+    """A compiled function from squares (BATCH, size, size, 3) of uint8 to activations.
 
     Args:
-        trunk: A Keras model (n, size, size, 3) → (n, channels).
-        images: An array (n, size, size, 3) of uint8.
-        views: How many dihedral views, from the first.
-
-    Returns:
-        An array (views, n, channels) of float32.
+        network: With its weights.
+        kinds: `pooled` (n, channels) of float32 and `maps` (n, height, width, channels) of
+            float16, the end of the second stage; either or both.
     """
     import tensorflow as tf
 
-    # One shape for every batch, the last one padded: one trace, and the same arithmetic for an
-    # image wherever it stands.
-    forward = tf.function(
-        lambda batch: trunk(tf.cast(batch, tf.float32), training=False), reduce_retracing=True
-    )
-    return np.stack([_one_view(forward, images, view, views) for view in range(views)])
+    stages = network.stages()
+
+    def forward(batch: Any) -> dict[str, Any]:
+        ends = stages(tf.cast(batch, tf.float32), training=False)
+        made = {
+            "pooled": tf.concat([tf.reduce_mean(end, axis=(1, 2)) for end in ends], axis=1),
+            "maps": tf.cast(tf.clip_by_value(ends[1], -MOST, MOST), tf.float16),
+        }
+        return {kind: made[kind] for kind in kinds}
+
+    compiled: Forward = tf.function(forward, jit_compile=network.jit)
+    return compiled
+
+
+def bytes_of(network: Network, kinds: Sequence[str], views: int, images: int) -> int:
+    """What the activations of so many images take in the cache."""
+    height, width, channels = network.map_shape
+    sizes = {"pooled": 4 * network.channels, "maps": 2 * height * width * channels}
+    return images * views * sum(sizes[kind] for kind in kinds)
+
+
+def compute(
+    forward: Forward,
+    pixels: NDArray[np.uint8],
+    ids: Ids,
+    cache: FeatureCache,
+    *,
+    kinds: Sequence[str],
+    views: int,
+    folder: Path,
+) -> None:
+    """Put into the cache what it does not have yet of some images.
+
+    Args:
+        forward: From `forward_of`, of the same kinds.
+        pixels: Packed images (n, size, size, 3).
+        ids: Their names (n,).
+        cache: Where the activations go to, view by view, while the next view is computed.
+        kinds: `pooled`, `maps`, or both.
+        views: How many dihedral views, from the first.
+        folder: For files on their way.
+    """
+    kept: list[Future[None]] = []
+    with ThreadPoolExecutor(1) as pool:
+        for view in range(views):
+            missing = {kind: cache.missing(kind, view, ids) for kind in kinds}
+            wanted = np.flatnonzero(np.isin(ids, np.concatenate(list(missing.values()))))
+            _, first = np.unique(ids[wanted], return_index=True)
+            wanted = wanted[np.sort(first)]
+            if not len(wanted):
+                continue
+            files = _one_view(forward, pixels, wanted, view, views, folder)
+            _wait(kept)  # no more than two views wait on the disk
+            kept.append(pool.submit(_keep, cache, files, ids[wanted], missing, view))
+        _wait(kept)
+
+
+def _wait(kept: list[Future[None]]) -> None:
+    while kept:
+        kept.pop().result()
 
 
 def _one_view(
-    forward: Callable[[Any], Any], images: NDArray[np.uint8], view: int, views: int
-) -> NDArray[np.float32]:
+    forward: Forward,
+    pixels: NDArray[np.uint8],
+    wanted: NDArray[np.int64],
+    view: int,
+    views: int,
+    folder: Path,
+) -> dict[str, Path]:
+    """Compute one view of the wanted images; a file of each kind."""
     started = time.monotonic()
-    parts = []
-    for start in range(0, len(images), BATCH):
-        batch = dihedral(images[start : start + BATCH], view)
-        padded = np.zeros((BATCH, *batch.shape[1:]), np.uint8)
-        padded[: len(batch)] = batch
-        parts.append(np.asarray(forward(padded))[: len(batch)])
-    rate = len(images) / (time.monotonic() - started)
+    sinks: dict[str, Any] = {}
+    for start in range(0, len(wanted), BATCH):
+        batch = dihedral(pixels[wanted[start : start + BATCH]], view)
+        for kind, values in _padded(forward, batch).items():
+            if kind not in sinks:
+                shape = (len(wanted), *values.shape[1:])
+                path = folder / f"{kind}-{view}.npy"
+                sinks[kind] = np.lib.format.open_memmap(path, "w+", values.dtype, shape)
+            sinks[kind][start : start + len(batch)] = values
+    rate = len(wanted) / (time.monotonic() - started)
     log.info(
-        "features view=%d/%d images=%d images_per_second=%.1f", view + 1, views, len(images), rate
+        "features view=%d/%d images=%d images_per_second=%.1f", view + 1, views, len(wanted), rate
     )
-    return np.concatenate(parts).astype(np.float32)
+    return {kind: Path(sink.filename) for kind, sink in sinks.items()}
+
+
+def _padded(forward: Forward, batch: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
+    """Activations of a batch of at most `BATCH` images.
+
+    One shape for every batch, the last one padded: one trace, and the same arithmetic for an image
+    wherever it stands.
+    """
+    full = np.zeros((BATCH, *batch.shape[1:]), np.uint8)
+    full[: len(batch)] = batch
+    return {kind: np.asarray(values)[: len(batch)] for kind, values in forward(full).items()}
+
+
+def _keep(
+    cache: FeatureCache, files: dict[str, Path], ids: Ids, missing: dict[str, Ids], view: int
+) -> None:
+    """Put one view's files into the cache, without what it had already."""
+    for kind, path in files.items():
+        new = np.isin(ids, missing[kind])
+        if not new.any():
+            continue
+        if not new.all():
+            np.save(path, np.load(path)[new])
+        cache.add(kind, view, ids[new], path)
+        path.unlink()

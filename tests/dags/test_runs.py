@@ -26,6 +26,7 @@ KEY = "planted-secret-7f3a"
 QUICK = {
     "data": "demo",
     "weights": "none",
+    "strategy": "head",
     "image_size": 64,
     "views": 1,
     "runs": 2,

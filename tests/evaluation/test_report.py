@@ -28,15 +28,26 @@ def judged(store):
     """A store with a judged run, and the key of its verdict."""
     for run in range(2):
         epoch = Epoch(
-            epoch=1, loss=0.5, validation_loss=0.5, validation_auc=0.8, validation_sensitivity=0.9
+            stage="head",
+            epoch=1,
+            loss=0.5,
+            validation_loss=0.5,
+            validation_auc=0.8,
+            validation_sensitivity=0.9,
+            validation_specificity=0.6,
+            images_per_second=100.0,
+            seconds=1.0,
         )
         trained = TrainedRun(
             run=run,
             seed=run,
             split=SPLIT,
+            strategy="head",
             features=(),
-            head="h",
-            best_epoch=1,
+            weights="w",
+            held_out="h",
+            table="t",
+            best=epoch,
             history=(epoch,),
         )
         store.put(f"train/{run}/{RESULT}", dump(trained))

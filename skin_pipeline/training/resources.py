@@ -1,0 +1,116 @@
+"""What the machine has, and whether a task fits on it before it begins."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from skin_pipeline.config import Deployment, threads
+from skin_pipeline.errors import BadInput, Unavailable
+from skin_pipeline.training.inputs import WINDOW
+
+log = logging.getLogger(__name__)
+
+GIB = 2**30
+BASE = 0.9 * GIB  # the interpreter with TensorFlow, Keras, pandas and scikit-learn
+COMPILING = 0.3 * GIB  # XLA, and the second copy of constants that it makes
+CONTROL_GROUPS = (  # limit and use of a container's memory, in its two versions
+    ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
+    ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
+)
+
+
+def memory() -> tuple[int, int]:
+    """Bytes of memory in all, and available, to this container or machine."""
+    machine = psutil.virtual_memory()
+    for limit, used in CONTROL_GROUPS:
+        try:
+            most, now = int(Path(limit).read_text()), int(Path(used).read_text())
+        except (OSError, ValueError):  # another version, or no limit
+            continue
+        if most < machine.total:
+            return most, min(machine.available, max(most - now, 0))
+    return machine.total, machine.available
+
+
+def announce(place: Deployment, gpus: int) -> None:
+    """One line with what a computing task may use."""
+    total, available = memory()
+    log.info(
+        "machine cores=%d threads=%d memory_gib=%.1f available_gib=%.1f allowed_gib=%s gpus=%d",
+        psutil.cpu_count() or 1,
+        threads(place),
+        total / GIB,
+        available / GIB,
+        f"{place.memory_gib:g}" if place.memory_gib else "all",
+        gpus,
+    )
+
+
+def check_memory(place: Deployment, needed: float, what: str, way_out: str) -> None:
+    """Tell what a task needs, and stop it if that is not there, before the system does.
+
+    Args:
+        place: Its `memory_gib` is the most that one task may take.
+        needed: Bytes, estimated.
+        what: The task, for messages.
+        way_out: What a person can change.
+
+    Raises:
+        BadInput: more than the setting allows, or than the machine has at all.
+        Unavailable: more than is left now, while others run.
+    """
+    total, available = memory()
+    log.info(
+        'memory what="%s" needed_gib=%.1f available_gib=%.1f', what, needed / GIB, available / GIB
+    )
+    needs = f"{what} needs about {needed / GIB:.1f} GiB of memory"
+    if place.memory_gib and needed > place.memory_gib * GIB:
+        raise BadInput(f"{needs}, and SKIN_MEMORY_GIB allows {place.memory_gib:g}. {way_out}")
+    if needed > total:
+        raise BadInput(f"{needs}, and the machine has {total / GIB:.1f}. {way_out}")
+    if needed > available:
+        raise Unavailable(
+            f"{needs}, and {available / GIB:.1f} GiB are free now. If it stays so, run fewer tasks "
+            f"at once (the pool's slots), or: {way_out}"
+        )
+
+
+def bytes_to_run(network: Any, batch: int) -> float:
+    """Memory of a task that runs a model forward, of which an image's largest layers count."""
+    layers = sorted(_layer_bytes(network), reverse=True)
+    weights = 2 * 4 * int(network.count_params())
+    return BASE + COMPILING + weights + batch * sum(layers[:6]) + WINDOW
+
+
+def bytes_to_train(model: Any, batch: int, row_bytes: int) -> float:
+    """Memory of a task that trains a model.
+
+    Weights are held as variables, as gradients, as Adam's two moments, as the best so far, and
+    twice on their way to the store; every layer's output is kept for the way back.
+    """
+    trained = sum(4 * int(weight.shape.num_elements()) for weight in _weights(model))
+    activations = batch * (2 * sum(_layer_bytes(model)) + 4 * row_bytes)
+    weights = 4 * int(model.count_params()) + 7 * trained
+    return BASE + COMPILING + weights + activations + 2 * WINDOW
+
+
+def _weights(model: Any) -> list[Any]:
+    return [variable.value for variable in model.trainable_variables]
+
+
+def _layer_bytes(model: Any) -> list[float]:
+    """Size of each layer's output for one image, in single precision."""
+    sizes = []
+    for layer in model.layers:
+        if hasattr(layer, "layers"):
+            sizes += _layer_bytes(layer)
+            continue
+        size = 4.0
+        for side in getattr(layer.output, "shape", (0,))[1:]:
+            size *= side or 0
+        sizes.append(size)
+    return sizes

@@ -1,0 +1,130 @@
+"""What a run trains: the head, the last stage with it, or the whole network.
+
+    strategy    what is trained                 from                                   augmentation
+    head        a head on features              cached features                        dihedral
+    fine_tune   the third stage and the head    cached ends of the second stage        dihedral
+    full        everything                      packed images          dihedral, colour, crop
+
+Each gives two models: `stem` takes squares to what the run reads, and `model` takes that to a
+logit. So a released model is a stem and the models of its runs behind it, whatever was trained.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from skin_pipeline.training.backbone import Network
+
+EPSILON = 1e-12
+# Which activations each reads from the cache: every run begins with a head on pooled features.
+CACHED = {"head": ("pooled",), "fine_tune": ("pooled", "maps"), "full": ("pooled",)}
+HEAD_KNOBS = ("strategy", "epochs", "patience", "batch_size", "learning_rate", "l2", "seed")
+TUNE_KNOBS = (*HEAD_KNOBS, "tune_epochs", "tune_batch_size", "tune_learning_rate")
+# The settings that a run depends on, beside those of its split and its features.
+KNOBS = {"head": HEAD_KNOBS, "fine_tune": TUNE_KNOBS, "full": (*TUNE_KNOBS, "jitter")}
+
+
+class Strategy(Protocol):
+    """How a run's model is made from a network."""
+
+    def stem(self, network: Network) -> Any:
+        """A frozen model from squares (n, size, size, 3), 0…255, to what `model` takes."""
+
+    def model(self, network: Network, name: str, l2: float = 0.0, jitter: float = 0.0) -> Any:
+        """A model from inputs to logits (n, 1), to be trained.
+
+        Args:
+            network: With its pretrained weights, of which the model gets copies.
+            name: Of the model.
+            l2: Penalty on the head's weights.
+            jitter: Strength of the colour and crop augmentation, where images are live; 0…0.5.
+        """
+
+
+class Head:
+    """A logistic head on the features of all three stages."""
+
+    def stem(self, network: Network) -> Any:
+        frozen = network.stages()
+        return network.keras.Model(frozen.input, _pooled(network.keras, frozen.output), name="stem")
+
+    def model(self, network: Network, name: str, l2: float = 0.0, jitter: float = 0.0) -> Any:
+        features = network.keras.Input((network.channels,), name="pooled")
+        return network.keras.Model(features, _logit(network.keras, features, l2), name=name)
+
+
+class FineTune:
+    """The third stage on the second one's frozen end, and a head on the features of all three."""
+
+    def stem(self, network: Network) -> Any:
+        frozen = network.stages()
+        first, second, _ = frozen.output
+        features = _pooled(network.keras, (first, second))
+        return network.keras.Model(frozen.input, [features, second], name="stem")
+
+    def model(self, network: Network, name: str, l2: float = 0.0, jitter: float = 0.0) -> Any:
+        keras = network.keras
+        shallow = keras.Input((network.shallow,), name="pooled")
+        maps = keras.Input(network.map_shape, name="maps")
+        deep = keras.layers.GlobalAveragePooling2D()(network.last_stage()(maps, training=False))
+        features = keras.layers.Concatenate()([shallow, deep])
+        return keras.Model([shallow, maps], _logit(keras, features, l2), name=name)
+
+
+class Full:
+    """The whole network, end to end on images."""
+
+    def stem(self, network: Network) -> Any:
+        image = network.keras.Input((network.image_size, network.image_size, 3), name="square")
+        return network.keras.Model(image, network.keras.layers.Identity()(image), name="stem")
+
+    def model(self, network: Network, name: str, l2: float = 0.0, jitter: float = 0.0) -> Any:
+        keras = network.keras
+        image = keras.Input((network.image_size, network.image_size, 3), name="squares")
+        varied = _augmented(keras, image, jitter) if jitter else image
+        features = _pooled(keras, network.trainable()(varied, training=False))
+        return keras.Model(image, _logit(keras, features, l2), name=name)
+
+
+STRATEGIES: dict[str, Strategy] = {"head": Head(), "fine_tune": FineTune(), "full": Full()}
+
+
+def _pooled(keras: Any, ends: Any) -> Any:
+    """Each stage's end averaged over the picture, side by side."""
+    return keras.layers.Concatenate()([keras.layers.GlobalAveragePooling2D()(x) for x in ends])
+
+
+def _logit(keras: Any, features: Any, l2: float) -> Any:
+    """Standardised features to a logit, in single precision whatever the network computes in."""
+    # Batch normalisation that is never trained, since its mean and variance can be set.
+    standard = keras.layers.BatchNormalization(
+        center=False,
+        scale=False,
+        epsilon=EPSILON,
+        trainable=False,
+        dtype="float32",
+        name="standardise",
+    )
+    dense = keras.layers.Dense(
+        1,
+        kernel_initializer="zeros",
+        kernel_regularizer=keras.regularizers.L2(l2) if l2 else None,
+        dtype="float32",
+        name="logit",
+    )
+    return dense(standard(features, training=False))
+
+
+def _augmented(keras: Any, image: Any, jitter: float) -> Any:
+    """Colours, light and cut-out changed at random while training; views are drawn elsewhere."""
+    layers = keras.layers
+    shift, scope = jitter / 2, (0.0, 255.0)
+    for layer in (
+        layers.RandomZoom((-jitter, jitter), fill_mode="reflect"),
+        layers.RandomTranslation(shift, shift, fill_mode="reflect"),
+        layers.RandomBrightness(jitter, value_range=scope),
+        layers.RandomContrast(jitter, value_range=scope),
+        layers.RandomSaturation((0.5 - shift, 0.5 + shift), value_range=scope),
+    ):
+        image = layer(image)
+    return image

@@ -1,0 +1,163 @@
+"""The work of the steps `features` and `train`, from documents to documents."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from skin_pipeline import config
+from skin_pipeline.contracts import Dataset, Features, Split, TrainedRun, Trunk, load
+from skin_pipeline.data import manifest
+from skin_pipeline.data.splitting import run_seed
+from skin_pipeline.job import Job, scratch
+from skin_pipeline.storage import Store
+from skin_pipeline.training import backbone, cache, resources, runs
+from skin_pipeline.training import features as room
+from skin_pipeline.training.backbone import Network
+from skin_pipeline.training.checkpoints import Arrays, Checkpoints
+from skin_pipeline.training.plan import Source, stages_of
+from skin_pipeline.training.strategies import CACHED
+
+log = logging.getLogger(__name__)
+
+
+def features(job: Job, key: str, dataset: Dataset, shard: int, trunk: Trunk) -> Features:
+    """Compute the activations of one shard's images that the cache does not have."""
+    store, settings = job.store, job.settings
+    kinds, views = CACHED[settings.strategy], settings.views
+    pixels = np.load(store.local(dataset.shards[shard]), mmap_mode="r")
+    ids = cache.ids_of(pixels)
+    known = cache.FeatureCache(store, trunk, dataset.image_size)
+    missing = sum(len(known.missing(kind, v, ids)) for kind in kinds for v in range(views))
+    log.info(
+        "feature_cache images=%d activations=%d missing=%d",
+        len(ids),
+        len(ids) * views * len(kinds),
+        missing,
+    )
+    if missing:
+        _compute(job, dataset, pixels, ids, known, trunk)
+    blocks, places = {}, {}
+    with scratch() as folder:
+        for kind in kinds:
+            found = [known.find(kind, view, ids) for view in range(views)]
+            blocks[kind], index = cache.index_of(found)
+            np.save(folder / "places.npy", index)
+            places[kind] = f"{key}/{kind}.npy"
+            store.put_file(places[kind], folder / "places.npy")
+    return Features(
+        shard=dataset.shards[shard], trunk=trunk, views=views, blocks=blocks, places=places
+    )
+
+
+def _compute(
+    job: Job, dataset: Dataset, pixels: Any, ids: cache.Ids, known: cache.FeatureCache, trunk: Trunk
+) -> None:
+    settings, kinds = job.settings, CACHED[job.settings.strategy]
+    network = network_on(job, dataset, trunk)
+    activations = room.bytes_of(network, kinds, settings.views, sum(dataset.classes.values()))
+    cache.check_disk(job.store, activations, job.place.features_gib)
+    memory = resources.bytes_to_run(network.whole, room.BATCH)
+    resources.check_memory(job.place, memory, "computing features", "Lower image_size")
+    forward = room.forward_of(network, kinds)
+    with scratch() as folder:
+        room.compute(forward, pixels, ids, known, kinds=kinds, views=settings.views, folder=folder)
+
+
+def network_on(job: Job, dataset: Dataset, trunk: Trunk) -> Network:
+    """The network, in a TensorFlow that is held to this task's threads."""
+    keras = backbone.keras_on(config.threads(job.place))
+    resources.announce(job.place, backbone.gpus())
+    return Network.load(keras, trunk, dataset.image_size, job.store)
+
+
+def source_of(job: Job, split: Split, features: tuple[str, ...]) -> Source:
+    """What runs read."""
+    table = manifest.read(job.store, split.table)
+    table = table[table["readable"]].reset_index(drop=True)
+    return Source(job.store, table, features, load(job.store, split.dataset, Dataset).shards)
+
+
+def train(job: Job, key: str, split: str, features: tuple[str, ...], run: int) -> TrainedRun:
+    """Train one run, from its last completed epoch if there is one."""
+    settings, seed = job.settings, run_seed(job.settings.seed, run)
+    document = load(job.store, split, Split)
+    source = source_of(job, document, features)
+    dataset = load(job.store, document.dataset, Dataset)
+    network = network_on(job, dataset, load(job.store, features[0], Features).trunk)
+    stages = stages_of(network, source, settings, run, seed)
+    log.info(
+        "run run=%d seed=%d strategy=%s backbone=%s train=%d validation=%d views=%d",
+        run,
+        seed,
+        settings.strategy,
+        settings.backbone,
+        len(source.rows(run, "train")),
+        len(stages[0].validation.rows),
+        settings.views,
+    )
+    model = stages[-1].build()
+    needed = resources.bytes_to_train(
+        model, stages[-1].batch_size, source.row_bytes(settings.strategy)
+    )
+    del model
+    resources.check_memory(
+        job.place, needed, f"training run {run}", "Choose strategy=head, or lower tune_batch_size"
+    )
+    trained = runs.train_run(network.keras, stages, run, seed, Checkpoints(job.store, key))
+    return _kept(
+        job.store,
+        key,
+        trained,
+        run=run,
+        seed=seed,
+        split=split,
+        features=features,
+        strategy=settings.strategy,
+    )
+
+
+def _kept(store: Store, key: str, trained: runs.Trained, **about: Any) -> TrainedRun:
+    """The finished run's files in the store, and its document."""
+    best, history = trained.best, trained.history
+    with scratch() as folder:
+        write_weights(folder / "weights.npz", trained.weights)
+        np.save(folder / "held_out.npy", trained.held_out)
+        pd.DataFrame([line.model_dump() for line in history]).to_csv(
+            folder / "history.csv", index=False
+        )
+        for name in ("weights.npz", "held_out.npy", "history.csv"):
+            store.put_file(f"{key}/{name}", folder / name)
+    log.info(
+        "trained run=%d seed=%d best_stage=%s best_epoch=%d val_auc=%.4f epochs=%d seconds=%.0f",
+        about["run"],
+        about["seed"],
+        best.stage,
+        best.epoch,
+        best.validation_auc,
+        len(history),
+        sum(line.seconds for line in history),
+    )
+    return TrainedRun(
+        **about,
+        weights=f"{key}/weights.npz",
+        held_out=f"{key}/held_out.npy",
+        table=f"{key}/history.csv",
+        best=best,
+        history=history,
+    )
+
+
+def write_weights(path: Path, weights: Arrays) -> None:
+    """Write a model's weights, in their order."""
+    np.savez(path, **{f"w{number:04}": array for number, array in enumerate(weights)})  # type: ignore[arg-type]
+
+
+def read_weights(path: Path) -> Arrays:
+    """A model's weights, in their order."""
+    with np.load(path, allow_pickle=False) as file:
+        return [file[name] for name in sorted(file.files)]
