@@ -165,7 +165,7 @@ def judge(
         dataset=DATASET,
         split=SPLIT,
         synthetic=synthetic,
-        trunk=Trunk(source="imagenet", digest="w"),
+        trunk=Trunk(backbone="ResNet50", source="imagenet", digest="w"),
         runs=("train/0", "train/1"),
         seeds={0: 1, 1: 2},
         threshold=0.412,

@@ -30,7 +30,7 @@ def evaluation(accuracy=0.9, sensitivity=0.9, runs=6, smoke=0.001):
         dataset="ingest/1",
         split="split/1",
         synthetic=False,
-        trunk=Trunk(source="imagenet", digest="imagenet"),
+        trunk=Trunk(backbone="ResNet50", source="imagenet", digest="imagenet"),
         runs=tuple(f"train/{i}" for i in range(runs)),
         seeds={},
         threshold=0.5,

@@ -103,7 +103,7 @@ def judged(*, synthetic: bool = True, approved: bool = True) -> tuple[Verdict, E
         dataset="ingest/1",
         split="split/1",
         synthetic=synthetic,
-        trunk=Trunk(source="none", digest="0"),
+        trunk=Trunk(backbone="ResNet50", source="none", digest="0"),
         runs=("train/0", "train/1"),
         seeds={run: 1000 + run for run in range(6)},
         threshold=0.4,

@@ -10,18 +10,29 @@ from skin_pipeline.contracts import Trunk
 from skin_pipeline.data.images import working_square
 from skin_pipeline.errors import BadInput, Unavailable
 from skin_pipeline.training import backbone
+from skin_pipeline.training.backbone import Network
+from skin_pipeline.training.released import geometry, released_model
+from skin_pipeline.training.strategies import STRATEGIES
 
-RANDOM = Trunk(source="none", digest="none")
+RANDOM = Trunk(backbone="ResNet50", source="none", digest="none")
 IMAGES = np.random.default_rng(0).integers(0, 255, (2, 64, 64, 3)).astype(np.float32)
+
+
+def network(trunk=RANDOM, store=None):
+    return Network.load(keras, trunk, 64, store)
+
+
+def pooled(loaded):
+    return STRATEGIES["head"].stem(loaded)
 
 
 @pytest.fixture(scope="module")
 def trunk():
-    return backbone.pooled_trunk(keras, RANDOM, 64, store=None)
+    return pooled(network())
 
 
 def test_random_weights_are_the_same_on_every_worker(trunk):
-    again = backbone.pooled_trunk(keras, RANDOM, 64, store=None)
+    again = pooled(network())
     np.testing.assert_array_equal(trunk(IMAGES), again(IMAGES))
 
 
@@ -38,30 +49,61 @@ def test_nothing_of_the_trunk_is_trained(trunk):
     assert trunk.trainable_weights == []
 
 
-def heads(count, seed=0):
+def head_weights(count, seed=0):
     rng = np.random.default_rng(seed)
-    return [
-        (rng.normal(0, 1e-4, (3584, 1)).astype(np.float32), np.zeros(1, np.float32))
-        for _ in range(count)
-    ]
+    model = STRATEGIES["head"].model(network(), "run")
+    shapes = {weight.shape: weight for weight in model.get_weights()}
+    assert set(shapes) == {(3584,), (3584, 1), (1,)}
+    runs = []
+    for _ in range(count):
+        kernel = rng.normal(0, 1e-4, (3584, 1)).astype(np.float32)
+        model.get_layer("logit").set_weights([kernel, np.zeros(1, np.float32)])
+        runs.append(model.get_weights())
+    return runs
 
 
 def test_the_released_model_averages_the_logits_of_its_runs(trunk):
-    weights = heads(3)
-    model = backbone.released_model(keras, trunk, weights, 64, 1.0)
+    loaded, runs = network(), head_weights(3)
+    model = released_model(loaded, "head", runs, 1.0)
     square = IMAGES[:1].astype(np.uint8)
-    pooled = np.asarray(trunk(square.astype(np.float32)))
-    logit = np.mean([pooled @ kernel + bias for kernel, bias in weights])
-    assert float(model(square)[0, 0]) == pytest.approx(1 / (1 + np.exp(-logit)), abs=1e-3)
+    alone = STRATEGIES["head"].model(loaded, "run")
+    features, logits = trunk(square.astype(np.float32)), []
+    for weights in runs:
+        alone.set_weights(weights)
+        logits.append(float(alone(features)[0, 0]))
+    expected = 1 / (1 + np.exp(-np.mean(logits)))
+    assert float(model(square)[0, 0]) == pytest.approx(expected, abs=1e-3)
 
 
-def test_the_released_model_loads_in_safe_mode_and_takes_any_size(trunk, tmp_path):
-    backbone.released_model(keras, trunk, heads(2), 64, 0.8).save(tmp_path / "model.keras")
+@pytest.mark.parametrize("strategy", ["head", "fine_tune", "full"])
+def test_the_released_model_loads_in_safe_mode_and_takes_any_size(strategy, tmp_path):
+    loaded = network()
+    runs = [STRATEGIES[strategy].model(loaded, "run").get_weights()] * 2
+    released_model(loaded, strategy, runs, 0.8).save(tmp_path / "model.keras")
     model = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True, compile=False)
     for size in ((64, 64), (90, 200), (300, 70)):
         probability = model(np.zeros((1, *size, 3), np.uint8))
         assert probability.shape == (1, 1)
         assert 0 <= float(probability[0, 0]) <= 1
+
+
+@pytest.mark.parametrize("strategy", ["fine_tune", "full"])
+def test_what_is_trained_is_a_copy_with_batch_normalisation_left_as_it_was(strategy):
+    loaded = network()
+    loaded.stages()
+    model = STRATEGIES[strategy].model(loaded, "run")
+    names = [variable.path for variable in model.trainable_variables]
+    assert any("conv5_block3_3_conv" in name for name in names)
+    assert not any("_bn" in name for name in names)
+
+
+@pytest.mark.parametrize("name", list(backbone.BACKBONES))
+def test_every_backbone_is_taken_apart_and_put_together_again(name):
+    loaded = network(Trunk(backbone=name, source="none", digest="none"))
+    ends = loaded.stages()(IMAGES)
+    deep = loaded.last_stage()(ends[1], training=False)
+    np.testing.assert_allclose(deep, ends[2], rtol=1e-3, atol=1e-3)
+    assert loaded.channels == sum(end.shape[-1] for end in ends)
 
 
 @pytest.mark.parametrize("size", [(64, 64), (200, 150), (151, 199), (600, 450), (50, 40), (80, 81)])
@@ -70,7 +112,7 @@ def test_the_model_cuts_an_image_as_the_packed_images_were_cut(size, field_of_vi
     rng = np.random.default_rng(1)
     coarse = Image.fromarray(rng.integers(0, 255, (12, 16, 3), dtype=np.uint8))
     image = coarse.resize(size, Image.Resampling.BICUBIC)
-    square = backbone.geometry(keras, np.asarray(image, np.float32)[None], 64, field_of_view)
+    square = geometry(keras, np.asarray(image, np.float32)[None], 64, field_of_view)
     packed = working_square(image, 64, field_of_view)
     # Pillow rounds to whole grey levels after each of its two passes.
     assert np.abs(np.asarray(square)[0] - packed).max() <= 1.01
@@ -100,23 +142,22 @@ def test_a_weight_file_of_another_network_names_both_ways_out(store, tmp_path, w
     write(path)
     pinned = backbone.pin_weights(Settings(weights=str(path)), store)
     with pytest.raises(BadInput, match=r"weights: .*ResNet50.*weights=FILE.*weights=imagenet"):
-        backbone.pooled_trunk(keras, backbone.trunk_of(pinned), 64, store)
+        network(backbone.trunk_of("ResNet50", pinned), store)
 
 
 def test_pinned_weights_are_named_by_their_digest_and_load(store, tmp_path):
-    network = keras.applications.ResNet50(include_top=False, weights=None, input_shape=(64, 64, 3))
-    network.save_weights(tmp_path / "mine.weights.h5")
+    mine = keras.applications.ResNet50(include_top=False, weights=None, input_shape=(64, 64, 3))
+    mine.save_weights(tmp_path / "mine.weights.h5")
     settings = Settings(weights=str(tmp_path / "mine.weights.h5"))
     pinned = backbone.pin_weights(settings, store)
     assert pinned == backbone.pin_weights(settings, store)
-    assert backbone.trunk_of(pinned).digest in pinned
-    trunk = backbone.pooled_trunk(keras, backbone.trunk_of(pinned), 64, store)
-    first = next(layer for layer in trunk.layers if isinstance(layer, keras.Model))
-    np.testing.assert_array_equal(first.get_weights()[0], network.get_weights()[0])
+    assert backbone.trunk_of("ResNet50", pinned).digest in pinned
+    loaded = network(backbone.trunk_of("ResNet50", pinned), store)
+    np.testing.assert_array_equal(loaded.whole.get_weights()[0], mine.get_weights()[0])
 
 
 def test_imagenet_weights_that_cannot_be_downloaded_may_be_tried_again(monkeypatch, tmp_path):
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")  # nothing listens there
     monkeypatch.setattr(keras.src.backend.config, "_KERAS_DIR", str(tmp_path))
     with pytest.raises(Unavailable, match=r"could not be downloaded.*weights=FILE.*imagenet"):
-        backbone.pooled_trunk(keras, backbone.trunk_of("imagenet"), 64, store=None)
+        network(backbone.trunk_of("ResNet50", "imagenet"))

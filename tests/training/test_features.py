@@ -3,9 +3,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from skin_pipeline.training.features import BATCH, dihedral, pooled
+from skin_pipeline.contracts import Trunk
+from skin_pipeline.errors import BadInput
+from skin_pipeline.training import cache
+from skin_pipeline.training.cache import FeatureCache, ids_of
+from skin_pipeline.training.features import BATCH, compute
+from skin_pipeline.training.inputs import dihedral
 
 IMAGES = np.random.default_rng(0).integers(0, 255, (BATCH + 3, 16, 16, 3), dtype=np.uint8)
+TRUNK = Trunk(backbone="ResNet50", source="none", digest="none")
 
 
 def test_the_eight_views_are_the_symmetries_of_the_square():
@@ -21,19 +27,55 @@ def test_the_first_view_is_the_image_itself():
     assert dihedral(IMAGES, 0) is IMAGES
 
 
-def mean_colour(batch, training):
-    import tensorflow as tf
+class Seeing:
+    """Stands for a network: mean colours, and a note of how many images it was shown."""
 
-    return tf.reduce_mean(batch, axis=(1, 2)) + batch[:, 0, 0] / 7
+    shown = 0
+
+    def __call__(self, batch):
+        self.shown += len(batch)
+        pixels = batch.astype(np.float32)
+        return {"pooled": pixels.mean(axis=(1, 2)) + pixels[:, 0, 0] / 7}
+
+
+def computed(store, images, folder, views=2):
+    seeing, known = Seeing(), FeatureCache(store, TRUNK, 16)
+    ids = ids_of(images)
+    folder.mkdir(exist_ok=True)
+    compute(seeing, images, ids, known, kinds=["pooled"], views=views, folder=folder)
+    return seeing.shown, [known.find("pooled", view, ids) for view in range(views)]
 
 
 @pytest.mark.parametrize("views", [1, 4])
-def test_every_image_of_every_view_keeps_its_place(views):
-    seen = pooled(mean_colour, IMAGES, views)
-    assert seen.shape == (views, BATCH + 3, 3)
-    assert seen.dtype == np.float32
-    for view in range(views):
+def test_every_image_of_every_view_keeps_its_place(store, tmp_path, views):
+    _, places = computed(store, IMAGES, tmp_path / "f", views)
+    for view, found in enumerate(places):
         pixels = dihedral(IMAGES, view).astype(np.float32)
-        np.testing.assert_allclose(
-            seen[view], pixels.mean(axis=(1, 2)) + pixels[:, 0, 0] / 7, rtol=1e-5
-        )
+        rows = [np.load(store.local(block))[row] for block, row in found]
+        expected = pixels.mean(axis=(1, 2)) + pixels[:, 0, 0] / 7
+        np.testing.assert_allclose(rows, expected, rtol=1e-5)
+
+
+def test_what_is_known_is_not_computed_again_wherever_it_stands(store, tmp_path):
+    computed(store, IMAGES, tmp_path / "f")
+    assert computed(store, IMAGES[::-1], tmp_path / "f")[0] == 0
+    new = np.random.default_rng(1).integers(0, 255, (2, 16, 16, 3), dtype=np.uint8)
+    shown, _ = computed(store, np.concatenate([new, IMAGES]), tmp_path / "f")
+    assert shown == 2 * BATCH  # one padded batch for each view
+
+
+def test_an_image_that_comes_twice_is_computed_once(store, tmp_path):
+    _, (places,) = computed(store, IMAGES[[0, 1, 0]], tmp_path / "f", views=1)
+    assert places[0] == places[2] != places[1]
+
+
+def test_activations_of_other_weights_are_others(store, tmp_path):
+    computed(store, IMAGES, tmp_path / "f")
+    other = FeatureCache(store, TRUNK.model_copy(update={"digest": "other"}), 16)
+    assert len(other.missing("pooled", 0, ids_of(IMAGES))) == len(IMAGES)
+
+
+def test_activations_that_take_more_than_is_allowed_are_refused(store):
+    with pytest.raises(BadInput, match=r"3\.0 GiB.*SKIN_FEATURES_GIB allows 2"):
+        cache.check_disk(store, 3 * cache.GIB, 2)
+    cache.check_disk(store, cache.GIB // 1024, 2)
