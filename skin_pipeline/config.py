@@ -276,11 +276,7 @@ class Deployment(BaseSettings):
     )
     pool: str = Field("training", description="Airflow pool of the tasks that compute.")
     threads: int = Field(
-        0,
-        ge=0,
-        le=256,
-        description="Cores of one computing task, which takes as many slots of the pool: give the "
-        "pool as many slots as there are cores. 0: one core in Airflow, all on the command line.",
+        0, ge=0, le=256, description="Threads of one computing task; 0 for all cores."
     )
     memory_gib: float = Field(
         0,
