@@ -1,0 +1,210 @@
+"""Drawings for the report, as SVG that stands in the page itself. It takes a second to import."""
+
+from __future__ import annotations
+
+import io
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from matplotlib import style
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.gridspec import SubplotSpec
+from matplotlib.ticker import MaxNLocator
+
+from skin_pipeline.contracts import TrainedRun
+
+
+@dataclass(frozen=True)
+class Curve:
+    """What is drawn of each epoch, and how."""
+
+    field: str
+    label: str
+    colour: str
+    dashes: Any
+
+
+# Okabe and Ito's colours: told apart with any colour vision, and seen on white as on black. The
+# dashes tell the lines apart on grey paper.
+LOSS = Curve("loss", "training loss", "#0072B2", "solid")
+VALIDATION_LOSS = Curve("validation_loss", "validation loss", "#D55E00", (0, (4, 1.5)))
+AUC = Curve("validation_auc", "validation AUC", "#009E73", (0, (6, 1.5, 1, 1.5)))
+KEPT, NEXT = "kept epoch", "next stage"
+LEGEND = (LOSS.label, VALIDATION_LOSS.label, AUC.label, KEPT, NEXT)
+INK = "#010203"  # stands for the page's text colour, for which matplotlib has no name
+DIAMOND: dict[str, Any] = {  # hollow, so that it hides nothing
+    "marker": "D",
+    "markersize": 7,
+    "markerfacecolor": "none",
+    "color": INK,
+    "linestyle": "none",
+    "clip_on": False,
+}
+STYLE = {
+    "svg.fonttype": "none",  # text stays text
+    "svg.hashsalt": "skin",  # the same names of parts each time
+    "font.size": 9,
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": INK,
+    "axes.linewidth": 0.6,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlesize": 10,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": INK,
+    "grid.alpha": 0.15,
+    "grid.linewidth": 0.6,
+    "lines.linewidth": 1.5,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "legend.frameon": False,
+    "legend.handlelength": 3.2,
+}
+FEW = 10  # epochs of a stage whose lines would be missed without dots
+
+# In inches. The widest figure is as wide as the report's column. Panels are placed by hand: left to
+# matplotlib, those with a name at their axis would be smaller than the others.
+WIDTH, NARROW = 12.0, 8.0
+CELL = 2.4  # the height of both panels of a run
+LEFT, RIGHT, TOP, BOTTOM = 0.6, 0.1, 0.75, 0.55
+BETWEEN_COLUMNS, BETWEEN_ROWS = 0.45, 0.9
+
+
+def training_curves(runs: Sequence[TrainedRun]) -> str:
+    """The history of each run as one `<svg>` element: its losses, and below them its AUC.
+
+    Args:
+        runs: At least one. All are drawn to the same scales.
+    """
+    title = f"Training curves by epoch: {', '.join(f'run {run.run}' for run in runs)}"
+    written = io.StringIO()
+    with style.context(["default", STYLE]):  # not what a matplotlibrc of the machine asks for
+        _figure(runs).savefig(written, format="svg", transparent=True, metadata={"Title": title})
+    return _element(written.getvalue())
+
+
+def _element(svg: str) -> str:
+    """The element out of an SVG file, without the date and what else is said of the file. HTML
+    knows the namespaces by itself, and without them the page holds no address at all."""
+    svg = re.sub(r"<metadata>.*?</metadata>\s*", "", svg[svg.index("<svg") :], flags=re.DOTALL)
+    svg = re.sub(r'\sxmlns(:\w+)?="[^"]*"', "", svg).replace("xlink:href", "href")
+    return svg.replace("<svg", '<svg role="img"', 1).replace(INK, "currentColor")
+
+
+def _figure(runs: Sequence[TrainedRun]) -> Figure:
+    figure, cells = _grid(len(runs))
+    epochs = 0.5, max(len(run.history) for run in runs) + 0.5
+    losses, aucs = _limits(runs, LOSS, VALIDATION_LOSS), _limits(runs, AUC)
+    for run, cell in zip(runs, cells, strict=True):
+        inside = cell.subgridspec(2, 1, height_ratios=(8, 5), hspace=0.12)
+        loss = figure.add_subplot(inside[0], xlim=epochs, ylim=losses)
+        auc = figure.add_subplot(inside[1], xlim=epochs, ylim=aucs)
+        _draw_curve(loss, LOSS, run)
+        _draw_curve(loss, VALIDATION_LOSS, run, kept=True)
+        _draw_curve(auc, AUC, run, kept=True)
+        _draw_stages(loss, auc, run)
+        loss.set_title(f"Run {run.run}", pad=16)
+        _name_axes(loss, auc, leftmost=cell.is_first_col())
+    _add_legend(figure)
+    return figure
+
+
+def _grid(count: int) -> tuple[Figure, list[SubplotSpec]]:
+    """An empty figure, and the places in it of so many runs."""
+    across = min(count, 3 if count < 10 else 4)
+    down = math.ceil(count / across)
+    width = WIDTH if across > 2 else NARROW
+    height = TOP + down * CELL + (down - 1) * BETWEEN_ROWS + BOTTOM
+    cell = (width - LEFT - RIGHT - (across - 1) * BETWEEN_COLUMNS) / across
+    figure = Figure((width, height))
+    grid = figure.add_gridspec(
+        down,
+        across,
+        left=LEFT / width,
+        right=1 - RIGHT / width,
+        bottom=BOTTOM / height,
+        top=1 - TOP / height,
+        wspace=BETWEEN_COLUMNS / cell,
+        hspace=BETWEEN_ROWS / CELL,
+    )
+    return figure, [grid[divmod(number, across)] for number in range(count)]
+
+
+def _limits(runs: Sequence[TrainedRun], *curves: Curve) -> tuple[float, float]:
+    """Ends of an axis that holds the curves of all runs, from one tenth to another."""
+    lines = [line for run in runs for line in run.history]
+    values = [getattr(line, curve.field) for line in lines for curve in curves]
+    finite = [value for value in values if math.isfinite(value)] or [0.5]
+    low = math.floor(10 * min(finite)) / 10
+    high = max(math.ceil(10 * max(finite)) / 10, low + 0.1)
+    edge = 0.05 * (high - low)
+    return low - edge, high + edge
+
+
+def _draw_curve(axes: Axes, curve: Curve, run: TrainedRun, *, kept: bool = False) -> None:
+    """Draw a curve, with a mark upon the kept epoch if asked for."""
+    stages = [line.stage for line in run.history]
+    axes.plot(
+        range(1, len(stages) + 1),
+        [getattr(line, curve.field) for line in run.history],
+        label=curve.label,
+        color=curve.colour,
+        linestyle=curve.dashes,
+        marker=".",
+        markevery=[place for place, stage in enumerate(stages) if stages.count(stage) <= FEW],
+    )
+    if kept:
+        epochs = [(line.stage, line.epoch) for line in run.history]
+        place = epochs.index((run.best.stage, run.best.epoch)) + 1
+        axes.plot(place, getattr(run.best, curve.field), label=KEPT, **DIAMOND)
+
+
+def _draw_stages(loss: Axes, auc: Axes, run: TrainedRun) -> None:
+    """Write each stage's name where it starts, and draw a line where the one before it ends."""
+    stages = [line.stage for line in run.history]
+    names = list(dict.fromkeys(stages))
+    _, end = loss.get_xlim()
+    starts = [stages.index(name) + 0.5 for name in names]
+    for name, start, stop in zip(names, starts, [*starts[1:], end], strict=True):
+        # The name of a short stage would run into the next one or out of the panel.
+        short = stop - start < 0.25 * end
+        place, side, gap = (stop, "right", -3) if short else (start, "left", 3)
+        loss.annotate(
+            name,
+            (place, 1),
+            (gap, 2),
+            xycoords=loss.get_xaxis_transform(),
+            textcoords="offset points",
+            ha=side,
+            size=8,
+        )
+        for axes in (loss, auc) if start > 1 else ():
+            axes.axvline(start, color=INK, linewidth=0.8, alpha=0.6, label=NEXT)
+
+
+def _name_axes(loss: Axes, auc: Axes, *, leftmost: bool) -> None:
+    for axes, name in ((loss, "Loss"), (auc, "AUC")):
+        axes.xaxis.set_major_locator(MaxNLocator(6, integer=True, min_n_ticks=1))
+        axes.yaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
+        axes.set_ylabel(name if leftmost else "")
+    loss.tick_params(labelbottom=False)
+    auc.set_xlabel("Epoch, all stages in a row")
+
+
+def _add_legend(figure: Figure) -> None:
+    """Explain each kind of line once."""
+    parts: dict[str, Artist] = {}
+    for axes in figure.axes:
+        handles, labels = axes.get_legend_handles_labels()
+        parts.update(zip(labels, handles, strict=True))
+    shown = [label for label in LEGEND if label in parts]
+    figure.legend([parts[label] for label in shown], shown, loc="upper left", ncols=len(shown))
