@@ -35,9 +35,10 @@ def airflow_job(*, kaggle: bool = False) -> Generator[Job, None, None]:
         access: dict[str, Any] = {}
         if kaggle:
             access = {"kaggle": kaggle_credentials(), "kaggle_endpoint": kaggle_endpoint()}
+        place = deployment()
         yield Job(
             settings=settings_from(dict(context["params"])),
-            place=deployment(),
+            place=place.model_copy(update={"threads": place.threads or 1}),
             store=open_configured_store(),
             data_access=data_access,
             run_id=context["run_id"],

@@ -28,6 +28,8 @@ from skin_pipeline.config import deployment
 from skin_pipeline.contracts import Verdict, load
 
 place = deployment()
+# A slot of the pool stands for a core: tasks share the cores by it, and do not fight for them.
+computing = {"pool": place.pool, "pool_slots": place.threads or 1}
 
 
 @dag(
@@ -50,7 +52,7 @@ place = deployment()
     },
 )
 def skin_training() -> None:
-    @step(pool=place.pool)
+    @step(**computing)
     def ingest() -> list[int]:
         """
         Fetches the images from where `data` and `external` point, decodes each once, and writes
@@ -66,7 +68,7 @@ def skin_training() -> None:
             push(dataset=pinned.dataset, weights=pinned.weights, external=list(pinned.external))
             return steps.shard_numbers(job, pinned.dataset)
 
-    @step(pool=place.pool)
+    @step(**computing)
     def validate(dataset: str, external: list[str]) -> str:
         """
         Finds duplicates, near-duplicates and images shared with external sets; audits for
@@ -88,7 +90,7 @@ def skin_training() -> None:
             push(key=steps.split(job, validation))
             return list(range(job.settings.runs))
 
-    @step(pool=place.pool)
+    @step(**computing)
     def features(split: str, weights: str, shard: int) -> str:
         """
         Computes what the frozen ResNet50 sees in each image of a shard, once for all runs.
@@ -99,7 +101,7 @@ def skin_training() -> None:
         with airflow_job() as job:
             return steps.features(job, split, weights, shard)
 
-    @step(pool=place.pool)
+    @step(**computing)
     def train(split: str, features: list[str], run: int) -> str:
         """
         Trains one run's head, one log line an epoch. The epoch with the best validation AUC is
@@ -109,7 +111,7 @@ def skin_training() -> None:
             return steps.train(job, split, features, run)
 
     # A failed run does not stop the others from being judged: the gate counts them.
-    @step(pool=place.pool, trigger_rule=TriggerRule.ALL_DONE_MIN_ONE_SUCCESS)
+    @step(**computing, trigger_rule=TriggerRule.ALL_DONE_MIN_ONE_SUCCESS)
     def evaluate(split: str, trained: list[str]) -> str:
         """
         Averages the runs, sets the threshold on validation images, and judges the ensemble and

@@ -51,7 +51,7 @@ PAGE_POLICY = (
 # one page of the Data Docs leads to the next.
 REPORT_POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'self'; "
-    "base-uri 'none'; form-action 'none'; sandbox allow-same-origin"
+    "base-uri 'none'; form-action 'none'; sandbox allow-same-origin allow-downloads"
 )
 HEADERS = {
     "X-Content-Type-Options": "nosniff",

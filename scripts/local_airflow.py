@@ -293,8 +293,8 @@ class LocalAirflow:
         mine = {k: v for k, v in os.environ.items() if not k.startswith("AIRFLOW__")}
         mine.pop("PYTHONDONTWRITEBYTECODE", None)  # Airflow takes far longer to import without
         mine.pop("AIRFLOW_CONFIG", None)
-        cores, slots = _cores(), _slots()
-        mine.setdefault("SKIN_THREADS", str(max(1, cores // slots)))
+        # Two tasks at a time: more of them would take more memory than many a laptop has.
+        mine.setdefault("SKIN_THREADS", str(max(1, _cores() // 2)))
         mine.setdefault("SKIN_STORE", f"file://{CHECKOUT / 'var/store'}")
         mine.setdefault("SKIN_SCHEDULE", "")  # runs start by hand, unless the user says otherwise
         loopback = f"{HOST},localhost"
@@ -408,14 +408,17 @@ class LocalAirflow:
 
     def _make_pool(self) -> None:
         self.api.login(self.password)
-        pool = deployment().pool
+        pool, least = deployment().pool, int(self.environment["SKIN_THREADS"] or 0)
         try:
-            self.api.get(f"pools/{pool}")
+            slots = self.api.get(f"pools/{pool}")["slots"]
         except ApiError as error:
             if error.status != requests.codes.not_found:
                 raise
-            note = "Keeps tasks that compute from taking more cores than there are."
-            self.api.post("pools", {"name": pool, "slots": _slots(), "description": note})
+            note = "A slot is a core: keeps tasks that compute from taking more than there are."
+            slots = max(least, _cores())
+            self.api.post("pools", {"name": pool, "slots": slots, "description": note})
+        if 0 <= slots < least:  # such a pool would let no task run, and say nothing
+            self.api.patch(f"pools/{pool}?update_mask=slots", {"slots": least})
 
     def _dag_is_read(self, dag_id: str) -> bool:
         for problem in self.api.get("importErrors")["import_errors"]:
@@ -545,11 +548,6 @@ def _cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-def _slots() -> int:
-    """Tasks that may compute at the same time."""
-    return min(2, _cores())
 
 
 def _time(text: str) -> datetime:

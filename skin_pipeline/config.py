@@ -276,7 +276,11 @@ class Deployment(BaseSettings):
     )
     pool: str = Field("training", description="Airflow pool of the tasks that compute.")
     threads: int = Field(
-        0, ge=0, le=256, description="Threads of one computing task; 0 for all cores."
+        0,
+        ge=0,
+        le=256,
+        description="Threads of one computing task, which takes as many slots of the pool; 0 for "
+        "one in Airflow, and for all cores on the command line.",
     )
     memory_gib: float = Field(
         0,

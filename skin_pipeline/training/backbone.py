@@ -32,16 +32,23 @@ class Spec(NamedTuple):
     features are not the best ones on skin. `scale` is what its weights want: `caffe` (zero-centred
     BGR), `tf` (-1…1), or `inside` where the network begins with it. `jit` tells whether XLA makes
     it faster on a CPU; `residual` that the sum after each of the first two layers is meant.
+    `skipping` are the layers of the third stage that read the second one's end, where they read
+    every other row and column of it only: then the rest need not be kept.
     """
 
     stages: tuple[str, str, str]
     scale: Literal["caffe", "tf", "inside"]
     jit: bool = True
     residual: bool = False
+    skipping: tuple[str, ...] = ()
 
 
 BACKBONES = {
-    "ResNet50": Spec(("conv3_block4_out", "conv4_block6_out", "conv5_block3_out"), "caffe"),
+    "ResNet50": Spec(
+        ("conv3_block4_out", "conv4_block6_out", "conv5_block3_out"),
+        "caffe",
+        skipping=("conv5_block1_0_conv", "conv5_block1_1_conv"),
+    ),
     "ResNet50V2": Spec(("conv3_block4_out", "conv4_block6_out", "post_relu"), "tf"),
     "EfficientNetV2B0": Spec(("block3b_add", "block5e_add", "top_activation"), "inside", jit=False),
     "ConvNeXtTiny": Spec(
@@ -181,8 +188,14 @@ class Network:
 
     @property
     def map_shape(self) -> tuple[int, int, int]:
-        """Shape of an image's activations at the end of the second stage."""
-        return tuple(self.ends[1].shape[1:])
+        """Shape of what the third stage reads of an image."""
+        return tuple(self.read_of(self.ends[1]).shape[1:])
+
+    def read_of(self, second_end: Any) -> Any:
+        """What the third stage reads of the second one's end, which may be a quarter of it."""
+        if not self.spec.skipping:
+            return second_end
+        return self.keras.layers.AveragePooling2D(1, strides=2, name="read")(second_end)
 
     def stages(self) -> Any:
         """A frozen model from squares to the ends of the three stages."""
@@ -196,8 +209,9 @@ class Network:
         )
 
     def last_stage(self) -> Any:
-        """A copy of the third stage to be trained, from the second stage's end to its own."""
-        return self._copied(self.keras.Model(self.ends[1], self.ends[2]), "last_stage")
+        """A copy of the third stage to be trained, from what it reads to its end."""
+        stage = self.keras.Model(self.ends[1], self.ends[2])
+        return self._copied(stage, "last_stage", self.keras.Input(self.map_shape))
 
     def _on_squares(self, model: Any, name: str) -> Any:
         image = self.keras.Input((self.image_size, self.image_size, 3), name="square")
@@ -213,16 +227,28 @@ class Network:
             return layers.Rescaling(1 / 127.5, offset=-1.0)(image)
         return image
 
-    def _copied(self, model: Any, name: str) -> Any:
+    def _copied(self, model: Any, name: str, read: Any = None) -> Any:
         """A copy with weights of its own. Batch normalisation stays as it was trained: a few small
         batches of skin would spoil its statistics."""
-        copy = self.keras.models.clone_model(model)
+        if read is None:
+            copy = self.keras.models.clone_model(model)
+        else:
+            copy = self.keras.models.clone_model(
+                model, input_tensors=read, clone_function=self._reading_all
+            )
         copy.set_weights(model.get_weights())
         # `stages` freezes the network, and a copy is as frozen as what it was made of.
         for layer in copy.layers:
             layer.trainable = not isinstance(layer, self.keras.layers.BatchNormalization)
         copy.name = name
         return copy
+
+    def _reading_all(self, layer: Any) -> Any:
+        """A copy of a layer that skips nothing, because what it skipped is gone already."""
+        config = layer.get_config()
+        if layer.name in self.spec.skipping:
+            config["strides"] = (1, 1)
+        return type(layer).from_config(config)
 
 
 def _load_imagenet(build: Any, network: Any, name: str) -> None:

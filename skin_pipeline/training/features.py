@@ -30,7 +30,7 @@ def forward_of(network: Network, kinds: Sequence[str]) -> Forward:
     Args:
         network: With its weights.
         kinds: `pooled` (n, channels) of float32 and `maps` (n, height, width, channels) of
-            float16, the end of the second stage; either or both.
+            float16, what the third stage reads; either or both.
     """
     import tensorflow as tf
 
@@ -40,7 +40,7 @@ def forward_of(network: Network, kinds: Sequence[str]) -> Forward:
         ends = stages(tf.cast(batch, tf.float32), training=False)
         made = {
             "pooled": tf.concat([tf.reduce_mean(end, axis=(1, 2)) for end in ends], axis=1),
-            "maps": tf.cast(tf.clip_by_value(ends[1], -MOST, MOST), tf.float16),
+            "maps": tf.cast(tf.clip_by_value(network.read_of(ends[1]), -MOST, MOST), tf.float16),
         }
         return {kind: made[kind] for kind in kinds}
 

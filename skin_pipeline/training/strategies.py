@@ -60,7 +60,7 @@ class FineTune:
         frozen = network.stages()
         first, second, _ = frozen.output
         features = _pooled(network.keras, (first, second))
-        return network.keras.Model(frozen.input, [features, second], name="stem")
+        return network.keras.Model(frozen.input, [features, network.read_of(second)], name="stem")
 
     def model(self, network: Network, name: str, l2: float = 0.0, jitter: float = 0.0) -> Any:
         keras = network.keras

@@ -25,7 +25,7 @@ print("DAG", json.dumps({
     "schedule": str(dag.schedule), "defaults": dag.params.dump(),
     "params": {name: dag.params.get_param(name).schema for name in dag.params},
     "tasks": {task.task_id: {
-        "doc": task.doc_md, "pool": task.pool, "retries": task.retries,
+        "doc": task.doc_md, "pool": task.pool, "slots": task.pool_slots, "retries": task.retries,
         "backoff": task.retry_exponential_backoff, "mapped": task.is_mapped,
         "before": sorted(task.upstream_task_ids), "rule": task.trigger_rule.value,
         "alerts": len(task.on_failure_callback or []) if not task.is_mapped else 1,
@@ -102,6 +102,12 @@ def test_computing_tasks_share_the_pool(dag):
         "train",
         "evaluate",
     }
+
+
+@pytest.mark.parametrize(("threads", "slots"), [("0", 1), ("3", 3)])
+def test_a_computing_task_takes_a_slot_for_each_of_its_threads(tmp_path, threads, slots):
+    tasks = read_dag(tmp_path, SKIN_THREADS=threads)["tasks"].values()
+    assert {task["slots"] for task in tasks if task["pool"] == "training"} == {slots}
 
 
 def test_tasks_are_tried_again_with_growing_delays(dag):

@@ -499,7 +499,7 @@ class TestRunning:
 
     def test_the_pool_is_there_and_tasks_share_the_cores(self, airflow: LocalAirflow) -> None:
         slots = airflow.api.get("pools/training")["slots"]
-        assert slots * int(airflow.environment["SKIN_THREADS"]) <= (os.cpu_count() or 1)
+        assert int(airflow.environment["SKIN_THREADS"]) <= slots <= (os.cpu_count() or 1)
 
     def test_a_run_is_shown_step_by_step_and_ends_with_the_verdict(
         self, airflow: LocalAirflow, stage: Path, capsys: pytest.CaptureFixture[str]

@@ -101,7 +101,7 @@ def test_what_is_trained_is_a_copy_with_batch_normalisation_left_as_it_was(strat
 def test_every_backbone_is_taken_apart_and_put_together_again(name):
     loaded = network(Trunk(backbone=name, source="none", digest="none"))
     ends = loaded.stages()(IMAGES)
-    deep = loaded.last_stage()(ends[1], training=False)
+    deep = loaded.last_stage()(loaded.read_of(ends[1]), training=False)
     np.testing.assert_allclose(deep, ends[2], rtol=1e-3, atol=1e-3)
     assert loaded.channels == sum(end.shape[-1] for end in ends)
 

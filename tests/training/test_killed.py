@@ -1,0 +1,108 @@
+"""Runs of a real process that is killed, and goes on."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from skin_pipeline import steps
+from skin_pipeline.config import Deployment, Settings
+from skin_pipeline.contracts import TrainedRun, load
+from skin_pipeline.job import Job
+from skin_pipeline.storage import FolderStore
+
+KNOBS = {"strategy": "fine_tune", "epochs": 4, "tune_epochs": 2, "tune_batch_size": 128}
+PATIENCE = 180.0  # seconds until a test that waits gives up
+
+
+@pytest.fixture(scope="module")
+def prepared(finished, tmp_path_factory):
+    """A store in which nothing is left to do but to train, and the arguments to do it."""
+    folder = tmp_path_factory.mktemp("killed")
+    shutil.copytree(finished.job.store.root, folder / "store")
+    store = FolderStore(folder / "store")
+    settings = Settings(**{**finished.job.settings.model_dump(), **KNOBS})
+    job = Job(settings, Deployment(store=store.url, threads=2), store)
+    weights = steps.ingest(job).weights
+    shards = steps.shard_numbers(job, finished.dataset)
+    features = [steps.features(job, finished.split, weights, shard) for shard in shards]
+    return store, ["train", finished.split, "0", *features]
+
+
+def started(store, arguments):
+    """The step as a process of its own."""
+    flags = [f"--{name.replace('_', '-')}={value}" for name, value in KNOBS.items()]
+    flags += ["--data=demo", "--weights=none", "--image-size=64", "--views=1", "--runs=2"]
+    return subprocess.Popen(
+        [sys.executable, "-m", "skin_pipeline", *arguments, *flags, "--min-runs=2"],
+        cwd=Path(__file__).parents[2],
+        env={**os.environ, "SKIN_STORE": store.url, "SKIN_THREADS": "2"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def trained(store, arguments):
+    """The run, trained to its end; and what was logged."""
+    process = started(store, arguments)
+    printed, logged = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 0, logged
+    return load(store, printed.strip(), TrainedRun), logged
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(prepared, tmp_path_factory):
+    """The run of a process that nobody stopped, and its store."""
+    source, arguments = prepared
+    store = FolderStore(tmp_path_factory.mktemp("whole") / "store")
+    shutil.copytree(source.root, store.root)
+    return trained(store, arguments)[0], store
+
+
+def checkpoints(store):
+    return [key for key in store.list("train") if "/checkpoints/" in key]
+
+
+@pytest.mark.parametrize("epochs", [2, 5], ids=["in the head", "in fine-tuning"])
+def test_a_process_killed_while_training_goes_on_and_ends_with_the_same_bits(
+    prepared, uninterrupted, tmp_path, epochs
+):
+    source, arguments = prepared
+    shutil.copytree(source.root, tmp_path / "store")
+    store = FolderStore(tmp_path / "store")
+    process = started(store, arguments)
+    until = time.monotonic() + PATIENCE
+    while not any(key.endswith(f"{epochs:06}.npz") for key in checkpoints(store)):
+        assert process.poll() is None
+        assert time.monotonic() < until
+        time.sleep(0.005)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    (folder,) = {key.split("/checkpoints/")[0] for key in checkpoints(store)}
+    assert not store.exists(f"{folder}/result.json")
+    run, logged = trained(store, arguments)
+    assert "resumed run=0" in logged
+    whole, whole_store = uninterrupted
+    assert store.read(run.weights) == whole_store.read(whole.weights)
+    assert store.read(run.held_out) == whole_store.read(whole.held_out)
+    assert [line.loss for line in run.history] == [line.loss for line in whole.history]
+    assert checkpoints(store) == []
+
+
+def test_a_finished_run_that_is_cleared_does_nothing(prepared, uninterrupted):
+    run, store = uninterrupted
+    before = store.list("")
+    again, logged = trained(store, prepared[1])
+    assert again == run
+    assert "cached key=train/" in logged
+    assert "tensorflow" not in logged
+    assert store.list("") == before
