@@ -18,7 +18,7 @@ from skin_pipeline.storage import Store
 from skin_pipeline.training.backbone import Network
 from skin_pipeline.training.inputs import Activations, Inputs, Ints, Made, PooledAndMaps, Squares
 from skin_pipeline.training.runs import Examples, Stage
-from skin_pipeline.training.strategies import STRATEGIES
+from skin_pipeline.training.strategies import STRATEGIES, Training
 
 NEIGHBOURS = 5  # between which SMOTE makes new examples
 CHUNK = 4096  # rows that are read at once
@@ -102,7 +102,7 @@ def _tuning_stage(
     inputs, rows = source.inputs(settings.strategy, network), source.rows(run, TRAIN)
     train = balanced(inputs, rows, source.labels[rows], settings.balance, seed, settings.views)
     build: Callable[[], Any] = partial(
-        STRATEGIES[settings.strategy].model, network, "run", settings.l2, settings.jitter
+        STRATEGIES[settings.strategy].model, network, "run", Training(settings.l2, settings.jitter)
     )
     return Stage(
         name=settings.strategy,
@@ -115,7 +115,8 @@ def _tuning_stage(
         rate=settings.tune_learning_rate,
         rate_setting="tune_learning_rate",
         falling=True,
-        jit=network.jit,
+        # Products of matrices are quicker with XLA on maps of any size, convolutions on large ones.
+        jit=network.spec.jit if settings.strategy == "fine_tune" else network.jit,
     )
 
 
@@ -186,7 +187,7 @@ def _smote(view: NDArray[np.float32], labels: Ints, seed: int) -> tuple[NDArray[
 
 def _standardised(network: Network, train: Examples, l2: float) -> Any:
     """A head that standardises by the training features' mean and spread."""
-    model = STRATEGIES["head"].model(network, "run", l2)
+    model = STRATEGIES["head"].model(network, "run", Training(l2))
     mean, deviation = moments(train)
     # A channel that is nearly constant must not be blown up.
     spread = deviation + 1e-6 + 1e-3 * np.abs(mean)

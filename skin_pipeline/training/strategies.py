@@ -11,7 +11,7 @@ logit. So a released model is a stem and the models of its runs behind it, whate
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from skin_pipeline.training.backbone import Network
 
@@ -24,20 +24,28 @@ TUNE_KNOBS = (*HEAD_KNOBS, "tune_epochs", "tune_batch_size", "tune_learning_rate
 KNOBS = {"head": HEAD_KNOBS, "fine_tune": TUNE_KNOBS, "full": (*TUNE_KNOBS, "jitter")}
 
 
+class Training(NamedTuple):
+    """How a model is trained: the L2 penalty on the head's weights, and the strength of the colour
+    and crop augmentation where images are live, 0…0.5."""
+
+    l2: float = 0.0
+    jitter: float = 0.0
+
+
 class Strategy(Protocol):
     """How a run's model is made from a network."""
 
     def stem(self, network: Network) -> Any:
         """A frozen model from squares (n, size, size, 3), 0…255, to what `model` takes."""
 
-    def model(self, network: Network, name: str, l2: float = 0.0, jitter: float = 0.0) -> Any:
-        """A model from inputs to logits (n, 1), to be trained.
+    def model(self, network: Network, name: str, training: Training | None = None) -> Any:
+        """A model from inputs to logits (n, 1).
 
         Args:
             network: With its pretrained weights, of which the model gets copies.
             name: Of the model.
-            l2: Penalty on the head's weights.
-            jitter: Strength of the colour and crop augmentation, where images are live; 0…0.5.
+            training: How it is trained; None for a model that only scores, made of Keras's own
+                layers. Both have the same weights in the same order.
         """
 
 
@@ -48,9 +56,9 @@ class Head:
         frozen = network.stages()
         return network.keras.Model(frozen.input, _pooled(network.keras, frozen.output), name="stem")
 
-    def model(self, network: Network, name: str, l2: float = 0.0, jitter: float = 0.0) -> Any:
+    def model(self, network: Network, name: str, training: Training | None = None) -> Any:
         features = network.keras.Input((network.channels,), name="pooled")
-        return network.keras.Model(features, _logit(network.keras, features, l2), name=name)
+        return network.keras.Model(features, _logit(network.keras, features, training), name=name)
 
 
 class FineTune:
@@ -62,13 +70,14 @@ class FineTune:
         features = _pooled(network.keras, (first, second))
         return network.keras.Model(frozen.input, [features, network.read_of(second)], name="stem")
 
-    def model(self, network: Network, name: str, l2: float = 0.0, jitter: float = 0.0) -> Any:
+    def model(self, network: Network, name: str, training: Training | None = None) -> Any:
         keras = network.keras
         shallow = keras.Input((network.shallow,), name="pooled")
         maps = keras.Input(network.map_shape, name="maps")
-        deep = keras.layers.GlobalAveragePooling2D()(network.last_stage()(maps, training=False))
+        last = network.last_stage(training=training is not None)
+        deep = keras.layers.GlobalAveragePooling2D()(last(maps, training=False))
         features = keras.layers.Concatenate()([shallow, deep])
-        return keras.Model([shallow, maps], _logit(keras, features, l2), name=name)
+        return keras.Model([shallow, maps], _logit(keras, features, training), name=name)
 
 
 class Full:
@@ -78,12 +87,12 @@ class Full:
         image = network.keras.Input((network.image_size, network.image_size, 3), name="square")
         return network.keras.Model(image, network.keras.layers.Identity()(image), name="stem")
 
-    def model(self, network: Network, name: str, l2: float = 0.0, jitter: float = 0.0) -> Any:
+    def model(self, network: Network, name: str, training: Training | None = None) -> Any:
         keras = network.keras
         image = keras.Input((network.image_size, network.image_size, 3), name="squares")
-        varied = _augmented(keras, image, jitter) if jitter else image
+        varied = _augmented(keras, image, training.jitter) if training else image
         features = _pooled(keras, network.trainable()(varied, training=False))
-        return keras.Model(image, _logit(keras, features, l2), name=name)
+        return keras.Model(image, _logit(keras, features, training), name=name)
 
 
 STRATEGIES: dict[str, Strategy] = {"head": Head(), "fine_tune": FineTune(), "full": Full()}
@@ -94,7 +103,7 @@ def _pooled(keras: Any, ends: Any) -> Any:
     return keras.layers.Concatenate()([keras.layers.GlobalAveragePooling2D()(x) for x in ends])
 
 
-def _logit(keras: Any, features: Any, l2: float) -> Any:
+def _logit(keras: Any, features: Any, training: Training | None) -> Any:
     """Standardised features to a logit, in single precision whatever the network computes in."""
     # Batch normalisation that is never trained, since its mean and variance can be set.
     standard = keras.layers.BatchNormalization(
@@ -108,7 +117,7 @@ def _logit(keras: Any, features: Any, l2: float) -> Any:
     dense = keras.layers.Dense(
         1,
         kernel_initializer="zeros",
-        kernel_regularizer=keras.regularizers.L2(l2) if l2 else None,
+        kernel_regularizer=keras.regularizers.L2(training.l2) if training else None,
         dtype="float32",
         name="logit",
     )
@@ -119,6 +128,8 @@ def _augmented(keras: Any, image: Any, jitter: float) -> Any:
     """Colours, light and cut-out changed at random while training; views are drawn elsewhere."""
     layers = keras.layers
     shift, scope = jitter / 2, (0.0, 255.0)
+    if not jitter:
+        return image
     for layer in (
         layers.RandomZoom((-jitter, jitter), fill_mode="reflect"),
         layers.RandomTranslation(shift, shift, fill_mode="reflect"),

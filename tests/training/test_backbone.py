@@ -12,7 +12,7 @@ from skin_pipeline.errors import BadInput, Unavailable
 from skin_pipeline.training import backbone
 from skin_pipeline.training.backbone import Network
 from skin_pipeline.training.released import geometry, released_model
-from skin_pipeline.training.strategies import STRATEGIES
+from skin_pipeline.training.strategies import STRATEGIES, Training
 
 RANDOM = Trunk(backbone="ResNet50", source="none", digest="none")
 IMAGES = np.random.default_rng(0).integers(0, 255, (2, 64, 64, 3)).astype(np.float32)
@@ -91,17 +91,49 @@ def test_the_released_model_loads_in_safe_mode_and_takes_any_size(strategy, tmp_
 def test_what_is_trained_is_a_copy_with_batch_normalisation_left_as_it_was(strategy):
     loaded = network()
     loaded.stages()
-    model = STRATEGIES[strategy].model(loaded, "run")
+    model = STRATEGIES[strategy].model(loaded, "run", Training())
     names = [variable.path for variable in model.trainable_variables]
     assert any("conv5_block3_3_conv" in name for name in names)
     assert not any("_bn" in name for name in names)
+
+
+@pytest.mark.parametrize("strategy", list(STRATEGIES))
+def test_a_model_in_training_and_one_that_scores_have_the_same_weights_and_scores(strategy):
+    loaded = network()
+    made = STRATEGIES[strategy]
+    trained, scoring = (
+        made.model(loaded, "run", Training(l2=0.1, jitter=0.2)),
+        made.model(loaded, "run"),
+    )
+    paths = [[weight.path for weight in model.weights] for model in (trained, scoring)]
+    assert [path.split("/")[-2:] for path in paths[0]] == [
+        path.split("/")[-2:] for path in paths[1]
+    ]
+    kernel = np.random.default_rng(0).normal(0, 1e-3, (loaded.channels, 1))
+    trained.get_layer("logit").set_weights([kernel, np.zeros(1)])
+    scoring.set_weights(trained.get_weights())
+    read = made.stem(loaded)(IMAGES)
+    np.testing.assert_allclose(trained(read, training=False), scoring(read), rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("padding", ["same", "valid"])
+@pytest.mark.parametrize("side", [1, 3])
+def test_a_convolution_as_a_product_is_the_same_convolution(side, padding):
+    image = np.random.default_rng(0).normal(size=(2, 5, 6, 4)).astype(np.float32)
+    options = {"padding": padding, "activation": "relu", "bias_initializer": "ones"}
+    plain = keras.layers.Conv2D(7, side, **options)
+    expected = plain(image)
+    product = backbone.products(keras)(7, side, **options)
+    product.build(image.shape)
+    product.set_weights(plain.get_weights())
+    np.testing.assert_allclose(product(image), expected, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", list(backbone.BACKBONES))
 def test_every_backbone_is_taken_apart_and_put_together_again(name):
     loaded = network(Trunk(backbone=name, source="none", digest="none"))
     ends = loaded.stages()(IMAGES)
-    deep = loaded.last_stage()(loaded.read_of(ends[1]), training=False)
+    deep = loaded.last_stage(training=True)(loaded.read_of(ends[1]), training=False)
     np.testing.assert_allclose(deep, ends[2], rtol=1e-3, atol=1e-3)
     assert loaded.channels == sum(end.shape[-1] for end in ends)
 
