@@ -46,6 +46,28 @@ def split(
         BadInput: a side of a run has no image of a class.
     """
     test, rest = _sides(table, test_fraction)
+    return assigned(
+        table,
+        test,
+        rest,
+        runs=runs,
+        validation_fraction=validation_fraction,
+        balance=balance,
+        seed=seed,
+    )
+
+
+def assigned(
+    table: pd.DataFrame,
+    test: pd.Series[bool],
+    rest: pd.Series[bool],
+    *,
+    runs: int,
+    validation_fraction: float,
+    balance: str,
+    seed: int,
+) -> pd.DataFrame:
+    """`split`, with the test set given: `test` marks its rows, `rest` those that runs resample."""
     _need_both_classes(table[test], "the test set")
     if table.loc[rest, "group"].nunique() < 2:
         raise BadInput("split: fewer than two groups are left to train and validate on")

@@ -1,0 +1,103 @@
+"""Images a second of the features step, against a bare forward loop on arrays in memory.
+
+Both run the same network on the same images: the bare one a plain tf.function over batches in
+memory, its results thrown away; ours turns the view, pads the batch, keeps what it computes as
+files and puts them into the store.
+"""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from measuring import folder_of, in_turn, parser, report
+
+from skin_pipeline import config, steps
+from skin_pipeline.config import Deployment, Settings
+from skin_pipeline.contracts import Dataset, load
+from skin_pipeline.job import Job
+from skin_pipeline.storage import FolderStore
+from skin_pipeline.training import backbone, features
+from skin_pipeline.training.backbone import Network
+from skin_pipeline.training.cache import FeatureCache, ids_of
+
+IMAGES = 192
+PLAIN_BATCH = 32
+
+
+def bare_loop(network: Network, pixels: np.ndarray[Any, Any]) -> Any:
+    """A plain forward pass over all images, as one would write it first."""
+    import tensorflow as tf
+
+    model = network.stages()
+    forward = tf.function(lambda batch: model(batch, training=False), reduce_retracing=True)
+    floats = pixels.astype(np.float32)
+
+    def run() -> None:
+        for start in range(0, len(floats), PLAIN_BATCH):
+            forward(floats[start : start + PLAIN_BATCH])[2].numpy()
+
+    return run
+
+
+def our_step(network: Network, pixels: np.ndarray[Any, Any], folder: Path, kinds: list[str]) -> Any:
+    """The features of all images into an empty cache."""
+    forward = features.forward_of(network, kinds)
+    trunk = backbone.trunk_of("ResNet50", "none")
+    count = iter(range(1000))
+
+    def run() -> None:
+        store = FolderStore(folder / f"store{next(count)}")
+        known = FeatureCache(store, trunk, network.image_size)
+        ids = ids_of(pixels)
+        features.compute(forward, pixels, ids, known, kinds=kinds, views=1, folder=folder)
+        assert not len(known.missing(kinds[-1], 0, ids))
+
+    return run
+
+
+def main() -> None:
+    arguments = parser(str(__doc__)).parse_args()
+    logging.disable(logging.INFO)
+    with folder_of(arguments.data) as (data, name), tempfile.TemporaryDirectory() as scratch:
+        settings = Settings(data=str(data), weights=str(arguments.weights or "imagenet"))
+        store = FolderStore(Path(scratch, "images"))
+        job = Job(settings, Deployment(store=store.url), store)
+        ingested = steps.ingest(job)
+        shard = load(store, ingested.dataset, Dataset).shards[0]
+        pixels = np.load(store.local(shard))[:IMAGES]
+        keras = backbone.keras_on(config.threads(job.place))
+        source = ingested.weights if arguments.weights else "none"
+        network = Network.load(keras, backbone.trunk_of("ResNet50", source), 224, store)
+        bare, pooled, both = in_turn(
+            bare_loop(network, pixels),
+            our_step(network, pixels, Path(scratch), ["pooled"]),
+            our_step(network, pixels, Path(scratch), ["pooled", "maps"]),
+        )
+    rates = {
+        kind: round(len(pixels) / seconds, 2)
+        for kind, seconds in (("bare", bare), ("pooled", pooled), ("pooled_and_maps", both))
+    }
+    report(
+        [
+            ("images", f"{len(pixels)} ({name})"),
+            ("bare tf.function loop", f"{rates['bare']} images/s"),
+            ("features for head", f"{rates['pooled']} images/s"),
+            ("features for fine_tune", f"{rates['pooled_and_maps']} images/s"),
+            ("ratio", f"{bare / both:.3f} (head: {bare / pooled:.3f})"),
+        ],
+        name="feature_throughput",
+        value=round(bare / both, 3),
+        unit="ratio",
+        against="bare tf.function forward loop on arrays in memory",
+        head=round(bare / pooled, 3),
+        images_per_second=rates,
+        data=name,
+    )
+
+
+if __name__ == "__main__":
+    main()
