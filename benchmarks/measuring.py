@@ -78,7 +78,7 @@ def in_turn(*calls: Callable[[], Any], rounds: int = 3) -> list[float]:
 
 
 class PeakMemory:
-    """Peak of the proportional memory of this process and its children, in MiB.
+    """Peak of the proportional memory of a process (this one) and its children, in MiB.
 
         with PeakMemory() as peak:
             …
@@ -88,6 +88,9 @@ class PeakMemory:
     """
 
     mib = 0.0
+
+    def __init__(self, process: psutil.Process | None = None) -> None:
+        self._process = process or psutil.Process()
 
     def __enter__(self) -> PeakMemory:
         self._stop = threading.Event()
@@ -100,12 +103,16 @@ class PeakMemory:
         self._thread.join()
 
     def _watch(self) -> None:
-        own = psutil.Process()
         while True:
-            processes = [own, *own.children(recursive=True)]
-            self.mib = max(self.mib, sum(map(_memory, processes)) / 2**20)
+            self.mib = max(self.mib, sum(map(_memory, self._family())) / 2**20)
             if self._stop.wait(0.2):
                 return
+
+    def _family(self) -> list[psutil.Process]:
+        try:
+            return [self._process, *self._process.children(recursive=True)]
+        except psutil.NoSuchProcess:  # it has ended
+            return []
 
 
 def _memory(process: psutil.Process) -> int:
