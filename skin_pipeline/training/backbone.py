@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import warnings
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -114,11 +114,29 @@ def keras_on(threads: int) -> Any:
     return keras
 
 
-def gpus() -> int:
-    """How many GPUs TensorFlow sees."""
+def gpus() -> tuple[str, ...]:
+    """The GPUs that TensorFlow sees, by name."""
     import tensorflow as tf
 
-    return len(tf.config.list_logical_devices("GPU"))
+    return tuple(device.name for device in tf.config.list_logical_devices("GPU"))
+
+
+@contextmanager
+def spread_over(keras: Any, devices: Sequence[str]) -> Generator[None, None, None]:
+    """What is built within is mirrored on these devices and computes in mixed precision; without
+    devices it is built as ever."""
+    if not devices:
+        yield
+        return
+    import tensorflow as tf
+
+    policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        with tf.distribute.MirroredStrategy(list(devices)).scope():
+            yield
+    finally:
+        keras.config.set_dtype_policy(policy)
 
 
 @contextmanager
@@ -204,9 +222,10 @@ class Network:
 
     def trainable(self) -> Any:
         """A copy to be trained, from squares to the ends of the three stages."""
-        return self._on_squares(
-            self._copied(self.keras.Model(self.whole.input, self.ends), "network"), "trained"
+        copy = self._copied(
+            self.keras.Model(self.whole.input, self.ends), "network", None, self._in_precision
         )
+        return self._on_squares(copy, "trained")
 
     def last_stage(self, *, training: bool) -> Any:
         """A copy of the third stage, from what it reads to its end.
@@ -242,6 +261,13 @@ class Network:
             layer.trainable = not isinstance(layer, self.keras.layers.BatchNormalization)
         copy.name = name
         return copy
+
+    def _in_precision(self, layer: Any) -> Any:
+        """A copy of a layer that computes in the precision of now, not in that of the original."""
+        return type(layer).from_config({
+            **layer.get_config(),
+            "dtype": self.keras.config.dtype_policy().name,
+        })
 
     def _reading_all(self, layer: Any, training: bool) -> Any:
         """A copy of a layer that skips nothing, because what it skipped is gone already."""

@@ -15,7 +15,7 @@ from skin_pipeline.config import Settings
 from skin_pipeline.data.splitting import TRAIN, VALIDATION
 from skin_pipeline.errors import BadInput
 from skin_pipeline.storage import Store
-from skin_pipeline.training.backbone import Network
+from skin_pipeline.training.backbone import Network, gpus
 from skin_pipeline.training.inputs import Activations, Inputs, Ints, Made, PooledAndMaps, Squares
 from skin_pipeline.training.runs import Examples, Stage
 from skin_pipeline.training.strategies import STRATEGIES, Training
@@ -104,6 +104,7 @@ def _tuning_stage(
     build: Callable[[], Any] = partial(
         STRATEGIES[settings.strategy].model, network, "run", Training(settings.l2, settings.jitter)
     )
+    devices = gpus() if settings.strategy == "full" else ()
     return Stage(
         name=settings.strategy,
         build=build,
@@ -115,9 +116,17 @@ def _tuning_stage(
         rate=settings.tune_learning_rate,
         rate_setting="tune_learning_rate",
         falling=True,
-        # Products of matrices are quicker with XLA on maps of any size, convolutions on large ones.
-        jit=network.spec.jit if settings.strategy == "fine_tune" else network.jit,
+        jit=_jit(network, settings.strategy, len(devices)),
+        devices=devices,
     )
+
+
+def _jit(network: Network, strategy: str, devices: int) -> bool:
+    """Products of matrices are quicker with XLA on maps of any size, convolutions on large ones;
+    and XLA cannot sum gradients over several devices."""
+    if strategy == "fine_tune":
+        return network.spec.jit
+    return network.jit and devices < 2
 
 
 def _validation(inputs: Inputs, source: Source, run: int) -> Examples:

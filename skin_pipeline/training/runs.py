@@ -19,6 +19,7 @@ from sklearn.metrics import roc_auc_score
 
 from skin_pipeline.contracts import Epoch
 from skin_pipeline.errors import BadInput
+from skin_pipeline.training.backbone import spread_over
 from skin_pipeline.training.checkpoints import Arrays, Checkpoints, State
 from skin_pipeline.training.inputs import Inputs, Ints
 
@@ -48,7 +49,7 @@ class Stage:
 
     `build` makes the model. With `every_view` an epoch goes through all views of each image, else
     through one at random. `rate` is Adam's learning rate, which falls to 0 along a cosine if
-    `falling`; `rate_setting` is what a person would change.
+    `falling`; `rate_setting` is what a person would change. `devices` are GPUs to spread over.
     """
 
     name: str
@@ -63,6 +64,7 @@ class Stage:
     every_view: bool = False
     falling: bool = False
     jit: bool = False
+    devices: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -113,18 +115,22 @@ def train_run(
 def _built(keras: Any, stage: Stage, seed: int) -> Any:
     """The stage's model, ready to be trained."""
     keras.utils.set_random_seed(seed)
-    model = stage.build()
-    rate: Any = stage.rate
-    if stage.falling:
-        steps = stage.epochs * len(_Order(stage, 0, 0, 0))
-        rate = keras.optimizers.schedules.CosineDecay(stage.rate, steps)
-    model.compile(
-        keras.optimizers.Adam(rate),
-        keras.losses.BinaryCrossentropy(from_logits=True),
-        jit_compile=stage.jit,
-    )
-    model.optimizer.build(model.trainable_variables)
+    with spread_over(keras, stage.devices):
+        model = stage.build()
+        model.compile(
+            keras.optimizers.Adam(_rate(keras, stage)),
+            keras.losses.BinaryCrossentropy(from_logits=True),
+            jit_compile=stage.jit,
+        )
+        model.optimizer.build(model.trainable_variables)
     return model
+
+
+def _rate(keras: Any, stage: Stage) -> Any:
+    if not stage.falling:
+        return stage.rate
+    steps = stage.epochs * len(_Order(stage, 0, 0, 0))
+    return keras.optimizers.schedules.CosineDecay(stage.rate, steps)
 
 
 def _copy_head(before: Any, model: Any) -> None:

@@ -71,7 +71,7 @@ def _compute(
 def network_on(job: Job, dataset: Dataset, trunk: Trunk) -> Network:
     """The network, in a TensorFlow that is held to this task's threads."""
     keras = backbone.keras_on(config.threads(job.place))
-    resources.announce(job.place, backbone.gpus())
+    resources.announce(job.place, len(backbone.gpus()))
     return Network.load(keras, trunk, dataset.image_size, job.store)
 
 
