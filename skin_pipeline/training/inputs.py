@@ -16,7 +16,7 @@ from skin_pipeline.contracts import Features, load
 from skin_pipeline.storage import Store
 
 Ints = NDArray[np.int64]
-WINDOW = 256 * 2**20  # bytes that may be mapped in before the pages are given back
+WINDOW = 64 * 2**20  # bytes that may be mapped in before the pages are given back
 
 
 class Inputs(Protocol):

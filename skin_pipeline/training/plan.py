@@ -21,7 +21,7 @@ from skin_pipeline.training.runs import Examples, Stage
 from skin_pipeline.training.strategies import STRATEGIES, Training
 
 NEIGHBOURS = 5  # between which SMOTE makes new examples
-CHUNK = 4096  # rows that are read at once
+CHUNK = 512  # rows that are read at once
 
 
 @dataclass(frozen=True)
