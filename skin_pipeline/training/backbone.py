@@ -100,6 +100,8 @@ def trunk_of(backbone: str, weights: str) -> Trunk:
 
 def keras_on(threads: int) -> Any:
     """Keras, with TensorFlow held to a number of threads."""
+    # What it says of itself while it works goes to the error stream, past every logger.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     with _without_chatter():
         import keras
         import tensorflow as tf
