@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +73,14 @@ def network_on(job: Job, dataset: Dataset, trunk: Trunk) -> Network:
     """The network, in a TensorFlow that is held to this task's threads."""
     keras = backbone.keras_on(config.threads(job.place))
     resources.announce(job.place, len(backbone.gpus()))
-    return Network.load(keras, trunk, dataset.image_size, job.store)
+    return _loaded(keras, trunk, dataset.image_size, job.store)
+
+
+# The command line trains one run after the other in one process; building the network anew for each
+# would take as long as training a head.
+@lru_cache(maxsize=1)
+def _loaded(keras: Any, trunk: Trunk, image_size: int, store: Store) -> Network:
+    return Network.load(keras, trunk, image_size, store)
 
 
 def source_of(job: Job, split: Split, features: tuple[str, ...]) -> Source:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -51,21 +54,42 @@ def started(store, arguments):
     )
 
 
-def trained(store, arguments):
+def trained(store, arguments, process=None):
     """The run, trained to its end; and what was logged."""
-    process = started(store, arguments)
+    process = process or started(store, arguments)
     printed, logged = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, logged
     return load(store, printed.strip(), TrainedRun), logged
 
 
+def peak_gib(process):
+    """The most memory that a process has had when it ends, in GiB, as Linux counts it."""
+    most = 0
+    while process.poll() is None:
+        with suppress(OSError):  # it ended just now
+            status = Path(f"/proc/{process.pid}/status").read_text()
+            most = max([most, *map(int, re.findall(r"VmHWM:\s+(\d+) kB", status))])
+        time.sleep(0.02)
+    return most / 2**20
+
+
+class Whole(NamedTuple):
+    run: TrainedRun
+    store: FolderStore
+    logged: str
+    peak: float
+
+
 @pytest.fixture(scope="module")
 def uninterrupted(prepared, tmp_path_factory):
-    """The run of a process that nobody stopped, and its store."""
+    """The run of a process that nobody stopped, its store, what it logged, and its memory."""
     source, arguments = prepared
     store = FolderStore(tmp_path_factory.mktemp("whole") / "store")
     shutil.copytree(source.root, store.root)
-    return trained(store, arguments)[0], store
+    process = started(store, arguments)
+    peak = peak_gib(process)
+    run, logged = trained(store, arguments, process)
+    return Whole(run, store, logged, peak)
 
 
 def checkpoints(store):
@@ -91,18 +115,24 @@ def test_a_process_killed_while_training_goes_on_and_ends_with_the_same_bits(
     assert not store.exists(f"{folder}/result.json")
     run, logged = trained(store, arguments)
     assert "resumed run=0" in logged
-    whole, whole_store = uninterrupted
-    assert store.read(run.weights) == whole_store.read(whole.weights)
-    assert store.read(run.held_out) == whole_store.read(whole.held_out)
+    whole = uninterrupted.run
+    assert store.read(run.weights) == uninterrupted.store.read(whole.weights)
+    assert store.read(run.held_out) == uninterrupted.store.read(whole.held_out)
     assert [line.loss for line in run.history] == [line.loss for line in whole.history]
     assert checkpoints(store) == []
 
 
 def test_a_finished_run_that_is_cleared_does_nothing(prepared, uninterrupted):
-    run, store = uninterrupted
+    store = uninterrupted.store
     before = store.list("")
     again, logged = trained(store, prepared[1])
-    assert again == run
+    assert again == uninterrupted.run
     assert "cached key=train/" in logged
     assert "tensorflow" not in logged
     assert store.list("") == before
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads Linux's own count")
+def test_the_memory_that_a_task_tells_before_is_about_what_it_takes(uninterrupted):
+    told = float(re.findall(r"training run 0. needed_gib=([\d.]+)", uninterrupted.logged)[0])
+    assert 0.9 * uninterrupted.peak < told < 2 * uninterrupted.peak

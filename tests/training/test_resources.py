@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from skin_pipeline import steps
+from skin_pipeline.config import Deployment
+from skin_pipeline.errors import BadInput, Unavailable
+from skin_pipeline.job import Job
+from skin_pipeline.training import resources
+from skin_pipeline.training.resources import GIB, check_memory
+
+WAY_OUT = "Lower image_size"
+
+
+@pytest.fixture
+def machine(monkeypatch):
+    """A machine of 16 GiB, of which 4 are free."""
+    monkeypatch.setattr(resources, "memory", lambda: (16 * GIB, 4 * GIB))
+
+
+@pytest.mark.parametrize(
+    ("needed", "allowed", "error", "message"),
+    [
+        (3, 0, None, ""),
+        (3, 3, None, ""),
+        (3, 2, BadInput, r"needs about 3\.0 GiB of memory, and SKIN_MEMORY_GIB allows 2\. Lower"),
+        (17, 0, BadInput, r"17\.0 GiB of memory, and the machine has 16\.0\. Lower image_size"),
+        (5, 0, Unavailable, r"5\.0 GiB of memory, and 4\.0 GiB are free now.*fewer tasks.*Lower"),
+    ],
+)
+def test_a_task_that_does_not_fit_says_so(machine, needed, allowed, error, message):
+    place = Deployment(memory_gib=allowed)
+    if error is None:
+        check_memory(place, needed * GIB, "training run 0", WAY_OUT)
+        return
+    with pytest.raises(error, match=message):
+        check_memory(place, needed * GIB, "training run 0", WAY_OUT)
+
+
+def test_what_a_task_needs_is_told_before(machine, caplog):
+    with caplog.at_level(logging.INFO):
+        check_memory(Deployment(), 3 * GIB, "training run 0", WAY_OUT)
+    assert 'memory what="training run 0" needed_gib=3.0 available_gib=4.0' in caplog.text
+
+
+@pytest.mark.parametrize("version", [0, 1], ids=["limit in version 2", "limit in version 1"])
+def test_a_container_has_what_its_control_group_gives(monkeypatch, tmp_path, version):
+    limit, used = tmp_path / "limit", tmp_path / "used"
+    limit.write_text(f"{GIB}\n")
+    used.write_text(f"{GIB // 4}\n")
+    files = [("/nowhere/max", "/nowhere/current")] * version + [(str(limit), str(used))]
+    monkeypatch.setattr(resources, "CONTROL_GROUPS", tuple(files))
+    assert resources.memory() == (GIB, GIB - GIB // 4)
+
+
+@pytest.mark.parametrize("limit", ["max", str(2**63 - 4096)])
+def test_a_control_group_without_a_limit_leaves_the_machine(monkeypatch, tmp_path, limit):
+    (tmp_path / "limit").write_text(limit)
+    (tmp_path / "used").write_text("1")
+    files = ((str(tmp_path / "limit"), str(tmp_path / "used")),)
+    monkeypatch.setattr(resources, "CONTROL_GROUPS", files)
+    total, available = resources.memory()
+    assert total > GIB / 4
+    assert 0 < available < total
+
+
+def test_a_run_that_would_not_fit_leaves_nothing(finished):
+    settings = finished.job.settings.model_copy(update={"epochs": 7})
+    store = finished.job.store
+    tight = Job(settings, Deployment(store=store.url, memory_gib=0.5), store)
+    before = store.list("train")
+    with pytest.raises(BadInput, match=r"training run 0 needs about .*SKIN_MEMORY_GIB allows 0\.5"):
+        steps.train(tight, finished.split, finished.features, 0)
+    assert store.list("train") == before
