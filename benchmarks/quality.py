@@ -13,7 +13,7 @@ import logging
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -47,10 +47,19 @@ def fold_split(job: Job, split: str, number: int, test: pd.Series) -> str:
     return key
 
 
-def judged(job: Job, split: str, features: list[str]) -> tuple[pd.DataFrame, Evaluation]:
+class Prepared(NamedTuple):
+    """What every fold is made from: keys, and the table of readable images."""
+
+    validation: str
+    split: str
+    features: list[str]
+    table: pd.DataFrame
+
+
+def judged(job: Job, split: str, work: Prepared) -> tuple[pd.DataFrame, Evaluation]:
     """Six runs and their ensemble on a split: the test images' scores."""
-    trained = [steps.train(job, split, features, run) for run in range(job.settings.runs)]
-    seen = load(job.store, steps.evaluate(job, split, trained), Evaluation)
+    trained = [steps.train(job, split, work.features, run) for run in range(job.settings.runs)]
+    seen = load(job.store, steps.evaluate(job, split, trained, work.validation), Evaluation)
     table = pd.read_csv(job.store.local(seen.predictions))
     table = table[table["test"]].assign(threshold=seen.threshold)
     return table, seen
@@ -103,15 +112,15 @@ def figures(scores: pd.DataFrame) -> dict[str, float]:
     return result
 
 
-def prepared(work: Workflow) -> tuple[str, list[str], pd.DataFrame]:
-    """Split, features of all shards, and the table of readable images."""
-    job = work.job
+def prepared(job: Job) -> Prepared:
+    """Everything that comes before training."""
     dataset, weights, external = steps.ingest(job)
-    split = steps.split(job, steps.validate(job, dataset, external))
+    validation = steps.validate(job, dataset, external)
+    split = steps.split(job, validation)
     shards = steps.shard_numbers(job, dataset)
     features = [steps.features(job, split, weights, shard) for shard in shards]
     table = manifest.read(job.store, load(job.store, split, Split).table)
-    return split, features, table[table["readable"]]
+    return Prepared(validation, split, features, table[table["readable"]])
 
 
 def main() -> None:
@@ -123,14 +132,15 @@ def main() -> None:
     logging.disable(logging.INFO)
     with folder_of(arguments.data) as (data, name), tempfile.TemporaryDirectory() as scratch:
         place = arguments.store or Path(scratch)
-        work = Workflow.on(place, data, arguments.weights, strategy=arguments.strategy)
-        split, features, table = prepared(work)
-        _, on_test = judged(work.job, split, features)
+        job = Workflow.on(place, data, arguments.weights, strategy=arguments.strategy).job
+        work = prepared(job)
+        _, on_test = judged(job, work.split, work)
+        table = work.table
         folds = StratifiedGroupKFold(arguments.folds, shuffle=True, random_state=0)
         parts: list[Any] = []
         for number, (_, held_out) in enumerate(folds.split(table, table["label"], table["group"])):
             test = pd.Series(True, index=table.index[held_out])
-            parts.append(judged(work.job, fold_split(work.job, split, number, test), features)[0])
+            parts.append(judged(job, fold_split(job, work.split, number, test), work)[0])
             print(f"fold {number}: AUC {fold_auc(parts[-1]):.3f}", flush=True)
     scores = pd.concat(parts).merge(table[["key", "width", "height"]], on="key")
     result = figures(with_calls(scores))

@@ -46,8 +46,8 @@ class Workflow:
         """From the images to the trained runs."""
         job = self.job
         dataset, weights, external = self._timed("ingest", lambda: steps.ingest(job))
-        validation = self._timed("validate", lambda: steps.validate(job, dataset, external))
-        self.split = self._timed("split", lambda: steps.split(job, validation))
+        self.validation = self._timed("validate", lambda: steps.validate(job, dataset, external))
+        self.split = self._timed("split", lambda: steps.split(job, self.validation))
         shards = steps.shard_numbers(job, dataset)
         features = self._timed(
             "features", lambda: [steps.features(job, self.split, weights, i) for i in shards]
@@ -59,7 +59,9 @@ class Workflow:
 
     def judge(self, trained: list[str]) -> Evaluation:
         """The runs on the test set."""
-        key = self._timed("evaluate", lambda: steps.evaluate(self.job, self.split, trained))
+        key = self._timed(
+            "evaluate", lambda: steps.evaluate(self.job, self.split, trained, self.validation)
+        )
         return load(self.job.store, key, Evaluation)
 
     @property

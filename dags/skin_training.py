@@ -112,21 +112,41 @@ def skin_training() -> None:
 
     # A failed run does not stop the others from being judged: the gate counts them.
     @step(**computing, trigger_rule=TriggerRule.ALL_DONE_MIN_ONE_SUCCESS)
-    def evaluate(split: str, trained: list[str]) -> str:
+    def evaluate(split: str, trained: list[str], validation: str) -> str:
         """
-        Averages the runs, sets the threshold on validation images, and judges the ensemble and
-        each run on the test set. Builds the self-contained model, loads it again and tries it.
+        Averages the runs, sets temperature and threshold on validation images, and judges the
+        ensemble and each run on the test set, in all and by slices. Builds the self-contained
+        model, loads it again and tries it.
         """
         with airflow_job() as job:
-            return steps.evaluate(job, split, trained)
+            return steps.evaluate(job, split, trained, validation)
+
+    @step(**computing)
+    def champion(split: str) -> str:
+        """
+        Scores the champion again, on the same test set as the new model and by the same code.
+        Images that it was trained on are left out. Nothing to do while there is no champion.
+        """
+        with airflow_job() as job:
+            return steps.champion(job, split)
+
+    @step(**computing)
+    def external(evaluation: str, validation: str) -> list[str]:
+        """
+        Scores the new model on each set of another origin that `external` names. Images that the
+        model's own data holds too are left out.
+        """
+        with airflow_job() as job:
+            return steps.external(job, evaluation, validation)
 
     @step()
-    def gate(evaluation: str, validation: str) -> str:
+    def gate(evaluation: str, validation: str, champion: str, external: list[str]) -> str:
         """
-        Compares the figures with the bounds and writes the verdict, with reasons, and the report.
+        Compares the figures with the bounds, and with the champion's. Writes the verdict with its
+        reasons, the report and the model card.
         """
         with airflow_job() as job:
-            return steps.gate(job, evaluation, validation)
+            return steps.gate(job, evaluation, validation, champion, external)
 
     @step(on_success_callback=SkinNotifier("promoted"))
     def promote(verdict: str) -> str:
@@ -152,7 +172,9 @@ def skin_training() -> None:
     runs = split(validation)
     cached = features.partial(split=runs["key"], weights=images["weights"]).expand(shard=images)
     trained = train.partial(split=runs["key"], features=cached).expand(run=runs)
-    verdict = gate(evaluate(runs["key"], trained), validation)
+    evaluation = evaluate(runs["key"], trained, validation)
+    scores = external(evaluation, validation)
+    verdict = gate(evaluation, validation, champion(runs["key"]), scores)
     promote(verdict)
     reject(verdict)
 

@@ -35,7 +35,8 @@ ROUTE = "models"
 RUN_ROUTE = "skin-data"  # of the tab "Data"
 DAG = "skin_training"  # whose runs have data
 PAGES = Path(__file__).parent / "skin_pages"
-LAST_RUNS = 20
+LAST_RUNS = 20  # that the table shows
+LAST_DRAWN = 50  # and the drawing
 DASH = "\N{EN DASH}"
 
 # The only keys of the store that the page hands out. No part of one starts with a dot, so none
@@ -92,7 +93,8 @@ def readable(key: str) -> bool:
 
 @dataclass(frozen=True)
 class ModelView:
-    """What the page says about one model name. `problem` replaces what could not be read."""
+    """What the page says about one model name. `problem` replaces what could not be read; `history`
+    is a drawing of the judged runs, empty until there are two."""
 
     name: str
     champion: Pointer | None = None
@@ -100,6 +102,7 @@ class ModelView:
     report: str = ""
     synthetic: bool = False
     judged: tuple[Judgement, ...] = ()
+    history: str = ""
     problem: str = ""
 
 
@@ -123,14 +126,28 @@ def _view(store: Store, name: str) -> ModelView:
     synthetic = name.endswith(SYNTHETIC)
     try:
         champion = registry.champion(store, name)
-        judged = tuple(registry.judgements(store, name, last=LAST_RUNS))
+        every = tuple(registry.judgements(store, name, last=LAST_DRAWN))
+        judged, drawing = every[:LAST_RUNS], _history(every, champion.version if champion else None)
         if champion is None:
-            return ModelView(name, judged=judged, synthetic=synthetic)
+            return ModelView(name, judged=judged, history=drawing, synthetic=synthetic)
         figures, report, generated = _champion_figures(store, champion)
-        return ModelView(name, champion, figures, report, synthetic or generated, judged)
+        synthetic = synthetic or generated
+        return ModelView(name, champion, figures, report, synthetic, judged, drawing)
     except BadInput as error:
         log.warning("model_unreadable model=%s error=%s", name, error)
         return ModelView(name, synthetic=synthetic, problem=str(error))
+
+
+@functools.lru_cache(maxsize=32)  # drawing takes as long as all the rest of the page
+def _history(judged: tuple[Judgement, ...], champion: str | None) -> str:
+    """The figures of judged runs over time as an `<svg>` element; empty for a single one."""
+    if len(judged) < 2:
+        return ""
+    from markupsafe import Markup
+
+    from skin_pipeline.evaluation import plots
+
+    return Markup(plots.history(judged, champion))
 
 
 def _champion_figures(store: Store, champion: Pointer) -> tuple[Figures, str, bool]:

@@ -84,7 +84,9 @@ def run_all(job: Job) -> int:
         steps.features(job, split, weights, shard) for shard in steps.shard_numbers(job, dataset)
     ]
     trained = [steps.train(job, split, features, run) for run in range(job.settings.runs)]
-    key = steps.gate(job, steps.evaluate(job, split, trained), validation)
+    evaluation = steps.evaluate(job, split, trained, validation)
+    scores = steps.champion(job, split), steps.external(job, evaluation, validation)
+    key = steps.gate(job, evaluation, validation, *scores)
     verdict = load(job.store, key, Verdict)
     print(f"Report: {job.store.link(verdict.report)}")
     if not verdict.approved:
@@ -111,8 +113,22 @@ def _train(job: Job, split: str, run: str, *features: str) -> str:
     return steps.train(job, split, features, int(run))
 
 
-def _evaluate(job: Job, split: str, *trained: str) -> str:
-    return steps.evaluate(job, split, trained)
+def _evaluate(job: Job, split: str, validation: str, *trained: str) -> str:
+    return steps.evaluate(job, split, trained, validation)
+
+
+def _champion(job: Job, split: str) -> str:
+    return steps.champion(job, split) or "There is no champion yet."
+
+
+def _external(job: Job, evaluation: str, validation: str) -> str:
+    return "\n".join(steps.external(job, evaluation, validation))
+
+
+def _gate(job: Job, evaluation: str, validation: str, *scores: str) -> str:
+    champions = [key for key in scores if key.startswith("champion/")]
+    external = [key for key in scores if key not in champions]
+    return steps.gate(job, evaluation, validation, "".join(champions[:1]), external)
 
 
 _STEPS: dict[str, Callable[..., Any]] = {
@@ -122,7 +138,9 @@ _STEPS: dict[str, Callable[..., Any]] = {
     "features": _features,
     "train": _train,
     "evaluate": _evaluate,
-    "gate": steps.gate,
+    "champion": _champion,
+    "external": _external,
+    "gate": _gate,
     "promote": steps.promote,
     "reject": steps.reject,
 }
@@ -132,8 +150,10 @@ _ARGUMENTS = {
     "split": "VALIDATION",
     "features": "SPLIT WEIGHTS SHARD",
     "train": "SPLIT RUN FEATURES…",
-    "evaluate": "SPLIT TRAINED…",
-    "gate": "EVALUATION VALIDATION",
+    "evaluate": "SPLIT VALIDATION TRAINED…",
+    "champion": "SPLIT",
+    "external": "EVALUATION VALIDATION",
+    "gate": "EVALUATION VALIDATION [CHAMPION] [EXTERNAL…]",
     "promote": "VERDICT",
     "reject": "VERDICT",
 }

@@ -8,6 +8,7 @@ a scheduled run can have defaults of its own.
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from typing import Annotated, Any, Literal, TypeVar
@@ -30,6 +31,38 @@ def knob(default: Any, section: str, description: str, **bounds: Any) -> Any:
 
 def _number(value: Any) -> Any:
     return int(value) if isinstance(value, str) and value.isdecimal() else value
+
+
+def _empty(value: Any) -> Any:
+    return None if value == "" else value  # a flag or a variable cannot say None
+
+
+# A bound of the gate; None asks for nothing.
+Bound = Annotated[float | None, BeforeValidator(_empty)]
+
+
+def _least(figure: str, default: float | None = None) -> Any:
+    description = f"The gate's bound on {figure}; empty for none."
+    return knob(default, "Judging", description, ge=0.0, le=1.0)
+
+
+def _gain(figure: str, default: float | None = None) -> Any:
+    description = (
+        f"The {figure} must exceed the champion's on the same test images by more than this; "
+        "empty for none."
+    )
+    return knob(default, "Judging", description, ge=-1.0, le=1.0)
+
+
+def _parts(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _share(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
 
 
 class Settings(BaseSettings):
@@ -179,17 +212,61 @@ class Settings(BaseSettings):
         ge=0.5,
         le=0.999,
     )
-    min_accuracy: float | None = knob(
-        0.75, "Judging", "The gate's bound on test accuracy; empty for none.", ge=0.0, le=1.0
+    threshold_by: Literal["point", "lower_bound"] = knob(
+        "point",
+        "Judging",
+        "What must reach `target_sensitivity`: the share that is found, or the lower end of its "
+        "95 % interval.",
     )
-    min_sensitivity: float | None = knob(
-        0.80, "Judging", "The gate's bound on test sensitivity; empty for none.", ge=0.0, le=1.0
+    test_views: Annotated[Literal[0, 1, 2, 4, 8], BeforeValidator(_number)] = knob(
+        0,
+        "Judging",
+        "Dihedral views over which a score is averaged; at most `views`, and 0 for as many.",
+    )
+    prevalences: str = knob(
+        "0.02, 0.1, 0.5",
+        "Judging",
+        "Shares of malignant images, each between 0 and 1, for which PPV and NPV are told.",
+    )
+    min_accuracy: Bound = _least("test accuracy", 0.75)
+    min_balanced_accuracy: Bound = _least("balanced test accuracy")
+    min_sensitivity: Bound = _least("test sensitivity", 0.80)
+    min_specificity: Bound = _least("test specificity")
+    min_precision: Bound = _least("test precision")
+    min_auc: Bound = _least("test AUC")
+    max_calibration_error: Bound = knob(
+        None,
+        "Judging",
+        "The gate's upper bound on the calibration error; empty for none.",
+        ge=0.0,
+        le=1.0,
     )
     judged_on: Literal["lower_bound", "point"] = knob(
         "lower_bound",
         "Judging",
-        "What must reach the bounds: the lower end of the 95 % interval, or the figure itself.",
+        "What must reach the bounds: the lower end of the 95 % interval (for the calibration "
+        "error the upper end), or the figure itself.",
     )
+    min_auc_change: Bound = _gain("AUC", 0.0)
+    min_accuracy_change: Bound = _gain("accuracy")
+    min_sensitivity_change: Bound = _gain("sensitivity")
+    min_specificity_change: Bound = _gain("specificity")
+    changes_judged_on: Literal["lower_bound", "point"] = knob(
+        "point",
+        "Judging",
+        "What must be more than the bounds on changes: the lower end of the 95 % interval, or the "
+        "change itself.",
+    )
+    gated_slices: str = knob(
+        "",
+        "Judging",
+        "Features, such as `sex, age`, each of whose slices must reach `min_slice_sensitivity` "
+        "and `min_slice_auc`; small slices are not judged.",
+    )
+    min_slice_sensitivity: Bound = _least("sensitivity in each slice of `gated_slices`")
+    min_slice_auc: Bound = _least("AUC in each slice of `gated_slices`")
+    min_external_sensitivity: Bound = _least("sensitivity on each set in `external`")
+    min_external_auc: Bound = _least("AUC on each set in `external`")
     min_runs: int = knob(6, "Judging", "Fewest successful runs that the gate accepts.", ge=1, le=20)
 
     @model_validator(mode="after")
@@ -214,11 +291,43 @@ class Settings(BaseSettings):
             )
         return self
 
+    @model_validator(mode="after")
+    def _can_be_judged(self) -> Settings:
+        if self.scored_views > self.views:
+            raise ValueError(f"test_views ({self.test_views}) is more than views ({self.views})")
+        if not all(0 < share < 1 for share in self.prevalence_list):
+            raise ValueError(
+                "prevalences must be numbers between 0 and 1, as 0.02, 0.1. "
+                f"Received: {self.prevalences!r}"
+            )
+        bounds = (self.min_slice_sensitivity, self.min_slice_auc)
+        if bool(self.gated_features) != any(bound is not None for bound in bounds):
+            raise ValueError(
+                "gated_slices needs a bound (min_slice_sensitivity, min_slice_auc), and such a "
+                f"bound needs gated_slices. Received: gated_slices={self.gated_slices!r}"
+            )
+        return self
+
+    @property
+    def scored_views(self) -> int:
+        """How many dihedral views a score is averaged over."""
+        return self.test_views or self.views
+
+    @property
+    def prevalence_list(self) -> tuple[float, ...]:
+        """Shares of malignant images for PPV and NPV; NaN for what is no number."""
+        return tuple(_share(part) for part in _parts(self.prevalences))
+
+    @property
+    def gated_features(self) -> tuple[str, ...]:
+        """Features whose slices the gate judges."""
+        return tuple(_parts(self.gated_slices))
+
     @property
     def external_sets(self) -> dict[str, str]:
         """Where the external sets lie, by name."""
-        parts = [part.strip() for part in self.external.split(",") if part.strip()]
-        return {name.strip(): where.strip() for name, _, where in (p.partition("=") for p in parts)}
+        parts = (part.partition("=") for part in _parts(self.external))
+        return {name.strip(): where.strip() for name, _, where in parts}
 
     @property
     def synthetic(self) -> bool:

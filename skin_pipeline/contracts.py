@@ -6,7 +6,7 @@ A step returns the key of its result (`split/4f1a…`), never the data. The docu
 
 from __future__ import annotations
 
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -14,6 +14,7 @@ from skin_pipeline.errors import BadInput
 from skin_pipeline.storage import Store
 
 RESULT = "result.json"
+COST = "cost.json"
 LABELS = ("benign", "malignant")
 C = TypeVar("C", bound="Contract")
 
@@ -24,6 +25,14 @@ class Contract(BaseModel):
     # A figure that is not defined stays NaN in JSON, where pydantic would write null.
     model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
     schema_version: Literal[1] = 1
+
+
+class Cost(Contract):
+    """What a result took, beside it under `cost.json`: wall time of the try that made it."""
+
+    seconds: float
+    cores: int
+    finished_at: str
 
 
 class Dataset(Contract):
@@ -103,10 +112,12 @@ class Validation(Contract):
     `table` is the manifest with the columns `duplicates`, `external`, `group` and `anchor`;
     `quarantine` is a CSV of the images that no later step uses, with the reasons; `anchors` a CSV
     of the group names under which images were first seen, in this data set or an earlier one.
+    `overlaps` are for each external set a CSV with the keys of its images that this data set holds.
     """
 
     dataset: str
     external: dict[str, str]
+    overlaps: dict[str, str]
     table: str
     quarantine: str
     anchors: str
@@ -157,17 +168,99 @@ class Features(Contract):
     places: dict[str, str]
 
 
+class Predictive(Contract):
+    """What a call is worth where a share `prevalence` of the images is malignant.
+
+    `ppv` is the share of malignant images among those called malignant, `npv` that of benign ones
+    among those called benign.
+    """
+
+    prevalence: float
+    ppv: Interval
+    npv: Interval
+
+
 class Figures(Contract):
-    """Metrics at one threshold, each in 0…1 with the ends of its 95 % interval."""
+    """Metrics of probabilities and of the calls at one threshold, with 95 % intervals.
+
+    All lie in 0…1. `brier` is the mean squared error of the probabilities, `calibration_error` the
+    mean distance between probability and share of malignant images over bins of equal count.
+    """
 
     images: int
     threshold: float
     confusion: dict[Literal["tp", "fn", "fp", "tn"], int]
     accuracy: Interval
+    balanced_accuracy: Interval
     sensitivity: Interval
     specificity: Interval
     precision: Interval
+    f1: Interval
     auc: Interval
+    brier: Interval
+    calibration_error: Interval
+    predictive: tuple[Predictive, ...]
+
+
+class Bin(Contract):
+    """Images of like probability: how many, their mean probability, the share that is malignant."""
+
+    images: int
+    probability: float
+    malignant: Interval
+
+
+class Calibration(Contract):
+    """How well the ensemble's probabilities are shares.
+
+    Logits are divided by `temperature`, fitted on `images` validation images (Guo et al. 2017).
+    `bins` are of the test set; `brier` and `calibration_error` are those of the test set without
+    it, to be compared with the figures.
+    """
+
+    temperature: float
+    images: int
+    bins: tuple[Bin, ...]
+    brier: Interval
+    calibration_error: Interval
+
+
+class Slice(Contract):
+    """The ensemble on the test images whose `feature` has a `value`; `small` ones say little."""
+
+    feature: str
+    value: str
+    images: int
+    malignant: int
+    accuracy: Interval
+    sensitivity: Interval
+    specificity: Interval
+    auc: Interval
+    small: bool
+
+
+class Within(Contract):
+    """AUC over pairs of a malignant and a benign test image that agree in a shortcut: the shortcut
+    cannot help there. `pairs` is the share of all pairs that agree in it."""
+
+    shortcut: str
+    strata: int
+    pairs: float
+    auc: Interval
+
+
+class Mistake(Contract):
+    """A test image that the ensemble called wrongly, and with confidence.
+
+    `square` is the key of what the network saw, `saliency` of the same with what spoke for the call
+    laid over it; both JPEG.
+    """
+
+    key: str
+    label: str
+    probability: float
+    square: str
+    saliency: str
 
 
 class Epoch(Contract):
@@ -205,41 +298,106 @@ class TrainedRun(Contract):
 
 
 class Evaluation(Contract):
-    """Result of `evaluate`: the ensemble and each run on the test set, read once."""
+    """Result of `evaluate`: the ensemble and each run on the test set, read once.
+
+    `predictions` is a CSV with a row a readable image: `key`, `label`, `group`, `test`,
+    `held_out_probability` (by the runs that it validates), `probability`, and `run_0`, `run_1`, …;
+    probabilities are calibrated and NaN where they would say nothing. The mean is taken over
+    `views` dihedral views of each image.
+    """
 
     dataset: str
     split: str
     synthetic: bool
     trunk: Trunk
+    strategy: str
+    views: int
     runs: tuple[str, ...]
     seeds: dict[int, int]
     threshold: float
     ensemble: Figures
     per_run: dict[int, Figures]
+    calibration: Calibration
+    slices: tuple[Slice, ...]
+    within: tuple[Within, ...]
+    mistakes: tuple[Mistake, ...]
     predictions: str
     model: str
     smoke_difference: float
 
 
+class Scored(Contract):
+    """Result of `champion` and of `external`: a model on images that it was not made with.
+
+    `name` is the champion's version, or the external set's name. `excluded` images were left out:
+    the champion was trained on them, or the model's own data holds them too. `problem` says why
+    there are no figures, and is empty if there are. `predictions` is a CSV: `key`, `label`,
+    `group`, `probability`.
+    """
+
+    name: str
+    dataset: str
+    evaluation: str
+    images: int
+    excluded: int
+    figures: Figures | None = None
+    predictions: str = ""
+    problem: str = ""
+
+
+class Comparison(Contract):
+    """Challenger against champion on the same test images; differences are challenger's less
+    champion's. `only_challenger` and `only_champion` count the images that one alone called
+    rightly, `p_value` is McNemar's (1947), exact."""
+
+    champion: str
+    images: int
+    excluded: int
+    champion_figures: Figures
+    accuracy: Interval
+    sensitivity: Interval
+    specificity: Interval
+    auc: Interval
+    only_challenger: int
+    only_champion: int
+    p_value: float
+
+
 class GateCheck(Contract):
-    """One line of the verdict."""
+    """One line of the verdict. `advice` says what would help, where something is known."""
 
     name: str
     value: str
     bound: str
     passed: bool
+    advice: str = ""
 
 
 class Verdict(Contract):
-    """Result of `gate`: approved or not, with every check that was made."""
+    """Result of `gate`: approved or not, with every check that was made.
+
+    `champion` is the key of the champion's scores on the same test set, empty if there is no
+    champion; `external` are the keys of the scores on sets of another origin. `settings` are all
+    knobs of the run, `versions` those of Python and the packages, `seconds` the time of each step.
+    `card` and `card_data` are the model card, as Markdown and JSON.
+    """
 
     evaluation: str
     validation: str
+    champion: str
+    external: tuple[str, ...]
     released_as: str
     approved: bool
     checks: tuple[GateCheck, ...]
     reasons: tuple[str, ...]
+    comparison: Comparison | None
+    settings: dict[str, Any]
+    versions: dict[str, str]
+    seconds: dict[str, float]
+    judged_at: str
     report: str
+    card: str
+    card_data: str
 
 
 class Release(Contract):

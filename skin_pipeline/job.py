@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 import tempfile
+import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -13,8 +14,8 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from skin_pipeline.config import Deployment, Settings
-from skin_pipeline.contracts import RESULT, Contract, dump
+from skin_pipeline.config import Deployment, Settings, threads
+from skin_pipeline.contracts import COST, RESULT, Contract, Cost, dump
 from skin_pipeline.data.kaggle import KaggleCredentials
 from skin_pipeline.storage import S3Access, Store
 
@@ -60,9 +61,17 @@ class Job:
             log.info("cached key=%s", key)
             return key
         log.info("started key=%s", key)
-        self.store.put(f"{key}/{RESULT}", dump(make(key)))
-        log.info("finished key=%s", key)
+        started = time.monotonic()
+        made = make(key)
+        cost = self._cost(time.monotonic() - started)
+        self.store.put(f"{key}/{COST}", dump(cost))
+        self.store.put(f"{key}/{RESULT}", dump(made))
+        log.info("finished key=%s seconds=%.1f", key, cost.seconds)
         return key
+
+    def _cost(self, seconds: float) -> Cost:
+        now = datetime.now(timezone.utc).isoformat(timespec="seconds")
+        return Cost(seconds=round(seconds, 2), cores=threads(self.place), finished_at=now)
 
 
 def address(inputs: dict[str, Any]) -> str:

@@ -21,7 +21,9 @@ from skin_pipeline.contracts import (
     Evaluation,
     Features,
     Judgement,
+    Pointer,
     Release,
+    Scored,
     Split,
     TrainedRun,
     Trunk,
@@ -44,12 +46,14 @@ log = logging.getLogger(__name__)
 # Raised when a step's code gives another result from the same inputs.
 VERSIONS = {
     "ingest": 2,
-    "validate": 2,
+    "validate": 3,
     "split": 2,
     "features": 2,
     "train": 2,
-    "evaluate": 2,
-    "gate": 2,
+    "evaluate": 3,
+    "champion": 1,
+    "external": 1,
+    "gate": 3,
 }
 
 
@@ -172,7 +176,7 @@ def _validate(
     from skin_pipeline.data import audit, changes, manifest, validation
 
     settings = job.settings
-    table, known = _grouped(job, dataset, sets, previous)
+    table, known, overlaps = _grouped(job, key, dataset, sets, previous)
     shortcuts = audit.audit(table, settings.max_shortcut_auc, settings.seed)
     with scratch() as folder:
         bounds = settings.subset("min_per_class", "max_unreadable")
@@ -183,6 +187,7 @@ def _validate(
     return Validation(
         dataset=dataset,
         external=sets,
+        overlaps=overlaps,
         table=manifest.put(job.store, table),
         quarantine=manifest.write(
             job.store, f"{key}/quarantine.csv", table.loc[~table["readable"], columns]
@@ -196,27 +201,34 @@ def _validate(
 
 
 def _grouped(
-    job: Job, dataset: str, sets: dict[str, str], previous: str | None
-) -> tuple[pd.DataFrame, pd.Series[str]]:
-    """The manifest with duplicates, external sets and groups, and the anchors of all images so
-    far."""
-    from skin_pipeline.data import duplicates, grouping
+    job: Job, key: str, dataset: str, sets: dict[str, str], previous: str | None
+) -> tuple[pd.DataFrame, pd.Series[str], dict[str, str]]:
+    """The manifest with duplicates, external sets and groups; the anchors of all images so far;
+    and what is shared with each external set."""
+    from skin_pipeline.data import duplicates, grouping, manifest
 
     processes = config.threads(job.place)
     ours = duplicates.Side.of(job.store, load(job.store, dataset, Dataset))
     table = ours.table
     table["duplicates"] = grouping.clusters(table, duplicates.within(ours, processes))
-    shared = {
-        name: duplicates.between(
-            ours, duplicates.Side.of(job.store, load(job.store, key, Dataset)), processes
+    theirs = {
+        name: duplicates.Side.of(job.store, load(job.store, place, Dataset))
+        for name, place in sets.items()
+    }
+    shared = {name: duplicates.between(ours, side, processes) for name, side in theirs.items()}
+    overlaps = {
+        name: manifest.write(
+            job.store,
+            f"{key}/overlap-{name}.csv",
+            duplicates.overlap(ours.table, theirs[name].table, pairs),
         )
-        for name, key in sets.items()
+        for name, pairs in shared.items()
     }
     table["external"] = duplicates.names_of(table, shared)
     table["group"] = grouping.groups(table)
     known = grouping.known_anchors(job.store, previous)
     table["anchor"] = grouping.anchors(table, known)
-    return table, grouping.remembered(table, known)
+    return table, grouping.remembered(table, known), overlaps
 
 
 def _failed(checks: tuple[Check, ...]) -> str:
@@ -315,26 +327,28 @@ def features(job: Job, split: str, weights: str, shard: int) -> str:
     """
     dataset = load(job.store, load(job.store, split, Split).dataset, Dataset)
     settings = job.settings
-    trunk, images = backbone.trunk_of(settings.backbone, weights), dataset.shards[shard]
-    kinds = CACHED[settings.strategy]
+    trunk = backbone.trunk_of(settings.backbone, weights)
+    return _features(job, dataset, shard, trunk, settings.strategy, settings.views)
+
+
+def _features(
+    job: Job, dataset: Dataset, shard: int, trunk: Trunk, strategy: str, views: int
+) -> str:
+    """Activations of one shard of any data set, of which a strategy's models read some kinds."""
+
+    def make(key: str) -> Features:
+        from skin_pipeline.training import tasks
+
+        return tasks.features(job, key, dataset, shard, trunk, kinds, views)
+
+    kinds = CACHED[strategy]
     inputs = {
-        "images": images,
+        "images": dataset.shards[shard],
         "trunk": trunk.model_dump(),
         "kinds": kinds,
-        **settings.subset("views"),
+        "views": views,
     }
-    return job.once(
-        "features",
-        VERSIONS["features"],
-        inputs,
-        lambda key: _features(job, key, dataset, shard, trunk),
-    )
-
-
-def _features(job: Job, key: str, dataset: Dataset, shard: int, trunk: Trunk) -> Features:
-    from skin_pipeline.training import tasks
-
-    return tasks.features(job, key, dataset, shard, trunk)
+    return job.once("features", VERSIONS["features"], inputs, make)
 
 
 def train(job: Job, split: str, features: Iterable[str], run: int) -> str:
@@ -366,49 +380,155 @@ def _train(job: Job, key: str, split: str, features: tuple[str, ...], run: int) 
     return tasks.train(job, key, split, features, run)
 
 
-def evaluate(job: Job, split: str, trained: Iterable[str]) -> str:
+def evaluate(job: Job, split: str, trained: Iterable[str], validation: str) -> str:
     """Judge the ensemble and each run on the test set, and build the self-contained model.
 
     Args:
         job: The job.
         split: Key of the split.
         trained: Keys of the runs that succeeded.
+        validation: Key of the validation of the images, which knows their shortcuts.
 
     Raises:
-        BadInput: no run succeeded.
+        BadInput: no run succeeded, or too few malignant validation images for the threshold.
     """
     runs = tuple(sorted(trained))
     if not runs:
         raise BadInput("evaluate: no training run succeeded; see the logs of the train tasks")
-    inputs = {"split": split, "runs": runs, **job.settings.subset("target_sensitivity", "seed")}
+    found = load(job.store, validation, Validation).shortcuts
+    shortcuts = tuple(item.name for item in found if not item.passed)
+    names = ("target_sensitivity", "threshold_by", "scored_views", "prevalences", "seed")
+    inputs = {"split": split, "runs": runs, "shortcuts": shortcuts, **job.settings.subset(*names)}
     return job.once(
         "evaluate",
         VERSIONS["evaluate"],
         inputs,
-        lambda key: _evaluate(job, key, split, runs),
+        lambda key: _evaluate(job, key, split, runs, shortcuts),
     )
 
 
-def _evaluate(job: Job, key: str, split: str, keys: tuple[str, ...]) -> Evaluation:
+def _evaluate(
+    job: Job, key: str, split: str, keys: tuple[str, ...], shortcuts: tuple[str, ...]
+) -> Evaluation:
     from skin_pipeline.evaluation import tasks
 
-    return tasks.evaluate(job, key, split, keys)
+    return tasks.evaluate(job, key, split, keys, shortcuts)
 
 
-def gate(job: Job, evaluation: str, validation: str) -> str:
-    """Judge the figures against the bounds, and write the verdict and the report.
+def champion(job: Job, split: str) -> str:
+    """Score the champion again, on the test set of this split; "" if there is no champion.
+
+    Images that it was trained on are left out. A champion that cannot be scored is a result too:
+    the gate decides what follows.
+    """
+    from skin_pipeline.release import registry
+
+    pointer = registry.champion(job.store, job.settings.released_as)
+    if pointer is None:
+        log.info("no_champion model=%s", job.settings.released_as)
+        return ""
+    inputs = {
+        "split": split,
+        "model": pointer.model,
+        "version": pointer.version,
+        **job.settings.subset("prevalences", "seed"),
+    }
+    return job.once(
+        "champion",
+        VERSIONS["champion"],
+        inputs,
+        lambda key: _champion(job, key, split, pointer),
+    )
+
+
+def _champion(job: Job, key: str, split: str, pointer: Pointer) -> Scored:
+    from skin_pipeline.evaluation import scoring
+    from skin_pipeline.release import registry
+
+    dataset, evaluation = load(job.store, split, Split).dataset, ""
+    try:
+        release = registry.release_of(job.store, pointer.model, pointer.version)
+        evaluation = load(job.store, release.verdict, Verdict).evaluation
+        features = _features_for(job, evaluation, dataset)
+        return scoring.champion(job, key, pointer.version, evaluation, split, features)
+    except BadInput as error:
+        log.warning('champion_not_scored version=%s problem="%s"', pointer.version, error)
+        return Scored(
+            name=pointer.version,
+            dataset=dataset,
+            evaluation=evaluation,
+            images=0,
+            excluded=0,
+            problem=str(error),
+        )
+
+
+def _features_for(job: Job, evaluation: str, dataset: str) -> list[str]:
+    """Activations of all images of a data set, as the models of an evaluation read them.
+
+    Raises:
+        BadInput: the models see images in another way than the data set holds them.
+    """
+    model, images = load(job.store, evaluation, Evaluation), load(job.store, dataset, Dataset)
+    made_for = load(job.store, model.dataset, Dataset)
+    for name in ("image_size", "field_of_view"):
+        theirs, ours = getattr(made_for, name), getattr(images, name)
+        if theirs != ours:
+            raise BadInput(f"its {name} is {theirs}, that of the images here {ours}")
+    return [
+        _features(job, images, shard, model.trunk, model.strategy, model.views)
+        for shard in range(len(images.shards))
+    ]
+
+
+def external(job: Job, evaluation: str, validation: str) -> list[str]:
+    """Score the new model on each external set; images that our own data holds are left out.
+
+    Args:
+        job: The job.
+        evaluation: Key of the model's evaluation.
+        validation: Key of the validation of its data, which names the sets.
+
+    Returns:
+        A key for each set, in the order of their names.
+    """
+    sets = load(job.store, validation, Validation).external
+    return [_external(job, evaluation, validation, name) for name in sorted(sets)]
+
+
+def _external(job: Job, evaluation: str, validation: str, name: str) -> str:
+    from skin_pipeline.evaluation import scoring
+
+    def make(key: str) -> Scored:
+        dataset = load(job.store, validation, Validation).external[name]
+        features = _features_for(job, evaluation, dataset)
+        return scoring.external(job, key, name, evaluation, validation, features)
+
+    knobs = job.settings.subset("prevalences", "seed")
+    inputs = {"evaluation": evaluation, "validation": validation, "name": name, **knobs}
+    return job.once("external", VERSIONS["external"], inputs, make)
+
+
+def gate(
+    job: Job, evaluation: str, validation: str, champion: str = "", external: Iterable[str] = ()
+) -> str:
+    """Judge the figures against the bounds; write the verdict, the report and the model card.
 
     Args:
         job: The job.
         evaluation: Key of the evaluation.
-        validation: Key of the validation of its data, for the report.
+        validation: Key of the validation of its data.
+        champion: Key of the champion's scores on the same test set; "" if there is no champion.
+        external: Keys of the scores on sets of another origin.
     """
-    settings = job.settings
-    bounds = settings.subset("min_accuracy", "min_sensitivity", "judged_on", "min_runs")
-    result = load(job.store, evaluation, Evaluation)
-    names = {"evaluation": evaluation, "validation": validation}
-    inputs = {**names, "released_as": settings.released_as, **bounds}
-    key = job.once("gate", VERSIONS["gate"], inputs, lambda key: _gate(job, key, names, result))
+    names = {
+        "evaluation": evaluation,
+        "validation": validation,
+        "champion": champion,
+        "external": tuple(external),
+    }
+    inputs = {**names, "settings": job.settings.model_dump()}
+    key = job.once("gate", VERSIONS["gate"], inputs, lambda key: _gate(job, key, names))
     journal.note(job.store, job.run_id, verdict=key)
     verdict = load(job.store, key, Verdict)
     for check in verdict.checks:
@@ -424,28 +544,19 @@ def gate(job: Job, evaluation: str, validation: str) -> str:
     return key
 
 
-def _gate(job: Job, key: str, names: dict[str, str], result: Evaluation) -> Verdict:
-    from skin_pipeline.evaluation import gate as room
-    from skin_pipeline.evaluation import report
+def _gate(job: Job, key: str, names: dict[str, Any]) -> Verdict:
+    from skin_pipeline.evaluation import verdict
 
-    checks = room.judge(result, job.settings)
-    verdict = Verdict(
-        **names,
-        released_as=job.settings.released_as,
-        approved=all(check.passed for check in checks),
-        checks=checks,
-        reasons=room.reasons(checks),
-        report=f"{key}/report.html",
-    )
-    job.store.put(verdict.report, report.render(job.store, verdict, result).encode())
-    return verdict
+    return verdict.write(job, key, **names)
 
 
 def promote(job: Job, verdict: str) -> str:
     """Publish the judged model as an immutable version and point the champion to it.
 
+    Nothing moves if it is the champion already, which a run on unchanged data comes to.
+
     Returns:
-        The key of the version.
+        The key of the champion's version.
 
     Raises:
         Rejected: the verdict is a refusal.
@@ -456,11 +567,32 @@ def promote(job: Job, verdict: str) -> str:
     judged = load(job.store, verdict, Verdict)
     if not judged.approved:
         raise Rejected("; ".join(judged.reasons))
-    release, files = _release(job, verdict, judged)
-    registry.publish(job.store, release, files)
-    registry.promote(job.store, release, by=job.run_id, reason="passed the gate")
-    registry.record(job.store, _judgement(job, judged, release.version), verdict)
-    return registry.version_key(release.model, release.version)
+    version = _standing(job, judged)
+    if version is None:
+        release, files = _release(job, verdict, judged)
+        registry.publish(job.store, release, files)
+        registry.promote(job.store, release, by=job.run_id, reason="passed the gate")
+        version = release.version
+    registry.record(job.store, _judgement(job, judged, version), verdict)
+    return registry.version_key(judged.released_as, version)
+
+
+def _standing(job: Job, judged: Verdict) -> str | None:
+    """The champion's version, if the judged model is the champion already."""
+    from skin_pipeline.release import registry
+
+    pointer = registry.champion(job.store, judged.released_as)
+    if pointer is None:
+        return None
+    try:
+        release = registry.release_of(job.store, pointer.model, pointer.version)
+        evaluation = load(job.store, release.verdict, Verdict).evaluation
+    except BadInput:  # of a version of this code that wrote other documents
+        return None
+    if evaluation != judged.evaluation:
+        return None
+    log.info("already_champion model=%s version=%s", pointer.model, pointer.version)
+    return pointer.version
 
 
 def _release(job: Job, key: str, verdict: Verdict) -> tuple[Release, dict[str, str]]:
@@ -474,6 +606,8 @@ def _release(job: Job, key: str, verdict: Verdict) -> tuple[Release, dict[str, s
         "predictions.csv": result.predictions,
         "verdict.json": f"{key}/result.json",
         "report.html": verdict.report,
+        "card.md": verdict.card,
+        "card.json": verdict.card_data,
     }
     release = registry.describe(
         job.store,

@@ -110,7 +110,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
     split = steps.split(job, validation)
     features = [steps.features(job, split, weights, i) for i in steps.shard_numbers(job, dataset)]
     trained = [steps.train(job, split, features, run) for run in range(2)]
-    evaluation = steps.evaluate(job, split, trained)
+    evaluation = steps.evaluate(job, split, trained, validation)
     verdict = steps.gate(job, evaluation, validation)
     version = steps.promote(job, verdict)
     return Finished(

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+import documents
 import pytest
 import requests
 from servers import HOST, free_ports
@@ -29,8 +30,6 @@ from skin_pipeline.contracts import (
     Changes,
     Check,
     Dataset,
-    Evaluation,
-    Figures,
     GateCheck,
     Interval,
     Judgement,
@@ -38,9 +37,7 @@ from skin_pipeline.contracts import (
     Release,
     Shortcut,
     Split,
-    Trunk,
     Validation,
-    Verdict,
     dump,
 )
 from skin_pipeline.job import address
@@ -151,29 +148,21 @@ def judge(
 ) -> str:
     """Write everything that a judged run leaves in the store; the verdict's key."""
     digest = address({"model": model, "run": run})
-    figures = Figures(
-        images=232,
+    figures = documents.figures(
         threshold=0.412,
-        confusion={"tp": 99, "fn": 17, "fp": 36, "tn": 80},
         accuracy=interval(accuracy),
         sensitivity=interval(0.853),
         specificity=interval(0.69),
         precision=interval(0.733),
         auc=interval(auc, 0.04),
     )
-    evaluation = Evaluation(
+    evaluation = documents.evaluation(
         dataset=DATASET,
         split=SPLIT,
         synthetic=synthetic,
-        trunk=Trunk(backbone="ResNet50", source="imagenet", digest="w"),
-        runs=("train/0", "train/1"),
-        seeds={0: 1, 1: 2},
         threshold=0.412,
         ensemble=figures,
         per_run={0: figures, 1: figures},
-        predictions="evaluate/01/predictions.csv",
-        model="evaluate/01/model.keras",
-        smoke_difference=0.0,
     )
     value = f"{accuracy:.3f} [{accuracy - 0.05:.3f}, {accuracy + 0.05:.3f}]"
     check = GateCheck(
@@ -184,7 +173,7 @@ def judge(
     )
     reasons = () if approved else (f"accuracy: {value}, asked for {check.bound}",)
     key, report = f"gate/{digest}", f"gate/{digest}/report.html"
-    verdict = Verdict(
+    verdict = documents.verdict(
         evaluation=f"evaluate/{digest}",
         validation=VALIDATION,
         released_as=model,

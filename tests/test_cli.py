@@ -58,8 +58,9 @@ def test_steps_can_be_run_one_by_one(finished, monkeypatch, capsys):
     shards = range(len(finished.features))
     features = [keys("features", split, weights, str(shard))[0] for shard in shards]
     trained = [keys("train", split, str(run), *features)[0] for run in range(2)]
-    (evaluation,) = keys("evaluate", split, *trained)
-    (verdict,) = keys("gate", evaluation, validation)
+    (evaluation,) = keys("evaluate", split, validation, *trained)
+    assert keys("external", evaluation, validation) == []
+    (verdict,) = keys("gate", evaluation, validation, *keys("champion", split))
     assert keys("promote", verdict) == [finished.version]
 
 

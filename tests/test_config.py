@@ -20,6 +20,13 @@ from skin_pipeline.errors import BadInput
         ({"runs": 2}, "min_runs (6) is more than runs (2)"),
         ({"weights": "none"}, "weights=none (a random trunk) is for synthetic data only"),
         ({"learning_rate": "fast"}, "learning_rate: "),
+        ({"views": 2, "test_views": 4}, "test_views (4) is more than views (2)"),
+        ({"prevalences": "0.1, few"}, "prevalences must be numbers between 0 and 1"),
+        ({"prevalences": "0.1, 1"}, "Received: '0.1, 1'"),
+        ({"gated_slices": "sex"}, "gated_slices needs a bound"),
+        ({"min_slice_auc": 0.7}, "such a bound needs gated_slices. Received: gated_slices=''"),
+        ({"min_auc": 1.5}, "min_auc: Input should be less than or equal to 1"),
+        ({"min_auc_change": -2}, "min_auc_change: "),
     ],
 )
 def test_a_value_that_does_not_fit_is_named_with_what_was_received(values, message):
@@ -77,6 +84,29 @@ def _types(schema):
 def test_a_bound_of_the_gate_can_be_left_empty_in_the_form():
     assert form_schema()["min_accuracy"]["type"] == ["null", "number"]
     assert settings_from({"min_accuracy": None}).min_accuracy is None
+
+
+def test_a_bound_of_the_gate_can_be_left_empty_on_the_command_line_and_in_the_environment(
+    monkeypatch,
+):
+    assert settings_from({"min_auc_change": ""}).min_auc_change is None
+    monkeypatch.setenv("SKIN_MIN_ACCURACY", "")
+    assert Settings().min_accuracy is None
+
+
+@pytest.mark.parametrize(
+    ("values", "views"),
+    [({}, 4), ({"views": 1}, 1), ({"views": 8}, 8), ({"views": 8, "test_views": 2}, 2)],
+)
+def test_a_score_is_averaged_over_as_many_views_as_there_are_or_fewer(values, views):
+    assert Settings(**values).scored_views == views
+
+
+def test_lists_are_read_from_text():
+    assert Settings().prevalence_list == (0.02, 0.1, 0.5)
+    assert Settings(prevalences="").prevalence_list == ()
+    gated = Settings(gated_slices="sex, original size,", min_slice_auc=0.6)
+    assert gated.gated_features == ("sex", "original size")
 
 
 def test_no_knob_has_the_name_of_a_deployment_variable():

@@ -45,10 +45,11 @@ def job(shared, images, tmp_path_factory):
 
 def test_real_images_train_a_model_better_than_chance(job):
     dataset, weights, _ = steps.ingest(job)
-    split = steps.split(job, steps.validate(job, dataset))
+    validation = steps.validate(job, dataset)
+    split = steps.split(job, validation)
     features = [steps.features(job, split, weights, i) for i in steps.shard_numbers(job, dataset)]
     trained = [steps.train(job, split, features, run) for run in range(2)]
-    seen = load(job.store, steps.evaluate(job, split, trained), Evaluation)
+    seen = load(job.store, steps.evaluate(job, split, trained, validation), Evaluation)
     predictions = pd.read_csv(job.store.local(seen.predictions))
     held_out = predictions.dropna(subset="held_out_probability")
     means = held_out.groupby("label")["held_out_probability"].mean()

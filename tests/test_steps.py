@@ -16,6 +16,7 @@ from skin_pipeline.config import Settings
 from skin_pipeline.contracts import (
     Dataset,
     Evaluation,
+    Scored,
     Split,
     TrainedRun,
     Validation,
@@ -96,6 +97,8 @@ def test_the_released_version_is_complete_and_its_digests_are_right(finished):
         "predictions.csv",
         "verdict.json",
         "report.html",
+        "card.md",
+        "card.json",
     }
     for name, digest in release.files.items():
         assert hashlib.sha256(store.read(f"{finished.version}/{name}")).hexdigest() == digest
@@ -120,7 +123,7 @@ def test_every_step_finds_its_result(finished):
     shards = steps.shard_numbers(job, dataset)
     assert [steps.features(job, split, weights, i) for i in shards] == finished.features
     assert [steps.train(job, split, finished.features, i) for i in range(2)] == finished.trained
-    assert steps.evaluate(job, split, reversed(finished.trained)) == finished.evaluation
+    assert steps.evaluate(job, split, reversed(finished.trained), validation) == finished.evaluation
     assert steps.gate(job, finished.evaluation, validation) == finished.verdict
     assert steps.promote(job, finished.verdict) == finished.version
     assert job.store.list("") == before
@@ -140,7 +143,7 @@ validation = steps.validate(job, dataset, external)
 split = steps.split(job, validation)
 features = [steps.features(job, split, weights, i) for i in steps.shard_numbers(job, dataset)]
 trained = [steps.train(job, split, features, run) for run in range(2)]
-steps.promote(job, steps.gate(job, steps.evaluate(job, split, trained), validation))
+steps.promote(job, steps.gate(job, steps.evaluate(job, split, trained, validation), validation))
 print([name for name in {HEAVY!r} if name in sys.modules])
 """
     run = subprocess.run(
@@ -181,7 +184,9 @@ def test_a_changed_knob_makes_the_result_anew(finished, step, change, monkeypatc
         "validate": lambda job: steps.validate(job, finished.dataset),
         "split": lambda job: steps.split(job, finished.validation),
         "train": lambda job: steps.train(job, finished.split, finished.features, 0),
-        "evaluate": lambda job: steps.evaluate(job, finished.split, finished.trained),
+        "evaluate": lambda job: steps.evaluate(
+            job, finished.split, finished.trained, finished.validation
+        ),
         "gate": lambda job: steps.gate(job, finished.evaluation, finished.validation),
     }
     for job in (finished.job, with_settings(finished.job, **change)):
@@ -260,7 +265,9 @@ def test_a_refused_model_is_recorded_and_the_champion_stays(finished):
 
 
 def test_a_missing_run_is_counted_by_the_gate(finished):
-    evaluation = steps.evaluate(finished.job, finished.split, finished.trained[:1])
+    evaluation = steps.evaluate(
+        finished.job, finished.split, finished.trained[:1], finished.validation
+    )
     verdict = load(
         finished.job.store, steps.gate(finished.job, evaluation, finished.validation), Verdict
     )
@@ -269,7 +276,125 @@ def test_a_missing_run_is_counted_by_the_gate(finished):
 
 def test_no_run_at_all_is_told(finished):
     with pytest.raises(BadInput, match="no training run succeeded"):
-        steps.evaluate(finished.job, finished.split, [])
+        steps.evaluate(finished.job, finished.split, [], finished.validation)
+
+
+# --- the champion, and sets of another origin ----------------------------------------------------
+
+
+@pytest.fixture
+def later(finished):
+    """Keys of a second run on other test images, made with the store in which the first one was
+    promoted."""
+
+    def make(**changes):
+        job = with_settings(finished.job, **changes)
+        dataset = steps.ingest(job).dataset
+        split = steps.split(job, steps.validate(job, dataset))
+        return job, split
+
+    return make
+
+
+def test_a_champion_on_the_test_set_that_it_was_judged_on_has_the_same_figures(finished):
+    scored = load(finished.job.store, steps.champion(finished.job, finished.split), Scored)
+    judged = load(finished.job.store, finished.evaluation, Evaluation)
+    assert scored.name == finished.version.rsplit("/", 1)[1]
+    assert (scored.excluded, scored.images) == (0, judged.ensemble.images)
+    assert scored.figures == judged.ensemble
+
+
+def test_without_a_champion_there_is_nothing_to_score(finished):
+    job = with_settings(finished.job, model_name="nobody")
+    assert steps.champion(job, finished.split) == ""
+
+
+def test_test_images_that_the_champion_was_trained_on_are_left_out_and_counted(finished, later):
+    job, split = later(test_fraction=0.4)
+    scored = load(job.store, steps.champion(job, split), Scored)
+    table = manifest.read(job.store, load(job.store, split, Split).table)
+    before = manifest.read(job.store, load(job.store, finished.split, Split).table)
+    tested = set(table.loc[table["run_0"] == "test", "key"])
+    seen = set(manifest.read(job.store, scored.predictions)["key"])
+    assert scored.excluded > 0
+    assert scored.images + scored.excluded == len(tested)
+    trained = before[before[["run_0", "run_1"]].isin(["train", "validation"]).any(axis=1)]
+    assert seen == tested - set(trained["key"])
+
+
+def test_a_champion_that_saw_images_in_another_way_cannot_be_scored_and_the_gate_says_so(
+    finished, later
+):
+    job, split = later(field_of_view=0.9)
+    key = steps.champion(job, split)
+    scored = load(job.store, key, Scored)
+    assert scored.figures is None
+    assert scored.problem == "its field_of_view is 0.8, that of the images here 0.9"
+    verdict = load(
+        job.store, steps.gate(job, finished.evaluation, finished.validation, key), Verdict
+    )
+    # The evaluation is the champion's own here, so nothing has to be compared; one that is not:
+    assert verdict.comparison is None
+
+
+def test_a_second_model_is_compared_with_the_champion_on_the_same_images(finished):
+    job = with_settings(finished.job, seed=1, l2=10.0, min_auc_change=-1.0)
+    split = steps.split(job, finished.validation)
+    trained = [steps.train(job, split, finished.features, run) for run in range(2)]
+    evaluation = steps.evaluate(job, split, trained, finished.validation)
+    key = steps.gate(job, evaluation, finished.validation, steps.champion(job, split))
+    verdict = load(job.store, key, Verdict)
+    seen = verdict.comparison
+    ours = load(job.store, evaluation, Evaluation).ensemble
+    theirs = load(job.store, finished.evaluation, Evaluation).ensemble
+    assert seen.images == ours.images
+    assert seen.auc.value == pytest.approx(ours.auc.value - theirs.auc.value)
+    assert seen.accuracy.value == pytest.approx(ours.accuracy.value - theirs.accuracy.value)
+
+
+def test_an_external_set_is_scored_without_the_images_that_our_data_holds(finished, tmp_path):
+    demo.generate(tmp_path / "other", seed=5, per_class=20)
+    ours = tmp_path / "ours"
+    demo.generate(ours, seed=0)
+    stolen = sorted((ours / "benign").iterdir())[:3]
+    for path in stolen:
+        shutil.copy(path, tmp_path / "other/benign" / f"stolen_{path.name}")
+    job = with_settings(finished.job, external=f"other={tmp_path / 'other'}")
+    dataset, _, external = steps.ingest(job)
+    validation = steps.validate(job, dataset, external)
+    (key,) = steps.external(job, finished.evaluation, validation)
+    scored = load(job.store, key, Scored)
+    assert (scored.name, scored.excluded, scored.images) == ("other", 3, 40)
+    assert scored.figures.images == 40
+    rows = manifest.read(job.store, scored.predictions)
+    assert not rows["key"].str.contains("stolen").any()
+    verdict = load(
+        job.store,
+        steps.gate(
+            with_settings(job, min_external_auc=1.0, judged_on="lower_bound"),
+            finished.evaluation,
+            validation,
+            external=[key],
+        ),
+        Verdict,
+    )
+    assert any("other" in reason for reason in verdict.reasons)
+
+
+def test_what_each_step_took_is_in_the_verdict(finished):
+    verdict = load(finished.job.store, finished.verdict, Verdict)
+    spent = {"ingest", "validate", "split", "features", "train", "evaluate"}
+    assert set(verdict.seconds) == spent
+    assert all(value >= 0 for value in verdict.seconds.values())
+    assert verdict.seconds["train"] > 0
+
+
+def test_report_and_card_lie_beside_the_verdict_and_in_the_version(finished):
+    store = finished.job.store
+    verdict = load(store, finished.verdict, Verdict)
+    assert b"not a medical device" in store.read(verdict.report)
+    for name, key in {"card.md": verdict.card, "card.json": verdict.card_data}.items():
+        assert store.read(f"{finished.version}/{name}") == store.read(key)
 
 
 # --- bad input -----------------------------------------------------------------------------------

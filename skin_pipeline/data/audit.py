@@ -7,13 +7,19 @@ AUC. The audit describes the data and chooses nothing, so it may look at all ima
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from skin_pipeline.contracts import Interval, Shortcut
+from skin_pipeline.data import manifest
 from skin_pipeline.intervals import auc_interval
+
+if TYPE_CHECKING:
+    from sklearn.ensemble import RandomForestClassifier
 
 log = logging.getLogger(__name__)
 
@@ -84,6 +90,30 @@ def features(rows: pd.DataFrame) -> dict[str, NDArray[np.float64]]:
     return {name: _varying(frame) for name, frame in known.items()}
 
 
+def scores(
+    table: pd.DataFrame, is_test: NDArray[np.bool_], names: Sequence[str], seed: int
+) -> dict[str, NDArray[np.float64]]:
+    """What forests that see one trivial feature each say of test images.
+
+    Args:
+        table: Readable images, of the manifest (n).
+        is_test: Which of them are test images (n,): the forests learn on others only.
+        names: Of features that vary.
+        seed: Of the sample and the forests.
+
+    Returns:
+        For each name scores (test images,) in 0…1.
+    """
+    known = features(table)
+    learned = table.index.isin(_sample(table[~is_test], seed).index)
+    labels = manifest.labels(table)
+    made = {}
+    for name in names:
+        forest = _forest(seed).fit(known[name][learned], labels[learned])
+        made[name] = np.asarray(forest.predict_proba(known[name][is_test])[:, 1])
+    return made
+
+
 def _metadata(rows: pd.DataFrame) -> pd.DataFrame:
     """Age, sex and site as numbers; that something is not known may tell as much."""
     age = pd.to_numeric(rows["age"], errors="coerce")
@@ -115,11 +145,15 @@ def _out_of_fold(
     values: NDArray[np.float64], labels: NDArray[np.int64], folds: list[Fold], seed: int
 ) -> NDArray[np.float64]:
     """Each image's score from a forest that has seen no image of its group."""
-    from sklearn.ensemble import RandomForestClassifier
     from sklearn.model_selection import cross_val_predict
 
-    forest = RandomForestClassifier(TREES, min_samples_leaf=5, random_state=seed)
-    scores: NDArray[np.float64] = cross_val_predict(
-        forest, values, labels, cv=folds, method="predict_proba"
+    made: NDArray[np.float64] = cross_val_predict(
+        _forest(seed), values, labels, cv=folds, method="predict_proba"
     )[:, 1]
-    return scores
+    return made
+
+
+def _forest(seed: int) -> RandomForestClassifier:
+    from sklearn.ensemble import RandomForestClassifier
+
+    return RandomForestClassifier(TREES, min_samples_leaf=5, random_state=seed)

@@ -111,6 +111,16 @@ def names_of(table: pd.DataFrame, shared: dict[str, list[Pair]]) -> pd.Series[st
     return names
 
 
+def overlap(ours: pd.DataFrame, theirs: pd.DataFrame, pairs: list[Pair]) -> pd.DataFrame:
+    """The images of another set that ours holds too: their `key`, that of the image `of` ours, and
+    by what they are known as the same."""
+    rows = [
+        (theirs["key"][pair.second], ours["key"][pair.first], pair.kind, pair.likeness)
+        for pair in pairs
+    ]
+    return pd.DataFrame(rows, columns=["key", "of", "kind", "likeness"])
+
+
 def _equal(table: pd.DataFrame, column: str, kind: str) -> Iterator[Pair]:
     known = table[(table[column] != "") & table.duplicated(column, keep=False)]
     for indices in known.groupby(column).groups.values():

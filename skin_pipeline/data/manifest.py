@@ -176,6 +176,23 @@ def read(store: Store, key: str) -> pd.DataFrame:
     return pd.read_csv(data, dtype=dict.fromkeys(TEXTS, str), keep_default_na=False, na_values=NAN)
 
 
+def read_scores(store: Store, key: str) -> pd.DataFrame:
+    """A table of scores from the store, number for number as it was written; NaN where there are
+    none."""
+    return pd.read_csv(
+        io.BytesIO(store.read(key)),
+        dtype=dict.fromkeys(("key", "label", "group"), str),
+        keep_default_na=False,
+        na_values=[""],
+        float_precision="round_trip",
+    )
+
+
+def labels(table: pd.DataFrame) -> NDArray[np.int64]:
+    """1 for malignant, 0 for benign (n,)."""
+    return np.asarray(table["label"] == "malignant", np.int64)
+
+
 def write(store: Store, key: str, table: pd.DataFrame) -> str:
     """Put a table into the store as CSV; returns its key."""
     store.put(key, table.to_csv(index=False, lineterminator="\n").encode())

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Mapping
 from pathlib import Path
 from statistics import median
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from jinja2 import Environment, FileSystemLoader
+import numpy as np
+import pandas as pd
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from skin_pipeline import journal
-from skin_pipeline.contracts import Evaluation, TrainedRun, Verdict, load
+from skin_pipeline.config import Settings
+from skin_pipeline.contracts import Evaluation, Mistake, Scored, TrainedRun, Verdict, load
+from skin_pipeline.data import manifest
+from skin_pipeline.evaluation import wording
+from skin_pipeline.intervals import Floats
 from skin_pipeline.storage import Store
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -23,47 +30,130 @@ class TrainingRow(NamedTuple):
 
     run: TrainedRun
     images_per_second: float
-    time: str
+    seconds: float
     csv: str
 
 
+class Pictures(NamedTuple):
+    """A mistake, and its two pictures as addresses that hold them."""
+
+    mistake: Mistake
+    square: str
+    saliency: str
+
+
+class Knob(NamedTuple):
+    """A setting of the run as people write it, and whether it differs from the default."""
+
+    name: str
+    value: str
+    default: str
+    changed: bool
+
+
 def render(store: Store, verdict: Verdict, evaluation: Evaluation) -> str:
-    """The report as HTML, everything it needs inside."""
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES), autoescape=True, trim_blocks=True, lstrip_blocks=True
-    )
+    """The report as HTML, everything it needs inside.
+
+    Raises:
+        BadInput, Unavailable: as of the store.
+    """
     runs = sorted((load(store, key, TrainedRun) for key in evaluation.runs), key=lambda r: r.run)
     data = journal.data_of(store, verdict.validation, evaluation.split)
-    return environment.get_template("report.html").render(
-        verdict=verdict,
-        evaluation=evaluation,
-        dataset=data.dataset,
-        split=data.split,
-        data=data,
-        training=[_training_row(store, run) for run in runs],
-        curves=_curves(runs) if runs else "",
+    champion = load(store, verdict.champion, Scored) if verdict.champion else None
+    return (
+        _environment()
+        .get_template("report.html")
+        .render(
+            verdict=verdict,
+            evaluation=evaluation,
+            dataset=data.dataset,
+            split=data.split,
+            data=data,
+            champion=champion,
+            external=[load(store, key, Scored) for key in verdict.external],
+            mistakes=[_pictures(store, item) for item in evaluation.mistakes],
+            training=[_training_row(store, run) for run in runs],
+            knobs=[_knob(name, value) for name, value in verdict.settings.items()],
+            drawings=_drawings(store, evaluation, runs, champion),
+        )
     )
 
 
-def _curves(runs: list[TrainedRun]) -> Markup:
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "shown": wording.shown,
+        "signed": wording.signed,
+        "duration": wording.duration,
+    }
+    environment.globals |= {"words": wording.FIGURES, "not_a_device": wording.NOT_A_DEVICE}
+    return environment
+
+
+def _drawings(
+    store: Store, evaluation: Evaluation, runs: list[TrainedRun], champion: Scored | None
+) -> dict[str, Markup]:
     # matplotlib takes long to import, and only a report that is written needs it.
     from skin_pipeline.evaluation import plots
 
-    return Markup(plots.training_curves(runs))
+    test = _predictions(store, evaluation.predictions).query("test")
+    labels = (test["label"] == "malignant").to_numpy().astype(np.int64)
+    others = _others(store, test, champion)
+    ensemble = evaluation.ensemble
+    drawn = {
+        "roc": plots.roc(labels, test["probability"].to_numpy(), ensemble, others),
+        "reliability": plots.reliability(evaluation.calibration),
+        "spread": plots.spread(ensemble, evaluation.per_run),
+        "training": plots.training_curves(runs),
+    }
+    return {name: Markup(svg) for name, svg in drawn.items()}
+
+
+def _others(store: Store, test: pd.DataFrame, champion: Scored | None) -> Mapping[str, Floats]:
+    """What the test images are scored by the runs alone and by the champion."""
+    others: dict[str, Floats] = {}
+    others["each run alone"] = test.filter(regex=r"^run_\d+$").to_numpy(float).T
+    if champion and champion.predictions:
+        scored = _predictions(store, champion.predictions)["probability"]
+        others[f"champion {champion.name}"] = scored.reindex(test.index).to_numpy(float)
+    return others
+
+
+def _predictions(store: Store, key: str) -> pd.DataFrame:
+    """Probabilities by the image's key; NaN where there is none."""
+    return manifest.read_scores(store, key).set_index("key")
 
 
 def _training_row(store: Store, run: TrainedRun) -> TrainingRow:
     last = run.history[-1].stage
     speed = median(line.images_per_second for line in run.history if line.stage == last)
-    content = base64.b64encode(store.read(run.table)).decode()
-    time = _time(sum(line.seconds for line in run.history))
-    return TrainingRow(run, speed, time, f"data:text/csv;base64,{content}")
+    seconds = sum(line.seconds for line in run.history)
+    return TrainingRow(run, speed, seconds, _address(store, run.table, "text/csv"))
 
 
-def _time(seconds: float) -> str:
-    """For people: `42 s`, `3 min 07 s`, `2 h 05 min`."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes:02} min"
-    return f"{minutes} min {rest:02} s" if minutes else f"{rest} s"
+def _pictures(store: Store, mistake: Mistake) -> Pictures:
+    square, saliency = (
+        _address(store, key, "image/jpeg") for key in (mistake.square, mistake.saliency)
+    )
+    return Pictures(mistake, square, saliency)
+
+
+def _address(store: Store, key: str, kind: str) -> str:
+    """An address that holds the content itself."""
+    return f"data:{kind};base64,{base64.b64encode(store.read(key)).decode()}"
+
+
+def _knob(name: str, value: Any) -> Knob:
+    field = Settings.model_fields.get(name)
+    default = field.default if field else None
+    return Knob(name, _written(value), _written(default), value != default)
+
+
+def _written(value: Any) -> str:
+    return "empty" if value is None or value == "" else str(value)

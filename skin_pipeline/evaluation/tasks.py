@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from pathlib import Path
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +13,7 @@ from skin_pipeline.contracts import (
     Dataset,
     Evaluation,
     Features,
-    Figures,
+    Mistake,
     Split,
     TrainedRun,
     load,
@@ -20,102 +21,174 @@ from skin_pipeline.contracts import (
 from skin_pipeline.data import manifest
 from skin_pipeline.data.images import decode
 from skin_pipeline.data.splitting import TEST, VALIDATION
-from skin_pipeline.evaluation import ensemble
+from skin_pipeline.evaluation import saliency, scoring, slices
+from skin_pipeline.evaluation.ensemble import Judging, Scores, score
 from skin_pipeline.job import Job, scratch
+from skin_pipeline.storage import Store
 from skin_pipeline.training.backbone import Network
+from skin_pipeline.training.checkpoints import Arrays
+from skin_pipeline.training.inputs import Squares
 from skin_pipeline.training.plan import Source
 from skin_pipeline.training.released import released_model
-from skin_pipeline.training.runs import scorer
-from skin_pipeline.training.strategies import STRATEGIES
 from skin_pipeline.training.tasks import network_on, read_weights, source_of
 
 log = logging.getLogger(__name__)
 
 
-def evaluate(job: Job, key: str, split: str, keys: tuple[str, ...]) -> Evaluation:
+@dataclass(frozen=True)
+class Judged:
+    """What an evaluation is made from: the runs, what they read, and the scores."""
+
+    network: Network
+    dataset: Dataset
+    source: Source
+    runs: list[TrainedRun]
+    weights: list[Arrays]
+    scores: Scores
+
+    @property
+    def is_test(self) -> NDArray[np.bool_]:
+        """Which images (n,) are test images."""
+        return self.scores.predictions["test"].to_numpy(bool)
+
+    @property
+    def probabilities(self) -> NDArray[np.float64]:
+        """The ensemble's, of all images (n,); NaN where they would say nothing."""
+        return self.scores.predictions["probability"].to_numpy(np.float64)
+
+
+def evaluate(
+    job: Job, key: str, split: str, keys: tuple[str, ...], shortcuts: tuple[str, ...]
+) -> Evaluation:
     """Judge the ensemble and each run on the test set, and build the self-contained model."""
-    runs = sorted((load(job.store, item, TrainedRun) for item in keys), key=lambda r: r.run)
-    document = load(job.store, split, Split)
-    dataset = load(job.store, document.dataset, Dataset)
-    source = source_of(job, document, runs[0].features)
-    trunk = load(job.store, runs[0].features[0], Features).trunk
-    network = network_on(job, dataset, trunk)
-    scores = ensemble.score(
-        source.table,
-        _logits(job, network, source, runs, list(dataset.golden)),
-        [run.run for run in runs],
-        job.settings.target_sensitivity,
-        job.settings.seed,
-    )
-    with scratch() as folder:
-        difference = _build(job, folder, network, runs, dataset, scores.by_key())
-        job.store.put_file(f"{key}/model.keras", folder / "model.keras")
-    _log(scores.ensemble, difference)
+    judged = _judge(job, load(job.store, split, Split), keys)
+    scores, seed = judged.scores, job.settings.seed
+    difference = _save(job, key, judged)
+    _log(scores, difference)
+    rows = judged.source.table[judged.is_test]
+    tested = judged.probabilities[judged.is_test]
     return Evaluation(
-        dataset=document.dataset,
+        dataset=load(job.store, split, Split).dataset,
         split=split,
-        synthetic=dataset.synthetic,
-        trunk=trunk,
+        synthetic=judged.dataset.synthetic,
+        trunk=load(job.store, judged.runs[0].features[0], Features).trunk,
+        strategy=judged.runs[0].strategy,
+        views=job.settings.scored_views,
         runs=keys,
-        seeds={run.run: run.seed for run in runs},
+        seeds={run.run: run.seed for run in judged.runs},
         threshold=scores.ensemble.threshold,
         ensemble=scores.ensemble,
         per_run=scores.per_run,
+        calibration=scores.calibration,
+        slices=slices.slices(rows, tested, scores.ensemble.threshold, seed),
+        within=slices.within(
+            judged.source.table, judged.is_test, judged.probabilities, shortcuts, seed
+        ),
+        mistakes=_mistakes(job.store, key, judged),
         predictions=manifest.write(job.store, f"{key}/predictions.csv", scores.predictions),
         model=f"{key}/model.keras",
         smoke_difference=difference,
     )
 
 
-def _logits(
-    job: Job, network: Network, source: Source, runs: list[TrainedRun], golden: list[str]
-) -> NDArray[np.float64]:
-    """Logits (runs, n) of test and golden images, and of each run's own validation images.
+def _judge(job: Job, split: Split, keys: tuple[str, ...]) -> Judged:
+    """Score test and golden images by all runs, and each run's own validation images.
 
     NaN where nobody needs them: a training image's score says nothing.
     """
-    strategy = runs[0].strategy
-    model = STRATEGIES[strategy].model(network, "run")
-    score, inputs = scorer(model, jit=False), source.inputs(strategy, network)
-    test = source.rows(runs[0].run, TEST)
-    rows = np.union1d(test, np.flatnonzero(source.table["key"].isin(golden)))
-    logits = np.full((len(runs), len(source.table)), np.nan)
-    for run, line in zip(runs, logits, strict=True):
-        model.set_weights(read_weights(job.store.local(run.weights)))
-        line[rows] = score(inputs, rows)
-        line[source.rows(run.run, VALIDATION)] = np.load(job.store.local(run.held_out))
-    return logits
-
-
-def _build(
-    job: Job,
-    folder: Path,
-    network: Network,
-    runs: list[TrainedRun],
-    dataset: Dataset,
-    expected: dict[str, float],
-) -> float:
-    """Write `model.keras`; the largest difference on golden images after loading it again."""
+    runs, settings = scoring.runs_of(job.store, keys), job.settings
+    dataset = load(job.store, split.dataset, Dataset)
+    source = source_of(job, split, runs[0].features)
+    network = network_on(job, dataset, load(job.store, runs[0].features[0], Features).trunk)
+    golden = np.flatnonzero(source.table["key"].isin(list(dataset.golden)))
+    everyone = np.union1d(source.rows(runs[0].run, TEST), golden)
+    wanted = [np.union1d(everyone, source.rows(run.run, VALIDATION)) for run in runs]
+    logits = scoring.logits_of(job.store, network, source, runs, wanted, settings.scored_views)
+    scores = score(
+        source.table,
+        logits,
+        [run.run for run in runs],
+        Judging(
+            settings.target_sensitivity,
+            settings.threshold_by,
+            settings.prevalence_list,
+            settings.seed,
+        ),
+    )
     weights = [read_weights(job.store.local(run.weights)) for run in runs]
-    path = folder / "model.keras"
-    released_model(network, runs[0].strategy, weights, dataset.field_of_view).save(path)
-    model = network.keras.saving.load_model(path, safe_mode=True, compile=False)
-    pixels = {key: decode(job.store.read(copy)).image for key, copy in dataset.golden.items()}
+    return Judged(network, dataset, source, runs, weights, scores)
+
+
+def _save(job: Job, key: str, judged: Judged) -> float:
+    """Put `model.keras` into the store; the largest difference on golden images after loading it
+    again."""
+    model = released_model(
+        judged.network,
+        judged.runs[0].strategy,
+        judged.weights,
+        judged.dataset.field_of_view,
+        views=job.settings.scored_views,
+        temperature=judged.scores.calibration.temperature,
+    )
+    with scratch() as folder:
+        model.save(folder / "model.keras")
+        keras = judged.network.keras
+        loaded = keras.saving.load_model(folder / "model.keras", safe_mode=True, compile=False)
+        job.store.put_file(f"{key}/model.keras", folder / "model.keras")
+    expected, golden = judged.scores.by_key(), judged.dataset.golden
+    pixels = {name: decode(job.store.read(copy)).image for name, copy in golden.items()}
     return max(
-        abs(float(model(np.asarray(image)[None])[0, 0]) - expected[key])
-        for key, image in pixels.items()
+        abs(float(loaded(np.asarray(image)[None])[0, 0]) - expected[name])
+        for name, image in pixels.items()
     )
 
 
-def _log(figures: Figures, difference: float) -> None:
+def _mistakes(store: Store, key: str, judged: Judged) -> tuple[Mistake, ...]:
+    """The most confident mistakes, with what spoke for each call."""
+    threshold = judged.scores.ensemble.threshold
+    rows = saliency.most_confident(judged.scores.predictions, threshold)
+    if rows.empty:
+        return ()
+    places = rows.index.to_numpy(np.int64)
+    squares = Squares(store, judged.source.shards).take(places, np.zeros_like(places))[0]
+    squares = squares.astype(np.uint8)
+    strategy = judged.runs[0].strategy
+    malignant = saliency.saliency(judged.network, strategy, judged.weights, squares)
+    called = np.where(rows["probability"] >= threshold, 1, -1)
+    return tuple(
+        _mistake(store, f"{key}/mistakes/{number}", row, square, sign * spoke)
+        for number, (row, square, sign, spoke) in enumerate(
+            zip(rows.itertuples(), squares, called, malignant, strict=True)
+        )
+    )
+
+
+def _mistake(
+    store: Store, place: str, row: Any, square: NDArray[np.uint8], spoke: NDArray[np.float32]
+) -> Mistake:
+    store.put(f"{place}.jpg", saliency.jpeg(square))
+    store.put(f"{place}-saliency.jpg", saliency.jpeg(saliency.overlay(square, spoke)))
+    return Mistake(
+        key=row.key,
+        label=row.label,
+        probability=row.probability,
+        square=f"{place}.jpg",
+        saliency=f"{place}-saliency.jpg",
+    )
+
+
+def _log(scores: Scores, difference: float) -> None:
+    figures = scores.ensemble
     log.info(
         "evaluated images=%d accuracy=%.4f sensitivity=%.4f specificity=%.4f auc=%.4f "
-        "threshold=%.4f smoke_difference=%.5f",
+        "threshold=%.4f temperature=%.3f brier=%.4f smoke_difference=%.5f",
         figures.images,
         figures.accuracy.value,
         figures.sensitivity.value,
         figures.specificity.value,
         figures.auc.value,
         figures.threshold,
+        scores.calibration.temperature,
+        figures.brier.value,
         difference,
     )

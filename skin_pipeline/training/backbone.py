@@ -64,6 +64,7 @@ BACKBONES = {
 }
 # ImageNet means that "caffe" preprocessing takes from blue, green and red.
 CAFFE_MEANS = (103.939, 116.779, 123.68)
+TRAINED = "trained"  # name of a whole network that is trained, in the model of a run
 JIT_FROM = 160  # side in pixels; below, XLA was up to eight times slower
 RANDOM_SEED = 50  # of the network with weights=none: the same one on every worker
 WAYS_OUT = (
@@ -227,7 +228,7 @@ class Network:
         copy = self._copied(
             self.keras.Model(self.whole.input, self.ends), "network", None, self._in_precision
         )
-        return self._on_squares(copy, "trained")
+        return self._on_squares(copy, TRAINED)
 
     def last_stage(self, *, training: bool) -> Any:
         """A copy of the third stage, from what it reads to its end.

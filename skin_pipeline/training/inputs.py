@@ -17,6 +17,7 @@ from skin_pipeline.storage import Store
 
 Ints = NDArray[np.int64]
 WINDOW = 64 * 2**20  # bytes that may be mapped in before the pages are given back
+AROUND = 64 * 2**10  # bytes that Linux maps in around those that were asked for
 
 
 class Inputs(Protocol):
@@ -76,7 +77,7 @@ class Mapped:
         for number in np.unique(arrays):
             here = arrays == number
             taken[here] = self._arrays[number][rows[here]]
-        self._read += taken.nbytes
+        self._read += taken.nbytes + AROUND * len(rows)
         if self._read > WINDOW:
             self._give_back()
         return taken

@@ -12,6 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from skin_pipeline.config import Settings
+from skin_pipeline.data import manifest
 from skin_pipeline.data.splitting import TRAIN, VALIDATION
 from skin_pipeline.errors import BadInput
 from skin_pipeline.storage import Store
@@ -36,8 +37,7 @@ class Source:
     @property
     def labels(self) -> Ints:
         """1 for malignant (n,)."""
-        malignant = (self.table["label"] == "malignant").to_numpy()
-        return malignant.astype(np.int64)
+        return manifest.labels(self.table)
 
     def rows(self, run: int, side: str) -> Ints:
         """Rows on one side of a run."""

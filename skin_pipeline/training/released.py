@@ -12,7 +12,13 @@ from skin_pipeline.training.strategies import STRATEGIES
 
 
 def released_model(
-    network: Network, strategy: str, runs: Sequence[Arrays], field_of_view: float
+    network: Network,
+    strategy: str,
+    runs: Sequence[Arrays],
+    field_of_view: float,
+    *,
+    views: int = 1,
+    temperature: float = 1.0,
 ) -> Any:
     """The runs as one model: RGB uint8 (n, h, w, 3) in, probability of malignancy (n, 1) out.
 
@@ -21,15 +27,33 @@ def released_model(
         strategy: That the runs were trained with.
         runs: The weights of each run's model; their logits are averaged.
         field_of_view: Share of the image's short side that the network sees.
+        views: Dihedral views of an image over which its logit is averaged, from the first.
+        temperature: By which the logit is divided.
     """
     keras = network.keras
     image = keras.Input((None, None, 3), dtype="uint8", name="image")
-    stem = STRATEGIES[strategy].stem(network)
-    seen = stem(geometry(keras, image, network.image_size, field_of_view))
+    square = geometry(keras, image, network.image_size, field_of_view)
+    # One after the other in the batch: the network stands in the model once.
+    every = [seen_as(keras, square, view) for view in range(views)]
+    squares = keras.ops.concatenate(every, axis=0) if views > 1 else square
+    seen = STRATEGIES[strategy].stem(network)(squares)
     logits = [_run(network, strategy, weights, i)(seen) for i, weights in enumerate(runs)]
     logit = keras.layers.Average(name="ensemble")(logits) if len(logits) > 1 else logits[0]
-    probability = keras.layers.Activation("sigmoid", dtype="float32", name="probability")(logit)
+    mean = keras.ops.mean(keras.ops.reshape(logit, (views, -1, 1)), axis=0)
+    scaled = keras.layers.Rescaling(1 / temperature, dtype="float32", name="calibrated")(mean)
+    probability = keras.layers.Activation("sigmoid", dtype="float32", name="probability")(scaled)
     return keras.Model(image, probability, name="skin_cancer_screening")
+
+
+def seen_as(keras: Any, squares: Any, view: int) -> Any:
+    """Squares (n, size, size, 3) in one of the eight views, as `inputs.dihedral` turns them."""
+    if view & 1:
+        squares = keras.ops.flip(squares, axis=2)
+    if view & 2:
+        squares = keras.ops.flip(squares, axis=1)
+    if view & 4:
+        squares = keras.ops.transpose(squares, (0, 2, 1, 3))
+    return squares
 
 
 def _run(network: Network, strategy: str, weights: Arrays, number: int) -> Any:

@@ -11,7 +11,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -149,7 +149,7 @@ def _train_stage(
     state: State,
     run_and_seed: tuple[int, int],
     checkpoints: Checkpoints,
-    score: Callable[[Inputs, Ints], NDArray[np.float32]],
+    score: Score,
 ) -> None:
     """Train one stage to its end, from where `state` is; `state` goes along."""
     run, seed = run_and_seed
@@ -159,10 +159,9 @@ def _train_stage(
         epoch = len(state.epochs_of(stage.name)) + 1
         order = _Order(stage, seed, state.stage, epoch)
         started = time.monotonic()
-        fitted = model.fit(_batches(keras, stage, order), verbose=0, shuffle=False)
+        loss = _trained_once(keras, model, stage, order)
         seconds = time.monotonic() - started
         logits = score(stage.validation.inputs, stage.validation.rows)
-        loss = float(fitted.history["loss"][-1])
         _refuse_useless(loss, logits, stage, run, epoch)
         rate = len(order) * order.batch / seconds
         line = _line(stage.name, epoch, loss, logits, stage.validation.labels, rate, seconds)
@@ -208,39 +207,62 @@ class _Order:
         return self.examples[part], self.views[part]
 
 
+def _trained_once(keras: Any, model: Any, stage: Stage, order: _Order) -> float:
+    """Train on every batch of an epoch; the mean loss."""
+    if stage.devices:  # Keras spreads a data set over them, but no single batch
+        fitted = model.fit(_batches(keras, stage, order), verbose=0, shuffle=False)
+        return float(fitted.history["loss"][-1])
+    # A data set built on a Python generator took three times as long for the small steps of a head.
+    batches = (_batch(stage.train, *order[number]) for number in range(len(order)))
+    return float(np.mean([model.train_on_batch(*batch) for batch in batches]))
+
+
+def _batch(train: Examples, examples: Ints, views: Ints) -> tuple[Any, ...]:
+    """Inputs, labels (b, 1), and weights (b,) if there are any."""
+    read = train.inputs.take(train.rows[examples], views)
+    labels = train.labels[examples].astype(np.float32)[:, None]
+    batch = (read if len(read) > 1 else read[0], labels)
+    return batch if train.weights is None else (*batch, train.weights[examples])
+
+
 def _batches(keras: Any, stage: Stage, order: _Order) -> Any:
-    """The batches of one epoch, as Keras reads them."""
-    train = stage.train
+    """The batches of one epoch, as a Keras data set."""
 
     class Batches(keras.utils.PyDataset):  # type: ignore[misc]
         def __len__(self) -> int:
             return len(order)
 
         def __getitem__(self, number: int) -> tuple[Any, ...]:
-            examples, views = order[number]
-            read = train.inputs.take(train.rows[examples], views)
-            labels = train.labels[examples].astype(np.float32)[:, None]
-            batch = (read if len(read) > 1 else read[0], labels)
-            return batch if train.weights is None else (*batch, train.weights[examples])
+            return _batch(stage.train, *order[number])
 
     return Batches()
 
 
-def scorer(model: Any, jit: bool) -> Callable[[Inputs, Ints], NDArray[np.float32]]:
-    """A compiled function from rows of inputs, as they are (view 0), to logits (n,)."""
+class Score(Protocol):
+    """Logits (n,) of rows of inputs, averaged over some of their views, from the first."""
+
+    def __call__(self, inputs: Inputs, rows: Ints, views: int = 1) -> NDArray[np.float32]: ...
+
+
+def scorer(model: Any, jit: bool) -> Score:
+    """A compiled function from rows of inputs to logits."""
     import tensorflow as tf
 
     forward = tf.function(lambda read: model(read, training=False), jit_compile=jit)
 
-    def score(inputs: Inputs, rows: Ints) -> NDArray[np.float32]:
+    def view_of(inputs: Inputs, rows: Ints, view: int) -> NDArray[np.float32]:
         parts = []
         for start in range(0, len(rows), SCORED):
             batch = rows[start : start + SCORED]
             full = np.resize(batch, SCORED)  # one shape for every batch
-            read = inputs.take(full, np.zeros_like(full))
+            read = inputs.take(full, np.full_like(full, view))
             values = forward(list(read) if len(read) > 1 else read[0])
             parts.append(np.asarray(values, np.float32)[: len(batch), 0])
         return np.concatenate(parts) if parts else np.zeros(0, np.float32)
+
+    def score(inputs: Inputs, rows: Ints, views: int = 1) -> NDArray[np.float32]:
+        each = [view_of(inputs, rows, view) for view in range(views)]
+        return np.asarray(np.mean(each, axis=0), np.float32)
 
     return score
 

@@ -11,11 +11,13 @@ logit. So a released model is a stem and the models of its runs behind it, whate
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol
 
-from skin_pipeline.training.backbone import Network
+from skin_pipeline.training.backbone import TRAINED, Network
 
 EPSILON = 1e-12
+Ends = Sequence[Any]
 # Which activations each reads from the cache: every run begins with a head on pooled features.
 CACHED = {"head": ("pooled",), "fine_tune": ("pooled", "maps"), "full": ("pooled",)}
 HEAD_KNOBS = ("strategy", "epochs", "patience", "batch_size", "learning_rate", "l2", "seed")
@@ -48,6 +50,18 @@ class Strategy(Protocol):
                 layers. Both have the same weights in the same order.
         """
 
+    def explained(self, network: Network, model: Any) -> tuple[Any, Callable[[Ends], Any]]:
+        """A model in two, between which it can be asked what in an image mattered.
+
+        Args:
+            network: With its pretrained weights.
+            model: From `model`, that only scores.
+
+        Returns:
+            A function from squares (n, size, size, 3), 0…255, to the ends of stages, and one from
+            these to logits (n, 1).
+        """
+
 
 class Head:
     """A logistic head on the features of all three stages."""
@@ -59,6 +73,9 @@ class Head:
     def model(self, network: Network, name: str, training: Training | None = None) -> Any:
         features = network.keras.Input((network.channels,), name="pooled")
         return network.keras.Model(features, _logit(network.keras, features, training), name=name)
+
+    def explained(self, network: Network, model: Any) -> tuple[Any, Callable[[Ends], Any]]:
+        return network.stages(), lambda ends: model(_pooled(network.keras, ends))
 
 
 class FineTune:
@@ -79,6 +96,14 @@ class FineTune:
         features = keras.layers.Concatenate()([shallow, deep])
         return keras.Model([shallow, maps], _logit(keras, features, training), name=name)
 
+    def explained(self, network: Network, model: Any) -> tuple[Any, Callable[[Ends], Any]]:
+        stages = network.stages()
+
+        def logit(ends: Ends) -> Any:
+            return model([_pooled(network.keras, ends), network.read_of(ends[1])])
+
+        return lambda squares: stages(squares)[:2], logit
+
 
 class Full:
     """The whole network, end to end on images."""
@@ -93,6 +118,14 @@ class Full:
         varied = _augmented(keras, image, training.jitter) if training else image
         features = _pooled(keras, network.trainable()(varied, training=False))
         return keras.Model(image, _logit(keras, features, training), name=name)
+
+    def explained(self, network: Network, model: Any) -> tuple[Any, Callable[[Ends], Any]]:
+        standardise, dense = model.get_layer("standardise"), model.get_layer("logit")
+
+        def logit(ends: Ends) -> Any:
+            return dense(standardise(_pooled(network.keras, ends), training=False))
+
+        return model.get_layer(TRAINED), logit
 
 
 STRATEGIES: dict[str, Strategy] = {"head": Head(), "fine_tune": FineTune(), "full": Full()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -21,15 +22,21 @@ from skin_pipeline.training import features as room
 from skin_pipeline.training.backbone import Network
 from skin_pipeline.training.checkpoints import Arrays, Checkpoints
 from skin_pipeline.training.plan import Source, stages_of
-from skin_pipeline.training.strategies import CACHED
 
 log = logging.getLogger(__name__)
 
 
-def features(job: Job, key: str, dataset: Dataset, shard: int, trunk: Trunk) -> Features:
+def features(
+    job: Job,
+    key: str,
+    dataset: Dataset,
+    shard: int,
+    trunk: Trunk,
+    kinds: Sequence[str],
+    views: int,
+) -> Features:
     """Compute the activations of one shard's images that the cache does not have."""
-    store, settings = job.store, job.settings
-    kinds, views = CACHED[settings.strategy], settings.views
+    store = job.store
     pixels = np.load(store.local(dataset.shards[shard]), mmap_mode="r")
     ids = cache.ids_of(pixels)
     known = cache.FeatureCache(store, trunk, dataset.image_size)
@@ -41,7 +48,11 @@ def features(job: Job, key: str, dataset: Dataset, shard: int, trunk: Trunk) -> 
         missing,
     )
     if missing:
-        _compute(job, dataset, pixels, ids, known, trunk)
+        network = network_on(job, dataset, trunk)
+        _check(job, network, kinds, views, sum(dataset.classes.values()))
+        forward = room.forward_of(network, kinds)
+        with scratch() as folder:
+            room.compute(forward, pixels, ids, known, kinds=kinds, views=views, folder=folder)
     blocks, places = {}, {}
     with scratch() as folder:
         for kind in kinds:
@@ -55,25 +66,20 @@ def features(job: Job, key: str, dataset: Dataset, shard: int, trunk: Trunk) -> 
     )
 
 
-def _compute(
-    job: Job, dataset: Dataset, pixels: Any, ids: cache.Ids, known: cache.FeatureCache, trunk: Trunk
-) -> None:
-    settings, kinds = job.settings, CACHED[job.settings.strategy]
-    network = network_on(job, dataset, trunk)
-    activations = room.bytes_of(network, kinds, settings.views, sum(dataset.classes.values()))
+def _check(job: Job, network: Network, kinds: Sequence[str], views: int, images: int) -> None:
+    """Tell what computing features takes, and stop if it is not to be had."""
+    activations = room.bytes_of(network, kinds, views, images)
     cache.check_disk(job.store, activations, job.place.features_gib)
     memory = resources.bytes_to_run(network.whole, room.BATCH)
     resources.check_memory(job.place, memory, "computing features", "Lower image_size")
-    forward = room.forward_of(network, kinds)
-    with scratch() as folder:
-        room.compute(forward, pixels, ids, known, kinds=kinds, views=settings.views, folder=folder)
 
 
 def network_on(job: Job, dataset: Dataset, trunk: Trunk) -> Network:
     """The network, in a TensorFlow that is held to this task's threads."""
     keras = backbone.keras_on(config.threads(job.place))
     resources.announce(job.place, len(backbone.gpus()))
-    return _loaded(keras, trunk, dataset.image_size, job.store)
+    # Every store can be hashed, which a protocol cannot say.
+    return _loaded(keras, trunk, dataset.image_size, job.store)  # type: ignore[arg-type]
 
 
 # The command line trains one run after the other in one process; building the network anew for each

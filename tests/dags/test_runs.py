@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import time
 import zipfile
 from collections.abc import Callable, Iterator
@@ -36,7 +37,10 @@ QUICK = {
     "min_accuracy": 0.5,
     "min_sensitivity": 0.5,
 }
-ALL = {"ingest", "validate", "split", "features", "train", "evaluate", "gate", "promote", "reject"}
+ALL = {
+    *("ingest", "validate", "split", "features", "train", "evaluate", "champion", "external"),
+    *("gate", "promote", "reject"),
+}
 PATIENCE = 120.0  # seconds until a test that waits gives up
 
 
@@ -167,14 +171,18 @@ def test_the_promotion_is_told(place, promoted):
     assert "alert event=promoted" in place.logs(promoted, "promote")
 
 
-def test_a_run_on_unchanged_data_finds_every_result(place, promoted):
+def test_a_run_on_unchanged_data_finds_every_result_and_the_champion_stays(place, promoted):
     before = results(place)
+    champion = registry.champion(place.store, "skin-resnet50-synthetic")
     again = place.run()
     assert states(again) == states(promoted)
-    assert results(place) == before
     logs = place.logs(again)
     assert "cached key=train/" in logs
-    assert "started key=" not in logs
+    # There was no champion the first time, so it is judged again, now against one: itself.
+    assert set(re.findall(r"started key=(\w+)/", logs)) == {"champion", "gate"}
+    new = {key.split("/")[0] for key in set(results(place)) - set(before)}
+    assert new == {"champion", "gate"}
+    assert registry.champion(place.store, "skin-resnet50-synthetic") == champion
 
 
 def test_a_refusal_is_a_green_run_with_reasons(place, promoted):

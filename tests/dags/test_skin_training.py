@@ -70,8 +70,10 @@ def test_the_steps_stand_in_order(dag):
         "split": {"validate"},
         "features": {"ingest", "split"},
         "train": {"features", "split"},
-        "evaluate": {"split", "train"},
-        "gate": {"evaluate", "validate"},
+        "evaluate": {"split", "train", "validate"},
+        "champion": {"split"},
+        "external": {"evaluate", "validate"},
+        "gate": {"champion", "evaluate", "external", "validate"},
         "promote": {"gate"},
         "reject": {"gate"},
     }
@@ -101,6 +103,8 @@ def test_computing_tasks_share_the_pool(dag):
         "features",
         "train",
         "evaluate",
+        "champion",
+        "external",
     }
 
 

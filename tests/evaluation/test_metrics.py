@@ -4,46 +4,36 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.metrics import roc_auc_score
+from sklearn.metrics import balanced_accuracy_score, brier_score_loss, f1_score, roc_auc_score
 
 from skin_pipeline import intervals
+from skin_pipeline.contracts import Interval
+from skin_pipeline.errors import BadInput
 from skin_pipeline.evaluation import metrics
 
-
-@pytest.mark.parametrize(
-    ("hits", "total", "low", "high"),
-    [
-        # Newcombe (1998), Statistics in Medicine 17:857-872, table I, method 3.
-        (81, 263, 0.2553, 0.3662),
-        (15, 148, 0.0624, 0.1605),
-        (0, 20, 0.0000, 0.1611),
-        (1, 29, 0.0061, 0.1718),
-    ],
+FIGURES = (
+    "accuracy",
+    "balanced_accuracy",
+    "sensitivity",
+    "specificity",
+    "precision",
+    "f1",
+    "auc",
+    "brier",
+    "calibration_error",
 )
-def test_the_interval_of_a_proportion_has_the_published_ends(hits, total, low, high):
-    interval = metrics.proportion(hits, total)
-    assert (round(interval.low, 4), round(interval.high, 4)) == (low, high)
 
 
-def test_a_proportion_of_nothing_is_not_defined():
-    assert math.isnan(metrics.proportion(0, 0).value)
-    assert math.isnan(metrics.proportion(0, 0).low)
+@pytest.fixture(scope="module", autouse=True)
+def quick():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(intervals, "RESAMPLES", 100)
+        yield
 
 
-@given(st.lists(st.tuples(st.integers(0, 5), st.booleans()), min_size=2, max_size=40))
-def test_the_auc_is_that_of_scikit_learn_ties_included(rows):
-    scores = np.array([score / 5 for score, _ in rows])
-    labels = np.array([int(label) for _, label in rows])
-    if len(set(labels)) < 2:
-        assert math.isnan(intervals.auc(scores, labels))
-    else:
-        assert intervals.auc(scores, labels) == pytest.approx(roc_auc_score(labels, scores))
-
-
-def test_the_auc_of_something_not_finite_is_not_defined():
-    assert math.isnan(intervals.auc(np.array([0.1, np.nan]), np.array([0, 1])))
+# --- thresholds ----------------------------------------------------------------------------------
 
 
 @given(
@@ -59,56 +49,234 @@ def test_the_threshold_finds_the_asked_share_and_no_higher_one_does(scores, shar
         assert (scores >= higher.min()).mean() < share
 
 
+@given(st.lists(st.floats(0, 1), min_size=25, max_size=120), st.floats(0.3, 0.8))
+@settings(deadline=None)
+def test_the_threshold_by_the_lower_bound_shows_the_target_and_no_higher_one_does(scores, share):
+    scores, labels = np.array(scores), np.ones(len(scores), int)
+    threshold = metrics.threshold_at(share, scores, labels, by="lower_bound")
+    found = int((scores >= threshold).sum())
+    assert intervals.proportion(found, len(scores)).low >= share
+    fewer = int((scores > threshold).sum())
+    assert intervals.proportion(fewer, len(scores)).low < share
+
+
 def test_benign_images_do_not_move_the_threshold():
     scores, labels = np.array([0.9, 0.8, 0.99, 0.1]), np.array([1, 1, 0, 0])
     assert metrics.threshold_at(1.0, scores, labels) == pytest.approx(0.8)
 
 
+@pytest.mark.parametrize(
+    ("malignant", "by", "message"),
+    [
+        (20, "lower_bound", r"0\.9 on 20 malignant .*\(threshold_by=lower_bound\).* least 35 of"),
+        (0, "lower_bound", "on 0 malignant .* least 35 of them"),
+        (0, "point", r"on 0 malignant .*\(threshold_by=point\).* least 1 of them"),
+    ],
+)
+def test_too_few_malignant_images_are_told_with_how_many_it_takes(malignant, by, message):
+    labels = np.arange(40) < malignant
+    with pytest.raises(BadInput, match=message):
+        metrics.threshold_at(0.9, np.linspace(0, 1, 40), labels, by=by)
+
+
+# --- figures -------------------------------------------------------------------------------------
+
+
+def figures(scores, labels, groups=None, threshold=0.5, **options):
+    names = np.arange(len(labels)) if groups is None else groups
+    return metrics.figures(
+        np.asarray(scores, float), np.asarray(labels), names, threshold, seed=0, **options
+    )
+
+
 def test_the_confusion_and_its_figures_agree():
-    scores = np.array([0.9, 0.8, 0.4, 0.6, 0.2, 0.1])
-    labels = np.array([1, 1, 1, 0, 0, 0])
-    seen = metrics.figures(scores, labels, np.arange(6), 0.5, seed=0)
-    assert seen.confusion == {"tp": 2, "fn": 1, "fp": 1, "tn": 2}
-    assert seen.accuracy.value == pytest.approx(4 / 6)
-    assert seen.sensitivity.value == pytest.approx(2 / 3)
-    assert seen.specificity.value == pytest.approx(2 / 3)
-    assert seen.precision.value == pytest.approx(2 / 3)
-    assert seen.auc.value == pytest.approx(8 / 9)
+    seen = figures([0.9, 0.8, 0.4, 0.6, 0.2, 0.1, 0.0], [1, 1, 1, 0, 0, 0, 0])
+    assert seen.confusion == {"tp": 2, "fn": 1, "fp": 1, "tn": 3}
+    assert seen.accuracy == intervals.proportion(5, 7)
+    assert seen.sensitivity == intervals.proportion(2, 3)
+    assert seen.specificity == intervals.proportion(3, 4)
+    assert seen.precision == intervals.proportion(2, 3)
 
 
 def test_an_image_at_the_threshold_is_called_malignant():
-    seen = metrics.figures(np.array([0.5, 0.4]), np.array([1, 0]), np.arange(2), 0.5, seed=0)
+    seen = figures([0.5, 0.4], [1, 0])
     assert seen.confusion == {"tp": 1, "fn": 0, "fp": 0, "tn": 1}
 
 
-def scored(groups, per_group, seed=0):
+def sample(images=240, seed=0, difference=1.5):
+    """Labels and probabilities of images, 1 to 4 a patient and more alike within one."""
     rng = np.random.default_rng(seed)
-    names = np.repeat(np.arange(groups), per_group)
-    labels = np.repeat(rng.integers(0, 2, groups), per_group)
-    noise = np.repeat(rng.normal(0, 0.15, groups), per_group)
-    scores = np.clip(0.5 + 0.15 * (labels - 0.5) + noise, 0, 1)
-    return scores, labels, names
+    groups = np.repeat(np.arange(images), rng.integers(1, 5, images))[:images]
+    labels = rng.integers(0, 2, images)
+    noise = 0.5 * rng.normal(size=images)[groups] + 0.85 * rng.normal(size=images)
+    return 1 / (1 + np.exp(-difference * (labels - 0.5) - noise)), labels, groups
 
 
-def test_the_interval_of_the_auc_contains_it_and_is_repeatable():
-    one, two = (intervals.auc_interval(*scored(100, 1), seed=3) for _ in range(2))
-    assert one == two
-    assert one.low < one.value < one.high
+@pytest.mark.parametrize("seed", range(3))
+def test_the_figures_are_those_of_scikit_learn(seed):
+    scores, labels, groups = sample(seed=seed)
+    called = scores >= 0.4
+    seen = figures(scores, labels, groups, threshold=0.4)
+    assert seen.balanced_accuracy.value == pytest.approx(balanced_accuracy_score(labels, called))
+    assert seen.f1.value == pytest.approx(f1_score(labels, called))
+    assert seen.auc.value == pytest.approx(roc_auc_score(labels, scores))
+    assert seen.brier.value == pytest.approx(brier_score_loss(labels, scores))
 
 
-def test_repeated_images_of_a_patient_do_not_narrow_the_interval():
-    few = intervals.auc_interval(*scored(60, 1), seed=0)
-    many = intervals.auc_interval(*scored(60, 8), seed=0)
-    assert (many.high - many.low) > 0.8 * (few.high - few.low)
+def test_the_auc_is_the_same_as_alone():
+    scores, labels, groups = sample()
+    assert figures(scores, labels, groups).auc == intervals.auc_interval(scores, labels, groups, 0)
 
 
-def test_the_interval_of_the_auc_is_that_of_drawing_whole_groups_of_rows(monkeypatch):
-    monkeypatch.setattr(intervals, "RESAMPLES", 100)
-    scores, labels, names = scored(30, 3)
-    scores = np.round(scores, 1)
-    rng, drawn = np.random.default_rng(5), []
-    for _ in range(100):
-        rows = np.concatenate([np.flatnonzero(names == i) for i in rng.integers(30, size=30)])
-        drawn.append(roc_auc_score(labels[rows], scores[rows]))
-    seen = intervals.auc_interval(scores, labels, names, seed=5)
-    assert (seen.low, seen.high) == pytest.approx(tuple(np.quantile(drawn, [0.025, 0.975])))
+rows = st.lists(
+    st.tuples(st.sampled_from([0.0, 0.2, 0.5, 0.8, 1.0]), st.booleans(), st.integers(0, 12)),
+    min_size=1,
+    max_size=60,
+)
+
+
+def arrays(rows):
+    scores, labels, groups = (np.array(column) for column in zip(*rows, strict=True))
+    return scores, labels.astype(int), groups
+
+
+def ends(seen):
+    shown = [getattr(seen, name) for name in FIGURES]
+    shown += [interval for item in seen.predictive for interval in (item.ppv, item.npv)]
+    return [(interval.low, interval.value, interval.high) for interval in shown]
+
+
+@given(rows, st.randoms(use_true_random=False))
+@settings(deadline=None, max_examples=50)
+def test_the_order_of_the_images_does_not_matter(rows, random):
+    shuffled = random.sample(rows, len(rows))
+    one, two = figures(*arrays(rows)), figures(*arrays(shuffled))
+    assert one.confusion == two.confusion
+    assert np.array(ends(one)) == pytest.approx(np.array(ends(two)), nan_ok=True)
+
+
+@given(rows)
+@settings(deadline=None, max_examples=50)
+def test_every_figure_lies_in_its_interval_and_in_its_range(rows):
+    for low, value, high in ends(figures(*arrays(rows))):
+        assert all(math.isnan(end) or 0 <= end <= 1 for end in (low, value, high))
+        assert not low > value
+        assert not value > high
+
+
+UNDEFINED = [
+    ("a probability that is not a number", [0.9, np.nan, 0.2], [1, 0, 0], 0.5, FIGURES),
+    ("a threshold that is not a number", [0.9, 0.4, 0.2], [1, 0, 0], np.nan, FIGURES),
+    ("no image", [], [], 0.5, FIGURES),
+    ("no malignant image", [0.9, 0.2], [0, 0], 0.5, ("sensitivity", "balanced_accuracy", "auc")),
+    ("no benign image", [0.9, 0.2], [1, 1], 0.5, ("specificity", "balanced_accuracy", "auc")),
+    ("none called malignant", [0.3, 0.2], [1, 0], 0.5, ("precision",)),
+]
+
+
+@pytest.mark.parametrize(
+    ("scores", "labels", "threshold", "names"),
+    [c[1:] for c in UNDEFINED],
+    ids=[c[0] for c in UNDEFINED],
+)
+def test_what_is_not_defined_is_nan(scores, labels, threshold, names):
+    seen = figures(scores, labels, threshold=threshold)
+    assert seen.images == len(labels)
+    for name in FIGURES:
+        assert math.isnan(getattr(seen, name).value) == (name in names), name
+        assert math.isnan(getattr(seen, name).low) or name not in names, name
+
+
+def test_a_perfect_model_is_not_certain_to_be_one():
+    labels = np.repeat([0, 1], [40, 12])
+    seen = figures(labels, labels)
+    at_least, at_most = intervals.proportion(12, 12), intervals.proportion(0, 12)
+    assert seen.balanced_accuracy == seen.f1 == seen.auc == at_least
+    assert seen.brier == at_most
+
+
+# --- calibration ---------------------------------------------------------------------------------
+
+
+def test_the_calibration_error_is_the_mean_distance_over_bins_of_equal_count():
+    scores = np.arange(20) / 20
+    labels = np.tile([0, 1], 10)
+    expected = np.abs(scores.reshape(10, 2).mean(axis=1) - 0.5).mean()
+    assert figures(scores, labels).calibration_error.value == pytest.approx(expected)
+
+
+def test_a_constant_is_as_far_off_as_it_is_from_the_share_of_malignant_images():
+    seen = figures(np.full(40, 0.3), np.arange(40) < 20)
+    assert seen.calibration_error.value == pytest.approx(0.2)
+    (only,) = metrics.bins(np.full(40, 0.3), np.arange(40) < 20)
+    assert (only.images, only.probability) == (40, pytest.approx(0.3))
+    assert only.malignant == intervals.proportion(20, 40)
+
+
+def test_probabilities_that_are_shares_may_have_no_error():
+    scores, chance = np.random.default_rng(0).uniform(size=(2, 300))
+    labels = chance < scores
+    assert figures(scores, labels).calibration_error.low < 1e-12
+    assert figures(scores**3, labels).calibration_error.low > 0.05
+
+
+@given(
+    st.lists(st.tuples(st.floats(0, 1), st.booleans()), min_size=1, max_size=80), st.integers(1, 12)
+)
+@settings(deadline=None)
+def test_bins_hold_each_image_once_from_low_to_high_and_part_no_equals(rows, count):
+    scores, labels = (np.array(column) for column in zip(*rows, strict=True))
+    seen = metrics.bins(scores, labels, count)
+    assert len(seen) <= count
+    assert sum(item.images for item in seen) == len(rows)
+    ends = np.cumsum([0, *(item.images for item in seen)])
+    ordered = np.sort(scores)
+    for item, start, stop in zip(seen, ends, ends[1:], strict=False):
+        assert item.probability == pytest.approx(ordered[start:stop].mean())
+        assert start == 0 or ordered[start - 1] < ordered[start]
+
+
+def test_different_probabilities_are_binned_in_equal_counts():
+    scores, labels, _ = sample(images=240)
+    assert [item.images for item in metrics.bins(scores, labels)] == [24] * 10
+
+
+# --- what a call is worth ------------------------------------------------------------------------
+
+
+def test_ppv_and_npv_at_the_prevalence_of_the_test_set_are_its_own_shares():
+    scores, labels, groups = sample()
+    seen = figures(scores, labels, groups, prevalences=(labels.mean(),))
+    (worth,) = seen.predictive
+    counts = seen.confusion
+    assert worth.ppv.value == pytest.approx(seen.precision.value)
+    assert worth.npv.value == pytest.approx(counts["tn"] / (counts["tn"] + counts["fn"]))
+
+
+def test_ppv_and_npv_follow_from_sensitivity_specificity_and_prevalence():
+    scores = np.repeat([0.9, 0.1, 0.9, 0.1], [9, 1, 2, 8])
+    labels = np.repeat([1, 0], [10, 10])
+    (worth,) = figures(scores, labels, prevalences=(0.02,)).predictive
+    assert worth.prevalence == pytest.approx(0.02)
+    assert worth.ppv.value == pytest.approx(0.9 * 0.02 / (0.9 * 0.02 + 0.2 * 0.98))
+    assert worth.npv.value == pytest.approx(0.8 * 0.98 / (0.8 * 0.98 + 0.1 * 0.02))
+    low, high = intervals.proportion(9, 10), intervals.proportion(8, 10)
+    sensitivity, spared = low.low, high.low
+    assert worth.ppv.low == pytest.approx(
+        sensitivity * 0.02 / (sensitivity * 0.02 + (1 - spared) * 0.98)
+    )
+
+
+@given(rows)
+@settings(deadline=None, max_examples=30)
+def test_more_disease_makes_a_positive_call_worth_more_and_a_negative_one_less(rows):
+    rare, common = figures(*arrays(rows), prevalences=(0.02, 0.5)).predictive
+    assert not rare.ppv.value > common.ppv.value
+    assert not rare.npv.value < common.npv.value
+
+
+def test_without_an_interval_to_tell_of_there_are_no_predictive_values():
+    assert figures([0.9, 0.1], [1, 0], prevalences=()).predictive == ()
+    (worth,) = figures([0.9, np.nan], [1, 0], prevalences=(0.1,)).predictive
+    assert math.isnan(worth.ppv.value)
+    assert isinstance(worth.npv, Interval)

@@ -1,4 +1,4 @@
-"""The report of a judged run: its sections on the data and on the training."""
+"""The report of a judged run, as text and as a page that stands alone."""
 
 from __future__ import annotations
 
@@ -7,92 +7,205 @@ import html
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 
+import judged_run
 import pytest
-from models_server import REAL, SPLIT, VALIDATION, judge, write_data
+from judged_run import CHAMPION, EVALUATION, RUNS, VALIDATION, Judged, put, scored, write, write_all
 
-from skin_pipeline.contracts import (
-    RESULT,
-    Epoch,
-    Evaluation,
-    TrainedRun,
-    Validation,
-    Verdict,
-    dump,
-    load,
-)
+from skin_pipeline.contracts import RESULT, GateCheck, dump
 from skin_pipeline.evaluation import report
-
-AT = "2026-06-30T00:00:01+00:00"
-
-
-def history(seconds: float = 1.0) -> tuple[Epoch, ...]:
-    """Two epochs of a head and three of fine-tuning, the second of which is the best."""
-    lines = (
-        ("head", 1, 0.7, 9000.0),
-        ("head", 2, 0.8, 9000.0),
-        ("fine_tune", 1, 0.83, 2.0),
-        ("fine_tune", 2, 0.876, 14.5),
-        ("fine_tune", 3, 0.85, 1014.5),
-    )
-    return tuple(
-        Epoch(
-            stage=stage,
-            epoch=number,
-            loss=0.5,
-            validation_loss=0.6,
-            validation_auc=auc,
-            validation_sensitivity=0.9,
-            validation_specificity=0.6,
-            images_per_second=speed,
-            seconds=seconds,
-        )
-        for stage, number, auc, speed in lines
-    )
+from skin_pipeline.storage import FolderStore
 
 
-def write_run(store, run: int, lines: tuple[Epoch, ...]) -> None:
-    trained = TrainedRun(
-        run=run,
-        seed=70 + run,
-        split=SPLIT,
-        strategy="fine_tune",
-        features=(),
-        weights="w",
-        held_out="h",
-        table=f"train/{run}/history.csv",
-        best=max(lines, key=lambda line: line.validation_auc),
-        history=lines,
-    )
-    store.put(trained.table, table(run))
-    store.put(f"train/{run}/{RESULT}", dump(trained))
+@pytest.fixture(scope="module")
+def judged(tmp_path_factory) -> Judged:
+    """A run of which there is everything to tell."""
+    return write_all(FolderStore(tmp_path_factory.mktemp("report")))
 
 
-def table(run: int) -> bytes:
-    return f"stage,epoch,loss\nhead,1,0.{run}\n".encode()
+@pytest.fixture(scope="module")
+def page(judged) -> str:
+    return report.render(*judged)
 
 
-@pytest.fixture
-def judged(store):
-    """A store with a judged run, and the key of its verdict."""
-    for run in range(2):
-        write_run(store, run, history())
-    return judge(store, REAL, "run", at=AT, accuracy=0.8, approved=True)
-
-
-def rendered(store, key: str) -> str:
-    verdict = load(store, key, Verdict)
-    return report.render(store, verdict, load(store, verdict.evaluation, Evaluation))
-
-
-def section(text: str, name: str = "Data") -> str:
+def section(page: str, name: str) -> str:
     """A section as people read it."""
-    part = text.split(f"<h2>{name}</h2>")[1].split("<h2>")[0]
+    part = page.split(f'<section id="{name}">')[1].split("</section>")[0]
+    part = re.sub(r"<svg.*?</svg>", "", part, flags=re.DOTALL)
     return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", part)).split())
 
 
-def test_the_data_has_a_section_with_all_that_was_found(store, judged):
-    said = section(rendered(store, judged))
+@pytest.fixture
+def told(monkeypatch) -> Callable[[Judged, str], str]:
+    """A section of the report without its drawings, which have tests of their own."""
+    names = ("roc", "reliability", "spread", "training")
+    monkeypatch.setattr(report, "_drawings", lambda *_: dict.fromkeys(names, ""))
+    return lambda judged, name: section(report.render(*judged), name)
+
+
+# --- the verdict ---------------------------------------------------------------------------------
+
+
+def test_the_verdict_comes_first_with_reasons_and_what_would_help(page):
+    said = section(page, "verdict")
+    assert said.startswith("Refused on 2026-06-30 at 00:00 UTC accuracy: 0.790 [0.740, 0.840]")
+    assert "What would help: accuracy: 240 images: 193 right would show 0.75, 189 were." in said
+    assert "successful runs 6 at least 6 passed" in said
+    assert page.index('id="verdict"') < page.index('id="figures"')
+
+
+def test_an_approval_has_no_reasons_and_no_advice(store, told):
+    check = GateCheck(name="accuracy", value="0.8", bound="at least 0.75", passed=True, advice="x")
+    said = told(write(store, approved=True, reasons=(), checks=(check,)), "verdict")
+    assert said.startswith("Approved on 2026-06-30")
+    assert "What would help" not in said
+
+
+# --- figures -------------------------------------------------------------------------------------
+
+
+def test_every_figure_of_the_ensemble_stands_with_its_interval(judged, page):
+    said = section(page, "figures")
+    figures = judged.evaluation.ensemble
+    for name in ("accuracy", "balanced_accuracy", "sensitivity", "specificity", "precision", "f1"):
+        assert str(getattr(figures, name)) in said
+    for name in ("auc", "brier", "calibration_error"):
+        assert str(getattr(figures, name)) in said
+    assert f"2 % {figures.predictive[0].ppv} {figures.predictive[0].npv}" in said
+    assert "48 % of the test images are malignant" in said
+    calls = figures.confusion
+    assert f"malignant {calls['tp']} {calls['fn']} benign {calls['fp']} {calls['tn']}" in said
+
+
+def test_a_figure_that_is_not_defined_says_so(store, told):
+    figures = judged_run.figures(*_scores()).model_copy(update={"auc": judged_run.UNDEFINED})
+    said = told(write(store, evaluation={"ensemble": figures}), "figures")
+    assert "above a benign one not defined" in said
+
+
+def _scores():
+    labels, (probabilities,) = judged_run.scores(1)
+    return labels, probabilities
+
+
+def test_each_run_alone_stands_beside_the_ensemble_with_its_calls(judged, page):
+    said = section(page, "runs")
+    for run, figures in judged.evaluation.per_run.items():
+        calls = figures.confusion
+        assert f"Run {run} {figures.accuracy} {figures.sensitivity}" in said
+        assert f"malignant {calls['tp']} {calls['fn']} benign {calls['fp']} {calls['tn']}" in said
+    assert f"Ensemble {judged.evaluation.ensemble.accuracy}" in said
+    assert "The best of several runs on one test set is partly luck, so it is no result." in said
+
+
+def test_calibration_is_told_with_and_without_temperature(page):
+    said = section(page, "calibration")
+    assert "Brier score 0.171 [0.151, 0.191] 0.1" in said
+    assert "a temperature of 1.370, fitted on 904 validation images" in said
+
+
+# --- the champion and other origins --------------------------------------------------------------
+
+
+def test_differences_to_the_champion_stand_with_their_intervals(page):
+    said = section(page, "champion")
+    assert "on the same 236 test images. 4 more were left out" in said
+    assert "+0.025 [-0.015, +0.065] may be chance" in said
+    assert "+0.060 [+0.010, +0.110] higher" in said
+    assert "-0.050 [-0.070, -0.030] lower" in said
+    assert "alone called 17 images rightly, the champion alone 11" in said
+    assert "p\xa0=\xa00.34." in page.replace("&nbsp;", "\xa0")
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        (None, "There is no champion yet to compare with."),
+        ({"problem": "its image_size is 128"}, "could not be scored on this test set: its image_"),
+        ({"evaluation": EVALUATION}, "This model is the champion already, version 8c1f."),
+        ({}, "The champion, version 8c1f, was not compared."),
+    ],
+)
+def test_without_a_comparison_the_report_says_why(store, changes, sentence, told):
+    champion = None if changes is None else scored(store, "8c1f", **changes)
+    assert sentence in told(write(store, champion=champion), "champion")
+
+
+def test_a_champion_without_scores_has_no_curve(store):
+    there = report.render(*write(store, champion=scored(store, "8c1f")))
+    assert "champion 8c1f</text>" in there
+    problem = scored(store, "8c1f", predictions="", figures=None, problem="too old")
+    (store.root / CHAMPION / RESULT).write_bytes(dump(problem))
+    gone = report.render(*write(store, champion=problem))
+    assert "champion 8c1f</text>" not in gone
+    assert "each run alone</text>" in gone
+
+
+def test_sets_of_another_origin_stand_beside_the_test_set(judged, page):
+    said = section(page, "external")
+    assert "Figure Test images clinic-b phone Images 240 240 240" in said
+    theirs = scored(judged.store, "clinic-b", 1).figures
+    assert f"Accuracy {judged.evaluation.ensemble.accuracy} {theirs.accuracy} " in said
+
+
+def test_a_set_that_could_not_be_scored_says_why_and_the_others_are_shown(store, told):
+    broken = scored(store, "broken", 1, figures=None, problem="its pixels are gone")
+    good = scored(store, "good", 2, excluded=7)
+    said = told(write(store, external=(broken, good)), "external")
+    assert "broken could not be scored: its pixels are gone" in said
+    assert "Test images good Images 240 240, 7 shared with our own left out" in said
+
+
+def test_without_sets_of_another_origin_the_report_says_what_is_not_known(store, told):
+    assert "in other clinics and on other people is not known" in told(write(store), "external")
+
+
+# --- mistakes and slices -------------------------------------------------------------------------
+
+
+def test_each_mistake_is_shown_with_what_spoke_for_it(judged, page):
+    pictures = re.findall(r'<img src="data:image/jpeg;base64,(.*?)"', page)
+    wanted = [key for item in judged.evaluation.mistakes for key in (item.square, item.saliency)]
+    assert [base64.b64decode(picture) for picture in pictures] == [
+        judged.store.read(key) for key in wanted
+    ]
+    assert page.count("<img ") == page.count(' alt="') == len(wanted) == 16
+    said = section(page, "mistakes")
+    assert "Is malignant, has a probability of 0.040: malignant/ISIC_0000000.jpg" in said
+
+
+def test_a_run_without_mistakes_says_so(store, told):
+    said = told(write(store, evaluation={"mistakes": ()}), "mistakes")
+    assert said.endswith("No test image was called wrongly.")
+
+
+def test_slices_with_few_images_are_greyed_and_not_hidden(judged, page):
+    few = [item for item in judged.evaluation.slices if item.small]
+    assert page.count('<tr class="few">') == len(few) == 8
+    said = section(page, "slices")
+    assert all(f"{item.feature}: {item.value}" in said for item in judged.evaluation.slices)
+    assert "age: under 30 (few) 9 0" in said
+    assert "not defined" in said
+
+
+def test_the_auc_where_a_shortcut_cannot_help_stands_below_the_plain_one(judged, page):
+    said = section(page, "slices")
+    assert f"all 100 % {judged.evaluation.ensemble.auc} that agree in border ring colour" in said
+    assert "(5 strata) 31 % 0.810 [0.760, 0.860]" in said
+
+
+def test_a_run_of_which_nothing_more_is_known_has_a_report(store, told):
+    bare = {"slices": (), "within": (), "mistakes": ()}
+    said = told(write(store, evaluation=bare), "slices")
+    assert said.endswith("Nothing is known of the images by which they could be told apart.")
+
+
+# --- data ----------------------------------------------------------------------------------------
+
+
+def test_the_data_has_a_section_with_all_that_was_found(page):
+    said = section(page, "data")
     assert "560 benign, 584 malignant, 3 quarantined." in said
     assert "12 images added, 1 removed, 2 relabelled (+ new.jpg)." in said
     assert "no two images have the same pixels: 3 found" in said
@@ -100,77 +213,103 @@ def test_the_data_has_a_section_with_all_that_was_found(store, judged):
     assert "file size 1144 0.520 [0.490, 0.550] at most 0.65 passed" in said
 
 
-def test_the_report_leads_to_the_data_docs_wherever_the_store_lies(store, judged):
-    links = re.findall(r'href="(\.\./.*?)"', rendered(store, judged))
-    assert len(links) == 2
-    folder = (store.root / judged).resolve()
-    assert all((folder / link).resolve().is_file() for link in links)
+def test_the_report_leads_to_the_data_docs_from_where_it_lies(page):
+    links = re.findall(r'href="\.\./\.\./(.*?)"', page)
+    assert links == ["validate/01/docs/index.html", "split/01/docs/index.html"]
 
 
-def test_what_comes_from_the_data_is_escaped(store, judged):
-    text = rendered(store, judged)
-    assert "kaggle://owner/&lt;skin&gt;" in text
-    assert "<b>.jpg" not in text
+def test_what_comes_from_the_data_is_escaped(page):
+    assert "kaggle://owner/&lt;skin&gt;" in page
+    assert "<b>.jpg" not in page
 
 
-def test_the_first_data_set_without_warnings_says_so(store):
-    write_data(store)
-    path = store.root / VALIDATION / RESULT
-    quiet = load(store, VALIDATION, Validation)
-    quiet = quiet.model_copy(
-        update={
-            "checks": quiet.checks[:1],
-            "shortcuts": (),
-            "changes": quiet.changes.model_copy(update={"previous": None}),
-        }
-    )
-    path.write_bytes(dump(quiet))
-    key = judge(store, REAL, "run", at=AT, accuracy=0.8, approved=True)
-    verdict = load(store, key, Verdict)
-    evaluation = load(store, verdict.evaluation, Evaluation).model_copy(update={"runs": ()})
-    said = section(report.render(store, verdict, evaluation))
+def test_the_first_data_set_without_warnings_says_so(store, told):
+    changes = judged_run.validation().changes.model_copy(update={"previous": None})
+    quiet = judged_run.validation(checks=(), shortcuts=(), changes=changes)
+    put(store, VALIDATION, quiet)
+    said = told(write(store), "data")
     assert "There is no previous data set to compare with." in said
     assert "No check gave a warning." in said
 
 
-def test_each_run_has_a_line_with_its_kept_epoch(store, judged):
-    said = section(rendered(store, judged), "Training")
-    assert "0 70 700 200 5 2 of fine_tune 0.876 14.5 5 s CSV" in said
-    assert "1 71 700 200 5 2 of fine_tune 0.876 14.5 5 s CSV" in said
+def test_synthetic_data_is_told_before_the_verdict(store):
+    page = report.render(*write(store, evaluation={"synthetic": True}))
+    assert page.index("Synthetic data.") < page.index("Refused")
+
+
+# --- training ------------------------------------------------------------------------------------
+
+
+def test_each_run_has_a_line_with_its_kept_epoch(page):
+    said = section(page, "training")
+    assert "0 70 700 200 15 2 of fine_tune 0.846 14.5 15 s CSV" in said
+    assert "1 71 700 200 15 2 of fine_tune 0.850 14.5 15 s CSV" in said
 
 
 @pytest.mark.parametrize(
-    ("seconds", "words"), [(8.4, "42 s"), (37.4, "3 min 07 s"), (1500, "2 h 05 min")]
+    ("seconds", "words"), [(2.8, "42 s"), (12.467, "3 min 07 s"), (500, "2 h 05 min")]
 )
-def test_the_time_of_a_run_is_told_in_units_that_people_use(store, seconds, words):
-    for run in range(2):
-        write_run(store, run, history(seconds))
-    key = judge(store, REAL, "run", at=AT, accuracy=0.8, approved=True)
-    assert f" 14.5 {words} CSV" in section(rendered(store, key), "Training")
+def test_the_time_of_a_run_is_told_in_units_that_people_use(store, seconds, words, told):
+    for run in range(RUNS):
+        put(store, f"train/{run}", judged_run.trained(run, seconds))
+    assert f" 14.5 {words} CSV" in told(write(store), "training")
 
 
-def test_the_history_of_each_run_can_be_taken_out_of_the_report(store, judged):
-    links = re.findall(
-        r'href="data:text/csv;base64,(.*?)" download="(.*?)"', rendered(store, judged)
-    )
-    assert [name for _, name in links] == ["run_0.csv", "run_1.csv"]
-    assert [base64.b64decode(content) for content, _ in links] == [table(0), table(1)]
+def test_the_history_of_each_run_can_be_taken_out_of_the_report(judged, page):
+    links = re.findall(r'href="data:text/csv;base64,(.*?)" download="(.*?)"', page)
+    assert [name for _, name in links] == [f"run_{run}.csv" for run in range(RUNS)]
+    histories = [judged.store.read(f"train/{run}/history.csv") for run in range(RUNS)]
+    assert [base64.b64decode(content) for content, _ in links] == histories
 
 
-def test_the_training_curves_stand_in_the_page_with_a_caption(store, judged):
-    (figure,) = re.findall(r"<figure>.*?</figure>", rendered(store, judged), re.DOTALL)
+def test_the_training_curves_stand_in_the_page_with_a_caption(page):
+    part = page.split('id="training"')[1].split("</section>")[0]
+    (figure,) = re.findall(r"<figure>.*?</figure>", part, re.DOTALL)
     assert "<svg " in figure  # as markup, not as escaped text
-    assert "Run 0" in figure
-    assert "Run 1" in figure
+    assert "Run 5</text>" in figure
     assert "Look for runs whose validation loss climbs" in figure
 
 
-def test_no_request_leaves_the_page(store, judged):
-    text = rendered(store, judged)
-    assert "http" not in text
-    assert not re.findall(r"\bsrc=|@import|<(?:script|link|iframe|object|embed|base)\b", text)
-    targets = re.findall(r"(?:\bhref=\"|\burl\()(.{3})", text)
-    assert {target[0] if target[0] == "#" else target for target in targets} == {"#", "../", "dat"}
+# --- provenance ----------------------------------------------------------------------------------
+
+
+def test_where_the_model_comes_from_can_be_read_off(page):
+    said = section(page, "provenance")
+    for fact in ("53b1c0ffee", "c5293a0d176309d0", EVALUATION, "keras 3.14.0", "2026-06-30T00:"):
+        assert fact in said
+    assert "train 15 min 02 s evaluate 49 s all 21 min 22 s" in said  # 1282.5
+
+
+def test_settings_other_than_the_default_come_first_and_all_follow(judged, page):
+    said = section(page, "provenance")
+    first, rest = said.split(f"All {len(judged.verdict.settings)} settings")
+    assert re.search(r"\bseed 7 0\b", first)
+    assert not re.search(r"\bimage_size\b", first)
+    assert all(re.search(rf"\b{name}\b", rest) for name in judged.verdict.settings)
+    assert re.search(r"\bexternal empty\b", rest)
+
+
+def test_a_run_with_default_settings_says_so(judged, told):
+    verdict = judged.verdict.model_copy(update={"settings": {"seed": 0, "external": ""}})
+    said = told(judged._replace(verdict=verdict), "provenance")
+    assert "All as they are by default." in said
+
+
+# --- the page ------------------------------------------------------------------------------------
+
+
+def test_nothing_but_the_data_docs_is_asked_for(page):
+    assert "http" not in page
+    assert not re.findall(r"@import|<(?:script|iframe|object|embed|base)\b", page)
+    targets = re.findall(r"(?:\b(?:href|src)=\"|\burl\()(#|data:|\.\./\.\./|.{0,20})", page)
+    assert set(targets) == {"#", "data:", "../../"}
+
+
+def test_every_link_within_the_page_leads_somewhere(page):
+    names = re.findall(r'\bid="([^"]*)"', page)
+    assert len(names) == len(set(names))
+    assert set(re.findall(r'href="#([^"]*)"', page)) <= set(names)
+    assert set(re.findall(r"url\(#([^)]*)\)", page)) <= set(names)
 
 
 def test_a_step_that_finds_its_result_does_not_wait_for_matplotlib():

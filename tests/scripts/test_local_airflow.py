@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import demo
+import documents
 import keeper
 import local_airflow
 import psutil
@@ -29,7 +30,6 @@ from skin_pipeline.contracts import (
     Figures,
     GateCheck,
     Interval,
-    Trunk,
     Verdict,
     dump,
 )
@@ -85,10 +85,7 @@ skin_training()
 def figures(accuracy: float, width: float = 0.05) -> Figures:
     """Figures that are all about the same."""
     around = Interval(value=accuracy, low=accuracy - width, high=accuracy + width)
-    return Figures(
-        images=232,
-        threshold=0.4,
-        confusion={"tp": 1, "fn": 1, "fp": 1, "tn": 1},
+    return documents.figures(
         accuracy=around,
         sensitivity=around,
         specificity=Interval(value=float("nan"), low=float("nan"), high=float("nan")),
@@ -99,28 +96,17 @@ def figures(accuracy: float, width: float = 0.05) -> Figures:
 
 def judged(*, synthetic: bool = True, approved: bool = True) -> tuple[Verdict, Evaluation]:
     """A verdict on six runs, and the evaluation that it names."""
-    evaluation = Evaluation(
-        dataset="ingest/1",
-        split="split/1",
+    evaluation = documents.evaluation(
         synthetic=synthetic,
-        trunk=Trunk(backbone="ResNet50", source="none", digest="0"),
-        runs=("train/0", "train/1"),
         seeds={run: 1000 + run for run in range(6)},
-        threshold=0.4,
         ensemble=figures(0.8),
         per_run={run: figures(0.70 + run / 100) for run in range(6)},
-        predictions="evaluate/1/predictions.csv",
-        model="evaluate/1/model.keras",
-        smoke_difference=0.0,
     )
-    verdict = Verdict(
-        evaluation="evaluate/1",
-        validation="validate/1",
+    verdict = documents.verdict(
         released_as="skin-resnet50-synthetic",
         approved=approved,
         checks=(GateCheck(name="accuracy", value="0.8", bound="0.75", passed=approved),),
         reasons=() if approved else ("accuracy 0.750 is below 0.760",),
-        report="gate/1/report.html",
     )
     return verdict, evaluation
 

@@ -11,7 +11,8 @@ from skin_pipeline.data.images import working_square
 from skin_pipeline.errors import BadInput, Unavailable
 from skin_pipeline.training import backbone
 from skin_pipeline.training.backbone import Network
-from skin_pipeline.training.released import geometry, released_model
+from skin_pipeline.training.inputs import dihedral
+from skin_pipeline.training.released import geometry, released_model, seen_as
 from skin_pipeline.training.strategies import STRATEGIES, Training
 
 RANDOM = Trunk(backbone="ResNet50", source="none", digest="none")
@@ -75,11 +76,29 @@ def test_the_released_model_averages_the_logits_of_its_runs(trunk):
     assert float(model(square)[0, 0]) == pytest.approx(expected, abs=1e-3)
 
 
+@pytest.mark.parametrize("views", [2, 8])
+def test_the_released_model_averages_the_logits_of_its_views_and_calibrates_them(trunk, views):
+    loaded, runs = network(), head_weights(1)
+    model = released_model(loaded, "head", runs, 1.0, views=views, temperature=0.5)
+    squares = IMAGES.astype(np.uint8)
+    alone = STRATEGIES["head"].model(loaded, "run")
+    alone.set_weights(runs[0])
+    seen = [dihedral(squares, view).astype(np.float32) for view in range(views)]
+    logits = np.mean([alone(trunk(each)) for each in seen], axis=0)
+    np.testing.assert_allclose(model(squares), 1 / (1 + np.exp(-logits / 0.5)), atol=1e-3)
+
+
+@pytest.mark.parametrize("view", range(8))
+def test_a_view_in_the_model_is_the_view_that_features_are_of(view):
+    square = IMAGES.astype(np.uint8)
+    np.testing.assert_array_equal(seen_as(keras, square, view), dihedral(square, view))
+
+
 @pytest.mark.parametrize("strategy", ["head", "fine_tune", "full"])
 def test_the_released_model_loads_in_safe_mode_and_takes_any_size(strategy, tmp_path):
     loaded = network()
     runs = [STRATEGIES[strategy].model(loaded, "run").get_weights()] * 2
-    released_model(loaded, strategy, runs, 0.8).save(tmp_path / "model.keras")
+    released_model(loaded, strategy, runs, 0.8, views=4).save(tmp_path / "model.keras")
     model = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True, compile=False)
     for size in ((64, 64), (90, 200), (300, 70)):
         probability = model(np.zeros((1, *size, 3), np.uint8))

@@ -40,7 +40,9 @@ def test_a_network_is_trained_end_to_end_and_judged(finished):
     key = steps.train(job, finished.split, finished.features, 0)
     run = load(job.store, key, TrainedRun)
     assert [line.stage for line in run.history] == ["head", "head", "full"]
-    seen = load(job.store, steps.evaluate(job, finished.split, [key]), Evaluation)
+    seen = load(
+        job.store, steps.evaluate(job, finished.split, [key], finished.validation), Evaluation
+    )
     assert seen.smoke_difference < 0.02
     assert np.isfinite(seen.ensemble.auc.value)
 

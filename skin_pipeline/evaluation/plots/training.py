@@ -1,15 +1,12 @@
-"""Drawings for the report, as SVG that stands in the page itself. It takes a second to import."""
+"""The training curves of all runs, to the same scales."""
 
 from __future__ import annotations
 
-import io
 import math
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from matplotlib import style
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -17,6 +14,7 @@ from matplotlib.gridspec import SubplotSpec
 from matplotlib.ticker import MaxNLocator
 
 from skin_pipeline.contracts import TrainedRun
+from skin_pipeline.evaluation.plots.style import BLUE, GREEN, INK, VERMILION, drawn, limits
 
 
 @dataclass(frozen=True)
@@ -29,14 +27,12 @@ class Curve:
     dashes: Any
 
 
-# Okabe and Ito's colours: told apart with any colour vision, and seen on white as on black. The
-# dashes tell the lines apart on grey paper.
-LOSS = Curve("loss", "training loss", "#0072B2", "solid")
-VALIDATION_LOSS = Curve("validation_loss", "validation loss", "#D55E00", (0, (4, 1.5)))
-AUC = Curve("validation_auc", "validation AUC", "#009E73", (0, (6, 1.5, 1, 1.5)))
+# The dashes tell the lines apart on grey paper.
+LOSS = Curve("loss", "training loss", BLUE, "solid")
+VALIDATION_LOSS = Curve("validation_loss", "validation loss", VERMILION, (0, (4, 1.5)))
+AUC = Curve("validation_auc", "validation AUC", GREEN, (0, (6, 1.5, 1, 1.5)))
 KEPT, NEXT = "kept epoch", "next stage"
 LEGEND = (LOSS.label, VALIDATION_LOSS.label, AUC.label, KEPT, NEXT)
-INK = "#010203"  # stands for the page's text colour, for which matplotlib has no name
 DIAMOND: dict[str, Any] = {  # hollow, so that it hides nothing
     "marker": "D",
     "markersize": 7,
@@ -44,30 +40,6 @@ DIAMOND: dict[str, Any] = {  # hollow, so that it hides nothing
     "color": INK,
     "linestyle": "none",
     "clip_on": False,
-}
-STYLE = {
-    "svg.fonttype": "none",  # text stays text
-    "svg.hashsalt": "skin",  # the same names of parts each time
-    "font.size": 9,
-    "text.color": INK,
-    "axes.labelcolor": INK,
-    "axes.edgecolor": INK,
-    "axes.linewidth": 0.6,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.titlesize": 10,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": INK,
-    "grid.alpha": 0.15,
-    "grid.linewidth": 0.6,
-    "lines.linewidth": 1.5,
-    "xtick.color": INK,
-    "ytick.color": INK,
-    "legend.frameon": False,
-    "legend.handlelength": 3.2,
 }
 FEW = 10  # epochs of a stage whose lines would be missed without dots
 
@@ -86,18 +58,7 @@ def training_curves(runs: Sequence[TrainedRun]) -> str:
         runs: At least one. All are drawn to the same scales.
     """
     title = f"Training curves by epoch: {', '.join(f'run {run.run}' for run in runs)}"
-    written = io.StringIO()
-    with style.context(["default", STYLE]):  # not what a matplotlibrc of the machine asks for
-        _figure(runs).savefig(written, format="svg", transparent=True, metadata={"Title": title})
-    return _element(written.getvalue())
-
-
-def _element(svg: str) -> str:
-    """The element out of an SVG file, without the date and what else is said of the file. HTML
-    knows the namespaces by itself, and without them the page holds no address at all."""
-    svg = re.sub(r"<metadata>.*?</metadata>\s*", "", svg[svg.index("<svg") :], flags=re.DOTALL)
-    svg = re.sub(r'\sxmlns(:\w+)?="[^"]*"', "", svg).replace("xlink:href", "href")
-    return svg.replace("<svg", '<svg role="img"', 1).replace(INK, "currentColor")
+    return drawn(title, lambda: _figure(runs))
 
 
 def _figure(runs: Sequence[TrainedRun]) -> Figure:
@@ -140,14 +101,8 @@ def _grid(count: int) -> tuple[Figure, list[SubplotSpec]]:
 
 
 def _limits(runs: Sequence[TrainedRun], *curves: Curve) -> tuple[float, float]:
-    """Ends of an axis that holds the curves of all runs, from one tenth to another."""
     lines = [line for run in runs for line in run.history]
-    values = [getattr(line, curve.field) for line in lines for curve in curves]
-    finite = [value for value in values if math.isfinite(value)] or [0.5]
-    low = math.floor(10 * min(finite)) / 10
-    high = max(math.ceil(10 * max(finite)) / 10, low + 0.1)
-    edge = 0.05 * (high - low)
-    return low - edge, high + edge
+    return limits(getattr(line, curve.field) for line in lines for curve in curves)
 
 
 def _draw_curve(axes: Axes, curve: Curve, run: TrainedRun, *, kept: bool = False) -> None:

@@ -1,4 +1,4 @@
-"""The drawings of the report."""
+"""The training curves of all runs."""
 
 from __future__ import annotations
 
@@ -7,11 +7,17 @@ import re
 from itertools import pairwise
 from xml.etree import ElementTree
 
-import matplotlib
 import pytest
+import svg as svg_reader
 
 from skin_pipeline.contracts import Epoch, TrainedRun
-from skin_pipeline.evaluation.plots import AUC, FEW, LOSS, VALIDATION_LOSS, training_curves
+from skin_pipeline.evaluation.plots.training import (
+    AUC,
+    FEW,
+    LOSS,
+    VALIDATION_LOSS,
+    training_curves,
+)
 
 COLOURS = [curve.colour.lower() for curve in (LOSS, VALIDATION_LOSS, AUC)]
 
@@ -52,30 +58,20 @@ def run_of(run: int, **epochs: int) -> TrainedRun:
     return trained(*lines, run=run, best=-1)
 
 
-def texts(svg: str) -> list[str]:
-    return [element.text or "" for element in ElementTree.fromstring(svg).iter("text")]
-
-
-def lines(svg: str, colour: str) -> list[list[tuple[float, float]]]:
+def lines(svg: str, colour: str) -> list[list[svg_reader.Point]]:
     """The points of each line of a colour in the panels; the legend's comes after them."""
-    paths = ElementTree.fromstring(svg).iter("path")
-    drawn = [path.get("d", "") for path in paths if f"stroke: {colour}; " in path.get("style", "")]
-    found = (re.findall(r"[ML] (\S+) (\S+)", line) for line in drawn)
-    return [[(float(x), float(y)) for x, y in line] for line in found if line][:-1]
+    return svg_reader.strokes(svg, f"stroke: {colour}; ")[:-1]
 
 
-def marks(svg: str, colour: str) -> set[tuple[float, float]]:
-    """Where marks of a colour stand."""
-    uses = ElementTree.fromstring(svg).iter("use")
-    of_colour = (use for use in uses if f"stroke: {colour}" in use.get("style", ""))
-    return {(float(use.get("x", "nan")), float(use.get("y", "nan"))) for use in of_colour}
+def marks(svg: str, colour: str) -> set[svg_reader.Point]:
+    return set(svg_reader.marks(svg, f"stroke: {colour}"))
 
 
 @pytest.mark.parametrize("epochs", [{"head": 12}, {"head": 12, "fine_tune": 3}])
 @pytest.mark.parametrize("count", [1, 2, 6, 20])
 def test_each_run_is_drawn_with_its_stages(count, epochs):
     svg = training_curves([run_of(run, **epochs) for run in range(count)])
-    written = texts(svg)
+    written = svg_reader.texts(svg)
     assert [text for text in written if text.startswith("Run ")] == [
         f"Run {run}" for run in range(count)
     ]
@@ -150,27 +146,3 @@ def test_a_figure_that_is_not_defined_leaves_a_gap(history):
     svg = training_curves([run])
     ElementTree.fromstring(svg)
     assert not re.search(r"\b(nan|inf)\b", svg, re.IGNORECASE)
-
-
-def test_the_same_runs_give_the_same_bytes_whatever_the_machine_s_settings(monkeypatch):
-    runs = [run_of(run, head=4, fine_tune=2) for run in range(2)]
-    once = training_curves(runs)
-    monkeypatch.setenv("SOURCE_DATE_EPOCH", "0")
-    with matplotlib.rc_context({"xtick.labelsize": 30, "svg.hashsalt": "x"}):
-        assert training_curves(runs) == once
-        assert matplotlib.rcParams["svg.hashsalt"] == "x"  # nor does it change them
-
-
-def test_text_has_the_colour_of_the_page():
-    drawn = ElementTree.fromstring(training_curves([run_of(0, head=2)])).iter("text")
-    styles = [element.get("style", "") for element in drawn]
-    assert styles
-    assert all("fill: currentColor" in style for style in styles)
-
-
-def test_the_drawing_names_no_address():
-    svg = training_curves([run_of(0, head=2)])
-    assert svg.startswith("<svg ")
-    assert "http" not in svg
-    assert "xmlns" not in svg
-    assert set(re.findall(r"(?:href=\"|url\()(.)", svg)) == {"#"}

@@ -1,0 +1,230 @@
+"""The model card: what a model is for, how good it is, and what nobody has measured.
+
+After Mitchell et al. 2019, "Model Cards for Model Reporting". `data` gathers it from the documents
+of a judged run, `markdown` writes it for people:
+
+told = data(store, verdict, evaluation)   # JSON, for other programs
+text = markdown(told)
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from skin_pipeline import journal
+from skin_pipeline.contracts import (
+    Dataset,
+    Evaluation,
+    Interval,
+    Scored,
+    Shortcut,
+    Verdict,
+    load,
+)
+from skin_pipeline.data import manifest
+from skin_pipeline.evaluation import wording
+from skin_pipeline.storage import Store
+
+TEMPLATES = Path(__file__).parent / "templates"
+INTENDED_USE = (
+    "Research on how well dermoscopic images of skin lesions can be screened for malignancy.",
+    "Running and comparing models, data and settings in this workflow.",
+)
+NOT_FOR = (
+    "Anyone who wants to know whether a lesion is malignant: that is for a doctor to say.",
+    "Care of patients: no study has shown that it helps them, and no authority has cleared it.",
+    "Images that are not dermoscopic, such as photographs by phone, and images that do not show "
+    "one lesion: the model gives a probability for any image.",
+)
+UNMEASURED = (
+    "Not measured: whether patients fare better with the model, and how doctors would use it.",
+    "Not measured: how many of the labels are wrong. They are taken as they came.",
+)
+SKIN_TONE = ("skin", "fitzpatrick", "tone")  # in the name of what images are sliced by
+METADATA = ("sex", "age", "site")
+
+
+def data(store: Store, verdict: Verdict, evaluation: Evaluation) -> dict[str, Any]:
+    """What the card says, as plain values for JSON; NaN as None.
+
+    Raises:
+        BadInput, Unavailable: as of the store.
+    """
+    found = journal.data_of(store, verdict.validation, evaluation.split)
+    external = [load(store, key, Scored) for key in verdict.external]
+    shortcuts = [item for item in found.validation.shortcuts if not item.passed]
+    images = _images(store, found.dataset, evaluation)
+    told = {
+        "name": verdict.released_as,
+        "warning": wording.NOT_A_DEVICE,
+        "synthetic": evaluation.synthetic,
+        "approved": verdict.approved,
+        "judged_at": verdict.judged_at,
+        "reasons": verdict.reasons,
+        "checks": verdict.checks,
+        "intended_use": INTENDED_USE,
+        "not_for": NOT_FOR,
+        "images": images,
+        "training": _training(evaluation),
+        "threshold": _threshold(verdict, evaluation),
+        "figures": evaluation.ensemble,
+        "calibration": evaluation.calibration,
+        "champion": verdict.comparison,
+        "external": [_external(store, item) for item in external],
+        "slices": evaluation.slices,
+        "shortcuts": shortcuts,
+        "within": evaluation.within,
+        "limits": [*_limits(evaluation, external, shortcuts, images), *UNMEASURED],
+        "identity": _identity(verdict, evaluation, found.dataset),
+        "versions": verdict.versions,
+        "settings": verdict.settings,
+        "seconds": verdict.seconds,
+    }
+    return {name: _plain(value) for name, value in told.items()}
+
+
+def markdown(card: dict[str, Any]) -> str:
+    """The card for people to read, from `data`."""
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        undefined=StrictUndefined,
+        finalize=_escaped,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters["figure"] = _figure
+    return environment.get_template("card.md").render(card, words=wording.FIGURES)
+
+
+def _images(store: Store, dataset: Dataset, evaluation: Evaluation) -> dict[str, Any]:
+    table = manifest.read_scores(store, evaluation.predictions)
+    return {
+        "source": dataset.source,
+        "classes": dataset.classes,
+        "unreadable": dataset.unreadable,
+        "groups": table["group"].nunique(),
+        "patients_known": bool(table["group"].str.startswith("patient_id:").any()),
+        "test_groups": table.loc[table["test"], "group"].nunique(),
+        "size": dataset.image_size,
+        "field_of_view": dataset.field_of_view,
+    }
+
+
+def _training(evaluation: Evaluation) -> dict[str, Any]:
+    return {
+        "backbone": evaluation.trunk.backbone,
+        "weights": evaluation.trunk.source,
+        "strategy": evaluation.strategy,
+        "runs": len(evaluation.runs),
+        "seeds": evaluation.seeds,
+        "views": evaluation.views,
+    }
+
+
+def _threshold(verdict: Verdict, evaluation: Evaluation) -> dict[str, Any]:
+    return {
+        "value": evaluation.threshold,
+        "target_sensitivity": verdict.settings["target_sensitivity"],
+        "by": verdict.settings.get("threshold_by", "point"),
+    }
+
+
+def _external(store: Store, scored: Scored) -> dict[str, Any]:
+    source = load(store, scored.dataset, Dataset).source
+    return {**scored.model_dump(exclude={"predictions"}), "source": source}
+
+
+def _identity(verdict: Verdict, evaluation: Evaluation, dataset: Dataset) -> dict[str, str]:
+    return {
+        "images": dataset.content_digest,
+        "pretrained weights": evaluation.trunk.digest,
+        "split": evaluation.split,
+        "evaluation": verdict.evaluation,
+    }
+
+
+def _limits(
+    evaluation: Evaluation,
+    external: Sequence[Scored],
+    shortcuts: Sequence[Shortcut],
+    images: dict[str, Any],
+) -> Iterator[str]:
+    """What the figures do not say, and what spoils them; a sentence each, the gravest first."""
+    if evaluation.synthetic:
+        yield "The images were drawn by a program: nothing here says anything about skin."
+    yield from (
+        f"{item.name[:1].upper()}{item.name[1:]} alone predicts the label "
+        f"(AUC {wording.shown(item.auc)}): the model may lean on it, and fail where it is absent."
+        for item in shortcuts
+    )
+    yield _origin([item.name for item in external if item.figures])
+    yield from _people(evaluation)
+    if not images["patients_known"]:
+        yield (
+            "Patients are not known. Images of one patient may have been learned and tested on, "
+            "which flatters the figures."
+        )
+    calls = evaluation.ensemble.confusion
+    share = (calls["tp"] + calls["fn"]) / evaluation.ensemble.images
+    yield (
+        f"{100 * share:.0f} % of the test images are malignant. Where fewer are, as in screening, "
+        "far more of the alarms are false."
+    )
+    yield (
+        "The test set stays the same from one training to the next. The more models are judged on "
+        "it, the more the best of them owes to chance."
+    )
+
+
+def _origin(names: list[str]) -> str:
+    if not names:
+        return (
+            "No images of another origin were scored: how the model does with other cameras, in "
+            "other clinics and on other people was not measured. Expect less there."
+        )
+    return f"Images of another origin were scored from {' and '.join(names)} only."
+
+
+def _people(evaluation: Evaluation) -> Iterator[str]:
+    """On whom nothing was measured."""
+    features = {item.feature for item in evaluation.slices}
+    if not any(word in feature for word in SKIN_TONE for feature in features):
+        yield "Skin tones are not known: how the model does on dark skin was not measured."
+    unknown = [name for name in METADATA if name not in features]
+    if unknown:
+        yield f"Not known of the images, and so not measured by: {', '.join(unknown)}."
+    few = [f"{item.feature} {item.value}" for item in evaluation.slices if item.small]
+    if few:
+        yield f"Too few test images to say anything: {', '.join(few)}."
+
+
+def _plain(value: Any) -> Any:
+    """Values for JSON: documents as dicts, and None for NaN, which JSON does not know."""
+    if hasattr(value, "model_dump"):
+        return _plain(value.model_dump())
+    if isinstance(value, dict):
+        return {str(k): _plain(item) for k, item in value.items() if k != "schema_version"}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return None if isinstance(value, float) and math.isnan(value) else value
+
+
+def _figure(value: dict[str, float | None]) -> Markup:
+    """An interval of `data`, for people. Its brackets are meant, and so not escaped."""
+    numbers = {name: math.nan if end is None else end for name, end in value.items()}
+    return Markup(wording.shown(Interval(**numbers)))
+
+
+def _escaped(value: Any) -> Any:
+    """Text from the data as Markdown that shows it: no tag, no link, no new cell or line."""
+    if not isinstance(value, str) or isinstance(value, Markup):
+        return value
+    return re.sub(r"([\\`*<|]|(?<=\])\()", r"\\\1", re.sub(r"\s+", " ", value))

@@ -1,0 +1,76 @@
+"""The ROC curve with the operating point."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import cycle
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from sklearn.metrics import roc_curve
+
+from skin_pipeline.contracts import Figures
+from skin_pipeline.evaluation.plots.style import BLUE, DOT, INK, VERMILION, drawn
+from skin_pipeline.intervals import Floats, Ints
+
+POINTS = 150  # of a curve: more cannot be seen at this size
+SIZE = 4.4, 5.25  # inches
+LINES: tuple[dict[str, Any], ...] = (  # of others, in turn; the first still lets six be told apart
+    {"color": INK, "alpha": 0.45, "linewidth": 0.8},
+    {"color": VERMILION, "linestyle": (0, (4, 1.5)), "linewidth": 1.2},
+)
+
+
+def roc(labels: Ints, probabilities: Floats, figures: Figures, others: Mapping[str, Floats]) -> str:
+    """The ensemble's ROC curve and, behind it, those of others, as one `<svg>` element.
+
+    The operating point stands in a box: the 95 % intervals of sensitivity and specificity.
+
+    Args:
+        labels: (n,), 1 for malignant.
+        probabilities: The ensemble's (n,).
+        figures: The ensemble's on these images.
+        others: By the name for the legend, probabilities (n,), or (models, n) of several models;
+            NaN for an image that was not scored.
+    """
+    title = f"ROC curve on {figures.images} images: sensitivity against 1 - specificity"
+    return drawn(title, lambda: _figure(labels, probabilities, figures, others))
+
+
+def _figure(
+    labels: Ints, probabilities: Floats, figures: Figures, others: Mapping[str, Floats]
+) -> Figure:
+    figure = Figure(SIZE, layout="constrained")
+    axes = figure.add_subplot(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal")
+    curve = _curve(labels, probabilities)
+    axes.plot(*curve, color=BLUE, linewidth=2.2, zorder=3, label="ensemble")
+    _draw_operating_point(axes, figures)
+    for (name, rows), line in zip(others.items(), cycle(LINES), strict=False):
+        for number, row in enumerate(np.atleast_2d(rows)):
+            axes.plot(*_curve(labels, row), **line, label="" if number else name)
+    axes.plot((0, 1), (0, 1), color=INK, linestyle=":", linewidth=0.8, alpha=0.6, label="chance")
+    axes.set(xlabel="1 - specificity (benign called malignant)", ylabel="Sensitivity")
+    figure.legend(loc="outside lower left", ncols=2, columnspacing=1.2)
+    return figure
+
+
+def _curve(labels: Ints, probabilities: Floats) -> tuple[Floats, Floats]:
+    """1 - specificity and sensitivity at falling thresholds; nothing where there is no curve."""
+    known = np.isfinite(probabilities)
+    if len(np.unique(labels[known])) < 2:
+        return np.empty(0), np.empty(0)
+    false_alarms, found, _ = roc_curve(labels[known], probabilities[known])
+    walked = false_alarms + found  # 0…2, and never falls
+    kept = np.unique(np.searchsorted(walked, np.linspace(0, walked[-1], POINTS)))
+    return false_alarms[kept], found[kept]
+
+
+def _draw_operating_point(axes: Axes, figures: Figures) -> None:
+    found, cleared = figures.sensitivity, figures.specificity
+    corner = (1 - cleared.high, found.low)
+    width, height = cleared.high - cleared.low, found.high - found.low
+    axes.add_patch(Rectangle(corner, width, height, facecolor=BLUE, alpha=0.18))
+    axes.plot(1 - cleared.value, found.value, **DOT, color=INK, zorder=4, label="operating point")

@@ -1,0 +1,124 @@
+"""The work of the step `gate`: from scores to a verdict, its report and its model card."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections import defaultdict
+from collections.abc import Iterator
+from importlib.metadata import version
+
+from skin_pipeline.contracts import (
+    COST,
+    Comparison,
+    Cost,
+    Evaluation,
+    Scored,
+    Split,
+    TrainedRun,
+    Validation,
+    Verdict,
+    load,
+    parse,
+)
+from skin_pipeline.data import manifest
+from skin_pipeline.evaluation import card, comparison, gate, report
+from skin_pipeline.evaluation.comparison import Calls
+from skin_pipeline.job import Job
+from skin_pipeline.storage import Store
+
+PACKAGES = ("tensorflow", "keras", "numpy", "pandas", "scikit-learn", "great-expectations")
+
+
+def write(
+    job: Job, key: str, evaluation: str, validation: str, champion: str, external: tuple[str, ...]
+) -> Verdict:
+    """Judge an evaluation, and put report and card beside the verdict; see `contracts.Verdict`."""
+    store, result = job.store, load(job.store, evaluation, Evaluation)
+    theirs = load(store, champion, Scored) if champion else None
+    compared = _compared(job, result, evaluation, theirs)
+    checks = gate.judge(
+        result,
+        job.settings,
+        evaluation_key=evaluation,
+        champion=theirs,
+        comparison=compared,
+        external=[load(store, item, Scored) for item in external],
+    )
+    verdict = Verdict(
+        evaluation=evaluation,
+        validation=validation,
+        champion=champion,
+        external=external,
+        released_as=job.settings.released_as,
+        approved=all(check.passed for check in checks),
+        checks=checks,
+        reasons=gate.reasons(checks),
+        comparison=compared,
+        settings=job.settings.model_dump(),
+        versions={"python": platform.python_version(), **{p: version(p) for p in PACKAGES}},
+        seconds=seconds(store, evaluation, validation, champion, external),
+        judged_at=job.moment,
+        report=f"{key}/report.html",
+        card=f"{key}/card.md",
+        card_data=f"{key}/card.json",
+    )
+    _put_pages(store, verdict, result)
+    return verdict
+
+
+def _put_pages(store: Store, verdict: Verdict, evaluation: Evaluation) -> None:
+    told = card.data(store, verdict, evaluation)
+    store.put(verdict.card, card.markdown(told).encode())
+    store.put(verdict.card_data, (json.dumps(told, indent=2, ensure_ascii=False) + "\n").encode())
+    store.put(verdict.report, report.render(store, verdict, evaluation).encode())
+
+
+def _compared(
+    job: Job, challenger: Evaluation, key: str, champion: Scored | None
+) -> Comparison | None:
+    """Challenger and champion on the images that both may be judged on; None if there are none."""
+    if champion is None or champion.problem or champion.evaluation == key:
+        return None
+    ours = manifest.read_scores(job.store, challenger.predictions).set_index("key")
+    theirs = manifest.read_scores(job.store, champion.predictions).set_index("key")
+    rows = ours.loc[theirs.index]
+    model = load(job.store, champion.evaluation, Evaluation)
+    return comparison.compare(
+        Calls(rows["probability"].to_numpy(), challenger.threshold),
+        Calls(theirs["probability"].to_numpy(), model.threshold),
+        manifest.labels(rows),
+        rows["group"].to_numpy(object),
+        version=champion.name,
+        excluded=champion.excluded,
+        seed=job.settings.seed,
+        prevalences=job.settings.prevalence_list,
+    )
+
+
+def seconds(
+    store: Store, evaluation: str, validation: str, champion: str, external: tuple[str, ...]
+) -> dict[str, float]:
+    """Wall time of each step that led to a verdict, over all its tasks; whenever it was spent."""
+    spent: dict[str, float] = defaultdict(float)
+    for key in _steps(store, evaluation, validation):
+        spent[key.split("/")[0]] += _cost(store, key)
+    for key in (champion, *external):
+        if key:
+            spent[key.split("/")[0]] += _cost(store, key)
+    return {name: round(value, 1) for name, value in spent.items()}
+
+
+def _steps(store: Store, evaluation: str, validation: str) -> Iterator[str]:
+    judged = load(store, evaluation, Evaluation)
+    checked = load(store, validation, Validation)
+    yield from (load(store, judged.split, Split).dataset, validation, judged.split)
+    yield from load(store, judged.runs[0], TrainedRun).features
+    yield from (*judged.runs, evaluation)
+    yield from sorted(checked.external.values())
+
+
+def _cost(store: Store, key: str) -> float:
+    """Of one result; 0 where it was not noted."""
+    place = f"{key}/{COST}"
+    return parse(store.read(place), Cost, place).seconds if store.exists(place) else 0.0

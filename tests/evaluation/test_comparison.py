@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import binom
+
+from skin_pipeline import intervals
+from skin_pipeline.evaluation import metrics
+from skin_pipeline.evaluation.comparison import Calls, compare, mcnemar
+
+DIFFERENCES = ("accuracy", "sensitivity", "specificity", "auc")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(intervals, "RESAMPLES", 100)
+        yield
+
+
+def sample(images=240, seed=0):
+    """Labels, groups of 1 to 3 images, and scores of two models, of which the first is better."""
+    rng = np.random.default_rng(seed)
+    labels, groups = rng.integers(0, 2, images), np.arange(images) // rng.integers(1, 4)
+    shared = rng.normal(size=images)
+    better, worse = (gain * labels + shared + rng.normal(size=images) for gain in (2.0, 1.0))
+    return labels, groups, *(1 / (1 + np.exp(-scores)) for scores in (better, worse))
+
+
+def compared(challenger, champion, labels, groups):
+    return compare(challenger, champion, labels, groups, version="v1", excluded=3, seed=0)
+
+
+def differences(seen):
+    return {name: getattr(seen, name) for name in DIFFERENCES}
+
+
+def test_a_difference_is_that_of_the_models_own_figures():
+    labels, groups, better, worse = sample()
+    seen = compared(Calls(better, 0.7), Calls(worse, 0.6), labels, groups)
+    ours = metrics.figures(better, labels, groups, 0.7, seed=0)
+    theirs = metrics.figures(worse, labels, groups, 0.6, seed=0)
+    assert seen.champion_figures == theirs
+    assert (seen.champion, seen.images, seen.excluded) == ("v1", 240, 3)
+    for name, change in differences(seen).items():
+        expected = getattr(ours, name).value - getattr(theirs, name).value
+        assert change.value == pytest.approx(expected, abs=1e-12)
+        assert change.low < change.value < change.high
+    assert seen.auc.low > 0
+
+
+def test_the_same_scores_differ_by_exactly_nothing():
+    labels, groups, scores, _ = sample()
+    seen = compared(Calls(scores, 0.5), Calls(scores.copy(), 0.5), labels, groups)
+    for change in differences(seen).values():
+        assert (change.low, change.value, change.high) == (0.0, 0.0, 0.0)
+    assert (seen.only_challenger, seen.only_champion, seen.p_value) == (0, 0, 1.0)
+
+
+def test_another_threshold_changes_the_calls_and_not_the_auc():
+    labels, groups, scores, _ = sample()
+    seen = compared(Calls(scores, 0.2), Calls(scores, 0.6), labels, groups)
+    assert (seen.auc.low, seen.auc.value, seen.auc.high) == (0.0, 0.0, 0.0)
+    assert seen.sensitivity.value > 0 > seen.specificity.value
+
+
+def test_pairing_makes_the_interval_narrower_than_that_of_either_figure():
+    labels, groups, better, _ = sample()
+    nearly = np.clip(better + np.random.default_rng(1).normal(0, 0.01, 240), 0, 1)
+    seen = compared(Calls(better, 0.5), Calls(nearly, 0.5), labels, groups)
+    alone = seen.champion_figures.auc
+    assert seen.auc.high - seen.auc.low < 0.3 * (alone.high - alone.low)
+
+
+rows = st.lists(
+    st.tuples(
+        st.sampled_from([0.1, 0.4, 0.6, 0.9]),
+        st.sampled_from([0.1, 0.4, 0.6, 0.9]),
+        st.booleans(),
+        st.integers(0, 9),
+    ),
+    min_size=1,
+    max_size=50,
+)
+
+
+@given(rows)
+@settings(deadline=None, max_examples=50)
+def test_champion_and_challenger_in_each_others_place_turn_the_signs(rows):
+    one, two, labels, groups = (np.array(column) for column in zip(*rows, strict=True))
+    ahead = compared(Calls(one, 0.5), Calls(two, 0.3), labels.astype(int), groups)
+    behind = compared(Calls(two, 0.3), Calls(one, 0.5), labels.astype(int), groups)
+    assert ahead.p_value == behind.p_value
+    assert (ahead.only_challenger, ahead.only_champion) == (
+        behind.only_champion,
+        behind.only_challenger,
+    )
+    for name, change in differences(ahead).items():
+        other = getattr(behind, name)
+        turned = (-other.high, -other.value, -other.low)
+        assert (change.low, change.value, change.high) == pytest.approx(turned, nan_ok=True)
+
+
+@pytest.mark.parametrize(("ours", "theirs"), [(0, 5), (9, 2), (6, 6), (30, 14)])
+def test_mcnemar_is_the_chance_of_a_coin_to_fall_so_one_sidedly(ours, theirs):
+    tail = binom.cdf(min(ours, theirs), ours + theirs, 0.5)
+    assert mcnemar(ours, theirs) == pytest.approx(min(1.0, 2 * tail))
+
+
+def test_images_that_one_model_alone_called_rightly_are_counted():
+    labels = np.array([1, 1, 1, 0, 0])
+    one, two = np.array([0.9, 0.9, 0.1, 0.1, 0.1]), np.array([0.9, 0.1, 0.1, 0.9, 0.1])
+    seen = compared(Calls(one, 0.5), Calls(two, 0.5), labels, np.arange(5))
+    assert (seen.only_challenger, seen.only_champion) == (2, 0)
+    assert seen.p_value == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("broken", ["challenger", "champion"])
+def test_scores_that_are_no_numbers_give_no_difference(broken):
+    labels, groups, scores, _ = sample()
+    nothing = np.where(np.arange(240) == 7, np.nan, scores)
+    models = {"challenger": Calls(scores, 0.5), "champion": Calls(scores, 0.5)}
+    models[broken] = Calls(nothing, 0.5)
+    seen = compared(models["challenger"], models["champion"], labels, groups)
+    assert all(math.isnan(change.value) for change in differences(seen).values())
+    assert math.isnan(seen.p_value)
+
+
+@pytest.mark.parametrize("count", [0, 5])
+def test_without_images_of_both_classes_there_is_no_difference_of_the_auc(count):
+    seen = compared(
+        Calls(np.full(count, 0.9), 0.5),
+        Calls(np.full(count, 0.1), 0.5),
+        np.ones(count),
+        np.ones(count),
+    )
+    assert math.isnan(seen.auc.value)
+    assert math.isnan(seen.specificity.value)

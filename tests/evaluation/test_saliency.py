@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from skin_pipeline.contracts import Trunk
+from skin_pipeline.evaluation import saliency
+from skin_pipeline.training import backbone
+from skin_pipeline.training.backbone import Network
+from skin_pipeline.training.strategies import STRATEGIES
+
+
+@pytest.fixture(scope="module")
+def network():
+    trunk = Trunk(backbone="ResNet50", source="none", digest="none")
+    return Network.load(backbone.keras_on(2), trunk, 64, None)
+
+
+def weights_of(network, strategy, seed):
+    """A run whose head looks at everything a little."""
+    model = STRATEGIES[strategy].model(network, "run")
+    weights = model.get_weights()
+    size = weights[-2].shape
+    weights[-2] = np.random.default_rng(seed).normal(0, 0.1, size).astype(np.float32)
+    place = next(i for i, array in enumerate(weights) if array.shape == size[:1])
+    weights[place] = np.full(size[0], 0.1, np.float32)  # the features' mean
+    return weights
+
+
+SQUARES = np.random.default_rng(0).integers(0, 255, (2, 64, 64, 3), dtype=np.uint8)
+
+
+@pytest.mark.parametrize("strategy", ["head", "fine_tune", "full"])
+def test_every_strategy_tells_where_its_logit_comes_from(network, strategy):
+    seen = saliency.saliency(network, strategy, [weights_of(network, strategy, 0)], SQUARES)
+    assert seen.shape == (2, 64, 64)
+    assert np.isfinite(seen).all()
+    assert np.ptp(seen) > 0
+    assert not np.allclose(seen[0], seen[1])
+
+
+def test_the_places_of_a_head_add_up_to_its_logit(network):
+    weights = weights_of(network, "head", 0)
+    model = STRATEGIES["head"].model(network, "run")
+    model.set_weights(weights)
+    features = STRATEGIES["head"].stem(network)(SQUARES.astype(np.float32))
+    logits = np.asarray(model(features))[:, 0]
+    seen = saliency.saliency(network, "head", [weights], SQUARES)
+    # Resizing moves a little between places.
+    np.testing.assert_allclose(seen.sum(axis=(1, 2)), logits, rtol=0.15)
+
+
+def test_several_runs_are_averaged(network):
+    one, two = (weights_of(network, "head", seed) for seed in (0, 1))
+    single = [saliency.saliency(network, "head", [each], SQUARES) for each in (one, two)]
+    both = saliency.saliency(network, "head", [one, two], SQUARES)
+    np.testing.assert_allclose(both, np.mean(single, axis=0), atol=1e-6)
+
+
+def predictions():
+    return pd.DataFrame({
+        "key": list("abcdefgh"),
+        "label": ["malignant"] * 4 + ["benign"] * 4,
+        "test": [True, True, True, False, True, True, True, True],
+        "probability": [0.1, 0.4, 0.9, 0.0, 0.95, 0.6, 0.2, np.nan],
+    })
+
+
+def test_the_most_confident_mistakes_come_first_and_are_of_the_test_set():
+    assert list(saliency.most_confident(predictions(), 0.5)["key"]) == ["a", "b", "e", "f"]
+
+
+def test_a_model_without_mistakes_has_none_to_show():
+    rows = predictions()[2:4]
+    assert saliency.most_confident(rows, 0.5).empty
+
+
+def test_what_spoke_for_the_call_is_laid_over_and_the_rest_is_left():
+    spoke = np.full((64, 64), -1.0, np.float32)
+    spoke[:32] = 1.0
+    seen = saliency.overlay(SQUARES[0], spoke)
+    assert (seen[32:] == SQUARES[0][32:]).all()
+    expected = 0.25 * SQUARES[0][:32] + 0.75 * np.array(saliency.COLOUR)
+    np.testing.assert_allclose(seen[:32], expected, atol=1)
+
+
+def test_an_overlay_of_nothing_is_the_picture_and_pictures_are_jpeg():
+    nothing = saliency.overlay(SQUARES[0], np.zeros((64, 64), np.float32))
+    assert (nothing == SQUARES[0]).all()
+    with Image.open(io.BytesIO(saliency.jpeg(nothing))) as image:
+        assert (image.format, image.size) == ("JPEG", (64, 64))

@@ -1,0 +1,27 @@
+"""Reading a drawing: what is written in it, and where its lines and marks are."""
+
+from __future__ import annotations
+
+import re
+from xml.etree import ElementTree
+
+Point = tuple[float, float]
+
+
+def texts(svg: str) -> list[str]:
+    return [element.text or "" for element in ElementTree.fromstring(svg).iter("text")]
+
+
+def strokes(svg: str, style: str) -> list[list[Point]]:
+    """The points of each line whose style has this in it, with those of the legend at the end."""
+    paths = ElementTree.fromstring(svg).iter("path")
+    drawn = [path.get("d", "") for path in paths if style in path.get("style", "")]
+    found = (re.findall(r"[ML] (\S+) (\S+)", line) for line in drawn)
+    return [[(float(x), float(y)) for x, y in line] for line in found if line]
+
+
+def marks(svg: str, style: str) -> list[Point]:
+    """Where marks stand whose style has this in it, with those of the legend at the end."""
+    uses = ElementTree.fromstring(svg).iter("use")
+    found = (use for use in uses if style in use.get("style", ""))
+    return [(float(use.get("x", "nan")), float(use.get("y", "nan"))) for use in found]
