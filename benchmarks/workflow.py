@@ -62,6 +62,7 @@ class Workflow:
         key = self._timed(
             "evaluate", lambda: steps.evaluate(self.job, self.split, trained, self.validation)
         )
+        self.evaluation = key
         return load(self.job.store, key, Evaluation)
 
     @property

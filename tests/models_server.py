@@ -90,6 +90,7 @@ def write_data(store: Store) -> None:
     fit = Validation(
         dataset=DATASET,
         external={},
+        overlaps={},
         table=f"{VALIDATION}/manifest.csv",
         quarantine=f"{VALIDATION}/quarantine.csv",
         anchors=f"{VALIDATION}/anchors.csv",

@@ -17,6 +17,7 @@ def test_a_document_reads_back_as_written(store):
         table="tables/1.csv",
         quarantine="validate/1/quarantine.csv",
         anchors="tables/2.csv",
+        overlaps={},
         checks=(CHECK,),
         shortcuts=(),
         changes=Changes(previous=None, added=3, removed=0, relabelled=0, examples=()),

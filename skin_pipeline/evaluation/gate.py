@@ -21,6 +21,7 @@ from skin_pipeline.intervals import advice
 # What resizing in Pillow and in TensorFlow may differ by: one grey level here and there.
 SMOKE_TOLERANCE = 0.02
 LOWER_BOUND = "lower_bound"
+UNCOMPARED = "to release without comparing, leave the bounds on changes empty"
 CHAMPION = {"name": "champion", "bound": "a gain on the same test images"}
 
 
@@ -211,7 +212,8 @@ def _change_checks(
     if champion.evaluation == evaluation_key:
         return [GateCheck(**CHAMPION, value="this model is the champion already", passed=True)]
     if champion.problem or comparison is None:
-        return [GateCheck(**CHAMPION, value=champion.problem or "not compared", passed=False)]
+        problem = champion.problem or "not compared"
+        return [GateCheck(**CHAMPION, value=problem, passed=False, advice=UNCOMPARED)]
     return [
         _change_check(figure, getattr(comparison, figure), bound, settings.changes_judged_on)
         for figure, bound in asked.items()

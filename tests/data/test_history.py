@@ -72,6 +72,7 @@ def validated(store, rows):
     validation = Validation(
         dataset="ingest/a",
         external={},
+        overlaps={},
         table=manifest.put(store, rows),
         quarantine="",
         anchors="",

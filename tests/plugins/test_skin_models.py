@@ -123,6 +123,16 @@ def test_an_empty_store_tells_how_to_get_the_first_model(client: Any, empty: Fol
     assert "skin_training" in page.text
 
 
+def test_judged_runs_are_drawn_over_time_as_soon_as_there_are_two(
+    client: Any, empty: FolderStore
+) -> None:
+    fill(empty)
+    real, refused, _ = client.get("/").text.split("<section")[1:]
+    assert "champion</text>" in real[real.index("<svg") : real.index("</svg>")]
+    assert len(re.findall(r'data-label="Run"', refused)) == 1
+    assert "<svg" not in refused
+
+
 def test_the_page_shows_champions_and_judged_runs(client: Any, empty: FolderStore) -> None:
     fill(empty)
 
