@@ -31,17 +31,18 @@ Ends = Sequence[Any]
 
 def most_confident(predictions: pd.DataFrame, threshold: float) -> pd.DataFrame:
     """Test images that were called wrongly, the most confident first, up to four missed malignant
-    and four false alarms.
+    and four false alarms; one of each group.
 
     Args:
         predictions: As in `contracts.Evaluation`.
         threshold: From which an image is called malignant.
     """
     rows = predictions[predictions["test"] & predictions["probability"].notna()]
+    rows = rows.sort_values("probability")
     called = rows["probability"] >= threshold
     malignant = rows["label"] == "malignant"
-    missed = rows[malignant & ~called].nsmallest(EACH, "probability")
-    alarms = rows[~malignant & called].nlargest(EACH, "probability")
+    missed = rows[malignant & ~called].drop_duplicates("group")[:EACH]
+    alarms = rows[~malignant & called].iloc[::-1].drop_duplicates("group")[:EACH]
     return pd.concat([missed, alarms])
 
 

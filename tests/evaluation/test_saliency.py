@@ -65,13 +65,14 @@ def predictions():
     return pd.DataFrame({
         "key": list("abcdefgh"),
         "label": ["malignant"] * 4 + ["benign"] * 4,
+        "group": list("abcdeefg"),
         "test": [True, True, True, False, True, True, True, True],
         "probability": [0.1, 0.4, 0.9, 0.0, 0.95, 0.6, 0.2, np.nan],
     })
 
 
-def test_the_most_confident_mistakes_come_first_and_are_of_the_test_set():
-    assert list(saliency.most_confident(predictions(), 0.5)["key"]) == ["a", "b", "e", "f"]
+def test_the_most_confident_mistakes_come_first_one_of_each_group_of_the_test_set():
+    assert list(saliency.most_confident(predictions(), 0.5)["key"]) == ["a", "b", "e"]
 
 
 def test_a_model_without_mistakes_has_none_to_show():
