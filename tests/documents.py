@@ -7,14 +7,72 @@ from typing import Any
 from skin_pipeline.config import Settings
 from skin_pipeline.contracts import (
     Calibration,
+    Changes,
+    Check,
+    Dataset,
     Evaluation,
     Figures,
     Interval,
+    Shortcut,
     Trunk,
+    Validation,
     Verdict,
 )
 
 SOME = Interval(value=0.8, low=0.75, high=0.85)
+DUPLICATES = Check(
+    name="no two images have the same pixels",
+    severity="warning",
+    observed="3 found (a.jpg = <b>.jpg)",
+    bound="none",
+    passed=False,
+)
+
+
+def dataset(key: str, **known: Any) -> Dataset:
+    """A data set of the usual size, with a name that must be escaped."""
+    usual = {
+        "source": "kaggle://owner/<skin>",
+        "synthetic": False,
+        "content_digest": "53b1c0ffee",
+        "table": f"{key}/manifest.csv",
+        "shards": (),
+        "thumbnails": (),
+        "golden": {},
+        "image_size": 224,
+        "field_of_view": 0.8,
+        "classes": {"benign": 560, "malignant": 584},
+        "unreadable": 3,
+    }
+    return Dataset(**{**usual, **known})
+
+
+def shortcut(name: str, auc: float, *, passed: bool) -> Shortcut:
+    """A line of the audit."""
+    around = Interval(value=auc, low=auc - 0.03, high=auc + 0.03)
+    return Shortcut(name=name, images=1144, auc=around, bound=0.65, passed=passed)
+
+
+def validation(key: str, dataset: str, **known: Any) -> Validation:
+    """A validation with a warning, a shortcut, and what changed."""
+    usual = {
+        "dataset": dataset,
+        "external": {},
+        "overlaps": {},
+        "table": f"{key}/manifest.csv",
+        "quarantine": f"{key}/quarantine.csv",
+        "anchors": f"{key}/anchors.csv",
+        "checks": (DUPLICATES,),
+        "shortcuts": (
+            shortcut("border ring colour", 0.79, passed=False),
+            shortcut("file size", 0.52, passed=True),
+        ),
+        "changes": Changes(
+            previous="ingest/00", added=12, removed=1, relabelled=2, examples=("+ new.jpg",)
+        ),
+        "docs": f"{key}/docs/index.html",
+    }
+    return Validation(**{**usual, **known})
 
 
 def figures(**known: Any) -> Figures:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 from typing import Any, NamedTuple
 
+import documents
 import numpy as np
 import pandas as pd
 from models_server import interval
@@ -20,8 +21,6 @@ from skin_pipeline.contracts import (
     RESULT,
     Bin,
     Calibration,
-    Changes,
-    Check,
     Comparison,
     Contract,
     Dataset,
@@ -32,7 +31,6 @@ from skin_pipeline.contracts import (
     Mistake,
     Predictive,
     Scored,
-    Shortcut,
     Slice,
     Split,
     TrainedRun,
@@ -112,52 +110,11 @@ def put(store: Store, key: str, document: Contract) -> None:
 
 
 def dataset(**changes: Any) -> Dataset:
-    made = Dataset(
-        source="kaggle://owner/<skin>",
-        synthetic=False,
-        content_digest="53b1c0ffee",
-        table=f"{DATASET}/manifest.csv",
-        shards=(),
-        thumbnails=(),
-        golden={},
-        image_size=224,
-        field_of_view=0.8,
-        classes={"benign": 560, "malignant": 584},
-        unreadable=3,
-    )
-    return made.model_copy(update=changes)
+    return documents.dataset(DATASET, **changes)
 
 
 def validation(**changes: Any) -> Validation:
-    duplicates = Check(
-        name="no two images have the same pixels",
-        severity="warning",
-        observed="3 found (a.jpg = <b>.jpg)",
-        bound="none",
-        passed=False,
-    )
-    made = Validation(
-        dataset=DATASET,
-        external={},
-        overlaps={},
-        table=f"{VALIDATION}/manifest.csv",
-        quarantine=f"{VALIDATION}/quarantine.csv",
-        anchors=f"{VALIDATION}/anchors.csv",
-        checks=(duplicates,),
-        shortcuts=(
-            shortcut("border ring colour", 0.79, passed=False),
-            shortcut("file size", 0.52, passed=True),
-        ),
-        changes=Changes(
-            previous="ingest/00", added=12, removed=1, relabelled=2, examples=("+ new.jpg",)
-        ),
-        docs=f"{VALIDATION}/docs/index.html",
-    )
-    return made.model_copy(update=changes)
-
-
-def shortcut(name: str, auc: float, *, passed: bool) -> Shortcut:
-    return Shortcut(name=name, images=1144, auc=interval(auc, 0.03), bound=0.65, passed=passed)
+    return documents.validation(VALIDATION, DATASET, **changes)
 
 
 def _split() -> Split:

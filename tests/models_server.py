@@ -27,17 +27,13 @@ from skin_pipeline import journal
 from skin_pipeline.contracts import (
     LABELS,
     RESULT,
-    Changes,
     Check,
-    Dataset,
     GateCheck,
     Interval,
     Judgement,
     Pointer,
     Release,
-    Shortcut,
     Split,
-    Validation,
     dump,
 )
 from skin_pipeline.job import address
@@ -53,7 +49,7 @@ REPORT = "<!doctype html><title>Report</title><style>h1{color:teal}</style><h1>R
 DATASET, VALIDATION, SPLIT = "ingest/01", "validate/01", "split/01"
 DOCS = f"{VALIDATION}/docs/index.html"
 UNFIT, UNFIT_RUN = "validate/02", "manual__2026-06-24T10:00:00+00:00"  # validation failed
-DUPLICATES = "no two images have the same pixels"
+DUPLICATES = documents.DUPLICATES.name
 
 
 def interval(value: float, width: float = 0.05) -> Interval:
@@ -74,46 +70,10 @@ def check(name: str, *, passed: bool, severity: Literal["critical", "warning"]) 
 
 def write_data(store: Store) -> None:
     """Write a data set with a warning and a shortcut, its split, and one that is not fit."""
-    dataset = Dataset(
-        source="kaggle://owner/<skin>",
-        synthetic=False,
-        content_digest="c",
-        table=f"{DATASET}/manifest.csv",
-        shards=(),
-        thumbnails=(),
-        golden={},
-        image_size=224,
-        field_of_view=0.8,
-        classes={"benign": 560, "malignant": 584},
-        unreadable=3,
-    )
-    fit = Validation(
-        dataset=DATASET,
-        external={},
-        overlaps={},
-        table=f"{VALIDATION}/manifest.csv",
-        quarantine=f"{VALIDATION}/quarantine.csv",
-        anchors=f"{VALIDATION}/anchors.csv",
-        checks=(
-            check("labels", passed=True, severity="critical"),
-            check(DUPLICATES, passed=False, severity="warning"),
-        ),
-        shortcuts=(
-            Shortcut(
-                name="border ring colour",
-                images=1144,
-                auc=interval(0.79, 0.03),
-                bound=0.65,
-                passed=False,
-            ),
-            Shortcut(
-                name="file size", images=1144, auc=interval(0.52, 0.03), bound=0.65, passed=True
-            ),
-        ),
-        changes=Changes(
-            previous="ingest/00", added=12, removed=1, relabelled=2, examples=("+ new.jpg",)
-        ),
-        docs=DOCS,
+    dataset = documents.dataset(DATASET)
+    labels = check("labels", passed=True, severity="critical")
+    fit = documents.validation(
+        VALIDATION, DATASET, checks=(labels, documents.DUPLICATES), docs=DOCS
     )
     failed = check("duplicates have one label", passed=False, severity="critical")
     unfit = fit.model_copy(
@@ -128,8 +88,8 @@ def write_data(store: Store) -> None:
         checks=(check("no group on two sides of a run", passed=True, severity="critical"),),
         docs=f"{SPLIT}/docs/index.html",
     )
-    documents = {DATASET: dataset, VALIDATION: fit, UNFIT: unfit, SPLIT: split}
-    for key, document in documents.items():
+    written = {DATASET: dataset, VALIDATION: fit, UNFIT: unfit, SPLIT: split}
+    for key, document in written.items():
         store.put(f"{key}/{RESULT}", dump(document))
     for docs in (fit.docs, unfit.docs, split.docs):
         page = f"<!doctype html><title>Data Docs</title><h1>Data Docs of {docs}</h1>"
