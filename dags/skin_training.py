@@ -3,7 +3,8 @@
 
 Dermoscopic images (benign / malignant) go in; a judged model in object storage comes out.
 Six ResNet50 runs on resampled data are averaged, judged on a test set that nothing else has seen,
-and **promoted** if accuracy and sensitivity reach their bounds, else **rejected** with reasons.
+and **promoted** if the figures reach their bounds and are better than the champion's on the same
+images, else **rejected** with reasons.
 
 * *Start it* with **Trigger**; every field of the form is explained and has bounds.
 * *Started again* with the same data and settings it ends in a minute: each step finds its result.

@@ -307,7 +307,8 @@ def _outcome(verdict: Verdict, champion: Pointer | None, context: Any) -> list[s
             "was refused",
             f"The champion stays as it was: {version}.",
             *(
-                f"Failed: {item.name}: {_one_line(item.value)}, asked for {item.bound}."
+                f"Failed: {item.name}: {_one_line(item.value)}, asked for {item.bound}"
+                f"{f' ({item.advice})' if item.advice else ''}."
                 for item in verdict.checks
                 if not item.passed
             ),

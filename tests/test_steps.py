@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import keras
 import pandas as pd
 import pytest
 from PIL import Image
@@ -14,6 +15,7 @@ from PIL import Image
 from skin_pipeline import steps
 from skin_pipeline.config import Settings
 from skin_pipeline.contracts import (
+    LABELS,
     Dataset,
     Evaluation,
     Scored,
@@ -379,6 +381,29 @@ def test_an_external_set_is_scored_without_the_images_that_our_data_holds(finish
         Verdict,
     )
     assert any("other" in reason for reason in verdict.reasons)
+
+
+def test_a_model_of_shuffled_labels_is_no_better_than_a_coin_and_refused(make_job, tmp_path):
+    demo.generate(tmp_path / "set", seed=0, per_class=60)
+    for number, path in enumerate(sorted((tmp_path / "set").rglob("*.jpg"))):
+        path.rename(tmp_path / "set" / LABELS[number % 2] / f"shuffled_{number}.jpg")
+    (tmp_path / "set" / "metadata.csv").unlink(missing_ok=True)
+    network = keras.applications.ResNet50(
+        include_top=False, weights=None, input_shape=(64, 64, 3), name="resnet50"
+    )
+    network.save_weights(tmp_path / "random.weights.h5")
+    job = make_job(data=str(tmp_path / "set"), weights=str(tmp_path / "random.weights.h5"))
+    dataset, weights, _ = steps.ingest(job)
+    validation = steps.validate(job, dataset)
+    split = steps.split(job, validation)
+    features = [steps.features(job, split, weights, i) for i in steps.shard_numbers(job, dataset)]
+    trained = [steps.train(job, split, features, run) for run in range(2)]
+    evaluation = steps.evaluate(job, split, trained, validation)
+    auc = load(job.store, evaluation, Evaluation).ensemble.auc
+    assert auc.low < 0.5 < auc.high
+    verdict = load(job.store, steps.gate(job, evaluation, validation), Verdict)
+    assert not verdict.approved
+    assert verdict.reasons[0].startswith("accuracy: ")
 
 
 def test_what_each_step_took_is_in_the_verdict(finished):
