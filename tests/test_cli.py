@@ -24,7 +24,7 @@ def flags(settings: Settings) -> list[str]:
     return [
         part
         for name, value in values.items()
-        for part in (f"--{name.replace('_', '-')}", str(value))
+        for part in (f"--{name.replace('_', '-')}", "" if value is None else str(value))
     ]
 
 

@@ -23,13 +23,19 @@ def network(trunk=RANDOM, store=None):
     return Network.load(keras, trunk, 64, store)
 
 
+@pytest.fixture(scope="module")
+def loaded():
+    """The network with random weights, of which models only take copies."""
+    return network()
+
+
 def pooled(loaded):
     return STRATEGIES["head"].stem(loaded)
 
 
 @pytest.fixture(scope="module")
-def trunk():
-    return pooled(network())
+def trunk(loaded):
+    return pooled(loaded)
 
 
 def test_random_weights_are_the_same_on_every_worker(trunk):
@@ -50,9 +56,9 @@ def test_nothing_of_the_trunk_is_trained(trunk):
     assert trunk.trainable_weights == []
 
 
-def head_weights(count, seed=0):
+def head_weights(loaded, count, seed=0):
     rng = np.random.default_rng(seed)
-    model = STRATEGIES["head"].model(network(), "run")
+    model = STRATEGIES["head"].model(loaded, "run")
     shapes = {weight.shape: weight for weight in model.get_weights()}
     assert set(shapes) == {(3584,), (3584, 1), (1,)}
     runs = []
@@ -63,8 +69,8 @@ def head_weights(count, seed=0):
     return runs
 
 
-def test_the_released_model_averages_the_logits_of_its_runs(trunk):
-    loaded, runs = network(), head_weights(3)
+def test_the_released_model_averages_the_logits_of_its_runs(loaded, trunk):
+    runs = head_weights(loaded, 3)
     model = released_model(loaded, "head", runs, 1.0)
     square = IMAGES[:1].astype(np.uint8)
     alone = STRATEGIES["head"].model(loaded, "run")
@@ -77,8 +83,10 @@ def test_the_released_model_averages_the_logits_of_its_runs(trunk):
 
 
 @pytest.mark.parametrize("views", [2, 8])
-def test_the_released_model_averages_the_logits_of_its_views_and_calibrates_them(trunk, views):
-    loaded, runs = network(), head_weights(1)
+def test_the_released_model_averages_the_logits_of_its_views_and_calibrates_them(
+    loaded, trunk, views
+):
+    runs = head_weights(loaded, 1)
     model = released_model(loaded, "head", runs, 1.0, views=views, temperature=0.5)
     squares = IMAGES.astype(np.uint8)
     alone = STRATEGIES["head"].model(loaded, "run")
@@ -95,8 +103,7 @@ def test_a_view_in_the_model_is_the_view_that_features_are_of(view):
 
 
 @pytest.mark.parametrize("strategy", ["head", "fine_tune", "full"])
-def test_the_released_model_loads_in_safe_mode_and_takes_any_size(strategy, tmp_path):
-    loaded = network()
+def test_the_released_model_loads_in_safe_mode_and_takes_any_size(loaded, strategy, tmp_path):
     runs = [STRATEGIES[strategy].model(loaded, "run").get_weights()] * 2
     released_model(loaded, strategy, runs, 0.8, views=4).save(tmp_path / "model.keras")
     model = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True, compile=False)
@@ -107,8 +114,7 @@ def test_the_released_model_loads_in_safe_mode_and_takes_any_size(strategy, tmp_
 
 
 @pytest.mark.parametrize("strategy", ["fine_tune", "full"])
-def test_what_is_trained_is_a_copy_with_batch_normalisation_left_as_it_was(strategy):
-    loaded = network()
+def test_what_is_trained_is_a_copy_with_batch_normalisation_left_as_it_was(loaded, strategy):
     loaded.stages()
     model = STRATEGIES[strategy].model(loaded, "run", Training())
     names = [variable.path for variable in model.trainable_variables]
@@ -117,8 +123,7 @@ def test_what_is_trained_is_a_copy_with_batch_normalisation_left_as_it_was(strat
 
 
 @pytest.mark.parametrize("strategy", list(STRATEGIES))
-def test_a_model_in_training_and_one_that_scores_have_the_same_weights_and_scores(strategy):
-    loaded = network()
+def test_a_model_in_training_and_one_that_scores_have_the_same_weights_and_scores(loaded, strategy):
     made = STRATEGIES[strategy]
     trained, scoring = (
         made.model(loaded, "run", Training(l2=0.1, jitter=0.2)),

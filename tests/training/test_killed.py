@@ -21,7 +21,7 @@ from skin_pipeline.contracts import TrainedRun, load
 from skin_pipeline.job import Job
 from skin_pipeline.storage import FolderStore
 
-KNOBS = {"strategy": "fine_tune", "epochs": 4, "tune_epochs": 2, "tune_batch_size": 128}
+KNOBS = {"strategy": "fine_tune", "epochs": 2, "tune_epochs": 2, "tune_batch_size": 128}
 PATIENCE = 180.0  # seconds until a test that waits gives up
 
 
@@ -96,13 +96,8 @@ def checkpoints(store):
     return [key for key in store.list("train") if "/checkpoints/" in key]
 
 
-@pytest.mark.parametrize("epochs", [2, 5], ids=["in the head", "in fine-tuning"])
-def test_a_process_killed_while_training_goes_on_and_ends_with_the_same_bits(
-    prepared, uninterrupted, tmp_path, epochs
-):
-    source, arguments = prepared
-    shutil.copytree(source.root, tmp_path / "store")
-    store = FolderStore(tmp_path / "store")
+def killed_after(store, arguments, epochs):
+    """Start the run, and kill its process as soon as so many epochs are kept."""
     process = started(store, arguments)
     until = time.monotonic() + PATIENCE
     while not any(key.endswith(f"{epochs:06}.npz") for key in checkpoints(store)):
@@ -113,6 +108,16 @@ def test_a_process_killed_while_training_goes_on_and_ends_with_the_same_bits(
     process.communicate()
     (folder,) = {key.split("/checkpoints/")[0] for key in checkpoints(store)}
     assert not store.exists(f"{folder}/result.json")
+
+
+def test_a_process_killed_in_each_stage_goes_on_and_ends_with_the_same_bits(
+    prepared, uninterrupted, tmp_path
+):
+    source, arguments = prepared
+    shutil.copytree(source.root, tmp_path / "store")
+    store = FolderStore(tmp_path / "store")
+    killed_after(store, arguments, 1)  # in the head
+    killed_after(store, arguments, 3)  # in fine-tuning
     run, logged = trained(store, arguments)
     assert "resumed run=0" in logged
     whole = uninterrupted.run
