@@ -19,6 +19,7 @@ from skin_pipeline.release import registry
 from skin_pipeline.storage import Store
 
 SHOWN_MOVES = 10
+SECONDS = len("2026-11-24T12:00:00")  # as much of a time as people read
 KEEP = 5
 _HELP = {
     "list": "all models, or the versions of one",
@@ -76,8 +77,9 @@ def _list(store: Store, model: str | None) -> str:
         (*_version(store, model, version), _names(version, named))
         for version in registry.versions(store, model)
     ]
-    rows.sort(key=lambda row: row[1], reverse=True)
-    return _table(("VERSION", "PUBLISHED", "THRESHOLD", "DATA", "ALIASES"), rows)
+    newest_first = sorted(rows, key=lambda row: row[1], reverse=True)
+    shown = [(version, at[:SECONDS], *rest) for version, at, *rest in newest_first]
+    return _table(("VERSION", "PUBLISHED", "THRESHOLD", "DATA", "ALIASES"), shown)
 
 
 def _model(store: Store, model: str) -> tuple[str, ...]:
@@ -98,7 +100,7 @@ def _version(store: Store, model: str, version: str) -> tuple[str, str, str, str
         release = registry.release_of(store, model, version)
     except BadInput as error:
         return version, "", "", str(error)
-    published = release.published_at[:19] or "-"
+    published = release.published_at or "-"  # sorts before every time
     return version, published, f"{release.threshold:.3f}", _data(release.synthetic)
 
 

@@ -90,7 +90,7 @@ def publish(store: Store, release: Release, sources: dict[str, str]) -> None:
         store.put_file(f"{target}/{name}", store.local(sources[name]))
         if digest_file(store.local(f"{target}/{name}")) != expected:
             raise Unavailable(f"{store.link(f'{target}/{name}')} does not read back as written")
-    now = datetime.now(timezone.utc).isoformat()
+    now = datetime.now(timezone.utc).isoformat(timespec="microseconds")
     store.put(f"{target}/{MANIFEST}", dump(release.model_copy(update={"published_at": now})))
 
 
