@@ -13,11 +13,25 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException, Airfl
 from skin_pipeline.config import deployment, form_schema, settings_from
 from skin_pipeline.errors import BadInput, Rejected, Unavailable
 from skin_pipeline.job import Job
+from skin_pipeline.storage import Store
+
+
+@contextmanager
+def airflow_errors() -> Generator[None, None, None]:
+    """Errors as Airflow's own: bad input fails a task at once, the rest may be tried again."""
+    try:
+        yield
+    except BadInput as error:
+        raise AirflowFailException(str(error)) from None
+    except Rejected as error:
+        raise AirflowSkipException(f"refused by the gate: {error}") from None
+    except Unavailable as error:
+        raise AirflowException(str(error)) from error
 
 
 @contextmanager
 def airflow_job(*, kaggle: bool = False) -> Generator[Job, None, None]:
-    """The job of the running task. Bad input fails it at once; the rest may be tried again.
+    """The job of the running task, with errors as in `airflow_errors`.
 
     Args:
         kaggle: Whether the step may ask Kaggle. Only then is the connection looked up, which
@@ -31,7 +45,7 @@ def airflow_job(*, kaggle: bool = False) -> Generator[Job, None, None]:
     )
 
     context: Any = get_current_context()
-    try:
+    with airflow_errors():
         access: dict[str, Any] = {}
         if kaggle:
             access = {"kaggle": kaggle_credentials(), "kaggle_endpoint": kaggle_endpoint()}
@@ -46,12 +60,15 @@ def airflow_job(*, kaggle: bool = False) -> Generator[Job, None, None]:
             started=context["dag_run"].run_after,
             **access,
         )
-    except BadInput as error:
-        raise AirflowFailException(str(error)) from None
-    except Rejected as error:
-        raise AirflowSkipException(f"refused by the gate: {error}") from None
-    except Unavailable as error:
-        raise AirflowException(str(error)) from error
+
+
+@contextmanager
+def airflow_store() -> Generator[Store, None, None]:
+    """The store alone, for tasks that are no step; with errors as in `airflow_errors`."""
+    from skin_connections import open_configured_store
+
+    with airflow_errors():
+        yield open_configured_store()
 
 
 def step(**options: Any) -> Callable[[Callable[..., Any]], Any]:

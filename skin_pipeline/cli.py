@@ -3,6 +3,7 @@
 ```
 python -m skin_pipeline run --data FOLDER --weights FILE
 python -m skin_pipeline settings
+python -m skin_pipeline models list
 ```
 """
 
@@ -28,7 +29,8 @@ from skin_pipeline.config import (
 from skin_pipeline.contracts import Verdict, load
 from skin_pipeline.errors import PipelineError, Rejected
 from skin_pipeline.job import Job
-from skin_pipeline.storage import open_store
+from skin_pipeline.release import commands as models
+from skin_pipeline.storage import Store, open_store
 
 DONE, FAILED, REFUSED = 0, 1, 3
 
@@ -44,6 +46,9 @@ def main(arguments: list[str] | None = None) -> int:
         if command == "settings":
             print(settings_table())
             return DONE
+        if command == "models":
+            print(models.run(store_of(deployment()), **flags))
+            return DONE
         return _run_command(command, positional, flags)
     except Rejected as verdict:
         print(f"Refused: {verdict}", file=sys.stderr)
@@ -53,17 +58,20 @@ def main(arguments: list[str] | None = None) -> int:
         return FAILED
 
 
-def job_of(settings: Settings, place: Deployment) -> Job:
-    """A job outside Airflow: credentials come from the environment."""
-    store = open_store(
+def store_of(place: Deployment) -> Store:
+    """The store outside Airflow: credentials come from the environment."""
+    return open_store(
         place.store,
         endpoint=place.s3_endpoint,
         cache=Path(place.cache) if place.cache else None,
         cache_bytes=place.cache_bytes,
     )
-    return Job(
-        settings, place, store, kaggle_endpoint=os.environ.get(f"{ENV_PREFIX}KAGGLE_ENDPOINT", "")
-    )
+
+
+def job_of(settings: Settings, place: Deployment) -> Job:
+    """A job outside Airflow: credentials come from the environment."""
+    kaggle_endpoint = os.environ.get(f"{ENV_PREFIX}KAGGLE_ENDPOINT", "")
+    return Job(settings, place, store_of(place), kaggle_endpoint=kaggle_endpoint)
 
 
 def _run_command(command: str, positional: list[str], flags: dict[str, Any]) -> int:
@@ -163,6 +171,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m skin_pipeline")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     commands.add_parser("settings", help="print the table of all settings, as in the README")
+    models.add_to(commands.add_parser("models", help="list, verify, roll back and prune versions"))
     _add_knobs(commands.add_parser("run", help="all steps in turn"))
     for name, wants in _ARGUMENTS.items():
         step = getattr(steps, name)

@@ -401,10 +401,11 @@ class Verdict(Contract):
 
 
 class Release(Contract):
-    """Result of `promote`: the immutable version that the champion pointer names.
+    """Result of `promote`: the manifest of an immutable version, which aliases may name.
 
     `files` maps each file to its sha256. An image is called `labels[1]` if the model gives it a
-    probability of at least `threshold`.
+    probability of at least `threshold`. `published_at` is empty in versions from before it was
+    recorded.
     """
 
     model: str
@@ -415,10 +416,15 @@ class Release(Contract):
     labels: tuple[str, str]
     threshold: float
     files: dict[str, str]
+    published_at: str = ""
 
 
 class Pointer(Contract):
-    """The champion pointer, `models/<name>/champion.json`."""
+    """What an alias names: `models/<name>/<alias>.json`, of which `champion.json` is one.
+
+    It carries all about the move that made it. `number` counts the alias's moves from 1; it is 0
+    where the move was made before they were counted. `rollback` is whether a person moved it back.
+    """
 
     model: str
     version: str
@@ -426,6 +432,13 @@ class Pointer(Contract):
     moved_at: str
     by: str
     reason: str
+    alias: str = "champion"
+    number: int = 0
+    rollback: bool = False
+
+
+class Move(Pointer):
+    """One line of an alias's history: the pointer as this move left it."""
 
 
 class Judgement(Contract):

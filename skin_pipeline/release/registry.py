@@ -1,143 +1,289 @@
-"""Model versions in the store, the champion pointer, and the history of verdicts.
+"""Model versions in the store, the aliases that name them, and the history of verdicts.
 
 ```
-models/<name>/champion.json                 the pointer, moved by compare-and-swap
+models/<name>/champion.json                 an alias: a pointer, moved by compare-and-swap
+models/<name>/moves/champion/<number>.json  one document a move of it
 models/<name>/versions/<version>/           immutable: model.keras, metrics, verdict, report
 models/<name>/versions/<version>/manifest.json   written last: sha256 of every file
 models/<name>/judged/<time>-<digest>.json   one document a judged run
 ```
+
+    registry.champion(store, "skin-resnet50").version
+    registry.rollback(store, "skin-resnet50", "previous", by="me", reason="too many false alarms")
 """
 
 from __future__ import annotations
 
 import logging
-from datetime import datetime, timezone
+from typing import NamedTuple
 
-from skin_pipeline.contracts import LABELS, Dataset, Judgement, Pointer, Release, dump, parse
-from skin_pipeline.errors import BadInput, Unavailable
-from skin_pipeline.job import address
-from skin_pipeline.storage import Store, digest_file
+from skin_pipeline.contracts import Judgement, Pointer, Release, dump, parse
+from skin_pipeline.errors import BadInput
+from skin_pipeline.release.aliases import (
+    ANY,
+    CHAMPION,
+    PATTERN,
+    aliases,
+    before,
+    champion,
+    move,
+    moves,
+    point,
+    problems,
+)
+from skin_pipeline.release.versions import (
+    MANIFEST,
+    MODEL_FILE,
+    describe,
+    folder,
+    manifest_key,
+    publish,
+    release_of,
+    verify,
+    version_key,
+    versions,
+)
+from skin_pipeline.storage import Store
+
+__all__ = [
+    "ANY",
+    "CHAMPION",
+    "MANIFEST",
+    "MODEL_FILE",
+    "PATTERN",
+    "PREVIOUS",
+    "Rollback",
+    "aliases",
+    "before",
+    "carry_out",
+    "champion",
+    "describe",
+    "folder",
+    "judgements",
+    "models",
+    "moves",
+    "plan_rollback",
+    "point",
+    "problems",
+    "promote",
+    "prune",
+    "publish",
+    "record",
+    "release_of",
+    "resolve",
+    "rollback",
+    "verify",
+    "verify_alias",
+    "version_key",
+    "versions",
+]
 
 log = logging.getLogger(__name__)
 
-MANIFEST = "manifest.json"
-MODEL_FILE = "model.keras"
-ATTEMPTS = 20  # moves of the pointer that may get in between before a promotion gives up
+PREVIOUS = "previous"
 
 
-def folder(model: str) -> str:
-    """The key below which everything about a model lies."""
-    return f"models/{model}"
-
-
-def version_key(model: str, version: str) -> str:
-    """The key below which the files of a version lie."""
-    return f"{folder(model)}/versions/{version}"
-
-
-def describe(
+def promote(
     store: Store,
-    model: str,
-    sources: dict[str, str],
+    release: Release,
     *,
-    verdict: str,
-    threshold: float,
-    dataset: Dataset,
-) -> Release:
-    """The manifest of a version; its name is made from the digests of its files.
+    by: str,
+    reason: str,
+    alias: str = CHAMPION,
+    expected: str | None = ANY,
+) -> bool:
+    """Verify a published version and make an alias name it; whether it does now.
 
     Args:
-        store: Where the files lie.
+        store: The store.
+        release: The version. Nothing moves if the alias names it already.
+        by: Who promotes it: a person, or a run.
+        reason: Why, for people.
+        alias: The alias.
+        expected: The version that the alias must still name, such as the one that this version was
+            judged against (None: nothing); of several promoters who expect the same, one wins.
+
+    Raises:
+        BadInput: the version is damaged.
+        Unavailable: others moved the alias each time this call was about to.
+    """
+    model, version = release.model, release.version
+    verify(store, model, version)
+    return move(store, model, version, alias=alias, by=by, reason=reason, expected=expected)
+
+
+class Rollback(NamedTuple):
+    """An alias shall name `version` again, in the place of the version `instead_of`."""
+
+    version: str
+    instead_of: str
+
+
+def plan_rollback(store: Store, model: str, target: str, alias: str = CHAMPION) -> Rollback:
+    """Find and verify the version that a rollback leads to; nothing is moved.
+
+    Args:
+        store: The store.
         model: The model's name.
-        sources: Maps each file name to the key that its bytes are copied from.
-        verdict: Key of the verdict.
-        threshold: Probability from which an image is called malignant.
-        dataset: What the model was trained and judged on.
-    """
-    files = {name: digest_file(store.local(key)) for name, key in sources.items()}
-    return Release(
-        model=model,
-        version=address(files),
-        verdict=verdict,
-        synthetic=dataset.synthetic,
-        content_digest=dataset.content_digest,
-        labels=LABELS,
-        threshold=threshold,
-        files=files,
-    )
-
-
-def promote(store: Store, release: Release, *, by: str, reason: str) -> None:
-    """Point the champion to a published version; nothing moves if it already does.
+        target: A version, or `previous` for the one that the alias named before.
+        alias: The alias to move.
 
     Raises:
-        Unavailable: others moved the pointer each time this call was about to.
+        BadInput: there is no such alias or version, or the version is damaged.
     """
-    for _ in range(ATTEMPTS):
-        current = champion(store, release.model)
-        previous = current.version if current else None
-        if previous == release.version:
-            log.info("already_champion model=%s version=%s", release.model, release.version)
-            return
-        now = datetime.now(timezone.utc).isoformat(timespec="seconds")
-        pointer = Pointer(
-            model=release.model,
-            version=release.version,
-            previous=previous,
-            moved_at=now,
-            by=by,
-            reason=reason,
+    history = moves(store, model, alias)
+    if not history:
+        raise BadInput(f"{model} has no {alias} to roll back. {_known(store, model)}")
+    version = before(history) if target == PREVIOUS else target
+    if version is None:
+        raise BadInput(
+            f"{alias} of {model} has named no version before {history[0].version}. Name one "
+            f"yourself. {_known(store, model)}"
         )
-        if point(store, pointer, previous):
-            log.info(
-                "promoted model=%s version=%s previous=%s", release.model, release.version, previous
-            )
-            return
-    raise Unavailable(f"the champion of {release.model} moved {ATTEMPTS} times meanwhile")
+    verify(store, model, version)
+    return Rollback(version, history[0].version)
 
 
-def release_of(store: Store, model: str, version: str) -> Release:
-    """The manifest of a version. Raises `BadInput` if it is not in the store."""
-    key = f"{version_key(model, version)}/{MANIFEST}"
-    return parse(store.read(key), Release, key)
+def carry_out(
+    store: Store, model: str, plan: Rollback, *, alias: str = CHAMPION, by: str, reason: str
+) -> Pointer:
+    """Move an alias as planned; what it is then. A plan that was carried out moves nothing again.
+
+    Raises:
+        BadInput: the alias was moved since the plan was made, or there is no reason.
+        Unavailable: the store failed.
+    """
+    done = move(
+        store,
+        model,
+        plan.version,
+        alias=alias,
+        by=by,
+        reason=reason,
+        expected=plan.instead_of,
+        rollback=True,
+    )
+    now = champion(store, model, alias)
+    if not done or now is None:
+        raise BadInput(
+            f"{alias} of {model} was moved from {plan.instead_of} to {now and now.version} "
+            "meanwhile; nothing was rolled back. Look at the new version and decide again"
+        )
+    return now
 
 
-def publish(store: Store, release: Release, sources: dict[str, str]) -> None:
-    """Write a version: its files first, each read back and compared, the manifest last.
+def rollback(
+    store: Store, model: str, target: str, *, alias: str = CHAMPION, by: str, reason: str
+) -> Pointer:
+    """Verify an earlier version and make an alias name it again; what the alias is then.
+
+    Takes and raises what `plan_rollback` and `carry_out` do. Nothing moves if it names it already.
+    """
+    plan = plan_rollback(store, model, target, alias)
+    return carry_out(store, model, plan, alias=alias, by=by, reason=reason)
+
+
+def resolve(store: Store, model: str, name: str) -> str:
+    """The version that `name` stands for: an alias or a version.
+
+    Raises:
+        BadInput: there is neither, or the alias names a version that is not there.
+    """
+    pointer = aliases(store, model).get(name)
+    version = pointer.version if pointer else name
+    if not store.exists(manifest_key(model, version)):
+        raise BadInput(f"{model} has no version {version}. {_known(store, model)}")
+    return version
+
+
+def _known(store: Store, model: str) -> str:
+    """Which names there are, for a message."""
+    named = ", ".join(aliases(store, model)) or "none"
+    return f"Its versions: {', '.join(versions(store, model)) or 'none'}; its aliases: {named}"
+
+
+def verify_alias(store: Store, model: str, alias: str = CHAMPION) -> Release:
+    """Verify the version that an alias names, and its history; the version's manifest.
+
+    A move that its mover could not write down, because he was stopped, is written down.
+
+    Raises:
+        BadInput: the alias names nothing, or something is damaged; names every problem.
+    """
+    pointer = champion(store, model, alias)
+    if pointer is None:
+        raise BadInput(f"{model} has no {alias}. {_known(store, model)}")
+    found = problems(store, model, alias)
+    try:
+        release = verify(store, model, pointer.version)
+    except BadInput as error:
+        raise BadInput("; ".join([*found, str(error)])) from None
+    if found:
+        raise BadInput(f"the history of {alias} of {model} is damaged: {'; '.join(found)}")
+    return release
+
+
+def prune(store: Store, model: str, keep: int, dry_run: bool = True) -> list[str]:
+    """Remove old versions; the names of those that go, or went, oldest first.
+
+    What an alias names, and what it named before, is kept, and so are the newest versions and
+    those whose manifest cannot be read. Do not move an alias to an old version meanwhile.
 
     Args:
-        release: The version; `files` maps a file name to its sha256.
-        sources: Maps each file name to the key that its bytes are copied from.
+        store: The store.
+        model: The model's name.
+        keep: How many of the newest versions are kept, by the time of their publication.
+        dry_run: Whether to remove nothing.
 
     Raises:
-        Unavailable: what was read back is not what was written.
+        BadInput: `keep` is negative, or a pointer cannot be read; nothing was removed.
     """
-    target = version_key(release.model, release.version)
-    for name, digest in release.files.items():
-        store.put_file(f"{target}/{name}", store.local(sources[name]))
-        if digest_file(store.local(f"{target}/{name}")) != digest:
-            raise Unavailable(f"{store.link(f'{target}/{name}')} does not read back as written")
-    store.put(f"{target}/{MANIFEST}", dump(release))
+    if keep < 0:
+        raise BadInput(f"keep must be 0 or more. Received: {keep}")
+    kept, dated = _kept(store, model), _by_age(store, model)
+    going = [version for version in dated[: max(0, len(dated) - keep)] if version not in kept]
+    if dry_run:
+        return going
+    return [version for version in going if _remove(store, model, version)]
 
 
-def champion(store: Store, model: str) -> Pointer | None:
-    """The current champion, or None if nothing was promoted under this name."""
-    return _pointer(store, model)[0]
+def _kept(store: Store, model: str) -> set[str | None]:
+    """What aliases name, and what they named before."""
+    named = aliases(store, model)
+    return {
+        version
+        for alias, pointer in named.items()
+        for version in (pointer.version, pointer.previous, before(moves(store, model, alias)))
+    }
 
 
-def point(store: Store, pointer: Pointer, expected: str | None) -> bool:
-    """Move the champion pointer from version `expected`; whether this call moved it.
+def _by_age(store: Store, model: str) -> list[str]:
+    """The versions whose manifests can be read, oldest publication first."""
+    found = []
+    for version in versions(store, model):
+        try:
+            found.append((release_of(store, model, version).published_at, version))
+        except BadInput as error:
+            log.warning('version_unreadable model=%s version=%s error="%s"', model, version, error)
+    return [version for _, version in sorted(found)]
 
-    Raises:
-        BadInput: the version is not complete in the store.
+
+def _remove(store: Store, model: str, version: str) -> bool:
+    """Remove a version unless an alias names it by now; whether it is gone.
+
+    The manifest goes first: a version that is half gone is none.
     """
-    manifest = f"{version_key(pointer.model, pointer.version)}/{MANIFEST}"
-    if not store.exists(manifest):
-        raise BadInput(f"{pointer.model} has no version {pointer.version}; nothing was moved")
-    current, tag = _pointer(store, pointer.model)
-    if (current.version if current else None) != expected:
+    manifest = manifest_key(model, version)
+    content = store.read(manifest)
+    store.remove(manifest)
+    if any(pointer.version == version for pointer in aliases(store, model).values()):
+        store.put(manifest, content)  # somebody moved an alias to it while this went on
+        log.warning("version_kept model=%s version=%s", model, version)
         return False
-    return store.swap(f"{folder(pointer.model)}/champion.json", dump(pointer), tag)
+    for key in store.list(version_key(model, version)):
+        store.remove(key)
+    log.info("version_removed model=%s version=%s", model, version)
+    return True
 
 
 def models(store: Store) -> list[str]:
@@ -155,11 +301,3 @@ def judgements(store: Store, model: str, last: int = 20) -> list[Judgement]:
     """The latest judged runs of a model, newest first."""
     keys = store.list(f"{folder(model)}/judged")[-last:]
     return [parse(store.read(key), Judgement, key) for key in reversed(keys)]
-
-
-def _pointer(store: Store, model: str) -> tuple[Pointer | None, str | None]:
-    key = f"{folder(model)}/champion.json"
-    found = store.tagged(key)
-    if found is None:
-        return None, None
-    return parse(found[0], Pointer, key), found[1]

@@ -1,0 +1,119 @@
+"""
+### Point the champion back to an earlier version
+
+Makes an alias, mostly `champion`, name a version that it named before.
+
+* *Start it* with **Trigger**: the model, the version or `previous`, and the reason, which stays in
+  the history.
+* `previous` is the version before the one that is named now. After a rollback it is the version
+  before that, so that two rollbacks never lead back to the version that was given up.
+* Every byte of the version is compared with its manifest *before* anything moves. A version that
+  is damaged or not there is refused, with the versions that there are.
+* If a training run promotes a model meanwhile, nothing moves and the task says so: look at the new
+  model and decide again.
+
+The versions and the history: `python -m skin_pipeline models show MODEL`.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from airflow.sdk import Param, dag, get_current_context
+from skin_airflow import airflow_store, form, step
+
+from skin_pipeline.config import deployment
+from skin_pipeline.release import registry
+
+place = deployment()
+
+
+@dag(
+    dag_id="skin_rollback",
+    dag_display_name="Skin-cancer screening: rollback",
+    schedule=None,
+    catchup=False,
+    max_active_runs=1,
+    params={
+        "model": Param(
+            form()["model_name"].value,
+            title="Model",
+            type="string",
+            minLength=1,
+            description_md="Name under which the model was released.",
+        ),
+        "version": Param(
+            registry.PREVIOUS,
+            title="Version",
+            type="string",
+            minLength=1,
+            description_md="A version, or `previous` for the one that was named before.",
+        ),
+        "alias": Param(
+            registry.CHAMPION,
+            title="Alias",
+            type="string",
+            pattern=registry.PATTERN,
+            description_md="What shall name the version: `champion`, or another alias.",
+        ),
+        "reason": Param(
+            title="Reason",
+            type="string",
+            pattern=r"\S",
+            description_md="Why. It stays in the history.",
+        ),
+    },
+    doc_md=__doc__,
+    tags=["skin", "release"],
+    default_args={"retries": place.retries, "retry_delay": timedelta(seconds=30)},
+)
+def skin_rollback() -> None:
+    @step()
+    def verify() -> list[str]:
+        """
+        Finds the version and compares every byte of it with its manifest. Moves nothing.
+
+        *Fails at once* when there is no such version or it is damaged; *tries again* when the
+        store does not answer.
+        """
+        asked = context()["params"]
+        with airflow_store() as store:
+            plan = registry.plan_rollback(store, asked["model"], asked["version"], asked["alias"])
+        return [plan.version, plan.instead_of]
+
+    # Apart from the search for the version: a second try must not go one version further back.
+    @step()
+    def rollback(plan: list[str]) -> str:
+        """
+        Moves the alias to the version that was verified. Tried again, it moves nothing twice.
+
+        *Fails at once* when somebody else has moved the alias meanwhile.
+        """
+        asked = context()["params"]
+        with airflow_store() as store:
+            now = registry.carry_out(
+                store,
+                asked["model"],
+                registry.Rollback(*plan),
+                alias=asked["alias"],
+                by=mover(),
+                reason=asked["reason"],
+            )
+        return now.version
+
+    rollback(verify())
+
+
+def context() -> Any:
+    """What Airflow knows of the running task."""
+    return get_current_context()
+
+
+def mover() -> str:
+    """Who triggered the run, if Airflow knows, and the run."""
+    run = context()["dag_run"]
+    return f"{run.triggering_user_name}, {run.run_id}" if run.triggering_user_name else run.run_id
+
+
+dag_object = skin_rollback()

@@ -1,0 +1,164 @@
+"""Immutable model versions: a folder of files, and a manifest with their digests, written last."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import zipfile
+from collections.abc import Iterator
+from datetime import datetime, timezone
+from typing import Any
+
+from skin_pipeline.contracts import LABELS, Dataset, Release, dump, parse
+from skin_pipeline.errors import BadInput, Unavailable
+from skin_pipeline.job import address
+from skin_pipeline.storage import Store, digest, digest_file
+
+log = logging.getLogger(__name__)
+
+MANIFEST = "manifest.json"
+MODEL_FILE = "model.keras"
+UNNAMED = {"version", "published_at"}  # what a manifest says that is no part of its version's name
+
+
+def folder(model: str) -> str:
+    """The key below which everything about a model lies."""
+    return f"models/{model}"
+
+
+def version_key(model: str, version: str) -> str:
+    """The key below which the files of a version lie."""
+    return f"{folder(model)}/versions/{version}"
+
+
+def manifest_key(model: str, version: str) -> str:
+    """The key of a version's manifest; a version without one is not there."""
+    return f"{version_key(model, version)}/{MANIFEST}"
+
+
+def describe(
+    store: Store,
+    model: str,
+    sources: dict[str, str],
+    *,
+    verdict: str,
+    threshold: float,
+    dataset: Dataset,
+) -> Release:
+    """The manifest of a version; its name is made from all else that it says.
+
+    Args:
+        store: Where the files lie.
+        model: The model's name.
+        sources: Maps each file name to the key that its bytes are copied from.
+        verdict: Key of the verdict.
+        threshold: Probability from which an image is called malignant.
+        dataset: What the model was trained and judged on.
+    """
+    release = Release(
+        model=model,
+        version="",
+        verdict=verdict,
+        synthetic=dataset.synthetic,
+        content_digest=dataset.content_digest,
+        labels=LABELS,
+        threshold=threshold,
+        files={name: digest_file(store.local(key)) for name, key in sources.items()},
+    )
+    name = _name(json.loads(dump(release)))
+    return release.model_copy(update={"version": name})
+
+
+def _name(manifest: dict[str, Any]) -> str:
+    """The name of the version of a manifest; from its JSON, which later fields do not change."""
+    return address({name: value for name, value in manifest.items() if name not in UNNAMED})
+
+
+def publish(store: Store, release: Release, sources: dict[str, str]) -> None:
+    """Write a version: its files first, each read back and compared, the manifest last.
+
+    Args:
+        release: The version; `files` maps a file name to its sha256.
+        sources: Maps each file name to the key that its bytes are copied from.
+
+    Raises:
+        Unavailable: what was read back is not what was written.
+    """
+    target = version_key(release.model, release.version)
+    for name, expected in release.files.items():
+        store.put_file(f"{target}/{name}", store.local(sources[name]))
+        if digest_file(store.local(f"{target}/{name}")) != expected:
+            raise Unavailable(f"{store.link(f'{target}/{name}')} does not read back as written")
+    now = datetime.now(timezone.utc).isoformat(timespec="microseconds")
+    store.put(f"{target}/{MANIFEST}", dump(release.model_copy(update={"published_at": now})))
+
+
+def versions(store: Store, model: str) -> list[str]:
+    """The names of all complete versions of a model, sorted."""
+    keys = store.list(f"{folder(model)}/versions")
+    return [key.split("/")[-2] for key in keys if key.endswith(f"/{MANIFEST}")]
+
+
+def release_of(store: Store, model: str, version: str) -> Release:
+    """The manifest of a version. Raises `BadInput` if it is not in the store or not readable."""
+    key = manifest_key(model, version)
+    found = store.tagged(key)
+    if found is None:
+        raise BadInput(f"{model} has no version {version}. {_there_are(store, model)}")
+    return parse(found[0], Release, key)
+
+
+def _there_are(store: Store, model: str) -> str:
+    names = versions(store, model)
+    return f"It has: {', '.join(names)}" if names else f"It has none in {store.url}"
+
+
+def verify(store: Store, model: str, version: str) -> Release:
+    """Read every byte of a version, and compare it with what its manifest says; the manifest.
+
+    The bytes come from the store itself, never from a local copy. The largest file must fit into
+    memory.
+
+    Raises:
+        BadInput: there is no such version, or it is damaged; names every problem.
+    """
+    release = release_of(store, model, version)
+    place = version_key(model, version)
+    problems = [
+        *_manifest_problems(store, release, model, version),
+        *_file_problems(store, release, place),
+    ]
+    if problems:
+        raise BadInput(
+            f"version {version} of {model} is damaged: {'; '.join(problems)}. Use another version; "
+            f"this one lies at {store.link(place)}"
+        )
+    log.info("version_verified model=%s version=%s files=%d", model, version, len(release.files))
+    return release
+
+
+def _manifest_problems(store: Store, release: Release, model: str, version: str) -> Iterator[str]:
+    said = json.loads(store.read(manifest_key(model, version)))
+    if (release.model, release.version) != (model, version):
+        yield f"{MANIFEST} is that of version {release.version} of {release.model}"
+    # Versions were once named by their files alone.
+    elif version not in {_name(said), address(said["files"])}:
+        yield f"{MANIFEST} was changed: its content does not give the name {version}"
+    if MODEL_FILE not in release.files:
+        yield f"{MANIFEST} names no {MODEL_FILE}"
+
+
+def _file_problems(store: Store, release: Release, place: str) -> Iterator[str]:
+    there = {key.removeprefix(f"{place}/") for key in store.list(place)}
+    for name, expected in sorted(release.files.items()):
+        if name not in there:
+            yield f"{name} is missing"
+            continue
+        data = store.read(f"{place}/{name}")
+        if digest(data) != expected:
+            yield f"{name} has the SHA-256 {digest(data)} instead of {expected}"
+        elif name == MODEL_FILE and not zipfile.is_zipfile(io.BytesIO(data)):
+            yield f"{name} is no Keras file (a zip archive)"
+    for name in sorted(there - set(release.files) - {MANIFEST}):
+        yield f"{name} does not belong to it"

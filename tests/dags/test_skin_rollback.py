@@ -1,0 +1,153 @@
+"""The DAG `skin_rollback`, as Airflow reads it and as it runs it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from released import MODEL, promote, releases
+
+from skin_pipeline.release import registry
+from skin_pipeline.storage import FolderStore
+
+ROOT = Path(__file__).parents[2]
+READ = """
+import sys
+before = set(sys.modules)
+import skin_rollback
+dag = skin_rollback.dag_object
+heavy = {"boto3", "great_expectations", "kaggle", "keras", "tensorflow", "pandas", "sklearn"}
+answer = {
+    "heavy": sorted(heavy & (set(sys.modules) - before)),
+    "doc": dag.doc_md, "schedule": str(dag.schedule), "active": dag.max_active_runs,
+    "params": {name: dag.params.get_param(name).schema for name in dag.params},
+    "tasks": {task.task_id: {
+        "doc": task.doc_md, "retries": task.retries, "before": sorted(task.upstream_task_ids),
+    } for task in dag.tasks},
+}
+"""
+RUN = """
+import skin_rollback
+answer = {}
+for name, conf in asked.items():
+    try:
+        run = skin_rollback.dag_object.test(run_conf=conf)
+        answer[name] = [str(run.state), run.run_id]
+    except Exception as error:
+        answer[name] = ["not begun", str(error)]
+"""
+TALK = """
+import json, sys
+asked = json.loads(sys.argv[1])
+{code}
+print("ANSWER", json.dumps(answer))
+"""
+
+
+class Airflow:
+    """Runs Python in processes of an Airflow with a database of its own."""
+
+    def __init__(self, home: Path) -> None:
+        self.store = FolderStore(home / "store")
+        self._environment = {
+            **{name: value for name, value in os.environ.items() if not name.startswith("SKIN_")},
+            "AIRFLOW_HOME": str(home),
+            "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+            "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "dags"),
+            "PYTHONPATH": f"{ROOT}/dags:{ROOT}/plugins:{ROOT}",
+            "SKIN_STORE": self.store.url,
+            "SKIN_RETRIES": "0",
+        }
+        self._python("-m", "airflow", "db", "migrate")
+
+    def ask(self, code: str, **asked: dict[str, str]):
+        """What the code leaves in `answer`, and everything that it logged."""
+        run = self._python("-c", TALK.format(code=code), json.dumps(asked))
+        (line,) = [line for line in run.stdout.splitlines() if line.startswith("ANSWER ")]
+        return json.loads(line.removeprefix("ANSWER ")), run.stdout + run.stderr
+
+    def _python(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, *arguments],
+            capture_output=True,
+            text=True,
+            check=True,
+            cwd=ROOT / "dags",
+            env=self._environment,
+        )
+
+
+@pytest.fixture(scope="module")
+def airflow(tmp_path_factory) -> Airflow:
+    return Airflow(tmp_path_factory.mktemp("airflow"))
+
+
+@pytest.fixture(scope="module")
+def dag(airflow):
+    return airflow.ask(READ)[0]
+
+
+def test_reading_the_dag_imports_nothing_heavy(dag):
+    assert dag["heavy"] == []
+
+
+def test_it_runs_only_when_asked_and_verifies_first(dag):
+    assert (dag["schedule"], dag["active"]) == ("None", 1)
+    assert {name: task["before"] for name, task in dag["tasks"].items()} == {
+        "verify": [],
+        "rollback": ["verify"],
+    }
+
+
+def test_the_dag_its_tasks_and_its_form_are_documented(dag):
+    assert "previous" in dag["doc"]
+    for name, shown in {**dag["tasks"], **dag["params"]}.items():
+        text = shown.get("doc") or shown.get("description_md")
+        assert text[0].isalpha(), name  # indented, it would be shown as code
+    assert set(dag["params"]) == {"model", "version", "alias", "reason"}
+
+
+@pytest.fixture(scope="module")
+def ran(airflow):
+    """A rollback, one to a damaged version, and one without a reason, after each other; the log.
+
+    They share a process, since it takes Airflow longer to start than to run them.
+    """
+    first, second, damaged = releases(airflow.store, 3)
+    promote(airflow.store, first)
+    promote(airflow.store, second)
+    airflow.store.remove(f"{registry.version_key(MODEL, damaged)}/metrics.json")
+    return airflow.ask(
+        RUN,
+        previous={"model": MODEL, "reason": "too many false alarms"},
+        damaged={"model": MODEL, "version": damaged, "reason": "a try"},
+        unreasoned={"model": MODEL},
+    )
+
+
+def test_a_rollback_moves_the_champion_to_the_version_before(airflow, ran):
+    state, run = ran[0]["previous"]
+    assert state == "success"
+    now, before, first = registry.moves(airflow.store, MODEL)
+    assert (now.version, now.rollback) == (first.version, True)
+    assert now.previous == before.version
+    assert now.reason == "too many false alarms"
+    assert run in now.by
+    registry.verify_alias(airflow.store, MODEL)
+
+
+def test_a_rollback_to_a_damaged_version_fails_and_moves_nothing(airflow, ran):
+    answer, logged = ran
+    assert answer["damaged"][0] == "failed"
+    assert "metrics.json is missing" in logged
+    assert registry.champion(airflow.store, MODEL).number == 3
+
+
+def test_a_rollback_without_a_reason_is_not_begun(ran):
+    state, said = ran[0]["unreasoned"]
+    assert state == "not begun"
+    assert "reason" in said

@@ -1,0 +1,250 @@
+from __future__ import annotations
+
+import json
+import threading
+from pathlib import Path
+
+import pytest
+from released import MODEL, in_threads, named, pointer, promote, release, releases
+
+from skin_pipeline.contracts import Pointer, dump, parse
+from skin_pipeline.errors import BadInput
+from skin_pipeline.release import aliases, registry
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+HISTORY = f"models/{MODEL}/moves/champion"
+READERS, READS_A_MOVE = 20, 5
+
+
+def history(store, alias="champion"):
+    return [(move.number, move.version) for move in registry.moves(store, MODEL, alias)]
+
+
+def test_a_pointer_carries_its_move(any_store):
+    first, second = releases(any_store, 2)
+    promote(any_store, first, by="run 1", reason="passed the gate")
+    promote(any_store, second, by="run 2", reason="better")
+    now = registry.champion(any_store, MODEL)
+    assert (now.number, now.version, now.previous) == (2, second, first)
+    assert (now.by, now.reason, now.rollback) == ("run 2", "better", False)
+    assert now.moved_at
+
+
+def test_every_move_is_kept_newest_first(any_store):
+    first, second = releases(any_store, 2)
+    for version in (first, second, first):
+        promote(any_store, version)
+    assert history(any_store) == [(3, first), (2, second), (1, first)]
+    assert len(any_store.list(HISTORY)) == 3
+    assert registry.problems(any_store, MODEL) == []
+
+
+def test_promoting_again_moves_nothing(any_store):
+    (version,) = releases(any_store, 1)
+    assert promote(any_store, version)
+    before = registry.champion(any_store, MODEL)
+    assert promote(any_store, version)
+    assert registry.champion(any_store, MODEL) == before
+    assert len(any_store.list(HISTORY)) == 1
+
+
+def test_aliases_move_apart_from_each_other(any_store):
+    first, second = releases(any_store, 2)
+    promote(any_store, first)
+    promote(any_store, second, alias="canary")
+    assert (named(any_store), named(any_store, "canary")) == (first, second)
+    assert history(any_store, "canary") == [(1, second)]
+    assert set(registry.aliases(any_store, MODEL)) == {"champion", "canary"}
+
+
+@pytest.mark.parametrize("alias", ["", "Canary", "../champion", "a/b", "-x", "x" * 50, "canary\n"])
+def test_an_alias_that_is_no_name_is_refused(store, alias):
+    (version,) = releases(store, 1)
+    with pytest.raises(BadInput, match="an alias is a name of lower-case letters"):
+        promote(store, version, alias=alias)
+
+
+def test_a_move_without_a_reason_is_refused(store):
+    (version,) = releases(store, 1)
+    with pytest.raises(BadInput, match="a move needs a reason"):
+        promote(store, version, reason=" \n")
+    assert named(store) is None
+
+
+def test_a_reason_stays_on_one_line(store):
+    (version,) = releases(store, 1)
+    promote(store, version, reason="it is\nbetter")
+    assert registry.champion(store, MODEL).reason == "it is better"
+
+
+def test_a_pointer_never_comes_to_name_a_version_that_is_not_there(store):
+    with pytest.raises(BadInput, match="no version none; nothing was moved"):
+        registry.point(store, pointer("none"), None)
+    assert registry.champion(store, MODEL) is None
+
+
+def test_a_promotion_that_expects_another_champion_moves_nothing(any_store):
+    first, second, third = releases(any_store, 3)
+    assert promote(any_store, first, expected=None)
+    assert promote(any_store, second, expected=first)
+    assert not promote(any_store, third, expected=first)
+    assert not promote(any_store, third, expected=None)
+    assert named(any_store) == second
+    assert len(registry.moves(any_store, MODEL)) == 2
+
+
+@pytest.mark.parametrize(("count", "rounds"), [(2, 20), (20, 20)])
+def test_of_promoters_who_expect_the_same_champion_one_wins(any_store, count, rounds):
+    versions = releases(any_store, count + 1)
+    for _ in range(rounds):
+        before = named(any_store)
+        others = [version for version in versions if version != before][:count]
+        start, won = threading.Barrier(count), []
+
+        def compete(version, before=before, start=start, won=won):
+            start.wait()
+            if aliases.point(any_store, pointer(version), before):
+                won.append(version)
+
+        in_threads(compete, others)
+        assert won == [named(any_store)]
+    assert len(registry.moves(any_store, MODEL)) == rounds
+    assert registry.problems(any_store, MODEL) == []
+
+
+def test_promoters_who_expect_nothing_all_get_their_turn(any_store):
+    versions = releases(any_store, 6)
+    in_threads(lambda version: promote(any_store, version), versions)
+    assert {move.version for move in registry.moves(any_store, MODEL)} == set(versions)
+    assert registry.problems(any_store, MODEL) == []
+
+
+def test_readers_never_see_a_missing_or_mixed_version(any_store):
+    versions = releases(any_store, 4)
+    after = dict(zip(versions, versions[1:] + versions[:1], strict=True))
+    whole = {version: registry.release_of(any_store, MODEL, version) for version in versions}
+    promote(any_store, versions[0])
+    turns, over = threading.Semaphore(0), threading.Event()
+
+    def write():
+        try:
+            for _ in range(100):
+                version = after[named(any_store)]
+                aliases.move(any_store, MODEL, version, alias="champion", by="test", reason="r")
+                turns.release(READS_A_MOVE)
+        finally:
+            over.set()
+            turns.release(READERS)
+
+    def read():
+        seen = 0
+        while turns.acquire() and not over.is_set():
+            now = registry.champion(any_store, MODEL)
+            assert registry.release_of(any_store, MODEL, now.version) == whole[now.version]
+            assert now.number == 1 or after[now.previous] == now.version
+            assert now.number >= seen
+            seen = now.number
+
+    in_threads(lambda act: act(), [write, *[read] * READERS])
+    assert registry.champion(any_store, MODEL).number == 101
+    assert registry.problems(any_store, MODEL) == []
+
+
+def test_a_move_that_was_not_written_down_is_seen_all_the_same(any_store):
+    first, second = releases(any_store, 2)
+    promote(any_store, first)
+    any_store.remove(f"{HISTORY}/00000001.json")  # as if its mover had been killed
+    assert history(any_store) == [(1, first)]
+    promote(any_store, second)
+    assert history(any_store) == [(2, second), (1, first)]
+    assert len(any_store.list(HISTORY)) == 2
+
+
+def test_looking_for_problems_writes_down_the_newest_move(any_store):
+    promote(any_store, *releases(any_store, 1))
+    any_store.remove(f"{HISTORY}/00000001.json")
+    assert registry.problems(any_store, MODEL) == []
+    assert len(any_store.list(HISTORY)) == 1
+
+
+def rewrite(store, number, **changes):
+    key = f"{HISTORY}/{number:08}.json"
+    newest = json.loads(store.read(f"{HISTORY}/00000003.json"))
+    document = {**newest, "number": number, **changes}
+    store.remove(key)
+    store.put(key, json.dumps(document).encode())
+
+
+def drop(store, number):
+    store.remove(f"{HISTORY}/{number:08}.json")
+
+
+BROKEN = {
+    "a gap": (lambda store: drop(store, 2), "between numbers 1 and 3"),
+    "no start": (lambda store: drop(store, 1), "before number 2 are"),
+    "an invented move": (lambda store: rewrite(store, 4), "did not make"),
+    "another move": (lambda store: rewrite(store, 3, reason="x"), "is not the move"),
+    "a wrong turn": (lambda store: rewrite(store, 2, version="x"), "the one before to x"),
+    "no pointer": (lambda store: store.remove(f"models/{MODEL}/champion.json"), "names nothing"),
+}
+
+
+@pytest.mark.parametrize(("harm", "said"), BROKEN.values(), ids=BROKEN)
+def test_a_history_that_does_not_fit_together_is_told(store, harm, said):
+    for version in releases(store, 3):
+        promote(store, version)
+    harm(store)
+    assert any(said in problem for problem in registry.problems(store, MODEL))
+
+
+def test_an_alias_that_was_taken_away_goes_on_in_its_history(store):
+    first, second = releases(store, 2)
+    promote(store, first)
+    store.remove(f"models/{MODEL}/champion.json")
+    promote(store, second)
+    assert history(store) == [(2, second), (1, first)]
+    assert registry.problems(store, MODEL) == []
+
+
+def test_a_pointer_from_before_moves_were_counted_is_read_and_goes_on(any_store):
+    data = (GOLDEN / "pointer-before-moves.json").read_bytes()
+    old = parse(data, Pointer, "golden")
+    assert (old.alias, old.number, old.rollback) == ("champion", 0, False)
+    any_store.put(f"models/{MODEL}/champion.json", data)
+    (version,) = releases(any_store, 1)
+    promote(any_store, version)
+    assert history(any_store) == [(1, version), (0, old.version)]
+    assert registry.moves(any_store, MODEL)[1].reason == "passed the gate"
+    assert registry.problems(any_store, MODEL) == []
+
+
+def test_a_pointer_of_this_schema_stays_readable():
+    kept = parse((GOLDEN / "pointer-with-moves.json").read_bytes(), Pointer, "golden")
+    assert (kept.alias, kept.number, kept.rollback) == ("canary", 7, True)
+
+
+@pytest.mark.parametrize("change", [(b'"schema_version": 1', b'"schema_version": 2'), (b"{", b"")])
+def test_a_pointer_that_cannot_be_read_is_never_overwritten(any_store, change):
+    (version,) = releases(any_store, 1)
+    foreign = dump(pointer(version)).replace(*change)
+    any_store.put(f"models/{MODEL}/champion.json", foreign)
+    for act in (
+        lambda: promote(any_store, version),
+        lambda: registry.rollback(any_store, MODEL, version, by="test", reason="r"),
+        lambda: registry.prune(any_store, MODEL, 0, dry_run=False),
+    ):
+        with pytest.raises(BadInput, match=r"champion\.json is not a Pointer document"):
+            act()
+    assert any_store.read(f"models/{MODEL}/champion.json") == foreign
+    assert registry.versions(any_store, MODEL) == [version]
+
+
+def test_a_pointer_to_a_version_that_is_gone_can_be_promoted_over(any_store):
+    lost = release(any_store, b"lost")
+    promote(any_store, lost.version)
+    any_store.remove(f"{registry.version_key(MODEL, lost.version)}/manifest.json")
+    with pytest.raises(BadInput, match=f"no version {lost.version}"):
+        registry.verify_alias(any_store, MODEL)
+    (version,) = releases(any_store, 1)
+    promote(any_store, version)
+    assert registry.verify_alias(any_store, MODEL).version == version

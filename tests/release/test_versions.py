@@ -1,0 +1,160 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from released import MODEL, described, keras_file, release, sources
+
+from skin_pipeline.contracts import Release, dump, parse
+from skin_pipeline.errors import BadInput, Unavailable
+from skin_pipeline.job import address
+from skin_pipeline.release import registry, versions
+from skin_pipeline.storage import digest
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+
+
+def place(made):
+    return registry.version_key(made.model, made.version)
+
+
+def replace(store, key, data):
+    """Change what is never changed."""
+    store.remove(key)
+    store.put(key, data)
+
+
+def test_a_published_version_is_whole(any_store):
+    made = release(any_store)
+    assert any_store.read(f"{place(made)}/model.keras") == keras_file(b"model")
+    found = registry.verify(any_store, MODEL, made.version)
+    assert found.published_at
+    assert found.model_copy(update={"published_at": ""}) == made
+
+
+def test_the_same_files_are_the_same_version(any_store):
+    first = release(any_store)
+    published = registry.release_of(any_store, MODEL, first.version).published_at
+    assert release(any_store) == first
+    assert registry.release_of(any_store, MODEL, first.version).published_at == published
+    assert release(any_store, b"other").version != first.version
+    assert len(registry.versions(any_store, MODEL)) == 2
+
+
+def test_another_threshold_is_another_version(store):
+    made = described(store)
+    manifest = {**json.loads(dump(made)), "threshold": 0.5}
+    assert versions._name(manifest) != made.version
+
+
+def test_bytes_that_do_not_read_back_are_not_published(store):
+    made = described(store)
+    store.put(f"{place(made)}/model.keras", b"half")
+    with pytest.raises(Unavailable, match="does not read back as written"):
+        registry.publish(store, made, sources(store, b"model"))
+    assert registry.versions(store, MODEL) == []
+
+
+def flip_a_bit(store, made):
+    key = f"{place(made)}/metrics.json"
+    replace(store, key, bytes([store.read(key)[0] ^ 1]) + store.read(key)[1:])
+
+
+def change_the_threshold(store, made):
+    key = f"{place(made)}/manifest.json"
+    replace(store, key, store.read(key).replace(b'"threshold": 0.4', b'"threshold": 0.9'))
+
+
+def borrow_a_manifest(store, made):
+    other = release(store, b"other")
+    replace(store, f"{place(made)}/manifest.json", store.read(f"{place(other)}/manifest.json"))
+
+
+def cut_the_manifest(store, made):
+    key = f"{place(made)}/manifest.json"
+    replace(store, key, store.read(key)[:-9])
+
+
+def lose_a_file(store, made):
+    store.remove(f"{place(made)}/metrics.json")
+
+
+def add_a_file(store, made):
+    store.put(f"{place(made)}/run.py", b"import os")
+
+
+DAMAGE = {
+    "a flipped bit": (flip_a_bit, "metrics.json has the SHA-256 "),
+    "a missing file": (lose_a_file, "metrics.json is missing"),
+    "an extra file": (add_a_file, "run.py does not belong to it"),
+    "another threshold": (change_the_threshold, "manifest.json was changed"),
+    "another version's manifest": (borrow_a_manifest, "manifest.json is that of version "),
+    "a manifest cut short": (cut_the_manifest, "is not a Release document"),
+}
+
+
+@pytest.mark.parametrize(("damage", "said"), DAMAGE.values(), ids=DAMAGE)
+def test_a_damaged_version_is_refused_with_what_is_wrong(any_store, damage, said):
+    made = release(any_store)
+    registry.verify(any_store, MODEL, made.version)  # a local copy of what was right is no proof
+    damage(any_store, made)
+    with pytest.raises(BadInput, match=said):
+        registry.verify(any_store, MODEL, made.version)
+    with pytest.raises(BadInput, match=said):
+        registry.promote(any_store, made, by="test", reason="passed the gate")
+    assert registry.champion(any_store, MODEL) is None
+
+
+def test_every_problem_of_a_version_is_named(store):
+    made = release(store)
+    flip_a_bit(store, made)
+    store.remove(f"{place(made)}/model.keras")
+    store.put(f"{place(made)}/extra", b"")
+    with pytest.raises(BadInput) as error:
+        registry.verify(store, MODEL, made.version)
+    for part in ("metrics.json has", "model.keras is missing", "extra does not belong"):
+        assert part in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("files", "said"),
+    [
+        ({"model.keras": b"\x89HDF no zip"}, "model.keras is no Keras file"),
+        ({"model.h5": b"\x89HDF"}, "manifest.json names no model.keras"),
+        ({"../model.keras": keras_file(b"m")}, "model.keras is missing"),
+    ],
+)
+def test_only_a_keras_file_of_its_own_is_a_model(store, files, said):
+    made = described(store).model_copy(update={"files": {k: digest(v) for k, v in files.items()}})
+    made = made.model_copy(update={"version": address(made.files)})
+    for name, data in files.items():
+        store.put(f"{place(made)}/{name.removeprefix('../')}", data)
+    store.put(f"{place(made)}/manifest.json", dump(made))
+    with pytest.raises(BadInput, match=said):
+        registry.verify(store, MODEL, made.version)
+
+
+def test_a_version_that_is_not_there_is_told_with_those_that_are(any_store):
+    made = release(any_store)
+    with pytest.raises(BadInput, match=f"skin has no version none. It has: {made.version}"):
+        registry.release_of(any_store, MODEL, "none")
+    with pytest.raises(BadInput, match="It has none in"):
+        registry.release_of(any_store, "other", "none")
+
+
+def test_a_manifest_from_before_publication_times_is_still_read():
+    data = (GOLDEN / "manifest-before-publication-times.json").read_bytes()
+    old = parse(data, Release, "golden")
+    assert (old.threshold, old.published_at) == (0.412, "")
+    assert address(json.loads(data)["files"]) == old.version
+
+
+def test_a_version_that_was_named_by_its_files_alone_is_still_whole(store):
+    made = described(store)
+    old = json.loads(dump(made.model_copy(update={"version": address(made.files)})))
+    del old["published_at"]
+    for name, key in sources(store, b"model").items():
+        store.put(f"{registry.version_key(MODEL, old['version'])}/{name}", store.read(key))
+    store.put(versions.manifest_key(MODEL, old["version"]), json.dumps(old).encode())
+    assert registry.verify(store, MODEL, old["version"]).published_at == ""
