@@ -29,11 +29,13 @@ from skin_pipeline.data.workers import spread
 from skin_pipeline.errors import BadInput
 from skin_pipeline.release import loading, registry
 from skin_pipeline.storage import Store, digest_file
+from skin_pipeline.training.backbone import quick_with_xla
 
 CHAMPION = "champion"
 VERSION = re.compile(r"[0-9a-f]{20}")
 BATCH = 16  # images that the network, or a worker process, is given at a time
 T = TypeVar("T")
+Forward = Callable[[NDArray[np.uint8]], Any]
 Image = str | os.PathLike[str] | bytes
 
 
@@ -128,7 +130,8 @@ def predict(
         threads: Threads and processes to use; by default one for each core.
 
     Raises:
-        BadInput: the model is none of ours. An image never raises.
+        BadInput: the model is none of ours. What is wrong with an image stands in its row.
+        Unavailable: no worker process can be started.
     """
     resolved = model if isinstance(model, Resolved) else beside(Path(model))
     return Scorer.of(resolved, threads or os.cpu_count() or 1).predict(images)
@@ -142,7 +145,7 @@ class Scorer:
     """
 
     release: Release
-    forward: Callable[[NDArray[np.uint8]], Any]
+    forward: Forward
     size: int
     field_of_view: float
     processes: int
@@ -184,7 +187,7 @@ class Scorer:
         return Prediction(name, probability, label, "")
 
 
-def _forward(model: Any, square: Any) -> Callable[[NDArray[np.uint8]], Any]:
+def _forward(model: Any, square: Any) -> Forward:
     """The part of a model behind its geometry."""
     import keras
     import tensorflow as tf
@@ -194,8 +197,12 @@ def _forward(model: Any, square: Any) -> Callable[[NDArray[np.uint8]], Any]:
     def forward(squares: Any) -> Any:
         return network(tf.cast(squares, tf.float32), training=False)
 
-    compiled: Callable[[NDArray[np.uint8]], Any] = tf.function(forward, reduce_retracing=True)
-    return compiled
+    plain: Forward = tf.function(forward, reduce_retracing=True)
+    if not quick_with_xla(model, square.shape[1]):
+        return plain
+    # XLA compiles for one shape, so that it is worth it for full batches only.
+    compiled: Forward = tf.function(forward, jit_compile=True)
+    return lambda squares: (compiled if len(squares) == BATCH else plain)(squares)
 
 
 def _name(image: Image, number: int) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import warnings
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -280,6 +280,20 @@ class Network:
         if training and type(layer) is self.keras.layers.Conv2D and _is_plain(config):
             return products(self.keras).from_config(config)
         return type(layer).from_config(config)
+
+
+def quick_with_xla(model: Any, image_size: int) -> bool:
+    """`Network.jit` for a model that was made of some network, wherever it stands in it."""
+    names = set(_layer_names(model))
+    made_of = (spec for spec in BACKBONES.values() if names.issuperset(spec.stages))
+    return image_size >= JIT_FROM and any(spec.jit for spec in made_of)
+
+
+def _layer_names(model: Any) -> Iterator[str]:
+    for layer in model.layers:
+        yield layer.name
+        if hasattr(layer, "layers"):
+            yield from _layer_names(layer)
 
 
 def _is_plain(config: dict[str, Any]) -> bool:

@@ -11,6 +11,7 @@ import zipfile
 from pathlib import Path
 
 import boto3
+import keras
 import numpy as np
 import pytest
 from PIL import Image
@@ -20,8 +21,10 @@ from skin_pipeline.contracts import Dataset, Evaluation, Pointer, dump, load
 from skin_pipeline.data import manifest
 from skin_pipeline.errors import BadInput
 from skin_pipeline.release import loading, registry
-from skin_pipeline.release.predict import Scorer, beside, predict, resolve
+from skin_pipeline.release.predict import BATCH, Resolved, Scorer, beside, predict, resolve
 from skin_pipeline.storage import FolderStore
+from skin_pipeline.training import backbone
+from skin_pipeline.training.released import geometry
 
 MODEL = "skin-resnet50-synthetic"
 RANDOM = np.random.default_rng(0)
@@ -163,6 +166,34 @@ def test_a_score_that_is_no_probability_is_a_problem(champion, golden):
     row = next(broken.predict(golden))
     assert (row.probability, row.label) == (None, "")
     assert row.problem == "the model gave no probability: nan"
+
+
+def made_of(name, size):
+    """A small model with the geometry of a released one and the layer names of its network."""
+    stages = [keras.layers.Identity(name=stage) for stage in backbone.BACKBONES[name].stages]
+    image = keras.Input((None, None, 3), dtype="uint8")
+    square = geometry(keras, image, size, 0.8)
+    seen = keras.Sequential([keras.Input((size, size, 3)), *stages])(square)
+    seen = keras.layers.GlobalAveragePooling2D()(keras.layers.Rescaling(1 / 255)(seen))
+    return keras.Model(image, keras.layers.Dense(1, activation="sigmoid")(seen))
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "quick"),
+    [("ResNet50", 160, True), ("ResNet50", 64, False), ("EfficientNetV2B0", 160, False)],
+)
+def test_full_and_other_batches_score_alike_with_and_without_xla(name, size, quick, tmp_path):
+    model = made_of(name, size)
+    assert backbone.quick_with_xla(model, size) == quick
+    squares = RANDOM.integers(0, 255, (BATCH, size, size, 3), dtype=np.uint8)
+    network = keras.Model(model.get_layer("field_of_view").output, model.output)
+    model.save(tmp_path / "model.keras")
+    scorer = Scorer.of(Resolved(None, tmp_path / "model.keras"), threads=2)
+    assert (scorer.size, scorer.field_of_view) == (size, 0.8)
+    for count in (BATCH, 3):
+        np.testing.assert_allclose(
+            scorer.forward(squares[:count]), network(squares[:count].astype(np.float32)), atol=1e-5
+        )
 
 
 # --- hostile images -------------------------------------------------------------------------------
