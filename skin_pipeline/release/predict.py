@@ -116,6 +116,11 @@ def _verified(release: Release, path: Path) -> Resolved:
             f"the model {path} is not the one that its manifest names: its SHA-256 is {found}, "
             f"expected {expected}. Nothing of it was loaded; use another version or copy"
         )
+    if not 0 <= release.threshold <= 1:
+        raise BadInput(
+            f"the manifest of {path} has the threshold {release.threshold}, which is no "
+            "probability. Use another version or copy"
+        )
     return Resolved(release, path)
 
 
@@ -156,12 +161,12 @@ class Scorer:
         loaded = loading.load(model.path, threads)
         try:
             square = loaded.get_layer("field_of_view").output
-            whole = loaded.get_layer("centre_square").height
-        except ValueError:
+            size, whole = int(square.shape[1]), int(loaded.get_layer("centre_square").height)
+            forward = _forward(loaded, square)
+        except (AttributeError, TypeError, ValueError):
             raise BadInput(f"the model {model.path} does not cut images as ours do") from None
-        size = int(square.shape[1])
         processes = max(1, threads // 2)  # the network takes most of the time
-        return cls(model.release, _forward(loaded, square), size, size / whole, processes)
+        return cls(model.release, forward, size, size / whole, processes)
 
     def predict(self, images: Iterable[Image]) -> Iterator[Prediction]:
         """Score images; see the function `predict`."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import os
 import shutil
 import uuid
@@ -119,6 +120,26 @@ def test_a_file_without_its_manifest_is_refused(missing, version):
     (version / missing).unlink()
     with pytest.raises(BadInput, match=f"there is no file .*{missing}"):
         predict([], version / registry.MODEL_FILE)
+
+
+def test_a_threshold_that_is_no_probability_is_refused(version):
+    about = json.loads((version / registry.MANIFEST).read_text())
+    (version / registry.MANIFEST).write_text(json.dumps({**about, "threshold": "NaN"}))
+    with pytest.raises(BadInput, match="has the threshold nan, which is no probability"):
+        beside(version / registry.MODEL_FILE)
+
+
+@pytest.mark.parametrize("names", [("a", "b"), ("centre_square", "field_of_view")])
+def test_a_model_without_the_geometry_is_refused(names, tmp_path):
+    image = keras.Input((None, None, 3), dtype="uint8")
+    seen = image
+    for name in names:
+        seen = keras.layers.Rescaling(1 / 255, name=name)(seen)
+    seen = keras.layers.GlobalAveragePooling2D()(seen)
+    model = keras.Model(image, keras.layers.Dense(1)(seen))
+    model.save(tmp_path / "model.keras")
+    with pytest.raises(BadInput, match="does not cut images as ours do"):
+        Scorer.of(Resolved(None, tmp_path / "model.keras"), threads=1)
 
 
 # --- scores ---------------------------------------------------------------------------------------
