@@ -2,6 +2,7 @@
 
 ```
 python -m skin_pipeline run --data FOLDER --weights FILE
+python -m skin_pipeline predict FOLDER --output scores.csv
 python -m skin_pipeline settings
 python -m skin_pipeline models list
 ```
@@ -49,6 +50,8 @@ def main(arguments: list[str] | None = None) -> int:
         if command == "models":
             print(models.run(store_of(deployment()), **flags))
             return DONE
+        if command == "predict":
+            return _predict(**flags)
         return _run_command(command, positional, flags)
     except Rejected as verdict:
         print(f"Refused: {verdict}", file=sys.stderr)
@@ -102,6 +105,17 @@ def run_all(job: Job) -> int:
         raise Rejected("; ".join(verdict.reasons))
     print(f"Promoted: {job.store.link(steps.promote(job, key))}")
     return DONE
+
+
+def _predict(images: list[str], model: str, model_name: str, output: Path | None) -> int:
+    """Score images; it failed if no image at all could be read."""
+    from skin_pipeline.release import scores
+
+    job = job_of(settings_from({}), deployment())
+    counts = scores.score(job, images, model=model, model_name=model_name, output=output)
+    if counts.unreadable:
+        print(f"{counts.unreadable} of {counts.images} images have no score", file=sys.stderr)
+    return DONE if counts.unreadable < counts.images else FAILED
 
 
 def _ingest(job: Job) -> str:
@@ -173,6 +187,7 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("settings", help="print the table of all settings, as in the README")
     models.add_to(commands.add_parser("models", help="list, verify, roll back and prune versions"))
     _add_knobs(commands.add_parser("run", help="all steps in turn"))
+    _add_predict(commands.add_parser("predict", help="score images with a promoted model"))
     for name, wants in _ARGUMENTS.items():
         step = getattr(steps, name)
         command = commands.add_parser(name, help=str(step.__doc__).splitlines()[0])
@@ -181,6 +196,27 @@ def _parser() -> argparse.ArgumentParser:
         )
         _add_knobs(command)
     return parser
+
+
+def _add_predict(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "images",
+        nargs="+",
+        metavar="IMAGES",
+        help="an image, a folder or zip of images, s3://BUCKET/PREFIX, or @FILE with one of these "
+        "in each line",
+    )
+    parser.add_argument(
+        "--model",
+        default="champion",
+        help="a version, an alias, or a .keras file beside its manifest.json. Default: champion.",
+    )
+    parser.add_argument(
+        "--model-name", default="", help="name of the model. Default: what a run would release to."
+    )
+    parser.add_argument(
+        "--output", type=Path, help="a .csv file. Default: CSV to the standard output."
+    )
 
 
 def _add_knobs(parser: argparse.ArgumentParser) -> None:

@@ -32,7 +32,7 @@ from skin_pipeline.contracts import (
     load,
 )
 from skin_pipeline.data import history, metadata, sources
-from skin_pipeline.errors import BadInput, Rejected
+from skin_pipeline.errors import BadInput, Rejected, Unavailable
 from skin_pipeline.job import Job, address, scratch
 from skin_pipeline.training import backbone
 from skin_pipeline.training.checkpoints import Checkpoints
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+REMATCHES = 10  # champions that may come in between before a promotion gives up
 # Raised when a step's code gives another result from the same inputs.
 VERSIONS = {
     "ingest": 2,
@@ -553,28 +554,52 @@ def _gate(job: Job, key: str, names: dict[str, Any]) -> Verdict:
 def promote(job: Job, verdict: str) -> str:
     """Publish the judged model as an immutable version and point the champion to it.
 
-    Nothing moves if it is the champion already, which a run on unchanged data comes to.
+    Nothing moves if it is the champion already, which a run on unchanged data comes to. If there is
+    another champion by now than the one it was judged against, it is judged again against that.
 
     Returns:
         The key of the champion's version.
 
     Raises:
         Rejected: the verdict is a refusal.
-        Unavailable: the pointer kept moving, or the store failed.
+        Unavailable: the champion kept moving, or the store failed.
     """
     from skin_pipeline.release import registry
 
-    judged = load(job.store, verdict, Verdict)
-    if not judged.approved:
-        raise Rejected("; ".join(judged.reasons))
-    version = _standing(job, judged)
-    if version is None:
-        release, files = _release(job, verdict, judged)
-        registry.publish(job.store, release, files)
-        registry.promote(job.store, release, by=job.run_id, reason="passed the gate")
-        version = release.version
-    registry.record(job.store, _judgement(job, judged, version), verdict)
-    return registry.version_key(judged.released_as, version)
+    for _ in range(REMATCHES):
+        judged = load(job.store, verdict, Verdict)
+        if not judged.approved:
+            raise Rejected("; ".join(judged.reasons))
+        version = _standing(job, judged) or _moved(job, verdict, judged)
+        if version:
+            registry.record(job.store, _judgement(job, judged, version), verdict)
+            return registry.version_key(judged.released_as, version)
+        verdict = _judged_again(job, judged)
+    raise Unavailable(f"the champion of {judged.released_as} moved {REMATCHES} times meanwhile")
+
+
+def _moved(job: Job, key: str, judged: Verdict) -> str | None:
+    """Publish a version and make it the champion in the place of the one that it was judged
+    against; None if there is another by now."""
+    from skin_pipeline.release import registry
+
+    release, files = _release(job, key, judged)
+    registry.publish(job.store, release, files)
+    champion = load(job.store, judged.champion, Scored).name if judged.champion else None
+    told = {"by": job.run_id, "reason": "passed the gate", "expected": champion}
+    return release.version if registry.promote(job.store, release, **told) else None
+
+
+def _judged_again(job: Job, judged: Verdict) -> str:
+    """Key of a verdict against the champion of now; a refusal is recorded."""
+    log.info("champion_moved model=%s", judged.released_as)
+    split = load(job.store, judged.evaluation, Evaluation).split
+    key = gate(
+        job, judged.evaluation, judged.validation, champion(job, split), judged.external
+    )
+    if not load(job.store, key, Verdict).approved:
+        reject(job, key)
+    return key
 
 
 def _standing(job: Job, judged: Verdict) -> str | None:

@@ -28,7 +28,7 @@ from skin_pipeline.contracts import (
 from skin_pipeline.data import demo, manifest
 from skin_pipeline.errors import BadInput, Rejected
 from skin_pipeline.release import registry
-from skin_pipeline.storage import S3Access
+from skin_pipeline.storage import FolderStore, S3Access
 
 HEAVY = (
     "boto3",
@@ -352,6 +352,48 @@ def test_a_second_model_is_compared_with_the_champion_on_the_same_images(finishe
     assert seen.images == ours.images
     assert seen.auc.value == pytest.approx(ours.auc.value - theirs.auc.value)
     assert seen.accuracy.value == pytest.approx(ours.accuracy.value - theirs.accuracy.value)
+
+
+@pytest.fixture
+def raced(finished, tmp_path):
+    """A store in which a second model was approved when there was no champion; and now there is."""
+    store = FolderStore(tmp_path / "store")
+    shutil.copytree(finished.job.store.root, store.root)
+    job = dataclasses.replace(finished.job, store=store)
+
+    def verdict(**bounds):
+        changed = with_settings(job, seed=1, l2=10.0, **bounds)
+        split = steps.split(changed, finished.validation)
+        trained = [steps.train(changed, split, finished.features, run) for run in range(2)]
+        evaluation = steps.evaluate(changed, split, trained, finished.validation)
+        return changed, steps.gate(changed, evaluation, finished.validation)
+
+    return verdict
+
+
+def test_who_loses_a_race_is_judged_again_against_the_new_champion(finished, raced):
+    job, key = raced(min_auc_change=-1.0, min_accuracy=0.0, min_sensitivity=0.0)
+    assert load(job.store, key, Verdict).approved
+    version = steps.promote(job, key)
+    champion = registry.champion(job.store, "skin-resnet50-synthetic")
+    assert version.endswith(champion.version)
+    assert champion.previous == finished.version.rsplit("/", 1)[1]
+    release = registry.release_of(job.store, champion.model, champion.version)
+    assert load(job.store, release.verdict, Verdict).comparison.champion == champion.previous
+    steps.promote(job, key)  # cleared, or tried again
+    assert registry.champion(job.store, "skin-resnet50-synthetic") == champion
+
+
+def test_who_loses_a_race_and_is_no_better_than_the_new_champion_is_refused(finished, raced):
+    job, key = raced(min_auc_change=1.0, min_accuracy=0.0, min_sensitivity=0.0)
+    assert load(job.store, key, Verdict).approved
+    before = registry.champion(job.store, "skin-resnet50-synthetic")
+    with pytest.raises(Rejected, match="change of AUC"):
+        steps.promote(job, key)
+    assert registry.champion(job.store, "skin-resnet50-synthetic") == before
+    refused = registry.judgements(job.store, "skin-resnet50-synthetic")[0]
+    assert not refused.approved
+    assert any("change of AUC" in reason for reason in refused.reasons)
 
 
 def test_an_external_set_is_scored_without_the_images_that_our_data_holds(finished, tmp_path):

@@ -90,8 +90,7 @@ def extract(archive: Path, target: Path, limits: Limits = Limits()) -> int:
         Unavailable: the disk is full or fails. The target is as it was.
     """
     _refuse_taken(target)
-    with _opened(archive, limits) as raw, _parsed(raw, archive) as bundle:
-        files = _inspected(bundle, archive, limits)
+    with inspected(archive, limits) as (bundle, files):
         size = sum(info.file_size for info in files.values())
         with appearing(target) as part:
             part.mkdir()
@@ -100,6 +99,20 @@ def extract(archive: Path, target: Path, limits: Limits = Limits()) -> int:
                 _write(bundle, info, part / name, archive)
     log.info("archive_extracted archive=%s files=%d bytes=%d", archive.name, len(files), size)
     return len(files)
+
+
+@contextmanager
+def inspected(
+    archive: Path, limits: Limits
+) -> Generator[tuple[zipfile.ZipFile, dict[str, zipfile.ZipInfo]], None, None]:
+    """A zip file, opened, and its files by relative path. Every entry passed every check.
+
+    Raises:
+        BadInput: the archive is refused; the message names the entry and the reason.
+        Unavailable: the disk fails.
+    """
+    with _opened(archive, limits) as raw, _parsed(raw, archive) as bundle:
+        yield bundle, _inspected(bundle, archive, limits)
 
 
 @contextmanager
@@ -226,7 +239,6 @@ def shown(name: str) -> str:
 def _inspected(
     bundle: zipfile.ZipFile, archive: Path, limits: Limits
 ) -> dict[str, zipfile.ZipInfo]:
-    """The files to write, by relative path. Every entry passed every check."""
     infos = bundle.infolist()
     if len(infos) > limits.entries:
         raise _refusal(archive, f"has {len(infos)} entries; {limits.entries} are allowed")

@@ -58,6 +58,7 @@ STATISTICS = (
 )
 # What Pillow raises for bytes that it cannot make an image of.
 PROBLEMS = (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError)
+FATAL = "decoding it ended the process (a crash, or out of memory)"
 ORIENTATION = 0x0112  # EXIF tag; 1 is upright
 
 
@@ -106,19 +107,27 @@ def inspect(path: Path, size: int | None = None, field_of_view: float = 1.0) -> 
     """
     length = path.stat().st_size
     if length > MOST_BYTES:
-        return Inspected("", length, f"{path.name}: {length} bytes are over {MOST_BYTES}")
-    data = path.read_bytes()
+        return _oversized(path.name, length)
+    return inspect_bytes(path.read_bytes(), path.name, size, field_of_view)
+
+
+def inspect_bytes(
+    data: bytes, name: str, size: int | None = None, field_of_view: float = 1.0
+) -> Inspected:
+    """`inspect` for the bytes of a file with this name."""
+    if len(data) > MOST_BYTES:
+        return _oversized(name, len(data))
     sha256 = hashlib.sha256(data).hexdigest()
     try:
-        decoded = decode(data, path.suffix)
+        decoded = decode(data, Path(name).suffix)
         image = decoded.image
         small = _small(image)
     except PROBLEMS as error:
-        return Inspected(sha256, length, _one_line(error, path))
+        return Inspected(sha256, len(data), _one_line(error, name))
     light = small @ LUMINANCE
     return Inspected(
         sha256,
-        length,
+        len(data),
         converted=decoded.converted,
         format=decoded.format,
         width=image.width,
@@ -130,10 +139,13 @@ def inspect(path: Path, size: int | None = None, field_of_view: float = 1.0) -> 
     )
 
 
+def _oversized(name: str, length: int) -> Inspected:
+    return Inspected("", length, f"{name}: {length} bytes are over {MOST_BYTES}")
+
+
 def fatal(path: Path) -> Inspected:
     """What is said of an image on which the decoder's process died."""
-    problem = f"{path.name}: decoding it ended the process (a crash, or out of memory)"
-    return Inspected("", path.stat().st_size, problem)
+    return Inspected("", path.stat().st_size, f"{path.name}: {FATAL}")
 
 
 def pixels_digest(path: Path) -> str:
@@ -145,7 +157,7 @@ def pixels_digest(path: Path) -> str:
     try:
         image = decode(path.read_bytes()).image
     except PROBLEMS as error:
-        raise BadInput(f"{_one_line(error, path)}: it changed while it was read") from None
+        raise BadInput(f"{_one_line(error, path.name)}: it changed while it was read") from None
     shape = f"{image.width}x{image.height}:".encode()
     return hashlib.sha256(shape + image.tobytes()).hexdigest()
 
@@ -282,7 +294,7 @@ def scaled_side(size: int, field_of_view: float) -> int:
     return round(size / field_of_view)
 
 
-def _one_line(error: Exception, path: Path) -> str:
+def _one_line(error: Exception, name: str) -> str:
     # PIL names a BytesIO with its memory address, which differs from run to run.
     text = str(error).split("<_io.BytesIO")[0].strip() or type(error).__name__
-    return f"{path.name}: {text}".replace("\n", " ")
+    return f"{name}: {text}".replace("\n", " ")

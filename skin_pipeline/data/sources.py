@@ -7,9 +7,10 @@ import itertools
 import logging
 import os
 from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from skin_pipeline.config import DEMO
 from skin_pipeline.contracts import LABELS
@@ -79,6 +80,63 @@ def _existing(path: Path) -> Path:
         f"data: nothing stands at {path}. Give `kaggle://OWNER/NAME`, `s3://BUCKET/PREFIX`, a "
         f"folder with the class folders benign/ and malignant/, a zip of one, or `{DEMO}`."
     )
+
+
+class Named(NamedTuple):
+    """A file, and how the one who asked for it would call it."""
+
+    name: str
+    path: Path
+
+
+@contextmanager
+def files_at(job: Job, places: Sequence[str]) -> Generator[list[Named], None, None]:
+    """Image files in the order of the places that name them; what was fetched is gone afterwards.
+
+    Args:
+        job: names who asks S3.
+        places: a file (of any suffix, there or not), a folder or zip with images somewhere below,
+            `s3://BUCKET/PREFIX`, or `@FILE` with such a place in each line. The images below a
+            folder are sorted by name.
+
+    Raises:
+        BadInput: a list cannot be read, a folder holds no images, or an archive or a bucket is
+            refused.
+        Unavailable: the server did not answer.
+    """
+    with ExitStack() as stack:
+        yield [
+            item
+            for place in places
+            for line in _lines(place)
+            for item in _files_at(line, stack, job)
+        ]
+
+
+def _lines(place: str) -> list[str]:
+    """The places that a list names; any other place itself."""
+    if not place.startswith("@"):
+        return [place]
+    try:
+        lines = Path(place[1:]).read_text().splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInput(f"the list {place[1:]} cannot be read ({error})") from None
+    return [line for line in lines if line]
+
+
+def _files_at(place: str, stack: ExitStack, job: Job) -> list[Named]:
+    path = Path(place).expanduser()
+    is_zip = path.suffix.lower() == remote.ZIP and path.is_file()
+    if path.is_dir():
+        root = path
+    elif is_zip or place.startswith(remote.S3):
+        root = stack.enter_context(folder_of(job, place))
+    else:
+        return [Named(place, path)]
+    below = sorted((item.relative_to(root).as_posix(), item) for item in _images(root))
+    if not below:
+        raise BadInput(f"no images ({', '.join(sorted(SUFFIXES))}) lie below {place}")
+    return [Named(f"{place.rstrip('/')}/{name}", item) for name, item in below]
 
 
 @dataclass(frozen=True)

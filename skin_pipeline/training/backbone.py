@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import warnings
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -267,10 +267,10 @@ class Network:
 
     def _in_precision(self, layer: Any) -> Any:
         """A copy of a layer that computes in the precision of now, not in that of the original."""
-        return type(layer).from_config({
-            **layer.get_config(),
-            "dtype": self.keras.config.dtype_policy().name,
-        })
+        config = layer.get_config()
+        if isinstance(layer, self.keras.layers.Layer):  # an operation has no precision of its own
+            config["dtype"] = self.keras.config.dtype_policy().name
+        return type(layer).from_config(config)
 
     def _reading_all(self, layer: Any, training: bool) -> Any:
         """A copy of a layer that skips nothing, because what it skipped is gone already."""
@@ -280,6 +280,20 @@ class Network:
         if training and type(layer) is self.keras.layers.Conv2D and _is_plain(config):
             return products(self.keras).from_config(config)
         return type(layer).from_config(config)
+
+
+def quick_with_xla(model: Any, image_size: int) -> bool:
+    """`Network.jit` for a model that was made of some network, wherever it stands in it."""
+    names = set(_layer_names(model))
+    made_of = (spec for spec in BACKBONES.values() if names.issuperset(spec.stages))
+    return image_size >= JIT_FROM and any(spec.jit for spec in made_of)
+
+
+def _layer_names(model: Any) -> Iterator[str]:
+    for layer in model.layers:
+        yield layer.name
+        if hasattr(layer, "layers"):
+            yield from _layer_names(layer)
 
 
 def _is_plain(config: dict[str, Any]) -> bool:

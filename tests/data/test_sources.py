@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -128,3 +129,15 @@ def test_a_class_that_no_table_names_is_told(tmp_path, names):
     (tmp_path / "labels.csv").touch()
     with pytest.raises(BadInput, match=r"no images of class .*malignant"):
         sources.find(tmp_path, by_name)
+
+
+def test_files_come_in_the_order_of_the_places_that_name_them(make_job, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("demo/b.png", "demo/a/c.JPG", "demo/notes.txt", "demo/.hidden.png", "z.dcm"):
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Path(name).touch()
+    Path("list").write_text("z.dcm\n\nmissing.png\ndemo\n")
+    below = ["demo/a/c.JPG", "demo/b.png"]  # a folder of this name is not the generator
+    with sources.files_at(make_job(), ["z.dcm", "demo/", "@list"]) as files:
+        assert [item.name for item in files] == ["z.dcm", *below, "z.dcm", "missing.png", *below]
+        assert [item.path for item in files] == [Path(item.name) for item in files]

@@ -1,0 +1,111 @@
+"""Images a second of `predict` on image files, against the bare forward on their squares in memory.
+
+Both run the same network in batches: the bare one a plain tf.function over arrays of float in
+memory; ours lists nothing and loads no model within the measured time, but starts its processes,
+reads, checks and decodes the files, cuts the squares and calls the label.
+"""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from measuring import folder_of, in_turn, parser, report
+
+from skin_pipeline import config
+from skin_pipeline.config import Deployment, Settings
+from skin_pipeline.contracts import LABELS, Release
+from skin_pipeline.data.images import inspect
+from skin_pipeline.data.sources import SUFFIXES
+from skin_pipeline.release import loading
+from skin_pipeline.release.predict import BATCH, Resolved, Scorer
+from skin_pipeline.storage import FolderStore
+from skin_pipeline.training import backbone
+from skin_pipeline.training.backbone import Network
+from skin_pipeline.training.released import released_model
+from skin_pipeline.training.strategies import STRATEGIES
+
+IMAGES = 192
+RUNS = 6
+
+
+def model_in(folder: Path, weights: Path | None, threads: int) -> Resolved:
+    """A model as the pipeline releases it, of six heads that learned nothing."""
+    keras = backbone.keras_on(threads)
+    store = FolderStore(folder / "store")
+    settings = Settings(weights=str(weights)) if weights else None
+    source = backbone.pin_weights(settings, store) if settings else "none"
+    network = Network.load(keras, backbone.trunk_of("ResNet50", source), 224, store)
+    heads = [STRATEGIES["head"].model(network, "run").get_weights()] * RUNS
+    released_model(network, "head", heads, 0.8).save(folder / "model.keras")
+    release = Release(
+        model="benchmark",
+        version="benchmark",
+        verdict="",
+        synthetic=True,
+        content_digest="",
+        labels=LABELS,
+        threshold=0.5,
+        files={},
+    )
+    return Resolved(release, folder / "model.keras")
+
+
+def bare_loop(model: Resolved, squares: np.ndarray[Any, Any], threads: int) -> Any:
+    """A plain forward pass over all squares, as one would write it first."""
+    import keras
+    import tensorflow as tf
+
+    loaded = loading.load(model.path, threads)
+    network = keras.Model(loaded.get_layer("field_of_view").output, loaded.output)
+    forward = tf.function(lambda batch: network(batch, training=False), reduce_retracing=True)
+    floats = squares.astype(np.float32)
+
+    def run() -> None:
+        for start in range(0, len(floats), BATCH):
+            forward(floats[start : start + BATCH]).numpy()
+
+    return run
+
+
+def our_command(scorer: Scorer, paths: Sequence[Path]) -> Any:
+    def run() -> None:
+        assert not any(row.problem for row in scorer.predict(paths))
+
+    return run
+
+
+def main() -> None:
+    arguments = parser(str(__doc__)).parse_args()
+    logging.disable(logging.INFO)
+    threads = config.threads(Deployment())
+    with folder_of(arguments.data) as (data, name), tempfile.TemporaryDirectory() as scratch:
+        found = sorted(path for path in data.rglob("*") if path.suffix.lower() in SUFFIXES)
+        paths = found[:IMAGES]
+        model = model_in(Path(scratch), arguments.weights, threads)
+        scorer = Scorer.of(model, threads)
+        seen = [inspect(path, scorer.size, scorer.field_of_view) for path in paths]
+        squares = np.stack([item.pixels for item in seen if item.pixels is not None])
+        bare, ours = in_turn(bare_loop(model, squares, threads), our_command(scorer, paths))
+    report(
+        [
+            ("images", f"{len(paths)} ({name})"),
+            ("bare tf.function loop", f"{len(paths) / bare:.2f} images/s"),
+            ("predict", f"{len(paths) / ours:.2f} images/s"),
+            ("ratio", f"{bare / ours:.3f}"),
+        ],
+        name="predict_throughput",
+        value=round(bare / ours, 3),
+        unit="ratio",
+        against="bare tf.function forward loop on squares in memory",
+        images_per_second={"bare": len(paths) / bare, "predict": len(paths) / ours},
+        data=name,
+    )
+
+
+if __name__ == "__main__":
+    main()

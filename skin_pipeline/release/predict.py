@@ -1,0 +1,255 @@
+"""Use of a model: the probability of malignancy of images, whatever is wrong with some of them.
+
+    model = resolve(store, "skin-resnet50")                # the champion
+    for image, probability, label, problem in predict(["a.jpg", "b.jpg"], model):
+        …
+
+Images are decoded in worker processes, by the guard that `ingest` has, and brought to the working
+size there. The network's part of the model takes them from there in batches.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skin_pipeline.contracts import Pointer, Release, parse
+from skin_pipeline.data import images as room
+from skin_pipeline.data.images import Inspected
+from skin_pipeline.data.workers import spread
+from skin_pipeline.errors import BadInput
+from skin_pipeline.release import loading, registry
+from skin_pipeline.storage import Store, digest_file
+from skin_pipeline.training.backbone import quick_with_xla
+
+CHAMPION = "champion"
+VERSION = re.compile(r"[0-9a-f]{20}")
+BATCH = 16  # images that the network, or a worker process, is given at a time
+T = TypeVar("T")
+Forward = Callable[[NDArray[np.uint8]], Any]
+Image = str | os.PathLike[str] | bytes
+
+
+class Resolved(NamedTuple):
+    """A model's manifest, and the file that it speaks of, with the digest that it names."""
+
+    release: Release
+    path: Path
+
+
+class Prediction(NamedTuple):
+    """One image's row; without a probability there is a `problem`, and no label."""
+
+    image: str
+    probability: float | None
+    label: str
+    problem: str
+
+
+def resolve(store: Store, model: str, version_or_alias: str = CHAMPION) -> Resolved:
+    """A version of a model from the store, verified; a copy of what lies in S3 is kept locally.
+
+    Args:
+        store: Where the versions lie.
+        model: The model's name.
+        version_or_alias: A version, `champion`, or another alias.
+
+    Raises:
+        BadInput: there is no such model, version or alias, or its file is not the one that the
+            manifest names.
+        Unavailable: the store does not answer.
+    """
+    is_version = VERSION.fullmatch(version_or_alias)
+    version = version_or_alias if is_version else _pointed(store, model, version_or_alias)
+    release = registry.release_of(store, model, version)
+    if (release.model, release.version) != (model, version):
+        raise BadInput(
+            f"the manifest of {model}, version {version}, is that of {release.model}, version "
+            f"{release.version}. Use another version"
+        )
+    path = store.local(f"{registry.version_key(model, version)}/{registry.MODEL_FILE}")
+    return _verified(release, path)
+
+
+def beside(path: Path) -> Resolved:
+    """A model file with the manifest that lies beside it, as in a version's folder.
+
+    Raises:
+        BadInput: one of them is missing, or they do not belong together.
+    """
+    manifest = path.with_name(registry.MANIFEST)
+    for needed in (path, manifest):
+        if not needed.is_file():
+            raise BadInput(
+                f"there is no file {needed}. Keep {registry.MODEL_FILE} and {registry.MANIFEST} of "
+                "a version in one folder: the threshold stands in the manifest"
+            )
+    return _verified(parse(manifest.read_bytes(), Release, str(manifest)), path)
+
+
+def _pointed(store: Store, model: str, alias: str) -> str:
+    """The version that an alias names."""
+    key = f"{registry.folder(model)}/{alias}.json"
+    found = store.tagged(key)
+    if found is None:
+        known = ", ".join(registry.models(store)) or "none"
+        raise BadInput(
+            f"the model {model!r} has no {alias!r} in the store {store.url}. Promote a version "
+            f"first, or name another model or version. Models there: {known}"
+        )
+    return parse(found[0], Pointer, key).version
+
+
+def _verified(release: Release, path: Path) -> Resolved:
+    found, expected = digest_file(path), release.files.get(registry.MODEL_FILE)
+    if found != expected:
+        raise BadInput(
+            f"the model {path} is not the one that its manifest names: its SHA-256 is {found}, "
+            f"expected {expected}. Nothing of it was loaded; use another version or copy"
+        )
+    if not 0 <= release.threshold <= 1:
+        raise BadInput(
+            f"the manifest of {path} has the threshold {release.threshold}, which is no "
+            "probability. Use another version or copy"
+        )
+    return Resolved(release, path)
+
+
+def predict(
+    images: Iterable[Image], model: Resolved | Path, *, threads: int | None = None
+) -> Iterator[Prediction]:
+    """Score images with a model; the rows come in the images' order.
+
+    Args:
+        images: Paths of image files, or their bytes; taken only as far ahead as is needed.
+        model: From `resolve`, or a `.keras` file with its manifest beside it.
+        threads: Threads and processes to use; by default one for each core.
+
+    Raises:
+        BadInput: the model is none of ours. What is wrong with an image stands in its row.
+        Unavailable: no worker process can be started.
+    """
+    resolved = model if isinstance(model, Resolved) else beside(Path(model))
+    return Scorer.of(resolved, threads or os.cpu_count() or 1).predict(images)
+
+
+@dataclass(frozen=True)
+class Scorer:
+    """A loaded model: `forward` takes squares (n, size, size, 3) of uint8 to probabilities (n, 1).
+
+    `field_of_view` is the share of an image's short side that becomes `size` pixels.
+    """
+
+    release: Release
+    forward: Forward
+    size: int
+    field_of_view: float
+    processes: int
+
+    @classmethod
+    def of(cls, model: Resolved, threads: int) -> Scorer:
+        """Load a model. Raises `BadInput` if it is none of ours."""
+        loaded = loading.load(model.path, threads)
+        try:
+            square = loaded.get_layer("field_of_view").output
+            size, whole = int(square.shape[1]), int(loaded.get_layer("centre_square").height)
+            forward = _forward(loaded, square)
+        except (AttributeError, TypeError, ValueError):
+            raise BadInput(f"the model {model.path} does not cut images as ours do") from None
+        processes = max(1, threads // 2)  # the network takes most of the time
+        return cls(model.release, forward, size, size / whole, processes)
+
+    def predict(self, images: Iterable[Image]) -> Iterator[Prediction]:
+        """Score images; see the function `predict`."""
+        work = partial(_inspect_all, size=self.size, field_of_view=self.field_of_view)
+        alone = partial(_inspect_alone, size=self.size, field_of_view=self.field_of_view)
+        named = ((_name(image, i), image) for i, image in enumerate(images))
+        for seen in spread(work, _batches(named), self.processes, alone):
+            yield from self._scored(seen)
+
+    def _scored(self, seen: list[tuple[str, Inspected]]) -> Iterator[Prediction]:
+        squares = [item.pixels for _, item in seen if item.pixels is not None]
+        scores = iter(np.asarray(self.forward(np.stack(squares)))[:, 0] if squares else ())
+        for name, item in seen:
+            if item.pixels is None:
+                yield Prediction(name, None, "", item.problem)
+            else:
+                yield self._called(name, float(next(scores)))
+
+    def _called(self, name: str, probability: float) -> Prediction:
+        if not 0 <= probability <= 1:
+            return Prediction(name, None, "", f"the model gave no probability: {probability}")
+        label = self.release.labels[probability >= self.release.threshold]
+        return Prediction(name, probability, label, "")
+
+
+def _forward(model: Any, square: Any) -> Forward:
+    """The part of a model behind its geometry."""
+    import keras
+    import tensorflow as tf
+
+    network = keras.Model(square, model.output)
+
+    def forward(squares: Any) -> Any:
+        return network(tf.cast(squares, tf.float32), training=False)
+
+    plain: Forward = tf.function(forward, reduce_retracing=True)
+    if not quick_with_xla(model, square.shape[1]):
+        return plain
+    # XLA compiles for one shape, so that it is worth it for full batches only.
+    compiled: Forward = tf.function(forward, jit_compile=True)
+    return lambda squares: (compiled if len(squares) == BATCH else plain)(squares)
+
+
+def _name(image: Image, number: int) -> str:
+    return f"image {number}" if isinstance(image, bytes) else os.fspath(image)
+
+
+def _batches(items: Iterable[T]) -> Iterator[list[T]]:
+    source = iter(items)
+    while batch := list(islice(source, BATCH)):
+        yield batch
+
+
+def _inspect_all(
+    batch: list[tuple[str, Image]], size: int, field_of_view: float
+) -> list[tuple[str, Inspected]]:
+    return [_inspect(item, size, field_of_view) for item in batch]
+
+
+def _inspect_alone(
+    batch: list[tuple[str, Image]], size: int, field_of_view: float
+) -> list[tuple[str, Inspected]]:
+    """A batch on which a process died, an image at a time: the fatal one has a problem."""
+    work = partial(_inspect, size=size, field_of_view=field_of_view)
+    return list(spread(work, batch, 1, _fatal))
+
+
+def _inspect(item: tuple[str, Image], size: int, field_of_view: float) -> tuple[str, Inspected]:
+    name, image = item
+    if isinstance(image, bytes):
+        return name, room.inspect_bytes(image, name, size, field_of_view)
+    path = Path(image)
+    try:
+        if not path.is_file():  # a pipe or a device would block for ever
+            return name, _problem(f"{path.name}: there is no such file")
+        return name, room.inspect(path, size, field_of_view)
+    except (OSError, ValueError) as error:  # no permission, or a NUL in its name
+        return name, _problem(f"{path.name}: cannot be read ({error})")
+
+
+def _fatal(item: tuple[str, Image]) -> tuple[str, Inspected]:
+    return item[0], _problem(f"{item[0]}: {room.FATAL}")
+
+
+def _problem(text: str) -> Inspected:
+    return Inspected("", 0, text)

@@ -1,0 +1,384 @@
+"""Scores of images from a promoted model: the same from everywhere, and whatever comes."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import shutil
+import uuid
+import zipfile
+from pathlib import Path
+
+import boto3
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+
+from skin_pipeline import cli
+from skin_pipeline.contracts import Dataset, Evaluation, Pointer, dump, load
+from skin_pipeline.data import manifest
+from skin_pipeline.errors import BadInput
+from skin_pipeline.release import loading, registry
+from skin_pipeline.release.predict import BATCH, Resolved, Scorer, beside, predict, resolve
+from skin_pipeline.storage import FolderStore
+from skin_pipeline.training import backbone
+from skin_pipeline.training.released import geometry
+
+MODEL = "skin-resnet50-synthetic"
+RANDOM = np.random.default_rng(0)
+
+
+@pytest.fixture(scope="module")
+def golden(finished, tmp_path_factory):
+    """The golden images as files in a folder, and what `evaluate` recorded for each."""
+    store, folder = finished.job.store, tmp_path_factory.mktemp("golden")
+    evaluation = load(store, finished.evaluation, Evaluation)
+    scores = manifest.read_scores(store, evaluation.predictions).set_index("key")["probability"]
+    recorded = {}
+    for key, copy in load(store, finished.dataset, Dataset).golden.items():
+        path = folder / key
+        path.parent.mkdir(exist_ok=True)
+        shutil.copy(store.local(copy), path)
+        recorded[path] = scores[key]
+    return dict(sorted(recorded.items()))
+
+
+@pytest.fixture(scope="module")
+def champion(finished):
+    return resolve(finished.job.store, MODEL)
+
+
+@pytest.fixture(scope="module")
+def scorer(champion):
+    return Scorer.of(champion, threads=2)
+
+
+@pytest.fixture
+def version(finished, tmp_path):
+    """A copy of the champion's version in a folder of its own."""
+    for name in (registry.MODEL_FILE, registry.MANIFEST):
+        shutil.copy(finished.job.store.local(f"{finished.version}/{name}"), tmp_path)
+    return tmp_path
+
+
+# --- which model ----------------------------------------------------------------------------------
+
+
+def test_champion_version_alias_and_file_are_the_same_model(finished, champion, version, tmp_path):
+    store = FolderStore(tmp_path / "store")
+    shutil.copytree(finished.job.store.root / "models", store.root / "models")
+    release = champion.release
+    pointer = Pointer(
+        model=MODEL, version=release.version, previous=None, moved_at="now", by="me", reason="try"
+    )
+    store.put(f"models/{MODEL}/canary.json", dump(pointer))
+    for wanted in ("champion", "canary", release.version):
+        assert resolve(store, MODEL, wanted).release == release
+    assert beside(version / registry.MODEL_FILE).release == release
+
+
+def test_a_model_from_s3_is_kept_locally(finished, champion, s3_store):
+    for key in finished.job.store.list(f"models/{MODEL}"):
+        s3_store.put_file(key, finished.job.store.local(key))
+    found = resolve(s3_store, MODEL)
+    assert found.release == champion.release
+    assert found.path.read_bytes() == champion.path.read_bytes()
+    assert resolve(s3_store, MODEL).path == found.path
+
+
+@pytest.mark.parametrize("wanted", ["champion", "canary", "0" * 20])
+def test_a_model_that_is_not_there_is_named(wanted, store):
+    with pytest.raises(BadInput, match=f"there is no .*{wanted}|has no '{wanted}'"):
+        resolve(store, "no-such-model", wanted)
+
+
+def test_a_model_with_a_tampered_byte_is_refused(version):
+    path = version / registry.MODEL_FILE
+    with path.open("r+b") as file:
+        file.seek(10_000_000)
+        byte = file.read(1)
+        file.seek(-1, os.SEEK_CUR)
+        file.write(bytes([byte[0] ^ 1]))
+    with pytest.raises(BadInput, match=r"model.keras is not the one that its manifest names"):
+        predict([], path)
+
+
+def test_a_version_under_the_name_of_another_is_refused(finished, champion, tmp_path):
+    store = FolderStore(tmp_path)
+    key = registry.version_key(MODEL, "0" * 20)
+    for name in (registry.MODEL_FILE, registry.MANIFEST):
+        store.put_file(f"{key}/{name}", finished.job.store.local(f"{finished.version}/{name}"))
+    with pytest.raises(BadInput, match=f"is that of {MODEL}, version {champion.release.version}"):
+        resolve(store, MODEL, "0" * 20)
+
+
+@pytest.mark.parametrize("missing", [registry.MODEL_FILE, registry.MANIFEST])
+def test_a_file_without_its_manifest_is_refused(missing, version):
+    (version / missing).unlink()
+    with pytest.raises(BadInput, match=f"there is no file .*{missing}"):
+        predict([], version / registry.MODEL_FILE)
+
+
+def test_a_threshold_that_is_no_probability_is_refused(version):
+    about = json.loads((version / registry.MANIFEST).read_text())
+    (version / registry.MANIFEST).write_text(json.dumps({**about, "threshold": "NaN"}))
+    with pytest.raises(BadInput, match="has the threshold nan, which is no probability"):
+        beside(version / registry.MODEL_FILE)
+
+
+@pytest.mark.parametrize("names", [("a", "b"), ("centre_square", "field_of_view")])
+def test_a_model_without_the_geometry_is_refused(names, tmp_path):
+    image = keras.Input((None, None, 3), dtype="uint8")
+    seen = image
+    for name in names:
+        seen = keras.layers.Rescaling(1 / 255, name=name)(seen)
+    seen = keras.layers.GlobalAveragePooling2D()(seen)
+    model = keras.Model(image, keras.layers.Dense(1)(seen))
+    model.save(tmp_path / "model.keras")
+    with pytest.raises(BadInput, match="does not cut images as ours do"):
+        Scorer.of(Resolved(None, tmp_path / "model.keras"), threads=1)
+
+
+# --- scores ---------------------------------------------------------------------------------------
+
+
+def test_golden_images_score_what_evaluate_recorded(scorer, golden):
+    rows = list(scorer.predict(golden))
+    assert [row.image for row in rows] == [str(path) for path in golden]
+    assert [row.probability for row in rows] == pytest.approx(list(golden.values()), abs=0.02)
+    labels = scorer.release.labels
+    for row in rows:
+        assert row.label == labels[row.probability >= scorer.release.threshold]
+        assert row.problem == ""
+
+
+def test_images_score_what_the_whole_model_gives_them(champion, scorer, golden, tmp_path):
+    model = loading.load(champion.path, threads=2)
+    images = [Image.open(path).convert("RGB") for path in list(golden)[:3]]
+    images = [images[0].resize((300, 120)), images[1].resize((90, 331)), images[2].rotate(90)]
+    paths = [tmp_path / f"{i}.png" for i in range(len(images))]
+    for image, path in zip(images, paths, strict=True):
+        image.save(path)
+    whole = [float(model(np.asarray(image)[None])[0, 0]) for image in images]
+    assert [row.probability for row in scorer.predict(paths)] == pytest.approx(whole, abs=0.02)
+
+
+def test_bytes_score_like_the_file(scorer, golden):
+    data = [path.read_bytes() for path in golden]
+    rows, files = list(scorer.predict(data)), scorer.predict(golden)
+    assert [row.image for row in rows] == [f"image {i}" for i in range(len(data))]
+    assert [row[1:] for row in rows] == [row[1:] for row in files]
+
+
+def test_images_are_taken_only_as_far_ahead_as_they_are_needed(scorer, golden):
+    taken = []
+    endless = (taken.append(0) or path for path in iter(lambda: next(iter(golden)), None))
+    rows = scorer.predict(endless)
+    assert next(rows).problem == ""
+    rows.close()
+    assert len(taken) < 300
+
+
+def test_a_score_that_is_no_probability_is_a_problem(champion, golden):
+    broken = Scorer(champion.release, lambda x: np.full((len(x), 1), np.nan), 64, 1.0, 1)
+    row = next(broken.predict(golden))
+    assert (row.probability, row.label) == (None, "")
+    assert row.problem == "the model gave no probability: nan"
+
+
+def made_of(name, size):
+    """A small model with the geometry of a released one and the layer names of its network."""
+    stages = [keras.layers.Identity(name=stage) for stage in backbone.BACKBONES[name].stages]
+    image = keras.Input((None, None, 3), dtype="uint8")
+    square = geometry(keras, image, size, 0.8)
+    seen = keras.Sequential([keras.Input((size, size, 3)), *stages])(square)
+    seen = keras.layers.GlobalAveragePooling2D()(keras.layers.Rescaling(1 / 255)(seen))
+    return keras.Model(image, keras.layers.Dense(1, activation="sigmoid")(seen))
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "quick"),
+    [("ResNet50", 160, True), ("ResNet50", 64, False), ("EfficientNetV2B0", 160, False)],
+)
+def test_full_and_other_batches_score_alike_with_and_without_xla(name, size, quick, tmp_path):
+    model = made_of(name, size)
+    assert backbone.quick_with_xla(model, size) == quick
+    squares = RANDOM.integers(0, 255, (BATCH, size, size, 3), dtype=np.uint8)
+    network = keras.Model(model.get_layer("field_of_view").output, model.output)
+    model.save(tmp_path / "model.keras")
+    scorer = Scorer.of(Resolved(None, tmp_path / "model.keras"), threads=2)
+    assert (scorer.size, scorer.field_of_view) == (size, 0.8)
+    for count in (BATCH, 3):
+        np.testing.assert_allclose(
+            scorer.forward(squares[:count]), network(squares[:count].astype(np.float32)), atol=1e-5
+        )
+
+
+# --- hostile images -------------------------------------------------------------------------------
+
+
+def encoded(image, kind, **options):
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def claiming(side):
+    """A BMP of a few bytes that says it is so many pixels wide and high."""
+    data = bytearray(encoded(Image.new("RGB", (80, 80)), "BMP"))
+    data[18:26] = side.to_bytes(4, "little") * 2
+    return bytes(data)
+
+
+NOISE = Image.fromarray(RANDOM.integers(0, 255, (90, 90, 3), dtype=np.uint8))
+HOSTILE = {
+    "animated.webp": (
+        encoded(NOISE, "WEBP", save_all=True, append_images=[NOISE.rotate(90)]),
+        "has 2 frames",
+    ),
+    "blank.png": (encoded(Image.new("RGB", (80, 80)), "PNG"), "single colour"),
+    "empty.jpg": (b"", "the file is empty"),
+    "huge.bmp": (claiming(11_000), "is over 120000000 pixels"),
+    "no.jpg": (b"no image", "cannot identify"),
+    "truncated.png": (encoded(NOISE, "PNG")[:9000], "truncated"),
+}
+
+
+@pytest.fixture
+def mixed(golden, tmp_path):
+    """A folder with hostile images between good ones, and one good one with a wrong suffix."""
+    folder = tmp_path / "mixed"
+    (folder / "deeper").mkdir(parents=True)
+    for i, path in enumerate(golden):
+        shutil.copy(path, folder / f"deeper/good{i}.jpg" if i % 2 else folder / f"good{i}.jpg")
+    for name, (data, _) in HOSTILE.items():
+        (folder / name).write_bytes(data)
+    (folder / "wrong-suffix.png").write_bytes(next(iter(golden)).read_bytes())
+    (folder / "notes.txt").write_text("no image")
+    return folder
+
+
+@pytest.fixture
+def loaded(scorer, monkeypatch):
+    """Loads the champion once for several commands."""
+    monkeypatch.setattr(Scorer, "of", lambda model, threads: scorer)
+
+
+@pytest.fixture
+def run(finished, monkeypatch, capsys):
+    """Runs the command; its exit status, its rows, and what it says."""
+    monkeypatch.setenv("SKIN_STORE", finished.job.store.url)
+    monkeypatch.setenv("SKIN_THREADS", "2")
+
+    def command(*arguments):
+        status = cli.main(["predict", *map(str, arguments), "--model-name", MODEL])
+        said = capsys.readouterr()
+        return status, list(csv.DictReader(io.StringIO(said.out))), said.err
+
+    return command
+
+
+@pytest.mark.usefixtures("loaded")
+def test_hostile_images_have_a_problem_and_the_others_a_score(run, mixed, golden):
+    status, rows, said = run(mixed)
+    names = [Path(row["image"]).relative_to(mixed).as_posix() for row in rows]
+    assert names == sorted(names)
+    by_name = dict(zip(names, rows, strict=True))
+    for name, (_, problem) in HOSTILE.items():
+        row = by_name.pop(name)
+        assert (row["probability"], row["label"]) == ("", "")
+        assert problem in row["problem"]
+    assert len(by_name) == len(golden) + 1
+    assert all(0 <= float(row["probability"]) <= 1 for row in by_name.values())
+    assert float(by_name["wrong-suffix.png"]["probability"]) == pytest.approx(
+        float(by_name["good0.jpg"]["probability"]), abs=1e-5
+    )
+    assert f"{len(HOSTILE)} of {len(rows)} images have no score" in said
+    assert status == 0
+
+
+@pytest.mark.usefixtures("loaded")
+def test_it_failed_if_no_image_has_a_score(run, tmp_path):
+    (tmp_path / "no.jpg").write_bytes(b"no image")
+    status, rows, said = run(tmp_path / "no.jpg", tmp_path / "missing.jpg", "/dev/zero")
+    assert status == 1
+    assert [bool(row["problem"]) for row in rows] == [True] * 3
+    assert "missing.jpg: there is no such file" in rows[1]["problem"]
+    assert "3 of 3 images have no score" in said
+
+
+# --- from where -----------------------------------------------------------------------------------
+
+
+def put_into_s3(server, prefix, files):
+    client = boto3.client("s3", endpoint_url=server.endpoint, **server.credentials)
+    for name, path in files.items():
+        client.put_object(Bucket=server.bucket, Key=f"{prefix}/{name}", Body=path.read_bytes())
+
+
+def test_folder_list_zip_and_s3_give_the_same_scores(run, golden, tmp_path, s3_server, monkeypatch):
+    root = next(iter(golden)).parents[1]
+    files = {path.relative_to(root).as_posix(): path for path in golden}
+    (tmp_path / "list.txt").write_text("".join(f"{path}\n" for path in golden))
+    with zipfile.ZipFile(tmp_path / "images.zip", "w") as bundle:
+        for name, path in files.items():
+            bundle.write(path, name)
+    prefix = uuid.uuid4().hex
+    put_into_s3(s3_server, prefix, files)
+    monkeypatch.setenv("SKIN_DATA_ENDPOINT", s3_server.endpoint)
+    for name, value in s3_server.credentials.items():
+        monkeypatch.setenv(name.replace("region_name", "aws_default_region").upper(), value)
+    bucket = f"s3://{s3_server.bucket}/{prefix}"
+    places = [str(root), str(tmp_path / "images.zip"), bucket]
+    _, rows, _ = run(*places, f"@{tmp_path / 'list.txt'}")
+    size = len(golden)
+    assert [row["image"] for row in rows] == [
+        *(f"{place}/{name}" for place in places for name in files),
+        *map(str, golden),
+    ]
+    scores = [float(row["probability"]) for row in rows]
+    assert scores == pytest.approx(scores[:size] * 4, abs=1e-5)
+
+
+@pytest.mark.usefixtures("loaded")
+def test_a_file_is_written_whole(run, golden, tmp_path):
+    output = tmp_path / "out" / "scores.csv"
+    status, printed, _ = run(*golden, "--output", output)
+    assert (status, printed) == (0, [])
+    lines = output.read_text().splitlines()
+    assert lines[0] == "image,probability,label,problem"
+    assert len(lines) == len(golden) + 1
+    assert [path.name for path in output.parent.iterdir()] == ["scores.csv"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--output", "scores.parquet"], "Parquet needs pyarrow"),
+        (["--model", "canary"], f"the model {MODEL!r} has no 'canary'"),
+        (["--model", "/no/such/model.keras"], "there is no file /no/such/model.keras"),
+        (["@/no/such/list.txt"], "the list /no/such/list.txt cannot be read"),
+    ],
+)
+def test_what_a_person_must_change_is_said_in_one_line(arguments, message, run, golden):
+    status, rows, said = run(next(iter(golden)), *arguments)
+    assert (status, rows) == (1, [])
+    assert message in said
+    assert "Traceback" not in said
+
+
+def test_a_folder_without_images_is_named(run, tmp_path):
+    status, _, said = run(tmp_path)
+    assert status == 1
+    assert f"lie below {tmp_path}" in said
+
+
+@pytest.mark.usefixtures("loaded")
+def test_a_name_that_is_no_text_is_written_escaped(run, tmp_path, golden):
+    odd = os.fsencode(tmp_path) + b"/\xff.jpg"
+    shutil.copy(next(iter(golden)), odd)
+    _, rows, _ = run(tmp_path)
+    assert [row["image"] for row in rows] == [rf"{tmp_path}/\udcff.jpg"]
