@@ -586,17 +586,17 @@ def _moved(job: Job, key: str, judged: Verdict) -> str | None:
     release, files = _release(job, key, judged)
     registry.publish(job.store, release, files)
     champion = load(job.store, judged.champion, Scored).name if judged.champion else None
-    told = {"by": job.run_id, "reason": "passed the gate", "expected": champion}
-    return release.version if registry.promote(job.store, release, **told) else None
+    won = registry.promote(
+        job.store, release, by=job.run_id, reason="passed the gate", expected=champion
+    )
+    return release.version if won else None
 
 
 def _judged_again(job: Job, judged: Verdict) -> str:
     """Key of a verdict against the champion of now; a refusal is recorded."""
     log.info("champion_moved model=%s", judged.released_as)
     split = load(job.store, judged.evaluation, Evaluation).split
-    key = gate(
-        job, judged.evaluation, judged.validation, champion(job, split), judged.external
-    )
+    key = gate(job, judged.evaluation, judged.validation, champion(job, split), judged.external)
     if not load(job.store, key, Verdict).approved:
         reject(job, key)
     return key
