@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import warnings
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -187,7 +188,7 @@ class Network:
     def ends(self) -> tuple[Any, Any, Any]:
         """The symbolic outputs of the three stages."""
         operations = self.whole.operations
-        places = [[item.name for item in operations].index(name) for name in self.spec.stages]
+        places = [_place([item.name for item in operations], name) for name in self.spec.stages]
         after = int(self.spec.residual)
         first, second, third = places[0] + after, places[1] + after, places[2]
         return tuple(operations[place].output for place in (first, second, third))
@@ -294,6 +295,13 @@ def _layer_names(model: Any) -> Iterator[str]:
         yield layer.name
         if hasattr(layer, "layers"):
             yield from _layer_names(layer)
+
+
+def _place(names: list[str], wanted: str) -> int:
+    """Where a layer stands. One that has no name of its own is numbered by Keras from the second
+    network on."""
+    numbered = re.compile(rf"{re.escape(wanted)}(_\d+)?")
+    return next(place for place, name in enumerate(names) if numbered.fullmatch(name))
 
 
 def _is_plain(config: dict[str, Any]) -> bool:

@@ -162,6 +162,18 @@ def test_every_backbone_is_taken_apart_and_put_together_again(name):
     assert loaded.channels == sum(end.shape[-1] for end in ends)
 
 
+def test_a_backbone_is_taken_apart_whatever_was_built_before():
+    convnext = Trunk(backbone="ConvNeXtTiny", source="none", digest="none")
+    shapes = [[end.shape for end in network(convnext).ends] for _ in range(2)]
+    assert shapes[0] == shapes[1]
+
+
+def test_a_backbone_with_sums_is_trained_end_to_end():
+    convnext = network(Trunk(backbone="ConvNeXtTiny", source="none", digest="none"))
+    model = STRATEGIES["full"].model(convnext, "run", Training())
+    assert model(IMAGES).shape == (2, 1)
+
+
 @pytest.mark.parametrize("size", [(64, 64), (200, 150), (151, 199), (600, 450), (50, 40), (80, 81)])
 @pytest.mark.parametrize("field_of_view", [0.8, 1.0])
 def test_the_model_cuts_an_image_as_the_packed_images_were_cut(size, field_of_view):
