@@ -444,12 +444,12 @@ def champion(job: Job, split: str) -> str:
 
 def _champion(job: Job, key: str, split: str, pointer: Pointer) -> Scored:
     from skin_pipeline.evaluation import scoring
-    from skin_pipeline.release import registry
 
     dataset, evaluation = load(job.store, split, Split).dataset, ""
     try:
-        release = registry.release_of(job.store, pointer.model, pointer.version)
-        evaluation = load(job.store, release.verdict, Verdict).evaluation
+        evaluation = _evaluation_of(job, pointer)
+        if load(job.store, evaluation, Evaluation).split == split:
+            return scoring.as_judged(job, key, pointer.version, evaluation)
         features = _features_for(job, evaluation, dataset)
         return scoring.champion(job, key, pointer.version, evaluation, split, features)
     except BadInput as error:
@@ -462,6 +462,18 @@ def _champion(job: Job, key: str, split: str, pointer: Pointer) -> Scored:
             excluded=0,
             problem=str(error),
         )
+
+
+def _evaluation_of(job: Job, pointer: Pointer) -> str:
+    """Key of the evaluation on which a version was promoted.
+
+    Raises:
+        BadInput: a document is missing, or another version of this code wrote it.
+    """
+    from skin_pipeline.release import registry
+
+    release = registry.release_of(job.store, pointer.model, pointer.version)
+    return load(job.store, release.verdict, Verdict).evaluation
 
 
 def _features_for(job: Job, evaluation: str, dataset: str) -> list[str]:
@@ -610,8 +622,7 @@ def _standing(job: Job, judged: Verdict) -> str | None:
     if pointer is None:
         return None
     try:
-        release = registry.release_of(job.store, pointer.model, pointer.version)
-        evaluation = load(job.store, release.verdict, Verdict).evaluation
+        evaluation = _evaluation_of(job, pointer)
     except BadInput:  # of a version of this code that wrote other documents
         return None
     if evaluation != judged.evaluation:

@@ -176,6 +176,13 @@ def read(store: Store, key: str) -> pd.DataFrame:
     return pd.read_csv(data, dtype=dict.fromkeys(TEXTS, str), keep_default_na=False, na_values=NAN)
 
 
+def read_readable(store: Store, key: str) -> pd.DataFrame:
+    """The rows of a table whose images no check has quarantined, numbered from 0: as the packed
+    images are."""
+    table = read(store, key)
+    return table[table["readable"]].reset_index(drop=True)
+
+
 def read_scores(store: Store, key: str) -> pd.DataFrame:
     """A table of scores from the store, number for number as it was written; NaN where there are
     none."""

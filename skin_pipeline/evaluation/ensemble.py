@@ -16,9 +16,8 @@ from skin_pipeline.contracts import Calibration, Figures
 from skin_pipeline.data import manifest
 from skin_pipeline.data.splitting import TEST, VALIDATION
 from skin_pipeline.evaluation.metrics import bins, figures, threshold_at
+from skin_pipeline.intervals import Floats, Ints
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 TEMPERATURES = (0.05, 20.0)  # outside, the logits say nothing that a temperature could mend
 
 

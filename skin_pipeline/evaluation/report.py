@@ -8,7 +8,6 @@ from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
-import numpy as np
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
@@ -102,8 +101,8 @@ def _drawings(
     # matplotlib takes long to import, and only a report that is written needs it.
     from skin_pipeline.evaluation import plots
 
-    test = _predictions(store, evaluation.predictions).query("test")
-    labels = (test["label"] == "malignant").to_numpy().astype(np.int64)
+    test = manifest.read_scores(store, evaluation.predictions).query("test").set_index("key")
+    labels = manifest.labels(test)
     others = _others(store, test, champion)
     ensemble = evaluation.ensemble
     drawn = {
@@ -120,14 +119,9 @@ def _others(store: Store, test: pd.DataFrame, champion: Scored | None) -> Mappin
     others: dict[str, Floats] = {}
     others["each run alone"] = test.filter(regex=r"^run_\d+$").to_numpy(float).T
     if champion and champion.predictions:
-        scored = _predictions(store, champion.predictions)["probability"]
+        scored = manifest.read_scores(store, champion.predictions).set_index("key")["probability"]
         others[f"champion {champion.name}"] = scored.reindex(test.index).to_numpy(float)
     return others
-
-
-def _predictions(store: Store, key: str) -> pd.DataFrame:
-    """Probabilities by the image's key; NaN where there is none."""
-    return manifest.read_scores(store, key).set_index("key")
 
 
 def _training_row(store: Store, run: TrainedRun) -> TrainingRow:

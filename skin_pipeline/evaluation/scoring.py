@@ -24,6 +24,7 @@ from skin_pipeline.contracts import (
 from skin_pipeline.data import manifest
 from skin_pipeline.data.splitting import TEST, TRAIN, VALIDATION
 from skin_pipeline.evaluation.metrics import figures
+from skin_pipeline.intervals import Floats
 from skin_pipeline.job import Job
 from skin_pipeline.storage import Store
 from skin_pipeline.training.backbone import Network
@@ -35,7 +36,6 @@ from skin_pipeline.training.tasks import network_on, read_weights, source_of
 
 log = logging.getLogger(__name__)
 
-Floats = NDArray[np.float64]
 SAME = ("sha256", "pixels_sha256", "group")  # what makes an image known to a model
 
 
@@ -87,8 +87,6 @@ def champion(
         features: Keys of the features of all shards, of the champion's network.
     """
     document, model = load(job.store, split, Split), load(job.store, evaluation, Evaluation)
-    if model.split == split:
-        return _as_judged(job, key, version, evaluation, model)
     source = source_of(job, document, tuple(features))
     is_test = (source.table["run_0"] == TEST).to_numpy()
     known = is_test & known_to(trained_on(job.store, model.split), source.table)
@@ -96,8 +94,12 @@ def champion(
     return _scored(job, key, evaluation, named, source, is_test & ~known)
 
 
-def _as_judged(job: Job, key: str, version: str, evaluation: str, model: Evaluation) -> Scored:
-    """The champion on the very test set that it was judged on: the same scores, found again."""
+def as_judged(job: Job, key: str, version: str, evaluation: str) -> Scored:
+    """The champion on the very test set that it was judged on: the same scores, found again.
+
+    Takes what `champion` does; no feature is needed.
+    """
+    model = load(job.store, evaluation, Evaluation)
     table = manifest.read_scores(job.store, model.predictions)
     table = table.loc[table["test"], ["key", "label", "group", "probability"]]
     return _written(job, key, evaluation, model, Named(version, model.dataset, 0), table)
@@ -208,8 +210,7 @@ def known_to(trained: pd.DataFrame, table: pd.DataFrame) -> NDArray[np.bool_]:
 def external_source(store: Store, dataset: str, features: Sequence[str]) -> Source:
     """All readable images of an external set; those of a patient or lesion are one group."""
     document = load(store, dataset, Dataset)
-    table = manifest.read(store, document.table)
-    table = table[table["readable"]].reset_index(drop=True)
+    table = manifest.read_readable(store, document.table)
     group = table["key"]
     for column in ("lesion_id", "patient_id"):
         group = (column + ":" + table[column]).where(table[column] != "", group)

@@ -16,6 +16,7 @@ from skin_pipeline.contracts import (
     Mistake,
     Split,
     TrainedRun,
+    Trunk,
     load,
 )
 from skin_pipeline.data import manifest
@@ -40,6 +41,8 @@ class Judged:
     """What an evaluation is made from: the runs, what they read, and the scores."""
 
     network: Network
+    trunk: Trunk
+    document: Split
     dataset: Dataset
     source: Source
     runs: list[TrainedRun]
@@ -68,10 +71,10 @@ def evaluate(
     rows = judged.source.table[judged.is_test]
     tested = judged.probabilities[judged.is_test]
     return Evaluation(
-        dataset=load(job.store, split, Split).dataset,
+        dataset=judged.document.dataset,
         split=split,
         synthetic=judged.dataset.synthetic,
-        trunk=load(job.store, judged.runs[0].features[0], Features).trunk,
+        trunk=judged.trunk,
         strategy=judged.runs[0].strategy,
         views=job.settings.scored_views,
         runs=keys,
@@ -99,7 +102,8 @@ def _judge(job: Job, split: Split, keys: tuple[str, ...]) -> Judged:
     runs, settings = scoring.runs_of(job.store, keys), job.settings
     dataset = load(job.store, split.dataset, Dataset)
     source = source_of(job, split, runs[0].features)
-    network = network_on(job, dataset, load(job.store, runs[0].features[0], Features).trunk)
+    trunk = load(job.store, runs[0].features[0], Features).trunk
+    network = network_on(job, dataset, trunk)
     golden = np.flatnonzero(source.table["key"].isin(list(dataset.golden)))
     everyone = np.union1d(source.rows(runs[0].run, TEST), golden)
     wanted = [np.union1d(everyone, source.rows(run.run, VALIDATION)) for run in runs]
@@ -116,7 +120,7 @@ def _judge(job: Job, split: Split, keys: tuple[str, ...]) -> Judged:
         ),
     )
     weights = [read_weights(job.store.local(run.weights)) for run in runs]
-    return Judged(network, dataset, source, runs, weights, scores)
+    return Judged(network, trunk, split, dataset, source, runs, weights, scores)
 
 
 def _save(job: Job, key: str, judged: Judged) -> float:

@@ -101,11 +101,9 @@ def seconds(
 ) -> dict[str, float]:
     """Wall time of each step that led to a verdict, over all its tasks; whenever it was spent."""
     spent: dict[str, float] = defaultdict(float)
-    for key in _steps(store, evaluation, validation):
+    scored = filter(None, (champion, *external))
+    for key in (*_steps(store, evaluation, validation), *scored):
         spent[key.split("/")[0]] += _cost(store, key)
-    for key in (champion, *external):
-        if key:
-            spent[key.split("/")[0]] += _cost(store, key)
     return {name: round(value, 1) for name, value in spent.items()}
 
 

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from skin_pipeline.contracts import Pointer, Release, parse
+from skin_pipeline.contracts import Release, parse
 from skin_pipeline.data import images as room
 from skin_pipeline.data.images import Inspected
 from skin_pipeline.data.workers import spread
@@ -98,15 +98,14 @@ def beside(path: Path) -> Resolved:
 
 def _pointed(store: Store, model: str, alias: str) -> str:
     """The version that an alias names."""
-    key = f"{registry.folder(model)}/{alias}.json"
-    found = store.tagged(key)
-    if found is None:
+    pointer = registry.champion(store, model, alias)
+    if pointer is None:
         known = ", ".join(registry.models(store)) or "none"
         raise BadInput(
             f"the model {model!r} has no {alias!r} in the store {store.url}. Promote a version "
             f"first, or name another model or version. Models there: {known}"
         )
-    return parse(found[0], Pointer, key).version
+    return pointer.version
 
 
 def _verified(release: Release, path: Path) -> Resolved:

@@ -91,8 +91,7 @@ def _loaded(keras: Any, trunk: Trunk, image_size: int, store: Store) -> Network:
 
 def source_of(job: Job, split: Split, features: tuple[str, ...]) -> Source:
     """What runs read."""
-    table = manifest.read(job.store, split.table)
-    table = table[table["readable"]].reset_index(drop=True)
+    table = manifest.read_readable(job.store, split.table)
     return Source(job.store, table, features, load(job.store, split.dataset, Dataset).shards)
 
 
