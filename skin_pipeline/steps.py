@@ -595,13 +595,41 @@ def _moved(job: Job, key: str, judged: Verdict) -> str | None:
     against; None if there is another by now."""
     from skin_pipeline.release import registry
 
+    rival = load(job.store, judged.champion, Scored).name if judged.champion else None
+    pointer = registry.champion(job.store, judged.released_as)
+    if rival != (pointer.version if pointer else None):
+        return None  # before a version is written that nobody will name
     release, files = _release(job, key, judged)
-    registry.publish(job.store, release, files)
-    champion = load(job.store, judged.champion, Scored).name if judged.champion else None
-    won = registry.promote(
-        job.store, release, by=job.run_id, reason="passed the gate", expected=champion
+    registry.publish(job.store, release, files, partial(_try, job, judged.evaluation))
+    won = registry.move(
+        job.store,
+        release.model,
+        release.version,
+        alias=registry.CHAMPION,
+        by=job.run_id,
+        reason="passed the gate",
+        expected=rival,
     )
     return release.version if won else None
+
+
+def _try(job: Job, evaluation: str, model: Path) -> None:
+    """Refuse a model file that does not say of the golden images what `evaluate` recorded."""
+    from skin_pipeline.data import manifest
+    from skin_pipeline.evaluation.gate import SMOKE_TOLERANCE
+    from skin_pipeline.release import trial
+
+    result = load(job.store, evaluation, Evaluation)
+    golden = load(job.store, result.dataset, Dataset).golden
+    table = manifest.read_scores(job.store, result.predictions)
+    trial.agree(
+        model,
+        {name: job.store.read(copy) for name, copy in golden.items()},
+        dict(zip(table["key"], table["probability"], strict=True)),
+        tolerance=SMOKE_TOLERANCE,
+        threads=config.threads(job.place),
+    )
+    log.info("model_tried evaluation=%s images=%d", evaluation, len(golden))
 
 
 def _judged_again(job: Job, judged: Verdict) -> str:

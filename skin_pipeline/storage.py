@@ -67,12 +67,13 @@ class Store(Protocol):
         """Like `put`, from a local file (of at most 5 GiB, for S3), which need not fit into
         memory. Raises `BadInput` if it cannot be read."""
 
-    def local(self, key: str) -> Path:
+    def local(self, key: str, *, fresh: bool = False) -> Path:
         """A local file with the bytes under `key`; never to be written to. Not for pointers,
         of which it may be an old copy. Raises `BadInput` if there is no such object.
 
         Open it at once: a copy of what lies in S3 may go again a minute later. What is open by
-        then stays readable.
+        then stays readable. With `fresh` the bytes are those that the store has now, even if there
+        is a copy.
         """
 
     def tagged(self, key: str) -> tuple[bytes, str] | None:
@@ -368,7 +369,7 @@ class FolderStore:
         with _opened(path) as source:
             return self._publish(key, source)
 
-    def local(self, key: str) -> Path:
+    def local(self, key: str, *, fresh: bool = False) -> Path:
         if not self.exists(key):
             raise _missing(self, key)
         return self._path(key)
@@ -545,14 +546,14 @@ class LocalCache:
         # Held for an instant, never during a transfer: a copy is marked, moved in or removed.
         self._gate = folder / "locks" / "gate"
 
-    def get(self, copy: str, fill: Callable[[BinaryIO], object]) -> Path:
-        """The file of a copy, written by `fill` unless it is there."""
+    def get(self, copy: str, fill: Callable[[BinaryIO], object], *, fresh: bool = False) -> Path:
+        """The file of a copy, written by `fill` unless it is there, or in any case if `fresh`."""
         target = self._target(copy)
         with _folder_errors(self.folder, "SKIN_CACHE"):
-            if self._use(target):
+            if not fresh and self._use(target):
                 return target
             with self._alone(copy):
-                if self._use(target):  # somebody was faster
+                if not fresh and self._use(target):  # somebody was faster
                     return target
                 self._fetch(target, fill)
             self._shrink(target)
@@ -764,8 +765,8 @@ class S3Store:
                 )
             return self._write(key, source)
 
-    def local(self, key: str) -> Path:
-        return self.cache.get(self._copy(key), partial(self._download, key))
+    def local(self, key: str, *, fresh: bool = False) -> Path:
+        return self.cache.get(self._copy(key), partial(self._download, key), fresh=fresh)
 
     def tagged(self, key: str) -> tuple[bytes, str] | None:
         answer = self._get(key)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from skin_pipeline.config import threads
 from skin_pipeline.contracts import (
     Dataset,
     Evaluation,
@@ -20,11 +21,11 @@ from skin_pipeline.contracts import (
     load,
 )
 from skin_pipeline.data import manifest
-from skin_pipeline.data.images import decode
 from skin_pipeline.data.splitting import TEST, VALIDATION
 from skin_pipeline.evaluation import saliency, scoring, slices
 from skin_pipeline.evaluation.ensemble import Judging, Scores, score
 from skin_pipeline.job import Job, scratch
+from skin_pipeline.release import loading, trial
 from skin_pipeline.storage import Store
 from skin_pipeline.training.backbone import Network
 from skin_pipeline.training.checkpoints import Arrays
@@ -134,17 +135,14 @@ def _save(job: Job, key: str, judged: Judged) -> float:
         views=job.settings.scored_views,
         temperature=judged.scores.calibration.temperature,
     )
+    golden = {name: job.store.read(copy) for name, copy in judged.dataset.golden.items()}
     with scratch() as folder:
         model.save(folder / "model.keras")
-        keras = judged.network.keras
-        loaded = keras.saving.load_model(folder / "model.keras", safe_mode=True, compile=False)
+        loaded = loading.load(folder / "model.keras", threads(job.place))
         job.store.put_file(f"{key}/model.keras", folder / "model.keras")
-    expected, golden = judged.scores.by_key(), judged.dataset.golden
-    pixels = {name: decode(job.store.read(copy)).image for name, copy in golden.items()}
-    return max(
-        abs(float(loaded(np.asarray(image)[None])[0, 0]) - expected[name])
-        for name, image in pixels.items()
-    )
+    expected, found = judged.scores.by_key(), trial.probabilities(loaded, golden.values())
+    # Of numpy, whose maximum is NaN where there is one.
+    return float(np.max([abs(p - expected[name]) for name, p in zip(golden, found, strict=True)]))
 
 
 def _mistakes(store: Store, key: str, judged: Judged) -> tuple[Mistake, ...]:

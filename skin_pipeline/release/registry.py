@@ -61,6 +61,7 @@ __all__ = [
     "folder",
     "judgements",
     "models",
+    "move",
     "moves",
     "plan_rollback",
     "point",

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import io
 import json
 import logging
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime, timezone
+from itertools import chain
+from pathlib import Path
 from typing import Any
 
 from skin_pipeline.contracts import LABELS, Dataset, Release, dump, parse
 from skin_pipeline.errors import BadInput, Unavailable
 from skin_pipeline.job import address
-from skin_pipeline.storage import Store, digest, digest_file
+from skin_pipeline.storage import Store, digest_file
 
 log = logging.getLogger(__name__)
 
@@ -75,23 +76,43 @@ def _name(manifest: dict[str, Any]) -> str:
     return address({name: value for name, value in manifest.items() if name not in UNNAMED})
 
 
-def publish(store: Store, release: Release, sources: dict[str, str]) -> None:
-    """Write a version: its files first, each read back and compared, the manifest last.
+def publish(
+    store: Store,
+    release: Release,
+    sources: dict[str, str],
+    approve: Callable[[Path], object] = lambda model: None,
+) -> None:
+    """Write a version: its files first, all read back and compared, the manifest last.
+
+    When this returns, `verify` would find nothing wrong. It can be repeated, and then writes only
+    what is missing.
 
     Args:
+        store: The store.
         release: The version; `files` maps a file name to its sha256.
         sources: Maps each file name to the key that its bytes are copied from.
+        approve: Called with the model's file as it was read back, unless the version is there
+            already; what it raises keeps the version from being there.
 
     Raises:
+        BadInput: there is such a version, and its manifest is damaged.
         Unavailable: what was read back is not what was written.
     """
-    target = version_key(release.model, release.version)
-    for name, expected in release.files.items():
-        store.put_file(f"{target}/{name}", store.local(sources[name]))
-        if digest_file(store.local(f"{target}/{name}")) != expected:
-            raise Unavailable(f"{store.link(f'{target}/{name}')} does not read back as written")
+    model, version = release.model, release.version
+    place = version_key(model, version)
+    for name in release.files:
+        store.put_file(f"{place}/{name}", store.local(sources[name]))
+    if problems := list(_file_problems(store, release, place)):
+        raise Unavailable(
+            f"version {version} of {model} does not read back as written: {'; '.join(problems)}. "
+            f"If it stays so, remove {store.link(place)}"
+        )
+    if not store.exists(f"{place}/{MANIFEST}"):
+        approve(store.local(f"{place}/{MODEL_FILE}"))
     now = datetime.now(timezone.utc).isoformat(timespec="microseconds")
-    store.put(f"{target}/{MANIFEST}", dump(release.model_copy(update={"published_at": now})))
+    store.put(f"{place}/{MANIFEST}", dump(release.model_copy(update={"published_at": now})))
+    there = release_of(store, model, version)
+    _refuse_damaged(store, place, _manifest_problems(store, there, model, version))
 
 
 def versions(store: Store, model: str) -> list[str]:
@@ -117,25 +138,29 @@ def _there_are(store: Store, model: str) -> str:
 def verify(store: Store, model: str, version: str) -> Release:
     """Read every byte of a version, and compare it with what its manifest says; the manifest.
 
-    The bytes come from the store itself, never from a local copy. The largest file must fit into
-    memory.
+    The bytes come from the store itself, never from a local copy.
 
     Raises:
         BadInput: there is no such version, or it is damaged; names every problem.
+        Unavailable: the store does not answer.
     """
     release = release_of(store, model, version)
     place = version_key(model, version)
-    problems = [
-        *_manifest_problems(store, release, model, version),
-        *_file_problems(store, release, place),
-    ]
-    if problems:
-        raise BadInput(
-            f"version {version} of {model} is damaged: {'; '.join(problems)}. Use another version; "
-            f"this one lies at {store.link(place)}"
-        )
+    found = chain(
+        _manifest_problems(store, release, model, version), _file_problems(store, release, place)
+    )
+    _refuse_damaged(store, place, found)
     log.info("version_verified model=%s version=%s files=%d", model, version, len(release.files))
     return release
+
+
+def _refuse_damaged(store: Store, place: str, problems: Iterable[str]) -> None:
+    if told := "; ".join(problems):
+        _, model, _, version = place.split("/")
+        raise BadInput(
+            f"version {version} of {model} is damaged: {told}. Use another version; this one lies "
+            f"at {store.link(place)}"
+        )
 
 
 def _manifest_problems(store: Store, release: Release, model: str, version: str) -> Iterator[str]:
@@ -155,10 +180,19 @@ def _file_problems(store: Store, release: Release, place: str) -> Iterator[str]:
         if name not in there:
             yield f"{name} is missing"
             continue
-        data = store.read(f"{place}/{name}")
-        if digest(data) != expected:
-            yield f"{name} has the SHA-256 {digest(data)} instead of {expected}"
-        elif name == MODEL_FILE and not zipfile.is_zipfile(io.BytesIO(data)):
+        path, found = _read_back(store, f"{place}/{name}")
+        if found != expected:
+            yield f"{name} has the SHA-256 {found} instead of {expected}"
+        elif name == MODEL_FILE and not zipfile.is_zipfile(path):
             yield f"{name} is no Keras file (a zip archive)"
     for name in sorted(there - set(release.files) - {MANIFEST}):
         yield f"{name} does not belong to it"
+
+
+def _read_back(store: Store, key: str) -> tuple[Path, str]:
+    """A file as the store has it now, and its SHA-256."""
+    path = store.local(key, fresh=True)
+    try:
+        return path, digest_file(path)
+    except OSError as error:
+        raise Unavailable(f"{store.link(key)} cannot be read: {error.strerror}") from error

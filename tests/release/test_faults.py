@@ -28,12 +28,12 @@ class Deadly:
     def __getattr__(self, name: str):
         method = getattr(self._store, name)
 
-        def call(*arguments):
+        def call(*arguments, **more):
             self.calls.append(name)
             fatal = len(self.calls) - 1 == self._nth
             if fatal and not self._after:
                 os.kill(os.getpid(), signal.SIGKILL)
-            result = method(*arguments)
+            result = method(*arguments, **more)
             if fatal:
                 os.kill(os.getpid(), signal.SIGKILL)
             return result
