@@ -27,7 +27,7 @@ from skin_pipeline.contracts import (
 )
 from skin_pipeline.data import demo, manifest
 from skin_pipeline.errors import BadInput, Rejected
-from skin_pipeline.release import registry
+from skin_pipeline.release import registry, trial
 from skin_pipeline.storage import FolderStore, S3Access
 
 HEAVY = (
@@ -394,6 +394,18 @@ def test_who_loses_a_race_and_is_no_better_than_the_new_champion_is_refused(fini
     judged = registry.judgements(job.store, "skin-resnet50-synthetic")
     reasons = [reason for item in judged if not item.approved for reason in item.reasons]
     assert any(reason.startswith("change of AUC: ") for reason in reasons)
+
+
+def test_a_model_that_says_another_thing_than_was_recorded_is_not_published(
+    finished, raced, monkeypatch
+):
+    job, key = raced(min_auc_change=-1.0, min_accuracy=0.0, min_sensitivity=0.0)
+    model = "skin-resnet50-synthetic"
+    before = registry.champion(job.store, model), registry.versions(job.store, model)
+    monkeypatch.setattr(trial, "ask", lambda _, images, **how: dict.fromkeys(images, 2.0))
+    with pytest.raises(BadInput, match=r"a probability of 2\.0000 where evaluate recorded 0\."):
+        steps.promote(job, key)
+    assert (registry.champion(job.store, model), registry.versions(job.store, model)) == before
 
 
 def test_an_external_set_is_scored_without_the_images_that_our_data_holds(finished, tmp_path):

@@ -1,0 +1,129 @@
+"""Seconds to promote a model of 100 MB on a local S3 server, against moving its file with boto3.
+
+With boto3: upload the file, and read it back. Ours: describe the version, upload, read back and
+compare, write the manifest, and move the pointer. evaluate leaves the model in the same server; a
+worker that has no copy of it must fetch it first. That the model is tried in a process of its own
+is left out, since no upload does that.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import tempfile
+import uuid
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from measuring import in_turn, parser, report
+
+from skin_pipeline.contracts import Dataset
+from skin_pipeline.release import registry
+from skin_pipeline.storage import Store, open_store
+
+sys.path.append(str(Path(__file__).parents[1] / "tests"))
+from servers import S3Server, seaweedfs
+
+MB = 10**6
+MODEL = "benchmark"
+ROUNDS = 7
+DATASET = Dataset(
+    source="benchmark",
+    synthetic=True,
+    content_digest="",
+    table="",
+    shards=(),
+    thumbnails=(),
+    golden={},
+    image_size=224,
+    field_of_view=0.8,
+    classes={},
+    unreadable=0,
+)
+
+
+def model_file(folder: Path) -> Path:
+    """A file that passes for a model: a zip archive of random bytes, which no server can pack."""
+    path = folder / f"{uuid.uuid4().hex}.keras"
+    with zipfile.ZipFile(path, "w") as bundle:
+        bundle.writestr("model.weights.h5", os.urandom(100 * MB))
+    return path
+
+
+def by_hand(server: S3Server, folder: Path) -> Callable[[], None]:
+    import boto3
+
+    client = boto3.client("s3", endpoint_url=server.endpoint, **server.credentials)
+    path, back = model_file(folder), folder / "back"
+
+    def move() -> None:
+        key = f"by-hand/{uuid.uuid4().hex}"
+        client.upload_file(str(path), server.bucket, key)
+        client.download_file(server.bucket, key, str(back))
+
+    return move
+
+
+def promotion(server: S3Server, folder: Path, *, copied: bool) -> Callable[[], None]:
+    """Promote the same bytes as a new version each time, on a worker with or without a copy."""
+    path = model_file(folder)
+
+    def fresh_store() -> Store:
+        return open_store(
+            f"s3://{server.bucket}/{uuid.uuid4().hex}",
+            endpoint=server.endpoint,
+            credentials=server.credentials,
+            cache=folder / uuid.uuid4().hex,
+        )
+
+    ready = []
+    for _ in range(ROUNDS + 1):
+        store = fresh_store()
+        store.put_file("evaluate/1/model.keras", path)
+        if copied:
+            store.local("evaluate/1/model.keras")
+        ready.append(store)
+
+    return lambda: promote(ready.pop())
+
+
+def promote(store: Store) -> None:
+    sources = {registry.MODEL_FILE: "evaluate/1/model.keras"}
+    release = registry.describe(
+        store, MODEL, sources, verdict="gate/1", threshold=0.5, dataset=DATASET
+    )
+    registry.publish(store, release, sources)
+    where: dict[str, Any] = {"alias": registry.CHAMPION, "by": "benchmark", "reason": "benchmark"}
+    assert registry.move(store, MODEL, release.version, **where)
+
+
+def main() -> None:
+    parser(str(__doc__)).parse_args()
+    logging.disable(logging.INFO)
+    with tempfile.TemporaryDirectory() as scratch, seaweedfs() as server:
+        folder = Path(scratch)
+        bare, cold, warm = in_turn(
+            by_hand(server, folder),
+            promotion(server, folder, copied=False),
+            promotion(server, folder, copied=True),
+            rounds=ROUNDS,
+        )
+    report(
+        [
+            ("boto3 upload and read-back", f"{bare:.2f} s"),
+            ("promotion, model not copied yet", f"{cold:.2f} s, {cold / bare:.2f} times"),
+            ("promotion, model copied before", f"{warm:.2f} s, {warm / bare:.2f} times"),
+        ],
+        name="promotion",
+        value=round(cold / bare, 3),
+        unit="ratio",
+        against="boto3 upload_file and download_file of the same 100 MB",
+        seconds={"bare": bare, "cold": cold, "warm": warm},
+    )
+
+
+if __name__ == "__main__":
+    main()
