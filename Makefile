@@ -30,7 +30,7 @@ up: $(VENV)/.runs ## serve Airflow's pages on 127.0.0.1 until Ctrl-C: [PORT=8080
 	@$(PY) scripts/local_airflow.py --port "$(PORT)"
 
 test: $(VENV)/.tests ## run the tests: [ARGS="-k gate"]
-	@$(PY) -m pytest $(ARGS)
+	@$(PY) -m pytest --numprocesses=logical --maxprocesses=4 --dist=loadgroup --no-loadscope-reorder $(ARGS)
 
 lint: $(VENV)/.tests ## check style, Airflow's rules and types
 	@$(VENV)/bin/ruff check .

@@ -5,6 +5,7 @@ models/<name>/champion.json                 an alias: a pointer, moved by compar
 models/<name>/moves/champion/<number>.json  one document a move of it
 models/<name>/versions/<version>/           immutable: model.keras, metrics, verdict, report
 models/<name>/versions/<version>/manifest.json   written last: sha256 of every file
+models/<name>/removals/<version>            a mark, while a version is being removed
 models/<name>/judged/<time>-<digest>.json   one document a judged run
 ```
 
@@ -245,6 +246,8 @@ def prune(store: Store, model: str, keep: int, dry_run: bool = True) -> list[str
     going = [version for version in dated[: max(0, len(dated) - keep)] if version not in kept]
     if dry_run:
         return going
+    for mark in store.list(_removals(model)):  # of prunings that were stopped
+        _sweep(store, model, mark.rsplit("/", 1)[1])
     return [version for version in going if _remove(store, model, version)]
 
 
@@ -272,19 +275,34 @@ def _by_age(store: Store, model: str) -> list[str]:
 def _remove(store: Store, model: str, version: str) -> bool:
     """Remove a version unless an alias names it by now; whether it is gone.
 
-    The manifest goes first: a version that is half gone is none.
+    The manifest goes first: a version that is half gone is none. A mark tells the next pruning to
+    go on, should this one be stopped.
     """
     manifest = manifest_key(model, version)
     content = store.read(manifest)
+    store.put(f"{_removals(model)}/{version}", b"")
     store.remove(manifest)
-    if any(pointer.version == version for pointer in aliases(store, model).values()):
+    named = any(pointer.version == version for pointer in aliases(store, model).values())
+    if named:
         store.put(manifest, content)  # somebody moved an alias to it while this went on
-        log.warning("version_kept model=%s version=%s", model, version)
-        return False
-    for key in store.list(version_key(model, version)):
-        store.remove(key)
-    log.info("version_removed model=%s version=%s", model, version)
-    return True
+    _sweep(store, model, version)
+    log.info(
+        "%s model=%s version=%s", "version_kept" if named else "version_removed", model, version
+    )
+    return not named
+
+
+def _sweep(store: Store, model: str, version: str) -> None:
+    """Remove the files of a version without a manifest, and the mark of its removal."""
+    if not store.exists(manifest_key(model, version)):
+        for key in store.list(version_key(model, version)):
+            store.remove(key)
+    store.remove(f"{_removals(model)}/{version}")
+
+
+def _removals(model: str) -> str:
+    """The key below which a mark lies for each version that is being removed."""
+    return f"{folder(model)}/removals"
 
 
 def models(store: Store) -> list[str]:

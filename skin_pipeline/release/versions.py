@@ -111,8 +111,13 @@ def publish(
         approve(store.local(f"{place}/{MODEL_FILE}"))
     now = datetime.now(timezone.utc).isoformat(timespec="microseconds")
     store.put(f"{place}/{MANIFEST}", dump(release.model_copy(update={"published_at": now})))
-    there = release_of(store, model, version)
-    _refuse_damaged(store, place, _manifest_problems(store, there, model, version))
+    published = release_of(store, model, version)
+    # A pruning that goes on where another was stopped may have taken files meanwhile.
+    found = chain(
+        _manifest_problems(store, published, model, version),
+        _name_problems(published, _there(store, place)),
+    )
+    _refuse_damaged(store, place, found)
 
 
 def versions(store: Store, model: str) -> list[str]:
@@ -175,18 +180,26 @@ def _manifest_problems(store: Store, release: Release, model: str, version: str)
 
 
 def _file_problems(store: Store, release: Release, place: str) -> Iterator[str]:
-    there = {key.removeprefix(f"{place}/") for key in store.list(place)}
-    for name, expected in sorted(release.files.items()):
-        if name not in there:
-            yield f"{name} is missing"
-            continue
+    there = _there(store, place)
+    yield from _name_problems(release, there)
+    for name in sorted(release.files.keys() & there):
         path, found = _read_back(store, f"{place}/{name}")
-        if found != expected:
-            yield f"{name} has the SHA-256 {found} instead of {expected}"
+        if found != release.files[name]:
+            yield f"{name} has the SHA-256 {found} instead of {release.files[name]}"
         elif name == MODEL_FILE and not zipfile.is_zipfile(path):
             yield f"{name} is no Keras file (a zip archive)"
-    for name in sorted(there - set(release.files) - {MANIFEST}):
+
+
+def _name_problems(release: Release, there: set[str]) -> Iterator[str]:
+    for name in sorted(release.files.keys() - there):
+        yield f"{name} is missing"
+    for name in sorted(there - release.files.keys() - {MANIFEST}):
         yield f"{name} does not belong to it"
+
+
+def _there(store: Store, place: str) -> set[str]:
+    """The names of the files that lie in a version's folder."""
+    return {key.removeprefix(f"{place}/") for key in store.list(place)}
 
 
 def _read_back(store: Store, key: str) -> tuple[Path, str]:

@@ -13,7 +13,7 @@ from skin_pipeline.release import aliases, registry
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 HISTORY = f"models/{MODEL}/moves/champion"
-READERS, READS_A_MOVE = 20, 5
+READERS, MOVES, READS_A_MOVE = 50, 200, 5
 
 
 def history(store, alias="champion"):
@@ -93,7 +93,7 @@ def test_a_promotion_that_expects_another_champion_moves_nothing(any_store):
     assert len(registry.moves(any_store, MODEL)) == 2
 
 
-@pytest.mark.parametrize(("count", "rounds"), [(2, 20), (20, 20)])
+@pytest.mark.parametrize(("count", "rounds"), [(2, 100), (20, 100)])
 def test_of_promoters_who_expect_the_same_champion_one_wins(any_store, count, rounds):
     versions = releases(any_store, count + 1)
     for _ in range(rounds):
@@ -128,7 +128,7 @@ def test_readers_never_see_a_missing_or_mixed_version(any_store):
 
     def write():
         try:
-            for _ in range(100):
+            for _ in range(MOVES):
                 version = after[named(any_store)]
                 aliases.move(any_store, MODEL, version, alias="champion", by="test", reason="r")
                 turns.release(READS_A_MOVE)
@@ -146,7 +146,7 @@ def test_readers_never_see_a_missing_or_mixed_version(any_store):
             seen = now.number
 
     in_threads(lambda act: act(), [write, *[read] * READERS])
-    assert registry.champion(any_store, MODEL).number == 101
+    assert registry.champion(any_store, MODEL).number == MOVES + 1
     assert registry.problems(any_store, MODEL) == []
 
 

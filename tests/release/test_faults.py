@@ -147,5 +147,17 @@ def test_pruning_killed_anywhere_leaves_no_half_version_to_be_seen(any_store, de
         assert_sound(any_store, {keeper})
         for version in registry.versions(any_store, MODEL):
             registry.verify(any_store, MODEL, version)
-        releases(any_store, 2)  # what is half gone can be published again
+        prune(any_store)  # goes on where the other was stopped
+        assert registry.versions(any_store, MODEL) == [keeper]
+        left = [key for key in any_store.list(f"models/{MODEL}") if goes in key]
+        assert left == []
+
+
+def test_a_version_that_is_half_gone_can_be_published_again(any_store, deadly):
+    keeper, goes = releases(any_store, 2)
+    promote(any_store, keeper)
+    for nth, after in cuts(any_store, prune):
+        releases(any_store, 2)
+        killed(prune, deadly(nth, after))
+        releases(any_store, 2)
         registry.verify(any_store, MODEL, goes)
