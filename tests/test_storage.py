@@ -1709,6 +1709,24 @@ class TestOpening:
         assert isinstance(store, S3Store)
         assert (store.cache.folder, store.cache.bound) == (tmp_path, 1 << 29)
 
+    def test_how_to_write_is_a_setting(self, aws: Place) -> None:
+        place = Deployment(
+            store=aws.url,
+            cache=aws.cache,
+            s3_encryption="aws:kms",
+            s3_kms_key="alias/skin",
+            s3_storage_class="STANDARD_IA",
+            s3_versioning=True,
+        )
+        store = job_of(Settings(), place).store
+        with pytest.raises(BadInput, match="SKIN_S3_VERSIONING"):
+            store.put("a", b"")
+
+        enable(aws, "models", "Enabled")
+        assert store.put("a", b"")
+        head = client_of(aws).head_object(**where(aws, "a"))
+        assert (head["SSEKMSKeyId"], head["StorageClass"]) == ("alias/skin", "STANDARD_IA")
+
     @pytest.mark.parametrize("form", ["file://{}", "{}"])
     def test_a_folder_is_opened_and_not_yet_created(self, tmp_path: Path, form: str) -> None:
         store = open_store(form.format(tmp_path / "my store"))
