@@ -35,6 +35,7 @@ def open_configured_store() -> Store:
         credentials=access.credentials,
         cache=Path(place.cache) if place.cache else None,
         cache_bytes=place.cache_bytes,
+        writing=place.s3_writing,
     )
 
 

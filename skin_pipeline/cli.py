@@ -68,6 +68,7 @@ def store_of(place: Deployment) -> Store:
         endpoint=place.s3_endpoint,
         cache=Path(place.cache) if place.cache else None,
         cache_bytes=place.cache_bytes,
+        writing=place.s3_writing,
     )
 
 

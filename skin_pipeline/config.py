@@ -17,10 +17,12 @@ from pydantic import BeforeValidator, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from skin_pipeline.errors import BadInput
+from skin_pipeline.storage import S3Writing
 
 DEMO = "demo"
 SYNTHETIC = "-synthetic"  # how the names of models made of generated images end
 ENV_PREFIX = "SKIN_"
+FROZEN_CLASSES = ("GLACIER", "DEEP_ARCHIVE")  # S3 gives their objects back after hours only
 S = TypeVar("S", bound=BaseSettings)
 
 
@@ -359,6 +361,27 @@ class Deployment(BaseSettings):
         "own search (environment, profile, instance role).",
     )
     s3_endpoint: str = Field("", description="URL of an S3 server other than AWS.")
+    s3_encryption: Literal["", "AES256", "aws:kms"] = Field(
+        "",
+        description="How the S3 server encrypts what is written: `AES256`, or `aws:kms` with a key "
+        "service. Empty: as the bucket does by default.",
+    )
+    s3_kms_key: str = Field(
+        "",
+        pattern=r"^[!-~]*$",
+        description="Id of the key for `aws:kms`. Empty: the server's own.",
+    )
+    s3_storage_class: str = Field(
+        "",
+        pattern=r"^[A-Za-z0-9_.-]*$",
+        description="Storage class of what is written, such as `INTELLIGENT_TIERING`; not one "
+        "whose objects must be thawed before they can be read. Empty: the server's default.",
+    )
+    s3_versioning: bool = Field(
+        False,
+        description="Whether to refuse to write to a bucket that does not keep old versions of its "
+        "objects.",
+    )
     data_connection: str = Field(
         "",
         description="Airflow connection (type `aws`) for images that lie in S3. Empty: that of "
@@ -422,6 +445,29 @@ class Deployment(BaseSettings):
         le=1_000_000,
         description="Largest size of these local copies, in GiB: the least recently used go first.",
     )
+
+    @model_validator(mode="after")
+    def _can_be_written(self) -> Deployment:
+        if self.s3_kms_key and self.s3_encryption != "aws:kms":
+            raise ValueError(
+                "s3_kms_key is only for s3_encryption=aws:kms. "
+                f"Received: s3_encryption={self.s3_encryption!r}; choose aws:kms, or leave "
+                "s3_kms_key empty"
+            )
+        if self.s3_storage_class.upper() in FROZEN_CLASSES:
+            raise ValueError(
+                f"s3_storage_class must be one whose objects can be read at once, not one of "
+                f"{', '.join(FROZEN_CLASSES)}. Received: {self.s3_storage_class!r}; choose another "
+                "such as GLACIER_IR, or leave it empty"
+            )
+        return self
+
+    @property
+    def s3_writing(self) -> S3Writing:
+        """How objects are written to S3."""
+        return S3Writing(
+            self.s3_encryption, self.s3_kms_key, self.s3_storage_class, self.s3_versioning
+        )
 
     @property
     def cache_bytes(self) -> int:

@@ -64,7 +64,7 @@ class Store(Protocol):
         """Write `data` unless the key is taken; whether it was written."""
 
     def put_file(self, key: str, path: Path) -> bool:
-        """Like `put`, from a local file (of at most 5 GiB, for S3), which need not fit into
+        """Like `put`, from a local file (of at most 5 TiB, for S3), which need not fit into
         memory. Raises `BadInput` if it cannot be read."""
 
     def local(self, key: str, *, fresh: bool = False) -> Path:
@@ -102,7 +102,9 @@ CREDENTIALS = (
     "aws_session_token",
     "region_name",
 )
-ATTEMPTS = 5  # of one request, with growing pauses in between
+# Of one request, be it a whole object or a part of one. Before each new one botocore waits for a
+# random share of a pause that doubles: from 50 ms, or from 1 s if the server asked for it, to 20 s.
+ATTEMPTS = 5
 CONNECT_SECONDS = 10
 READ_SECONDS = 60  # without a single byte
 CONNECTIONS = 10  # of one client to its server
@@ -122,6 +124,45 @@ class Named(NamedTuple):
 STORE = Named()
 
 
+@dataclass(frozen=True)
+class S3Access:
+    """Where an S3 server is (empty: AWS), and some of `CREDENTIALS`; without a key boto3
+    searches by itself."""
+
+    endpoint: str = ""
+    credentials: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True)
+class S3Writing:
+    """How objects are written to S3; what is empty is left to the bucket.
+
+    Attributes:
+        encryption: on the server, `AES256` or `aws:kms`.
+        kms_key: the key's id, for `aws:kms`.
+        storage_class: such as `STANDARD_IA`; one from which objects can be read at once.
+        versioned: whether to refuse a bucket that does not keep old versions of its objects.
+    """
+
+    encryption: str = ""
+    kms_key: str = ""
+    storage_class: str = ""
+    versioned: bool = False
+
+    @property
+    def arguments(self) -> dict[str, str]:
+        """Arguments of boto3's calls that begin an object."""
+        named = {
+            "ServerSideEncryption": self.encryption,
+            "SSEKMSKeyId": self.kms_key,
+            "StorageClass": self.storage_class,
+        }
+        return {name: value for name, value in named.items() if value}
+
+
+AS_THE_BUCKET_DOES = S3Writing()
+
+
 def open_store(
     url: str,
     *,
@@ -129,6 +170,7 @@ def open_store(
     credentials: Mapping[str, str] | None = None,
     cache: Path | None = None,
     cache_bytes: int = CACHE_BYTES,
+    writing: S3Writing = AS_THE_BUCKET_DOES,
 ) -> Store:
     """The store that `url` names. Whether it can be reached shows at the first use.
 
@@ -140,12 +182,13 @@ def open_store(
         cache: folder for local copies of what lies in S3; by default one in the system's
             temporary directory.
         cache_bytes: largest size of these copies together.
+        writing: how objects are written to S3.
 
     Raises:
         BadInput: names the setting that does not fit. No value of a credential is ever repeated.
     """
     if url.startswith("s3://"):
-        return _open_s3(url, endpoint, credentials or {}, cache, cache_bytes)
+        return _open_s3(url, S3Access(endpoint, credentials or {}), cache, cache_bytes, writing)
     folder = url.removeprefix("file://")
     if not folder or re.match(r"[A-Za-z][A-Za-z0-9+.-]*:", folder):
         raise BadInput(
@@ -156,17 +199,14 @@ def open_store(
 
 
 def _open_s3(
-    url: str,
-    endpoint: str,
-    credentials: Mapping[str, str],
-    cache: Path | None,
-    cache_bytes: int,
+    url: str, access: S3Access, cache: Path | None, cache_bytes: int, writing: S3Writing
 ) -> S3Store:
     bucket, prefix = _bucket(url, STORE)
     if prefix:
         _checked(prefix)
-    client = _s3(bucket, endpoint, credentials, STORE)
-    return S3Store(bucket, prefix, client, LocalCache(cache or _own_cache(), cache_bytes))
+    client = _s3(bucket, access.endpoint, access.credentials, STORE)
+    copies = LocalCache(cache or _own_cache(), cache_bytes)
+    return S3Store(bucket, prefix, client, copies, writing)
 
 
 def _bucket(url: str, named: Named) -> tuple[str, str]:
@@ -306,11 +346,10 @@ def _missing(store: Store, key: str) -> BadInput:
 @contextmanager
 def _opened(path: Path) -> Generator[BinaryIO, None, None]:
     try:
-        file = path.open("rb")
+        with path.open("rb") as file:
+            yield file
     except OSError as error:
         raise BadInput(f"the file {path} cannot be read: {error.strerror}") from error
-    with file:
-        yield file
 
 
 # --- a folder ------------------------------------------------------------------------------------
@@ -633,16 +672,21 @@ def _unlink(path: Path) -> None:
 
 # --- S3 ------------------------------------------------------------------------------------------
 
-# Every object is written in one request: it is there as a whole or not at all, on one condition,
-# with one checksum that is verified at reading. An upload in parts has no such checksum, leaves its
-# parts behind when the writer is killed, and its condition does not hold everywhere: seaweedfs 4.48
-# lets several writers complete the same key.
-LARGEST_BYTES = 5 << 30  # what S3 takes in one request
+# A small object is written in one request, and S3's own SHA-256 of it is verified at reading. A
+# large file goes up in parts, each sent again by itself if it must be, and shows when it is whole.
+# S3 knows a SHA-256 of each part only, so that of the file goes with it. Both are written on the
+# condition that the key is free. Of writers that complete the same key at the same instant,
+# seaweedfs 4.48 may accept several, one after the other: the mark of the writer tells who is left.
+PARTS_FROM_BYTES = 64 << 20
+PART_BYTES = 16 << 20  # grows with a file of more than 10,000 of them, the most that S3 takes
+PARTS_AT_ONCE = 4
+LARGEST_BYTES = 5 << 40  # what S3 servers take in one object; AWS by now takes more
 PAGE = 1000  # keys in one answer
 MOVED = {  # the answers to a conditional write when somebody else was faster
     "NoSuchKey",
     "PreconditionFailed",
     "ConditionalRequestConflict",
+    "NoSuchUpload",  # completed by a request whose answer was lost, or aborted by another process
     "409",
     "412",
 }
@@ -687,11 +731,30 @@ ADVICE: dict[tuple[str, ...], str] = {  # {0} is a `Named`
         "the bucket is in another region. Set region_name in the connection that "
         "{0.connection} names, or AWS_DEFAULT_REGION"
     ),
+    (
+        "KMS.DisabledException",
+        "KMS.InvalidKeyUsageException",
+        "KMS.InvalidStateException",
+        "KMS.KMSInvalidStateException",
+        "KMS.NotFoundException",
+    ): (
+        "the server cannot use the encryption key: it does not exist in the bucket's region, is "
+        "switched off or is about to be deleted. Mend the key; SKIN_S3_KMS_KEY names the one to "
+        "write with"
+    ),
+    ("InvalidEncryptionAlgorithmError", "InvalidArgument"): (
+        "the server does not know something that was asked of it. For a write, check "
+        "SKIN_S3_ENCRYPTION and SKIN_S3_KMS_KEY; then check {0.endpoint}"
+    ),
+    ("InvalidStorageClass",): (
+        "the server has no such storage class. Change SKIN_S3_STORAGE_CLASS, or leave it empty"
+    ),
     ("NotImplemented", "501"): (
         "this server does not know conditional writes, which keep two runs from overwriting each "
-        "other. Name one that does in {0.endpoint}"
+        "other, or not what SKIN_S3_ENCRYPTION asks for. Name one that does in {0.endpoint}"
     ),
 }
+KMS_RIGHTS = "use the KMS key (kms:GenerateDataKey, kms:Decrypt), and to "
 REFUSED = "the server refused it. Check {0.place} and {0.endpoint}"
 SLOW = {
     "SlowDown",
@@ -715,15 +778,24 @@ class S3Store:
         prefix: folder in the bucket, without slashes at the ends; may be empty.
         client: a boto3 S3 client.
         cache: for what `local` downloads; stores may share it.
+        writing: how objects are written.
     """
 
-    def __init__(self, bucket: str, prefix: str, client: Any, cache: LocalCache) -> None:
+    def __init__(
+        self, bucket: str, prefix: str, client: Any, cache: LocalCache, writing: S3Writing
+    ) -> None:
         self.bucket = bucket
         self.prefix = prefix
         self.cache = cache
         self.url = f"s3://{bucket}/{prefix}".rstrip("/")
         self.endpoint = _without_login(client.meta.endpoint_url)
         self._client = client
+        self._writing = writing
+        self._unchecked = writing.versioned  # whether the bucket must still show its versioning
+        kms = KMS_RIGHTS if writing.encryption == "aws:kms" else ""
+        self._named = STORE._replace(rights=kms + STORE.rights)
+        completing = "provide-client-params.s3.CompleteMultipartUpload"
+        client.meta.events.register(completing, _unless_taken)
 
     def __repr__(self) -> str:
         return f"S3Store({self.url!r}, endpoint={self.endpoint!r})"
@@ -761,9 +833,11 @@ class S3Store:
             if size > LARGEST_BYTES:
                 raise BadInput(
                     f"the file {path} has {size} bytes; S3 takes at most {LARGEST_BYTES} in one "
-                    "request. Make smaller files"
+                    "object. Make smaller files"
                 )
-            return self._write(key, source)
+            if size < PARTS_FROM_BYTES:
+                return self._write(key, source)
+            return self._write_parts(key, path)
 
     def local(self, key: str, *, fresh: bool = False) -> Path:
         return self.cache.get(self._copy(key), partial(self._download, key), fresh=fresh)
@@ -772,7 +846,9 @@ class S3Store:
         answer = self._get(key)
         if answer is None:
             return None
-        return self._ask("read", key, answer["Body"].read), answer["ETag"]
+        data = self._ask("read", key, answer["Body"].read)
+        self._check_whole(key, answer, digest(data))
+        return data, answer["ETag"]
 
     def swap(self, key: str, data: bytes, tag: str | None) -> bool:
         moved = self._write(key, data, tag)
@@ -807,7 +883,8 @@ class S3Store:
         answer = self._get(key)
         if answer is None:
             raise _missing(self, key)
-        self._ask("read", key, partial(shutil.copyfileobj, answer["Body"], file, CHUNK))
+        received = self._ask("read", key, partial(_copied, answer["Body"], file))
+        self._check_whole(key, answer, received)
         size = answer["ContentLength"]
         log.info("object_downloaded key=%s copy=%s bytes=%d", key, self._copy(key), size)
 
@@ -816,26 +893,66 @@ class S3Store:
         get = partial(self._client.get_object, Bucket=self.bucket, Key=self._name(key))
         return self._ask_about("read", key, get, none_on={"NoSuchKey"})
 
-    def _write(self, key: str, data: bytes | BinaryIO, tag: str | None = None) -> bool:
-        """Write if the object still has `tag` (None: does not exist); whether this call did it.
+    def _check_whole(self, key: str, answer: Any, received: str) -> None:
+        """Compare with the SHA-256 that an object has if it was written in parts."""
+        if answer["Metadata"].get("sha256", received) != received:
+            raise Unavailable(
+                f"cannot read {self.link(key)} at {self.endpoint} now: the bytes did not arrive "
+                "whole (sha256). If it stays so, they are damaged there: remove the object and run "
+                "the step that makes it again"
+            )
 
-        A retry after a lost answer meets its own success as a conflict, so each write carries a
-        mark of its own, by which it is known again.
-        """
+    def _write(self, key: str, data: bytes | BinaryIO, tag: str | None = None) -> bool:
+        """Write if the object still has `tag` (None: does not exist); whether this call did it."""
+        self._check_versioning()
         writer = uuid.uuid4().hex
         request = partial(
             self._client.put_object,
             Bucket=self.bucket,
             Key=self._name(key),
             Body=data,
-            Metadata={"writer": writer},
-            ChecksumAlgorithm="SHA256",
+            **self._arguments(writer=writer),
             **({"IfNoneMatch": "*"} if tag is None else {"IfMatch": tag}),
         )
         if self._ask_about("write", key, request, none_on=MOVED) is not None:
             return True
+        return self._won(key, writer, new=tag is None)
+
+    def _write_parts(self, key: str, path: Path) -> bool:
+        """Write a large file if the object does not exist; whether this call did it."""
+        self._check_versioning()
+        self._abort_abandoned()
+        writer = uuid.uuid4().hex
+        arguments = self._arguments(writer=writer, sha256=digest_file(path))
+        upload = partial(self._upload, self._name(key), path, arguments)
+        self._ask("write", key, upload, none_on=MOVED)
+        return self._won(key, writer, new=True)
+
+    def _upload(self, name: str, path: Path, arguments: Mapping[str, Any]) -> None:
+        """Send a file in parts; what was sent is thrown away if it fails."""
+        from boto3.s3.transfer import TransferConfig, create_transfer_manager
+
+        config = TransferConfig(
+            multipart_threshold=PARTS_FROM_BYTES,
+            multipart_chunksize=PART_BYTES,
+            max_concurrency=PARTS_AT_ONCE,
+            preferred_transfer_client="classic",  # the one that sends by our client, in its bounds
+        )
+        with create_transfer_manager(self._client, config) as manager:
+            manager.upload(str(path), self.bucket, name, extra_args=arguments).result()
+
+    def _arguments(self, **metadata: str) -> dict[str, Any]:
+        """Arguments that every write has."""
+        return {"Metadata": metadata, "ChecksumAlgorithm": "SHA256", **self._writing.arguments}
+
+    def _won(self, key: str, writer: str, *, new: bool) -> bool:
+        """Whether the object is the one that `writer` wrote.
+
+        A retry after a lost answer meets its own success as a conflict, so each write carries a
+        mark of its own, by which it is known again.
+        """
         now = self._writer(key)
-        if now is None and tag is None:
+        if now is None and new:
             raise Unavailable(f"{self.link(key)} was changing while it was written")
         return now == writer
 
@@ -844,6 +961,45 @@ class S3Store:
         head = partial(self._client.head_object, Bucket=self.bucket, Key=self._name(key))
         answer = self._ask_about("look for", key, head, none_on={"404"})
         return None if answer is None else str(answer["Metadata"].get("writer", ""))
+
+    def _check_versioning(self) -> None:
+        """Before the first write, refuse a bucket without versioning, if it must have it."""
+        if not self._unchecked:
+            return
+        ask = partial(self._client.get_bucket_versioning, Bucket=self.bucket)
+        doing = f"see the versioning of the bucket {self.bucket!r} at {self.endpoint}"
+        named = STORE._replace(rights="read its versioning (s3:GetBucketVersioning)")
+        answer = _explained(ask, doing, {"NotImplemented", "501"}, named)
+        if answer is None or answer.get("Status") != "Enabled":
+            raise BadInput(
+                f"the bucket {self.bucket!r} at {self.endpoint} does not keep old versions of its "
+                "objects, as SKIN_S3_VERSIONING asks for. Switch it on (aws s3api "
+                f"put-bucket-versioning --endpoint-url {self.endpoint} --bucket {self.bucket} "
+                "--versioning-configuration Status=Enabled), or set SKIN_S3_VERSIONING to false"
+            )
+        self._unchecked = False
+
+    def _abort_abandoned(self) -> None:
+        """Throw away the parts of writers that were killed; another process may be at it, too."""
+        try:
+            for upload in self._ask("list", "uploads in parts", self._uploads):
+                if time.time() - upload["Initiated"].timestamp() > ABANDONED_SECONDS:
+                    self._abort(upload["Key"], upload["UploadId"])
+        except PipelineError as problem:  # they cost space, but stand in nobody's way
+            log.warning("abandoned_uploads_stay store=%s reason=%s", self.url, problem)
+
+    def _uploads(self) -> Collection[dict[str, Any]]:
+        pages = self._client.get_paginator("list_multipart_uploads").paginate(
+            Bucket=self.bucket, Prefix=f"{self.prefix}/".lstrip("/")
+        )
+        return [upload for page in pages for upload in page.get("Uploads", ())]
+
+    def _abort(self, name: str, upload: str) -> None:
+        abort = partial(
+            self._client.abort_multipart_upload, Bucket=self.bucket, Key=name, UploadId=upload
+        )
+        self._ask("abort the upload of", name, abort, none_on={"NoSuchUpload"})
+        log.info("upload_aborted key=%s store=%s", name, self.url)
 
     def _ask_about(
         self, doing: str, key: str, call: Callable[[], Any], none_on: Collection[str]
@@ -858,16 +1014,21 @@ class S3Store:
         self, doing: str, key: str, call: Callable[[], Any], none_on: Collection[str] = ()
     ) -> Any:
         doing = f"{doing} {key} in the bucket {self.bucket!r} at {self.endpoint}"
-        return _explained(call, doing, none_on)
+        return _explained(call, doing, none_on, self._named)
 
 
-@dataclass(frozen=True)
-class S3Access:
-    """Where an S3 server is (empty: AWS), and some of `CREDENTIALS`; without a key boto3
-    searches by itself."""
+def _unless_taken(params: dict[str, Any], **_: Any) -> None:
+    """Condition of completing an upload, which s3transfer has no argument for."""
+    params["IfNoneMatch"] = "*"
 
-    endpoint: str = ""
-    credentials: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+def _copied(source: Any, sink: BinaryIO) -> str:
+    """Copy all bytes; their SHA-256 in hex."""
+    seen = hashlib.sha256()
+    while block := source.read(CHUNK):
+        seen.update(block)
+        sink.write(block)
+    return seen.hexdigest()
 
 
 class S3Object(NamedTuple):

@@ -4,6 +4,7 @@ import pytest
 
 from skin_pipeline.config import Deployment, Settings, deployment, form_schema, settings_from
 from skin_pipeline.errors import BadInput
+from skin_pipeline.storage import S3Writing
 
 
 @pytest.mark.parametrize(
@@ -53,6 +54,36 @@ def test_a_deployment_variable_that_does_not_fit_is_named(monkeypatch):
     monkeypatch.setenv("SKIN_THREADS", "many")
     with pytest.raises(BadInput, match=r"threads.*'many'"):
         deployment()
+
+
+@pytest.mark.parametrize(
+    ("variables", "message"),
+    [
+        ({"S3_ENCRYPTION": "rot13"}, "s3_encryption: Input should be '', 'AES256' or 'aws:kms'"),
+        ({"S3_KMS_KEY": "alias/a"}, "Received: s3_encryption=''; choose aws:kms, or leave"),
+        ({"S3_KMS_KEY": "alias/a", "S3_ENCRYPTION": "AES256"}, "only for s3_encryption=aws:kms"),
+        ({"S3_KMS_KEY": "a\nb", "S3_ENCRYPTION": "aws:kms"}, "s3_kms_key: "),
+        ({"S3_STORAGE_CLASS": "DEEP_ARCHIVE"}, "read at once, not one of GLACIER, DEEP_ARCHIVE"),
+        ({"S3_STORAGE_CLASS": "glacier"}, "Received: 'glacier'; choose another"),
+        ({"S3_STORAGE_CLASS": "TWO WORDS"}, "s3_storage_class: "),
+        ({"S3_VERSIONING": "maybe"}, "s3_versioning: "),
+    ],
+)
+def test_ways_to_write_that_do_not_fit_are_named(monkeypatch, variables, message):
+    for name, value in variables.items():
+        monkeypatch.setenv(f"SKIN_{name}", value)
+    with pytest.raises(BadInput) as error:
+        deployment()
+    assert message in str(error.value)
+
+
+def test_ways_to_write_are_read_from_the_environment(monkeypatch):
+    assert deployment().s3_writing == S3Writing()
+    given = ("aws:kms", "alias/skin", "GLACIER_IR", "true")
+    names = ("ENCRYPTION", "KMS_KEY", "STORAGE_CLASS", "VERSIONING")
+    for name, value in zip(names, given, strict=True):
+        monkeypatch.setenv(f"SKIN_S3_{name}", value)
+    assert deployment().s3_writing == S3Writing("aws:kms", "alias/skin", "GLACIER_IR", True)
 
 
 def test_synthetic_models_have_a_name_of_their_own():

@@ -1,4 +1,5 @@
-"""The object store: one contract for a folder and for a real S3 server, then their faults."""
+"""The object store: one contract for a folder, a real S3 server and AWS as moto plays it, then
+their faults."""
 
 from __future__ import annotations
 
@@ -16,24 +17,27 @@ import uuid
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from itertools import count
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import boto3
 import numpy as np
 import pytest
+from botocore.exceptions import ClientError
 from botocore.stub import Stubber
+from moto import mock_aws
+from s3transfer.utils import MAX_PARTS, ChunksizeAdjuster
 from servers import HOST, S3Server, free_ports, proxy
 
 from skin_pipeline import storage
 from skin_pipeline.cli import job_of
 from skin_pipeline.config import Deployment, Settings
 from skin_pipeline.errors import BadInput, PipelineError, Unavailable
-from skin_pipeline.storage import FolderStore, S3Store, Store, open_store
+from skin_pipeline.storage import FolderStore, S3Store, S3Writing, Store, open_store
 
 ROOT = Path(__file__).parent.parent
 PATIENCE = 20.0  # seconds until a test that waits for something gives up
@@ -50,13 +54,14 @@ class Place:
     cache: str = ""
     cache_bytes: int = storage.CACHE_BYTES
 
-    def open(self) -> Store:
+    def open(self, **writing: Any) -> Store:
         return open_store(
             self.url,
             endpoint=self.endpoint,
             credentials=self.credentials,
             cache=Path(self.cache) if self.cache else None,
             cache_bytes=self.cache_bytes,
+            writing=S3Writing(**writing),
         )
 
 
@@ -71,11 +76,43 @@ def bucket(s3_server: S3Server, tmp_path: Path) -> Place:
     )
 
 
-@pytest.fixture(params=["folder", "s3"])
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
-    if request.param == "folder":
+@pytest.fixture
+def aws(tmp_path: Path) -> Iterator[Place]:
+    """An empty place in AWS as moto plays it, in this process only."""
+    credentials = {
+        "aws_access_key_id": "moto",
+        "aws_secret_access_key": "moto",
+        "region_name": "us-east-1",
+    }
+    with mock_aws():
+        boto3.client("s3", **credentials).create_bucket(Bucket="models")
+        yield Place("s3://models/skin", "", credentials, str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def place(request: pytest.FixtureRequest, tmp_path: Path, backend: str) -> Place:
+    if backend == "folder":
         return Place(f"file://{tmp_path}/store")
-    return request.getfixturevalue("bucket")
+    return request.getfixturevalue(backend)
+
+
+@pytest.fixture(params=["folder", "bucket", "aws"])
+def backend(request: pytest.FixtureRequest) -> str:
+    """Where a test's `place` is; a test may want other ones."""
+    return request.param
+
+
+@pytest.fixture
+def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files go up in parts from the size on that S3's smallest part has."""
+    monkeypatch.setattr(storage, "PARTS_FROM_BYTES", 5 * MIB)
+    monkeypatch.setattr(storage, "PART_BYTES", 5 * MIB)
+
+
+def random_file(path: Path) -> Path:
+    """A file of three such parts."""
+    path.write_bytes(os.urandom(10 * MIB + 7))
+    return path
 
 
 @pytest.fixture
@@ -133,7 +170,7 @@ def tell(process: subprocess.Popen[str], what: object) -> None:
 
 
 class TestContract:
-    """What both stores promise."""
+    """What all stores promise."""
 
     def test_an_object_is_written_once(self, store: Store, tmp_path: Path) -> None:
         source = tmp_path / "source"
@@ -157,6 +194,16 @@ class TestContract:
             assert local.read_bytes() == data
             assert local.name == key.rpartition("/")[2]
             assert storage.digest_file(local) == storage.digest(data)
+
+    def test_a_large_file_comes_back_as_it_went(
+        self, store: Store, tmp_path: Path, small_parts: None
+    ) -> None:
+        source = random_file(tmp_path / "source")
+
+        assert store.put_file("model.keras", source)
+        assert not store.put_file("model.keras", source)
+        assert store.read("model.keras") == source.read_bytes()
+        assert store.local("model.keras").read_bytes() == source.read_bytes()
 
     def test_what_is_not_there_is_bad_input_that_names_it(self, store: Store) -> None:
         assert not store.exists("a/b.json")
@@ -330,6 +377,10 @@ with ThreadPoolExecutor(5) as pool:
 
 class TestRaces:
     """Four processes with one thread each, or with five."""
+
+    @pytest.fixture(params=["folder", "bucket"])  # not moto, which lives in one process only
+    def backend(self, request: pytest.FixtureRequest) -> str:
+        return request.param
 
     @pytest.fixture(scope="class")
     def racers(
@@ -740,7 +791,13 @@ class TestS3Faults:
             (404, "NoSuchBucket", BadInput, "no such bucket"),
             (301, "PermanentRedirect", BadInput, "another region"),
             (400, "AuthorizationHeaderMalformed", BadInput, "another region"),
-            (501, "NotImplemented", BadInput, "conditional writes"),
+            (501, "NotImplemented", BadInput, "conditional writes.*SKIN_S3_ENCRYPTION"),
+            (400, "KMS.NotFoundException", BadInput, "encryption key.*SKIN_S3_KMS_KEY"),
+            (400, "KMS.DisabledException", BadInput, "encryption key.*switched off"),
+            (400, "KMS.KMSInvalidStateException", BadInput, "encryption key.*Mend the key"),
+            (400, "InvalidArgument", BadInput, "SKIN_S3_ENCRYPTION and SKIN_S3_KMS_KEY"),
+            (400, "InvalidEncryptionAlgorithmError", BadInput, "SKIN_S3_ENCRYPTION"),
+            (400, "InvalidStorageClass", BadInput, "no such storage class.*SKIN_S3_STORAGE_CLASS"),
             (400, "InvalidRequest", BadInput, "refused it"),
             (503, "SlowDown", Unavailable, "busy"),
             (500, "InternalError", Unavailable, "busy or out of order"),
@@ -848,12 +905,14 @@ class TestS3Faults:
         assert store.list("") == []
         assert store.put_file("models/big.keras", source)
 
-    def test_a_file_too_large_for_s3_is_bad_input(self, bucket: Place, tmp_path: Path) -> None:
+    def test_a_file_too_large_for_s3_is_bad_input(
+        self, bucket: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(storage, "LARGEST_BYTES", 8)
         source = tmp_path / "huge"
-        with source.open("wb") as file:
-            file.truncate(storage.LARGEST_BYTES + 1)  # sparse: takes no space
+        source.write_bytes(b"123456789")
 
-        with pytest.raises(BadInput, match=r"huge has 5368709121 bytes; S3 takes at most"):
+        with pytest.raises(BadInput, match=r"huge has 9 bytes; S3 takes at most 8 in one object"):
             bucket.open().put_file("huge", source)
 
     def test_requests_are_bounded(self, bucket: Place) -> None:
@@ -865,16 +924,411 @@ class TestS3Faults:
         assert (config.connect_timeout, config.read_timeout) == (10, 60)
 
 
-def downloads_of(store: Store) -> list[str]:
-    """A list that grows by one with each download of this store."""
+def calls_of(store: Store, operation: str) -> list[str]:
+    """A list that grows by one with each call of this store to an operation of S3."""
     assert isinstance(store, S3Store)
     seen: list[str] = []
 
     def note(params: dict[str, object], **_: object) -> None:
         seen.append(str(params["url_path"]))
 
-    store._client.meta.events.register("before-call.s3.GetObject", note)
+    store._client.meta.events.register(f"before-call.s3.{operation}", note)
     return seen
+
+
+downloads_of = partial(calls_of, operation="GetObject")
+
+
+def client_of(place: Place) -> Any:
+    """A client of its own to what is behind a store."""
+    return boto3.client("s3", endpoint_url=place.endpoint or None, **place.credentials)
+
+
+def where(place: Place, key: str) -> dict[str, str]:
+    """Bucket and key of an object, as S3's operations want them."""
+    bucket, _, prefix = place.url.removeprefix("s3://").partition("/")
+    return {"Bucket": bucket, "Key": f"{prefix}/{key}".lstrip("/")}
+
+
+def uploads_in(place: Place) -> list[str]:
+    """The keys of all uploads in parts that were begun below a place and not ended."""
+    bucket, prefix = where(place, "").values()
+    found = client_of(place).list_multipart_uploads(Bucket=bucket, Prefix=prefix)
+    return [upload["Key"].removeprefix(prefix) for upload in found.get("Uploads", ())]
+
+
+def once(store: Store, event: str, do: Callable[[], object]) -> None:
+    """Have `do` done at the next event, such as `before-call.s3.PutObject`, of a store's client."""
+    assert isinstance(store, S3Store)
+    left = [do]
+
+    def handle(**_: object) -> None:
+        if left:
+            left.pop()()
+
+    store._client.meta.events.register(event, handle)
+
+
+COMPLETING, COMPLETED = (f"{when}-call.s3.CompleteMultipartUpload" for when in ("before", "after"))
+
+
+@pytest.mark.usefixtures("small_parts")
+class TestLargeFiles:
+    """Files that go up in parts."""
+
+    @pytest.fixture(params=["bucket", "aws"])
+    def backend(self, request: pytest.FixtureRequest) -> str:
+        return request.param
+
+    @pytest.fixture
+    def source(self, tmp_path: Path) -> Path:
+        return random_file(tmp_path / "source")
+
+    def test_what_is_there_is_not_sent_again(self, store: Store, source: Path) -> None:
+        store.put("model.keras", b"first")
+        begun = calls_of(store, "CreateMultipartUpload")
+
+        assert not store.put_file("model.keras", source)
+        assert begun == []
+        assert store.read("model.keras") == b"first"
+        assert store.put_file("other.keras", source)
+        assert len(begun) == 1
+
+    def test_who_completes_second_changes_nothing_and_leaves_nothing(
+        self, place: Place, source: Path, tmp_path: Path
+    ) -> None:
+        faster = random_file(tmp_path / "faster")
+        store, other = place.open(), place.open()
+        won: list[bool] = []
+        once(store, COMPLETING, lambda: won.append(other.put_file("model.keras", faster)))
+
+        assert not store.put_file("model.keras", source)
+        assert won == [True]
+        assert store.local("model.keras").read_bytes() == faster.read_bytes()
+        assert uploads_in(place) == []
+
+    def test_whose_bytes_were_replaced_at_once_did_not_write_them(
+        self, place: Place, store: Store, source: Path
+    ) -> None:
+        other = partial(client_of(place).put_object, **where(place, "a"), Metadata={"writer": "x"})
+        once(store, COMPLETED, other)
+
+        assert not store.put_file("a", source)
+
+    def test_damage_in_the_store_is_noticed(
+        self, place: Place, store: Store, source: Path, tmp_path: Path
+    ) -> None:
+        store.put_file("model.keras", source)
+        client, model = client_of(place), where(place, "model.keras")
+        metadata = client.head_object(**model)["Metadata"]
+        damaged = bytearray(source.read_bytes())
+        damaged[7 * MIB] ^= 1
+        client.put_object(**model, Body=bytes(damaged), Metadata=metadata)
+
+        for read in (store.local, store.read):
+            with pytest.raises(Unavailable, match=r"did not arrive whole.*remove the object"):
+                read("model.keras")
+        assert leftovers(tmp_path / "cache") == []
+
+
+@pytest.mark.usefixtures("small_parts")
+class TestLargeFileFaults:
+    """Files that go up in parts to a real server, and what may happen on the way."""
+
+    @pytest.fixture
+    def source(self, tmp_path: Path) -> Path:
+        return random_file(tmp_path / "source")
+
+    def test_of_writers_at_once_the_last_one_has_won(self, bucket: Place, tmp_path: Path) -> None:
+        together = threading.Barrier(2)
+
+        def write(name: str) -> bytes:
+            source = random_file(tmp_path / name)
+            store = bucket.open()
+            once(store, COMPLETING, partial(together.wait, PATIENCE))
+            return source.read_bytes() if store.put_file("model.keras", source) else b""
+
+        with ThreadPoolExecutor(2) as pool:
+            winners = list(pool.map(write, ["one", "two"]))
+        # Not always a single one: seaweedfs may let both complete it.
+        assert bucket.open().read("model.keras") in [data for data in winners if data]
+        assert uploads_in(bucket) == []
+
+    def test_damage_on_the_way_is_noticed(self, bucket: Place, tmp_path: Path) -> None:
+        source = tmp_path / "source"
+        source.write_bytes(b"good bytes" * MIB)
+        assert bucket.open().put_file("model.keras", source)
+        with proxy(bucket.endpoint) as front:
+            bucket.endpoint = front.endpoint
+            store = bucket.open()
+            front.answered = lambda chunk: chunk.replace(b"good bytes", b"evil bytes")
+            for read in (store.read, store.local):
+                with pytest.raises(Unavailable, match="did not arrive whole"):
+                    read("model.keras")
+        assert leftovers(tmp_path / "cache") == []
+
+    def test_a_lost_answer_does_not_hide_a_success(self, bucket: Place, source: Path) -> None:
+        lost: list[bytes] = []
+        with proxy(bucket.endpoint) as front:
+            bucket.endpoint = front.endpoint
+            store = bucket.open()
+
+            def lose_first(chunk: bytes) -> bytes:
+                if lost or not chunk.startswith(b"HTTP/1.1 200"):
+                    return chunk
+                lost.append(chunk)
+                return b""
+
+            once(store, COMPLETING, lambda: setattr(front, "answered", lose_first))
+            assert store.put_file("a", source)
+            assert lost
+            assert store.read("a") == source.read_bytes()
+
+    def test_a_cut_connection_leaves_no_part(
+        self, bucket: Place, source: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(storage, "ATTEMPTS", 2)
+        place, cut = replace(bucket), []
+
+        def cut_second_part(chunk: bytes) -> bytes:
+            if b"partNumber=2" not in chunk:
+                return chunk
+            cut.append(chunk)
+            return b""
+
+        with proxy(bucket.endpoint) as front:
+            front.asked = cut_second_part
+            bucket.endpoint = front.endpoint
+            with pytest.raises(
+                Unavailable, match=r"cannot write model\.keras .*no answer"
+            ) as caught:
+                bucket.open().put_file("model.keras", source)
+
+        assert len(cut) == 2  # a part is sent again as often as any request
+        assert {type(error).__module__ for error in chain_of(caught.value)} == {
+            "skin_pipeline.errors"
+        }
+        assert place.open().list("") == []
+        assert uploads_in(place) == []
+
+    def test_a_writer_killed_in_the_middle_leaves_parts_that_go_when_they_are_old(
+        self, bucket: Place, source: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        script = (
+            "import json, sys; from pathlib import Path; from skin_pipeline import storage\n"
+            "job = json.loads(sys.argv[1])\n"
+            "storage.PARTS_FROM_BYTES = storage.PART_BYTES = 5 << 20\n"
+            "store = storage.open_store(job['url'], endpoint=job['endpoint'],\n"
+            "                           credentials=job['credentials'])\n"
+            "store.put_file('models/big.keras', Path(sys.argv[2]))"
+        )
+        half, killed = threading.Event(), threading.Event()
+
+        def stop_at_second_part(chunk: bytes) -> bytes:
+            if b"partNumber=2" not in chunk:
+                return chunk
+            half.set()
+            killed.wait(PATIENCE)
+            return b""
+
+        with proxy(bucket.endpoint) as front:
+            front.asked = stop_at_second_part
+            job = json.dumps({**vars(bucket), "endpoint": front.endpoint})
+            with child(script, job, str(source)) as writer:
+                assert half.wait(PATIENCE)
+                writer.send_signal(signal.SIGKILL)
+                assert writer.wait(PATIENCE) == -signal.SIGKILL
+                killed.set()
+
+        store = bucket.open()
+        assert store.list("") == []
+        assert uploads_in(bucket) == ["models/big.keras"]
+        assert store.put_file("models/big.keras", source)
+        assert uploads_in(bucket) == ["models/big.keras"]  # for all we know, still being written
+
+        monkeypatch.setattr(storage, "ABANDONED_SECONDS", -1)
+        assert store.put_file("models/other.keras", source)
+        assert uploads_in(bucket) == []
+        assert store.read("models/big.keras") == source.read_bytes()
+
+    def test_uploads_beside_the_store_are_left_alone(
+        self, bucket: Place, source: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(storage, "ABANDONED_SECONDS", -1)
+        beside = replace(bucket, url=f"{bucket.url}-beside")
+        client_of(beside).create_multipart_upload(**where(beside, "of another"))
+
+        assert bucket.open().put_file("a", source)
+        assert uploads_in(beside) == ["of another"]
+
+    def test_old_parts_that_cannot_be_looked_for_do_not_stop_a_write(
+        self, bucket: Place, source: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        store = bucket.open()
+        assert isinstance(store, S3Store)
+        refuse = ClientError({"Error": {"Code": "AccessDenied"}}, "ListMultipartUploads")
+        once(store, "before-call.s3.ListMultipartUploads", partial(fail, refuse))
+
+        assert store.put_file("a", source)
+        (told,) = [text for text in caplog.messages if text.startswith("abandoned_uploads_stay")]
+        assert "credentials do not allow it" in told
+
+    def test_a_source_that_goes_away_meanwhile_is_bad_input(
+        self, bucket: Place, source: Path
+    ) -> None:
+        store = bucket.open()
+        once(store, "before-call.s3.CreateMultipartUpload", source.unlink)
+
+        with pytest.raises(BadInput, match="source cannot be read: No such file"):
+            store.put_file("a", source)
+        assert store.list("") == []
+        assert uploads_in(bucket) == []
+
+    def test_an_identity_that_may_only_read_gets_bad_input(
+        self, bucket: Place, s3_server: S3Server, source: Path
+    ) -> None:
+        bucket.credentials = s3_server.reader_credentials
+
+        with pytest.raises(BadInput, match="credentials do not allow it") as caught:
+            bucket.open().put_file("a", source)
+        assert_untold(s3_server.reader_secret, caught.value)
+
+    def test_the_largest_file_fits_into_the_parts_that_s3_takes(self) -> None:
+        part = ChunksizeAdjuster().adjust_chunksize(16 * MIB, storage.LARGEST_BYTES)
+
+        assert part <= 5 << 30
+        assert storage.LARGEST_BYTES / part <= MAX_PARTS == 10_000
+
+
+def fail(error: Exception) -> None:
+    raise error
+
+
+@pytest.mark.usefixtures("small_parts")
+class TestWriting:
+    """Encryption, storage class and versioning."""
+
+    @pytest.mark.parametrize(
+        ("backend", "writing", "shown"),
+        [
+            ("bucket", {"encryption": "AES256"}, {"ServerSideEncryption": "AES256"}),
+            ("bucket", {"storage_class": "STANDARD_IA"}, {"StorageClass": "STANDARD_IA"}),
+            ("bucket", {}, {}),
+            ("aws", {"encryption": "AES256"}, {"ServerSideEncryption": "AES256"}),
+            ("aws", {"encryption": "aws:kms"}, {"ServerSideEncryption": "aws:kms"}),
+            (
+                "aws",
+                {"encryption": "aws:kms", "kms_key": "alias/skin", "storage_class": "ONEZONE_IA"},
+                {
+                    "ServerSideEncryption": "aws:kms",
+                    "SSEKMSKeyId": "alias/skin",
+                    "StorageClass": "ONEZONE_IA",
+                },
+            ),
+            ("aws", {}, {}),
+        ],
+    )
+    def test_every_kind_of_write_is_encrypted_and_classed_as_asked(
+        self, place: Place, tmp_path: Path, writing: dict[str, str], shown: dict[str, str]
+    ) -> None:
+        store = place.open(**writing)
+        small, large = tmp_path / "small", random_file(tmp_path / "large")
+        small.write_bytes(b"x")
+        store.put("put", b"x")
+        store.put_file("small", small)
+        store.put_file("large", large)
+        store.swap("new", b"1", None)
+        store.swap("moved", b"1", None)
+        assert store.swap("moved", b"2", (store.tagged("moved") or (b"", ""))[1])
+
+        client = client_of(place)
+        for key in ("put", "small", "large", "new", "moved"):
+            head = client.head_object(**where(place, key))
+            names = ("ServerSideEncryption", "SSEKMSKeyId", "StorageClass")
+            assert {name: head[name] for name in names if name in head} == shown, key
+        assert store.local("large").read_bytes() == large.read_bytes()
+
+    @pytest.mark.parametrize("backend", ["bucket", "aws"])
+    @pytest.mark.parametrize("status", [None, "Suspended"])
+    def test_a_bucket_without_versioning_is_refused_if_it_must_have_it(
+        self, place: Place, tmp_path: Path, status: str | None
+    ) -> None:
+        bucket = new_bucket(place, status)
+        store = place.open(versioned=True)
+        for write in (
+            partial(store.put, "a", b""),
+            partial(store.put_file, "a", random_file(tmp_path / "large")),
+            partial(store.swap, "a", b"", None),
+        ):
+            with pytest.raises(BadInput, match=f"{bucket}.*put-bucket-vers.*SKIN_S3_VERSIONING"):
+                write()
+        assert store.list("") == []
+        assert place.open().put("a", b"")
+
+        enable(place, bucket, "Enabled")
+        assert store.put("b", b"")
+
+    @pytest.mark.parametrize("backend", ["bucket", "aws"])
+    def test_a_bucket_with_versioning_keeps_what_was_there(
+        self, place: Place, tmp_path: Path
+    ) -> None:
+        bucket = new_bucket(place, "Enabled")
+        store = place.open(versioned=True)
+        asked = calls_of(store, "GetBucketVersioning")
+        large = random_file(tmp_path / "large")
+
+        assert store.put_file("a", large)
+        assert not store.put_file("a", large)
+        assert store.swap("pointer", b"1", None)
+        assert store.swap("pointer", b"2", (store.tagged("pointer") or (b"", ""))[1])
+        store.remove("a")
+        assert store.list("") == ["pointer"]
+        assert store.put("a", b"again")
+        assert len(asked) == 1
+        versions = client_of(place).list_object_versions(Bucket=bucket)["Versions"]
+        keys = [version["Key"].rpartition("/")[2] for version in versions]
+        assert sorted(keys) == ["a", "a", "pointer", "pointer"]
+
+    @pytest.mark.parametrize(
+        ("status", "code", "words"),
+        [
+            (403, "AccessDenied", "s3:GetBucketVersioning"),
+            (501, "NotImplemented", "does not keep old versions"),
+            (404, "NoSuchBucket", "no such bucket"),
+        ],
+    )
+    def test_a_server_that_does_not_tell_of_versioning_is_bad_input(
+        self, bucket: Place, status: int, code: str, words: str
+    ) -> None:
+        store = bucket.open(versioned=True)
+        assert isinstance(store, S3Store)
+        with Stubber(store._client) as answers:
+            answers.add_client_error("get_bucket_versioning", code, http_status_code=status)
+            with pytest.raises(BadInput, match=words):
+                store.put("a", b"")
+
+    def test_who_may_not_use_the_kms_key_is_told_of_it(self, bucket: Place) -> None:
+        store = bucket.open(encryption="aws:kms")
+        assert isinstance(store, S3Store)
+        with Stubber(store._client) as answers:
+            answers.add_client_error("put_object", "AccessDenied", http_status_code=403)
+            with pytest.raises(BadInput, match="kms:GenerateDataKey"):
+                store.put("a", b"")
+
+
+def new_bucket(place: Place, status: str | None) -> str:
+    """Move a place to a bucket of its own with that versioning; its name."""
+    bucket = f"test-{uuid.uuid4().hex}"
+    client_of(place).create_bucket(Bucket=bucket)
+    place.url = f"s3://{bucket}/skin"
+    if status:
+        enable(place, bucket, status)
+    return bucket
+
+
+def enable(place: Place, bucket: str, status: str) -> None:
+    versioning = {"Status": status}
+    client_of(place).put_bucket_versioning(Bucket=bucket, VersioningConfiguration=versioning)
 
 
 # Says so when it must wait for a lock.
@@ -1254,6 +1708,24 @@ class TestOpening:
 
         assert isinstance(store, S3Store)
         assert (store.cache.folder, store.cache.bound) == (tmp_path, 1 << 29)
+
+    def test_how_to_write_is_a_setting(self, aws: Place) -> None:
+        place = Deployment(
+            store=aws.url,
+            cache=aws.cache,
+            s3_encryption="aws:kms",
+            s3_kms_key="alias/skin",
+            s3_storage_class="STANDARD_IA",
+            s3_versioning=True,
+        )
+        store = job_of(Settings(), place).store
+        with pytest.raises(BadInput, match="SKIN_S3_VERSIONING"):
+            store.put("a", b"")
+
+        enable(aws, "models", "Enabled")
+        assert store.put("a", b"")
+        head = client_of(aws).head_object(**where(aws, "a"))
+        assert (head["SSEKMSKeyId"], head["StorageClass"]) == ("alias/skin", "STANDARD_IA")
 
     @pytest.mark.parametrize("form", ["file://{}", "{}"])
     def test_a_folder_is_opened_and_not_yet_created(self, tmp_path: Path, form: str) -> None:

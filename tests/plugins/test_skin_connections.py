@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import uuid
 from typing import Any
 
 import pytest
@@ -58,6 +59,24 @@ def test_s3_is_opened_with_the_credentials_of_the_connection(
     assert isinstance(store, S3Store)
     assert store.endpoint == s3_server.endpoint
     assert store.local("split/1/result.json").is_relative_to(tmp_path)
+
+
+def test_how_to_write_to_the_store_is_a_setting(
+    s3_server: S3Server, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    extra = {"region_name": "us-east-1", "endpoint_url": s3_server.endpoint}
+    who = {"login": s3_server.access_key, "password": s3_server.secret}
+    connect(monkeypatch, "bucket", conn_type="aws", extra=extra, **who)
+    monkeypatch.setenv("SKIN_STORE", f"s3://{s3_server.bucket}/{uuid.uuid4().hex}")
+    monkeypatch.setenv("SKIN_STORE_CONNECTION", "bucket")
+    monkeypatch.setenv("SKIN_CACHE", str(tmp_path))
+    monkeypatch.setenv("SKIN_S3_STORAGE_CLASS", "NONSENSE")
+    with pytest.raises(BadInput, match="no such storage class"):
+        open_configured_store().put("a", b"x")
+
+    monkeypatch.setenv("SKIN_S3_VERSIONING", "true")
+    with pytest.raises(BadInput, match="does not keep old versions"):
+        open_configured_store().put("a", b"x")
 
 
 def test_a_missing_connection_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
