@@ -8,7 +8,8 @@ Makes an alias, mostly `champion`, name a version that it named before.
 * `previous` is the version before the one that is named now. After a rollback it is the version
   before that, so that two rollbacks never lead back to the version that was given up.
 * Every byte of the version is compared with its manifest *before* anything moves. A version that
-  is damaged or not there is refused, with the versions that there are.
+  is damaged or not there is refused, with the versions that there are; so is one that is not
+  signed, if `SKIN_PUBLIC_KEY` is set.
 * If a training run promotes a model meanwhile, nothing moves and the task says so: look at the new
   model and decide again.
 
@@ -25,6 +26,7 @@ from skin_airflow import airflow_store, form, step
 
 from skin_pipeline.config import deployment
 from skin_pipeline.release import registry
+from skin_pipeline.release.signing import Keys
 
 place = deployment()
 
@@ -74,12 +76,14 @@ def skin_rollback() -> None:
         """
         Finds the version and compares every byte of it with its manifest. Moves nothing.
 
-        *Fails at once* when there is no such version or it is damaged; *tries again* when the
-        store does not answer.
+        *Fails at once* when there is no such version, it is damaged or not signed as it must be;
+        *tries again* when the store does not answer.
         """
         asked = context()["params"]
         with airflow_store() as store:
-            plan = registry.plan_rollback(store, asked["model"], asked["version"], asked["alias"])
+            plan = registry.plan_rollback(
+                store, asked["model"], asked["version"], asked["alias"], Keys.of(deployment())
+            )
         return [plan.version, plan.instead_of]
 
     # Apart from the search for the version: a second try must not go one version further back.

@@ -152,7 +152,8 @@ def skin_training() -> None:
     @step(on_success_callback=SkinNotifier("promoted"))
     def promote(verdict: str) -> str:
         """
-        Writes the model as an immutable version and points the champion to it.
+        Writes the model as an immutable version, signs it if there is a key to sign with, and
+        points the champion to it.
         Skipped when the gate refused.
         """
         with airflow_job() as job:

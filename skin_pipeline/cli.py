@@ -31,6 +31,7 @@ from skin_pipeline.contracts import Verdict, load
 from skin_pipeline.errors import PipelineError, Rejected
 from skin_pipeline.job import Job
 from skin_pipeline.release import commands as models
+from skin_pipeline.release.signing import Keys
 from skin_pipeline.storage import Store, open_store
 
 DONE, FAILED, REFUSED = 0, 1, 3
@@ -48,7 +49,8 @@ def main(arguments: list[str] | None = None) -> int:
             print(settings_table())
             return DONE
         if command == "models":
-            print(models.run(store_of(deployment()), **flags))
+            place = deployment()
+            print(models.run(store_of(place), keys=Keys.of(place), **flags))
             return DONE
         if command == "predict":
             return _predict(**flags)
@@ -186,7 +188,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m skin_pipeline")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     commands.add_parser("settings", help="print the table of all settings, as in the README")
-    models.add_to(commands.add_parser("models", help="list, verify, roll back and prune versions"))
+    models.add_to(
+        commands.add_parser("models", help="list, verify, sign, roll back and prune versions")
+    )
     _add_knobs(commands.add_parser("run", help="all steps in turn"))
     _add_predict(commands.add_parser("predict", help="score images with a promoted model"))
     for name, wants in _ARGUMENTS.items():

@@ -13,7 +13,7 @@ import os
 import re
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BeforeValidator, Field, ValidationError, model_validator
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from skin_pipeline.errors import BadInput
@@ -444,6 +444,20 @@ class Deployment(BaseSettings):
         gt=0,
         le=1_000_000,
         description="Largest size of these local copies, in GiB: the least recently used go first.",
+    )
+
+    signing_key: str = Field(
+        "",
+        description="PEM file with the private EC key that versions are signed with. Empty: they "
+        "are not signed.",
+    )
+    signing_password: SecretStr | None = Field(
+        None, description="Password of that key, if it is encrypted."
+    )
+    public_key: str = Field(
+        "",
+        description="PEM file with the public key that a version must be signed with to be "
+        "promoted, rolled back to or loaded. Empty: signatures are not asked for.",
     )
 
     @model_validator(mode="after")

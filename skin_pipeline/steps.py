@@ -573,11 +573,14 @@ def promote(job: Job, verdict: str) -> str:
         The key of the champion's version.
 
     Raises:
+        BadInput: a key for signatures cannot be used, or a version is not signed as they ask for.
         Rejected: the verdict is a refusal.
         Unavailable: the champion kept moving, or the store failed.
     """
     from skin_pipeline.release import registry
+    from skin_pipeline.release.signing import Keys
 
+    Keys.of(job.place).check()
     for _ in range(REMATCHES):
         judged = load(job.store, verdict, Verdict)
         if not judged.approved:
@@ -594,13 +597,18 @@ def _moved(job: Job, key: str, judged: Verdict) -> str | None:
     """Publish a version and make it the champion in the place of the one that it was judged
     against; None if there is another by now."""
     from skin_pipeline.release import registry
+    from skin_pipeline.release.signing import Keys
 
+    keys = Keys.of(job.place)
     rival = load(job.store, judged.champion, Scored).name if judged.champion else None
     pointer = registry.champion(job.store, judged.released_as)
     if rival != (pointer.version if pointer else None):
         return None  # before a version is written that nobody will name
     release, files = _release(job, key, judged)
     registry.publish(job.store, release, files, partial(_try, job, judged.evaluation))
+    if keys.private:
+        registry.sign(job.store, release.model, release.version, keys)
+    registry.release_of(job.store, release.model, release.version, keys)  # is it signed?
     won = registry.move(
         job.store,
         release.model,
@@ -645,6 +653,7 @@ def _judged_again(job: Job, judged: Verdict) -> str:
 def _standing(job: Job, judged: Verdict) -> str | None:
     """The champion's version, if the judged model is the champion already."""
     from skin_pipeline.release import registry
+    from skin_pipeline.release.signing import Keys
 
     pointer = registry.champion(job.store, judged.released_as)
     if pointer is None:
@@ -655,6 +664,7 @@ def _standing(job: Job, judged: Verdict) -> str | None:
         return None
     if evaluation != judged.evaluation:
         return None
+    registry.release_of(job.store, pointer.model, pointer.version, Keys.of(job.place))
     log.info("already_champion model=%s version=%s", pointer.model, pointer.version)
     return pointer.version
 

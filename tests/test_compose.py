@@ -75,6 +75,20 @@ def test_every_secret_reaches_a_service(services: dict[str, Any]) -> None:
     assert [name for name in SECRETS if f"filled-{name.lower()}" not in everything] == []
 
 
+def test_the_keys_that_sign_reach_the_workers_alone_and_are_none_by_default(
+    services: dict[str, Any], tmp_path: Path
+) -> None:
+    names = {"SKIN_SIGNING_KEY", "SKIN_SIGNING_PASSWORD", "SKIN_PUBLIC_KEY"}
+    assert {services["worker"]["environment"][name] for name in names} == {""}
+    said, complaints = config(tmp_path, {**filled(), **{name: f"given-{name}" for name in names}})
+    assert complaints == ""
+    for name, service in json.loads(said)["services"].items():
+        seen = {
+            key for key, value in service.get("environment", {}).items() if f"given-{key}" == value
+        }
+        assert seen == (names if name == "worker" else set())
+
+
 def test_nothing_is_published_beyond_the_loopback(services: dict[str, Any]) -> None:
     published = {
         (name, port["target"], port.get("host_ip"))

@@ -8,9 +8,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import released
+
 from skin_pipeline import cli, steps
 from skin_pipeline.contracts import Dataset, load
 from skin_pipeline.data import demo
+from skin_pipeline.release import registry
+from skin_pipeline.release.signing import Keys
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -38,6 +42,21 @@ def test_the_five_lines_score_an_image_with_the_promoted_model(finished, tmp_pat
         check=True,
     )
     assert re.fullmatch(r"0\.\d+ (benign|malignant)\n", run.stdout)
+
+
+def test_a_version_signed_as_described_is_verified_by_hand_as_described(store, tmp_path):
+    section = README.split("### Signed models\n")[1].split("\n## ")[0]
+    make, check = re.findall(r"```sh\n(.*?)```", section, re.DOTALL)
+    subprocess.run(["sh", "-euc", make], cwd=tmp_path, check=True, capture_output=True)
+    keys = Keys(f"{tmp_path}/signing.pem", f"{tmp_path}/public.pem")
+    keys.check()
+    made = released.release(store)
+    registry.sign(store, made.model, made.version, keys)
+    for key in store.list(registry.version_key(made.model, made.version)):
+        shutil.copy(store.local(key), tmp_path)
+    python = f"{sys.executable} {check.removeprefix('python')}"
+    said = subprocess.run(["sh", "-euc", python], cwd=tmp_path, check=True, capture_output=True)
+    assert b"Verification succeeded" in said.stdout
 
 
 def test_every_step_is_described():

@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from skin_pipeline.contracts import Pointer
 from skin_pipeline.errors import BadInput
 from skin_pipeline.release import registry
+from skin_pipeline.release.signing import NONE, PUBLIC_KEY, Keys
 from skin_pipeline.storage import Store
 
 SHOWN_MOVES = 10
@@ -24,7 +25,8 @@ KEEP = 5
 _HELP = {
     "list": "all models, or the versions of one",
     "show": "a version; by default the champion",
-    "verify": "compare a version, or all that aliases name, with the manifest",
+    "verify": "compare a version, or all that aliases name, with the manifest and its signature",
+    "sign": "sign a version that was published without a signature",
     "rollback": "make an alias name an earlier version again",
     "alias": "make an alias name a version",
     "prune": "remove old versions that no alias names or named before",
@@ -43,6 +45,7 @@ def add_to(parser: argparse.ArgumentParser) -> None:
         added[name].add_argument("name", nargs="?", metavar="VERSION|ALIAS")
     added["rollback"].add_argument("target", metavar="VERSION|previous")
     added["rollback"].add_argument("--alias", default=registry.CHAMPION, help="default: champion")
+    added["sign"].add_argument("version", metavar="VERSION")
     added["alias"].add_argument("alias", metavar="NAME")
     added["alias"].add_argument("version", metavar="VERSION")
     for name in ("rollback", "alias"):
@@ -53,17 +56,20 @@ def add_to(parser: argparse.ArgumentParser) -> None:
     added["prune"].add_argument("--yes", action="store_true", help="remove, instead of listing")
 
 
-def run(store: Store, action: str, **arguments: str) -> str:
+def run(store: Store, action: str, keys: Keys = NONE, **arguments: str) -> str:
     """What a command has to say.
 
     Args:
         store: The store.
         action: The command, such as `list`.
+        keys: The keys of the deployment.
         **arguments: As `add_to` reads them.
 
     Raises:
         BadInput, Unavailable: as the functions of `registry`.
     """
+    if action in _WITH_KEYS:
+        return _ACTIONS[action](store, keys=keys, **arguments)
     return _ACTIONS[action](store, **arguments)
 
 
@@ -153,40 +159,58 @@ def _moves(store: Store, model: str, alias: str) -> str:
     return _table(head, rows)
 
 
-def _verify(store: Store, model: str, name: str | None) -> str:
+def _verify(store: Store, model: str, name: str | None, keys: Keys) -> str:
     _check_known(store, model)
     named = list(registry.aliases(store, model))
     if name is not None and name not in named:
-        release = registry.verify(store, model, name)
-        return f"Version {name} of {model} is whole: {len(release.files)} files."
+        release = registry.verify(store, model, name, keys)
+        signed = _signed(store, model, name, keys)
+        return f"Version {name} of {model} is whole: {len(release.files)} files, {signed}."
     checked = [name] if name else named
     if not checked:
         return f"{model} has no alias; name a version to verify it."
-    return "\n".join(_verified(store, model, alias) for alias in checked)
+    return "\n".join(_verified(store, model, alias, keys) for alias in checked)
 
 
-def _verified(store: Store, model: str, alias: str) -> str:
-    release = registry.verify_alias(store, model, alias)
+def _verified(store: Store, model: str, alias: str, keys: Keys) -> str:
+    release = registry.verify_alias(store, model, alias, keys)
+    signed = _signed(store, model, release.version, keys)
     count = len(registry.moves(store, model, alias))
     return (
-        f"{alias} of {model}: version {release.version} is whole ({len(release.files)} files), and "
-        f"so is the history (moves: {count})."
+        f"{alias} of {model}: version {release.version} is whole ({len(release.files)} files, "
+        f"{signed}), and so is the history (moves: {count})."
     )
 
 
-def _rollback(store: Store, model: str, target: str, alias: str, reason: str) -> str:
+def _signed(store: Store, model: str, version: str, keys: Keys) -> str:
+    """Whether a verified version is signed."""
+    if keys.public:
+        return "signed with the trusted key"
+    signed = registry.is_signed(store, model, version)
+    return f"signed, but {PUBLIC_KEY} names no key to check it with" if signed else "not signed"
+
+
+def _sign(store: Store, model: str, version: str, keys: Keys) -> str:
     _check_known(store, model)
-    plan = registry.plan_rollback(store, model, target, alias)
+    keys.check()
+    registry.verify(store, model, version)
+    done = registry.sign(store, model, version, keys)
+    return f"Version {version} of {model} is signed{'' if done else ' already'}."
+
+
+def _rollback(store: Store, model: str, target: str, alias: str, reason: str, keys: Keys) -> str:
+    _check_known(store, model)
+    plan = registry.plan_rollback(store, model, target, alias, keys)
     registry.carry_out(store, model, plan, alias=alias, by=_user(), reason=reason)
     if plan.version == plan.instead_of:
         return f"{alias} of {model} names version {plan.version} already; nothing was moved."
     return f"{alias} of {model} names version {plan.version} now, instead of {plan.instead_of}."
 
 
-def _alias(store: Store, model: str, alias: str, version: str, reason: str) -> str:
+def _alias(store: Store, model: str, alias: str, version: str, reason: str, keys: Keys) -> str:
     _check_known(store, model)
     release = registry.release_of(store, model, version)
-    registry.promote(store, release, alias=alias, by=_user(), reason=reason)
+    registry.promote(store, release, alias=alias, by=_user(), reason=reason, keys=keys)
     return f"{alias} of {model} names version {version} now."
 
 
@@ -203,10 +227,12 @@ _ACTIONS: dict[str, Callable[..., str]] = {
     "list": _list,
     "show": _show,
     "verify": _verify,
+    "sign": _sign,
     "rollback": _rollback,
     "alias": _alias,
     "prune": _prune,
 }
+_WITH_KEYS = {"verify", "sign", "rollback", "alias"}
 
 
 def _check_known(store: Store, model: str) -> None:

@@ -27,7 +27,8 @@ from skin_pipeline.data import images as room
 from skin_pipeline.data.images import Inspected
 from skin_pipeline.data.workers import spread
 from skin_pipeline.errors import BadInput
-from skin_pipeline.release import loading, registry
+from skin_pipeline.release import loading, registry, signing
+from skin_pipeline.release.signing import NONE, Keys
 from skin_pipeline.storage import Store, digest_file
 from skin_pipeline.training.backbone import quick_with_xla
 
@@ -55,22 +56,25 @@ class Prediction(NamedTuple):
     problem: str
 
 
-def resolve(store: Store, model: str, version_or_alias: str = CHAMPION) -> Resolved:
+def resolve(
+    store: Store, model: str, version_or_alias: str = CHAMPION, keys: Keys = NONE
+) -> Resolved:
     """A version of a model from the store, verified; a copy of what lies in S3 is kept locally.
 
     Args:
         store: Where the versions lie.
         model: The model's name.
         version_or_alias: A version, `champion`, or another alias.
+        keys: Whether the version must be signed, and by which key.
 
     Raises:
-        BadInput: there is no such model, version or alias, or its file is not the one that the
-            manifest names.
+        BadInput: there is no such model, version or alias, its file is not the one that the
+            manifest names, or it is not signed as the keys ask for.
         Unavailable: the store does not answer.
     """
     is_version = VERSION.fullmatch(version_or_alias)
     version = version_or_alias if is_version else _pointed(store, model, version_or_alias)
-    release = registry.release_of(store, model, version)
+    release = registry.release_of(store, model, version, keys)
     if (release.model, release.version) != (model, version):
         raise BadInput(
             f"the manifest of {model}, version {version}, is that of {release.model}, version "
@@ -80,11 +84,13 @@ def resolve(store: Store, model: str, version_or_alias: str = CHAMPION) -> Resol
     return _verified(release, path)
 
 
-def beside(path: Path) -> Resolved:
-    """A model file with the manifest that lies beside it, as in a version's folder.
+def beside(path: Path, keys: Keys = NONE) -> Resolved:
+    """A model file with the manifest that lies beside it, and its signature, as in a version's
+    folder.
 
     Raises:
-        BadInput: one of them is missing, or they do not belong together.
+        BadInput: one of them is missing, they do not belong together, or they are not signed as
+            the keys ask for.
     """
     manifest = path.with_name(registry.MANIFEST)
     for needed in (path, manifest):
@@ -93,7 +99,10 @@ def beside(path: Path) -> Resolved:
                 f"there is no file {needed}. Keep {registry.MODEL_FILE} and {registry.MANIFEST} of "
                 "a version in one folder: the threshold stands in the manifest"
             )
-    return _verified(parse(manifest.read_bytes(), Release, str(manifest)), path)
+    content, signature = manifest.read_bytes(), path.with_name(signing.SIGNATURE)
+    signed = signature.read_bytes() if signature.is_file() else None
+    signing.check(content, signed, keys.trusted(), str(manifest))
+    return _verified(parse(content, Release, str(manifest)), path)
 
 
 def _pointed(store: Store, model: str, alias: str) -> str:
@@ -124,7 +133,11 @@ def _verified(release: Release, path: Path) -> Resolved:
 
 
 def predict(
-    images: Iterable[Image], model: Resolved | Path, *, threads: int | None = None
+    images: Iterable[Image],
+    model: Resolved | Path,
+    *,
+    threads: int | None = None,
+    keys: Keys = NONE,
 ) -> Iterator[Prediction]:
     """Score images with a model; the rows come in the images' order.
 
@@ -132,12 +145,14 @@ def predict(
         images: Paths of image files, or their bytes; taken only as far ahead as is needed.
         model: From `resolve`, or a `.keras` file with its manifest beside it.
         threads: Threads and processes to use; by default one for each core.
+        keys: Whether the manifest beside a file must be signed, and by which key.
 
     Raises:
-        BadInput: the model is none of ours. What is wrong with an image stands in its row.
+        BadInput: the model is none of ours, or not signed as the keys ask for. What is wrong with
+            an image stands in its row.
         Unavailable: no worker process can be started.
     """
-    resolved = model if isinstance(model, Resolved) else beside(Path(model))
+    resolved = model if isinstance(model, Resolved) else beside(Path(model), keys)
     return Scorer.of(resolved, threads or os.cpu_count() or 1).predict(images)
 
 

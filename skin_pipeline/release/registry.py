@@ -5,6 +5,7 @@ models/<name>/champion.json                 an alias: a pointer, moved by compar
 models/<name>/moves/champion/<number>.json  one document a move of it
 models/<name>/versions/<version>/           immutable: model.keras, metrics, verdict, report
 models/<name>/versions/<version>/manifest.json   written last: sha256 of every file
+models/<name>/versions/<version>/manifest.json.sig   its signature, if versions are signed
 models/<name>/removals/<version>            a mark, while a version is being removed
 models/<name>/judged/<time>-<digest>.json   one document a judged run
 ```
@@ -32,14 +33,17 @@ from skin_pipeline.release.aliases import (
     point,
     problems,
 )
+from skin_pipeline.release.signing import NONE, Keys
 from skin_pipeline.release.versions import (
     MANIFEST,
     MODEL_FILE,
     describe,
     folder,
+    is_signed,
     manifest_key,
     publish,
     release_of,
+    sign,
     verify,
     version_key,
     versions,
@@ -60,6 +64,7 @@ __all__ = [
     "champion",
     "describe",
     "folder",
+    "is_signed",
     "judgements",
     "models",
     "move",
@@ -74,6 +79,7 @@ __all__ = [
     "release_of",
     "resolve",
     "rollback",
+    "sign",
     "verify",
     "verify_alias",
     "version_key",
@@ -93,6 +99,7 @@ def promote(
     reason: str,
     alias: str = CHAMPION,
     expected: str | None = ANY,
+    keys: Keys = NONE,
 ) -> bool:
     """Verify a published version and make an alias name it; whether it does now.
 
@@ -104,13 +111,14 @@ def promote(
         alias: The alias.
         expected: The version that the alias must still name, such as the one that this version was
             judged against (None: nothing); of several promoters who expect the same, one wins.
+        keys: Whether the version must be signed, and by which key.
 
     Raises:
-        BadInput: the version is damaged.
+        BadInput: the version is damaged, or not signed as the keys ask for.
         Unavailable: others moved the alias each time this call was about to.
     """
     model, version = release.model, release.version
-    verify(store, model, version)
+    verify(store, model, version, keys)
     return move(store, model, version, alias=alias, by=by, reason=reason, expected=expected)
 
 
@@ -121,7 +129,9 @@ class Rollback(NamedTuple):
     instead_of: str
 
 
-def plan_rollback(store: Store, model: str, target: str, alias: str = CHAMPION) -> Rollback:
+def plan_rollback(
+    store: Store, model: str, target: str, alias: str = CHAMPION, keys: Keys = NONE
+) -> Rollback:
     """Find and verify the version that a rollback leads to; nothing is moved.
 
     Args:
@@ -129,9 +139,11 @@ def plan_rollback(store: Store, model: str, target: str, alias: str = CHAMPION) 
         model: The model's name.
         target: A version, or `previous` for the one that the alias named before.
         alias: The alias to move.
+        keys: Whether the version must be signed, and by which key.
 
     Raises:
-        BadInput: there is no such alias or version, or the version is damaged.
+        BadInput: there is no such alias or version, or the version is damaged, or not signed as
+            the keys ask for.
     """
     history = moves(store, model, alias)
     if not history:
@@ -142,7 +154,7 @@ def plan_rollback(store: Store, model: str, target: str, alias: str = CHAMPION) 
             f"{alias} of {model} has named no version before {history[0].version}. Name one "
             f"yourself. {_known(store, model)}"
         )
-    verify(store, model, version)
+    verify(store, model, version, keys)
     return Rollback(version, history[0].version)
 
 
@@ -175,13 +187,20 @@ def carry_out(
 
 
 def rollback(
-    store: Store, model: str, target: str, *, alias: str = CHAMPION, by: str, reason: str
+    store: Store,
+    model: str,
+    target: str,
+    *,
+    alias: str = CHAMPION,
+    by: str,
+    reason: str,
+    keys: Keys = NONE,
 ) -> Pointer:
     """Verify an earlier version and make an alias name it again; what the alias is then.
 
     Takes and raises what `plan_rollback` and `carry_out` do. Nothing moves if it names it already.
     """
-    plan = plan_rollback(store, model, target, alias)
+    plan = plan_rollback(store, model, target, alias, keys)
     return carry_out(store, model, plan, alias=alias, by=by, reason=reason)
 
 
@@ -204,20 +223,21 @@ def _known(store: Store, model: str) -> str:
     return f"Its versions: {', '.join(versions(store, model)) or 'none'}; its aliases: {named}"
 
 
-def verify_alias(store: Store, model: str, alias: str = CHAMPION) -> Release:
+def verify_alias(store: Store, model: str, alias: str = CHAMPION, keys: Keys = NONE) -> Release:
     """Verify the version that an alias names, and its history; the version's manifest.
 
     A move that its mover could not write down, because he was stopped, is written down.
 
     Raises:
-        BadInput: the alias names nothing, or something is damaged; names every problem.
+        BadInput: the alias names nothing, something is damaged, or the version is not signed as
+            the keys ask for; names every problem.
     """
     pointer = champion(store, model, alias)
     if pointer is None:
         raise BadInput(f"{model} has no {alias}. {_known(store, model)}")
     found = problems(store, model, alias)
     try:
-        release = verify(store, model, pointer.version)
+        release = verify(store, model, pointer.version, keys)
     except BadInput as error:
         raise BadInput("; ".join([*found, str(error)])) from None
     if found:

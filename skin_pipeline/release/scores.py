@@ -22,6 +22,7 @@ from skin_pipeline.errors import BadInput
 from skin_pipeline.job import Job
 from skin_pipeline.release import loading
 from skin_pipeline.release.predict import Prediction, Resolved, beside, predict, resolve
+from skin_pipeline.release.signing import Keys
 
 log = logging.getLogger(__name__)
 
@@ -67,9 +68,10 @@ def score(
 
 
 def _model(job: Job, model: str, name: str) -> Resolved:
+    keys = Keys.of(job.place)
     if model.endswith(loading.SUFFIX):
-        return beside(Path(model).expanduser())
-    return resolve(job.store, name, model)
+        return beside(Path(model).expanduser(), keys)
+    return resolve(job.store, name, model, keys)
 
 
 @contextmanager

@@ -1,4 +1,7 @@
-"""Immutable model versions: a folder of files, and a manifest with their digests, written last."""
+"""Immutable model versions: a folder of files, and a manifest with their digests, written last.
+
+If versions are signed, the signature of the manifest follows, before any alias names the version.
+"""
 
 from __future__ import annotations
 
@@ -14,11 +17,13 @@ from typing import Any
 from skin_pipeline.contracts import LABELS, Dataset, Release, dump, parse
 from skin_pipeline.errors import BadInput, Unavailable
 from skin_pipeline.job import address
+from skin_pipeline.release import signing
+from skin_pipeline.release.signing import Keys
 from skin_pipeline.storage import Store, digest_file
 
 log = logging.getLogger(__name__)
 
-MANIFEST = "manifest.json"
+MANIFEST = signing.MANIFEST
 MODEL_FILE = "model.keras"
 UNNAMED = {"version", "published_at"}  # what a manifest says that is no part of its version's name
 
@@ -36,6 +41,19 @@ def version_key(model: str, version: str) -> str:
 def manifest_key(model: str, version: str) -> str:
     """The key of a version's manifest; a version without one is not there."""
     return f"{version_key(model, version)}/{MANIFEST}"
+
+
+def _signature_key(model: str, version: str) -> str:
+    return f"{version_key(model, version)}/{signing.SIGNATURE}"
+
+
+def _signature(store: Store, model: str, version: str) -> bytes | None:
+    found = store.tagged(_signature_key(model, version))
+    return found[0] if found else None
+
+
+def _called(model: str, version: str) -> str:
+    return f"version {version} of {model}"
 
 
 def describe(
@@ -109,6 +127,7 @@ def publish(
         )
     if not store.exists(f"{place}/{MANIFEST}"):
         approve(store.local(f"{place}/{MODEL_FILE}"))
+    _drop_stale_signature(store, model, version)
     now = datetime.now(timezone.utc).isoformat(timespec="microseconds")
     store.put(f"{place}/{MANIFEST}", dump(release.model_copy(update={"published_at": now})))
     published = release_of(store, model, version)
@@ -120,18 +139,70 @@ def publish(
     _refuse_damaged(store, place, found)
 
 
+def _drop_stale_signature(store: Store, model: str, version: str) -> None:
+    """Remove the signature of a manifest that is gone: a pruning was killed between the two.
+
+    It is looked for first, since whoever publishes at the same time writes the manifest before it.
+    """
+    key = _signature_key(model, version)
+    if store.exists(key) and not store.exists(manifest_key(model, version)):
+        store.remove(key)
+
+
+def sign(store: Store, model: str, version: str, keys: Keys) -> bool:
+    """Write the signature of a published version beside its manifest; whether this call did.
+
+    Nothing is written where the same key signed before.
+
+    Args:
+        store: The store.
+        model: The model's name.
+        version: A version of it whose bytes are right: see `verify`.
+        keys: The private key is used.
+
+    Raises:
+        BadInput: the key cannot be used, there is no such version, or there is a signature that is
+            not that of this manifest by this key; it is left as it is.
+    """
+    own = keys.own()
+    release_of(store, model, version)
+    manifest = store.read(manifest_key(model, version))
+    key = _signature_key(model, version)
+    written = not store.exists(key) and store.put(key, signing.sign(manifest, keys))
+    if found := signing.problem(manifest, store.read(key), own):
+        raise BadInput(
+            f"{_called(model, version)} has a signature already, which is not ours: {found}. It is "
+            f"never overwritten; if it is worth nothing, remove {store.link(key)} and sign again"
+        )
+    if written:
+        log.info("version_signed model=%s version=%s", model, version)
+    return written
+
+
+def is_signed(store: Store, model: str, version: str) -> bool:
+    """Whether there is a signature beside the manifest of a version; not whether it is right."""
+    return store.exists(_signature_key(model, version))
+
+
 def versions(store: Store, model: str) -> list[str]:
     """The names of all complete versions of a model, sorted."""
     keys = store.list(f"{folder(model)}/versions")
     return [key.split("/")[-2] for key in keys if key.endswith(f"/{MANIFEST}")]
 
 
-def release_of(store: Store, model: str, version: str) -> Release:
-    """The manifest of a version. Raises `BadInput` if it is not in the store or not readable."""
+def release_of(store: Store, model: str, version: str, keys: Keys = signing.NONE) -> Release:
+    """The manifest of a version.
+
+    Raises:
+        BadInput: it is not in the store or not readable, or not signed as the keys ask for.
+    """
     key = manifest_key(model, version)
     found = store.tagged(key)
     if found is None:
         raise BadInput(f"{model} has no version {version}. {_there_are(store, model)}")
+    if trusted := keys.trusted():
+        signature = _signature(store, model, version)
+        signing.check(found[0], signature, trusted, _called(model, version))
     return parse(found[0], Release, key)
 
 
@@ -140,16 +211,17 @@ def _there_are(store: Store, model: str) -> str:
     return f"It has: {', '.join(names)}" if names else f"It has none in {store.url}"
 
 
-def verify(store: Store, model: str, version: str) -> Release:
+def verify(store: Store, model: str, version: str, keys: Keys = signing.NONE) -> Release:
     """Read every byte of a version, and compare it with what its manifest says; the manifest.
 
     The bytes come from the store itself, never from a local copy.
 
     Raises:
-        BadInput: there is no such version, or it is damaged; names every problem.
+        BadInput: there is no such version, or it is damaged; names every problem. Or it is not
+            signed as the keys ask for: then nothing is compared with what the manifest says.
         Unavailable: the store does not answer.
     """
-    release = release_of(store, model, version)
+    release = release_of(store, model, version, keys)
     place = version_key(model, version)
     found = chain(
         _manifest_problems(store, release, model, version), _file_problems(store, release, place)
@@ -193,7 +265,7 @@ def _file_problems(store: Store, release: Release, place: str) -> Iterator[str]:
 def _name_problems(release: Release, there: set[str]) -> Iterator[str]:
     for name in sorted(release.files.keys() - there):
         yield f"{name} is missing"
-    for name in sorted(there - release.files.keys() - {MANIFEST}):
+    for name in sorted(there - release.files.keys() - {MANIFEST, signing.SIGNATURE}):
         yield f"{name} does not belong to it"
 
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import key_pairs
 import pytest
 from released import MODEL, promote, releases
 
@@ -20,7 +21,8 @@ import sys
 before = set(sys.modules)
 import skin_rollback
 dag = skin_rollback.dag_object
-heavy = {"boto3", "great_expectations", "kaggle", "keras", "tensorflow", "pandas", "sklearn"}
+heavy = {"boto3", "great_expectations", "kaggle", "keras", "model_signing", "tensorflow", "pandas"}
+heavy |= {"sklearn"}
 answer = {
     "heavy": sorted(heavy & (set(sys.modules) - before)),
     "doc": dag.doc_md, "schedule": str(dag.schedule), "active": dag.max_active_runs,
@@ -31,9 +33,11 @@ answer = {
 }
 """
 RUN = """
+import os
 import skin_rollback
 answer = {}
 for name, conf in asked.items():
+    os.environ["SKIN_PUBLIC_KEY"] = conf.pop("public_key", "")
     try:
         run = skin_rollback.dag_object.test(run_conf=conf)
         answer[name] = [str(run.state), run.run_id]
@@ -112,11 +116,13 @@ def test_the_dag_its_tasks_and_its_form_are_documented(dag):
 
 
 @pytest.fixture(scope="module")
-def ran(airflow):
-    """A rollback, one to a damaged version, and one without a reason, after each other; the log.
+def ran(airflow, tmp_path_factory):
+    """A rollback, one to a damaged version, one without a reason and one to a version that is not
+    signed, after each other; the log.
 
     They share a process, since it takes Airflow longer to start than to run them.
     """
+    keys = key_pairs.write(tmp_path_factory.mktemp("keys"), "ours")
     first, second, damaged = releases(airflow.store, 3)
     promote(airflow.store, first)
     promote(airflow.store, second)
@@ -126,6 +132,7 @@ def ran(airflow):
         previous={"model": MODEL, "reason": "too many false alarms"},
         damaged={"model": MODEL, "version": damaged, "reason": "a try"},
         unreasoned={"model": MODEL},
+        unsigned={"model": MODEL, "version": second, "reason": "r", "public_key": keys.public},
     )
 
 
@@ -151,3 +158,9 @@ def test_a_rollback_without_a_reason_is_not_begun(ran):
     state, said = ran[0]["unreasoned"]
     assert state == "not begun"
     assert "reason" in said
+
+
+def test_a_rollback_to_a_version_that_is_not_signed_fails_where_signatures_are_asked_for(ran):
+    answer, logged = ran
+    assert answer["unsigned"][0] == "failed"
+    assert "is not signed, but SKIN_PUBLIC_KEY is set" in logged

@@ -79,7 +79,7 @@ def test_all_that_aliases_name_is_verified(store, models, three):
     assert models("verify", MODEL)[1].count("is whole") == 2
     assert models("verify", MODEL, three[0]) == (
         0,
-        f"Version {three[0]} of {MODEL} is whole: 2 files.\n",
+        f"Version {three[0]} of {MODEL} is whole: 2 files, not signed.\n",
     )
     store.remove(f"{registry.version_key(MODEL, three[2])}/metrics.json")
     status, said = models("verify", MODEL)

@@ -8,10 +8,12 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import key_pairs
 import pytest
-from released import MODEL, described, named, promote, releases, sources
+from released import MODEL, described, named, promote, release, releases, sources
 
 from skin_pipeline.release import registry
+from skin_pipeline.release.signing import Keys
 from skin_pipeline.storage import FolderStore, open_store
 
 WRITES = {"put", "put_file", "swap", "remove"}
@@ -72,6 +74,17 @@ def publish_and_promote(store, content: bytes) -> None:
     made = described(store, content)
     registry.publish(store, made, sources(store, content))
     registry.promote(store, made, by="run", reason="passed the gate")
+
+
+def publish_signed(store, content: bytes, keys: Keys) -> str:
+    made = release(store, content)
+    registry.sign(store, MODEL, made.version, keys)
+    return made.version
+
+
+def promote_signed(store, content: bytes, keys: Keys) -> None:
+    made = registry.release_of(store, MODEL, publish_signed(store, content, keys))
+    registry.promote(store, made, by="run", reason="passed the gate", keys=keys)
 
 
 def roll_back(store) -> None:
@@ -161,3 +174,28 @@ def test_a_version_that_is_half_gone_can_be_published_again(any_store, deadly):
         killed(prune, deadly(nth, after))
         releases(any_store, 2)
         registry.verify(any_store, MODEL, goes)
+
+
+def test_a_signed_promotion_killed_anywhere_leaves_a_signed_champion(store, tmp_path):
+    keys = key_pairs.write(tmp_path, "ours")
+    for nth, after in cuts(store, partial(promote_signed, content=b"counted", keys=keys)):
+        act = partial(promote_signed, content=f"new {nth} {after}".encode(), keys=keys)
+        killed(act, Deadly(store, nth, after=after))
+        registry.verify_alias(store, MODEL, keys=keys)
+        act(store)
+        new = described(store, act.keywords["content"]).version
+        assert registry.verify_alias(store, MODEL, keys=keys).version == new
+
+
+def test_a_signed_version_whose_pruning_was_killed_is_whole_or_can_be_signed_anew(store, tmp_path):
+    keys = key_pairs.write(tmp_path, "ours")
+    goes = publish_signed(store, b"goes", keys)
+    points = cuts(store, prune)
+    assert registry.versions(store, MODEL) == []
+    for nth, after in points:
+        publish_signed(store, b"goes", keys)
+        killed(prune, Deadly(store, nth, after=after))
+        for version in registry.versions(store, MODEL):
+            registry.verify(store, MODEL, version, keys)
+        publish_signed(store, b"goes", keys)
+        registry.verify(store, MODEL, goes, keys)

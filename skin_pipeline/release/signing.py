@@ -1,0 +1,229 @@
+"""Signatures of model versions by a key pair of one's own; made and checked with `model-signing`.
+
+    keys = Keys.of(deployment())
+    signature = sign(manifest, keys)
+    check(manifest, signature, keys.trusted(), "version 4f1a of skin-resnet50")
+
+What is signed is a version's manifest. It has the SHA-256 of every file, the threshold and the
+labels, so that one small signature speaks for all of them. No network service is asked.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import SecretStr
+
+from skin_pipeline.config import Deployment
+from skin_pipeline.errors import BadInput
+from skin_pipeline.job import scratch
+
+MANIFEST = "manifest.json"
+SIGNATURE = f"{MANIFEST}.sig"
+SIGNATURE_BYTES = 2**16  # a signature has some 1,400
+CURVES = {"secp256r1": "P-256", "secp384r1": "P-384", "secp521r1": "P-521"}
+SIGNING_KEY, PASSWORD, PUBLIC_KEY = "SKIN_SIGNING_KEY", "SKIN_SIGNING_PASSWORD", "SKIN_PUBLIC_KEY"
+MAKE = "openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out signing.pem"
+PUBLISH = "openssl pkey -in signing.pem -pubout -out public.pem"
+
+
+@dataclass(frozen=True)
+class Keys:
+    """Paths of PEM files: `private` signs (and `password` opens it); signatures are asked for and
+    checked if there is a `public` one. What is empty is not done."""
+
+    private: str = ""
+    public: str = ""
+    password: SecretStr | None = None
+
+    @classmethod
+    def of(cls, place: Deployment) -> Keys:
+        """The keys of a deployment."""
+        return cls(place.signing_key, place.public_key, place.signing_password)
+
+    def trusted(self) -> bytes | None:
+        """The public key, as PEM; None if no signatures are asked for.
+
+        Raises:
+            BadInput: there is no such file, or no key for signatures in it.
+        """
+        return _pem(_public_key(self.public)) if self.public else None
+
+    def own(self) -> bytes:
+        """The public half of the private key, as PEM.
+
+        Raises:
+            BadInput: there is no such file, no key for signatures in it, or the password is wrong.
+        """
+        return _pem(_private_key(self).public_key())
+
+    def secret(self) -> bytes | None:
+        """The password of the private key."""
+        return os.fsencode(self.password.get_secret_value()) if self.password else None
+
+    def check(self) -> None:
+        """Raise `BadInput` if a key cannot be used, or the two do not belong together."""
+        trusted, own = self.trusted(), self.own() if self.private else None
+        if trusted and own and trusted != own:
+            raise BadInput(
+                f"{PUBLIC_KEY} ({self.public}) is not the public half of {SIGNING_KEY} "
+                f"({self.private}), so that nothing signed here would be trusted here. Name a key "
+                f"pair; this makes the public half: {PUBLISH}"
+            )
+
+
+NONE = Keys()
+
+
+def sign(manifest: bytes, keys: Keys) -> bytes:
+    """The signature of a manifest: a bundle of sigstore, in JSON.
+
+    Raises:
+        BadInput: the private key cannot be used.
+    """
+    from model_signing.signing import Config
+
+    keys.own()  # tells what is wrong with a key, which Config does not
+    with scratch() as folder:
+        (folder / MANIFEST).write_bytes(manifest)
+        signer = Config().use_elliptic_key_signer(private_key=keys.private, password=keys.secret())
+        signer.sign(folder / MANIFEST, folder / SIGNATURE)
+        return (folder / SIGNATURE).read_bytes()
+
+
+def check(manifest: bytes, signature: bytes | None, public: bytes | None, what: str) -> None:
+    """Refuse what is not signed by the key that is trusted; without such a key, nothing.
+
+    Args:
+        manifest: The bytes of a version's manifest.
+        signature: The bytes beside it; None if there are none.
+        public: From `Keys.trusted`.
+        what: What is signed, for a message.
+
+    Raises:
+        BadInput: there is no signature, or it is not that of these bytes by this key.
+    """
+    if public is None:
+        return
+    if signature is None:
+        raise BadInput(
+            f"{what} is not signed, but {PUBLIC_KEY} is set. Use another version; or, if you trust "
+            "this one, sign it: python -m skin_pipeline models sign MODEL VERSION"
+        )
+    if found := problem(manifest, signature, public):
+        raise BadInput(
+            f"the signature of {what} is not right: {found}. Nothing of it was used; use another "
+            f"version, or set {PUBLIC_KEY} to the key that it was signed with"
+        )
+
+
+def problem(manifest: bytes, signature: bytes, public: bytes) -> str:
+    """What is wrong with a signature; empty if it is that of these bytes by this key."""
+    from model_signing.verifying import Config
+
+    if len(signature) > SIGNATURE_BYTES:
+        return f"{SIGNATURE} has {len(signature)} bytes; {SIGNATURE_BYTES} are allowed"
+    with scratch() as folder:
+        (folder / MANIFEST).write_bytes(manifest)
+        (folder / SIGNATURE).write_bytes(signature)
+        (folder / "public.pem").write_bytes(public)
+        verifier = Config().use_elliptic_key_verifier(public_key=folder / "public.pem")
+        try:
+            name = _file_of(signature)
+            verifier.verify(folder / MANIFEST, folder / SIGNATURE)
+        except Exception as error:  # whatever the library meets in a file that lies
+            return _explained(error)
+    return "" if name == MANIFEST else f"it is that of a file {name[:100]!r}"
+
+
+def _file_of(signature: bytes) -> str:
+    """The name of the file that was signed, for which the library does not care."""
+    bundle = json.loads(signature)
+    if not bundle["verificationMaterial"]["publicKey"]["hint"]:
+        raise ValueError("no hint at its key")  # the library would print a warning among the scores
+    statement = json.loads(base64.b64decode(bundle["dsseEnvelope"]["payload"]))
+    (subject,) = statement["subject"]
+    return str(subject["name"])
+
+
+def _explained(error: Exception) -> str:
+    reason = str(error)
+    if reason.startswith("Key mismatch"):
+        return "it is by another key"
+    if reason.startswith("Signature mismatch"):
+        return f"{MANIFEST} is not what was signed"
+    return f"{SIGNATURE} is damaged or forged ({type(error).__name__})"
+
+
+def _private_key(keys: Keys) -> Any:
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+    pem = _read(keys.private, SIGNING_KEY)
+    try:
+        key = load_pem_private_key(pem, keys.secret())  # no variable: some logs show them
+    except (TypeError, ValueError, UnsupportedAlgorithm):
+        raise _refusal(SIGNING_KEY, keys.private, _closed(pem, bool(keys.password))) from None
+    return _checked(key, SIGNING_KEY, keys.private)
+
+
+def _closed(pem: bytes, has_password: bool) -> str:
+    """Why a private key could not be opened."""
+    if b"PUBLIC KEY-" in pem:
+        return "holds a public key, where the private one is needed"
+    if b"PRIVATE KEY-" not in pem:
+        return "is no PEM file with a private key"
+    if b"ENCRYPTED" in pem:
+        return f"does not open with {PASSWORD}" if has_password else f"needs {PASSWORD}"
+    return f"needs no password: leave {PASSWORD} empty" if has_password else "cannot be read"
+
+
+def _public_key(path: str) -> Any:
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.serialization import load_pem_public_key
+
+    pem = _read(path, PUBLIC_KEY)
+    try:
+        key = load_pem_public_key(pem)
+    except (ValueError, UnsupportedAlgorithm):
+        private = b"PRIVATE KEY-" in pem
+        found = "holds a private key" if private else "is no PEM file with a public key"
+        raise _refusal(PUBLIC_KEY, path, f"{found}, where the public one is needed") from None
+    return _checked(key, PUBLIC_KEY, path)
+
+
+def _read(path: str, setting: str) -> bytes:
+    try:
+        if not Path(path).is_file():  # nor a pipe, which would block
+            raise _refusal(setting, path, "is not there" if path else "is not set")
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise _refusal(setting, path, f"cannot be read ({error.strerror})") from None
+
+
+def _checked(key: Any, setting: str, path: str) -> Any:
+    curve = getattr(key, "curve", None)
+    kind = curve.name if curve else type(key).__name__
+    if kind not in CURVES:
+        wanted = ", ".join(CURVES.values())
+        raise _refusal(setting, path, f"is a key of the kind {kind}; one on {wanted} is needed")
+    return key
+
+
+def _refusal(setting: str, path: str, found: str) -> BadInput:
+    return BadInput(
+        f"the key {path!r} ({setting}) {found}. This makes a key, and this its public half: "
+        f"`{MAKE}`, `{PUBLISH}`"
+    )
+
+
+def _pem(public_key: Any) -> bytes:
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+    pem: bytes = public_key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    return pem
