@@ -7,35 +7,11 @@ import errno
 import os
 import stat
 import subprocess
-import traceback
-from collections.abc import Callable
 from pathlib import Path
-
-import pytest
 
 BLOCK = 4096
 MIB = 1 << 20
 CLONE_NEWNS, CLONE_NEWUSER = 0x0002_0000, 0x1000_0000
-
-
-def in_child(body: Callable[[], None]) -> None:
-    """Do something in a process of its own, which may lose its rights; what fails fails here."""
-    reader, writer = os.pipe()
-    child = os.fork()
-    if child == 0:
-        try:
-            body()
-        except BaseException:
-            with os.fdopen(writer, "w") as telling:
-                telling.write(traceback.format_exc())
-        finally:  # never back into the tests
-            os._exit(0)
-    os.close(writer)
-    with os.fdopen(reader) as told:
-        problem = told.read()
-    assert os.waitpid(child, 0)[1] == 0
-    if problem:
-        pytest.fail(problem, pytrace=False)
 
 
 class Disk:

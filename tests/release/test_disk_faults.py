@@ -11,9 +11,10 @@ from itertools import count
 from pathlib import Path
 
 import pytest
+from children import in_child
 from promotion import Promotion, assert_harmless, prepared
 from released import MODEL, promote, release
-from small_disk import MIB, Errors, in_child, mounted
+from small_disk import MIB, Errors, mounted
 
 from skin_pipeline.errors import BadInput, Unavailable
 from skin_pipeline.release import registry
