@@ -12,7 +12,7 @@ from documents import dataset
 
 from skin_pipeline.contracts import Pointer, Release
 from skin_pipeline.release import registry
-from skin_pipeline.storage import Store
+from skin_pipeline.storage import Store, digest
 
 MODEL = "skin"
 
@@ -28,7 +28,7 @@ def keras_file(content: bytes) -> bytes:
 def sources(store: Store, content: bytes) -> dict[str, str]:
     """Put the files of a version where the steps leave them; maps names to keys."""
     files = {"model.keras": keras_file(content), "metrics.json": b"{}"}
-    keys = {name: f"evaluate/{content.hex()}/{name}" for name in files}
+    keys = {name: f"evaluate/{digest(content)}/{name}" for name in files}
     for name, key in keys.items():
         store.put(key, files[name])
     return keys

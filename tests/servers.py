@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from secrets import token_hex
 from typing import Any
@@ -42,6 +42,21 @@ class S3Server:
     secret: str = field(repr=False)
     reader_access_key: str
     reader_secret: str = field(repr=False)
+    process: Process | None = field(default=None, repr=False)
+
+    def kill(self) -> None:
+        """End it at once, whatever it is doing; its data stays."""
+        self.process.kill()
+
+    def restart(self) -> None:
+        """Start it again on the same data and ports.
+
+        Raises:
+            RuntimeError: it did not come up.
+        """
+        self.process.start()
+        if not _ready(self.process, self):
+            raise RuntimeError(f"seaweedfs did not come up again:\n{self.process.last_words()}")
 
     @property
     def credentials(self) -> dict[str, str]:
@@ -74,12 +89,13 @@ def seaweedfs(bucket: str = "models") -> Generator[S3Server, None, None]:
         for _ in range(STARTS):
             ports = dict(zip(PORTS, free_ports(len(PORTS)), strict=True))
             server = _server(f"http://{HOST}:{ports['s3']}", bucket)
-            with _running(_command(folder, server, ports), folder / "log") as process:
+            with Process(_command(folder, server, ports), folder / "log") as process:
                 if _ready(process, server):
-                    yield server
+                    yield replace(server, process=process)
                     return
-        tail = "\n".join((folder / "log").read_text(errors="replace").splitlines()[-20:])
-        raise RuntimeError(f"seaweedfs did not come up in {STARTS} attempts:\n{tail}")
+        raise RuntimeError(
+            f"seaweedfs did not come up in {STARTS} attempts:\n{process.last_words()}"
+        )
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -96,17 +112,39 @@ def _server(endpoint: str, bucket: str) -> S3Server:
     )
 
 
-@contextmanager
-def _running(command: list[str], log: Path) -> Generator[subprocess.Popen[bytes], None, None]:
-    """A process that is killed at the end with all that it started; its data is thrown away."""
-    with log.open("wb") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=output, start_new_session=True)
-    try:
-        yield process
-    finally:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+class Process:
+    """A process that is killed at the end of its block with all that it started.
+
+    It may be killed and started again before.
+    """
+
+    def __init__(self, command: list[str], log: Path) -> None:
+        self.command = command
+        self.log = log
+
+    def __enter__(self) -> Process:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+
+    def start(self) -> None:
+        with self.log.open("ab") as output:
+            self._popen = subprocess.Popen(
+                self.command, stdout=output, stderr=output, start_new_session=True
+            )
+
+    def kill(self) -> None:
+        if self.runs():  # its number may be another's by now
+            os.killpg(self._popen.pid, signal.SIGKILL)
+            self._popen.wait()
+
+    def runs(self) -> bool:
+        return self._popen.poll() is None
+
+    def last_words(self) -> str:
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-20:])
 
 
 def _identities(server: S3Server) -> dict[str, Any]:
@@ -154,8 +192,8 @@ def _command(folder: Path, server: S3Server, ports: dict[str, int]) -> list[str]
     ]
 
 
-def _ready(process: subprocess.Popen[bytes], server: S3Server) -> bool:
-    """Whether the server answers in time and has its bucket; False as soon as it has ended."""
+def _ready(process: Process, server: S3Server) -> bool:
+    """Whether the server keeps objects in time; False as soon as it has ended."""
     deadline = time.monotonic() + START_SECONDS
     client = boto3.client(
         "s3",
@@ -163,9 +201,12 @@ def _ready(process: subprocess.Popen[bytes], server: S3Server) -> bool:
         config=Config(retries={"total_max_attempts": 1}, connect_timeout=2, read_timeout=2),
         **server.credentials,
     )
-    while process.poll() is None and time.monotonic() < deadline:
-        with suppress(BotoCoreError, ClientError):  # it says healthy before the bucket is there
-            client.head_bucket(Bucket=server.bucket)
+    while process.runs() and time.monotonic() < deadline:
+        with suppress(BotoCoreError, ClientError):  # it says healthy before its disk is there
+            place = {"Bucket": server.bucket, "Key": "ready"}
+            client.put_object(**place, Body=b"x")
+            client.get_object(**place)
+            client.delete_object(**place)
             return True
         time.sleep(0.05)
     return False

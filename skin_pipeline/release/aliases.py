@@ -173,12 +173,14 @@ def problems(store: Store, model: str, alias: str = CHAMPION) -> list[str]:
     pointer = champion(store, model, alias)
     if pointer is None:
         return [f"{key} is a move of an alias that names nothing" for key in recorded]
-    record(store, pointer)
     key = _key_of(pointer)
     found = [f"{item} is a move that the pointer did not make" for item in recorded if item > key]
-    if parse(store.read(key), Pointer, key) != pointer:
-        found.append(f"{key} is not the move that the pointer made")
-    return [*found, *_breaks(moves(store, model, alias))]
+    found += _breaks(moves(store, model, alias))
+    if not found:  # else a damaged pointer would be written down for ever
+        record(store, pointer)
+        if parse(store.read(key), Pointer, key) != pointer:
+            found.append(f"{key} is not the move that the pointer made")
+    return found
 
 
 def _breaks(history: list[Move]) -> Iterator[str]:
@@ -200,7 +202,10 @@ def _read(store: Store, model: str, alias: str) -> tuple[Pointer | None, str | N
     found = store.tagged(key)
     if found is None:
         return None, None
-    return parse(found[0], Pointer, key), found[1]
+    pointer = parse(found[0], Pointer, key)
+    if (pointer.model, pointer.alias) != (model, alias):
+        raise BadInput(f"{key} is damaged: it says {pointer.alias} of {pointer.model}")
+    return pointer, found[1]
 
 
 def _version(pointer: Pointer | None) -> str | None:

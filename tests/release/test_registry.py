@@ -3,8 +3,10 @@ from __future__ import annotations
 import threading
 from contextlib import suppress
 from datetime import datetime, timezone
+from functools import partial
 
 import pytest
+from children import in_children
 from released import MODEL, in_threads, named, promote, release, releases
 
 from skin_pipeline.contracts import Interval, Judgement, dump
@@ -131,6 +133,21 @@ def test_a_rollback_that_races_with_a_promotion_leaves_a_whole_history(any_store
         in_threads(lambda act: act(), [back, forth])
         assert new in {move.version for move in registry.moves(any_store, MODEL)[:2]}
         registry.verify_alias(any_store, MODEL)
+
+
+def test_promotions_and_rollbacks_of_many_processes_lose_no_move(store):
+    first, *others = releases(store, 9)
+    promote(store, first)
+
+    def back():
+        for _ in range(5):
+            with suppress(BadInput):
+                rollback(store)
+
+    in_children([*(partial(promote, store, version) for version in others), *[back] * 4])
+    forth = [move.version for move in registry.moves(store, MODEL) if not move.rollback]
+    assert sorted(forth) == sorted([first, *others])
+    registry.verify_alias(store, MODEL)
 
 
 # --- verify --------------------------------------------------------------------------------------

@@ -1,0 +1,67 @@
+"""What lies in the store loses bits, or is gone, after a promotion."""
+
+from __future__ import annotations
+
+import pytest
+from released import MODEL, promote, release
+
+from skin_pipeline.errors import BadInput
+from skin_pipeline.release import registry
+from skin_pipeline.storage import FolderStore
+
+POINTER = f"models/{MODEL}/champion.json"
+FILES = ["manifest.json", "metrics.json", "model.keras"]
+
+
+@pytest.fixture
+def place(any_store) -> str:
+    """The folder of the champion, which another one was before."""
+    for content in (b"old", b"new"):
+        version = release(any_store, content).version
+        promote(any_store, version)
+    return registry.version_key(MODEL, version)
+
+
+def replace(store, key, data):
+    """Change what is never changed."""
+    store.remove(key)
+    store.put(key, data)
+
+
+def flipped(data: bytes, at: int) -> bytes:
+    return data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_bit_flipped_in_any_file_of_the_champion_is_told(any_store, place, name):
+    key = f"{place}/{name}"
+    data = any_store.read(key)
+    for at in (0, len(data) // 2, len(data) - 2):
+        replace(any_store, key, flipped(data, at))
+        with pytest.raises(BadInput, match=name):
+            registry.verify_alias(any_store, MODEL)
+    replace(any_store, key, data)
+    registry.verify_alias(any_store, MODEL)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_any_file_that_the_champion_lacks_is_told(any_store, place, name):
+    key = f"{place}/{name}"
+    data = any_store.read(key)
+    any_store.remove(key)
+    with pytest.raises(BadInput, match=r"has no version|is missing"):
+        registry.verify_alias(any_store, MODEL)
+    any_store.put(key, data)
+    registry.verify_alias(any_store, MODEL)
+
+
+def test_a_bit_flipped_in_a_pointer_is_told_and_written_down_nowhere(any_store, place):
+    data, keys = any_store.read(POINTER), any_store.list("")
+    step = 1 if isinstance(any_store, FolderStore) else 40
+    for at in range(0, len(data), step):
+        replace(any_store, POINTER, flipped(data, at))
+        with pytest.raises(BadInput):
+            registry.verify_alias(any_store, MODEL)
+        assert any_store.list("") == keys
+    replace(any_store, POINTER, data)
+    registry.verify_alias(any_store, MODEL)
