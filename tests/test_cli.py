@@ -106,6 +106,38 @@ def test_without_credentials_kaggle_is_explained(tmp_path):
     assert "Traceback" not in run.stderr
 
 
+def left_alone(*command: str, after: int = 0) -> tuple[int, str]:
+    """How a command ends whose output nobody reads any more `after` some bytes, and its log."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "skin_pipeline", *command],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONUNBUFFERED": ""},  # what is left is written while Python ends
+        cwd=ROOT,
+    )
+    process.stdout.read(after)
+    process.stdout.close()
+    _, said = process.communicate()
+    return process.returncode, said
+
+
+@pytest.mark.parametrize("command", ["settings", "models list", "settings --help"])
+def test_a_command_whose_reader_has_gone_ends_quietly(command):
+    assert left_alone(*command.split()) == (1, "")
+
+
+def test_scoring_ends_quietly_when_its_reader_has_gone(finished, tmp_path):
+    images = tmp_path / "images.txt"
+    images.write_text("no-such-image.jpg\n" * 5000)  # more rows than a pipe holds
+    model = finished.job.store.local(f"{finished.version}/model.keras")
+    status, said = left_alone("predict", f"@{images}", "--model", str(model), after=1)
+    assert status == 1
+    assert "Traceback" not in said
+    assert "Broken" not in said
+    assert "predicted images=" not in said
+
+
 def test_the_help_names_every_knob(capsys):
     with pytest.raises(SystemExit):
         cli.main(["run", "--help"])
