@@ -1,7 +1,16 @@
 """`python -m skin_pipeline`."""
 
+import os
 import sys
 
-from skin_pipeline.cli import main
+from skin_pipeline.cli import FAILED, main
 
-sys.exit(main())
+try:
+    try:
+        status = main()
+    finally:
+        print(end="", flush=True)  # while an error can still be caught
+except BrokenPipeError:  # who read the output, `head` for one, wants no more of it
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more
+    status = FAILED
+sys.exit(status)

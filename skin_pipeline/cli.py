@@ -220,7 +220,7 @@ def _add_predict(parser: argparse.ArgumentParser) -> None:
         "--model-name", default="", help="name of the model. Default: what a run would release to."
     )
     parser.add_argument(
-        "--output", type=Path, help="a .csv file. Default: CSV to the standard output."
+        "--output", type=Path, help="a .csv or .parquet file. Default: CSV to the standard output."
     )
 
 

@@ -16,8 +16,10 @@ import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from secrets import token_hex
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -106,9 +108,9 @@ def _server(endpoint: str, bucket: str) -> S3Server:
         endpoint=endpoint,
         bucket=bucket,
         access_key="test-owner",
-        secret=f"owner-{token_hex(16)}",
+        secret=f"owner/{token_hex(16)}+",  # AWS makes such ones, and URLs have them quoted
         reader_access_key="test-reader",
-        reader_secret=f"reader-{token_hex(16)}",
+        reader_secret=f"reader/{token_hex(16)}+",
     )
 
 
@@ -236,6 +238,54 @@ def _hold(held: list[socket.socket], port: int) -> int:
     except OSError:
         return 0
     return int(each.getsockname()[1])
+
+
+@dataclass
+class Inbox:
+    """What a loopback server was sent. `answers` are the status codes of its next answers."""
+
+    url: str = ""
+    answers: list[int] = field(default_factory=list)
+    received: list[SimpleNamespace] = field(default_factory=list)
+
+
+@contextmanager
+def serving(server: socketserver.BaseServer) -> Generator[None, None, None]:
+    """The server answers, in a thread, until the block ends."""
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    try:
+        yield
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@contextmanager
+def webhook_inbox() -> Generator[Inbox, None, None]:
+    """A real HTTP server that keeps what is posted to it."""
+    inbox = Inbox()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            inbox.received.append(
+                SimpleNamespace(
+                    path=self.path, headers=self.headers, body=body, json=json.loads(body)
+                )
+            )
+            self.send_response(inbox.answers.pop(0) if inbox.answers else 200)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    with HTTPServer((HOST, 0), Handler) as server:
+        inbox.url = f"http://{HOST}:{server.server_port}"
+        with serving(server):
+            yield inbox
 
 
 class Proxy:

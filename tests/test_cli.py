@@ -7,9 +7,14 @@ import sys
 from pathlib import Path
 
 import pytest
+from kaggle_server import KaggleServer
+from leaks import leaks
+from released import MODEL, release
+from servers import HOST, free_ports
 
 from skin_pipeline import cli
 from skin_pipeline.config import Settings
+from skin_pipeline.release import registry
 
 ROOT = Path(__file__).parents[1]
 
@@ -106,8 +111,134 @@ def test_without_credentials_kaggle_is_explained(tmp_path):
     assert "Traceback" not in run.stderr
 
 
+def left_alone(*command: str, after: int = 0) -> tuple[int, str]:
+    """How a command ends whose output nobody reads any more `after` some bytes, and its log."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "skin_pipeline", *command],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONUNBUFFERED": ""},  # what is left is written while Python ends
+        cwd=ROOT,
+    )
+    process.stdout.read(after)
+    process.stdout.close()
+    _, said = process.communicate()
+    return process.returncode, said
+
+
+@pytest.mark.parametrize("command", ["settings", "models list", "settings --help"])
+def test_a_command_whose_reader_has_gone_ends_quietly(command):
+    assert left_alone(*command.split()) == (1, "")
+
+
+def test_scoring_ends_quietly_when_its_reader_has_gone(finished, tmp_path):
+    images = tmp_path / "images.txt"
+    images.write_text("no-such-image.jpg\n" * 5000)  # more rows than a pipe holds
+    model = finished.job.store.local(f"{finished.version}/model.keras")
+    status, said = left_alone("predict", f"@{images}", "--model", str(model), after=1)
+    assert status == 1
+    assert "Traceback" not in said
+    assert "Broken" not in said
+    assert "predicted images=" not in said
+
+
 def test_the_help_names_every_knob(capsys):
     with pytest.raises(SystemExit):
         cli.main(["run", "--help"])
     said = capsys.readouterr().out
     assert all(f"--{name.replace('_', '-')}" in said for name in Settings.model_fields)
+
+
+# --- secrets --------------------------------------------------------------------------------------
+
+SECRET = "planted/secret+5c1e"
+BUG = """
+import sys
+from skin_pipeline import cli, storage
+storage.S3Store._names = lambda *_: {}["a bug"]
+sys.exit(cli.main(["models", "list"]))
+"""
+
+
+@pytest.fixture
+def said(s3_server):
+    """Runs Python against the real S3 server with the right secrets, or others; all it prints."""
+    usual = {
+        "SKIN_STORE": f"s3://{s3_server.bucket}/cli",
+        "SKIN_S3_ENDPOINT": s3_server.endpoint,
+        "AWS_ACCESS_KEY_ID": s3_server.access_key,
+        "AWS_SECRET_ACCESS_KEY": s3_server.secret,
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }
+
+    def run(*arguments: str, **changes: str) -> bytes:
+        done = subprocess.run(
+            [sys.executable, *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            cwd=ROOT,
+            env={**os.environ, **usual, **changes},
+        )
+        assert done.returncode == 1
+        return done.stdout
+
+    return run
+
+
+def assert_untold(output: bytes, secret: str, message: str) -> None:
+    """The output has the message, which the same search finds, and the secret in no form."""
+    found = leaks({"secret": secret, "message": message}, {"output": [output]})
+    assert found == {"message in output"}, output.decode()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"AWS_SECRET_ACCESS_KEY": SECRET}, "the credentials are wrong"),
+        ({"AWS_SECRET_ACCESS_KEY": f"{SECRET} "}, "BadInput: cannot "),
+        ({"SKIN_STORE": "s3://no-such-bucket/x"}, "there is no such bucket"),
+        ({"SKIN_S3_ENDPOINT": f"http://{HOST}:{free_ports(1)[0]}"}, "Unavailable: cannot list"),
+        ({"SKIN_STORE": f"s3://key:{SECRET}@bucket/x"}, "SKIN_STORE must be s3://BUCKET"),
+        ({"SKIN_S3_ENDPOINT": f"http://key:{SECRET}@{HOST}"}, "SKIN_S3_ENDPOINT must be http"),
+    ],
+)
+def test_a_command_that_fails_tells_no_secret(said, s3_server, changes, message):
+    output = said("-m", "skin_pipeline", "models", "list", **changes)
+    assert_untold(output, s3_server.secret, message)
+    assert_untold(output, SECRET, message)
+    assert b"Traceback" not in output
+
+
+def test_the_traceback_of_a_bug_tells_no_secret(said, s3_server):
+    output = said("-c", BUG)
+    assert b"Traceback" in output
+    assert_untold(output, s3_server.secret, "KeyError: 'a bug'")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({}, "s3://models/none"),
+        ({"AWS_SECRET_ACCESS_KEY": SECRET}, "the credentials are wrong"),
+    ],
+)
+def test_scoring_images_of_a_bucket_that_fails_tells_no_secret(
+    said, s3_server, store, changes, message
+):
+    folder = store.root / registry.version_key(MODEL, release(store).version)
+    arguments = ("predict", "s3://models/none", "--model", str(folder / registry.MODEL_FILE))
+    output = said("-m", "skin_pipeline", *arguments, **changes)
+    assert_untold(output, s3_server.secret, message)
+    assert_untold(output, SECRET, message)
+
+
+def test_a_download_from_kaggle_that_fails_tells_no_secret(said, tmp_path):
+    (tmp_path / "any.weights.h5").write_bytes(b"not loaded before training")
+    data = ("--data", "kaggle://owner/skin", "--weights", str(tmp_path / "any.weights.h5"))
+    with KaggleServer({}, username="ada", key="another") as kaggle:
+        known = {"KAGGLE_USERNAME": "ada", "KAGGLE_KEY": SECRET}
+        place = {"SKIN_KAGGLE_ENDPOINT": kaggle.url, "SKIN_STORE": str(tmp_path / "store")}
+        output = said("-m", "skin_pipeline", "run", *data, **known, **place)
+    assert len(kaggle.seen) > 0
+    assert_untold(output, SECRET, "credentials")

@@ -8,16 +8,18 @@ from __future__ import annotations
 import csv
 import logging
 import sys
-from collections.abc import Generator, Iterable, Sequence
-from contextlib import contextmanager
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple, TextIO
 
 from tqdm import tqdm
 
 from skin_pipeline import config
+from skin_pipeline.contracts import Release
 from skin_pipeline.data.archive import appearing
-from skin_pipeline.data.sources import files_at
+from skin_pipeline.data.sources import Named, files_at
 from skin_pipeline.errors import BadInput
 from skin_pipeline.job import Job
 from skin_pipeline.release import loading
@@ -26,7 +28,8 @@ from skin_pipeline.release.signing import Keys
 
 log = logging.getLogger(__name__)
 
-TABLE = ".csv"
+CSV, PARQUET = ".csv", ".parquet"
+GROUP = 10_000  # rows that are in memory at once; a row group of Parquet
 
 
 class Counts(NamedTuple):
@@ -46,23 +49,21 @@ def score(
         places: Files, folders, zips, `s3://BUCKET/PREFIX`, `@LIST`; see `sources.files_at`.
         model: A `.keras` file with its manifest beside it, a version, or an alias.
         model_name: Of the versions; "" for the one that the settings release to.
-        output: A `.csv` file, which appears whole or not at all; None for the standard output.
+        output: A `.csv` or `.parquet` file, which appears whole or not at all; None for CSV on the
+            standard output. What a row does not have is empty in CSV, null in Parquet.
 
     Raises:
         BadInput: there is no such model, a place holds no images, or the output does not fit.
         Unavailable: a server does not answer.
     """
-    if output and output.suffix.lower() != TABLE:
-        raise BadInput(
-            f"--output: scores are written as {TABLE}; Parquet needs pyarrow, which is not among "
-            f"the locked packages. Received: {output}"
-        )
+    if output and output.suffix.lower() not in {CSV, PARQUET}:
+        raise BadInput(f"--output must end in {CSV} or {PARQUET}. Received: {output}")
     resolved = _model(job, model, model_name or job.settings.released_as)
     log.info("model name=%s version=%s", resolved.release.model, resolved.release.version)
-    with files_at(job, places) as files, _sink(output) as sink:
-        scored = predict((item.path for item in files), resolved, threads=config.threads(job.place))
-        rows = (row._replace(image=item.name) for item, row in zip(files, scored, strict=True))
-        counts = _write(tqdm(rows, total=len(files), unit="image", disable=None), sink)
+    scored: Counter[bool] = Counter()
+    with files_at(job, places) as files:
+        _save(_rows(job, files, resolved, scored), output, resolved.release)
+    counts = Counts(scored.total(), scored[False])
     log.info("predicted images=%d unreadable=%d", *counts)
     return counts
 
@@ -74,27 +75,51 @@ def _model(job: Job, model: str, name: str) -> Resolved:
     return resolve(job.store, name, model, keys)
 
 
-@contextmanager
-def _sink(output: Path | None) -> Generator[TextIO, None, None]:
-    if output is None:
-        yield sys.stdout
-        return
-    with appearing(output) as part, part.open("w", newline="", encoding="utf-8") as sink:
-        yield sink
-
-
-def _write(rows: Iterable[Prediction], sink: TextIO) -> Counts:
-    table = csv.writer(sink, lineterminator="\n")
-    table.writerow(Prediction._fields)
-    images = unreadable = 0
-    for row in rows:
-        images += 1
-        unreadable += row.probability is None
-        probability = "" if row.probability is None else f"{row.probability:.6f}"
-        table.writerow(map(_plain, (row.image, probability, row.label, row.problem)))
-    return Counts(images, unreadable)
+def _rows(
+    job: Job, files: Sequence[Named], model: Resolved, scored: Counter[bool]
+) -> Iterator[Prediction]:
+    """A row for each file; `scored` counts those with a score and those without."""
+    rows = predict((item.path for item in files), model, threads=config.threads(job.place))
+    rows = tqdm(rows, total=len(files), unit="image", disable=None)
+    for item, row in zip(files, rows, strict=True):
+        scored[row.probability is not None] += 1
+        yield row._replace(image=_plain(item.name), problem=_plain(row.problem))
 
 
 def _plain(text: str) -> str:
     """A file's name may have bytes that are no text."""
     return text.encode(errors="backslashreplace").decode()
+
+
+def _save(rows: Iterator[Prediction], output: Path | None, release: Release) -> None:
+    if output is None:
+        _to_csv(rows, sys.stdout)
+        return
+    with appearing(output) as part:  # before the first row is asked for: it may not be writable
+        if output.suffix.lower() == PARQUET:
+            _to_parquet(rows, part, release)
+        else:
+            with part.open("w", newline="", encoding="utf-8") as sink:
+                _to_csv(rows, sink)
+
+
+def _to_csv(rows: Iterable[Prediction], sink: TextIO) -> None:
+    table = csv.writer(sink, lineterminator="\n")
+    table.writerow(Prediction._fields)
+    for row in rows:
+        probability = "" if row.probability is None else f"{row.probability:.6f}"
+        table.writerow((row.image, probability, row.label, row.problem))
+
+
+def _to_parquet(rows: Iterator[Prediction], path: Path, release: Release) -> None:
+    """A row group at a time; which model it was stands in the file's metadata."""
+    import pyarrow as arrow
+    from pyarrow import parquet
+
+    facts = {name: str(getattr(release, name)) for name in ("model", "version", "threshold")}
+    kinds = dict.fromkeys(Prediction._fields, arrow.string()) | {"probability": arrow.float64()}
+    schema = arrow.schema(kinds, metadata=facts)
+    with path.open("wb") as file, parquet.ParquetWriter(file, schema) as sink:
+        while group := list(islice(rows, GROUP)):
+            table = [{k: v for k, v in row._asdict().items() if v != ""} for row in group]
+            sink.write_table(arrow.Table.from_pylist(table, schema))

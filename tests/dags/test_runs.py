@@ -6,24 +6,30 @@ import io
 import json
 import re
 import time
+import uuid
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from demo import Follower
 from kaggle_server import KaggleServer
+from leaks import files, leaks, objects, rows
 from local_airflow import ApiError, LocalAirflow
+from servers import HOST, Inbox, S3Server, free_ports, webhook_inbox
 
 from skin_pipeline.contracts import Verdict, load
 from skin_pipeline.data import demo as generator
 from skin_pipeline.release import registry
-from skin_pipeline.storage import FolderStore
+from skin_pipeline.storage import Store, open_store
 
 pytestmark = pytest.mark.airflow
 
 KEY = "planted-secret-7f3a"
+TOKEN = "planted/token+93d7"
+WRONG = "planted/wr0ng+5c1e"
 QUICK = {
     "data": "demo",
     "weights": "none",
@@ -46,11 +52,13 @@ PATIENCE = 120.0  # seconds until a test that waits gives up
 
 @dataclass
 class Place:
-    """The Airflow of these tests, the Kaggle it asks, its store, its folder, and a weight file."""
+    """The Airflow of these tests, all that it talks to, its folder, and a weight file."""
 
     airflow: LocalAirflow
     kaggle: KaggleServer
-    store: FolderStore
+    alerts: Inbox
+    s3: S3Server
+    store: Store
     folder: Path
     weights: Path
 
@@ -67,6 +75,44 @@ class Place:
             "dags/skin_training/dagRuns", {"logical_date": None, "conf": {**QUICK, **changes}}
         )
         return Follower(self.airflow, run["dag_run_id"])
+
+    @contextmanager
+    def changed(self, connection: str, **changes: str) -> Generator[None, None, None]:
+        """While the block runs, a connection in Airflow's database has other fields."""
+        usual = connections(self.s3, self.alerts)[connection]
+        path = f"connections/{connection}"
+        self.airflow.api.patch(path, {**usual, **changes})
+        try:
+            yield
+        finally:
+            self.airflow.api.patch(path, usual)
+
+    @property
+    def secrets(self) -> dict[str, str]:
+        """What Airflow was given to keep to itself."""
+        s3 = {"store": self.s3.secret, "images": self.s3.reader_secret}
+        return {**s3, "kaggle": KEY, "alerts": TOKEN, "wrong": WRONG}
+
+    @property
+    def written(self) -> dict[str, Iterator[bytes]]:
+        """Everything that came of the runs."""
+        home = self.folder / "airflow"
+        return {
+            "logs": files(home / "logs"),
+            "database": rows(home / "airflow.db"),
+            "store": objects(self.store),
+            "alerts": (post.body for post in self.alerts.received),
+        }
+
+    def first_try(self, **changes) -> tuple[str | None, str]:
+        """The state of `ingest` after its first try in a new run, and what it logged."""
+        follower = self.trigger(**changes)
+        path = f"dags/skin_training/dagRuns/{follower.run}"
+        ingest = f"{path}/taskInstances/ingest"
+        self.wait(lambda: self.state(ingest) in {"up_for_retry", "failed"})
+        state = self.state(ingest)
+        self.airflow.api.patch(f"{path}?update_mask=state", {"state": "failed"})
+        return state, self.logs(follower, "ingest")
 
     def state(self, path: str) -> str | None:
         """The state of a task instance; None before it exists."""
@@ -98,25 +144,47 @@ def kaggle_zip(folder: Path) -> bytes:
     return buffer.getvalue()
 
 
+def connections(s3: S3Server, alerts: Inbox) -> dict[str, dict[str, str]]:
+    """The connections in Airflow's database: to the store, to images, and for alerts."""
+    where = json.dumps({"endpoint_url": s3.endpoint, "region_name": "us-east-1"})
+    store = {"login": s3.access_key, "password": s3.secret, "extra": where}
+    images = {"login": s3.reader_access_key, "password": s3.reader_secret, "extra": where}
+    made = {
+        "objects": {"conn_type": "aws", **store},
+        "images": {"conn_type": "aws", **images},
+        "alerts": {"conn_type": "http", "host": alerts.url, "password": TOKEN},
+    }
+    return {name: {"connection_id": name, **fields} for name, fields in made.items()}
+
+
 @pytest.fixture(scope="module")
-def place(tmp_path_factory) -> Iterator[Place]:
+def place(tmp_path_factory, s3_server) -> Iterator[Place]:
     folder = tmp_path_factory.mktemp("runs")
     weights = folder / "any.weights.h5"
     weights.write_bytes(b"pinned, and not loaded before training")
     datasets = {"owner/skin": kaggle_zip(folder / "images")}
-    with KaggleServer(datasets, username="user", key=KEY) as kaggle:
+    where = f"s3://{s3_server.bucket}/{uuid.uuid4().hex}"
+    reached = {"endpoint": s3_server.endpoint, "credentials": s3_server.credentials}
+    store = open_store(where, cache=folder / "own-cache", **reached)
+    with KaggleServer(datasets, username="user", key=KEY) as kaggle, webhook_inbox() as alerts:
         connection = {"conn_type": "generic", "login": "user", "password": KEY, "host": kaggle.url}
         settings = {
-            "SKIN_STORE": f"file://{folder}/store",
+            "SKIN_STORE": where,
+            "SKIN_STORE_CONNECTION": "objects",
+            "SKIN_DATA_CONNECTION": "images",
+            "SKIN_NOTIFY_CONNECTION": "alerts",
+            "SKIN_CACHE": str(folder / "cache"),
             "SKIN_SCHEDULE": "",
             "AIRFLOW_CONN_KAGGLE": json.dumps(connection),
         }
         with LocalAirflow(
             "the tests", home=folder / "airflow", settings=settings, say=lambda text: None
         ) as airflow:
+            for kept in connections(s3_server, alerts).values():
+                airflow.api.post("connections", kept)
             airflow.wait_for_dag("skin_training")
             airflow.api.patch("dags/skin_training?update_mask=is_paused", {"is_paused": False})
-            yield Place(airflow, kaggle, FolderStore(folder / "store"), folder, weights)
+            yield Place(airflow, kaggle, alerts, s3_server, store, folder, weights)
 
 
 @pytest.fixture(scope="module")
@@ -132,6 +200,12 @@ def states(follower: Follower) -> dict[str, set[str]]:
             continue
         found.setdefault(task, set()).add(state)
     return found
+
+
+def told(place, follower: Follower) -> list[str]:
+    """The events of the alerts about a run."""
+    posts = (post.json for post in place.alerts.received)
+    return [post["event"] for post in posts if post["run_id"] == follower.run]
 
 
 def results(place):
@@ -168,7 +242,8 @@ def test_the_logs_are_events_without_noise(place, promoted):
 
 
 def test_the_promotion_is_told(place, promoted):
-    assert "alert event=promoted" in place.logs(promoted, "promote")
+    place.wait(lambda: told(place, promoted) == ["promoted"])
+    assert "alert_sent event=promoted connection=alerts" in place.logs(promoted, "promote")
 
 
 def test_a_run_on_unchanged_data_finds_every_result_and_the_champion_stays(place, promoted):
@@ -193,9 +268,8 @@ def test_a_refusal_is_a_green_run_with_reasons(place, promoted):
     verdict = load(place.store, refused.value("gate"), Verdict)
     assert verdict.reasons[0].startswith("accuracy: ")
     assert registry.champion(place.store, "skin-resnet50-synthetic") == champion
-    said = place.logs(refused, "reject")
-    assert "alert event=refused" in said
-    assert "accuracy" in said
+    place.wait(lambda: told(place, refused) == ["refused"])
+    assert "Failed: accuracy: " in place.alerts.received[-1].json["text"]
 
 
 def test_a_run_that_fails_leaves_the_others_to_be_judged_and_the_gate_counts_them(place, promoted):
@@ -219,15 +293,19 @@ def test_bad_input_fails_at_once_and_says_what_to_do(place):
     assert "nothing stands at /no/such/folder" in message
     assert "kaggle://OWNER/NAME" in message
     assert "attempt=2" not in place.logs(failed)
-    assert "alert event=task_failed" in place.logs(failed, "ingest")
+    place.wait(lambda: set(told(place, failed)) == {"task_failed", "run_failed"})
 
 
-def test_images_come_from_kaggle_with_the_connection_of_airflow(place):
-    # The images are too few, so that the run ends after validation.
-    followed = place.run(data="kaggle://owner/skin", weights=str(place.weights))
-    assert states(followed)["ingest"] == {"success"}
-    assert "readable benign images: 12, asked for at least 50" in followed.errors["validate", -1]
-    assert KEY not in place.logs(followed)
+@pytest.fixture(scope="module")
+def from_kaggle(place) -> Follower:
+    """A run on images of Kaggle's, which are too few, so that it ends after validation."""
+    return place.run(data="kaggle://owner/skin", weights=str(place.weights))
+
+
+def test_images_come_from_kaggle_with_the_connection_of_airflow(from_kaggle):
+    assert states(from_kaggle)["ingest"] == {"success"}
+    message = from_kaggle.errors["validate", -1]
+    assert "readable benign images: 12, asked for at least 50" in message
 
 
 @pytest.mark.parametrize(
@@ -239,17 +317,12 @@ def test_what_kaggle_refuses_fails_at_once(place, monkeypatch, data, key, messag
     failed = place.run(data=f"kaggle://{data}", weights=str(place.weights))
     assert states(failed)["ingest"] == {"failed"}
     assert message in failed.errors["ingest", -1]
-    assert KEY not in place.logs(failed)
 
 
 def test_what_does_not_answer_is_tried_again(place, monkeypatch):
     monkeypatch.setattr(place.kaggle, "mode", "down")
-    follower = place.trigger(data="kaggle://owner/skin", weights=str(place.weights))
-    path = f"dags/skin_training/dagRuns/{follower.run}"
-    ingest = f"{path}/taskInstances/ingest"
-    place.wait(lambda: place.state(ingest) in {"up_for_retry", "failed"})
-    assert place.state(ingest) == "up_for_retry"
-    place.airflow.api.patch(f"{path}?update_mask=state", {"state": "failed"})
+    state, _ = place.first_try(data="kaggle://owner/skin", weights=str(place.weights))
+    assert state == "up_for_retry"
 
 
 @pytest.mark.parametrize(
@@ -260,3 +333,65 @@ def test_the_form_refuses_what_is_out_of_bounds(place, changes, message):
     with pytest.raises(ApiError, match=message) as error:
         place.trigger(**changes)
     assert error.value.status == 400
+
+
+# --- secrets --------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def wrong_secrets(place) -> dict[str, Follower]:
+    """A run with a wrong secret for the store, and one with a wrong secret for images."""
+    with place.changed("objects", password=WRONG):
+        store = place.run()
+    with place.changed("images", password=WRONG):
+        images = place.run(data=f"s3://{place.s3.bucket}/none", weights=str(place.weights))
+    return {"STORE": store, "DATA": images}
+
+
+@pytest.fixture(scope="module")
+def without_images(place) -> Follower:
+    """A run with the right secret for images, where there are none."""
+    return place.run(data=f"s3://{place.s3.bucket}/none", weights=str(place.weights))
+
+
+@pytest.fixture(scope="module")
+def gone(place) -> tuple[str | None, str]:
+    """The first try of a run whose store does not answer."""
+    where = {"endpoint_url": f"http://{HOST}:{free_ports(1)[0]}", "region_name": "us-east-1"}
+    with place.changed("objects", extra=json.dumps(where)):
+        return place.first_try()
+
+
+@pytest.mark.parametrize("name", ["STORE", "DATA"])
+def test_a_wrong_secret_fails_at_once_and_names_the_setting(wrong_secrets, name):
+    failed = wrong_secrets[name]
+    assert states(failed)["ingest"] == {"failed"}
+    message = failed.errors["ingest", -1]
+    assert "the credentials are wrong or have expired" in message
+    assert f"SKIN_{name}_CONNECTION" in message
+
+
+def test_images_in_s3_are_looked_for_with_a_connection_of_their_own(without_images, place):
+    assert f"s3://{place.s3.bucket}/none" in without_images.errors["ingest", -1]
+
+
+def test_a_store_that_does_not_answer_is_tried_again(gone):
+    state, said = gone
+    assert state == "up_for_retry"
+    assert "no answer (EndpointConnectionError)" in said
+
+
+@pytest.mark.usefixtures("promoted", "from_kaggle", "wrong_secrets", "gone")
+def test_a_planted_secret_appears_nowhere(place, without_images):
+    """The model's name, which is no secret, shows that the search would find one."""
+    place.wait(lambda: "run_failed" in told(place, without_images))
+    sought = {**place.secrets, "the name": "skin-resnet50-synthetic"}
+    assert leaks(sought, place.written) == {f"the name in {where}" for where in place.written}
+
+
+@pytest.mark.usefixtures("promoted", "from_kaggle", "wrong_secrets", "without_images", "gone")
+def test_nothing_that_a_task_logs_has_to_be_masked(place):
+    logged = files(place.folder / "airflow/logs/dag_id=skin_training")
+    assert leaks({"a mask": "***", "a start": "started key="}, {"logs": logged}) == {
+        "a start in logs"
+    }

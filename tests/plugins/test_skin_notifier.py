@@ -11,13 +11,9 @@ import re
 import socketserver
 import subprocess
 import sys
-import threading
-from collections.abc import Generator, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from datetime import datetime, timezone
 from email import policy
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -25,7 +21,7 @@ from typing import Any
 import pytest
 from airflow.sdk import Connection
 from models_server import DUPLICATES, REAL, SYNTHETIC, AirflowUi, fill, judge, promote
-from servers import HOST, free_ports
+from servers import HOST, Inbox, free_ports, serving, webhook_inbox
 from skin_notifier import SkinNotifier, _is_slack, _slack_url, compose
 
 from skin_pipeline.errors import BadInput, Unavailable
@@ -39,49 +35,11 @@ SECRET = "hush-token-93d7"
 # --- servers -------------------------------------------------------------------------------------
 
 
-@dataclass
-class Inbox:
-    """What a loopback server was sent. `answers` are the status codes of its next answers."""
-
-    url: str = ""
-    answers: list[int] = field(default_factory=list)
-    received: list[SimpleNamespace] = field(default_factory=list)
-
-
-@contextmanager
-def serving(server: socketserver.BaseServer) -> Generator[None, None, None]:
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    try:
-        yield
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
-
-
 @pytest.fixture
 def webhook() -> Iterator[Inbox]:
     """A real HTTP server that keeps what is posted to it."""
-    inbox = Inbox()
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            inbox.received.append(
-                SimpleNamespace(path=self.path, headers=self.headers, json=json.loads(body))
-            )
-            self.send_response(inbox.answers.pop(0) if inbox.answers else 200)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    with HTTPServer((HOST, 0), Handler) as server:
-        inbox.url = f"http://{HOST}:{server.server_port}"
-        with serving(server):
-            yield inbox
+    with webhook_inbox() as inbox:
+        yield inbox
 
 
 @pytest.fixture

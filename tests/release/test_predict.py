@@ -16,12 +16,13 @@ import keras
 import numpy as np
 import pytest
 from PIL import Image
+from pyarrow import parquet
 
 from skin_pipeline import cli
 from skin_pipeline.contracts import Dataset, Evaluation, Pointer, dump, load
 from skin_pipeline.data import manifest
-from skin_pipeline.errors import BadInput
-from skin_pipeline.release import loading, registry
+from skin_pipeline.errors import BadInput, Unavailable
+from skin_pipeline.release import loading, registry, scores
 from skin_pipeline.release.predict import BATCH, Resolved, Scorer, beside, predict, resolve
 from skin_pipeline.storage import FolderStore
 from skin_pipeline.training import backbone
@@ -354,10 +355,71 @@ def test_a_file_is_written_whole(run, golden, tmp_path):
     assert [path.name for path in output.parent.iterdir()] == ["scores.csv"]
 
 
+@pytest.mark.usefixtures("loaded")
+def test_parquet_has_the_rows_of_csv_in_groups_and_the_models_facts(
+    run, mixed, tmp_path, champion, monkeypatch
+):
+    monkeypatch.setattr(scores, "GROUP", 4)
+    odd = b"/\xff.jpg"
+    shutil.copy(mixed / "good0.jpg", os.fsencode(mixed) + odd)
+    output = tmp_path / "out" / "scores.Parquet"
+    assert run(mixed, "--output", output)[:2] == (0, [])
+    assert [path.name for path in output.parent.iterdir()] == [output.name]
+
+    table = parquet.read_table(output)
+    kinds = {"image": "string", "probability": "double", "label": "string", "problem": "string"}
+    assert {field.name: str(field.type) for field in table.schema} == kinds
+    _, rows, _ = run(mixed)
+    shown = [
+        {
+            **{name: value or "" for name, value in row.items()},
+            "probability": "" if row["probability"] is None else f"{row['probability']:.6f}",
+        }
+        for row in table.to_pylist()
+    ]
+    assert shown == rows
+    assert table["label"].null_count == table["probability"].null_count == len(HOSTILE)
+    assert table["problem"].null_count == len(rows) - len(HOSTILE)
+    assert rf"{mixed}/\udcff.jpg" in table["image"].to_pylist()
+
+    groups = parquet.ParquetFile(output).metadata
+    sizes = [groups.row_group(i).num_rows for i in range(groups.num_row_groups)]
+    assert sizes == [4] * (len(rows) // 4) + [len(rows) % 4] * (len(rows) % 4 > 0)
+    facts = {name.decode(): value.decode() for name, value in table.schema.metadata.items()}
+    release = champion.release
+    assert (facts["model"], facts["version"]) == (release.model, release.version)
+    assert facts["threshold"] == str(release.threshold)
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_an_output_that_breaks_off_leaves_no_file(
+    suffix, run, golden, tmp_path, scorer, monkeypatch
+):
+    class Breaking:
+        def predict(self, images):
+            yield next(scorer.predict(images))
+            raise Unavailable("no more")
+
+    monkeypatch.setattr(Scorer, "of", lambda model, threads: Breaking())
+    status, _, said = run(*golden, "--output", tmp_path / "out" / f"scores.{suffix}")
+    assert (status, "Unavailable: no more" in said) == (1, True)
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_an_output_that_cannot_be_written_is_named_before_anything_is_scored(
+    suffix, run, golden, tmp_path
+):
+    (tmp_path / "file").write_text("")
+    output = tmp_path / "file" / f"scores.{suffix}"
+    status, _, said = run(*golden, "--output", output)
+    assert (status, f"{output} cannot be written" in said) == (1, True)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--output", "scores.parquet"], "Parquet needs pyarrow"),
+        (["--output", "scores.xlsx"], "must end in .csv or .parquet. Received: scores.xlsx"),
         (["--model", "canary"], f"the model {MODEL!r} has no 'canary'"),
         (["--model", "/no/such/model.keras"], "there is no file /no/such/model.keras"),
         (["@/no/such/list.txt"], "the list /no/such/list.txt cannot be read"),
