@@ -108,6 +108,7 @@ ATTEMPTS = 5
 CONNECT_SECONDS = 10
 READ_SECONDS = 60  # without a single byte
 CONNECTIONS = 10  # of one client to its server
+LENGTHS = {"content-length", "transfer-encoding"}  # headers, of which an answer has one
 CACHE_BYTES = 20 << 30
 _OPENING = threading.Lock()  # boto3's clients are safe to share between threads, making one is not
 
@@ -238,7 +239,22 @@ def _client(endpoint: str, credentials: Mapping[str, str]) -> Any:
         max_pool_connections=CONNECTIONS,
     )
     with _OPENING:
-        return boto3.client("s3", endpoint_url=endpoint or None, config=config, **credentials)
+        client = boto3.client("s3", endpoint_url=endpoint or None, config=config, **credentials)
+    client.meta.events.register("before-parse.s3", _check_head)
+    return client
+
+
+def _check_head(response_dict: Mapping[str, Any], **_: Any) -> None:
+    """Notice an answer that was cut off within its head, which looks like a shorter one.
+
+    Python takes the end of a connection for the end of the headers. S3 says in each answer how
+    long its body is.
+    """
+    from botocore.exceptions import ConnectionClosedError
+
+    said = {name.lower() for name in response_dict["headers"]}
+    if response_dict["status_code"] not in {204, 304} and not LENGTHS & said:
+        raise ConnectionClosedError(endpoint_url="")
 
 
 def _check_endpoint(endpoint: str, named: Named) -> None:

@@ -154,6 +154,13 @@ def truncate(exchange: Exchange) -> None:
     exchange.close_connection = True
 
 
+def cut_head(exchange: Exchange) -> None:
+    """The connection ends in an orderly way after the first header of the answer."""
+    answer = exchange.ask()
+    exchange.wfile.write(f"HTTP/1.1 {answer.status} OK\r\nServer: cut\r\n".encode())
+    exchange.close_connection = True
+
+
 # --- the proxy -----------------------------------------------------------------------------------
 
 

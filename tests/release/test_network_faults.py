@@ -27,10 +27,11 @@ FAULTS = [
     faulty.slow_down,
     faulty.stall,
     faulty.truncate,
+    faulty.cut_head,
 ]
-# A client that is impatient for its first answer may be so for its second; and half of a body that
-# is read is not asked for again.
-ABSORBED = set(FAULTS) - {faulty.stall, faulty.truncate}
+# A client that is impatient for its first answer may be so for its second; and what came in half is
+# not asked for again.
+ABSORBED = set(FAULTS) - {faulty.stall, faulty.truncate, faulty.cut_head}
 AT_ONCE = 3
 ALWAYS = range(1, sys.maxsize)
 
