@@ -20,6 +20,7 @@ from skin_pipeline.storage import FolderStore, Store, open_store
 DEAR = ("airflow_ui", "finished")  # fixtures that take long to make
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist looks for groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Where several processes test: what shares something dear, or a file, stays in one process."""
     for item in items:
