@@ -29,7 +29,7 @@ demo: $(VENV)/.runs ## run the whole workflow once: [DATA=FOLDER_OR_ZIP WEIGHTS=
 up: $(VENV)/.runs ## serve Airflow's pages on 127.0.0.1 until Ctrl-C: [PORT=8080]
 	@$(PY) scripts/local_airflow.py --port "$(PORT)"
 
-ON_ALL_CORES = --numprocesses=logical --maxprocesses=4 --dist=loadgroup --no-loadscope-reorder
+ON_ALL_CORES = --numprocesses=logical --maxprocesses=4 --dist=loadfile --no-loadscope-reorder
 
 test: $(VENV)/.tests ## run the tests: [ARGS="-k gate"]
 	@$(PY) -m pytest $(ON_ALL_CORES) $(ARGS)

@@ -17,16 +17,6 @@ from skin_pipeline.config import Deployment, Settings
 from skin_pipeline.job import Job
 from skin_pipeline.storage import FolderStore, Store, open_store
 
-DEAR = ("airflow_ui", "finished")  # fixtures that take long to make
-
-
-@pytest.hookimpl(tryfirst=True)  # before xdist looks for groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Where several processes test: what shares something dear, or a file, stays in one process."""
-    for item in items:
-        dear = [name for name in DEAR if name in getattr(item, "fixturenames", ())]
-        item.add_marker(pytest.mark.xdist_group((dear or [item.path.name])[0]))
-
 
 @pytest.fixture(scope="session")
 def s3_server() -> Iterator[S3Server]:
