@@ -10,6 +10,7 @@ from skin_pipeline.contracts import Release, dump, parse
 from skin_pipeline.errors import BadInput, Unavailable
 from skin_pipeline.job import address
 from skin_pipeline.release import registry, versions
+from skin_pipeline.release.signing import Keys
 from skin_pipeline.storage import digest
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -158,3 +159,15 @@ def test_a_version_that_was_named_by_its_files_alone_is_still_whole(store):
         store.put(f"{registry.version_key(MODEL, old['version'])}/{name}", store.read(key))
     store.put(versions.manifest_key(MODEL, old["version"]), json.dumps(old).encode())
     assert registry.verify(store, MODEL, old["version"]).published_at == ""
+
+
+def test_a_manifest_of_this_schema_and_its_signature_stay_readable(store):
+    data = (GOLDEN / "manifest-signed.json").read_bytes()
+    kept = parse(data, Release, "golden")
+    where = registry.version_key(kept.model, kept.version)
+    store.put(f"{where}/manifest.json", data)
+    store.put(f"{where}/manifest.json.sig", (GOLDEN / "manifest-signed.json.sig").read_bytes())
+    keys = Keys(public=str(GOLDEN / "public.pem"))
+    assert registry.release_of(store, kept.model, kept.version, keys) == kept
+    with pytest.raises(BadInput, match=r"is damaged: metrics\.json is missing; model\.keras"):
+        registry.verify(store, kept.model, kept.version, keys)  # and no word of the manifest
