@@ -75,7 +75,7 @@ def test_champion_version_alias_and_file_are_the_same_model(finished, champion, 
     pointer = Pointer(
         model=MODEL, version=release.version, previous=None, moved_at="now", by="me", reason="try"
     )
-    store.put(f"models/{MODEL}/canary.json", dump(pointer))
+    store.put(f"models/{MODEL}/canary.json", dump(pointer.model_copy(update={"alias": "canary"})))
     for wanted in ("champion", "canary", release.version):
         assert resolve(store, MODEL, wanted).release == release
     assert beside(version / registry.MODEL_FILE).release == release
