@@ -65,7 +65,7 @@ def point(store: Store, pointer: Pointer, expected: str | None) -> bool:
     if _version(current) != expected:
         return False
     if current:
-        _settle(store, current)
+        record(store, current)
     last = current or _last(store, model, alias)
     place = {"number": last.number + 1 if last else 1, "previous": _version(last)}
     moved = pointer.model_copy(update=place)
@@ -108,7 +108,7 @@ def move(
     for _ in range(ATTEMPTS):
         current = champion(store, model, alias)
         if current and current.version == version:
-            _settle(store, current)
+            record(store, current)
             log.info("already_there model=%s alias=%s version=%s", model, alias, version)
             return True
         if expected not in {ANY, _version(current)}:
@@ -135,27 +135,6 @@ def move(
 def record(store: Store, pointer: Pointer) -> None:
     """Write the move that made a pointer into the history, unless it stands there."""
     store.put(_key_of(pointer), dump(Move(**pointer.model_dump())))
-
-
-def _settle(store: Store, current: Pointer) -> None:
-    """Write down the move that made the pointer of now, if its mover was stopped before that.
-
-    Raises:
-        BadInput: the pointer does not follow what is written down: it is damaged.
-    """
-    recorded = _recorded(store, current.model, current.alias)
-    key = _key_of(current)
-    if key in recorded:
-        return
-    if recorded:
-        last = parse(store.read(recorded[-1]), Move, recorded[-1])
-        if (current.number, current.previous) != (last.number + 1, last.version):
-            raise BadInput(
-                f"{_key(current.model, current.alias)} is damaged: it is move {current.number} "
-                f"from {current.previous}, but the last one that is written down is {last.number} "
-                f"to {last.version}. Nothing was moved; mend the pointer, or remove it"
-            )
-    record(store, current)
 
 
 def moves(store: Store, model: str, alias: str = CHAMPION) -> list[Move]:

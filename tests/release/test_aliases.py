@@ -239,24 +239,6 @@ def test_a_pointer_that_cannot_be_read_is_never_overwritten(any_store, change):
     assert registry.versions(any_store, MODEL) == [version]
 
 
-def test_a_pointer_that_does_not_follow_the_history_is_not_written_into_it(store):
-    first, second, third = releases(store, 3)
-    promote(store, first)
-    promote(store, second)
-    key = f"models/{MODEL}/champion.json"
-    damaged = store.read(key).replace(b'"number": 2', b'"number": 6')
-    store.remove(key)
-    store.put(key, damaged)
-    before = store.list(HISTORY)
-    for version in (second, third):
-        with pytest.raises(BadInput, match=r"champion\.json is damaged: it is move 6"):
-            promote(store, version)
-    assert (store.read(key), store.list(HISTORY)) == (damaged, before)
-    store.remove(key)  # as the message says
-    promote(store, third)
-    assert history(store)[0] == (3, third)
-
-
 def test_a_pointer_to_a_version_that_is_gone_can_be_promoted_over(any_store):
     lost = release(any_store, b"lost")
     promote(any_store, lost.version)
