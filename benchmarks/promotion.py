@@ -20,29 +20,16 @@ from typing import Any
 
 from measuring import in_turn, parser, report
 
-from skin_pipeline.contracts import Dataset
 from skin_pipeline.release import registry
 from skin_pipeline.storage import Store, open_store
 
 sys.path.append(str(Path(__file__).parents[1] / "tests"))
+from documents import dataset
 from servers import S3Server, seaweedfs
 
 MB = 10**6
 MODEL = "benchmark"
 ROUNDS = 7
-DATASET = Dataset(
-    source="benchmark",
-    synthetic=True,
-    content_digest="",
-    table="",
-    shards=(),
-    thumbnails=(),
-    golden={},
-    image_size=224,
-    field_of_view=0.8,
-    classes={},
-    unreadable=0,
-)
 
 
 def model_file(folder: Path) -> Path:
@@ -93,7 +80,7 @@ def promotion(server: S3Server, folder: Path, *, copied: bool) -> Callable[[], N
 def promote(store: Store) -> None:
     sources = {registry.MODEL_FILE: "evaluate/1/model.keras"}
     release = registry.describe(
-        store, MODEL, sources, verdict="gate/1", threshold=0.5, dataset=DATASET
+        store, MODEL, sources, verdict="gate/1", threshold=0.5, dataset=dataset(MODEL)
     )
     registry.publish(store, release, sources)
     where: dict[str, Any] = {"alias": registry.CHAMPION, "by": "benchmark", "reason": "benchmark"}

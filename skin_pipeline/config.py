@@ -445,7 +445,6 @@ class Deployment(BaseSettings):
         le=1_000_000,
         description="Largest size of these local copies, in GiB: the least recently used go first.",
     )
-
     signing_key: str = Field(
         "",
         description="PEM file with the private EC key that versions are signed with. Empty: they "

@@ -170,6 +170,26 @@ def tell(process: subprocess.Popen[str], what: object) -> None:
     process.stdin.write(json.dumps(what) + "\n")
 
 
+def kill_writer(
+    bucket: Place,
+    script: str,
+    source: Path,
+    stop: Callable[[bytes], bytes],
+    half: threading.Event,
+    killed: threading.Event,
+) -> None:
+    """Run a script that uploads `source`, and kill it when `stop`, which sees all that it sends,
+    says that it is half done; then `stop` is told."""
+    with proxy(bucket.endpoint) as front:
+        front.asked = stop
+        job = json.dumps({**vars(bucket), "endpoint": front.endpoint})
+        with child(script, job, str(source)) as writer:
+            assert half.wait(PATIENCE)
+            writer.send_signal(signal.SIGKILL)
+            assert writer.wait(PATIENCE) == -signal.SIGKILL
+            killed.set()
+
+
 class TestContract:
     """What all stores promise."""
 
@@ -892,14 +912,7 @@ class TestS3Faults:
             killed.wait(PATIENCE)
             return b""
 
-        with proxy(bucket.endpoint) as front:
-            front.asked = stop_half_way
-            job = json.dumps({**vars(bucket), "endpoint": front.endpoint})
-            with child(script, job, str(source)) as writer:
-                assert half.wait(PATIENCE)
-                writer.send_signal(signal.SIGKILL)
-                assert writer.wait(PATIENCE) == -signal.SIGKILL
-                killed.set()
+        kill_writer(bucket, script, source, stop_half_way, half, killed)
 
         store = bucket.open()
         assert not store.exists("models/big.keras")
@@ -1132,14 +1145,7 @@ class TestLargeFileFaults:
             killed.wait(PATIENCE)
             return b""
 
-        with proxy(bucket.endpoint) as front:
-            front.asked = stop_at_second_part
-            job = json.dumps({**vars(bucket), "endpoint": front.endpoint})
-            with child(script, job, str(source)) as writer:
-                assert half.wait(PATIENCE)
-                writer.send_signal(signal.SIGKILL)
-                assert writer.wait(PATIENCE) == -signal.SIGKILL
-                killed.set()
+        kill_writer(bucket, script, source, stop_at_second_part, half, killed)
 
         store = bucket.open()
         assert store.list("") == []

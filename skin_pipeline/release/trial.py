@@ -36,7 +36,12 @@ ROOT = Path(__file__).parents[2]  # where the process finds this package
 
 
 def agree(
-    path: Path, images: Mapping[str, bytes], recorded: Mapping[str, float], **how: Any
+    path: Path,
+    images: Mapping[str, bytes],
+    recorded: Mapping[str, float],
+    *,
+    tolerance: float,
+    threads: int,
 ) -> None:
     """Refuse a model that does not say of images what was recorded.
 
@@ -44,14 +49,14 @@ def agree(
         path: The model file.
         images: The bytes of image files, by name.
         recorded: Their probabilities as `evaluate` found them.
-        **how: `tolerance`, the largest difference allowed, and what `ask` takes.
+        tolerance: The largest difference allowed.
+        threads: That TensorFlow may use.
 
     Raises:
         BadInput: names the image on which they differ most; or as `ask`.
         Unavailable: as `ask`.
     """
-    tolerance = how.pop("tolerance")
-    found = ask(path, images, **how)
+    found = ask(path, images, threads=threads)
     apart = {name: abs(found[name] - recorded[name]) for name in images}
     worst = max(apart, key=lambda name: np.nan_to_num(apart[name], nan=np.inf))
     if not apart[worst] <= tolerance:

@@ -3,21 +3,7 @@ from __future__ import annotations
 import pytest
 from released import MODEL, named, promote, releases
 
-from skin_pipeline import cli
 from skin_pipeline.release import registry
-
-
-@pytest.fixture
-def models(store, monkeypatch, capsys):
-    """Runs `models …` on the test's store; its exit status, and what it said in all."""
-    monkeypatch.setenv("SKIN_STORE", store.url)
-
-    def run(*arguments):
-        status = cli.main(["models", *arguments])
-        said = capsys.readouterr()
-        return status, said.out + said.err
-
-    return run
 
 
 @pytest.fixture

@@ -410,18 +410,11 @@ def test_a_version_may_be_signed_by_hand_before_it_is_promoted(finished, judged,
 
 
 @pytest.fixture
-def models(store, keys, monkeypatch, capsys):
-    """Runs `models …` on the test's store with both keys; its exit status, and what it said."""
-    monkeypatch.setenv("SKIN_STORE", store.url)
+def models(models, keys, monkeypatch):
+    """Runs `models …` with both keys; its exit status, and what it said."""
     monkeypatch.setenv("SKIN_SIGNING_KEY", keys.private)
     monkeypatch.setenv("SKIN_PUBLIC_KEY", keys.public)
-
-    def run(*arguments):
-        status = cli.main(["models", *arguments])
-        said = capsys.readouterr()
-        return status, said.out + said.err
-
-    return run
+    return models
 
 
 def test_a_version_is_signed_on_the_command_line_once(store, models, second):
