@@ -35,6 +35,24 @@ class Cost(Contract):
     finished_at: str
 
 
+class Notice(Contract):
+    """Something that was found beside the images and not used, and what to do if it should be.
+
+    `kind` is a short name such as `table_not_used`, `files_skipped` or `images_left_out`; `subject`
+    what it is about (a file, a suffix, a value); `count` how many files or images it stands for.
+    """
+
+    kind: str
+    subject: str
+    reason: str
+    count: int = 1
+
+    def __str__(self) -> str:
+        """For people: `METADATA.xlsx: found, not used, because it names no image`."""
+        many = f" ({self.count})" if self.count > 1 else ""
+        return f"{self.subject}{many}: {self.reason}"
+
+
 class Dataset(Contract):
     """Result of `ingest`: the images as one table and packed shards.
 
@@ -55,6 +73,7 @@ class Dataset(Contract):
     field_of_view: float
     classes: dict[str, int]
     unreadable: int
+    notices: tuple[Notice, ...] = ()
 
 
 class Check(Contract):

@@ -121,6 +121,9 @@ def _ingest(
         )
     table = built.table.join(known)
     manifest.log_outcomes(table)
+    for found in images.notices:
+        place = (found.kind, found.subject, found.count, found.reason)
+        log.warning('%s subject="%s" count=%d reason="%s"', *place)
     classes = table["label"].value_counts()
     return Dataset(
         source=where,
@@ -134,6 +137,7 @@ def _ingest(
         field_of_view=settings.field_of_view,
         classes={str(label): int(count) for label, count in classes.items()},
         unreadable=int((~table["readable"]).sum()),
+        notices=images.notices,
     )
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from skin_pipeline.config import DEMO
-from skin_pipeline.contracts import LABELS
+from skin_pipeline.contracts import LABELS, Notice
 from skin_pipeline.data import archive, kaggle, remote
 from skin_pipeline.errors import BadInput
 from skin_pipeline.job import Job, scratch
@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 KAGGLE = "kaggle://"
 SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 TABLE = ".csv"
+# Files that may be a table of metadata: only their content tells. HAM10000's has no suffix at all.
+TABLE_SUFFIXES = frozenset({"", ".csv", ".ods", ".tab", ".tsv", ".txt", ".xls", ".xlsx"})
 
 
 @contextmanager
@@ -150,10 +152,12 @@ class Found:
 
 @dataclass(frozen=True)
 class Images:
-    """What stands in a folder: image files sorted by key, and the CSV tables beside them."""
+    """What stands in a folder: image files sorted by key, the tables beside them, and notices of
+    what was found and is not used."""
 
     files: tuple[Found, ...]
     tables: tuple[Path, ...]
+    notices: tuple[Notice, ...] = ()
 
     @property
     def digest(self) -> str:
