@@ -23,7 +23,6 @@ log = logging.getLogger(__name__)
 
 KAGGLE = "kaggle://"
 SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
-TABLE = ".csv"
 # Files that may be a table of metadata: only their content tells. HAM10000's has no suffix at all.
 TABLE_SUFFIXES = frozenset({"", ".csv", ".ods", ".tab", ".tsv", ".txt", ".xls", ".xlsx"})
 
@@ -63,7 +62,7 @@ def _bring(job: Job, where: str, target: Path) -> None:
         )
         archive.extract(packed, target)
     elif where.startswith(remote.S3):
-        remote.fetch(where, target, _access(job), SUFFIXES | {TABLE})
+        remote.fetch(where, target, _access(job), SUFFIXES | TABLE_SUFFIXES)
     else:
         archive.extract(_existing(Path(where).expanduser()), target)
 
@@ -181,7 +180,7 @@ def find(root: Path, labels_of: LabelsOf | None = None) -> Images:
     Raises:
         BadInput: there are no images, or only of one class.
     """
-    tables = tuple(sorted(root.rglob(f"*{TABLE}")))
+    tables = _tables(root)
     files = _in_class_folders(root) or _in_tables(root, tables, labels_of)
     missing = [label for label in LABELS if all(item.label != label for item in files)]
     if missing:
@@ -234,6 +233,24 @@ def _images(root: Path) -> list[Path]:
         for name in names
         if not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES
     ]
+
+
+def _tables(root: Path) -> tuple[Path, ...]:
+    """Every file that may be a table, wherever it lies: whether it is one, its content tells."""
+    paths = (Path(folder, name) for folder, _, names in os.walk(root) for name in names)
+    return tuple(sorted(path for path in paths if _may_be_a_table(path)))
+
+
+def _may_be_a_table(path: Path) -> bool:
+    if path.name.startswith(".") or path.suffix.lower() not in TABLE_SUFFIXES or not path.is_file():
+        return False
+    return bool(path.suffix) or _is_text(path)
+
+
+def _is_text(path: Path) -> bool:
+    with path.open("rb") as file:
+        head = file.read(1024)
+    return head.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" not in head
 
 
 def _shared_parts(folders: list[tuple[str, ...]]) -> int:

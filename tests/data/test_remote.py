@@ -113,7 +113,7 @@ def place(s3_server: S3Server, tmp_path: Path) -> Place:
 def test_the_images_and_tables_below_a_prefix_come_and_nothing_else(
     place: Place, caplog: pytest.LogCaptureFixture
 ) -> None:
-    place.put({**GOOD, "readme.txt": b"x", "empty/": b"", "benign/._a.jpg": b"x"})
+    place.put({**GOOD, "readme.md": b"x", "empty/": b"", "benign/._a.jpg": b"x"})
     place.put({"__MACOSX/b.jpg": b"x", "folder.jpg/": b""})
     Place(place.server, place.folder, f"{place.prefix}-too").put(GOOD)
     caplog.set_level(logging.INFO)
@@ -338,7 +338,7 @@ NOT_THERE = {
 @pytest.mark.parametrize("case", NOT_THERE)
 def test_where_nothing_is_the_ways_are_told(case: str, place: Place) -> None:
     name, words = NOT_THERE[case]
-    place.put({"other/readme.txt": b"x", "other/a.zip.part": b"x"})
+    place.put({"other/readme.md": b"x", "other/a.zip.part": b"x"})
     told = place.failure(BadInput, name)
     assert words in told
     assert "Give s3://BUCKET/PREFIX" in told
