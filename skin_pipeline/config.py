@@ -337,6 +337,13 @@ class Settings(BaseSettings):
         return self.data == DEMO
 
     @property
+    def names_values(self) -> bool:
+        """Whether somebody said what stands for malignant or benign, other than the usual."""
+        fields = type(self).model_fields
+        given = {"malignant_values": self.malignant_values, "benign_values": self.benign_values}
+        return any(value != fields[name].default for name, value in given.items())
+
+    @property
     def released_as(self) -> str:
         """The model name that a release goes to; synthetic models never share a real one."""
         return f"{self.model_name}{SYNTHETIC}" if self.synthetic else self.model_name

@@ -86,8 +86,10 @@ def ingest(job: Job) -> Ingested:
 
 def _ingested(job: Job, where: str, settings: Settings) -> str:
     labelling = metadata.Labelling.of(settings)
-    with sources.folder_of(job, where) as root:
-        images = sources.find(root, partial(metadata.labels, labelling=labelling))
+    # The usual values are no names of folders: 0 and 1 are as often parts of a large set.
+    meanings = labelling.meanings if settings.names_values else {}
+    with sources.folder_of(job, where) as contents:
+        images = sources.find(contents, partial(metadata.labels, labelling=labelling), meanings)
         inputs = {
             "content": images.digest,
             "synthetic": where == config.DEMO,

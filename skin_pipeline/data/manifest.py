@@ -6,7 +6,7 @@ import io
 import logging
 from collections.abc import Iterator
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,9 +14,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from skin_pipeline.data import images as room
+from skin_pipeline.data.contents import printable
 from skin_pipeline.data.images import STATISTICS, Inspected
 from skin_pipeline.data.metadata import METADATA
-from skin_pipeline.data.sources import Found, Images
+from skin_pipeline.data.sources import SUFFIXES, Found, Images, changed
 from skin_pipeline.data.workers import spread
 from skin_pipeline.storage import Store, digest, digest_file
 
@@ -112,21 +113,35 @@ def inspected(
 def _inspect_batch(
     batch: tuple[Found, ...], size: int | None, field_of_view: float
 ) -> list[Inspected]:
-    return [room.inspect(item.path, size, field_of_view) for item in batch]
+    return [_inspect(item.path, size, field_of_view) for item in batch]
+
+
+def _inspect(path: Path, size: int | None, field_of_view: float) -> Inspected:
+    """`images.inspect`; a file that may not be read is quarantined, too.
+
+    Raises:
+        Unavailable: it went away, or the disk fails.
+    """
+    try:
+        return room.inspect(path, size, field_of_view)
+    except PermissionError as error:
+        return Inspected("", 0, f"{path.name}: cannot be read ({error.strerror})")
+    except OSError as error:
+        raise changed(path, error) from None
 
 
 def _inspect_alone(
     batch: tuple[Found, ...], size: int | None, field_of_view: float
 ) -> list[Inspected]:
     """A batch on which a process died, an image at a time: the fatal one is quarantined."""
-    work = partial(room.inspect, size=size, field_of_view=field_of_view)
+    work = partial(_inspect, size=size, field_of_view=field_of_view)
     return list(spread(work, [item.path for item in batch], 1, room.fatal))
 
 
 def _row(found: Found, seen: Inspected, shard: int, row: int) -> dict[str, Any]:
     readable = not seen.problem
     return {
-        "image_id": found.path.stem,
+        "image_id": PurePosixPath(found.key).stem,
         "key": found.key,
         "label": found.label,
         "sha256": seen.sha256,
@@ -135,13 +150,20 @@ def _row(found: Found, seen: Inspected, shard: int, row: int) -> dict[str, Any]:
         "height": seen.height,
         "bytes": seen.bytes,
         "readable": readable,
-        "problem": seen.problem,
+        "problem": _problem(found, seen),
         "converted": seen.converted,
         **dict(zip(STATISTICS, seen.statistics, strict=True)),
         "fingerprint": seen.fingerprint,
         "shard": shard if readable else -1,
         "row": row if readable else -1,
     }
+
+
+def _problem(found: Found, seen: Inspected) -> str:
+    """Why an image is quarantined, by the name that its source has for it."""
+    name = PurePosixPath(found.key).name
+    text = seen.problem.removeprefix(f"{found.path.name}: ")
+    return printable(text if text == seen.problem else f"{name}: {text}")
 
 
 def _pixel_digests(table: pd.DataFrame, files: tuple[Found, ...], processes: int) -> pd.Series[str]:
@@ -165,7 +187,9 @@ def golden(table: pd.DataFrame, images: Images, store: Store, per_class: int = 4
     copies = {}
     for item in images.files:
         if item.key in wanted:
-            copies[item.key] = f"images/{wanted[item.key]}{item.path.suffix.lower()}"
+            suffix = PurePosixPath(item.key).suffix.lower()
+            suffix = suffix if suffix in SUFFIXES else ""
+            copies[item.key] = f"images/{wanted[item.key]}{suffix}"
             store.put_file(copies[item.key], item.path)
     return copies
 
