@@ -334,7 +334,7 @@ class _Wanted:
         if name.endswith(("/", "\\")) or not parts:
             return
         if _is_link(info):
-            self._gathering.skipped.add(LINK_SKIPPED, "symbolic links", LINK, "/".join(parts))
+            self._gathering.skipped.add(LINK_SKIPPED, "symbolic links", LINK, parts[-1])
             return
         use = self._gathering.use(parts, info.file_size, lambda: self._start(info, kinds.HEAD))
         if use and self._is_readable(info, parts):

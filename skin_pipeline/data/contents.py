@@ -247,7 +247,8 @@ class Gathering:
             )
             look = Look("", kinds.shown_suffix(kinds.suffix_of(parts[-1])), reason)
         if look != MARK and not look.use:
-            self.skipped.add(FILES_SKIPPED, look.subject, look.reason, "/".join(parts))
+            example = "" if look.reason == kinds.HIDDEN_FOLDER else parts[-1]
+            self.skipped.add(FILES_SKIPPED, look.subject, look.reason, example)
         return look.use
 
     def is_new(self, name: str, content: Any) -> bool:
@@ -261,7 +262,7 @@ class Gathering:
             return True
         if self._same(self._contents[name], content):
             reason = "stand there twice under one name with the same content, and are used once"
-            self.skipped.add(FILES_SKIPPED, "repeated files", reason, name)
+            self.skipped.add(FILES_SKIPPED, "repeated files", reason, name.rpartition("/")[2])
             return False
         raise BadInput(
             f"{self.title} has two different files of one name, {shown(name)}: it appears twice. "

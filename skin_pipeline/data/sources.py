@@ -258,7 +258,7 @@ def _advice(contents: Contents) -> str:
     """Which folders hold images, and what to do if they are classes."""
     folders = Counter(_folder(item) for item in contents.images)
     if not folders:
-        return "Received: no images. "
+        return "" if contents.notices else "Received: an empty folder"
     seen = [f"{name} ({count})" for name, count in folders.most_common(FOLDERS_SHOWN)]
     more = f" and {len(folders) - len(seen)} more" if len(folders) > len(seen) else ""
     return (
@@ -364,7 +364,7 @@ def _once(files: Sequence[tuple[Named, str]]) -> tuple[list[tuple[Named, str]], 
     known = {(item.real, label) for item, label in files if item.real and not item.linked}
     for item, label in files:
         if item.linked and (item.real, label) in known:
-            skipped.add(LINK_SKIPPED, "symbolic links", LINKED_TWICE, item.name)
+            skipped.add(LINK_SKIPPED, "symbolic links", LINKED_TWICE, item.name.rpartition("/")[2])
         else:
             known.add((item.real, label))
             once.append((item, label))
@@ -382,9 +382,14 @@ def _in_tables(
         return []
     shared = _shared_parts([tuple(item.name.split("/")[:-1]) for item in images])
     keys = ["/".join(item.name.split("/")[shared:]) for item in images]
+    try:
+        labels = labels_of(tables, keys)
+    except BadInput as error:
+        advice = _advice(contents) if len(set(map(_folder, images))) > 1 else ""
+        raise BadInput(f"{error}. {advice}") from None
     found = [
         Found(label, key, item.path)
-        for label, key, item in zip(labels_of(tables, keys), keys, images, strict=True)
+        for label, key, item in zip(labels, keys, images, strict=True)
         if label
     ]
     log.info("labels_from_tables images=%d without_label=%d", len(found), len(keys) - len(found))

@@ -134,7 +134,7 @@ class _Walk:
             self._folder(target)
 
     def _skip(self, kind: str, subject: str, reason: str, place: _Place) -> None:
-        self._gathering.skipped.add(kind, subject, reason, "/".join(place.parts))
+        self._gathering.skipped.add(kind, subject, reason, place.parts[-1])
 
     def _skip_unreadable(self, subject: str, place: _Place, error: OSError) -> None:
         reason = f"cannot be read ({error.strerror}); change the permissions if it is wanted"

@@ -719,3 +719,83 @@ def test_a_damaged_archive_is_refused_or_extracted_and_nothing_else(
             assert [left.name for left in Path(folder).iterdir()] == ["a.zip"]
         else:
             assert len(held(contents)) == len(written(target))
+
+
+# Headers of zip files as people have them, with some fields that lie. Names and contents are those
+# that decide what is wanted.
+FUZZED = st.builds(
+    Entry,
+    name=st.sampled_from([
+        *(
+            "a.jpg",
+            "A.jpg",
+            "benign/1.jpg",
+            "benign\\1.jpg",
+            "t.csv",
+            "meta",
+            "x.h5",
+            "d/",
+            "..",
+            "",
+        ),
+        *("../a.jpg", "/a.jpg", "c:a.jpg", "n.txt", "z.zip", ".git/a.jpg", b"\xe9.jpg", b"a\0.jpg"),
+    ]),
+    data=st.sampled_from([
+        b"",
+        b"pixels",
+        b"\xff\xd8\xff" + bytes(3000),
+        b"../../x",
+        b"PK\x03\x04",
+    ]),
+    method=st.sampled_from([0, 0, 8, 8, 8, 9, 12, 14, 93, 65535]),
+    mode=st.sampled_from([0, *(kind | 0o644 for kind in (*archive.SPECIAL_FILES, stat.S_IFLNK))])
+    | st.just(stat.S_IFREG | 0o644),
+    flags=st.sampled_from([0, 0, 0, 1, 8, 0x20, 0x40, 0x2000, UTF8, 65535]),
+    crc=st.none() | st.sampled_from([0, 7, 2**32 - 1]),
+    size=st.none() | st.sampled_from([0, 1, 5, 2999, 2**31, 2**32 - 1]),
+    packed=st.none() | st.sampled_from([b"", b"\xff" * 9, deflated(b"other")]),
+    packed_size=st.none() | st.sampled_from([0, 1, 4000, 2**32 - 1]),
+    local_name=st.none() | st.sampled_from([b"", b"other.jpg"]),
+    magic=st.just(b"PK\x03\x04") | st.just(b"PK\x01\x02"),
+    offset=st.none() | st.sampled_from([0, 20, 2**31, 2**32 - 1]),
+)
+FEW_LIES = st.lists(st.just(Entry("benign/0.jpg")) | FUZZED, min_size=1, max_size=4)
+
+
+@settings(max_examples=300, deadline=None)
+@given(entries=FEW_LIES)
+def test_whatever_the_headers_say_an_archive_is_refused_or_extracted_within_its_limits(
+    entries: list[Entry],
+) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path, target = Path(folder, "below", "a.zip"), Path(folder, "below", "t")
+        path.parent.mkdir()
+        path.write_bytes(zipped(*entries))
+        try:
+            contents = extract(path, target, Limits(total_bytes=9000))
+        except BadInput as error:
+            assert [left.name for left in path.parent.iterdir()] == ["a.zip"]
+            assert str(error).isprintable()
+        else:
+            files = held(contents)
+            assert len(written(Path(folder))) == len(files) + 1  # and the archive itself
+            assert sum(map(len, files.values())) <= 9000
+            assert all(name.isprintable() for name in files)
+            assert {data for data in files.values()} <= {entry.data for entry in entries}
+
+
+FIELDS = [place for place in range(len(GOOD)) if place < 42 or place >= len(GOOD) - 150]
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("byte", [0, 1, 0x7F, 0x80, 0xFF])
+def test_each_byte_of_the_headers_may_be_wrong(byte: int, tmp_path: Path) -> None:
+    for place in FIELDS:
+        path, target = tmp_path / "a.zip", tmp_path / str(place)
+        path.write_bytes(mutated(GOOD, [(place, byte, "=")]))
+        try:
+            contents = extract(path, target, Limits(total_bytes=MIB))
+        except BadInput:
+            assert not target.exists()
+        else:
+            assert len(held(contents)) == len(written(target))
