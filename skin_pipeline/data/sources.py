@@ -149,7 +149,14 @@ def _files_at(place: str, stack: ExitStack, job: Job) -> list[Named]:
     if not images:
         raise BadInput(f"no images ({_suffixes()}) lie below {place}. {_told(contents.notices)}")
     below = place.rstrip("/")
-    return [Named(f"{below}/{item.name}", item.path) for item, _ in images]
+    if path.is_dir():  # by the name under which it is found again, whatever bytes that has
+        names = [item.path.relative_to(path).as_posix() for item, _ in images]
+    else:
+        names = [item.name for item, _ in images]
+    return [
+        Named(f"{below}/{name}", item.path)
+        for name, (item, _) in sorted(zip(names, images, strict=True))
+    ]
 
 
 @dataclass(frozen=True)

@@ -773,15 +773,14 @@ def test_whatever_the_headers_say_an_archive_is_refused_or_extracted_within_its_
         path.write_bytes(zipped(*entries))
         try:
             contents = extract(path, target, Limits(total_bytes=9000))
-        except BadInput as error:
+        except BadInput:
             assert [left.name for left in path.parent.iterdir()] == ["a.zip"]
-            assert str(error).isprintable()
         else:
             files = held(contents)
             assert len(written(Path(folder))) == len(files) + 1  # and the archive itself
             assert sum(map(len, files.values())) <= 9000
             assert all(name.isprintable() for name in files)
-            assert {data for data in files.values()} <= {entry.data for entry in entries}
+            assert set(files.values()) <= {entry.data for entry in entries}
 
 
 FIELDS = [place for place in range(len(GOOD)) if place < 42 or place >= len(GOOD) - 150]

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import logging
+import zipfile
+from pathlib import PurePosixPath
 
 import numpy as np
 import pandas as pd
@@ -8,7 +10,8 @@ import pytest
 import worker_tasks
 from PIL import Image
 
-from skin_pipeline.data import images, manifest, sources
+from skin_pipeline.data import archive, images, manifest, sources
+from skin_pipeline.errors import Unavailable
 
 
 @pytest.fixture
@@ -25,7 +28,7 @@ def folder(tmp_path):
 
 def build(folder, store, tmp_path, shard_size=4):
     return manifest.build(
-        sources.find(folder),
+        folder if isinstance(folder, sources.Images) else sources.find(folder),
         store,
         size=32,
         field_of_view=0.8,
@@ -73,7 +76,7 @@ def test_an_image_that_kills_the_decoder_is_quarantined_and_all_others_are_seen(
 ):
     (folder / "benign/benign1.png").rename(folder / "benign/fatal1.png")
     monkeypatch.setattr(manifest, "_inspect_batch", worker_tasks.inspect_batch_or_die)
-    monkeypatch.setattr(images, "inspect", worker_tasks.inspect_or_die)
+    monkeypatch.setattr(manifest, "_inspect", worker_tasks.inspect_or_die)
     table = build(folder, store, tmp_path).table.set_index("key")
     assert list(table.index[~table["readable"]]) == ["benign/benign2.png", "benign/fatal1.png"]
     assert "ended the process" in table.at["benign/fatal1.png", "problem"]
@@ -106,6 +109,31 @@ def test_a_table_reads_back_as_written(folder, store, tmp_path):
     key = manifest.put(store, table)
     assert key.startswith("tables/")
     pd.testing.assert_frame_equal(manifest.read(store, key), table, check_dtype=False)
+
+
+def test_an_image_is_called_what_its_source_calls_it_wherever_it_was_written(
+    folder, store, tmp_path
+):
+    keys = [f"{item.label}/Lesion.{i}.PNG" for i, item in enumerate(sources.find(folder).files)]
+    with zipfile.ZipFile(tmp_path / "set.zip", "w") as bundle:
+        for key, item in zip(keys, sources.find(folder).files, strict=True):
+            bundle.write(item.path, f"con/{key}")  # no folder of Windows may be called so
+    contents = archive.extract(tmp_path / "set.zip", tmp_path / "extracted")
+    table = build(contents, store, tmp_path).table
+    assert list(table["key"]) == keys
+    assert list(table["image_id"]) == [PurePosixPath(key).stem for key in keys]
+    assert list(table["problem"][~table["readable"]]) == [
+        "Lesion.2.PNG: cannot identify image file"
+    ]
+
+
+def test_a_file_that_goes_away_before_it_is_decoded_is_no_fault_of_the_data(
+    folder, store, tmp_path
+):
+    found = sources.find(folder)
+    (folder / "benign/benign0.png").unlink()
+    with pytest.raises(Unavailable, match="cannot be read any more"):
+        build(found, store, tmp_path)
 
 
 def test_golden_copies_are_the_files_themselves(folder, store, tmp_path):

@@ -296,7 +296,7 @@ def test_what_does_not_come_is_told(place: Place) -> None:
     contents = place.contents(limits=Limits(entry_bytes=3500))
 
     images, tables = ([item.name for item in found] for found in (contents.images, contents.tables))
-    assert images == ["benign/a.jpg", "benign/more/ü + %41&.JPG", "benign/photo", "malignant/c.jpg"]
+    assert images == [*sorted(GOOD)[:2], "benign/photo", "malignant/c.jpg"]
     assert tables == ["HAM_metadata", "table.csv"]
     assert {notice.subject for notice in contents.notices} == {
         *(".heic", ".dcm", ".zip", "hidden folder .git", ".npy", ".jpg")
