@@ -25,6 +25,7 @@ from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO, cast
 from uuid import uuid4
 
 from skin_pipeline.data import kinds
@@ -60,6 +61,8 @@ OTHER_METHODS = {
     99: "AES encryption",
 }  # fmt: skip
 LOCAL_HEADER_BYTES = 30
+END_BYTES = 22  # of a zip without a comment
+SPLIT = "a part of a split archive"
 FLAGS_ENCRYPTED = 0x1 | 0x40 | 0x2000
 FLAG_UTF8 = 0x800
 MADE_ON_DOS = 0
@@ -243,6 +246,8 @@ def _parsed(raw: _Reader, archive: Path) -> zipfile.ZipFile:
     other = kinds.packed("", head)
     if other not in {"", "zip"}:
         raise _foreign(archive, f"an archive of the kind {other}")
+    if _is_last_part(raw):
+        raise _foreign(archive, SPLIT)
     try:
         return zipfile.ZipFile(raw)
     except DAMAGE as error:
@@ -259,11 +264,20 @@ def _unreadable_now(archive: Path, error: OSError) -> Unavailable:
     return Unavailable(f"{archive} could not be read: {error.strerror}")
 
 
+def _is_last_part(raw: _Reader) -> bool:
+    """Whether a zip's list begins on another disk: then the other parts are files of their own."""
+    raw.seek(0, io.SEEK_END)
+    raw.seek(max(0, raw.tell() - END_BYTES))
+    end = raw.read(END_BYTES)
+    raw.seek(0)
+    return end.startswith(b"PK\x05\x06") and end[4:6] not in {b"\0\0", b"\xff\xff"}
+
+
 def _what(archive: Path, head: bytes) -> str:
     """What a file is that is no zip, "" if it is not known."""
     suffix = kinds.suffix_of(archive.name)
     if re.fullmatch(r"\.(z?\d+)", suffix):
-        return "a part of a split archive"
+        return SPLIT
     if kinds.is_read(head) or suffix in kinds.SUFFIXES:
         return "a single image"
     if head.lstrip()[:15].lower().startswith((b"<!doctype html", b"<html")):
@@ -378,7 +392,7 @@ class _Wanted:
         if _unreadable(info):
             return b""
         try:
-            with self._bundle.open(info) as source:
+            with _open(self._bundle, info) as source:
                 return source.read(most)
         except DAMAGE:
             return b""
@@ -456,6 +470,29 @@ def _refuse_bulk(infos: list[zipfile.ZipInfo], archive: Path, limits: Limits) ->
         raise _refusal(archive, f"unpacks to over {limits.ratio:g} times its packed size")
 
 
+def _open(bundle: zipfile.ZipFile, info: zipfile.ZipInfo) -> IO[bytes]:
+    """An entry, opened for reading. Some tools of Windows write its name with backslashes in the
+    list and with slashes before the bytes, or the other way round."""
+    try:
+        return bundle.open(info)
+    except zipfile.BadZipFile:
+        name = _local_name(bundle, info)
+        if name.replace("\\", "/") != info.orig_filename.replace("\\", "/"):
+            raise
+    same = copy.copy(info)
+    same.orig_filename = name
+    return bundle.open(same)
+
+
+def _local_name(bundle: zipfile.ZipFile, info: zipfile.ZipInfo) -> str:
+    """The name that stands before an entry's bytes."""
+    file = cast("io.BufferedReader", bundle.fp)
+    file.seek(info.header_offset)
+    length = int.from_bytes(file.read(LOCAL_HEADER_BYTES)[26:28], "little")
+    encoding = "utf-8" if info.flag_bits & FLAG_UTF8 else "cp437"
+    return file.read(length).decode(encoding)
+
+
 def _write(bundle: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path, archive: Path) -> None:
     """Write one file. Reads at most a byte more than the header announced, so that the limits
     checked on headers hold, and a header that lies is found out."""
@@ -464,7 +501,7 @@ def _write(bundle: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path, archive: 
     written = 0
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with bundle.open(probe) as source, path.open("xb") as sink:
+        with _open(bundle, probe) as source, path.open("xb") as sink:
             while chunk := source.read(CHUNK):
                 written += sink.write(chunk)
     except DAMAGE as error:

@@ -455,6 +455,7 @@ NO_ZIP = {
     "7z": (b"7z\xbc\xaf'\x1c" + bytes(99), "a.7z", "archive of the kind 7z"),
     "RAR named zip": (b"Rar!\x1a\x07\x01\x00" + bytes(99), "a.zip", "archive of the kind RAR"),
     "RAR that ends as a zip": (b"Rar!\x1a\x07\x01\x00" + GOOD, "a.zip", "of the kind RAR"),
+    "last part": (GOOD[:-18] + b"\1\0\1\0" + GOOD[-14:], "a.zip", "part of a split archive"),
     "part": (GOOD[:99], "a.zip.001", "part of a split archive"),
     "image": (b"\xff\xd8\xff\xe0" + bytes(99), "a.jpg", "a single image"),
     "web page": (b"\n<!DOCTYPE html><title>Sign in", "a.zip", "a web page"),
@@ -506,6 +507,15 @@ def test_dots_and_double_slashes_in_paths_are_taken_as_what_they_mean(
 
 def test_an_archive_behind_other_bytes_is_extracted(tmp_path: Path, place: Path) -> None:
     assert len(held(extract(saved(b"#!/bin/sh\n" + GOOD, tmp_path), place / "t"))) == 2
+
+
+@pytest.mark.parametrize(("listed", "local"), [("b\\a.jpg", b"b/a.jpg"), ("b/a.jpg", b"b\\a.jpg")])
+def test_a_name_may_have_other_separators_in_the_list_than_before_the_bytes(
+    listed: str, local: bytes, tmp_path: Path, place: Path
+) -> None:
+    data = zipped(Entry(listed, local_name=local))
+
+    assert held(extract(saved(data, tmp_path), place / "t")) == {"b/a.jpg": b"pixels"}
 
 
 def test_a_large_archive_format_is_read(tmp_path: Path, place: Path) -> None:
