@@ -2,14 +2,17 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 import zipfile
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from skin_pipeline import steps
-from skin_pipeline.data import manifest, sources
+from skin_pipeline.data import archive, kinds, manifest, sources, walking
 from skin_pipeline.errors import BadInput, Unavailable
 
 
@@ -171,6 +174,190 @@ def test_a_folder_a_zip_and_a_copy_with_windows_separators_are_the_same_data(tmp
             seen.append((found.digest, labels, found.notices))
     assert seen[0] == seen[1] == seen[2]
     assert len(seen[0][1]) == 3
+
+
+JPEG, BMP = b"\xff\xd8\xff\xe0", b"BM" + bytes(12) + b"\x28\0\0\0"
+TEXT, WORKBOOK, ZIP = b"a,b\n1,2\n", b"PK\x03\x04\x14\0\6\0", b"PK\x03\x04\x14\0\0\0"
+# Public archives as they are laid out: their files, the images and tables that are found in them,
+# and what is told. Classes come from folders or, where there are none, from the first letters.
+LAYOUTS = {
+    "HAM10000 of Kaggle": (
+        {
+            "HAM10000_images_part_1/bISIC_0024306.jpg": JPEG,
+            "ham10000_images_part_1/mISIC_0024307.jpg": JPEG,
+            "HAM10000_metadata.csv": TEXT,
+            "hmnist_28_28_RGB.csv": TEXT,
+        },
+        (["HAM10000_images_part_1/bISIC_0024306.jpg", "ham10000_images_part_1/mISIC_0024307.jpg"]),
+        ["HAM10000_metadata.csv", "hmnist_28_28_RGB.csv"],
+        {},
+    ),
+    "HAM10000 of Dataverse": (
+        {"bISIC_1.jpg": JPEG, "mISIC_2.jpg": JPEG, "HAM10000_metadata": TEXT},
+        ["bISIC_1.jpg", "mISIC_2.jpg"],
+        ["HAM10000_metadata"],
+        {},
+    ),
+    "ISIC challenge": (
+        {
+            "ISIC-2017_Training_Data/bISIC_0000000.jpg": JPEG,
+            "ISIC-2017_Training_Data/mISIC_0000001.JPG": JPEG,
+            "ISIC-2017_Training_Data/ATTRIBUTION.txt": TEXT,
+            "ISIC-2017_Training_Data/LICENSE.txt": TEXT,
+            "ISIC-2017_Training_Part3_GroundTruth.csv": TEXT,
+        },
+        ["bISIC_0000000.jpg", "mISIC_0000001.JPG"],
+        ["ISIC-2017_Training_Part3_GroundTruth.csv"],
+        {".txt": 2},
+    ),
+    "PH2": (
+        {
+            "PH2Dataset/PH2 Dataset images/IMD002/IMD002_Dermoscopic_Image/bIMD002.bmp": BMP,
+            "PH2Dataset/PH2 Dataset images/IMD003/IMD003_Dermoscopic_Image/mIMD003.bmp": BMP,
+            "PH2Dataset/PH2_dataset.xlsx": WORKBOOK,
+            "PH2Dataset/PH2_dataset.txt": TEXT,
+            "PH2Dataset/PH2_readme.pdf": b"%PDF-1.4",
+        },
+        [
+            "IMD002/IMD002_Dermoscopic_Image/bIMD002.bmp",
+            "IMD003/IMD003_Dermoscopic_Image/mIMD003.bmp",
+        ],
+        ["PH2_dataset.txt", "PH2_dataset.xlsx"],
+        {".pdf": 1},
+    ),
+    "melanoma_cancer_dataset": (
+        {
+            "melanoma_cancer_dataset/train/benign/melanoma_0.jpg": JPEG,
+            "melanoma_cancer_dataset/train/malignant/melanoma_1.jpg": JPEG,
+            "melanoma_cancer_dataset/test/benign/melanoma_2.jpg": JPEG,
+        },
+        [
+            "test/benign/melanoma_2.jpg",
+            "train/benign/melanoma_0.jpg",
+            "train/malignant/melanoma_1.jpg",
+        ],
+        [],
+        {},
+    ),
+    "malignant vs benign, with its own copy": (
+        {
+            f"{place}train/{label}/{name}.jpg": JPEG
+            for place in ("", "data/")
+            for label, name in (("benign", 3), ("malignant", 4))
+        },
+        [
+            *("data/train/benign/3.jpg", "data/train/malignant/4.jpg"),
+            *("train/benign/3.jpg", "train/malignant/4.jpg"),
+        ],
+        [],
+        {},
+    ),
+    "with what a notebook and macOS leave": (
+        {
+            "benign/a.jpg": JPEG,
+            "malignant/b.jpg": JPEG,
+            "benign/.ipynb_checkpoints/a-checkpoint.jpg": JPEG,
+            "__MACOSX/benign/._a.jpg": b"\0\5\x16\7",
+            ".DS_Store": b"\0\0\0\1Bud1",
+            "malignant/IMG_1.HEIC": b"\0\0\0\x18ftypheic",
+            "malignant/slice.dcm": bytes(128) + b"DICM",
+            "train.hdf5": b"\x89HDF\r\n\x1a\n",
+        },
+        ["benign/a.jpg", "malignant/b.jpg"],
+        [],
+        {
+            "hidden folder .ipynb_checkpoints, hidden folder __MACOSX": 2,
+            "system files": 1,
+            ".heic": 1,
+            ".dcm": 1,
+            ".hdf5": 1,
+        },
+    ),
+}
+
+
+def by_letter(_, keys):
+    return [{"b": "benign", "m": "malignant"}[key.rpartition("/")[2][0]] for key in keys]
+
+
+def laid_out(root, files):
+    for name, data in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(data)
+    return root
+
+
+def zipped(path, files):
+    with zipfile.ZipFile(path, "w") as bundle:
+        for name, data in files.items():
+            bundle.writestr(name, data)
+    return path
+
+
+@pytest.mark.parametrize("case", LAYOUTS)
+@pytest.mark.parametrize("packed", [False, True], ids=["folder", "zip"])
+def test_public_archives_are_read_as_they_are(case, packed, tmp_path, make_job):
+    files, keys, tables, notices = LAYOUTS[case]
+    data = zipped(tmp_path / "set.zip", files) if packed else laid_out(tmp_path / "set", files)
+    with sources.folder_of(make_job(data=str(data), weights="imagenet")) as contents:
+        found = sources.find(contents, by_letter)
+    assert [item.key for item in found.files] == keys
+    assert [path.name for path in found.tables] == tables
+    assert {notice.subject: notice.count for notice in found.notices} == notices
+
+
+def test_archives_within_the_archive_are_told_where_there_is_nothing_else(tmp_path, make_job):
+    pad_ufes = {f"images/imgs_part_{part}.zip": ZIP for part in (1, 2, 3)} | {"metadata.csv": TEXT}
+    data = zipped(tmp_path / "set.zip", pad_ufes)
+    with (
+        sources.folder_of(make_job(data=str(data), weights="imagenet")) as contents,
+        pytest.raises(BadInput, match=r"\.zip \(3\): archives within .*unpack them.*imgs_part_1"),
+    ):
+        sources.find(contents, by_letter)
+
+
+PARTS = st.sampled_from([
+    *(
+        "benign",
+        "malignant",
+        "Benign",
+        "other",
+        ".git",
+        "__MACOSX",
+        "caf\u00e9",
+        "a b",
+        "con",
+        "x" * 99,
+    ),
+    *("a.jpg", "A.jpg", "b.JFIF", "t.csv", "meta", "c.heic", "d.dcm", "e.py", "z.zip", "Thumbs.db"),
+])
+TREES = st.dictionaries(
+    st.lists(PARTS, min_size=1, max_size=4).map("/".join),
+    st.sampled_from([JPEG, BMP, TEXT, ZIP, b"", b"\0\1"]),
+    min_size=1,
+    max_size=12,
+).filter(lambda tree: not any(f"{one}/" in f"{other}" for one in tree for other in tree))
+
+
+@settings(max_examples=60, deadline=None)
+@given(files=TREES)
+def test_a_folder_and_a_zip_of_the_same_files_are_the_same_data(files):
+    with tempfile.TemporaryDirectory() as place:
+        root = laid_out(Path(place, "set"), files)
+        packed = archive.extract(zipped(Path(place, "set.zip"), files), Path(place, "t"))
+        plain = walking.contents_of(root)
+        for one, other in ((plain.images, packed.images), (plain.tables, packed.tables)):
+            assert {i.name: i.path.read_bytes() for i in one} == {
+                i.name: i.path.read_bytes() for i in other
+            }
+        assert plain.notices == packed.notices
+        used = len(plain.images) + len(plain.tables)
+        marks = [
+            name
+            for name, data in files.items()
+            if not data and kinds.by_name(tuple(name.split("/")), 0) == kinds.MARK
+        ]
+        assert used + sum(notice.count for notice in plain.notices) + len(marks) == len(files)
 
 
 # --- names of class folders ----------------------------------------------------------------------
