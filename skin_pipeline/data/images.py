@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import re
 import struct
 import warnings
 from dataclasses import dataclass
@@ -82,6 +83,12 @@ PNG_TEXTS = (b"tEXt", b"zTXt", b"iTXt", b"iCCP")  # what a picture looks like do
 PAGE_KIND = 0x00FE  # TIFF tag NewSubfileType: bit 0 says a smaller copy, bit 2 a mask
 NO_PICTURE = 0b101
 LIKE_A_MASK = 0.97  # share of a picture's points that have one of its two greys
+# How public sets name what was drawn over or about an image: ISIC's `_segmentation`, `_superpixels`
+# and `_attribute_globules`, and what annotation tools write.
+MASK_NAME = re.compile(
+    r"(?:^|[\W_])(?:segmentations?|segmented|superpixels?|masks?|seg|overlays?|contours?|outlines?"
+    r"|annotations?|annotated|heatmaps?|saliency|ground[\W_]?truths?|gt|roi|attribute_[a-z_]+)$"
+)
 GREY_STEP = 8  # greys that are no further apart count as one
 
 
@@ -343,6 +350,12 @@ def _from_deep(grey: NDArray[np.uint16]) -> Image.Image:
     depth = next(bits for bits in DEPTHS if largest < 2**bits)
     scaled = grey.astype(np.uint32) * 255 // (2**depth - 1)
     return Image.fromarray(scaled.astype(np.uint8))
+
+
+def named_like_a_mask(key: str) -> bool:
+    """Whether the name of an image, or of a folder that it lies in, is one that masks have."""
+    *folders, name = key.casefold().split("/")
+    return any(MASK_NAME.search(part) for part in (*folders, name.rpartition(".")[0] or name))
 
 
 def like_a_mask(image: Image.Image, small: NDArray[np.uint8]) -> bool:
