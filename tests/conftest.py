@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,43 @@ from skin_pipeline import steps
 from skin_pipeline.config import Deployment, Settings
 from skin_pipeline.job import Job
 from skin_pipeline.storage import FolderStore, Store, open_store
+
+
+EXHAUSTIVE_SECONDS = 900  # after which an exhaustive test has failed; pyproject.toml: any other
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """One process more than cores: tests that talk to servers mostly wait."""
+    return len(os.sched_getaffinity(0)) + 1 if hasattr(os, "sched_getaffinity") else 2
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give exhaustive tests the time that they need."""
+    for item in items:
+        if item.get_closest_marker("exhaustive") and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(EXHAUSTIVE_SECONDS))
+
+
+Reporting = Generator[None, Any, Any]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Reporting:
+    return _not_skipped_in_ci((yield))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Reporting:
+    return _not_skipped_in_ci((yield))
+
+
+def _not_skipped_in_ci(report: Any) -> Any:
+    """Turns what is skipped into a failure in CI, where everything that a test may need is."""
+    in_ci = os.environ.get("CI", "").lower() in {"1", "true"}
+    if in_ci and report.skipped and not hasattr(report, "wasxfail"):
+        report.outcome = "failed"
+        report.longrepr = f"CI must have what this needs. {report.longrepr[2]}"
+    return report
 
 
 @pytest.fixture(scope="session")
