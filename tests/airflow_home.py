@@ -14,7 +14,7 @@ import sharing
 
 def put_database(home: Path) -> None:
     """Puts an empty database of this Airflow's schema into its home, as a first start would."""
-    made = sharing.made_once("airflow-database", _migrate)
+    made, _ = sharing.made_once("airflow-database", _migrate)
     home.mkdir(parents=True, exist_ok=True)
     shutil.copy(made / "airflow.db", home)
     (home / "database-version").write_text(version("apache-airflow"))  # for scripts/local_airflow

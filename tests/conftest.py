@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import uuid
@@ -161,9 +160,9 @@ def shared_run(
     name: str, knobs: Mapping[str, Any], tmp_path_factory: pytest.TempPathFactory
 ) -> Finished:
     """A run that one process makes for all; each gets a copy, in which its tests may go on."""
-    made = sharing.made_once(name, lambda folder: _run_through(folder, knobs))
+    made, keys = sharing.made_once(name, lambda folder: _run_through(folder, knobs))
     copy = shutil.copytree(made, tmp_path_factory.mktemp(name) / name)
-    return Finished(_job(copy, knobs), **json.loads((copy / "keys.json").read_text()))
+    return Finished(_job(copy, knobs), **keys)
 
 
 def _job(folder: Path, knobs: Mapping[str, Any]) -> Job:
@@ -171,7 +170,8 @@ def _job(folder: Path, knobs: Mapping[str, Any]) -> Job:
     return Job(Settings(**knobs), place, open_store(place.store))
 
 
-def _run_through(folder: Path, knobs: Mapping[str, Any]) -> None:
+def _run_through(folder: Path, knobs: Mapping[str, Any]) -> dict[str, Any]:
+    """Goes through all steps; the keys of their results."""
     job = _job(folder, knobs)
     dataset, weights, external = steps.ingest(job)
     validation = steps.validate(job, dataset, external)
@@ -180,7 +180,7 @@ def _run_through(folder: Path, knobs: Mapping[str, Any]) -> None:
     trained = [steps.train(job, split, features, run) for run in range(job.settings.runs)]
     evaluation = steps.evaluate(job, split, trained, validation)
     verdict = steps.gate(job, evaluation, validation)
-    keys = {
+    return {
         "dataset": dataset,
         "validation": validation,
         "split": split,
@@ -190,4 +190,3 @@ def _run_through(folder: Path, knobs: Mapping[str, Any]) -> None:
         "verdict": verdict,
         "version": steps.promote(job, verdict),
     }
-    (folder / "keys.json").write_text(json.dumps(keys))

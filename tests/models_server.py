@@ -45,7 +45,7 @@ from skin_pipeline.storage import FolderStore, Store
 
 ROOT = Path(__file__).parents[1]
 PASSWORD = "page-password-71c2"
-START_SECONDS = 90.0
+START_SECONDS = 240.0
 
 REAL, SYNTHETIC, REFUSED = "skin-resnet50", "skin-resnet50-synthetic", "skin-resnet50-wide"
 REPORT = "<!doctype html><title>Report</title><style>h1{color:teal}</style><h1>Report of %s</h1>"

@@ -22,7 +22,7 @@ import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 FOLDER = "TESTS_SHARED_FOLDER"
 READY = "ready"  # what a server is, for those who use it
@@ -55,20 +55,25 @@ def locked(path: Path, how: int = fcntl.LOCK_EX) -> Generator[None, None, None]:
         yield
 
 
-def made_once(name: str, make: Callable[[Path], object]) -> Path:
-    """The folder of this name, made by the first process that asks. Nobody changes it.
+Made = TypeVar("Made")
+
+
+def made_once(name: str, make: Callable[[Path], Made]) -> tuple[Path, Made]:
+    """A folder that the first process that asks has filled, and what filling it gave.
+
+    The others get the same folder: whoever wants to change something in it takes a copy.
 
     Args:
         name: Of the folder.
-        make: Fills it. It works elsewhere: what it leaves must not hold the folder's path.
+        make: Fills it. What it gives can be pickled.
     """
-    made = folder() / name
+    made, given = folder() / name, folder() / f"{name}.pickle"
     with locked(folder() / f"{name}.lock"):
-        if not made.exists():
-            draft = Path(tempfile.mkdtemp(dir=folder()))
-            make(draft)
-            draft.rename(made)
-    return made
+        if not given.exists():
+            shutil.rmtree(made, ignore_errors=True)  # of a process that broke off
+            made.mkdir()
+            given.write_bytes(pickle.dumps(make(made)))
+    return made, pickle.loads(given.read_bytes())
 
 
 @contextmanager
