@@ -66,12 +66,18 @@ def kaggle_credentials() -> KaggleCredentials | None:
     connection = find_connection(name)
     if connection is None:
         return None
+    extra = {str(key).lower(): str(value) for key, value in connection.extra_dejson.items()}
     return KaggleCredentials(
-        username=connection.login or "",
-        key=connection.password or "",
-        token=connection.extra_dejson.get("token", ""),
+        username=connection.login or _first(extra, "username", "kaggle_username"),
+        key=connection.password or _first(extra, "key", "kaggle_key"),
+        token=_first(extra, "token", "api_token", "access_token", "kaggle_api_token"),
         origin=f"the Airflow connection {name!r}",
     )
+
+
+def _first(extra: dict[str, str], *names: str) -> str:
+    """The first of these entries that there is, or "": people paste what Kaggle gave them."""
+    return next((extra[name] for name in names if name in extra), "")
 
 
 def kaggle_endpoint() -> str:
@@ -79,7 +85,13 @@ def kaggle_endpoint() -> str:
     from skin_pipeline.config import deployment
 
     connection = find_connection(deployment().kaggle_connection)
-    return (connection.host or "") if connection else ""
+    host = ((connection.host if connection else "") or "").strip()
+    if not connection or not host or "://" in host:
+        return host
+    # Fields of their own, as a connection of the type `http` has them.
+    protocol = connection.schema if connection.schema in {"http", "https"} else ""
+    port = f":{connection.port}" if connection.port and ":" not in host else ""
+    return f"{protocol}://{host}{port}" if protocol else f"{host}{port}"
 
 
 def find_connection(name: str) -> Connection | None:

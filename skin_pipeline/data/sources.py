@@ -21,7 +21,6 @@ from skin_pipeline.storage import S3Access, digest_file
 
 log = logging.getLogger(__name__)
 
-KAGGLE = "kaggle://"
 SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 TABLE = ".csv"
 # Files that may be a table of metadata: only their content tells. HAM10000's has no suffix at all.
@@ -56,10 +55,9 @@ def _bring(job: Job, where: str, target: Path) -> None:
         from skin_pipeline.data import demo
 
         demo.generate(target, job.settings.seed)
-    elif where.startswith(KAGGLE):
-        name = where.removeprefix(KAGGLE)
+    elif kaggle.is_address(where):
         packed = kaggle.download(
-            name, target.parent, credentials=job.kaggle, endpoint=job.kaggle_endpoint
+            where, target.parent, credentials=job.kaggle, endpoint=job.kaggle_endpoint
         )
         archive.extract(packed, target)
     elif where.startswith(remote.S3):

@@ -188,6 +188,10 @@ def test_without_a_kaggle_connection_there_are_no_credentials() -> None:
         ({"login": "me", "password": "k-61"}, ("me", "k-61", "")),
         ({"extra": {"token": "t-62"}}, ("", "", "t-62")),
         ({"password": "t-63"}, ("", "t-63", "")),
+        ({"extra": {"username": "me", "key": "k-64"}}, ("me", "k-64", "")),
+        ({"extra": {"KAGGLE_USERNAME": "me", "KAGGLE_KEY": "k-65"}}, ("me", "k-65", "")),
+        ({"login": "me", "extra": {"KAGGLE_API_TOKEN": "t-66"}}, ("me", "", "t-66")),
+        ({"extra": {"api_token": "t-67"}}, ("", "", "t-67")),
     ],
 )
 def test_kaggle_credentials_come_from_the_connection(
@@ -198,6 +202,23 @@ def test_kaggle_credentials_come_from_the_connection(
     assert given is not None
     assert (given.username, given.key, given.token) == found
     assert "6" not in repr(given)  # no part of a secret
+
+
+@pytest.mark.parametrize(
+    ("connection", "endpoint"),
+    [
+        ({"host": "www.kaggle.com"}, "www.kaggle.com"),
+        ({"host": " https://www.kaggle.com "}, "https://www.kaggle.com"),
+        ({"host": "localhost", "schema": "http", "port": 9}, "http://localhost:9"),
+        ({"host": "localhost", "port": 9}, "localhost:9"),
+        ({"login": "me"}, ""),
+    ],
+)
+def test_the_host_of_a_kaggle_connection_is_put_together_from_its_fields(
+    connection: dict[str, Any], endpoint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connect(monkeypatch, "kaggle", conn_type="http", **connection)
+    assert kaggle_endpoint() == endpoint
 
 
 def test_another_connection_and_endpoint_can_be_named(monkeypatch: pytest.MonkeyPatch) -> None:

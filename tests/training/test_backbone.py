@@ -312,7 +312,7 @@ def test_a_keras_json_that_keras_cannot_read_is_refused_in_one_line(tmp_path, se
 
 def test_keras_that_already_runs_on_another_backend_is_refused(monkeypatch):
     monkeypatch.setattr(keras.config, "backend", lambda: "torch")
-    with pytest.raises(BadInput, match="already runs on torch .* Set KERAS_BACKEND=tensorflow"):
+    with pytest.raises(BadInput, match=r"already runs on torch .* Set KERAS_BACKEND=tensorflow"):
         backbone.keras_on(1)
 
 
