@@ -807,7 +807,7 @@ class TestS3Faults:
         [
             (403, "AccessDenied", BadInput, "do not allow it"),
             (403, "InvalidAccessKeyId", BadInput, "credentials are wrong"),
-            (400, "ExpiredToken", BadInput, "have expired"),
+            (400, "ExpiredToken", Unavailable, "session token has expired"),
             (403, "RequestTimeTooSkewed", BadInput, "clock"),
             (404, "NoSuchBucket", BadInput, "no such bucket"),
             (301, "PermanentRedirect", BadInput, "another region"),

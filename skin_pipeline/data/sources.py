@@ -70,7 +70,8 @@ def _access(job: Job) -> S3Access:
     """How buckets with images are reached."""
     if job.data_access:
         return job.data_access()
-    return S3Access(job.place.data_endpoint or job.place.s3_endpoint)
+    place = job.place
+    return S3Access(place.data_endpoint or place.s3_endpoint, anonymous=place.data_anonymous)
 
 
 def _existing(path: Path) -> Path:
