@@ -36,12 +36,17 @@ START_SECONDS = 30.0
 
 @dataclass(frozen=True)
 class S3Server:
-    """A running S3 server: where it is, its bucket, and two identities, one of them read-only."""
+    """A running S3 server: where it is, its bucket, and two identities, one of them read-only.
+
+    The one that may write has two pairs of keys, as where one is about to take the other's place.
+    """
 
     endpoint: str
     bucket: str
     access_key: str
     secret: str = field(repr=False)
+    second_access_key: str
+    second_secret: str = field(repr=False)
     reader_access_key: str
     reader_secret: str = field(repr=False)
     process: Process | None = field(default=None, repr=False)
@@ -64,6 +69,11 @@ class S3Server:
     def credentials(self) -> dict[str, str]:
         """Keyword arguments of `boto3.client` for the identity that may write."""
         return _credentials(self.access_key, self.secret)
+
+    @property
+    def second_credentials(self) -> dict[str, str]:
+        """The same for its other pair of keys."""
+        return _credentials(self.second_access_key, self.second_secret)
 
     @property
     def reader_credentials(self) -> dict[str, str]:
@@ -109,6 +119,8 @@ def _server(endpoint: str, bucket: str) -> S3Server:
         bucket=bucket,
         access_key="test-owner",
         secret=f"owner/{token_hex(16)}+",  # AWS makes such ones, and URLs have them quoted
+        second_access_key="test-second",
+        second_secret=f"second/{token_hex(16)}+",
         reader_access_key="test-reader",
         reader_secret=f"reader/{token_hex(16)}+",
     )
@@ -152,6 +164,7 @@ class Process:
 def _identities(server: S3Server) -> dict[str, Any]:
     people = [
         ("owner", server.access_key, server.secret, ["Admin", "Read", "List", "Write"]),
+        ("second", server.second_access_key, server.second_secret, ["Read", "List", "Write"]),
         ("reader", server.reader_access_key, server.reader_secret, ["Read", "List"]),
     ]
     return {
