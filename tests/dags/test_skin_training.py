@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,22 @@ from skin_pipeline.config import form_schema
 ROOT = Path(__file__).parents[2]
 PROBE = """
 import json, sys
+from datetime import timedelta
+
+def option(task, name):
+    return task.partial_kwargs.get(name) if task.is_mapped else getattr(task, name)
+
+def events(callbacks):
+    callbacks = callbacks if isinstance(callbacks, (list, tuple)) else [callbacks]
+    return [each.event for each in callbacks if each]
+
+def delay(task, tried):
+    # As Airflow reckons: the delay times the factor for each try so far, up to the longest.
+    first, longest = option(task, "retry_delay"), option(task, "max_retry_delay")
+    factor = option(task, "retry_exponential_backoff") or 1
+    seconds = first.total_seconds() * float(factor) ** (tried - 1)
+    return min(seconds, longest.total_seconds() if longest else seconds)
+
 before = set(sys.modules)
 import skin_training
 dag = skin_training.dag_object
@@ -29,8 +46,12 @@ print("DAG", json.dumps({
         "doc": task.doc_md, "pool": task.pool, "slots": task.pool_slots, "retries": task.retries,
         "backoff": task.retry_exponential_backoff, "mapped": task.is_mapped,
         "before": sorted(task.upstream_task_ids), "rule": task.trigger_rule.value,
-        "alerts": len(task.on_failure_callback or []) if not task.is_mapped else 1,
+        "failed": events(option(task, "on_failure_callback")),
+        "succeeded": events(option(task, "on_success_callback")),
+        "retried": events(option(task, "on_retry_callback")),
+        "delays": [delay(task, tried) for tried in range(1, 11)],
     } for task in dag.tasks},
+    "run_failed": events(dag.on_failure_callback), "run_succeeded": events(dag.on_success_callback),
 }))
 """
 
@@ -115,15 +136,35 @@ def test_a_computing_task_takes_a_slot_for_each_of_its_threads(tmp_path, threads
     assert {task["slots"] for task in tasks if task["pool"] == "training"} == {slots}
 
 
-def test_tasks_are_tried_again_with_growing_delays(dag):
-    for task in dag["tasks"].values():
-        assert task["retries"] == 3
-        assert task["backoff"] >= 2
-        assert task["alerts"]
+def test_tasks_are_tried_again_after_delays_that_grow_from_a_minute_to_a_quarter_of_an_hour(dag):
+    for name, task in dag["tasks"].items():
+        assert task["retries"] == 3, name
+        delays = task["delays"]
+        assert 10 <= delays[0] <= 60, name
+        assert all(later > 1.5 * earlier for earlier, later in pairwise(delays[:4])), name
+        assert 300 <= delays[-1] <= 1800, name
+
+
+def test_how_often_is_a_setting(tmp_path):
+    tasks = read_dag(tmp_path, SKIN_RETRIES="0")["tasks"]
+    assert {task["retries"] for task in tasks.values()} == {0}
+
+
+def test_every_task_and_the_run_tell_of_their_failure_and_nothing_else(dag):
+    assert (dag["run_failed"], dag["run_succeeded"]) == (["run_failed"], [])
+    for name, task in dag["tasks"].items():
+        assert (task["failed"], task["retried"]) == (["task_failed"], []), name
+
+
+def test_a_promotion_and_a_refusal_are_told_by_the_task_that_did_it(dag):
+    told = {name: task["succeeded"] for name, task in dag["tasks"].items() if task["succeeded"]}
+    assert told == {"promote": ["promoted"], "reject": ["refused"]}
 
 
 def test_a_failed_run_does_not_keep_the_others_from_being_judged(dag):
-    assert dag["tasks"]["evaluate"]["rule"] == "all_done_min_one_success"
+    rules = {name: task["rule"] for name, task in dag["tasks"].items()}
+    assert rules.pop("evaluate") == "all_done_min_one_success"
+    assert set(rules.values()) == {"all_success"}
 
 
 def test_the_trigger_form_is_made_from_the_settings(dag):
