@@ -255,9 +255,11 @@ def _hold(held: list[socket.socket], port: int) -> int:
 
 @dataclass
 class Inbox:
-    """What a loopback server was sent. `answers` are the status codes of its next answers."""
+    """What a loopback server was sent. `answers` are the status codes of its next answers; those
+    that lead elsewhere lead to `elsewhere`, a path of its own."""
 
     url: str = ""
+    elsewhere: str = "/elsewhere"
     answers: list[int] = field(default_factory=list)
     received: list[SimpleNamespace] = field(default_factory=list)
 
@@ -288,7 +290,16 @@ def webhook_inbox() -> Generator[Inbox, None, None]:
                     path=self.path, headers=self.headers, body=body, json=json.loads(body)
                 )
             )
-            self.send_response(inbox.answers.pop(0) if inbox.answers else 200)
+            status = inbox.answers.pop(0) if inbox.answers else 200
+            self.send_response(status)
+            if status // 100 == 3:
+                self.send_header("Location", f"{inbox.url}{inbox.elsewhere}")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def do_GET(self) -> None:
+            inbox.received.append(SimpleNamespace(path=self.path, headers=self.headers))
+            self.send_response(200)
             self.send_header("Content-Length", "0")
             self.end_headers()
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import subprocess
 import sys
+from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from skin_pipeline.config import form_schema
+from skin_pipeline.steps import Ingested
 
 ROOT = Path(__file__).parents[2]
 PROBE = """
@@ -180,3 +184,147 @@ def test_a_default_of_the_form_can_be_set_for_scheduled_runs(tmp_path):
     seen = read_dag(tmp_path, SKIN_IMAGE_SIZE="128", SKIN_DATA="/srv/images")
     assert seen["defaults"]["image_size"] == 128
     assert seen["defaults"]["data"] == "/srv/images"
+
+
+# --- what each task does --------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def wired():
+    """The DAG in this process."""
+    import skin_training
+
+    return skin_training.dag_object
+
+
+def source(value):
+    """Where an argument comes from: a task and, of what it hands on, which part."""
+    return f"{value.operator.task_id}.{value.key}"
+
+
+def arguments(task):
+    """The arguments of a task by name, and those that it is mapped over."""
+    if task.is_mapped:
+        given = task.partial_kwargs["op_kwargs"]
+        mapped = task.op_kwargs_expand_input.value
+        return {name: source(value) for name, value in {**given, **mapped}.items()}, set(mapped)
+    names = inspect.signature(task.python_callable).parameters
+    given = {**dict(zip(names, task.op_args, strict=False)), **task.op_kwargs}
+    return {name: source(value) for name, value in given.items()}, set()
+
+
+RESULT = "return_value"
+WIRED = {
+    "ingest": {},
+    "validate": {"dataset": "ingest.dataset", "external": "ingest.external"},
+    "split": {"validation": f"validate.{RESULT}"},
+    "features": {"split": "split.key", "weights": "ingest.weights", "shard": f"ingest.{RESULT}"},
+    "train": {"split": "split.key", "features": f"features.{RESULT}", "run": f"split.{RESULT}"},
+    "evaluate": {
+        "split": "split.key",
+        "trained": f"train.{RESULT}",
+        "validation": f"validate.{RESULT}",
+    },
+    "champion": {"split": "split.key"},
+    "external": {"evaluation": f"evaluate.{RESULT}", "validation": f"validate.{RESULT}"},
+    "gate": {
+        "evaluation": f"evaluate.{RESULT}",
+        "validation": f"validate.{RESULT}",
+        "champion": f"champion.{RESULT}",
+        "external": f"external.{RESULT}",
+    },
+    "promote": {"verdict": f"gate.{RESULT}"},
+    "reject": {"verdict": f"gate.{RESULT}"},
+}
+
+
+def test_each_task_is_given_what_an_earlier_one_hands_on(wired):
+    found = {task.task_id: arguments(task) for task in wired.tasks}
+    assert {name: given for name, (given, _) in found.items()} == WIRED
+    mapped = {name: over for name, (_, over) in found.items() if over}
+    assert mapped == {"features": {"shard"}, "train": {"run"}}
+
+
+class Steps:
+    """Stands for the steps: keeps what each was called with, and answers with its name."""
+
+    def __init__(self):
+        self.calls = []
+
+    def __getattr__(self, name):
+        def call(job, *arguments):
+            self.calls.append((name, job, arguments))
+            if name == "ingest":
+                return Ingested("dataset", "weights", ("a=b",))
+            return [0, 1] if name == "shard_numbers" else f"{name} result"
+
+        return call
+
+
+@pytest.fixture
+def called(wired, monkeypatch):
+    """Calls the function of a task as Airflow does; its result, the steps' calls, the pushes."""
+    import skin_training
+
+    stand_in, pushed, asked = Steps(), {}, []
+
+    @contextmanager
+    def job(**how):
+        asked.append(how)
+        yield SimpleNamespace(settings=SimpleNamespace(runs=3), store=None)
+
+    monkeypatch.setattr(skin_training, "steps", stand_in)
+    monkeypatch.setattr(skin_training, "airflow_job", job)
+    monkeypatch.setattr(skin_training, "push", lambda **values: pushed.update(values))
+    verdict = SimpleNamespace(approved=False)
+    monkeypatch.setattr(skin_training, "load", lambda *_: verdict)
+
+    def call(name, *arguments):
+        task = wired.get_task(name)
+        result = task.python_callable(*arguments)
+        made = [(step, given) for step, _, given in stand_in.calls]
+        return result, made, pushed, asked
+
+    call.verdict = verdict
+    return call
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("validate", ("d", ["e=f"])),
+        ("features", ("s", "w", 4)),
+        ("train", ("s", ["f0", "f1"], 2)),
+        ("evaluate", ("s", ["t"], "v")),
+        ("champion", ("s",)),
+        ("external", ("e", "v")),
+        ("gate", ("e", "v", "c", ["x"])),
+        ("promote", ("g",)),
+        ("reject", ("g",)),
+    ],
+)
+def test_a_task_calls_its_step_and_returns_its_key(called, name, arguments):
+    result, made, pushed, asked = called(name, *arguments)
+    assert (result, made) == (f"{name} result", [(name, arguments)])
+    assert (pushed, asked) == ({}, [{}])
+
+
+def test_ingest_may_ask_kaggle_and_hands_on_what_it_pinned(called):
+    result, made, pushed, asked = called("ingest")
+    assert (result, asked) == ([0, 1], [{"kaggle": True}])
+    assert made == [("ingest", ()), ("shard_numbers", ("dataset",))]
+    assert pushed == {"dataset": "dataset", "weights": "weights", "external": ["a=b"]}
+
+
+def test_split_hands_on_its_key_and_a_number_for_each_run(called):
+    result, made, pushed, _ = called("split", "v")
+    assert (result, pushed) == ([0, 1, 2], {"key": "split result"})
+    assert made == [("split", ("v",))]
+
+
+def test_a_model_that_was_approved_is_not_recorded_as_refused(called):
+    from airflow.sdk.exceptions import AirflowSkipException
+
+    called.verdict.approved = True
+    with pytest.raises(AirflowSkipException, match="approved"):
+        called("reject", "g")
