@@ -397,6 +397,11 @@ class Deployment(BaseSettings):
         "",
         description="URL of the S3 server with the images. Empty: that of the store.",
     )
+    data_anonymous: bool = Field(
+        False,
+        description="Whether images in S3 are asked for without credentials, as public buckets "
+        "allow.",
+    )
     kaggle_connection: str = Field(
         "kaggle",
         description="Airflow connection with the Kaggle user name (login) and key "
