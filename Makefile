@@ -16,10 +16,10 @@ unexport PYTHONDONTWRITEBYTECODE
 export DATA WEIGHTS BENCH
 
 .DELETE_ON_ERROR:
-.PHONY: help setup demo up test lint lock bench clean
+.PHONY: help setup demo up test test-exhaustive lint lock bench clean
 
 help: ## list what there is
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(VENV)/.runs ## install what demo and up need; they do it by themselves
 
@@ -29,10 +29,16 @@ demo: $(VENV)/.runs ## run the whole workflow once: [DATA=FOLDER_OR_ZIP WEIGHTS=
 up: $(VENV)/.runs ## serve Airflow's pages on 127.0.0.1 until Ctrl-C: [PORT=8080]
 	@$(PY) scripts/local_airflow.py --port "$(PORT)"
 
-ON_ALL_CORES = --numprocesses=logical --maxprocesses=4 --dist=loadfile --no-loadscope-reorder
+# tests/conftest.py says how many processes, and who takes which tests.
+ON_ALL_CORES = --numprocesses=auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder
+# More processes than cores, each of which would start a thread for every core.
+test test-exhaustive: export OMP_NUM_THREADS := 1
 
 test: $(VENV)/.tests ## run the tests: [ARGS="-k gate"]
-	@$(PY) -m pytest $(ON_ALL_CORES) $(ARGS)
+	@$(PY) -m pytest $(ON_ALL_CORES) -m "not exhaustive" $(ARGS)
+
+test-exhaustive: $(VENV)/.tests ## run every case of what test shows by a representative: [ARGS=…]
+	@$(PY) -m pytest $(ON_ALL_CORES) -m exhaustive $(ARGS)
 
 lint: $(VENV)/.tests ## check style, Airflow's rules and types
 	@$(VENV)/bin/ruff check .

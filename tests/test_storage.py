@@ -4,10 +4,12 @@ their faults."""
 from __future__ import annotations
 
 import errno
+import fcntl
 import json
 import logging
 import os
 import signal
+import stat
 import subprocess
 import sys
 import threading
@@ -16,7 +18,7 @@ import traceback
 import uuid
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -25,6 +27,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import boto3
+import faulty
 import numpy as np
 import pytest
 from botocore.exceptions import ClientError
@@ -40,7 +43,7 @@ from skin_pipeline.errors import BadInput, PipelineError, Unavailable
 from skin_pipeline.storage import FolderStore, S3Store, S3Writing, Store, open_store
 
 ROOT = Path(__file__).parent.parent
-PATIENCE = 20.0  # seconds until a test that waits for something gives up
+PATIENCE = 300.0  # seconds until a test that waits for something gives up
 MIB = 1 << 20
 
 
@@ -376,7 +379,7 @@ def race(heat, store, start, thread):
     data = heat["data"] or f"{name}-{thread} in heat {heat['number']}"
     source = Path(folder) / f"{name}-{thread}"
     source.write_text(data)
-    start.wait(20)
+    start.wait(300)
     if heat["by"] == "put_file":
         return data, store.put_file(heat["key"], source)
     if heat["by"] == "put":
@@ -600,21 +603,78 @@ class TestFolderFaults:
                 assert swap.result(PATIENCE)
         assert folder.read("champion.json") == b"new"
 
+    def test_a_lock_ends_with_its_block_though_a_child_was_forked_meanwhile(
+        self, folder: FolderStore
+    ) -> None:
+        folder.put("a", b"x")
+        target = Path(folder.link("a"))
+        done, over = os.pipe()
+        with storage._locked(target):
+            child = os.fork()
+            if child == 0:  # it inherits the open lock, and outlives the block
+                os.close(over)
+                os.read(done, 1)
+                os._exit(0)
+        try:
+            with target.with_name(".a.lock").open("ab") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        finally:
+            os.close(over)
+            os.close(done)
+            os.waitpid(child, 0)
+
+    def test_bytes_are_on_the_disk_before_their_name_and_the_name_before_the_answer(
+        self, folder: FolderStore, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        folder.swap("models/champion.json", b"old", None)
+        done: list[str] = []
+        fsync, link, replace = os.fsync, os.link, Path.replace
+
+        def synced(handle: int) -> None:
+            done.append("folder" if stat.S_ISDIR(os.fstat(handle).st_mode) else "file")
+            fsync(handle)
+
+        def linked(*where: Any) -> None:
+            done.append("named")
+            link(*where)
+
+        def replaced(*where: Any) -> Path:
+            done.append("named")
+            return replace(*where)
+
+        monkeypatch.setattr(os, "fsync", synced)
+        monkeypatch.setattr(os, "link", linked)
+        monkeypatch.setattr(Path, "replace", replaced)
+        folder.put("models/new", b"x")
+        assert done == ["file", "named", "folder"]
+        done.clear()
+        _, tag = folder.tagged("models/champion.json") or (b"", "")
+        assert folder.swap("models/champion.json", b"new", tag)
+        assert done == ["file", "named", "folder"]
+
     def test_a_disk_without_hard_links_keeps_the_promise(
         self, folder: FolderStore, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         def refuse(*_: object) -> None:
             raise OSError(errno.EPERM, "Operation not permitted")
 
-        second = threading.Barrier(2)
-        replace = Path.replace
+        asked: list[int] = []
+        came: list[Path] = []
+        flock, replace = fcntl.flock, Path.replace
+
+        def ask(file: BinaryIO, how: int) -> None:
+            if how == fcntl.LOCK_EX:
+                asked.append(how)
+            flock(file, how)
 
         def wait_for_another(draft: Path, target: Path) -> None:
-            with suppress(threading.BrokenBarrierError):
-                second.wait(0.2)  # a second writer that came this far would win as well
+            came.append(draft)
+            # A second writer that came this far would win as well; else all stand before the lock.
+            wait_until(lambda: len(came) > 1 or len(asked) == 20)
             replace(draft, target)
 
         monkeypatch.setattr(os, "link", refuse)
+        monkeypatch.setattr(fcntl, "flock", ask)
         monkeypatch.setattr(Path, "replace", wait_for_another)
         together = threading.Barrier(20)
 
@@ -807,7 +867,7 @@ class TestS3Faults:
         [
             (403, "AccessDenied", BadInput, "do not allow it"),
             (403, "InvalidAccessKeyId", BadInput, "credentials are wrong"),
-            (400, "ExpiredToken", BadInput, "have expired"),
+            (400, "ExpiredToken", Unavailable, "session token has expired"),
             (403, "RequestTimeTooSkewed", BadInput, "clock"),
             (404, "NoSuchBucket", BadInput, "no such bucket"),
             (301, "PermanentRedirect", BadInput, "another region"),
@@ -929,13 +989,23 @@ class TestS3Faults:
         with pytest.raises(BadInput, match=r"huge has 9 bytes; S3 takes at most 8 in one object"):
             bucket.open().put_file("huge", source)
 
-    def test_requests_are_bounded(self, bucket: Place) -> None:
-        store = bucket.open()
+    def test_a_request_is_sent_a_few_times_and_waits_as_long_as_it_should(
+        self, bucket: Place, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        pause = "botocore.retries.standard.ExponentialBackoff.delay_amount"
+        monkeypatch.setattr(pause, lambda *_: 0)
+        monkeypatch.setattr(storage, "CONNECT_SECONDS", 3)
+        monkeypatch.setattr(storage, "READ_SECONDS", 4)
+        with faulty.faulty(bucket.endpoint) as front:
+            bucket.endpoint = front.endpoint
+            store = bucket.open()
+            front.strike(faulty.slow_down, range(1, 100))
+            with pytest.raises(Unavailable):
+                store.read("a")
+            assert 3 <= front.requests == storage.ATTEMPTS
         assert isinstance(store, S3Store)
         config = store._client.meta.config
-
-        assert config.retries == {"mode": "standard", "total_max_attempts": 5}
-        assert (config.connect_timeout, config.read_timeout) == (10, 60)
+        assert (config.connect_timeout, config.read_timeout) == (3, 4)
 
 
 def calls_of(store: Store, operation: str) -> list[str]:

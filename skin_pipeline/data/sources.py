@@ -36,7 +36,6 @@ from skin_pipeline.storage import S3Access, digest_file
 
 log = logging.getLogger(__name__)
 
-KAGGLE = "kaggle://"
 SUFFIXES, TABLE_SUFFIXES = kinds.SUFFIXES, kinds.TABLE_SUFFIXES
 CLASSES: dict[str, str] = {label: label for label in LABELS}
 FOLDERS_SHOWN = 12
@@ -72,10 +71,9 @@ def _brought(job: Job, where: str, target: Path) -> Contents:
 
         demo.generate(target, job.settings.seed)
         return walking.contents_of(target)
-    if where.startswith(KAGGLE):
-        name = where.removeprefix(KAGGLE)
+    if kaggle.is_address(where):
         packed = kaggle.download(
-            name, target.parent, credentials=job.kaggle, endpoint=job.kaggle_endpoint
+            where, target.parent, credentials=job.kaggle, endpoint=job.kaggle_endpoint
         )
         return archive.extract(packed, target)
     if where.startswith(remote.S3):
@@ -87,7 +85,8 @@ def _access(job: Job) -> S3Access:
     """How buckets with images are reached."""
     if job.data_access:
         return job.data_access()
-    return S3Access(job.place.data_endpoint or job.place.s3_endpoint)
+    place = job.place
+    return S3Access(place.data_endpoint or place.s3_endpoint, anonymous=place.data_anonymous)
 
 
 def _existing(path: Path) -> Path:
@@ -195,13 +194,13 @@ def _digest(path: Path) -> str:
     except PermissionError:
         return UNREADABLE  # as an image, it is quarantined
     except OSError as error:
-        raise changed(path, error) from None
+        raise changed(path, str(error.strerror)) from None
 
 
-def changed(path: Path, error: OSError) -> Unavailable:
+def changed(path: Path, problem: str) -> Unavailable:
     """The error for a file that was there and cannot be read any more."""
     return Unavailable(
-        f"{shown(str(path))} was found, but cannot be read any more ({error.strerror}). Try again "
+        f"{shown(str(path))} was found, but cannot be read any more ({problem}). Try again "
         "when nobody changes the data"
     )
 

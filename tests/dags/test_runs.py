@@ -47,7 +47,7 @@ ALL = {
     *("ingest", "validate", "split", "features", "train", "evaluate", "champion", "external"),
     *("gate", "promote", "reject"),
 }
-PATIENCE = 120.0  # seconds until a test that waits gives up
+PATIENCE = 300.0  # seconds until a test that waits gives up
 
 
 @dataclass

@@ -33,7 +33,7 @@ from skin_pipeline.job import Job
 from skin_pipeline.storage import CONNECTIONS, FolderStore, S3Access
 
 MIB = 2**20
-PATIENCE = 20.0  # seconds after which something that must happen is given up
+PATIENCE = 300.0  # seconds after which something that must happen is given up
 GOOD = {
     "benign/a.jpg": b"picture a",
     "benign/more/ü + %41&.JPG": b"picture b",

@@ -14,6 +14,7 @@ import pytest
 
 from skin_pipeline.data import manifest
 from skin_pipeline.data.contents import Contents
+from skin_pipeline.data.sources import Found
 from skin_pipeline.data.walking import contents_of
 from skin_pipeline.errors import BadInput
 
@@ -206,8 +207,8 @@ def test_what_may_not_be_read_is_told_and_ends_nothing(locked: Path) -> None:
 
 def test_an_image_that_may_not_be_read_is_quarantined(locked: Path) -> None:
     with ordinary_user():
-        seen = manifest._inspect(locked / "shut.jpg", None, 1.0)
-    assert seen.problem == "shut.jpg: cannot be read (Permission denied)"
+        seen = manifest._inspect(Found("benign", "set/a.jpg", locked / "shut.jpg"), None, 1.0)
+    assert seen.problem == "a.jpg: cannot be read (Permission denied)"
 
 
 def test_a_folder_that_may_not_be_read_is_bad_input(locked: Path) -> None:

@@ -22,7 +22,7 @@ from skin_pipeline.job import Job
 from skin_pipeline.storage import FolderStore
 
 KNOBS = {"strategy": "fine_tune", "epochs": 2, "tune_epochs": 2, "tune_batch_size": 128}
-PATIENCE = 180.0  # seconds until a test that waits gives up
+PATIENCE = 500.0  # seconds until a test that waits gives up
 
 
 @pytest.fixture(scope="module")
@@ -32,21 +32,39 @@ def prepared(finished, tmp_path_factory):
     shutil.copytree(finished.job.store.root, folder / "store")
     store = FolderStore(folder / "store")
     settings = Settings(**{**finished.job.settings.model_dump(), **KNOBS})
-    job = Job(settings, Deployment(store=store.url, threads=2), store)
+    job = Job(settings, Deployment(store=store.url, threads=1), store)
     weights = steps.ingest(job).weights
     shards = steps.shard_numbers(job, finished.dataset)
     features = [steps.features(job, finished.split, weights, shard) for shard in shards]
     return store, ["train", finished.split, "0", *features]
 
 
-def started(store, arguments):
+# The command line, in a process that kills itself when it has kept what its first argument names.
+KILLED = """
+import os, signal, sys
+from skin_pipeline import cli, storage
+
+last, *arguments = sys.argv[1:]
+put_file = storage.FolderStore.put_file
+
+def put_and_die(store, key, source):
+    put_file(store, key, source)
+    if key.endswith(last):
+        os.killpg(0, signal.SIGKILL)
+
+storage.FolderStore.put_file = put_and_die
+cli.main(arguments)
+"""
+
+
+def started(store, arguments, program=("-m", "skin_pipeline")):
     """The step as a process of its own."""
     flags = [f"--{name.replace('_', '-')}={value}" for name, value in KNOBS.items()]
     flags += ["--data=demo", "--weights=none", "--image-size=64", "--views=1", "--runs=2"]
     return subprocess.Popen(
-        [sys.executable, "-m", "skin_pipeline", *arguments, *flags, "--min-runs=2"],
+        [sys.executable, *program, *arguments, *flags, "--min-runs=2"],
         cwd=Path(__file__).parents[2],
-        env={**os.environ, "SKIN_STORE": store.url, "SKIN_THREADS": "2"},
+        env={**os.environ, "SKIN_STORE": store.url, "SKIN_THREADS": "1"},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -97,15 +115,10 @@ def checkpoints(store):
 
 
 def killed_after(store, arguments, epochs):
-    """Start the run, and kill its process as soon as so many epochs are kept."""
-    process = started(store, arguments)
-    until = time.monotonic() + PATIENCE
-    while not any(key.endswith(f"{epochs:06}.npz") for key in checkpoints(store)):
-        assert process.poll() is None
-        assert time.monotonic() < until
-        time.sleep(0.005)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.communicate()
+    """Start the run, which is killed as soon as so many epochs are kept."""
+    process = started(store, arguments, ("-c", KILLED, f"/checkpoints/{epochs:06}.npz"))
+    _, logged = process.communicate(timeout=PATIENCE)
+    assert process.returncode == -signal.SIGKILL, logged
     (folder,) = {key.split("/checkpoints/")[0] for key in checkpoints(store)}
     assert not store.exists(f"{folder}/result.json")
 
