@@ -96,12 +96,23 @@ def _ingested(job: Job, where: str, settings: Settings) -> str:
             "labelling": address(asdict(labelling)),
             **settings.subset("image_size", "field_of_view", "shard_size", "masks"),
         }
-        return job.once(
+        key = job.once(
             "ingest",
             VERSIONS["ingest"],
             inputs,
             lambda key: _ingest(job, key, where, images, labelling),
         )
+        _tell_news(job, key, images)
+        return key
+
+
+def _tell_news(job: Job, key: str, images: sources.Images) -> None:
+    """Log what lies beside the images and lay not there when the result was made: it is of the same
+    images, so it was not made again."""
+    known = load(job.store, key, Dataset).notices
+    for found in images.notices:
+        if found not in known:
+            log.warning('beside_the_images what="%s"', found)
 
 
 def _ingest(

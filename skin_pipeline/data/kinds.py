@@ -18,8 +18,8 @@ HEAD = (
     2048  # bytes of a file's start that `by_content` wants: enough for a tar's and a DICOM's mark
 )
 SUFFIXES = frozenset({
-    *(".apng", ".bmp", ".dib", ".jfif", ".jif", ".jpe", ".jpeg", ".jpg", ".mpo", ".pjp", ".pjpeg", ".png"),
-    *(".tif", ".tiff", ".webp"),
+    *(".apng", ".bmp", ".dib", ".jfif", ".jif", ".jpe", ".jpeg", ".jpg", ".mpo"),
+    *(".pjp", ".pjpeg", ".png", ".tif", ".tiff", ".webp"),
 })  # fmt: skip
 # Files that may be a table of metadata: only their content tells. HAM10000's has no suffix at all.
 TABLE_SUFFIXES = frozenset({"", ".csv", ".ods", ".tab", ".tsv", ".txt", ".xls", ".xlsx"})

@@ -135,10 +135,9 @@ def _lines(place: str) -> list[str]:
 
 def _files_at(place: str, stack: ExitStack, job: Job) -> list[Named]:
     path = Path(place).expanduser()
-    is_zip = path.suffix.lower() == remote.ZIP and path.is_file()
     if path.is_dir():
         contents = walking.contents_of(path)
-    elif is_zip or place.startswith(remote.S3):
+    elif _is_zip(path) or place.startswith(remote.S3):
         contents = stack.enter_context(folder_of(job, place))
     else:
         return [Named(place, path)]
@@ -156,6 +155,13 @@ def _files_at(place: str, stack: ExitStack, job: Job) -> list[Named]:
         Named(f"{below}/{name}", item.path)
         for name, (item, _) in sorted(zip(names, images, strict=True))
     ]
+
+
+def _is_zip(path: Path) -> bool:
+    try:
+        return path.is_file() and kinds.packed(path.suffix.lower(), walking.start(path)) == "zip"
+    except OSError:  # its row says so
+        return False
 
 
 @dataclass(frozen=True)

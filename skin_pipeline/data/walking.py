@@ -103,7 +103,7 @@ class _Walk:
     def _file(self, place: _Place) -> None:
         try:
             size = place.path.stat().st_size
-            use = self._gathering.use(place.parts, size, partial(_start, place.path))
+            use = self._gathering.use(place.parts, size, partial(start, place.path))
         except OSError as error:
             self._skip_unreadable(
                 kinds.shown_suffix(kinds.suffix_of(place.parts[-1])), place, error
@@ -146,7 +146,8 @@ def _text(name: str) -> str:
     return name if name.isascii() else text_of(os.fsencode(name))
 
 
-def _start(path: Path) -> bytes:
+def start(path: Path) -> bytes:
+    """The first bytes of a file, by which its kind is known."""
     with path.open("rb") as file:
         return file.read(kinds.HEAD)
 

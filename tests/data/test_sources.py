@@ -479,6 +479,20 @@ def test_each_real_file_counts_once_for_each_class_and_the_others_are_told(tmp_p
     assert sum(notice.count for notice in found.notices) == 3
 
 
+def test_what_is_new_beside_known_images_is_told_though_nothing_is_made_again(
+    make_job, tmp_path, caplog
+):
+    root = lay_out(tmp_path / "set", "benign/a.jpg", "malignant/b.jpg", "other/c.jpg")
+    job = make_job(data=str(root), weights="imagenet")
+    first = steps._ingested(job, job.settings.data, job.settings)
+    caplog.clear()
+    (root / "malignant/d.heic").write_bytes(b"\0\0\0\x18ftypheic")
+    assert steps._ingested(job, job.settings.data, job.settings) == first
+    news = [record.getMessage() for record in caplog.records if "beside" in record.getMessage()]
+    assert len(news) == 1
+    assert news[0].startswith('beside_the_images what=".heic: HEIC files are not read')
+
+
 def test_a_file_that_goes_away_while_it_is_read_is_no_fault_of_the_data(tmp_path):
     found = sources.find(lay_out(tmp_path, "benign/a.jpg", "malignant/b.jpg"))
     (tmp_path / "benign/a.jpg").unlink()
@@ -538,6 +552,14 @@ def test_a_class_that_no_table_names_is_told(tmp_path, names):
     (tmp_path / "labels.csv").touch()
     with pytest.raises(BadInput, match=r"no images of class .*malignant"):
         sources.find(tmp_path, by_name)
+
+
+def test_a_zip_is_scored_under_any_name(make_job, tmp_path):
+    image(tmp_path / "a.jpg")
+    with zipfile.ZipFile(tmp_path / "export", "w") as bundle:
+        bundle.write(tmp_path / "a.jpg", "x/a.jpg")
+    with sources.files_at(make_job(), [str(tmp_path / "export")]) as files:
+        assert [item.name for item in files] == [f"{tmp_path}/export/x/a.jpg"]
 
 
 def test_images_are_scored_by_content_and_what_is_not_is_told(make_job, tmp_path, caplog):
