@@ -433,14 +433,11 @@ def test_numbered_folders_are_no_classes_unless_somebody_said_so(make_job, tmp_p
     lay_out(tmp_path / "set", *(f"{part}/{name}.jpg" for part in "01" for name in "ab"))
     data = {"data": str(tmp_path / "set"), "weights": "imagenet"}
     with pytest.raises(BadInput, match="malignant_values"):
-        steps.ingest(make_job(**data))
-    seen = []
-    given = make_job(**data, malignant_values="1", benign_values="0")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(steps, "_ingest", lambda job, key, where, images, _: seen.append(images))
-        with pytest.raises(AttributeError):  # nothing is made, so that nothing can be kept
-            steps.ingest(given)
-    assert {item.key: item.label for item in seen[0].files} == {
+        steps._ingested(make_job(**data), data["data"], make_job(**data).settings)
+    job = make_job(**data, malignant_values="1", benign_values="0")
+    key = steps._ingested(job, job.settings.data, job.settings)
+    table = manifest.read(job.store, f"{key}/manifest.csv")
+    assert dict(zip(table["key"], table["label"], strict=True)) == {
         **{f"0/{name}.jpg": "benign" for name in "ab"},
         **{f"1/{name}.jpg": "malignant" for name in "ab"},
     }
