@@ -106,6 +106,7 @@ SYSTEM_FILES = frozenset({
     "icon\r",
     "icon%0d",
 })
+ZONE = ":zone.identifier"  # what Windows notes of downloads, as a file in other systems
 NOTHING_TO_DO = "; nothing is lost by it"
 SYSTEM = f"files that an operating system adds by itself{NOTHING_TO_DO}"
 HIDDEN_FOLDER = "hidden folders are not looked into; rename the folder if its images are wanted"
@@ -141,7 +142,7 @@ def by_name(parts: tuple[str, ...], size: int) -> Look | None:
     folder = next((part for part in parts[:-1] if _is_hidden_folder(part)), None)
     if folder is not None:
         return Look("", f"hidden folder {folder}", HIDDEN_FOLDER)
-    if name in SYSTEM_FILES or name.startswith(("._", "~$")):
+    if name in SYSTEM_FILES or name.startswith(("._", "~$")) or name.endswith(ZONE):
         return Look("", "system files", SYSTEM)
     if name.startswith("."):
         return Look("", "hidden files", HIDDEN_FILE)

@@ -57,7 +57,7 @@ def folder_of(job: Job, where: str | None = None) -> Generator[Contents, None, N
     """
     where = where or job.settings.data
     path = Path(where).expanduser()
-    if where != DEMO and "://" not in where and path.is_dir():
+    if where != DEMO and "://" not in where and _is_folder(path):
         yield walking.contents_of(path)
         return
     with scratch() as folder:
@@ -87,6 +87,13 @@ def _access(job: Job) -> S3Access:
         return job.data_access()
     place = job.place
     return S3Access(place.data_endpoint or place.s3_endpoint, anonymous=place.data_anonymous)
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError as error:  # no permission on the way there, or too long a name
+        raise BadInput(f"{shown(str(path))} cannot be reached ({error.strerror})") from None
 
 
 def _existing(path: Path) -> Path:
@@ -135,7 +142,11 @@ def _lines(place: str) -> list[str]:
 
 def _files_at(place: str, stack: ExitStack, job: Job) -> list[Named]:
     path = Path(place).expanduser()
-    if path.is_dir():
+    try:
+        is_folder = path.is_dir()
+    except OSError:  # too long a name, or no permission: its row says so
+        return [Named(place, path)]
+    if is_folder:
         contents = walking.contents_of(path)
     elif _is_zip(path) or place.startswith(remote.S3):
         contents = stack.enter_context(folder_of(job, place))
@@ -147,7 +158,7 @@ def _files_at(place: str, stack: ExitStack, job: Job) -> list[Named]:
     if not images:
         raise BadInput(f"no images ({_suffixes()}) lie below {place}. {_told(contents.notices)}")
     below = place.rstrip("/")
-    if path.is_dir():  # by the name under which it is found again, whatever bytes that has
+    if is_folder:  # by the name under which it is found again, whatever bytes that has
         names = [item.path.relative_to(path).as_posix() for item, _ in images]
     else:
         names = [item.name for item, _ in images]

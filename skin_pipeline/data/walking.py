@@ -53,7 +53,7 @@ class _Walk:
 
     def __init__(self, root: Path) -> None:
         self._root = _Place(root, os.path.realpath(root), (), linked=False)
-        self._gathering = Gathering(root.name, _same)
+        self._gathering = Gathering(root.name or str(root), _same)
         self._folders = deque([self._root])
         self._links: deque[_Place] = deque()
         self._followed: set[str] = set()
