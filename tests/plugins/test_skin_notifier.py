@@ -195,6 +195,19 @@ def test_a_failed_run_names_the_tasks_that_failed() -> None:
     assert alert.run_url.endswith("%2B00%3A00")  # the run, not the task that ended last
 
 
+@pytest.mark.parametrize(
+    ("reason", "said"),
+    [
+        ("timed_out", "it took longer than it may"),
+        ("all_tasks_deadlocked", "no task could go on"),
+        ("", "a task failed"),
+        ("another one", "another one"),
+    ],
+)
+def test_a_failed_run_says_why_in_words(reason: str, said: str) -> None:
+    assert f"The run failed: {said}." in compose("run_failed", context(reason=reason)).text
+
+
 def test_a_context_without_a_task_is_enough_for_a_failed_run() -> None:
     alert = compose("run_failed", {"dag": SimpleNamespace(dag_id="d"), "run_id": "r"})
     assert (alert.subject, alert.run_url) == ("A run of d failed", f"{BASE}/dags/d/runs/r")

@@ -21,6 +21,7 @@ import keeper
 import local_airflow
 import psutil
 import pytest
+import requests
 from local_airflow import CHECKOUT, HOST, ApiError, LocalAirflow
 
 from skin_pipeline.contracts import (
@@ -33,7 +34,7 @@ from skin_pipeline.contracts import (
     Verdict,
     dump,
 )
-from skin_pipeline.errors import BadInput
+from skin_pipeline.errors import BadInput, Unavailable
 from skin_pipeline.storage import FolderStore
 
 SCRIPTS = CHECKOUT / "scripts"
@@ -152,10 +153,130 @@ def test_a_failure_names_the_step_and_the_reason() -> None:
         ([{"event": "first", "level": "error"}, {"event": "on", "level": "info"}], "first"),
         ([{"event": "fine", "level": "info"}], "its log has no error; the process may have been"),
         (["plain text"], "its log has no error"),
+        (
+            [
+                {"event": "x", "error_detail": [{"exc_type": "E", "exc_value": "of the first"}]},
+                {"event": "x", "error_detail": [{"exc_type": "Last", "exc_value": ""}]},
+                {"event": "told by Airflow", "level": "error"},
+            ],
+            "Last",
+        ),
+        ([{"event": "one", "level": "error"}, {"event": "two", "level": "critical"}], "two"),
     ],
 )
 def test_the_error_is_found_in_a_task_log(content: list[Any], message: str) -> None:
     assert demo.error_in(content).startswith(message)
+
+
+def instance(task: str, state: str | None, *, at: str = "1", **known: Any) -> dict[str, Any]:
+    usual = {"map_index": -1, "try_number": 1, "duration": 2.0, "start_date": at}
+    return {"task_id": task, "state": state, **usual, **known}
+
+
+class PlayedAirflow:
+    """Answers as Airflow's API does in the course of a run, one moment after the other."""
+
+    def __init__(self, moments: list[list[dict[str, Any]]]) -> None:
+        self.moments, self.now = moments, -1
+        self.checks = 0
+        self.api = self
+
+    def check(self) -> None:
+        self.checks += 1
+
+    def get(self, path: str) -> Any:
+        if path.endswith("/run"):
+            self.now = min(self.now + 1, len(self.moments) - 1)
+            ended = self.now == len(self.moments) - 1
+            return {"state": "success" if ended else "running"}
+        if "/logs/" in path:
+            attempt = path.split("/logs/")[1].split("?")[0]
+            return {"content": [{"event": f"why {attempt}", "level": "error"}]}
+        if path.endswith("xcomEntries/return_value"):
+            return {"value": "gate/1"}
+        offset = int(path.rpartition("=")[2])
+        everything = self.moments[self.now]
+        page = everything[offset : offset + demo.PAGE]
+        return {"task_instances": page, "total_entries": len(everything)}
+
+
+def followed(
+    monkeypatch: pytest.MonkeyPatch, *moments: list[dict[str, Any]]
+) -> tuple[demo.Follower, list[str]]:
+    monkeypatch.setattr(demo, "POLL_SECONDS", 0)
+    follower = demo.Follower(PlayedAirflow(list(moments)), "run")  # type: ignore[arg-type]
+    return follower, [" ".join(line.split()) for line in follower.lines()]
+
+
+def test_each_step_is_told_when_it_begins_and_ends_and_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    follower, lines = followed(
+        monkeypatch,
+        [instance("ingest", None, at="")],
+        [instance("ingest", "running")],
+        [instance("ingest", "running")],
+        [instance("train", "running", map_index=3, at="2"), instance("ingest", "success")],
+        [
+            instance("gate", "upstream_failed", at=""),
+            instance("train", "failed", map_index=3, at="2"),
+            instance("ingest", "success", duration=61.4),
+        ],
+    )
+    assert lines == [
+        "ingest started",
+        "ingest done in 2.0 s",
+        "train [3] started",
+        "train [3] failed: why 1",
+        "gate not run, because a step before it failed",
+    ]
+    assert follower.states["train", 3] == "failed"
+    assert follower.errors == {("train", 3): "why 1"}
+    assert follower.value("ingest") == "gate/1"
+    assert follower.value("gate") is None
+
+
+def test_each_try_that_failed_is_told_even_if_two_passed_between_two_looks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    _, lines = followed(
+        monkeypatch,
+        [instance("ingest", "running")],
+        [instance("ingest", "up_for_retry")],
+        [instance("ingest", "running", try_number=2)],
+        [instance("ingest", "success", try_number=4, duration=61.4)],
+    )
+    assert lines == [
+        "ingest started",
+        "ingest failed, will try again: why 1",
+        "ingest started (try 2)",
+        "ingest failed, will try again: why 2",
+        "ingest failed, will try again: why 3",
+        "ingest done in 61 s",
+    ]
+
+
+def test_more_tasks_than_one_answer_holds_are_all_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(demo, "PAGE", 2)
+    many = [instance("train", "success", map_index=i, at=str(9 - i)) for i in range(5)]
+    follower, lines = followed(monkeypatch, many)
+    assert len(follower.states) == 5
+    assert [line.split()[1] for line in lines] == ["[4]", "[3]", "[2]", "[1]", "[0]"]
+
+
+def test_an_airflow_that_is_gone_ends_the_following(monkeypatch: pytest.MonkeyPatch) -> None:
+    played = PlayedAirflow([[]])
+
+    def lost(_: str) -> None:
+        raise requests.ConnectionError("refused")
+
+    monkeypatch.setattr(played, "get", lost)
+    monkeypatch.setattr(demo, "LOST_SECONDS", 0.05)
+    monkeypatch.setattr(demo, "POLL_SECONDS", 0.02)
+    follower = demo.Follower(played, "run")  # type: ignore[arg-type]
+    with pytest.raises(Unavailable, match="Airflow does not answer any more: refused"):
+        list(follower.lines())
+    assert played.checks > 1
 
 
 # --- what the command line says ------------------------------------------------------------------
