@@ -196,7 +196,7 @@ def test_a_role_is_assumed_and_one_that_is_refused_is_told(
         raise ClientError({"Error": {"Code": "AccessDenied"}}, "AssumeRole")
 
     monkeypatch.setattr("botocore.client.BaseClient._make_api_call", deny)
-    with pytest.raises(BadInput, match=r"'bucket'.*do not allow it.*assume its role"):
+    with pytest.raises(BadInput, match=r"'bucket'.*assume its role.*SKIN_DATA_CONNECTION"):
         data_access()
 
 

@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -330,6 +331,122 @@ def test_a_wrong_argument_is_told_before_anything_starts(
     assert demo.main(arguments, home=tmp_path / "home") == demo.FAILED
     assert not (tmp_path / "home").exists()
     assert "FAILED" in capsys.readouterr().out
+
+
+# --- what the local Airflow is given -------------------------------------------------------------
+
+
+@pytest.fixture
+def prepared(tmp_path: Path) -> LocalAirflow:
+    """A local Airflow that is not started, with its port, secrets and environment."""
+    airflow = LocalAirflow("make up", home=tmp_path / "airflow", settings={"SKIN_RETRIES": "7"})
+    airflow.home.mkdir()
+    airflow._prepare()
+    return airflow
+
+
+def test_settings_of_another_airflow_do_not_leak_in_and_ours_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW__CORE__EXECUTOR", "CeleryExecutor")
+    monkeypatch.setenv("AIRFLOW__CORE__UNKNOWN", "x")
+    monkeypatch.setenv("AIRFLOW_CONFIG", "/etc/airflow.cfg")
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    monkeypatch.setenv("AIRFLOW_CONN_KAGGLE", "{}")
+    monkeypatch.setenv("NO_PROXY", "clinic.test")
+    monkeypatch.setenv("SKIN_STORE", "s3://models/x")
+    monkeypatch.delenv("SKIN_THREADS", raising=False)
+    airflow = LocalAirflow("make up", home=tmp_path, settings={"SKIN_RETRIES": "7"})
+    airflow._prepare()
+    seen = airflow.environment
+    assert not {"AIRFLOW__CORE__UNKNOWN", "AIRFLOW_CONFIG", "PYTHONDONTWRITEBYTECODE"} & set(seen)
+    assert seen["AIRFLOW__CORE__EXECUTOR"] == "LocalExecutor"
+    assert (seen["AIRFLOW_CONN_KAGGLE"], seen["SKIN_STORE"]) == ("{}", "s3://models/x")
+    assert seen["NO_PROXY"] == f"clinic.test,{HOST},localhost"
+    assert seen["SKIN_RETRIES"] == "7"
+    assert int(seen["SKIN_THREADS"]) >= 1
+    assert seen["AIRFLOW_HOME"] == str(tmp_path)
+    assert seen["AIRFLOW__API__BASE_URL"] == airflow.url
+    assert seen["AIRFLOW__API__HOST"] == HOST
+
+
+def test_secrets_are_made_once_and_are_the_owners_only(prepared: LocalAirflow) -> None:
+    again = LocalAirflow("make up", home=prepared.home)
+    again._prepare()
+    hidden = json.loads((prepared.home / "secrets.json").read_text())
+    assert again.password == prepared.password == hidden["password"]
+    assert len(set(hidden.values())) == 4
+    for name in ("secrets.json", "passwords.json"):
+        assert stat.S_IMODE((prepared.home / name).stat().st_mode) == 0o600
+
+
+class Pools:
+    """Airflow's API, as far as pools go."""
+
+    def __init__(self, slots: int | None) -> None:
+        self.slots, self.password = slots, ""
+
+    def login(self, password: str) -> None:
+        self.password = password
+
+    def get(self, path: str) -> dict[str, int]:
+        assert path == "pools/training"
+        if self.slots is None:
+            raise ApiError(404, "no such pool")
+        return {"slots": self.slots}
+
+    def post(self, path: str, body: dict[str, Any]) -> None:
+        assert (path, body["name"]) == ("pools", "training")
+        self.slots = body["slots"]
+
+    def patch(self, path: str, body: dict[str, int]) -> None:
+        assert path == "pools/training?update_mask=slots"
+        self.slots = body["slots"]
+
+
+@pytest.mark.parametrize(
+    ("there", "threads", "then"), [(None, 2, 4), (None, 6, 6), (1, 2, 2), (3, 2, 3), (-1, 2, -1)]
+)
+def test_the_pool_has_a_slot_a_core_and_never_fewer_than_one_task_takes(
+    there: int | None,
+    threads: int,
+    then: int,
+    prepared: LocalAirflow,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(local_airflow, "_cores", lambda: 4)
+    pools = Pools(there)
+    monkeypatch.setattr(prepared, "api", pools)
+    prepared.environment["SKIN_THREADS"] = str(threads)
+    prepared._make_pool()
+    assert (pools.slots, pools.password) == (then, prepared.password)
+
+
+@pytest.mark.parametrize(
+    ("moment", "counts"),
+    [(None, False), ("2026-01-01T00:00:00Z", False), ("2100-01-01T00:00:00+00:00", True)],
+)
+def test_only_what_happened_since_the_start_counts(
+    moment: str | None, counts: bool, prepared: LocalAirflow
+) -> None:
+    prepared.started = datetime.now(timezone.utc)
+    assert prepared._is_since_start(moment) is counts
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ({"detail": "no such DAG\n\nmore"}, "no such DAG"),
+        ({"detail": [{"loc": ["body", "conf", "runs"], "msg": "too few"}]}, "conf.runs: too few"),
+        ({"other": 1}, "HTTP 418: "),
+        ("<html>", "HTTP 418: <html>"),
+    ],
+)
+def test_what_airflow_refuses_is_told_in_its_words(body: Any, said: str) -> None:
+    answer = requests.Response()
+    answer.status_code = 418
+    answer._content = (body if isinstance(body, str) else json.dumps(body)).encode()
+    assert local_airflow._detail(answer).startswith(said)
 
 
 # --- the keeper ----------------------------------------------------------------------------------
