@@ -205,7 +205,7 @@ def _credentials(hook: Any, name: str, setting: str) -> dict[str, str]:
         BadInput: there are none, or the role or the profile is refused.
         Unavailable: who gives them does not answer.
     """
-    from skin_pipeline.errors import BadInput
+    from skin_pipeline.errors import BadInput, PipelineError, Unavailable
     from skin_pipeline.storage import Named, explained
 
     def found() -> tuple[Any, Any]:
@@ -215,7 +215,15 @@ def _credentials(hook: Any, name: str, setting: str) -> dict[str, str]:
 
     named = Named(connection=setting, rights="assume its role")
     doing = f"get credentials by the Airflow connection {name!r}"
-    session, frozen = explained(found, doing, (), named)
+    try:
+        session, frozen = explained(found, doing, (), named)
+    except PipelineError:
+        raise
+    except OSError as error:  # of who signs people in; its message may hold what they sign in with
+        raise Unavailable(f"cannot {doing} now: {type(error).__name__}") from None
+    except Exception as error:
+        what = f"a part of it is missing or does not fit ({type(error).__name__})"
+        raise BadInput(f"cannot {doing}: {what}. Look at its extra") from None
     if not frozen:
         raise BadInput(
             f"the Airflow connection {name!r} holds no credentials: give it a key pair "

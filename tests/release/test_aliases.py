@@ -77,6 +77,17 @@ def test_a_reason_stays_on_one_line(store):
     assert registry.champion(store, MODEL).reason == "it is better"
 
 
+def test_a_pointer_moves_only_from_the_version_that_is_expected(any_store):
+    first, second, third = releases(any_store, 3)
+    assert not registry.point(any_store, pointer(second), first)  # it names nothing yet
+    assert registry.point(any_store, pointer(first), None)
+    for expected in (None, second, third):
+        assert not registry.point(any_store, pointer(second), expected)
+    assert history(any_store) == [(1, first)]
+    assert registry.point(any_store, pointer(second), first)
+    assert history(any_store) == [(2, second), (1, first)]
+
+
 def test_a_pointer_never_comes_to_name_a_version_that_is_not_there(store):
     with pytest.raises(BadInput, match="no version none; nothing was moved"):
         registry.point(store, pointer("none"), None)
