@@ -124,6 +124,12 @@ class Settings(BaseSettings):
     max_unreadable: float = knob(
         0.01, "Data", "Largest share of images that may be quarantined.", ge=0.0, le=0.5
     )
+    masks: Literal["warn", "leave_out"] = knob(
+        "warn",
+        "Data",
+        "What becomes of images that look like a mask or an overlay of a lesion (by their name, or "
+        "because they have two greys only): a warning that names them, or they are left out.",
+    )
     max_shortcut_auc: float = knob(
         0.65,
         "Data",
@@ -390,6 +396,11 @@ class Deployment(BaseSettings):
     data_endpoint: str = Field(
         "",
         description="URL of the S3 server with the images. Empty: that of the store.",
+    )
+    data_anonymous: bool = Field(
+        False,
+        description="Whether images in S3 are asked for without credentials, as public buckets "
+        "allow.",
     )
     kaggle_connection: str = Field(
         "kaggle",

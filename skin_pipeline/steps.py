@@ -46,7 +46,7 @@ log = logging.getLogger(__name__)
 REMATCHES = 10  # champions that may come in between before a promotion gives up
 # Raised when a step's code gives another result from the same inputs.
 VERSIONS = {
-    "ingest": 2,
+    "ingest": 3,
     "validate": 3,
     "split": 2,
     "features": 2,
@@ -92,7 +92,7 @@ def _ingested(job: Job, where: str, settings: Settings) -> str:
             "content": images.digest,
             "synthetic": where == config.DEMO,
             "labelling": address(asdict(labelling)),
-            **settings.subset("image_size", "field_of_view", "shard_size"),
+            **settings.subset("image_size", "field_of_view", "shard_size", "masks"),
         }
         return job.once(
             "ingest",
@@ -118,10 +118,12 @@ def _ingest(
             shard_size=settings.shard_size,
             folder=folder,
             processes=config.threads(job.place),
+            with_masks=settings.masks == "warn",
         )
-    table = built.table.join(known)
+    table = built.table.join(known).reset_index(drop=True)
+    notices = images.notices + manifest.mask_notices(built.masks, settings.masks != "warn")
     manifest.log_outcomes(table)
-    for found in images.notices:
+    for found in notices:
         place = (found.kind, found.subject, found.count, found.reason)
         log.warning('%s subject="%s" count=%d reason="%s"', *place)
     classes = table["label"].value_counts()
@@ -137,7 +139,7 @@ def _ingest(
         field_of_view=settings.field_of_view,
         classes={str(label): int(count) for label, count in classes.items()},
         unreadable=int((~table["readable"]).sum()),
-        notices=images.notices,
+        notices=notices,
     )
 
 

@@ -39,12 +39,17 @@ LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 @dataclass(frozen=True)
 class S3Server:
-    """A running S3 server: where it is, its bucket, and two identities, one of them read-only."""
+    """A running S3 server: where it is, its bucket, and two identities, one of them read-only.
+
+    The one that may write has two pairs of keys, as where one is about to take the other's place.
+    """
 
     endpoint: str
     bucket: str
     access_key: str
     secret: str = field(repr=False)
+    second_access_key: str
+    second_secret: str = field(repr=False)
     reader_access_key: str
     reader_secret: str = field(repr=False)
     process: Process | None = field(default=None, repr=False)
@@ -67,6 +72,11 @@ class S3Server:
     def credentials(self) -> dict[str, str]:
         """Keyword arguments of `boto3.client` for the identity that may write."""
         return _credentials(self.access_key, self.secret)
+
+    @property
+    def second_credentials(self) -> dict[str, str]:
+        """The same for its other pair of keys."""
+        return _credentials(self.second_access_key, self.second_secret)
 
     @property
     def reader_credentials(self) -> dict[str, str]:
@@ -119,6 +129,8 @@ def _server(endpoint: str, bucket: str) -> S3Server:
         bucket=bucket,
         access_key="test-owner",
         secret=f"owner/{token_hex(16)}+",  # AWS makes such ones, and URLs have them quoted
+        second_access_key="test-second",
+        second_secret=f"second/{token_hex(16)}+",
         reader_access_key="test-reader",
         reader_secret=f"reader/{token_hex(16)}+",
     )
@@ -172,6 +184,7 @@ class Process:
 def _identities(server: S3Server) -> dict[str, Any]:
     people = [
         ("owner", server.access_key, server.secret, ["Admin", "Read", "List", "Write"]),
+        ("second", server.second_access_key, server.second_secret, ["Read", "List", "Write"]),
         ("reader", server.reader_access_key, server.reader_secret, ["Read", "List"]),
     ]
     return {
@@ -262,9 +275,11 @@ def _hold(held: list[socket.socket], port: int) -> int:
 
 @dataclass
 class Inbox:
-    """What a loopback server was sent. `answers` are the status codes of its next answers."""
+    """What a loopback server was sent. `answers` are the status codes of its next answers; those
+    that lead elsewhere lead to `elsewhere`, a path of its own."""
 
     url: str = ""
+    elsewhere: str = "/elsewhere"
     answers: list[int] = field(default_factory=list)
     received: list[SimpleNamespace] = field(default_factory=list)
 
@@ -295,7 +310,16 @@ def webhook_inbox() -> Generator[Inbox, None, None]:
                     path=self.path, headers=self.headers, body=body, json=json.loads(body)
                 )
             )
-            self.send_response(inbox.answers.pop(0) if inbox.answers else 200)
+            status = inbox.answers.pop(0) if inbox.answers else 200
+            self.send_response(status)
+            if status // 100 == 3:
+                self.send_header("Location", f"{inbox.url}{inbox.elsewhere}")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def do_GET(self) -> None:
+            inbox.received.append(SimpleNamespace(path=self.path, headers=self.headers))
+            self.send_response(200)
             self.send_header("Content-Length", "0")
             self.end_headers()
 

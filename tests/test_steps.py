@@ -525,6 +525,24 @@ def test_a_broken_zip_is_told_and_nothing_is_written(make_job, tmp_path):
     assert job.store.list("") == []
 
 
+@pytest.mark.parametrize(("masks", "images"), [("warn", 26), ("leave_out", 24)])
+def test_masks_are_told_and_left_out_where_asked(make_job, folder, masks, images):
+    lesion = next((folder / "benign").iterdir())
+    shutil.copy(lesion, folder / "benign" / f"000_mask{lesion.suffix}")
+    shutil.copy(lesion, folder / "malignant" / f"000_overlay{lesion.suffix}")
+    last = sorted((folder / "malignant").iterdir())[-1]
+    (folder / "metadata.csv").write_text(
+        "image,patient_id\n" + "".join(f"{p.stem},p-{p.stem}\n" for p in folder.rglob("*.*"))
+    )
+    job = make_job(data=str(folder), masks=masks, weights="imagenet")
+    dataset = load(job.store, steps.ingest(job).dataset, Dataset)
+    table = manifest.read(job.store, dataset.table)
+    assert (len(table), sum(dataset.classes.values())) == (images, images)
+    assert [(n.kind, n.count) for n in dataset.notices] == [("looks_like_mask", 2)]
+    assert (table["patient_id"] == "p-" + table["image_id"]).all()
+    assert table["key"].iloc[-1] == f"malignant/{last.name}"
+
+
 def test_a_corrupt_image_is_named_when_there_are_too_many(make_job, folder):
     (folder / "benign" / "DEMO_B0003.jpg").write_bytes(b"\xff\xd8\xff broken")
     job = make_job(data=str(folder), weights="imagenet")

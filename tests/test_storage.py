@@ -9,6 +9,7 @@ import json
 import logging
 import os
 import signal
+import stat
 import subprocess
 import sys
 import threading
@@ -26,6 +27,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import boto3
+import faulty
 import numpy as np
 import pytest
 from botocore.exceptions import ClientError
@@ -601,6 +603,55 @@ class TestFolderFaults:
                 assert swap.result(PATIENCE)
         assert folder.read("champion.json") == b"new"
 
+    def test_a_lock_ends_with_its_block_though_a_child_was_forked_meanwhile(
+        self, folder: FolderStore
+    ) -> None:
+        folder.put("a", b"x")
+        target = Path(folder.link("a"))
+        done, over = os.pipe()
+        with storage._locked(target):
+            child = os.fork()
+            if child == 0:  # it inherits the open lock, and outlives the block
+                os.close(over)
+                os.read(done, 1)
+                os._exit(0)
+        try:
+            with target.with_name(".a.lock").open("ab") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        finally:
+            os.close(over)
+            os.close(done)
+            os.waitpid(child, 0)
+
+    def test_bytes_are_on_the_disk_before_their_name_and_the_name_before_the_answer(
+        self, folder: FolderStore, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        folder.swap("models/champion.json", b"old", None)
+        done: list[str] = []
+        fsync, link, replace = os.fsync, os.link, Path.replace
+
+        def synced(handle: int) -> None:
+            done.append("folder" if stat.S_ISDIR(os.fstat(handle).st_mode) else "file")
+            fsync(handle)
+
+        def linked(*where: Any) -> None:
+            done.append("named")
+            link(*where)
+
+        def replaced(*where: Any) -> Path:
+            done.append("named")
+            return replace(*where)
+
+        monkeypatch.setattr(os, "fsync", synced)
+        monkeypatch.setattr(os, "link", linked)
+        monkeypatch.setattr(Path, "replace", replaced)
+        folder.put("models/new", b"x")
+        assert done == ["file", "named", "folder"]
+        done.clear()
+        _, tag = folder.tagged("models/champion.json") or (b"", "")
+        assert folder.swap("models/champion.json", b"new", tag)
+        assert done == ["file", "named", "folder"]
+
     def test_a_disk_without_hard_links_keeps_the_promise(
         self, folder: FolderStore, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -816,7 +867,7 @@ class TestS3Faults:
         [
             (403, "AccessDenied", BadInput, "do not allow it"),
             (403, "InvalidAccessKeyId", BadInput, "credentials are wrong"),
-            (400, "ExpiredToken", BadInput, "have expired"),
+            (400, "ExpiredToken", Unavailable, "session token has expired"),
             (403, "RequestTimeTooSkewed", BadInput, "clock"),
             (404, "NoSuchBucket", BadInput, "no such bucket"),
             (301, "PermanentRedirect", BadInput, "another region"),
@@ -938,13 +989,23 @@ class TestS3Faults:
         with pytest.raises(BadInput, match=r"huge has 9 bytes; S3 takes at most 8 in one object"):
             bucket.open().put_file("huge", source)
 
-    def test_requests_are_bounded(self, bucket: Place) -> None:
-        store = bucket.open()
+    def test_a_request_is_sent_a_few_times_and_waits_as_long_as_it_should(
+        self, bucket: Place, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        pause = "botocore.retries.standard.ExponentialBackoff.delay_amount"
+        monkeypatch.setattr(pause, lambda *_: 0)
+        monkeypatch.setattr(storage, "CONNECT_SECONDS", 3)
+        monkeypatch.setattr(storage, "READ_SECONDS", 4)
+        with faulty.faulty(bucket.endpoint) as front:
+            bucket.endpoint = front.endpoint
+            store = bucket.open()
+            front.strike(faulty.slow_down, range(1, 100))
+            with pytest.raises(Unavailable):
+                store.read("a")
+            assert 3 <= front.requests == storage.ATTEMPTS
         assert isinstance(store, S3Store)
         config = store._client.meta.config
-
-        assert config.retries == {"mode": "standard", "total_max_attempts": 5}
-        assert (config.connect_timeout, config.read_timeout) == (10, 60)
+        assert (config.connect_timeout, config.read_timeout) == (3, 4)
 
 
 def calls_of(store: Store, operation: str) -> list[str]:

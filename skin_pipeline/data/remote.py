@@ -31,6 +31,7 @@ IMAGES = Named(
     connection="SKIN_DATA_CONNECTION (if empty: SKIN_STORE_CONNECTION)",
     endpoint="SKIN_DATA_ENDPOINT (if empty: SKIN_S3_ENDPOINT)",
     rights="list and read",
+    public=". For a public bucket, set SKIN_DATA_ANONYMOUS to true",
 )
 PAUSES = (1.0, 5.0)  # seconds between one attempt and the next
 BATCH = 1000  # objects that are waited for together

@@ -21,7 +21,6 @@ from skin_pipeline.storage import S3Access, digest_file
 
 log = logging.getLogger(__name__)
 
-KAGGLE = "kaggle://"
 SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 TABLE = ".csv"
 # Files that may be a table of metadata: only their content tells. HAM10000's has no suffix at all.
@@ -56,10 +55,9 @@ def _bring(job: Job, where: str, target: Path) -> None:
         from skin_pipeline.data import demo
 
         demo.generate(target, job.settings.seed)
-    elif where.startswith(KAGGLE):
-        name = where.removeprefix(KAGGLE)
+    elif kaggle.is_address(where):
         packed = kaggle.download(
-            name, target.parent, credentials=job.kaggle, endpoint=job.kaggle_endpoint
+            where, target.parent, credentials=job.kaggle, endpoint=job.kaggle_endpoint
         )
         archive.extract(packed, target)
     elif where.startswith(remote.S3):
@@ -72,7 +70,8 @@ def _access(job: Job) -> S3Access:
     """How buckets with images are reached."""
     if job.data_access:
         return job.data_access()
-    return S3Access(job.place.data_endpoint or job.place.s3_endpoint)
+    place = job.place
+    return S3Access(place.data_endpoint or place.s3_endpoint, anonymous=place.data_anonymous)
 
 
 def _existing(path: Path) -> Path:

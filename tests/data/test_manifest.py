@@ -9,6 +9,7 @@ import worker_tasks
 from PIL import Image
 
 from skin_pipeline.data import images, manifest, sources
+from skin_pipeline.errors import BadInput
 
 
 @pytest.fixture
@@ -23,7 +24,7 @@ def folder(tmp_path):
     return tmp_path / "set"
 
 
-def build(folder, store, tmp_path, shard_size=4):
+def build(folder, store, tmp_path, shard_size=4, **options):
     return manifest.build(
         sources.find(folder),
         store,
@@ -32,11 +33,65 @@ def build(folder, store, tmp_path, shard_size=4):
         shard_size=shard_size,
         folder=tmp_path,
         processes=1,
+        **options,
     )
 
 
+@pytest.fixture
+def folder_with_masks(folder):
+    """A mask by its name, in the middle of the images, and one by its two greys, at their end."""
+    Image.open(folder / "benign/benign1.png").save(folder / "benign/benign1_segmentation.png")
+    two_greys = Image.new("L", (90, 70))
+    two_greys.paste(255, (20, 20, 60, 50))
+    two_greys.save(folder / "malignant/zebra.png")
+    return folder
+
+
+def test_masks_are_used_like_other_images_and_named(folder_with_masks, store, tmp_path):
+    built = build(folder_with_masks, store, tmp_path)
+    assert built.masks == ("benign/benign1_segmentation.png", "malignant/zebra.png")
+    assert len(built.table) == 12
+    (notice,) = manifest.mask_notices(built.masks, left_out=False)
+    assert str(notice) == (
+        "benign/benign1_segmentation.png, malignant/zebra.png (2): looks like a mask or an overlay "
+        "of a lesion (by name, or two greys only); used like any other image. Give "
+        "masks=leave_out to leave such files out"
+    )
+
+
+def test_masks_that_are_left_out_have_no_row_and_no_place_in_a_shard(
+    folder_with_masks, store, tmp_path
+):
+    built = build(folder_with_masks, store, tmp_path, with_masks=False)
+    assert len(built.masks) == 2
+    plain = built.table.reset_index(drop=True)
+    for path in (folder_with_masks / key for key in built.masks):
+        path.unlink()
+    without = build(folder_with_masks, store, tmp_path)
+    pd.testing.assert_frame_equal(plain, without.table)
+    assert built.shards == without.shards
+    # What the tables say of an image is joined by its place among all files.
+    assert list(built.table.index) == [0, 1, *range(3, 11)]
+
+
+def test_many_masks_are_named_by_a_few(folder):
+    (notice,) = manifest.mask_notices([f"{i}_mask.png" for i in range(500)], left_out=True)
+    assert notice.count == 500
+    assert notice.subject.endswith("9_mask.png, …")
+    assert len(notice.subject) < 200
+    assert manifest.mask_notices((), left_out=True) == ()
+
+
+def test_a_set_of_masks_only_is_refused(tmp_path, store):
+    for label in ("benign", "malignant"):
+        (tmp_path / "set" / label).mkdir(parents=True)
+        Image.effect_noise((90, 90), 60).save(tmp_path / "set" / label / f"{label}_mask.png")
+    with pytest.raises(BadInput, match="masks=leave_out leaves no image: all 2 look like masks"):
+        build(tmp_path / "set", store, tmp_path, with_masks=False)
+
+
 def test_shards_hold_the_readable_images_in_the_order_of_the_table(folder, store, tmp_path):
-    table, shards, thumbnails = build(folder, store, tmp_path)
+    table, shards, thumbnails, _ = build(folder, store, tmp_path)
     assert [np.load(store.local(key)).shape for key in shards] == [
         (4, 32, 32, 3),
         (4, 32, 32, 3),
@@ -73,7 +128,7 @@ def test_an_image_that_kills_the_decoder_is_quarantined_and_all_others_are_seen(
 ):
     (folder / "benign/benign1.png").rename(folder / "benign/fatal1.png")
     monkeypatch.setattr(manifest, "_inspect_batch", worker_tasks.inspect_batch_or_die)
-    monkeypatch.setattr(images, "inspect", worker_tasks.inspect_or_die)
+    monkeypatch.setattr(manifest, "_inspect", worker_tasks.inspect_or_die)
     table = build(folder, store, tmp_path).table.set_index("key")
     assert list(table.index[~table["readable"]]) == ["benign/benign2.png", "benign/fatal1.png"]
     assert "ended the process" in table.at["benign/fatal1.png", "problem"]

@@ -165,6 +165,14 @@ def test_a_move_that_was_not_written_down_is_seen_all_the_same(any_store):
     assert len(any_store.list(HISTORY)) == 2
 
 
+def test_a_mover_that_finds_the_pointer_where_it_wants_it_writes_the_move_down(any_store):
+    (version,) = releases(any_store, 1)
+    promote(any_store, version)
+    any_store.remove(f"{HISTORY}/00000001.json")  # as if its mover had been killed
+    assert promote(any_store, version)
+    assert any_store.list(HISTORY) == [f"{HISTORY}/00000001.json"]
+
+
 def test_looking_for_problems_writes_down_the_newest_move(any_store):
     promote(any_store, *releases(any_store, 1))
     any_store.remove(f"{HISTORY}/00000001.json")

@@ -108,10 +108,18 @@ def every_one(count: int) -> Iterable[int]:
     return range(1, count + 1)
 
 
+class Forgetful(set):
+    """Knows no server again: one of these proxies may have the port that another one had."""
+
+    def add(self, _) -> None:
+        pass
+
+
 @pytest.fixture(params=FAULTS, ids=lambda fault: fault.__name__)
 def fault(request, monkeypatch) -> faulty.Fault:
     """A fault, and clients that soon give up."""
     monkeypatch.setattr(storage, "ATTEMPTS", 2)
+    monkeypatch.setattr(storage, "_CONDITIONAL", Forgetful())
     pause = "botocore.retries.standard.ExponentialBackoff.delay_amount"
     monkeypatch.setattr(pause, lambda *_: 0)
     monkeypatch.setattr(os, "fsync", lambda _: None)  # of local copies, which nobody keeps

@@ -1,5 +1,11 @@
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import keras
 import numpy as np
 import pytest
@@ -15,6 +21,7 @@ from skin_pipeline.training.inputs import dihedral
 from skin_pipeline.training.released import geometry, released_model, seen_as
 from skin_pipeline.training.strategies import STRATEGIES, Training
 
+ROOT = Path(__file__).parents[2]
 RANDOM = Trunk(backbone="ResNet50", source="none", digest="none")
 IMAGES = np.random.default_rng(0).integers(0, 255, (2, 64, 64, 3)).astype(np.float32)
 
@@ -229,3 +236,101 @@ def test_imagenet_weights_that_cannot_be_downloaded_may_be_tried_again(monkeypat
     monkeypatch.setattr(keras.src.backend.config, "_KERAS_DIR", str(tmp_path))
     with pytest.raises(Unavailable, match=r"could not be downloaded.*weights=FILE.*imagenet"):
         network(backbone.trunk_of("ResNet50", "imagenet"))
+
+
+# --- settings of Keras that are not ours ----------------------------------------------------------
+
+SEEN = """
+import json, os
+from skin_pipeline.training.backbone import keras_on
+keras = keras_on(1)
+layer = keras.layers.Conv2D(2, 3, kernel_initializer=keras.initializers.Ones())
+config = keras.config
+print("SEEN", json.dumps({
+    "backend": config.backend(), "floatx": config.floatx(), "epsilon": config.epsilon(),
+    "policy": config.dtype_policy().name, "format": config.image_data_format(),
+    "conv": list(layer(keras.ops.ones((1, 5, 6, 3))).shape), "dtype": layer.compute_dtype,
+    "shortened": [name for name in os.environ if name.startswith("KERAS_MAX")],
+}))
+"""
+AS_NEEDED = {
+    "backend": "tensorflow",
+    "floatx": "float32",
+    "epsilon": 1e-7,
+    "policy": "float32",
+    "format": "channels_last",
+    "conv": [1, 3, 4, 2],
+    "dtype": "float32",
+    "shortened": [],
+}
+
+
+def keras_with(home, settings, code=SEEN, **environment):
+    """What a process says that starts with this `keras.json` and these variables."""
+    home.mkdir(exist_ok=True)
+    (home / "keras.json").write_text(settings)
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": str(ROOT), "KERAS_HOME": str(home), **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_whatever_keras_is_set_to_on_a_machine_it_is_set_to_what_models_need(tmp_path):
+    foreign = {"backend": "jax", "image_data_format": "channels_first", "floatx": "float16"}
+    run = keras_with(
+        tmp_path / "keras",
+        json.dumps({**foreign, "epsilon": 1e-2}),
+        KERAS_BACKEND="torch",
+        KERAS_MAX_EPOCHS="1",
+        KERAS_MAX_STEPS_PER_EPOCH="often",
+        TF_USE_LEGACY_KERAS="1",
+    )
+    (line,) = [line for line in run.stdout.splitlines() if line.startswith("SEEN ")] or [run.stderr]
+    assert json.loads(line.removeprefix("SEEN ")) == AS_NEEDED
+
+
+REFUSED = """
+from skin_pipeline.errors import BadInput
+from skin_pipeline.training.backbone import keras_on
+try:
+    keras_on(1)
+except BadInput as error:
+    print("REFUSED", error)
+"""
+
+
+@pytest.mark.parametrize("settings", ['{"floatx": "float8"}', "[1]", '{"epsilon": 1}'])
+def test_a_keras_json_that_keras_cannot_read_is_refused_in_one_line(tmp_path, settings):
+    run = keras_with(tmp_path / "keras", settings, REFUSED)
+    (said,) = run.stdout.splitlines() or [run.stderr]
+    assert said.startswith("REFUSED Keras cannot be imported: ")
+    assert "remove keras.json" in said
+
+
+def test_keras_that_already_runs_on_another_backend_is_refused(monkeypatch):
+    monkeypatch.setattr(keras.config, "backend", lambda: "torch")
+    with pytest.raises(BadInput, match=r"already runs on torch .* Set KERAS_BACKEND=tensorflow"):
+        backbone.keras_on(1)
+
+
+def test_a_policy_that_other_code_has_set_does_not_reach_our_models():
+    keras.config.set_dtype_policy("mixed_float16")
+    keras.config.set_image_data_format("channels_first")
+    try:
+        backbone.keras_on(1)
+        assert keras.config.dtype_policy().name == "float32"
+        assert keras.config.image_data_format() == "channels_last"
+    finally:
+        keras.config.set_dtype_policy("float32")
+        keras.config.set_image_data_format("channels_last")
+
+
+def test_a_flag_that_ends_the_process_is_named_before_it_does(tmp_path):
+    code = "import logging; logging.basicConfig(level='INFO')\n" + SEEN
+    run = keras_with(tmp_path / "keras", "{}", code, TF_XLA_FLAGS="--no_such_flag=1")
+    assert run.returncode != 0
+    assert "tensorflow_flags TF_XLA_FLAGS=--no_such_flag=1 (an unknown one ends" in run.stderr
+    assert "SEEN" not in run.stdout
