@@ -96,7 +96,7 @@ def test_what_broke_off_is_made_anew(folder: Path) -> None:
     assert [path.name for path in place.iterdir()] == ["whole"]
 
 
-def test_a_server_ends_with_the_last_of_its_users_also_when_they_are_killed(user: User) -> None:
+def test_a_server_stays_while_anybody_uses_it_also_when_another_was_killed(user: User) -> None:
     first, second = user(), user()
     number = said(first)
     assert said(second) == number
