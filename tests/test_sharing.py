@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -72,16 +73,19 @@ def test_what_many_processes_ask_for_is_made_once(folder: Path) -> None:
     log = folder / "log"
 
     def make(place: Path) -> str:
-        (place / "file").write_text("made")
         with log.open("a") as file:
             print("made", file=file)
+        while len(list(folder.glob("asks-*"))) < 5:  # until the others ask as well
+            time.sleep(0.01)
+        (place / "file").write_text("made")
         return "given"
 
-    def ask() -> None:
+    def ask(number: int) -> None:
+        (folder / f"asks-{number}").touch()
         place, given = sharing.made_once("thing", make)
         assert ((place / "file").read_text(), given) == ("made", "given")
 
-    in_children([ask] * 5)
+    in_children([partial(ask, number) for number in range(5)])
     assert log.read_text() == "made\n"
 
 
