@@ -29,8 +29,9 @@ demo: $(VENV)/.runs ## run the whole workflow once: [DATA=FOLDER_OR_ZIP WEIGHTS=
 up: $(VENV)/.runs ## serve Airflow's pages on 127.0.0.1 until Ctrl-C: [PORT=8080]
 	@$(PY) scripts/local_airflow.py --port "$(PORT)"
 
-# tests/conftest.py says how many processes, and who takes which tests.
-ON_ALL_CORES = --numprocesses=auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder
+# tests/conftest.py says how many processes, and what begins first. A file stays in one process,
+# but for its classes, each of which may go to another.
+ON_ALL_CORES = --numprocesses=auto --maxprocesses=4 --dist=loadscope --no-loadscope-reorder
 # More processes than cores, each of which would start a thread for every core.
 test test-exhaustive: export OMP_NUM_THREADS := 1
 

@@ -726,6 +726,14 @@ class TestRunning:
         slots = airflow.api.get("pools/training")["slots"]
         assert int(airflow.environment["SKIN_THREADS"]) <= slots <= (os.cpu_count() or 1)
 
+    def test_a_pool_in_which_no_task_would_fit_grows(
+        self, airflow: LocalAirflow, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        more = airflow.api.get("pools/training")["slots"] + 1
+        monkeypatch.setitem(airflow.environment, "SKIN_THREADS", str(more))
+        airflow._make_pool()
+        assert airflow.api.get("pools/training")["slots"] == more
+
     def test_a_run_is_shown_step_by_step_and_ends_with_the_verdict(
         self, airflow: LocalAirflow, stage: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
