@@ -202,3 +202,18 @@ def test_a_difference_has_a_symmetric_interval_that_stays_within_its_range():
     seen = intervals.difference(np.array([0.9, 0.6, 0.9, 1.2]), 50)
     assert seen.high == pytest.approx(1)
     assert seen.value - seen.low == pytest.approx(2.0096 * 0.3, abs=1e-3)
+
+
+def test_a_seed_repeats_the_draws_and_another_one_gives_others():
+    groups = np.arange(30)
+    one, again, other = (intervals.resampled(lambda t: t, groups, seed) for seed in (3, 3, 4))
+    assert (one == again).all()
+    assert (one[1:] != other[1:]).any()
+    ends = {auc_interval(*scored(60, 2), seed=seed).low for seed in (3, 4)}
+    assert len(ends) == 2
+
+
+def test_no_draw_comes_twice():
+    """Whatever the blocks are that they are made in."""
+    drawn = intervals.resampled(lambda times: times, np.arange(40), seed=0)[1:]
+    assert len(np.unique(drawn, axis=0)) == intervals.RESAMPLES

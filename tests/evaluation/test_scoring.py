@@ -121,9 +121,11 @@ def test_the_champion_sees_by_its_own_network(store, today, linear):
 KNOWN = {
     "the same file": ("sha256", "train"),
     "the same pixels in another file": ("pixels_sha256", "train"),
-    "another image of the patient": ("group", "train"),
-    "another image of a patient that it validated on": ("group", "validation"),
-    "another image of a patient that only its last run trained on": ("group", "last"),
+    "another image of the group": ("group", "train"),
+    "another image of a group that it validated on": ("group", "validation"),
+    "another image of a group that only its last run trained on": ("group", "last"),
+    "another image of a patient whose group is called after another": ("patient_id", "train"),
+    "another image of a lesion whose group is called after another": ("lesion_id", "train"),
 }
 
 
@@ -131,12 +133,12 @@ KNOWN = {
 def test_test_images_that_the_champion_has_met_are_left_out(store, linear, case):
     column, side = KNOWN[case]
     old, new = images(1), images(2)
-    new.table["group"] = "new:" + new.table["group"]
     new.table["pixels_sha256"] = "new:" + new.table["key"]
     runs = ["run_0", "run_2", "run_3"]
     old.table.loc[0, runs] = ["unused", "unused", "train"] if side == "last" else side
-    old.table.loc[0, ["pixels_sha256", "group"]] = ["p", "g"]
+    old.table.loc[0, ["pixels_sha256", "group", "patient_id", "lesion_id"]] = [*"pgal"]
     met = np.flatnonzero(new.is_test)[:3]
+    new.table["group"] = "new:" + new.table["key"]
     new.table.loc[met, column] = old.table.at[0, column]
     hand_made.put_images(store, "old", old)
     put_champion(store)
@@ -159,9 +161,27 @@ def test_what_the_champion_did_not_learn_from_is_new_to_it(store, linear, side):
 
 
 def test_that_the_pixels_of_two_images_are_not_known_does_not_make_them_the_same():
-    trained = pd.DataFrame({"sha256": ["a"], "pixels_sha256": [""], "group": ["g"]})
-    table = pd.DataFrame({"sha256": ["b"], "pixels_sha256": [""], "group": ["h"]})
+    nothing = dict.fromkeys(scoring.SAME, [""])
+    trained = pd.DataFrame({**nothing, "sha256": ["a"], "group": ["g"]})
+    table = pd.DataFrame({**nothing, "sha256": ["b"], "group": ["h"]})
     assert not scoring.known_to(trained, table).any()
+
+
+def test_a_group_that_has_another_name_by_now_is_known_as_a_whole(store, linear):
+    """A new near-duplicate of an image that the champion was trained on is listed under a patient
+    of the test set: both patients are one group now, called after the other one."""
+    old, new = images(1), images(2)
+    new.table["group"] = "new:" + new.table["group"]
+    inside = np.flatnonzero(new.is_test)[:2]
+    outside = np.flatnonzero(new.on(0, "train"))[:1]
+    new.table.loc[[*inside, *outside], "group"] = "one"
+    new.table.loc[outside, "sha256"] = old.table["sha256"][np.flatnonzero(old.on(0, "train"))[0]]
+    hand_made.put_images(store, "old", old)
+    put_champion(store)
+    job = hand_made.job(store)
+    seen = champion(job, hand_made.put_images(store, "new", new))
+    assert seen.excluded == 2
+    assert_judged(job, seen, new, new.is_test & ~np.isin(np.arange(len(new.table)), inside))
 
 
 def test_on_the_split_that_it_was_judged_on_the_champions_own_scores_are_found_again(store):
