@@ -11,12 +11,17 @@ from typing import Any
 
 import hard_run
 import pytest
+from hypothesis import settings
 from servers import S3Server, seaweedfs
 
 from skin_pipeline import steps
 from skin_pipeline.config import Deployment, Settings
 from skin_pipeline.job import Job
 from skin_pipeline.storage import FolderStore, Store, open_store
+
+# How long an example takes says something of the machine, and nothing of the code.
+settings.register_profile("any machine", deadline=None)
+settings.load_profile("any machine")
 
 
 @pytest.fixture(scope="session")

@@ -51,6 +51,7 @@ PLANTED = [
     ({"brightness": shifted}, "mean colour"),
     ({"age": lambda m, r: np.where(m, "70", "30")}, "metadata"),
     ({"sex": lambda m, r: np.where(m & (r.rand(len(m)) < 0.8), "", "Male")}, "metadata"),
+    ({"age": lambda m, r: np.where(m, "", r.randint(40, 45, len(m)).astype(str))}, "metadata"),
 ]
 
 
@@ -214,3 +215,10 @@ def test_ten_groups_of_the_rarer_class_are_enough(few, judged):
     frame["group"] = [f"g{i}" for i in range(COUNT)]
     frame["label"] = np.where(np.arange(COUNT) < few, "malignant", "benign")
     assert bool(audit.audit(frame, 0.65, 0)) == judged
+
+
+def test_an_age_that_is_not_known_is_none_of_those_that_are():
+    frame = table(age=lambda m, r: np.where(np.arange(len(m)) < 30, "", r.randint(20, 90, len(m))))
+    ages = audit._metadata(frame)["age"]
+    assert ages[:30].nunique() == 1
+    assert ages[0] < ages[30:].min() == 20

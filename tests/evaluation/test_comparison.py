@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.stats import binom, t
 
 from skin_pipeline import intervals
-from skin_pipeline.evaluation import metrics
+from skin_pipeline.evaluation import comparison, metrics
 from skin_pipeline.evaluation.comparison import Calls, compare, mcnemar
 
 DIFFERENCES = ("accuracy", "sensitivity", "specificity", "auc")
@@ -219,3 +219,19 @@ def test_predictive_values_of_the_champion_are_told_at_the_prevalences_asked_for
         prevalences=(0.07,),
     )
     assert [item.prevalence for item in seen.champion_figures.predictive] == [0.07]
+
+
+def test_a_draw_has_the_differences_of_the_images_drawn():
+    labels, groups, better, worse = sample(60)
+    ours, theirs = Calls(better, 0.6), Calls(worse, 0.4)
+    gain = comparison._right(ours, labels) - comparison._right(theirs, labels)
+    times = np.random.default_rng(0).integers(0, 4, (20, 60)).astype(float)
+    seen = comparison._statistic(ours, theirs, labels, gain)(times)
+    for row, drawn in zip(seen, times.astype(int), strict=True):
+        rows = np.repeat(np.arange(60), drawn)
+        one, other = (
+            metrics.figures(model.probabilities[rows], labels[rows], rows, model.threshold, 0)
+            for model in (ours, theirs)
+        )
+        expected = [getattr(one, n).value - getattr(other, n).value for n in DIFFERENCES]
+        assert row == pytest.approx(expected)

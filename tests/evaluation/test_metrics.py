@@ -60,6 +60,15 @@ def test_the_threshold_by_the_lower_bound_shows_the_target_and_no_higher_one_doe
     assert intervals.proportion(fewer, len(scores)).low < share
 
 
+@pytest.mark.parametrize("images", [7, 20, 49, 100])
+def test_a_share_that_so_many_images_make_asks_for_no_image_more(images):
+    """Though .85 * 20 is a little more than 17 in floating point."""
+    scores = np.arange(images, 0, -1.0)
+    for hits in range(1, images + 1):
+        threshold = metrics.threshold_at(hits / images, scores, np.ones(images))
+        assert (scores >= threshold).sum() == hits
+
+
 def test_benign_images_do_not_move_the_threshold():
     scores, labels = np.array([0.9, 0.8, 0.99, 0.1]), np.array([1, 1, 0, 0])
     assert metrics.threshold_at(1.0, scores, labels) == pytest.approx(0.8)

@@ -40,7 +40,7 @@ class Saved:
 class World:
     """A split with three runs, and what `evaluate` was made to say of it."""
 
-    def __init__(self, store, monkeypatch, *, sure=False, **settings):
+    def __init__(self, store, monkeypatch, *, sure=False, synthetic=False, **settings):
         self.images = hand_made.drawn(0, patients=120, models=3, views=VIEWS)
         if sure:
             self.images.logits[:] = np.where(self.images.labels == 1, 3.0, -3.0)
@@ -51,7 +51,9 @@ class World:
         }
         for key, copy in self.golden.items():
             store.put(copy, key.encode())
-        features = hand_made.put_images(store, "now", self.images, golden=self.golden)
+        features = hand_made.put_images(
+            store, "now", self.images, golden=self.golden, synthetic=synthetic
+        )
         self.keys = tuple(hand_made.put_runs(store, "now", features, CHANNELS))
         self.built, self.explained = {}, []
         self._without_tensorflow(monkeypatch)
@@ -145,6 +147,12 @@ def test_the_figures_are_those_of_the_runs_on_the_test_set_under_their_own_numbe
     assert alike(seen.calibration.model_dump(), expected.calibration.model_dump())
     assert seen.threshold == seen.ensemble.threshold
     assert (seen.views, seen.strategy, seen.runs) == (SCORED, "head", world.keys)
+    assert (seen.dataset, seen.split, seen.trunk) == ("ingest/now", "split/now", hand_made.TRUNK)
+
+
+@pytest.mark.parametrize("synthetic", [True, False])
+def test_drawn_images_are_told_apart_from_real_ones(store, monkeypatch, linear, synthetic):
+    assert World(store, monkeypatch, synthetic=synthetic).evaluate().synthetic == synthetic
 
 
 def test_the_target_is_met_on_images_that_no_run_trained_on_with(world, seen):

@@ -183,6 +183,7 @@ def test_the_verdict_says_from_what_it_was_made_and_where_its_pages_lie(store, r
     assert (seen.evaluation, seen.validation, seen.champion) == (EVALUATION, VALIDATION, CHAMPION)
     assert seen.settings["min_accuracy"] == 0.77
     assert seen.released_as == "skin-resnet50"
+    assert seen.judged_at == hand_made.job(store).moment
     assert store.read(seen.report) == b"a report"
     assert store.read(seen.card) == "# card, für alle".encode()
     assert json.loads(store.read(seen.card_data)) == {"a": "card, für alle"}
