@@ -90,7 +90,7 @@ def rows(
 ) -> pd.DataFrame:
     """A manifest with all columns; files are named and known by number and seed."""
     count, rng = len(malignant), np.random.default_rng(seed)
-    texts = {name: "" for name in manifest.TEXTS}
+    texts = dict.fromkeys(manifest.TEXTS, "")
     return pd.DataFrame({
         **texts,
         "key": [f"image-{seed}-{number}.jpg" for number in range(count)],
@@ -224,9 +224,8 @@ class Network(NamedTuple):
     jit: bool = False
 
 
-@pytest.fixture
-def linear(monkeypatch: pytest.MonkeyPatch) -> list[Network]:
-    """Scores by linear models on the features in the store; the networks that were asked for."""
+def score_linearly(monkeypatch: pytest.MonkeyPatch) -> list[Network]:
+    """Score by linear models on the features in the store; the networks that are asked for."""
     asked: list[Network] = []
 
     def network_on(job: Job, dataset: Any, trunk: Trunk) -> Network:
@@ -237,4 +236,3 @@ def linear(monkeypatch: pytest.MonkeyPatch) -> list[Network]:
     monkeypatch.setattr(scoring, "scorer", lambda model, jit: model.score)
     monkeypatch.setattr(scoring, "network_on", network_on)
     return asked
-

@@ -333,9 +333,7 @@ def test_a_champion_that_saw_images_in_another_way_cannot_be_scored_and_the_gate
     assert scored.figures is None
     assert scored.problem == "its field_of_view is 0.8, that of the images here 0.9"
     # Another model than the champion's own, so that only the problem stands against comparing it.
-    other = steps.evaluate(
-        finished.job, finished.split, finished.trained[:1], finished.validation
-    )
+    other = steps.evaluate(finished.job, finished.split, finished.trained[:1], finished.validation)
     verdict = load(job.store, steps.gate(job, other, finished.validation, key), Verdict)
     assert verdict.comparison is None
     (check,) = [check for check in verdict.checks if check.name == "champion"]

@@ -149,7 +149,7 @@ def test_the_scores_are_those_of_the_test_images_in_their_order():
     is_test = np.arange(COUNT) % 3 == 0
     (scores,) = audit.scores(frame, is_test, RING, 0).values()
     assert scores.shape == (is_test.sum(),)
-    assert ((0 <= scores) & (scores <= 1)).all()
+    assert ((scores >= 0) & (scores <= 1)).all()
     order = np.argsort(frame["ring_blue"][is_test].to_numpy())
     assert scores[order][-20:].mean() > scores[order][:20].mean() + 0.3
 
@@ -201,9 +201,8 @@ def test_more_images_of_the_same_patients_make_no_shortcut_more_certain():
     alone = frame.assign(group=[f"g{i}" for i in range(COUNT)])
     for rows in (frame, alone):
         rows["label"] = np.where(np.arange(COUNT) // 8 % 2, "malignant", "benign")
-        rows["ring_blue"] = (
-            np.repeat(np.random.RandomState(0).normal(size=COUNT // 8), 8)
-            + (rows["label"] == "malignant")
+        rows["ring_blue"] = np.repeat(np.random.RandomState(0).normal(size=COUNT // 8), 8) + (
+            rows["label"] == "malignant"
         )
     few, many = (audit.audit(rows, 0.65, 0)[0].auc for rows in (frame, alone))
     assert few.high - few.low > many.high - many.low

@@ -122,6 +122,9 @@ def test_a_file_that_could_not_be_read_is_known_by_its_name(store):
     previous = validated(store, rows)
     assert changes.against(store, rows, previous).examples == ()
     seen = changes.against(store, rows.tail(2).head(1), previous)
-    assert (seen.removed, seen.examples) == (2, ("removed: benign/a.jpg", "removed: malignant/c.jpg"))
+    assert (seen.removed, seen.examples) == (
+        2,
+        ("removed: benign/a.jpg", "removed: malignant/c.jpg"),
+    )
     first = changes.against(store, rows[:2], validated(store, rows[:1], "validate/b"))
     assert (first.added, first.examples) == (1, ("added: benign/b.jpg",))

@@ -244,9 +244,7 @@ def test_the_share_of_images_that_can_be_decoded_is_held_against_its_own_bound(t
 
 def test_quarantined_images_do_not_count_as_images_of_their_class(tmp_path):
     off = {name: [values[0]] * 3 + values[1:38] for name, values in QUARANTINED.items()}
-    checks = validation.check_manifest(
-        table(**off), tmp_path, min_per_class=19, max_unreadable=0.5
-    )
+    checks = validation.check_manifest(table(**off), tmp_path, min_per_class=19, max_unreadable=0.5)
     assert failed(checks) == {"readable benign images": "critical"}  # 18, and 19 malignant
 
 

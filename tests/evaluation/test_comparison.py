@@ -167,8 +167,10 @@ def test_few_patients_make_a_difference_less_certain_than_their_images_would():
     few = np.arange(80) // 20 + 10 * labels  # four or so of each class
     seen = compared(Calls(better, 0.5), Calls(worse, 0.5), labels, few)
     draws = intervals.resampled(
-        lambda times: intervals.auc_statistic(better, labels)(times)
-        - intervals.auc_statistic(worse, labels)(times),
+        lambda times: (
+            intervals.auc_statistic(better, labels)(times)
+            - intervals.auc_statistic(worse, labels)(times)
+        ),
         few,
         0,
     )
@@ -222,7 +224,7 @@ def test_predictive_values_of_the_champion_are_told_at_the_prevalences_asked_for
 
 
 def test_a_draw_has_the_differences_of_the_images_drawn():
-    labels, groups, better, worse = sample(60)
+    labels, _groups, better, worse = sample(60)
     ours, theirs = Calls(better, 0.6), Calls(worse, 0.4)
     gain = comparison._right(ours, labels) - comparison._right(theirs, labels)
     times = np.random.default_rng(0).integers(0, 4, (20, 60)).astype(float)

@@ -299,9 +299,7 @@ def test_more_images_of_the_same_patients_make_no_figure_more_certain():
     for name in ("balanced_accuracy", "f1", "auc", "brier"):
         widths = [getattr(seen, name).high - getattr(seen, name).low for seen in (one, many)]
         assert widths[1] == pytest.approx(widths[0]), name
-    assert many.accuracy == intervals.proportion(
-        many.confusion["tp"] + many.confusion["tn"], 480
-    )
+    assert many.accuracy == intervals.proportion(many.confusion["tp"] + many.confusion["tn"], 480)
 
 
 def test_a_seed_repeats_the_intervals_and_another_one_gives_others():

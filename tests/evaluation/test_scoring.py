@@ -12,7 +12,7 @@ import judged_run
 import numpy as np
 import pandas as pd
 import pytest
-from hand_made import Drawn, linear  # noqa: F401 a fixture
+from hand_made import Drawn
 from scipy.special import expit
 
 from skin_pipeline import intervals, steps
@@ -32,23 +32,26 @@ def quick(monkeypatch):
     monkeypatch.setattr(intervals, "RESAMPLES", 100)
 
 
+@pytest.fixture
+def linear(monkeypatch):
+    return hand_made.score_linearly(monkeypatch)
+
+
 def put_champion(store, **changes) -> Evaluation:
     """The champion: two runs, trained on `split/old`."""
     runs = hand_made.put_runs(store, "old", [], CHANNELS)
-    made = documents.evaluation(
-        **{
-            "dataset": "ingest/old",
-            "split": "split/old",
-            "trunk": hand_made.TRUNK,
-            "views": VIEWS,
-            "runs": tuple(runs),
-            "threshold": THRESHOLD,
-            "calibration": documents.evaluation().calibration.model_copy(
-                update={"temperature": TEMPERATURE}
-            ),
-            **changes,
-        }
-    )
+    made = documents.evaluation(**{
+        "dataset": "ingest/old",
+        "split": "split/old",
+        "trunk": hand_made.TRUNK,
+        "views": VIEWS,
+        "runs": tuple(runs),
+        "threshold": THRESHOLD,
+        "calibration": documents.evaluation().calibration.model_copy(
+            update={"temperature": TEMPERATURE}
+        ),
+        **changes,
+    })
     judged_run.put(store, CHAMPION, made)
     return made
 
@@ -161,7 +164,7 @@ def test_what_the_champion_did_not_learn_from_is_new_to_it(store, linear, side):
 
 
 def test_that_the_pixels_of_two_images_are_not_known_does_not_make_them_the_same():
-    nothing = dict.fromkeys(scoring.SAME, [""])
+    nothing = {key: [""] for key in scoring.SAME}
     trained = pd.DataFrame({**nothing, "sha256": ["a"], "group": ["g"]})
     table = pd.DataFrame({**nothing, "sha256": ["b"], "group": ["h"]})
     assert not scoring.known_to(trained, table).any()
@@ -362,10 +365,12 @@ def test_each_run_scores_its_own_rows_by_its_own_weights_and_says_nothing_of_oth
     runs = scoring.runs_of(store, hand_made.put_runs(store, "any", features, {0: 2, 1: 0}))
     source = scoring.Source(store, made.table, features, ())
     wanted = [np.array([5, 1]), np.array([0, 5, len(made.table) - 1])]
-    logits = scoring.logits_of(store, hand_made.Network(224, hand_made.TRUNK), source, runs,
-                               wanted, 3)
+    logits = scoring.logits_of(
+        store, hand_made.Network(224, hand_made.TRUNK), source, runs, wanted, 3
+    )
     assert logits.shape == (2, len(made.table))
     for line, rows, channel in zip(logits, wanted, (2, 0), strict=True):
-        np.testing.assert_allclose(line[rows], made.logits[channel, :3, rows].mean(axis=1),
-                                   rtol=1e-5)
+        np.testing.assert_allclose(
+            line[rows], made.logits[channel, :3, rows].mean(axis=1), rtol=1e-5
+        )
         assert set(np.flatnonzero(np.isfinite(line))) == set(rows)

@@ -225,8 +225,9 @@ def test_more_images_of_the_same_patients_make_the_auc_within_strata_no_more_cer
         rows, scores = patients(times=times)
         malignant = (rows["label"] == "malignant").to_numpy()
         strata = np.repeat(np.arange(60) % 3, times)
-        made = slices._within("any", strata, scores, malignant.astype(int),
-                              rows["group"].to_numpy(object), 0)
+        made = slices._within(
+            "any", strata, scores, malignant.astype(int), rows["group"].to_numpy(object), 0
+        )
         widths.append(made.auc.high - made.auc.low)
     assert widths[0] == pytest.approx(widths[1])
 

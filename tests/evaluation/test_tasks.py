@@ -12,7 +12,6 @@ import json
 import hand_made
 import numpy as np
 import pytest
-from hand_made import linear  # noqa: F401 a fixture
 from PIL import Image
 from scipy.special import expit
 
@@ -64,11 +63,15 @@ class World:
         return [*first, np.flatnonzero(self.images.is_test)[0]]
 
     def _without_tensorflow(self, monkeypatch):
-        monkeypatch.setattr(tasks, "network_on", lambda job, dataset, trunk: hand_made.Network(
-            dataset.image_size, trunk))
+        monkeypatch.setattr(
+            tasks,
+            "network_on",
+            lambda job, dataset, trunk: hand_made.Network(dataset.image_size, trunk),
+        )
         monkeypatch.setattr(tasks, "released_model", self._released)
-        monkeypatch.setattr(tasks.loading, "load", lambda path, threads: json.loads(
-            path.read_text()))
+        monkeypatch.setattr(
+            tasks.loading, "load", lambda path, threads: json.loads(path.read_text())
+        )
         monkeypatch.setattr(tasks.trial, "probabilities", self._probabilities)
         monkeypatch.setattr(saliency, "saliency", self._saliency)
 
@@ -116,6 +119,11 @@ class World:
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
     monkeypatch.setattr(intervals, "RESAMPLES", 50)
+
+
+@pytest.fixture
+def linear(monkeypatch):
+    return hand_made.score_linearly(monkeypatch)
 
 
 @pytest.fixture
@@ -258,8 +266,7 @@ def test_an_image_at_the_threshold_is_shown_as_a_false_alarm(world, monkeypatch)
         here = table["test"] & (table["label"] == "benign")
         table.loc[here, "probability"] = at
         table.loc[~here, "probability"] = 1.0
-        return dataclasses.replace(made, scores=dataclasses.replace(
-            made.scores, predictions=table))
+        return dataclasses.replace(made, scores=dataclasses.replace(made.scores, predictions=table))
 
     monkeypatch.setattr(tasks, "_judge", at_the_threshold)
     mistakes = world.evaluate().mistakes
