@@ -396,6 +396,18 @@ def test_a_leak_names_images_runs_and_sides(tmp_path):
     }
 
 
+def test_a_leak_names_images_of_every_side_however_many_are_on_one(tmp_path):
+    """The first images alone would all be of one side, and show no leak."""
+    patient = [*[""] * 16, *["p"] * 12, *[""] * 12]
+    leaking = divided(patient_id=patient, run_0=[*SIDES[:27], "validation", *SIDES[28:]])
+    checks = validation.check_split(leaking, tmp_path)
+    (leak,) = [item for item in checks if not item.passed]
+    assert re.findall(r"key\d+ \(run_0 \w+\)", leak.observed) == [
+        *("key16 (run_0 train)", "key17 (run_0 train)", "key18 (run_0 train)"),
+        "key27 (run_0 validation)",
+    ]
+
+
 # --- what is written and said --------------------------------------------------------------------
 
 
