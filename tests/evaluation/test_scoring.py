@@ -374,3 +374,29 @@ def test_each_run_scores_its_own_rows_by_its_own_weights_and_says_nothing_of_oth
             line[rows], made.logits[channel, :3, rows].mean(axis=1), rtol=1e-5
         )
         assert set(np.flatnonzero(np.isfinite(line))) == set(rows)
+
+
+@pytest.mark.parametrize(
+    ("strategy", "can", "compiled"),
+    [("head", True, False), ("full", True, True), ("full", False, False)],
+)
+def test_only_a_network_that_can_be_is_compiled(
+    store, linear, monkeypatch, strategy, can, compiled
+):
+    """A head is too small to gain anything."""
+    asked = []
+
+    def scorer(model, jit):
+        asked.append(jit)
+        return lambda inputs, rows, views: np.zeros(len(rows))
+
+    monkeypatch.setattr(scoring, "STRATEGIES", {strategy: hand_made.Strategy()})
+    monkeypatch.setattr(scoring, "scorer", scorer)
+    made = images(4)
+    features = hand_made.put_images(store, "any", made)
+    (run,) = scoring.runs_of(store, hand_made.put_runs(store, "any", features, {0: 2}))
+    run = run.model_copy(update={"strategy": strategy})
+    source = scoring.Source(store, made.table, features, ("images/any-0.npy", "images/any-1.npy"))
+    network = hand_made.Network(224, hand_made.TRUNK, jit=can)
+    scoring.logits_of(store, network, source, [run], [np.array([], int)], 1)
+    assert asked == [compiled]
