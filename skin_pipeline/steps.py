@@ -52,7 +52,7 @@ VERSIONS = {
     "features": 2,
     "train": 2,
     "evaluate": 3,
-    "champion": 1,
+    "champion": 2,
     "external": 1,
     "gate": 3,
 }

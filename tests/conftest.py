@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import hard_run
 import pytest
 import sharing
+from hypothesis import settings
 from servers import S3Server
 
 from skin_pipeline import steps
@@ -20,6 +22,10 @@ from skin_pipeline.contracts import LABELS
 from skin_pipeline.data import demo
 from skin_pipeline.job import Job
 from skin_pipeline.storage import FolderStore, Store, open_store
+
+# How long an example takes says something of the machine, and nothing of the code.
+settings.register_profile("any machine", deadline=None)
+settings.load_profile("any machine")
 
 # What takes minutes, longest first: begun last, it would be waited for alone.
 LONGEST = (
@@ -230,3 +236,16 @@ def _run_through(folder: Path, knobs: Mapping[str, Any]) -> dict[str, Any]:
         "verdict": verdict,
         "version": steps.promote(job, verdict),
     }
+
+
+@pytest.fixture(scope="session")
+def hard(tmp_path_factory: pytest.TempPathFactory) -> hard_run.Hard:
+    """One run through all steps on drawings that are hard to tell apart, where a fault shows."""
+    made, run = sharing.made_once("hard", hard_run.build)
+    return run.at(shutil.copytree(made, tmp_path_factory.mktemp("hard") / "hard"))
+
+
+@pytest.fixture(scope="session")
+def hard_later(hard: hard_run.Hard, tmp_path_factory: pytest.TempPathFactory) -> hard_run.Later:
+    """A second version of the images of `hard`, validated and split in a store of its own."""
+    return hard_run.build_later(hard, tmp_path_factory.mktemp("hard_later"))

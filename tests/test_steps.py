@@ -332,11 +332,12 @@ def test_a_champion_that_saw_images_in_another_way_cannot_be_scored_and_the_gate
     scored = load(job.store, key, Scored)
     assert scored.figures is None
     assert scored.problem == "its field_of_view is 0.8, that of the images here 0.9"
-    verdict = load(
-        job.store, steps.gate(job, finished.evaluation, finished.validation, key), Verdict
-    )
-    # The evaluation is the champion's own here, so nothing has to be compared; one that is not:
+    # Another model than the champion's own, so that only the problem stands against comparing it.
+    other = steps.evaluate(finished.job, finished.split, finished.trained[:1], finished.validation)
+    verdict = load(job.store, steps.gate(job, other, finished.validation, key), Verdict)
     assert verdict.comparison is None
+    (check,) = [check for check in verdict.checks if check.name == "champion"]
+    assert (check.passed, check.value) == (False, scored.problem)
 
 
 def test_a_second_model_is_compared_with_the_champion_on_the_same_images(finished):
