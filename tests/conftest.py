@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import hard_run
 import pytest
 from servers import S3Server, seaweedfs
 
@@ -116,3 +117,15 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
     return Finished(
         job, dataset, validation, split, features, trained, evaluation, verdict, version
     )
+
+
+@pytest.fixture(scope="session")
+def hard(tmp_path_factory: pytest.TempPathFactory) -> hard_run.Hard:
+    """One run through all steps on drawings that are hard to tell apart, where a fault shows."""
+    return hard_run.build(tmp_path_factory.mktemp("hard"))
+
+
+@pytest.fixture(scope="session")
+def hard_later(hard: hard_run.Hard, tmp_path_factory: pytest.TempPathFactory) -> hard_run.Later:
+    """A second version of the images of `hard`, validated and split in a store of its own."""
+    return hard_run.build_later(hard, tmp_path_factory.mktemp("hard_later"))
