@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+from functools import lru_cache
+
 import keras
 import numpy as np
 import pytest
+import tiny_network as tiny
 from PIL import Image
 
 from skin_pipeline.config import Settings
@@ -153,9 +156,51 @@ def test_a_convolution_as_a_product_is_the_same_convolution(side, padding):
     np.testing.assert_allclose(product(image), expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.fixture(scope="module")
+def each():
+    """Every backbone by its name, built once."""
+
+    @lru_cache
+    def load(name):
+        return network(Trunk(backbone=name, source="none", digest="none"))
+
+    return load
+
+
+# How keras.applications itself prepares images for its weights.
+PREPARED = {
+    "ResNet50": keras.applications.resnet.preprocess_input,
+    "ResNet50V2": keras.applications.resnet_v2.preprocess_input,
+    "EfficientNetV2B0": keras.applications.efficientnet_v2.preprocess_input,
+    "ConvNeXtTiny": keras.applications.convnext.preprocess_input,
+}
+
+
+def test_every_backbone_has_a_preprocessing_to_compare_with():
+    assert PREPARED.keys() == backbone.BACKBONES.keys()
+
+
 @pytest.mark.parametrize("name", list(backbone.BACKBONES))
-def test_every_backbone_is_taken_apart_and_put_together_again(name):
-    loaded = network(Trunk(backbone=name, source="none", digest="none"))
+def test_a_backbone_sees_images_as_its_weights_want_them(each, name):
+    loaded = each(name)
+    ends = keras.Model(loaded.whole.input, loaded.ends)
+    expected = ends(PREPARED[name](IMAGES.copy()))
+    for seen, wanted in zip(loaded.stages()(IMAGES), expected, strict=True):
+        spread = float(np.std(wanted))
+        assert spread > 0
+        np.testing.assert_allclose(seen, wanted, rtol=1e-3, atol=1e-3 * spread)
+
+
+@pytest.mark.parametrize("name", list(backbone.BACKBONES))
+def test_a_backbone_that_is_trained_sees_images_in_the_same_way(each, name):
+    loaded = each(name)
+    for seen, wanted in zip(loaded.trainable()(IMAGES), loaded.stages()(IMAGES), strict=True):
+        np.testing.assert_allclose(seen, wanted, rtol=1e-3, atol=1e-3 * float(np.std(wanted)))
+
+
+@pytest.mark.parametrize("name", list(backbone.BACKBONES))
+def test_every_backbone_is_taken_apart_and_put_together_again(each, name):
+    loaded = each(name)
     ends = loaded.stages()(IMAGES)
     deep = loaded.last_stage(training=True)(loaded.read_of(ends[1]), training=False)
     np.testing.assert_allclose(deep, ends[2], rtol=1e-3, atol=1e-3)
@@ -222,6 +267,67 @@ def test_pinned_weights_are_named_by_their_digest_and_load(store, tmp_path):
     assert backbone.trunk_of("ResNet50", pinned).digest in pinned
     loaded = network(backbone.trunk_of("ResNet50", pinned), store)
     np.testing.assert_array_equal(loaded.whole.get_weights()[0], mine.get_weights()[0])
+
+
+@pytest.fixture
+def downloads(monkeypatch):
+    """Keras's ResNet50 in small: without weights it is random, with its own all of them are 3. What
+    it was asked for is kept."""
+    asked = []
+
+    def build(include_top=True, weights="imagenet", input_shape=None):
+        asked.append((include_top, weights, input_shape))
+        made = tiny.network().whole
+        if weights == "imagenet":
+            made.set_weights([np.full_like(array, 3) for array in made.get_weights()])
+        return made
+
+    monkeypatch.setattr(keras.applications, "ResNet50", build)
+    return asked
+
+
+def test_imagenet_weights_are_those_that_keras_downloads(downloads):
+    loaded = Network.load(keras, backbone.trunk_of("ResNet50", "imagenet"), tiny.SIZE, None)
+    assert loaded.whole.count_params() == tiny.network().whole.count_params()
+    for array in loaded.whole.get_weights():
+        np.testing.assert_array_equal(array, 3)
+    assert (False, "imagenet", (tiny.SIZE, tiny.SIZE, 3)) in downloads
+
+
+def test_nothing_is_downloaded_for_random_weights_or_those_of_a_file(downloads, store, tmp_path):
+    mine = tiny.network(seed=9).whole
+    mine.save_weights(tmp_path / "mine.weights.h5")
+    pinned = backbone.pin_weights(Settings(weights=str(tmp_path / "mine.weights.h5")), store)
+    loaded = Network.load(keras, backbone.trunk_of("ResNet50", pinned), tiny.SIZE, store)
+    assert all(map(np.array_equal, loaded.whole.get_weights(), mine.get_weights()))
+    Network.load(keras, RANDOM, tiny.SIZE, store)
+    assert {weights for _, weights, _ in downloads} == {None}
+
+
+def test_weights_of_imagenet_and_random_ones_need_no_file(store):
+    assert backbone.pin_weights(Settings(weights="imagenet"), store) == "imagenet"
+    assert backbone.pin_weights(Settings(data="demo", weights="none"), store) == "none"
+    assert store.list("") == []
+
+
+def test_the_maps_that_fine_tuning_starts_from_are_every_other_row_and_column(loaded):
+    end = loaded.stages()(IMAGES)[1]
+    assert loaded.map_shape == (2, 2, 1024)
+    np.testing.assert_array_equal(loaded.read_of(end), np.asarray(end)[:, ::2, ::2])
+
+
+@pytest.mark.parametrize(("size", "quick"), [(160, True), (159, False), (64, False)])
+def test_xla_is_used_on_images_from_160_pixels_where_the_network_gains_by_it(size, quick):
+    made = tiny.network()
+    spec = tiny.SPEC._replace(jit=True)
+    assert Network(keras, spec, made.whole, size).jit is quick
+    assert Network(keras, spec._replace(jit=False), made.whole, size).jit is False
+
+
+def test_the_channels_of_the_stages_are_counted():
+    made = tiny.network()
+    assert (made.shallow, made.channels) == (sum(tiny.CHANNELS[:2]), sum(tiny.CHANNELS))
+    assert made.map_shape == tiny.MAP
 
 
 def test_imagenet_weights_that_cannot_be_downloaded_may_be_tried_again(monkeypatch, tmp_path):
