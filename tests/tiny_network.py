@@ -13,6 +13,7 @@ import pandas as pd
 from skin_pipeline.contracts import RESULT, Features, Trunk, dump
 from skin_pipeline.storage import FolderStore, Store
 from skin_pipeline.training.backbone import Network, Spec
+from skin_pipeline.training.inputs import dihedral
 from skin_pipeline.training.plan import Source
 
 SIZE = 16
@@ -65,13 +66,24 @@ def squares(count: int) -> np.ndarray:
     return made
 
 
-def source(folder: Path, rows: pd.DataFrame, views: int, shards: int = 2) -> Source:
+def seen(made: Network, images: np.ndarray, views: int) -> dict[str, np.ndarray]:
+    """What a network says of images: its features and maps of each view."""
+    stages = made.stages()
+    ends = [stages(dihedral(images, view).astype(np.float32)) for view in range(views)]
+    means = [np.concatenate([np.mean(end, axis=(1, 2)) for end in view], axis=1) for view in ends]
+    return {"pooled": np.stack(means), "maps": np.stack([v[1] for v in ends]).astype(np.float16)}
+
+
+def source(
+    folder: Path, rows: pd.DataFrame, views: int, shards: int = 2, made: Network | None = None
+) -> Source:
     """The images of a table in some shards, each with its activations in two blocks that do not
-    stand in the images' order."""
+    stand in the images' order: those of a network, or without one such as tell images apart."""
     store = FolderStore(folder / "store")
     parts = np.array_split(np.arange(len(rows)), shards)
     images = squares(len(rows))
-    arrays = {"pooled": pooled(len(rows), views), "maps": maps(len(rows), views)}
+    told = {"pooled": pooled(len(rows), views), "maps": maps(len(rows), views)}
+    arrays = seen(made, images, views) if made else told
     keys = []
     for number, part in enumerate(parts):
         _put(store, f"shards/{number}.npy", images[part], folder)
