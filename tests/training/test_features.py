@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import tiny_network as tiny
 
 from skin_pipeline.contracts import Trunk
-from skin_pipeline.errors import BadInput
+from skin_pipeline.errors import BadInput, Unavailable
 from skin_pipeline.training import cache
 from skin_pipeline.training.cache import FeatureCache, ids_of
 from skin_pipeline.training.features import BATCH, bytes_of, compute, forward_of
@@ -97,6 +99,33 @@ def test_an_image_that_differs_in_one_pixel_is_another():
     other = IMAGES[:1].copy()
     other[0, 5, 5, 1] ^= 1
     assert ids_of(other)[0] != ids_of(IMAGES[:1])[0]
+
+
+@pytest.mark.parametrize(("free", "fits"), [(2 * cache.GIB, True), (2 * cache.GIB - 1, False)])
+def test_activations_that_the_disk_has_no_room_for_may_be_tried_again(
+    store, monkeypatch, free, fits
+):
+    monkeypatch.setattr(cache.shutil, "disk_usage", lambda folder: SimpleNamespace(free=free))
+    if fits:
+        cache.check_disk(store, 2 * cache.GIB, 50)
+    else:
+        with pytest.raises(Unavailable, match=r"take 2\.0 GiB, and .* has 2\.0 GiB left"):
+            cache.check_disk(store, 2 * cache.GIB, 50)
+
+
+@pytest.mark.parametrize("view", range(3))
+def test_a_view_that_cannot_be_kept_stops_the_task(store, tmp_path, monkeypatch, view):
+    """Views are kept while the next one is computed; the last one too must not fail in silence."""
+    add = FeatureCache.add
+
+    def full(self, kind, number, ids, path):
+        if number == view:
+            raise Unavailable("no space left")
+        add(self, kind, number, ids, path)
+
+    monkeypatch.setattr(FeatureCache, "add", full)
+    with pytest.raises(Unavailable, match="no space left"):
+        computed(store, IMAGES, tmp_path / "f", views=3)
 
 
 # --- a shard of which some is there already ------------------------------------------------------

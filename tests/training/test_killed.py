@@ -26,7 +26,8 @@ from skin_pipeline.training.checkpoints import Checkpoints
 KNOBS = {
     "strategy": "fine_tune",
     "epochs": 2,
-    "tune_epochs": 2,
+    "tune_epochs": 6,  # more than can pass between seeing the one that is waited for and killing
+    "patience": 6,
     "tune_batch_size": 64,
     "views": 1,
     "tune_learning_rate": 1e-3,
@@ -132,7 +133,7 @@ def test_a_process_killed_in_each_stage_goes_on_and_ends_with_the_same_bits(
     first = killed_after(store, arguments, 1)  # in the head
     second = killed_after(store, arguments, 3)  # in fine-tuning
     run, logged = trained(store, *arguments)
-    assert "resumed run=0 stage=fine_tune epoch=1" in logged
+    assert re.search(r"resumed run=0 stage=fine_tune epoch=\d", logged)
     # What took a process its time is what it did: nothing that was kept was done again.
     assert second[: len(first)] == first
     assert list(run.history[: len(second)]) == second
@@ -145,7 +146,9 @@ def test_a_process_killed_in_each_stage_goes_on_and_ends_with_the_same_bits(
         for made in (run, whole)
     ]
     assert figures[0] == figures[1]
-    assert len(set(figures[0])) == 4  # the epochs differ, so that one in another's place shows
+    assert len(set(figures[0])) == len(
+        run.history
+    )  # the epochs differ, so that one in another's place shows
     assert checkpoints(store) == []
 
 
