@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import lru_cache
 
 import keras
@@ -328,6 +329,96 @@ def test_the_channels_of_the_stages_are_counted():
     made = tiny.network()
     assert (made.shallow, made.channels) == (sum(tiny.CHANNELS[:2]), sum(tiny.CHANNELS))
     assert made.map_shape == tiny.MAP
+
+
+def test_weights_are_known_by_what_is_in_the_file_and_not_by_its_name(store, tmp_path):
+    def pinned(folder, content, name="resnet50.weights.h5"):
+        (tmp_path / folder).mkdir(exist_ok=True)
+        (tmp_path / folder / name).write_bytes(content)
+        return backbone.pin_weights(Settings(weights=str(tmp_path / folder / name)), store)
+
+    first = pinned("a", b"one")
+    assert pinned("b", b"two") != first
+    assert pinned("c", b"one", "other.h5") == first
+    assert store.read(first) == b"one"
+    digests = {backbone.trunk_of("ResNet50", key).digest for key in (first, pinned("b", b"two"))}
+    assert len(digests) == 2
+
+
+def test_tensorflow_is_held_to_the_threads_of_the_task(monkeypatch):
+    import tensorflow as tf
+
+    held = {}
+    for kind in ("intra", "inter"):
+        monkeypatch.setattr(
+            tf.config.threading,
+            f"set_{kind}_op_parallelism_threads",
+            lambda number, kind=kind: held.update({kind: number}),
+        )
+    assert backbone.keras_on(3) is keras
+    assert held == {"intra": 3, "inter": 1}
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_mixed_precision_ends_with_what_was_built_in_it(fails):
+    before = keras.config.dtype_policy().name
+    with suppress(ZeroDivisionError), backbone.spread_over(keras, ["CPU:0"]):
+        assert keras.config.dtype_policy().name == "mixed_float16"
+        _ = 1 / (0 if fails else 1)
+    assert keras.config.dtype_policy().name == before
+    with backbone.spread_over(keras, []):
+        assert keras.config.dtype_policy().name == before
+
+
+PLAIN = {
+    "kernel_size": (3, 3),
+    "padding": "same",
+    "strides": (1, 1),
+    "dilation_rate": (1, 1),
+    "groups": 1,
+}
+
+
+@pytest.mark.parametrize(
+    ("changes", "plain"),
+    [
+        ({}, True),
+        ({"kernel_size": (1, 1), "padding": "valid"}, True),
+        ({"kernel_size": (2, 2), "padding": "valid"}, True),
+        ({"kernel_size": (2, 2)}, False),  # its middle lies between pixels
+        ({"kernel_size": (3, 2)}, False),
+        ({"strides": (2, 2)}, False),
+        ({"dilation_rate": (2, 2)}, False),
+        ({"groups": 3}, False),
+    ],
+)
+def test_only_a_convolution_that_takes_every_pixel_is_made_a_product(changes, plain):
+    assert backbone._is_plain({**PLAIN, **changes}) is plain
+
+
+def with_layers(*names):
+    """A released model in small: a network with layers of these names, within another model."""
+    image = x = keras.Input((4,))
+    for name in names:
+        x = keras.layers.Activation("linear", name=name)(x)
+    inner = keras.Model(image, x, name="trunk")
+    return keras.Model(image, inner(image))
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "quick"),
+    [
+        ("ResNet50", 160, True),
+        ("ResNet50", 159, False),
+        ("ResNet50V2", 224, True),
+        ("EfficientNetV2B0", 224, False),
+        ("ConvNeXtTiny", 224, False),
+    ],
+)
+def test_a_released_model_is_compiled_where_its_network_gains_by_it(name, size, quick):
+    model = with_layers(*backbone.BACKBONES[name].stages)
+    assert backbone.quick_with_xla(model, size) is quick
+    assert backbone.quick_with_xla(with_layers("first", "second"), size) is False
 
 
 def test_imagenet_weights_that_cannot_be_downloaded_may_be_tried_again(monkeypatch, tmp_path):

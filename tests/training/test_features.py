@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import tiny_network as tiny
 
-from skin_pipeline.contracts import Trunk
+from skin_pipeline.contracts import RESULT, Features, Trunk, dump
 from skin_pipeline.errors import BadInput, Unavailable
-from skin_pipeline.training import cache
+from skin_pipeline.training import cache, inputs
 from skin_pipeline.training.cache import FeatureCache, ids_of
 from skin_pipeline.training.features import BATCH, bytes_of, compute, forward_of
 from skin_pipeline.training.inputs import dihedral
@@ -231,3 +231,53 @@ def test_activations_that_take_more_than_is_allowed_are_refused(store):
     with pytest.raises(BadInput, match=r"3\.0 GiB.*SKIN_FEATURES_GIB allows 2"):
         cache.check_disk(store, 3 * cache.GIB, 2)
     cache.check_disk(store, cache.GIB // 1024, 2)
+
+
+# --- reading them --------------------------------------------------------------------------------
+
+
+def test_rows_are_read_right_before_and_after_memory_is_given_back(store, tmp_path, monkeypatch):
+    arrays = [np.random.default_rng(n).normal(size=(50, 8)).astype(np.float32) for n in range(2)]
+    for number, array in enumerate(arrays):
+        np.save(tmp_path / "array.npy", array)
+        store.put_file(f"{number}.npy", tmp_path / "array.npy")
+    mapped, given = inputs.Mapped(store, ["0.npy", "1.npy"]), []
+    back = inputs.Mapped._give_back
+    monkeypatch.setattr(inputs, "WINDOW", 3 * 4 * (32 + inputs.AROUND))  # three reads of four rows
+    monkeypatch.setattr(inputs.Mapped, "_give_back", lambda self: given.append(1) or back(self))
+    rng, after = np.random.default_rng(3), []
+    for _ in range(9):
+        which, rows = rng.integers(2, size=4), rng.integers(50, size=4)
+        expected = np.stack([arrays[w][row] for w, row in zip(which, rows, strict=True)])
+        np.testing.assert_array_equal(mapped.take(which, rows), expected)
+        after.append(len(given))
+    assert after == [0, 0, 0, 1, 1, 1, 1, 2, 2]
+    assert (mapped.shape, mapped.sizes, mapped.row_bytes) == ((8,), [50, 50], 32)
+
+
+def test_features_of_shards_stand_in_the_order_of_the_shards(store, tmp_path):
+    """Shards share blocks where they share images, in whatever order these were computed."""
+    known, keys = FeatureCache(store, TRUNK, 16), []
+    for number, rows in enumerate(([3, 1, 4], [1, 5, 9, 2], [6, 3])):
+        images = IMAGES[rows]
+        ids = ids_of(images)
+        compute(Seeing(), images, ids, known, kinds=["pooled"], views=2, folder=tmp_path)
+        blocks, places = cache.index_of([known.find("pooled", view, ids) for view in range(2)])
+        np.save(tmp_path / "places.npy", places)
+        store.put_file(f"features/{number}/pooled.npy", tmp_path / "places.npy")
+        document = Features(
+            shard=f"shards/{number}.npy",
+            trunk=TRUNK,
+            views=2,
+            blocks={"pooled": blocks},
+            places={"pooled": f"features/{number}/pooled.npy"},
+        )
+        store.put(f"features/{number}/{RESULT}", dump(document))
+        keys.append(f"features/{number}")
+    found = inputs.Activations(store, keys, "pooled")
+    order = [3, 1, 4, 1, 5, 9, 2, 6, 3]
+    assert (len(found), found.views) == (9, 2)
+    for view in range(2):
+        (read,) = found.take(np.arange(9), np.full(9, view))
+        expected = Seeing()(dihedral(IMAGES[order], view))["pooled"]
+        np.testing.assert_allclose(read, expected, rtol=1e-5)

@@ -188,11 +188,12 @@ def test_only_the_whole_network_sees_changed_colours_and_as_strong_as_was_asked(
     layers = [layer for layer in stage.build().layers if layer.name.startswith("random")]
     assert len(layers) == (5 if jitter else 0)
     if jitter:
-        zoom, shift, light, contrast, _ = (layer.get_config() for layer in layers)
+        zoom, shift, light, contrast, colour = (layer.get_config() for layer in layers)
         assert zoom["height_factor"] == (-jitter, jitter)
         assert shift["height_factor"] == shift["width_factor"] == jitter / 2
         assert tuple(light["factor"]) == (-jitter, jitter)
         assert tuple(contrast["factor"]) == (0, jitter)
+        assert tuple(colour["factor"]) == pytest.approx((0.5 - jitter / 2, 0.5 + jitter / 2))
 
 
 def test_a_head_standardises_by_all_views_of_its_training_images(network, source):
@@ -227,6 +228,26 @@ def test_mean_and_spread_are_those_of_all_rows_however_many_are_read_at_once(cou
 def test_xla_is_used_where_it_is_quicker(network, strategy, quick, size, devices, expected):
     made = plan.Network(keras, tiny.SPEC._replace(jit=quick), network.whole, size)
     assert plan._jit(made, strategy, devices) is expected
+
+
+@pytest.mark.parametrize("strategy", ["head", "fine_tune", "full"])
+def test_a_head_begins_without_an_opinion(network, source, strategy):
+    for stage in stages(network, source, strategy=strategy):
+        assert not any(array.any() for array in stage.build().get_layer("logit").get_weights())
+
+
+@pytest.mark.parametrize(("strategy", "used"), [("fine_tune", ()), ("full", ("GPU:0", "GPU:1"))])
+def test_only_the_whole_network_is_spread_over_gpus(network, source, monkeypatch, strategy, used):
+    monkeypatch.setattr(plan, "gpus", lambda: ("GPU:0", "GPU:1"))
+    head, tuning = stages(network, source, strategy=strategy)
+    assert (head.devices, tuning.devices) == ((), used)
+    assert not tuning.jit
+
+
+def test_the_spread_of_features_far_from_zero_is_exact():
+    features = np.random.default_rng(0).normal(4000, 0.5, (3000, 2)).astype(np.float32)
+    _, deviation = moments(Examples(Made(features), np.arange(3000), np.zeros(3000, int)))
+    np.testing.assert_allclose(deviation, features.astype(float).std(0), rtol=1e-3)
 
 
 def test_views_to_balance_are_those_of_the_activations_unless_told_otherwise(source):

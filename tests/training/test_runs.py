@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import logging
 
 import keras
@@ -160,6 +161,40 @@ def test_images_that_weigh_nothing_teach_nothing(store):
     trained = train(store, [stage(train=weighed, epochs=20, patience=20)])
     assert trained.best.validation_auc > 0.8
     assert trained.history[-1].validation_auc > 0.8
+
+
+def test_what_a_model_begins_with_follows_the_seed_of_the_run():
+    def begun(seed):
+        random = stage(build=lambda: keras.Sequential([keras.Input((20,)), keras.layers.Dense(1)]))
+        return runs._built(keras, random, seed).get_weights()[0]
+
+    assert np.array_equal(begun(1), begun(1))
+    assert not np.array_equal(begun(1), begun(2))
+
+
+def test_the_loss_of_an_epoch_is_the_mean_of_its_batches():
+    losses = iter((1.0, 5.0, 3.0))
+    batches = []
+
+    class Losing:
+        def train_on_batch(self, *batch):
+            batches.append(batch)
+            return next(losses)
+
+    one = stage(train=examples(30, 0), batch_size=10)
+    drawn = runs._Order(one, 0, 0, 1)
+    assert runs._trained_once(keras, Losing(), one, drawn) == pytest.approx(3.0)
+    for number, (read, labels) in enumerate(batches):
+        rows = drawn[number][0]
+        assert np.array_equal(read, one.train.inputs.take(rows, rows * 0)[0])
+        assert np.array_equal(labels[:, 0], one.train.labels[rows])
+
+
+def test_the_pace_of_an_epoch_is_that_of_its_images(store, monkeypatch):
+    clock = itertools.count(step=2.0)
+    monkeypatch.setattr(runs.time, "monotonic", lambda: float(next(clock)))
+    (line,) = train(store, [stage(epochs=1, train=examples(100, 0), batch_size=32)]).history
+    assert (line.seconds, line.images_per_second) == (2.0, 96 / 2)
 
 
 def test_the_rate_falls_to_nothing_over_all_epochs_of_a_stage_that_asks_for_it():

@@ -235,6 +235,24 @@ def test_a_run_that_has_its_result_leaves_no_checkpoint(small):
     assert not [key for key in job.store.list("train") if "checkpoints" in key]
 
 
+@pytest.mark.parametrize(("strategy", "batch"), [("head", 8), ("fine_tune", 6), ("full", 6)])
+def test_the_memory_that_is_asked_for_is_that_of_the_last_stage(
+    small, monkeypatch, strategy, batch
+):
+    job, source, _ = small(strategy=strategy, tune_batch_size=6)
+    asked = []
+
+    def counted(model, batch, row_bytes):
+        asked.append(([tensor.name for tensor in model.inputs], batch, row_bytes))
+        return 1.0
+
+    monkeypatch.setattr(tasks.resources, "bytes_to_train", counted)
+    steps.train(job, "split/1", source.features, 0)
+    names = {"head": 1, "fine_tune": 2, "full": 1}
+    ((inputs, size, row),) = asked
+    assert (len(inputs), size, row) == (names[strategy], batch, source.row_bytes(strategy))
+
+
 # --- features ------------------------------------------------------------------------------------
 
 
@@ -288,6 +306,22 @@ def test_a_shard_that_is_known_is_not_computed_again(small, tmp_path, monkeypatc
     again = shard_of(job, 1, pixels[::-1], tmp_path)
     for views in (1, 2):
         tasks.features(job, f"features/{views + 1}", again, 0, tiny.TRUNK, ["pooled"], views)
+
+
+@pytest.mark.parametrize("views", [1, 4])
+def test_what_all_images_of_the_data_set_take_is_looked_at_before_the_first_is_computed(
+    small, tmp_path, monkeypatch, views
+):
+    job, _, _ = small()
+    pixels = np.random.default_rng(0).integers(0, 255, (4, 16, 16, 3), dtype=np.uint8)
+    dataset = shard_of(job, 0, pixels, tmp_path)
+    asked = []
+    monkeypatch.setattr(tasks.cache, "check_disk", lambda *about: asked.append(about))
+    kinds = ("pooled", "maps")
+    tasks.features(job, "features/1", dataset, 0, tiny.TRUNK, kinds, views)
+    images = sum(dataset.classes.values())
+    each = 4 * sum(tiny.CHANNELS) + 2 * int(np.prod(tiny.MAP))
+    assert asked == [(job.store, images * views * each, job.place.features_gib)]
 
 
 def test_weights_read_back_in_their_order(tmp_path):
