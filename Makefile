@@ -13,10 +13,10 @@ PORT ?= 8080
 # Airflow takes many times longer to import when its bytecode is not kept.
 unexport PYTHONDONTWRITEBYTECODE
 # A path reaches the recipe through the environment, so that no quote or space in it is read twice.
-export DATA WEIGHTS BENCH
+export DATA WEIGHTS BENCH MODULE
 
 .DELETE_ON_ERROR:
-.PHONY: help setup demo up test test-exhaustive lint lock bench clean
+.PHONY: help setup demo up test test-exhaustive lint lock bench mutants clean
 
 help: ## list what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -50,6 +50,9 @@ bench: $(VENV)/.tests ## measure one claim: BENCH=NAME [DATA=FOLDER_OR_ZIP WEIGH
 	@test -f "benchmarks/$$BENCH.py" || { echo "make bench BENCH=NAME, one of:" \
 	  $(filter-out drawing measuring workflow,$(sort $(basename $(notdir $(wildcard benchmarks/*.py))))); exit 1; }
 	@$(PY) "benchmarks/$$BENCH.py" $(if $(DATA),--data "$$DATA") $(if $(WEIGHTS),--weights "$$WEIGHTS") $(ARGS)
+
+mutants: $(VENV)/.tests ## show which changes of a module no test sees: MODULE=skin_pipeline/intervals.py [TESTS=…]
+	@$(PY) scripts/mutants.py "$$MODULE" $(TESTS)
 
 COMPILE = $(UV) pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-header
 

@@ -450,7 +450,7 @@ def champion(job: Job, split: str) -> str:
     inputs = {
         "split": split,
         "model": pointer.model,
-        "version": pointer.version,
+        "champion": pointer.version,
         **job.settings.subset("prevalences", "seed"),
     }
     return job.once(

@@ -257,3 +257,36 @@ def test_draws_without_a_figure_are_left_out_of_its_error():
     with_gaps = np.array([0.6, 0.5, np.nan, 0.7, np.nan, 0.65])
     assert intervals.share(with_gaps, 9) == intervals.share(with_gaps[np.isfinite(with_gaps)], 9)
     assert math.isnan(intervals.difference(np.array([0.6, 0.5, np.nan]), 9).low)
+
+
+def test_the_interval_of_a_difference_lies_around_the_first_figure_and_ends_at_minus_one():
+    seen = intervals.difference(np.array([-0.9, -0.6, -0.9, -1.2]), 50)
+    assert seen.value == pytest.approx(-0.9)
+    assert seen.low == pytest.approx(-1)
+    assert seen.high - seen.value == pytest.approx(2.0096 * 0.3, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("draws", "observations", "half"),
+    [
+        ([0.4, 0.6], 1, math.nan),
+        ([0.4], 50, math.nan),
+        ([0.4, math.nan], 50, math.nan),
+        ([0.4, 0.6], 2, 12.7062 * 0.141421),  # Student's t with one degree of freedom
+        ([0.4, 0.6, math.nan], 3, 4.30265 * 0.141421),
+        ([0.4, 0.6], 11, 2.22814 * 0.141421),
+    ],
+)
+def test_an_interval_is_as_wide_as_students_t_of_so_many_observations_makes_it(
+    draws, observations, half
+):
+    found = intervals._half_width(np.array([0.5, *draws]), observations)
+    assert found == pytest.approx(half, rel=1e-4, nan_ok=True)
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0])
+def test_a_share_of_none_or_all_has_the_interval_of_so_many_observations(value):
+    seen = intervals.share(np.array([value, value, value]), 30)
+    alone = intervals.proportion(round(30 * value), 30)
+    assert (seen.value, seen.low, seen.high) == (value, alone.low, alone.high)
+    assert seen.high - seen.low > 0.05
