@@ -139,7 +139,7 @@ def _s3_access(name: str, setting: str, *, anonymous: bool = False) -> S3Access:
     anonymous = anonymous or _is_unsigned(config)
     return S3Access(
         endpoint=hook.conn_config.get_service_endpoint_url("s3") or "",
-        credentials={} if anonymous else _credentials(hook, name),
+        credentials={} if anonymous else _credentials(hook, name, setting),
         profile=hook.conn_config.profile_name or "",
         verify=_verify(hook.verify),
         config=config,
@@ -198,14 +198,14 @@ def _verify(given: Any) -> bool | str | None:
     return words.get(given.strip().lower(), given) if isinstance(given, str) else given
 
 
-def _credentials(hook: Any, name: str) -> dict[str, str]:
+def _credentials(hook: Any, name: str, setting: str) -> dict[str, str]:
     """What the hook finds, be it a key pair, a profile or an assumed role.
 
     Raises:
         BadInput: there are none, or the role or the profile is refused.
         Unavailable: who gives them does not answer.
     """
-    from skin_pipeline.errors import BadInput
+    from skin_pipeline.errors import BadInput, PipelineError, Unavailable
     from skin_pipeline.storage import Named, explained
 
     def found() -> tuple[Any, Any]:
@@ -213,9 +213,17 @@ def _credentials(hook: Any, name: str) -> dict[str, str]:
         credentials = session.get_credentials()
         return session, credentials and credentials.get_frozen_credentials()
 
-    named = Named(connection=f"names it: {name!r}", rights="assume its role")
+    named = Named(connection=setting, rights="assume its role")
     doing = f"get credentials by the Airflow connection {name!r}"
-    session, frozen = explained(found, doing, (), named)
+    try:
+        session, frozen = explained(found, doing, (), named)
+    except PipelineError:
+        raise
+    except OSError as error:  # of who signs people in; its message may hold what they sign in with
+        raise Unavailable(f"cannot {doing} now: {type(error).__name__}") from None
+    except Exception as error:
+        what = f"a part of it is missing or does not fit ({type(error).__name__})"
+        raise BadInput(f"cannot {doing}: {what}. Look at its extra") from None
     if not frozen:
         raise BadInput(
             f"the Airflow connection {name!r} holds no credentials: give it a key pair "

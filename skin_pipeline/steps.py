@@ -52,7 +52,7 @@ VERSIONS = {
     "features": 2,
     "train": 2,
     "evaluate": 3,
-    "champion": 1,
+    "champion": 2,
     "external": 1,
     "gate": 3,
 }
@@ -450,7 +450,7 @@ def champion(job: Job, split: str) -> str:
     inputs = {
         "split": split,
         "model": pointer.model,
-        "version": pointer.version,
+        "champion": pointer.version,
         **job.settings.subset("prevalences", "seed"),
     }
     return job.once(

@@ -10,15 +10,36 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import hard_run
 import pytest
 import sharing
+from hypothesis import settings
 from servers import S3Server
 
 from skin_pipeline import steps
 from skin_pipeline.config import Deployment, Settings
+from skin_pipeline.contracts import LABELS
+from skin_pipeline.data import demo
 from skin_pipeline.job import Job
 from skin_pipeline.storage import FolderStore, Store, open_store
 
+# How long an example takes says something of the machine, and nothing of the code.
+settings.register_profile("any machine", deadline=None)
+settings.load_profile("any machine")
+
+# What takes minutes, longest first: begun last, it would be waited for alone.
+LONGEST = (
+    "tests/dags/test_runs.py",
+    "tests/scripts/test_local_airflow.py",
+    "tests/test_steps.py",
+    "tests/training/*.py",
+    "tests/test_real.py",
+    "tests/test_storage.py",
+    "tests/browser/*.py",
+    "tests/plugins/*.py",
+    "tests/release/*.py",
+)
+MANY = 50  # drawn images of a class
 EXHAUSTIVE_SECONDS = 1500  # after which an exhaustive test has failed; pyproject.toml: any other
 
 
@@ -38,10 +59,15 @@ def pytest_xdist_auto_num_workers() -> int:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give exhaustive tests the time that they need."""
+    """Let what takes longest begin first, and give exhaustive tests the time that they need."""
+    items.sort(key=_turn)
     for item in items:
         if item.get_closest_marker("exhaustive") and not item.get_closest_marker("timeout"):
             item.add_marker(pytest.mark.timeout(EXHAUSTIVE_SECONDS))
+
+
+def _turn(item: pytest.Item) -> int:
+    return next((n for n, name in enumerate(LONGEST) if item.path.match(name)), len(LONGEST))
 
 
 Reporting = Generator[None, Any, Any]
@@ -64,6 +90,26 @@ def _not_skipped_in_ci(report: Any) -> Any:
         report.outcome = "failed"
         report.longrepr = f"CI must have what this needs. {report.longrepr[2]}"
     return report
+
+
+@pytest.fixture(scope="session", autouse=True)
+def drawn_once() -> Iterator[None]:
+    """Many images of one seed are drawn once and copied then; it takes seconds to draw them."""
+    draw = demo.generate
+
+    def copied(folder: Path, seed: int, per_class: int = demo.PER_CLASS) -> None:
+        if per_class < MANY:
+            return draw(folder, seed, per_class)
+        name = f"drawn-{seed}-{per_class}"
+        made, _ = sharing.made_once(name, lambda made: draw(made / "images", seed, per_class))
+        for label in LABELS:
+            shutil.copytree(made / "images" / label, folder / label)
+        shutil.copy(made / "images/metadata.csv", folder)
+        return None
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(demo, "generate", copied)
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -190,3 +236,16 @@ def _run_through(folder: Path, knobs: Mapping[str, Any]) -> dict[str, Any]:
         "verdict": verdict,
         "version": steps.promote(job, verdict),
     }
+
+
+@pytest.fixture(scope="session")
+def hard(tmp_path_factory: pytest.TempPathFactory) -> hard_run.Hard:
+    """One run through all steps on drawings that are hard to tell apart, where a fault shows."""
+    made, run = sharing.made_once("hard", hard_run.build)
+    return run.at(shutil.copytree(made, tmp_path_factory.mktemp("hard") / "hard"))
+
+
+@pytest.fixture(scope="session")
+def hard_later(hard: hard_run.Hard, tmp_path_factory: pytest.TempPathFactory) -> hard_run.Later:
+    """A second version of the images of `hard`, validated and split in a store of its own."""
+    return hard_run.build_later(hard, tmp_path_factory.mktemp("hard_later"))

@@ -24,6 +24,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
+ROOT = Path(__file__).parents[1]
 FOLDER = "TESTS_SHARED_FOLDER"
 READY = "ready"  # what a server is, for those who use it
 START_SECONDS = 240.0  # until a server that others share is up; they may keep the cores busy
@@ -98,13 +99,14 @@ def server(module: str, function: str) -> Generator[Any, None, None]:
 
 
 def _start(place: Path, module: str, function: str) -> None:
+    path = [str(ROOT), os.environ.get("PYTHONPATH", "")]
     with (place / "log").open("ab") as log:
         process = subprocess.Popen(
             [sys.executable, __file__, str(place), module, function],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, path))},
             start_new_session=True,  # it ends with its users, not with a Ctrl-C at some of them
         )
     until = time.monotonic() + START_SECONDS

@@ -525,8 +525,8 @@ class TestFolderFaults:
         [
             (errno.ENOSPC, Unavailable, "no space left for .*SKIN_STORE"),
             (errno.EDQUOT, Unavailable, "no space left for .*SKIN_STORE"),
-            (errno.EIO, Unavailable, "does not answer"),
-            (errno.ESTALE, Unavailable, "does not answer"),
+            *((number, Unavailable, "does not answer") for number in sorted(storage.PASSING)),
+            (errno.EACCES, BadInput, "cannot be used: .*SKIN_STORE"),
             (errno.EROFS, BadInput, "cannot be used: .*SKIN_STORE"),
         ],
     )
@@ -602,6 +602,41 @@ class TestFolderFaults:
                 holder.kill()
                 assert swap.result(PATIENCE)
         assert folder.read("champion.json") == b"new"
+
+    @pytest.mark.parametrize(("ours", "won"), [(True, True), (False, False)])
+    def test_a_name_that_exists_by_a_repeated_request_is_our_own(
+        self, folder: FolderStore, monkeypatch: pytest.MonkeyPatch, ours: bool, won: bool
+    ) -> None:
+        link = os.link
+
+        def lose_answer(draft: Path, target: Path) -> None:
+            if ours:  # a network disk did it, and its answer was lost
+                link(draft, target)
+            else:
+                target.write_bytes(b"another's")
+            raise FileExistsError(errno.EEXIST, "File exists")
+
+        monkeypatch.setattr(os, "link", lose_answer)
+        assert folder.put("a", b"ours") is won
+        assert folder.read("a") == (b"ours" if ours else b"another's")
+
+    @pytest.mark.parametrize(("number", "written"), [(errno.EINVAL, True), (errno.EIO, False)])
+    def test_a_disk_that_cannot_sync_folders_is_used_and_one_that_fails_is_not(
+        self, folder: FolderStore, monkeypatch: pytest.MonkeyPatch, number: int, written: bool
+    ) -> None:
+        fsync = os.fsync
+
+        def refuse(handle: int) -> None:
+            if stat.S_ISDIR(os.fstat(handle).st_mode):
+                raise OSError(number, os.strerror(number))
+            fsync(handle)
+
+        monkeypatch.setattr(os, "fsync", refuse)
+        if written:
+            assert folder.put("a", b"x")
+            return
+        with pytest.raises(Unavailable, match="does not answer"):
+            folder.put("a", b"x")
 
     def test_a_lock_ends_with_its_block_though_a_child_was_forked_meanwhile(
         self, folder: FolderStore
@@ -898,6 +933,17 @@ class TestS3Faults:
                 store.put("a", b"")
         assert f"({code})" in str(caught.value)
         assert repr(store.bucket) in str(caught.value)
+
+    def test_an_object_that_comes_and_goes_while_it_is_written_is_unavailable(
+        self, bucket: Place
+    ) -> None:
+        store = bucket.open()
+        assert isinstance(store, S3Store)
+        with Stubber(store._client) as answers:
+            answers.add_client_error("put_object", "PreconditionFailed", http_status_code=412)
+            answers.add_client_error("head_object", "404", http_status_code=404)
+            with pytest.raises(Unavailable, match="was changing while it was written"):
+                store.put("a", b"")
 
     def test_a_lost_answer_does_not_hide_a_success(self, bucket: Place) -> None:
         with proxy(bucket.endpoint) as front:
@@ -1482,6 +1528,16 @@ class TestLocalCopies:
 
         with pytest.raises(BadInput, match="SKIN_CACHE"):
             store.local("a")
+
+    def test_a_default_cache_that_leads_elsewhere_is_refused(
+        self, bucket: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(storage.tempfile, "tempdir", str(tmp_path))
+        bucket.cache = ""
+        (tmp_path / "theirs").mkdir()
+        (tmp_path / f"skin-pipeline-{os.getuid()}").symlink_to(tmp_path / "theirs")
+        with pytest.raises(BadInput, match="name a folder of yours in SKIN_CACHE"):
+            bucket.open()
 
     def test_the_default_cache_is_the_users_own(
         self, bucket: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

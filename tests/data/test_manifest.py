@@ -197,3 +197,32 @@ def test_golden_copies_are_the_files_themselves(folder, store, tmp_path):
     assert sorted(key.split("/")[0] for key in golden) == ["benign"] * 2 + ["malignant"] * 2
     for key, copy in golden.items():
         assert store.read(copy) == (folder / key).read_bytes()
+
+
+def test_readable_rows_are_numbered_as_the_packed_images_are(folder, store, tmp_path):
+    table, shards, _ = build(folder, store, tmp_path)
+    manifest.write(store, "here/manifest.csv", table)
+    rows = manifest.read_readable(store, "here/manifest.csv")
+    assert list(rows.index) == list(range(9))
+    assert list(rows["key"]) == [key for key in table["key"] if key != "benign/benign2.png"]
+    packed = np.concatenate([np.load(store.local(key)) for key in shards])
+    for number, row in enumerate(rows.itertuples()):
+        assert (row.shard * 4 + row.row) == number
+        assert (packed[number] == images.inspect(folder / row.key, 32, 0.8).pixels).all()
+
+
+def test_scores_are_read_number_for_number_as_they_were_written(store):
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame({
+        "key": ["1", "NA", *[f"k{i}" for i in range(4998)]],
+        "label": "benign",
+        "group": ["007", "NA", *["null"] * 4998],
+        "test": rng.random(5000) < 0.5,
+        "probability": np.where(rng.random(5000) < 0.1, np.nan, rng.random(5000) ** 9),
+    })
+    read = manifest.read_scores(store, manifest.write(store, "scores.csv", table))
+    pd.testing.assert_frame_equal(read, table, check_exact=True, check_dtype=False)
+
+
+def test_labels_are_1_for_malignant():
+    assert list(manifest.labels(pd.DataFrame({"label": ["malignant", "benign"]}))) == [1, 0]

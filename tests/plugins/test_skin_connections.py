@@ -196,7 +196,20 @@ def test_a_role_is_assumed_and_one_that_is_refused_is_told(
         raise ClientError({"Error": {"Code": "AccessDenied"}}, "AssumeRole")
 
     monkeypatch.setattr("botocore.client.BaseClient._make_api_call", deny)
-    with pytest.raises(BadInput, match=r"'bucket'.*do not allow it.*assume its role"):
+    with pytest.raises(BadInput, match=r"'bucket'.*assume its role.*SKIN_DATA_CONNECTION"):
+        data_access()
+
+
+@pytest.mark.parametrize("method", ["assume_role_with_saml", "assume_role_with_web_identity"])
+def test_half_of_a_role_is_told_without_a_stack_trace(
+    method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("AWS_WEB_IDENTITY_TOKEN_FILE", raising=False)
+    role = {"role_arn": "arn:aws:iam::123456789012:role/skin", "assume_role_method": method}
+    extra = {"region_name": "us-east-1", **role}
+    connect(monkeypatch, "bucket", conn_type="aws", login="key", password="secret", extra=extra)
+    monkeypatch.setenv("SKIN_DATA_CONNECTION", "bucket")
+    with pytest.raises(BadInput, match=r"get credentials by .*'bucket': a part of it is missing"):
         data_access()
 
 

@@ -166,6 +166,17 @@ def test_a_failed_task_says_what_was_wrong_and_what_to_do(
     assert f"Run: {BASE}/dags/skin_training/runs/{quoted}/tasks/train/mapped/3" in alert.text
 
 
+@pytest.mark.parametrize(
+    ("map_index", "name", "end"),
+    [(-1, "train", "/tasks/train"), (0, "train [0]", "/tasks/train/mapped/0"),
+     (11, "train [11]", "/tasks/train/mapped/11")],
+)  # fmt: skip
+def test_a_task_and_each_of_its_mapped_ones_has_a_link(map_index: int, name: str, end: str) -> None:
+    alert = compose("task_failed", context(map_index=map_index, exception=BadInput("x")))
+    assert alert.subject == f"Task {name} failed in skin_training"
+    assert alert.run_url.endswith(end)
+
+
 def test_a_long_error_is_cut() -> None:
     alert = compose("task_failed", context(exception=BadInput("x" * 5000)))
     assert len(alert.text) < 1500
@@ -193,6 +204,19 @@ def test_a_failed_run_names_the_tasks_that_failed() -> None:
     assert alert.subject == "A run of skin_training failed"
     assert "The run failed: a task failed (train_3)." in alert.text
     assert alert.run_url.endswith("%2B00%3A00")  # the run, not the task that ended last
+
+
+@pytest.mark.parametrize(
+    ("reason", "said"),
+    [
+        ("timed_out", "it took longer than it may"),
+        ("all_tasks_deadlocked", "no task could go on"),
+        ("", "a task failed"),
+        ("another one", "another one"),
+    ],
+)
+def test_a_failed_run_says_why_in_words(reason: str, said: str) -> None:
+    assert f"The run failed: {said}." in compose("run_failed", context(reason=reason)).text
 
 
 def test_a_context_without_a_task_is_enough_for_a_failed_run() -> None:
