@@ -30,7 +30,7 @@ SPECIAL = "pipes, sockets and devices are no files"
 
 
 def contents_of(root: Path) -> Contents:
-    """The images and tables below a folder, and notices of everything else.
+    """Finds the images and tables below a folder; everything else is told in notices.
 
     Raises:
         BadInput: the folder cannot be read, or holds different files under one name.
@@ -142,12 +142,12 @@ class _Walk:
 
 
 def _text(name: str) -> str:
-    """A file's name as text; it may have bytes that are none."""
+    """Returns a file's name as text; it may have bytes that are none."""
     return name if name.isascii() else text_of(os.fsencode(name))
 
 
 def start(path: Path) -> bytes:
-    """The first bytes of a file, by which its kind is known."""
+    """Reads the first bytes of a file, by which its kind is known."""
     with path.open("rb") as file:
         return file.read(kinds.HEAD)
 
