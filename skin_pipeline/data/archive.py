@@ -407,8 +407,8 @@ class _Wanted:
 
 
 def name_of(info: zipfile.ZipInfo) -> str:
-    """Returns an entry's name. `zipfile` takes for DOS's letters what is not marked as UTF-8, but macOS
-    writes UTF-8 without the mark, and Unix tools whatever bytes a file's name has."""
+    """Returns an entry's name. `zipfile` takes for DOS's letters what is not marked as UTF-8; but
+    macOS writes UTF-8 without the mark, and Unix tools whatever bytes a file's name has."""
     if info.flag_bits & FLAG_UTF8:
         return info.orig_filename  # `filename` ends at a NUL
     raw = info.orig_filename.encode("cp437", "replace")

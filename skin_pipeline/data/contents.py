@@ -113,8 +113,8 @@ def leads_out(name: str) -> str | None:
 
 
 class Places:
-    """Chooses where to write files of strangers below a folder: at their own path if it is harmless on
-    every file system and free, ignoring case and Unicode forms; else under a number.
+    """Chooses where to write files of strangers below a folder: at their own path if it is harmless
+    on every file system and free, ignoring case and Unicode forms; else under a number.
 
     Args:
         most: folders that are made.
