@@ -124,6 +124,12 @@ class Settings(BaseSettings):
     max_unreadable: float = knob(
         0.01, "Data", "Largest share of images that may be quarantined.", ge=0.0, le=0.5
     )
+    masks: Literal["warn", "leave_out"] = knob(
+        "warn",
+        "Data",
+        "What becomes of images that look like a mask or an overlay of a lesion (by their name, or "
+        "because they have two greys only): a warning that names them, or they are left out.",
+    )
     max_shortcut_auc: float = knob(
         0.65,
         "Data",
@@ -335,6 +341,13 @@ class Settings(BaseSettings):
     def synthetic(self) -> bool:
         """Whether the images are generated."""
         return self.data == DEMO
+
+    @property
+    def names_values(self) -> bool:
+        """Whether somebody said what stands for malignant or benign, other than the usual."""
+        fields = type(self).model_fields
+        given = {"malignant_values": self.malignant_values, "benign_values": self.benign_values}
+        return any(value != fields[name].default for name, value in given.items())
 
     @property
     def released_as(self) -> str:

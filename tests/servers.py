@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import shutil
@@ -31,7 +32,9 @@ HOST = "127.0.0.1"
 PORTS = ("master", "volume", "filer", "s3", "admin")
 GRPC_OFFSET = 10_000  # seaweedfs takes port + 10000 beside each port
 STARTS = 3  # another process may take a free port before the server does
-START_SECONDS = 30.0
+START_SECONDS = 120.0
+PR_SET_PDEATHSIG = 1
+LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
 @dataclass(frozen=True)
@@ -112,6 +115,13 @@ def seaweedfs(bucket: str = "models") -> Generator[S3Server, None, None]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+@contextmanager
+def shared_seaweedfs() -> Generator[S3Server, None, None]:
+    """A server for processes that did not start it, and cannot kill it."""
+    with seaweedfs() as server:
+        yield replace(server, process=None)
+
+
 def _server(endpoint: str, bucket: str) -> S3Server:
     """What the server will be; the secrets are new ones each time."""
     return S3Server(
@@ -124,6 +134,12 @@ def _server(endpoint: str, bucket: str) -> S3Server:
         reader_access_key="test-reader",
         reader_secret=f"reader/{token_hex(16)}+",
     )
+
+
+def end_with_parent() -> None:
+    """In a child that is about to become another program: be killed when the parent is."""
+    if LIBC:
+        LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
 class Process:
@@ -146,7 +162,11 @@ class Process:
     def start(self) -> None:
         with self.log.open("ab") as output:
             self._popen = subprocess.Popen(
-                self.command, stdout=output, stderr=output, start_new_session=True
+                self.command,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+                preexec_fn=end_with_parent,
             )
 
     def kill(self) -> None:

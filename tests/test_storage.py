@@ -18,7 +18,7 @@ import traceback
 import uuid
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -43,7 +43,7 @@ from skin_pipeline.errors import BadInput, PipelineError, Unavailable
 from skin_pipeline.storage import FolderStore, S3Store, S3Writing, Store, open_store
 
 ROOT = Path(__file__).parent.parent
-PATIENCE = 20.0  # seconds until a test that waits for something gives up
+PATIENCE = 300.0  # seconds until a test that waits for something gives up
 MIB = 1 << 20
 
 
@@ -379,7 +379,7 @@ def race(heat, store, start, thread):
     data = heat["data"] or f"{name}-{thread} in heat {heat['number']}"
     source = Path(folder) / f"{name}-{thread}"
     source.write_text(data)
-    start.wait(20)
+    start.wait(300)
     if heat["by"] == "put_file":
         return data, store.put_file(heat["key"], source)
     if heat["by"] == "put":
@@ -691,15 +691,23 @@ class TestFolderFaults:
         def refuse(*_: object) -> None:
             raise OSError(errno.EPERM, "Operation not permitted")
 
-        second = threading.Barrier(2)
-        replace = Path.replace
+        asked: list[int] = []
+        came: list[Path] = []
+        flock, replace = fcntl.flock, Path.replace
+
+        def ask(file: BinaryIO, how: int) -> None:
+            if how == fcntl.LOCK_EX:
+                asked.append(how)
+            flock(file, how)
 
         def wait_for_another(draft: Path, target: Path) -> None:
-            with suppress(threading.BrokenBarrierError):
-                second.wait(0.2)  # a second writer that came this far would win as well
+            came.append(draft)
+            # A second writer that came this far would win as well; else all stand before the lock.
+            wait_until(lambda: len(came) > 1 or len(asked) == 20)
             replace(draft, target)
 
         monkeypatch.setattr(os, "link", refuse)
+        monkeypatch.setattr(fcntl, "flock", ask)
         monkeypatch.setattr(Path, "replace", wait_for_another)
         together = threading.Barrier(20)
 

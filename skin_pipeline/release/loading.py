@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from skin_pipeline.data import archive
+from skin_pipeline.data.contents import shown
 from skin_pipeline.errors import BadInput
 from skin_pipeline.training.backbone import keras_on
 
@@ -89,7 +90,7 @@ def check(path: Path) -> None:
     _refuse_other_formats(path)
     with archive.inspected(path, LIMITS) as (bundle, files):
         if files.keys() != MEMBERS:
-            found = ", ".join(map(archive.shown, sorted(files)))
+            found = ", ".join(map(shown, sorted(files)))
             raise _refusal(path, f"holds {found} instead of {', '.join(sorted(MEMBERS))}")
         if files[CONFIG].file_size > CONFIG_BYTES:
             size = files[CONFIG].file_size
@@ -115,7 +116,7 @@ def _other_version(path: Path) -> str:
         saved = "unknown"
     if saved == here:
         return ""
-    return f"; it was saved by Keras {archive.shown(str(saved))}, and here is Keras {here}"
+    return f"; it was saved by Keras {shown(str(saved))}, and here is Keras {here}"
 
 
 def _refuse_other_formats(path: Path) -> None:
@@ -150,9 +151,7 @@ def _foreign(config: dict[str, Any]) -> Iterator[str]:
     name = config.get("class_name")
     known = (config.get("module"), name) in BUILDING_BLOCKS
     if not known or config.get("registered_name") not in (None, name) or "spec_name" in config:
-        found = (
-            f"{key} {archive.shown(str(config[key]))}" for key in sorted(NAMING & config.keys())
-        )
+        found = (f"{key} {shown(str(config[key]))}" for key in sorted(NAMING & config.keys()))
         yield f"asks for code that no released model has: {', '.join(found)}"
 
 

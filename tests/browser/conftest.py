@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from playwright.sync_api import expect
 
-PATIENCE = 60_000  # ms until a page must show what is expected: other tests share the cores
+PATIENCE = 180_000  # ms until a page must show what is expected: other tests share the cores
 
 
 def pytest_configure(config: pytest.Config) -> None:

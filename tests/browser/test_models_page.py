@@ -30,6 +30,7 @@ ARGUMENTS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+PATIENCE = 180_000  # ms for what a page has to do: other tests share the cores
 DESKTOP: ViewportSize = {"width": 1360, "height": 900}
 PHONE: ViewportSize = {"width": 390, "height": 844}
 PLUGIN = "/skin-models/"
@@ -60,6 +61,7 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture
 def visit(browser: Browser) -> Iterator[Visit]:
     context = browser.new_context(viewport=DESKTOP)
+    context.set_default_timeout(PATIENCE)
     visit = Visit(context.new_page())
     visit.page.on("request", lambda sent: visit.requested.append(sent.url))
     visit.page.on(

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import key_pairs
 import pytest
+from airflow_home import put_database
 from released import MODEL, promote, releases
 
 from skin_pipeline.release import registry
@@ -67,7 +68,7 @@ class Airflow:
             "SKIN_STORE": self.store.url,
             "SKIN_RETRIES": "0",
         }
-        self._python("-m", "airflow", "db", "migrate")
+        put_database(home)
 
     def ask(self, code: str, **asked: dict[str, str]):
         """What the code leaves in `answer`, and everything that it logged."""

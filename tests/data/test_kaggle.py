@@ -146,7 +146,8 @@ def test_each_failure_has_its_error_and_leaves_no_file_and_no_secret(
 ) -> None:
     mode, credentials, error, words = REFUSALS[case]
     server.mode = mode
-    monkeypatch.setattr(kaggle, "READ_SECONDS", 0.3)
+    if mode == "silent":
+        monkeypatch.setattr(kaggle, "READ_SECONDS", 0.3)
     caplog.set_level(logging.DEBUG, "skin_pipeline")
 
     raised = failure(server, folder, credentials)

@@ -104,7 +104,12 @@ def test_a_promotion_that_expects_another_champion_moves_nothing(any_store):
     assert len(registry.moves(any_store, MODEL)) == 2
 
 
-@pytest.mark.parametrize(("count", "rounds"), [(2, 100), (20, 100)])
+@pytest.mark.parametrize(
+    ("any_store", "rounds"),
+    [("folder", 100), ("s3", 10), pytest.param("s3", 100, marks=pytest.mark.exhaustive)],
+    indirect=["any_store"],
+)
+@pytest.mark.parametrize("count", [2, 20])
 def test_of_promoters_who_expect_the_same_champion_one_wins(any_store, count, rounds):
     versions = releases(any_store, count + 1)
     for _ in range(rounds):

@@ -40,6 +40,7 @@ from skin_pipeline.storage import FolderStore
 
 SCRIPTS = CHECKOUT / "scripts"
 MARKER = "SKIN_TEST_MARKER"
+PATIENCE = 300.0  # seconds until a test that waits gives up, however slow the machine
 STAND_IN = """
 import time
 from airflow.sdk import Param, dag, task
@@ -479,11 +480,11 @@ def _lives(process: psutil.Process) -> bool:
     return False
 
 
-def until(done: Callable[[], Any], seconds: float = 30.0) -> Any:
+def until(done: Callable[[], Any]) -> Any:
     """Wait for a condition and return what it gave."""
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + PATIENCE
     while not (result := done()):
-        assert time.monotonic() < deadline, f"{done} did not come true in {seconds:.0f} s"
+        assert time.monotonic() < deadline, f"{done} did not come true in {PATIENCE:.0f} s"
         time.sleep(0.1)
     return result
 
@@ -503,14 +504,14 @@ def keep(marker: str, log: Path, script: str) -> subprocess.Popen[bytes]:
 
 
 # A child in a session of its own that ignores SIGTERM, and whose parent is gone.
-ESCAPED = "(setsid sh -c 'trap \"\" TERM; while :; do sleep 0.2; done' &) ; sleep 60"
+ESCAPED = "(setsid sh -c 'trap \"\" TERM; while :; do sleep 0.2; done' &) ; sleep 6000"
 
 
 def test_closing_its_input_ends_the_whole_family_even_escaped_orphans(tmp_path: Path) -> None:
     marker = tmp_path.name
     process = keep(marker, tmp_path / "log", ESCAPED)
     until(lambda: len(family(marker)) >= 4)
-    process.communicate(timeout=20)
+    process.communicate(timeout=PATIENCE)
     assert not living(family(marker))
 
 
@@ -519,7 +520,7 @@ def test_a_command_that_ends_takes_the_others_along_and_is_named(tmp_path: Path)
     process = keep(marker, tmp_path / "log", "echo last words; exit 3")
     assert process.stdin is not None
     assert process.stdout is not None
-    assert process.wait(20) == 0
+    assert process.wait(PATIENCE) == 0
     assert process.stdout.read() == b"one ended with status 3\n"
     assert (tmp_path / "log").read_text() == "last words\n"
     assert not living(family(marker))
@@ -533,7 +534,7 @@ case "$1" in
 import sqlite3
 sqlite3.connect('{home}/airflow.db').execute('CREATE TABLE dag_run (dag_id, run_id, state)')" ;;
   scheduler) {scheduler} ;;
-  *) sleep 600 & wait ;;
+  *) sleep 6000 & wait ;;
 esac
 """
 
@@ -588,17 +589,17 @@ def free_port() -> int:
 def test_no_process_outlives_the_script_whatever_ended_it(
     tmp_path: Path, number: signal.Signals, status: int
 ) -> None:
-    process = starting(tmp_path, "sleep 600 & wait")
+    process = starting(tmp_path, "sleep 6000 & wait")
     until(lambda: len(family(tmp_path.name)) >= 8)  # script, keeper, three programs, three sleeps
     os.killpg(process.pid, number)
-    process.communicate(timeout=20)
+    process.communicate(timeout=PATIENCE)
     assert process.returncode == status
-    until(lambda: not living(family(tmp_path.name)), 10)
+    until(lambda: not living(family(tmp_path.name)))
 
 
 def test_a_component_that_ends_is_named_with_its_last_words(tmp_path: Path) -> None:
     process = starting(tmp_path, "echo no space left on device; exit 7")
-    shown, _ = process.communicate(timeout=30)
+    shown, _ = process.communicate(timeout=PATIENCE)
     assert process.returncode == 1
     assert "Airflow broke off: scheduler ended with status 7." in shown
     assert "no space left on device" in shown
@@ -673,7 +674,7 @@ def interrupted(stage: Path) -> Path:
     came = offspring(process.pid)
     assert len(came) > len(local_airflow.COMPONENTS)
     os.killpg(process.pid, signal.SIGINT)
-    assert process.wait(30) == 128 + signal.SIGINT
+    assert process.wait(PATIENCE) == 128 + signal.SIGINT
     assert not living(came | family(stage.name))
     return stage
 
@@ -724,6 +725,14 @@ class TestRunning:
     def test_the_pool_is_there_and_tasks_share_the_cores(self, airflow: LocalAirflow) -> None:
         slots = airflow.api.get("pools/training")["slots"]
         assert int(airflow.environment["SKIN_THREADS"]) <= slots <= (os.cpu_count() or 1)
+
+    def test_a_pool_in_which_no_task_would_fit_grows(
+        self, airflow: LocalAirflow, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        more = airflow.api.get("pools/training")["slots"] + 1
+        monkeypatch.setitem(airflow.environment, "SKIN_THREADS", str(more))
+        airflow._make_pool()
+        assert airflow.api.get("pools/training")["slots"] == more
 
     def test_a_run_is_shown_step_by_step_and_ends_with_the_verdict(
         self, airflow: LocalAirflow, stage: Path, capsys: pytest.CaptureFixture[str]
