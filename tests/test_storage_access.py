@@ -206,7 +206,7 @@ def test_requests_that_meet_an_ended_session_at_once_share_one_look_up(
 
     def refuse(exchange: faulty.Exchange) -> None:
         if f"Credential={s3_server.access_key}/" in exchange.headers["Authorization"]:
-            together.wait(20)
+            together.wait(300)
         ended(s3_server)(exchange)
 
     front.strike(refuse, ALWAYS)

@@ -195,7 +195,7 @@ def a_run(airflow_ui: AirflowUi, tmp_path_factory: pytest.TempPathFactory) -> st
         f"{airflow_ui.url}/api/v2/dags/skin_training/dagRuns",
         json={"dag_run_id": RUN, "logical_date": None},
         headers={"Authorization": f"Bearer {airflow_ui.token}"},
-        timeout=30,
+        timeout=300,
     ).raise_for_status()
     folder = tmp_path_factory.mktemp("docs")
     write_docs(folder)
