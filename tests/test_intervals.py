@@ -257,3 +257,14 @@ def test_draws_without_a_figure_are_left_out_of_its_error():
     with_gaps = np.array([0.6, 0.5, np.nan, 0.7, np.nan, 0.65])
     assert intervals.share(with_gaps, 9) == intervals.share(with_gaps[np.isfinite(with_gaps)], 9)
     assert math.isnan(intervals.difference(np.array([0.6, 0.5, np.nan]), 9).low)
+
+
+def test_a_difference_stays_within_its_range_at_either_end():
+    low = intervals.difference(np.array([-0.9, -0.6, -0.9, -1.2]), 50)
+    assert (low.low, low.high) == (-1, pytest.approx(-0.9 + 2.0096 * 0.3, abs=1e-3))
+
+
+@pytest.mark.parametrize(("value", "hits"), [(0.0, 0), (1.0, 9)])
+def test_a_figure_at_an_end_of_its_range_has_the_interval_of_so_many_observations(value, hits):
+    seen = intervals.share(np.full(5, value), 9)
+    assert seen == proportion(hits, 9)
