@@ -339,13 +339,14 @@ WORDS: dict[Event, Callable[[Any, Place], Words]] = {
 
 def _model(context: Any) -> tuple[str, bool]:
     """The name that the run's model gets, and whether its data is synthetic; from the form."""
-    from skin_pipeline.config import Settings
+    from skin_pipeline.config import Settings, settings_from
+    from skin_pipeline.errors import BadInput
 
     params = context.get("params") or {}
     known = {name: params[name] for name in Settings.model_fields if name in params}
     try:
-        settings = Settings(**known)
-    except ValueError:  # the settings may be what failed
+        settings = settings_from(known)
+    except BadInput:  # the settings may be what failed
         return str(known.get("model_name", "")), False
     return settings.released_as, settings.synthetic
 

@@ -140,9 +140,9 @@ def _located(name: str, text: str, wanted: str) -> str:
     )
 
 
-def _value(text: str, kind: str | list[str]) -> Any:
+def _value(text: str, kind: list[str]) -> Any:
     """The text of a flag as the type that the trigger form wants, where it can be read as such."""
-    if kind == "string":
+    if "string" in kind:
         return text
     try:
         return json.loads(text)

@@ -25,6 +25,8 @@ from skin_pipeline.config import (
     Settings,
     deployment,
     form_schema,
+    no_setting,
+    range_of,
     settings_from,
 )
 from skin_pipeline.contracts import Verdict, load
@@ -42,7 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
     logging.basicConfig(
         level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s"
     )
-    flags = vars(_parser().parse_args(arguments))
+    flags = vars(_flags(arguments))
     command, positional = flags.pop("command"), flags.pop("arguments", [])
     try:
         if command == "settings":
@@ -61,6 +63,17 @@ def main(arguments: list[str] | None = None) -> int:
     except (PipelineError, TypeError) as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return FAILED
+
+
+def _flags(arguments: list[str] | None) -> argparse.Namespace:
+    """What the command line says. An unknown flag ends the program, and the nearest is named."""
+    parser = _parser()
+    flags, unknown = parser.parse_known_args(arguments)
+    if unknown:
+        name = unknown[0].partition("=")[0]
+        known = [f"--{knob.replace('_', '-')}" for knob in form_schema()]
+        parser.error(no_setting(name, known) if name.startswith("--") else f"what is {name}?")
+    return flags
 
 
 def store_of(place: Deployment) -> Store:
@@ -237,7 +250,7 @@ def settings_table() -> str:
     knobs = ["| Setting | Default | Range | What it does |", "|---|---|---|---|"]
     for name, schema in form_schema().items():
         knobs.append(
-            f"| `{name}` | {_code(schema['default'])} | {_range(schema)} | "
+            f"| `{name}` | {_code(schema['default'])} | {range_of(schema)} | "
             f"{schema['description']} |"
         )
     place = ["| Variable | Default | What it does |", "|---|---|---|"]
@@ -250,12 +263,3 @@ def settings_table() -> str:
 
 def _code(value: Any) -> str:
     return f"`{value}`" if value not in {"", None} else ""
-
-
-def _range(schema: dict[str, Any]) -> str:
-    if "enum" in schema:
-        return " · ".join(f"`{item}`" for item in schema["enum"])
-    low = schema.get("minimum", schema.get("exclusiveMinimum"))
-    if low is None:
-        return ""
-    return f"{'over ' if 'exclusiveMinimum' in schema else ''}{low:,} to {schema['maximum']:,}"
