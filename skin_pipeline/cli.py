@@ -18,7 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from skin_pipeline import steps
+from skin_pipeline import journal, steps
 from skin_pipeline.config import (
     ENV_PREFIX,
     Deployment,
@@ -119,7 +119,10 @@ def run_all(job: Job) -> int:
     if not verdict.approved:
         steps.reject(job, key)
         raise Rejected("; ".join(verdict.reasons))
-    print(f"Promoted: {job.store.link(steps.promote(job, key))}")
+    version = steps.promote(job, key)
+    unchanged = journal.changed_nothing(job.store, job.run_id)
+    word = "Nothing changed, the champion is still" if unchanged else "Promoted"
+    print(f"{word}: {job.store.link(version)}")
     return DONE
 
 
