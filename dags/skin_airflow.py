@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from airflow.sdk import Param, get_current_context, task
+from airflow.sdk.configuration import conf
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 
 from skin_pipeline.config import (
@@ -22,6 +23,7 @@ from skin_pipeline.config import (
 )
 from skin_pipeline.errors import BadInput, Rejected, Unavailable
 from skin_pipeline.job import Job
+from skin_pipeline.steps import MOST_TASKS
 from skin_pipeline.storage import Store
 
 BOUNDS = ("minimum", "maximum", "exclusiveMinimum")
@@ -149,3 +151,23 @@ def push(**values: str | list[str]) -> None:
     context: Any = get_current_context()
     for name, value in values.items():
         context["ti"].xcom_push(name, value)
+
+
+def most_mapped(runs: int) -> int:
+    """How many features tasks there may be.
+
+    Airflow refuses a list that is mapped over when the task that made it ends, after all its work.
+
+    Args:
+        runs: How many training tasks there will be.
+
+    Raises:
+        BadInput: even those are more than this Airflow allows.
+    """
+    most: int = conf.getint("core", "max_map_length")
+    if runs > most:
+        raise BadInput(
+            f"runs={runs}, but this Airflow makes at most {most} tasks of one step ([core] "
+            "max_map_length). Raise that, or lower runs and min_runs"
+        )
+    return min(most, MOST_TASKS)

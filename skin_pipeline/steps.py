@@ -10,6 +10,7 @@ import logging
 from collections.abc import Iterable
 from dataclasses import asdict
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+MOST_TASKS = 512  # of one step: Airflow's scheduler makes a row of each at once
 REMATCHES = 10  # champions that may come in between before a promotion gives up
 # Raised when a step's code gives another result from the same inputs.
 VERSIONS = {
@@ -313,8 +315,27 @@ def _split(job: Job, key: str, result: Validation, knobs: dict[str, Any]) -> Spl
 
 
 def shard_numbers(job: Job, dataset: str) -> list[int]:
-    """The shards of a data set's images: one features task each."""
+    """The shards of a data set's images."""
     return list(range(len(load(job.store, dataset, Dataset).shards)))
+
+
+def shard_groups(job: Job, dataset: str, most: int = MOST_TASKS) -> list[list[int]]:
+    """The shards of a data set's images for each features task: one, or more where there are more
+    shards than tasks. The size of a shard stays, and so do memory and what is in the cache.
+
+    Args:
+        job: The job.
+        dataset: Key of the data set.
+        most: Most tasks that Airflow may make of it, at least 1.
+    """
+    return grouped(shard_numbers(job, dataset), most)
+
+
+def grouped(numbers: list[int], most: int) -> list[list[int]]:
+    """Numbers in their order as at most so many lists, none empty, as equally long as can be."""
+    count = min(len(numbers), most)
+    ends = [len(numbers) * place // count for place in range(count + 1)] if count else [0]
+    return [numbers[start:end] for start, end in pairwise(ends)]
 
 
 def features(job: Job, split: str, weights: str, shard: int) -> str:

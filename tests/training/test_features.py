@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -39,8 +41,8 @@ class Seeing:
 
 
 def computed(store, images, folder, views=2):
-    seeing, known = Seeing(), FeatureCache(store, TRUNK, 16)
     ids = ids_of(images)
+    seeing, known = Seeing(), FeatureCache(store, TRUNK, 16, ids)
     folder.mkdir(exist_ok=True)
     compute(seeing, images, ids, known, kinds=["pooled"], views=views, folder=folder)
     return seeing.shown, [known.find("pooled", view, ids) for view in range(views)]
@@ -71,8 +73,23 @@ def test_an_image_that_comes_twice_is_computed_once(store, tmp_path):
 
 def test_activations_of_other_weights_are_others(store, tmp_path):
     computed(store, IMAGES, tmp_path / "f")
-    other = FeatureCache(store, TRUNK.model_copy(update={"digest": "other"}), 16)
-    assert len(other.missing("pooled", 0, ids_of(IMAGES))) == len(IMAGES)
+    ids = ids_of(IMAGES)
+    other = FeatureCache(store, TRUNK.model_copy(update={"digest": "other"}), 16, ids)
+    assert len(other.missing("pooled", 0, ids)) == len(IMAGES)
+
+
+def test_a_task_knows_its_own_images_only_however_many_are_cached(store, tmp_path):
+    everything = np.array([f"{number:032}" for number in range(60_000)], "S32")
+    for block in np.array_split(everything, 12):
+        np.save(tmp_path / "block.npy", np.zeros((len(block), 1), np.float32))
+        FeatureCache(store, TRUNK, 16, block).add("pooled", 0, block, tmp_path / "block.npy")
+    ours = everything[::1000]
+    tracemalloc.start()
+    known = FeatureCache(store, TRUNK, 16, ours)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert not len(known.missing("pooled", 0, ours))
+    assert peak < 4 * 2**20  # all of them take five times as much
 
 
 def test_activations_that_take_more_than_is_allowed_are_refused(store):
