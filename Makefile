@@ -16,10 +16,10 @@ unexport PYTHONDONTWRITEBYTECODE
 export DATA WEIGHTS BENCH
 
 .DELETE_ON_ERROR:
-.PHONY: help setup demo up test lint lock bench clean
+.PHONY: help setup demo up pictures test lint lock bench clean
 
 help: ## list what there is
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(VENV)/.runs ## install what demo and up need; they do it by themselves
 
@@ -28,6 +28,9 @@ demo: $(VENV)/.runs ## run the whole workflow once: [DATA=FOLDER_OR_ZIP WEIGHTS=
 
 up: $(VENV)/.runs ## serve Airflow's pages on 127.0.0.1 until Ctrl-C: [PORT=8080]
 	@$(PY) scripts/local_airflow.py --port "$(PORT)"
+
+pictures: $(VENV)/.tests ## take the README's pictures anew; needs Chromium or Chrome
+	@$(PY) scripts/pictures.py
 
 ON_ALL_CORES = --numprocesses=logical --maxprocesses=4 --dist=loadfile --no-loadscope-reorder
 

@@ -5,7 +5,6 @@ And the Data Docs, also as files in a folder.
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,30 +15,20 @@ from urllib.parse import urlsplit
 import pytest
 import requests
 from models_server import PASSWORD, REAL, UNFIT, VALIDATION, AirflowUi
-from playwright.sync_api import Browser, Page, ViewportSize, expect, sync_playwright
+from pictures import log_in
+from playwright.sync_api import Browser, Page, ViewportSize, expect
 
 from skin_pipeline import journal
 from skin_pipeline.contracts import RESULT, Check, Validation, dump, load
 from skin_pipeline.data.validation import docs
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "google-chrome"))), None)
-ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 DESKTOP: ViewportSize = {"width": 1360, "height": 900}
 PHONE: ViewportSize = {"width": 390, "height": 844}
 PLUGIN = "/skin-models/"
 # Chromium says this of every page that Airflow frames, as its frame allows scripts.
 OF_AIRFLOW = "An iframe which has both allow-scripts and allow-same-origin"
 
-pytestmark = [
-    pytest.mark.airflow,
-    pytest.mark.skipif(CHROMIUM is None, reason="neither chromium nor google-chrome is installed"),
-]
+pytestmark = pytest.mark.airflow
 
 
 @dataclass
@@ -49,12 +38,6 @@ class Visit:
     page: Page
     requested: list[str] = field(default_factory=list)
     complaints: list[str] = field(default_factory=list)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        yield playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
 
 
 @pytest.fixture
@@ -75,16 +58,9 @@ def visit(browser: Browser) -> Iterator[Visit]:
     context.close()
 
 
-def log_in(page: Page, url: str) -> None:
-    page.goto(url)
-    page.locator("input[name=username]").fill("admin")
-    page.locator("input[name=password]").fill(PASSWORD)
-    page.locator("button[type=submit]").click()
-
-
 def test_from_the_login_to_the_champion_and_its_report(visit: Visit, airflow_ui: AirflowUi) -> None:
     page, framed = visit.page, visit.page.frame_locator("iframe[title=Models]")
-    log_in(page, airflow_ui.url)
+    log_in(page, airflow_ui.url, "admin", PASSWORD)
     page.get_by_role("link", name="Models").click()
 
     real = framed.get_by_role("region", name=REAL, exact=True)
@@ -110,7 +86,7 @@ def test_the_link_of_an_alert_leads_through_the_login_to_the_report(
     visit: Visit, airflow_ui: AirflowUi
 ) -> None:
     (key, *_) = [key for key in airflow_ui.store.list("gate") if key.endswith("report.html")]
-    log_in(visit.page, f"{airflow_ui.url}/plugin/models{PLUGIN}view/{key}")
+    log_in(visit.page, f"{airflow_ui.url}/plugin/models{PLUGIN}view/{key}", "admin", PASSWORD)
 
     report = visit.page.frame_locator("iframe[title=Models]").frame_locator("iframe[title=Report]")
     expect(report.get_by_role("heading")).to_contain_text("Report of ")
@@ -210,7 +186,7 @@ def test_a_run_that_failed_in_validation_leads_to_its_data_docs(
     visit: Visit, airflow_ui: AirflowUi, a_run: str
 ) -> None:
     page = visit.page
-    log_in(page, f"{airflow_ui.url}/dags/skin_training/runs/{a_run}")
+    log_in(page, f"{airflow_ui.url}/dags/skin_training/runs/{a_run}", "admin", PASSWORD)
     page.get_by_role("link", name="Data", exact=True).click()
     tab = page.frame_locator("iframe[title=Data]")
     expect(tab.get_by_role("heading", name="Not fit for training")).to_be_visible()
@@ -231,7 +207,12 @@ def test_a_run_that_failed_in_validation_leads_to_its_data_docs(
 def test_a_report_leads_to_the_data_docs(visit: Visit, airflow_ui: AirflowUi) -> None:
     report = f'<!doctype html><title>R</title><a href="../../{VALIDATION}/docs/index.html">Docs</a>'
     airflow_ui.store.put("gate/77/report.html", report.encode())
-    log_in(visit.page, f"{airflow_ui.url}/plugin/models{PLUGIN}view/gate/77/report.html")
+    log_in(
+        visit.page,
+        f"{airflow_ui.url}/plugin/models{PLUGIN}view/gate/77/report.html",
+        "admin",
+        PASSWORD,
+    )
 
     shown = visit.page.frame_locator("iframe[title=Models]").frame_locator("iframe[title=Report]")
     shown.get_by_role("link", name="Docs").click()
