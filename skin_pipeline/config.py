@@ -277,7 +277,8 @@ class Settings(Environment):
     shard_size: int = knob(
         256,
         "Training",
-        "Images a features task works on.",
+        "Images that are packed and worked on together. A features task takes one such shard, or "
+        "several where a data set has more than 512.",
         ge=16,
         le=4096,
         title="Images in a shard",
