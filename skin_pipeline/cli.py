@@ -66,13 +66,16 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _flags(arguments: list[str] | None) -> argparse.Namespace:
-    """What the command line says. An unknown flag ends the program, and the nearest is named."""
+    """What the command line says. What nobody knows ends the program, and the nearest is named."""
     parser = _parser()
     flags, unknown = parser.parse_known_args(arguments)
-    if unknown:
-        name = unknown[0].partition("=")[0]
-        known = [f"--{knob.replace('_', '-')}" for knob in form_schema()]
-        parser.error(no_setting(name, known) if name.startswith("--") else f"what is {name}?")
+    problems = [part.partition("=")[0] for part in unknown]
+    if flags.command in {"run", *_ARGUMENTS}:  # the commands that take settings
+        knobs = [f"--{knob.replace('_', '-')}" for knob in form_schema()]
+        named = (name for name in problems if name.startswith("--"))
+        problems = [no_setting(name, knobs) for name in named] or problems
+    if problems:
+        parser.error(f"not understood: {'; '.join(problems)}")
     return flags
 
 

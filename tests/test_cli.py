@@ -244,3 +244,19 @@ def test_a_download_from_kaggle_that_fails_tells_no_secret(said, tmp_path):
         output = said("-m", "skin_pipeline", "run", *data, **known, **place)
     assert len(kaggle.seen) > 0
     assert_untold(output, SECRET, "credentials")
+
+
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        (["run", "--imagesiz", "64"], "--imagesiz is no setting; the nearest is --image-size"),
+        (["split", "key", "--min-runz=2"], "the nearest is --min-runs"),
+        (["run", "--data", "demo", "surplus"], "not understood: surplus"),
+        (["predict", "folder", "--min-runs", "2"], "not understood: --min-runs"),
+    ],
+)
+def test_a_flag_that_there_is_none_of_is_named_with_the_nearest(command, told, capsys):
+    with pytest.raises(SystemExit) as ended:
+        cli.main(command)
+    assert ended.value.code == 2
+    assert told in capsys.readouterr().err

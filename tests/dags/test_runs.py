@@ -269,7 +269,7 @@ def test_a_run_on_unchanged_data_finds_every_result_and_says_that_nothing_change
     assert registry.judgements(place.store, model) == judged
     assert f"nothing_changed model={model}" in logs
     place.wait(lambda: told(place, again) == ["promoted"])
-    assert "is unchanged" in place.alerts.received[-1].json["subject"]
+    assert "Nothing changed: " in place.alerts.received[-1].json["text"]
 
 
 def test_more_runs_than_airflow_makes_tasks_of_a_step_are_refused_before_the_work(place):
