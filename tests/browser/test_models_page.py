@@ -5,8 +5,6 @@ And the Data Docs, also as files in a folder.
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -112,17 +110,6 @@ def test_the_page_follows_the_theme_that_was_picked_in_airflow(
 
 RUN = "manual__2026-07-02T10:00:00+00:00"
 CHECKED = "validate/03"
-DAG = """
-from airflow.sdk import dag, task
-
-@dag(schedule=None)
-def skin_training():
-    @task
-    def validate(): ...
-    validate()
-
-skin_training()
-"""
 
 
 def finding(name: str, *, passed: bool) -> docs.Finding:
@@ -159,26 +146,22 @@ def test_data_docs_open_from_a_folder_and_ask_for_nothing_else(
 
 
 @pytest.fixture(scope="module")
-def a_run(airflow_ui: AirflowUi, tmp_path_factory: pytest.TempPathFactory) -> str:
+def a_run(ui_with_dags: AirflowUi, tmp_path_factory: pytest.TempPathFactory) -> str:
     """A run whose validation failed, in Airflow and in the store."""
-    dags = Path(airflow_ui.env["AIRFLOW__CORE__DAGS_FOLDER"])
-    (dags / "skin_training.py").write_text(DAG)
-    airflow = [sys.executable, "-m", "airflow", "dags", "reserialize"]
-    subprocess.run(airflow, env=airflow_ui.env, check=True, capture_output=True)
     requests.post(
-        f"{airflow_ui.url}/api/v2/dags/skin_training/dagRuns",
+        f"{ui_with_dags.url}/api/v2/dags/skin_training/dagRuns",
         json={"dag_run_id": RUN, "logical_date": None},
-        headers={"Authorization": f"Bearer {airflow_ui.token}"},
+        headers={"Authorization": f"Bearer {ui_with_dags.token}"},
         timeout=30,
     ).raise_for_status()
     folder = tmp_path_factory.mktemp("docs")
     write_docs(folder)
     for page in docs.PAGES:
-        airflow_ui.store.put_file(f"{CHECKED}/docs/{page}", folder / page)
-    unfit = load(airflow_ui.store, UNFIT, Validation)
+        ui_with_dags.store.put_file(f"{CHECKED}/docs/{page}", folder / page)
+    unfit = load(ui_with_dags.store, UNFIT, Validation)
     unfit = unfit.model_copy(update={"docs": f"{CHECKED}/docs/index.html"})
-    airflow_ui.store.put(f"{CHECKED}/{RESULT}", dump(unfit))
-    journal.note(airflow_ui.store, RUN, validation=CHECKED)
+    ui_with_dags.store.put(f"{CHECKED}/{RESULT}", dump(unfit))
+    journal.note(ui_with_dags.store, RUN, validation=CHECKED)
     return RUN
 
 

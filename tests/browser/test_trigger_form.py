@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,27 +13,16 @@ from playwright.sync_api import Browser, Locator, Page, expect
 
 from skin_pipeline.config import Settings, form_schema, settings_from
 
-ROOT = Path(__file__).parents[2]
 SECTIONS = ("Run Parameters", "Data", "Split", "Training", "Judging")
 
 pytestmark = pytest.mark.airflow
 
 
-@pytest.fixture(scope="module")
-def ui(airflow_ui: AirflowUi) -> AirflowUi:
-    """The Airflow of the session, which has read our DAGs."""
-    dags = Path(airflow_ui.env["AIRFLOW__CORE__DAGS_FOLDER"])
-    shutil.copytree(ROOT / "dags", dags, dirs_exist_ok=True)
-    reading = [sys.executable, "-m", "airflow", "dags", "reserialize"]
-    subprocess.run(reading, env=airflow_ui.env, check=True, capture_output=True)
-    return airflow_ui
-
-
 @pytest.fixture
-def page(browser: Browser, ui: AirflowUi) -> Iterator[Page]:
+def page(browser: Browser, ui_with_dags: AirflowUi) -> Iterator[Page]:
     """A tab of somebody who is logged in."""
     context = browser.new_context(viewport={"width": 1360, "height": 900})
-    context.add_cookies([{"name": "_token", "value": ui.token, "url": ui.url}])
+    context.add_cookies([{"name": "_token", "value": ui_with_dags.token, "url": ui_with_dags.url}])
     yield context.new_page()
     context.close()
 
@@ -63,6 +48,11 @@ def sent(page: Page, ui: AirflowUi) -> dict[str, Any]:
     return conf
 
 
+def field(page: Page, name: str) -> Locator:
+    """The input of a field."""
+    return page.locator(f"input[name=element_{name}]")
+
+
 def show(page: Page, section: str) -> None:
     """Open a section; the first is open already."""
     button = page.get_by_role("dialog").get_by_role("button", name=section, exact=True)
@@ -72,22 +62,24 @@ def show(page: Page, section: str) -> None:
 
 
 def test_a_form_that_nobody_touched_starts_a_run_with_the_defaults(
-    page: Page, ui: AirflowUi
+    page: Page, ui_with_dags: AirflowUi
 ) -> None:
-    open_form(page, ui.url, "skin_training")
-    expect(page.get_by_label("Images", exact=True)).to_be_visible()
-    expect(page.get_by_label("Smallest test accuracy")).to_be_visible()
-    expect(page.get_by_label("Smallest change of AUC")).to_be_hidden()
+    open_form(page, ui_with_dags.url, "skin_training")
+    expect(field(page, "data")).to_be_visible()
+    expect(field(page, "min_accuracy")).to_be_visible()
+    expect(field(page, "min_auc_change")).to_be_hidden()
     expect(trigger(page)).to_be_enabled()
 
-    conf = sent(page, ui)
+    conf = sent(page, ui_with_dags)
 
     assert conf == {name: schema["default"] for name, schema in form_schema().items()}
     assert settings_from(conf) == Settings()
 
 
-def test_every_field_can_be_filled_in_and_emptied_again(page: Page, ui: AirflowUi) -> None:
-    open_form(page, ui.url, "skin_training")
+def test_every_field_can_be_filled_in_and_emptied_again(
+    page: Page, ui_with_dags: AirflowUi
+) -> None:
+    open_form(page, ui_with_dags.url, "skin_training")
     for section in SECTIONS:
         show(page, section)
         for name, schema in form_schema().items():
@@ -95,7 +87,7 @@ def test_every_field_can_be_filled_in_and_emptied_again(page: Page, ui: AirflowU
                 fill_and_empty(page, name, schema)
     expect(trigger(page)).to_be_enabled()
 
-    conf = sent(page, ui)
+    conf = sent(page, ui_with_dags)
 
     assert conf == dict.fromkeys(form_schema())
     read = settings_from(conf)  # a bound that was emptied asks for nothing, the rest is as usual
@@ -108,19 +100,18 @@ def fill_and_empty(page: Page, name: str, schema: dict[str, Any]) -> None:
     if "enum" in schema:
         page.locator(f"#element_{name}").get_by_label("Clear selected options").click(force=True)
         return
-    field = page.locator(f"input[name=element_{name}]")
-    field.fill("1")
-    field.fill("")
+    field(page, name).fill("1")
+    field(page, name).fill("")
 
 
 def test_a_value_out_of_bounds_is_refused_with_its_name_and_bound(
-    page: Page, ui: AirflowUi
+    page: Page, ui_with_dags: AirflowUi
 ) -> None:
-    open_form(page, ui.url, "skin_training")
+    open_form(page, ui_with_dags.url, "skin_training")
     show(page, "Split")
-    page.get_by_label("Training runs").fill("50")
-    page.get_by_label("Seed").click()
-    expect(page.get_by_label("Training runs")).to_have_value("50")  # and not 20, without a word
+    field(page, "runs").fill("50")
+    field(page, "seed").click()
+    expect(field(page, "runs")).to_have_value("50")  # and not 20, without a word
 
     trigger(page).click()
 
@@ -128,19 +119,17 @@ def test_a_value_out_of_bounds_is_refused_with_its_name_and_bound(
     expect(problem).to_be_visible()
 
 
-def test_a_rollback_asks_for_the_reason_alone(page: Page, ui: AirflowUi) -> None:
-    open_form(page, ui.url, "skin_rollback")
+def test_a_rollback_asks_for_the_reason_alone(page: Page, ui_with_dags: AirflowUi) -> None:
+    open_form(page, ui_with_dags.url, "skin_rollback")
     expect(trigger(page)).to_be_disabled()
-    reason = page.get_by_label("Reason")
-    for title in ("Model", "Version", "Alias"):
-        field = page.get_by_label(title, exact=True)
-        expect(field).not_to_have_attribute("required", "")
-        field.fill("x")
-        field.fill("")
-    expect(reason).to_have_attribute("required", "")
+    for name in ("model", "version", "alias"):
+        expect(field(page, name)).not_to_have_attribute("required", "")
+        fill_and_empty(page, name, {})
+    expect(field(page, "reason")).to_have_attribute("required", "")
+    expect(trigger(page)).to_be_disabled()
 
-    reason.fill("too many false alarms")
+    field(page, "reason").fill("too many false alarms")
     expect(trigger(page)).to_be_enabled()
 
     reason_alone = {"model": None, "version": None, "alias": None}
-    assert sent(page, ui) == {**reason_alone, "reason": "too many false alarms"}
+    assert sent(page, ui_with_dags) == {**reason_alone, "reason": "too many false alarms"}
