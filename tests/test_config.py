@@ -230,3 +230,11 @@ def test_lists_are_read_from_text():
 
 def test_no_knob_has_the_name_of_a_deployment_variable():
     assert not Settings.model_fields.keys() & Deployment.model_fields.keys()
+
+
+def test_an_empty_variable_of_the_installation_means_none_or_the_default(monkeypatch):
+    for name in ("SCHEDULE", "THREADS", "S3_ENCRYPTION", "SIGNING_PASSWORD", "CACHE_GIB"):
+        monkeypatch.setenv(f"SKIN_{name}", "")
+    place = deployment()
+    assert (place.schedule, place.threads, place.s3_encryption) == ("", 0, "")
+    assert (place.signing_password, place.cache_gib) == (None, 20)
