@@ -13,13 +13,13 @@ PORT ?= 8080
 # Airflow takes many times longer to import when its bytecode is not kept.
 unexport PYTHONDONTWRITEBYTECODE
 # A path reaches the recipe through the environment, so that no quote or space in it is read twice.
-export DATA WEIGHTS BENCH
+export DATA WEIGHTS BENCH MODULE
 
 .DELETE_ON_ERROR:
-.PHONY: help setup demo up pictures test lint lock bench clean
+.PHONY: help setup demo up pictures test test-exhaustive lint lock bench mutants clean
 
 help: ## list what there is
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(VENV)/.runs ## install what demo and up need; they do it by themselves
 
@@ -32,10 +32,17 @@ up: $(VENV)/.runs ## serve Airflow's pages on 127.0.0.1 until Ctrl-C: [PORT=8080
 pictures: $(VENV)/.tests ## take the README's pictures anew; needs Chromium or Chrome
 	@$(PY) scripts/pictures.py
 
-ON_ALL_CORES = --numprocesses=logical --maxprocesses=4 --dist=loadfile --no-loadscope-reorder
+# tests/conftest.py says how many processes, and what begins first. A file stays in one process,
+# but for its classes, each of which may go to another.
+ON_ALL_CORES = --numprocesses=auto --maxprocesses=4 --dist=loadscope --no-loadscope-reorder
+# More processes than cores, each of which would start a thread for every core.
+test test-exhaustive: export OMP_NUM_THREADS := 1
 
 test: $(VENV)/.tests ## run the tests: [ARGS="-k gate"]
-	@$(PY) -m pytest $(ON_ALL_CORES) $(ARGS)
+	@$(PY) -m pytest $(ON_ALL_CORES) -m "not exhaustive" $(ARGS)
+
+test-exhaustive: $(VENV)/.tests ## run every case of what test shows by a representative: [ARGS=…]
+	@$(PY) -m pytest $(ON_ALL_CORES) -m exhaustive $(ARGS)
 
 lint: $(VENV)/.tests ## check style, Airflow's rules and types
 	@$(VENV)/bin/ruff check .
@@ -46,6 +53,9 @@ bench: $(VENV)/.tests ## measure one claim: BENCH=NAME [DATA=FOLDER_OR_ZIP WEIGH
 	@test -f "benchmarks/$$BENCH.py" || { echo "make bench BENCH=NAME, one of:" \
 	  $(filter-out drawing measuring workflow,$(sort $(basename $(notdir $(wildcard benchmarks/*.py))))); exit 1; }
 	@$(PY) "benchmarks/$$BENCH.py" $(if $(DATA),--data "$$DATA") $(if $(WEIGHTS),--weights "$$WEIGHTS") $(ARGS)
+
+mutants: $(VENV)/.tests ## show which changes of a module no test sees: MODULE=skin_pipeline/intervals.py [TESTS=…]
+	@$(PY) scripts/mutants.py "$$MODULE" $(TESTS)
 
 COMPILE = $(UV) pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-header
 

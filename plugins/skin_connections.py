@@ -6,6 +6,7 @@ never at import.
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,8 @@ def open_configured_store() -> Store:
         BadInput: a setting does not fit, there is no such connection, or it holds no credentials.
         Unavailable: AWS did not give the credentials of the role that the connection names.
     """
+    from dataclasses import replace
+
     from skin_pipeline.config import deployment
     from skin_pipeline.storage import open_store
 
@@ -31,8 +34,7 @@ def open_configured_store() -> Store:
     access = _s3_access(place.store_connection if in_s3 else "", "SKIN_STORE_CONNECTION")
     return open_store(
         place.store,
-        endpoint=access.endpoint or place.s3_endpoint,
-        credentials=access.credentials,
+        access=replace(access, endpoint=access.endpoint or place.s3_endpoint),
         cache=Path(place.cache) if place.cache else None,
         cache_bytes=place.cache_bytes,
         writing=place.s3_writing,
@@ -49,10 +51,11 @@ def data_access() -> S3Access:
     from skin_pipeline.config import deployment
 
     place = deployment()
+    unsigned = place.data_anonymous
     if place.data_connection:
-        access = _s3_access(place.data_connection, "SKIN_DATA_CONNECTION")
+        access = _s3_access(place.data_connection, "SKIN_DATA_CONNECTION", anonymous=unsigned)
     else:
-        access = _s3_access(place.store_connection, "SKIN_STORE_CONNECTION")
+        access = _s3_access(place.store_connection, "SKIN_STORE_CONNECTION", anonymous=unsigned)
     endpoint = place.data_endpoint or access.endpoint or place.s3_endpoint
     return replace(access, endpoint=endpoint)
 
@@ -66,12 +69,18 @@ def kaggle_credentials() -> KaggleCredentials | None:
     connection = find_connection(name)
     if connection is None:
         return None
+    extra = {str(key).lower(): str(value) for key, value in connection.extra_dejson.items()}
     return KaggleCredentials(
-        username=connection.login or "",
-        key=connection.password or "",
-        token=connection.extra_dejson.get("token", ""),
+        username=connection.login or _first(extra, "username", "kaggle_username"),
+        key=connection.password or _first(extra, "key", "kaggle_key"),
+        token=_first(extra, "token", "api_token", "access_token", "kaggle_api_token"),
         origin=f"the Airflow connection {name!r}",
     )
+
+
+def _first(extra: dict[str, str], *names: str) -> str:
+    """The first of these entries that there is, or "": people paste what Kaggle gave them."""
+    return next((extra[name] for name in names if name in extra), "")
 
 
 def kaggle_endpoint() -> str:
@@ -79,7 +88,13 @@ def kaggle_endpoint() -> str:
     from skin_pipeline.config import deployment
 
     connection = find_connection(deployment().kaggle_connection)
-    return (connection.host or "") if connection else ""
+    host = ((connection.host if connection else "") or "").strip()
+    if not connection or not host or "://" in host:
+        return host
+    # Fields of their own, as a connection of the type `http` has them.
+    protocol = connection.schema if connection.schema in {"http", "https"} else ""
+    port = f":{connection.port}" if connection.port and ":" not in host else ""
+    return f"{protocol}://{host}{port}" if protocol else f"{host}{port}"
 
 
 def find_connection(name: str) -> Connection | None:
@@ -93,37 +108,122 @@ def find_connection(name: str) -> Connection | None:
         return None
 
 
-def _s3_access(name: str, setting: str) -> S3Access:
+# What `AwsBaseHook` and this file read of a connection's extra.
+EXTRAS = frozenset({
+    *("aws_access_key_id", "aws_secret_access_key", "aws_session_token", "session_kwargs"),
+    *("region_name", "profile_name", "endpoint_url", "verify", "config_kwargs", "service_config"),
+    *("role_arn", "assume_role_method", "assume_role_kwargs", "assume_role_with_saml"),
+    "assume_role_with_web_identity_federation",
+    "assume_role_with_web_identity_federation_audience",
+    "assume_role_with_web_identity_token_file",
+})
+SESSION = frozenset({"aws_access_key_id", "aws_secret_access_key", "aws_session_token"})
+
+
+def _s3_access(name: str, setting: str, *, anonymous: bool = False) -> S3Access:
     """What the connection `name`, which `setting` names, knows; without a name, nothing."""
     from skin_pipeline.errors import BadInput
     from skin_pipeline.storage import S3Access
 
     if not name:
-        return S3Access()
-    if find_connection(name) is None:  # the hook would quietly use other credentials
+        return S3Access(anonymous=anonymous)
+    connection = find_connection(name)
+    if connection is None:  # the hook would quietly use other credentials
         raise BadInput(
             f"{setting} names the Airflow connection {name!r}, which does not exist: "
             "add it with type `aws`, or leave the setting empty"
         )
+    if problem := _unused(connection):
+        raise BadInput(f"the Airflow connection {name!r} {problem}")
+    hook, config = _hook(name)
+    anonymous = anonymous or _is_unsigned(config)
+    return S3Access(
+        endpoint=hook.conn_config.get_service_endpoint_url("s3") or "",
+        credentials={} if anonymous else _credentials(hook, name, setting),
+        profile=hook.conn_config.profile_name or "",
+        verify=_verify(hook.verify),
+        config=config,
+        anonymous=anonymous,
+        renew=None if anonymous else partial(_s3_access, name, setting),
+    )
+
+
+def _unused(connection: Connection) -> str:
+    """What a connection holds that nobody would read; "" if there is nothing."""
+    from difflib import get_close_matches
+
+    extra = connection.extra_dejson
+    for known, given in ((EXTRAS, extra), (SESSION, extra.get("session_kwargs") or {})):
+        if unknown := sorted(set(given) - known):
+            near = get_close_matches(unknown[0], known | EXTRAS, 1, 0.5)
+            return (
+                f"has {', '.join(unknown)} in its extra, which is not used"
+                + (f"; did you mean {near[0]}?" if near else ".")
+                + f" Known there: {', '.join(sorted(known))}"
+            )
+    if connection.host:
+        return "has a host, which is not used: put the server's URL into the extra `endpoint_url`"
+    if bool(connection.login) != bool(connection.password):
+        return (
+            "has half a key pair: the key's id belongs into the login, its secret into the password"
+        )
+    return ""
+
+
+def _hook(name: str) -> tuple[Any, Any]:
+    """Airflow's hook for a connection, and the settings of botocore's that the connection has."""
     from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
+    from botocore.exceptions import BotoCoreError
+
+    from skin_pipeline.errors import BadInput
 
     hook = AwsBaseHook(aws_conn_id=name, client_type="s3")
-    endpoint = hook.conn_config.get_service_endpoint_url("s3") or ""
-    return S3Access(endpoint, _credentials(hook, name))
-
-
-def _credentials(hook: Any, name: str) -> dict[str, str]:
-    """What the hook finds, be it a key pair, a profile or an assumed role."""
-    from botocore.exceptions import BotoCoreError, ClientError
-
-    from skin_pipeline.errors import BadInput, Unavailable
-
     try:
-        found = hook.get_session().get_credentials()
-        frozen = found and found.get_frozen_credentials()
-    except (BotoCoreError, ClientError) as error:
-        message = f"the Airflow connection {name!r} gave no credentials: {error}"
-        raise Unavailable(message) from error
+        return hook, hook.conn_config.botocore_config
+    # An option that does not exist, or a value that no option has; none of them is a secret.
+    except (TypeError, ValueError, AttributeError, NotImplementedError, BotoCoreError) as error:
+        message = f"the extra of the Airflow connection {name!r} does not fit: {error}"
+        raise BadInput(message) from None
+
+
+def _is_unsigned(config: Any) -> bool:
+    from botocore import UNSIGNED
+
+    return config is not None and config.signature_version is UNSIGNED
+
+
+def _verify(given: Any) -> bool | str | None:
+    """Whether certificates are checked, also where somebody wrote it as text."""
+    words = {"true": True, "false": False, "": None}
+    return words.get(given.strip().lower(), given) if isinstance(given, str) else given
+
+
+def _credentials(hook: Any, name: str, setting: str) -> dict[str, str]:
+    """What the hook finds, be it a key pair, a profile or an assumed role.
+
+    Raises:
+        BadInput: there are none, or the role or the profile is refused.
+        Unavailable: who gives them does not answer.
+    """
+    from skin_pipeline.errors import BadInput, PipelineError, Unavailable
+    from skin_pipeline.storage import Named, explained
+
+    def found() -> tuple[Any, Any]:
+        session = hook.get_session()
+        credentials = session.get_credentials()
+        return session, credentials and credentials.get_frozen_credentials()
+
+    named = Named(connection=setting, rights="assume its role")
+    doing = f"get credentials by the Airflow connection {name!r}"
+    try:
+        session, frozen = explained(found, doing, (), named)
+    except PipelineError:
+        raise
+    except OSError as error:  # of who signs people in; its message may hold what they sign in with
+        raise Unavailable(f"cannot {doing} now: {type(error).__name__}") from None
+    except Exception as error:
+        what = f"a part of it is missing or does not fit ({type(error).__name__})"
+        raise BadInput(f"cannot {doing}: {what}. Look at its extra") from None
     if not frozen:
         raise BadInput(
             f"the Airflow connection {name!r} holds no credentials: give it a key pair "
@@ -133,5 +233,5 @@ def _credentials(hook: Any, name: str) -> dict[str, str]:
         "aws_access_key_id": frozen.access_key,
         "aws_secret_access_key": frozen.secret_key,
         "aws_session_token": frozen.token or "",
-        "region_name": hook.region_name or "",
+        "region_name": session.region_name or "",
     }

@@ -424,7 +424,8 @@ class LocalAirflow:
             slots = max(least, _cores())
             self.api.post("pools", {"name": pool, "slots": slots, "description": note})
         if 0 <= slots < least:  # such a pool would let no task run, and say nothing
-            self.api.patch(f"pools/{pool}?update_mask=slots", {"slots": least})
+            whole = {"pool": pool, "slots": least, "include_deferred": False}  # which it asks for
+            self.api.patch(f"pools/{pool}?update_mask=slots", whole)
 
     def _dag_is_read(self, dag_id: str) -> bool:
         for problem in self.api.get("importErrors")["import_errors"]:

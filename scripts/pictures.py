@@ -39,7 +39,7 @@ ARGUMENTS = [
     "--disable-component-update",
     "--disable-sync",
 ]
-PATIENCE = 120_000  # ms until a page must show what is expected
+PATIENCE = 180_000  # ms until a page must show what is expected: it may share its cores
 COLOURS = 128  # of a picture: fewer than a page has, and nobody sees it
 MOST_BYTES = 300_000
 # The second run gives the page Models a history to draw.

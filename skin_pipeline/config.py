@@ -195,6 +195,12 @@ class Settings(Environment):
         le=0.5,
         title="Largest share of unreadable images",
     )
+    masks: Literal["warn", "leave_out"] = knob(
+        "warn",
+        "Data",
+        "What becomes of images that look like a mask or an overlay of a lesion (by their name, or "
+        "because they have two greys only): a warning that names them, or they are left out.",
+    )
     max_shortcut_auc: float = knob(
         0.65,
         "Data",
@@ -510,6 +516,13 @@ class Settings(Environment):
         return self.data == DEMO
 
     @property
+    def names_values(self) -> bool:
+        """Whether somebody said what stands for malignant or benign, other than the usual."""
+        fields = type(self).model_fields
+        given = {"malignant_values": self.malignant_values, "benign_values": self.benign_values}
+        return any(value != fields[name].default for name, value in given.items())
+
+    @property
     def released_as(self) -> str:
         """The model name that a release goes to; synthetic models never share a real one."""
         return f"{self.model_name}{SYNTHETIC}" if self.synthetic else self.model_name
@@ -563,6 +576,11 @@ class Deployment(Environment):
     data_endpoint: str = Field(
         "",
         description="URL of the S3 server with the images. Empty: that of the store.",
+    )
+    data_anonymous: bool = Field(
+        False,
+        description="Whether images in S3 are asked for without credentials, as public buckets "
+        "allow.",
     )
     kaggle_connection: str = Field(
         "kaggle",

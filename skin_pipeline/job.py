@@ -56,7 +56,8 @@ class Job:
             inputs: All that the result is made from; JSON-serialisable.
             make: Writes the result's files below the key that it is given, returns the document.
         """
-        key = f"{step}/{address({'version': version, **inputs})}"
+        # Called so that an input of this name is an error, and does not hide the version.
+        key = f"{step}/{address(dict(version=version, **inputs))}"
         if self.store.exists(f"{key}/{RESULT}"):
             log.info("cached key=%s", key)
             return key

@@ -48,13 +48,13 @@ MOST_TASKS = 512  # of one step: Airflow's scheduler makes a row of each at once
 REMATCHES = 10  # champions that may come in between before a promotion gives up
 # Raised when a step's code gives another result from the same inputs.
 VERSIONS = {
-    "ingest": 2,
+    "ingest": 3,
     "validate": 3,
     "split": 2,
     "features": 2,
     "train": 2,
     "evaluate": 3,
-    "champion": 1,
+    "champion": 2,
     "external": 1,
     "gate": 3,
 }
@@ -88,20 +88,33 @@ def ingest(job: Job) -> Ingested:
 
 def _ingested(job: Job, where: str, settings: Settings) -> str:
     labelling = metadata.Labelling.of(settings)
-    with sources.folder_of(job, where) as root:
-        images = sources.find(root, partial(metadata.labels, labelling=labelling))
+    # The usual values are no names of folders: 0 and 1 are as often parts of a large set.
+    meanings = labelling.meanings if settings.names_values else {}
+    with sources.folder_of(job, where) as contents:
+        images = sources.find(contents, partial(metadata.labels, labelling=labelling), meanings)
         inputs = {
             "content": images.digest,
             "synthetic": where == config.DEMO,
             "labelling": address(asdict(labelling)),
-            **settings.subset("image_size", "field_of_view", "shard_size"),
+            **settings.subset("image_size", "field_of_view", "shard_size", "masks"),
         }
-        return job.once(
+        key = job.once(
             "ingest",
             VERSIONS["ingest"],
             inputs,
             lambda key: _ingest(job, key, where, images, labelling),
         )
+        _tell_news(job, key, images)
+        return key
+
+
+def _tell_news(job: Job, key: str, images: sources.Images) -> None:
+    """Log what lies beside the images and lay not there when the result was made: it is of the same
+    images, so it was not made again."""
+    known = load(job.store, key, Dataset).notices
+    for found in images.notices:
+        if found not in known:
+            log.warning('beside_the_images what="%s"', found)
 
 
 def _ingest(
@@ -120,10 +133,12 @@ def _ingest(
             shard_size=settings.shard_size,
             folder=folder,
             processes=config.threads(job.place),
+            with_masks=settings.masks == "warn",
         )
-    table = built.table.join(known)
+    table = built.table.join(known).reset_index(drop=True)
+    notices = images.notices + manifest.mask_notices(built.masks, settings.masks != "warn")
     manifest.log_outcomes(table)
-    for found in images.notices:
+    for found in notices:
         place = (found.kind, found.subject, found.count, found.reason)
         log.warning('%s subject="%s" count=%d reason="%s"', *place)
     classes = table["label"].value_counts()
@@ -139,7 +154,7 @@ def _ingest(
         field_of_view=settings.field_of_view,
         classes={str(label): int(count) for label, count in classes.items()},
         unreadable=int((~table["readable"]).sum()),
-        notices=images.notices,
+        notices=notices,
     )
 
 
@@ -456,7 +471,7 @@ def champion(job: Job, split: str) -> str:
     inputs = {
         "split": split,
         "model": pointer.model,
-        "version": pointer.version,
+        "champion": pointer.version,
         **job.settings.subset("prevalences", "seed"),
     }
     return job.once(

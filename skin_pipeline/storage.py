@@ -120,6 +120,7 @@ class Named(NamedTuple):
     connection: str = "SKIN_STORE_CONNECTION"
     endpoint: str = "SKIN_S3_ENDPOINT"
     rights: str = "list, read, write and delete"
+    public: str = ""  # what to do where nobody needs credentials
 
 
 STORE = Named()
@@ -127,11 +128,26 @@ STORE = Named()
 
 @dataclass(frozen=True)
 class S3Access:
-    """Where an S3 server is (empty: AWS), and some of `CREDENTIALS`; without a key boto3
-    searches by itself."""
+    """How an S3 server is reached.
+
+    Attributes:
+        endpoint: its URL; empty: AWS.
+        credentials: some of `CREDENTIALS`; without a key boto3 searches by itself.
+        profile: of boto3's own files, for what they say beside credentials.
+        verify: False to take any certificate, a path to trust only what is signed by the
+            authorities in that file; None for what boto3 does.
+        config: a `Config` of botocore's, whose values go before ours.
+        anonymous: whether requests are not signed, as public buckets allow.
+        renew: looks all this up again, when a server says that the credentials have expired.
+    """
 
     endpoint: str = ""
     credentials: Mapping[str, str] = field(default_factory=dict, repr=False)
+    profile: str = ""
+    verify: bool | str | None = None
+    config: Any = None
+    anonymous: bool = False
+    renew: Callable[[], S3Access] | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True)
@@ -169,6 +185,7 @@ def open_store(
     *,
     endpoint: str = "",
     credentials: Mapping[str, str] | None = None,
+    access: S3Access | None = None,
     cache: Path | None = None,
     cache_bytes: int = CACHE_BYTES,
     writing: S3Writing = AS_THE_BUCKET_DOES,
@@ -180,6 +197,7 @@ def open_store(
             `s3://BUCKET/PREFIX`.
         endpoint: URL of an S3 server other than AWS.
         credentials: some of `CREDENTIALS`; without a key boto3 searches by itself.
+        access: how S3 is reached, in the place of `endpoint` and `credentials`.
         cache: folder for local copies of what lies in S3; by default one in the system's
             temporary directory.
         cache_bytes: largest size of these copies together.
@@ -189,7 +207,8 @@ def open_store(
         BadInput: names the setting that does not fit. No value of a credential is ever repeated.
     """
     if url.startswith("s3://"):
-        return _open_s3(url, S3Access(endpoint, credentials or {}), cache, cache_bytes, writing)
+        access = access or S3Access(endpoint, credentials or {})
+        return _open_s3(url, access, cache, cache_bytes, writing)
     folder = url.removeprefix("file://")
     if not folder or re.match(r"[A-Za-z][A-Za-z0-9+.-]*:", folder):
         raise BadInput(
@@ -205,9 +224,9 @@ def _open_s3(
     bucket, prefix = _bucket(url, STORE)
     if prefix:
         _checked(prefix)
-    client = _s3(bucket, access.endpoint, access.credentials, STORE)
+    client = _s3(bucket, access, STORE)
     copies = LocalCache(cache or _own_cache(), cache_bytes)
-    return S3Store(bucket, prefix, client, copies, writing)
+    return S3Store(bucket, prefix, client, copies, writing, partial(_plain_client, access))
 
 
 def _bucket(url: str, named: Named) -> tuple[str, str]:
@@ -221,15 +240,23 @@ def _bucket(url: str, named: Named) -> tuple[str, str]:
     return bucket, prefix.strip("/")
 
 
-def _s3(bucket: str, endpoint: str, credentials: Mapping[str, str], named: Named) -> Any:
+def _s3(bucket: str, access: S3Access, named: Named) -> Any:
     """A boto3 S3 client for a bucket."""
-    _check_endpoint(endpoint, named)
-    make = partial(_client, endpoint, _usable(credentials, named))
-    return _explained(make, f"open the bucket {bucket!r} at {endpoint or 'AWS'}", named=named)
+    _check_endpoint(access.endpoint, named)
+    if isinstance(access.verify, str) and not Path(access.verify).exists():
+        raise BadInput(
+            f"verify names {access.verify}, which is not there. Change the Airflow connection that "
+            f"{named.connection} names"
+        )
+    _usable(access.credentials, named)
+    place = access.endpoint or "AWS"
+    return explained(partial(_client, access), f"open the bucket {bucket!r} at {place}", (), named)
 
 
-def _client(endpoint: str, credentials: Mapping[str, str]) -> Any:
+def _client(access: S3Access, **changes: Any) -> Any:
+    """A client as `access` says, but for `changes` of its `Config`."""
     import boto3
+    from botocore import UNSIGNED
     from botocore.config import Config
 
     config = Config(
@@ -238,10 +265,81 @@ def _client(endpoint: str, credentials: Mapping[str, str]) -> Any:
         read_timeout=READ_SECONDS,
         max_pool_connections=CONNECTIONS,
     )
+    if access.config:
+        config = config.merge(access.config)
+    if access.anonymous:
+        changes["signature_version"] = UNSIGNED
     with _OPENING:
-        client = boto3.client("s3", endpoint_url=endpoint or None, config=config, **credentials)
+        session = boto3.Session(profile_name=access.profile) if access.profile else boto3
+        client = session.client(
+            "s3",
+            endpoint_url=access.endpoint or None,
+            verify=access.verify,
+            config=config.merge(Config(**changes)),
+            **{name: value for name, value in access.credentials.items() if value},
+        )
     client.meta.events.register("before-parse.s3", _check_head)
+    _Renewal(access).watch(client)
     return client
+
+
+def _plain_client(access: S3Access) -> Any:
+    """A client that sends no checksums, but for those that S3 insists on."""
+    return _client(access, request_checksum_calculation="when_required")
+
+
+class _Renewal:
+    """Looks credentials up again when a server says that they have expired, and has the request
+    sent once more with what was found. Requests that meet it at once share one look-up."""
+
+    def __init__(self, access: S3Access) -> None:
+        self._access = access
+        self._lock = threading.Lock()
+        self._found: Any = None  # botocore's credentials, in the place of those of the client
+        self._number = 0  # of look-ups so far
+
+    def watch(self, client: Any) -> None:
+        client.meta.events.register("before-sign.s3", self._sign)
+        client.meta.events.register("needs-retry.s3", self._again)
+
+    def _sign(self, request: Any, **_: Any) -> None:
+        with self._lock:
+            request.context["skin_look_up"] = self._number
+            if self._found:
+                request.context.setdefault("signing", {})["request_credentials"] = self._found
+
+    def _again(self, response: Any, request_dict: Any, **_: Any) -> float | None:
+        """Seconds until the request is sent once more; None for not at all."""
+        context = request_dict["context"]
+        if response is None or "skin_renewed" in context:
+            return None
+        code = response[1].get("Error", {}).get("Code")
+        # The answer to HEAD has no body that could say so.
+        if code not in EXPIRED and (code != "400" or request_dict["method"] != "HEAD"):
+            return None
+        context["skin_renewed"] = True
+        with self._lock:
+            if context["skin_look_up"] == self._number:
+                self._found = _looked_up(self._access)
+                self._number += 1
+            found = self._found
+        log.info("credentials_looked_up_again reason=%s found=%s", code, bool(found))
+        return 0.0 if found else None
+
+
+def _looked_up(access: S3Access) -> Any:
+    """Credentials as they are now, for botocore; None if there is nowhere to look."""
+    import botocore.session
+    from botocore.credentials import Credentials
+
+    if access.renew:
+        access = access.renew()
+    elif access.credentials.get("aws_access_key_id"):
+        return None  # they were given, and who gave them knows no others
+    given = [access.credentials.get(name) or None for name in CREDENTIALS[:3]]
+    if all(given[:2]):
+        return Credentials(*given)
+    return botocore.session.Session(profile=access.profile or None).get_credentials()
 
 
 def _check_head(response_dict: Mapping[str, Any], **_: Any) -> None:
@@ -278,8 +376,8 @@ def _without_login(url: str) -> str:
     return scheme + mark + rest.rpartition("@")[2]
 
 
-def _usable(credentials: Mapping[str, str], named: Named) -> dict[str, str]:
-    """The credentials that were given. Raises BadInput for those that cannot be right."""
+def _usable(credentials: Mapping[str, str], named: Named) -> None:
+    """Raise `BadInput` for credentials that cannot be right."""
     unknown = sorted(set(credentials) - set(CREDENTIALS))
     if unknown:
         raise BadInput(
@@ -291,7 +389,6 @@ def _usable(credentials: Mapping[str, str], named: Named) -> dict[str, str]:
                 f"{name} has a space, a line break or a letter that no key has. Paste it again "
                 f"into the Airflow connection that {named.connection} names"
             )
-    return {name: value for name, value in credentials.items() if value}
 
 
 def _own_cache() -> Path:
@@ -698,6 +795,8 @@ PART_BYTES = 16 << 20  # grows with a file of more than 10,000 of them, the most
 PARTS_AT_ONCE = 4
 LARGEST_BYTES = 5 << 40  # what S3 servers take in one object; AWS by now takes more
 PAGE = 1000  # keys in one answer
+NO_TAG = f'"{"0" * 32}"'  # the tag of no object
+_CONDITIONAL: set[tuple[str, str]] = set()  # servers and buckets that were seen to heed conditions
 MOVED = {  # the answers to a conditional write when somebody else was faster
     "NoSuchKey",
     "PreconditionFailed",
@@ -711,32 +810,75 @@ CHANGE_CREDENTIALS = (
     "Change the Airflow connection that {0.connection} names, or AWS_ACCESS_KEY_ID and "
     "AWS_SECRET_ACCESS_KEY"
 )
+EXPIRED = (  # what servers say of a session token that has ended
+    "ExpiredToken",
+    "ExpiredTokenException",
+    "InvalidToken",
+    "InvalidTokenId",
+    "RequestExpired",
+    "TokenRefreshRequired",
+)
+# The `config_kwargs` of a connection, or the environment, for a server that knows no checksums.
+WITHOUT_CHECKSUMS = (
+    "Set AWS_REQUEST_CHECKSUM_CALCULATION and AWS_RESPONSE_CHECKSUM_VALIDATION to when_required, "
+    'or add {{"config_kwargs": {{"request_checksum_calculation": "when_required", '
+    '"response_checksum_validation": "when_required"}}}} to the extra of the Airflow connection '
+    "that {0.connection} names; the SHA-256 of what is written then goes along as metadata"
+)
+CHECKSUMS = (
+    "this server, or a proxy before it, does not know the checksums of newer clients. "
+    f"{WITHOUT_CHECKSUMS}"
+)
+ABOUT_CHECKSUMS = re.compile(r"checksum|x-amz-sdk-|trailer|aws-chunked|STREAMING-", re.IGNORECASE)
 ADVICE: dict[tuple[str, ...], str] = {  # {0} is a `Named`
+    EXPIRED: (
+        "the session token has expired, and no other was found where the credentials come from. "
+        f"If it stays so: {CHANGE_CREDENTIALS}; or this machine's clock is wrong"
+    ),
+    (
+        "LoginRefreshRequired",
+        "SSOTokenLoadError",
+        "TokenRetrievalError",
+        "UnauthorizedSSOTokenError",
+    ): "the sign-in of boto3's profile has ended. Sign in again (aws sso login)",
+    (
+        "ConfigNotFound",
+        "ConfigParseError",
+        "InvalidChecksumConfigError",
+        "InvalidMaxRetryAttemptsError",
+        "InvalidRetryConfigurationError",
+        "InvalidRetryModeError",
+        "InvalidS3AddressingStyleError",
+    ): (
+        "a setting of boto3's does not fit. Look at config_kwargs of the Airflow connection that "
+        "{0.connection} names, at AWS_* variables and at ~/.aws/config"
+    ),
+    ("CertificateError",): (
+        "the server's certificate is not signed by an authority that this machine trusts. Name a "
+        "file with the right one in AWS_CA_BUNDLE, or in the extra `verify` of the Airflow "
+        "connection that {0.connection} names"
+    ),
+    ("XAmzContentSHA256Mismatch", "MalformedTrailerError"): CHECKSUMS,
     ("NoSuchBucket", "InvalidBucketName"): (
         "there is no such bucket. Create it, or change {0.place} or {0.endpoint}"
     ),
     (
         "SignatureDoesNotMatch",
         "InvalidAccessKeyId",
-        "InvalidToken",
-        "ExpiredToken",
         "InvalidSecurity",
-        "CredentialRetrievalError",
         "ProfileNotFound",
     ): f"the credentials are wrong or have expired. {CHANGE_CREDENTIALS}",
     ("HTTPClientError",): (
         f"the credentials have a line break or a letter that no key has. {CHANGE_CREDENTIALS}"
     ),
     ("NoCredentialsError", "PartialCredentialsError"): (
-        f"there are no credentials, or only half of them. {CHANGE_CREDENTIALS}"
+        f"there are no credentials, or only half of them. {CHANGE_CREDENTIALS}{{0.public}}"
     ),
     ("AccessDenied", "AllAccessDisabled", "AccountProblem", "Forbidden", "403"): (
         "the credentials do not allow it. Give them permission to {0.rights} there. "
         f"{CHANGE_CREDENTIALS}"
     ),
-    ("RequestTimeTooSkewed", "RequestExpired"): (
-        "this machine's clock and the server's differ. Set the clock"
-    ),
+    ("RequestTimeTooSkewed",): ("this machine's clock and the server's differ. Set the clock"),
     (
         "PermanentRedirect",
         "AuthorizationHeaderMalformed",
@@ -769,6 +911,9 @@ ADVICE: dict[tuple[str, ...], str] = {  # {0} is a `Named`
         "this server does not know conditional writes, which keep two runs from overwriting each "
         "other, or not what SKIN_S3_ENCRYPTION asks for. Name one that does in {0.endpoint}"
     ),
+    ("CredentialRetrievalError",): (
+        f"the service that gives credentials did not. If it stays so: {CHANGE_CREDENTIALS}"
+    ),
 }
 KMS_RIGHTS = "use the KMS key (kms:GenerateDataKey, kms:Decrypt), and to "
 REFUSED = "the server refused it. Check {0.place} and {0.endpoint}"
@@ -795,10 +940,17 @@ class S3Store:
         client: a boto3 S3 client.
         cache: for what `local` downloads; stores may share it.
         writing: how objects are written.
+        plain: makes a client that sends no checksums, to find out whether they are the trouble.
     """
 
     def __init__(
-        self, bucket: str, prefix: str, client: Any, cache: LocalCache, writing: S3Writing
+        self,
+        bucket: str,
+        prefix: str,
+        client: Any,
+        cache: LocalCache,
+        writing: S3Writing,
+        plain: Callable[[], Any],
     ) -> None:
         self.bucket = bucket
         self.prefix = prefix
@@ -806,7 +958,10 @@ class S3Store:
         self.url = f"s3://{bucket}/{prefix}".rstrip("/")
         self.endpoint = _without_login(client.meta.endpoint_url)
         self._client = client
+        self._plain = plain
         self._writing = writing
+        asked_for = client.meta.config.request_checksum_calculation
+        self._checksums = {} if asked_for == "when_required" else {"ChecksumAlgorithm": "SHA256"}
         self._unchecked = writing.versioned  # whether the bucket must still show its versioning
         kms = KMS_RIGHTS if writing.encryption == "aws:kms" else ""
         self._named = STORE._replace(rights=kms + STORE.rights)
@@ -867,6 +1022,8 @@ class S3Store:
         return data, answer["ETag"]
 
     def swap(self, key: str, data: bytes, tag: str | None) -> bool:
+        self._name(key)  # refuses a key that does not fit before anything is tried
+        self._check_conditions()
         moved = self._write(key, data, tag)
         if moved:
             log.info("pointer_moved key=%s store=%s", key, self.url)
@@ -910,7 +1067,7 @@ class S3Store:
         return self._ask_about("read", key, get, none_on={"NoSuchKey"})
 
     def _check_whole(self, key: str, answer: Any, received: str) -> None:
-        """Compare with the SHA-256 that an object has if it was written in parts."""
+        """Compare with the SHA-256 that was written with an object."""
         if answer["Metadata"].get("sha256", received) != received:
             raise Unavailable(
                 f"cannot read {self.link(key)} at {self.endpoint} now: the bytes did not arrive "
@@ -927,10 +1084,11 @@ class S3Store:
             Bucket=self.bucket,
             Key=self._name(key),
             Body=data,
-            **self._arguments(writer=writer),
+            **self._arguments(writer=writer, sha256=_digest_of(data)),
             **({"IfNoneMatch": "*"} if tag is None else {"IfMatch": tag}),
         )
-        if self._ask_about("write", key, request, none_on=MOVED) is not None:
+        ask = partial(self._ask_about, "write", key, request, MOVED)
+        if self._blaming_checksums(key, ask) is not None:
             return True
         return self._won(key, writer, new=tag is None)
 
@@ -941,7 +1099,7 @@ class S3Store:
         writer = uuid.uuid4().hex
         arguments = self._arguments(writer=writer, sha256=digest_file(path))
         upload = partial(self._upload, self._name(key), path, arguments)
-        self._ask("write", key, upload, none_on=MOVED)
+        self._blaming_checksums(key, partial(self._ask, "write", key, upload, MOVED))
         return self._won(key, writer, new=True)
 
     def _upload(self, name: str, path: Path, arguments: Mapping[str, Any]) -> None:
@@ -959,7 +1117,76 @@ class S3Store:
 
     def _arguments(self, **metadata: str) -> dict[str, Any]:
         """Arguments that every write has."""
-        return {"Metadata": metadata, "ChecksumAlgorithm": "SHA256", **self._writing.arguments}
+        return {"Metadata": metadata, **self._checksums, **self._writing.arguments}
+
+    def _blaming_checksums(self, key: str, write: Callable[[], Any]) -> Any:
+        """`write()`; if it is refused, and a write without checksums is not, the error says so.
+
+        What servers answer to a checksum that they do not know is of every kind.
+        """
+        try:
+            return write()
+        except BadInput as problem:
+            if not self._checksums or not self._takes_plain():
+                raise
+            told = str(problem).rpartition(" (")[2]
+        raise BadInput(
+            f"cannot write {key} in the bucket {self.bucket!r} at {self.endpoint}: "
+            f"{CHECKSUMS.format(self._named)} ({told}"
+        )
+
+    def _takes_plain(self) -> bool:
+        """Whether the server takes an object that comes without a checksum."""
+        client, place = self._plain(), {"Bucket": self.bucket, "Key": self._probe()}
+        arguments = self._writing.arguments
+        put = partial(client.put_object, **place, Body=b"", IfNoneMatch="*", **arguments)
+        try:
+            self._take_back(place, self._ask("write", place["Key"], put))
+        except PipelineError:
+            return False
+        return True
+
+    def _check_conditions(self) -> None:
+        """Before the first move of a pointer, refuse a server that ignores conditions of writes.
+
+        Two runs would overwrite each other's champion there, and neither would know. Found out
+        by an object that nothing else uses, once in a process.
+        """
+        server = (self.endpoint, self.bucket)
+        if server in _CONDITIONAL:
+            return
+        place = {"Bucket": self.bucket, "Key": self._probe()}
+        put = partial(self._client.put_object, **place, Body=b"", **self._arguments())
+        ask = partial(self._ask, "write", place["Key"], none_on=MOVED)
+        first = partial(ask, partial(put, IfNoneMatch="*"))
+        made = self._blaming_checksums(place["Key"], first)
+        conditions = {"If-None-Match": {"IfNoneMatch": "*"}, "If-Match": {"IfMatch": NO_TAG}}
+        ignored = [name for name, value in conditions.items() if ask(partial(put, **value))]
+        self._take_back(place, made)
+        if ignored:
+            raise BadInput(
+                f"{self.endpoint} ignores {' and '.join(ignored)}, by which two runs are kept from "
+                "overwriting each other's champion. If a proxy stands before the server, have it "
+                "pass these headers on; else name another server in SKIN_S3_ENDPOINT"
+            )
+        _CONDITIONAL.add(server)
+
+    def _probe(self) -> str:
+        """The name of an object to try something with; hidden, should it ever stay."""
+        return f"{self.prefix}/.probe-{uuid.uuid4().hex}".lstrip("/")
+
+    def _take_back(self, place: dict[str, str], made: Any) -> None:
+        """Remove such an object: all of it, where the bucket would keep old versions."""
+        version = {"VersionId": made["VersionId"]} if made and "VersionId" in made else {}
+        for which in (version, {}):
+            remove = partial(self._client.delete_object, **place, **which)
+            try:
+                self._ask("remove", place["Key"], remove, none_on={"NoSuchKey", "NoSuchVersion"})
+            except BadInput:
+                if not which:
+                    raise
+                continue  # whoever may remove an object may not always remove a version of it
+            return
 
     def _won(self, key: str, writer: str, *, new: bool) -> bool:
         """Whether the object is the one that `writer` wrote.
@@ -985,7 +1212,7 @@ class S3Store:
         ask = partial(self._client.get_bucket_versioning, Bucket=self.bucket)
         doing = f"see the versioning of the bucket {self.bucket!r} at {self.endpoint}"
         named = STORE._replace(rights="read its versioning (s3:GetBucketVersioning)")
-        answer = _explained(ask, doing, {"NotImplemented", "501"}, named)
+        answer = explained(ask, doing, {"NotImplemented", "501"}, named)
         if answer is None or answer.get("Status") != "Enabled":
             raise BadInput(
                 f"the bucket {self.bucket!r} at {self.endpoint} does not keep old versions of its "
@@ -1030,7 +1257,18 @@ class S3Store:
         self, doing: str, key: str, call: Callable[[], Any], none_on: Collection[str] = ()
     ) -> Any:
         doing = f"{doing} {key} in the bucket {self.bucket!r} at {self.endpoint}"
-        return _explained(call, doing, none_on, self._named)
+        return explained(call, doing, none_on, self._named)
+
+
+def _digest_of(data: bytes | BinaryIO) -> str:
+    """SHA-256, in hex, of bytes or of a file, which stands at its start afterwards."""
+    if isinstance(data, bytes):
+        return digest(data)
+    seen = hashlib.sha256()
+    while block := data.read(CHUNK):
+        seen.update(block)
+    data.seek(0)
+    return seen.hexdigest()
 
 
 def _unless_taken(params: dict[str, Any], **_: Any) -> None:
@@ -1070,7 +1308,7 @@ class Bucket:
 
     def __init__(self, url: str, access: S3Access, named: Named) -> None:
         self.name, self.prefix = _bucket(url, named)
-        self._client = _s3(self.name, access.endpoint, access.credentials, named)
+        self._client = _s3(self.name, access, named)
         self._named = named
 
     def objects(self, prefix: str) -> Iterator[S3Object]:
@@ -1106,16 +1344,30 @@ class Bucket:
                 self._ask("read", item.key, partial(shutil.copyfileobj, body, sink, CHUNK))
         return True
 
+    def start(self, item: S3Object, most: int) -> bytes:
+        """The first `most` bytes of an object that is not empty; none of one that has changed.
+
+        Raises:
+            Unavailable: the bytes did not arrive.
+        """
+        place = {"Bucket": self.name, "Key": item.key, "IfMatch": item.tag}
+        get = partial(self._client.get_object, **place, Range=f"bytes=0-{most - 1}")
+        answer = self._ask("read", item.key, get, none_on=MOVED)
+        if answer is None:
+            return b""
+        with closing(answer["Body"]) as body:
+            return bytes(self._ask("read", item.key, partial(body.read, most)))
+
     def _ask(
         self, doing: str, key: str, call: Callable[[], Any], none_on: Collection[str] = ()
     ) -> Any:
         doing = (
             f"{doing} s3://{self.name}/{key} at {_without_login(self._client.meta.endpoint_url)}"
         )
-        return _explained(call, doing, none_on, self._named)
+        return explained(call, doing, none_on, self._named)
 
 
-def _explained(
+def explained(
     call: Callable[[], Any], doing: str, none_on: Collection[str] = (), named: Named = STORE
 ) -> Any:
     """`call()`, or None if S3 answers with one of the error codes `none_on`.
@@ -1132,7 +1384,7 @@ def _explained(
         code, status = _answer(error)
         if code in none_on:
             return None
-        problem = _refusal(code, status, doing, named)
+        problem = _refusal(code, status, doing, named, _said(error))
     except (BotoCoreError, ResponseParserError) as error:
         problem = _failure(error, doing, named)
     # Raised out here so that botocore's error is no part of it: that one may quote a header or an
@@ -1147,11 +1399,23 @@ def _answer(error: Any) -> tuple[str, int]:
     return code, int(answer.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
 
 
-def _refusal(code: str, status: int, doing: str, named: Named) -> PipelineError:
+def _said(error: Any) -> str:
+    """What an error that S3 answered with says for people, and which header it names."""
+    answer = error.response.get("Error", {})
+    return (
+        f"{answer.get('Message', '')} {answer.get('Header', '')} {answer.get('ArgumentName', '')}"
+    )
+
+
+def _refusal(code: str, status: int, doing: str, named: Named, said: str = "") -> PipelineError:
     """The error for what S3 answered."""
+    if code in EXPIRED:
+        return Unavailable(f"cannot {doing} now: {_advice(code, named)} ({code})")
     passing = status in {408, 409, 429} or (status >= 500 and status != 501)
     if code in SLOW or passing:
         return Unavailable(f"cannot {doing} now: the server is busy or out of order ({code})")
+    if ABOUT_CHECKSUMS.search(said):
+        return BadInput(f"cannot {doing}: {CHECKSUMS.format(named)} ({code})")
     return BadInput(f"cannot {doing}: {_advice(code, named)} ({code})")
 
 
@@ -1163,6 +1427,10 @@ def _failure(error: Exception, doing: str, named: Named) -> PipelineError:
     garbled = (boto.IncompleteReadError, boto.FlexibleChecksumError)
     if isinstance(error, garbled):
         return Unavailable(f"cannot {doing} now: the bytes did not arrive whole ({code})")
+    if isinstance(error, boto.SSLError) and "CERTIFICATE_VERIFY_FAILED" in str(error):
+        return BadInput(f"cannot {doing}: {_advice('CertificateError', named)} ({code})")
+    if isinstance(error, boto.CredentialRetrievalError):
+        return Unavailable(f"cannot {doing} now: {_advice(code, named)} ({code})")
     # The bare HTTPClientError is a request that could not even be written.
     no_answer = isinstance(error, (boto.HTTPClientError, boto.ConnectionError))
     if no_answer and type(error) is not boto.HTTPClientError:

@@ -3,25 +3,119 @@
 from __future__ import annotations
 
 import os
+import shutil
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import hard_run
 import pytest
-from servers import S3Server, seaweedfs
+import sharing
+from hypothesis import settings
+from servers import S3Server
 
 from skin_pipeline import steps
 from skin_pipeline.config import Deployment, Settings
+from skin_pipeline.contracts import LABELS
+from skin_pipeline.data import demo
 from skin_pipeline.job import Job
 from skin_pipeline.storage import FolderStore, Store, open_store
+
+# How long an example takes says something of the machine, and nothing of the code.
+settings.register_profile("any machine", deadline=None)
+settings.load_profile("any machine")
+
+# What takes minutes, longest first: begun last, it would be waited for alone.
+LONGEST = (
+    "tests/dags/test_runs.py",
+    "tests/scripts/test_local_airflow.py",
+    "tests/test_steps.py",
+    "tests/training/*.py",
+    "tests/test_real.py",
+    "tests/test_storage.py",
+    "tests/browser/*.py",
+    "tests/plugins/*.py",
+    "tests/release/*.py",
+)
+MANY = 50  # drawn images of a class
+EXHAUSTIVE_SECONDS = 1500  # after which an exhaustive test has failed; pyproject.toml: any other
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):  # not one of xdist's processes, which come from this one
+        sharing.begin()
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):
+        sharing.end()
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """One process more than cores: tests that talk to servers mostly wait."""
+    return len(os.sched_getaffinity(0)) + 1 if hasattr(os, "sched_getaffinity") else 2
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let what takes longest begin first, and give exhaustive tests the time that they need."""
+    items.sort(key=_turn)
+    for item in items:
+        if item.get_closest_marker("exhaustive") and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(EXHAUSTIVE_SECONDS))
+
+
+def _turn(item: pytest.Item) -> int:
+    return next((n for n, name in enumerate(LONGEST) if item.path.match(name)), len(LONGEST))
+
+
+Reporting = Generator[None, Any, Any]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Reporting:
+    return _not_skipped_in_ci((yield))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Reporting:
+    return _not_skipped_in_ci((yield))
+
+
+def _not_skipped_in_ci(report: Any) -> Any:
+    """Turns what is skipped into a failure in CI, where everything that a test may need is."""
+    in_ci = os.environ.get("CI", "").lower() in {"1", "true"}
+    if in_ci and report.skipped and not hasattr(report, "wasxfail"):
+        report.outcome = "failed"
+        report.longrepr = f"CI must have what this needs. {report.longrepr[2]}"
+    return report
+
+
+@pytest.fixture(scope="session", autouse=True)
+def drawn_once() -> Iterator[None]:
+    """Many images of one seed are drawn once and copied then; it takes seconds to draw them."""
+    draw = demo.generate
+
+    def copied(folder: Path, seed: int, per_class: int = demo.PER_CLASS) -> None:
+        if per_class < MANY:
+            return draw(folder, seed, per_class)
+        name = f"drawn-{seed}-{per_class}"
+        made, _ = sharing.made_once(name, lambda made: draw(made / "images", seed, per_class))
+        for label in LABELS:
+            shutil.copytree(made / "images" / label, folder / label)
+        shutil.copy(made / "images/metadata.csv", folder)
+        return None
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(demo, "generate", copied)
+        yield
 
 
 @pytest.fixture(scope="session")
 def s3_server() -> Iterator[S3Server]:
-    """A real S3 server with an empty bucket; give each test a prefix of its own."""
-    with seaweedfs() as server:
+    """A real S3 server; give each test a prefix of its own in its bucket."""
+    with sharing.server("servers", "shared_seaweedfs") as server:
         yield server
 
 
@@ -88,31 +182,70 @@ class Finished:
     version: str
 
 
+EASY = {
+    "data": "demo",
+    "weights": "none",
+    "strategy": "head",
+    "image_size": 64,
+    "views": 1,
+    "runs": 2,
+    "min_runs": 2,
+    "target_sensitivity": 0.95,
+    "min_accuracy": 0.5,
+    "min_sensitivity": 0.5,
+}
+
+
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
     """One run through all steps, shared by the tests that only look at its results."""
-    place = Deployment(store=f"file://{tmp_path_factory.mktemp('finished')}", threads=2)
-    knobs = {
-        "data": "demo",
-        "weights": "none",
-        "strategy": "head",
-        "image_size": 64,
-        "views": 1,
-        "runs": 2,
-        "min_runs": 2,
-        "target_sensitivity": 0.95,
-        "min_accuracy": 0.5,
-        "min_sensitivity": 0.5,
-    }
-    job = Job(Settings(**knobs), place, open_store(place.store))
+    return shared_run("finished", EASY, tmp_path_factory)
+
+
+def shared_run(
+    name: str, knobs: Mapping[str, Any], tmp_path_factory: pytest.TempPathFactory
+) -> Finished:
+    """A run that one process makes for all; each gets a copy, in which its tests may go on."""
+    made, keys = sharing.made_once(name, lambda folder: _run_through(folder, knobs))
+    copy = shutil.copytree(made, tmp_path_factory.mktemp(name) / name)
+    return Finished(_job(copy, knobs), **keys)
+
+
+def _job(folder: Path, knobs: Mapping[str, Any]) -> Job:
+    place = Deployment(store=f"file://{folder / 'store'}", threads=1)
+    return Job(Settings(**knobs), place, open_store(place.store))
+
+
+def _run_through(folder: Path, knobs: Mapping[str, Any]) -> dict[str, Any]:
+    """Goes through all steps; the keys of their results."""
+    job = _job(folder, knobs)
     dataset, weights, external = steps.ingest(job)
     validation = steps.validate(job, dataset, external)
     split = steps.split(job, validation)
     features = [steps.features(job, split, weights, i) for i in steps.shard_numbers(job, dataset)]
-    trained = [steps.train(job, split, features, run) for run in range(2)]
+    trained = [steps.train(job, split, features, run) for run in range(job.settings.runs)]
     evaluation = steps.evaluate(job, split, trained, validation)
     verdict = steps.gate(job, evaluation, validation)
-    version = steps.promote(job, verdict)
-    return Finished(
-        job, dataset, validation, split, features, trained, evaluation, verdict, version
-    )
+    return {
+        "dataset": dataset,
+        "validation": validation,
+        "split": split,
+        "features": features,
+        "trained": trained,
+        "evaluation": evaluation,
+        "verdict": verdict,
+        "version": steps.promote(job, verdict),
+    }
+
+
+@pytest.fixture(scope="session")
+def hard(tmp_path_factory: pytest.TempPathFactory) -> hard_run.Hard:
+    """One run through all steps on drawings that are hard to tell apart, where a fault shows."""
+    made, run = sharing.made_once("hard", hard_run.build)
+    return run.at(shutil.copytree(made, tmp_path_factory.mktemp("hard") / "hard"))
+
+
+@pytest.fixture(scope="session")
+def hard_later(hard: hard_run.Hard, tmp_path_factory: pytest.TempPathFactory) -> hard_run.Later:
+    """A second version of the images of `hard`, validated and split in a store of its own."""
+    return hard_run.build_later(hard, tmp_path_factory.mktemp("hard_later"))

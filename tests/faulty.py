@@ -10,18 +10,22 @@ import os
 import socket
 import struct
 import threading
-from collections.abc import Callable, Container, Generator
+from collections.abc import Callable, Collection, Container, Generator, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from http.client import HTTPConnection, HTTPMessage
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from ssl import SSLContext
 from urllib.parse import urlsplit
 
+from botocore.auth import S3SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
 from servers import HOST
 
 RESET = struct.pack("ii", 1, 0)  # SO_LINGER: a close throws away what was not sent, and says so
 FRAMING = {"connection", "content-length", "transfer-encoding"}  # what the proxy says itself
-REFUSAL = "<?xml version='1.0'?><Error><Code>{0}</Code><Message>{0}</Message></Error>"
+REFUSAL = "<?xml version='1.0'?><Error><Code>{0}</Code><Message>{1}</Message></Error>"
 
 
 @dataclass(frozen=True)
@@ -35,10 +39,7 @@ class Answer:
 
 
 class Exchange(BaseHTTPRequestHandler):
-    """A client's connection; each of its requests goes on to the server over one of its own.
-
-    A request's body comes with its length, as boto3's do without TLS.
-    """
+    """A client's connection; each of its requests goes on to the server over one of its own."""
 
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
@@ -58,8 +59,17 @@ class Exchange(BaseHTTPRequestHandler):
         fault(self)
 
     def asked(self) -> bytes:
-        """The body of the request."""
+        """The body of the request, as it comes: over TLS boto3 sends it in chunks."""
+        if self.headers.get("Transfer-Encoding") == "chunked":
+            return b"".join(self._chunks())
         return self.rfile.read(int(self.headers.get("Content-Length", 0)))
+
+    def _chunks(self) -> Iterator[bytes]:
+        size = 1
+        while size:
+            head = self.rfile.readline()
+            size = int(head, 16)
+            yield head + self.rfile.read(size + 2)
 
     def begin(self) -> HTTPConnection:
         """Pass the head of the request on; the connection that waits for its body."""
@@ -89,9 +99,9 @@ class Exchange(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(answer.body)
 
-    def refuse(self, status: int, code: str) -> None:
-        """Answer like an S3 server that is out of order."""
-        body = b"" if self.command == "HEAD" else REFUSAL.format(code).encode()
+    def refuse(self, status: int, code: str, message: str = "") -> None:
+        """Answer like an S3 server that does not do what it was asked for."""
+        body = b"" if self.command == "HEAD" else REFUSAL.format(code, message or code).encode()
         self.answer(Answer(status, HTTPMessage(), body, len(body)))
 
     def reset(self) -> None:
@@ -161,6 +171,57 @@ def cut_head(exchange: Exchange) -> None:
     exchange.close_connection = True
 
 
+# --- servers of other kinds -----------------------------------------------------------------------
+
+
+def forgetful(headers: Collection[str], credentials: Mapping[str, str]) -> Fault:
+    """A server that does not heed some headers: they go, and the rest is signed again."""
+    signer = Credentials(credentials["aws_access_key_id"], credentials["aws_secret_access_key"])
+
+    def forget(exchange: Exchange) -> None:
+        for name in headers:
+            del exchange.headers[name]
+        resigned = {*headers, "authorization", "host", "expect", "content-length", "connection"}
+        kept = {k: v for k, v in exchange.headers.items() if k.lower() not in resigned}
+        url = f"{exchange.server.target}{exchange.path}"
+        request = AWSRequest(exchange.command, url, headers=kept)
+        S3SigV4Auth(signer, "s3", credentials["region_name"]).add_auth(request)
+        for name, value in {**request.headers, "Host": urlsplit(url).netloc}.items():
+            del exchange.headers[name]
+            exchange.headers[name] = value
+        exchange.answer(exchange.ask())
+
+    return forget
+
+
+def without_checksums(status: int, code: str, message: str) -> Fault:
+    """A server that knows no checksums in requests, and says so in its own words."""
+
+    def refuse(exchange: Exchange) -> None:
+        said = ("x-amz-checksum", "x-amz-sdk-checksum", "x-amz-trailer")
+        names = {name.lower() for name in exchange.headers} - {"x-amz-checksum-mode"}
+        if any(name.startswith(said) for name in names):
+            exchange.asked()
+            exchange.refuse(status, code, message)
+        else:
+            pass_on(exchange)
+
+    return refuse
+
+
+def expiring(access_key: str, status: int, code: str) -> Fault:
+    """A server for which the session of an access key has ended."""
+
+    def refuse(exchange: Exchange) -> None:
+        if f"Credential={access_key}/" in exchange.headers["Authorization"]:
+            exchange.asked()
+            exchange.refuse(status, code)
+        else:
+            pass_on(exchange)
+
+    return refuse
+
+
 # --- the proxy -----------------------------------------------------------------------------------
 
 
@@ -191,16 +252,21 @@ class Front:
 class _Listener(ThreadingHTTPServer):
     daemon_threads = True
 
-    def __init__(self, target: str) -> None:
+    def __init__(self, target: str, tls: SSLContext | None) -> None:
         super().__init__((HOST, 0), Exchange)
         self.target = target
-        self.front = Front(f"http://{HOST}:{self.server_port}")
+        if tls:
+            self.socket = tls.wrap_socket(self.socket, server_side=True)
+        self.front = Front(f"{'https' if tls else 'http'}://{HOST}:{self.server_port}")
+
+    def handle_error(self, *_: object) -> None:
+        """Say nothing: a client that does not trust the certificate hangs up."""
 
 
 @contextmanager
-def faulty(endpoint: str) -> Generator[Front, None, None]:
+def faulty(endpoint: str, tls: SSLContext | None = None) -> Generator[Front, None, None]:
     """A proxy on a free loopback port before the server at `endpoint`."""
-    with _Listener(endpoint) as listener:
+    with _Listener(endpoint, tls) as listener:
         thread = threading.Thread(target=listener.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         try:

@@ -40,7 +40,7 @@ class Seen:
 
 @dataclass
 class KaggleServer:
-    """Serves `datasets` (`OWNER/NAME` to zip bytes) to one user.
+    """Serves `datasets` (`OWNER/NAME`, or with `/versions/NUMBER`, to zip bytes) to one user.
 
     `mode` is how it behaves:
     `ok`; a key of `STATUSES`: Kaggle answers that status; `silent`: never answers; `dropped`:
@@ -110,7 +110,9 @@ class _Handler(BaseHTTPRequestHandler):
         self._note()
         if self._path != RPC:
             return self._error(404)
-        return self._ask(f"{body['ownerSlug']}/{body['datasetSlug']}")
+        version = body.get("datasetVersionNumber")
+        at = f"/versions/{version}" if version else ""
+        return self._ask(f"{body['ownerSlug']}/{body['datasetSlug']}{at}")
 
     def do_GET(self) -> None:
         self._note()

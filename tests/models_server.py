@@ -11,9 +11,10 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -21,7 +22,9 @@ from typing import Literal
 import documents
 import pytest
 import requests
-from servers import HOST, free_ports
+import sharing
+from airflow_home import put_database
+from servers import HOST, end_with_parent, free_ports
 
 from skin_pipeline import journal
 from skin_pipeline.contracts import (
@@ -42,7 +45,7 @@ from skin_pipeline.storage import FolderStore, Store
 
 ROOT = Path(__file__).parents[1]
 PASSWORD = "page-password-71c2"
-START_SECONDS = 90.0
+START_SECONDS = 240.0
 
 REAL, SYNTHETIC, REFUSED = "skin-resnet50", "skin-resnet50-synthetic", "skin-resnet50-wide"
 REPORT = "<!doctype html><title>Report</title><style>h1{color:teal}</style><h1>Report of %s</h1>"
@@ -244,10 +247,15 @@ class AirflowUi:
 
 
 @pytest.fixture(scope="session")
-def airflow_ui(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AirflowUi]:
+def airflow_ui() -> Iterator[AirflowUi]:
     """One Airflow for all tests of the page; it starts with three models in its store."""
-    with api_server(tmp_path_factory.mktemp("airflow")) as ui:
+    with sharing.server("models_server", "shared_api_server") as ui:
         yield ui
+
+
+def shared_api_server() -> AbstractContextManager[AirflowUi]:
+    """The one of `airflow_ui`."""
+    return api_server(Path(tempfile.mkdtemp(prefix="airflow-", dir=sharing.folder())))
 
 
 @contextmanager
@@ -261,18 +269,17 @@ def api_server(home: Path, path: str = "") -> Generator[AirflowUi, None, None]:
     fill(store)
     (port,) = free_ports(1)
     ui = AirflowUi(f"http://{HOST}:{port}{path}", store, _environment(home, store, port, path))
-    airflow = [sys.executable, "-m", "airflow"]
+    put_database(home)
     log = home / "log"
+    airflow = [sys.executable, "-m", "airflow", "api-server"]
     with log.open("wb") as output:
-        subprocess.run(
-            [*airflow, "db", "migrate"], env=ui.env, stdout=output, stderr=output, check=True
-        )
         process = subprocess.Popen(
-            [*airflow, "api-server", "--host", HOST, "--port", str(port), "--workers", "1"],
+            [*airflow, "--host", HOST, "--port", str(port), "--workers", "1"],
             env=ui.env,
             stdout=output,
             stderr=output,
             start_new_session=True,
+            preexec_fn=end_with_parent,
         )
     try:
         _wait(process, ui.url, log)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import shutil
@@ -31,17 +32,24 @@ HOST = "127.0.0.1"
 PORTS = ("master", "volume", "filer", "s3", "admin")
 GRPC_OFFSET = 10_000  # seaweedfs takes port + 10000 beside each port
 STARTS = 3  # another process may take a free port before the server does
-START_SECONDS = 30.0
+START_SECONDS = 120.0
+PR_SET_PDEATHSIG = 1
+LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
 @dataclass(frozen=True)
 class S3Server:
-    """A running S3 server: where it is, its bucket, and two identities, one of them read-only."""
+    """A running S3 server: where it is, its bucket, and two identities, one of them read-only.
+
+    The one that may write has two pairs of keys, as where one is about to take the other's place.
+    """
 
     endpoint: str
     bucket: str
     access_key: str
     secret: str = field(repr=False)
+    second_access_key: str
+    second_secret: str = field(repr=False)
     reader_access_key: str
     reader_secret: str = field(repr=False)
     process: Process | None = field(default=None, repr=False)
@@ -64,6 +72,11 @@ class S3Server:
     def credentials(self) -> dict[str, str]:
         """Keyword arguments of `boto3.client` for the identity that may write."""
         return _credentials(self.access_key, self.secret)
+
+    @property
+    def second_credentials(self) -> dict[str, str]:
+        """The same for its other pair of keys."""
+        return _credentials(self.second_access_key, self.second_secret)
 
     @property
     def reader_credentials(self) -> dict[str, str]:
@@ -102,6 +115,13 @@ def seaweedfs(bucket: str = "models") -> Generator[S3Server, None, None]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+@contextmanager
+def shared_seaweedfs() -> Generator[S3Server, None, None]:
+    """A server for processes that did not start it, and cannot kill it."""
+    with seaweedfs() as server:
+        yield replace(server, process=None)
+
+
 def _server(endpoint: str, bucket: str) -> S3Server:
     """What the server will be; the secrets are new ones each time."""
     return S3Server(
@@ -109,9 +129,17 @@ def _server(endpoint: str, bucket: str) -> S3Server:
         bucket=bucket,
         access_key="test-owner",
         secret=f"owner/{token_hex(16)}+",  # AWS makes such ones, and URLs have them quoted
+        second_access_key="test-second",
+        second_secret=f"second/{token_hex(16)}+",
         reader_access_key="test-reader",
         reader_secret=f"reader/{token_hex(16)}+",
     )
+
+
+def end_with_parent() -> None:
+    """In a child that is about to become another program: be killed when the parent is."""
+    if LIBC:
+        LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
 class Process:
@@ -134,7 +162,11 @@ class Process:
     def start(self) -> None:
         with self.log.open("ab") as output:
             self._popen = subprocess.Popen(
-                self.command, stdout=output, stderr=output, start_new_session=True
+                self.command,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+                preexec_fn=end_with_parent,
             )
 
     def kill(self) -> None:
@@ -152,6 +184,7 @@ class Process:
 def _identities(server: S3Server) -> dict[str, Any]:
     people = [
         ("owner", server.access_key, server.secret, ["Admin", "Read", "List", "Write"]),
+        ("second", server.second_access_key, server.second_secret, ["Read", "List", "Write"]),
         ("reader", server.reader_access_key, server.reader_secret, ["Read", "List"]),
     ]
     return {
@@ -242,9 +275,11 @@ def _hold(held: list[socket.socket], port: int) -> int:
 
 @dataclass
 class Inbox:
-    """What a loopback server was sent. `answers` are the status codes of its next answers."""
+    """What a loopback server was sent. `answers` are the status codes of its next answers; those
+    that lead elsewhere lead to `elsewhere`, a path of its own."""
 
     url: str = ""
+    elsewhere: str = "/elsewhere"
     answers: list[int] = field(default_factory=list)
     received: list[SimpleNamespace] = field(default_factory=list)
 
@@ -275,7 +310,16 @@ def webhook_inbox() -> Generator[Inbox, None, None]:
                     path=self.path, headers=self.headers, body=body, json=json.loads(body)
                 )
             )
-            self.send_response(inbox.answers.pop(0) if inbox.answers else 200)
+            status = inbox.answers.pop(0) if inbox.answers else 200
+            self.send_response(status)
+            if status // 100 == 3:
+                self.send_header("Location", f"{inbox.url}{inbox.elsewhere}")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def do_GET(self) -> None:
+            inbox.received.append(SimpleNamespace(path=self.path, headers=self.headers))
+            self.send_response(200)
             self.send_header("Content-Length", "0")
             self.end_headers()
 

@@ -25,3 +25,15 @@ def marks(svg: str, style: str) -> list[Point]:
     uses = ElementTree.fromstring(svg).iter("use")
     found = (use for use in uses if style in use.get("style", ""))
     return [(float(use.get("x", "nan")), float(use.get("y", "nan"))) for use in found]
+
+
+def shapes(svg: str, style: str) -> list[list[Point]]:
+    """The corners of each filled shape whose style has this in it."""
+    root = ElementTree.fromstring(svg)
+    corners = {path.get("id"): path.get("d", "") for path in root.iter("path")}
+    found = []
+    for use in (use for use in root.iter("use") if style in use.get("style", "")):
+        x, y = float(use.get("x", "nan")), float(use.get("y", "nan"))
+        drawn = re.findall(r"[ML] (\S+) (\S+)", corners[use.get("href", "").removeprefix("#")])
+        found.append([(x + float(right), y + float(down)) for right, down in drawn])
+    return found

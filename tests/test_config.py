@@ -10,6 +10,7 @@ from skin_pipeline.config import (
     deployment,
     form_schema,
     settings_from,
+    threads,
 )
 from skin_pipeline.errors import BadInput
 from skin_pipeline.storage import S3Writing
@@ -101,6 +102,36 @@ def test_ways_to_write_are_read_from_the_environment(monkeypatch):
 def test_synthetic_models_have_a_name_of_their_own():
     assert Settings(data="demo", model_name="skin").released_as == "skin-synthetic"
     assert Settings(data="some/folder", model_name="skin").released_as == "skin"
+
+
+@pytest.mark.parametrize(
+    ("data", "synthetic"), [("demo", True), ("demo/set", False), ("x/demo", False)]
+)
+def test_only_what_is_drawn_here_is_synthetic(data, synthetic):
+    assert Settings(data=data).synthetic is synthetic
+    assert Settings(data=data).released_as.endswith("-synthetic") is synthetic
+
+
+@pytest.mark.parametrize("name", list(Settings.model_fields))
+def test_a_run_cannot_change_its_own_settings(name):
+    settings = Settings()
+    with pytest.raises(ValueError, match="frozen"):
+        setattr(settings, name, getattr(settings, name))
+
+
+@pytest.mark.parametrize(("set_to", "used"), [(0, 12), (1, 1), (5, 5)])
+def test_a_task_uses_as_many_threads_as_it_was_given_or_all_cores(monkeypatch, set_to, used):
+    monkeypatch.setattr("skin_pipeline.config.os.cpu_count", lambda: 12)
+    assert threads(Deployment(threads=set_to)) == used
+
+
+def test_the_size_of_local_copies_is_in_gibibytes():
+    assert Deployment(cache_gib=1.5).cache_bytes == 1_610_612_736
+
+
+def test_a_part_of_the_settings_has_their_values_by_name():
+    settings = Settings(views=8, test_views=2)
+    assert settings.subset("views", "scored_views") == {"views": 8, "scored_views": 2}
 
 
 def test_external_sets_are_named_places():

@@ -202,3 +202,91 @@ def test_a_difference_has_a_symmetric_interval_that_stays_within_its_range():
     seen = intervals.difference(np.array([0.9, 0.6, 0.9, 1.2]), 50)
     assert seen.high == pytest.approx(1)
     assert seen.value - seen.low == pytest.approx(2.0096 * 0.3, abs=1e-3)
+
+
+def test_a_seed_repeats_the_draws_and_another_one_gives_others():
+    groups = np.arange(30)
+    one, again, other = (intervals.resampled(lambda t: t, groups, seed) for seed in (3, 3, 4))
+    assert (one == again).all()
+    assert (one[1:] != other[1:]).any()
+    ends = {auc_interval(*scored(60, 2), seed=seed).low for seed in (3, 4)}
+    assert len(ends) == 2
+
+
+def test_no_draw_comes_twice():
+    """Whatever the blocks are that they are made in."""
+    drawn = intervals.resampled(lambda times: times, np.arange(40), seed=0)[1:]
+    assert len(np.unique(drawn, axis=0)) == intervals.RESAMPLES
+
+
+@pytest.mark.parametrize(
+    ("labels", "groups", "count"),
+    [
+        ([1, 0, 0, 0], "abcd", 1),
+        ([1, 1, 1, 0], "abcd", 1),
+        ([1, 1, 0, 0], "aabb", 1),
+        ([1, 0, 1, 0], "aabb", 2),  # a patient with both counts for both
+        ([1, 1, 1, 0, 0], "aabcd", 2),
+        ([1, 1], "ab", 0),
+        ([0, 0], "ab", 0),
+        ([], "", 0),
+    ],
+)
+def test_independent_observations_are_the_patients_of_the_rarer_class(labels, groups, count):
+    assert intervals.independent(np.array(labels), np.array(list(groups), dtype=object)) == count
+
+
+def test_of_no_image_there_is_the_figure_itself_and_no_draw():
+    nothing = np.array([], dtype=object)
+    assert intervals.resampled(lambda times: times.sum(axis=1), nothing, seed=0).tolist() == [0.0]
+    seen = auc_interval(np.array([]), np.array([], int), nothing, seed=0)
+    assert math.isnan(seen.value)
+    assert math.isnan(seen.low)
+
+
+@pytest.mark.parametrize("observations", [0, 1])
+def test_without_two_independent_observations_a_figure_has_no_interval(observations):
+    drawn = np.array([0.6, 0.5, 0.7, 0.65])
+    for seen in (intervals.share(drawn, observations), intervals.difference(drawn, observations)):
+        assert seen.value == pytest.approx(0.6)
+        assert math.isnan(seen.low)
+        assert math.isnan(seen.high)
+
+
+def test_draws_without_a_figure_are_left_out_of_its_error():
+    with_gaps = np.array([0.6, 0.5, np.nan, 0.7, np.nan, 0.65])
+    assert intervals.share(with_gaps, 9) == intervals.share(with_gaps[np.isfinite(with_gaps)], 9)
+    assert math.isnan(intervals.difference(np.array([0.6, 0.5, np.nan]), 9).low)
+
+
+def test_the_interval_of_a_difference_lies_around_the_first_figure_and_ends_at_minus_one():
+    seen = intervals.difference(np.array([-0.9, -0.6, -0.9, -1.2]), 50)
+    assert seen.value == pytest.approx(-0.9)
+    assert seen.low == pytest.approx(-1)
+    assert seen.high - seen.value == pytest.approx(2.0096 * 0.3, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("draws", "observations", "half"),
+    [
+        ([0.4, 0.6], 1, math.nan),
+        ([0.4], 50, math.nan),
+        ([0.4, math.nan], 50, math.nan),
+        ([0.4, 0.6], 2, 12.7062 * 0.141421),  # Student's t with one degree of freedom
+        ([0.4, 0.6, math.nan], 3, 4.30265 * 0.141421),
+        ([0.4, 0.6], 11, 2.22814 * 0.141421),
+    ],
+)
+def test_an_interval_is_as_wide_as_students_t_of_so_many_observations_makes_it(
+    draws, observations, half
+):
+    found = intervals._half_width(np.array([0.5, *draws]), observations)
+    assert found == pytest.approx(half, rel=1e-4, nan_ok=True)
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0])
+def test_a_share_of_none_or_all_has_the_interval_of_so_many_observations(value):
+    seen = intervals.share(np.array([value, value, value]), 30)
+    alone = intervals.proportion(round(30 * value), 30)
+    assert (seen.value, seen.low, seen.high) == (value, alone.low, alone.high)
+    assert seen.high - seen.low > 0.05

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timezone
 
 import pytest
 from models_server import DUPLICATES, SPLIT, UNFIT, VALIDATION, write_data
 
 from skin_pipeline import journal
+from skin_pipeline.contracts import Check
 from skin_pipeline.errors import BadInput
 
 RUN = "manual__2026-07-01T09:00:00+00:00"
@@ -41,6 +44,15 @@ def test_telling_the_same_again_writes_nothing(place):
     before = journal.of_run(place, RUN)
     journal.note(place, RUN, validation="validate/1")
     assert journal.of_run(place, RUN) == before
+
+
+def test_a_journal_says_when_it_was_written_last(store):
+    before = datetime.now(timezone.utc)
+    journal.note(store, RUN, validation="validate/1")
+    first = datetime.fromisoformat(journal.of_run(store, RUN).noted_at)
+    journal.note(store, RUN, split="split/1")
+    second = datetime.fromisoformat(journal.of_run(store, RUN).noted_at)
+    assert before <= first < second <= datetime.now(timezone.utc)
 
 
 def test_runs_have_journals_of_their_own(place):
@@ -80,6 +92,22 @@ def test_data_that_failed_has_faults_and_no_split(store):
     data = journal.data_of(store, UNFIT)
     assert data.split is None
     assert [fault.split(":")[0] for fault in data.faults] == ["duplicates have one label"]
+
+
+@pytest.mark.parametrize("severity", ["critical", "warning"])
+@pytest.mark.parametrize("passed", [True, False])
+def test_what_was_found_of_the_split_is_told_like_what_was_found_of_the_images(
+    store, severity, passed
+):
+    write_data(store)
+    data = journal.data_of(store, VALIDATION, SPLIT)
+    check = Check(name="sides", severity=severity, observed="2", bound="0", passed=passed)
+    told = dataclasses.replace(data, split=data.split.model_copy(update={"checks": (check,)}))
+    words = ("sides: 2, asked for 0",)
+    failed = {severity} if not passed else set()
+    assert told.faults == (words if "critical" in failed else ())
+    assert told.warnings[1:2] == (words if "warning" in failed else data.warnings[1:2])
+    assert ("sides" in told.warning_names) is ("warning" in failed)
 
 
 def test_a_validation_that_is_not_there_is_bad_input(store):

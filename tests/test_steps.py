@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import os
 import shutil
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import documents
 import keras
+import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given
@@ -20,8 +22,10 @@ from skin_pipeline import journal, steps
 from skin_pipeline.config import Settings
 from skin_pipeline.contracts import (
     LABELS,
+    Check,
     Dataset,
     Evaluation,
+    Features,
     Scored,
     Split,
     TrainedRun,
@@ -30,8 +34,9 @@ from skin_pipeline.contracts import (
     dump,
     load,
 )
-from skin_pipeline.data import demo, manifest
+from skin_pipeline.data import demo, manifest, splitting
 from skin_pipeline.errors import BadInput, Rejected
+from skin_pipeline.intervals import auc
 from skin_pipeline.release import registry, trial
 from skin_pipeline.storage import FolderStore, S3Access
 
@@ -163,46 +168,64 @@ print([name for name in {HEAVY!r} if name in sys.modules])
     assert run.stdout.strip() == "[]"
 
 
-@pytest.mark.parametrize(
-    ("step", "change"),
-    [
-        ("ingest", {"image_size": 72}),
-        ("ingest", {"field_of_view": 0.9}),
-        ("ingest", {"seed": 1}),
-        ("ingest", {"columns": "sex=gender"}),
-        ("validate", {"min_per_class": 11}),
-        ("validate", {"max_shortcut_auc": 0.7}),
-        ("split", {"balance": "none"}),
-        ("train", {"l2": 0.5}),
-        ("evaluate", {"target_sensitivity": 0.8}),
-        ("gate", {"min_accuracy": 0.51}),
-    ],
-)
-def test_a_changed_knob_makes_the_result_anew(finished, step, change, monkeypatch):
-    asked = {}
+# --- on drawings that are hard to tell apart, where a fault shows --------------------------------
 
-    def note(self, name, version, inputs, make):
-        asked[name] = inputs
-        raise LookupError
 
-    monkeypatch.setattr(type(finished.job), "once", note)
-    calls = {
-        "ingest": steps.ingest,
-        "validate": lambda job: steps.validate(job, finished.dataset),
-        "split": lambda job: steps.split(job, finished.validation),
-        "train": lambda job: steps.train(job, finished.split, finished.features, 0),
-        "evaluate": lambda job: steps.evaluate(
-            job, finished.split, finished.trained, finished.validation
-        ),
-        "gate": lambda job: steps.gate(job, finished.evaluation, finished.validation),
-    }
-    for job in (finished.job, with_settings(finished.job, **change)):
-        with pytest.raises(LookupError):
-            calls[step](job)
-        asked.setdefault("first", asked.pop(step))
-    with pytest.raises(LookupError):
-        calls[step](with_settings(finished.job, **change))
-    assert asked[step] != asked["first"]
+def logits_of(hard, views):
+    """Logits (runs, n) of every readable image, from what the steps of features and training left:
+    the head of each run by hand."""
+    store, parts = hard.job.store, []
+    for key in hard.features:
+        document = load(store, key, Features)
+        blocks = [np.load(store.local(block)) for block in document.blocks["pooled"]]
+        places = np.load(store.local(document.places["pooled"]))[:views]
+        parts.append(np.array([[blocks[block][row] for block, row in view] for view in places]))
+    features, logits = np.concatenate(parts, axis=1), []
+    for key in hard.trained:
+        weights = np.load(store.local(load(store, key, TrainedRun).weights))
+        mean, variance, kernel, bias = (weights[name] for name in sorted(weights.files))
+        logits.append((((features - mean) / np.sqrt(variance)) @ kernel + bias)[..., 0].mean(0))
+    return np.array(logits)
+
+
+@pytest.fixture(scope="module")
+def sides(hard):
+    return manifest.read_readable(hard.job.store, load(hard.job.store, hard.split, Split).table)
+
+
+def test_every_run_keeps_its_best_epoch_and_scores_its_own_validation_images(hard, sides):
+    logits = logits_of(hard, views=1)
+    for number, key in enumerate(hard.trained):
+        run = load(hard.job.store, key, TrainedRun)
+        rows = np.flatnonzero(sides[f"run_{run.run}"] == "validation")
+        held_out = np.load(hard.job.store.local(run.held_out))
+        np.testing.assert_allclose(held_out, logits[number, rows], rtol=1e-3, atol=1e-3)
+        labels = manifest.labels(sides)[rows]
+        best = max(line.validation_auc for line in run.history)
+        assert auc(held_out.astype(float), labels) == pytest.approx(best)
+        assert best > run.history[-1].validation_auc
+
+
+def test_every_run_learns_from_its_own_training_images(hard, sides):
+    """What a run knows by heart are the images on its own side, and not another run's."""
+    logits, labels = logits_of(hard, views=1), manifest.labels(sides)
+    for number, scores in enumerate(logits.astype(float)):
+        mine = (sides[f"run_{number}"] == "train").to_numpy()
+        elsewhere = sides[[f"run_{other}" for other in range(3) if other != number]]
+        theirs = ~mine & (elsewhere == "train").any(axis=1).to_numpy()
+        assert auc(scores[mine], labels[mine]) > auc(scores[theirs], labels[theirs]) + 0.04
+
+
+def test_the_ensemble_is_the_mean_of_its_runs_over_all_views_and_calibrated(hard, sides):
+    seen = load(hard.job.store, hard.evaluation, Evaluation)
+    table = manifest.read_scores(hard.job.store, seen.predictions)
+    assert list(table["key"]) == list(sides["key"])
+    test = table["test"].to_numpy(bool)
+    assert list(test) == list(sides["run_0"] == "test")
+    logits = logits_of(hard, views=2).mean(0)
+    expected = 1 / (1 + np.exp(-logits / seen.calibration.temperature))
+    np.testing.assert_allclose(table["probability"][test], expected[test], atol=1e-3)
+    assert seen.calibration.temperature > 1.5
 
 
 # --- from elsewhere, and from before -------------------------------------------------------------
@@ -434,11 +457,12 @@ def test_a_champion_that_saw_images_in_another_way_cannot_be_scored_and_the_gate
     scored = load(job.store, key, Scored)
     assert scored.figures is None
     assert scored.problem == "its field_of_view is 0.8, that of the images here 0.9"
-    verdict = load(
-        job.store, steps.gate(job, finished.evaluation, finished.validation, key), Verdict
-    )
-    # The evaluation is the champion's own here, so nothing has to be compared; one that is not:
+    # Another model than the champion's own, so that only the problem stands against comparing it.
+    other = steps.evaluate(finished.job, finished.split, finished.trained[:1], finished.validation)
+    verdict = load(job.store, steps.gate(job, other, finished.validation, key), Verdict)
     assert verdict.comparison is None
+    (check,) = [check for check in verdict.checks if check.name == "champion"]
+    assert (check.passed, check.value) == (False, scored.problem)
 
 
 def test_a_second_model_is_compared_with_the_champion_on_the_same_images(finished):
@@ -627,6 +651,24 @@ def test_a_broken_zip_is_told_and_nothing_is_written(make_job, tmp_path):
     assert job.store.list("") == []
 
 
+@pytest.mark.parametrize(("masks", "images"), [("warn", 26), ("leave_out", 24)])
+def test_masks_are_told_and_left_out_where_asked(make_job, folder, masks, images):
+    lesion = next((folder / "benign").iterdir())
+    shutil.copy(lesion, folder / "benign" / f"000_mask{lesion.suffix}")
+    shutil.copy(lesion, folder / "malignant" / f"000_overlay{lesion.suffix}")
+    last = sorted((folder / "malignant").iterdir())[-1]
+    (folder / "metadata.csv").write_text(
+        "image,patient_id\n" + "".join(f"{p.stem},p-{p.stem}\n" for p in folder.rglob("*.*"))
+    )
+    job = make_job(data=str(folder), masks=masks, weights="imagenet")
+    dataset = load(job.store, steps.ingest(job).dataset, Dataset)
+    table = manifest.read(job.store, dataset.table)
+    assert (len(table), sum(dataset.classes.values())) == (images, images)
+    assert [(n.kind, n.count) for n in dataset.notices] == [("looks_like_mask", 2)]
+    assert (table["patient_id"] == "p-" + table["image_id"]).all()
+    assert table["key"].iloc[-1] == f"malignant/{last.name}"
+
+
 def test_a_corrupt_image_is_named_when_there_are_too_many(make_job, folder):
     (folder / "benign" / "DEMO_B0003.jpg").write_bytes(b"\xff\xd8\xff broken")
     job = make_job(data=str(folder), weights="imagenet")
@@ -643,6 +685,67 @@ def test_a_corrupt_image_within_the_share_is_left_out_of_every_side(make_job, tm
     table = manifest.read(job.store, load(job.store, split, Split).table)
     row = table[table["key"] == "benign/DEMO_B0003.jpg"].iloc[0]
     assert (row["run_0"], row["run_1"]) == ("unused", "unused")
+
+
+@pytest.fixture
+def leaking(finished, tmp_path, monkeypatch):
+    """A job in whose next split an image of a test patient is trained on."""
+    store = FolderStore(tmp_path / "store")
+    shutil.copytree(finished.job.store.root, store.root, copy_function=os.link)
+    sound = splitting.split
+
+    def leaky(table, **knobs):
+        made = sound(table, **knobs)
+        groups = made.loc[made["run_1"] == "test", "group"].value_counts()
+        row = made.index[made["group"] == groups.index[0]][0]
+        assert groups.iloc[0] > 1
+        made.loc[row, ["run_0", "run_1"]] = "train"
+        return made
+
+    monkeypatch.setattr(splitting, "split", leaky)
+    return with_settings(dataclasses.replace(finished.job, store=store), seed=77)
+
+
+def test_a_split_that_leaks_is_refused_each_time_and_says_what_leaks(finished, leaking):
+    for _ in range(2):  # the second time it is found in the store
+        with pytest.raises(BadInput) as error:
+            steps.split(leaking, finished.validation)
+        said = str(error.value)
+        assert said.startswith("the split is not fit for training: ")
+        assert "no group on two sides of a run" in said
+        assert "no patient on two sides of a run" in said
+
+
+@pytest.mark.parametrize(
+    ("severity", "passed", "refused"),
+    [
+        ("critical", False, True),
+        ("critical", True, False),
+        ("warning", False, False),
+        ("warning", True, False),
+    ],
+)
+def test_only_a_critical_check_that_failed_refuses_a_split(
+    make_job, monkeypatch, severity, passed, refused
+):
+    job = make_job()
+    job.store.put("validate/1/result.json", dump(documents.validation("validate/1", "ingest/1")))
+    check = Check(name="sides", severity=severity, observed="2 off", bound="none", passed=passed)
+    made = Split(
+        dataset="ingest/1",
+        table="",
+        runs=2,
+        counts={},
+        stratification={},
+        checks=(check,),
+        docs="",
+    )
+    monkeypatch.setattr(steps, "_split", lambda *about: made)
+    if refused:
+        with pytest.raises(BadInput, match="sides: 2 off"):
+            steps.split(job, "validate/1")
+    else:
+        assert load(job.store, steps.split(job, "validate/1"), Split) == made
 
 
 def test_a_refused_data_set_is_refused_again(make_job, folder):

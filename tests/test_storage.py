@@ -4,10 +4,12 @@ their faults."""
 from __future__ import annotations
 
 import errno
+import fcntl
 import json
 import logging
 import os
 import signal
+import stat
 import subprocess
 import sys
 import threading
@@ -16,7 +18,7 @@ import traceback
 import uuid
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -25,6 +27,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import boto3
+import faulty
 import numpy as np
 import pytest
 from botocore.exceptions import ClientError
@@ -40,7 +43,7 @@ from skin_pipeline.errors import BadInput, PipelineError, Unavailable
 from skin_pipeline.storage import FolderStore, S3Store, S3Writing, Store, open_store
 
 ROOT = Path(__file__).parent.parent
-PATIENCE = 20.0  # seconds until a test that waits for something gives up
+PATIENCE = 300.0  # seconds until a test that waits for something gives up
 MIB = 1 << 20
 
 
@@ -376,7 +379,7 @@ def race(heat, store, start, thread):
     data = heat["data"] or f"{name}-{thread} in heat {heat['number']}"
     source = Path(folder) / f"{name}-{thread}"
     source.write_text(data)
-    start.wait(20)
+    start.wait(300)
     if heat["by"] == "put_file":
         return data, store.put_file(heat["key"], source)
     if heat["by"] == "put":
@@ -522,8 +525,8 @@ class TestFolderFaults:
         [
             (errno.ENOSPC, Unavailable, "no space left for .*SKIN_STORE"),
             (errno.EDQUOT, Unavailable, "no space left for .*SKIN_STORE"),
-            (errno.EIO, Unavailable, "does not answer"),
-            (errno.ESTALE, Unavailable, "does not answer"),
+            *((number, Unavailable, "does not answer") for number in sorted(storage.PASSING)),
+            (errno.EACCES, BadInput, "cannot be used: .*SKIN_STORE"),
             (errno.EROFS, BadInput, "cannot be used: .*SKIN_STORE"),
         ],
     )
@@ -600,21 +603,113 @@ class TestFolderFaults:
                 assert swap.result(PATIENCE)
         assert folder.read("champion.json") == b"new"
 
+    @pytest.mark.parametrize(("ours", "won"), [(True, True), (False, False)])
+    def test_a_name_that_exists_by_a_repeated_request_is_our_own(
+        self, folder: FolderStore, monkeypatch: pytest.MonkeyPatch, ours: bool, won: bool
+    ) -> None:
+        link = os.link
+
+        def lose_answer(draft: Path, target: Path) -> None:
+            if ours:  # a network disk did it, and its answer was lost
+                link(draft, target)
+            else:
+                target.write_bytes(b"another's")
+            raise FileExistsError(errno.EEXIST, "File exists")
+
+        monkeypatch.setattr(os, "link", lose_answer)
+        assert folder.put("a", b"ours") is won
+        assert folder.read("a") == (b"ours" if ours else b"another's")
+
+    @pytest.mark.parametrize(("number", "written"), [(errno.EINVAL, True), (errno.EIO, False)])
+    def test_a_disk_that_cannot_sync_folders_is_used_and_one_that_fails_is_not(
+        self, folder: FolderStore, monkeypatch: pytest.MonkeyPatch, number: int, written: bool
+    ) -> None:
+        fsync = os.fsync
+
+        def refuse(handle: int) -> None:
+            if stat.S_ISDIR(os.fstat(handle).st_mode):
+                raise OSError(number, os.strerror(number))
+            fsync(handle)
+
+        monkeypatch.setattr(os, "fsync", refuse)
+        if written:
+            assert folder.put("a", b"x")
+            return
+        with pytest.raises(Unavailable, match="does not answer"):
+            folder.put("a", b"x")
+
+    def test_a_lock_ends_with_its_block_though_a_child_was_forked_meanwhile(
+        self, folder: FolderStore
+    ) -> None:
+        folder.put("a", b"x")
+        target = Path(folder.link("a"))
+        done, over = os.pipe()
+        with storage._locked(target):
+            child = os.fork()
+            if child == 0:  # it inherits the open lock, and outlives the block
+                os.close(over)
+                os.read(done, 1)
+                os._exit(0)
+        try:
+            with target.with_name(".a.lock").open("ab") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        finally:
+            os.close(over)
+            os.close(done)
+            os.waitpid(child, 0)
+
+    def test_bytes_are_on_the_disk_before_their_name_and_the_name_before_the_answer(
+        self, folder: FolderStore, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        folder.swap("models/champion.json", b"old", None)
+        done: list[str] = []
+        fsync, link, replace = os.fsync, os.link, Path.replace
+
+        def synced(handle: int) -> None:
+            done.append("folder" if stat.S_ISDIR(os.fstat(handle).st_mode) else "file")
+            fsync(handle)
+
+        def linked(*where: Any) -> None:
+            done.append("named")
+            link(*where)
+
+        def replaced(*where: Any) -> Path:
+            done.append("named")
+            return replace(*where)
+
+        monkeypatch.setattr(os, "fsync", synced)
+        monkeypatch.setattr(os, "link", linked)
+        monkeypatch.setattr(Path, "replace", replaced)
+        folder.put("models/new", b"x")
+        assert done == ["file", "named", "folder"]
+        done.clear()
+        _, tag = folder.tagged("models/champion.json") or (b"", "")
+        assert folder.swap("models/champion.json", b"new", tag)
+        assert done == ["file", "named", "folder"]
+
     def test_a_disk_without_hard_links_keeps_the_promise(
         self, folder: FolderStore, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         def refuse(*_: object) -> None:
             raise OSError(errno.EPERM, "Operation not permitted")
 
-        second = threading.Barrier(2)
-        replace = Path.replace
+        asked: list[int] = []
+        came: list[Path] = []
+        flock, replace = fcntl.flock, Path.replace
+
+        def ask(file: BinaryIO, how: int) -> None:
+            if how == fcntl.LOCK_EX:
+                asked.append(how)
+            flock(file, how)
 
         def wait_for_another(draft: Path, target: Path) -> None:
-            with suppress(threading.BrokenBarrierError):
-                second.wait(0.2)  # a second writer that came this far would win as well
+            came.append(draft)
+            # A second writer that came this far would win as well; else all stand before the lock.
+            wait_until(lambda: len(came) > 1 or len(asked) == 20)
             replace(draft, target)
 
         monkeypatch.setattr(os, "link", refuse)
+        monkeypatch.setattr(fcntl, "flock", ask)
         monkeypatch.setattr(Path, "replace", wait_for_another)
         together = threading.Barrier(20)
 
@@ -807,7 +902,7 @@ class TestS3Faults:
         [
             (403, "AccessDenied", BadInput, "do not allow it"),
             (403, "InvalidAccessKeyId", BadInput, "credentials are wrong"),
-            (400, "ExpiredToken", BadInput, "have expired"),
+            (400, "ExpiredToken", Unavailable, "session token has expired"),
             (403, "RequestTimeTooSkewed", BadInput, "clock"),
             (404, "NoSuchBucket", BadInput, "no such bucket"),
             (301, "PermanentRedirect", BadInput, "another region"),
@@ -838,6 +933,17 @@ class TestS3Faults:
                 store.put("a", b"")
         assert f"({code})" in str(caught.value)
         assert repr(store.bucket) in str(caught.value)
+
+    def test_an_object_that_comes_and_goes_while_it_is_written_is_unavailable(
+        self, bucket: Place
+    ) -> None:
+        store = bucket.open()
+        assert isinstance(store, S3Store)
+        with Stubber(store._client) as answers:
+            answers.add_client_error("put_object", "PreconditionFailed", http_status_code=412)
+            answers.add_client_error("head_object", "404", http_status_code=404)
+            with pytest.raises(Unavailable, match="was changing while it was written"):
+                store.put("a", b"")
 
     def test_a_lost_answer_does_not_hide_a_success(self, bucket: Place) -> None:
         with proxy(bucket.endpoint) as front:
@@ -929,13 +1035,23 @@ class TestS3Faults:
         with pytest.raises(BadInput, match=r"huge has 9 bytes; S3 takes at most 8 in one object"):
             bucket.open().put_file("huge", source)
 
-    def test_requests_are_bounded(self, bucket: Place) -> None:
-        store = bucket.open()
+    def test_a_request_is_sent_a_few_times_and_waits_as_long_as_it_should(
+        self, bucket: Place, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        pause = "botocore.retries.standard.ExponentialBackoff.delay_amount"
+        monkeypatch.setattr(pause, lambda *_: 0)
+        monkeypatch.setattr(storage, "CONNECT_SECONDS", 3)
+        monkeypatch.setattr(storage, "READ_SECONDS", 4)
+        with faulty.faulty(bucket.endpoint) as front:
+            bucket.endpoint = front.endpoint
+            store = bucket.open()
+            front.strike(faulty.slow_down, range(1, 100))
+            with pytest.raises(Unavailable):
+                store.read("a")
+            assert 3 <= front.requests == storage.ATTEMPTS
         assert isinstance(store, S3Store)
         config = store._client.meta.config
-
-        assert config.retries == {"mode": "standard", "total_max_attempts": 5}
-        assert (config.connect_timeout, config.read_timeout) == (10, 60)
+        assert (config.connect_timeout, config.read_timeout) == (3, 4)
 
 
 def calls_of(store: Store, operation: str) -> list[str]:
@@ -1412,6 +1528,16 @@ class TestLocalCopies:
 
         with pytest.raises(BadInput, match="SKIN_CACHE"):
             store.local("a")
+
+    def test_a_default_cache_that_leads_elsewhere_is_refused(
+        self, bucket: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(storage.tempfile, "tempdir", str(tmp_path))
+        bucket.cache = ""
+        (tmp_path / "theirs").mkdir()
+        (tmp_path / f"skin-pipeline-{os.getuid()}").symlink_to(tmp_path / "theirs")
+        with pytest.raises(BadInput, match="name a folder of yours in SKIN_CACHE"):
+            bucket.open()
 
     def test_the_default_cache_is_the_users_own(
         self, bucket: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -34,19 +34,19 @@ def dead(number: int) -> int:
 
 
 def linger(folder: str) -> None:
-    """Say who works, and go on for a minute."""
+    """Say who works, and go on for longer than any test."""
     Path(folder, str(os.getpid())).touch()
-    time.sleep(60)
+    time.sleep(3600)
 
 
-def inspect_or_die(path: Path, size: int | None = None, field_of_view: float = 1.0) -> Inspected:
-    """`images.inspect`, but for a file that brings the decoder down."""
-    if path.name.startswith("fatal"):
+def inspect_or_die(item: Found, size: int | None, field_of_view: float) -> Inspected:
+    """What the manifest asks of an image file, but for one that brings the decoder down."""
+    if item.path.name.startswith("fatal"):
         os.kill(os.getpid(), signal.SIGKILL)
-    return inspect(path, size, field_of_view)
+    return inspect(item.path, size, field_of_view)
 
 
 def inspect_batch_or_die(
     batch: tuple[Found, ...], size: int | None, field_of_view: float
 ) -> list[Inspected]:
-    return [inspect_or_die(item.path, size, field_of_view) for item in batch]
+    return [inspect_or_die(item, size, field_of_view) for item in batch]

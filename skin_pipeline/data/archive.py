@@ -1,10 +1,11 @@
-"""Zip files from strangers: all of one is extracted, or nothing.
+"""Zip files from strangers: what is wanted of one is extracted whole, or nothing.
 
-    extract(Path("lesions.zip"), Path("work/lesions"))
+    contents = extract(Path("lesions.zip"), Path("work/lesions"))
 
 The whole archive is inspected before a byte is written, and what its headers say is not believed
-while writing. The target appears with one rename, when every entry is written and its checksum
-agreed.
+while writing. Only images and tables are unpacked, to places of our own choosing: one harmless
+entry of another kind costs nothing. The target appears with one rename, when every wanted entry is
+written and its checksum agreed.
 """
 
 from __future__ import annotations
@@ -13,19 +14,36 @@ import copy
 import errno
 import io
 import logging
+import operator
 import re
 import shutil
 import stat
 import time
-import unicodedata
 import zipfile
 import zlib
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO, cast
 from uuid import uuid4
 
+from skin_pipeline.data import kinds
+from skin_pipeline.data.contents import (
+    FILES_SKIPPED,
+    LINK_SKIPPED,
+    MOST_BYTES,
+    Contents,
+    Gathering,
+    Named,
+    Places,
+    leads_out,
+    parts_of,
+    printable,
+    shown,
+    text_of,
+)
+from skin_pipeline.data.kinds import Use
 from skin_pipeline.errors import BadInput, PipelineError, Unavailable
 
 log = logging.getLogger(__name__)
@@ -37,24 +55,31 @@ RATIO_FREE_BYTES = MIB
 # Deflate is what Kaggle and every zip tool write. Python unpacks the others without a bound on
 # memory, so a small entry could take all of it.
 METHODS = {zipfile.ZIP_STORED: "stored", zipfile.ZIP_DEFLATED: "deflate"}
+OTHER_METHODS = {
+    1: "Shrink", 2: "Reduce", 3: "Reduce", 4: "Reduce", 5: "Reduce", 6: "Implode", 9: "Deflate64",
+    12: "BZIP2", 14: "LZMA", 93: "Zstandard", 95: "XZ", 96: "JPEG", 97: "WavPack", 98: "PPMd",
+    99: "AES encryption",
+}  # fmt: skip
 LOCAL_HEADER_BYTES = 30
+END_BYTES = 22  # of a zip without a comment
+SPLIT = "a part of a split archive"
 FLAGS_ENCRYPTED = 0x1 | 0x40 | 0x2000
-PART_BYTES = 255  # what common file systems take as one name
-NAME_BYTES = 1024
-DEPTH = 32
+FLAG_UTF8 = 0x800
+MADE_ON_DOS = 0
+LINK_BYTES = 4096  # the longest path of Linux
+LINK = "symbolic links within an archive are not followed; pack the files that they mean"
+MAYBE_NO_TABLE = {"", ".txt"}  # a file of such a name may be a table, but need not
 # A zip is read from the list at its end. A hostile list is mostly longer than its count says.
-LIST_BYTES_PER_ENTRY = 256
+LIST_BYTES_PER_ENTRY = 128
 LIST_BYTES_SPARE = 64 * 1024
 LEFTOVER_SECONDS = 24 * 3600
-INVISIBLE = {"Cc", "Cs", "Zl", "Zp"}  # Unicode: control, surrogate, line and paragraph separator
 SPECIAL_FILES = {
-    stat.S_IFLNK: "a symbolic link",
     stat.S_IFCHR: "a character device",
     stat.S_IFBLK: "a block device",
     stat.S_IFIFO: "a named pipe",
     stat.S_IFSOCK: "a socket",
 }
-DAMAGE = (zipfile.BadZipFile, EOFError, ValueError, RuntimeError, zlib.error)
+DAMAGE = (zipfile.BadZipFile, EOFError, ValueError, RuntimeError, OverflowError, zlib.error)
 PERSON_MUST_ACT = {
     errno.EACCES, errno.EEXIST, errno.EISDIR, errno.ENAMETOOLONG, errno.ENOENT, errno.ENOTDIR,
     errno.ENOTEMPTY, errno.EPERM, errno.EROFS,
@@ -63,26 +88,26 @@ PERSON_MUST_ACT = {
 
 @dataclass(frozen=True)
 class Limits:
-    """The largest archive that is extracted.
+    """The largest archive that is read. Sizes are of what is wanted of it, unpacked.
 
     Args:
-        entries: files and folders together.
-        total_bytes: all files, unpacked.
-        entry_bytes: one file, unpacked.
-        ratio: unpacked to packed bytes, of one file over 1 MiB and of all together.
+        entries: files and folders together, wanted or not.
+        total_bytes: all files.
+        entry_bytes: one file; a larger one is left out and told.
+        ratio: unpacked to packed bytes of all files together, if they have over 1 MiB.
     """
 
-    entries: int = 200_000
+    entries: int = 500_000  # ISIC 2024 has 401,059 images
     total_bytes: int = 50 * 1024 * MIB
-    entry_bytes: int = 256 * MIB
+    entry_bytes: int = MOST_BYTES
     ratio: float = 200
 
 
-def extract(archive: Path, target: Path, limits: Limits = Limits()) -> int:
-    """Extract a zip file into the new folder `target`; the number of files in it.
+def extract(archive: Path, target: Path, limits: Limits = Limits()) -> Contents:
+    """Extract the images and tables of a zip file into the new folder `target`.
 
-    What macOS adds (`__MACOSX/`, `.DS_Store`, `._*`) and empty folders are left out. Permissions
-    and times are not taken over.
+    Whatever else is in it is not unpacked but told in the notices. Files are written at places of
+    our own choosing; permissions and times are not taken over.
 
     Raises:
         BadInput: the archive is refused (the message names the entry and the reason), or the
@@ -90,22 +115,26 @@ def extract(archive: Path, target: Path, limits: Limits = Limits()) -> int:
         Unavailable: the disk is full or fails. The target is as it was.
     """
     _refuse_taken(target)
-    with inspected(archive, limits) as (bundle, files):
-        size = sum(info.file_size for info in files.values())
+    with _opened(archive, limits) as raw, _parsed(raw, archive) as bundle:
+        wanted = _Wanted(bundle, archive, limits)
+        size = sum(info.file_size for _, info in wanted.entries)
         with appearing(target) as part:
             part.mkdir()
             refuse_full(part, size)
-            for name, info in files.items():
-                _write(bundle, info, part / name, archive)
-    log.info("archive_extracted archive=%s files=%d bytes=%d", archive.name, len(files), size)
-    return len(files)
+            for place, info in wanted.entries:
+                _write(bundle, info, part / place, archive)
+    contents = wanted.contents(target)
+    name = printable(archive.name)
+    log.info('archive_extracted archive="%s" files=%d bytes=%d', name, len(wanted.entries), size)
+    return contents
 
 
 @contextmanager
 def inspected(
     archive: Path, limits: Limits
 ) -> Generator[tuple[zipfile.ZipFile, dict[str, zipfile.ZipInfo]], None, None]:
-    """A zip file, opened, and its files by relative path. Every entry passed every check.
+    """A zip file of which every byte is wanted, opened, and its files by name. Every entry passed
+    every check.
 
     Raises:
         BadInput: the archive is refused; the message names the entry and the reason.
@@ -213,14 +242,56 @@ def _opened(archive: Path, limits: Limits) -> _Reader:
 
 
 def _parsed(raw: _Reader, archive: Path) -> zipfile.ZipFile:
+    head = raw.peek(kinds.HEAD)[: kinds.HEAD]
+    other = kinds.packed("", head)
+    if other not in {"", "zip"}:
+        raise _foreign(archive, f"an archive of the kind {other}")
+    if _is_last_part(raw):
+        raise _foreign(archive, SPLIT)
     try:
         return zipfile.ZipFile(raw)
     except DAMAGE as error:
+        if what := _what(archive, head):
+            raise _foreign(archive, what) from None
         raise _refusal(archive, f"is not a zip file, or a damaged one ({error})") from None
     except OSError as error:
         if error.errno == errno.EINVAL:  # a position before the start of the file
             raise _refusal(archive, "is damaged (impossible position)") from None
-        raise Unavailable(f"{archive} could not be read: {error.strerror}") from None
+        raise _unreadable_now(archive, error) from None
+
+
+def _unreadable_now(archive: Path, error: OSError) -> Unavailable:
+    return Unavailable(f"{archive} could not be read: {error.strerror}")
+
+
+def _is_last_part(raw: _Reader) -> bool:
+    """Whether a zip's list begins on another disk: then the other parts are files of their own."""
+    raw.seek(0, io.SEEK_END)
+    raw.seek(max(0, raw.tell() - END_BYTES))
+    end = raw.read(END_BYTES)
+    raw.seek(0)
+    return end.startswith(b"PK\x05\x06") and end[4:6] not in {b"\0\0", b"\xff\xff"}
+
+
+def _what(archive: Path, head: bytes) -> str:
+    """What a file is that is no zip, "" if it is not known."""
+    suffix = kinds.suffix_of(archive.name)
+    if re.fullmatch(r"\.(z?\d+)", suffix):
+        return SPLIT
+    if kinds.is_read(head) or suffix in kinds.SUFFIXES:
+        return "a single image"
+    if head.lstrip()[:15].lower().startswith((b"<!doctype html", b"<html")):
+        return "a web page, as a download without login gives"
+    if kind := kinds.other_image(suffix, head):
+        return f"a file of the kind {kind}"
+    return "a single table" if suffix in kinds.TABLE_SUFFIXES - {""} else ""
+
+
+def _foreign(archive: Path, what: str) -> BadInput:
+    return BadInput(
+        f"{archive} is {what}; of archives, only zip is read. Unpack it and give the folder with "
+        "the images as `data`, or pack that folder as a zip file"
+    )
 
 
 def _refusal(archive: Path, reason: str) -> BadInput:
@@ -231,70 +302,138 @@ def _entry_refusal(archive: Path, name: str, reason: str) -> BadInput:
     return _refusal(archive, f"is refused because of its entry {shown(name)}, which {reason}")
 
 
-def shown(name: str) -> str:
-    """A stranger's name as a message may show it: quoted, escaped, and not too long."""
-    return repr(name if len(name) <= 120 else f"{name[:120]}…")
-
-
 def _inspected(
     bundle: zipfile.ZipFile, archive: Path, limits: Limits
 ) -> dict[str, zipfile.ZipInfo]:
-    infos = bundle.infolist()
-    if len(infos) > limits.entries:
-        raise _refusal(archive, f"has {len(infos)} entries; {limits.entries} are allowed")
-    files, tree = {}, Tree(limits.entries)
-    for info in infos:
+    files: dict[str, zipfile.ZipInfo] = {}
+    for info in _listed(bundle, archive, limits):
         name = info.orig_filename  # `filename` ends at a NUL
-        reason = tree.add(name) or _bad_kind(info) or _bad_size(info, limits)
-        if reason:
+        twice = "appears twice" if name in files else None
+        link = "is a symbolic link" if _is_link(info) else None
+        reason = leads_out(name) or twice or link or _special(info) or _unreadable(info)
+        if reason := reason or _bad_size(info, limits):
             raise _entry_refusal(archive, name, reason)
-        if not name.endswith("/") and not junk(name):
-            files["/".join(_parts(name))] = info
-    _refuse_overlap(bundle, archive)
-    _refuse_bulk(infos, archive, limits)
+        files[name] = info
+    _refuse_bulk(list(files.values()), archive, limits)
     return files
 
 
-def _parts(name: str) -> list[str]:
-    return [part for part in name.split("/") if part not in {"", "."}]
+def _listed(bundle: zipfile.ZipFile, archive: Path, limits: Limits) -> list[zipfile.ZipInfo]:
+    infos = bundle.infolist()
+    if len(infos) > limits.entries:
+        raise _refusal(archive, f"has {len(infos)} entries; {limits.entries} are allowed")
+    _refuse_overlap(bundle, archive)
+    return infos
 
 
-def _bad_name(name: str, parts: list[str]) -> str | None:
-    if any(unicodedata.category(letter) in INVISIBLE for letter in name):
-        return "has control characters in its name"
-    if "\\" in name:
-        return "has a backslash in its name"
-    if name.startswith("/"):
-        return "is an absolute path"
-    if re.match(r"[A-Za-z]:", name):
-        return "starts with a drive letter"
-    if ".." in parts:
-        return "leads out of its folder with `..`"
-    if not parts and not name.endswith("/"):
-        return "has no name"
-    return _long_name(name, parts)
+class _Wanted:
+    """The entries of an archive that are images or tables, and where to write them. Raises
+    `BadInput` if any entry is dangerous, or a wanted one cannot be read."""
+
+    def __init__(self, bundle: zipfile.ZipFile, archive: Path, limits: Limits) -> None:
+        self.entries: list[tuple[str, zipfile.ZipInfo]] = []
+        self._bundle, self._archive = bundle, archive
+        self._gathering = Gathering(str(archive), operator.eq, limits.entry_bytes)
+        self._places = Places(limits.entries)
+        self._files: list[tuple[Use, str, str]] = []
+        for info in _listed(bundle, archive, limits):
+            self._look_at(info)
+        _refuse_bulk([info for _, info in self.entries], archive, limits)
+
+    def _look_at(self, info: zipfile.ZipInfo) -> None:
+        name = name_of(info)
+        if reason := leads_out(name) or _special(info) or self._bad_link(info, name):
+            raise _entry_refusal(self._archive, name, reason)
+        parts = parts_of(name)
+        if name.endswith(("/", "\\")) or not parts:
+            return
+        if _is_link(info):
+            self._gathering.skipped.add(LINK_SKIPPED, "symbolic links", LINK, parts[-1])
+            return
+        use = self._gathering.use(parts, info.file_size, lambda: self._start(info, kinds.HEAD))
+        if use and self._is_readable(info, parts):
+            self._want(use, info, parts)
+
+    def _want(self, use: Use, info: zipfile.ZipInfo, parts: tuple[str, ...]) -> None:
+        name = "/".join(parts)
+        if self._gathering.is_new(name, (info.CRC, info.file_size)):
+            place = self._places.take(parts)
+            self.entries.append((place, info))
+            self._files.append((use, name, place))
+
+    def _is_readable(self, info: zipfile.ZipInfo, parts: tuple[str, ...]) -> bool:
+        reason = _unreadable(info)
+        if reason and kinds.suffix_of(parts[-1]) in MAYBE_NO_TABLE:
+            told = f"cannot be read, because each {reason}"
+            self._gathering.skipped.add(FILES_SKIPPED, parts[-1], told)
+            return False
+        if reason:
+            raise _entry_refusal(self._archive, "/".join(parts), reason)
+        return True
+
+    def _bad_link(self, info: zipfile.ZipInfo, name: str) -> str | None:
+        """Why a symbolic link leads out of the archive, if it does."""
+        if not _is_link(info):
+            return None
+        if not 0 < info.file_size <= LINK_BYTES:
+            return "is a symbolic link to an impossible place"
+        target = text_of(self._start(info, LINK_BYTES)).replace("\\", "/")
+        depth = len(parts_of(name)) - 1
+        for part in target.split("/"):
+            depth += {"..": -1, ".": 0, "": 0}.get(part, 1)
+            if depth < 0:
+                break
+        absolute = target.startswith("/") or re.match(r"[A-Za-z]:", target)
+        outside = depth < 0 or absolute or not target
+        return f"is a symbolic link that leads out ({shown(target)})" if outside else None
+
+    def _start(self, info: zipfile.ZipInfo, most: int) -> bytes:
+        """The first bytes of an entry; none where they cannot be read."""
+        if _unreadable(info):
+            return b""
+        try:
+            with _open(self._bundle, info) as source:
+                return source.read(most)
+        except DAMAGE:
+            return b""
+        except OSError as error:
+            raise _unreadable_now(self._archive, error) from None
+
+    def contents(self, target: Path) -> Contents:
+        """What was extracted, by the archive's names."""
+        for use, name, place in self._files:
+            self._gathering.add(use, Named(name, target / place))
+        return self._gathering.contents()
 
 
-def _long_name(name: str, parts: list[str]) -> str | None:
-    longest = max((len(part.encode()) for part in parts), default=0)
-    if len(name.encode()) > NAME_BYTES or longest > PART_BYTES:
-        return f"has too long a name; {PART_BYTES} bytes a part, {NAME_BYTES} in all are allowed"
-    if len(parts) > DEPTH:
-        return f"lies {len(parts)} folders deep; {DEPTH} are allowed"
-    return None
+def name_of(info: zipfile.ZipInfo) -> str:
+    """An entry's name. `zipfile` takes all for DOS's letters that is not marked as UTF-8, but macOS
+    writes UTF-8 without the mark, and Unix tools whatever bytes a file's name has."""
+    if info.flag_bits & FLAG_UTF8:
+        return info.orig_filename  # `filename` ends at a NUL
+    raw = info.orig_filename.encode("cp437", "replace")
+    return text_of(raw, "cp437" if info.create_system == MADE_ON_DOS else "cp1252")
 
 
-def _bad_kind(info: zipfile.ZipInfo) -> str | None:
+def _is_link(info: zipfile.ZipInfo) -> bool:
+    return stat.S_ISLNK(info.external_attr >> 16)
+
+
+def _special(info: zipfile.ZipInfo) -> str | None:
     special = SPECIAL_FILES.get(stat.S_IFMT(info.external_attr >> 16))
-    if special:
-        return f"is {special}"
+    return f"is {special}" if special else None
+
+
+def _unreadable(info: zipfile.ZipInfo) -> str | None:
     if info.flag_bits & FLAGS_ENCRYPTED:
-        return "is encrypted"
+        return "is encrypted. Unpack it with its password, and give the folder as `data`"
     if info.compress_type not in METHODS:
-        allowed = " and ".join(METHODS.values())
-        return f"is packed by a method ({info.compress_type}) other than {allowed}"
-    if info.orig_filename.endswith("/") and info.file_size:
-        return "is a folder with content of its own"
+        name = OTHER_METHODS.get(info.compress_type, "an unknown method")
+        return (
+            f"is packed by {name} (method {info.compress_type}), of which only "
+            f"{' and '.join(METHODS.values())} are read. Unpack it and give the folder as `data`, "
+            "or pack it again as a zip with the method Deflate"
+        )
     return None
 
 
@@ -308,58 +447,6 @@ def _bad_size(info: zipfile.ZipInfo, limits: Limits) -> str | None:
 
 def _bomb(unpacked: int, packed: int, limits: Limits) -> bool:
     return unpacked > RATIO_FREE_BYTES and unpacked > limits.ratio * packed
-
-
-def junk(name: str) -> bool:
-    """Whether macOS added this file."""
-    parts = _parts(name)
-    return "__MACOSX" in parts or parts[-1] == ".DS_Store" or parts[-1].startswith("._")
-
-
-class Tree:
-    """The names in an archive or a bucket, as the paths that they would be on a file system that
-    ignores case and Unicode forms.
-
-    Args:
-        most: files and folders together.
-    """
-
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._names: set[str] = set()
-        self._nodes: dict[str, tuple[str, bool]] = {}
-
-    def add(self, name: str) -> str | None:
-        """Take in a name (a folder's ends with a slash). Returns why it is not safe to write, or
-        does not fit to those before it, as the end of "…, which"; None if it is fine."""
-        parts = _parts(name)
-        if reason := _bad_name(name, parts):
-            return reason
-        if name in self._names:
-            return "appears twice"
-        self._names.add(name)
-        is_file = not name.endswith("/")
-        for depth in range(len(parts), 0, -1):
-            path = "/".join(parts[:depth])
-            node = (path, is_file and depth == len(parts))
-            known = self._nodes.setdefault(_folded(path), node)
-            if known is not node:  # then the folders above are known, too
-                return _clash(known, node)
-            if len(self._nodes) > self._most:
-                return f"is one too many; {self._most} files and folders are allowed"
-        return None
-
-
-def _folded(path: str) -> str:
-    return unicodedata.normalize("NFD", unicodedata.normalize("NFD", path).casefold())
-
-
-def _clash(known: tuple[str, bool], node: tuple[str, bool]) -> str | None:
-    if known[0] != node[0]:
-        return f"differs from {shown(known[0])} only in case or Unicode form"
-    if known[1] and node[1]:
-        return "appears twice"
-    return "is a file and a folder at once" if known[1] or node[1] else None
 
 
 def _refuse_overlap(bundle: zipfile.ZipFile, archive: Path) -> None:
@@ -383,6 +470,29 @@ def _refuse_bulk(infos: list[zipfile.ZipInfo], archive: Path, limits: Limits) ->
         raise _refusal(archive, f"unpacks to over {limits.ratio:g} times its packed size")
 
 
+def _open(bundle: zipfile.ZipFile, info: zipfile.ZipInfo) -> IO[bytes]:
+    """An entry, opened for reading. Some tools of Windows write its name with backslashes in the
+    list and with slashes before the bytes, or the other way round."""
+    try:
+        return bundle.open(info)
+    except zipfile.BadZipFile:
+        name = _local_name(bundle, info)
+        if name.replace("\\", "/") != info.orig_filename.replace("\\", "/"):
+            raise
+    same = copy.copy(info)
+    same.orig_filename = name
+    return bundle.open(same)
+
+
+def _local_name(bundle: zipfile.ZipFile, info: zipfile.ZipInfo) -> str:
+    """The name that stands before an entry's bytes."""
+    file = cast("io.BufferedReader", bundle.fp)
+    file.seek(info.header_offset)
+    length = int.from_bytes(file.read(LOCAL_HEADER_BYTES)[26:28], "little")
+    encoding = "utf-8" if info.flag_bits & FLAG_UTF8 else "cp437"
+    return file.read(length).decode(encoding)
+
+
 def _write(bundle: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path, archive: Path) -> None:
     """Write one file. Reads at most a byte more than the header announced, so that the limits
     checked on headers hold, and a header that lies is found out."""
@@ -391,7 +501,7 @@ def _write(bundle: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path, archive: 
     written = 0
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with bundle.open(probe) as source, path.open("xb") as sink:
+        with _open(bundle, probe) as source, path.open("xb") as sink:
             while chunk := source.read(CHUNK):
                 written += sink.write(chunk)
     except DAMAGE as error:

@@ -3,8 +3,9 @@
 What does not fit is either converted, and said so, or quarantined with a reason:
 
     as it is        8-bit RGB or grey-free JPEG, PNG, BMP, TIFF, WebP with the right suffix
-    converted       another suffix than its format has; grey, palette, CMYK, alpha, 16-bit pixels;
-                    turned upright by its EXIF tag
+    converted       another suffix than its format has; grey, palette, CMYK, alpha, 12-bit and
+                    16-bit pixels; turned upright by its EXIF tag; EXIF tags or texts that cannot
+                    be read; a thumbnail beside the picture
     quarantined     empty, damaged, cut short, of another format, several frames, 32-bit or float
                     pixels, a side under 64 pixels, over 120 million pixels or 256 MiB, one colour
                     only, or fatal to the decoder
@@ -14,20 +15,25 @@ from __future__ import annotations
 
 import hashlib
 import io
+import re
+import struct
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image
 
-from skin_pipeline.errors import BadInput
+from skin_pipeline.data import jpeg
+from skin_pipeline.errors import BadInput, Unavailable
 
+JPEG_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".pjpeg", ".pjp")
 FORMATS: dict[str, tuple[str, ...]] = {
-    "BMP": (".bmp",),
-    "JPEG": (".jpg", ".jpeg"),
-    "MPO": (".jpg", ".jpeg"),  # a JPEG with further pictures behind it, as some cameras write
+    "BMP": (".bmp", ".dib"),
+    "JPEG": JPEG_SUFFIXES,
+    # A JPEG with further pictures behind it, as some cameras write.
+    "MPO": (*JPEG_SUFFIXES, ".mpo"),
     "PNG": (".png",),
     "TIFF": (".tif", ".tiff"),
     "WEBP": (".webp",),
@@ -40,6 +46,9 @@ SMALLEST_SIDE = 64
 THUMBNAIL = 64  # side in pixels at which images are measured and compared
 RING = THUMBNAIL // 10  # width of the border ring
 SIXTEEN_BIT = {"I;16", "I;16B", "I;16L", "I;16N"}
+# Cameras keep 12 bits in 16. A picture that shows nothing brighter than a sixteenth of what 16 bits
+# can say is one of them.
+DEPTHS = (8, 12, 16)
 THIRTY_TWO_BIT = {"I", "F"}
 LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601, as Pillow's mode L
 QUANTILES = (0.1, 0.3, 0.5, 0.7, 0.9)
@@ -56,10 +65,31 @@ STATISTICS = (
     "ring_blue",
     "ring_spread",
 )
-# What Pillow raises for bytes that it cannot make an image of.
-PROBLEMS = (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError)
+# Errors of Pillow whose text says what is wrong; that of others needs the error's name.
+SAID_WELL = (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError)
 FATAL = "decoding it ended the process (a crash, or out of memory)"
 ORIENTATION = 0x0112  # EXIF tag; 1 is upright
+UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+PNG_START = b"\x89PNG\r\n\x1a\n"
+PNG_TEXTS = (b"tEXt", b"zTXt", b"iTXt", b"iCCP")  # what a picture looks like does not need them
+PAGE_KIND = 0x00FE  # TIFF tag NewSubfileType: bit 0 says a smaller copy, bit 2 a mask
+NO_PICTURE = 0b101
+LIKE_A_MASK = 0.97  # share of a picture's points that have one of its two greys
+# How public sets name what was drawn over or about an image: ISIC's `_segmentation`, `_superpixels`
+# and `_attribute_globules`, and what annotation tools write.
+MASK_NAME = re.compile(
+    r"(?:^|[\W_])(?:segmentations?|segmented|superpixels?|masks?|seg|overlays?|contours?|outlines?"
+    r"|annotations?|annotated|heatmaps?|saliency|ground[\W_]?truths?|gt|roi|attribute_[a-z_]+)$"
+)
+GREY_STEP = 8  # greys that are no further apart count as one
 
 
 class Unusable(ValueError):
@@ -81,7 +111,7 @@ class Inspected:
 
     `problem` is the reason for quarantine, "" if there is none. `thumbnail` (64, 64) uint8
     luminance of the whole image and the `statistics` are then there, and `pixels`
-    (size, size, 3) uint8 if they were asked for.
+    (size, size, 3) uint8 if they were asked for. `mask` says that it looks like a mask of a lesion.
     """
 
     sha256: str
@@ -93,28 +123,37 @@ class Inspected:
     height: int = 0
     statistics: tuple[float, ...] = (float("nan"),) * len(STATISTICS)
     fingerprint: str = ""
+    mask: bool = False
     thumbnail: NDArray[np.uint8] | None = None
     pixels: NDArray[np.uint8] | None = None
 
 
-def inspect(path: Path, size: int | None = None, field_of_view: float = 1.0) -> Inspected:
-    """Decode an image completely and measure it; a bad one has a `problem` instead.
+def inspect(
+    path: Path, size: int | None = None, field_of_view: float = 1.0, name: str = ""
+) -> Inspected:
+    """Decodes an image completely and measures it; a bad one has a `problem` instead.
 
     Args:
         path: The file.
         size: Side of the working square in pixels; None for no working square.
         field_of_view: See `working_square`.
+        name: What the file is called where it comes from; the path's own name by default.
     """
-    length = path.stat().st_size
-    if length > MOST_BYTES:
-        return _oversized(path.name, length)
-    return inspect_bytes(path.read_bytes(), path.name, size, field_of_view)
+    name = name or path.name
+    try:
+        length = path.stat().st_size
+        if length > MOST_BYTES:
+            return _oversized(name, length)
+        data = path.read_bytes()
+    except OSError as error:
+        return Inspected("", 0, f"{_printable(name)}: cannot be read ({error.strerror})")
+    return inspect_bytes(data, name, size, field_of_view)
 
 
 def inspect_bytes(
     data: bytes, name: str, size: int | None = None, field_of_view: float = 1.0
 ) -> Inspected:
-    """`inspect` for the bytes of a file with this name."""
+    """Does what `inspect` does for the bytes of a file with this name."""
     if len(data) > MOST_BYTES:
         return _oversized(name, len(data))
     sha256 = hashlib.sha256(data).hexdigest()
@@ -122,7 +161,10 @@ def inspect_bytes(
         decoded = decode(data, Path(name).suffix)
         image = decoded.image
         small = _small(image)
-    except PROBLEMS as error:
+    except MemoryError:
+        raise _out_of_memory(name) from None
+    # Decoders raise nearly everything for bytes that they did not expect.
+    except Exception as error:
         return Inspected(sha256, len(data), _one_line(error, name))
     light = small @ LUMINANCE
     return Inspected(
@@ -134,54 +176,147 @@ def inspect_bytes(
         height=image.height,
         statistics=statistics(small, light),
         fingerprint=fingerprint(small, light),
+        mask=like_a_mask(image, small),
         thumbnail=np.rint(light).astype(np.uint8),
         pixels=working_square(image, size, field_of_view) if size else None,
     )
 
 
 def _oversized(name: str, length: int) -> Inspected:
-    return Inspected("", length, f"{name}: {length} bytes are over {MOST_BYTES}")
+    return Inspected("", length, f"{_printable(name)}: {length} bytes are over {MOST_BYTES}")
 
 
-def fatal(path: Path) -> Inspected:
-    """What is said of an image on which the decoder's process died."""
-    return Inspected("", path.stat().st_size, f"{path.name}: {FATAL}")
+def _out_of_memory(name: str) -> Unavailable:
+    return Unavailable(
+        f"{_printable(name)} could not be decoded: the machine has no memory left. Give the task "
+        "more, or run fewer tasks at once (SKIN_THREADS, slots of the pool)"
+    )
+
+
+def fatal(path: Path, name: str = "") -> Inspected:
+    """Returns what is said of an image on which the decoder's process died."""
+    return Inspected("", path.stat().st_size, f"{_printable(name or path.name)}: {FATAL}")
 
 
 def pixels_digest(path: Path) -> str:
-    """SHA-256 of the decoded pixels: the same for the same picture in another format.
+    """Returns the SHA-256 of the decoded pixels: the same for the same picture in another format.
 
     Raises:
-        BadInput: the file can no longer be decoded.
+        BadInput: The file can no longer be decoded.
     """
     try:
         image = decode(path.read_bytes()).image
-    except PROBLEMS as error:
+    except MemoryError:
+        raise _out_of_memory(path.name) from None
+    except Exception as error:
         raise BadInput(f"{_one_line(error, path.name)}: it changed while it was read") from None
     shape = f"{image.width}x{image.height}:".encode()
     return hashlib.sha256(shape + image.tobytes()).hexdigest()
 
 
 def decode(data: bytes, suffix: str = "") -> Decoded:
-    """An upright RGB image from the bytes of a file; `suffix` is what its name ends with.
+    """Returns an upright RGB image from the bytes of a file; `suffix` is what its name ends with.
 
     Raises:
-        Unusable: the image is empty, has several frames, pixels of 32 bits, or too few or too many
-            of them.
-        OSError, ValueError, SyntaxError: the bytes are truncated, damaged or of another format.
+        Unusable: The image is empty, has several frames, pixels of 32 bits, or too few or too many
+            of them, or its data end before its last pixel.
+        Exception: The bytes are truncated, damaged or of another format. Mostly this is an OSError
+            or a ValueError, but a decoder may raise anything.
     """
     if not data:
         raise Unusable("the file is empty")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what matters of it is an error here
-        with Image.open(io.BytesIO(data), formats=OPENED) as image:
-            _refuse_unusable(image)
-            changes = _suffix_change(image, suffix)
-            upright: Image.Image = image
-            if image.getexif().get(ORIENTATION, 1) != 1:
-                upright = ImageOps.exif_transpose(image)
-                changes.append("turned upright")
-            return Decoded(_rgb(upright, changes), str(image.format), "; ".join(changes))
+        first, *others = jpeg.variants(data)
+        decoded = _decode_readable(first, suffix)
+        if any(_decode(other, suffix).image != decoded.image for other in others):
+            raise Unusable(f"{jpeg.TRUNCATED} (a scan ends before its last pixel)")
+    return decoded
+
+
+def _decode_readable(data: bytes, suffix: str) -> Decoded:
+    """Decodes the bytes; once more without their texts if these are too long for Pillow."""
+    try:
+        return _decode(data, suffix)
+    except ValueError:
+        bare = _without_texts(data)
+        if len(bare) == len(data):
+            raise
+    decoded = _decode(bare, suffix)
+    changes = "; ".join(filter(None, [decoded.converted, "texts left out"]))
+    return Decoded(decoded.image, decoded.format, changes)
+
+
+def _decode(data: bytes, suffix: str) -> Decoded:
+    with Image.open(io.BytesIO(data), formats=OPENED) as image:
+        changes = _suffix_change(image, suffix)
+        _choose_page(image, changes)
+        _refuse_unusable(image)
+        rgb = _rgb(image, changes)
+        turn = UPRIGHT.get(_orientation(image, changes))
+        if turn is not None:
+            rgb = rgb.transpose(turn)
+            changes.append("turned upright")
+        return Decoded(rgb, str(image.format), "; ".join(changes))
+
+
+def _without_texts(data: bytes) -> bytes:
+    """A PNG without its texts and colour profile; other bytes as they are."""
+    if not data.startswith(PNG_START):
+        return data
+    parts, place = [PNG_START], len(PNG_START)
+    while place + 8 <= len(data):
+        length, kind = struct.unpack(">I4s", data[place : place + 8])
+        end = place + 12 + length
+        if kind not in PNG_TEXTS:
+            parts.append(data[place:end])
+        place = end
+    return b"".join([*parts, data[place:]])
+
+
+def _choose_page(image: Image.Image, changes: list[str]) -> None:
+    """Turns to the one page of a TIFF that is no smaller copy and no mask of another.
+
+    Raises:
+        Unusable: There are several pictures, so which one is meant is not known.
+    """
+    frames = getattr(image, "n_frames", 1)
+    if frames == 1 or image.format == "MPO":
+        return
+    pages = _pages(image, frames) if image.format == "TIFF" else list(range(frames))
+    if len(pages) != 1:
+        raise Unusable(f"has {frames} frames; a lesion's image has one")
+    image.seek(pages[0])
+    changes.append("thumbnail left out")
+
+
+def _pages(image: Image.Image, frames: int) -> list[int]:
+    """Numbers of the pages that are pictures of their own."""
+    sizes, marked = [], []
+    for number in range(min(frames, 16)):
+        image.seek(number)
+        sizes.append(image.size)
+        marked.append(bool(int(getattr(image, "tag_v2", {}).get(PAGE_KIND, 0)) & NO_PICTURE))
+    wide, high = max(size for size, other in zip(sizes, marked, strict=True) if not other)
+    return [
+        number
+        for number, (width, height) in enumerate(sizes)
+        if not marked[number]
+        and not (width * 2 <= wide and abs(width * high - height * wide) <= max(wide, high))
+    ]
+
+
+def _orientation(image: Image.Image, changes: list[str]) -> int:
+    """How a decoded picture lies according to its EXIF tag; upright if its EXIF cannot be read.
+
+    A picture is sound whatever stands in its EXIF, and Pillow reads all tags for the sake of one:
+    it raises nearly everything for a tag of another type than it expects.
+    """
+    try:
+        return int(image.getexif().get(ORIENTATION, 1))
+    except Exception:
+        changes.append("EXIF not readable")
+        return 1
 
 
 def _refuse_unusable(image: Image.Image) -> None:
@@ -190,9 +325,6 @@ def _refuse_unusable(image: Image.Image) -> None:
         raise Unusable(f"{image.width}x{image.height} is over {MOST_PIXELS} pixels")
     if min(image.size) < SMALLEST_SIDE:
         raise Unusable(f"{image.width}x{image.height} has a side under {SMALLEST_SIDE} pixels")
-    frames = getattr(image, "n_frames", 1)
-    if frames > 1 and image.format != "MPO":
-        raise Unusable(f"has {frames} frames; a lesion's image has one")
     if image.mode in THIRTY_TWO_BIT:
         raise Unusable("has pixels of 32 bits, of which no scale is known")
 
@@ -208,10 +340,41 @@ def _rgb(image: Image.Image, changes: list[str]) -> Image.Image:
         return image
     changes.append(f"{image.mode} to RGB")
     if image.mode in SIXTEEN_BIT:
-        # Pillow would cut values off at 255 instead of scaling them.
-        grey = (np.asarray(image).astype(np.uint32) // 257).astype(np.uint8)
-        return Image.fromarray(grey).convert("RGB")
+        return _from_deep(np.asarray(image)).convert("RGB")
     return image.convert("RGB")
+
+
+def _from_deep(grey: NDArray[np.uint16]) -> Image.Image:
+    """A grey image of 8 bits. Pillow would cut values off at 255 instead of scaling them."""
+    largest = int(grey.max(initial=0))
+    depth = next(bits for bits in DEPTHS if largest < 2**bits)
+    scaled = grey.astype(np.uint32) * 255 // (2**depth - 1)
+    return Image.fromarray(scaled.astype(np.uint8))
+
+
+def named_like_a_mask(key: str) -> bool:
+    """Whether the name of an image, or of a folder that it lies in, is one that masks have."""
+    *folders, name = key.casefold().split("/")
+    return any(MASK_NAME.search(part) for part in (*folders, name.rpartition(".")[0] or name))
+
+
+def like_a_mask(image: Image.Image, small: NDArray[np.uint8]) -> bool:
+    """Whether an RGB image consists of two greys only, as the mask of a lesion does.
+
+    Args:
+        image: The whole image.
+        small: The same as (64, 64, 3), by which most images are told apart at little cost.
+    """
+    grey = small[..., 1].astype(np.int16)
+    if np.abs(small - grey[..., None]).max() > GREY_STEP or not _two_greys(grey.ravel(), 0.75):
+        return False
+    return _two_greys(np.asarray(image.getchannel("G"), np.int16).ravel(), LIKE_A_MASK)
+
+
+def _two_greys(grey: NDArray[np.int16], share: float) -> bool:
+    low, high = int(grey.min()), int(grey.max())
+    at_an_end = (grey - low <= GREY_STEP) | (high - grey <= GREY_STEP)
+    return high - low > 4 * GREY_STEP and float(at_an_end.mean()) >= share
 
 
 def _small(image: Image.Image) -> NDArray[np.uint8]:
@@ -296,5 +459,12 @@ def scaled_side(size: int, field_of_view: float) -> int:
 
 def _one_line(error: Exception, name: str) -> str:
     # PIL names a BytesIO with its memory address, which differs from run to run.
-    text = str(error).split("<_io.BytesIO")[0].strip() or type(error).__name__
-    return f"{name}: {text}".replace("\n", " ")
+    text = str(error).split("<_io.BytesIO")[0].strip()
+    if not text or not isinstance(error, SAID_WELL):
+        text = f"{type(error).__name__}: {text}".removesuffix(": ")
+    return _printable(f"{name}: {text}").replace("\n", " ")
+
+
+def _printable(text: str) -> str:
+    """Text that can be written as UTF-8, whatever bytes a file name has."""
+    return text.encode("utf-8", "backslashreplace").decode()

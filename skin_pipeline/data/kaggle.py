@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
+from urllib.parse import urlsplit
 
 from skin_pipeline.data.archive import appearing
 from skin_pipeline.data.remote import Pause, patiently
@@ -36,6 +37,24 @@ CHUNK = 2**16  # at most so many bytes are lost where a download breaks off
 CONNECT_SECONDS = 10.0
 READ_SECONDS = 60.0  # between two pieces of an answer, not for all of it
 SLUG = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
+SCHEME = "kaggle://"
+HOSTS = frozenset({"kaggle.com", "www.kaggle.com", "api.kaggle.com"})
+# More than once, if an address is put behind the scheme.
+ADDRESS = re.compile(rf"(?:{SCHEME}|(?:https?://)?(?:www\.)?kaggle\.com/)+", re.IGNORECASE)
+# What an address goes on with before the names of a data set's owner and of the data set.
+DATASETS = re.compile(r"(?:api/v1/datasets/download/|datasets/)")
+VERSION = re.compile(r"/versions?/(\d+)$")
+# Tabs of a data set's page.
+TABS = re.compile(r"/(?:code|data|discussion|suggestions|settings)$")
+OTHERS = {
+    "competitions": "a competition",
+    "c": "a competition",
+    "code": "a notebook",
+    "kernels": "a notebook",
+    "models": "a model",
+}
+TOKEN = re.compile(r"KGAT_\S+")
+OLD_KEY = re.compile(r"[0-9a-f]{32}")  # which is worth something with its user name only
 CONTENT_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+)")
 BUSY = {408, 425, 429}
 WAYS = (
@@ -73,37 +92,89 @@ def download(
     environment (`HTTPS_PROXY`, `REQUESTS_CA_BUNDLE`).
 
     Args:
-        dataset: `OWNER/NAME`, as in the data set's address on kaggle.com.
+        dataset: `OWNER/NAME` or `OWNER/NAME/versions/NUMBER`, or the data set's address.
         folder: made if missing.
         credentials: by default those that the kaggle client would find: `KAGGLE_API_TOKEN`,
             `~/.kaggle/access_token`, `KAGGLE_USERNAME` and `KAGGLE_KEY`, `kaggle.json`.
-        endpoint: URL of a server other than Kaggle's.
+        endpoint: URL of a server other than Kaggle's; its own address, in whatever form, counts
+            as none.
         pause: waits some seconds before the next attempt.
 
     Raises:
         BadInput: no or wrong credentials, no such data set for them, or no writable folder.
         Unavailable: Kaggle or its storage cannot be reached, is busy, or broke off each time.
     """
-    owner, name = _slugs(dataset)
+    wanted = _reference(dataset)
     given = _checked(credentials or _found())
-    target = folder / f"{owner}.{name}.zip"
-    log.info("kaggle_download_started dataset=%s", dataset)
-    with _client(given, endpoint) as client, appearing(target) as part:
-        transfer = _Transfer(partial(_asked, client, owner, name, given.origin), part)
+    target = folder / f"{wanted.owner}.{wanted.name}.zip"
+    log.info("kaggle_download_started dataset=%s", wanted)
+    with _client(given, _other_server(endpoint)) as client, appearing(target) as part:
+        transfer = _Transfer(partial(_asked, client, wanted, given.origin), part)
         patiently(transfer.attempt, pause)
-        size = _zip_size(part, dataset)
-    log.info("kaggle_download_finished dataset=%s bytes=%d", dataset, size)
+        size = _zip_size(part, str(wanted))
+    log.info("kaggle_download_finished dataset=%s bytes=%d", wanted, size)
     return target
 
 
-def _slugs(dataset: str) -> tuple[str, str]:
-    parts = dataset.split("/")
+def is_address(where: str) -> bool:
+    """Whether a place is one on Kaggle: `kaggle://…`, or an address as the browser shows it."""
+    return bool(ADDRESS.match(where.strip()))
+
+
+class _Reference(NamedTuple):
+    """A data set; without a version the newest one."""
+
+    owner: str
+    name: str
+    version: int | None = None
+
+    def __str__(self) -> str:
+        at = "" if self.version is None else f"/versions/{self.version}"
+        return f"{self.owner}/{self.name}{at}"
+
+
+def _reference(dataset: str) -> _Reference:
+    """The data set that people mean by its address or by a part of it."""
+    text = dataset.strip()
+    if found := ADDRESS.match(text):
+        text = re.split(r"[?#]", text[found.end() :])[0]
+    text = text.removesuffix("/")
+    kind, _, rest = text.partition("/")
+    if kind in OTHERS and rest:
+        raise BadInput(
+            f"{dataset.strip()!r} is {OTHERS[kind]} on Kaggle, no data set. Give "
+            f"{SCHEME}OWNER/NAME; of a competition, accept the rules on kaggle.com, download its "
+            "zip there, and give the path of that file"
+        )
+    text = TABS.sub("", DATASETS.sub("", text, count=1))
+    version = VERSION.search(text)
+    parts = VERSION.sub("", text).split("/")
     if len(parts) != 2 or not all(SLUG.fullmatch(part) for part in parts):
         raise BadInput(
-            "a Kaggle data set is named OWNER/NAME, the end of its address on kaggle.com. "
-            f"Received: {dataset!r}"
+            "a Kaggle data set is named OWNER/NAME, the end of its address on kaggle.com, or "
+            f"OWNER/NAME/versions/NUMBER. Received: {dataset!r}"
         )
-    return parts[0], parts[1]
+    return _Reference(parts[0], parts[1], int(version[1]) if version else None)
+
+
+def _other_server(endpoint: str) -> str:
+    """The URL of a server in Kaggle's place; "" for Kaggle itself, in whatever form it is named."""
+    text = endpoint.strip().rstrip("/")
+    try:
+        parts = urlsplit(text if "://" in text else f"//{text}")
+        host, port = (parts.hostname or "").rstrip("."), parts.port
+    except ValueError:  # a port that is no number, or brackets without an address
+        host, port, parts = "", None, urlsplit("")
+    if not text or (host in HOSTS and port in {None, 80, 443} and not parts.username):
+        return ""
+    if parts.scheme not in {"http", "https"} or not host or "@" in text:
+        raise BadInput(
+            "the host of the Kaggle connection (outside Airflow: SKIN_KAGGLE_ENDPOINT) must be "
+            "empty for kaggle.com, or the URL of another server: http://HOST:PORT or "
+            f"https://HOST:PORT, without a user name or password. Received: "
+            f"{text.rpartition('@')[2]!r}"
+        )
+    return text
 
 
 def _found() -> KaggleCredentials:
@@ -127,7 +198,7 @@ def _found_key(home: Path) -> KaggleCredentials:
         return KaggleCredentials(name, key, origin="KAGGLE_USERNAME and KAGGLE_KEY")
     for path in _key_files(home):
         if text := _text(path):
-            entries = _entries(text, path)
+            entries = _entries(text, str(path))
             name, key = name or entries["username"], key or entries["key"]
             return KaggleCredentials(name, key, origin=str(path))
     if name or key:
@@ -159,13 +230,13 @@ def _text(path: Path) -> str:
     raise BadInput(f"{path} holds Kaggle credentials but cannot be read. {WAYS}")
 
 
-def _entries(text: str, path: Path) -> dict[str, str]:
+def _entries(text: str, where: str) -> dict[str, str]:
     try:
         entries = json.loads(text)
         return {name: str(entries[name]) for name in ("username", "key")}
     except (ValueError, KeyError, TypeError):
         pass  # raised below, because a JSON error carries the text
-    raise BadInput(f"{path} is not a JSON object with `username` and `key`. {WAYS}")
+    raise BadInput(f"{where} is not a JSON object with `username` and `key`. {WAYS}")
 
 
 @contextmanager
@@ -176,7 +247,7 @@ def _client(credentials: KaggleCredentials, endpoint: str) -> Generator[Any, Non
 
     client = KaggleClient(env=KaggleEnv.PROD)
     http = client.http_client()
-    http._endpoint = endpoint.rstrip("/") or http._endpoint
+    http._endpoint = endpoint or http._endpoint
     http._signed_in = True  # else it looks for credentials itself, which beat the given ones
     with client:
         session = http._session
@@ -188,26 +259,53 @@ def _client(credentials: KaggleCredentials, endpoint: str) -> Generator[Any, Non
 
 
 def _checked(credentials: KaggleCredentials) -> KaggleCredentials:
-    """The credentials without the spaces around that copying adds.
+    """The credentials without what copying adds: spaces and quotes around them, a whole
+    `kaggle.json` in the place of its key, a token in the place of a key.
 
     Raises:
         BadInput: something is missing, or a character that no header can carry is in it; requests
             would put the whole secret in its message about that.
     """
-    tidy = KaggleCredentials(
-        credentials.username.strip(),
-        credentials.key.strip(),
-        credentials.token.strip(),
-        credentials.origin,
-    )
+    tidy = _unpacked(credentials)
     if not tidy.key and not tidy.token:
         raise BadInput(f"the credentials from {tidy.origin} hold no key and no token. {WAYS}")
+    if not tidy.token and (problem := _user_problem(tidy)):
+        raise BadInput(f"the credentials from {tidy.origin} {problem}. {WAYS}")
     if not re.fullmatch(r"[!-~]*", tidy.username + tidy.key + tidy.token):
         raise BadInput(
             f"the credentials from {tidy.origin} hold spaces, line breaks or letters that no "
             f"Kaggle key has; copy them again. {WAYS}"
         )
     return tidy
+
+
+def _unpacked(given: KaggleCredentials) -> KaggleCredentials:
+    """Credentials with each part in its place."""
+    parts = [_bare(part) for part in (given.username, given.key, given.token)]
+    packed = next((part for part in parts if part.startswith("{")), "")
+    if packed:
+        entries = _entries(packed, given.origin)
+        parts = [entries["username"], entries["key"], ""]
+    username, key, token = parts
+    if TOKEN.fullmatch(key):  # whoever's it is: it tells by itself
+        key, token = "", token or key
+    return KaggleCredentials(username, key, token, given.origin)
+
+
+def _bare(text: str) -> str:
+    """Text without spaces around it, and without a pair of quotes."""
+    text = text.strip()
+    quoted = len(text) > 1 and text[0] == text[-1] and text[0] in "\"'"
+    return text[1:-1].strip() if quoted else text
+
+
+def _user_problem(credentials: KaggleCredentials) -> str:
+    """What is wrong with the user name that a key needs; "" if nothing."""
+    if "@" in credentials.username:
+        return "hold an e-mail address where the user name belongs, as in kaggle.com/USERNAME"
+    if not credentials.username and OLD_KEY.fullmatch(credentials.key):
+        return "hold a key without the user name that it belongs to"
+    return ""
 
 
 def _auth(credentials: KaggleCredentials) -> AuthBase:
@@ -220,14 +318,16 @@ def _auth(credentials: KaggleCredentials) -> AuthBase:
     return bearer
 
 
-def _asked(client: Any, owner: str, name: str, origin: str, start: int) -> Response:
+def _asked(client: Any, wanted: _Reference, origin: str, start: int) -> Response:
     """Kaggle's answer to the request for a data set: the open response with the zip file, or
     with its rest from byte `start` on, if the storage can do that."""
     from kagglesdk.datasets.types.dataset_api_service import ApiDownloadDatasetRequest
     from requests import HTTPError, RequestException
 
     request = ApiDownloadDatasetRequest()
-    request.owner_slug, request.dataset_slug = owner, name
+    request.owner_slug, request.dataset_slug = wanted.owner, wanted.name
+    if wanted.version is not None:
+        request.dataset_version_number = wanted.version
     # Kaggle is asked anew, because its link is signed for a while only; the header goes along
     # to the storage.
     headers = client.http_client()._session.headers
@@ -238,7 +338,7 @@ def _asked(client: Any, owner: str, name: str, origin: str, start: int) -> Respo
         response: Response = client.datasets.dataset_api_client.download_dataset(request)
         return response
     except HTTPError as error:
-        problem = _refused(error.response, f"{owner}/{name}", origin)
+        problem = _refused(error.response, str(wanted), origin)
     except RequestException as error:
         problem = _unreachable(error)
     except OSError as error:  # requests looks for the certificates itself

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import io
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from skin_pipeline.contracts import Notice
 from skin_pipeline.data import images as room
 from skin_pipeline.data.images import STATISTICS, Inspected
 from skin_pipeline.data.metadata import METADATA
-from skin_pipeline.data.sources import Found, Images
+from skin_pipeline.data.sources import SUFFIXES, Found, Images, changed
 from skin_pipeline.data.workers import spread
+from skin_pipeline.errors import BadInput
 from skin_pipeline.storage import Store, digest, digest_file
 
 log = logging.getLogger(__name__)
@@ -27,15 +29,18 @@ TEXTS = (
     *("pixels_sha256", *METADATA, "duplicates", "external", "group", "anchor"),
 )
 NAN = {name: [""] for name in STATISTICS}
+SHOWN = 10  # names in a notice
 BATCH = 16  # images that a process is given at a time
 
 
 class Built(NamedTuple):
-    """The table, and the keys of the shards of working squares and of thumbnails."""
+    """The table, the keys of the shards of working squares and of thumbnails, and the keys of the
+    images that look like masks."""
 
     table: pd.DataFrame
     shards: tuple[str, ...]
     thumbnails: tuple[str, ...]
+    masks: tuple[str, ...] = ()
 
 
 def build(
@@ -47,26 +52,57 @@ def build(
     shard_size: int,
     folder: Path,
     processes: int,
+    with_masks: bool = True,
 ) -> Built:
-    """Decode every image once, on all cores: the table, and packed shards in the store.
+    """Decodes every image once, on all cores: the table, and packed shards in the store.
 
     Memory stays flat: no more than one shard's images are held at a time. Quarantined images have
-    a row with `readable` False and their `problem`, and stand in no shard.
+    a row with `readable` False and their `problem`, and stand in no shard. Without masks, images
+    that look like one have no row.
 
     Returns:
-        The table without metadata, and the keys of the shards, `.npy` arrays (n, size, size, 3)
-        and (n, 64, 64) of uint8 that their digest names: the same images give the same shard.
+        The table without metadata, indexed by the place of an image among `images.files`, and the
+        keys of the shards, `.npy` arrays (n, size, size, 3) and (n, 64, 64) of uint8 that their
+        digest names: the same images give the same shard.
+
+    Raises:
+        BadInput: No image is left without masks.
     """
-    rows: list[dict[str, Any]] = []
+    rows: dict[int, dict[str, Any]] = {}
+    masks = []
     squares, thumbnails = _Packer(store, folder, shard_size), _Packer(store, folder, shard_size)
-    for found, seen in inspected(images.files, processes, size, field_of_view):
-        rows.append(_row(found, seen, len(squares.keys), len(squares.waiting)))
+    seen_in_order = inspected(images.files, processes, size, field_of_view)
+    for place, (found, seen) in enumerate(seen_in_order):
+        if room.named_like_a_mask(found.key) or seen.mask:
+            masks.append(found.key)
+            if not with_masks:
+                continue
+        rows[place] = _row(found, seen, len(squares.keys), len(squares.waiting))
         if seen.pixels is not None and seen.thumbnail is not None:
             squares.add(seen.pixels)
             thumbnails.add(seen.thumbnail)
-    table = pd.DataFrame(rows)
+    if not rows:
+        raise BadInput(
+            f"masks=leave_out leaves no image: all {len(masks)} look like masks, such as "
+            f"{', '.join(masks[:SHOWN])}. Give masks=warn, or other images"
+        )
+    table = pd.DataFrame.from_dict(rows, orient="index")
     table["pixels_sha256"] = _pixel_digests(table, images.files, processes)
-    return Built(table, squares.close(), thumbnails.close())
+    return Built(table, squares.close(), thumbnails.close(), tuple(masks))
+
+
+def mask_notices(keys: Sequence[str], left_out: bool) -> tuple[Notice, ...]:
+    """Returns what is said of images that look like masks; nothing if there are none."""
+    if not keys:
+        return ()
+    names = ", ".join(keys[:SHOWN]) + (", …" if len(keys) > SHOWN else "")
+    done = (
+        "left out, because masks=leave_out. Rename what is no mask"
+        if left_out
+        else "used like any other image. Give masks=leave_out to leave such files out"
+    )
+    reason = f"looks like a mask or an overlay of a lesion (by name, or two greys only); {done}"
+    return (Notice(kind="looks_like_mask", subject=names, reason=reason, count=len(keys)),)
 
 
 class _Packer:
@@ -112,21 +148,38 @@ def inspected(
 def _inspect_batch(
     batch: tuple[Found, ...], size: int | None, field_of_view: float
 ) -> list[Inspected]:
-    return [room.inspect(item.path, size, field_of_view) for item in batch]
+    return [_inspect(item, size, field_of_view) for item in batch]
+
+
+def _inspect(item: Found, size: int | None, field_of_view: float) -> Inspected:
+    """Returns what `images.inspect` says of an image.
+
+    Raises:
+        Unavailable: it went away since it was found. As quarantined, it would stay so in the result
+            for this content, also when it is there again.
+    """
+    seen = room.inspect(item.path, size, field_of_view, PurePosixPath(item.key).name)
+    if not seen.sha256 and not item.path.exists():
+        raise changed(item.path, seen.problem)
+    return seen
+
+
+def _fatal(item: Found) -> Inspected:
+    return room.fatal(item.path, PurePosixPath(item.key).name)
 
 
 def _inspect_alone(
     batch: tuple[Found, ...], size: int | None, field_of_view: float
 ) -> list[Inspected]:
     """A batch on which a process died, an image at a time: the fatal one is quarantined."""
-    work = partial(room.inspect, size=size, field_of_view=field_of_view)
-    return list(spread(work, [item.path for item in batch], 1, room.fatal))
+    work = partial(_inspect, size=size, field_of_view=field_of_view)
+    return list(spread(work, batch, 1, _fatal))
 
 
 def _row(found: Found, seen: Inspected, shard: int, row: int) -> dict[str, Any]:
     readable = not seen.problem
     return {
-        "image_id": found.path.stem,
+        "image_id": PurePosixPath(found.key).stem,
         "key": found.key,
         "label": found.label,
         "sha256": seen.sha256,
@@ -165,7 +218,9 @@ def golden(table: pd.DataFrame, images: Images, store: Store, per_class: int = 4
     copies = {}
     for item in images.files:
         if item.key in wanted:
-            copies[item.key] = f"images/{wanted[item.key]}{item.path.suffix.lower()}"
+            suffix = PurePosixPath(item.key).suffix.lower()
+            suffix = suffix if suffix in SUFFIXES else ""
+            copies[item.key] = f"images/{wanted[item.key]}{suffix}"
             store.put_file(copies[item.key], item.path)
     return copies
 

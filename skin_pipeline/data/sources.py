@@ -1,12 +1,19 @@
-"""From the `data` setting to a folder with images: Kaggle, S3, a folder, a zip, the generator."""
+"""From the `data` setting to files: Kaggle, S3, a folder, a zip, the generator.
+
+    with folder_of(job) as contents:
+        images = find(contents)
+
+Which files are images and tables is the same question wherever they lie (`kinds`); here it is asked
+of folders, and the images are given their class.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import itertools
 import logging
-import os
-from collections.abc import Callable, Generator, Sequence
+from collections import Counter
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,23 +21,31 @@ from typing import NamedTuple
 
 from skin_pipeline.config import DEMO
 from skin_pipeline.contracts import LABELS, Notice
-from skin_pipeline.data import archive, kaggle, remote
-from skin_pipeline.errors import BadInput
+from skin_pipeline.data import archive, kaggle, kinds, remote, walking
+from skin_pipeline.data.contents import (
+    LEFT_OUT,
+    LINK_SKIPPED,
+    Contents,
+    Named,
+    Skipped,
+    shown,
+)
+from skin_pipeline.errors import BadInput, Unavailable
 from skin_pipeline.job import Job, scratch
 from skin_pipeline.storage import S3Access, digest_file
 
 log = logging.getLogger(__name__)
 
-KAGGLE = "kaggle://"
-SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
-TABLE = ".csv"
-# Files that may be a table of metadata: only their content tells. HAM10000's has no suffix at all.
-TABLE_SUFFIXES = frozenset({"", ".csv", ".ods", ".tab", ".tsv", ".txt", ".xls", ".xlsx"})
+SUFFIXES, TABLE_SUFFIXES = kinds.SUFFIXES, kinds.TABLE_SUFFIXES
+CLASSES: dict[str, str] = {label: label for label in LABELS}
+FOLDERS_SHOWN = 12
+LINKED_TWICE = "links to files that are used under another name; each file is used once"
+UNREADABLE = "unreadable"  # stands for the digest of a file that may not be read
 
 
 @contextmanager
-def folder_of(job: Job, where: str | None = None) -> Generator[Path, None, None]:
-    """A folder with the images that stand at `where`; a temporary one is gone afterwards.
+def folder_of(job: Job, where: str | None = None) -> Generator[Contents, None, None]:
+    """The images and tables that stand at `where`; what was fetched is gone afterwards.
 
     Args:
         job: names who asks Kaggle and S3.
@@ -43,36 +58,35 @@ def folder_of(job: Job, where: str | None = None) -> Generator[Path, None, None]
     where = where or job.settings.data
     path = Path(where).expanduser()
     if where != DEMO and "://" not in where and path.is_dir():
-        yield path
+        yield walking.contents_of(path)
         return
     with scratch() as folder:
-        _bring(job, where, folder / "images")
-        yield folder / "images"
+        yield _brought(job, where, folder / "images")
 
 
-def _bring(job: Job, where: str, target: Path) -> None:
-    """Make the folder `target` with what stands at `where`."""
+def _brought(job: Job, where: str, target: Path) -> Contents:
+    """What stands at `where`, brought into the new folder `target`."""
     if where == DEMO:
         from skin_pipeline.data import demo
 
         demo.generate(target, job.settings.seed)
-    elif where.startswith(KAGGLE):
-        name = where.removeprefix(KAGGLE)
+        return walking.contents_of(target)
+    if kaggle.is_address(where):
         packed = kaggle.download(
-            name, target.parent, credentials=job.kaggle, endpoint=job.kaggle_endpoint
+            where, target.parent, credentials=job.kaggle, endpoint=job.kaggle_endpoint
         )
-        archive.extract(packed, target)
-    elif where.startswith(remote.S3):
-        remote.fetch(where, target, _access(job), SUFFIXES | {TABLE})
-    else:
-        archive.extract(_existing(Path(where).expanduser()), target)
+        return archive.extract(packed, target)
+    if where.startswith(remote.S3):
+        return remote.fetch(where, target, _access(job))
+    return archive.extract(_existing(Path(where).expanduser()), target)
 
 
 def _access(job: Job) -> S3Access:
     """How buckets with images are reached."""
     if job.data_access:
         return job.data_access()
-    return S3Access(job.place.data_endpoint or job.place.s3_endpoint)
+    place = job.place
+    return S3Access(place.data_endpoint or place.s3_endpoint, anonymous=place.data_anonymous)
 
 
 def _existing(path: Path) -> Path:
@@ -82,13 +96,6 @@ def _existing(path: Path) -> Path:
         f"data: nothing stands at {path}. Give `kaggle://OWNER/NAME`, `s3://BUCKET/PREFIX`, a "
         f"folder with the class folders benign/ and malignant/, a zip of one, or `{DEMO}`."
     )
-
-
-class Named(NamedTuple):
-    """A file, and how the one who asked for it would call it."""
-
-    name: str
-    path: Path
 
 
 @contextmanager
@@ -128,17 +135,33 @@ def _lines(place: str) -> list[str]:
 
 def _files_at(place: str, stack: ExitStack, job: Job) -> list[Named]:
     path = Path(place).expanduser()
-    is_zip = path.suffix.lower() == remote.ZIP and path.is_file()
     if path.is_dir():
-        root = path
-    elif is_zip or place.startswith(remote.S3):
-        root = stack.enter_context(folder_of(job, place))
+        contents = walking.contents_of(path)
+    elif _is_zip(path) or place.startswith(remote.S3):
+        contents = stack.enter_context(folder_of(job, place))
     else:
         return [Named(place, path)]
-    below = sorted((item.relative_to(root).as_posix(), item) for item in _images(root))
-    if not below:
-        raise BadInput(f"no images ({', '.join(sorted(SUFFIXES))}) lie below {place}")
-    return [Named(f"{place.rstrip('/')}/{name}", item) for name, item in below]
+    images, repeated = _once([(item, "") for item in contents.images])
+    for notice in (*contents.notices, *repeated):
+        log.warning('not_scored place="%s" what="%s"', place, notice)
+    if not images:
+        raise BadInput(f"no images ({_suffixes()}) lie below {place}. {_told(contents.notices)}")
+    below = place.rstrip("/")
+    if path.is_dir():  # by the name under which it is found again, whatever bytes that has
+        names = [item.path.relative_to(path).as_posix() for item, _ in images]
+    else:
+        names = [item.name for item, _ in images]
+    return [
+        Named(f"{below}/{name}", item.path)
+        for name, (item, _) in sorted(zip(names, images, strict=True))
+    ]
+
+
+def _is_zip(path: Path) -> bool:
+    try:
+        return path.is_file() and kinds.packed(path.suffix.lower(), walking.start(path)) == "zip"
+    except OSError:  # its row says so
+        return False
 
 
 @dataclass(frozen=True)
@@ -161,88 +184,231 @@ class Images:
 
     @property
     def digest(self) -> str:
-        """The content's identity: the same for the same files, wherever they lie."""
-        rows = [f"{item.key}\0{digest_file(item.path)}" for item in self.files]
-        rows += [f"table\0{digest_file(path)}" for path in self.tables]
+        """The content's identity: the same for the same files, wherever they lie.
+
+        Raises:
+            Unavailable: a file went away or cannot be read now.
+        """
+        rows = [f"{item.key}\0{_digest(item.path)}" for item in self.files]
+        rows += sorted(f"table\0{_digest(path)}" for path in self.tables)
         return hashlib.sha256("\n".join(rows).encode()).hexdigest()
+
+
+def _digest(path: Path) -> str:
+    try:
+        return digest_file(path)
+    except PermissionError:
+        return UNREADABLE  # as an image, it is quarantined
+    except OSError as error:
+        raise changed(path, str(error.strerror)) from None
+
+
+def changed(path: Path, problem: str) -> Unavailable:
+    """The error for a file that was there and cannot be read any more."""
+    return Unavailable(
+        f"{shown(str(path))} was found, but cannot be read any more ({problem}). Try again "
+        "when nobody changes the data"
+    )
 
 
 LabelsOf = Callable[[Sequence[Path], Sequence[str]], list[str]]
 
 
-def find(root: Path, labels_of: LabelsOf | None = None) -> Images:
+def find(
+    root: Path | Contents,
+    labels_of: LabelsOf | None = None,
+    meanings: Mapping[str, str] | None = None,
+) -> Images:
     """The images below any folders named benign and malignant, at any depth.
 
     Args:
-        root: Where to look.
+        root: Where to look, or what was found there.
         labels_of: Called with the tables and the keys of all images where there is no class
             folder at all; gives the class of each, "" for those that stay out.
+        meanings: The class for which further names of folders stand, in lower case. They count
+            where no folder is named benign or malignant.
 
     Raises:
-        BadInput: there are no images, or only of one class.
+        BadInput: there are no images, or only of one class, or the class of some is ambiguous.
+        Unavailable: a file went away meanwhile.
     """
-    tables = tuple(sorted(root.rglob(f"*{TABLE}")))
-    files = _in_class_folders(root) or _in_tables(root, tables, labels_of)
-    missing = [label for label in LABELS if all(item.label != label for item in files)]
+    contents = walking.contents_of(root) if isinstance(root, Path) else root
+    tables, repeated = _once([(item, "") for item in contents.tables])
+    paths = tuple(item.path for item, _ in tables)
+    classed = _in_class_folders(contents, CLASSES)
+    if not classed.files and meanings:
+        named = _in_class_folders(contents, meanings)
+        classed = named if len(_classes(named.files)) == len(LABELS) else classed
+    files = classed.files or _in_tables(contents, paths, labels_of)
+    _refuse_missing(contents, files)
+    return Images(tuple(files), paths, (*contents.notices, *repeated, *classed.notices))
+
+
+def _refuse_missing(contents: Contents, files: Sequence[Found]) -> None:
+    missing = [label for label in LABELS if label not in _classes(files)]
     if missing:
-        seen = sorted(p.name for p in root.iterdir())[:8]
         raise BadInput(
-            f"{root.name}: no images of class {' and '.join(missing)}. Expected image files "
-            f"({', '.join(sorted(SUFFIXES))}) in folders named benign/ and malignant/ somewhere "
-            "below, or a CSV table beside the images that has their labels. "
-            f"Received: {', '.join(seen) or 'an empty folder'}"
+            f"{contents.title}: no images of class {' and '.join(missing)}. Expected image files "
+            f"({_suffixes()}) in folders named benign/ and malignant/ somewhere below, or a table "
+            f"beside the images that has their labels. {_advice(contents)}{_told(contents.notices)}"
         )
-    return Images(tuple(files), tables)
 
 
-def _in_class_folders(root: Path) -> list[Found]:
-    seen = []
-    for path in _images(root):
-        parts = path.parent.relative_to(root).parts
-        above = _above_class(parts)
-        if above is not None:
-            seen.append((above, parts[len(above)].lower(), path))
-    # A key begins at the folders' common parent, so that a zip and its extracted folder agree.
-    shared = _shared_parts([above for above, _, _ in seen])
-    found = [
-        Found(label, "/".join(path.relative_to(root).parts[shared:]), path)
-        for _, label, path in seen
-    ]
-    return sorted(found, key=lambda item: item.key)
+def _classes(files: Sequence[Found]) -> set[str]:
+    return {item.label for item in files}
 
 
-def _in_tables(root: Path, tables: tuple[Path, ...], labels_of: LabelsOf | None) -> list[Found]:
-    paths = sorted(_images(root))
-    if not (tables and paths and labels_of):
-        return []
-    folders = [path.parent.relative_to(root).parts for path in paths]
+def _suffixes() -> str:
+    return ", ".join(sorted(SUFFIXES))
+
+
+def _told(notices: Sequence[Notice]) -> str:
+    return f"Found, and not used: {'; '.join(map(str, notices))}" if notices else ""
+
+
+def _advice(contents: Contents) -> str:
+    """Which folders hold images, and what to do if they are classes."""
+    folders = Counter(_folder(item) for item in contents.images)
+    if not folders:
+        return "" if contents.notices else "Received: an empty folder"
+    seen = [f"{name} ({count})" for name, count in folders.most_common(FOLDERS_SHOWN)]
+    more = f" and {len(folders) - len(seen)} more" if len(folders) > len(seen) else ""
+    return (
+        f"Received images in: {', '.join(seen)}{more}. If folders are named after classes, name "
+        "them in `malignant_values` and `benign_values`, for instance malignant_values=melanoma "
+        "and benign_values=nevus. "
+    )
+
+
+def _folder(item: Named) -> str:
+    """The folder in which an image lies, as people call it."""
+    name = item.name.rpartition("/")[0].rpartition("/")[2]
+    return f"{name}/" if name else "the folder itself"
+
+
+# --- classes from folders ------------------------------------------------------------------------
+
+
+class _Classed(NamedTuple):
+    """The images in class folders, and notices of those beside them."""
+
+    files: list[Found]
+    notices: tuple[Notice, ...]
+
+
+def _in_class_folders(contents: Contents, meanings: Mapping[str, str]) -> _Classed:
+    folders = [tuple(item.name.split("/")[:-1]) for item in contents.images]
     shared = _shared_parts(folders)
-    keys = ["/".join(path.relative_to(root).parts[shared:]) for path in paths]
+    places = [_class_place(parts, shared, meanings) for parts in folders]
+    labelled = [
+        (item, meanings[_plain(parts[place])])
+        for item, parts, place in zip(contents.images, folders, places, strict=True)
+        if place is not None
+    ]
+    if not labelled:
+        return _Classed([], ())
+    above = [
+        parts[:place] for parts, place in zip(folders, places, strict=True) if place is not None
+    ]
+    outside = [item for item, place in zip(contents.images, places, strict=True) if place is None]
+    once, repeated = _once(labelled)
+    # A key begins at the folders' common parent, so that a zip and its extracted folder agree.
+    start = _shared_parts(above)
     found = [
-        Found(label, key, path)
-        for label, key, path in zip(labels_of(tables, keys), keys, paths, strict=True)
+        Found(label, "/".join(item.name.split("/")[start:]), item.path) for item, label in once
+    ]
+    files = sorted(found, key=lambda item: item.key)
+    return _Classed(files, (*repeated, *_left_out(outside, set(above))))
+
+
+def _class_place(parts: tuple[str, ...], shared: int, meanings: Mapping[str, str]) -> int | None:
+    """Which of the folders above an image is its class; None outside of one.
+
+    A folder in which all images lie says nothing, if there is a class below it: a data set may be
+    called Malignant.
+
+    Raises:
+        BadInput: folders of several classes lie within each other.
+    """
+    places = [i for i, part in enumerate(parts) if meanings.get(_plain(part))]
+    places = [i for i in places if i >= shared] or places
+    labels = {meanings[_plain(parts[i])] for i in places}
+    if len(labels) > 1:
+        raise BadInput(
+            f"images lie in folders of both classes at once, such as {shown('/'.join(parts))}: "
+            "nobody can know which is meant. Rename one of the folders"
+        )
+    return places[0] if places else None
+
+
+def _plain(part: str) -> str:
+    return part.strip().casefold()
+
+
+def _left_out(outside: Sequence[Named], above: set[tuple[str, ...]]) -> tuple[Notice, ...]:
+    """A notice for each folder beside the class folders that has images."""
+    counts = Counter(_beside(tuple(item.name.split("/")[:-1]), above) for item in outside)
+    names = sorted(counts, key=lambda name: (-counts[name], name))
+    notices = [_beside_notice(name, counts[name]) for name in names[:FOLDERS_SHOWN]]
+    if rest := names[FOLDERS_SHOWN:]:
+        total = sum(counts[name] for name in rest)
+        notices.append(_beside_notice(f"{len(rest)} further folders", total))
+    return tuple(notices)
+
+
+def _beside(parts: tuple[str, ...], above: set[tuple[str, ...]]) -> str:
+    """The folder beside a class folder in which an image lies, or the topmost one."""
+    depth = next((n for n in range(len(parts), -1, -1) if parts[:n] in above), 0)
+    return f"{parts[depth]}/" if depth < len(parts) else "beside the class folders themselves"
+
+
+def _beside_notice(name: str, count: int) -> Notice:
+    reason = (
+        "images outside of benign/ and malignant/ have neither class and are left out; move them "
+        "into a class folder if they have one"
+    )
+    return Notice(kind=LEFT_OUT, subject=name, reason=reason, count=count)
+
+
+def _once(files: Sequence[tuple[Named, str]]) -> tuple[list[tuple[Named, str]], tuple[Notice, ...]]:
+    """Each real file once for each label, by its own name rather than by that of a link to it."""
+    skipped, once = Skipped(), []
+    known = {(item.real, label) for item, label in files if item.real and not item.linked}
+    for item, label in files:
+        if item.linked and (item.real, label) in known:
+            skipped.add(LINK_SKIPPED, "symbolic links", LINKED_TWICE, item.name.rpartition("/")[2])
+        else:
+            known.add((item.real, label))
+            once.append((item, label))
+    return once, skipped.notices()
+
+
+# --- classes from tables -------------------------------------------------------------------------
+
+
+def _in_tables(
+    contents: Contents, tables: tuple[Path, ...], labels_of: LabelsOf | None
+) -> list[Found]:
+    images = [item for item, _ in _once([(item, "") for item in contents.images])[0]]
+    if not (tables and images and labels_of):
+        return []
+    shared = _shared_parts([tuple(item.name.split("/")[:-1]) for item in images])
+    keys = ["/".join(item.name.split("/")[shared:]) for item in images]
+    try:
+        labels = labels_of(tables, keys)
+    except BadInput as error:
+        advice = _advice(contents) if len(set(map(_folder, images))) > 1 else ""
+        raise BadInput(f"{error}. {advice}") from None
+    found = [
+        Found(label, key, item.path)
+        for label, key, item in zip(labels, keys, images, strict=True)
         if label
     ]
-    log.info("labels_from_tables images=%d without_label=%d", len(found), len(paths) - len(found))
+    log.info("labels_from_tables images=%d without_label=%d", len(found), len(keys) - len(found))
     return sorted(found, key=lambda item: item.key)
 
 
-def _images(root: Path) -> list[Path]:
-    return [
-        Path(folder, name)
-        for folder, _, names in os.walk(root)
-        for name in names
-        if not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES
-    ]
-
-
-def _shared_parts(folders: list[tuple[str, ...]]) -> int:
+def _shared_parts(folders: Sequence[tuple[str, ...]]) -> int:
     """How many leading parts all of these paths have in common."""
     together = itertools.takewhile(lambda part: len(set(part)) == 1, zip(*folders, strict=False))
     return sum(1 for _ in together)
-
-
-def _above_class(parts: tuple[str, ...]) -> tuple[str, ...] | None:
-    """The folders above the class folder, or None outside of one."""
-    place = next((i for i, part in enumerate(parts) if part.lower() in LABELS), None)
-    return None if place is None else parts[:place]

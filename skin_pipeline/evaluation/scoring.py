@@ -36,7 +36,8 @@ from skin_pipeline.training.tasks import network_on, read_weights, source_of
 
 log = logging.getLogger(__name__)
 
-SAME = ("sha256", "pixels_sha256", "group")  # what makes an image known to a model
+# What makes an image known to a model: the file, the pixels, or whose it is.
+SAME = ("sha256", "pixels_sha256", "patient_id", "lesion_id", "group")
 
 
 def runs_of(store: Store, keys: Sequence[str]) -> list[TrainedRun]:
@@ -198,13 +199,17 @@ def trained_on(store: Store, split: str) -> pd.DataFrame:
 
 
 def known_to(trained: pd.DataFrame, table: pd.DataFrame) -> NDArray[np.bool_]:
-    """Which images (n,) of a table a model has met in training: the file, the pixels, or another
-    image of the group."""
+    """Which images (n,) of a table a model has met in training: the file, the pixels, another image
+    of the patient or lesion, or one that is in a group with such an image now.
+
+    A group may have another name by now than when the model was trained, where a new image has
+    joined it to another group.
+    """
     known = np.zeros(len(table), bool)
     for column in SAME:
         met = set(trained[column]) - {""}
         known |= table[column].isin(met).to_numpy()
-    return known
+    return np.asarray(table["group"].isin(table["group"][known]))
 
 
 def external_source(store: Store, dataset: str, features: Sequence[str]) -> Source:

@@ -10,17 +10,20 @@ configuration may name only what `training.released` makes models of.
 from __future__ import annotations
 
 import json
+import zipfile
 from collections.abc import Iterator
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from skin_pipeline.data import archive
+from skin_pipeline.data.contents import shown
 from skin_pipeline.errors import BadInput
 from skin_pipeline.training.backbone import keras_on
 
 SUFFIX = ".keras"
-CONFIG = "config.json"
-MEMBERS = frozenset({"metadata.json", CONFIG, "model.weights.h5"})
+CONFIG, METADATA = "config.json", "metadata.json"
+MEMBERS = frozenset({METADATA, CONFIG, "model.weights.h5"})
 GIB = 2**30
 # Twenty runs of `full` take some 2 GiB. Keras packs nothing, so what is packed is not its own.
 LIMITS = archive.Limits(entries=len(MEMBERS), total_bytes=4 * GIB, entry_bytes=4 * GIB, ratio=1)
@@ -71,7 +74,8 @@ def load(path: Path, threads: int) -> Any:
     try:
         model = keras.saving.load_model(path, safe_mode=True, compile=False)
     except Exception as error:  # whatever Keras meets in a file that lies
-        raise _refusal(path, f"cannot be loaded by Keras ({_first_line(error)})") from None
+        reason = f"cannot be loaded by Keras ({_first_line(error)}){_other_version(path)}"
+        raise _refusal(path, reason) from None
     _check_shapes(model, path)
     return model
 
@@ -86,7 +90,7 @@ def check(path: Path) -> None:
     _refuse_other_formats(path)
     with archive.inspected(path, LIMITS) as (bundle, files):
         if files.keys() != MEMBERS:
-            found = ", ".join(map(archive.shown, sorted(files)))
+            found = ", ".join(map(shown, sorted(files)))
             raise _refusal(path, f"holds {found} instead of {', '.join(sorted(MEMBERS))}")
         if files[CONFIG].file_size > CONFIG_BYTES:
             size = files[CONFIG].file_size
@@ -98,7 +102,21 @@ def check(path: Path) -> None:
         except (*archive.DAMAGE, RecursionError) as error:
             raise _refusal(path, f"has a damaged {CONFIG} ({_first_line(error)})") from None
     if problem:
-        raise _refusal(path, problem)
+        raise _refusal(path, f"{problem}{_other_version(path)}")
+
+
+def _other_version(path: Path) -> str:
+    """The end of a sentence that names two versions of Keras: the one that saved a checked file,
+    and the one that is here. Empty if they are the same."""
+    here = metadata.version("keras")
+    try:
+        with zipfile.ZipFile(path) as bundle, bundle.open(METADATA) as source:
+            saved = json.loads(source.read(CHUNK))["keras_version"]
+    except (*archive.DAMAGE, KeyError, TypeError):
+        saved = "unknown"
+    if saved == here:
+        return ""
+    return f"; it was saved by Keras {shown(str(saved))}, and here is Keras {here}"
 
 
 def _refuse_other_formats(path: Path) -> None:
@@ -133,9 +151,7 @@ def _foreign(config: dict[str, Any]) -> Iterator[str]:
     name = config.get("class_name")
     known = (config.get("module"), name) in BUILDING_BLOCKS
     if not known or config.get("registered_name") not in (None, name) or "spec_name" in config:
-        found = (
-            f"{key} {archive.shown(str(config[key]))}" for key in sorted(NAMING & config.keys())
-        )
+        found = (f"{key} {shown(str(config[key]))}" for key in sorted(NAMING & config.keys()))
         yield f"asks for code that no released model has: {', '.join(found)}"
 
 

@@ -19,7 +19,8 @@ from tqdm import tqdm
 from skin_pipeline import config
 from skin_pipeline.contracts import Release
 from skin_pipeline.data.archive import appearing
-from skin_pipeline.data.sources import Named, files_at
+from skin_pipeline.data.contents import Named
+from skin_pipeline.data.sources import files_at
 from skin_pipeline.errors import BadInput
 from skin_pipeline.job import Job
 from skin_pipeline.release import loading

@@ -12,7 +12,7 @@ import os
 import re
 import warnings
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -67,6 +67,10 @@ BACKBONES = {
 CAFFE_MEANS = (103.939, 116.779, 123.68)
 TRAINED = "trained"  # name of a whole network that is trained, in the model of a run
 JIT_FROM = 160  # side in pixels; below, XLA was up to eight times slower
+BACKEND = "tensorflow"  # of Keras
+EPSILON = 1e-7  # Keras's own default, which its optimizers take
+SHORTENING = ("KERAS_MAX_EPOCHS", "KERAS_MAX_STEPS_PER_EPOCH")  # variables that end training early
+FLAGS = ("XLA_FLAGS", "TF_XLA_FLAGS")
 RANDOM_SEED = 50  # of the network with weights=none: the same one on every worker
 WAYS_OUT = (
     "Give weights=FILE with the weights of keras.applications.{0}(include_top=False), or "
@@ -101,11 +105,15 @@ def trunk_of(backbone: str, weights: str) -> Trunk:
 
 
 def keras_on(threads: int) -> Any:
-    """Keras, with TensorFlow held to a number of threads."""
+    """Keras on TensorFlow, held to a number of threads, whatever the machine's own settings say.
+
+    Raises:
+        BadInput: Keras runs on another backend in this process already, or cannot be imported.
+    """
     # What it says of itself while it works goes to the error stream, past every logger.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    with _without_chatter():
-        import keras
+    with nullcontext() if _flagged() else _without_chatter():
+        keras = _keras_as_needed()
         import tensorflow as tf
 
         # TensorFlow that already runs in this process (the command line runs several steps in
@@ -115,6 +123,41 @@ def keras_on(threads: int) -> Any:
             tf.config.threading.set_inter_op_parallelism_threads(1)
         tf.config.list_logical_devices()  # starts the devices, which is what chatters
     log.info("tensorflow version=%s keras=%s", tf.__version__, keras.__version__)
+    return keras
+
+
+def _flagged() -> bool:
+    """Whether somebody set flags of the compiler. TensorFlow ends the process at one that it does
+    not know, and says why on the error stream only."""
+    found = [f"{name}={os.environ[name]}" for name in FLAGS if os.environ.get(name)]
+    if found:
+        text = "tensorflow_flags %s (an unknown one ends the process: then correct or unset it)"
+        log.warning(text, " ".join(found))
+    return bool(found)
+
+
+def _keras_as_needed() -> Any:
+    """Keras with the settings that models are made with: those of a `keras.json`, of the
+    environment or of other code in this process would give other results."""
+    os.environ["KERAS_BACKEND"] = BACKEND
+    for name in SHORTENING:
+        os.environ.pop(name, None)
+    try:
+        import keras
+    except Exception as error:  # whatever its settings make it raise
+        raise BadInput(
+            f"Keras cannot be imported: {_first_line(error)}. Correct or remove keras.json in "
+            "~/.keras or in KERAS_HOME, and install the locked packages"
+        ) from None
+    if keras.config.backend() != BACKEND:
+        raise BadInput(
+            f"Keras already runs on {keras.config.backend()} in this process; {BACKEND} is needed. "
+            f"Set KERAS_BACKEND={BACKEND}, or do not import Keras before"
+        )
+    keras.config.set_floatx("float32")
+    keras.config.set_epsilon(EPSILON)
+    keras.config.set_image_data_format("channels_last")
+    keras.config.set_dtype_policy("float32")
     return keras
 
 

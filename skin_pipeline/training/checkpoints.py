@@ -68,7 +68,7 @@ class Checkpoints:
         for key in reversed(self._store.list(self._folder)):
             try:
                 return _read(self._store.local(key))
-            except (BadZipFile, ValueError, KeyError, OSError) as error:
+            except (BadZipFile, ValueError, KeyError, OSError, EOFError) as error:
                 log.warning('checkpoint_unreadable key=%s error="%s"', key, error)
                 self._store.remove(key)
         return None

@@ -11,12 +11,10 @@ from pathlib import Path
 
 import pytest
 from models_server import ROOT, AirflowUi
-from pictures import open_browser
+from pictures import PATIENCE, open_browser
 from playwright.sync_api import Browser, expect
 
 from skin_pipeline.errors import BadInput
-
-PATIENCE = 60_000  # ms until a page must show what is expected: other tests share the cores
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import pytest
 import requests
 from models_server import PASSWORD, REAL, UNFIT, VALIDATION, AirflowUi
-from pictures import log_in
+from pictures import PATIENCE, log_in
 from playwright.sync_api import Browser, Page, ViewportSize, expect
 
 from skin_pipeline import journal
@@ -41,6 +41,7 @@ class Visit:
 @pytest.fixture
 def visit(browser: Browser) -> Iterator[Visit]:
     context = browser.new_context(viewport=DESKTOP)
+    context.set_default_timeout(PATIENCE)
     visit = Visit(context.new_page())
     visit.page.on("request", lambda sent: visit.requested.append(sent.url))
     visit.page.on(

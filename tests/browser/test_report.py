@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from judged_run import write_all
+from pictures import PATIENCE
 from playwright.sync_api import Browser, Page, ViewportSize, expect
 
 from skin_pipeline.evaluation import report
@@ -33,6 +34,7 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def page(browser: Browser) -> Iterator[Page]:
     context = browser.new_context(viewport=DESKTOP)
+    context.set_default_timeout(PATIENCE)
     yield context.new_page()
     context.close()
 

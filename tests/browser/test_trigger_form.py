@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import requests
 from models_server import AirflowUi
-from pictures import open_form
+from pictures import PATIENCE, open_form
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from skin_pipeline.config import Settings, form_schema, settings_from
@@ -22,6 +22,7 @@ pytestmark = pytest.mark.airflow
 def page(browser: Browser, ui_with_dags: AirflowUi) -> Iterator[Page]:
     """A tab of somebody who is logged in."""
     context = browser.new_context(viewport={"width": 1360, "height": 900})
+    context.set_default_timeout(PATIENCE)
     context.add_cookies([{"name": "_token", "value": ui_with_dags.token, "url": ui_with_dags.url}])
     yield context.new_page()
     context.close()

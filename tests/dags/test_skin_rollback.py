@@ -10,6 +10,7 @@ from pathlib import Path
 
 import key_pairs
 import pytest
+from airflow_home import put_database
 from released import MODEL, promote, releases
 
 from skin_pipeline.release import registry
@@ -29,6 +30,7 @@ answer = {
     "params": {name: dag.params.get_param(name).schema for name in dag.params},
     "tasks": {task.task_id: {
         "doc": task.doc_md, "retries": task.retries, "before": sorted(task.upstream_task_ids),
+        "delay": task.retry_delay.total_seconds(), "rule": task.trigger_rule.value,
     } for task in dag.tasks},
 }
 """
@@ -66,7 +68,7 @@ class Airflow:
             "SKIN_STORE": self.store.url,
             "SKIN_RETRIES": "0",
         }
-        self._python("-m", "airflow", "db", "migrate")
+        put_database(home)
 
     def ask(self, code: str, **asked: dict[str, str]):
         """What the code leaves in `answer`, and everything that it logged."""
@@ -101,6 +103,8 @@ def test_reading_the_dag_imports_nothing_heavy(dag):
 
 def test_it_runs_only_when_asked_and_verifies_first(dag):
     assert (dag["schedule"], dag["active"]) == ("None", 1)
+    assert {task["rule"] for task in dag["tasks"].values()} == {"all_success"}
+    assert all(10 <= task["delay"] <= 60 for task in dag["tasks"].values())
     assert {name: task["before"] for name, task in dag["tasks"].items()} == {
         "verify": [],
         "rollback": ["verify"],

@@ -2,19 +2,40 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import subprocess
 import sys
+from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from skin_pipeline.config import form_schema
+from skin_pipeline.steps import Ingested
 
 ROOT = Path(__file__).parents[2]
 PROBE = """
 import json, sys
+from datetime import timedelta
+
+def option(task, name):
+    return task.partial_kwargs.get(name) if task.is_mapped else getattr(task, name)
+
+def events(callbacks):
+    callbacks = callbacks if isinstance(callbacks, (list, tuple)) else [callbacks]
+    return [each.event for each in callbacks if each]
+
+def delay(task, tried):
+    # As Airflow reckons: the delay times the factor for each try so far, up to the longest.
+    first, longest = option(task, "retry_delay"), option(task, "max_retry_delay")
+    factor = option(task, "retry_exponential_backoff") or 1
+    seconds = first.total_seconds() * float(factor) ** (tried - 1)
+    return min(seconds, longest.total_seconds() if longest else seconds)
+
 before = set(sys.modules)
 import skin_training
 dag = skin_training.dag_object
@@ -29,8 +50,12 @@ print("DAG", json.dumps({
         "doc": task.doc_md, "pool": task.pool, "slots": task.pool_slots, "retries": task.retries,
         "backoff": task.retry_exponential_backoff, "mapped": task.is_mapped,
         "before": sorted(task.upstream_task_ids), "rule": task.trigger_rule.value,
-        "alerts": len(task.on_failure_callback or []) if not task.is_mapped else 1,
+        "failed": events(option(task, "on_failure_callback")),
+        "succeeded": events(option(task, "on_success_callback")),
+        "retried": events(option(task, "on_retry_callback")),
+        "delays": [delay(task, tried) for tried in range(1, 11)],
     } for task in dag.tasks},
+    "run_failed": events(dag.on_failure_callback), "run_succeeded": events(dag.on_success_callback),
 }))
 """
 
@@ -115,15 +140,35 @@ def test_a_computing_task_takes_a_slot_for_each_of_its_threads(tmp_path, threads
     assert {task["slots"] for task in tasks if task["pool"] == "training"} == {slots}
 
 
-def test_tasks_are_tried_again_with_growing_delays(dag):
-    for task in dag["tasks"].values():
-        assert task["retries"] == 3
-        assert task["backoff"] >= 2
-        assert task["alerts"]
+def test_tasks_are_tried_again_after_delays_that_grow_from_a_minute_to_a_quarter_of_an_hour(dag):
+    for name, task in dag["tasks"].items():
+        assert task["retries"] == 3, name
+        delays = task["delays"]
+        assert 10 <= delays[0] <= 60, name
+        assert all(later > 1.5 * earlier for earlier, later in pairwise(delays[:4])), name
+        assert 300 <= delays[-1] <= 1800, name
+
+
+def test_how_often_is_a_setting(tmp_path):
+    tasks = read_dag(tmp_path, SKIN_RETRIES="0")["tasks"]
+    assert {task["retries"] for task in tasks.values()} == {0}
+
+
+def test_every_task_and_the_run_tell_of_their_failure_and_nothing_else(dag):
+    assert (dag["run_failed"], dag["run_succeeded"]) == (["run_failed"], [])
+    for name, task in dag["tasks"].items():
+        assert (task["failed"], task["retried"]) == (["task_failed"], []), name
+
+
+def test_a_promotion_and_a_refusal_are_told_by_the_task_that_did_it(dag):
+    told = {name: task["succeeded"] for name, task in dag["tasks"].items() if task["succeeded"]}
+    assert told == {"promote": ["promoted"], "reject": ["refused"]}
 
 
 def test_a_failed_run_does_not_keep_the_others_from_being_judged(dag):
-    assert dag["tasks"]["evaluate"]["rule"] == "all_done_min_one_success"
+    rules = {name: task["rule"] for name, task in dag["tasks"].items()}
+    assert rules.pop("evaluate") == "all_done_min_one_success"
+    assert set(rules.values()) == {"all_success"}
 
 
 def test_the_trigger_form_is_made_from_the_settings(dag):
@@ -158,3 +203,147 @@ def test_a_default_of_the_form_can_be_set_for_scheduled_runs(tmp_path):
     seen = read_dag(tmp_path, SKIN_IMAGE_SIZE="128", SKIN_DATA="/srv/images")
     assert seen["defaults"]["image_size"] == 128
     assert seen["defaults"]["data"] == "/srv/images"
+
+
+# --- what each task does --------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def wired():
+    """The DAG in this process."""
+    import skin_training
+
+    return skin_training.dag_object
+
+
+def source(value):
+    """Where an argument comes from: a task and, of what it hands on, which part."""
+    return f"{value.operator.task_id}.{value.key}"
+
+
+def arguments(task):
+    """The arguments of a task by name, and those that it is mapped over."""
+    if task.is_mapped:
+        given = task.partial_kwargs["op_kwargs"]
+        mapped = task.op_kwargs_expand_input.value
+        return {name: source(value) for name, value in {**given, **mapped}.items()}, set(mapped)
+    names = inspect.signature(task.python_callable).parameters
+    given = {**dict(zip(names, task.op_args, strict=False)), **task.op_kwargs}
+    return {name: source(value) for name, value in given.items()}, set()
+
+
+RESULT = "return_value"
+WIRED = {
+    "ingest": {},
+    "validate": {"dataset": "ingest.dataset", "external": "ingest.external"},
+    "split": {"validation": f"validate.{RESULT}"},
+    "features": {"split": "split.key", "weights": "ingest.weights", "shard": f"ingest.{RESULT}"},
+    "train": {"split": "split.key", "features": f"features.{RESULT}", "run": f"split.{RESULT}"},
+    "evaluate": {
+        "split": "split.key",
+        "trained": f"train.{RESULT}",
+        "validation": f"validate.{RESULT}",
+    },
+    "champion": {"split": "split.key"},
+    "external": {"evaluation": f"evaluate.{RESULT}", "validation": f"validate.{RESULT}"},
+    "gate": {
+        "evaluation": f"evaluate.{RESULT}",
+        "validation": f"validate.{RESULT}",
+        "champion": f"champion.{RESULT}",
+        "external": f"external.{RESULT}",
+    },
+    "promote": {"verdict": f"gate.{RESULT}"},
+    "reject": {"verdict": f"gate.{RESULT}"},
+}
+
+
+def test_each_task_is_given_what_an_earlier_one_hands_on(wired):
+    found = {task.task_id: arguments(task) for task in wired.tasks}
+    assert {name: given for name, (given, _) in found.items()} == WIRED
+    mapped = {name: over for name, (_, over) in found.items() if over}
+    assert mapped == {"features": {"shard"}, "train": {"run"}}
+
+
+class Steps:
+    """Stands for the steps: keeps what each was called with, and answers with its name."""
+
+    def __init__(self):
+        self.calls = []
+
+    def __getattr__(self, name):
+        def call(job, *arguments):
+            self.calls.append((name, job, arguments))
+            if name == "ingest":
+                return Ingested("dataset", "weights", ("a=b",))
+            return [0, 1] if name == "shard_numbers" else f"{name} result"
+
+        return call
+
+
+@pytest.fixture
+def called(wired, monkeypatch):
+    """Calls the function of a task as Airflow does; its result, the steps' calls, the pushes."""
+    import skin_training
+
+    stand_in, pushed, asked = Steps(), {}, []
+
+    @contextmanager
+    def job(**how):
+        asked.append(how)
+        yield SimpleNamespace(settings=SimpleNamespace(runs=3), store=None)
+
+    monkeypatch.setattr(skin_training, "steps", stand_in)
+    monkeypatch.setattr(skin_training, "airflow_job", job)
+    monkeypatch.setattr(skin_training, "push", lambda **values: pushed.update(values))
+    verdict = SimpleNamespace(approved=False)
+    monkeypatch.setattr(skin_training, "load", lambda *_: verdict)
+
+    def call(name, *arguments):
+        task = wired.get_task(name)
+        result = task.python_callable(*arguments)
+        made = [(step, given) for step, _, given in stand_in.calls]
+        return result, made, pushed, asked
+
+    call.verdict = verdict
+    return call
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("validate", ("d", ["e=f"])),
+        ("features", ("s", "w", 4)),
+        ("train", ("s", ["f0", "f1"], 2)),
+        ("evaluate", ("s", ["t"], "v")),
+        ("champion", ("s",)),
+        ("external", ("e", "v")),
+        ("gate", ("e", "v", "c", ["x"])),
+        ("promote", ("g",)),
+        ("reject", ("g",)),
+    ],
+)
+def test_a_task_calls_its_step_and_returns_its_key(called, name, arguments):
+    result, made, pushed, asked = called(name, *arguments)
+    assert (result, made) == (f"{name} result", [(name, arguments)])
+    assert (pushed, asked) == ({}, [{}])
+
+
+def test_ingest_may_ask_kaggle_and_hands_on_what_it_pinned(called):
+    result, made, pushed, asked = called("ingest")
+    assert (result, asked) == ([0, 1], [{"kaggle": True}])
+    assert made == [("ingest", ()), ("shard_numbers", ("dataset",))]
+    assert pushed == {"dataset": "dataset", "weights": "weights", "external": ["a=b"]}
+
+
+def test_split_hands_on_its_key_and_a_number_for_each_run(called):
+    result, made, pushed, _ = called("split", "v")
+    assert (result, pushed) == ([0, 1, 2], {"key": "split result"})
+    assert made == [("split", ("v",))]
+
+
+def test_a_model_that_was_approved_is_not_recorded_as_refused(called):
+    from airflow.sdk.exceptions import AirflowSkipException
+
+    called.verdict.approved = True
+    with pytest.raises(AirflowSkipException, match="approved"):
+        called("reject", "g")

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from skin_pipeline import intervals
+from skin_pipeline.contracts import Interval
 from skin_pipeline.data import audit, images
 
 COUNT = 400
@@ -50,6 +51,7 @@ PLANTED = [
     ({"brightness": shifted}, "mean colour"),
     ({"age": lambda m, r: np.where(m, "70", "30")}, "metadata"),
     ({"sex": lambda m, r: np.where(m & (r.rand(len(m)) < 0.8), "", "Male")}, "metadata"),
+    ({"age": lambda m, r: np.where(m, "", r.randint(40, 45, len(m)).astype(str))}, "metadata"),
 ]
 
 
@@ -63,7 +65,11 @@ def test_a_planted_shortcut_is_found_and_only_that(planted, name):
 
 
 def test_features_that_tell_nothing_pass_with_an_interval_around_a_half():
-    for item in audit.audit(table(), 0.65, seed=0):
+    seen = audit.audit(table(), 0.65, seed=0)
+    assert [item.name for item in seen] == [
+        *("border ring colour", "file size", "mean colour", "metadata"),
+    ]
+    for item in seen:
         assert item.passed
         assert item.auc.low < 0.5 < item.auc.high + 0.05
 
@@ -107,3 +113,111 @@ def test_a_large_set_is_sampled_by_whole_groups(monkeypatch):
 
 def test_the_audit_repeats_itself():
     assert audit.audit(table(), 0.65, 3) == audit.audit(table(), 0.65, 3)
+
+
+# --- what forests say of test images -------------------------------------------------------------
+
+RING = ("border ring colour",)
+
+
+def test_forests_learn_nothing_of_the_labels_of_test_images():
+    frame = table(ring_blue=shifted)
+    is_test = (frame["group"].str[-1] < "4").to_numpy()
+    turned = frame.copy()
+    turned.loc[is_test, "label"] = np.where(
+        frame["label"][is_test] == "malignant", "benign", "malignant"
+    )
+    assert 50 < is_test.sum() < 300
+    one, other = (audit.scores(rows, is_test, RING, 0)[RING[0]] for rows in (frame, turned))
+    assert (one == other).all()
+    malignant = (frame["label"] == "malignant")[is_test].to_numpy(int)
+    assert intervals.auc(one, malignant) > 0.8
+
+
+def test_what_forests_say_follows_from_the_labels_of_the_other_images():
+    frame = table(ring_blue=shifted)
+    is_test = np.arange(COUNT) % 3 == 0
+    turned = frame.copy()
+    turned["label"] = np.where(frame["label"] == "malignant", "benign", "malignant")
+    malignant = (frame["label"] == "malignant")[is_test].to_numpy(int)
+    scores = audit.scores(turned, is_test, RING, 0)[RING[0]]
+    assert intervals.auc(scores, malignant) < 0.2
+
+
+def test_the_scores_are_those_of_the_test_images_in_their_order():
+    frame = table(ring_blue=shifted)
+    is_test = np.arange(COUNT) % 3 == 0
+    (scores,) = audit.scores(frame, is_test, RING, 0).values()
+    assert scores.shape == (is_test.sum(),)
+    assert ((scores >= 0) & (scores <= 1)).all()
+    order = np.argsort(frame["ring_blue"][is_test].to_numpy())
+    assert scores[order][-20:].mean() > scores[order][:20].mean() + 0.3
+
+
+def test_each_name_has_a_forest_that_sees_its_feature_alone():
+    frame = table(ring_blue=shifted)
+    is_test = np.arange(COUNT) % 3 == 0
+    malignant = (frame["label"] == "malignant")[is_test].to_numpy(int)
+    scores = audit.scores(frame, is_test, ("file size", *RING), 0)
+    assert list(scores) == ["file size", *RING]
+    assert intervals.auc(scores[RING[0]], malignant) > 0.8
+    assert 0.35 < intervals.auc(scores["file size"], malignant) < 0.65
+
+
+def test_a_large_set_is_learned_from_in_part(monkeypatch):
+    frame = table(ring_blue=shifted)
+    is_test = np.arange(COUNT) % 3 == 0
+    learned = []
+
+    class Forest:
+        def fit(self, values, labels):
+            learned.append((values, labels))
+            return self
+
+        def predict_proba(self, values):
+            return np.zeros((len(values), 2))
+
+    monkeypatch.setattr(audit, "_forest", lambda seed: Forest())
+    monkeypatch.setattr(audit, "MOST_IMAGES", 100)
+    audit.scores(frame, is_test, RING, 0)
+    ((values, labels),) = learned
+    assert 80 < len(values) == len(labels) <= 100
+    outside = frame[~is_test]
+    assert set(values[:, 2]) <= set(outside["ring_blue"])
+
+
+# --- what the audit is made from -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("bound", "passed"), [(0.69, False), (0.7, True), (0.71, True)])
+def test_the_figure_is_compared_with_the_bound_and_not_an_end_of_its_interval(bound, passed):
+    seen = audit._judged("size", 400, Interval(value=0.7, low=0.6, high=0.8), bound)
+    assert (seen.passed, seen.name, seen.images, seen.bound) == (passed, "size", 400, bound)
+
+
+def test_more_images_of_the_same_patients_make_no_shortcut_more_certain():
+    frame = table(ring_blue=shifted)
+    frame["group"] = [f"g{i // 8}" for i in range(COUNT)]
+    alone = frame.assign(group=[f"g{i}" for i in range(COUNT)])
+    for rows in (frame, alone):
+        rows["label"] = np.where(np.arange(COUNT) // 8 % 2, "malignant", "benign")
+        rows["ring_blue"] = np.repeat(np.random.RandomState(0).normal(size=COUNT // 8), 8) + (
+            rows["label"] == "malignant"
+        )
+    few, many = (audit.audit(rows, 0.65, 0)[0].auc for rows in (frame, alone))
+    assert few.high - few.low > many.high - many.low
+
+
+@pytest.mark.parametrize(("few", "judged"), [(9, False), (10, True)])
+def test_ten_groups_of_the_rarer_class_are_enough(few, judged):
+    frame = table()
+    frame["group"] = [f"g{i}" for i in range(COUNT)]
+    frame["label"] = np.where(np.arange(COUNT) < few, "malignant", "benign")
+    assert bool(audit.audit(frame, 0.65, 0)) == judged
+
+
+def test_an_age_that_is_not_known_is_none_of_those_that_are():
+    frame = table(age=lambda m, r: np.where(np.arange(len(m)) < 30, "", r.randint(20, 90, len(m))))
+    ages = audit._metadata(frame)["age"]
+    assert ages[:30].nunique() == 1
+    assert ages[0] < ages[30:].min() == 20

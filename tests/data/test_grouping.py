@@ -2,12 +2,16 @@ from __future__ import annotations
 
 import logging
 
+import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
-from skin_pipeline.data import grouping
+from skin_pipeline import steps
+from skin_pipeline.contracts import Split, load
+from skin_pipeline.data import audit, demo, grouping, manifest, splitting
 from skin_pipeline.data.duplicates import Pair
 
 NOTHING = pd.Series([], index=pd.Index([], name="sha256"), dtype=str)
@@ -132,3 +136,104 @@ def test_groups_that_a_new_near_duplicate_unites_are_told(caplog):
         table, _ = anchored(rows(("P1", "", "x"), ("P2", "", "x"), ("", "", "x")), known)
     assert list(table["anchor"]) == ["patient_id:P1", "patient_id:P2", "patient_id:P1"]
     assert 'groups_merged group="patient_id:P1" were="patient_id:P1, patient_id:P2"' in caplog.text
+
+
+# --- end to end: what a new near-duplicate does to the test set ----------------------------------
+
+INSIDE, OUTSIDE = (
+    [f"P{number:02}" for number in range(90) if side(f"patient_id:P{number:02}")]
+    for side in (
+        lambda group: splitting.in_test(group, 0.2),
+        lambda group: not splitting.in_test(group, 0.2),
+    )
+)
+# Two patients each, of whom one is tested on and the other not; the group of both is called after
+# the first, so that the name alone would move the second.
+LEAVES = (OUTSIDE[0], INSIDE[1])
+ENTERS = (INSIDE[0], next(name for name in OUTSIDE if name > INSIDE[0]))
+PATIENTS = sorted({*LEAVES, *ENTERS, *INSIDE[2:6], *OUTSIDE[1:10]})
+
+
+class Images:
+    """A folder with a benign and a malignant drawing of each patient."""
+
+    def __init__(self, folder):
+        self.folder, self.patients = folder, {}
+        rng = np.random.default_rng(0)
+        for label in ("benign", "malignant"):
+            (folder / label).mkdir(parents=True)
+            for patient in PATIENTS:
+                image = demo.lesion(rng, malignant=label == "malignant")
+                self.add(image, f"{label}/{patient}.png", patient)
+
+    def add(self, image, key, patient):
+        image.save(self.folder / key)
+        self.patients[key] = patient
+
+    def add_turned(self, key, again, patient):
+        """Another file of a picture, said to be of another patient."""
+        with Image.open(self.folder / key) as image:
+            self.add(image.transpose(Image.Transpose.ROTATE_90), again, patient)
+
+    def remove(self, key):
+        """The bytes of the file that is no more."""
+        del self.patients[key]
+        data = (self.folder / key).read_bytes()
+        (self.folder / key).unlink()
+        return data
+
+    def split(self, job):
+        """The sides of all images, by key, once the folder was ingested and validated."""
+        rows = ["image_name,patient_id"]
+        for key, patient in self.patients.items():
+            rows.append(f"{key.split('/')[1].removesuffix('.png')},{patient}")
+        (self.folder / "metadata.csv").write_text("\n".join(dict.fromkeys(rows)) + "\n")
+        key = steps.split(job, steps.validate(job, steps.ingest(job).dataset))
+        table = manifest.read(job.store, load(job.store, key, Split).table)
+        return table.set_index("key")
+
+
+def test_a_new_near_duplicate_that_joins_two_groups_moves_nothing_into_or_out_of_the_test_set(
+    make_job, tmp_path, caplog, monkeypatch
+):
+    monkeypatch.setattr(audit, "FEWEST_GROUPS", 1000)  # what takes long, and is not asked for here
+    images = Images(tmp_path / "set")
+    job = make_job(data=str(tmp_path / "set"), weights="imagenet", test_fraction=0.2)
+    before = images.split(job)
+    tested = {key for key in before.index if before.at[key, "patient_id"] in INSIDE}
+    assert set(before.index[before["run_0"] == "test"]) == tested
+
+    # Two copies come, and an image of the test set is gone.
+    for number, (first, second) in enumerate((LEAVES, ENTERS)):
+        images.add_turned(f"benign/{second}.png", f"benign/new{number}.png", first)
+    gone = f"malignant/{INSIDE[2]}.png"
+    data = images.remove(gone)
+    after = images.split(job)
+    for first, second in (LEAVES, ENTERS):
+        joined = after["patient_id"].isin([first, second])
+        assert set(after["group"][joined]) == {f"patient_id:{first}"}
+    old = after.loc[before.index.drop(gone)]
+    assert (old["anchor"] == before["anchor"][old.index]).all()
+    assert set(old.index[old["run_0"] == "test"]) == tested - {gone}
+    beside = old.index[old["patient_id"].isin([LEAVES[0], ENTERS[1]])]
+    for run in ("run_0", "run_1"):
+        assert (old.loc[beside, run] == "unused").all()
+        used = after[after[run] != "unused"]
+        assert (used.groupby("group")[run].nunique() == 1).all()
+    for message in (
+        f'groups_merged group="patient_id:{LEAVES[0]}"',
+        f'group_on_both_sides group="patient_id:{LEAVES[0]}" test=2 set_aside=3',
+        f'group_on_both_sides group="patient_id:{ENTERS[0]}" test=3 set_aside=2',
+    ):
+        assert message in caplog.text
+
+    # The copies go, and the image comes back under a patient with whom it would be trained on.
+    for number in range(2):
+        images.remove(f"benign/new{number}.png")
+    back = f"malignant/{OUTSIDE[1]}_again.png"
+    (images.folder / back).write_bytes(data)
+    images.patients[back] = OUTSIDE[1]
+    third = images.split(job)
+    assert (third.loc[old.index, "anchor"] == before["anchor"][old.index]).all()
+    assert third.at[back, "anchor"] == f"patient_id:{INSIDE[2]}"
+    assert set(third.index[third["run_0"] == "test"]) == tested - {gone} | {back}

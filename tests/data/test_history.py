@@ -67,7 +67,7 @@ def table(**labels):
     })
 
 
-def validated(store, rows):
+def validated(store, rows, key="validate/a"):
     """The key of a validation with these rows."""
     validation = Validation(
         dataset="ingest/a",
@@ -81,8 +81,8 @@ def validated(store, rows):
         changes=Changes(previous=None, added=0, removed=0, relabelled=0, examples=()),
         docs="",
     )
-    store.put("validate/a/result.json", dump(validation))
-    return "validate/a"
+    store.put(f"{key}/result.json", dump(validation))
+    return key
 
 
 def test_the_first_data_set_is_all_new(store):
@@ -114,3 +114,17 @@ def test_many_changes_are_counted_in_full_and_named_in_part(store):
     previous = validated(store, table(a="benign"))
     seen = changes.against(store, table(**{f"n{i}": "benign" for i in range(50)}), previous)
     assert (seen.added, seen.removed, len(seen.examples)) == (50, 1, changes.EXAMPLES + 1)
+
+
+def test_a_file_that_could_not_be_read_is_known_by_its_name(store):
+    """It has no digest, and is not the same as another such file."""
+    rows = table(a="benign", b="benign", c="malignant").assign(sha256=["a", "", ""])
+    previous = validated(store, rows)
+    assert changes.against(store, rows, previous).examples == ()
+    seen = changes.against(store, rows.tail(2).head(1), previous)
+    assert (seen.removed, seen.examples) == (
+        2,
+        ("removed: benign/a.jpg", "removed: malignant/c.jpg"),
+    )
+    first = changes.against(store, rows[:2], validated(store, rows[:1], "validate/b"))
+    assert (first.added, first.examples) == (1, ("added: benign/b.jpg",))

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import io
+import itertools
+import os
 import struct
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image, ImageFilter, TiffImagePlugin
+from PIL import Image, ImageDraw, ImageFilter, PngImagePlugin, TiffImagePlugin
 
 from skin_pipeline.data import images
-from skin_pipeline.data.images import decode, inspect, working_square
-from skin_pipeline.errors import BadInput
+from skin_pipeline.data.images import decode, inspect, inspect_bytes, working_square
+from skin_pipeline.errors import BadInput, Unavailable
 
 random = np.random.RandomState(0)
 LESION = Image.fromarray(
@@ -52,9 +55,62 @@ def flipped_bytes(data, start, count=40):
     return bytes(spoilt)
 
 
+def with_exif(tag, kind, count, value, image_kind="JPEG"):
+    """An image whose EXIF says that it lies on its side, and holds one more tag as it is given."""
+    entries = sorted([struct.pack("<HHIHH", 0x0112, 3, 1, 6, 0), _entry(tag, kind, count, value)])
+    head = b"II*\0" + struct.pack("<IH", 8, len(entries))
+    minus_one_by_zero = struct.pack("<ii", -1, 0)
+    exif = head + b"".join(entries) + bytes(4) + minus_one_by_zero * 8
+    return encoded(LESION, image_kind, exif=b"Exif\0\0" + exif)
+
+
+def _entry(tag, kind, count, value):
+    return struct.pack("<HHI", tag, kind, count) + value
+
+
+def with_texts(*texts):
+    """A PNG whose texts stand compressed before its pixels, as image editors write them."""
+    info = PngImagePlugin.PngInfo()
+    for text in texts:
+        info.add_text("Comment", text, zip=True)
+    return encoded(LESION, "PNG", pnginfo=info)
+
+
+def tiff(image, bits=8, pages=(), kinds=()):
+    """A TIFF with further pages; `kinds` are their tag NewSubfileType."""
+    pages = [image, *pages]
+    buffer = io.BytesIO()
+    with TiffImagePlugin.AppendingTiffWriter(buffer, True) as writer:
+        for page, kind in zip(pages, (*kinds, *[0] * len(pages)), strict=False):
+            page.save(writer, "TIFF", tiffinfo={254: kind})
+            writer.newFrame()
+    return buffer.getvalue()
+
+
+def tiff_of_12_bits(grey):
+    """A TIFF of packed 12-bit greys, which Pillow reads and does not write."""
+    high, width = grey.shape
+    pairs = grey.reshape(-1, 2).astype(np.uint32)
+    packed = (pairs[:, 0] << 12) | pairs[:, 1]
+    pixels = packed.astype(">u4").tobytes()
+    pixels = np.frombuffer(pixels, np.uint8).reshape(-1, 4)[:, 1:].tobytes()
+    tags = [(256, width), (257, high), (258, 12), (259, 1), (262, 1), (273, 8), (277, 1)]
+    tags += [(278, high), (279, len(pixels))]
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags)
+    count = struct.pack("<H", len(tags))
+    return b"II*\0" + struct.pack("<I", 8 + len(pixels)) + pixels + count + entries + bytes(4)
+
+
 PNG, JPEG = encoded(LESION), encoded(LESION, "JPEG", quality=95)
+JPEG_75 = encoded(LESION, "JPEG")
 ODD_TAGS = TiffImagePlugin.ImageFileDirectory_v2()
 ODD_TAGS[270] = "x" * 70_000
+
+SMALL = LESION.resize((60, 40))
+TWELVE = (GREY16 >> 4).astype(np.uint16)
+RATIONAL, TEXT = 5, 2
+# A value that stands elsewhere, at the place where -1/0 stands.
+ELSEWHERE = struct.pack("<I", 8 + 2 + 24 + 4)
 
 TAKEN = "taken as it is"
 CASES = [
@@ -75,7 +131,25 @@ CASES = [
     ("smallest.png", encoded(LESION.resize((64, 64))), TAKEN),
     ("upright.jpg", turned(1), TAKEN),
     ("two-pictures.jpg", frames("MPO"), "MPO"),
+    ("photo.jfif", JPEG, TAKEN),
+    ("photo.jpe", JPEG, TAKEN),
+    ("PHOTO.JFIF", JPEG, TAKEN),
+    ("text.png", with_texts("x" * 10_000), TAKEN),
     # converted
+    ("long-text.png", with_texts("x" * 3_000_000), "texts left out"),
+    ("many-texts.png", with_texts(*["x" * 900_000] * 80), "texts left out"),
+    ("resolution-text.jpg", with_exif(0x011A, TEXT, 4, b"72 \0"), "turned upright"),
+    ("resolution-none.jpg", with_exif(0x011A, RATIONAL, 1, ELSEWHERE), "turned upright"),
+    ("resolution-none.webp", with_exif(0x011B, RATIONAL, 1, ELSEWHERE, "WEBP"), "turned upright"),
+    ("resolution-none.png", with_exif(0x011B, RATIONAL, 1, ELSEWHERE, "PNG"), "turned upright"),
+    ("tag-of-no-kind.jpg", with_exif(0x8769, 99, 1, b"\xff" * 4), "turned upright"),
+    ("pointer-to-nowhere.jpg", with_exif(0x8769, 4, 1, b"\xff" * 4), "turned upright"),
+    ("thumbnail.tif", tiff(LESION, pages=[SMALL], kinds=[0, 1]), "thumbnail left out"),
+    ("thumbnail-first.tif", tiff(SMALL, pages=[LESION], kinds=[1, 0]), "thumbnail left out"),
+    ("thumbnail-untold.tif", tiff(LESION, pages=[SMALL]), "thumbnail left out"),
+    ("mask-page.tif", tiff(LESION, pages=[LESION], kinds=[0, 4]), "thumbnail left out"),
+    ("grey12.png", encoded(Image.fromarray(TWELVE)), "I;16 to RGB"),
+    ("grey12.tif", tiff_of_12_bits(TWELVE), "I;16 to RGB"),
     ("png.jpg", PNG, "PNG named .jpg"),
     ("jpeg.png", JPEG, "JPEG named .png"),
     ("webp.jpg", encoded(LESION, "WEBP"), "WEBP named .jpg"),
@@ -116,6 +190,10 @@ CASES = [
     ("animated.png", frames("PNG"), "has 3 frames"),
     ("animated.webp", frames("WEBP"), " frames; a lesion's image has one"),
     ("pages.tif", frames("TIFF"), "has 3 frames"),
+    ("two-lesions.tif", tiff(LESION, pages=[LESION.rotate(90)]), "has 2 frames"),
+    ("two-sizes.tif", tiff(LESION, pages=[LESION.resize((90, 90))]), "has 2 frames"),
+    ("half.jfif", JPEG[: len(JPEG) // 2] + b"\xff\xd9", "truncated"),
+    ("half-end.png", PNG[: len(PNG) // 2] + PNG[-12:], ""),
     ("float.tif", encoded(LESION.convert("F"), "TIFF"), "pixels of 32 bits"),
     ("int32.tif", encoded(LESION.convert("I"), "TIFF"), "pixels of 32 bits"),
     ("black.png", encoded(Image.new("RGB", (200, 200))), "shows a single colour"),
@@ -167,6 +245,116 @@ def test_pixels_of_16_bits_are_scaled_and_not_cut_off():
     eight = np.asarray(LESION.convert("L"))
     scaled = np.asarray(decode(encoded(Image.fromarray(GREY16))).image)[..., 0]
     assert np.array_equal(scaled, eight)
+
+
+@pytest.mark.parametrize("bits", [8, 12, 16])
+@pytest.mark.parametrize("kind", ["PNG", "TIFF"])
+def test_greys_of_any_depth_are_as_bright_as_their_8_bits(bits, kind):
+    eight = np.asarray(LESION.convert("L"))
+    deep = (eight.astype(np.uint32) * (2**bits - 1) // 255).astype(np.uint16)
+    seen = np.asarray(decode(encoded(Image.fromarray(deep), kind)).image)[..., 0]
+    assert np.abs(seen.astype(int) - eight).max() <= 1
+
+
+def test_a_thumbnail_is_not_taken_for_the_picture():
+    for pages in (tiff(LESION, pages=[SMALL]), tiff(SMALL, pages=[LESION], kinds=[1, 0])):
+        assert np.array_equal(decode(pages).image, LESION)
+
+
+def test_a_png_is_the_same_picture_without_its_texts():
+    assert np.array_equal(decode(with_texts("x" * 3_000_000)).image, LESION)
+
+
+@pytest.mark.parametrize("orientation", [0, 9, 300])
+def test_an_orientation_that_does_not_exist_changes_nothing(orientation):
+    assert np.array_equal(decode(turned(orientation)).image, decode(JPEG_75).image)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+def test_no_value_of_an_exif_tag_costs_the_picture(kind):
+    tags = (0x0112, 0x011A, 0x0128, 0x8769, 0x8825, 0x010E, 0xA005, 0x02BC)
+    for tag, type_, count in itertools.product(tags, range(14), (0, 1, 2**32 - 1)):
+        seen = inspect_bytes(with_exif(tag, type_, count, b"\xff" * 4, kind), "a")
+        assert not seen.problem, (tag, type_, count)
+
+
+def test_a_decoder_that_raises_anything_at_all_costs_one_picture(monkeypatch):
+    def broken(*_, **__):
+        raise KeyError("no such thing")
+
+    monkeypatch.setattr(images.Image, "open", broken)
+    assert inspect_bytes(PNG, "a.png").problem == "a.png: KeyError: 'no such thing'"
+
+
+def test_a_machine_without_memory_is_not_blamed_on_the_picture(monkeypatch):
+    def out_of_memory(*_, **__):
+        raise MemoryError
+
+    monkeypatch.setattr(images.Image, "open", out_of_memory)
+    with pytest.raises(
+        Unavailable, match=r"a\.png could not be decoded: the machine has no memory"
+    ):
+        inspect_bytes(PNG, "a.png")
+
+
+def test_a_file_that_cannot_be_read_is_quarantined_with_the_reason(tmp_path):
+    assert inspect(tmp_path / "gone.png").problem == (
+        "gone.png: cannot be read (No such file or directory)"
+    )
+
+
+def test_a_name_that_is_not_utf_8_can_be_written_into_a_report(tmp_path):
+    path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/l\xe9sion.png"))
+    path.write_bytes(b"no image")
+    assert inspect(path).problem.encode().startswith(b"l\\udce9sion.png: cannot identify")
+
+
+# --- masks ---------------------------------------------------------------------------------------
+
+
+def mask(kind="PNG", mode="L", **options):
+    drawn = Image.new("L", (300, 200))
+    ImageDraw.Draw(drawn).ellipse((60, 30, 220, 170), fill=255)
+    return encoded(drawn.convert(mode), kind, **options)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [mask(), mask(mode="1"), mask(mode="RGB"), mask(mode="P"), mask("JPEG"), mask("BMP")],
+)
+def test_an_image_of_two_greys_is_like_a_mask(data):
+    assert inspect_bytes(data, "a.png").mask
+
+
+def test_a_lesion_is_not_like_a_mask_whatever_its_frame():
+    for image in (LESION, LESION.convert("L"), LESION.convert("L").point(lambda v: v // 8)):
+        assert not inspect_bytes(encoded(image), "a.png").mask
+    framed = Image.new("RGB", (400, 400))
+    framed.paste(LESION.resize((180, 180)), (110, 110))
+    assert not inspect_bytes(encoded(framed), "a.png").mask
+
+
+@pytest.mark.parametrize(
+    ("key", "expected"),
+    [
+        ("benign/ISIC_0000000_segmentation.png", True),
+        ("benign/ISIC_0000000_Segmentation.PNG", True),
+        ("benign/ISIC_0000000_superpixels.png", True),
+        ("benign/ISIC_0000000_attribute_pigment_network.png", True),
+        ("benign/a_mask.png", True),
+        ("benign/mask-a.png", False),
+        ("benign/a.overlay.jpg", True),
+        ("benign/masks/a.png", True),
+        ("GroundTruth/benign/a.png", True),
+        ("benign/ISIC_0000000.jpg", False),
+        ("benign/unmasked.jpg", False),
+        ("benign/damask.jpg", False),
+        ("benign/lesion.jpg", False),
+        ("benign/segment 3.jpg", False),
+    ],
+)
+def test_masks_are_known_by_the_names_that_public_sets_give_them(key, expected):
+    assert images.named_like_a_mask(key) is expected
 
 
 def test_a_file_too_large_to_be_an_image_is_not_read(tmp_path, monkeypatch):

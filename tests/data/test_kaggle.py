@@ -146,7 +146,8 @@ def test_each_failure_has_its_error_and_leaves_no_file_and_no_secret(
 ) -> None:
     mode, credentials, error, words = REFUSALS[case]
     server.mode = mode
-    monkeypatch.setattr(kaggle, "READ_SECONDS", 0.3)
+    if mode == "silent":
+        monkeypatch.setattr(kaggle, "READ_SECONDS", 0.3)
     caplog.set_level(logging.DEBUG, "skin_pipeline")
 
     raised = failure(server, folder, credentials)
@@ -365,13 +366,158 @@ def test_an_unknown_data_set_is_named(server: KaggleServer, folder: Path) -> Non
 @pytest.mark.parametrize(
     "dataset",
     ["", "lesions", "owner/", "/lesions", "owner/a/b", "../lesions", "owner/..", "own er/x",
-     "owner/lesions\n", "https://www.kaggle.com/datasets/owner/lesions", "owner/" + "x" * 101],
+     "owner/" + "x" * 101, "owner/lesions/versions/x", "owner/lesions/versions/3/versions/4",
+     "kaggle://", "kaggle://owner", "https://www.kaggle.com/", "https://www.kaggle.com/owner",
+     "https://www.kaggle.com/datasets/owner", "https://example.com/datasets/owner/lesions",
+     "owner/lesions?select=a.csv"],
 )  # fmt: skip
 def test_a_name_that_is_not_owner_slash_name_is_refused_unasked(
     dataset: str, server: KaggleServer, folder: Path
 ) -> None:
     with pytest.raises(BadInput, match="OWNER/NAME"):
         download(dataset, folder, credentials=GOOD, endpoint=server.url)
+    assert server.seen == []
+
+
+@pytest.mark.parametrize(
+    "dataset",
+    [
+        "owner/lesions",
+        "kaggle://owner/lesions",
+        " kaggle://owner/lesions/\n",
+        "kaggle://datasets/owner/lesions",
+        "https://www.kaggle.com/datasets/owner/lesions",
+        "https://www.kaggle.com/datasets/owner/lesions/data?select=a.csv#top",
+        "http://kaggle.com/owner/lesions/",
+        "www.kaggle.com/datasets/owner/lesions",
+        "HTTPS://WWW.KAGGLE.COM/datasets/owner/lesions/code",
+        "kaggle://https://www.kaggle.com/datasets/owner/lesions",
+        "https://www.kaggle.com/api/v1/datasets/download/owner/lesions",
+    ],
+)
+def test_a_data_set_is_found_by_whatever_people_paste(
+    dataset: str, server: KaggleServer, folder: Path
+) -> None:
+    assert kaggle.is_address(dataset) or dataset == DATASET
+    path = download(dataset, folder, credentials=GOOD, endpoint=server.url)
+    assert (path.name, path.read_bytes()) == ("owner.lesions.zip", ZIP)
+
+
+@pytest.mark.parametrize(
+    "dataset",
+    [
+        "kaggle://owner/lesions/versions/3",
+        "https://www.kaggle.com/datasets/owner/lesions/versions/3/",
+    ],
+)
+def test_the_version_that_is_named_is_the_one_that_comes(
+    dataset: str, server: KaggleServer, folder: Path
+) -> None:
+    server.datasets[f"{DATASET}/versions/3"] = OTHER
+    path = download(dataset, folder, credentials=GOOD, endpoint=server.url)
+    assert path.read_bytes() == OTHER
+
+
+@pytest.mark.parametrize(
+    ("place", "kind"),
+    [
+        (
+            "https://www.kaggle.com/competitions/siim-isic-melanoma-classification/data",
+            "competition",
+        ),
+        ("https://www.kaggle.com/c/siim-isic-melanoma-classification", "competition"),
+        ("kaggle://competitions/isic-2024-challenge", "competition"),
+        ("https://www.kaggle.com/code/ada/skin-cancer", "notebook"),
+        ("https://www.kaggle.com/models/ada/skin", "model"),
+    ],
+)
+def test_what_is_no_data_set_is_named_with_the_way_out(
+    place: str, kind: str, server: KaggleServer, folder: Path
+) -> None:
+    with pytest.raises(BadInput, match=rf"is a {kind} on Kaggle.*kaggle://OWNER/NAME"):
+        download(place, folder, credentials=GOOD, endpoint=server.url)
+    assert server.seen == []
+
+
+@pytest.mark.parametrize(
+    "place", ["/srv/kaggle.com/a", "demo", "s3://kaggle.com/a", "https://example.com/kaggle.com/a"]
+)
+def test_places_elsewhere_are_not_taken_for_kaggle(place: str) -> None:
+    assert not kaggle.is_address(place)
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        *("www.kaggle.com", "kaggle.com/api/v1", " https://www.kaggle.com ", "api.kaggle.com"),
+        *("http://www.kaggle.com/api/v1/", "HTTPS://KAGGLE.COM:443", "www.kaggle.com.", "", "  "),
+    ],
+)
+def test_kaggles_own_address_is_known_in_every_form(host: str) -> None:
+    assert kaggle._other_server(host) == ""
+    with kaggle._client(GOOD, kaggle._other_server(host)) as client:
+        assert client.http_client()._endpoint == "https://api.kaggle.com"
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        *("mirror.example", "mirror.example:8080", "ftp://mirror.example", "http://", "https:///x"),
+        *("http://mirror:port", f"https://ada:{KEY}@mirror.example", f"ada:{KEY}@www.kaggle.com"),
+        "http://[bad",
+    ],
+)
+def test_a_host_that_cannot_be_asked_is_bad_input_and_never_tried(host: str, folder: Path) -> None:
+    with pytest.raises(BadInput, match="host of the Kaggle connection") as caught:
+        download(DATASET, folder, credentials=GOOD, endpoint=host)
+    assert KEY not in str(caught.value)
+
+
+HEX = "0123456789abcdef" * 2
+WHOLE = json.dumps({"username": "ada", "key": KEY})
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        KaggleCredentials(key=WHOLE),
+        KaggleCredentials("bob", f" {WHOLE}\n"),
+        KaggleCredentials(WHOLE),
+        KaggleCredentials(token=WHOLE),
+        KaggleCredentials('"ada"', f"'{KEY}'"),
+        KaggleCredentials("ada", TOKEN),
+        KaggleCredentials("ada@example.org", TOKEN),
+        KaggleCredentials("ada@example.org", "", TOKEN),
+    ],
+    ids=[
+        *("kaggle.json as password", "beside a name", "as login", "as token", "quoted"),
+        *("token as password", "token beside an e-mail address", "token with an e-mail address"),
+    ],
+)
+def test_credentials_work_however_they_were_pasted(
+    given: KaggleCredentials, server: KaggleServer, folder: Path
+) -> None:
+    assert download(DATASET, folder, credentials=given, endpoint=server.url).exists()
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (KaggleCredentials("ada@example.org", HEX), "e-mail address where the user name belongs"),
+        (KaggleCredentials("", HEX), "a key without the user name"),
+        (KaggleCredentials("ada", WHOLE[:-1], origin="the form"), "the form is not a JSON object"),
+        (KaggleCredentials("ada", '{"key": 1}'), "not a JSON object with `username` and `key`"),
+    ],
+)
+def test_credentials_that_cannot_be_right_are_told_before_kaggle_is_asked(
+    given: KaggleCredentials, words: str, server: KaggleServer, folder: Path
+) -> None:
+    raised = failure(server, folder, given)
+    assert type(raised) is BadInput
+    assert words in str(raised)
+    assert "Settings > API" in str(raised)
+    assert KEY not in str(raised)
+    assert raised.__context__ is None
     assert server.seen == []
 
 

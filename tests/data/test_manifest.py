@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import logging
+import zipfile
+from pathlib import PurePosixPath
 
 import numpy as np
 import pandas as pd
@@ -8,7 +10,8 @@ import pytest
 import worker_tasks
 from PIL import Image
 
-from skin_pipeline.data import images, manifest, sources
+from skin_pipeline.data import archive, images, manifest, sources
+from skin_pipeline.errors import BadInput, Unavailable
 
 
 @pytest.fixture
@@ -23,20 +26,74 @@ def folder(tmp_path):
     return tmp_path / "set"
 
 
-def build(folder, store, tmp_path, shard_size=4):
+def build(folder, store, tmp_path, shard_size=4, **options):
     return manifest.build(
-        sources.find(folder),
+        folder if isinstance(folder, sources.Images) else sources.find(folder),
         store,
         size=32,
         field_of_view=0.8,
         shard_size=shard_size,
         folder=tmp_path,
         processes=1,
+        **options,
     )
 
 
+@pytest.fixture
+def folder_with_masks(folder):
+    """A mask by its name, in the middle of the images, and one by its two greys, at their end."""
+    Image.open(folder / "benign/benign1.png").save(folder / "benign/benign1_segmentation.png")
+    two_greys = Image.new("L", (90, 70))
+    two_greys.paste(255, (20, 20, 60, 50))
+    two_greys.save(folder / "malignant/zebra.png")
+    return folder
+
+
+def test_masks_are_used_like_other_images_and_named(folder_with_masks, store, tmp_path):
+    built = build(folder_with_masks, store, tmp_path)
+    assert built.masks == ("benign/benign1_segmentation.png", "malignant/zebra.png")
+    assert len(built.table) == 12
+    (notice,) = manifest.mask_notices(built.masks, left_out=False)
+    assert str(notice) == (
+        "benign/benign1_segmentation.png, malignant/zebra.png (2): looks like a mask or an overlay "
+        "of a lesion (by name, or two greys only); used like any other image. Give "
+        "masks=leave_out to leave such files out"
+    )
+
+
+def test_masks_that_are_left_out_have_no_row_and_no_place_in_a_shard(
+    folder_with_masks, store, tmp_path
+):
+    built = build(folder_with_masks, store, tmp_path, with_masks=False)
+    assert len(built.masks) == 2
+    plain = built.table.reset_index(drop=True)
+    for path in (folder_with_masks / key for key in built.masks):
+        path.unlink()
+    without = build(folder_with_masks, store, tmp_path)
+    pd.testing.assert_frame_equal(plain, without.table)
+    assert built.shards == without.shards
+    # What the tables say of an image is joined by its place among all files.
+    assert list(built.table.index) == [0, 1, *range(3, 11)]
+
+
+def test_many_masks_are_named_by_a_few(folder):
+    (notice,) = manifest.mask_notices([f"{i}_mask.png" for i in range(500)], left_out=True)
+    assert notice.count == 500
+    assert notice.subject.endswith("9_mask.png, …")
+    assert len(notice.subject) < 200
+    assert manifest.mask_notices((), left_out=True) == ()
+
+
+def test_a_set_of_masks_only_is_refused(tmp_path, store):
+    for label in ("benign", "malignant"):
+        (tmp_path / "set" / label).mkdir(parents=True)
+        Image.effect_noise((90, 90), 60).save(tmp_path / "set" / label / f"{label}_mask.png")
+    with pytest.raises(BadInput, match="masks=leave_out leaves no image: all 2 look like masks"):
+        build(tmp_path / "set", store, tmp_path, with_masks=False)
+
+
 def test_shards_hold_the_readable_images_in_the_order_of_the_table(folder, store, tmp_path):
-    table, shards, thumbnails = build(folder, store, tmp_path)
+    table, shards, thumbnails, _ = build(folder, store, tmp_path)
     assert [np.load(store.local(key)).shape for key in shards] == [
         (4, 32, 32, 3),
         (4, 32, 32, 3),
@@ -73,7 +130,7 @@ def test_an_image_that_kills_the_decoder_is_quarantined_and_all_others_are_seen(
 ):
     (folder / "benign/benign1.png").rename(folder / "benign/fatal1.png")
     monkeypatch.setattr(manifest, "_inspect_batch", worker_tasks.inspect_batch_or_die)
-    monkeypatch.setattr(images, "inspect", worker_tasks.inspect_or_die)
+    monkeypatch.setattr(manifest, "_inspect", worker_tasks.inspect_or_die)
     table = build(folder, store, tmp_path).table.set_index("key")
     assert list(table.index[~table["readable"]]) == ["benign/benign2.png", "benign/fatal1.png"]
     assert "ended the process" in table.at["benign/fatal1.png", "problem"]
@@ -108,6 +165,31 @@ def test_a_table_reads_back_as_written(folder, store, tmp_path):
     pd.testing.assert_frame_equal(manifest.read(store, key), table, check_dtype=False)
 
 
+def test_an_image_is_called_what_its_source_calls_it_wherever_it_was_written(
+    folder, store, tmp_path
+):
+    keys = [f"{item.label}/Lesion.{i}.PNG" for i, item in enumerate(sources.find(folder).files)]
+    with zipfile.ZipFile(tmp_path / "set.zip", "w") as bundle:
+        for key, item in zip(keys, sources.find(folder).files, strict=True):
+            bundle.write(item.path, f"con/{key}")  # no folder of Windows may be called so
+    contents = archive.extract(tmp_path / "set.zip", tmp_path / "extracted")
+    table = build(contents, store, tmp_path).table
+    assert list(table["key"]) == keys
+    assert list(table["image_id"]) == [PurePosixPath(key).stem for key in keys]
+    assert list(table["problem"][~table["readable"]]) == [
+        "Lesion.2.PNG: cannot identify image file"
+    ]
+
+
+def test_a_file_that_goes_away_before_it_is_decoded_is_no_fault_of_the_data(
+    folder, store, tmp_path
+):
+    found = sources.find(folder)
+    (folder / "benign/benign0.png").unlink()
+    with pytest.raises(Unavailable, match="cannot be read any more"):
+        build(found, store, tmp_path)
+
+
 def test_golden_copies_are_the_files_themselves(folder, store, tmp_path):
     found = sources.find(folder)
     table = build(folder, store, tmp_path).table
@@ -115,3 +197,32 @@ def test_golden_copies_are_the_files_themselves(folder, store, tmp_path):
     assert sorted(key.split("/")[0] for key in golden) == ["benign"] * 2 + ["malignant"] * 2
     for key, copy in golden.items():
         assert store.read(copy) == (folder / key).read_bytes()
+
+
+def test_readable_rows_are_numbered_as_the_packed_images_are(folder, store, tmp_path):
+    table, shards, _ = build(folder, store, tmp_path)
+    manifest.write(store, "here/manifest.csv", table)
+    rows = manifest.read_readable(store, "here/manifest.csv")
+    assert list(rows.index) == list(range(9))
+    assert list(rows["key"]) == [key for key in table["key"] if key != "benign/benign2.png"]
+    packed = np.concatenate([np.load(store.local(key)) for key in shards])
+    for number, row in enumerate(rows.itertuples()):
+        assert (row.shard * 4 + row.row) == number
+        assert (packed[number] == images.inspect(folder / row.key, 32, 0.8).pixels).all()
+
+
+def test_scores_are_read_number_for_number_as_they_were_written(store):
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame({
+        "key": ["1", "NA", *[f"k{i}" for i in range(4998)]],
+        "label": "benign",
+        "group": ["007", "NA", *["null"] * 4998],
+        "test": rng.random(5000) < 0.5,
+        "probability": np.where(rng.random(5000) < 0.1, np.nan, rng.random(5000) ** 9),
+    })
+    read = manifest.read_scores(store, manifest.write(store, "scores.csv", table))
+    pd.testing.assert_frame_equal(read, table, check_exact=True, check_dtype=False)
+
+
+def test_labels_are_1_for_malignant():
+    assert list(manifest.labels(pd.DataFrame({"label": ["malignant", "benign"]}))) == [1, 0]

@@ -1,13 +1,19 @@
 from __future__ import annotations
 
+import os
 import shutil
+import tempfile
+import zipfile
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
-from skin_pipeline.data import sources
-from skin_pipeline.errors import BadInput
+from skin_pipeline import steps
+from skin_pipeline.data import archive, kinds, manifest, sources, walking
+from skin_pipeline.errors import BadInput, Unavailable
 
 
 def image(path):
@@ -88,9 +94,423 @@ def test_nothing_at_the_path_says_what_can_be_given(make_job):
 
 
 def test_a_temporary_folder_is_gone_afterwards(make_job):
-    with sources.folder_of(make_job()) as root:
-        assert root.is_dir()
-    assert not root.exists()
+    with sources.folder_of(make_job()) as contents:
+        paths = [item.path for item in contents.images]
+        assert paths
+        assert all(path.is_file() for path in paths)
+    assert not paths[0].parents[1].exists()
+
+
+# --- what is left out, and told -----------------------------------------------------------------
+
+
+def told(found):
+    return {(notice.kind, notice.subject): notice.count for notice in found.notices}
+
+
+def test_folders_beside_the_class_folders_are_left_out_and_told(tmp_path):
+    classes = ["benign/a.jpg", "malignant/b.jpg"]
+    beside = ["indeterminate/c.jpg", "indeterminate/deep/d.jpg", "masks/e.png", "f.jpg"]
+    sets = [f"{part}/{path}" for part in ("train", "test") for path in (*classes, *beside)]
+    found = sources.find(lay_out(tmp_path, *sets, "all_images/g.jpg"))
+
+    assert len(found.files) == 4
+    assert told(found) == {
+        ("folder_left_out", "indeterminate/"): 4,
+        ("folder_left_out", "masks/"): 2,
+        ("folder_left_out", "beside the class folders themselves"): 2,
+        ("folder_left_out", "all_images/"): 1,
+    }
+    assert all("move them into a class folder" in notice.reason for notice in found.notices)
+
+
+def test_many_folders_beside_give_few_notices(tmp_path):
+    names = [f"class_{number}/a.jpg" for number in range(40)]
+    found = sources.find(lay_out(tmp_path, "benign/a.jpg", "malignant/b.jpg", *names))
+
+    assert len(found.notices) == sources.FOLDERS_SHOWN + 1
+    assert sum(notice.count for notice in found.notices) == 40
+    assert found.notices[-1].subject == "28 further folders"
+
+
+def test_images_and_other_files_are_known_by_content_and_told_by_kind(tmp_path):
+    lay_out(tmp_path, "benign/a.jpg", "malignant/b.jpg")
+    (tmp_path / "benign/a.jpg").rename(tmp_path / "benign/a.JFIF")
+    (tmp_path / "malignant/b.jpg").rename(tmp_path / "malignant/b")
+    for name in ("c.heic", "d.HEIC"):
+        (tmp_path / "benign" / name).write_bytes(b"\0\0\0\x18ftypheic")
+    for name in ("imgs_part_1.zip", "imgs_part_2.zip"):
+        (tmp_path / name).write_bytes(b"PK\x03\x04" + bytes(30))
+    found = sources.find(tmp_path)
+
+    assert [item.key for item in found.files] == ["benign/a.JFIF", "malignant/b"]
+    assert told(found) == {("files_skipped", ".heic"): 2, ("files_skipped", ".zip"): 2}
+    (archives, phones) = sorted(found.notices, key=lambda notice: notice.subject, reverse=True)
+    assert "unpack them" in archives.reason
+    assert "imgs_part_1.zip" in archives.reason
+    assert "save them as PNG or JPEG" in phones.reason
+
+
+def test_where_there_is_nothing_to_read_what_was_found_is_told(tmp_path):
+    (tmp_path / "imgs_part_1.zip").write_bytes(b"PK\x03\x04" + bytes(30))
+    with pytest.raises(BadInput, match=r"not used: \.zip: archives within .* unpack them"):
+        sources.find(tmp_path)
+
+
+def test_a_folder_a_zip_and_a_copy_with_windows_separators_are_the_same_data(tmp_path, make_job):
+    lay_out(tmp_path / "set", "benign/a.jpg", "malignant/b.jpg", "other/c.jpg", ".git/d.jpg")
+    (tmp_path / "set/table.CSV").write_text("image,patient_id\na,1\n")
+    (tmp_path / "set/malignant/caf\u00e9").write_bytes((tmp_path / "set/other/c.jpg").read_bytes())
+    packed = shutil.make_archive(str(tmp_path / "set"), "zip", tmp_path, "set")
+    with zipfile.ZipFile(packed) as source, zipfile.ZipFile(tmp_path / "w.zip", "w") as windows:
+        for name in source.namelist():
+            if not name.endswith("/"):
+                windows.writestr(name.replace("/", "\\"), source.read(name))
+    seen = []
+    for data in (str(tmp_path / "set"), packed, str(tmp_path / "w.zip")):
+        with sources.folder_of(make_job(data=data, weights="imagenet")) as contents:
+            found = sources.find(contents)
+            labels = [(item.key, item.label) for item in found.files]
+            seen.append((found.digest, labels, found.notices))
+    assert seen[0] == seen[1] == seen[2]
+    assert len(seen[0][1]) == 3
+
+
+JPEG, BMP = b"\xff\xd8\xff\xe0", b"BM" + bytes(12) + b"\x28\0\0\0"
+TEXT, WORKBOOK, ZIP = b"a,b\n1,2\n", b"PK\x03\x04\x14\0\6\0", b"PK\x03\x04\x14\0\0\0"
+# Public archives as they are laid out: their files, the images and tables that are found in them,
+# and what is told. Classes come from folders or, where there are none, from the first letters.
+LAYOUTS = {
+    "HAM10000 of Kaggle": (
+        {
+            "HAM10000_images_part_1/bISIC_0024306.jpg": JPEG,
+            "ham10000_images_part_1/mISIC_0024307.jpg": JPEG,
+            "HAM10000_metadata.csv": TEXT,
+            "hmnist_28_28_RGB.csv": TEXT,
+        },
+        (["HAM10000_images_part_1/bISIC_0024306.jpg", "ham10000_images_part_1/mISIC_0024307.jpg"]),
+        ["HAM10000_metadata.csv", "hmnist_28_28_RGB.csv"],
+        {},
+    ),
+    "HAM10000 of Dataverse": (
+        {"bISIC_1.jpg": JPEG, "mISIC_2.jpg": JPEG, "HAM10000_metadata": TEXT},
+        ["bISIC_1.jpg", "mISIC_2.jpg"],
+        ["HAM10000_metadata"],
+        {},
+    ),
+    "ISIC challenge": (
+        {
+            "ISIC-2017_Training_Data/bISIC_0000000.jpg": JPEG,
+            "ISIC-2017_Training_Data/mISIC_0000001.JPG": JPEG,
+            "ISIC-2017_Training_Data/ATTRIBUTION.txt": TEXT,
+            "ISIC-2017_Training_Data/LICENSE.txt": TEXT,
+            "ISIC-2017_Training_Part3_GroundTruth.csv": TEXT,
+        },
+        ["bISIC_0000000.jpg", "mISIC_0000001.JPG"],
+        ["ISIC-2017_Training_Part3_GroundTruth.csv"],
+        {".txt": 2},
+    ),
+    "PH2": (
+        {
+            "PH2Dataset/PH2 Dataset images/IMD002/IMD002_Dermoscopic_Image/bIMD002.bmp": BMP,
+            "PH2Dataset/PH2 Dataset images/IMD003/IMD003_Dermoscopic_Image/mIMD003.bmp": BMP,
+            "PH2Dataset/PH2_dataset.xlsx": WORKBOOK,
+            "PH2Dataset/PH2_dataset.txt": TEXT,
+            "PH2Dataset/PH2_readme.pdf": b"%PDF-1.4",
+        },
+        [
+            "IMD002/IMD002_Dermoscopic_Image/bIMD002.bmp",
+            "IMD003/IMD003_Dermoscopic_Image/mIMD003.bmp",
+        ],
+        ["PH2_dataset.txt", "PH2_dataset.xlsx"],
+        {".pdf": 1},
+    ),
+    "melanoma_cancer_dataset": (
+        {
+            "melanoma_cancer_dataset/train/benign/melanoma_0.jpg": JPEG,
+            "melanoma_cancer_dataset/train/malignant/melanoma_1.jpg": JPEG,
+            "melanoma_cancer_dataset/test/benign/melanoma_2.jpg": JPEG,
+        },
+        [
+            "test/benign/melanoma_2.jpg",
+            "train/benign/melanoma_0.jpg",
+            "train/malignant/melanoma_1.jpg",
+        ],
+        [],
+        {},
+    ),
+    "malignant vs benign, with its own copy": (
+        {
+            f"{place}train/{label}/{name}.jpg": JPEG
+            for place in ("", "data/")
+            for label, name in (("benign", 3), ("malignant", 4))
+        },
+        [
+            *("data/train/benign/3.jpg", "data/train/malignant/4.jpg"),
+            *("train/benign/3.jpg", "train/malignant/4.jpg"),
+        ],
+        [],
+        {},
+    ),
+    "with what a notebook and macOS leave": (
+        {
+            "benign/a.jpg": JPEG,
+            "malignant/b.jpg": JPEG,
+            "benign/.ipynb_checkpoints/a-checkpoint.jpg": JPEG,
+            "__MACOSX/benign/._a.jpg": b"\0\5\x16\7",
+            ".DS_Store": b"\0\0\0\1Bud1",
+            "malignant/IMG_1.HEIC": b"\0\0\0\x18ftypheic",
+            "malignant/slice.dcm": bytes(128) + b"DICM",
+            "train.hdf5": b"\x89HDF\r\n\x1a\n",
+        },
+        ["benign/a.jpg", "malignant/b.jpg"],
+        [],
+        {
+            "hidden folder .ipynb_checkpoints, hidden folder __MACOSX": 2,
+            "system files": 1,
+            ".heic": 1,
+            ".dcm": 1,
+            ".hdf5": 1,
+        },
+    ),
+}
+
+
+def by_letter(_, keys):
+    return [{"b": "benign", "m": "malignant"}[key.rpartition("/")[2][0]] for key in keys]
+
+
+def laid_out(root, files):
+    for name, data in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(data)
+    return root
+
+
+def zipped(path, files):
+    with zipfile.ZipFile(path, "w") as bundle:
+        for name, data in files.items():
+            bundle.writestr(name, data)
+    return path
+
+
+@pytest.mark.parametrize("case", LAYOUTS)
+@pytest.mark.parametrize("packed", [False, True], ids=["folder", "zip"])
+def test_public_archives_are_read_as_they_are(case, packed, tmp_path, make_job):
+    files, keys, tables, notices = LAYOUTS[case]
+    data = zipped(tmp_path / "set.zip", files) if packed else laid_out(tmp_path / "set", files)
+    with sources.folder_of(make_job(data=str(data), weights="imagenet")) as contents:
+        found = sources.find(contents, by_letter)
+    assert [item.key for item in found.files] == keys
+    assert [path.name for path in found.tables] == tables
+    assert {notice.subject: notice.count for notice in found.notices} == notices
+
+
+def test_archives_within_the_archive_are_told_where_there_is_nothing_else(tmp_path, make_job):
+    pad_ufes = {f"images/imgs_part_{part}.zip": ZIP for part in (1, 2, 3)} | {"metadata.csv": TEXT}
+    data = zipped(tmp_path / "set.zip", pad_ufes)
+    with (
+        sources.folder_of(make_job(data=str(data), weights="imagenet")) as contents,
+        pytest.raises(BadInput, match=r"\.zip \(3\): archives within .*unpack them.*imgs_part_1"),
+    ):
+        sources.find(contents, by_letter)
+
+
+PARTS = st.sampled_from([
+    *(
+        "benign",
+        "malignant",
+        "Benign",
+        "other",
+        ".git",
+        "__MACOSX",
+        "caf\u00e9",
+        "a b",
+        "con",
+        "x" * 99,
+    ),
+    *("a.jpg", "A.jpg", "b.JFIF", "t.csv", "meta", "c.heic", "d.dcm", "e.py", "z.zip", "Thumbs.db"),
+])
+TREES = st.dictionaries(
+    st.lists(PARTS, min_size=1, max_size=4).map("/".join),
+    st.sampled_from([JPEG, BMP, TEXT, ZIP, b"", b"\0\1"]),
+    min_size=1,
+    max_size=12,
+).filter(lambda tree: not any(f"{one}/" in f"{other}" for one in tree for other in tree))
+
+
+@settings(max_examples=60, deadline=None)
+@given(files=TREES)
+def test_a_folder_and_a_zip_of_the_same_files_are_the_same_data(files):
+    with tempfile.TemporaryDirectory() as place:
+        root = laid_out(Path(place, "set"), files)
+        packed = archive.extract(zipped(Path(place, "set.zip"), files), Path(place, "t"))
+        plain = walking.contents_of(root)
+        for one, other in ((plain.images, packed.images), (plain.tables, packed.tables)):
+            assert {i.name: i.path.read_bytes() for i in one} == {
+                i.name: i.path.read_bytes() for i in other
+            }
+        assert plain.notices == packed.notices
+        used = len(plain.images) + len(plain.tables)
+        marks = [
+            name
+            for name, data in files.items()
+            if not data and kinds.by_name(tuple(name.split("/")), 0) == kinds.MARK
+        ]
+        assert used + sum(notice.count for notice in plain.notices) + len(marks) == len(files)
+
+
+# --- names of class folders ----------------------------------------------------------------------
+
+
+def test_a_set_that_is_called_like_a_class_is_no_class_folder(tmp_path):
+    found = sources.find(lay_out(tmp_path, "Malignant/benign/a.jpg", "Malignant/malignant/b.jpg"))
+    assert [(item.key, item.label) for item in found.files] == [
+        ("benign/a.jpg", "benign"),
+        ("malignant/b.jpg", "malignant"),
+    ]
+
+
+def test_a_class_folder_within_one_of_the_other_class_is_asked_about(tmp_path):
+    paths = ("benign/a.jpg", "malignant/b.jpg", "benign/second look/malignant/c.jpg")
+    with pytest.raises(BadInput, match=r"both classes at once, .*second look.*Rename"):
+        sources.find(lay_out(tmp_path, *paths))
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("benign_images", "malignant_images"),
+        ("0", "1"),
+        ("nevus", "melanoma"),
+        ("gutartig", "bösartig"),
+        ("benign", "malignant_images"),
+    ],
+)
+def test_folders_of_other_names_are_asked_about_with_the_settings(tmp_path, one, other):
+    with pytest.raises(BadInput) as error:
+        sources.find(lay_out(tmp_path, f"{one}/a.jpg", f"{other}/b.jpg", f"{other}/c.jpg"))
+    assert f"{other}/ (2), {one}/ (1)" in str(error.value)
+    assert "`malignant_values` and `benign_values`" in str(error.value)
+
+
+def test_folders_of_other_names_are_asked_about_where_tables_do_not_help(tmp_path):
+    lay_out(tmp_path, "nevus/a.jpg", "melanoma/b.jpg")
+    (tmp_path / "labels.csv").touch()
+
+    def labels_of(tables, keys):
+        raise BadInput("no column is known to hold the label")
+
+    with pytest.raises(BadInput, match=r"no column is known.*melanoma/ \(1\), nevus/ \(1\)"):
+        sources.find(tmp_path, labels_of)
+
+
+MEANINGS = {"melanoma": "malignant", "nevus": "benign", "unknown": ""}
+
+
+@pytest.mark.parametrize(
+    ("paths", "expected"),
+    [
+        (
+            ("Nevus/a.jpg", "x/MELANOMA /b.jpg", "unknown/c.jpg", "bkl/d.jpg"),
+            {"Nevus/a.jpg": "benign", "x/MELANOMA /b.jpg": "malignant"},
+        ),
+        # What is called benign or malignant says it better.
+        (
+            ("benign/a.jpg", "malignant/nevus/b.jpg", "melanoma/c.jpg"),
+            {"benign/a.jpg": "benign", "malignant/nevus/b.jpg": "malignant"},
+        ),
+    ],
+)
+def test_folders_count_by_what_the_settings_say_that_names_mean(tmp_path, paths, expected):
+    found = sources.find(lay_out(tmp_path, *paths), meanings=MEANINGS)
+    assert {item.key: item.label for item in found.files} == expected
+    left_out = {notice.subject for notice in found.notices}
+    assert left_out == {f"{path.split('/')[0]}/" for path in paths if path not in expected}
+
+
+def test_numbered_folders_are_no_classes_unless_somebody_said_so(make_job, tmp_path):
+    lay_out(tmp_path / "set", *(f"{part}/{name}.jpg" for part in "01" for name in "ab"))
+    data = {"data": str(tmp_path / "set"), "weights": "imagenet"}
+    with pytest.raises(BadInput, match="malignant_values"):
+        steps._ingested(make_job(**data), data["data"], make_job(**data).settings)
+    job = make_job(**data, malignant_values="1", benign_values="0")
+    key = steps._ingested(job, job.settings.data, job.settings)
+    table = manifest.read(job.store, f"{key}/manifest.csv")
+    assert dict(zip(table["key"], table["label"], strict=True)) == {
+        **{f"0/{name}.jpg": "benign" for name in "ab"},
+        **{f"1/{name}.jpg": "malignant" for name in "ab"},
+    }
+
+
+# --- links, and files that go away ---------------------------------------------------------------
+
+
+def test_a_link_as_a_class_folder_gives_its_images_their_class(tmp_path):
+    lay_out(tmp_path, "elsewhere/a.jpg", "set/pool/b.jpg", "set/pool/c.jpg")
+    (tmp_path / "set/benign").symlink_to("../elsewhere")
+    (tmp_path / "set/malignant").symlink_to("pool")
+    found = sources.find(tmp_path / "set")
+    assert [(item.key, item.label) for item in found.files] == [
+        ("benign/a.jpg", "benign"),
+        ("malignant/b.jpg", "malignant"),
+        ("malignant/c.jpg", "malignant"),
+    ]
+
+
+def test_each_real_file_counts_once_for_each_class_and_the_others_are_told(tmp_path):
+    lay_out(tmp_path, "benign/a.jpg", "malignant/b.jpg")
+    (tmp_path / "benign/also.jpg").symlink_to("a.jpg")
+    (tmp_path / "benign/again").symlink_to(".")
+    (tmp_path / "train").mkdir()
+    (tmp_path / "train/benign").symlink_to("../benign")
+    (tmp_path / "malignant/a.jpg").symlink_to("../benign/a.jpg")  # validation finds this
+    found = sources.find(tmp_path)
+    keys = [(item.key, item.label) for item in found.files]
+    assert keys == [
+        ("benign/a.jpg", "benign"),
+        ("malignant/a.jpg", "malignant"),
+        ("malignant/b.jpg", "malignant"),
+    ]
+    assert {notice.kind for notice in found.notices} == {"link_skipped"}
+    assert sum(notice.count for notice in found.notices) == 3
+
+
+def test_what_is_new_beside_known_images_is_told_though_nothing_is_made_again(
+    make_job, tmp_path, caplog
+):
+    root = lay_out(tmp_path / "set", "benign/a.jpg", "malignant/b.jpg", "other/c.jpg")
+    job = make_job(data=str(root), weights="imagenet")
+    first = steps._ingested(job, job.settings.data, job.settings)
+    caplog.clear()
+    (root / "malignant/d.heic").write_bytes(b"\0\0\0\x18ftypheic")
+    assert steps._ingested(job, job.settings.data, job.settings) == first
+    news = [record.getMessage() for record in caplog.records if "beside" in record.getMessage()]
+    assert len(news) == 1
+    assert news[0].startswith('beside_the_images what=".heic: HEIC files are not read')
+
+
+def test_a_file_that_goes_away_while_it_is_read_is_no_fault_of_the_data(tmp_path):
+    found = sources.find(lay_out(tmp_path, "benign/a.jpg", "malignant/b.jpg"))
+    (tmp_path / "benign/a.jpg").unlink()
+    with pytest.raises(Unavailable, match=r"a\.jpg' was found, but cannot be read any more"):
+        _ = found.digest
+
+
+def test_a_name_that_is_no_text_becomes_one_everywhere(make_job, tmp_path):
+    root = tmp_path / "set"
+    lay_out(root, "benign/a.jpg", "malignant/b.jpg")
+    (root / "benign/a.jpg").rename(root / "benign" / os.fsdecode(b"caf\xe9\n.jpg"))
+    (root / "malignant/b.jpg").write_bytes(b"damaged")
+    (root / "malignant/b.jpg").rename(root / "malignant" / os.fsdecode(b"\xff.jpg"))
+
+    job = make_job(data=str(root), weights="imagenet")
+    key = steps._ingested(job, job.settings.data, job.settings)
+
+    table = manifest.read(job.store, f"{key}/manifest.csv")
+    assert list(table["key"]) == ["benign/caf\u00e9%0A.jpg", "malignant/\u00ff.jpg"]
+    assert list(table["image_id"]) == ["caf\u00e9%0A", "\u00ff"]
+    assert table["problem"][1].startswith("\u00ff.jpg: cannot identify")
 
 
 # --- without class folders -----------------------------------------------------------------------
@@ -129,6 +549,34 @@ def test_a_class_that_no_table_names_is_told(tmp_path, names):
     (tmp_path / "labels.csv").touch()
     with pytest.raises(BadInput, match=r"no images of class .*malignant"):
         sources.find(tmp_path, by_name)
+
+
+def test_a_zip_is_scored_under_any_name(make_job, tmp_path):
+    image(tmp_path / "a.jpg")
+    with zipfile.ZipFile(tmp_path / "export", "w") as bundle:
+        bundle.write(tmp_path / "a.jpg", "x/a.jpg")
+    with sources.files_at(make_job(), [str(tmp_path / "export")]) as files:
+        assert [item.name for item in files] == [f"{tmp_path}/export/x/a.jpg"]
+
+
+def test_images_are_scored_by_content_and_what_is_not_is_told(make_job, tmp_path, caplog):
+    image(tmp_path / "a.jpg")
+    (tmp_path / "a.jpg").rename(tmp_path / "photo")
+    (tmp_path / "b.heic").write_bytes(b"\0\0\0\x18ftypheic")
+    (tmp_path / "again").symlink_to("photo")
+    with sources.files_at(make_job(), [f"{tmp_path}/"]) as files:
+        assert [item.name for item in files] == [f"{tmp_path}/photo"]
+    assert 'what=".heic: HEIC files are not read' in caplog.text
+    assert "each file is used once" in caplog.text
+
+
+def test_where_no_image_is_scored_what_was_found_is_told(make_job, tmp_path):
+    (tmp_path / "b.heic").write_bytes(b"\0\0\0\x18ftypheic")
+    with (
+        pytest.raises(BadInput, match=r"no images .*not used: \.heic: HEIC files are not read"),
+        sources.files_at(make_job(), [str(tmp_path)]),
+    ):
+        pass
 
 
 def test_files_come_in_the_order_of_the_places_that_name_them(make_job, tmp_path, monkeypatch):

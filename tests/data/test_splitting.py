@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, settings
@@ -114,13 +115,12 @@ def test_nothing_ever_moves_between_test_and_the_rest(numbers, more, merged):
     seed=st.integers(0, 3),
 )
 def test_no_group_is_ever_on_two_sides_of_a_run(numbers, merged, seed):
-    table = linked(numbers, merged)
-    try:
-        made = splitting.split(table, **{**KNOBS, "seed": seed, "runs": 2})
-    except BadInput:
-        return
+    # Each patient has both classes, so that no split may be refused.
+    table = linked([*range(61), *range(61), *numbers], merged)
+    made = splitting.split(table, **{**KNOBS, "seed": seed, "runs": 2})
     for run in ("run_0", "run_1"):
         used = made[made[run] != "unused"]
+        assert set(used[run]) == {"train", "validation", "test"}
         assert (used.groupby("group")[run].nunique() == 1).all()
 
 
@@ -192,6 +192,99 @@ def test_each_run_has_a_seed_of_its_own():
     assert all(0 <= seed < 2**31 for seed in seeds)
 
 
-def test_the_counts_of_a_run_add_up():
-    for sides in splitting.counts(TABLE).values():
-        assert sum(sides.values()) == 400
+def test_the_counts_of_a_run_are_those_of_its_column():
+    assert splitting.counts(TABLE) == {
+        run: {
+            side: sum(cell == side for cell in TABLE[run])
+            for side in ("train", "validation", "test", "unused")
+        }
+        for run in RUNS
+    }
+    few = pd.DataFrame({"key": ["a", "b"], "run_0": ["test", "train"], "run_1": ["test", "test"]})
+    assert splitting.counts(few) == {"run_0": {"test": 1, "train": 1}, "run_1": {"test": 2}}
+
+
+# --- the settings of the resamples ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize("fraction", [0.05, 0.2, 0.35, 0.5])
+def test_each_run_validates_on_its_share_of_the_groups_that_are_left(fraction):
+    table = splitting.split(
+        images(600), **{**KNOBS, "balance": "none", "validation_fraction": fraction}
+    )
+    left = table[table["run_0"] != "test"]["group"].nunique()
+    for run in RUNS:
+        groups = table[table[run] == "validation"]["group"].nunique()
+        assert groups == pytest.approx(fraction * left, abs=1)
+        assert table[table[run] == "train"]["group"].nunique() == left - groups
+
+
+@pytest.mark.parametrize("fraction", [0.1, 0.2, 0.4])
+def test_the_test_set_is_its_share_of_the_groups(fraction):
+    table = splitting.split(images(2000), **{**KNOBS, "runs": 1, "test_fraction": fraction})
+    share = table[table["run_0"] == "test"]["group"].nunique() / table["group"].nunique()
+    assert share == pytest.approx(fraction, abs=0.04)
+
+
+def test_a_larger_test_set_holds_the_smaller_one():
+    small, large = (
+        splitting.split(images(400), **{**KNOBS, "test_fraction": share})["run_0"] == "test"
+        for share in (0.15, 0.3)
+    )
+    assert (small <= large).all()
+    assert small.sum() < large.sum()
+
+
+def unused(table, run):
+    return frozenset(table.index[table[run] == "unused"])
+
+
+def test_each_run_and_each_seed_leaves_out_other_images_of_the_larger_class(monkeypatch):
+    """Also where the sides are the same, so that the runs differ in more than their sides."""
+    parted = splitting._stratified
+    monkeypatch.setattr(
+        splitting,
+        "_stratified",
+        lambda rest, fraction, random: parted(rest, fraction, np.random.RandomState(0)),
+    )
+    tables = [splitting.split(images(400), **{**KNOBS, "seed": seed}) for seed in (0, 1)]
+    assert len({unused(table, run) for table in tables for run in RUNS}) == 2 * len(RUNS)
+    for table in tables:
+        for run in RUNS:
+            assert (table.loc[list(unused(table, run)), "label"] == "benign").all()
+
+
+def test_every_run_has_sides_of_its_own_and_every_seed_too():
+    tables = [splitting.split(images(400), **{**KNOBS, "seed": seed}) for seed in (0, 1)]
+    validated = {
+        frozenset(table.index[table[run] == "validation"]) for table in tables for run in RUNS
+    }
+    assert len(validated) == 2 * len(RUNS)
+
+
+def test_the_training_set_keeps_all_of_the_rarer_class():
+    table = images(400)
+    whole = splitting.split(table, **{**KNOBS, "balance": "none"})
+    made = splitting.split(table, **KNOBS)
+    for run in RUNS:
+        rare = (whole[run] == "train") & (table["label"] == "malignant")
+        assert (made.loc[rare, run] == "train").all()
+
+
+def test_a_quarantined_image_decides_nothing_about_its_group():
+    """One that would be a test image is not, and takes no other out of training."""
+    table = linked([next(i for i in range(60) if splitting.in_test(f"patient_id:{i}", 0.2))] * 2)
+    table["anchor"] = ["patient_id:outside", table["anchor"][1]]
+    assert not splitting.in_test("patient_id:outside", 0.2)
+    assert list(sides(table)) == ["aside", "test"]
+    assert list(sides(table.assign(readable=[True, False]))) == ["rest", "aside"]
+
+
+def test_the_share_of_malignant_images_of_readable_ones_is_what_sides_are_held_against():
+    table = pd.DataFrame({
+        "label": ["malignant", "benign", "malignant", "malignant"],
+        "readable": [True, True, False, False],
+        "run_0": ["train", "validation", "unused", "unused"],
+    })
+    errors = splitting.stratification(table)["run_0"]
+    assert (errors["train"], errors["validation"]) == (0.5, 0.5)

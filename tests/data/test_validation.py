@@ -169,6 +169,85 @@ def test_sound_data_passes_every_check(tmp_path, case):
     assert failed(checks) == {}
 
 
+# The last values that pass, and one step beyond on either side: in so few images, one that is off
+# is more than the share that may be.
+WITHIN = {
+    "brightness": first(40.0, 240.0, 150.0),
+    "contrast": first(5.0, 100.0, 25.0),
+    "sharpness": first(2.5, 60.0, 8.0),
+    "width": first(64, 20_000, 400, 1000, 600),
+    "height": first(64, 20_000, 1000, 400, 450),
+    "converted": first(*["turned upright"] * 4, ""),
+    "age": first("0", "110", "109.5", "45"),
+    "site": first("kitchen", "kitchen", "torso"),
+}
+BEYOND = {
+    "below": {
+        "brightness": first(39.9, 150.0),
+        "contrast": first(4.9, 25.0),
+        "sharpness": first(2.4, 8.0),
+        "width": first(63, 390, 600),
+        "height": first(64, 1000, 450),
+        "converted": first(*["turned upright"] * 5, ""),
+        "age": first("-1", "45"),
+        "sex": first("x", "male"),
+        "site": first("kitchen", "kitchen", "kitchen", "torso"),
+    },
+    "above": {
+        "brightness": first(240.1, 150.0),
+        "contrast": first(100.1, 25.0),
+        "sharpness": first(60.1, 8.0),
+        "width": first(20_001, 1010, 600),
+        "height": first(20_000, 400, 450),
+        "converted": first(*["turned upright"] * 5, ""),
+        "age": first("111", "45"),
+        "sex": first("males", "male"),
+        "site": first("kitchen", "kitchen", "kitchen", "torso"),
+    },
+}
+
+
+def test_what_lies_on_a_bound_passes(tmp_path):
+    label = first(*["malignant"] * 4, "benign")
+    checks = validation.check_manifest(
+        table(**WITHIN, label=label), tmp_path, min_per_class=4, max_unreadable=0.0
+    )
+    assert failed(checks) == {}
+
+
+@pytest.mark.parametrize("side", BEYOND)
+def test_what_lies_a_little_beyond_a_bound_fails_its_check(tmp_path, side):
+    checks = validation.check_manifest(table(**BEYOND[side]), tmp_path, **BOUNDS)
+    assert failed(checks) == {
+        "width of readable images in pixels": "critical",
+        **dict.fromkeys(
+            [
+                *("width divided by height", "images used as they are", *LOOKS),
+                *("age, where given", "sex, where given", "site, where given"),
+            ],
+            "warning",
+        ),
+    }
+
+
+def test_the_share_of_images_that_can_be_decoded_is_held_against_its_own_bound(tmp_path):
+    """Three of 40 are .075."""
+    off = {name: [values[0]] * 3 + values[1:38] for name, values in QUARANTINED.items()}
+    for most, passes in ((0.075, True), (0.074, False)):
+        checks = validation.check_manifest(
+            table(**off), tmp_path, min_per_class=10, max_unreadable=most
+        )
+        assert failed(checks) == (
+            {} if passes else {"share of images that can be decoded": "critical"}
+        )
+
+
+def test_quarantined_images_do_not_count_as_images_of_their_class(tmp_path):
+    off = {name: [values[0]] * 3 + values[1:38] for name, values in QUARANTINED.items()}
+    checks = validation.check_manifest(table(**off), tmp_path, min_per_class=19, max_unreadable=0.5)
+    assert failed(checks) == {"readable benign images": "critical"}  # 18, and 19 malignant
+
+
 def test_duplicates_in_two_groups_are_a_leak_to_come(tmp_path):
     checks = validation.check_manifest(table(duplicates=first("d", "d", "")), tmp_path, **BOUNDS)
     assert failed(checks)["each set of duplicates is in one group"] == "critical"
@@ -281,6 +360,17 @@ LEAKS = {
         {"label": ["benign"] * 8 + ["benign", "malignant"] * 16},
         {"each side has both classes": "critical", EVEN: "warning"},
     ),
+    "sides that are even but for quarantined images": (
+        {
+            "label": ["benign", "malignant"] * 11 + ["malignant"] * 18,
+            "readable": [*[True] * 22, *[False] * 18],
+            **dict.fromkeys(
+                ("run_0", "run_1"),
+                ["test"] * 6 + ["validation"] * 6 + ["train"] * 10 + ["unused"] * 18,
+            ),
+        },
+        {},
+    ),
     "an uneven side": (
         {"label": ["malignant"] * 7 + ["benign", "malignant"] * 16 + ["benign"]},
         {EVEN: "warning"},
@@ -304,6 +394,18 @@ def test_a_leak_names_images_runs_and_sides(tmp_path):
         "key0 (run_1 test)",
         "key9 (run_1 train)",
     }
+
+
+def test_a_leak_names_images_of_every_side_however_many_are_on_one(tmp_path):
+    """The first images alone would all be of one side, and show no leak."""
+    patient = [*[""] * 16, *["p"] * 12, *[""] * 12]
+    leaking = divided(patient_id=patient, run_0=[*SIDES[:27], "validation", *SIDES[28:]])
+    checks = validation.check_split(leaking, tmp_path)
+    (leak,) = [item for item in checks if not item.passed]
+    assert re.findall(r"key\d+ \(run_0 \w+\)", leak.observed) == [
+        *("key16 (run_0 train)", "key17 (run_0 train)", "key18 (run_0 train)"),
+        "key27 (run_0 validation)",
+    ]
 
 
 # --- what is written and said --------------------------------------------------------------------

@@ -3,6 +3,7 @@ from __future__ import annotations
 import itertools
 import subprocess
 import sys
+import time
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
@@ -13,6 +14,8 @@ import worker_tasks as tasks
 from skin_pipeline.data import workers
 from skin_pipeline.data.workers import AHEAD, spread
 from skin_pipeline.errors import Unavailable
+
+PATIENCE = 300.0  # seconds until a test that waits gives up
 
 
 def test_results_come_in_the_order_of_the_pieces():
@@ -90,8 +93,9 @@ if __name__ == "__main__":
     parent = subprocess.Popen([sys.executable, str(script)], env=environment)
     while len(list(work.iterdir())) < 2:
         assert parent.poll() is None
+        time.sleep(0.05)
     workers = [psutil.Process(int(path.name)) for path in work.iterdir()]
     parent.kill()
     parent.wait()
-    gone, alive = psutil.wait_procs(workers, timeout=20)
+    gone, alive = psutil.wait_procs(workers, timeout=PATIENCE)
     assert (len(gone), alive) == (2, [])

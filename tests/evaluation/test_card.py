@@ -6,6 +6,7 @@ import json
 import math
 
 import judged_run
+import pandas as pd
 import pytest
 from judged_run import VALIDATION, Judged, put, scored, write, write_all
 
@@ -146,3 +147,14 @@ def test_an_approved_model_s_card_has_no_reasons(store):
 def test_synthetic_data_is_told_at_the_top(store):
     text = written(write(store, evaluation={"synthetic": True}))
     assert text.index("**Synthetic data.**") < text.index("## In short")
+
+
+def test_groups_are_counted_of_all_images_and_of_those_tested_on(store):
+    judged = write_all(store)
+    path = store.root / judged.evaluation.predictions
+    table = pd.read_csv(path)
+    table.loc[table["test"], "group"] = [f"patient_id:{i // 3}" for i in range(table["test"].sum())]
+    table.to_csv(path, index=False)
+    images = card.data(*judged)["images"]
+    assert images["test_groups"] == 80
+    assert images["groups"] == len(set(table["group"])) > 80

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import binom
+from scipy.stats import binom, t
 
 from skin_pipeline import intervals
-from skin_pipeline.evaluation import metrics
+from skin_pipeline.evaluation import comparison, metrics
 from skin_pipeline.evaluation.comparison import Calls, compare, mcnemar
 
 DIFFERENCES = ("accuracy", "sensitivity", "specificity", "auc")
@@ -140,3 +140,100 @@ def test_without_images_of_both_classes_there_is_no_difference_of_the_auc(count)
     )
     assert math.isnan(seen.auc.value)
     assert math.isnan(seen.specificity.value)
+
+
+def width(change):
+    return change.high - change.low
+
+
+@pytest.mark.parametrize("name", DIFFERENCES)
+def test_more_images_of_the_same_patients_make_no_difference_more_certain(name):
+    labels, _, better, worse = sample(120)
+    one, many = (
+        compared(
+            Calls(np.repeat(better, times), 0.5),
+            Calls(np.repeat(worse, times), 0.5),
+            np.repeat(labels, times),
+            np.repeat(np.arange(120), times),
+        )
+        for times in (1, 8)
+    )
+    assert width(getattr(many, name)) == pytest.approx(width(getattr(one, name)))
+
+
+def test_few_patients_make_a_difference_less_certain_than_their_images_would():
+    """The quantile is Student's of so many patients."""
+    labels, _, better, worse = sample(80)
+    few = np.arange(80) // 20 + 10 * labels  # four or so of each class
+    seen = compared(Calls(better, 0.5), Calls(worse, 0.5), labels, few)
+    draws = intervals.resampled(
+        lambda times: (
+            intervals.auc_statistic(better, labels)(times)
+            - intervals.auc_statistic(worse, labels)(times)
+        ),
+        few,
+        0,
+    )
+    error = draws[1:].std(ddof=1)
+    assert width(seen.auc) / 2 == pytest.approx(t.ppf(0.975, 4 - 1) * error)
+
+
+def test_an_image_at_the_threshold_is_called_malignant_by_both():
+    labels = np.array([1, 1, 0, 0])
+    at, below = np.array([0.5, 0.5, 0.5, 0.1]), np.array([0.49, 0.5, 0.49, 0.1])
+    seen = compared(Calls(at, 0.5), Calls(below, 0.5), labels, np.arange(4))
+    assert seen.sensitivity.value == pytest.approx(0.5)
+    assert seen.specificity.value == pytest.approx(-0.5)
+    assert (seen.only_challenger, seen.only_champion) == (1, 1)
+
+
+def test_a_seed_repeats_the_intervals_and_another_one_gives_others():
+    labels, groups, better, worse = sample()
+    one, again, other = (
+        compare(
+            Calls(better, 0.5),
+            Calls(worse, 0.5),
+            labels,
+            groups,
+            version="v1",
+            excluded=0,
+            seed=seed,
+        )
+        for seed in (3, 3, 4)
+    )
+    assert one == again
+    for name, change in differences(one).items():
+        assert change.value == getattr(other, name).value
+        assert change.low != getattr(other, name).low
+    assert one.champion_figures.auc.low != other.champion_figures.auc.low
+
+
+def test_predictive_values_of_the_champion_are_told_at_the_prevalences_asked_for():
+    labels, groups, better, worse = sample()
+    seen = compare(
+        Calls(better, 0.5),
+        Calls(worse, 0.5),
+        labels,
+        groups,
+        version="v1",
+        excluded=0,
+        seed=0,
+        prevalences=(0.07,),
+    )
+    assert [item.prevalence for item in seen.champion_figures.predictive] == [0.07]
+
+
+def test_a_draw_has_the_differences_of_the_images_drawn():
+    labels, _groups, better, worse = sample(60)
+    ours, theirs = Calls(better, 0.6), Calls(worse, 0.4)
+    gain = comparison._right(ours, labels) - comparison._right(theirs, labels)
+    times = np.random.default_rng(0).integers(0, 4, (20, 60)).astype(float)
+    seen = comparison._statistic(ours, theirs, labels, gain)(times)
+    for row, drawn in zip(seen, times.astype(int), strict=True):
+        rows = np.repeat(np.arange(60), drawn)
+        one, other = (
+            metrics.figures(model.probabilities[rows], labels[rows], rows, model.threshold, 0)
+            for model in (ours, theirs)
+        )
+        expected = [getattr(one, n).value - getattr(other, n).value for n in DIFFERENCES]
+        assert row == pytest.approx(expected)

@@ -1,11 +1,21 @@
+"""The ensemble and its runs on the test set: what is found on which images, and at what threshold.
+
+`DRAWN` is hard: classes overlap, patients have several images, each run validates on images of its
+own, and logits are four times too sure.
+"""
+
 from __future__ import annotations
 
+from dataclasses import replace
+
+import hand_made
 import numpy as np
 import pandas as pd
 import pytest
 from scipy.special import expit
 
-from skin_pipeline.evaluation import ensemble
+from skin_pipeline import intervals
+from skin_pipeline.evaluation import ensemble, metrics
 from skin_pipeline.evaluation.ensemble import Judging, temperature_of
 
 
@@ -119,3 +129,139 @@ def test_probabilities_are_kept_for_every_image():
     assert list(seen.predictions["key"]) == list(table()["key"])
     assert seen.by_key()["k7"] == seen.predictions["probability"][7]
     assert seen.predictions["test"].sum() == 40
+
+
+# --- every figure where it belongs ---------------------------------------------------------------
+
+DRAWN = hand_made.drawn()
+HARD = Judging(target_sensitivity=0.9, threshold_by="point", prevalences=(0.03, 0.2), seed=5)
+
+
+def judged(**changes):
+    return ensemble.score(DRAWN.table, DRAWN.mean(), hand_made.RUNS, replace(HARD, **changes))
+
+
+SEEN = judged()
+RUN_LOGITS = DRAWN.mean()
+VALIDATES = np.stack([DRAWN.on(run, "validation") for run in hand_made.RUNS])
+MALIGNANT = DRAWN.labels == 1
+
+
+def just_meets(target, scores, threshold):
+    """Whether a threshold finds the share of malignant images, and no higher one does."""
+    return np.mean(scores >= threshold) >= target > np.mean(scores > threshold)
+
+
+@pytest.mark.parametrize("target", [0.7, 0.9, 0.97])
+def test_each_runs_threshold_meets_the_target_on_the_images_that_validate_it(target):
+    seen = judged(target_sensitivity=target)
+    for run, validates in zip(hand_made.RUNS, VALIDATES, strict=True):
+        scores = seen.predictions[f"run_{run}"].to_numpy()[validates & MALIGNANT]
+        assert just_meets(target, scores, seen.per_run[run].threshold)
+
+
+@pytest.mark.parametrize("target", [0.7, 0.9, 0.97])
+def test_the_threshold_meets_the_target_on_held_out_probabilities(target):
+    seen = judged(target_sensitivity=target)
+    scores = seen.predictions["held_out_probability"].to_numpy()[MALIGNANT]
+    assert just_meets(target, scores[np.isfinite(scores)], seen.ensemble.threshold)
+
+
+def test_thresholds_are_set_on_the_lower_bound_where_that_is_asked_for():
+    seen = judged(threshold_by="lower_bound", target_sensitivity=0.8)
+    scores = seen.predictions["held_out_probability"].to_numpy()[MALIGNANT]
+    scores = scores[np.isfinite(scores)]
+    hits = int((scores >= seen.ensemble.threshold).sum())
+    assert intervals.proportion(hits, len(scores)).low >= 0.8
+    assert seen.ensemble.threshold < judged(target_sensitivity=0.8).ensemble.threshold
+
+
+def test_held_out_probabilities_are_calibrated_and_only_of_images_that_validate_a_run():
+    unseen = ensemble.held_out_logits(RUN_LOGITS, VALIDATES)
+    expected = expit(unseen / SEEN.calibration.temperature)
+    np.testing.assert_allclose(SEEN.predictions["held_out_probability"], expected)
+    known = np.isfinite(SEEN.predictions["held_out_probability"])
+    assert (known == VALIDATES.any(axis=0)).all()
+    assert SEEN.calibration.images == known.sum()
+
+
+def test_the_temperature_makes_held_out_probabilities_shares():
+    assert 2 < SEEN.calibration.temperature < 8
+    scores = SEEN.predictions["held_out_probability"].to_numpy()
+    known = np.isfinite(scores)
+    assert scores[known].mean() == pytest.approx(DRAWN.labels[known].mean(), abs=0.05)
+
+
+def test_each_run_has_a_temperature_of_its_own():
+    """One run that is too sure is brought to measure alone."""
+    values = RUN_LOGITS * np.array([1, 2, 1])[:, None]
+    seen = ensemble.score(DRAWN.table, values, hand_made.RUNS, HARD)
+    for run in hand_made.RUNS:
+        before, after = SEEN.per_run[run].brier.value, seen.per_run[run].brier.value
+        assert after == pytest.approx(before, rel=1e-4)
+
+
+def test_the_figures_are_those_of_the_test_images_with_their_groups_at_their_own_threshold():
+    test = DRAWN.is_test
+    of = {"ensemble": SEEN.ensemble, **{f"run_{run}": SEEN.per_run[run] for run in hand_made.RUNS}}
+    for name, seen in of.items():
+        column = "probability" if name == "ensemble" else name
+        scores = SEEN.predictions[column].to_numpy()[test]
+        expected = metrics.figures(
+            scores, DRAWN.labels[test], DRAWN.groups[test], seen.threshold, 5, (0.03, 0.2)
+        )
+        assert seen == expected, name
+    assert len({figures.threshold for figures in of.values()}) == len(of)
+
+
+def test_the_figures_without_temperature_are_of_the_bare_logits_of_the_test_images():
+    test, bare = DRAWN.is_test, expit(RUN_LOGITS.mean(axis=0))
+    groups = DRAWN.groups[test]
+    expected = metrics.figures(bare[test], DRAWN.labels[test], groups, SEEN.ensemble.threshold, 5)
+    assert SEEN.calibration.brier == expected.brier
+    assert SEEN.calibration.calibration_error == expected.calibration_error
+    calibrated = SEEN.predictions["probability"].to_numpy()[test]
+    assert SEEN.calibration.bins == metrics.bins(calibrated, DRAWN.labels[test])
+
+
+def test_another_seed_draws_another_bootstrap_and_changes_no_figure():
+    other = judged(seed=6)
+    assert other.ensemble.auc.value == SEEN.ensemble.auc.value
+    for ours, theirs in zip(
+        (SEEN.ensemble, *SEEN.per_run.values()),
+        (other.ensemble, *other.per_run.values()),
+        strict=True,
+    ):
+        assert ours.auc.low != theirs.auc.low
+        assert ours.threshold == theirs.threshold
+
+
+def test_runs_are_known_by_their_own_numbers():
+    assert tuple(SEEN.per_run) == hand_made.RUNS
+    assert [name for name in SEEN.predictions if name.startswith("run_")] == [
+        f"run_{run}" for run in hand_made.RUNS
+    ]
+
+
+@pytest.mark.parametrize("kept", ["training", "test"])
+def test_no_score_of_a_training_or_test_image_moves_a_threshold_or_temperature(kept):
+    """A run's own, too: each has training images that validate another run."""
+    values = RUN_LOGITS.copy()
+    for line, run in zip(values, hand_made.RUNS, strict=True):
+        here = DRAWN.on(run, "train") if kept == "training" else DRAWN.is_test
+        line[here] = hand_made.drawn(9).mean()[0][: here.sum()]
+    seen = ensemble.score(DRAWN.table, values, hand_made.RUNS, HARD)
+    assert seen.ensemble.threshold == SEEN.ensemble.threshold
+    assert seen.calibration.temperature == SEEN.calibration.temperature
+    for run in hand_made.RUNS:
+        assert seen.per_run[run].threshold == SEEN.per_run[run].threshold
+
+
+def test_a_threshold_that_would_be_met_before_calibration_is_not_met_after_it():
+    """Set on bare logits, a target of .9 would find far fewer, or call everything malignant."""
+    unseen = ensemble.held_out_logits(RUN_LOGITS, VALIDATES)
+    known = np.isfinite(unseen)
+    bare = metrics.threshold_at(0.9, expit(unseen[known]), DRAWN.labels[known])
+    scores = SEEN.predictions["held_out_probability"].to_numpy()[known & MALIGNANT]
+    assert not just_meets(0.9, scores, bare)
+    assert just_meets(0.9, scores, SEEN.ensemble.threshold)

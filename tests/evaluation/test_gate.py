@@ -271,6 +271,15 @@ def test_each_slice_of_a_gated_feature_must_reach_the_bound(slices, bounds, name
     assert value in {check.value for check in checks}
 
 
+@pytest.mark.parametrize(("judged_on", "value"), [("lower_bound", "male"), ("point", "female")])
+def test_of_slices_that_pass_the_lowest_is_told_by_what_is_judged(judged_on, value):
+    wide = SEX[1].model_copy(update={"sensitivity": Interval(value=0.92, low=0.81, high=0.99)})
+    checks = judged(evaluation(slices=(SEX[0], wide)), **SENSITIVITY, judged_on=judged_on)
+    told = named(checks, "sensitivity by sex")
+    assert told.passed
+    assert told.value.startswith(value)
+
+
 def test_every_gated_feature_is_judged_by_every_bound():
     bounds = {"gated_slices": "sex, age", "min_slice_sensitivity": 0.8, "min_slice_auc": 0.7}
     checks = judged(evaluation(slices=SEX), **bounds)

@@ -60,6 +60,15 @@ def test_the_threshold_by_the_lower_bound_shows_the_target_and_no_higher_one_doe
     assert intervals.proportion(fewer, len(scores)).low < share
 
 
+@pytest.mark.parametrize("images", [7, 20, 49, 100])
+def test_a_share_that_so_many_images_make_asks_for_no_image_more(images):
+    """Though .85 * 20 is a little more than 17 in floating point."""
+    scores = np.arange(images, 0, -1.0)
+    for hits in range(1, images + 1):
+        threshold = metrics.threshold_at(hits / images, scores, np.ones(images))
+        assert (scores >= threshold).sum() == hits
+
+
 def test_benign_images_do_not_move_the_threshold():
     scores, labels = np.array([0.9, 0.8, 0.99, 0.1]), np.array([1, 1, 0, 0])
     assert metrics.threshold_at(1.0, scores, labels) == pytest.approx(0.8)
@@ -280,3 +289,29 @@ def test_without_an_interval_to_tell_of_there_are_no_predictive_values():
     (worth,) = figures([0.9, np.nan], [1, 0], prevalences=(0.1,)).predictive
     assert math.isnan(worth.ppv.value)
     assert isinstance(worth.npv, Interval)
+
+
+def test_more_images_of_the_same_patients_make_no_figure_more_certain():
+    """But for shares of images, whose intervals are Wilson's."""
+    scores, labels, _ = sample(80)
+    one = figures(scores, labels)
+    many = figures(np.repeat(scores, 6), np.repeat(labels, 6), np.repeat(np.arange(80), 6))
+    for name in ("balanced_accuracy", "f1", "auc", "brier"):
+        widths = [getattr(seen, name).high - getattr(seen, name).low for seen in (one, many)]
+        assert widths[1] == pytest.approx(widths[0]), name
+    assert many.accuracy == intervals.proportion(many.confusion["tp"] + many.confusion["tn"], 480)
+
+
+def test_a_seed_repeats_the_intervals_and_another_one_gives_others():
+    scores, labels, groups = sample()
+    one, again, other = (metrics.figures(scores, labels, groups, 0.5, seed) for seed in (3, 3, 4))
+    assert one == again
+    for name in ("balanced_accuracy", "f1", "auc", "brier", "calibration_error"):
+        assert getattr(one, name).value == getattr(other, name).value
+        assert getattr(one, name).high != getattr(other, name).high, name
+
+
+def test_intervals_are_there_where_there_is_something_to_tell():
+    scores, labels, groups = sample()
+    for low, value, high in ends(figures(scores, labels, groups)):
+        assert 0 <= low < value < high <= 1

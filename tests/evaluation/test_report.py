@@ -10,11 +10,13 @@ import sys
 from collections.abc import Callable
 
 import judged_run
+import numpy as np
 import pytest
 from judged_run import CHAMPION, EVALUATION, RUNS, VALIDATION, Judged, put, scored, write, write_all
 
 from skin_pipeline.contracts import RESULT, GateCheck, Notice, dump
-from skin_pipeline.evaluation import report
+from skin_pipeline.data import manifest
+from skin_pipeline.evaluation import plots, report
 from skin_pipeline.storage import FolderStore
 
 
@@ -159,6 +161,30 @@ def test_a_set_that_could_not_be_scored_says_why_and_the_others_are_shown(store,
 
 def test_without_sets_of_another_origin_the_report_says_what_is_not_known(store, told):
     assert "in other clinics and on other people is not known" in told(write(store), "external")
+
+
+def test_the_roc_curves_are_of_the_test_images_alone(judged, monkeypatch):
+    """Some others have probabilities too: those on which a saved model is tried."""
+    table = manifest.read_scores(judged.store, judged.evaluation.predictions)
+    table.loc[~table["test"], ["probability", "run_0"]] = 0.5
+    judged.store.put("golden.csv", table.to_csv(index=False).encode())
+    evaluation = judged.evaluation.model_copy(update={"predictions": "golden.csv"})
+    drawn = []
+    monkeypatch.setattr(plots, "roc", lambda *given: drawn.append(given) or "")
+    champion = scored(judged.store, "8c1f")
+    report._drawings(judged.store, evaluation, [judged_run.trained(0)], champion)
+    ((labels, probabilities, figures, others),) = drawn
+    test = table[table["test"]]
+    assert (labels == (test["label"] == "malignant")).all()
+    assert probabilities == pytest.approx(test["probability"].to_numpy())
+    assert figures == evaluation.ensemble
+    runs = others["each run alone"]
+    assert runs == pytest.approx(test[[f"run_{run}" for run in range(RUNS)]].to_numpy().T)
+    theirs = manifest.read_scores(judged.store, champion.predictions)
+    known = test["key"].isin(theirs["key"]).to_numpy()
+    assert np.isnan(others["champion 8c1f"][~known]).all()
+    assert others["champion 8c1f"][known] == pytest.approx(theirs["probability"].to_numpy())
+    assert (~known).sum() == 4
 
 
 # --- mistakes and slices -------------------------------------------------------------------------
@@ -330,4 +356,4 @@ def test_a_step_that_finds_its_result_does_not_wait_for_matplotlib():
         "import sys; from skin_pipeline import steps; from skin_pipeline.evaluation import report;"
         "sys.exit('matplotlib' in sys.modules)"
     )
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -75,6 +75,31 @@ def test_the_most_confident_mistakes_come_first_one_of_each_group_of_the_test_se
     assert list(saliency.most_confident(predictions(), 0.5)["key"]) == ["a", "b", "e"]
 
 
+def test_an_image_at_the_threshold_was_called_malignant():
+    rows = pd.DataFrame({
+        "key": ["benign", "malignant"],
+        "label": ["benign", "malignant"],
+        "group": ["a", "b"],
+        "test": True,
+        "probability": 0.5,
+    })
+    assert list(saliency.most_confident(rows, 0.5)["key"]) == ["benign"]
+
+
+def test_four_of_each_kind_are_shown_the_most_confident_first():
+    rows = pd.DataFrame({
+        "key": [f"missed{i}" for i in range(9)] + [f"alarm{i}" for i in range(9)],
+        "label": ["malignant"] * 9 + ["benign"] * 9,
+        "group": [f"g{i}" for i in range(18)],
+        "test": True,
+        "probability": np.r_[np.arange(9) / 20, 0.55 + np.arange(9) / 20],
+    }).sample(frac=1, random_state=0)
+    assert list(saliency.most_confident(rows, 0.5)["key"]) == [
+        *("missed0", "missed1", "missed2", "missed3"),
+        *("alarm8", "alarm7", "alarm6", "alarm5"),
+    ]
+
+
 def test_a_model_without_mistakes_has_none_to_show():
     rows = predictions()[2:4]
     assert saliency.most_confident(rows, 0.5).empty

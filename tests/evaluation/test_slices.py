@@ -6,8 +6,18 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from skin_pipeline.evaluation import slices
+from skin_pipeline import intervals
+from skin_pipeline.data import audit
+from skin_pipeline.evaluation import metrics, slices
 from skin_pipeline.intervals import auc
+
+FIGURES = ("accuracy", "sensitivity", "specificity", "auc")
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    monkeypatch.setattr(intervals, "RESAMPLES", 100)
+    monkeypatch.setattr(audit, "TREES", 20)
 
 
 def table(count=200, seed=0):
@@ -55,7 +65,8 @@ def test_an_age_has_its_band(age, band):
 
 def test_every_image_is_in_one_slice_of_each_feature():
     seen = sliced()
-    for feature in {item.feature for item in seen}:
+    assert {item.feature for item in seen} == {"sex", "age", "original size"}
+    for feature in ("sex", "age", "original size"):
         assert sum(item.images for item in seen if item.feature == feature) == 200
         assert sum(item.malignant for item in seen if item.feature == feature) == 100
 
@@ -131,3 +142,130 @@ def test_strata_that_hold_one_class_each_leave_nothing_to_compare():
 
 def test_no_shortcut_no_line():
     assert within(np.zeros(200), table(), shortcuts=())[0] == ()
+
+
+# --- figures of each part ------------------------------------------------------------------------
+
+
+def patients(count=60, times=4):
+    """Patients with several like images each, and scores that say something of them."""
+    rows = table(count * times)
+    for name in ("label", "sex", "age", "width"):
+        rows[name] = np.repeat(rows[name].to_numpy()[:count], times)
+    rows["group"] = np.repeat([f"g{i}" for i in range(count)], times)
+    rng = np.random.default_rng(3)
+    of_patient = rng.normal(size=count) + (rows["label"][::times] == "malignant")
+    return rows, np.repeat(1 / (1 + np.exp(-of_patient.to_numpy())), times)
+
+
+def test_a_slice_has_the_figures_of_its_images_with_their_groups_at_the_threshold():
+    rows, scores = patients()
+    labels, groups = (rows["label"] == "malignant").to_numpy(int), rows["group"].to_numpy(object)
+    seen = slices.slices(rows, scores, 0.7, seed=2)
+    assert len(seen) > 5
+    for item in seen:
+        here = (slices.features(rows)[item.feature] == item.value).to_numpy()
+        expected = metrics.figures(scores[here], labels[here], groups[here], 0.7, seed=2)
+        for name in FIGURES:
+            assert repr(getattr(item, name)) == repr(getattr(expected, name)), item
+
+
+def test_the_largest_slice_of_a_feature_comes_first():
+    counts = [item.images for item in sliced() if item.feature == "age"]
+    assert counts == sorted(counts, reverse=True)
+    assert len(set(counts)) > 2
+
+
+@pytest.mark.parametrize(("few", "small"), [(9, True), (10, False)])
+@pytest.mark.parametrize("label", ["malignant", "benign"])
+def test_a_slice_is_small_by_its_rarer_class(few, small, label):
+    rows = table()
+    rows["sex"] = np.where(rows["label"] == label, "", "male")
+    rows.loc[rows.index[rows["label"] == label][:few], "sex"] = "male"
+    (male,) = [item for item in sliced(rows) if item.value == "male"]
+    assert (male.small, male.images) == (small, 100 + few)
+
+
+def test_what_a_size_is_common_by_is_a_share_of_the_images():
+    rows = table()
+    rows["width"] = [*[500] * 10, *[700] * 9, *[400] * 181]
+    sizes = {item.value: item.images for item in sliced(rows) if item.feature == "original size"}
+    assert sizes == {"400 x 300": 181, "500 x 300": 10, "other": 9}
+
+
+# --- within strata, against a plain account of the pairs ------------------------------------------
+
+
+def by_pairs(strata, scores, malignant):
+    """Of pairs of a malignant and a benign image in a stratum the share won, and of how many."""
+    won = [
+        np.heaviside(scores[i] - scores[j], 0.5)
+        for i in np.flatnonzero(malignant)
+        for j in np.flatnonzero(~malignant)
+        if strata[i] == strata[j]
+    ]
+    return np.mean(won), len(won)
+
+
+def test_the_auc_within_strata_counts_each_pair_that_agrees_once():
+    rows, scores = patients()
+    scores = np.round(scores, 1)  # with ties
+    (seen,), is_test = within(scores, rows)
+    known = audit.scores(rows, is_test, ["original size"], 0)["original size"]
+    malignant = (rows["label"] == "malignant").to_numpy()[is_test]
+    value, pairs = by_pairs(slices._strata(known), scores[is_test], malignant)
+    assert seen.auc.value == pytest.approx(value)
+    assert seen.pairs == pytest.approx(pairs / (malignant.sum() * (~malignant).sum()))
+    assert seen.strata == len(np.unique(slices._strata(known)))
+
+
+def test_more_images_of_the_same_patients_make_the_auc_within_strata_no_more_certain():
+    widths = []
+    for times in (2, 8):
+        rows, scores = patients(times=times)
+        malignant = (rows["label"] == "malignant").to_numpy()
+        strata = np.repeat(np.arange(60) % 3, times)
+        made = slices._within(
+            "any", strata, scores, malignant.astype(int), rows["group"].to_numpy(object), 0
+        )
+        widths.append(made.auc.high - made.auc.low)
+    assert widths[0] == pytest.approx(widths[1])
+
+
+def test_few_patients_make_the_auc_within_strata_less_certain_than_their_images_would():
+    rows, scores = patients(16, 8)
+    malignant = (rows["label"] == "malignant").to_numpy()
+    groups, strata = rows["group"].to_numpy(object), np.zeros(len(rows), int)
+    made = slices._within("any", strata, scores, malignant.astype(int), groups, 1)
+    assert made.auc == intervals.auc_interval(scores, malignant.astype(int), groups, 1)
+
+
+def test_another_seed_gives_other_intervals_in_slices_and_strata():
+    rows, scores = patients()
+    for one, other in zip(
+        *(slices.slices(rows, scores, 0.5, seed) for seed in (0, 1)), strict=True
+    ):
+        assert one.auc.low != other.auc.low or np.isnan(one.auc.low)
+    strata, labels = np.zeros(len(rows), int), (rows["label"] == "malignant").to_numpy(int)
+    groups = rows["group"].to_numpy(object)
+    ends = {slices._within("any", strata, scores, labels, groups, seed).auc.low for seed in (0, 1)}
+    assert len(ends) == 2
+
+
+def test_strata_are_fifths_and_equal_scores_stay_together():
+    scores = np.random.default_rng(0).permutation(np.arange(100.0))
+    assert np.bincount(slices._strata(scores)).tolist() == [20] * 5
+    strata = slices._strata(np.repeat([0.1, 0.9], [70, 30]))
+    assert len(set(strata[:70])) == len(set(strata[70:])) == 1
+    assert strata[0] < strata[-1]
+
+
+def test_each_shortcut_has_a_line_of_its_own():
+    rows = table(400)
+    rows["ring_red"] = (rows["label"] == "malignant") + np.random.default_rng(0).normal(size=400)
+    scores = rows["ring_red"].to_numpy()
+    names = ("border ring colour", "file size")
+    seen, _ = within(scores, rows, names)
+    assert tuple(item.shortcut for item in seen) == names
+    ring, size = (item.auc.value for item in seen)
+    assert ring < size  # it helps nothing among those that agree in it

@@ -8,6 +8,8 @@ import uuid
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
+from moto import mock_aws
 from servers import S3Server
 from skin_connections import (
     data_access,
@@ -77,6 +79,159 @@ def test_how_to_write_to_the_store_is_a_setting(
     monkeypatch.setenv("SKIN_S3_VERSIONING", "true")
     with pytest.raises(BadInput, match="does not keep old versions"):
         open_configured_store().put("a", b"x")
+
+
+def s3_connection(monkeypatch: pytest.MonkeyPatch, server: S3Server, **connection: Any) -> None:
+    """The connection `bucket` to a server, and settings that name it."""
+    given = {"login": server.access_key, "password": server.secret, **connection}
+    extra = {"region_name": "us-east-1", "endpoint_url": server.endpoint, **given.pop("extra", {})}
+    connect(monkeypatch, "bucket", conn_type="aws", extra=extra, **given)
+    monkeypatch.setenv("SKIN_STORE", f"s3://{server.bucket}/{uuid.uuid4().hex}")
+    monkeypatch.setenv("SKIN_STORE_CONNECTION", "bucket")
+
+
+def test_what_a_connection_says_beside_its_credentials_is_honoured(
+    s3_server: S3Server, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "ca.pem").touch()
+    config = {
+        "read_timeout": 7,
+        "s3": {"addressing_style": "path"},
+        "request_checksum_calculation": "when_required",
+        "proxies": {"http": "http://proxy.test:3128"},
+    }
+    extra = {
+        "verify": str(tmp_path / "ca.pem"),
+        "config_kwargs": config,
+        "region_name": "eu-central-1",
+        "aws_session_token": "a-session",
+    }
+    s3_connection(monkeypatch, s3_server, extra=extra)
+    access = data_access()
+    assert (access.verify, access.anonymous) == (str(tmp_path / "ca.pem"), False)
+    assert access.credentials["aws_session_token"] == "a-session"
+    store = open_configured_store()
+    assert isinstance(store, S3Store)
+    meta = store._client.meta
+    assert meta.region_name == "eu-central-1"
+    assert meta.config.read_timeout == 7
+    assert meta.config.s3["addressing_style"] == "path"
+    assert meta.config.proxies == config["proxies"]
+    assert store._checksums == {}
+
+
+@pytest.mark.parametrize(
+    ("given", "read"), [(False, False), ("false", False), ("True", True), (True, True), ("", None)]
+)
+def test_whether_certificates_are_checked_may_be_written_as_text(
+    given: Any, read: bool | None, s3_server: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    s3_connection(monkeypatch, s3_server, extra={"verify": given})
+    assert data_access().verify is read
+
+
+def test_a_profile_gives_credentials_and_what_else_it_says(
+    s3_server: S3Server, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+    (tmp_path / "config").write_text(
+        f"[profile clinic]\nregion = eu-west-3\naws_access_key_id = {s3_server.access_key}\n"
+        f"aws_secret_access_key = {s3_server.secret}\nendpoint_url = {s3_server.endpoint}\n"
+    )
+    connect(monkeypatch, "bucket", conn_type="aws", extra={"profile_name": "clinic"})
+    monkeypatch.setenv("SKIN_STORE", f"s3://{s3_server.bucket}/{uuid.uuid4().hex}")
+    monkeypatch.setenv("SKIN_STORE_CONNECTION", "bucket")
+    store = open_configured_store()
+    assert isinstance(store, S3Store)
+    assert store._client.meta.region_name == "eu-west-3"
+    assert store.endpoint == s3_server.endpoint
+    assert store.put("a", b"x")
+
+
+UNUSED = {
+    "unknown": ({"extra": {"region": "eu"}}, "region in its extra.*did you mean region_name?"),
+    "far off": ({"extra": {"colour": "red"}}, "colour in its extra, which is not used. Known"),
+    "in session_kwargs": (
+        {"extra": {"session_kwargs": {"profile_name": "clinic"}}},
+        "profile_name in its extra.*did you mean profile_name",
+    ),
+    "a host": ({"host": "http://minio:9000"}, "has a host.*`endpoint_url`"),
+    "half a key pair": ({"password": ""}, "half a key pair"),
+    "no such option": ({"extra": {"config_kwargs": {"timeout": 1}}}, "does not fit:.*timeout"),
+    "no such method": (
+        {"extra": {"role_arn": "arn:aws:iam::1:role/x", "assume_role_method": "ask"}},
+        "does not fit:.*assume_role_method='ask'",
+    ),
+    "no object": ({"extra": {"config_kwargs": "fast"}}, "does not fit"),
+}
+
+
+@pytest.mark.parametrize("case", UNUSED)
+def test_what_cannot_be_honoured_is_refused_by_name(
+    case: str, s3_server: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connection, words = UNUSED[case]
+    s3_connection(monkeypatch, s3_server, **connection)
+    with pytest.raises(BadInput, match=rf"'bucket'.*{words}") as caught:
+        open_configured_store()
+    assert s3_server.secret not in str(caught.value)
+
+
+def test_a_role_is_assumed_and_one_that_is_refused_is_told(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+) -> None:
+    extra = {"region_name": "us-east-1", "role_arn": "arn:aws:iam::123456789012:role/skin"}
+    connect(monkeypatch, "bucket", conn_type="aws", login="key", password="secret", extra=extra)
+    monkeypatch.setenv("SKIN_DATA_CONNECTION", "bucket")
+    with mock_aws():
+        first, second = data_access(), data_access()
+        assert first.renew
+        renewed = first.renew()
+    assert all(access.credentials["aws_session_token"] for access in (first, second, renewed))
+    tokens = {access.credentials["aws_session_token"] for access in (first, second, renewed)}
+    assert len(tokens) == 3  # each look-up asks for a session of its own
+
+    def deny(*_: Any, **__: Any) -> None:
+        raise ClientError({"Error": {"Code": "AccessDenied"}}, "AssumeRole")
+
+    monkeypatch.setattr("botocore.client.BaseClient._make_api_call", deny)
+    with pytest.raises(BadInput, match=r"'bucket'.*assume its role.*SKIN_DATA_CONNECTION"):
+        data_access()
+
+
+@pytest.mark.parametrize("method", ["assume_role_with_saml", "assume_role_with_web_identity"])
+def test_half_of_a_role_is_told_without_a_stack_trace(
+    method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("AWS_WEB_IDENTITY_TOKEN_FILE", raising=False)
+    role = {"role_arn": "arn:aws:iam::123456789012:role/skin", "assume_role_method": method}
+    extra = {"region_name": "us-east-1", **role}
+    connect(monkeypatch, "bucket", conn_type="aws", login="key", password="secret", extra=extra)
+    monkeypatch.setenv("SKIN_DATA_CONNECTION", "bucket")
+    with pytest.raises(BadInput, match=r"get credentials by .*'bucket': a part of it is missing"):
+        data_access()
+
+
+@pytest.mark.parametrize("setting", ["SKIN_DATA_ANONYMOUS", "the connection"])
+def test_a_public_bucket_is_asked_without_credentials(
+    setting: str, s3_server: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unsigned = {"config_kwargs": {"signature_version": "unsigned"}}
+    s3_connection(monkeypatch, s3_server, extra={} if setting.startswith("SKIN") else unsigned)
+    if setting.startswith("SKIN"):
+        monkeypatch.setenv(setting, "true")
+    access = data_access()
+    assert (access.anonymous, dict(access.credentials)) == (True, {})
+    assert access.endpoint == s3_server.endpoint
+
+
+def test_the_store_is_asked_with_credentials_where_images_are_public(
+    s3_server: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    s3_connection(monkeypatch, s3_server)
+    monkeypatch.setenv("SKIN_DATA_ANONYMOUS", "true")
+    assert open_configured_store().put("a", b"x")
 
 
 def test_a_missing_connection_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -188,6 +343,10 @@ def test_without_a_kaggle_connection_there_are_no_credentials() -> None:
         ({"login": "me", "password": "k-61"}, ("me", "k-61", "")),
         ({"extra": {"token": "t-62"}}, ("", "", "t-62")),
         ({"password": "t-63"}, ("", "t-63", "")),
+        ({"extra": {"username": "me", "key": "k-64"}}, ("me", "k-64", "")),
+        ({"extra": {"KAGGLE_USERNAME": "me", "KAGGLE_KEY": "k-65"}}, ("me", "k-65", "")),
+        ({"login": "me", "extra": {"KAGGLE_API_TOKEN": "t-66"}}, ("me", "", "t-66")),
+        ({"extra": {"api_token": "t-67"}}, ("", "", "t-67")),
     ],
 )
 def test_kaggle_credentials_come_from_the_connection(
@@ -198,6 +357,23 @@ def test_kaggle_credentials_come_from_the_connection(
     assert given is not None
     assert (given.username, given.key, given.token) == found
     assert "6" not in repr(given)  # no part of a secret
+
+
+@pytest.mark.parametrize(
+    ("connection", "endpoint"),
+    [
+        ({"host": "www.kaggle.com"}, "www.kaggle.com"),
+        ({"host": " https://www.kaggle.com "}, "https://www.kaggle.com"),
+        ({"host": "localhost", "schema": "http", "port": 9}, "http://localhost:9"),
+        ({"host": "localhost", "port": 9}, "localhost:9"),
+        ({"login": "me"}, ""),
+    ],
+)
+def test_the_host_of_a_kaggle_connection_is_put_together_from_its_fields(
+    connection: dict[str, Any], endpoint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connect(monkeypatch, "kaggle", conn_type="http", **connection)
+    assert kaggle_endpoint() == endpoint
 
 
 def test_another_connection_and_endpoint_can_be_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -28,6 +28,8 @@ from models_server import (
     VALIDATION,
     AirflowUi,
     fill,
+    judge,
+    promote,
 )
 from skin_models import data_link, readable, report_link
 
@@ -93,6 +95,60 @@ def test_a_report_has_a_link_into_the_airflow_ui(base: str, link: str) -> None:
 def test_a_run_has_a_link_to_what_was_found_in_its_data(dag: str, base: str, link: str) -> None:
     found = data_link(dag, "manual__1+00:00", base)
     assert found == (link and link.format("manual__1%2B00%3A00") + "skin-data")
+
+
+@pytest.mark.parametrize(
+    ("value", "shown", "wide"),
+    [
+        (0.8314, "0.831", "83.1%"),
+        (0.0, "0.000", "0.0%"),
+        (1.2, "1.200", "100.0%"),
+        (-0.1, "-0.100", "0.0%"),
+        (float("nan"), skin_models.DASH, "0%"),
+    ],
+)
+def test_a_figure_is_shown_with_three_digits_and_as_wide_as_it_can_be(
+    value: float, shown: str, wide: str
+) -> None:
+    assert (skin_models.figure(value), skin_models.share(value)) == (shown, wide)
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("2026-06-15T03:12:40Z", "2026-06-15 03:12 UTC"),
+        ("2026-06-15T03:12:40.123+00:00", "2026-06-15 03:12 UTC"),
+        ("2026-06-15T03:12:40", "2026-06-15 03:12"),
+        ("unknown", "unknown"),
+    ],
+)
+def test_a_moment_is_shown_to_the_minute_and_as_it_is_if_it_is_none(text: str, shown: str) -> None:
+    assert skin_models.moment(text) == shown
+
+
+def test_a_model_is_synthetic_by_its_name_or_by_what_it_was_judged_on(store: FolderStore) -> None:
+    at = "2026-06-15T03:12:40+00:00"
+    for name, synthetic in (("a-model", True), ("b-model", False), ("c-synthetic", False)):
+        run = {"at": at, "accuracy": 0.8, "approved": True, "synthetic": synthetic}
+        verdict = judge(store, name, "run", **run)
+        if name != "c-synthetic":
+            promote(store, name, verdict, at=at, synthetic=synthetic)
+    seen = {view.name: view.synthetic for view in skin_models.overview(store)}
+    assert seen == {"b-model": False, "a-model": True, "c-synthetic": True}
+    assert list(seen) == ["b-model", "a-model", "c-synthetic"]  # synthetic ones last
+
+
+def test_the_table_has_the_latest_runs_and_the_drawing_goes_further_back(
+    store: FolderStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(skin_models, "LAST_RUNS", 2)
+    monkeypatch.setattr(skin_models, "LAST_DRAWN", 3)
+    drawn: list[int] = []
+    monkeypatch.setattr(skin_models, "_history", lambda judged, _: drawn.append(len(judged)) or "")
+    fill(store)
+    real = skin_models.overview(store)[0]
+    assert [judged.judged_at[8:10] for judged in real.judged] == ["22", "15"]
+    assert drawn[0] == 3
 
 
 # --- what it says, without a server --------------------------------------------------------------

@@ -11,6 +11,7 @@ import re
 import socketserver
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from datetime import datetime, timezone
 from email import policy
@@ -19,6 +20,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import skin_notifier
 from airflow.sdk import Connection
 from models_server import DATASET, DUPLICATES, REAL, SYNTHETIC, AirflowUi, fill, judge, promote
 from servers import HOST, Inbox, free_ports, serving, webhook_inbox
@@ -166,6 +168,17 @@ def test_a_failed_task_says_what_was_wrong_and_what_to_do(
     assert f"Run: {BASE}/dags/skin_training/runs/{quoted}/tasks/train/mapped/3" in alert.text
 
 
+@pytest.mark.parametrize(
+    ("map_index", "name", "end"),
+    [(-1, "train", "/tasks/train"), (0, "train [0]", "/tasks/train/mapped/0"),
+     (11, "train [11]", "/tasks/train/mapped/11")],
+)  # fmt: skip
+def test_a_task_and_each_of_its_mapped_ones_has_a_link(map_index: int, name: str, end: str) -> None:
+    alert = compose("task_failed", context(map_index=map_index, exception=BadInput("x")))
+    assert alert.subject == f"Task {name} failed in skin_training"
+    assert alert.run_url.endswith(end)
+
+
 def test_a_long_error_is_cut() -> None:
     alert = compose("task_failed", context(exception=BadInput("x" * 5000)))
     assert len(alert.text) < 1500
@@ -193,6 +206,19 @@ def test_a_failed_run_names_the_tasks_that_failed() -> None:
     assert alert.subject == "A run of skin_training failed"
     assert "The run failed: a task failed (train_3)." in alert.text
     assert alert.run_url.endswith("%2B00%3A00")  # the run, not the task that ended last
+
+
+@pytest.mark.parametrize(
+    ("reason", "said"),
+    [
+        ("timed_out", "it took longer than it may"),
+        ("all_tasks_deadlocked", "no task could go on"),
+        ("", "a task failed"),
+        ("another one", "another one"),
+    ],
+)
+def test_a_failed_run_says_why_in_words(reason: str, said: str) -> None:
+    assert f"The run failed: {said}." in compose("run_failed", context(reason=reason)).text
 
 
 def test_a_context_without_a_task_is_enough_for_a_failed_run() -> None:
@@ -404,7 +430,13 @@ def test_an_email_reaches_every_recipient(mailbox: Inbox, monkeypatch: pytest.Mo
 
 @pytest.mark.parametrize(
     ("answers", "posts", "arrived"),
-    [([500], 2, True), ([500, 503], 2, False), ([404], 1, False), ([302], 1, False)],
+    [
+        ([500], 2, True),
+        ([500, 503], 2, False),
+        ([404], 1, False),
+        # Followed, the alert and its token would go to wherever the server points.
+        *(([status], 1, False) for status in (301, 302, 303, 307, 308)),
+    ],
 )
 def test_a_failing_server_is_tried_once_more_and_no_further(
     answers: list[int],
@@ -420,7 +452,7 @@ def test_a_failing_server_is_tried_once_more_and_no_further(
     with caplog.at_level(logging.INFO):
         SkinNotifier("run_failed")(context())
 
-    assert len(webhook.received) == posts
+    assert [post.path for post in webhook.received] == ["/"] * posts
     assert ("alert_sent" in caplog.text) is arrived
     assert (f'reason="the server answered {answers[-1]}"' in caplog.text) is not arrived
 
@@ -500,13 +532,55 @@ def test_without_a_connection_the_alert_is_a_line_of_the_log(
     assert f'event={event} subject="' in record.getMessage()
 
 
-def test_passwords_that_airflow_knows_are_masked(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_passwords_that_airflow_knows_are_masked_wherever_they_stand(
+    monkeypatch: pytest.MonkeyPatch, webhook: Inbox
+) -> None:
     from skin_connections import find_connection
 
-    connect(monkeypatch, conn_type="http", host="h", password=SECRET)
+    connect(monkeypatch, conn_type="http", host=webhook.url, password=SECRET)
     assert find_connection("alerts")
     alert = compose("task_failed", context(exception=ValueError(f"401 for token {SECRET}")))
     assert "401 for token ***" in alert.text
+    alert = compose("task_failed", context(f"train_{SECRET}", exception=ValueError("x")))
+    assert alert.subject == "Task train_*** failed in skin_training"
+    SkinNotifier("task_failed")(context(f"train_{SECRET}", exception=ValueError(SECRET)))
+    (post,) = webhook.received
+    assert SECRET not in post.json["subject"] + post.json["text"]
+
+
+@pytest.fixture
+def silent() -> Iterator[str]:
+    """The URL of a server that takes a connection and never says a word."""
+    with socketserver.TCPServer((HOST, 0), socketserver.BaseRequestHandler) as listener:
+        yield f"http://{HOST}:{listener.server_address[1]}"
+
+
+def test_a_server_that_says_nothing_is_waited_for_no_longer_than_is_set(
+    silent: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert skin_notifier.CONNECT_SECONDS + skin_notifier.ANSWER_SECONDS <= 10
+    monkeypatch.setattr(skin_notifier, "ANSWER_SECONDS", 0.05)
+    connect(monkeypatch, conn_type="http", host=silent)
+    sending = threading.Thread(target=SkinNotifier("run_failed"), args=(context(),), daemon=True)
+    sending.start()
+    sending.join(20)
+    assert not sending.is_alive()
+    assert 'alert_not_sent event=run_failed connection=alerts reason="ReadTimeout"' in caplog.text
+
+
+def test_an_alert_is_sent_in_the_form_that_its_fields_have(
+    webhook: Inbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connect(monkeypatch, conn_type="http", host=webhook.url)
+    SkinNotifier("task_failed")(context("validate", exception=BadInput("x")))
+    (post,) = webhook.received
+    assert set(post.json) == {
+        *("event", "subject", "text", "model", "synthetic", "run_url", "report_url", "data_url"),
+        *("dag_id", "run_id", "task_id", "map_index", "try_number"),
+    }
+    assert post.json["data_url"].endswith("/plugin/skin-data")
+    assert post.json["run_url"].endswith("/tasks/validate")
+    assert "Authorization" not in post.headers
 
 
 # --- under Airflow itself ------------------------------------------------------------------------

@@ -8,7 +8,7 @@ import pytest
 from released import MODEL, in_threads, named, pointer, promote, release, releases
 
 from skin_pipeline.contracts import Pointer, dump, parse
-from skin_pipeline.errors import BadInput
+from skin_pipeline.errors import BadInput, Unavailable
 from skin_pipeline.release import aliases, registry
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -77,6 +77,17 @@ def test_a_reason_stays_on_one_line(store):
     assert registry.champion(store, MODEL).reason == "it is better"
 
 
+def test_a_pointer_moves_only_from_the_version_that_is_expected(any_store):
+    first, second, third = releases(any_store, 3)
+    assert not registry.point(any_store, pointer(second), first)  # it names nothing yet
+    assert registry.point(any_store, pointer(first), None)
+    for expected in (None, second, third):
+        assert not registry.point(any_store, pointer(second), expected)
+    assert history(any_store) == [(1, first)]
+    assert registry.point(any_store, pointer(second), first)
+    assert history(any_store) == [(2, second), (1, first)]
+
+
 def test_a_pointer_never_comes_to_name_a_version_that_is_not_there(store):
     with pytest.raises(BadInput, match="no version none; nothing was moved"):
         registry.point(store, pointer("none"), None)
@@ -93,7 +104,12 @@ def test_a_promotion_that_expects_another_champion_moves_nothing(any_store):
     assert len(registry.moves(any_store, MODEL)) == 2
 
 
-@pytest.mark.parametrize(("count", "rounds"), [(2, 100), (20, 100)])
+@pytest.mark.parametrize(
+    ("any_store", "rounds"),
+    [("folder", 100), ("s3", 10), pytest.param("s3", 100, marks=pytest.mark.exhaustive)],
+    indirect=["any_store"],
+)
+@pytest.mark.parametrize("count", [2, 20])
 def test_of_promoters_who_expect_the_same_champion_one_wins(any_store, count, rounds):
     versions = releases(any_store, count + 1)
     for _ in range(rounds):
@@ -110,6 +126,17 @@ def test_of_promoters_who_expect_the_same_champion_one_wins(any_store, count, ro
         assert won == [named(any_store)]
     assert len(registry.moves(any_store, MODEL)) == rounds
     assert registry.problems(any_store, MODEL) == []
+
+
+def test_a_move_that_others_always_overtake_gives_up(store, monkeypatch):
+    first, second = releases(store, 2)
+    promote(store, first)
+    tried = []
+    monkeypatch.setattr(aliases, "point", lambda *_: tried.append(1))
+    with pytest.raises(Unavailable, match=f"champion of {MODEL} moved {aliases.ATTEMPTS} times"):
+        promote(store, second)
+    assert len(tried) == aliases.ATTEMPTS >= 10
+    assert named(store) == first
 
 
 def test_promoters_who_expect_nothing_all_get_their_turn(any_store):
@@ -158,6 +185,14 @@ def test_a_move_that_was_not_written_down_is_seen_all_the_same(any_store):
     promote(any_store, second)
     assert history(any_store) == [(2, second), (1, first)]
     assert len(any_store.list(HISTORY)) == 2
+
+
+def test_a_mover_that_finds_the_pointer_where_it_wants_it_writes_the_move_down(any_store):
+    (version,) = releases(any_store, 1)
+    promote(any_store, version)
+    any_store.remove(f"{HISTORY}/00000001.json")  # as if its mover had been killed
+    assert promote(any_store, version)
+    assert any_store.list(HISTORY) == [f"{HISTORY}/00000001.json"]
 
 
 def test_looking_for_problems_writes_down_the_newest_move(any_store):

@@ -33,22 +33,24 @@ def flipped(data: bytes, at: int) -> bytes:
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_a_bit_flipped_in_any_file_of_the_champion_is_told(any_store, place, name):
+def test_a_bit_flipped_in_any_file_of_the_champion_is_told(any_store, elsewhere, place, name):
     key = f"{place}/{name}"
     data = any_store.read(key)
+    any_store.local(key)
     for at in (0, len(data) // 2, len(data) - 2):
-        replace(any_store, key, flipped(data, at))
+        replace(elsewhere, key, flipped(data, at))
         with pytest.raises(BadInput, match=name):
             registry.verify_alias(any_store, MODEL)
-    replace(any_store, key, data)
+    replace(elsewhere, key, data)
     registry.verify_alias(any_store, MODEL)
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_any_file_that_the_champion_lacks_is_told(any_store, place, name):
+def test_any_file_that_the_champion_lacks_is_told(any_store, elsewhere, place, name):
     key = f"{place}/{name}"
     data = any_store.read(key)
-    any_store.remove(key)
+    any_store.local(key)
+    elsewhere.remove(key)
     with pytest.raises(BadInput, match=r"has no version|is missing"):
         registry.verify_alias(any_store, MODEL)
     any_store.put(key, data)

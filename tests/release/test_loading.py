@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import re
 import shutil
 import subprocess
 import sys
@@ -67,6 +68,45 @@ def test_a_model_of_ours_is_loaded_and_scores_an_image(tmp_path):
     loaded = load(saved(tmp_path / "model.keras", model), threads=1)
     image = np.full((1, 8, 9, 3), 100, np.uint8)
     np.testing.assert_array_equal(loaded(image), model(image))
+
+
+def by_version(path, version, change=lambda config: None):
+    """The model file as another Keras would have saved it."""
+    said = json.dumps({"keras_version": version, "date_saved": "2024-01-01@12:00:00"})
+    return repacked(with_config(path, change), metadata__json=said.encode())
+
+
+def of_an_older_kind(config):
+    config["module"] = "keras.src.engine.functional"
+
+
+def with_an_unknown_setting(config):
+    config["config"]["layers"][1]["config"]["unknown_to_this_keras"] = 1
+
+
+@pytest.mark.parametrize("change", [of_an_older_kind, with_an_unknown_setting])
+def test_a_model_that_another_keras_saved_is_refused_with_both_versions(tmp_path, change):
+    path = by_version(saved(tmp_path / "model.keras", small()), "2.15.0", change)
+    said = f"saved by Keras '2.15.0', and here is Keras {re.escape(keras.__version__)}"
+    with pytest.raises(BadInput, match=said):
+        load(path, threads=1)
+
+
+def test_a_model_that_another_keras_saved_is_loaded_where_it_can_be(tmp_path):
+    path = by_version(saved(tmp_path / "model.keras", small()), "3.14.0")
+    assert load(path, threads=1).count_params()
+
+
+@pytest.mark.parametrize("said", [b"", b"[]", b"{}", b"\xff", None])
+def test_a_refusal_does_not_speak_of_versions_it_does_not_know(tmp_path, said):
+    path = with_config(saved(tmp_path / "model.keras", small()), of_an_older_kind)
+    if said is None:  # of this version
+        with pytest.raises(BadInput, match="asks for code") as caught:
+            check(path)
+        assert "saved by" not in str(caught.value)
+        return
+    with pytest.raises(BadInput, match="saved by Keras 'unknown'"):
+        check(repacked(path, metadata__json=said))
 
 
 def found_in(model):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import uuid
-from collections.abc import Container
+from collections.abc import Container, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
@@ -100,27 +100,56 @@ def count(bench) -> int:
     return requests
 
 
+def first_middle_and_last(count: int) -> Iterable[int]:
+    return 1, count // 2, count
+
+
+def every_one(count: int) -> Iterable[int]:
+    return range(1, count + 1)
+
+
+class Forgetful(set):
+    """Knows no server again: one of these proxies may have the port that another one had."""
+
+    def add(self, _) -> None:
+        pass
+
+
 @pytest.fixture(params=FAULTS, ids=lambda fault: fault.__name__)
 def fault(request, monkeypatch) -> faulty.Fault:
     """A fault, and clients that soon give up."""
     monkeypatch.setattr(storage, "ATTEMPTS", 2)
+    monkeypatch.setattr(storage, "_CONDITIONAL", Forgetful())
     pause = "botocore.retries.standard.ExponentialBackoff.delay_amount"
     monkeypatch.setattr(pause, lambda *_: 0)
     monkeypatch.setattr(os, "fsync", lambda _: None)  # of local copies, which nobody keeps
     if request.param is faulty.stall:
-        monkeypatch.setattr(storage, "READ_SECONDS", 0.3)
+        monkeypatch.setattr(storage, "READ_SECONDS", 3)  # others are answered in time
     return request.param
 
 
-def test_a_fault_of_any_request_of_a_promotion_harms_nothing(bench, count, fault):
+@pytest.mark.parametrize(
+    "of",
+    [first_middle_and_last, pytest.param(every_one, marks=pytest.mark.exhaustive)],
+    ids=lambda of: of.__name__,
+)
+def test_a_fault_of_any_request_of_a_promotion_harms_nothing(bench, count, fault, of):
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        found = list(pool.map(lambda number: bench.hit(fault, {number}), range(1, count + 1)))
+        found = list(pool.map(lambda number: bench.hit(fault, {number}), of(count)))
     assert all(outcome.struck for outcome in found)
     assert all(outcome.done for outcome in found) or fault not in ABSORBED
 
 
-def test_a_fault_that_stays_is_unavailable_and_harms_nothing(bench, count, fault):
-    for first in (1, count // 2, count - 1, count):
+@pytest.mark.parametrize(
+    "of",
+    [
+        lambda count: (1, count),
+        pytest.param(lambda count: (1, count // 2, count - 1, count), marks=pytest.mark.exhaustive),
+    ],
+    ids=["first_and_last", "with_those_between"],
+)
+def test_a_fault_that_stays_is_unavailable_and_harms_nothing(bench, count, fault, of):
+    for first in of(count):
         done, struck = bench.hit(fault, range(first, sys.maxsize))
         assert struck
         assert not done, first

@@ -235,6 +235,13 @@ def claiming(side):
 
 
 NOISE = Image.fromarray(RANDOM.integers(0, 255, (90, 90, 3), dtype=np.uint8))
+
+
+def half(data):
+    """Half a JPEG with an end marker behind it, for which decoders show a grey rest."""
+    return data[: len(data) // 2] + b"\xff\xd9"
+
+
 HOSTILE = {
     "animated.webp": (
         encoded(NOISE, "WEBP", save_all=True, append_images=[NOISE.rotate(90)]),
@@ -243,6 +250,8 @@ HOSTILE = {
     "blank.png": (encoded(Image.new("RGB", (80, 80)), "PNG"), "single colour"),
     "empty.jpg": (b"", "the file is empty"),
     "huge.bmp": (claiming(11_000), "is over 120000000 pixels"),
+    "half.jpg": (half(encoded(NOISE, "JPEG")), "truncated"),
+    "half-progressive.jpg": (half(encoded(NOISE, "JPEG", progressive=True)), "truncated"),
     "no.jpg": (b"no image", "cannot identify"),
     "truncated.png": (encoded(NOISE, "PNG")[:9000], "truncated"),
 }

@@ -276,7 +276,8 @@ def test_judged_runs_come_newest_first_and_each_once(any_store):
         "run 5",
         "run 1",
     ]
-    assert len(registry.judgements(any_store, MODEL, last=2)) == 2
+    latest = registry.judgements(any_store, MODEL, last=2)
+    assert [item.run for item in latest] == ["run 9", "run 5"]
 
 
 def test_models_are_those_that_were_judged_or_promoted(any_store):

@@ -22,7 +22,7 @@ from skin_pipeline import cli, steps
 from skin_pipeline.config import Deployment, deployment
 from skin_pipeline.errors import BadInput, Unavailable
 from skin_pipeline.job import Job
-from skin_pipeline.release import predict, registry, signing
+from skin_pipeline.release import predict, registry, signing, trial
 from skin_pipeline.release.signing import Keys
 from skin_pipeline.storage import FolderStore
 
@@ -366,6 +366,12 @@ def judged(finished, tmp_path):
     return make
 
 
+@pytest.fixture
+def tried(monkeypatch):
+    """The model is taken for one that was tried: it takes long, and is the same in each test."""
+    monkeypatch.setattr(trial, "agree", lambda *_, **__: None)
+
+
 def test_a_promoted_version_is_signed_and_can_be_loaded(finished, judged, tmp_path):
     keys = key_pairs.write(tmp_path, "shut", password=PLANTED)
     job = judged(keys)
@@ -378,6 +384,7 @@ def test_a_promoted_version_is_signed_and_can_be_loaded(finished, judged, tmp_pa
         steps.promote(job, finished.verdict)
 
 
+@pytest.mark.usefixtures("tried")
 def test_a_promotion_that_was_stopped_before_it_signed_signs_when_repeated(finished, judged, keys):
     job = judged(keys)
     with pytest.raises(Unavailable):
@@ -396,6 +403,7 @@ def test_keys_that_are_no_pair_publish_nothing(finished, judged, keys, theirs):
     assert registry.models(job.store) == []
 
 
+@pytest.mark.usefixtures("tried")
 def test_a_version_may_be_signed_by_hand_before_it_is_promoted(finished, judged, keys):
     job = judged(Keys(public=keys.public))
     with pytest.raises(BadInput, match="is not signed"):

@@ -57,6 +57,85 @@ def test_bytes_that_do_not_read_back_are_not_published(store):
     assert registry.versions(store, MODEL) == []
 
 
+class Interposed:
+    """A store in which something happens before a key is written that ends in some way."""
+
+    def __init__(self, store, ending, before):
+        self._store, self._ending, self._before = store, ending, before
+
+    def __getattr__(self, name):
+        return getattr(self._store, name)
+
+    def put(self, key, data):
+        if key.endswith(self._ending):
+            self._before()
+        return self._store.put(key, data)
+
+
+def test_a_model_is_tried_as_it_was_read_back_before_its_version_is_there(any_store):
+    made = described(any_store)
+    tried = []
+
+    def approve(model):
+        assert registry.versions(any_store, MODEL) == []
+        tried.append(model.read_bytes())
+
+    for _ in range(2):  # what is there was tried
+        registry.publish(any_store, made, sources(any_store, b"model"), approve)
+    assert tried == [keras_file(b"model")]
+
+
+def test_a_model_that_is_not_approved_is_not_published(any_store):
+    made = described(any_store)
+
+    def refuse(model):
+        raise BadInput(f"{model.name} is no good")
+
+    for _ in range(2):
+        with pytest.raises(BadInput, match=r"model\.keras is no good"):
+            registry.publish(any_store, made, sources(any_store, b"model"), refuse)
+    assert registry.versions(any_store, MODEL) == []
+    with pytest.raises(BadInput, match="has no version"):
+        registry.promote(any_store, made, by="test", reason="passed the gate")
+
+
+def test_what_is_read_back_are_the_bytes_in_the_store_and_not_a_copy_of_them(any_store, elsewhere):
+    made = described(any_store)
+
+    def refuse(_):
+        raise Unavailable("broken off, when all files were read back once")
+
+    with pytest.raises(Unavailable, match="broken off"):
+        registry.publish(any_store, made, sources(any_store, b"model"), refuse)
+    flip_a_bit(elsewhere, made)
+    with pytest.raises(Unavailable, match=r"does not read back as written: metrics\.json has"):
+        registry.publish(any_store, made, sources(any_store, b"model"))
+    assert registry.versions(any_store, MODEL) == []
+
+
+def test_a_file_that_a_pruning_takes_at_the_last_moment_is_noticed(any_store):
+    made = described(any_store)
+    last_moment = Interposed(any_store, "/manifest.json", lambda: lose_a_file(any_store, made))
+    with pytest.raises(BadInput, match=r"is damaged: metrics\.json is missing"):
+        registry.publish(last_moment, made, sources(any_store, b"model"))
+
+
+def test_a_manifest_of_others_that_stands_there_already_is_noticed(any_store):
+    made = described(any_store)
+    other = made.model_copy(update={"threshold": 0.9})
+    any_store.put(f"{place(made)}/manifest.json", dump(other))
+    with pytest.raises(BadInput, match=r"is damaged: manifest\.json was changed"):
+        registry.publish(any_store, made, sources(any_store, b"model"))
+
+
+def test_a_version_says_which_data_threshold_and_verdict_it_came_of(store):
+    made = described(store)
+    assert (made.model, made.verdict, made.threshold) == (MODEL, "gate/1", 0.4)
+    assert (made.synthetic, made.content_digest) == (False, "53b1c0ffee")
+    assert made.labels == ("benign", "malignant")
+    assert made.files["model.keras"] == digest(keras_file(b"model"))
+
+
 def flip_a_bit(store, made):
     key = f"{place(made)}/metrics.json"
     replace(store, key, bytes([store.read(key)[0] ^ 1]) + store.read(key)[1:])
@@ -96,10 +175,10 @@ DAMAGE = {
 
 
 @pytest.mark.parametrize(("damage", "said"), DAMAGE.values(), ids=DAMAGE)
-def test_a_damaged_version_is_refused_with_what_is_wrong(any_store, damage, said):
+def test_a_damaged_version_is_refused_with_what_is_wrong(any_store, elsewhere, damage, said):
     made = release(any_store)
     registry.verify(any_store, MODEL, made.version)  # a local copy of what was right is no proof
-    damage(any_store, made)
+    damage(elsewhere, made)
     with pytest.raises(BadInput, match=said):
         registry.verify(any_store, MODEL, made.version)
     with pytest.raises(BadInput, match=said):

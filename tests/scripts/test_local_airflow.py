@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ import keeper
 import local_airflow
 import psutil
 import pytest
+import requests
 from local_airflow import CHECKOUT, HOST, ApiError, LocalAirflow
 
 from skin_pipeline.contracts import (
@@ -33,11 +35,12 @@ from skin_pipeline.contracts import (
     Verdict,
     dump,
 )
-from skin_pipeline.errors import BadInput
+from skin_pipeline.errors import BadInput, Unavailable
 from skin_pipeline.storage import FolderStore
 
 SCRIPTS = CHECKOUT / "scripts"
 MARKER = "SKIN_TEST_MARKER"
+PATIENCE = 300.0  # seconds until a test that waits gives up, however slow the machine
 STAND_IN = """
 import time
 from airflow.sdk import Param, dag, task
@@ -159,10 +162,130 @@ def test_a_failure_names_the_step_and_the_reason() -> None:
         ([{"event": "first", "level": "error"}, {"event": "on", "level": "info"}], "first"),
         ([{"event": "fine", "level": "info"}], "its log has no error; the process may have been"),
         (["plain text"], "its log has no error"),
+        (
+            [
+                {"event": "x", "error_detail": [{"exc_type": "E", "exc_value": "of the first"}]},
+                {"event": "x", "error_detail": [{"exc_type": "Last", "exc_value": ""}]},
+                {"event": "told by Airflow", "level": "error"},
+            ],
+            "Last",
+        ),
+        ([{"event": "one", "level": "error"}, {"event": "two", "level": "critical"}], "two"),
     ],
 )
 def test_the_error_is_found_in_a_task_log(content: list[Any], message: str) -> None:
     assert demo.error_in(content).startswith(message)
+
+
+def instance(task: str, state: str | None, *, at: str = "1", **known: Any) -> dict[str, Any]:
+    usual = {"map_index": -1, "try_number": 1, "duration": 2.0, "start_date": at}
+    return {"task_id": task, "state": state, **usual, **known}
+
+
+class PlayedAirflow:
+    """Answers as Airflow's API does in the course of a run, one moment after the other."""
+
+    def __init__(self, moments: list[list[dict[str, Any]]]) -> None:
+        self.moments, self.now = moments, -1
+        self.checks = 0
+        self.api = self
+
+    def check(self) -> None:
+        self.checks += 1
+
+    def get(self, path: str) -> Any:
+        if path.endswith("/run"):
+            self.now = min(self.now + 1, len(self.moments) - 1)
+            ended = self.now == len(self.moments) - 1
+            return {"state": "success" if ended else "running"}
+        if "/logs/" in path:
+            attempt = path.split("/logs/")[1].split("?")[0]
+            return {"content": [{"event": f"why {attempt}", "level": "error"}]}
+        if path.endswith("xcomEntries/return_value"):
+            return {"value": "gate/1"}
+        offset = int(path.rpartition("=")[2])
+        everything = self.moments[self.now]
+        page = everything[offset : offset + demo.PAGE]
+        return {"task_instances": page, "total_entries": len(everything)}
+
+
+def followed(
+    monkeypatch: pytest.MonkeyPatch, *moments: list[dict[str, Any]]
+) -> tuple[demo.Follower, list[str]]:
+    monkeypatch.setattr(demo, "POLL_SECONDS", 0)
+    follower = demo.Follower(PlayedAirflow(list(moments)), "run")  # type: ignore[arg-type]
+    return follower, [" ".join(line.split()) for line in follower.lines()]
+
+
+def test_each_step_is_told_when_it_begins_and_ends_and_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    follower, lines = followed(
+        monkeypatch,
+        [instance("ingest", None, at="")],
+        [instance("ingest", "running")],
+        [instance("ingest", "running")],
+        [instance("train", "running", map_index=3, at="2"), instance("ingest", "success")],
+        [
+            instance("gate", "upstream_failed", at=""),
+            instance("train", "failed", map_index=3, at="2"),
+            instance("ingest", "success", duration=61.4),
+        ],
+    )
+    assert lines == [
+        "ingest started",
+        "ingest done in 2.0 s",
+        "train [3] started",
+        "train [3] failed: why 1",
+        "gate not run, because a step before it failed",
+    ]
+    assert follower.states["train", 3] == "failed"
+    assert follower.errors == {("train", 3): "why 1"}
+    assert follower.value("ingest") == "gate/1"
+    assert follower.value("gate") is None
+
+
+def test_each_try_that_failed_is_told_even_if_two_passed_between_two_looks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    _, lines = followed(
+        monkeypatch,
+        [instance("ingest", "running")],
+        [instance("ingest", "up_for_retry")],
+        [instance("ingest", "running", try_number=2)],
+        [instance("ingest", "success", try_number=4, duration=61.4)],
+    )
+    assert lines == [
+        "ingest started",
+        "ingest failed, will try again: why 1",
+        "ingest started (try 2)",
+        "ingest failed, will try again: why 2",
+        "ingest failed, will try again: why 3",
+        "ingest done in 61 s",
+    ]
+
+
+def test_more_tasks_than_one_answer_holds_are_all_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(demo, "PAGE", 2)
+    many = [instance("train", "success", map_index=i, at=str(9 - i)) for i in range(5)]
+    follower, lines = followed(monkeypatch, many)
+    assert len(follower.states) == 5
+    assert [line.split()[1] for line in lines] == ["[4]", "[3]", "[2]", "[1]", "[0]"]
+
+
+def test_an_airflow_that_is_gone_ends_the_following(monkeypatch: pytest.MonkeyPatch) -> None:
+    played = PlayedAirflow([[]])
+
+    def lost(_: str) -> None:
+        raise requests.ConnectionError("refused")
+
+    monkeypatch.setattr(played, "get", lost)
+    monkeypatch.setattr(demo, "LOST_SECONDS", 0.05)
+    monkeypatch.setattr(demo, "POLL_SECONDS", 0.02)
+    follower = demo.Follower(played, "run")  # type: ignore[arg-type]
+    with pytest.raises(Unavailable, match="Airflow does not answer any more: refused"):
+        list(follower.lines())
+    assert played.checks > 1
 
 
 # --- what the command line says ------------------------------------------------------------------
@@ -218,6 +341,122 @@ def test_a_wrong_argument_is_told_before_anything_starts(
     assert "FAILED" in capsys.readouterr().out
 
 
+# --- what the local Airflow is given -------------------------------------------------------------
+
+
+@pytest.fixture
+def prepared(tmp_path: Path) -> LocalAirflow:
+    """A local Airflow that is not started, with its port, secrets and environment."""
+    airflow = LocalAirflow("make up", home=tmp_path / "airflow", settings={"SKIN_RETRIES": "7"})
+    airflow.home.mkdir()
+    airflow._prepare()
+    return airflow
+
+
+def test_settings_of_another_airflow_do_not_leak_in_and_ours_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW__CORE__EXECUTOR", "CeleryExecutor")
+    monkeypatch.setenv("AIRFLOW__CORE__UNKNOWN", "x")
+    monkeypatch.setenv("AIRFLOW_CONFIG", "/etc/airflow.cfg")
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    monkeypatch.setenv("AIRFLOW_CONN_KAGGLE", "{}")
+    monkeypatch.setenv("NO_PROXY", "clinic.test")
+    monkeypatch.setenv("SKIN_STORE", "s3://models/x")
+    monkeypatch.delenv("SKIN_THREADS", raising=False)
+    airflow = LocalAirflow("make up", home=tmp_path, settings={"SKIN_RETRIES": "7"})
+    airflow._prepare()
+    seen = airflow.environment
+    assert not {"AIRFLOW__CORE__UNKNOWN", "AIRFLOW_CONFIG", "PYTHONDONTWRITEBYTECODE"} & set(seen)
+    assert seen["AIRFLOW__CORE__EXECUTOR"] == "LocalExecutor"
+    assert (seen["AIRFLOW_CONN_KAGGLE"], seen["SKIN_STORE"]) == ("{}", "s3://models/x")
+    assert seen["NO_PROXY"] == f"clinic.test,{HOST},localhost"
+    assert seen["SKIN_RETRIES"] == "7"
+    assert int(seen["SKIN_THREADS"]) >= 1
+    assert seen["AIRFLOW_HOME"] == str(tmp_path)
+    assert seen["AIRFLOW__API__BASE_URL"] == airflow.url
+    assert seen["AIRFLOW__API__HOST"] == HOST
+
+
+def test_secrets_are_made_once_and_are_the_owners_only(prepared: LocalAirflow) -> None:
+    again = LocalAirflow("make up", home=prepared.home)
+    again._prepare()
+    hidden = json.loads((prepared.home / "secrets.json").read_text())
+    assert again.password == prepared.password == hidden["password"]
+    assert len(set(hidden.values())) == 4
+    for name in ("secrets.json", "passwords.json"):
+        assert stat.S_IMODE((prepared.home / name).stat().st_mode) == 0o600
+
+
+class Pools:
+    """Airflow's API, as far as pools go."""
+
+    def __init__(self, slots: int | None) -> None:
+        self.slots, self.password = slots, ""
+
+    def login(self, password: str) -> None:
+        self.password = password
+
+    def get(self, path: str) -> dict[str, int]:
+        assert path == "pools/training"
+        if self.slots is None:
+            raise ApiError(404, "no such pool")
+        return {"slots": self.slots}
+
+    def post(self, path: str, body: dict[str, Any]) -> None:
+        assert (path, body["name"]) == ("pools", "training")
+        self.slots = body["slots"]
+
+    def patch(self, path: str, body: dict[str, int]) -> None:
+        assert path == "pools/training?update_mask=slots"
+        self.slots = body["slots"]
+
+
+@pytest.mark.parametrize(
+    ("there", "threads", "then"), [(None, 2, 4), (None, 6, 6), (1, 2, 2), (3, 2, 3), (-1, 2, -1)]
+)
+def test_the_pool_has_a_slot_a_core_and_never_fewer_than_one_task_takes(
+    there: int | None,
+    threads: int,
+    then: int,
+    prepared: LocalAirflow,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(local_airflow, "_cores", lambda: 4)
+    pools = Pools(there)
+    monkeypatch.setattr(prepared, "api", pools)
+    prepared.environment["SKIN_THREADS"] = str(threads)
+    prepared._make_pool()
+    assert (pools.slots, pools.password) == (then, prepared.password)
+
+
+@pytest.mark.parametrize(
+    ("moment", "counts"),
+    [(None, False), ("2026-01-01T00:00:00Z", False), ("2100-01-01T00:00:00+00:00", True)],
+)
+def test_only_what_happened_since_the_start_counts(
+    moment: str | None, counts: bool, prepared: LocalAirflow
+) -> None:
+    prepared.started = datetime.now(timezone.utc)
+    assert prepared._is_since_start(moment) is counts
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ({"detail": "no such DAG\n\nmore"}, "no such DAG"),
+        ({"detail": [{"loc": ["body", "conf", "runs"], "msg": "too few"}]}, "conf.runs: too few"),
+        ({"other": 1}, "HTTP 418: "),
+        ("<html>", "HTTP 418: <html>"),
+    ],
+)
+def test_what_airflow_refuses_is_told_in_its_words(body: Any, said: str) -> None:
+    answer = requests.Response()
+    answer.status_code = 418
+    answer._content = (body if isinstance(body, str) else json.dumps(body)).encode()
+    assert local_airflow._detail(answer).startswith(said)
+
+
 # --- the keeper ----------------------------------------------------------------------------------
 
 
@@ -248,11 +487,11 @@ def _lives(process: psutil.Process) -> bool:
     return False
 
 
-def until(done: Callable[[], Any], seconds: float = 30.0) -> Any:
+def until(done: Callable[[], Any]) -> Any:
     """Wait for a condition and return what it gave."""
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + PATIENCE
     while not (result := done()):
-        assert time.monotonic() < deadline, f"{done} did not come true in {seconds:.0f} s"
+        assert time.monotonic() < deadline, f"{done} did not come true in {PATIENCE:.0f} s"
         time.sleep(0.1)
     return result
 
@@ -272,14 +511,14 @@ def keep(marker: str, log: Path, script: str) -> subprocess.Popen[bytes]:
 
 
 # A child in a session of its own that ignores SIGTERM, and whose parent is gone.
-ESCAPED = "(setsid sh -c 'trap \"\" TERM; while :; do sleep 0.2; done' &) ; sleep 60"
+ESCAPED = "(setsid sh -c 'trap \"\" TERM; while :; do sleep 0.2; done' &) ; sleep 6000"
 
 
 def test_closing_its_input_ends_the_whole_family_even_escaped_orphans(tmp_path: Path) -> None:
     marker = tmp_path.name
     process = keep(marker, tmp_path / "log", ESCAPED)
     until(lambda: len(family(marker)) >= 4)
-    process.communicate(timeout=20)
+    process.communicate(timeout=PATIENCE)
     assert not living(family(marker))
 
 
@@ -288,7 +527,7 @@ def test_a_command_that_ends_takes_the_others_along_and_is_named(tmp_path: Path)
     process = keep(marker, tmp_path / "log", "echo last words; exit 3")
     assert process.stdin is not None
     assert process.stdout is not None
-    assert process.wait(20) == 0
+    assert process.wait(PATIENCE) == 0
     assert process.stdout.read() == b"one ended with status 3\n"
     assert (tmp_path / "log").read_text() == "last words\n"
     assert not living(family(marker))
@@ -302,7 +541,7 @@ case "$1" in
 import sqlite3
 sqlite3.connect('{home}/airflow.db').execute('CREATE TABLE dag_run (dag_id, run_id, state)')" ;;
   scheduler) {scheduler} ;;
-  *) sleep 600 & wait ;;
+  *) sleep 6000 & wait ;;
 esac
 """
 
@@ -357,17 +596,17 @@ def free_port() -> int:
 def test_no_process_outlives_the_script_whatever_ended_it(
     tmp_path: Path, number: signal.Signals, status: int
 ) -> None:
-    process = starting(tmp_path, "sleep 600 & wait")
+    process = starting(tmp_path, "sleep 6000 & wait")
     until(lambda: len(family(tmp_path.name)) >= 8)  # script, keeper, three programs, three sleeps
     os.killpg(process.pid, number)
-    process.communicate(timeout=20)
+    process.communicate(timeout=PATIENCE)
     assert process.returncode == status
-    until(lambda: not living(family(tmp_path.name)), 10)
+    until(lambda: not living(family(tmp_path.name)))
 
 
 def test_a_component_that_ends_is_named_with_its_last_words(tmp_path: Path) -> None:
     process = starting(tmp_path, "echo no space left on device; exit 7")
-    shown, _ = process.communicate(timeout=30)
+    shown, _ = process.communicate(timeout=PATIENCE)
     assert process.returncode == 1
     assert "Airflow broke off: scheduler ended with status 7." in shown
     assert "no space left on device" in shown
@@ -442,7 +681,7 @@ def interrupted(stage: Path) -> Path:
     came = offspring(process.pid)
     assert len(came) > len(local_airflow.COMPONENTS)
     os.killpg(process.pid, signal.SIGINT)
-    assert process.wait(30) == 128 + signal.SIGINT
+    assert process.wait(PATIENCE) == 128 + signal.SIGINT
     assert not living(came | family(stage.name))
     return stage
 
@@ -499,6 +738,14 @@ class TestRunning:
     def test_the_pool_is_there_and_tasks_share_the_cores(self, airflow: LocalAirflow) -> None:
         slots = airflow.api.get("pools/training")["slots"]
         assert int(airflow.environment["SKIN_THREADS"]) <= slots <= (os.cpu_count() or 1)
+
+    def test_a_pool_in_which_no_task_would_fit_grows(
+        self, airflow: LocalAirflow, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        more = airflow.api.get("pools/training")["slots"] + 1
+        monkeypatch.setitem(airflow.environment, "SKIN_THREADS", str(more))
+        airflow._make_pool()
+        assert airflow.api.get("pools/training")["slots"] == more
 
     def test_a_run_is_shown_step_by_step_and_ends_with_the_verdict(
         self, airflow: LocalAirflow, stage: Path, capsys: pytest.CaptureFixture[str]

@@ -1,8 +1,17 @@
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
+from contextlib import suppress
+from functools import lru_cache
+from pathlib import Path
+
 import keras
 import numpy as np
 import pytest
+import tiny_network as tiny
 from PIL import Image
 
 from skin_pipeline.config import Settings
@@ -15,6 +24,7 @@ from skin_pipeline.training.inputs import dihedral
 from skin_pipeline.training.released import geometry, released_model, seen_as
 from skin_pipeline.training.strategies import STRATEGIES, Training
 
+ROOT = Path(__file__).parents[2]
 RANDOM = Trunk(backbone="ResNet50", source="none", digest="none")
 IMAGES = np.random.default_rng(0).integers(0, 255, (2, 64, 64, 3)).astype(np.float32)
 
@@ -153,9 +163,51 @@ def test_a_convolution_as_a_product_is_the_same_convolution(side, padding):
     np.testing.assert_allclose(product(image), expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.fixture(scope="module")
+def each():
+    """Every backbone by its name, built once."""
+
+    @lru_cache
+    def load(name):
+        return network(Trunk(backbone=name, source="none", digest="none"))
+
+    return load
+
+
+# How keras.applications itself prepares images for its weights.
+PREPARED = {
+    "ResNet50": keras.applications.resnet.preprocess_input,
+    "ResNet50V2": keras.applications.resnet_v2.preprocess_input,
+    "EfficientNetV2B0": keras.applications.efficientnet_v2.preprocess_input,
+    "ConvNeXtTiny": keras.applications.convnext.preprocess_input,
+}
+
+
+def test_every_backbone_has_a_preprocessing_to_compare_with():
+    assert PREPARED.keys() == backbone.BACKBONES.keys()
+
+
 @pytest.mark.parametrize("name", list(backbone.BACKBONES))
-def test_every_backbone_is_taken_apart_and_put_together_again(name):
-    loaded = network(Trunk(backbone=name, source="none", digest="none"))
+def test_a_backbone_sees_images_as_its_weights_want_them(each, name):
+    loaded = each(name)
+    ends = keras.Model(loaded.whole.input, loaded.ends)
+    expected = ends(PREPARED[name](IMAGES.copy()))
+    for seen, wanted in zip(loaded.stages()(IMAGES), expected, strict=True):
+        spread = float(np.std(wanted))
+        assert spread > 0
+        np.testing.assert_allclose(seen, wanted, rtol=1e-3, atol=1e-3 * spread)
+
+
+@pytest.mark.parametrize("name", list(backbone.BACKBONES))
+def test_a_backbone_that_is_trained_sees_images_in_the_same_way(each, name):
+    loaded = each(name)
+    for seen, wanted in zip(loaded.trainable()(IMAGES), loaded.stages()(IMAGES), strict=True):
+        np.testing.assert_allclose(seen, wanted, rtol=1e-3, atol=1e-3 * float(np.std(wanted)))
+
+
+@pytest.mark.parametrize("name", list(backbone.BACKBONES))
+def test_every_backbone_is_taken_apart_and_put_together_again(each, name):
+    loaded = each(name)
     ends = loaded.stages()(IMAGES)
     deep = loaded.last_stage(training=True)(loaded.read_of(ends[1]), training=False)
     np.testing.assert_allclose(deep, ends[2], rtol=1e-3, atol=1e-3)
@@ -224,8 +276,257 @@ def test_pinned_weights_are_named_by_their_digest_and_load(store, tmp_path):
     np.testing.assert_array_equal(loaded.whole.get_weights()[0], mine.get_weights()[0])
 
 
+@pytest.fixture
+def downloads(monkeypatch):
+    """Keras's ResNet50 in small: without weights it is random, with its own all of them are 3. What
+    it was asked for is kept."""
+    asked = []
+
+    def build(include_top=True, weights="imagenet", input_shape=None):
+        asked.append((include_top, weights, input_shape))
+        made = tiny.network().whole
+        if weights == "imagenet":
+            made.set_weights([np.full_like(array, 3) for array in made.get_weights()])
+        return made
+
+    monkeypatch.setattr(keras.applications, "ResNet50", build)
+    return asked
+
+
+def test_imagenet_weights_are_those_that_keras_downloads(downloads):
+    loaded = Network.load(keras, backbone.trunk_of("ResNet50", "imagenet"), tiny.SIZE, None)
+    assert loaded.whole.count_params() == tiny.network().whole.count_params()
+    for array in loaded.whole.get_weights():
+        np.testing.assert_array_equal(array, 3)
+    assert (False, "imagenet", (tiny.SIZE, tiny.SIZE, 3)) in downloads
+
+
+def test_nothing_is_downloaded_for_random_weights_or_those_of_a_file(downloads, store, tmp_path):
+    mine = tiny.network(seed=9).whole
+    mine.save_weights(tmp_path / "mine.weights.h5")
+    pinned = backbone.pin_weights(Settings(weights=str(tmp_path / "mine.weights.h5")), store)
+    loaded = Network.load(keras, backbone.trunk_of("ResNet50", pinned), tiny.SIZE, store)
+    assert all(map(np.array_equal, loaded.whole.get_weights(), mine.get_weights()))
+    Network.load(keras, RANDOM, tiny.SIZE, store)
+    assert {weights for _, weights, _ in downloads} == {None}
+
+
+def test_weights_of_imagenet_and_random_ones_need_no_file(store):
+    assert backbone.pin_weights(Settings(weights="imagenet"), store) == "imagenet"
+    assert backbone.pin_weights(Settings(data="demo", weights="none"), store) == "none"
+    assert store.list("") == []
+
+
+def test_the_maps_that_fine_tuning_starts_from_are_every_other_row_and_column(loaded):
+    end = loaded.stages()(IMAGES)[1]
+    assert loaded.map_shape == (2, 2, 1024)
+    np.testing.assert_array_equal(loaded.read_of(end), np.asarray(end)[:, ::2, ::2])
+
+
+@pytest.mark.parametrize(("size", "quick"), [(160, True), (159, False), (64, False)])
+def test_xla_is_used_on_images_from_160_pixels_where_the_network_gains_by_it(size, quick):
+    made = tiny.network()
+    spec = tiny.SPEC._replace(jit=True)
+    assert Network(keras, spec, made.whole, size).jit is quick
+    assert Network(keras, spec._replace(jit=False), made.whole, size).jit is False
+
+
+def test_the_channels_of_the_stages_are_counted():
+    made = tiny.network()
+    assert (made.shallow, made.channels) == (sum(tiny.CHANNELS[:2]), sum(tiny.CHANNELS))
+    assert made.map_shape == tiny.MAP
+
+
+def test_weights_are_known_by_what_is_in_the_file_and_not_by_its_name(store, tmp_path):
+    def pinned(folder, content, name="resnet50.weights.h5"):
+        (tmp_path / folder).mkdir(exist_ok=True)
+        (tmp_path / folder / name).write_bytes(content)
+        return backbone.pin_weights(Settings(weights=str(tmp_path / folder / name)), store)
+
+    first = pinned("a", b"one")
+    assert pinned("b", b"two") != first
+    assert pinned("c", b"one", "other.h5") == first
+    assert store.read(first) == b"one"
+    digests = {backbone.trunk_of("ResNet50", key).digest for key in (first, pinned("b", b"two"))}
+    assert len(digests) == 2
+
+
+def test_tensorflow_is_held_to_the_threads_of_the_task(monkeypatch):
+    import tensorflow as tf
+
+    held = {}
+    for kind in ("intra", "inter"):
+        monkeypatch.setattr(
+            tf.config.threading,
+            f"set_{kind}_op_parallelism_threads",
+            lambda number, kind=kind: held.update({kind: number}),
+        )
+    assert backbone.keras_on(3) is keras
+    assert held == {"intra": 3, "inter": 1}
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_mixed_precision_ends_with_what_was_built_in_it(fails):
+    before = keras.config.dtype_policy().name
+    with suppress(ZeroDivisionError), backbone.spread_over(keras, ["CPU:0"]):
+        assert keras.config.dtype_policy().name == "mixed_float16"
+        _ = 1 / (0 if fails else 1)
+    assert keras.config.dtype_policy().name == before
+    with backbone.spread_over(keras, []):
+        assert keras.config.dtype_policy().name == before
+
+
+PLAIN = {
+    "kernel_size": (3, 3),
+    "padding": "same",
+    "strides": (1, 1),
+    "dilation_rate": (1, 1),
+    "groups": 1,
+}
+
+
+@pytest.mark.parametrize(
+    ("changes", "plain"),
+    [
+        ({}, True),
+        ({"kernel_size": (1, 1), "padding": "valid"}, True),
+        ({"kernel_size": (2, 2), "padding": "valid"}, True),
+        ({"kernel_size": (2, 2)}, False),  # its middle lies between pixels
+        ({"kernel_size": (3, 2)}, False),
+        ({"strides": (2, 2)}, False),
+        ({"dilation_rate": (2, 2)}, False),
+        ({"groups": 3}, False),
+    ],
+)
+def test_only_a_convolution_that_takes_every_pixel_is_made_a_product(changes, plain):
+    assert backbone._is_plain({**PLAIN, **changes}) is plain
+
+
+def with_layers(*names):
+    """A released model in small: a network with layers of these names, within another model."""
+    image = x = keras.Input((4,))
+    for name in names:
+        x = keras.layers.Activation("linear", name=name)(x)
+    inner = keras.Model(image, x, name="trunk")
+    return keras.Model(image, inner(image))
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "quick"),
+    [
+        ("ResNet50", 160, True),
+        ("ResNet50", 159, False),
+        ("ResNet50V2", 224, True),
+        ("EfficientNetV2B0", 224, False),
+        ("ConvNeXtTiny", 224, False),
+    ],
+)
+def test_a_released_model_is_compiled_where_its_network_gains_by_it(name, size, quick):
+    model = with_layers(*backbone.BACKBONES[name].stages)
+    assert backbone.quick_with_xla(model, size) is quick
+    assert backbone.quick_with_xla(with_layers("first", "second"), size) is False
+
+
 def test_imagenet_weights_that_cannot_be_downloaded_may_be_tried_again(monkeypatch, tmp_path):
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")  # nothing listens there
     monkeypatch.setattr(keras.src.backend.config, "_KERAS_DIR", str(tmp_path))
     with pytest.raises(Unavailable, match=r"could not be downloaded.*weights=FILE.*imagenet"):
         network(backbone.trunk_of("ResNet50", "imagenet"))
+
+
+# --- settings of Keras that are not ours ----------------------------------------------------------
+
+SEEN = """
+import json, os
+from skin_pipeline.training.backbone import keras_on
+keras = keras_on(1)
+layer = keras.layers.Conv2D(2, 3, kernel_initializer=keras.initializers.Ones())
+config = keras.config
+print("SEEN", json.dumps({
+    "backend": config.backend(), "floatx": config.floatx(), "epsilon": config.epsilon(),
+    "policy": config.dtype_policy().name, "format": config.image_data_format(),
+    "conv": list(layer(keras.ops.ones((1, 5, 6, 3))).shape), "dtype": layer.compute_dtype,
+    "shortened": [name for name in os.environ if name.startswith("KERAS_MAX")],
+}))
+"""
+AS_NEEDED = {
+    "backend": "tensorflow",
+    "floatx": "float32",
+    "epsilon": 1e-7,
+    "policy": "float32",
+    "format": "channels_last",
+    "conv": [1, 3, 4, 2],
+    "dtype": "float32",
+    "shortened": [],
+}
+
+
+def keras_with(home, settings, code=SEEN, **environment):
+    """What a process says that starts with this `keras.json` and these variables."""
+    home.mkdir(exist_ok=True)
+    (home / "keras.json").write_text(settings)
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": str(ROOT), "KERAS_HOME": str(home), **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_whatever_keras_is_set_to_on_a_machine_it_is_set_to_what_models_need(tmp_path):
+    foreign = {"backend": "jax", "image_data_format": "channels_first", "floatx": "float16"}
+    run = keras_with(
+        tmp_path / "keras",
+        json.dumps({**foreign, "epsilon": 1e-2}),
+        KERAS_BACKEND="torch",
+        KERAS_MAX_EPOCHS="1",
+        KERAS_MAX_STEPS_PER_EPOCH="often",
+        TF_USE_LEGACY_KERAS="1",
+    )
+    (line,) = [line for line in run.stdout.splitlines() if line.startswith("SEEN ")] or [run.stderr]
+    assert json.loads(line.removeprefix("SEEN ")) == AS_NEEDED
+
+
+REFUSED = """
+from skin_pipeline.errors import BadInput
+from skin_pipeline.training.backbone import keras_on
+try:
+    keras_on(1)
+except BadInput as error:
+    print("REFUSED", error)
+"""
+
+
+@pytest.mark.parametrize("settings", ['{"floatx": "float8"}', "[1]", '{"epsilon": 1}'])
+def test_a_keras_json_that_keras_cannot_read_is_refused_in_one_line(tmp_path, settings):
+    run = keras_with(tmp_path / "keras", settings, REFUSED)
+    (said,) = run.stdout.splitlines() or [run.stderr]
+    assert said.startswith("REFUSED Keras cannot be imported: ")
+    assert "remove keras.json" in said
+
+
+def test_keras_that_already_runs_on_another_backend_is_refused(monkeypatch):
+    monkeypatch.setattr(keras.config, "backend", lambda: "torch")
+    with pytest.raises(BadInput, match=r"already runs on torch .* Set KERAS_BACKEND=tensorflow"):
+        backbone.keras_on(1)
+
+
+def test_a_policy_that_other_code_has_set_does_not_reach_our_models():
+    keras.config.set_dtype_policy("mixed_float16")
+    keras.config.set_image_data_format("channels_first")
+    try:
+        backbone.keras_on(1)
+        assert keras.config.dtype_policy().name == "float32"
+        assert keras.config.image_data_format() == "channels_last"
+    finally:
+        keras.config.set_dtype_policy("float32")
+        keras.config.set_image_data_format("channels_last")
+
+
+def test_a_flag_that_ends_the_process_is_named_before_it_does(tmp_path):
+    code = "import logging; logging.basicConfig(level='INFO')\n" + SEEN
+    run = keras_with(tmp_path / "keras", "{}", code, TF_XLA_FLAGS="--no_such_flag=1")
+    assert run.returncode != 0
+    assert "tensorflow_flags TF_XLA_FLAGS=--no_such_flag=1 (an unknown one ends" in run.stderr
+    assert "SEEN" not in run.stdout

@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 
 from skin_pipeline import steps
-from skin_pipeline.contracts import Evaluation, TrainedRun, load
+from skin_pipeline.contracts import Evaluation, Split, TrainedRun, load
+from skin_pipeline.data import manifest
+from skin_pipeline.intervals import auc
 
 
 def test_a_run_is_mirrored_over_devices_in_mixed_precision(tmp_path):
@@ -25,26 +27,29 @@ def test_a_run_is_mirrored_over_devices_in_mixed_precision(tmp_path):
     assert line == "SEEN MirroredVariable float16 float32 2 float32 float32 True"
 
 
-def test_a_network_is_trained_end_to_end_and_judged(finished):
-    job = finished.job
-    knobs = {
-        "strategy": "full",
-        "epochs": 2,
-        "tune_epochs": 1,
-        "runs": 1,
-        "min_runs": 1,
-        "jitter": 0.1,
-    }
+def test_a_network_is_trained_end_to_end_and_judged(hard):
+    job, store = hard.job, hard.job.store
+    knobs = {"strategy": "full", "epochs": 6, "tune_epochs": 1, "runs": 1, "min_runs": 1}
+    knobs |= {"jitter": 0.1, "tune_learning_rate": 1e-5}
     settings = type(job.settings)(**{**job.settings.model_dump(), **knobs})
-    job = type(job)(settings, job.place, job.store)
-    key = steps.train(job, finished.split, finished.features, 0)
-    run = load(job.store, key, TrainedRun)
-    assert [line.stage for line in run.history] == ["head", "head", "full"]
-    seen = load(
-        job.store, steps.evaluate(job, finished.split, [key], finished.validation), Evaluation
-    )
+    job = type(job)(settings, job.place, store)
+    # Of run 1, whose sides are others than those of run 0.
+    key = steps.train(job, hard.split, hard.features, 1)
+    run = load(store, key, TrainedRun)
+    assert [line.stage for line in run.history] == ["head"] * 6 + ["full"]
+    table = manifest.read_readable(store, load(store, hard.split, Split).table)
+    rows = np.flatnonzero(table["run_1"] == "validation")
+    held_out = np.load(store.local(run.held_out)).astype(float)
+    assert auc(held_out, manifest.labels(table)[rows]) == pytest.approx(run.best.validation_auc)
+    # It begins where the head was, and moves on from there.
+    head = load(store, hard.trained[1], TrainedRun).history[:6]
+    assert [line.loss for line in run.history[:6]] == pytest.approx([line.loss for line in head])
+    best = max(line.validation_auc for line in head)
+    assert abs(run.history[-1].validation_auc - best) < 0.2
+    assert run.history[-1].validation_auc != best
+    seen = load(store, steps.evaluate(job, hard.split, [key], hard.validation), Evaluation)
     assert seen.smoke_difference < 0.02
-    assert np.isfinite(seen.ensemble.auc.value)
+    assert 0.6 < seen.ensemble.auc.value < 1
 
 
 @pytest.mark.parametrize("strategy", ["fine_tune", "full"])

@@ -20,33 +20,60 @@ from skin_pipeline.config import Deployment, Settings
 from skin_pipeline.contracts import TrainedRun, load
 from skin_pipeline.job import Job
 from skin_pipeline.storage import FolderStore
+from skin_pipeline.training.checkpoints import Checkpoints
 
-KNOBS = {"strategy": "fine_tune", "epochs": 2, "tune_epochs": 2, "tune_batch_size": 128}
-PATIENCE = 180.0  # seconds until a test that waits gives up
+# On classes that overlap, so that every epoch has figures of its own.
+KNOBS = {
+    "strategy": "fine_tune",
+    "epochs": 2,
+    "tune_epochs": 3,
+    "patience": 6,
+    "tune_batch_size": 64,
+    "views": 1,
+    "tune_learning_rate": 1e-5,
+}
+PATIENCE = 500.0  # seconds until a test that waits gives up
 
 
 @pytest.fixture(scope="module")
-def prepared(finished, tmp_path_factory):
+def prepared(hard, tmp_path_factory):
     """A store in which nothing is left to do but to train, and the arguments to do it."""
     folder = tmp_path_factory.mktemp("killed")
-    shutil.copytree(finished.job.store.root, folder / "store")
+    shutil.copytree(hard.job.store.root, folder / "store", copy_function=os.link)
     store = FolderStore(folder / "store")
-    settings = Settings(**{**finished.job.settings.model_dump(), **KNOBS})
-    job = Job(settings, Deployment(store=store.url, threads=2), store)
-    weights = steps.ingest(job).weights
-    shards = steps.shard_numbers(job, finished.dataset)
-    features = [steps.features(job, finished.split, weights, shard) for shard in shards]
-    return store, ["train", finished.split, "0", *features]
+    settings = Settings(**{**hard.job.settings.model_dump(), **KNOBS})
+    job = Job(settings, Deployment(store=store.url, threads=1), store)
+    shards = steps.shard_numbers(job, hard.dataset)
+    features = [steps.features(job, hard.split, hard.weights, shard) for shard in shards]
+    return store, settings, ["train", hard.split, "0", *features]
 
 
-def started(store, arguments):
+# The command line, in a process that kills itself when it has kept what its first argument names.
+KILLED = """
+import os, signal, sys
+from skin_pipeline import cli, storage
+
+last, *arguments = sys.argv[1:]
+put_file = storage.FolderStore.put_file
+
+def put_and_die(store, key, source):
+    put_file(store, key, source)
+    if key.endswith(last):
+        os.killpg(0, signal.SIGKILL)
+
+storage.FolderStore.put_file = put_and_die
+cli.main(arguments)
+"""
+
+
+def started(store, settings, arguments, program=("-m", "skin_pipeline")):
     """The step as a process of its own."""
-    flags = [f"--{name.replace('_', '-')}={value}" for name, value in KNOBS.items()]
-    flags += ["--data=demo", "--weights=none", "--image-size=64", "--views=1", "--runs=2"]
+    given = settings.model_dump(exclude_defaults=True).items()
+    flags = [f"--{name.replace('_', '-')}={value}" for name, value in given]
     return subprocess.Popen(
-        [sys.executable, "-m", "skin_pipeline", *arguments, *flags, "--min-runs=2"],
+        [sys.executable, *program, *arguments, *flags],
         cwd=Path(__file__).parents[2],
-        env={**os.environ, "SKIN_STORE": store.url, "SKIN_THREADS": "2"},
+        env={**os.environ, "SKIN_STORE": store.url, "SKIN_THREADS": "1"},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -54,9 +81,9 @@ def started(store, arguments):
     )
 
 
-def trained(store, arguments, process=None):
+def trained(store, settings, arguments, process=None):
     """The run, trained to its end; and what was logged."""
-    process = process or started(store, arguments)
+    process = process or started(store, settings, arguments)
     printed, logged = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, logged
     return load(store, printed.strip(), TrainedRun), logged
@@ -83,12 +110,12 @@ class Whole(NamedTuple):
 @pytest.fixture(scope="module")
 def uninterrupted(prepared, tmp_path_factory):
     """The run of a process that nobody stopped, its store, what it logged, and its memory."""
-    source, arguments = prepared
+    source, *arguments = prepared
     store = FolderStore(tmp_path_factory.mktemp("whole") / "store")
-    shutil.copytree(source.root, store.root)
-    process = started(store, arguments)
+    shutil.copytree(source.root, store.root, copy_function=os.link)
+    process = started(store, *arguments)
     peak = peak_gib(process)
-    run, logged = trained(store, arguments, process)
+    run, logged = trained(store, *arguments, process)
     return Whole(run, store, logged, peak)
 
 
@@ -97,40 +124,51 @@ def checkpoints(store):
 
 
 def killed_after(store, arguments, epochs):
-    """Start the run, and kill its process as soon as so many epochs are kept."""
-    process = started(store, arguments)
-    until = time.monotonic() + PATIENCE
-    while not any(key.endswith(f"{epochs:06}.npz") for key in checkpoints(store)):
-        assert process.poll() is None
-        assert time.monotonic() < until
-        time.sleep(0.005)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.communicate()
+    """Start the run, which is killed as soon as so many epochs are kept.
+
+    Returns:
+        The history that it left, with the time that each of its epochs took.
+    """
+    process = started(store, *arguments, ("-c", KILLED, f"/checkpoints/{epochs:06}.npz"))
+    _, logged = process.communicate(timeout=PATIENCE)
+    assert process.returncode == -signal.SIGKILL, logged
     (folder,) = {key.split("/checkpoints/")[0] for key in checkpoints(store)}
     assert not store.exists(f"{folder}/result.json")
+    return Checkpoints(store, folder).latest().history
 
 
 def test_a_process_killed_in_each_stage_goes_on_and_ends_with_the_same_bits(
     prepared, uninterrupted, tmp_path
 ):
-    source, arguments = prepared
-    shutil.copytree(source.root, tmp_path / "store")
+    source, *arguments = prepared
+    shutil.copytree(source.root, tmp_path / "store", copy_function=os.link)
     store = FolderStore(tmp_path / "store")
-    killed_after(store, arguments, 1)  # in the head
-    killed_after(store, arguments, 3)  # in fine-tuning
-    run, logged = trained(store, arguments)
-    assert "resumed run=0" in logged
+    first = killed_after(store, arguments, 1)  # in the head
+    second = killed_after(store, arguments, 3)  # in fine-tuning
+    run, logged = trained(store, *arguments)
+    assert re.search(r"resumed run=0 stage=fine_tune epoch=\d", logged)
+    # What took a process its time is what it did: nothing that was kept was done again.
+    assert second[: len(first)] == first
+    assert list(run.history[: len(second)]) == second
+    assert len(second) < len(run.history)
     whole = uninterrupted.run
     assert store.read(run.weights) == uninterrupted.store.read(whole.weights)
     assert store.read(run.held_out) == uninterrupted.store.read(whole.held_out)
-    assert [line.loss for line in run.history] == [line.loss for line in whole.history]
+    figures = [
+        [(line.loss, line.validation_loss, line.validation_auc) for line in made.history]
+        for made in (run, whole)
+    ]
+    assert figures[0] == figures[1]
+    assert len(set(figures[0])) == len(
+        run.history
+    )  # the epochs differ, so that one in another's place shows
     assert checkpoints(store) == []
 
 
 def test_a_finished_run_that_is_cleared_does_nothing(prepared, uninterrupted):
     store = uninterrupted.store
     before = store.list("")
-    again, logged = trained(store, prepared[1])
+    again, logged = trained(store, *prepared[1:])
     assert again == uninterrupted.run
     assert "cached key=train/" in logged
     assert "tensorflow" not in logged

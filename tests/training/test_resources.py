@@ -66,6 +66,39 @@ def test_a_control_group_without_a_limit_leaves_the_machine(monkeypatch, tmp_pat
     assert 0 < available < total
 
 
+def test_memory_of_training_counts_weights_activations_and_what_is_read():
+    import keras
+
+    inner = keras.Sequential([keras.Input((10,)), keras.layers.Dense(30), keras.layers.Dense(5)])
+    frozen = keras.layers.Dense(7, trainable=False)
+    image = keras.Input((10,))
+    model = keras.Model(image, frozen(inner(image)))
+    trained, others = 10 * 30 + 30 + 30 * 5 + 5, 5 * 7 + 7
+    outputs = 10 + 30 + 5 + 7
+    expected = (
+        *(resources.BASE, resources.COMPILING, 2 * resources.WINDOW),
+        4 * (trained + others) + 7 * 4 * trained,
+        64 * (2 * 4 * outputs + 4 * 1000),
+    )
+    assert resources.bytes_to_train(model, 64, 1000) == pytest.approx(
+        sum(expected), abs=64 * 8 * 20
+    )
+
+
+def test_memory_of_running_counts_weights_twice_and_the_largest_layers():
+    import keras
+
+    sizes = (10, 300, 20, 200, 30, 100, 40)
+    layers = [keras.layers.Dense(size) for size in sizes]
+    model = keras.Sequential([keras.Input((5,)), *layers])
+    expected = (
+        *(resources.BASE, resources.COMPILING, resources.WINDOW),
+        2 * 4 * model.count_params(),
+        16 * 4 * sum(sorted(sizes)[-6:]),
+    )
+    assert resources.bytes_to_run(model, 16) == pytest.approx(sum(expected))
+
+
 def test_a_run_that_would_not_fit_leaves_nothing(finished):
     settings = finished.job.settings.model_copy(update={"epochs": 7})
     store = finished.job.store

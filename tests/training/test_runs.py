@@ -1,18 +1,20 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import logging
 
 import keras
 import numpy as np
 import pytest
 
+from skin_pipeline.contracts import Epoch
 from skin_pipeline.errors import BadInput
 from skin_pipeline.intervals import auc
-from skin_pipeline.training import plan
-from skin_pipeline.training.checkpoints import Checkpoints
+from skin_pipeline.training import plan, runs
+from skin_pipeline.training.checkpoints import Checkpoints, State
 from skin_pipeline.training.inputs import Made
-from skin_pipeline.training.runs import Examples, Stage, train_run
+from skin_pipeline.training.runs import Examples, Stage, is_over, train_run
 
 
 def examples(count, seed, noise=0.6):
@@ -58,12 +60,44 @@ def train(store, stages=None, seed=3, key="train/a"):
     return train_run(keras, stages or [stage()], 0, seed, Checkpoints(store, key))
 
 
+def held_out_auc(trained, validation):
+    return auc(trained.held_out.astype(float), validation.labels)
+
+
 def test_a_run_learns_what_can_be_learned(store):
     trained = train(store, [stage(epochs=30, patience=30)])
     assert trained.best.validation_auc > 0.9
-    assert auc(trained.held_out.astype(float), examples(100, 1).labels) == pytest.approx(
+    assert held_out_auc(trained, examples(100, 1)) == pytest.approx(
         trained.best.validation_auc, abs=1e-6
     )
+
+
+def overfitting(**changes):
+    """A stage that learns few images with much noise by heart: its AUC peaks early and falls."""
+    values = {
+        "train": examples(24, 0, noise=2.0),
+        "validation": examples(100, 1, noise=1.5),
+        "epochs": 20,
+        "patience": 20,
+        "batch_size": 8,
+        "rate": 0.3,
+    }
+    return stage(**{**values, **changes})
+
+
+def test_the_weights_of_the_best_epoch_are_kept_and_not_those_of_the_last(store):
+    trained = train(store, [overfitting()])
+    best, last = trained.best, trained.history[-1]
+    assert best.epoch < last.epoch
+    assert best.validation_auc > last.validation_auc + 0.02
+    assert held_out_auc(trained, overfitting().validation) == pytest.approx(
+        best.validation_auc, abs=1e-6
+    )
+    scoring = model()
+    scoring.set_weights(trained.weights)
+    data = overfitting().validation
+    (read,) = data.inputs.take(data.rows, data.rows * 0)
+    np.testing.assert_allclose(scoring(read)[:, 0], trained.held_out, rtol=1e-4, atol=1e-4)
 
 
 def test_the_best_epoch_is_the_first_with_the_highest_auc(store):
@@ -74,7 +108,289 @@ def test_the_best_epoch_is_the_first_with_the_highest_auc(store):
 
 def test_a_run_ends_when_it_stops_getting_better(store):
     trained = train(store, [stage(epochs=200, patience=2)])
-    assert len(trained.history) <= trained.best.epoch + 2
+    assert len(trained.history) == trained.best.epoch + 2 < 200
+
+
+def still(**changes):
+    """A second stage that changes nothing, so that it shows what was handed to it."""
+    return overfitting(**{"name": "fine_tune", "epochs": 2, "rate": 1e-12, **changes})
+
+
+def test_the_next_stage_begins_with_the_best_head_and_not_with_the_last_one(store):
+    trained = train(store, [overfitting(), still()])
+    first, second = (
+        [line for line in trained.history if line.stage == name] for name in ("head", "fine_tune")
+    )
+    best = max(line.validation_auc for line in first)
+    assert first[-1].validation_auc < best - 0.02
+    assert [line.validation_auc for line in second] == pytest.approx([best] * 2, abs=1e-6)
+    assert trained.best is first[[line.validation_auc for line in first].index(best)]
+    assert held_out_auc(trained, overfitting().validation) == pytest.approx(best, abs=1e-6)
+
+
+def test_a_stage_that_makes_it_worse_leaves_the_weights_of_the_stage_before(store):
+    worse = overfitting(
+        name="fine_tune",
+        epochs=2,
+        train=dataclasses.replace(examples(40, 0), labels=1 - examples(40, 0).labels),
+    )
+    trained = train(store, [stage(), worse])
+    assert (trained.best.stage, trained.history[-1].stage) == ("head", "fine_tune")
+    assert trained.history[-1].validation_auc < trained.best.validation_auc
+    assert held_out_auc(trained, worse.validation) > 0.5
+
+
+def test_a_run_that_was_stopped_between_two_stages_hands_on_the_best_head(store, monkeypatch):
+    whole = train(store, [overfitting(), still()], key="train/whole")
+    monkeypatch.setattr(runs, "_copy_head", lambda before, model: (_ for _ in ()).throw(Killed))
+    with pytest.raises(Killed):
+        train(store, [overfitting(), still()], key="train/cut")
+    monkeypatch.undo()
+    resumed = train(store, [overfitting(), still()], key="train/cut")
+    figures = [[line.validation_auc for line in made.history] for made in (whole, resumed)]
+    assert figures[0] == figures[1]
+
+
+def test_images_that_weigh_nothing_teach_nothing(store):
+    """Half of the labels are wrong; without weights nothing could be learned."""
+    data = examples(200, 0)
+    wrong = np.arange(200) % 2 == 1
+    labels = np.where(wrong, 1 - data.labels, data.labels)
+    weights = np.where(wrong, 0.0, 2.0).astype(np.float32)
+    weighed = dataclasses.replace(data, labels=labels, weights=weights)
+    trained = train(store, [stage(train=weighed, epochs=20, patience=20)])
+    assert trained.best.validation_auc > 0.8
+    assert trained.history[-1].validation_auc > 0.8
+
+
+def test_what_a_model_begins_with_follows_the_seed_of_the_run():
+    def begun(seed):
+        random = stage(build=lambda: keras.Sequential([keras.Input((20,)), keras.layers.Dense(1)]))
+        return runs._built(keras, random, seed).get_weights()[0]
+
+    assert np.array_equal(begun(1), begun(1))
+    assert not np.array_equal(begun(1), begun(2))
+
+
+def test_the_loss_of_an_epoch_is_the_mean_of_its_batches():
+    losses = iter((1.0, 5.0, 3.0))
+    batches = []
+
+    class Losing:
+        def train_on_batch(self, *batch):
+            batches.append(batch)
+            return next(losses)
+
+    one = stage(train=examples(30, 0), batch_size=10)
+    drawn = runs._Order(one, 0, 0, 1)
+    assert runs._trained_once(keras, Losing(), one, drawn) == pytest.approx(3.0)
+    for number, (read, labels) in enumerate(batches):
+        rows = drawn[number][0]
+        assert np.array_equal(read, one.train.inputs.take(rows, rows * 0)[0])
+        assert np.array_equal(labels[:, 0], one.train.labels[rows])
+
+
+def test_the_pace_of_an_epoch_is_that_of_its_images(store, monkeypatch):
+    clock = itertools.count(step=2.0)
+    monkeypatch.setattr(runs.time, "monotonic", lambda: float(next(clock)))
+    (line,) = train(store, [stage(epochs=1, train=examples(100, 0), batch_size=32)]).history
+    assert (line.seconds, line.images_per_second) == (2.0, 96 / 2)
+
+
+def test_the_rate_falls_to_nothing_over_all_epochs_of_a_stage_that_asks_for_it():
+    falling = stage(falling=True, epochs=4, train=examples(100, 0), batch_size=32, rate=0.02)
+    steps = 4 * 3  # a batch that is not full is left to another epoch
+    optimizer = runs._built(keras, falling, 0).optimizer
+    seen = []
+    for step in (0, steps // 2, steps):
+        optimizer.iterations.assign(step)
+        seen.append(float(optimizer.learning_rate))
+    assert seen == pytest.approx([0.02, 0.01, 0.0], abs=1e-8)
+
+
+def test_the_rate_stays_as_it_was_set_where_it_does_not_fall(store):
+    optimizer = runs._built(keras, stage(rate=0.02), 0).optimizer
+    optimizer.iterations.assign(1000)
+    assert float(optimizer.learning_rate) == pytest.approx(0.02)
+
+
+def test_a_stage_is_trained_at_its_own_rate(store):
+    """Adam's first step moves a weight by about the rate, whatever the gradient."""
+    one = stage(rate=0.003, batch_size=200, epochs=1)
+    moved = np.abs(train(store, [one]).weights[-2])
+    assert moved.max() == pytest.approx(0.003, rel=0.01)
+
+
+# --- when a stage is over ------------------------------------------------------------------------
+
+
+def history(**aucs):
+    """A state with the epochs of some stages, by their validation AUC."""
+    line = {"loss": 0.5, "validation_loss": 0.5, "images_per_second": 1.0, "seconds": 1.0}
+    line |= {"validation_sensitivity": 0.5, "validation_specificity": 0.5}
+    return State(
+        0,
+        [
+            Epoch(stage=name, epoch=number, validation_auc=auc, **line)
+            for name, values in aucs.items()
+            for number, auc in enumerate(values, 1)
+        ],
+    )
+
+
+@pytest.mark.parametrize(
+    ("aucs", "over"),
+    [
+        ({"head": []}, False),
+        ({"head": [0.6, 0.7]}, False),
+        ({"head": [0.6, 0.7, 0.6, 0.6]}, False),
+        ({"head": [0.6, 0.7, 0.6, 0.6, 0.6]}, True),
+        ({"head": [0.7, 0.7, 0.7, 0.7]}, True),  # as good is no better
+        ({"head": [0.1, 0.2, 0.3, 0.4, 0.5]}, False),
+        ({"head": [0.1, 0.2, 0.3, 0.4, 0.5, 0.6]}, True),
+        # In the second stage, how long the first one got no better has no say in when it ends …
+        ({"head": [0.9, 0.6, 0.6, 0.6], "tune": []}, False),
+        ({"head": [0.9, 0.6, 0.6, 0.6], "tune": [0.5]}, False),
+        ({"head": [0.6, 0.6, 0.6, 0.6, 0.9], "tune": [0.5, 0.5]}, False),
+        # … but what the first one reached is what must be beaten.
+        ({"head": [0.6, 0.6, 0.9], "tune": [0.5, 0.6, 0.7]}, True),
+        ({"head": [0.6, 0.6, 0.6], "tune": [0.5, 0.7, 0.6, 0.6]}, False),
+        ({"head": [0.6, 0.6, 0.6], "tune": [0.5, 0.7, 0.6, 0.6, 0.6]}, True),
+        ({"head": [0.6] * 9, "tune": [0.7, 0.8, 0.81, 0.82, 0.83]}, False),
+        ({"head": [0.6], "tune": [0.7, 0.8, 0.81, 0.82, 0.83, 0.84]}, True),
+    ],
+)
+def test_a_stage_is_over_after_six_epochs_or_three_that_were_no_better(aucs, over):
+    assert is_over(history(**aucs), stage(name=list(aucs)[-1], epochs=6, patience=3)) is over
+
+
+# --- the order of an epoch -----------------------------------------------------------------------
+
+
+def order(seed=1, number=0, epoch=1, count=20, views=4, batch=8, **changes):
+    data = dataclasses.replace(examples(count, 0), views=views)
+    return runs._Order(stage(train=data, batch_size=batch, **changes), seed, number, epoch)
+
+
+def pairs(drawn):
+    """What the batches of an epoch hold: images with their views."""
+    taken = [drawn[number] for number in range(len(drawn))]
+    return [pair for images, views in taken for pair in zip(images, views, strict=True)]
+
+
+def test_an_epoch_of_a_head_goes_through_every_view_of_every_image_once():
+    seen = pairs(order())
+    assert sorted(seen) == [(image, view) for image in range(20) for view in range(4)]
+    assert [view for _, view in seen] != sorted(view for _, view in seen)
+
+
+def test_an_epoch_of_tuning_goes_through_every_image_once_each_in_a_view_at_random():
+    seen = pairs(order(every_view=False, count=400))
+    assert sorted(image for image, _ in seen) == list(range(400))
+    assert all(80 < count < 120 for count in np.bincount([view for _, view in seen], minlength=4))
+    assert [image for image, _ in seen] != sorted(image for image, _ in seen)
+
+
+@pytest.mark.parametrize("every_view", [True, False])
+@pytest.mark.parametrize("other", [{"seed": 2}, {"number": 1}, {"epoch": 2}])
+def test_every_epoch_of_every_stage_of_every_run_has_an_order_of_its_own(every_view, other):
+    one, same, another = (
+        pairs(order(every_view=every_view, **changes)) for changes in ({}, {}, other)
+    )
+    assert one == same
+    assert one != another
+    assert [view for _, view in one] != [view for _, view in another]
+
+
+@pytest.mark.parametrize(
+    ("count", "batch", "batches", "size"),
+    [(20, 8, 10, 8), (3, 8, 1, 8), (1, 8, 1, 4), (5, 7, 2, 7)],
+)
+def test_batches_are_of_one_size_and_what_is_left_over_waits_for_another_epoch(
+    count, batch, batches, size
+):
+    drawn = order(count=count, batch=batch)
+    assert len(drawn) == batches
+    assert [len(drawn[number][0]) for number in range(batches)] == [size] * batches
+    assert [len(drawn[number][1]) for number in range(batches)] == [size] * batches
+
+
+# --- what a batch holds, and how rows are scored -------------------------------------------------
+
+
+class Told:
+    """Inputs of which each number says whose it is: the row, and the view."""
+
+    def __init__(self, parts=1):
+        self.parts = parts
+
+    def take(self, rows, views):
+        read = np.stack([rows, views], axis=1).astype(np.float32)
+        return (read,) if self.parts == 1 else (read, -read)
+
+
+DRAWN = (np.array([2, 0]), np.array([3, 1]))
+TOLD = {"rows": np.array([50, 60, 70]), "labels": np.array([1, 0, 0])}
+
+
+def test_a_batch_holds_the_rows_of_its_images_in_their_views_with_their_labels():
+    read, labels = runs._batch(Examples(Told(), **TOLD), *DRAWN)
+    assert read.tolist() == [[70, 3], [50, 1]]
+    assert labels.tolist() == [[0], [1]]
+    assert labels.dtype == np.float32
+
+
+def test_a_batch_holds_the_weights_of_its_images():
+    weights = np.array([0.1, 0.2, 0.3], np.float32)
+    batch = runs._batch(Examples(Told(), **TOLD, weights=weights), *DRAWN)
+    assert batch[2] == pytest.approx([0.3, 0.1])
+
+
+def test_a_batch_holds_all_that_a_model_reads():
+    (one, two), _ = runs._batch(Examples(Told(2), **TOLD), *DRAWN)
+    assert one.tolist() == [[70, 3], [50, 1]]
+    assert two.tolist() == [[-70, -3], [-50, -1]]
+
+
+def telling(parts=1):
+    """A model whose logit is a thousand times the view and the row, plus one if it trains."""
+    inputs = [keras.Input((2,)) for _ in range(parts)]
+    logit = keras.layers.Dense(1, use_bias=False)
+    made = keras.Model(inputs if parts > 1 else inputs[0], logit(inputs[-1]))
+    logit.set_weights([np.array([[1.0], [1000.0]], np.float32)])
+    return made
+
+
+@pytest.mark.parametrize("parts", [1, 2])
+@pytest.mark.parametrize("count", [0, 1, runs.SCORED, 2 * runs.SCORED + 5])
+@pytest.mark.parametrize("views", [1, 2, 8])
+def test_a_score_is_the_mean_over_the_views_of_each_row_in_order(parts, count, views):
+    rows = np.random.default_rng(0).permutation(100)[:count]
+    scores = runs.scorer(telling(parts), jit=False)(Told(parts), rows, views)
+    sign = 1 if parts == 1 else -1
+    assert scores == pytest.approx(sign * (rows + 1000 * np.arange(views).mean()))
+    assert scores.dtype == np.float32
+
+
+def test_a_row_is_scored_in_its_own_view_unless_more_are_asked_for():
+    assert runs.scorer(telling(), jit=False)(Told(), np.array([7])) == pytest.approx([7])
+
+
+@pytest.mark.parametrize(
+    ("logits", "sensitivity", "specificity"),
+    [
+        ([1, 1, -1, -1, -1], 1.0, 1.0),
+        ([1, -1, 1, -1, -1], 0.5, 2 / 3),
+        ([0, -1, -1, 0, -1], 0.5, 2 / 3),
+    ],
+)
+def test_a_line_of_the_history_has_the_figures_at_one_half(logits, sensitivity, specificity):
+    labels = np.array([1, 1, 0, 0, 0])
+    line = runs._line("head", 1, 0.5, np.array(logits, np.float32), labels, 1.0, 1.0)
+    assert line.validation_sensitivity == pytest.approx(sensitivity)
+    assert line.validation_specificity == pytest.approx(specificity)
+    expected = [np.log1p(np.exp(-x if y else x)) for x, y in zip(logits, labels, strict=True)]
+    assert line.validation_loss == pytest.approx(np.mean(expected))
 
 
 def test_a_seed_gives_the_same_weights_bit_for_bit(store):

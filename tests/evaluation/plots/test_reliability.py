@@ -24,7 +24,8 @@ def test_each_bin_is_a_mark_with_its_interval_where_its_images_are():
     bars = svg_reader.strokes(svg, f"stroke: {BLUE.lower()}; stroke-width: 1.2")
     points = svg_reader.marks(svg, f"stroke: {BLUE.lower()}")
     assert len(bars) == len(CALIBRATION.bins) == 10
-    for item, bar, point in zip(CALIBRATION.bins, bars, points, strict=False):
+    assert len(points) == 10 + 1  # and the legend's
+    for item, bar, point in zip(CALIBRATION.bins, bars, points[:10], strict=True):
         share = item.malignant
         assert point == pytest.approx(place(item.probability, share.value), abs=0.01)
         assert bar[0] == pytest.approx(place(item.probability, share.low), abs=0.01)

@@ -92,3 +92,18 @@ def test_the_box_around_the_operating_point_is_its_intervals():
     assert max(x for x, _ in box) == pytest.approx(1 - cleared.low, abs=1e-3)
     assert min(y for _, y in box) == pytest.approx(found.low, abs=1e-3)
     assert max(y for _, y in box) == pytest.approx(found.high, abs=1e-3)
+
+
+def test_the_operating_point_is_where_sensitivity_and_specificity_meet():
+    svg = plots.roc(LABELS, RUNS[0], FIGURES, {})
+    chance, *_ = svg_reader.strokes(svg, "stroke-dasharray: 0.8")
+    (left, bottom), (right, top) = chance[0], chance[-1]
+    dot, _ = [
+        mark
+        for mark in svg_reader.marks(svg, "fill: currentColor; stroke: currentColor")
+        if mark not in svg_reader.marks(svg, "currentColor; stroke-width")
+    ]
+    x, y = (dot[0] - left) / (right - left), (dot[1] - bottom) / (top - bottom)
+    assert x == pytest.approx(1 - FIGURES.specificity.value, abs=1e-3)
+    assert y == pytest.approx(FIGURES.sensitivity.value, abs=1e-3)
+    assert abs(x - 0.5) > 0.1  # so that it is not its own mirror image

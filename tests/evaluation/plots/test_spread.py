@@ -50,3 +50,27 @@ def test_the_rows_stand_below_one_another_and_none_twice():
     heights = [y for _, y in run_dots(svg)]
     assert len(heights) == 6 * len(METRICS)
     assert heights == sorted(set(heights))
+
+
+def test_the_ensembles_interval_goes_on_as_a_band_behind_every_run_of_the_metric():
+    count = 6
+    svg = plots.spread(ENSEMBLE, {run: PER_RUN[run] for run in range(count)})
+    bands = svg_reader.shapes(svg, f"fill: {BLUE.lower()}; fill-opacity: 0.13")
+    dots = run_dots(svg)
+    assert len(bands) == len(METRICS)
+    for number, (name, band) in enumerate(zip(METRICS, bands, strict=True)):
+        heights = [y for _, y in dots[number * count : (number + 1) * count]]
+        assert min(y for _, y in band) < min(heights)
+        assert max(y for _, y in band) > max(heights)
+        interval = getattr(ENSEMBLE, name)
+        assert places(dots, interval.low, interval.high) == pytest.approx(
+            (min(x for x, _ in band), max(x for x, _ in band)), abs=0.05
+        )
+
+
+def places(dots, *values):
+    """Where values stand, from where two dots of known values do."""
+    known = [getattr(PER_RUN[run], name).value for name in METRICS for run in range(6)]
+    least, most = known.index(min(known)), known.index(max(known))
+    scale = (dots[most][0] - dots[least][0]) / (known[most] - known[least])
+    return tuple(dots[least][0] + scale * (value - known[least]) for value in values)

@@ -1,0 +1,111 @@
+"""Changes a module in many small ways, one at a time, and shows which changes its tests do not see.
+
+```
+python scripts/mutants.py skin_pipeline/intervals.py
+python scripts/mutants.py skin_pipeline/evaluation/gate.py tests/evaluation/test_gate.py tests/…
+```
+
+Without tests it takes those that mirror the module's path. Meant for modules that compute something
+and need no TensorFlow: every change runs their tests again. All of it happens in a copy. Not every
+change that goes unseen is a gap: some make no difference, such as another text of a log line. The
+exit status is 0 if mutmut ran, whatever it found.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+COPIED = ("skin_pipeline", "tests", "scripts", "README.md", "Makefile", "requirements.in")
+SHOWN = 40  # changes that are shown with their code
+
+
+def main(arguments: list[str]) -> int:
+    if not arguments:
+        sys.exit("make mutants MODULE=skin_pipeline/… [TESTS=tests/…]")
+    module, tests = arguments[0], arguments[1:] or [mirrored(arguments[0])]
+    for path in (module, *tests):
+        if not (ROOT / path).is_file():
+            sys.exit(f"there is no {path}; name a module, and its tests if they lie elsewhere")
+    with tempfile.TemporaryDirectory(prefix="skin-mutants-") as folder:
+        prepare(Path(folder), module, tests)
+        run(folder)
+        results = mutmut(folder, "results", "--all", "true", capture_output=True).stdout
+        show(folder, results)
+    return 0
+
+
+def mirrored(module: str) -> str:
+    """The tests of a module: `skin_pipeline/a/b.py` is tested by `tests/a/test_b.py`."""
+    path = Path(module).relative_to("skin_pipeline")
+    return (Path("tests") / path.with_name(f"test_{path.name}")).as_posix()
+
+
+def prepare(folder: Path, module: str, tests: list[str]) -> None:
+    """Copy what tests need, and say in the copy's settings what is changed and what is run."""
+    for name in COPIED:
+        source = ROOT / name
+        if source.is_dir():
+            ignored = shutil.ignore_patterns("__pycache__")
+            shutil.copytree(source, folder / name, ignore=ignored)
+        else:
+            shutil.copy(source, folder / name)
+    settings = {
+        "source_paths": ["skin_pipeline"],
+        "only_mutate": [module],
+        "also_copy": list(COPIED),
+        # No plug-ins that split or time the tests; the first test that fails says enough.
+        "pytest_add_cli_args": ["-x", "-q", "-p", "no:xdist", "-p", "no:randomly"],
+        "pytest_add_cli_args_test_selection": tests,
+        "use_git_change_detection": False,
+    }
+    lines = "".join(f"{name} = {_toml(value)}\n" for name, value in settings.items())
+    written = (ROOT / "pyproject.toml").read_text() + f"\n[tool.mutmut]\n{lines}"
+    (folder / "pyproject.toml").write_text(written)
+
+
+def _toml(value: list[str] | bool) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return "[" + ", ".join(f'"{item}"' for item in value) + "]"
+
+
+def run(folder: str) -> None:
+    """Try every change. What mutmut says meanwhile is for a terminal; elsewhere only its end is
+    shown, and only if it failed."""
+    quiet = not sys.stdout.isatty()
+    children = str(os.cpu_count() or 1)
+    done = mutmut(folder, "run", "--max-children", children, capture_output=quiet)
+    if done.returncode:
+        said = (done.stdout or "") + (done.stderr or "")
+        sys.exit(f"{said.rsplit(chr(13), 1)[-1][-3000:]}\nmutmut could not try the changes")
+
+
+def mutmut(folder: str, *arguments: str, **how: object) -> subprocess.CompletedProcess[str]:
+    """Run mutmut in a folder."""
+    command = [sys.executable, "-m", "mutmut", *arguments]
+    return subprocess.run(command, cwd=folder, text=True, **how)  # type: ignore[call-overload]
+
+
+def show(folder: str, results: str) -> None:
+    """Print how many changes were seen, and the code of those that were not."""
+    found = re.findall(r"^\s*(\S+): (.+)$", results, re.MULTILINE)
+    counts = {
+        status: sum(s == status for _, s in found) for status in sorted({s for _, s in found})
+    }
+    unseen = [name for name, status in found if status == "survived"]
+    for name in unseen[:SHOWN]:
+        print(mutmut(folder, "show", name, capture_output=True).stdout)
+    print(", ".join(f"{count} {status}" for status, count in counts.items()) or "no changes made")
+    if len(unseen) > SHOWN:
+        print(f"{len(unseen) - SHOWN} more that no test saw: {', '.join(unseen[SHOWN:])}")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

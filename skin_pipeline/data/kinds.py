@@ -1,0 +1,247 @@
+"""What a file is: an image that is read, an image of another kind, a table, or something else.
+
+    look = by_name(("benign", "a.jpg"), size=4711) or by_content(("benign", "a.jpg"), first_bytes)
+
+A name that says "image" is believed, because such a file belongs to the data whatever is in it: a
+damaged one is quarantined later. In every other case the first bytes decide, so that an image is
+found under any name. The same rules hold for folders, archives and buckets.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import PurePosixPath
+from typing import Literal, NamedTuple
+
+HEAD = (
+    2048  # bytes of a file's start that `by_content` wants: enough for a tar's and a DICOM's mark
+)
+SUFFIXES = frozenset({
+    *(".apng", ".bmp", ".dib", ".jfif", ".jif", ".jpe", ".jpeg", ".jpg", ".mpo"),
+    *(".pjp", ".pjpeg", ".png", ".tif", ".tiff", ".webp"),
+})  # fmt: skip
+# Files that may be a table of metadata: only their content tells. HAM10000's has no suffix at all.
+TABLE_SUFFIXES = frozenset({"", ".csv", ".ods", ".tab", ".tsv", ".txt", ".xls", ".xlsx"})
+Use = Literal["image", "table", ""]
+
+JPEG, PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
+TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"II\0*", b"MM*\0")
+BMP_HEADERS = {12, 16, 40, 52, 56, 64, 108, 124}  # lengths that the header behind "BM" may have
+CAMERA = frozenset({
+    *(".3fr", ".arw", ".cr2", ".cr3", ".dng", ".erf", ".iiq", ".kdc", ".mos", ".mrw", ".nef"),
+    *(".nrw", ".orf", ".pef", ".raf", ".rw2", ".rwl", ".sr2", ".srf", ".srw", ".x3f"),
+})  # fmt: skip
+RAW = "raw camera"
+# Images that are not read, by what their names end with.
+OTHER_SUFFIXES: dict[str, str] = {
+    **dict.fromkeys(CAMERA, RAW),
+    **dict.fromkeys((".heic", ".heics", ".heif", ".hif"), "HEIC"),
+    **dict.fromkeys((".avif", ".avifs"), "AVIF"),
+    **dict.fromkeys((".dcm", ".dicom"), "DICOM"),
+    **dict.fromkeys((".j2c", ".j2k", ".jp2", ".jpc", ".jpf", ".jpx"), "JPEG 2000"),
+    **dict.fromkeys((".hdp", ".jxr", ".wdp"), "JPEG XR"),
+    **dict.fromkeys((".pbm", ".pgm", ".pnm", ".ppm"), "PNM"),
+    **dict.fromkeys((".svg", ".svgz"), "SVG"),
+    **dict.fromkeys((".czi", ".ndpi", ".svs"), "whole-slide"),
+    **dict.fromkeys((".mha", ".mhd", ".nii"), "volume"),
+    **dict.fromkeys((".avi", ".m4v", ".mkv", ".mov", ".mp4", ".webm"), "video"),
+    ".gif": "GIF", ".jxl": "JPEG XL", ".psd": "Photoshop", ".xcf": "GIMP", ".ico": "icon",
+    ".tga": "TGA", ".pcx": "PCX", ".exr": "OpenEXR", ".hdr": "Radiance HDR", ".dds": "DDS",
+    ".pdf": "PDF", ".eps": "EPS",
+}  # fmt: skip
+# And by their first bytes.
+OTHER_STARTS: dict[bytes, str] = {
+    b"GIF87a": "GIF", b"GIF89a": "GIF", b"8BPS\0": "Photoshop", b"gimp xcf": "GIMP",
+    b"\0\0\0\x0cjP  \r\n\x87\n": "JPEG 2000", b"\xff\x4f\xff\x51": "JPEG 2000",
+    b"\0\0\0\x0cJXL \r\n\x87\n": "JPEG XL", b"II\xbc\x01": "JPEG XR",
+    b"v/1\x01": "OpenEXR", b"#?RADIANCE": "Radiance HDR", b"%PDF-": "PDF", b"DDS ": "DDS",
+    b"FUJIFILMCCD-RAW": RAW, b"IIRO": RAW, b"IIRS": RAW, b"MMOR": RAW, b"IIU\0": RAW,
+    b"FOVb": RAW, b"BPG\xfb": "BPG", b"qoif": "QOI", b"\x8aMNG\r\n": "MNG",
+}  # fmt: skip
+HEIC_BRANDS = {
+    b"heic",
+    b"heix",
+    b"heim",
+    b"heis",
+    b"hevc",
+    b"hevx",
+    b"hevm",
+    b"hevs",
+    b"mif1",
+    b"msf1",
+}
+AVIF_BRANDS = {b"avif", b"avis"}
+
+PACKED_STARTS: dict[bytes, str] = {
+    b"PK\x03\x04": "zip", b"PK\x05\x06": "zip", b"Rar!\x1a\x07": "RAR", b"7z\xbc\xaf'\x1c": "7z",
+    b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ\0": "xz", b"(\xb5/\xfd": "Zstandard",
+    b"\x04\"M\x18": "LZ4", b"\x1f\x9d": "compress",
+}  # fmt: skip
+PACKED_SUFFIXES: dict[str, str] = {
+    **dict.fromkeys((".tar", ".tbz", ".tgz", ".txz"), "tar"),
+    **dict.fromkeys((".zip", ".z01", ".zipx"), "zip"),
+    ".rar": "RAR", ".7z": "7z", ".gz": "gzip", ".bz2": "bzip2", ".xz": "xz", ".zst": "Zstandard",
+    ".001": "split",
+}  # fmt: skip
+TAR = slice(257, 262)
+# Kinds in which people keep tables, arrays and answers of web services.
+DATA_SUFFIXES = frozenset({
+    *(".accdb", ".arff", ".db", ".dta", ".feather", ".h5", ".hdf5", ".json", ".jsonl", ".mat"),
+    *(".mdb", ".npy", ".npz", ".numbers", ".parquet", ".pkl", ".rdata", ".rds", ".sav"),
+    *(".sqlite", ".xlsb", ".xlsm", ".xml"),
+})  # fmt: skip
+PAPERS = ("attribution", "changelog", "citation", "copying", "copyright", "licence", "license",
+          "readme")  # fmt: skip
+
+HIDDEN_FOLDERS = frozenset({
+    *("__macosx", "__pycache__", "$recycle.bin", "system volume information", "@eadir"),
+    *("#recycle", "lost+found"),
+})  # fmt: skip
+SYSTEM_FILES = frozenset({
+    ".ds_store",
+    "thumbs.db",
+    "ehthumbs.db",
+    "desktop.ini",
+    "icon\r",
+    "icon%0d",
+})
+NOTHING_TO_DO = "; nothing is lost by it"
+SYSTEM = f"files that an operating system adds by itself{NOTHING_TO_DO}"
+HIDDEN_FOLDER = "hidden folders are not looked into; rename the folder if its images are wanted"
+HIDDEN_FILE = "files whose names begin with a dot are not read; rename those that are wanted"
+PACKED = (
+    "archives within the data are not unpacked; if there are images or tables in them, unpack them "
+    "and give the folder as `data`"
+)
+DATA = "files of this kind are not read; if they say something of the images, export it as CSV"
+OTHER = "neither images nor tables"
+UNKNOWN_TEXT = (
+    "text that is no table by its name; if it is one, let its name end in .csv, .tsv or .txt"
+)
+
+
+class Look(NamedTuple):
+    """What a file is used as; where it is not used, a heading under which it is told, and why.
+
+    Without use and reason there is nothing to tell: the file is an empty mark.
+    """
+
+    use: Use
+    subject: str = ""
+    reason: str = ""
+
+
+IMAGE, TABLE, MARK = Look("image"), Look("table"), Look("")
+
+
+def by_name(parts: tuple[str, ...], size: int) -> Look | None:
+    """What a file is, if its path and size say it; None where its first bytes are needed."""
+    name = parts[-1].casefold()
+    folder = next((part for part in parts[:-1] if _is_hidden_folder(part)), None)
+    if folder is not None:
+        return Look("", f"hidden folder {folder}", HIDDEN_FOLDER)
+    if name in SYSTEM_FILES or name.startswith(("._", "~$")):
+        return Look("", "system files", SYSTEM)
+    if name.startswith("."):
+        return Look("", "hidden files", HIDDEN_FILE)
+    if suffix_of(name) in SUFFIXES:
+        return IMAGE
+    if size == 0 and (not suffix_of(name) or name.endswith("_$folder$")):
+        return MARK  # how some tools keep an empty folder, or say that they are done
+    return None
+
+
+def _is_hidden_folder(part: str) -> bool:
+    return part.startswith(".") or part.casefold() in HIDDEN_FOLDERS
+
+
+def by_content(parts: tuple[str, ...], head: bytes) -> Look:
+    """What a file is whose name does not say it, by its first `HEAD` bytes."""
+    suffix = suffix_of(parts[-1])
+    if is_read(head) and suffix not in CAMERA and head[8:10] != b"CR":
+        return IMAGE
+    if kind := other_image(suffix, head):
+        reason = f"{kind} files are not read; if these are lesions, save them as PNG or JPEG"
+        return Look("", shown_suffix(suffix), reason)
+    if _may_be_a_table(parts[-1], suffix, head):
+        return TABLE
+    if packed(suffix, head):
+        return Look("", shown_suffix(suffix), PACKED)
+    if suffix in DATA_SUFFIXES:
+        return Look("", shown_suffix(suffix), DATA)
+    is_paper = parts[-1].casefold().startswith(PAPERS)
+    is_text = suffix not in PLAIN and not is_paper and _is_text(head)
+    return Look("", shown_suffix(suffix), UNKNOWN_TEXT if is_text else OTHER)
+
+
+# Text of other uses, which nobody takes for a table.
+PLAIN = frozenset({
+    *(".bat", ".c", ".cfg", ".cpp", ".css", ".h", ".htm", ".html", ".ini", ".ipynb", ".js", ".log"),
+    *(".m", ".md", ".py", ".r", ".rst", ".rtf", ".sh", ".tex", ".toml", ".yaml", ".yml"),
+})  # fmt: skip
+
+
+def _may_be_a_table(name: str, suffix: str, head: bytes) -> bool:
+    if suffix in {"", ".txt"} and name.casefold().startswith(PAPERS):
+        return False
+    return suffix in TABLE_SUFFIXES and (bool(suffix) or _is_text(head))
+
+
+def is_read(head: bytes) -> bool:
+    """Whether a file begins as an image of a kind that is read: JPEG, PNG, TIFF, WebP or BMP."""
+    is_webp = (head[:4], head[8:12]) == (b"RIFF", b"WEBP")
+    is_bmp = head[:2] == b"BM" and int.from_bytes(head[14:18], "little") in BMP_HEADERS
+    return is_webp or is_bmp or head.startswith((JPEG, PNG, *TIFF))
+
+
+def other_image(suffix: str, head: bytes) -> str:
+    """The kind of an image, video or page that is not read, "" if it is none."""
+    return _kind(OTHER_STARTS, head) or _boxed(head) or OTHER_SUFFIXES.get(suffix, "")
+
+
+def _boxed(head: bytes) -> str:
+    """The kinds whose mark does not stand at the very beginning."""
+    if head[4:8] == b"ftyp":
+        brands = {head[8:12], *(head[place : place + 4] for place in range(16, 40, 4))}
+        if brands & AVIF_BRANDS:
+            return "AVIF"
+        if b"crx " in brands:
+            return RAW
+        return "HEIC" if brands & HEIC_BRANDS else "video"
+    if head[128:132] == b"DICM":
+        return "DICOM"
+    if head[:4] in TIFF and head[8:10] == b"CR":
+        return RAW
+    is_svg = b"<svg" in head and head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith((
+        b"<?xml",
+        b"<!",
+        b"<svg",
+    ))
+    return "SVG" if is_svg else ""
+
+
+def packed(suffix: str, head: bytes) -> str:
+    """The kind of an archive, "" if a file is none."""
+    is_tar = head[TAR] == b"ustar"
+    return "tar" if is_tar else _kind(PACKED_STARTS, head) or PACKED_SUFFIXES.get(suffix, "")
+
+
+def _kind(starts: Mapping[bytes, str], head: bytes) -> str:
+    return next((kind for start, kind in starts.items() if head.startswith(start)), "")
+
+
+def _is_text(head: bytes) -> bool:
+    if head.startswith((b"\xff\xfe", b"\xfe\xff")):  # UTF-16
+        return True
+    return bool(head) and not re.search(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]", head)
+
+
+def suffix_of(name: str) -> str:
+    """What a name ends with, in lower case and without blanks."""
+    return PurePosixPath(name.strip()).suffix.casefold()
+
+
+def shown_suffix(suffix: str) -> str:
+    """A suffix as a notice names it."""
+    return suffix if re.fullmatch(r"\.\w{1,10}", suffix) else "no usual suffix"

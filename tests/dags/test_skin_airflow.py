@@ -1,0 +1,159 @@
+"""What stands between Airflow and the steps: errors, and what a task is given."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from datetime import datetime, timezone
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import skin_airflow
+from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
+from skin_airflow import airflow_errors, airflow_job, airflow_store, form, push, step
+
+from skin_pipeline.config import form_schema
+from skin_pipeline.errors import BadInput, PipelineError, Rejected, Unavailable
+from skin_pipeline.storage import FolderStore
+
+AFTER = datetime(2026, 7, 1, 9, 30, tzinfo=timezone.utc)
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (BadInput("no images"), AirflowFailException),  # never again
+        (Rejected("accuracy"), AirflowSkipException),  # no failure at all
+        (Unavailable("busy"), AirflowException),  # once more
+        (KeyError("bug"), KeyError),  # once more, as Airflow does with any error
+    ],
+)
+def test_each_kind_of_error_is_what_airflow_should_make_of_it(
+    error: Exception, kind: type[Exception]
+) -> None:
+    with pytest.raises(kind) as caught, airflow_errors():
+        raise error
+    assert caught.type is kind
+    assert str(error) in str(caught.value)
+
+
+def test_only_what_may_pass_shows_its_cause() -> None:
+    """The alert finds the pipeline's own error by it; a person reads the message alone."""
+    for error in (BadInput("x"), Rejected("x")):
+        with pytest.raises(AirflowException) as caught, airflow_errors():
+            raise error
+        assert caught.value.__suppress_context__
+        assert isinstance(caught.value.__context__, PipelineError)
+
+
+@pytest.fixture
+def running(store: FolderStore, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """The context of a running task, with the form as people left it."""
+    monkeypatch.setenv("SKIN_STORE", store.url)
+    monkeypatch.delenv("SKIN_THREADS", raising=False)
+    pushed: dict[str, Any] = {}
+    context = {
+        "params": {name: field["default"] for name, field in form_schema().items()} | {"runs": 7},
+        "run_id": "manual__7",
+        "dag_run": SimpleNamespace(run_after=AFTER),
+        "ti": SimpleNamespace(xcom_push=pushed.__setitem__),
+        "pushed": pushed,
+    }
+    monkeypatch.setattr(skin_airflow, "get_current_context", lambda: context)
+    return context
+
+
+def test_a_task_is_given_the_form_the_store_and_the_run(
+    running: dict[str, Any], store: FolderStore
+) -> None:
+    with airflow_job() as job:
+        assert job.settings.runs == 7
+        assert job.store.url == store.url
+        assert (job.run_id, job.started) == ("manual__7", AFTER)
+        assert job.data_access
+        assert (job.kaggle, job.kaggle_endpoint) == (None, "")
+    with airflow_store() as opened:
+        assert opened.url == store.url
+
+
+@pytest.mark.parametrize(("setting", "threads"), [(None, 1), ("3", 3)])
+def test_a_task_takes_one_thread_unless_told_otherwise(
+    setting: str | None,
+    threads: int,
+    running: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    if setting:
+        monkeypatch.setenv("SKIN_THREADS", setting)
+    with airflow_job() as job:
+        assert job.place.threads == threads
+
+
+def test_only_a_task_that_may_ask_kaggle_is_given_its_credentials(
+    running: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connection = {"conn_type": "generic", "login": "ada", "password": "k", "host": "http://h"}
+    monkeypatch.setenv("AIRFLOW_CONN_KAGGLE", json.dumps(connection))
+    with airflow_job(kaggle=True) as job:
+        assert job.kaggle
+        assert (job.kaggle.username, job.kaggle_endpoint) == ("ada", "http://h")
+    with airflow_job() as job:
+        assert job.kaggle is None
+
+
+def test_settings_and_connections_that_do_not_fit_fail_a_task_at_once(
+    running: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running["params"]["runs"] = 0
+    with pytest.raises(AirflowFailException, match="runs"), airflow_job():
+        pass
+    monkeypatch.setenv("SKIN_STORE", "s3://models")
+    monkeypatch.setenv("SKIN_STORE_CONNECTION", "nowhere")
+    with pytest.raises(AirflowFailException, match="nowhere"), airflow_store():
+        pass
+
+
+def test_an_error_of_a_step_is_told_as_one_of_airflows(running: dict[str, Any]) -> None:
+    with pytest.raises(AirflowFailException, match="no images"), airflow_job():
+        raise BadInput("no images")
+    with pytest.raises(AirflowException, match="busy"), airflow_store():
+        raise Unavailable("busy")
+
+
+def test_further_keys_are_handed_on_by_name(running: dict[str, Any]) -> None:
+    push(dataset="ingest/1", external=["a=ingest/2"])
+    assert running["pushed"] == {"dataset": "ingest/1", "external": ["a=ingest/2"]}
+
+
+def test_the_form_has_a_field_for_each_knob_with_its_text_as_markdown() -> None:
+    fields = form()
+    for name, schema in form_schema().items():
+        assert fields[name].value == schema["default"]
+        assert fields[name].schema["description_md"] == schema["description"]
+        assert "description" not in fields[name].schema
+
+
+def test_a_task_shows_the_text_of_its_function() -> None:
+    @step(retries=4)
+    def measured() -> None:
+        """
+        Measures.
+
+            indented
+        """
+
+    # Bound to its options; its text shows when a DAG takes it.
+    assert measured.kwargs["retries"] == 4
+    assert measured.kwargs["doc_md"] == "Measures.\n\n    indented"
+
+
+def test_importing_it_imports_no_step() -> None:
+    heavy = "{'pandas', 'boto3', 'keras', 'skin_pipeline.steps', 'skin_connections'}"
+    code = f"import sys, skin_airflow; print(sorted({heavy} & set(sys.modules)))"
+    path = {"PYTHONPATH": ":".join(sys.path)}
+    run = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=path
+    )
+    assert run.stdout.strip().splitlines()[-1] == "[]"

@@ -1,0 +1,402 @@
+"""Judged models on images that they were not made with: the champion, and sets of another origin.
+
+The models are linear, on features that a test wrote (`hand_made`), so that each probability is
+known: calibrated, averaged over the runs and over the model's own views.
+"""
+
+from __future__ import annotations
+
+import documents
+import hand_made
+import judged_run
+import numpy as np
+import pandas as pd
+import pytest
+from hand_made import Drawn
+from scipy.special import expit
+
+from skin_pipeline import intervals, steps
+from skin_pipeline.contracts import Evaluation, Pointer, Release, Scored, load
+from skin_pipeline.data import manifest
+from skin_pipeline.errors import BadInput
+from skin_pipeline.evaluation import metrics, scoring
+from skin_pipeline.release import registry
+
+TEMPERATURE, THRESHOLD, VIEWS = 4.0, 0.37, 2
+CHANNELS = {0: 4, 3: 1}  # which channel of the features each of the champion's runs reads
+CHAMPION = "evaluate/champion"
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    monkeypatch.setattr(intervals, "RESAMPLES", 100)
+
+
+@pytest.fixture
+def linear(monkeypatch):
+    return hand_made.score_linearly(monkeypatch)
+
+
+def put_champion(store, **changes) -> Evaluation:
+    """The champion: two runs, trained on `split/old`."""
+    runs = hand_made.put_runs(store, "old", [], CHANNELS)
+    made = documents.evaluation(**{
+        "dataset": "ingest/old",
+        "split": "split/old",
+        "trunk": hand_made.TRUNK,
+        "views": VIEWS,
+        "runs": tuple(runs),
+        "threshold": THRESHOLD,
+        "calibration": documents.evaluation().calibration.model_copy(
+            update={"temperature": TEMPERATURE}
+        ),
+        **changes,
+    })
+    judged_run.put(store, CHAMPION, made)
+    return made
+
+
+def probabilities(images: Drawn, views: int = VIEWS):
+    """What the champion says of images."""
+    logits = images.logits[list(CHANNELS.values()), :views].mean(axis=(0, 1))
+    return expit(logits / TEMPERATURE)
+
+
+def images(seed: int) -> Drawn:
+    """Images with more views than the champion is scored on, of which the others disagree."""
+    made = hand_made.drawn(seed, patients=90, models=5, views=4)
+    made.logits[:, VIEWS:] *= -1
+    return made
+
+
+def assert_judged(job, seen: Scored, images: Drawn, rows) -> None:
+    """The champion was scored on these rows and no others, at its own threshold."""
+    table = manifest.read_scores(job.store, seen.predictions)
+    assert list(table["key"]) == list(images.table["key"][rows])
+    np.testing.assert_allclose(table["probability"], probabilities(images)[rows], rtol=1e-5)
+    expected = metrics.figures(
+        table["probability"].to_numpy(),
+        images.labels[rows],
+        images.groups[rows],
+        THRESHOLD,
+        job.settings.seed,
+        job.settings.prevalence_list,
+    )
+    assert seen.figures == expected
+    assert seen.images == rows.sum()
+
+
+# --- the champion on today's test set ------------------------------------------------------------
+
+
+def champion(job, features) -> Scored:
+    return scoring.champion(job, "champion/1", "v1", CHAMPION, "split/new", features)
+
+
+@pytest.fixture
+def today(store):
+    """Images of now and of the champion's training; the features of the former."""
+    old, new = images(1), images(2)
+    new.table["group"] = "new:" + new.table["group"]
+    hand_made.put_images(store, "old", old)
+    put_champion(store)
+    return old, new, hand_made.put_images(store, "new", new)
+
+
+def test_the_champion_is_scored_as_it_was_judged(store, today, linear):
+    """By all its runs, on its own views, with its temperature, at its threshold."""
+    _, new, features = today
+    job = hand_made.job(store)
+    seen = champion(job, features)
+    assert_judged(job, seen, new, new.is_test)
+    assert (seen.name, seen.evaluation, seen.dataset) == ("v1", CHAMPION, "ingest/new")
+    assert seen.excluded == 0
+    assert 0.1 < seen.figures.specificity.value < 0.95
+
+
+def test_the_champion_sees_by_its_own_network(store, today, linear):
+    _, _, features = today
+    champion(hand_made.job(store), features)
+    (network,) = linear
+    assert network.trunk == hand_made.TRUNK
+
+
+KNOWN = {
+    "the same file": ("sha256", "train"),
+    "the same pixels in another file": ("pixels_sha256", "train"),
+    "another image of the group": ("group", "train"),
+    "another image of a group that it validated on": ("group", "validation"),
+    "another image of a group that only its last run trained on": ("group", "last"),
+    "another image of a patient whose group is called after another": ("patient_id", "train"),
+    "another image of a lesion whose group is called after another": ("lesion_id", "train"),
+}
+
+
+@pytest.mark.parametrize("case", KNOWN)
+def test_test_images_that_the_champion_has_met_are_left_out(store, linear, case):
+    column, side = KNOWN[case]
+    old, new = images(1), images(2)
+    new.table["pixels_sha256"] = "new:" + new.table["key"]
+    runs = ["run_0", "run_2", "run_3"]
+    old.table.loc[0, runs] = ["unused", "unused", "train"] if side == "last" else side
+    old.table.loc[0, ["pixels_sha256", "group", "patient_id", "lesion_id"]] = [*"pgal"]
+    met = np.flatnonzero(new.is_test)[:3]
+    new.table["group"] = "new:" + new.table["key"]
+    new.table.loc[met, column] = old.table.at[0, column]
+    hand_made.put_images(store, "old", old)
+    put_champion(store)
+    job = hand_made.job(store)
+    seen = champion(job, hand_made.put_images(store, "new", new))
+    assert seen.excluded == 3
+    assert_judged(job, seen, new, new.is_test & ~np.isin(np.arange(len(new.table)), met))
+
+
+@pytest.mark.parametrize("side", ["test", "unused"])
+def test_what_the_champion_did_not_learn_from_is_new_to_it(store, linear, side):
+    old, new = images(1), images(2)
+    new.table["group"] = "new:" + new.table["group"]
+    old.table.loc[0, ["run_0", "run_2", "run_3"]] = side
+    met = np.flatnonzero(new.is_test)[:3]
+    new.table.loc[met, "sha256"] = old.table.at[0, "sha256"]
+    hand_made.put_images(store, "old", old)
+    put_champion(store)
+    assert champion(hand_made.job(store), hand_made.put_images(store, "new", new)).excluded == 0
+
+
+def test_that_the_pixels_of_two_images_are_not_known_does_not_make_them_the_same():
+    nothing = {key: [""] for key in scoring.SAME}
+    trained = pd.DataFrame({**nothing, "sha256": ["a"], "group": ["g"]})
+    table = pd.DataFrame({**nothing, "sha256": ["b"], "group": ["h"]})
+    assert not scoring.known_to(trained, table).any()
+
+
+def test_a_group_that_has_another_name_by_now_is_known_as_a_whole(store, linear):
+    """A new near-duplicate of an image that the champion was trained on is listed under a patient
+    of the test set: both patients are one group now, called after the other one."""
+    old, new = images(1), images(2)
+    new.table["group"] = "new:" + new.table["group"]
+    inside = np.flatnonzero(new.is_test)[:2]
+    outside = np.flatnonzero(new.on(0, "train"))[:1]
+    new.table.loc[[*inside, *outside], "group"] = "one"
+    new.table.loc[outside, "sha256"] = old.table["sha256"][np.flatnonzero(old.on(0, "train"))[0]]
+    hand_made.put_images(store, "old", old)
+    put_champion(store)
+    job = hand_made.job(store)
+    seen = champion(job, hand_made.put_images(store, "new", new))
+    assert seen.excluded == 2
+    assert_judged(job, seen, new, new.is_test & ~np.isin(np.arange(len(new.table)), inside))
+
+
+def test_on_the_split_that_it_was_judged_on_the_champions_own_scores_are_found_again(store):
+    """Those of the test images alone, though it has scores of validation images as well."""
+    old = images(1)
+    hand_made.put_images(store, "old", old)
+    table = old.table[["key", "label", "group"]].assign(
+        test=old.is_test, probability=probabilities(old)
+    )
+    key = manifest.write(store, f"{CHAMPION}/predictions.csv", table)
+    put_champion(store, predictions=key)
+    job = hand_made.job(store)
+    seen = scoring.as_judged(job, "champion/1", "v1", CHAMPION)
+    assert_judged(job, seen, old, old.is_test)
+    assert (seen.name, seen.dataset, seen.excluded) == ("v1", "ingest/old", 0)
+
+
+@pytest.mark.parametrize("setting", ["seed", "prevalences"])
+def test_figures_follow_the_run_s_own_settings(store, today, linear, setting):
+    _, _, features = today
+    other = {"seed": 8, "prevalences": "0.4"}[setting]
+    one = champion(hand_made.job(store), features).figures
+    two = champion(hand_made.job(store, **{setting: other}), features).figures
+    assert one.auc.value == two.auc.value
+    if setting == "seed":
+        assert one.auc.low != two.auc.low
+    else:
+        assert [item.prevalence for item in two.predictive] == [0.4]
+
+
+# --- by the step ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def promoted(store, monkeypatch):
+    """A version whose verdict is on `CHAMPION`, as the champion of the model."""
+    pointer = Pointer(
+        model="skin-resnet50", version="v1", previous=None, moved_at="", by="", reason=""
+    )
+    release = Release(
+        model="skin-resnet50",
+        version="v1",
+        verdict="gate/champion",
+        synthetic=False,
+        content_digest="",
+        labels=("benign", "malignant"),
+        threshold=THRESHOLD,
+        files={},
+    )
+    judged_run.put(store, "gate/champion", documents.verdict(evaluation=CHAMPION))
+    monkeypatch.setattr(registry, "champion", lambda *_: pointer)
+    monkeypatch.setattr(registry, "release_of", lambda *_: release)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("image_size", 128), ("image_size", 448), ("field_of_view", 1.0)]
+)
+def test_a_champion_that_sees_images_in_another_way_is_not_scored(store, promoted, name, value):
+    hand_made.put_images(store, "old", images(1), **{name: value})
+    hand_made.put_images(store, "new", images(2))
+    put_champion(store)
+    seen = load(store, steps.champion(hand_made.job(store), "split/new"), Scored)
+    usual = {"image_size": 224, "field_of_view": 0.8}[name]
+    assert seen.problem == f"its {name} is {value}, that of the images here {usual}"
+    assert (seen.figures, seen.images, seen.evaluation) == (None, 0, CHAMPION)
+
+
+def test_the_step_asks_for_the_features_that_the_champion_reads(
+    store, promoted, today, linear, monkeypatch
+):
+    """Its own strategy, trunk and views, whatever this run's settings are."""
+    _, new, features = today
+    asked = []
+
+    def made(job, dataset, shard, trunk, strategy, views):
+        asked.append((dataset.table, shard, trunk, strategy, views))
+        return features[shard]
+
+    monkeypatch.setattr(steps, "_features", made)
+    job = hand_made.job(store, strategy="fine_tune", views=4, backbone="ResNet50V2")
+    seen = load(store, steps.champion(job, "split/new"), Scored)
+    assert_judged(job, seen, new, new.is_test)
+    place = "split/new/manifest.csv"
+    assert asked == [(place, shard, hand_made.TRUNK, "head", VIEWS) for shard in (0, 1)]
+
+
+def test_the_step_finds_the_scores_again_only_on_the_very_split(store, promoted, monkeypatch):
+    hand_made.put_images(store, "old", images(1))
+    hand_made.put_images(store, "new", images(2))
+    put_champion(store)
+
+    def refused(*_):
+        raise BadInput("asked for")
+
+    monkeypatch.setattr(scoring, "as_judged", lambda *_: pytest.fail("not its split"))
+    monkeypatch.setattr(scoring, "champion", refused)
+    monkeypatch.setattr(steps, "_features", lambda *_: "")
+    seen = load(store, steps.champion(hand_made.job(store), "split/new"), Scored)
+    assert seen.problem == "asked for"
+
+
+# --- sets of another origin ----------------------------------------------------------------------
+
+
+@pytest.fixture
+def elsewhere(store):
+    """A set of another origin, of which the model's own data hold the first four images."""
+    hand_made.put_images(store, "old", images(1))
+    there = images(3)
+    there.table["patient_id"] = there.table["group"].str.removeprefix("patient_id:")
+    features = hand_made.put_images(store, "there", there)
+    overlap = there.table[["key"]].head(4).assign(of="ours.jpg", kind="near", likeness=0.9)
+    judged_run.put(
+        store,
+        "validate/1",
+        documents.validation(
+            "validate/1",
+            "ingest/old",
+            external={"clinic": "ingest/there", "other": "ingest/old"},
+            overlaps={"clinic": manifest.write(store, "overlap.csv", overlap), "other": ""},
+        ),
+    )
+    put_champion(store)
+    return there, features
+
+
+def test_a_set_of_another_origin_is_scored_without_what_our_data_hold(store, elsewhere, linear):
+    there, features = elsewhere
+    job = hand_made.job(store)
+    seen = scoring.external(job, "external/1", "clinic", CHAMPION, "validate/1", features)
+    assert (seen.name, seen.dataset, seen.excluded) == ("clinic", "ingest/there", 4)
+    assert_judged(job, seen, there, np.arange(len(there.table)) >= 4)
+    assert [network.image_size for network in linear] == [224]
+
+
+def test_images_of_a_patient_elsewhere_are_no_independent_ones(store, elsewhere, linear):
+    """The interval is as wide as that of so many patients."""
+    there, features = elsewhere
+    job = hand_made.job(store)
+    seen = scoring.external(job, "external/1", "clinic", CHAMPION, "validate/1", features).figures
+    rows = np.arange(len(there.table)) >= 4
+    scores, labels = probabilities(there)[rows], there.labels[rows]
+    alone = metrics.figures(scores, labels, np.arange(len(labels)), THRESHOLD, job.settings.seed)
+    assert seen.auc.high - seen.auc.low > 1.1 * (alone.auc.high - alone.auc.low)
+
+
+def test_elsewhere_images_of_a_patient_are_one_group_else_those_of_a_lesion(store):
+    links = [("P", "L"), ("P", "M"), ("", "L"), ("", "L"), ("", ""), ("", ""), ("L", "")]
+    table = hand_made.rows(np.zeros(len(links), bool), [""] * len(links), {})
+    table[["patient_id", "lesion_id"]] = links
+    broken = table.tail(1).assign(key="broken.jpg", readable=False)
+    key = manifest.write(store, "there.csv", pd.concat([table, broken]))
+    judged_run.put(store, "ingest/there", documents.dataset("ingest/there", table=key))
+    source = scoring.external_source(store, "ingest/there", ["f"])
+    assert list(source.table["group"]) == [
+        "patient_id:P",
+        "patient_id:P",
+        "lesion_id:L",
+        "lesion_id:L",
+        "image-0-4.jpg",
+        "image-0-5.jpg",
+        "patient_id:L",
+    ]
+
+
+# --- what is scored ------------------------------------------------------------------------------
+
+
+def test_runs_stand_in_the_order_of_their_numbers(store):
+    keys = hand_made.put_runs(store, "any", [], {0: 0, 2: 1, 3: 2})
+    assert keys != [f"train/any-{9 - run}" for run in (0, 2, 3)]  # as sorted names they do not
+    assert [run.run for run in scoring.runs_of(store, keys)] == [0, 2, 3]
+
+
+def test_each_run_scores_its_own_rows_by_its_own_weights_and_says_nothing_of_others(store, linear):
+    made = images(4)
+    features = hand_made.put_images(store, "any", made)
+    runs = scoring.runs_of(store, hand_made.put_runs(store, "any", features, {0: 2, 1: 0}))
+    source = scoring.Source(store, made.table, features, ())
+    wanted = [np.array([5, 1]), np.array([0, 5, len(made.table) - 1])]
+    logits = scoring.logits_of(
+        store, hand_made.Network(224, hand_made.TRUNK), source, runs, wanted, 3
+    )
+    assert logits.shape == (2, len(made.table))
+    for line, rows, channel in zip(logits, wanted, (2, 0), strict=True):
+        np.testing.assert_allclose(
+            line[rows], made.logits[channel, :3, rows].mean(axis=1), rtol=1e-5
+        )
+        assert set(np.flatnonzero(np.isfinite(line))) == set(rows)
+
+
+@pytest.mark.parametrize(
+    ("strategy", "can", "compiled"),
+    [("head", True, False), ("full", True, True), ("full", False, False)],
+)
+def test_only_a_network_that_can_be_is_compiled(
+    store, linear, monkeypatch, strategy, can, compiled
+):
+    """A head is too small to gain anything."""
+    asked = []
+
+    def scorer(model, jit):
+        asked.append(jit)
+        return lambda inputs, rows, views: np.zeros(len(rows))
+
+    monkeypatch.setattr(scoring, "STRATEGIES", {strategy: hand_made.Strategy()})
+    monkeypatch.setattr(scoring, "scorer", scorer)
+    made = images(4)
+    features = hand_made.put_images(store, "any", made)
+    (run,) = scoring.runs_of(store, hand_made.put_runs(store, "any", features, {0: 2}))
+    run = run.model_copy(update={"strategy": strategy})
+    source = scoring.Source(store, made.table, features, ("images/any-0.npy", "images/any-1.npy"))
+    network = hand_made.Network(224, hand_made.TRUNK, jit=can)
+    scoring.logits_of(store, network, source, [run], [np.array([], int)], 1)
+    assert asked == [compiled]

@@ -1,0 +1,135 @@
+"""A result is made once, found afterwards, and never half there."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+from datetime import datetime, timedelta, timezone
+
+import documents
+import pytest
+
+from skin_pipeline.config import Deployment, Settings
+from skin_pipeline.contracts import Cost, Verdict, load, parse
+from skin_pipeline.job import Job, address, scratch
+
+INPUTS = {"split": "split/1", "runs": ("train/1", "train/2")}
+
+
+@pytest.fixture
+def job(store):
+    return Job(Settings(), Deployment(store=store.url, threads=3), store)
+
+
+@pytest.fixture
+def made():
+    """Keys for which work was done."""
+    return []
+
+
+def once(job, made, step="gate", version=1, inputs=INPUTS, **changes):
+    def make(key):
+        made.append(key)
+        job.store.put(f"{key}/report.html", b"a file of the result")
+        return documents.verdict(**changes)
+
+    return job.once(step, version, inputs, make)
+
+
+def test_a_result_is_made_once_and_found_afterwards(job, made, caplog):
+    key = once(job, made)
+    assert load(job.store, key, Verdict) == documents.verdict()
+    before = job.store.list("")
+    with caplog.at_level(logging.INFO):
+        assert once(job, made, reasons=("another",)) == key
+    assert made == [key]
+    assert job.store.list("") == before
+    assert f"cached key={key}" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"step": "evaluate"},
+        {"version": 2},
+        {"inputs": {**INPUTS, "split": "split/2"}},
+        {"inputs": {**INPUTS, "seed": 0}},
+        {"inputs": {**INPUTS, "runs": ("train/2", "train/1")}},
+        {"inputs": {"split": "split/1"}},
+    ],
+)
+def test_what_is_made_of_other_things_is_another_result(job, made, other):
+    assert once(job, made) != once(job, made, **other)
+    assert len(made) == 2
+
+
+def test_a_key_names_its_step_and_is_the_same_in_another_store(job, made, tmp_path):
+    elsewhere = dataclasses.replace(job, store=type(job.store)(tmp_path / "elsewhere"))
+    key = once(job, made)
+    assert key.split("/")[0] == "gate"
+    assert once(elsewhere, made) == key
+
+
+def test_a_result_that_could_not_be_made_is_made_by_the_next_try(job, made):
+    def fail(key):
+        job.store.put(f"{key}/report.html", b"half of it")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        job.once("gate", 1, INPUTS, fail)
+    assert not [key for key in job.store.list("") if not key.endswith("report.html")]
+    assert once(job, made) in made
+
+
+def test_a_result_that_is_there_has_its_files_and_what_it_took(job, made, monkeypatch):
+    """The document is written last: whoever sees it finds all that it names."""
+    order, put = [], type(job.store).put
+
+    def noting(self, key, data):
+        order.append(key.rsplit("/", 1)[1])
+        return put(self, key, data)
+
+    monkeypatch.setattr(type(job.store), "put", noting)
+    key = once(job, made)
+    assert order == ["report.html", "cost.json", "result.json"]
+    cost = parse(job.store.read(f"{key}/cost.json"), Cost, key)
+    assert cost.cores == 3
+    assert 0 <= cost.seconds < 60
+    finished = datetime.fromisoformat(cost.finished_at)
+    assert abs(datetime.now(timezone.utc) - finished) < timedelta(minutes=5)
+
+
+def test_what_a_result_took_is_the_time_of_the_work(job, monkeypatch):
+    now = iter((100.0, 107.25))
+    monkeypatch.setattr("skin_pipeline.job.time.monotonic", lambda: next(now))
+    key = job.once("gate", 1, INPUTS, lambda key: documents.verdict())
+    assert json.loads(job.store.read(f"{key}/cost.json"))["seconds"] == pytest.approx(7.25)
+
+
+def test_an_address_stays_what_it_is_and_is_long_enough_for_many_results():
+    """Another address of the same inputs would make every result of every store anew."""
+    assert address({"version": 1, "split": "split/1", "runs": ("a", "b")}) == "68d3e3d8f29baa41e35f"
+    assert len({address({"number": number}) for number in range(20_000)}) == 20_000
+    assert len(address({})) == 20
+
+
+def test_the_moment_of_a_run_is_told_to_the_second(job):
+    started = datetime(2026, 3, 4, 5, 6, 7, 890, tzinfo=timezone.utc)
+    assert dataclasses.replace(job, started=started).moment == "2026-03-04T05:06:07Z"
+
+
+def test_a_run_started_now_unless_it_is_told_otherwise(job):
+    assert abs(datetime.now(timezone.utc) - job.started) < timedelta(minutes=5)
+
+
+@pytest.mark.parametrize("error", [None, KeyboardInterrupt])
+def test_a_scratch_folder_is_gone_afterwards_whatever_happens(error):
+    try:
+        with scratch() as folder:
+            (folder / "file").write_text("x")
+            if error:
+                raise error
+    except KeyboardInterrupt:
+        pass
+    assert not folder.exists()

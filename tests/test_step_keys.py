@@ -1,0 +1,364 @@
+"""Of which settings each result is made: what changes a step's key, and what leaves it alone.
+
+The steps run without their work: what they would make stands in the store as short documents that
+say what the real ones would of the same inputs. So a key tells exactly what a result depends on.
+
+**A new setting needs a line in `CHANGES`**: another value, and the steps whose results it changes.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import documents
+import judged_run
+import pytest
+
+from skin_pipeline import steps
+from skin_pipeline.config import Deployment, Settings
+from skin_pipeline.contracts import (
+    Contract,
+    Features,
+    Pointer,
+    Scored,
+    Split,
+    dump,
+    load,
+)
+from skin_pipeline.job import Job, address
+from skin_pipeline.storage import FolderStore
+from skin_pipeline.training.strategies import KNOBS
+
+# Results are made in this order; "elsewhere" is the first step on an external set.
+STEPS = (
+    *("ingest", "elsewhere", "validate", "split", "features", "train", "evaluate"),
+    *("champion", "external", "gate"),
+)
+EVERYTHING = set(STEPS)
+# The gate's verdict records all settings, so each of them changes it. What follows from where:
+GATE = {"gate"}
+EVALUATE = {"evaluate", "external", "gate"}
+TRAIN = {"train", *EVALUATE}
+FEATURES = {"features", *TRAIN}
+SPLIT = {"split", "champion", *TRAIN}
+LABELS = {"ingest", "elsewhere", "validate", *SPLIT}  # of the same images
+
+# Setting, another value than in BASE, and the steps whose keys it changes.
+CHANGES: dict[str, tuple[Any, set[str]]] = {
+    "data": ("other", EVERYTHING - {"elsewhere"}),
+    "external": ("a=elsewhere, b=other", {"elsewhere", "validate", "external", "gate"}),
+    "columns": ("sex=gender", LABELS - {"elsewhere"}),
+    "malignant_values": ("melanoma", LABELS),
+    "benign_values": ("nevus", LABELS),
+    "model_name": ("another", {"champion", "gate"}),
+    "image_size": (128, EVERYTHING),
+    "field_of_view": (0.9, EVERYTHING),
+    "shard_size": (64, EVERYTHING),
+    "min_per_class": (12, {"validate", "external", "gate"}),
+    "max_unreadable": (0.2, {"validate", "external", "gate"}),
+    "max_shortcut_auc": (0.9, {"validate", *EVALUATE}),  # a shortcut that fails no more
+    "test_fraction": (0.3, SPLIT),
+    "validation_fraction": (0.3, SPLIT),
+    "balance": ("none", SPLIT),
+    "runs": (3, SPLIT),
+    "seed": (1, {"validate", *SPLIT}),
+    "backbone": ("ResNet50V2", FEATURES),
+    "weights": ("other.weights.h5", FEATURES),
+    "strategy": ("head", FEATURES),
+    "views": (8, FEATURES),
+    "epochs": (7, TRAIN),
+    "patience": (3, TRAIN),
+    "batch_size": (16, TRAIN),
+    "learning_rate": (0.01, TRAIN),
+    "l2": (0.5, TRAIN),
+    "tune_epochs": (5, TRAIN),
+    "tune_batch_size": (16, TRAIN),
+    "tune_learning_rate": (0.01, TRAIN),
+    "jitter": (0.3, GATE),  # fine_tune has no use for it
+    "target_sensitivity": (0.8, EVALUATE),
+    "threshold_by": ("lower_bound", EVALUATE),
+    "test_views": (2, EVALUATE),
+    "prevalences": ("0.3", {"champion", *EVALUATE}),
+    "min_accuracy": (0.5, GATE),
+    "min_balanced_accuracy": (0.5, GATE),
+    "min_sensitivity": (0.5, GATE),
+    "min_specificity": (0.5, GATE),
+    "min_precision": (0.5, GATE),
+    "min_auc": (0.5, GATE),
+    "max_calibration_error": (0.5, GATE),
+    "judged_on": ("point", GATE),
+    "min_auc_change": (0.1, GATE),
+    "min_accuracy_change": (0.1, GATE),
+    "min_sensitivity_change": (0.1, GATE),
+    "min_specificity_change": (0.1, GATE),
+    "changes_judged_on": ("lower_bound", GATE),
+    "gated_slices": ("age", GATE),
+    "min_slice_sensitivity": (0.5, GATE),
+    "min_slice_auc": (0.6, GATE),
+    "min_external_sensitivity": (0.5, GATE),
+    "min_external_auc": (0.5, GATE),
+    "min_runs": (1, GATE),
+}
+BASE = {
+    "data": "ours",
+    "external": "a=elsewhere",
+    "weights": "mine.weights.h5",
+    "strategy": "fine_tune",
+    "runs": 2,
+    "min_runs": 2,
+    "views": 4,
+    "gated_slices": "sex",
+    "min_slice_auc": 0.5,
+}
+# The same for other strategies, where it differs.
+BY_STRATEGY = {
+    "head": {
+        **dict.fromkeys(("tune_epochs", "tune_batch_size", "tune_learning_rate", "jitter"), GATE),
+        "strategy": TRAIN,  # `full` begins with a head on the same features
+    },
+    "full": {"jitter": TRAIN, "strategy": TRAIN},
+}
+# What follows from a step: the keys that a raised number of its version changes.
+FOLLOWS = {
+    "ingest": LABELS,  # the images stay the same, and with them their features
+    "validate": {"validate", "external", "gate"},
+    "split": SPLIT,
+    "features": FEATURES,
+    "train": TRAIN,
+    "evaluate": EVALUATE,
+    "champion": {"champion", "gate"},
+    "external": {"external", "gate"},
+    "gate": GATE,
+}
+
+
+class Pretending(Job):
+    """A job that makes short documents in the place of results."""
+
+    def once(self, step, version, inputs, make):
+        assert version == steps.VERSIONS[step], step
+        return super().once(step, version, inputs, lambda key: MADE[step](self, key, inputs))
+
+
+def _dataset(job: Job, key: str, inputs: dict[str, Any]) -> Contract:
+    """Shards are named by what they show: labels and the step's version are nothing to them."""
+    seen = {name: inputs[name] for name in ("content", "image_size", "field_of_view", "shard_size")}
+    shards = tuple(f"shards/{address({**seen, 'number': number})}.npy" for number in range(2))
+    return documents.dataset(key, shards=shards, image_size=224, field_of_view=0.8)
+
+
+def _validation(job: Job, key: str, inputs: dict[str, Any]) -> Contract:
+    """The external sets share nothing with ours here, so the table is that of the images."""
+    audited = documents.shortcut("file size", 0.7, passed=job.settings.max_shortcut_auc >= 0.7)
+    table = f"tables/{address({'of': inputs['dataset']})}.csv"
+    return documents.validation(
+        key,
+        inputs["dataset"],
+        external=inputs["external"],
+        table=table,
+        checks=(),
+        shortcuts=(audited,),
+    )
+
+
+def _split(job: Job, key: str, inputs: dict[str, Any]) -> Contract:
+    return Split(
+        dataset=inputs["dataset"],
+        table=f"{key}/manifest.csv",
+        runs=job.settings.runs,
+        counts={},
+        stratification={},
+        checks=(),
+        docs="",
+    )
+
+
+def _features(job: Job, key: str, inputs: dict[str, Any]) -> Contract:
+    return Features(
+        shard=inputs["images"], trunk=inputs["trunk"], views=inputs["views"], blocks={}, places={}
+    )
+
+
+def _trained(job: Job, key: str, inputs: dict[str, Any]) -> Contract:
+    return judged_run.trained(inputs["run"])
+
+
+def _evaluation(job: Job, key: str, inputs: dict[str, Any]) -> Contract:
+    split = load(job.store, inputs["split"], Split)
+    return documents.evaluation(dataset=split.dataset, split=inputs["split"], runs=inputs["runs"])
+
+
+def _scored(job: Job, key: str, inputs: dict[str, Any]) -> Contract:
+    return Scored(name="a", dataset="", evaluation="", images=0, excluded=0)
+
+
+MADE = {
+    "ingest": _dataset,
+    "validate": _validation,
+    "split": _split,
+    "features": _features,
+    "train": _trained,
+    "evaluate": _evaluation,
+    "champion": _scored,
+    "external": _scored,
+    "gate": lambda job, key, inputs: documents.verdict(),
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Three sets of what a look at the files' names and bytes takes for images, and weights."""
+    folder = tmp_path_factory.mktemp("keys")
+    for name in ("ours", "other", "elsewhere"):
+        for label in ("benign", "malignant"):
+            (folder / name / label).mkdir(parents=True)
+            (folder / name / label / "1.jpg").write_bytes(f"{name} {label}".encode())
+        (folder / name / "metadata.csv").write_text("image_name,gender\n1,male\n")
+    for name in ("mine", "other"):
+        (folder / f"{name}.weights.h5").write_bytes(name.encode())
+    return folder
+
+
+@pytest.fixture
+def keys(folder, tmp_path, monkeypatch):
+    """Runs all steps with settings; the keys of what each step made, as sets by its name."""
+    count = iter(range(100))
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)  # the disk is not what is tested
+
+    def run(**changes):
+        values = {**BASE, **changes}
+        values["data"] = str(folder / values["data"])
+        values["weights"] = str(folder / values["weights"])
+        values["external"] = values["external"].replace("=", f"={folder}/")
+        store = FolderStore(tmp_path / f"store{next(count)}")
+        for name in ("skin-resnet50", "another"):
+            pointer = Pointer(
+                model=name, version="v1", previous=None, moved_at="", by="", reason=""
+            )
+            store.put(f"models/{name}/champion.json", dump(pointer))
+        return keys_of(Pretending(Settings(**values), Deployment(store=store.url), store))
+
+    return run
+
+
+def keys_of(job):
+    dataset, weights, external = steps.ingest(job)
+    validation = steps.validate(job, dataset, external)
+    split = steps.split(job, validation)
+    shards = steps.shard_numbers(job, dataset)
+    features = [steps.features(job, split, weights, shard) for shard in shards]
+    trained = [steps.train(job, split, features, run) for run in range(job.settings.runs)]
+    evaluation = steps.evaluate(job, split, trained, validation)
+    champion = steps.champion(job, split)
+    others = steps.external(job, evaluation, validation)
+    made = {
+        "ingest": [dataset],
+        "elsewhere": external,
+        "validate": [validation],
+        "split": [split],
+        "features": features,
+        "train": trained,
+        "evaluate": [evaluation],
+        "champion": [champion],
+        "external": others,
+        "gate": [steps.gate(job, evaluation, validation, champion, others)],
+    }
+    return {step: frozenset(found) for step, found in made.items()}
+
+
+def changed(one, other):
+    return {step for step in STEPS if one[step] != other[step]}
+
+
+def test_every_setting_has_a_line():
+    assert CHANGES.keys() == Settings.model_fields.keys(), (
+        "a setting was added or removed: say in CHANGES which steps' results it changes"
+    )
+
+
+def test_every_step_has_a_version_and_a_line():
+    assert steps.VERSIONS.keys() == FOLLOWS.keys() == MADE.keys()
+
+
+TRAINING = (*KNOBS["full"], "backbone", "weights", "views")
+
+
+@pytest.mark.parametrize(
+    ("strategy", "name"),
+    [
+        *(("fine_tune", name) for name in CHANGES),
+        *((strategy, name) for strategy in BY_STRATEGY for name in TRAINING),
+    ],
+)
+def test_a_setting_changes_the_results_that_depend_on_it_and_no_others(keys, strategy, name):
+    value, usual = CHANGES[name]
+    expected = BY_STRATEGY.get(strategy, {}).get(name, usual)
+    if name == "strategy" and strategy != "fine_tune":
+        value = {"head": "full", "full": "head"}[strategy]
+    before = keys(strategy=strategy)
+    assert changed(before, keys(**{"strategy": strategy, name: value})) == expected
+
+
+@pytest.mark.parametrize("step", list(FOLLOWS))
+def test_a_raised_version_makes_a_step_anew_and_what_follows_from_it(keys, step, monkeypatch):
+    before = keys()
+    monkeypatch.setitem(steps.VERSIONS, step, steps.VERSIONS[step] + 1)
+    assert changed(before, keys()) == FOLLOWS[step]
+
+
+def test_an_input_cannot_take_the_place_of_the_version_of_a_step(make_job):
+    with pytest.raises(TypeError, match="version"):
+        make_job().once("split", 1, {"version": 2}, lambda key: documents.verdict())
+
+
+def test_the_same_settings_have_the_same_keys_wherever_the_store_lies(keys):
+    assert changed(keys(), keys()) == set()
+
+
+def test_each_run_and_each_shard_and_each_external_set_has_a_result_of_its_own(keys):
+    made = keys(runs=5, external="a=elsewhere, b=other")
+    assert [len(made[step]) for step in ("train", "features", "external")] == [5, 2, 2]
+
+
+def test_an_external_set_is_read_without_the_columns_of_ours(keys):
+    assert changed(keys(), keys(columns="sex=gender")) & {"elsewhere"} == set()
+
+
+def test_the_order_in_which_runs_end_changes_nothing_and_a_missing_one_does(folder, store):
+    values = {**BASE, "external": "", "data": str(folder / "ours"), "weights": "imagenet"}
+    job = Pretending(Settings(**values), Deployment(store=store.url), store)
+    validation = steps.validate(job, steps.ingest(job).dataset)
+    split = steps.split(job, validation)
+    runs = [steps.train(job, split, ["features/1"], run) for run in range(2)]
+    one = steps.evaluate(job, split, runs, validation)
+    assert steps.evaluate(job, split, reversed(runs), validation) == one
+    assert steps.evaluate(job, split, runs[:1], validation) != one
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ({"a": 1, "b": 2}, {"b": 2, "a": 1}),
+        ({"a": (1, 2)}, {"a": [1, 2]}),
+        ({"a": "ä"}, {"a": "ä"}),
+    ],
+)
+def test_an_address_does_not_depend_on_how_its_inputs_were_written(first, second):
+    assert address(first) == address(second)
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ({"a": 1}, {"a": 2}),
+        ({"a": 1}, {"b": 1}),
+        ({"a": 1}, {"a": "1"}),
+        ({"a": [1, 2]}, {"a": [2, 1]}),
+        ({"a": None}, {"a": ""}),
+        ({"a": None}, {}),
+        ({"a": 0}, {"a": False}),
+    ],
+)
+def test_other_inputs_have_other_addresses(first, second):
+    assert address(first) != address(second)
