@@ -32,6 +32,7 @@ from skin_pipeline.contracts import (
     load,
 )
 from skin_pipeline.data import history, metadata, sources
+from skin_pipeline.data.labelling import Labelling
 from skin_pipeline.errors import BadInput, Rejected, Unavailable
 from skin_pipeline.job import Job, address, scratch
 from skin_pipeline.training import backbone
@@ -46,7 +47,7 @@ log = logging.getLogger(__name__)
 REMATCHES = 10  # champions that may come in between before a promotion gives up
 # Raised when a step's code gives another result from the same inputs.
 VERSIONS = {
-    "ingest": 2,
+    "ingest": 3,
     "validate": 3,
     "split": 2,
     "features": 2,
@@ -85,9 +86,10 @@ def ingest(job: Job) -> Ingested:
 
 
 def _ingested(job: Job, where: str, settings: Settings) -> str:
-    labelling = metadata.Labelling.of(settings)
+    labelling = Labelling.of(settings)
     with sources.folder_of(job, where) as root:
-        images = sources.find(root, partial(metadata.labels, labelling=labelling))
+        reader = metadata.Reader(labelling)
+        images = sources.find(root, reader.labels)
         inputs = {
             "content": images.digest,
             "synthetic": where == config.DEMO,
@@ -98,17 +100,14 @@ def _ingested(job: Job, where: str, settings: Settings) -> str:
             "ingest",
             VERSIONS["ingest"],
             inputs,
-            lambda key: _ingest(job, key, where, images, labelling),
+            lambda key: _ingest(job, key, where, reader.read(images)),
         )
 
 
-def _ingest(
-    job: Job, key: str, where: str, images: sources.Images, labelling: metadata.Labelling
-) -> Dataset:
+def _ingest(job: Job, key: str, where: str, known: metadata.Known) -> Dataset:
     from skin_pipeline.data import manifest
 
-    settings = job.settings
-    known = metadata.read(images.tables, images.files, labelling)
+    settings, images = job.settings, known.images
     with scratch() as folder:
         built = manifest.build(
             images,
@@ -119,7 +118,7 @@ def _ingest(
             folder=folder,
             processes=config.threads(job.place),
         )
-    table = built.table.join(known)
+    table = built.table.join(known.table)
     manifest.log_outcomes(table)
     for found in images.notices:
         place = (found.kind, found.subject, found.count, found.reason)

@@ -181,7 +181,7 @@ def find(root: Path, labels_of: LabelsOf | None = None) -> Images:
     Raises:
         BadInput: there are no images, or only of one class.
     """
-    tables = tuple(sorted(root.rglob(f"*{TABLE}")))
+    tables = tuple(sorted(p for p in root.rglob("*") if _may_be_table(p)))
     files = _in_class_folders(root) or _in_tables(root, tables, labels_of)
     missing = [label for label in LABELS if all(item.label != label for item in files)]
     if missing:
@@ -193,6 +193,11 @@ def find(root: Path, labels_of: LabelsOf | None = None) -> Images:
             f"Received: {', '.join(seen) or 'an empty folder'}"
         )
     return Images(tuple(files), tables)
+
+
+def _may_be_table(path: Path) -> bool:
+    hidden = path.name.startswith(".")
+    return not hidden and path.suffix.lower() in TABLE_SUFFIXES and path.is_file()
 
 
 def _in_class_folders(root: Path) -> list[Found]:
