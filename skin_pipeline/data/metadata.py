@@ -309,7 +309,7 @@ class _Told:
         for number, sheet in enumerate(self.sheets):
             if number in self.placeholders or isinstance(sheet.labels, NoLabels):
                 reason = f"found, not used as labels, because {self._why_no_labels(number)}"
-                self.notices.append(Notice(LABELS_NOT_USED, sheet.table.name, reason))
+                self.notices.append(_notice(LABELS_NOT_USED, sheet.table.name, reason))
 
     def _without_label(self, found: Sequence[str]) -> list[Notice]:
         """Notices of the images that no table gives a label, by what stands in its place."""

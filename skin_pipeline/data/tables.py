@@ -321,7 +321,9 @@ def _refuse_foreign(head: bytes, path: Path) -> None:
         raise NoTable("it is a web page, perhaps of a download that failed")
     if start.startswith((b"<?xml", b"{\\rtf", b"%pdf")):
         raise NoTable("it is a document and no table: save it as CSV", quiet=not wanted)
-    if b"\0" in head and not _utf16(head) and not head.startswith(b"PK\x03\x04"):
+    # A single NUL in a table is told with its line.
+    binary = head.count(b"\0") > len(head) / 100 and not head.startswith(b"PK\x03\x04")
+    if binary and not _utf16(head):
         raise NoTable("it has NUL characters, as binary files have", quiet=not wanted)
 
 
@@ -372,7 +374,6 @@ def _text_table(path: Path, title: str, head: bytes, clues: Clues) -> Table:
     if not sniffed:
         raise NoTable("it is empty", quiet=True)
     header, first = _header(sniffed, clues)
-    about = any(clues.named(row) for row in sniffed)
     _refuse_wide(header, [_Record(0, row) for row in sniffed[first:]], clues)
     _refuse_prose(path, header, sniffed, clues)
     try:
@@ -383,9 +384,15 @@ def _text_table(path: Path, title: str, head: bytes, clues: Clues) -> Table:
             return _read(_records(file, delimiter, skip), title, clues)
     except NoTable as problem:
         # Of a text with commas in it nobody expects a table; of one that names images anybody does.
-        if about and (path.suffix.lower() not in PLAIN_TEXT or clues.usual(header)):
+        expected = path.suffix.lower() not in PLAIN_TEXT or clues.usual(header)
+        if expected and _about_images(lines, clues):
             raise Broken(str(problem)) from None
         raise
+
+
+def _about_images(lines: Sequence[str], clues: Clues) -> bool:
+    words = (word for line in lines for word in re.split(r"[\s,;|\"\0]+", line))
+    return any(word and clues.names.knows(word) for word in words)
 
 
 def _complete_lines(text: str, whole: bool) -> list[str]:
