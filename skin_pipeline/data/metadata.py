@@ -296,7 +296,7 @@ class _Told:
             return self.placeholders[number]
         hint = _label_hint(sheet.table, self.labelling)
         if isinstance(sheet.labels, NoLabels):
-            return f"{sheet.labels.reason}{f'. {hint}' if hint else ''}"
+            return f"{sheet.labels.reason}{'. ' * bool(hint)}{hint}"
         if isinstance(sheet.labels, Labels):
             return f"column {sheet.labels.column!r} has no label of an image"
         return hint or f"no column looks like labels: {_columns(sheet.table)}"
@@ -514,12 +514,14 @@ def _label_hint(table: Table, labelling: Labelling) -> str:
         name = table.header[place]
         meanings = {labelling.meaning(value) for value in counts} - {"", None}
         numbers = all(plain_value(value).isdecimal() for value in counts)
-        if plain(name) in usual or not meanings & set(LABELS) or (numbers and len(counts) != 2):
+        called = labelling.meaning(name) in LABELS  # `melanoma`, which is 0 or 1
+        if plain(name) in usual or not meanings & set(LABELS) or (numbers and len(counts) > 3):
             continue
         values = ", ".join(short(value) for value in counts)
-        hints.append((numbers, f"label={quoted(name)} (its values: {values})"))
+        rank = 0 if called else 1 + numbers
+        hints.append((rank, f"label={quoted(name)} (its values: {values})"))
     chosen = [hint for _, hint in sorted(hints, key=lambda hint: hint[0])][:3]
-    return f"In `columns`, give for instance {' or '.join(chosen)}" if chosen else ""
+    return f"In `columns`, give for instance {' or '.join(chosen)}. " if chosen else ""
 
 
 # --- which tables and which columns --------------------------------------------------------------
@@ -615,7 +617,8 @@ def _sheet(table: Table, names: Names, labelling: Labelling) -> Sheet | str:
     if not places and labels is None:
         return (
             "it names images and nothing that is known by its column. Name the columns in "
-            f"`columns`, such as patient_id=COLUMN. {_columns(table)}"
+            f"`columns`, such as patient_id=COLUMN. {_label_hint(table, labelling)}"
+            f"{_columns(table)}"
         )
     sheet = Sheet(
         table, table.header[found[0]], rows, [images[row] for row in rows], places, labels

@@ -39,6 +39,7 @@ SET = frozenset({"1", "x", "true", "yes", "y"})
 FLAGS = SET | {"", "0", "false", "no", "n"}
 DISTINCT = 40  # different values of a column that a message may still show
 PLAIN_TEXT = frozenset({"", ".txt"})
+PROSE = re.compile(r"read.?me|licen[cs]e|copying|attribution|citation|changelog|terms|notice")
 
 
 class NoTable(Exception):
@@ -322,7 +323,7 @@ def _refuse_foreign(head: bytes, path: Path) -> None:
     if start.startswith((b"<?xml", b"{\\rtf", b"%pdf")):
         raise NoTable("it is a document and no table: save it as CSV", quiet=not wanted)
     # A single NUL in a table is told with its line.
-    binary = head.count(b"\0") > len(head) / 100 and not head.startswith(b"PK\x03\x04")
+    binary = head.count(b"\0") > len(head) / 10 and not head.startswith(b"PK\x03\x04")
     if binary and not _utf16(head):
         raise NoTable("it has NUL characters, as binary files have", quiet=not wanted)
 
@@ -466,7 +467,8 @@ def _refuse_prose(
         return
     even = sum(len(row) == len(header) for row in rows) / len(rows)
     named = any(clues.named(row) for row in rows if len(row) > 1)
-    if not named and (len(header) < 3 or even < 0.8):
+    uneven = len(header) < 3 or even < 0.8 or PROSE.search(path.stem.lower())
+    if not named and uneven:
         raise NoTable("it is text without columns", quiet=True)
 
 
