@@ -192,12 +192,12 @@ def labels_of(table: Table, rows: Sequence[int], labelling: Labelling) -> Labels
         if place is None:
             continue
         found = _of_column(table, place, rows, labelling)
-        understood = isinstance(found, Labels)
-        if understood and doubt and doubt.ask:
-            return doubt  # another column would be guessed, although this one comes first
-        if understood and any(found.meanings):
-            return found
-        if isinstance(found, NoLabels):
+        if isinstance(found, Labels):
+            if doubt and doubt.ask:
+                return doubt  # else a later column would be guessed
+            if any(found.meanings):
+                return found
+        else:
             two = name in OF_TWO_CLASSES and _any_known(table, place, rows, labelling)
             doubt = doubt or (NoLabels(found.reason, ask=two and found.ask))
     return _one_hot(table, rows, labelling) or doubt
@@ -308,7 +308,7 @@ def _exclusive(table: Table, place: int, rows: Sequence[int]) -> list[int]:
     flags = set(_flags(table, rows))
     if place not in flags:
         return []
-    taken = _matrix(table, [place], rows)[:, 0]
+    taken: NDArray[np.bool_] = _matrix(table, [place], rows)[:, 0]
     found = []
     for step in (-1, 1):
         beside = place + step

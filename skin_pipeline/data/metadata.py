@@ -369,7 +369,7 @@ def _first(
 ) -> tuple[dict[int, str], list[Notice]]:
     """The first value that the tables give each image; others are told."""
     found: dict[int, Fact] = {}
-    differ = {}
+    differ: dict[int, str] = {}
     for sheet in sheets:
         for image, fact in sheet.facts(kind) if kind in sheet.places else ():
             if plain_value(fact.value) in UNKNOWN:
@@ -544,11 +544,11 @@ def _sheets(
     _refuse_missing_columns(tables, labelling)
     sheets = []
     for table in tables:
-        found = _sheet(table, names, labelling)
-        if isinstance(found, Sheet):
-            sheets.append(found)
+        sheet = _sheet(table, names, labelling)
+        if isinstance(sheet, Sheet):
+            sheets.append(sheet)
         else:
-            reason = f"found, not used, because {found}"
+            reason = f"found, not used, because {sheet}"
             notices.append(_notice(NOT_USED, table.name, reason))
     return sheets, notices
 

@@ -481,7 +481,11 @@ def _sheets(path: Path, title: str, clues: Clues) -> list[tuple[str, Table | NoT
     try:
         import openpyxl
 
-        with closing(openpyxl.load_workbook(path, read_only=True, data_only=True)) as book:
+        # A file object: of a path, the library asks for a suffix that it knows.
+        with (
+            path.open("rb") as file,
+            closing(openpyxl.load_workbook(file, read_only=True, data_only=True)) as book,
+        ):
             names = [
                 title if len(book.worksheets) == 1 else f"{title} [{sheet.title}]"
                 for sheet in book.worksheets
