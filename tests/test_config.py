@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from skin_pipeline.config import Deployment, Settings, deployment, form_schema, settings_from
+from skin_pipeline.config import Deployment, Settings, deployment, form_schema, parts, settings_from
 from skin_pipeline.errors import BadInput
 from skin_pipeline.storage import S3Writing
 
@@ -17,6 +17,8 @@ from skin_pipeline.storage import S3Writing
         ({"external": "/data/isic"}, "external must be NAME=WHERE, NAME=WHERE"),
         ({"external": "a=/x, B c=/y"}, "external must be NAME=WHERE, NAME=WHERE"),
         ({"external": "a="}, "external must be NAME=WHERE, NAME=WHERE"),
+        ({"columns": 'label="dx, final'}, "columns: Value error, a quote is never closed"),
+        ({"malignant_values": '"'}, "malignant_values: Value error, a quote is never closed"),
         ({"colour": "red"}, "colour: Extra inputs are not permitted"),
         ({"runs": 2}, "min_runs (6) is more than runs (2)"),
         ({"weights": "none"}, "weights=none (a random trunk) is for synthetic data only"),
@@ -89,6 +91,23 @@ def test_ways_to_write_are_read_from_the_environment(monkeypatch):
 def test_synthetic_models_have_a_name_of_their_own():
     assert Settings(data="demo", model_name="skin").released_as == "skin-synthetic"
     assert Settings(data="some/folder", model_name="skin").released_as == "skin"
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("a, b,, c ,", ["a", "b", "c"]),
+        ('"Melanoma, NOS", bcc', ["Melanoma, NOS", "bcc"]),
+        ('label="A, b", x=y', ["label=A, b", "x=y"]),
+        ('"label=A, b"', ["label=A, b"]),
+        ('"he said ""x, y"""', ['he said "x, y"']),
+        ("one\ntwo", ["one", "two"]),
+        ('""', []),
+        ('""' * 50_000, ['"' * 49_999]),
+    ],
+)
+def test_a_list_in_a_setting_is_split_as_csv_is(text, found):
+    assert parts(text) == found
 
 
 def test_external_sets_are_named_places():

@@ -290,7 +290,7 @@ def _widest_block(table: Table, places: Sequence[int], rows: Sequence[int]) -> l
     that are never set are left out."""
     cells = _matrix(table, places, rows)
     sums = np.concatenate([np.zeros((len(rows), 1), int), cells.cumsum(axis=1)], axis=1)
-    used = cells.any(axis=0)
+    used: NDArray[np.bool_] = np.asarray(cells.any(axis=0))
     best: list[int] = []
     for first in range(len(places)):
         for last in range(first + 2, len(places) + 1):

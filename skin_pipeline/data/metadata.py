@@ -73,7 +73,7 @@ LABELS_NOT_USED = "labels_not_used"
 LEFT_OUT = "images_left_out"
 # What files with somebody's predictions, or with zeros in their place, are called.
 PLACEHOLDER = re.compile(
-    r"submi(t|ssion)|(^|[^a-z])(samples?|predict(ed|ions?)?|preds?|placeholders?|dummy|template)"
+    r"submi(t|ssion)|(^|[^a-z])(sample|predict(ed|ions?)?|preds?|placeholders?|dummy|template)"
     r"([^a-z]|$)"
 )
 TRUTH = re.compile(r"truth|label|solution|answer|(^|[^a-z])gt([^a-z]|$)")

@@ -183,7 +183,7 @@ def test_the_newer_export_of_the_archive_is_read(tmp_path):
     text = (
         "isic_id,attribution,copyright_license,diagnosis_1,diagnosis_2,diagnosis_3,image_type,"
         "lesion_id,patient_id,sex\n"
-        "a,Hospital,CC-BY,Benign,Benign melanocytic proliferations,Nevus,dermoscopic,IL_1,IP_1,male\n"
+        "a,Hospital,CC-BY,Benign,Benign melanocytic,Nevus,dermoscopic,IL_1,IP_1,male\n"
         'b,Hospital,CC-BY,Malignant,"Malignant, epidermal","Melanoma, NOS",dermoscopic,IL_2,IP_2,\n'
         "c,Hospital,CC-BY,Indeterminate,,,dermoscopic,IL_3,IP_3,\n"
     )
