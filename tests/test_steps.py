@@ -165,6 +165,7 @@ print([name for name in {HEAVY!r} if name in sys.modules])
         ("ingest", {"field_of_view": 0.9}),
         ("ingest", {"seed": 1}),
         ("ingest", {"columns": "sex=gender"}),
+        ("ingest", {"neither_values": "uncertain"}),
         ("validate", {"min_per_class": 11}),
         ("validate", {"max_shortcut_auc": 0.7}),
         ("split", {"balance": "none"}),

@@ -16,13 +16,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import cached_property
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING
 
 from skin_pipeline.config import Settings, parts
 from skin_pipeline.data.tables import Table, is_set, plain
 from skin_pipeline.errors import BadInput
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 NEITHER = "neither"
 NONE_OF_THEM = "none of them"  # stands for an image for which no column of a one-hot table is set
@@ -281,6 +283,8 @@ def _flags(table: Table, rows: Sequence[int]) -> list[int]:
 
 def _matrix(table: Table, places: Sequence[int], rows: Sequence[int]) -> NDArray[np.bool_]:
     """Which cells are set (rows, places)."""
+    import numpy as np
+
     columns = [[bool(is_set(table.values(place)[row])) for row in rows] for place in places]
     return np.array(columns, bool).reshape(len(places), len(rows)).T
 
@@ -288,6 +292,8 @@ def _matrix(table: Table, places: Sequence[int], rows: Sequence[int]) -> NDArray
 def _widest_block(table: Table, places: Sequence[int], rows: Sequence[int]) -> list[int]:
     """The neighbouring columns of which exactly one is set in each row, as many as possible; those
     that are never set are left out."""
+    import numpy as np
+
     cells = _matrix(table, places, rows)
     sums = np.concatenate([np.zeros((len(rows), 1), int), cells.cumsum(axis=1)], axis=1)
     used: NDArray[np.bool_] = np.asarray(cells.any(axis=0))

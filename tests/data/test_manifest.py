@@ -108,6 +108,15 @@ def test_a_table_reads_back_as_written(folder, store, tmp_path):
     pd.testing.assert_frame_equal(manifest.read(store, key), table, check_dtype=False)
 
 
+@pytest.mark.parametrize(
+    "word", ["NA", "nan", "None", "null", "N/A", "-1", "0", "007", "1.0", "inf"]
+)
+def test_a_word_that_other_readers_take_for_missing_reads_back_as_itself(store, word):
+    written = pd.DataFrame({"key": [word], "patient_id": [word], "label": [word], "site": [""]})
+    read = manifest.read(store, manifest.write(store, "table.csv", written))
+    assert read.iloc[0].to_list() == [word, word, word, ""]
+
+
 def test_golden_copies_are_the_files_themselves(folder, store, tmp_path):
     found = sources.find(folder)
     table = build(folder, store, tmp_path).table
