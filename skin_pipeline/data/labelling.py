@@ -198,11 +198,31 @@ def labels_of(table: Table, rows: Sequence[int], labelling: Labelling) -> Labels
             if doubt and doubt.ask:
                 return doubt  # else a later column would be guessed
             if any(found.meanings):
-                return found
+                return _contradicted(table, rows, labelling, found) or found
         else:
             two = name in OF_TWO_CLASSES and _any_known(table, place, rows, labelling)
             doubt = doubt or (NoLabels(found.reason, ask=two and found.ask))
     return _one_hot(table, rows, labelling) or doubt
+
+
+def _contradicted(
+    table: Table, rows: Sequence[int], labelling: Labelling, found: Labels
+) -> NoLabels | None:
+    """Whether another column of the two classes says the opposite of some images."""
+    for name in OF_TWO_CLASSES:
+        place = table.place([name])
+        other = None if place is None else _of_column(table, place, rows, labelling)
+        if not isinstance(other, Labels) or len(other.classes) < 2:
+            continue
+        pairs = zip(found.meanings, other.meanings, strict=True)
+        if opposite := sum({one, two} == {"benign", "malignant"} for one, two in pairs):
+            return NoLabels(
+                f"columns {found.column!r} and {other.column!r} say the opposite of {opposite} "
+                f"images. Name the one that holds the label, such as label={quoted(found.column)} "
+                "in `columns`",
+                ask=True,
+            )
+    return None
 
 
 def _any_known(table: Table, place: int, rows: Sequence[int], labelling: Labelling) -> bool:

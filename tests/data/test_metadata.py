@@ -307,6 +307,16 @@ def test_each_of_several_tables_is_compared_with_the_others_and_with_the_folders
         patients(tables(*texts))
 
 
+def test_two_columns_that_say_the_opposite_are_asked_about(tables):
+    text = "image,benign_malignant,target\na,benign,0\nb,benign,1\nc,malignant,1\nd,malignant,0\n"
+    with pytest.raises(BadInput, match="'benign_malignant' and 'target' say the opposite of 2"):
+        labels(tables(text), KEYS, USUAL)
+    named = labels(tables(text), KEYS, Labelling({"label": ("target",)}))
+    assert named == ["benign", "malignant", "malignant", "benign"]
+    unset = text.replace(",1\n", ",0\n")  # zeros in every row contradict nothing
+    assert labels(tables(unset), KEYS, USUAL) == ["benign"] * 2 + ["malignant"] * 2
+
+
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)])
 def test_an_image_of_which_one_table_is_not_sure_is_left_out(tables, order):
     texts = [

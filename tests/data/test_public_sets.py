@@ -134,9 +134,19 @@ def test_a_table_for_each_class_is_asked_about_and_used_when_the_column_is_named
         ["a", "b"],
         NV__csv="isic_id,benign_malignant\na,benign\n",
         MEL__csv="isic_id,benign_malignant\nb,malignant\n",
+        sample_submission__csv="isic_id,benign_malignant\nb,benign\n",
     )
     assert "label=benign_malignant in `columns`" in asked(root)
-    found = classes(understood(root, columns="label=benign_malignant")[0])
+    found, told = understood(root, columns="label=benign_malignant")
+    assert classes(found) == {"a": "benign", "b": "malignant"}
+    assert "sample_submission.csv: found, not used as labels" in str(told)
+
+
+def test_the_only_table_is_used_whatever_it_is_called_when_its_column_is_named(tmp_path):
+    root = lay_out(tmp_path, ["a", "b"], sample__csv="image,dx\na,nv\nb,mel\n")
+    values = {"malignant_values": "mel", "benign_values": "nv"}
+    assert "sample.csv: by its name it holds placeholders" in asked(root, **values)
+    found = classes(understood(root, columns="label=dx", **values)[0])
     assert found == {"a": "benign", "b": "malignant"}
 
 
