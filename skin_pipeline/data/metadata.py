@@ -487,8 +487,8 @@ def _placeholder(sheet: Sheet, sheets: Sequence[Sheet]) -> str:
     if len(sheet.labels.classes) < 2 and NEITHER not in sheet.labels.meanings:
         return (
             f"column {column!r} has one class only ({listed(sorted(map(short, values)))}), as "
-            f"placeholders have; if these are the labels, give label={quoted(column)} in `columns`, "
-            "or move the rows into the table that has both classes"
+            f"placeholders have; if these are the labels, give label={quoted(column)} in "
+            "`columns`, or move the rows into the table that has both classes"
         )
     for other in sheets:
         if other.labels is None and _lists_without_label(other, sheet, sheets):

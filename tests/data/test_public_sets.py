@@ -258,6 +258,23 @@ def test_one_of_two_exclusive_columns_is_the_label_once_the_other_is_named(tmp_p
     assert classes(found[0]) == {"a": "benign", "b": "malignant", "c": "benign"}
 
 
+def test_a_row_without_any_mark_says_nothing_of_its_image(tmp_path):
+    one_hot = "image,melanoma,nevus\na,1,0\nb,0,1\nc,,\n"
+    found, told = understood(lay_out(tmp_path / "one", "abc", t__csv=one_hot))
+    assert classes(found) == {"a": "malignant", "b": "benign"}
+    assert "(empty): left out, because no table says" in str(told)
+    mapped = "image,melanoma,ulcer\na,1,0\nb,0,1\nc,,\nd,0,0\n"
+    root = lay_out(tmp_path / "two", "abcd", t__csv=mapped)
+    found, _ = understood(root, columns="label=melanoma", benign_values="0, ulcer")
+    assert classes(found) == {"a": "malignant", "b": "benign", "d": "benign"}
+
+
+def test_marks_for_both_classes_of_one_image_are_asked_about(tmp_path):
+    root = lay_out(tmp_path, "abc", t__csv="image,MEL,NV\na,1,0\nb,0,1\nc,1,1\n")
+    message = asked(root, columns="label=MEL,label=NV", malignant_values="MEL", benign_values="NV")
+    assert "columns of both classes are set for one image (MEL + NV)" in message
+
+
 def test_one_hot_predictions_are_no_labels(tmp_path):
     text = "image,MEL,NV\na,0.7,0.3\nb,0.2,0.8\n"
     assert "no column is known to hold the label" in asked(
