@@ -9,6 +9,7 @@ from skin_pipeline.config import (
     Settings,
     deployment,
     form_schema,
+    parts,
     settings_from,
     threads,
 )
@@ -26,6 +27,8 @@ from skin_pipeline.storage import S3Writing
         ({"external": "/data/isic"}, "external must be NAME=WHERE, NAME=WHERE"),
         ({"external": "a=/x, B c=/y"}, "external must be NAME=WHERE, NAME=WHERE"),
         ({"external": "a="}, "external must be NAME=WHERE, NAME=WHERE"),
+        ({"columns": 'label="dx, final'}, "columns: Value error, a quote is never closed"),
+        ({"malignant_values": '"'}, "malignant_values: Value error, a quote is never closed"),
         ({"colour": "red"}, "colour is no setting. Received: 'red'"),
         ({"image_siz": 64}, "image_siz is no setting; the nearest is image_size. Received: 64"),
         ({"imagesize": 64}, "the nearest is image_size"),
@@ -132,6 +135,23 @@ def test_the_size_of_local_copies_is_in_gibibytes():
 def test_a_part_of_the_settings_has_their_values_by_name():
     settings = Settings(views=8, test_views=2)
     assert settings.subset("views", "scored_views") == {"views": 8, "scored_views": 2}
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("a, b,, c ,", ["a", "b", "c"]),
+        ('"Melanoma, NOS", bcc', ["Melanoma, NOS", "bcc"]),
+        ('label="A, b", x=y', ["label=A, b", "x=y"]),
+        ('"label=A, b"', ["label=A, b"]),
+        ('"he said ""x, y"""', ['he said "x, y"']),
+        ("one\ntwo", ["one", "two"]),
+        ('""', []),
+        ('""' * 50_000, ['"' * 49_999]),
+    ],
+)
+def test_a_list_in_a_setting_is_split_as_csv_is(text, found):
+    assert parts(text) == found
 
 
 def test_external_sets_are_named_places():

@@ -16,13 +16,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import cached_property
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING
 
 from skin_pipeline.config import Settings, parts
 from skin_pipeline.data.tables import Table, is_set, plain
 from skin_pipeline.errors import BadInput
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 NEITHER = "neither"
 NONE_OF_THEM = "none of them"  # stands for an image for which no column of a one-hot table is set
@@ -196,11 +198,31 @@ def labels_of(table: Table, rows: Sequence[int], labelling: Labelling) -> Labels
             if doubt and doubt.ask:
                 return doubt  # else a later column would be guessed
             if any(found.meanings):
-                return found
+                return _contradicted(table, rows, labelling, found) or found
         else:
             two = name in OF_TWO_CLASSES and _any_known(table, place, rows, labelling)
             doubt = doubt or (NoLabels(found.reason, ask=two and found.ask))
     return _one_hot(table, rows, labelling) or doubt
+
+
+def _contradicted(
+    table: Table, rows: Sequence[int], labelling: Labelling, found: Labels
+) -> NoLabels | None:
+    """Whether another column of the two classes says the opposite of some images."""
+    for name in OF_TWO_CLASSES:
+        place = table.place([name])
+        other = None if place is None else _of_column(table, place, rows, labelling)
+        if not isinstance(other, Labels) or len(other.classes) < 2:
+            continue
+        pairs = zip(found.meanings, other.meanings, strict=True)
+        if opposite := sum({one, two} == {"benign", "malignant"} for one, two in pairs):
+            return NoLabels(
+                f"columns {found.column!r} and {other.column!r} say the opposite of {opposite} "
+                f"images. Name the one that holds the label, such as label={quoted(found.column)} "
+                "in `columns`",
+                ask=True,
+            )
+    return None
 
 
 def _any_known(table: Table, place: int, rows: Sequence[int], labelling: Labelling) -> bool:
@@ -281,22 +303,35 @@ def _flags(table: Table, rows: Sequence[int]) -> list[int]:
 
 def _matrix(table: Table, places: Sequence[int], rows: Sequence[int]) -> NDArray[np.bool_]:
     """Which cells are set (rows, places)."""
+    import numpy as np
+
     columns = [[bool(is_set(table.values(place)[row])) for row in rows] for place in places]
     return np.array(columns, bool).reshape(len(places), len(rows)).T
+
+
+def _blank(table: Table, places: Sequence[int], rows: Sequence[int]) -> NDArray[np.bool_]:
+    """Which rows have nothing in any of these columns (rows,)."""
+    import numpy as np
+
+    columns = [[not table.values(place)[row] for row in rows] for place in places]
+    return np.array(columns, bool).reshape(len(places), len(rows)).all(axis=0)
 
 
 def _widest_block(table: Table, places: Sequence[int], rows: Sequence[int]) -> list[int]:
     """The neighbouring columns of which exactly one is set in each row, as many as possible; those
     that are never set are left out."""
-    cells = _matrix(table, places, rows)
-    sums = np.concatenate([np.zeros((len(rows), 1), int), cells.cumsum(axis=1)], axis=1)
-    used = cells.any(axis=0)
+    import numpy as np
+
+    told = ~_blank(table, places, rows)
+    cells = _matrix(table, places, rows)[told]
+    sums = np.concatenate([np.zeros((len(cells), 1), int), cells.cumsum(axis=1)], axis=1)
+    used: NDArray[np.bool_] = np.asarray(cells.any(axis=0))
     best: list[int] = []
     for first in range(len(places)):
         for last in range(first + 2, len(places) + 1):
             if places[last - 1] - places[first] != last - 1 - first:
                 break  # another column stands between them
-            exact = bool(len(rows)) and bool((sums[:, last] - sums[:, first] == 1).all())
+            exact = bool(len(cells)) and bool((sums[:, last] - sums[:, first] == 1).all())
             block = [places[i] for i in range(first, last) if used[i]]
             if exact and len(block) > len(best):
                 best = block
@@ -340,57 +375,72 @@ def _of_flags(
         beside: columns that the settings do not name, of which never two are set with the named
             one: that is then set for malignant, and no other column need be.
     """
-    places, named = sorted({*places, *beside}), set(places) if beside else set()
+    if beside:
+        names = {place: labelling.meaning("1") for place in places}
+        none = labelling.meaning("0")
+    else:
+        names, none = {}, labelling.meaning(NONE_OF_THEM)
+    places = sorted({*places, *beside})
+    for place in places:
+        means = labelling.meaning(table.header[place])
+        names[place] = names.get(place) if means is None else means
+    if reason := _odd_cell(table, places, rows) or _unnamed(table, names, none, rows):
+        return NoLabels(reason, ask=True)
+    return _joined(table, {place: names[place] or "" for place in places}, none or "", rows)
+
+
+def _odd_cell(table: Table, places: Sequence[int], rows: Sequence[int]) -> str:
     for place in places:
         column = table.values(place)
         odd = next((column[row] for row in rows if is_set(column[row]) is None), None)
         if odd is not None:
-            return NoLabels(
-                f"columns: several columns hold the label, so each must be 0 or 1, but column "
-                f"{table.header[place]!r} has {short(odd)}",
-                ask=True,
+            return (
+                "columns: several columns hold the label, so each must be 0 or 1, but column "
+                f"{table.header[place]!r} has {short(odd)}"
             )
-    cells = _matrix(table, places, rows)
-    names = [table.header[place] for place in places]
-    means = [
-        labelling.meaning(name)
-        if labelling.meaning(name) is not None or place not in named
-        else labelling.meaning("1")
-        for name, place in zip(names, places, strict=True)
-    ]
-    none = labelling.meaning("0") if beside else labelling.meaning(NONE_OF_THEM)
+    return ""
+
+
+def _unnamed(
+    table: Table, names: Mapping[int, str | None], none: str | None, rows: Sequence[int]
+) -> str:
+    """What to say of classes that some image has and nobody has named; "" for none."""
+    cells = _matrix(table, sorted(names), rows)
+    counts = dict(zip(sorted(names), cells.sum(axis=0), strict=True))
     unnamed = [
-        f"{short(name)} ({n})"
-        for name, mean, n in zip(names, means, cells.sum(axis=0), strict=True)
-        if mean is None and n
+        f"{short(table.header[place])} ({counts[place]})"
+        for place in sorted(names)
+        if names[place] is None and counts[place]
     ]
-    without = int((~cells.any(axis=1)).sum())
+    without = int((~cells.any(axis=1) & ~_blank(table, sorted(names), rows)).sum())
     if none is None and without:
         unnamed.append(f"{NONE_OF_THEM!r} ({without})")
-    if unnamed:
-        return NoLabels(
-            f"the labels have a column a class ({', '.join(map(short, names))}), and what these "
-            f"stand for is not known: {listed(unnamed, 40)}. Name each in `malignant_values`, "
-            "`benign_values` or `neither_values`",
-            ask=True,
-        )
-    return _joined(names, [mean or "" for mean in means], none or "", cells)
+    if not unnamed:
+        return ""
+    columns = ", ".join(short(table.header[place]) for place in sorted(names))
+    return (
+        f"the labels have a column a class ({columns}), and what these stand for is not known: "
+        f"{listed(unnamed, 40)}. Name each in `malignant_values`, `benign_values` or "
+        "`neither_values`"
+    )
 
 
 def _joined(
-    names: Sequence[str], means: Sequence[str], none: str, cells: NDArray[np.bool_]
+    table: Table, means: Mapping[int, str], none: str, rows: Sequence[int]
 ) -> Labels | NoLabels:
+    """The labels of rows in which each set column means something."""
+    places = list(means)
     values, meanings = [], []
-    for row in cells:
-        together = [i for i in range(len(names)) if row[i]]
-        values.append(" + ".join(names[i] for i in together) or NONE_OF_THEM)
-        classes = {means[i] for i in together} or {none}
+    blank = _blank(table, places, rows)
+    for cells, empty in zip(_matrix(table, places, rows), blank, strict=True):
+        together = [place for place, cell in zip(places, cells, strict=True) if cell]
+        value = " + ".join(table.header[place] for place in together) or NONE_OF_THEM
+        classes = {means[place] for place in together} or {none}
         if {"benign", "malignant"} <= classes:
-            return NoLabels(
-                f"columns of both classes are set for one image ({values[-1]})", ask=True
-            )
-        meanings.append(NEITHER if NEITHER in classes else max(classes))
-    return Labels(", ".join(names), values, meanings)
+            return NoLabels(f"columns of both classes are set for one image ({value})", ask=True)
+        values.append("" if empty else value)
+        meanings.append("" if empty else NEITHER if NEITHER in classes else max(classes))
+    return Labels(", ".join(table.header[place] for place in places), values, meanings)
 
 
 # --- words for messages --------------------------------------------------------------------------

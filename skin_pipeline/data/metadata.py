@@ -73,7 +73,7 @@ LABELS_NOT_USED = "labels_not_used"
 LEFT_OUT = "images_left_out"
 # What files with somebody's predictions, or with zeros in their place, are called.
 PLACEHOLDER = re.compile(
-    r"submi(t|ssion)|(^|[^a-z])(samples?|predict(ed|ions?)?|preds?|placeholders?|dummy|template)"
+    r"submi(t|ssion)|(^|[^a-z])(sample|predict(ed|ions?)?|preds?|placeholders?|dummy|template)"
     r"([^a-z]|$)"
 )
 TRUTH = re.compile(r"truth|label|solution|answer|(^|[^a-z])gt([^a-z]|$)")
@@ -455,7 +455,8 @@ def _linked(ids: Iterable[Mapping[str, str]]) -> dict[str, str]:
 def _placeholders(sheets: Sequence[Sheet], labelling: Labelling) -> dict[int, str]:
     """Sheets whose labels are no source, by their number, and why.
 
-    Where the settings name the column and only such sheets have it, they are what is meant.
+    Where the settings name the column and only such sheets have it, they are what is meant: but not
+    one called a submission beside others.
     """
     found = {
         number: reason
@@ -463,16 +464,22 @@ def _placeholders(sheets: Sequence[Sheet], labelling: Labelling) -> dict[int, st
         if isinstance(sheet.labels, Labels) and (reason := _placeholder(sheet, sheets))
     }
     sources = [n for n, sheet in enumerate(sheets) if isinstance(sheet.labels, Labels)]
-    meant = "label" in labelling.columns and set(sources) == set(found)
-    return {} if meant else found
+    if "label" not in labelling.columns or len(sources) > len(found):
+        return found
+    named = {n: reason for n, reason in found.items() if _named_placeholder(sheets[n])}
+    return named if len(named) < len(found) else {}
+
+
+def _named_placeholder(sheet: Sheet) -> bool:
+    stem = Path(sheet.table.name.rpartition(" [")[0] or sheet.table.name).stem
+    return bool(PLACEHOLDER.search(re.sub(r"(?<=[a-z])(?=[A-Z])", "_", stem).lower()))
 
 
 def _placeholder(sheet: Sheet, sheets: Sequence[Sheet]) -> str:
     """Why a sheet's labels may be placeholders; "" if they look real."""
     assert isinstance(sheet.labels, Labels)
     column, values = sheet.labels.column, {v for v in sheet.labels.values if v}
-    stem = Path(sheet.table.name.rpartition(" [")[0] or sheet.table.name).stem
-    if PLACEHOLDER.search(re.sub(r"(?<=[a-z])(?=[A-Z])", "_", stem).lower()):
+    if _named_placeholder(sheet):
         return (
             f"by its name it holds placeholders or predictions (column {column!r}); if these are "
             "the labels, rename the file"
@@ -480,8 +487,8 @@ def _placeholder(sheet: Sheet, sheets: Sequence[Sheet]) -> str:
     if len(sheet.labels.classes) < 2 and NEITHER not in sheet.labels.meanings:
         return (
             f"column {column!r} has one class only ({listed(sorted(map(short, values)))}), as "
-            f"placeholders have; if these are the labels, give label={quoted(column)} in `columns` "
-            "and keep the labels of both classes in one table"
+            f"placeholders have; if these are the labels, give label={quoted(column)} in "
+            "`columns`, or move the rows into the table that has both classes"
         )
     for other in sheets:
         if other.labels is None and _lists_without_label(other, sheet, sheets):

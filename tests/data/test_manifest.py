@@ -190,6 +190,15 @@ def test_a_file_that_goes_away_before_it_is_decoded_is_no_fault_of_the_data(
         build(found, store, tmp_path)
 
 
+@pytest.mark.parametrize(
+    "word", ["NA", "nan", "None", "null", "N/A", "-1", "0", "007", "1.0", "inf"]
+)
+def test_a_word_that_other_readers_take_for_missing_reads_back_as_itself(store, word):
+    written = pd.DataFrame({"key": [word], "patient_id": [word], "label": [word], "site": [""]})
+    read = manifest.read(store, manifest.write(store, "table.csv", written))
+    assert read.iloc[0].to_list() == [word, word, word, ""]
+
+
 def test_golden_copies_are_the_files_themselves(folder, store, tmp_path):
     found = sources.find(folder)
     table = build(folder, store, tmp_path).table

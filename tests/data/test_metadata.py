@@ -181,7 +181,7 @@ REFUSED = {
     ),
     "rows that disagree": (
         GOOD + "a,P1,malignant\n",
-        r"benign/a.jpg: label is 'benign' \(info0.csv, line 2, column 'benign_malignant'\) and 'mal",
+        r"benign/a.jpg: label is 'benign' \(info0.csv, line 2, column 'benign_m\w+'\) and 'malig",
     ),
     "a label against the folder": (
         GOOD.replace("c,P3,malignant", "c,P3,benign"),
@@ -213,6 +213,119 @@ def test_long_lists_of_contradictions_are_cut(tables):
     text = "image,label\nsound,benign\n" + "".join(f"i{i},malignant\n" for i in range(30))
     with pytest.raises(BadInput, match=r"30 images have another label .* and 20 more"):
         read(tables(text), files, Labelling())
+
+
+# --- ids -----------------------------------------------------------------------------------------
+
+MISSING = [
+    *("-1", "0", "0.0", "-1.0", "unknown", "Unknown", "NA", "N/A", "none", "None", "nan", "NULL"),
+    *("-", "--", "?", "*", "n.a.", "<NA>", "#N/A", "not available", "-999", "anonymous", "\u2014"),
+]
+
+
+@pytest.mark.parametrize("word", MISSING)
+@pytest.mark.parametrize("kind", ["patient_id", "lesion_id"])
+def test_a_filler_is_no_id_and_this_is_counted(tables, kind, word):
+    paths = tables(f"image,{kind}\na,{word}\nb,{word}\nc,P3\nd,P4\n")
+    assert list(read(paths, FILES, USUAL)[kind]) == ["", "", "P3", "P4"]
+    assert told(paths) == [f"{kind} {word} (2): read as missing: it stands for no id"]
+
+
+def test_a_number_is_one_id_whether_written_as_integer_or_float(tables):
+    first = "image,patient_id\na,123\nb,123.0\n"
+    second = "image,patient_id\nc,123.00\nd,0123\n"
+    assert len(set(patients(tables(first, second)))) == 1
+
+
+@pytest.mark.parametrize("name", ["Nan Ah", "Nil1", "None-7", "NA12", "Zero", "10", "unknown7"])
+def test_a_patient_whose_name_is_like_a_filler_is_somebody(tables, name):
+    assert patients(tables(f"image,patient_id\na,{name}\nb,{name}\nc,P3\nd,P4\n"))[0] == name
+
+
+def test_ids_of_several_tables_are_all_links(tables):
+    """HAM10000 calls the lesions otherwise than the ISIC archive."""
+    ham = "image_id,lesion_id\na,HAM_1\nb,HAM_1\nc,HAM_2\nd,HAM_3\n"
+    archive = "isic_id,lesion_id\na,IL_1\nb,IL_2\nc,IL_2\nd,IL_3\n"
+    for paths in (tables(ham, archive), tables(archive, ham)):
+        lesions = list(read(paths, FILES, USUAL)["lesion_id"])
+        assert lesions == ["HAM_1", "HAM_1", "HAM_1", "HAM_3"]
+    (line,) = told(tables(ham, archive))
+    assert line.startswith("lesion_id (4): several of one image, kept together as one: benign/a")
+
+
+def test_two_patients_of_one_image_are_kept_together(tables):
+    assert patients(tables(GOOD + "a,P4,benign\n")) == ["P1", "P2", "P3", "P1"]
+
+
+LINKS = st.lists(st.tuples(st.integers(0, 3), st.sampled_from("PQRST")), min_size=1, max_size=8)
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(first=LINKS, second=LINKS)
+def test_images_that_share_any_id_of_any_table_have_one_patient(tables, first, second):
+    names = [key.split("/")[1] for key in KEYS]
+    texts = [
+        "image,patient_id\n" + "".join(f"{names[image]},{who}\n" for image, who in rows)
+        for rows in (first, second)
+    ]
+    found = patients(tables(*texts))
+    for image, who in first + second:
+        for other, same in first + second:
+            assert who != same or found[image] == found[other] != ""
+
+
+# --- what differs --------------------------------------------------------------------------------
+
+
+def test_spellings_that_differ_stop_no_run_and_are_told(tables):
+    paths = tables(
+        "image,site,sex,age\na,scalp,male,45\nb,back,male,50\n",
+        "image,site,sex,age\na,head/neck,Male,45.0\nb,back,female,50\n",
+    )
+    table = read(paths, FILES, USUAL)
+    assert table.loc[0, ["site", "sex", "age"]].to_list() == ["scalp", "male", "45"]
+    sex, site = told(paths)
+    assert site == (
+        "site: differs between tables or rows, the first stands: benign/a.jpg is "
+        "'scalp' (info0.csv, line 2, column 'site') and "
+        "'head/neck' (info1.csv, line 2, column 'site')"
+    )
+    assert sex.startswith("sex: differs")
+
+
+@pytest.mark.parametrize("wrong", [0, 1, 2])
+def test_each_of_several_tables_is_compared_with_the_others_and_with_the_folders(tables, wrong):
+    right = "image,label\na,benign\nb,benign\nc,malignant\n"
+    texts = [right.replace("a,benign", "a,malignant") if i == wrong else right for i in range(3)]
+    with pytest.raises(BadInput, match=r"say different things of the same image, [12] times"):
+        patients(tables(*texts))
+    with pytest.raises(BadInput, match="say different things of the same image"):
+        labels(tables(*texts), KEYS, USUAL)
+    others = "image,label\nb,benign\nc,malignant\n"
+    texts = [right.replace("a,benign", "a,malignant") if i == wrong else others for i in range(3)]
+    with pytest.raises(BadInput, match=f"benign/a.jpg lies in benign/ but is .*info{wrong}.csv"):
+        patients(tables(*texts))
+
+
+def test_two_columns_that_say_the_opposite_are_asked_about(tables):
+    text = "image,benign_malignant,target\na,benign,0\nb,benign,1\nc,malignant,1\nd,malignant,0\n"
+    with pytest.raises(BadInput, match="'benign_malignant' and 'target' say the opposite of 2"):
+        labels(tables(text), KEYS, USUAL)
+    named = labels(tables(text), KEYS, Labelling({"label": ("target",)}))
+    assert named == ["benign", "malignant", "malignant", "benign"]
+    unset = text.replace(",1\n", ",0\n")  # zeros in every row contradict nothing
+    assert labels(tables(unset), KEYS, USUAL) == ["benign"] * 2 + ["malignant"] * 2
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_an_image_of_which_one_table_is_not_sure_is_left_out(tables, order):
+    texts = [
+        "image,label\na,benign\nb,benign\nc,malignant\nd,malignant\n",
+        "isic_id,benign_malignant\na,indeterminate\nb,benign\nc,malignant\n",
+    ]
+    paths = tables(*(texts[i] for i in order))
+    assert labels(paths, KEYS, USUAL) == ["", "benign", "malignant", "malignant"]
+    assert [item.key for item in known(paths, FILES, USUAL).images.files] == KEYS[1:]
 
 
 # --- the mapping in the settings -----------------------------------------------------------------

@@ -134,9 +134,19 @@ def test_a_table_for_each_class_is_asked_about_and_used_when_the_column_is_named
         ["a", "b"],
         NV__csv="isic_id,benign_malignant\na,benign\n",
         MEL__csv="isic_id,benign_malignant\nb,malignant\n",
+        sample_submission__csv="isic_id,benign_malignant\nb,benign\n",
     )
     assert "label=benign_malignant in `columns`" in asked(root)
-    found = classes(understood(root, columns="label=benign_malignant")[0])
+    found, told = understood(root, columns="label=benign_malignant")
+    assert classes(found) == {"a": "benign", "b": "malignant"}
+    assert "sample_submission.csv: found, not used as labels" in str(told)
+
+
+def test_the_only_table_is_used_whatever_it_is_called_when_its_column_is_named(tmp_path):
+    root = lay_out(tmp_path, ["a", "b"], sample__csv="image,dx\na,nv\nb,mel\n")
+    values = {"malignant_values": "mel", "benign_values": "nv"}
+    assert "sample.csv: by its name it holds placeholders" in asked(root, **values)
+    found = classes(understood(root, columns="label=dx", **values)[0])
     assert found == {"a": "benign", "b": "malignant"}
 
 
@@ -183,7 +193,7 @@ def test_the_newer_export_of_the_archive_is_read(tmp_path):
     text = (
         "isic_id,attribution,copyright_license,diagnosis_1,diagnosis_2,diagnosis_3,image_type,"
         "lesion_id,patient_id,sex\n"
-        "a,Hospital,CC-BY,Benign,Benign melanocytic proliferations,Nevus,dermoscopic,IL_1,IP_1,male\n"
+        "a,Hospital,CC-BY,Benign,Benign melanocytic,Nevus,dermoscopic,IL_1,IP_1,male\n"
         'b,Hospital,CC-BY,Malignant,"Malignant, epidermal","Melanoma, NOS",dermoscopic,IL_2,IP_2,\n'
         "c,Hospital,CC-BY,Indeterminate,,,dermoscopic,IL_3,IP_3,\n"
     )
@@ -248,6 +258,23 @@ def test_one_of_two_exclusive_columns_is_the_label_once_the_other_is_named(tmp_p
     assert classes(found[0]) == {"a": "benign", "b": "malignant", "c": "benign"}
 
 
+def test_a_row_without_any_mark_says_nothing_of_its_image(tmp_path):
+    one_hot = "image,melanoma,nevus\na,1,0\nb,0,1\nc,,\n"
+    found, told = understood(lay_out(tmp_path / "one", "abc", t__csv=one_hot))
+    assert classes(found) == {"a": "malignant", "b": "benign"}
+    assert "(empty): left out, because no table says" in str(told)
+    mapped = "image,melanoma,ulcer\na,1,0\nb,0,1\nc,,\nd,0,0\n"
+    root = lay_out(tmp_path / "two", "abcd", t__csv=mapped)
+    found, _ = understood(root, columns="label=melanoma", benign_values="0, ulcer")
+    assert classes(found) == {"a": "malignant", "b": "benign", "d": "benign"}
+
+
+def test_marks_for_both_classes_of_one_image_are_asked_about(tmp_path):
+    root = lay_out(tmp_path, "abc", t__csv="image,MEL,NV\na,1,0\nb,0,1\nc,1,1\n")
+    message = asked(root, columns="label=MEL,label=NV", malignant_values="MEL", benign_values="NV")
+    assert "columns of both classes are set for one image (MEL + NV)" in message
+
+
 def test_one_hot_predictions_are_no_labels(tmp_path):
     text = "image,MEL,NV\na,0.7,0.3\nb,0.2,0.8\n"
     assert "no column is known to hold the label" in asked(
@@ -287,7 +314,7 @@ def test_ham10000s_table_without_a_suffix_is_read_beside_that_of_the_archive(tmp
     assert "site (3): differs between tables or rows, the first stands" in str(told)
     assert "lesion_id (3): several of one image, kept together" in str(told)
     assert "hmnist_28_28_RGB.csv: found, not used, because it has 2,353 columns" in str(told)
-    assert "README" not in str(told)
+    assert "README: found" not in str(told)
 
 
 PH2 = [
