@@ -274,6 +274,22 @@ def test_a_pointer_that_cannot_be_read_is_never_overwritten(any_store, change):
     assert registry.versions(any_store, MODEL) == [version]
 
 
+@pytest.mark.parametrize(
+    ("known", "says"),
+    [({"model": "another"}, "champion of another"), ({"alias": "canary"}, f"canary of {MODEL}")],
+)
+def test_a_pointer_that_belongs_elsewhere_is_told_and_not_followed(store, known, says):
+    (version,) = releases(store, 1)
+    store.put(f"models/{MODEL}/champion.json", dump(pointer(version, **known)))
+    for act in (
+        lambda: registry.champion(store, MODEL),
+        lambda: registry.verify_alias(store, MODEL),
+        lambda: promote(store, version),
+    ):
+        with pytest.raises(BadInput, match=rf"champion\.json is damaged: it says {says}"):
+            act()
+
+
 def test_a_pointer_to_a_version_that_is_gone_can_be_promoted_over(any_store):
     lost = release(any_store, b"lost")
     promote(any_store, lost.version)
