@@ -16,7 +16,7 @@ unexport PYTHONDONTWRITEBYTECODE
 export DATA WEIGHTS BENCH MODULE
 
 .DELETE_ON_ERROR:
-.PHONY: help setup demo up test test-exhaustive lint lock bench mutants clean
+.PHONY: help setup demo up pictures test test-exhaustive lint lock bench mutants clean
 
 help: ## list what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,6 +28,9 @@ demo: $(VENV)/.runs ## run the whole workflow once: [DATA=FOLDER_OR_ZIP WEIGHTS=
 
 up: $(VENV)/.runs ## serve Airflow's pages on 127.0.0.1 until Ctrl-C: [PORT=8080]
 	@$(PY) scripts/local_airflow.py --port "$(PORT)"
+
+pictures: $(VENV)/.tests ## take the README's pictures anew; needs Chromium or Chrome
+	@$(PY) scripts/pictures.py
 
 # tests/conftest.py says how many processes, and what begins first. A file stays in one process,
 # but for its classes, each of which may go to another.

@@ -51,8 +51,8 @@ def our_step(network: Network, pixels: np.ndarray[Any, Any], folder: Path, kinds
 
     def run() -> None:
         store = FolderStore(folder / f"store{next(count)}")
-        known = FeatureCache(store, trunk, network.image_size)
         ids = ids_of(pixels)
+        known = FeatureCache(store, trunk, network.image_size, ids)
         features.compute(forward, pixels, ids, known, kinds=kinds, views=1, folder=folder)
         assert not len(known.missing(kinds[-1], 0, ids))
 

@@ -33,11 +33,11 @@ def prepare(folder: Path, images: int) -> list[str]:
     """A store with everything that a training task reads; the keys of the features."""
     store = FolderStore(folder / "store")
     random = np.random.default_rng(0)
-    known = cache.FeatureCache(store, TRUNK, 224)
     keys = []
     for start in range(0, images, SHARD):
         count = min(SHARD, images - start)
         ids = np.array([f"{start + row:032}" for row in range(count)], "S32")
+        known = cache.FeatureCache(store, TRUNK, 224, ids)
         for view in range(VIEWS):
             for kind, shape, dtype in (("pooled", POOLED, "f4"), ("maps", MAPS, "f2")):
                 values = np.abs(random.normal(size=(count, *shape))).astype(dtype)

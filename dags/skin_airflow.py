@@ -3,17 +3,30 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 from airflow.sdk import Param, get_current_context, task
+from airflow.sdk.configuration import conf
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 
-from skin_pipeline.config import deployment, form_schema, settings_from
+from skin_pipeline.config import (
+    FIRST,
+    Settings,
+    deployment,
+    form_schema,
+    may_be_empty,
+    no_setting,
+    range_of,
+    settings_from,
+)
 from skin_pipeline.errors import BadInput, Rejected, Unavailable
 from skin_pipeline.job import Job
+from skin_pipeline.steps import MOST_TASKS
 from skin_pipeline.storage import Store
+
+BOUNDS = ("minimum", "maximum", "exclusiveMinimum")
 
 
 @contextmanager
@@ -81,11 +94,56 @@ def step(**options: Any) -> Callable[[Callable[..., Any]], Any]:
 
 
 def form() -> dict[str, Param]:
-    """The trigger form: a field for every knob of `skin_pipeline.config.Settings`."""
-    fields = form_schema()
-    for schema in fields.values():
-        schema["description_md"] = schema.pop("description")  # as Markdown
-    return {name: Param(**schema) for name, schema in fields.items()}
+    """The trigger form: a field for every knob of `skin_pipeline.config.Settings`.
+
+    What most runs need stands open at the top; Airflow folds the sections that have a name.
+    """
+    return {name: _field(name, **schema) for name, schema in form_schema().items()}
+
+
+def _field(name: str, *, default: Any, description: str, **schema: Any) -> Param:
+    if schema.get("section") == FIRST:
+        del schema["section"]
+    if "enum" in schema:
+        empty = f"(empty: {default})"
+        schema["values_display"] = {**schema.get("values_display", {}), "null": empty}
+    help_text = f"{description} {_about(name, default, schema)}"
+    # Where the form knows the bounds, it changes 50 to 20 without a word. Airflow finds them here,
+    # and refuses 50.
+    limits = {limit: schema.pop(limit) for limit in BOUNDS if limit in schema}
+    if limits:
+        schema["allOf"] = [limits]
+    # Code in Markdown covers half of the line above it, in the form.
+    return Param(default, description_md=help_text.replace("`", "*"), **schema)
+
+
+def _about(name: str, default: Any, schema: dict[str, Any]) -> str:
+    """How `conf` and the README call a knob, its bounds, and what it means left empty."""
+    parts = [f"Setting `{name}`"]
+    if "enum" not in schema:
+        parts += filter(None, [range_of(schema)])
+        if not may_be_empty(Settings.model_fields[name]):
+            parts.append(f"empty for {default}")
+    return f"{', '.join(parts)}."
+
+
+def answers(defaults: Mapping[str, str]) -> dict[str, str]:
+    """What a person wrote into the form of the running task: without blanks around it, and the
+    default where a field was left empty.
+
+    Args:
+        defaults: The fields of the form, and what each is without an answer.
+
+    Raises:
+        BadInput: there is something in it that is no field; it may be a field misspelt.
+    """
+    context: Any = get_current_context()
+    given = context["params"]
+    unknown = [no_setting(name, defaults) for name in given if name not in defaults]
+    if unknown:
+        raise BadInput(f"{'; '.join(unknown)}. There are: {', '.join(defaults)}")
+    texts = {name: str(given[name] or "").strip() for name in defaults}
+    return {name: text or defaults[name] for name, text in texts.items()}
 
 
 def push(**values: str | list[str]) -> None:
@@ -93,3 +151,23 @@ def push(**values: str | list[str]) -> None:
     context: Any = get_current_context()
     for name, value in values.items():
         context["ti"].xcom_push(name, value)
+
+
+def most_mapped(runs: int) -> int:
+    """How many features tasks there may be.
+
+    Airflow refuses a list that is mapped over when the task that made it ends, after all its work.
+
+    Args:
+        runs: How many training tasks there will be.
+
+    Raises:
+        BadInput: even those are more than this Airflow allows.
+    """
+    most: int = conf.getint("core", "max_map_length")
+    if runs > most:
+        raise BadInput(
+            f"runs={runs}, but this Airflow makes at most {most} tasks of one step ([core] "
+            "max_map_length). Raise that, or lower runs and min_runs"
+        )
+    return min(most, MOST_TASKS)

@@ -22,13 +22,20 @@ from datetime import timedelta
 from typing import Any
 
 from airflow.sdk import Param, dag, get_current_context
-from skin_airflow import airflow_store, form, step
+from skin_airflow import airflow_store, answers, step
 
-from skin_pipeline.config import deployment
+from skin_pipeline.config import deployment, settings_from, with_blanks
 from skin_pipeline.release import registry
 from skin_pipeline.release.signing import Keys
 
 place = deployment()
+DEFAULTS = {
+    "model": settings_from({}).model_name,
+    "version": registry.PREVIOUS,
+    "alias": registry.CHAMPION,
+    "reason": "",
+}
+OPTIONAL: Any = ["null", "string"]  # an empty field is sent as null, and takes its default
 
 
 @dag(
@@ -39,25 +46,23 @@ place = deployment()
     max_active_runs=1,
     params={
         "model": Param(
-            form()["model_name"].value,
+            DEFAULTS["model"],
             title="Model",
-            type="string",
-            minLength=1,
+            type=OPTIONAL,
             description_md="Name under which the model was released.",
         ),
         "version": Param(
-            registry.PREVIOUS,
+            DEFAULTS["version"],
             title="Version",
-            type="string",
-            minLength=1,
-            description_md="A version, or `previous` for the one that was named before.",
+            type=OPTIONAL,
+            description_md="A version, or *previous* for the one that was named before.",
         ),
         "alias": Param(
-            registry.CHAMPION,
+            DEFAULTS["alias"],
             title="Alias",
-            type="string",
-            pattern=registry.PATTERN,
-            description_md="What shall name the version: `champion`, or another alias.",
+            type=OPTIONAL,
+            pattern=with_blanks(registry.PATTERN),
+            description_md="What shall name the version: *champion*, or another alias.",
         ),
         "reason": Param(
             title="Reason",
@@ -79,8 +84,8 @@ def skin_rollback() -> None:
         *Fails at once* when there is no such version, it is damaged or not signed as it must be;
         *tries again* when the store does not answer.
         """
-        asked = context()["params"]
         with airflow_store() as store:
+            asked = answers(DEFAULTS)
             plan = registry.plan_rollback(
                 store, asked["model"], asked["version"], asked["alias"], Keys.of(deployment())
             )
@@ -94,8 +99,8 @@ def skin_rollback() -> None:
 
         *Fails at once* when somebody else has moved the alias meanwhile.
         """
-        asked = context()["params"]
         with airflow_store() as store:
+            asked = answers(DEFAULTS)
             now = registry.carry_out(
                 store,
                 asked["model"],

@@ -18,10 +18,11 @@ The models are for research and give no diagnosis.
 from __future__ import annotations
 
 from datetime import datetime, timedelta, timezone
+from itertools import chain
 
 from airflow.sdk import TriggerRule, dag
 from airflow.sdk.exceptions import AirflowSkipException
-from skin_airflow import airflow_job, form, push, step
+from skin_airflow import airflow_job, form, most_mapped, push, step
 from skin_notifier import SkinNotifier
 
 from skin_pipeline import steps
@@ -54,7 +55,7 @@ computing = {"pool": place.pool, "pool_slots": place.threads or 1}
 )
 def skin_training() -> None:
     @step(**computing)
-    def ingest() -> list[int]:
+    def ingest() -> list[list[int]]:
         """
         Fetches the images from where `data` and `external` point, decodes each once, and writes
         the manifest (a row an image) and the packed images. Also brings the weight file to the
@@ -65,9 +66,10 @@ def skin_training() -> None:
         not answer.
         """
         with airflow_job(kaggle=True) as job:
+            most = most_mapped(job.settings.runs)
             pinned = steps.ingest(job)
             push(dataset=pinned.dataset, weights=pinned.weights, external=list(pinned.external))
-            return steps.shard_numbers(job, pinned.dataset)
+            return steps.shard_groups(job, pinned.dataset, most)
 
     @step(**computing)
     def validate(dataset: str, external: list[str]) -> str:
@@ -92,24 +94,25 @@ def skin_training() -> None:
             return list(range(job.settings.runs))
 
     @step(**computing)
-    def features(split: str, weights: str, shard: int) -> str:
+    def features(split: str, weights: str, shards: list[int]) -> list[str]:
         """
-        Computes what the frozen ResNet50 sees in each image of a shard, once for all runs.
+        Computes what the frozen ResNet50 sees in each image of a shard, once for all runs; shard by
+        shard where there are more of them than tasks.
 
         *Fails at once* on a weight file of another network; *tries again* when ImageNet weights
         could not be downloaded.
         """
         with airflow_job() as job:
-            return steps.features(job, split, weights, shard)
+            return [steps.features(job, split, weights, shard) for shard in shards]
 
     @step(**computing)
-    def train(split: str, features: list[str], run: int) -> str:
+    def train(split: str, features: list[list[str]], run: int) -> str:
         """
         Trains one run's head, one log line an epoch. The epoch with the best validation AUC is
         kept. A run that diverges fails and leaves the others be.
         """
         with airflow_job() as job:
-            return steps.train(job, split, features, run)
+            return steps.train(job, split, chain.from_iterable(features), run)
 
     # A failed run does not stop the others from being judged: the gate counts them.
     @step(**computing, trigger_rule=TriggerRule.ALL_DONE_MIN_ONE_SUCCESS)
@@ -172,7 +175,7 @@ def skin_training() -> None:
     images = ingest()
     validation = validate(images["dataset"], images["external"])
     runs = split(validation)
-    cached = features.partial(split=runs["key"], weights=images["weights"]).expand(shard=images)
+    cached = features.partial(split=runs["key"], weights=images["weights"]).expand(shards=images)
     trained = train.partial(split=runs["key"], features=cached).expand(run=runs)
     evaluation = evaluate(runs["key"], trained, validation)
     scores = external(evaluation, validation)

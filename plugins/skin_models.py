@@ -126,7 +126,7 @@ def _view(store: Store, name: str) -> ModelView:
     synthetic = name.endswith(SYNTHETIC)
     try:
         champion = registry.champion(store, name)
-        every = tuple(registry.judgements(store, name, last=LAST_DRAWN))
+        every = _each_once(registry.judgements(store, name, last=LAST_DRAWN))
         judged, drawing = every[:LAST_RUNS], _history(every, champion.version if champion else None)
         if champion is None:
             return ModelView(name, judged=judged, history=drawing, synthetic=synthetic)
@@ -136,6 +136,18 @@ def _view(store: Store, name: str) -> ModelView:
     except BadInput as error:
         log.warning("model_unreadable model=%s error=%s", name, error)
         return ModelView(name, synthetic=synthetic, problem=str(error))
+
+
+def _each_once(newest_first: list[Judgement]) -> tuple[Judgement, ...]:
+    """Judged runs without those that made an approved version again, as stores of before have
+    them: a version has one judgement, its first."""
+    known: set[str | None] = set()
+    kept = []
+    for item in reversed(newest_first):
+        if item.version is None or item.version not in known:
+            kept.append(item)
+        known.add(item.version)
+    return tuple(reversed(kept))
 
 
 @functools.lru_cache(maxsize=32)  # drawing takes as long as all the rest of the page
@@ -241,8 +253,15 @@ def _run_page(dag_id: str, run_id: str) -> Response:
         nothing = "It shows as soon as the task validate has looked at the images."
         return _render("run.html", run=run_id, data=None, nothing=nothing)
     data = journal.data_of(store, made.validation, made.split)
-    report = load(store, made.verdict, Verdict).report if made.verdict else ""
-    return _render("run.html", run=run_id, data=data, report=report)
+    verdict = load(store, made.verdict, Verdict) if made.verdict else None
+    return _render(
+        "run.html",
+        run=run_id,
+        data=data,
+        report=verdict.report if verdict else "",
+        unchanged=made.unchanged,
+        judged_at=verdict.judged_at if verdict else "",
+    )
 
 
 def _frame_page(key: str) -> Response:

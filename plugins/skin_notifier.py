@@ -19,7 +19,6 @@ import html
 import logging
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
-from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, get_args
 from urllib.parse import quote, urlsplit
 
@@ -266,6 +265,7 @@ def _verdict_words(context: Any, place: Place) -> Words:
     from skin_connections import open_configured_store
     from skin_models import report_link
 
+    from skin_pipeline import journal
     from skin_pipeline.contracts import Evaluation, Verdict, load
     from skin_pipeline.release import registry
 
@@ -273,7 +273,8 @@ def _verdict_words(context: Any, place: Place) -> Words:
     verdict = load(store, context["ti"].xcom_pull(task_ids=GATE), Verdict)
     evaluation = load(store, verdict.evaluation, Evaluation)
     champion = registry.champion(store, verdict.released_as)
-    outcome, *lines = _outcome(verdict, champion, context)
+    unchanged = journal.changed_nothing(store, place.run_id)
+    outcome, *lines = _outcome(verdict, champion, unchanged)
     figures = evaluation.ensemble
     lines.insert(
         1,
@@ -299,13 +300,15 @@ def _data_warnings(store: Store, validation: str, split: str) -> list[str]:
     return [f"Warnings about the data: {_one_line('; '.join(names))}."] if names else []
 
 
-def _outcome(verdict: Verdict, champion: Pointer | None, context: Any) -> list[str]:
+def _outcome(verdict: Verdict, champion: Pointer | None, unchanged: bool) -> list[str]:
     """The end of the subject, what became of the champion, and what to do."""
     version = f"version {champion.version}" if champion else "none"
+    same = [f"Nothing changed: a run came to this verdict on {verdict.judged_at}."]
     if not verdict.approved:
         return [
-            "was refused",
+            "was refused, as before" if unchanged else "was refused",
             f"The champion stays as it was: {version}.",
+            *(same if unchanged else []),
             *(
                 f"Failed: {item.name}: {_one_line(item.value)}, asked for {item.bound}"
                 f"{f' ({item.advice})' if item.advice else ''}."
@@ -314,19 +317,12 @@ def _outcome(verdict: Verdict, champion: Pointer | None, context: Any) -> list[s
             ),
             "What to do: read the report, change the data or the settings, start a new run.",
         ]
-    if champion and _moved_before(champion, context):
-        return ["is unchanged", f"The run made the champion again: {version}.", NOTHING]
+    if unchanged:
+        return ["is unchanged", f"The run made the champion again: {version}.", *same, NOTHING]
     return ["was promoted", f"The champion is now {version}.", NOTHING]
 
 
 NOTHING = "Nothing needs to be done."
-
-
-def _moved_before(champion: Pointer, context: Any) -> bool:
-    """Whether the pointer already stood where it is before this task began."""
-    start = getattr(context["ti"], "start_date", None)
-    moved = datetime.fromisoformat(champion.moved_at)
-    return start is not None and moved < start.replace(microsecond=0)
 
 
 WORDS: dict[Event, Callable[[Any, Place], Words]] = {
@@ -339,13 +335,14 @@ WORDS: dict[Event, Callable[[Any, Place], Words]] = {
 
 def _model(context: Any) -> tuple[str, bool]:
     """The name that the run's model gets, and whether its data is synthetic; from the form."""
-    from skin_pipeline.config import Settings
+    from skin_pipeline.config import Settings, settings_from
+    from skin_pipeline.errors import BadInput
 
     params = context.get("params") or {}
     known = {name: params[name] for name in Settings.model_fields if name in params}
     try:
-        settings = Settings(**known)
-    except ValueError:  # the settings may be what failed
+        settings = settings_from(known)
+    except BadInput:  # the settings may be what failed
         return str(known.get("model_name", "")), False
     return settings.released_as, settings.synthetic
 

@@ -34,6 +34,7 @@ from local_airflow import (
     end_on_signals,
 )
 
+from skin_pipeline import journal
 from skin_pipeline.config import DEMO, deployment, form_schema, settings_from
 from skin_pipeline.contracts import Evaluation, Figures, Interval, Verdict, load
 from skin_pipeline.errors import BadInput, PipelineError, Unavailable
@@ -140,9 +141,9 @@ def _located(name: str, text: str, wanted: str) -> str:
     )
 
 
-def _value(text: str, kind: str | list[str]) -> Any:
+def _value(text: str, kind: list[str]) -> Any:
     """The text of a flag as the type that the trigger form wants, where it can be read as such."""
-    if kind == "string":
+    if "string" in kind:
         return text
     try:
         return json.loads(text)
@@ -301,12 +302,14 @@ class Outcome:
         evaluation: The figures that it was based on.
         report: Where the report is: a path or a URL.
         model: Where the promoted model is, or None if it was refused.
+        unchanged: Whether an earlier run had come to the same.
     """
 
     verdict: Verdict
     evaluation: Evaluation
     report: str
     model: str | None
+    unchanged: bool = False
 
 
 def _conclude(airflow: LocalAirflow, follower: Follower) -> int:
@@ -316,7 +319,7 @@ def _conclude(airflow: LocalAirflow, follower: Follower) -> int:
     if judged and (promoted or refused):
         status = PROMOTED if promoted else REFUSED
         try:
-            print(render(_outcome(airflow, judged, promoted)))
+            print(render(_outcome(airflow, follower.run, judged, promoted)))
         except PipelineError as error:  # the tasks may have access that this terminal has not
             print(f"{'PROMOTED' if promoted else 'REFUSED'}, but the figures are out of reach from")
             print(f'here: {error}. They stand on the page "Models" in Airflow.')
@@ -328,7 +331,7 @@ def _conclude(airflow: LocalAirflow, follower: Follower) -> int:
     return status
 
 
-def _outcome(airflow: LocalAirflow, judged: str, promoted: str | None) -> Outcome:
+def _outcome(airflow: LocalAirflow, run: str, judged: str, promoted: str | None) -> Outcome:
     store = open_store(airflow.environment["SKIN_STORE"], endpoint=deployment().s3_endpoint)
     verdict = load(store, judged, Verdict)
     return Outcome(
@@ -336,6 +339,7 @@ def _outcome(airflow: LocalAirflow, judged: str, promoted: str | None) -> Outcom
         evaluation=load(store, verdict.evaluation, Evaluation),
         report=store.link(verdict.report),
         model=store.link(f"{promoted}/model.keras") if promoted else None,
+        unchanged=journal.changed_nothing(store, run),
     )
 
 
@@ -344,6 +348,8 @@ def render(outcome: Outcome) -> str:
     verdict, evaluation = outcome.verdict, outcome.evaluation
     word = paint("PROMOTED", 32) if outcome.model else paint("REFUSED", 33)
     lines = [f"{word}  {verdict.released_as}"]
+    if outcome.unchanged:
+        lines += [f"  Nothing changed since {verdict.judged_at}: the same data and settings."]
     lines += [f"  {reason}" for reason in verdict.reasons]
     if evaluation.synthetic:
         lines += ["SYNTHETIC DATA: generated pictures. The figures say nothing about real lesions."]

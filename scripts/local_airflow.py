@@ -49,6 +49,7 @@ COMPONENTS = {
     "api-server": ["api-server"],
     "dag-processor": ["dag-processor"],
     "scheduler": ["scheduler", "--skip-serve-logs"],  # the logs are on this machine
+    "triggerer": ["triggerer", "--skip-serve-logs"],
 }
 # What is the same wherever the local Airflow stands.
 SETTINGS = {
@@ -67,6 +68,7 @@ SETTINGS = {
     "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "2",
     # The server builds its part for tasks at the first request, which takes seconds.
     "AIRFLOW__WORKERS__EXECUTION_API_TIMEOUT": "60",
+    "AIRFLOW__TRIGGERER__CAPACITY": "10",
     "AIRFLOW__LOGGING__COLORED_CONSOLE_LOG": "False",
     "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
     "GX_ANALYTICS_ENABLED": "False",
@@ -157,6 +159,7 @@ class LocalAirflow:
         dags: Path = DAGS,
         plugins: Path = PLUGINS,
         port: int | None = None,
+        triggerer: bool = False,
         settings: Mapping[str, str] | None = None,
         say: Callable[[str], None] = print,
     ) -> None:
@@ -168,12 +171,14 @@ class LocalAirflow:
             dags: Folder with the DAG files.
             plugins: Folder with the plugins.
             port: Port on the loopback; None for any free one.
+            triggerer: Whether to run one. No task of ours needs it, but Airflow's home page shows
+                it as broken where it is missing.
             settings: Environment variables on top of the usual ones.
             say: Gets a line for people when something takes time.
         """
         self.purpose, self.home, self.say = purpose, home, say
         self._dags, self._plugins, self._settings = dags, plugins, dict(settings or {})
-        self._port = port
+        self._port, self._triggerer = port, triggerer
         self.url = self.password = ""
         self.user = USER
         self.environment: dict[str, str] = {}
@@ -213,6 +218,8 @@ class LocalAirflow:
                 self._fail_runs(leftovers)
             self._start_component("dag-processor")
             self._start_component("scheduler")
+            if self._triggerer:
+                self._start_component("triggerer")
             self._wait_until(self._healthy, "Airflow")
             self._make_pool()
         except BaseException:
@@ -388,7 +395,8 @@ class LocalAirflow:
         while not _succeeds(ready):
             self.check()
             if time.monotonic() > deadline:
-                tails = "\n".join(self._log_tail(name) for name in COMPONENTS)
+                started = [name for name in COMPONENTS if name != "triggerer" or self._triggerer]
+                tails = "\n".join(self._log_tail(name) for name in started)
                 raise Unavailable(f"{what} did not come up in {START_SECONDS:.0f} s.\n{tails}")
             time.sleep(0.1)
 
@@ -397,10 +405,8 @@ class LocalAirflow:
 
     def _healthy(self) -> bool:
         health = self.api.get("monitor/health")
-        return all(
-            self._is_since_start(health[part][f"latest_{part}_heartbeat"])
-            for part in ("scheduler", "dag_processor")
-        )
+        parts = ("scheduler", "dag_processor", *(["triggerer"] if self._triggerer else []))
+        return all(self._is_since_start(health[part][f"latest_{part}_heartbeat"]) for part in parts)
 
     def _is_since_start(self, moment: str | None) -> bool:
         """An earlier Airflow's heartbeats and readings do not count."""
@@ -560,7 +566,9 @@ def serve(port: int, *, home: Path = HOME, dags: Path = DAGS, plugins: Path = PL
     end_on_signals()
     try:
         print("Starting Airflow", flush=True)
-        with LocalAirflow("make up", home=home, dags=dags, plugins=plugins, port=port) as airflow:
+        with LocalAirflow(
+            "make up", home=home, dags=dags, plugins=plugins, port=port, triggerer=True
+        ) as airflow:
             print(
                 f"\nAirflow is up: {airflow.url}\n"
                 f"  user      {airflow.user}\n"

@@ -18,13 +18,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from skin_pipeline import steps
+from skin_pipeline import journal, steps
 from skin_pipeline.config import (
     ENV_PREFIX,
     Deployment,
     Settings,
     deployment,
     form_schema,
+    no_setting,
+    range_of,
     settings_from,
 )
 from skin_pipeline.contracts import Verdict, load
@@ -42,7 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
     logging.basicConfig(
         level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s"
     )
-    flags = vars(_parser().parse_args(arguments))
+    flags = vars(_flags(arguments))
     command, positional = flags.pop("command"), flags.pop("arguments", [])
     try:
         if command == "settings":
@@ -61,6 +63,20 @@ def main(arguments: list[str] | None = None) -> int:
     except (PipelineError, TypeError) as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return FAILED
+
+
+def _flags(arguments: list[str] | None) -> argparse.Namespace:
+    """What the command line says. What nobody knows ends the program, and the nearest is named."""
+    parser = _parser()
+    flags, unknown = parser.parse_known_args(arguments)
+    problems = [part.partition("=")[0] for part in unknown]
+    if flags.command in {"run", *_ARGUMENTS}:  # the commands that take settings
+        knobs = [f"--{knob.replace('_', '-')}" for knob in form_schema()]
+        named = (name for name in problems if name.startswith("--"))
+        problems = [no_setting(name, knobs) for name in named] or problems
+    if problems:
+        parser.error(f"not understood: {'; '.join(problems)}")
+    return flags
 
 
 def store_of(place: Deployment) -> Store:
@@ -106,7 +122,10 @@ def run_all(job: Job) -> int:
     if not verdict.approved:
         steps.reject(job, key)
         raise Rejected("; ".join(verdict.reasons))
-    print(f"Promoted: {job.store.link(steps.promote(job, key))}")
+    version = steps.promote(job, key)
+    unchanged = journal.changed_nothing(job.store, job.run_id)
+    word = "Nothing changed, the champion is still" if unchanged else "Promoted"
+    print(f"{word}: {job.store.link(version)}")
     return DONE
 
 
@@ -237,7 +256,7 @@ def settings_table() -> str:
     knobs = ["| Setting | Default | Range | What it does |", "|---|---|---|---|"]
     for name, schema in form_schema().items():
         knobs.append(
-            f"| `{name}` | {_code(schema['default'])} | {_range(schema)} | "
+            f"| `{name}` | {_code(schema['default'])} | {range_of(schema)} | "
             f"{schema['description']} |"
         )
     place = ["| Variable | Default | What it does |", "|---|---|---|"]
@@ -250,12 +269,3 @@ def settings_table() -> str:
 
 def _code(value: Any) -> str:
     return f"`{value}`" if value not in {"", None} else ""
-
-
-def _range(schema: dict[str, Any]) -> str:
-    if "enum" in schema:
-        return " · ".join(f"`{item}`" for item in schema["enum"])
-    low = schema.get("minimum", schema.get("exclusiveMinimum"))
-    if low is None:
-        return ""
-    return f"{'over ' if 'exclusiveMinimum' in schema else ''}{low:,} to {schema['maximum']:,}"

@@ -4,48 +4,80 @@
 and the table in the README are all made from it. `Deployment` is where and how the pipeline is
 installed. Both read `SKIN_<NAME>` from the environment where nothing else gives a value, so that
 a scheduled run can have defaults of its own.
+
+A value is stripped of blanks. An empty one (`null` of a form, an empty flag or variable) means
+"none" where a knob may be empty, and the default where it needs a value.
 """
 
 from __future__ import annotations
 
+import difflib
+import functools
+import logging
 import math
 import os
 import re
-from typing import Annotated, Any, Literal, TypeVar
+from collections.abc import Iterable, Mapping
+from types import NoneType
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
-from pydantic import BeforeValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from skin_pipeline.errors import BadInput
 from skin_pipeline.storage import S3Writing
 
+log = logging.getLogger(__name__)
+
 DEMO = "demo"
 SYNTHETIC = "-synthetic"  # how the names of models made of generated images end
 ENV_PREFIX = "SKIN_"
+# Variables that begin like settings and are none: for tests, and for a server in Kaggle's place.
+OTHER_VARIABLES = ("SKIN_TEST_", "SKIN_KAGGLE_ENDPOINT")
+FIRST = ""  # the section of the trigger form that is open: what most runs need
 FROZEN_CLASSES = ("GLACIER", "DEEP_ARCHIVE")  # S3 gives their objects back after hours only
-S = TypeVar("S", bound=BaseSettings)
+S = TypeVar("S", bound="Environment")
 
 
-def knob(default: Any, section: str, description: str, **bounds: Any) -> Any:
-    """A pydantic field that also knows its section of the trigger form."""
-    return Field(default, description=description, json_schema_extra={"section": section}, **bounds)
+def knob(
+    default: Any,
+    section: str,
+    description: str,
+    labels: dict[str, str] | None = None,
+    **bounds: Any,
+) -> Any:
+    """A pydantic field that also knows its section of the trigger form.
+
+    Args:
+        default: Its default.
+        section: Its section; `FIRST` for what most runs need.
+        description: What it does.
+        labels: How the form shows the values to choose from, where not as they are.
+        bounds: Its bounds, and its `title` for people, which is made from its name otherwise.
+    """
+    extra: dict[str, Any] = {"section": section, **({"values_display": labels} if labels else {})}
+    return Field(default, description=description, json_schema_extra=extra, **bounds)
 
 
 def _number(value: Any) -> Any:
     return int(value) if isinstance(value, str) and value.isdecimal() else value
 
 
-def _empty(value: Any) -> Any:
-    return None if value == "" else value  # a flag or a variable cannot say None
+Bound = float | None  # of the gate; None asks for nothing
 
 
-# A bound of the gate; None asks for nothing.
-Bound = Annotated[float | None, BeforeValidator(_empty)]
-
-
-def _least(figure: str, default: float | None = None) -> Any:
+def _least(figure: str, default: float | None = None, **more: Any) -> Any:
     description = f"The gate's bound on {figure}; empty for none."
-    return knob(default, "Judging", description, ge=0.0, le=1.0)
+    more = {"section": "Judging", "title": f"Smallest {figure}", **more}
+    return knob(default, description=description, ge=0.0, le=1.0, **more)
 
 
 def _gain(figure: str, default: float | None = None) -> Any:
@@ -53,11 +85,31 @@ def _gain(figure: str, default: float | None = None) -> Any:
         f"The {figure} must exceed the champion's on the same test images by more than this; "
         "empty for none."
     )
-    return knob(default, "Judging", description, ge=-1.0, le=1.0)
+    title = f"Smallest change of {figure}"
+    return knob(default, "Judging", description, ge=-1.0, le=1.0, title=title)
 
 
-def _parts(text: str) -> list[str]:
-    return [part.strip() for part in text.split(",") if part.strip()]
+def parts(text: str) -> list[str]:
+    """The parts of a list of a setting, without the blanks around them.
+
+    A part with a comma in it stands in quotes, as in CSV: `"Melanoma, NOS", nevus`. So does what
+    follows an equals sign: `label="Diagnosis, final"`. A quote within quotes is doubled.
+
+    Raises:
+        ValueError: a quote is never closed.
+    """
+    # The odd pieces stand within quotes; a doubled quote ends a piece and begins the next.
+    pieces = text.split('"')
+    if len(pieces) % 2 == 0:
+        raise ValueError(f"a quote is never closed. Received: {text!r}")
+    pieces[::2] = [re.sub(r"[,\n]", "\0", piece) for piece in pieces[::2]]
+    found = (_unquoted(part.strip()) for part in '"'.join(pieces).split("\0"))
+    return [part for part in found if part]
+
+
+def _unquoted(part: str) -> str:
+    """`kind="a, b"` and `"kind=a, b"` are both `kind=a, b`."""
+    return re.sub(r'"((?:[^"]|"")*)"', lambda found: found[1].replace('""', '"'), part).strip()
 
 
 def _share(text: str) -> float:
@@ -67,48 +119,92 @@ def _share(text: str) -> float:
         return math.nan
 
 
-class Settings(BaseSettings):
+def _title(name: str, _field: object) -> str:
+    return name.replace("_", " ").capitalize()
+
+
+class Environment(BaseSettings):
+    """Base of what is read from the environment: blanks and empty values mean what they say."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=ENV_PREFIX, frozen=True, field_title_generator=_title
+    )
+
+    def __init__(self, **values: Any) -> None:
+        # What was left empty is left out, so that the environment can fill it.
+        super().__init__(**_given(type(self), values))
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_blanks(cls, values: dict[str, Any]) -> dict[str, Any]:
+        return _given(cls, values)  # the environment's own, too
+
+
+class Settings(Environment):
     """The knobs of one run. Frozen: a run never changes its own settings."""
 
-    model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, frozen=True, extra="forbid")
+    model_config = SettingsConfigDict(extra="forbid")
 
     data: str = knob(
         "kaggle://amirmohammadparvizi/skin-canser-b584m584",
-        "Data",
+        FIRST,
         "Where the images come from: `kaggle://OWNER/NAME`, a folder, a zip file, "
         "`s3://BUCKET/PREFIX`, or `demo` for synthetic lesions.",
         min_length=1,
+        title="Images",
     )
     external: str = knob(
         "",
         "Data",
         "Sets of another origin that nothing is ever trained on, as `NAME=WHERE, NAME=WHERE`. "
         "Images that they share with `data` are found.",
+        title="Sets of another origin",
     )
     columns: str = knob(
         "",
         "Data",
-        "Which column of the CSV holds what, as `patient_id=Patient No, label=dx`, where the "
-        "usual names do not fit. Known: image_id, patient_id, lesion_id, sex, age, site, label.",
+        "Which column of the tables holds what, as `patient_id=Patient No, label=dx`, where the "
+        "usual names do not fit. Known: image_id, patient_id, lesion_id, sex, age, site, label. "
+        "Labels with a column a class are named one by one: `label=MEL, label=NV`. A name with a "
+        'comma stands in quotes: `label="Diagnosis, final"`.',
+        title="Columns of the tables",
     )
     malignant_values: str = knob(
         "malignant, melanoma, 1, 1.0, true, yes",
         "Data",
-        "What stands for malignant in the CSV's label column.",
+        "What stands for malignant in the tables' label column, or the columns that do where each "
+        'class has one. A value with a comma stands in quotes: `"Melanoma, NOS", bcc`.',
+        title="What stands for malignant",
+        min_length=1,
     )
     benign_values: str = knob(
         "benign, nevus, 0, 0.0, false, no",
         "Data",
-        "What stands for benign in the CSV's label column.",
+        "What stands for benign there.",
+        title="What stands for benign",
+        min_length=1,
+    )
+    neither_values: str = knob(
+        "indeterminate, indeterminate/benign, indeterminate/malignant, indeterminable, uncertain, "
+        "undetermined, equivocal",
+        "Data",
+        "What stands for neither class there: such images are left out, and counted.",
+        title="What stands for neither class",
     )
     model_name: str = knob(
         "skin-resnet50",
         "Data",
         "Name under which the model is released. Synthetic data adds `-synthetic`.",
         pattern=r"^[a-z0-9][a-z0-9-]{0,48}$",
+        title="Name of the model",
     )
     image_size: int = knob(
-        224, "Data", "Side of the square that the network sees, in pixels.", ge=64, le=512
+        224,
+        "Data",
+        "Side of the square that the network sees, in pixels.",
+        ge=64,
+        le=512,
+        title="Image size (pixels)",
     )
     field_of_view: float = knob(
         0.8,
@@ -117,12 +213,23 @@ class Settings(BaseSettings):
         "never changed; less than 1 cuts away dark borders and rulers.",
         ge=0.5,
         le=1.0,
+        title="Field of view (share of the short side)",
     )
     min_per_class: int = knob(
-        50, "Data", "Fewest readable images of each class.", ge=10, le=1_000_000
+        50,
+        "Data",
+        "Fewest readable images of each class.",
+        ge=10,
+        le=1_000_000,
+        title="Fewest images of each class",
     )
     max_unreadable: float = knob(
-        0.01, "Data", "Largest share of images that may be quarantined.", ge=0.0, le=0.5
+        0.01,
+        "Data",
+        "Largest share of images that may be quarantined.",
+        ge=0.0,
+        le=0.5,
+        title="Largest share of unreadable images",
     )
     masks: Literal["warn", "leave_out"] = knob(
         "warn",
@@ -137,21 +244,38 @@ class Settings(BaseSettings):
         "is a warning.",
         ge=0.5,
         le=1.0,
+        title="Largest AUC of a shortcut",
     )
     test_fraction: float = knob(
-        0.2, "Split", "Share of the groups (patients) in the fixed test set.", ge=0.05, le=0.5
+        0.2,
+        "Split",
+        "Share of the groups (patients) in the fixed test set.",
+        ge=0.05,
+        le=0.5,
+        title="Test set (share of the patients)",
     )
     validation_fraction: float = knob(
-        0.2, "Split", "Share of the remaining groups that each run validates on.", ge=0.05, le=0.5
+        0.2,
+        "Split",
+        "Share of the remaining groups that each run validates on.",
+        ge=0.05,
+        le=0.5,
+        title="Validation sets (share of the remaining patients)",
     )
     balance: Literal["undersample", "class_weights", "oversample", "smote", "none"] = knob(
         "undersample",
         "Split",
         "How training sets are balanced: drop images of the larger class, weigh the classes, "
         "repeat images of the smaller class, SMOTE on its features, or not at all.",
+        title="Balance of the training sets",
     )
     runs: int = knob(
-        6, "Split", "Training runs, each on its own train/validation resample.", ge=1, le=20
+        6,
+        "Split",
+        "Training runs, each on its own train/validation resample.",
+        ge=1,
+        le=20,
+        title="Training runs",
     )
     seed: int = knob(
         0,
@@ -161,7 +285,10 @@ class Settings(BaseSettings):
         le=2**31 - 1,
     )
     backbone: Literal["ResNet50", "ResNet50V2", "EfficientNetV2B0", "ConvNeXtTiny"] = knob(
-        "ResNet50", "Training", "The network, of keras.applications."
+        "ResNet50",
+        "Training",
+        "The network, of keras.applications.",
+        title="Network",
     )
     weights: str = knob(
         "imagenet",
@@ -169,35 +296,90 @@ class Settings(BaseSettings):
         "The network's weights: `imagenet` (downloaded by Keras), a `.weights.h5` file, or `none` "
         "(random; synthetic data only).",
         min_length=1,
+        title="Weights of the network",
     )
     strategy: Literal["head", "fine_tune", "full"] = knob(
         "fine_tune",
-        "Training",
+        FIRST,
         "What each run trains: a `head` on cached features (seconds), the last stage and the head "
         "on cached maps (`fine_tune`), or the whole network (`full`, for a GPU).",
+        title="Strategy",
+        labels={
+            "head": "head: a quick check, in minutes",
+            "fine_tune": "fine_tune: the standard",
+            "full": "full: the whole network, for a GPU",
+        },
     )
     views: Annotated[Literal[1, 2, 4, 8], BeforeValidator(_number)] = knob(
-        4, "Training", "Dihedral views (flips and quarter turns) of each image to train on."
+        4,
+        "Training",
+        "Dihedral views (flips and quarter turns) of each image to train on.",
+        title="Views of each image to train on",
     )
-    shard_size: int = knob(256, "Training", "Images a features task works on.", ge=16, le=4096)
-    epochs: int = knob(60, "Training", "Most epochs of a head.", ge=1, le=1000)
+    shard_size: int = knob(
+        256,
+        "Training",
+        "Images that are packed and worked on together. A features task takes one such shard, or "
+        "several where a data set has more than 512.",
+        ge=16,
+        le=4096,
+        title="Images in a shard",
+    )
+    epochs: int = knob(
+        60,
+        "Training",
+        "Most epochs of a head.",
+        ge=1,
+        le=1000,
+        title="Most epochs of a head",
+    )
     patience: int = knob(
         8,
         "Training",
         "Epochs without a better validation AUC before a run stops.",
         ge=1,
         le=1000,
+        title="Patience (epochs)",
     )
-    batch_size: int = knob(64, "Training", "Images in a batch of a head.", ge=1, le=4096)
+    batch_size: int = knob(
+        64,
+        "Training",
+        "Images in a batch of a head.",
+        ge=1,
+        le=4096,
+        title="Batch of a head (images)",
+    )
     learning_rate: float = knob(
-        3e-4, "Training", "Adam's learning rate for a head.", gt=0.0, le=1.0
+        3e-4,
+        "Training",
+        "Adam's learning rate for a head.",
+        gt=0.0,
+        le=1.0,
+        title="Learning rate of a head",
     )
-    l2: float = knob(3e-3, "Training", "L2 penalty on the head's weights.", ge=0.0, le=10.0)
+    l2: float = knob(
+        3e-3,
+        "Training",
+        "L2 penalty on the head's weights.",
+        ge=0.0,
+        le=10.0,
+        title="L2 penalty of a head",
+    )
     tune_epochs: int = knob(
-        3, "Training", "Most epochs of `fine_tune` and `full`, after the head's.", ge=1, le=1000
+        3,
+        "Training",
+        "Most epochs of `fine_tune` and `full`, after the head's.",
+        ge=1,
+        le=1000,
+        title="Most epochs of fine tuning",
     )
     tune_batch_size: int = knob(
-        32, "Training", "Images in a batch of `fine_tune` and `full`.", ge=1, le=4096
+        32,
+        "Training",
+        "Images in a batch of `fine_tune` and `full`.",
+        ge=1,
+        le=4096,
+        title="Batch of fine tuning (images)",
     )
     tune_learning_rate: float = knob(
         1e-4,
@@ -205,6 +387,7 @@ class Settings(BaseSettings):
         "Adam's learning rate for `fine_tune` and `full`; it falls to 0 along a cosine.",
         gt=0.0,
         le=1.0,
+        title="Learning rate of fine tuning",
     )
     jitter: float = knob(
         0.1,
@@ -212,6 +395,7 @@ class Settings(BaseSettings):
         "Strength of the colour and crop augmentation of `full`; 0 for none.",
         ge=0.0,
         le=0.5,
+        title="Strength of the colour and crop augmentation",
     )
     target_sensitivity: float = knob(
         0.9,
@@ -219,26 +403,30 @@ class Settings(BaseSettings):
         "Sensitivity on validation images at which the decision threshold is set.",
         ge=0.5,
         le=0.999,
+        title="Sensitivity to aim at",
     )
     threshold_by: Literal["point", "lower_bound"] = knob(
         "point",
         "Judging",
         "What must reach `target_sensitivity`: the share that is found, or the lower end of its "
         "95 % interval.",
+        title="What must reach the sensitivity to aim at",
     )
     test_views: Annotated[Literal[0, 1, 2, 4, 8], BeforeValidator(_number)] = knob(
         0,
         "Judging",
         "Dihedral views over which a score is averaged; at most `views`, and 0 for as many.",
+        title="Views of each image to judge on",
     )
     prevalences: str = knob(
         "0.02, 0.1, 0.5",
         "Judging",
         "Shares of malignant images, each between 0 and 1, for which PPV and NPV are told.",
+        title="Shares of malignant images to tell PPV and NPV for",
     )
-    min_accuracy: Bound = _least("test accuracy", 0.75)
+    min_accuracy: Bound = _least("test accuracy", 0.75, section=FIRST)
     min_balanced_accuracy: Bound = _least("balanced test accuracy")
-    min_sensitivity: Bound = _least("test sensitivity", 0.80)
+    min_sensitivity: Bound = _least("test sensitivity", 0.80, section=FIRST)
     min_specificity: Bound = _least("test specificity")
     min_precision: Bound = _least("test precision")
     min_auc: Bound = _least("test AUC")
@@ -248,12 +436,14 @@ class Settings(BaseSettings):
         "The gate's upper bound on the calibration error; empty for none.",
         ge=0.0,
         le=1.0,
+        title="Largest calibration error",
     )
     judged_on: Literal["lower_bound", "point"] = knob(
         "lower_bound",
         "Judging",
         "What must reach the bounds: the lower end of the 95 % interval (for the calibration "
         "error the upper end), or the figure itself.",
+        title="What must reach the bounds",
     )
     min_auc_change: Bound = _gain("AUC", 0.0)
     min_accuracy_change: Bound = _gain("accuracy")
@@ -264,18 +454,45 @@ class Settings(BaseSettings):
         "Judging",
         "What must be more than the bounds on changes: the lower end of the 95 % interval, or the "
         "change itself.",
+        title="What must exceed the bounds on changes",
     )
     gated_slices: str = knob(
         "",
         "Judging",
         "Features, such as `sex, age`, each of whose slices must reach `min_slice_sensitivity` "
         "and `min_slice_auc`; small slices are not judged.",
+        title="Slices to judge",
     )
-    min_slice_sensitivity: Bound = _least("sensitivity in each slice of `gated_slices`")
-    min_slice_auc: Bound = _least("AUC in each slice of `gated_slices`")
-    min_external_sensitivity: Bound = _least("sensitivity on each set in `external`")
-    min_external_auc: Bound = _least("AUC on each set in `external`")
-    min_runs: int = knob(6, "Judging", "Fewest successful runs that the gate accepts.", ge=1, le=20)
+    min_slice_sensitivity: Bound = _least(
+        "sensitivity in each slice of `gated_slices`",
+        title="Smallest sensitivity in each slice to judge",
+    )
+    min_slice_auc: Bound = _least(
+        "AUC in each slice of `gated_slices`", title="Smallest AUC in each slice to judge"
+    )
+    min_external_sensitivity: Bound = _least(
+        "sensitivity on each set in `external`",
+        title="Smallest sensitivity on each set of another origin",
+    )
+    min_external_auc: Bound = _least(
+        "AUC on each set in `external`", title="Smallest AUC on each set of another origin"
+    )
+    min_runs: int = knob(
+        6,
+        "Judging",
+        "Fewest successful runs that the gate accepts.",
+        ge=1,
+        le=20,
+        title="Fewest successful runs",
+    )
+
+    @field_validator(
+        "external", "columns", "malignant_values", "benign_values", "neither_values", "gated_slices"
+    )
+    @classmethod
+    def _is_a_list(cls, text: str) -> str:
+        parts(text)
+        return text
 
     @model_validator(mode="after")
     def _fits_together(self) -> Settings:
@@ -324,18 +541,18 @@ class Settings(BaseSettings):
     @property
     def prevalence_list(self) -> tuple[float, ...]:
         """Shares of malignant images for PPV and NPV; NaN for what is no number."""
-        return tuple(_share(part) for part in _parts(self.prevalences))
+        return tuple(_share(part) for part in parts(self.prevalences))
 
     @property
     def gated_features(self) -> tuple[str, ...]:
         """Features whose slices the gate judges."""
-        return tuple(_parts(self.gated_slices))
+        return tuple(parts(self.gated_slices))
 
     @property
     def external_sets(self) -> dict[str, str]:
         """Where the external sets lie, by name."""
-        parts = (part.partition("=") for part in _parts(self.external))
-        return {name.strip(): where.strip() for name, _, where in parts}
+        pairs = (part.partition("=") for part in parts(self.external))
+        return {name.strip(): where.strip() for name, _, where in pairs}
 
     @property
     def synthetic(self) -> bool:
@@ -359,10 +576,10 @@ class Settings(BaseSettings):
         return {name: getattr(self, name) for name in names}
 
 
-class Deployment(BaseSettings):
+class Deployment(Environment):
     """Where the pipeline is installed: read from the environment only, the same for all runs."""
 
-    model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(extra="ignore")
 
     store: str = Field(
         "file://var/store",
@@ -515,8 +732,61 @@ def settings_from(values: dict[str, Any]) -> Settings:
 
 
 def deployment() -> Deployment:
-    """The deployment that the environment describes. Raises `BadInput` like `settings_from`."""
+    """The deployment that the environment describes. Raises `BadInput` like `settings_from`.
+
+    Variables that begin like a setting and are none are warned of, once a process.
+    """
+    _warn_of(frozenset(name.upper() for name in os.environ))
     return _read(Deployment, {})
+
+
+@functools.cache
+def _warn_of(variables: frozenset[str]) -> None:
+    fields = (*Settings.model_fields, *Deployment.model_fields)
+    known = {f"{ENV_PREFIX}{name.upper()}" for name in fields}
+    begun = {name for name in variables if name.startswith(ENV_PREFIX)}
+    for name in sorted(begun - known):
+        if not name.startswith(OTHER_VARIABLES):
+            log.warning('unknown_variable name=%s problem="%s"', name, no_setting(name, known))
+
+
+def no_setting(name: str, known: Iterable[str]) -> str:
+    """Says that a name is no setting, and which one is nearest to it."""
+    like = {item.lower().replace("-", "_"): item for item in known}
+    near = difflib.get_close_matches(name.lower().replace("-", "_"), like, n=1, cutoff=0.65)
+    return f"{name} is no setting" + (f"; the nearest is {like[near[0]]}" if near else "")
+
+
+def _given(kind: type[BaseSettings], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values as the fields take them: text without blanks around it, empty ones as what they mean.
+
+    An empty value of a field that needs one is left out, so that the default is taken.
+    """
+    taken = {}
+    for name, value in values.items():
+        field = kind.model_fields.get(name)
+        text = value.strip() if isinstance(value, str) and not _is_secret(field) else value
+        if field is None or (text is not None and text != ""):
+            taken[name] = text
+        elif _nullable(field):
+            taken[name] = None
+        elif may_be_empty(field):
+            taken[name] = ""
+    return taken
+
+
+def _is_secret(field: FieldInfo | None) -> bool:
+    return field is not None and SecretStr in get_args(field.annotation)
+
+
+def _nullable(field: FieldInfo) -> bool:
+    return NoneType in get_args(field.annotation)
+
+
+def may_be_empty(field: FieldInfo) -> bool:
+    """Whether a field can have no value. One that cannot takes its default when it is empty."""
+    # Only text without any bound can be "", all the rest needs a value unless it may be None.
+    return _nullable(field) or (field.annotation is str and not field.metadata)
 
 
 def _read(kind: type[S], values: dict[str, Any]) -> S:
@@ -535,7 +805,9 @@ def _explain(error: ValidationError) -> str:
     lines = []
     for item in error.errors():
         name = ".".join(str(part) for part in item["loc"])
-        if name:
+        if item["type"] == "extra_forbidden":
+            lines.append(f"{no_setting(name, Settings.model_fields)}. Received: {item['input']!r}")
+        elif name:
             lines.append(f"{name}: {item['msg']}. Received: {item['input']!r}")
         else:
             lines.append(item["msg"].removeprefix("Value error, "))
@@ -547,19 +819,40 @@ def form_schema() -> dict[str, dict[str, Any]]:
 
     Returns:
         A dict from knob name to `type`, `title`, `description`, `section`, bounds and `default`.
-        A nullable knob has the type `["null", …]`.
+        Every knob may be null, which `Settings` reads as empty: the form sends it for a field that
+        was emptied, and asks for a value where a type has no null.
     """
     properties = Settings.model_json_schema()["properties"]
     defaults = Settings()
     return {
-        name: {**_flat(schema), "default": getattr(defaults, name)}
+        name: {**_optional(schema), "default": getattr(defaults, name)}
         for name, schema in properties.items()
     }
 
 
-def _flat(schema: dict[str, Any]) -> dict[str, Any]:
-    options = schema.pop("anyOf", None)
-    if options:
-        value = next(option for option in options if option["type"] != "null")
-        schema = {**schema, **value, "type": ["null", value["type"]]}
+def _optional(schema: dict[str, Any]) -> dict[str, Any]:
+    """A schema that also takes null, and blanks around text."""
+    options = schema.pop("anyOf", [])
+    schema |= next((option for option in options if option["type"] != "null"), {})
+    schema["type"] = ["null", schema["type"]]
+    schema.pop("minLength", None)
+    if "enum" in schema:
+        schema["enum"] = [*schema["enum"], None]
+    if "pattern" in schema:
+        schema["pattern"] = with_blanks(schema["pattern"])
     return schema
+
+
+def with_blanks(pattern: str) -> str:
+    """A pattern that also takes blanks around what it takes, and nothing at all."""
+    return rf"^\s*(?:{pattern.removeprefix('^').removesuffix('$')})?\s*$"
+
+
+def range_of(schema: dict[str, Any]) -> str:
+    """What a knob takes, as Markdown for people; "" for any text."""
+    if "enum" in schema:
+        return " · ".join(f"`{item}`" for item in schema["enum"] if item is not None)
+    low = schema.get("minimum", schema.get("exclusiveMinimum"))
+    if low is None:
+        return ""
+    return f"{'over ' if 'exclusiveMinimum' in schema else ''}{low:,} to {schema['maximum']:,}"

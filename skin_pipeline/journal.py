@@ -7,7 +7,8 @@ data.warnings                                       # what people should know of
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
 
 from skin_pipeline.contracts import Check, Contract, Dataset, Split, Validation, dump, load, parse
@@ -16,22 +17,41 @@ from skin_pipeline.storage import Store
 
 
 class Journal(Contract):
-    """The keys of what a run has made; empty where it has not come so far."""
+    """The keys of what a run has made; empty where it has not come so far.
+
+    `unchanged` is whether an earlier run had come to the same verdict, so that nothing changed.
+    """
 
     run: str
     noted_at: str
     validation: str = ""
     split: str = ""
     verdict: str = ""
+    unchanged: bool = False
+
+
+NOTICES = 20  # of a kind that people are shown
+
+
+@dataclass(frozen=True)
+class Noticed:
+    """What was found beside the images and not used, of one kind: the first lines, and how many
+    more there are."""
+
+    title: str
+    lines: tuple[str, ...]
+    more: int
 
 
 @dataclass(frozen=True)
 class Data:
-    """The data of a run, and what was said about it. `split` is None if it has not come so far."""
+    """The data of a run, and what was said about it. `split` is None if it has not come so far, and
+    `external` are the sets of another origin, by name."""
 
     dataset: Dataset
     validation: Validation
     split: Split | None = None
+    external: Mapping[str, Dataset] = field(default_factory=dict)
 
     @property
     def checks(self) -> tuple[Check, ...]:
@@ -50,6 +70,7 @@ class Data:
         return (
             *checks,
             *(f"shortcut: {s.name}" for s in self.validation.shortcuts if not s.passed),
+            *(f"{n.title.lower()}: {len(n.lines) + n.more}" for n in self.noticed),
         )
 
     @property
@@ -64,18 +85,36 @@ class Data:
         )
         return (*checks, *shortcuts)
 
+    @property
+    def noticed(self) -> tuple[Noticed, ...]:
+        """What was found beside the images and not used, by its kind, as it was found."""
+        kinds: dict[str, list[str]] = {}
+        for notice in self.dataset.notices:
+            kinds.setdefault(notice.kind, []).append(str(notice))
+        for name, dataset in self.external.items():
+            for notice in dataset.notices:
+                kinds.setdefault(notice.kind, []).append(f"{name}: {notice}")
+        return tuple(
+            Noticed(_title(kind), tuple(lines[:NOTICES]), max(0, len(lines) - NOTICES))
+            for kind, lines in kinds.items()
+        )
+
+
+def _title(kind: str) -> str:
+    return kind.replace("_", " ").capitalize()
+
 
 def _words(check: Check) -> str:
     return f"{check.name}: {check.observed}, asked for {check.bound}"
 
 
-def note(store: Store, run: str, **keys: str) -> None:
+def note(store: Store, run: str, **keys: str | bool) -> None:
     """Add keys to a run's journal; nothing is written if it knows them.
 
     Args:
         store: Where the journal lies.
         run: Airflow's id of the run.
-        keys: Some of `validation`, `split`, `verdict`.
+        keys: Some of `validation`, `split`, `verdict`, `unchanged`.
 
     Raises:
         BadInput, Unavailable: as of the store.
@@ -97,6 +136,12 @@ def of_run(store: Store, run: str) -> Journal | None:
     return parse(found[0], Journal, _key(run)) if found else None
 
 
+def changed_nothing(store: Store, run: str) -> bool:
+    """Whether an earlier run had come to the same verdict."""
+    made = of_run(store, run)
+    return made is not None and made.unchanged
+
+
 def data_of(store: Store, validation: str, split: str = "") -> Data:
     """The data behind a validation, and the split if there is one.
 
@@ -105,7 +150,8 @@ def data_of(store: Store, validation: str, split: str = "") -> Data:
     """
     checked = load(store, validation, Validation)
     parts = load(store, split, Split) if split else None
-    return Data(load(store, checked.dataset, Dataset), checked, parts)
+    external = {name: load(store, key, Dataset) for name, key in checked.external.items()}
+    return Data(load(store, checked.dataset, Dataset), checked, parts, external)
 
 
 def _key(run: str) -> str:

@@ -10,12 +10,14 @@ import logging
 from collections.abc import Iterable
 from dataclasses import asdict
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from skin_pipeline import config, journal
 from skin_pipeline.config import Settings
 from skin_pipeline.contracts import (
+    LABELS,
     Check,
     Dataset,
     Evaluation,
@@ -32,6 +34,7 @@ from skin_pipeline.contracts import (
     load,
 )
 from skin_pipeline.data import history, metadata, sources
+from skin_pipeline.data.labelling import Labelling
 from skin_pipeline.errors import BadInput, Rejected, Unavailable
 from skin_pipeline.job import Job, address, scratch
 from skin_pipeline.training import backbone
@@ -43,6 +46,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+MOST_TASKS = 512  # of one step: Airflow's scheduler makes a row of each at once
 REMATCHES = 10  # champions that may come in between before a promotion gives up
 # Raised when a step's code gives another result from the same inputs.
 VERSIONS = {
@@ -85,11 +89,13 @@ def ingest(job: Job) -> Ingested:
 
 
 def _ingested(job: Job, where: str, settings: Settings) -> str:
-    labelling = metadata.Labelling.of(settings)
+    labelling = Labelling.of(settings)
     # The usual values are no names of folders: 0 and 1 are as often parts of a large set.
-    meanings = labelling.meanings if settings.names_values else {}
+    named = labelling.meanings if settings.names_values else {}
+    classes = {name: meaning for name, meaning in named.items() if meaning in LABELS}
     with sources.folder_of(job, where) as contents:
-        images = sources.find(contents, partial(metadata.labels, labelling=labelling), meanings)
+        reader = metadata.Reader(labelling)
+        images = sources.find(contents, reader.labels, classes)
         inputs = {
             "content": images.digest,
             "synthetic": where == config.DEMO,
@@ -100,7 +106,7 @@ def _ingested(job: Job, where: str, settings: Settings) -> str:
             "ingest",
             VERSIONS["ingest"],
             inputs,
-            lambda key: _ingest(job, key, where, images, labelling),
+            lambda key: _ingest(job, key, where, reader.read(images)),
         )
         _tell_news(job, key, images)
         return key
@@ -115,13 +121,10 @@ def _tell_news(job: Job, key: str, images: sources.Images) -> None:
             log.warning('beside_the_images what="%s"', found)
 
 
-def _ingest(
-    job: Job, key: str, where: str, images: sources.Images, labelling: metadata.Labelling
-) -> Dataset:
+def _ingest(job: Job, key: str, where: str, known: metadata.Known) -> Dataset:
     from skin_pipeline.data import manifest
 
-    settings = job.settings
-    known = metadata.read(images.tables, images.files, labelling)
+    settings, images = job.settings, known.images
     with scratch() as folder:
         built = manifest.build(
             images,
@@ -133,7 +136,7 @@ def _ingest(
             processes=config.threads(job.place),
             with_masks=settings.masks == "warn",
         )
-    table = built.table.join(known).reset_index(drop=True)
+    table = built.table.join(known.table).reset_index(drop=True)
     notices = images.notices + manifest.mask_notices(built.masks, settings.masks != "warn")
     manifest.log_outcomes(table)
     for found in notices:
@@ -328,8 +331,27 @@ def _split(job: Job, key: str, result: Validation, knobs: dict[str, Any]) -> Spl
 
 
 def shard_numbers(job: Job, dataset: str) -> list[int]:
-    """The shards of a data set's images: one features task each."""
+    """The shards of a data set's images."""
     return list(range(len(load(job.store, dataset, Dataset).shards)))
+
+
+def shard_groups(job: Job, dataset: str, most: int = MOST_TASKS) -> list[list[int]]:
+    """The shards of a data set's images for each features task: one, or more where there are more
+    shards than tasks. The size of a shard stays, and so do memory and what is in the cache.
+
+    Args:
+        job: The job.
+        dataset: Key of the data set.
+        most: Most tasks that Airflow may make of it, at least 1.
+    """
+    return grouped(shard_numbers(job, dataset), most)
+
+
+def grouped(numbers: list[int], most: int) -> list[list[int]]:
+    """Numbers in their order as at most so many lists, none empty, as equally long as can be."""
+    count = min(len(numbers), most)
+    ends = [len(numbers) * place // count for place in range(count + 1)] if count else [0]
+    return [numbers[start:end] for start, end in pairwise(ends)]
 
 
 def features(job: Job, split: str, weights: str, shard: int) -> str:
@@ -556,7 +578,7 @@ def gate(
     names = {
         "evaluation": evaluation,
         "validation": validation,
-        "champion": champion,
+        "champion": _rival(job, evaluation, champion),
         "external": tuple(external),
     }
     inputs = {**names, "settings": job.settings.model_dump()}
@@ -576,6 +598,24 @@ def gate(
     return key
 
 
+def _rival(job: Job, evaluation: str, champion: str) -> str:
+    """Key of the scores to compare with: never the model's own.
+
+    A model that is the champion already is compared with the one that it was promoted against, so
+    that on unchanged data and settings its verdict is found again.
+    """
+    from skin_pipeline.release import registry
+
+    theirs = load(job.store, champion, Scored) if champion else None
+    if theirs is None or theirs.evaluation != evaluation:
+        return champion
+    try:
+        release = registry.release_of(job.store, job.settings.released_as, theirs.name)
+        return load(job.store, release.verdict, Verdict).champion
+    except BadInput:  # of a version of this code that wrote other documents
+        return champion
+
+
 def _gate(job: Job, key: str, names: dict[str, Any]) -> Verdict:
     from skin_pipeline.evaluation import verdict
 
@@ -585,8 +625,9 @@ def _gate(job: Job, key: str, names: dict[str, Any]) -> Verdict:
 def promote(job: Job, verdict: str) -> str:
     """Publish the judged model as an immutable version and point the champion to it.
 
-    Nothing moves if it is the champion already, which a run on unchanged data comes to. If there is
-    another champion by now than the one it was judged against, it is judged again against that.
+    Nothing moves if it is the champion already, which a run on unchanged data comes to; the model
+    then keeps the judgement that it has. If there is another champion by now than the one it was
+    judged against, it is judged again against that.
 
     Returns:
         The key of the champion's version.
@@ -604,9 +645,13 @@ def promote(job: Job, verdict: str) -> str:
         judged = load(job.store, verdict, Verdict)
         if not judged.approved:
             raise Rejected("; ".join(judged.reasons))
-        version = _standing(job, judged) or _moved(job, verdict, judged)
+        standing = _standing(job, judged)
+        if standing:
+            return _kept(job, verdict, judged, standing)
+        version = _moved(job, verdict, judged)
         if version:
             registry.record(job.store, _judgement(job, judged, version), verdict)
+            _tell(job, judged, unchanged=False)
             return registry.version_key(judged.released_as, version)
         verdict = _judged_again(job, judged)
     raise Unavailable(f"the champion of {judged.released_as} moved {REMATCHES} times meanwhile")
@@ -669,8 +714,30 @@ def _judged_again(job: Job, judged: Verdict) -> str:
     return key
 
 
-def _standing(job: Job, judged: Verdict) -> str | None:
-    """The champion's version, if the judged model is the champion already."""
+def _kept(job: Job, key: str, judged: Verdict, standing: Release) -> str:
+    """Key of the version of a model that is the champion already; it has its judgement."""
+    from skin_pipeline.release import registry
+
+    if standing.verdict == key:  # of which a try that was stopped may have kept no record
+        registry.record(job.store, _judgement(job, judged, standing.version), key)
+    _tell(job, judged, unchanged=standing.verdict != key or _is_old(job, judged))
+    return registry.version_key(standing.model, standing.version)
+
+
+def _is_old(job: Job, judged: Verdict) -> bool:
+    """Whether an earlier run came to this verdict."""
+    return judged.judged_at != job.moment
+
+
+def _tell(job: Job, judged: Verdict, *, unchanged: bool) -> None:
+    """Note whether an earlier run had come to the same, so that this one changed nothing."""
+    if unchanged:
+        log.info("nothing_changed model=%s judged_at=%s", judged.released_as, judged.judged_at)
+    journal.note(job.store, job.run_id, unchanged=unchanged)
+
+
+def _standing(job: Job, judged: Verdict) -> Release | None:
+    """The champion, if the judged model is the champion already."""
     from skin_pipeline.release import registry
     from skin_pipeline.release.signing import Keys
 
@@ -683,9 +750,8 @@ def _standing(job: Job, judged: Verdict) -> str | None:
         return None
     if evaluation != judged.evaluation:
         return None
-    registry.release_of(job.store, pointer.model, pointer.version, Keys.of(job.place))
     log.info("already_champion model=%s version=%s", pointer.model, pointer.version)
-    return pointer.version
+    return registry.release_of(job.store, pointer.model, pointer.version, Keys.of(job.place))
 
 
 def _release(job: Job, key: str, verdict: Verdict) -> tuple[Release, dict[str, str]]:
@@ -714,11 +780,12 @@ def _release(job: Job, key: str, verdict: Verdict) -> tuple[Release, dict[str, s
 
 
 def reject(job: Job, verdict: str) -> str:
-    """Record the refusal in the model's history; returns the verdict's key."""
+    """Record the refusal in the model's history, once; returns the verdict's key."""
     from skin_pipeline.release import registry
 
     judged = load(job.store, verdict, Verdict)
-    registry.record(job.store, _judgement(job, judged, None), verdict)
+    new = registry.record(job.store, _judgement(job, judged, None), verdict)
+    _tell(job, judged, unchanged=not new and _is_old(job, judged))
     log.warning('refused model=%s reasons="%s"', judged.released_as, "; ".join(judged.reasons))
     return verdict
 
@@ -728,7 +795,7 @@ def _judgement(job: Job, verdict: Verdict, version: str | None) -> Judgement:
     return Judgement(
         model=verdict.released_as,
         run=job.run_id,
-        judged_at=job.moment,
+        judged_at=verdict.judged_at,
         approved=verdict.approved,
         version=version,
         reasons=verdict.reasons,

@@ -37,7 +37,9 @@ def test_a_finished_run_ends_with_0_and_the_paths(finished, monkeypatch, capsys)
     monkeypatch.setenv("SKIN_STORE", finished.job.store.url)
     assert cli.main(["run", *flags(finished.job.settings)]) == 0
     said = capsys.readouterr().out
-    report, version = re.search(r"Report: (.*)\nPromoted: (.*)\n", said).groups()
+    # It is the run that made the champion, once more.
+    told = r"Report: (.*)\nNothing changed, the champion is still: (.*)\n"
+    report, version = re.search(told, said).groups()
     assert Path(report).is_file()
     assert Path(version, "model.keras").is_file()
 
@@ -242,3 +244,19 @@ def test_a_download_from_kaggle_that_fails_tells_no_secret(said, tmp_path):
         output = said("-m", "skin_pipeline", "run", *data, **known, **place)
     assert len(kaggle.seen) > 0
     assert_untold(output, SECRET, "credentials")
+
+
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        (["run", "--imagesiz", "64"], "--imagesiz is no setting; the nearest is --image-size"),
+        (["split", "key", "--min-runz=2"], "the nearest is --min-runs"),
+        (["run", "--data", "demo", "surplus"], "not understood: surplus"),
+        (["predict", "folder", "--min-runs", "2"], "not understood: --min-runs"),
+    ],
+)
+def test_a_flag_that_there_is_none_of_is_named_with_the_nearest(command, told, capsys):
+    with pytest.raises(SystemExit) as ended:
+        cli.main(command)
+    assert ended.value.code == 2
+    assert told in capsys.readouterr().err

@@ -54,7 +54,7 @@ def services(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 
 def test_compose_accepts_the_file_and_every_part_is_there(services: dict[str, Any]) -> None:
-    parts = "airflow-init api-server dag-processor postgres redis scheduler store worker"
+    parts = "airflow-init api-server dag-processor postgres redis scheduler store triggerer worker"
     assert " ".join(sorted(services)) == parts
     assert services["worker"]["deploy"]["replicas"] == 2
 

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import jsonschema
 import pytest
 
 from skin_pipeline.config import (
+    FIRST,
     Deployment,
     Settings,
     deployment,
@@ -24,7 +26,11 @@ from skin_pipeline.storage import S3Writing
         ({"external": "/data/isic"}, "external must be NAME=WHERE, NAME=WHERE"),
         ({"external": "a=/x, B c=/y"}, "external must be NAME=WHERE, NAME=WHERE"),
         ({"external": "a="}, "external must be NAME=WHERE, NAME=WHERE"),
-        ({"colour": "red"}, "colour: Extra inputs are not permitted"),
+        ({"colour": "red"}, "colour is no setting. Received: 'red'"),
+        ({"image_siz": 64}, "image_siz is no setting; the nearest is image_size. Received: 64"),
+        ({"imagesize": 64}, "the nearest is image_size"),
+        ({"Min-Accuracy": 0.7}, "the nearest is min_accuracy"),
+        ({"sensitivity": 0.7}, "the nearest is min_sensitivity"),
         ({"runs": 2}, "min_runs (6) is more than runs (2)"),
         ({"weights": "none"}, "weights=none (a random trunk) is for synthetic data only"),
         ({"learning_rate": "fast"}, "learning_rate: "),
@@ -139,7 +145,8 @@ def test_external_sets_are_named_places():
 def test_every_knob_has_a_description_a_section_and_bounds_in_the_form():
     for name, schema in form_schema().items():
         assert schema["description"], name
-        assert schema["section"] in {"Data", "Split", "Training", "Judging"}, name
+        assert schema["section"] in {FIRST, "Data", "Split", "Training", "Judging"}, name
+        assert "_" not in schema["title"], name
         if {"integer", "number"} & set(_types(schema)):
             assert "enum" in schema or {"minimum", "exclusiveMinimum"} & schema.keys(), name
             assert "enum" in schema or "maximum" in schema, name
@@ -149,17 +156,92 @@ def _types(schema):
     return [schema["type"]] if isinstance(schema["type"], str) else schema["type"]
 
 
-def test_a_bound_of_the_gate_can_be_left_empty_in_the_form():
-    assert form_schema()["min_accuracy"]["type"] == ["null", "number"]
-    assert settings_from({"min_accuracy": None}).min_accuracy is None
+# What an empty field of the form, flag or variable means; every other setting takes its default.
+EMPTY = {
+    **dict.fromkeys(("external", "columns", "neither_values", "prevalences", "gated_slices"), ""),
+    **{name: None for name, field in Settings.model_fields.items() if field.default is None},
+    **dict.fromkeys(("min_accuracy", "min_sensitivity", "min_auc_change"), None),
+}
 
 
-def test_a_bound_of_the_gate_can_be_left_empty_on_the_command_line_and_in_the_environment(
-    monkeypatch,
+@pytest.mark.parametrize("empty", [None, "", "  ", "\t\n"])
+@pytest.mark.parametrize("name", form_schema())
+def test_an_empty_field_means_none_or_where_it_needs_a_value_the_default(name, empty):
+    schema = form_schema()[name]
+    assert "null" in schema["type"]
+    jsonschema.validate(None, {key: schema[key] for key in schema if key != "default"})
+    assert getattr(settings_from({name: empty}), name) == EMPTY.get(name, schema["default"])
+
+
+@pytest.mark.parametrize("name", form_schema())
+def test_an_empty_variable_means_the_same(monkeypatch, name):
+    usual = form_schema()[name]["default"]
+    monkeypatch.setenv(f"SKIN_{name.upper()}", " ")
+    assert getattr(Settings(), name) == EMPTY.get(name, usual)
+
+
+def test_an_empty_field_takes_the_default_that_the_environment_gives(monkeypatch):
+    monkeypatch.setenv("SKIN_RUNS", "9")
+    monkeypatch.setenv("SKIN_DATA", "/srv/images")
+    settings = settings_from({"runs": None, "data": "", "min_runs": " 7 "})
+    assert (settings.runs, settings.data, settings.min_runs) == (9, "/srv/images", 7)
+
+
+def test_a_form_as_it_is_opened_gives_the_defaults():
+    defaults = {name: schema["default"] for name, schema in form_schema().items()}
+    assert settings_from(defaults) == Settings()
+
+
+@pytest.mark.parametrize("name", form_schema())
+def test_blanks_around_a_value_do_not_count(name):
+    schema = form_schema()[name]
+    usual = schema["default"] if schema["default"] not in {None, ""} else schema.get("maximum", "")
+    if "string" in schema["type"]:
+        jsonschema.validate(f" {usual}\n", {"pattern": schema.get("pattern", "")})
+    if name == "gated_slices":
+        return  # has to come with a bound
+    read = settings_from({"gated_slices": "sex" if "slice" in name else "", name: f" {usual}\n"})
+    assert getattr(read, name) == usual
+
+
+def test_the_pattern_of_a_field_refuses_what_it_did_before():
+    pattern = form_schema()["model_name"]["pattern"]
+    for refused in ("Skin", "-a", "a b", "a\nb", "a" * 50):
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate(refused, {"pattern": pattern})
+        with pytest.raises(BadInput, match="model_name"):
+            settings_from({"model_name": refused})
+
+
+@pytest.mark.parametrize(
+    ("variable", "problem"),
+    [
+        ("SKIN_IMAGESIZE", "SKIN_IMAGESIZE is no setting; the nearest is SKIN_IMAGE_SIZE"),
+        ("SKIN_STOR", "the nearest is SKIN_STORE"),
+        ("skin_min_accurracy", "the nearest is SKIN_MIN_ACCURACY"),
+        ("SKIN_QQQQ", 'problem="SKIN_QQQQ is no setting"'),
+    ],
+)
+def test_a_variable_that_is_no_setting_is_warned_of_with_the_nearest(
+    monkeypatch, caplog, variable, problem
 ):
-    assert settings_from({"min_auc_change": ""}).min_auc_change is None
-    monkeypatch.setenv("SKIN_MIN_ACCURACY", "")
-    assert Settings().min_accuracy is None
+    monkeypatch.setenv(variable, "1")
+    deployment()
+    assert problem in caplog.text
+
+
+def test_variables_that_are_read_are_not_warned_of(monkeypatch, caplog):
+    for name in (*Settings.model_fields, *Deployment.model_fields):
+        monkeypatch.setenv(f"SKIN_{name.upper()}", "")
+    monkeypatch.setenv("SKIN_KAGGLE_ENDPOINT", "http://127.0.0.1:1")
+    monkeypatch.setenv("SKIN_TEST_DATA", "/shared")
+    deployment()
+    assert "unknown_variable" not in caplog.text
+
+
+def test_a_password_is_taken_as_it_is(monkeypatch):
+    monkeypatch.setenv("SKIN_SIGNING_PASSWORD", " two blanks ")
+    assert deployment().signing_password.get_secret_value() == " two blanks "
 
 
 @pytest.mark.parametrize(
@@ -179,3 +261,11 @@ def test_lists_are_read_from_text():
 
 def test_no_knob_has_the_name_of_a_deployment_variable():
     assert not Settings.model_fields.keys() & Deployment.model_fields.keys()
+
+
+def test_an_empty_variable_of_the_installation_means_none_or_the_default(monkeypatch):
+    for name in ("SCHEDULE", "THREADS", "S3_ENCRYPTION", "SIGNING_PASSWORD", "CACHE_GIB"):
+        monkeypatch.setenv(f"SKIN_{name}", "")
+    place = deployment()
+    assert (place.schedule, place.threads, place.s3_encryption) == ("", 0, "")
+    assert (place.signing_password, place.cache_gib) == (None, 20)

@@ -69,6 +69,7 @@ def test_the_pictures_are_there():
     assert pictures
     for picture in pictures:
         assert (ROOT / picture).is_file(), picture
+        assert (ROOT / picture).stat().st_size < 300_000, picture
 
 
 def test_every_make_target_named_exists():

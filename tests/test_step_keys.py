@@ -51,6 +51,8 @@ CHANGES: dict[str, tuple[Any, set[str]]] = {
     "columns": ("sex=gender", LABELS - {"elsewhere"}),
     "malignant_values": ("melanoma", LABELS),
     "benign_values": ("nevus", LABELS),
+    "neither_values": ("unsure", LABELS),
+    "masks": ("leave_out", LABELS),
     "model_name": ("another", {"champion", "gate"}),
     "image_size": (128, EVERYTHING),
     "field_of_view": (0.9, EVERYTHING),

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 import documents
@@ -13,9 +14,11 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
-from skin_pipeline import steps
+from skin_pipeline import journal, steps
 from skin_pipeline.config import Settings
 from skin_pipeline.contracts import (
     LABELS,
@@ -304,6 +307,103 @@ def test_a_missing_run_is_counted_by_the_gate(finished):
 def test_no_run_at_all_is_told(finished):
     with pytest.raises(BadInput, match="no training run succeeded"):
         steps.evaluate(finished.job, finished.split, [], finished.validation)
+
+
+# --- one model, one judgement ---------------------------------------------------------------------
+
+MODEL = "skin-resnet50-synthetic"
+
+
+@pytest.fixture
+def again(finished, tmp_path):
+    """Makes a later run on the data and models of the finished one, in a store of its own."""
+    store = FolderStore(tmp_path / "store")
+    shutil.copytree(finished.job.store.root, store.root)
+
+    def make(run="next week", days=7, **changes):
+        started = finished.job.started + timedelta(days=days)
+        job = dataclasses.replace(finished.job, store=store, run_id=run, started=started)
+        return with_settings(job, **changes)
+
+    return make
+
+
+def judge_and_conclude(job, finished):
+    """What a run does after its evaluation; the verdict's key."""
+    theirs = steps.champion(job, finished.split)
+    key = steps.gate(job, finished.evaluation, finished.validation, theirs)
+    approved = load(job.store, key, Verdict).approved
+    (steps.promote if approved else steps.reject)(job, key)
+    return key
+
+
+def test_a_repeated_run_finds_the_verdict_and_adds_no_judgement(finished, again, caplog):
+    job = again()
+    before = registry.judgements(job.store, MODEL), registry.champion(job.store, MODEL)
+    caplog.set_level("INFO")
+    assert judge_and_conclude(job, finished) == finished.verdict
+    assert (registry.judgements(job.store, MODEL), registry.champion(job.store, MODEL)) == before
+    assert f"nothing_changed model={MODEL}" in caplog.text
+    assert journal.changed_nothing(job.store, "next week")
+    assert not journal.changed_nothing(job.store, "another run")
+
+
+def test_the_champion_under_other_bounds_is_judged_against_the_one_before_it(finished, again):
+    """Not against itself; and a version has one judgement, however often it is approved."""
+    job = again(min_accuracy=0.4)
+    before = registry.judgements(job.store, MODEL)
+    key = judge_and_conclude(job, finished)
+    assert key != finished.verdict
+    verdict = load(job.store, key, Verdict)
+    assert verdict.champion == load(job.store, finished.verdict, Verdict).champion
+    assert not [check for check in verdict.checks if "already" in check.value]
+    assert registry.judgements(job.store, MODEL) == before
+    assert journal.changed_nothing(job.store, "next week")
+
+
+def test_the_champion_that_misses_new_bounds_is_refused_once_however_often_it_runs(finished, again):
+    before = len(registry.judgements(again().store, MODEL))
+    for run, days in (("first", 7), ("second", 14), ("third", 21)):
+        job = again(run, days, min_accuracy=0.999)
+        judge_and_conclude(job, finished)
+        assert journal.changed_nothing(job.store, run) == (run != "first")
+    latest, *_ = judged = registry.judgements(job.store, MODEL)
+    assert len(judged) == before + 1
+    assert (latest.run, latest.approved) == ("first", False)
+
+
+def test_a_try_that_was_stopped_before_the_judgement_was_kept_is_completed(finished, again):
+    job = again(finished.job.run_id, days=0)
+    for key in job.store.list(f"models/{MODEL}/judged"):
+        job.store.remove(key)
+    steps.promote(job, finished.verdict)
+    (kept,) = registry.judgements(job.store, MODEL)
+    assert finished.version.endswith(kept.version)
+    assert not journal.changed_nothing(job.store, job.run_id)
+
+
+# --- how many tasks -------------------------------------------------------------------------------
+
+
+@given(st.integers(0, 5000), st.integers(1, 600))
+def test_every_shard_is_in_one_task_and_there_are_no_more_tasks_than_asked_for(shards, most):
+    groups = steps.grouped(list(range(shards)), most)
+    assert [shard for group in groups for shard in group] == list(range(shards))
+    assert len(groups) == min(shards, most)
+    sizes = {len(group) for group in groups}
+    assert not sizes or max(sizes) - min(sizes) <= 1
+    assert 0 not in sizes
+
+
+def test_a_million_images_make_no_more_tasks_than_the_scheduler_can_take(make_job):
+    job = make_job()
+    shards = tuple(f"images/{number}.npy" for number in range(1_000_000 // 256 + 1))
+    job.store.put(
+        "ingest/large/result.json", dump(documents.dataset("ingest/large", shards=shards))
+    )
+    groups = steps.shard_groups(job, "ingest/large")
+    assert len(groups) == steps.MOST_TASKS == 512
+    assert max(map(len, groups)) == 8
 
 
 # --- the champion, and sets of another origin ----------------------------------------------------

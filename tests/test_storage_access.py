@@ -540,6 +540,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[SSLContext, P
     return context, folder / "cert.pem"
 
 
+@pytest.mark.filterwarnings("ignore:Unverified HTTPS")
 def test_a_certificate_is_checked_as_the_connection_says(
     certificate: tuple[SSLContext, Path],
     s3_server: S3Server,

@@ -330,10 +330,20 @@ def models(store: Store) -> list[str]:
     return sorted({key.split("/")[1] for key in store.list("models")})
 
 
-def record(store: Store, judgement: Judgement, digest: str) -> None:
-    """Add a judged run to the model's history; the same run is written once."""
+def record(store: Store, judgement: Judgement, digest: str) -> bool:
+    """Add a judged run to the model's history; whether it is new there.
+
+    Args:
+        store: The store.
+        judgement: What the run came to.
+        digest: Key of the verdict. The same verdict is written once, whoever comes to it again.
+    """
     stamp = judgement.judged_at.replace(":", "").replace("-", "")
-    store.put(f"{folder(judgement.model)}/judged/{stamp}-{digest[:12]}.json", dump(judgement))
+    key = f"{folder(judgement.model)}/judged/{stamp}-{digest[:12]}.json"
+    if store.exists(key):
+        return False
+    store.put(key, dump(judgement))
+    return True
 
 
 def judgements(store: Store, model: str, last: int = 20) -> list[Judgement]:

@@ -47,11 +47,12 @@ class FeatureCache:
         store: Where they lie.
         trunk: The network and its weights.
         image_size: Side of the packed images in pixels.
+        ids: The only images that will be asked for, so that others take no memory; all by default.
     """
 
-    def __init__(self, store: Store, trunk: Trunk, image_size: int) -> None:
+    def __init__(self, store: Store, trunk: Trunk, image_size: int, ids: Ids | None = None) -> None:
         recipe = {"version": VERSION, **trunk.model_dump(), "image_size": image_size}
-        self._store = store
+        self._store, self._asked = store, None if ids is None else frozenset(ids.tolist())
         self._folder = f"activations/{address(recipe)}"
         self._known: dict[str, dict[bytes, tuple[str, int]]] = {}
         for key in store.list(self._folder):
@@ -83,7 +84,9 @@ class FeatureCache:
     def _learn(self, key: str, ids: Ids) -> None:
         block = f"{key.removesuffix(IDS)}.npy"
         known = self._known.setdefault(key.rsplit("/", 1)[0], {})
-        known.update((one, (block, row)) for row, one in enumerate(ids.tolist()))
+        rows = enumerate(ids.tolist())
+        asked = self._asked
+        known.update((one, (block, row)) for row, one in rows if asked is None or one in asked)
 
 
 def index_of(places: list[list[tuple[str, int]]]) -> tuple[tuple[str, ...], NDArray[np.int64]]:

@@ -39,7 +39,7 @@ def features(
     store = job.store
     pixels = np.load(store.local(dataset.shards[shard]), mmap_mode="r")
     ids = cache.ids_of(pixels)
-    known = cache.FeatureCache(store, trunk, dataset.image_size)
+    known = cache.FeatureCache(store, trunk, dataset.image_size, ids)
     missing = sum(len(known.missing(kind, v, ids)) for kind in kinds for v in range(views))
     log.info(
         "feature_cache images=%d activations=%d missing=%d",
@@ -50,7 +50,7 @@ def features(
     if missing:
         network = network_on(job, dataset, trunk)
         _check(job, network, kinds, views, sum(dataset.classes.values()))
-        forward = room.forward_of(network, kinds)
+        forward = _forward(network, tuple(kinds))
         with scratch() as folder:
             room.compute(forward, pixels, ids, known, kinds=kinds, views=views, folder=folder)
     blocks, places = {}, {}
@@ -64,6 +64,12 @@ def features(
     return Features(
         shard=dataset.shards[shard], trunk=trunk, views=views, blocks=blocks, places=places
     )
+
+
+# One task works on several shards of a large data set, and compiling takes seconds.
+@lru_cache(maxsize=1)
+def _forward(network: Network, kinds: tuple[str, ...]) -> room.Forward:
+    return room.forward_of(network, kinds)
 
 
 def _check(job: Job, network: Network, kinds: Sequence[str], views: int, images: int) -> None:

@@ -5,9 +5,6 @@ And the Data Docs, also as files in a folder.
 
 from __future__ import annotations
 
-import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,31 +13,20 @@ from urllib.parse import urlsplit
 import pytest
 import requests
 from models_server import PASSWORD, REAL, UNFIT, VALIDATION, AirflowUi
-from playwright.sync_api import Browser, Page, ViewportSize, expect, sync_playwright
+from pictures import PATIENCE, log_in
+from playwright.sync_api import Browser, Page, ViewportSize, expect
 
 from skin_pipeline import journal
 from skin_pipeline.contracts import RESULT, Check, Validation, dump, load
 from skin_pipeline.data.validation import docs
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "google-chrome"))), None)
-ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-PATIENCE = 180_000  # ms for what a page has to do: other tests share the cores
 DESKTOP: ViewportSize = {"width": 1360, "height": 900}
 PHONE: ViewportSize = {"width": 390, "height": 844}
 PLUGIN = "/skin-models/"
 # Chromium says this of every page that Airflow frames, as its frame allows scripts.
 OF_AIRFLOW = "An iframe which has both allow-scripts and allow-same-origin"
 
-pytestmark = [
-    pytest.mark.airflow,
-    pytest.mark.skipif(CHROMIUM is None, reason="neither chromium nor google-chrome is installed"),
-]
+pytestmark = pytest.mark.airflow
 
 
 @dataclass
@@ -50,12 +36,6 @@ class Visit:
     page: Page
     requested: list[str] = field(default_factory=list)
     complaints: list[str] = field(default_factory=list)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        yield playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
 
 
 @pytest.fixture
@@ -77,16 +57,9 @@ def visit(browser: Browser) -> Iterator[Visit]:
     context.close()
 
 
-def log_in(page: Page, url: str) -> None:
-    page.goto(url)
-    page.locator("input[name=username]").fill("admin")
-    page.locator("input[name=password]").fill(PASSWORD)
-    page.locator("button[type=submit]").click()
-
-
 def test_from_the_login_to_the_champion_and_its_report(visit: Visit, airflow_ui: AirflowUi) -> None:
     page, framed = visit.page, visit.page.frame_locator("iframe[title=Models]")
-    log_in(page, airflow_ui.url)
+    log_in(page, airflow_ui.url, "admin", PASSWORD)
     page.get_by_role("link", name="Models").click()
 
     real = framed.get_by_role("region", name=REAL, exact=True)
@@ -112,7 +85,7 @@ def test_the_link_of_an_alert_leads_through_the_login_to_the_report(
     visit: Visit, airflow_ui: AirflowUi
 ) -> None:
     (key, *_) = [key for key in airflow_ui.store.list("gate") if key.endswith("report.html")]
-    log_in(visit.page, f"{airflow_ui.url}/plugin/models{PLUGIN}view/{key}")
+    log_in(visit.page, f"{airflow_ui.url}/plugin/models{PLUGIN}view/{key}", "admin", PASSWORD)
 
     report = visit.page.frame_locator("iframe[title=Models]").frame_locator("iframe[title=Report]")
     expect(report.get_by_role("heading")).to_contain_text("Report of ")
@@ -138,17 +111,6 @@ def test_the_page_follows_the_theme_that_was_picked_in_airflow(
 
 RUN = "manual__2026-07-02T10:00:00+00:00"
 CHECKED = "validate/03"
-DAG = """
-from airflow.sdk import dag, task
-
-@dag(schedule=None)
-def skin_training():
-    @task
-    def validate(): ...
-    validate()
-
-skin_training()
-"""
 
 
 def finding(name: str, *, passed: bool) -> docs.Finding:
@@ -185,26 +147,22 @@ def test_data_docs_open_from_a_folder_and_ask_for_nothing_else(
 
 
 @pytest.fixture(scope="module")
-def a_run(airflow_ui: AirflowUi, tmp_path_factory: pytest.TempPathFactory) -> str:
+def a_run(ui_with_dags: AirflowUi, tmp_path_factory: pytest.TempPathFactory) -> str:
     """A run whose validation failed, in Airflow and in the store."""
-    dags = Path(airflow_ui.env["AIRFLOW__CORE__DAGS_FOLDER"])
-    (dags / "skin_training.py").write_text(DAG)
-    airflow = [sys.executable, "-m", "airflow", "dags", "reserialize"]
-    subprocess.run(airflow, env=airflow_ui.env, check=True, capture_output=True)
     requests.post(
-        f"{airflow_ui.url}/api/v2/dags/skin_training/dagRuns",
+        f"{ui_with_dags.url}/api/v2/dags/skin_training/dagRuns",
         json={"dag_run_id": RUN, "logical_date": None},
-        headers={"Authorization": f"Bearer {airflow_ui.token}"},
+        headers={"Authorization": f"Bearer {ui_with_dags.token}"},
         timeout=300,
     ).raise_for_status()
     folder = tmp_path_factory.mktemp("docs")
     write_docs(folder)
     for page in docs.PAGES:
-        airflow_ui.store.put_file(f"{CHECKED}/docs/{page}", folder / page)
-    unfit = load(airflow_ui.store, UNFIT, Validation)
+        ui_with_dags.store.put_file(f"{CHECKED}/docs/{page}", folder / page)
+    unfit = load(ui_with_dags.store, UNFIT, Validation)
     unfit = unfit.model_copy(update={"docs": f"{CHECKED}/docs/index.html"})
-    airflow_ui.store.put(f"{CHECKED}/{RESULT}", dump(unfit))
-    journal.note(airflow_ui.store, RUN, validation=CHECKED)
+    ui_with_dags.store.put(f"{CHECKED}/{RESULT}", dump(unfit))
+    journal.note(ui_with_dags.store, RUN, validation=CHECKED)
     return RUN
 
 
@@ -212,7 +170,7 @@ def test_a_run_that_failed_in_validation_leads_to_its_data_docs(
     visit: Visit, airflow_ui: AirflowUi, a_run: str
 ) -> None:
     page = visit.page
-    log_in(page, f"{airflow_ui.url}/dags/skin_training/runs/{a_run}")
+    log_in(page, f"{airflow_ui.url}/dags/skin_training/runs/{a_run}", "admin", PASSWORD)
     page.get_by_role("link", name="Data", exact=True).click()
     tab = page.frame_locator("iframe[title=Data]")
     expect(tab.get_by_role("heading", name="Not fit for training")).to_be_visible()
@@ -233,7 +191,12 @@ def test_a_run_that_failed_in_validation_leads_to_its_data_docs(
 def test_a_report_leads_to_the_data_docs(visit: Visit, airflow_ui: AirflowUi) -> None:
     report = f'<!doctype html><title>R</title><a href="../../{VALIDATION}/docs/index.html">Docs</a>'
     airflow_ui.store.put("gate/77/report.html", report.encode())
-    log_in(visit.page, f"{airflow_ui.url}/plugin/models{PLUGIN}view/gate/77/report.html")
+    log_in(
+        visit.page,
+        f"{airflow_ui.url}/plugin/models{PLUGIN}view/gate/77/report.html",
+        "admin",
+        PASSWORD,
+    )
 
     shown = visit.page.frame_locator("iframe[title=Models]").frame_locator("iframe[title=Report]")
     shown.get_by_role("link", name="Docs").click()

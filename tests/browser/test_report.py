@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from judged_run import write_all
-from playwright.sync_api import Browser, Page, ViewportSize, expect, sync_playwright
+from pictures import PATIENCE
+from playwright.sync_api import Browser, Page, ViewportSize, expect
 
 from skin_pipeline.evaluation import report
 from skin_pipeline.storage import FolderStore
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "google-chrome"))), None)
-ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-PATIENCE = 180_000  # ms for what a page has to do: other tests share the cores
 DESKTOP: ViewportSize = {"width": 1280, "height": 900}
 PHONE: ViewportSize = {"width": 390, "height": 844}
 MEBIBYTE = 2**20
@@ -23,16 +20,6 @@ MEBIBYTE = 2**20
 CONTRAST = 4.5
 COLOURS = """() => [...document.querySelectorAll("p, td, th, figcaption, a, dd, svg text")].map(
     (part) => getComputedStyle(part).getPropertyValue(part.closest("svg") ? "fill" : "color"))"""
-
-pytestmark = pytest.mark.skipif(
-    CHROMIUM is None, reason="neither chromium nor google-chrome is installed"
-)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        yield playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
 
 
 @pytest.fixture(scope="module")

@@ -21,6 +21,7 @@ from leaks import files, leaks, objects, rows
 from local_airflow import ApiError, LocalAirflow
 from servers import HOST, Inbox, S3Server, free_ports, webhook_inbox
 
+from skin_pipeline.config import form_schema
 from skin_pipeline.contracts import Verdict, load
 from skin_pipeline.data import demo as generator
 from skin_pipeline.release import registry
@@ -37,6 +38,7 @@ QUICK = {
     "strategy": "head",
     "image_size": 64,
     "views": 1,
+    "shard_size": 160,  # four shards, which is more than MOST_MAPPED
     "runs": 2,
     "min_runs": 2,
     "epochs": 10,
@@ -44,6 +46,7 @@ QUICK = {
     "min_accuracy": 0.5,
     "min_sensitivity": 0.5,
 }
+MOST_MAPPED = 3  # tasks of a step that this Airflow allows
 ALL = {
     *("ingest", "validate", "split", "features", "train", "evaluate", "champion", "external"),
     *("gate", "promote", "reject"),
@@ -188,6 +191,7 @@ def place(tmp_path_factory, s3_server) -> Iterator[Place]:
             "SKIN_NOTIFY_CONNECTION": "alerts",
             "SKIN_CACHE": str(folder / "cache"),
             "SKIN_SCHEDULE": "",
+            "AIRFLOW__CORE__MAX_MAP_LENGTH": str(MOST_MAPPED),
             "AIRFLOW_CONN_KAGGLE": json.dumps(connection),
             "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "600",  # the DAGs stay as they are
         }
@@ -244,7 +248,7 @@ def test_the_history_names_the_run(place, promoted):
 def test_tasks_pass_short_keys_and_no_data(place, promoted):
     for task in ("validate", "gate", "promote"):
         assert len(promoted.value(task)) < 100
-    assert promoted.value("ingest") == "[0, 1, 2]"
+    assert promoted.value("ingest") == "[[0], [1], [2, 3]]"  # shards: no more lists than allowed
 
 
 def test_the_logs_are_events_without_noise(place, promoted):
@@ -261,18 +265,38 @@ def test_the_promotion_is_told(place, promoted):
     assert "alert_sent event=promoted connection=alerts" in place.logs(promoted, "promote")
 
 
-def test_a_run_on_unchanged_data_finds_every_result_and_the_champion_stays(place, promoted):
-    before = results(place)
-    champion = registry.champion(place.store, "skin-resnet50-synthetic")
-    again = place.run()
+def test_a_run_on_unchanged_data_finds_every_result_and_says_that_nothing_changed(place, promoted):
+    """With a form that somebody emptied, where what is empty is what the first run had anyway."""
+    before, model = results(place), "skin-resnet50-synthetic"
+    champion, judged = (
+        registry.champion(place.store, model),
+        registry.judgements(place.store, model),
+    )
+    again = place.run(**dict.fromkeys(set(form_schema()) - set(QUICK) - {"min_auc_change"}))
     assert states(again) == states(promoted)
     logs = place.logs(again)
     assert "cached key=train/" in logs
-    # There was no champion the first time, so it is judged again, now against one: itself.
-    assert set(re.findall(r"started key=(\w+)/", logs)) == {"champion", "gate"}
-    new = {key.split("/")[0] for key in set(results(place)) - set(before)}
-    assert new == {"champion", "gate"}
-    assert registry.champion(place.store, "skin-resnet50-synthetic") == champion
+    assert again.value("gate") == promoted.value("gate")
+    # There was no champion the first time, so now it is scored; it is not judged again.
+    assert set(re.findall(r"started key=(\w+)/", logs)) == {"champion"}
+    assert {key.split("/")[0] for key in set(results(place)) - set(before)} == {"champion"}
+    assert registry.champion(place.store, model) == champion
+    assert registry.judgements(place.store, model) == judged
+    assert f"nothing_changed model={model}" in logs
+    place.wait(lambda: told(place, again) == ["promoted"])
+    assert "Nothing changed: " in place.alerts.received[-1].json["text"]
+
+
+def test_more_runs_than_airflow_makes_tasks_of_a_step_are_refused_before_the_work(place):
+    failed = place.run(runs=MOST_MAPPED + 1)
+    assert states(failed)["ingest"] == {"failed"}
+    assert "runs=4, but this Airflow makes at most 3 tasks" in failed.errors["ingest", -1]
+    assert "started key=" not in place.logs(failed, "ingest")
+
+
+def test_a_setting_that_there_is_none_of_is_named_with_the_nearest(place):
+    failed = place.run(image_siz=64)
+    assert "image_siz is no setting; the nearest is image_size" in failed.errors["ingest", -1]
 
 
 def test_a_refusal_is_a_green_run_with_reasons(place, promoted):

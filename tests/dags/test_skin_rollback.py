@@ -121,8 +121,8 @@ def test_the_dag_its_tasks_and_its_form_are_documented(dag):
 
 @pytest.fixture(scope="module")
 def ran(airflow, tmp_path_factory):
-    """A rollback, one to a damaged version, one without a reason and one to a version that is not
-    signed, after each other; the log.
+    """A rollback, one to a damaged version, two without a reason, one with a field misspelt and one
+    to a version that is not signed, after each other; the log.
 
     They share a process, since it takes Airflow longer to start than to run them.
     """
@@ -133,9 +133,17 @@ def ran(airflow, tmp_path_factory):
     airflow.store.remove(f"{registry.version_key(MODEL, damaged)}/metrics.json")
     return airflow.ask(
         RUN,
-        previous={"model": MODEL, "reason": "too many false alarms"},
+        # Fields that were emptied come as null, and blanks do not count.
+        previous={
+            "model": f" {MODEL} ",
+            "version": None,
+            "alias": None,
+            "reason": " too many false alarms\n",
+        },
         damaged={"model": MODEL, "version": damaged, "reason": "a try"},
         unreasoned={"model": MODEL},
+        blank={"model": MODEL, "reason": " \n"},
+        misspelt={"model": MODEL, "verison": first, "reason": "a try"},
         unsigned={"model": MODEL, "version": second, "reason": "r", "public_key": keys.public},
     )
 
@@ -158,10 +166,18 @@ def test_a_rollback_to_a_damaged_version_fails_and_moves_nothing(airflow, ran):
     assert registry.champion(airflow.store, MODEL).number == 3
 
 
-def test_a_rollback_without_a_reason_is_not_begun(ran):
-    state, said = ran[0]["unreasoned"]
+@pytest.mark.parametrize("case", ["unreasoned", "blank"])
+def test_a_rollback_without_a_reason_is_not_begun(ran, case):
+    state, said = ran[0][case]
     assert state == "not begun"
     assert "reason" in said
+
+
+def test_a_field_misspelt_moves_nothing_and_is_named_with_the_nearest(airflow, ran):
+    answer, logged = ran
+    assert answer["misspelt"][0] == "failed"
+    assert "verison is no setting; the nearest is version" in logged
+    assert registry.champion(airflow.store, MODEL).number == 3
 
 
 def test_a_rollback_to_a_version_that_is_not_signed_fails_where_signatures_are_asked_for(ran):

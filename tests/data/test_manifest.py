@@ -200,7 +200,7 @@ def test_golden_copies_are_the_files_themselves(folder, store, tmp_path):
 
 
 def test_readable_rows_are_numbered_as_the_packed_images_are(folder, store, tmp_path):
-    table, shards, _ = build(folder, store, tmp_path)
+    table, shards, *_ = build(folder, store, tmp_path)
     manifest.write(store, "here/manifest.csv", table)
     rows = manifest.read_readable(store, "here/manifest.csv")
     assert list(rows.index) == list(range(9))

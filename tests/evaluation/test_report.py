@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from judged_run import CHAMPION, EVALUATION, RUNS, VALIDATION, Judged, put, scored, write, write_all
 
-from skin_pipeline.contracts import RESULT, GateCheck, dump
+from skin_pipeline.contracts import RESULT, GateCheck, Notice, dump
 from skin_pipeline.data import manifest
 from skin_pipeline.evaluation import plots, report
 from skin_pipeline.storage import FolderStore
@@ -237,6 +237,19 @@ def test_the_data_has_a_section_with_all_that_was_found(page):
     assert "no two images have the same pixels: 3 found" in said
     assert "border ring colour 1144 0.790 [0.760, 0.820] at most 0.65 warning" in said
     assert "file size 1144 0.520 [0.490, 0.550] at most 0.65 passed" in said
+
+
+def test_what_was_found_and_not_used_is_listed_the_first_twenty_of_each_kind(store, told):
+    found = [
+        Notice(kind="table_not_used", subject=f"t{number}.csv", reason="no column fits")
+        for number in range(25)
+    ]
+    put(store, judged_run.DATASET, judged_run.dataset(notices=tuple(found)))
+    said = told(write(store), "data")
+    assert "Found, not used: table not used." in said
+    assert said.count("no column fits") == 20
+    assert "t0.csv: no column fits" in said
+    assert "and 5 more, which the log of ingest names" in said
 
 
 def test_the_report_leads_to_the_data_docs_from_where_it_lies(page):

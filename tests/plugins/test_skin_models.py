@@ -12,10 +12,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import documents
 import pytest
 import requests
 import skin_models
 from models_server import (
+    DATASET,
     DOCS,
     DUPLICATES,
     REAL,
@@ -23,6 +25,7 @@ from models_server import (
     SYNTHETIC,
     UNFIT,
     UNFIT_RUN,
+    VALIDATION,
     AirflowUi,
     fill,
     judge,
@@ -31,6 +34,8 @@ from models_server import (
 from skin_models import data_link, readable, report_link
 
 from skin_pipeline import journal
+from skin_pipeline.contracts import RESULT, Notice, dump
+from skin_pipeline.release import registry
 from skin_pipeline.storage import FolderStore, Store
 
 REPORTS = {"gate/4f1ac2/report.html", DOCS, "split/aa11/docs/checks.html"}
@@ -240,6 +245,73 @@ def test_the_tab_of_a_run_says_what_was_found_in_its_data(client: Any, empty: Fo
     links = re.findall(r'href="../../(view/.*?)"', page.text)
     assert [link.split("/")[1] for link in links] == ["validate", "split", "gate"]
     assert all(client.get(f"/{link}").status_code == 200 for link in links)
+
+
+def test_what_was_found_and_not_used_is_listed_by_kind_the_first_twenty_of_each(
+    client: Any, empty: FolderStore
+) -> None:
+    skipped = [notice("files_skipped", f"scan-{number}.heic") for number in range(27)]
+    table = notice("table_not_used", "METADATA.<b>CSV</b>", count=3)
+    found = documents.dataset(DATASET, notices=(*skipped, table))
+    empty.put(f"{DATASET}/{RESULT}", dump(found))
+    fill(empty)
+
+    text = client.get(f"/run/skin_training/{JUDGED_RUN}").text
+
+    assert "Found, not used</h3>" in text
+    assert "0 failed, 4 warnings" in text  # two of the checks, and two kinds
+    assert text.count("scan-") == 20
+    assert "and 7 more, which the log of ingest names" in text
+    assert "METADATA.&lt;b&gt;CSV&lt;/b&gt; (3): no column fits" in text
+
+
+def test_a_set_of_another_origin_tells_what_it_did_not_use(client: Any, empty: FolderStore) -> None:
+    other = documents.dataset("ingest/09", notices=(notice("table_not_used", "notes.xlsx"),))
+    empty.put(f"ingest/09/{RESULT}", dump(other))
+    checked = documents.validation(VALIDATION, DATASET, external={"clinic-b": "ingest/09"})
+    empty.put(f"{VALIDATION}/{RESULT}", dump(checked))
+    fill(empty)
+    text = client.get(f"/run/skin_training/{JUDGED_RUN}").text
+    assert "clinic-b: notes.xlsx: no column fits" in text
+
+
+def test_data_that_was_used_whole_is_not_said_to_have_left_something(
+    client: Any, empty: FolderStore
+) -> None:
+    fill(empty)
+    assert "not used" not in client.get(f"/run/skin_training/{JUDGED_RUN}").text
+
+
+def test_a_repeated_run_says_that_nothing_changed(client: Any, empty: FolderStore) -> None:
+    fill(empty)
+    page = f"/run/skin_training/{JUDGED_RUN}"
+    assert "Nothing changed" not in client.get(page).text
+    journal.note(empty, JUDGED_RUN, unchanged=True)
+    text = client.get(page).text
+    assert "Nothing changed</h2>" in text
+    assert "which came to the same verdict on 2026-11-01 12:00 UTC" in text
+
+
+def test_a_version_that_was_judged_again_stands_on_the_page_once(
+    client: Any, empty: FolderStore
+) -> None:
+    """As a store has it in which a champion was judged against itself."""
+    fill(empty)
+    before = client.get("/").text
+    approved = [item for item in registry.judgements(empty, REAL) if item.approved]
+    for number, item in enumerate(approved):
+        later = {"judged_at": f"2026-07-0{number + 1}T03:12:40+00:00", "run": "again"}
+        registry.record(empty, item.model_copy(update=later), f"again-{number}")
+    after = client.get("/").text
+    assert "again</code>" not in after
+    for part in ('data-label="Run"', ">champion</span>"):
+        assert after.count(part) == before.count(part)
+    assert after.count("<path") == before.count("<path")  # of the drawing, too
+
+
+def notice(kind: str, subject: str, count: int = 1) -> Notice:
+    """Something found beside the images."""
+    return Notice(kind=kind, subject=subject, reason="no column fits", count=count)
 
 
 def test_a_run_that_failed_in_validation_leads_to_its_data_docs(

@@ -22,10 +22,12 @@ from typing import Any
 import pytest
 import skin_notifier
 from airflow.sdk import Connection
-from models_server import DUPLICATES, REAL, SYNTHETIC, AirflowUi, fill, judge, promote
+from models_server import DATASET, DUPLICATES, REAL, SYNTHETIC, AirflowUi, fill, judge, promote
 from servers import HOST, Inbox, free_ports, serving, webhook_inbox
 from skin_notifier import SkinNotifier, _is_slack, _slack_url, compose
 
+from skin_pipeline import journal
+from skin_pipeline.contracts import RESULT, Dataset, Notice, dump, load
 from skin_pipeline.errors import BadInput, Unavailable
 from skin_pipeline.storage import FolderStore
 
@@ -274,12 +276,41 @@ def test_the_same_model_again_is_not_called_a_promotion(judged: FolderStore) -> 
     at = "2026-06-30T00:00:01+00:00"
     verdict = judge(judged, REAL, "new", at=at, accuracy=0.9, approved=True)
     version = promote(judged, REAL, verdict, at=at)
+    journal.note(judged, RUN, unchanged=True)
 
-    later = context("promote", verdict=verdict, started="2026-07-07T00:00:00+00:00")
-    alert = compose("promoted", later)
+    alert = compose("promoted", context("promote", verdict=verdict))
 
     assert alert.subject == f"{REAL} is unchanged"
     assert f"The run made the champion again: version {version}." in alert.text
+    assert "Nothing changed: a run came to this verdict on " in alert.text
+
+
+def test_the_same_refusal_again_says_that_nothing_changed(judged: FolderStore) -> None:
+    at = "2026-06-30T00:00:01+00:00"
+    verdict = judge(judged, REAL, "new", at=at, accuracy=0.6, approved=False)
+    journal.note(judged, RUN, unchanged=True)
+
+    alert = compose("refused", context("reject", verdict=verdict))
+
+    assert alert.subject == f"{REAL} was refused, as before"
+    assert "Nothing changed: a run came to this verdict on " in alert.text
+    assert "Failed: accuracy: " in alert.text
+
+
+def test_what_was_found_and_not_used_is_among_the_warnings(judged: FolderStore) -> None:
+    found = tuple(
+        Notice(kind="table_not_used", subject=name, reason="no column fits")
+        for name in ("a.csv", "b.csv")
+    )
+    data = load(judged, DATASET, Dataset).model_copy(update={"notices": found})
+    at = "2026-06-30T00:00:01+00:00"
+    verdict = judge(judged, REAL, "new", at=at, accuracy=0.6, approved=False)
+    judged.remove(f"{DATASET}/{RESULT}")  # a result is written once
+    judged.put(f"{DATASET}/{RESULT}", dump(data))
+
+    alert = compose("refused", context("reject", verdict=verdict))
+
+    assert "table not used: 2" in alert.text
 
 
 def test_a_verdict_that_cannot_be_read_still_makes_an_alert(judged: FolderStore) -> None:
@@ -524,17 +555,22 @@ def silent() -> Iterator[str]:
         yield f"http://{HOST}:{listener.server_address[1]}"
 
 
+@pytest.mark.parametrize("by", ["http", "smtp"])
 def test_a_server_that_says_nothing_is_waited_for_no_longer_than_is_set(
-    silent: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    by: str, silent: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert skin_notifier.CONNECT_SECONDS + skin_notifier.ANSWER_SECONDS <= 10
     monkeypatch.setattr(skin_notifier, "ANSWER_SECONDS", 0.05)
-    connect(monkeypatch, conn_type="http", host=silent)
+    people = {"to": "a@example.org", "from_email": "b@example.org"}
+    extra = {**people, "disable_ssl": True, "disable_tls": True} if by == "smtp" else {}
+    where = {"host": HOST, "port": int(silent.rpartition(":")[2])}
+    connect(monkeypatch, conn_type=by, extra=extra, **where)
     sending = threading.Thread(target=SkinNotifier("run_failed"), args=(context(),), daemon=True)
     sending.start()
     sending.join(20)
     assert not sending.is_alive()
-    assert 'alert_not_sent event=run_failed connection=alerts reason="ReadTimeout"' in caplog.text
+    (line,) = [text for text in caplog.messages if text.startswith("alert_not_sent")]
+    assert re.search(r'connection=alerts reason="(ReadTimeout|AirflowException)"', line)
 
 
 def test_an_alert_is_sent_in_the_form_that_its_fields_have(

@@ -127,6 +127,13 @@ def test_a_promotion_is_shown_with_every_run_the_ensemble_and_where_the_model_is
     assert lines[-2:] == ["Model:  /store/m.keras", "Report: /store/report.html"]
 
 
+def test_a_repeated_run_is_shown_as_one_that_changed_nothing() -> None:
+    verdict, evaluation = judged()
+    text = demo.render(demo.Outcome(verdict, evaluation, "r", "m", unchanged=True))
+    assert f"Nothing changed since {verdict.judged_at}" in text
+    assert "Nothing changed" not in demo.render(demo.Outcome(verdict, evaluation, "r", "m"))
+
+
 def test_a_refusal_is_shown_with_its_reasons_and_no_model() -> None:
     verdict, evaluation = judged(approved=False)
     text = demo.render(demo.Outcome(verdict, evaluation, "/store/report.html", None))
@@ -645,9 +652,9 @@ def _environment(stage: Path) -> Iterator[None]:
 
 
 def local(stage: Path) -> LocalAirflow:
-    """A local Airflow on the stage, as the demo has it, not yet started."""
+    """A local Airflow on the stage, as `make up` has it, for the demo; not yet started."""
     places = {"home": stage / "home", "dags": stage / "dags", "plugins": stage / "plugins"}
-    return LocalAirflow("a test", **places, settings=demo.AIRFLOW)
+    return LocalAirflow("a test", **places, triggerer=True, settings=demo.AIRFLOW)
 
 
 def lines_until(process: subprocess.Popen[str], *words: str) -> str:
@@ -710,6 +717,12 @@ class TestRunning:
             (airflow.interrupted[0], "failed")
         ]
         assert demo_run(airflow, "promote")[0] == demo.PROMOTED
+
+    def test_no_part_is_red_on_the_home_page(self, airflow: LocalAirflow) -> None:
+        health = airflow.api.get("monitor/health")  # which the page shows
+        assert {part: state["status"] for part, state in health.items()} == dict.fromkeys(
+            ("metadatabase", "scheduler", "triggerer", "dag_processor"), "healthy"
+        )
 
     def test_only_the_owner_can_read_the_secrets_and_only_with_the_password_one_gets_in(
         self,

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import tracemalloc
 from types import SimpleNamespace
 
 import numpy as np
@@ -42,8 +43,8 @@ class Seeing:
 
 
 def computed(store, images, folder, views=2):
-    seeing, known = Seeing(), FeatureCache(store, TRUNK, 16)
     ids = ids_of(images)
+    seeing, known = Seeing(), FeatureCache(store, TRUNK, 16, ids)
     folder.mkdir(exist_ok=True)
     compute(seeing, images, ids, known, kinds=["pooled"], views=views, folder=folder)
     return seeing.shown, [known.find("pooled", view, ids) for view in range(views)]
@@ -70,6 +71,20 @@ def test_what_is_known_is_not_computed_again_wherever_it_stands(store, tmp_path)
 def test_an_image_that_comes_twice_is_computed_once(store, tmp_path):
     _, (places,) = computed(store, IMAGES[[0, 1, 0]], tmp_path / "f", views=1)
     assert places[0] == places[2] != places[1]
+
+
+def test_a_task_knows_its_own_images_only_however_many_are_cached(store, tmp_path):
+    everything = np.array([f"{number:032}" for number in range(60_000)], "S32")
+    for block in np.array_split(everything, 12):
+        np.save(tmp_path / "block.npy", np.zeros((len(block), 1), np.float32))
+        FeatureCache(store, TRUNK, 16, block).add("pooled", 0, block, tmp_path / "block.npy")
+    ours = everything[::1000]
+    tracemalloc.start()
+    known = FeatureCache(store, TRUNK, 16, ours)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert not len(known.missing("pooled", 0, ours))
+    assert peak < 4 * 2**20  # all of them take five times as much
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,136 @@
+"""The form behind *Trigger*, as a person meets it: opened, filled in, emptied, sent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import requests
+from models_server import AirflowUi
+from pictures import PATIENCE, open_form
+from playwright.sync_api import Browser, Locator, Page, expect
+
+from skin_pipeline.config import Settings, form_schema, settings_from
+
+SECTIONS = ("Run Parameters", "Data", "Split", "Training", "Judging")
+
+pytestmark = pytest.mark.airflow
+
+
+@pytest.fixture
+def page(browser: Browser, ui_with_dags: AirflowUi) -> Iterator[Page]:
+    """A tab of somebody who is logged in."""
+    context = browser.new_context(viewport={"width": 1360, "height": 900})
+    context.set_default_timeout(PATIENCE)
+    context.add_cookies([{"name": "_token", "value": ui_with_dags.token, "url": ui_with_dags.url}])
+    yield context.new_page()
+    context.close()
+
+
+def trigger(page: Page) -> Locator:
+    """The button that sends the form."""
+    return page.get_by_role("dialog").get_by_role("button", name="Trigger", exact=True)
+
+
+def sent(page: Page, ui: AirflowUi) -> dict[str, Any]:
+    """Press Trigger; what Airflow has kept as the run's `conf`."""
+    with page.expect_response(lambda answer: answer.url.endswith("/dagRuns")) as answered:
+        trigger(page).click()
+    run = answered.value.json()
+    assert answered.value.ok, run
+    kept = requests.get(
+        f"{ui.url}/api/v2/dags/{run['dag_id']}/dagRuns/{run['dag_run_id']}",
+        headers={"Authorization": f"Bearer {ui.token}"},
+        timeout=30,
+    ).json()
+    assert kept["state"] in {"queued", "running"}
+    conf: dict[str, Any] = kept["conf"]
+    return conf
+
+
+def field(page: Page, name: str) -> Locator:
+    """The input of a field."""
+    return page.locator(f"input[name=element_{name}]")
+
+
+def show(page: Page, section: str) -> None:
+    """Open a section; the first is open already."""
+    button = page.get_by_role("dialog").get_by_role("button", name=section, exact=True)
+    if button.get_attribute("aria-expanded") != "true":
+        button.click()
+    expect(button).to_have_attribute("aria-expanded", "true")
+
+
+def test_a_form_that_nobody_touched_starts_a_run_with_the_defaults(
+    page: Page, ui_with_dags: AirflowUi
+) -> None:
+    open_form(page, ui_with_dags.url, "skin_training")
+    expect(field(page, "data")).to_be_visible()
+    expect(field(page, "min_accuracy")).to_be_visible()
+    expect(field(page, "min_auc_change")).to_be_hidden()
+    expect(trigger(page)).to_be_enabled()
+
+    conf = sent(page, ui_with_dags)
+
+    assert conf == {name: schema["default"] for name, schema in form_schema().items()}
+    assert settings_from(conf) == Settings()
+
+
+def test_every_field_can_be_filled_in_and_emptied_again(
+    page: Page, ui_with_dags: AirflowUi
+) -> None:
+    open_form(page, ui_with_dags.url, "skin_training")
+    for section in SECTIONS:
+        show(page, section)
+        for name, schema in form_schema().items():
+            if (schema["section"] or SECTIONS[0]) == section:
+                fill_and_empty(page, name, schema)
+    expect(trigger(page)).to_be_enabled()
+
+    conf = sent(page, ui_with_dags)
+
+    assert conf == dict.fromkeys(form_schema())
+    read = settings_from(conf)  # a bound that was emptied asks for nothing, the rest is as usual
+    assert (read.min_accuracy, read.min_auc_change) == (None, None)
+    assert (read.runs, read.data, read.columns) == (6, Settings().data, "")
+
+
+def fill_and_empty(page: Page, name: str, schema: dict[str, Any]) -> None:
+    """Type into a field and clear it; a list of choices has a cross for that."""
+    if "enum" in schema:
+        page.locator(f"#element_{name}").get_by_label("Clear selected options").click(force=True)
+        return
+    field(page, name).fill("1")
+    field(page, name).fill("")
+
+
+def test_a_value_out_of_bounds_is_refused_with_its_name_and_bound(
+    page: Page, ui_with_dags: AirflowUi
+) -> None:
+    open_form(page, ui_with_dags.url, "skin_training")
+    show(page, "Split")
+    field(page, "runs").fill("50")
+    field(page, "seed").click()
+    expect(field(page, "runs")).to_have_value("50")  # and not 20, without a word
+
+    trigger(page).click()
+
+    problem = page.get_by_text("Invalid input for param runs: 50 is greater than the maximum of 20")
+    expect(problem).to_be_visible()
+
+
+def test_a_rollback_asks_for_the_reason_alone(page: Page, ui_with_dags: AirflowUi) -> None:
+    open_form(page, ui_with_dags.url, "skin_rollback")
+    expect(trigger(page)).to_be_disabled()
+    for name in ("model", "version", "alias"):
+        expect(field(page, name)).not_to_have_attribute("required", "")
+        fill_and_empty(page, name, {})
+    expect(field(page, "reason")).to_have_attribute("required", "")
+    expect(trigger(page)).to_be_disabled()
+
+    field(page, "reason").fill("too many false alarms")
+    expect(trigger(page)).to_be_enabled()
+
+    reason_alone = {"model": None, "version": None, "alias": None}
+    assert sent(page, ui_with_dags) == {**reason_alone, "reason": "too many false alarms"}
