@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import hard_run
+import hypothesis
 import pytest
 import sharing
 from hypothesis import settings
@@ -44,6 +45,9 @@ EXHAUSTIVE_SECONDS = 1500  # after which an exhaustive test has failed; pyprojec
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # An example of hypothesis' may take as long as it does where other tests share the cores.
+    hypothesis.settings.register_profile("unhurried", hypothesis.settings(), deadline=None)
+    hypothesis.settings.load_profile("unhurried")
     if not hasattr(config, "workerinput"):  # not one of xdist's processes, which come from this one
         sharing.begin()
 

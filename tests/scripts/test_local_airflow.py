@@ -515,7 +515,7 @@ ESCAPED = "(setsid sh -c 'trap \"\" TERM; while :; do sleep 0.2; done' &) ; slee
 
 
 def test_closing_its_input_ends_the_whole_family_even_escaped_orphans(tmp_path: Path) -> None:
-    marker = tmp_path.name
+    marker = str(tmp_path)
     process = keep(marker, tmp_path / "log", ESCAPED)
     until(lambda: len(family(marker)) >= 4)
     process.communicate(timeout=PATIENCE)
@@ -523,7 +523,7 @@ def test_closing_its_input_ends_the_whole_family_even_escaped_orphans(tmp_path: 
 
 
 def test_a_command_that_ends_takes_the_others_along_and_is_named(tmp_path: Path) -> None:
-    marker = tmp_path.name
+    marker = str(tmp_path)
     process = keep(marker, tmp_path / "log", "echo last words; exit 3")
     assert process.stdin is not None
     assert process.stdout is not None
@@ -558,7 +558,7 @@ def starting(root: Path, scheduler: str) -> subprocess.Popen[str]:
         "local_airflow._airflow = lambda: str(root / 'airflow');"
         "sys.exit(local_airflow.serve(int(sys.argv[2]), home=root / 'home'))"
     )
-    return script(code, str(root), str(free_port()), marker=root.name)
+    return script(code, str(root), str(free_port()), marker=str(root))
 
 
 def script(code: str, *arguments: str, marker: str) -> subprocess.Popen[str]:
@@ -597,11 +597,11 @@ def test_no_process_outlives_the_script_whatever_ended_it(
     tmp_path: Path, number: signal.Signals, status: int
 ) -> None:
     process = starting(tmp_path, "sleep 6000 & wait")
-    until(lambda: len(family(tmp_path.name)) >= 8)  # script, keeper, three programs, three sleeps
+    until(lambda: len(family(str(tmp_path))) >= 8)  # script, keeper, three programs, three sleeps
     os.killpg(process.pid, number)
     process.communicate(timeout=PATIENCE)
     assert process.returncode == status
-    until(lambda: not living(family(tmp_path.name)))
+    until(lambda: not living(family(str(tmp_path))))
 
 
 def test_a_component_that_ends_is_named_with_its_last_words(tmp_path: Path) -> None:
@@ -610,7 +610,7 @@ def test_a_component_that_ends_is_named_with_its_last_words(tmp_path: Path) -> N
     assert process.returncode == 1
     assert "Airflow broke off: scheduler ended with status 7." in shown
     assert "no space left on device" in shown
-    assert not living(family(tmp_path.name))
+    assert not living(family(str(tmp_path)))
 
 
 def test_a_taken_port_is_named_before_anything_starts(
@@ -645,7 +645,7 @@ def _environment(stage: Path) -> Iterator[None]:
     """Where the store is, and what must not leak in from another Airflow of the machine."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SKIN_STORE", f"file://{stage / 'store'}")
-        patch.setenv(MARKER, stage.name)
+        patch.setenv(MARKER, str(stage))
         patch.setenv("AIRFLOW__DATABASE__SQL_ALCHEMY_CONN", "postgresql://elsewhere/production")
         patch.delenv("SKIN_SCHEDULE", raising=False)
         yield
@@ -676,13 +676,13 @@ def interrupted(stage: Path) -> Path:
         "sys.exit(demo.main(['--model-name', 'hang'], home=root / 'home', dags=root / 'dags',"
         " plugins=root / 'plugins'))"
     )
-    process = script(code, str(stage), marker=stage.name)
+    process = script(code, str(stage), marker=str(stage))
     lines_until(process, "ingest", "started")
     came = offspring(process.pid)
     assert len(came) > len(local_airflow.COMPONENTS)
     os.killpg(process.pid, signal.SIGINT)
     assert process.wait(PATIENCE) == 128 + signal.SIGINT
-    assert not living(came | family(stage.name))
+    assert not living(came | family(str(stage)))
     return stage
 
 
@@ -706,7 +706,7 @@ class TestRunning:
             yield running
             came = offspring(os.getpid()) - before
         assert len(came) > len(local_airflow.COMPONENTS)
-        assert not living(came | family(interrupted.name))
+        assert not living(came | family(str(interrupted)))
 
     def test_a_run_that_ctrl_c_interrupted_is_failed_and_does_not_block_the_next(
         self, airflow: LocalAirflow
