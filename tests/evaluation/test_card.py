@@ -63,6 +63,16 @@ def test_figures_stand_with_their_intervals_and_in_counts(judged):
     assert f"| 2 % | {figures.predictive[0].ppv} | {figures.predictive[0].npv} |" in text
 
 
+def test_the_threshold_and_how_many_images_it_was_tried_on_come_first(judged):
+    text = " ".join(written(judged).split())
+    assert "From 0.412 on it calls the image malignant. On 240 test images of 120 groups" in text
+    assert card.data(*judged)["threshold"] == {
+        "value": judged.evaluation.threshold,
+        "target_sensitivity": judged.verdict.settings["target_sensitivity"],
+        "by": "point",
+    }
+
+
 def test_how_it_was_made_and_chosen_is_told(judged):
     text = " ".join(written(judged).split())
     assert "6 ResNet50 networks (strategy fine_tune)" in text

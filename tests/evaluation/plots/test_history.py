@@ -72,6 +72,16 @@ def test_the_order_in_which_runs_are_given_does_not_matter():
     assert plots.history(WEEKLY[::-1], None) == plots.history(WEEKLY, None)
 
 
+def test_runs_stand_in_the_order_of_time_whatever_they_and_their_clocks_are_called():
+    early = judged("2026-06-01T23:30:00-05:00").model_copy(update={"run": "z"})  # the 2nd in UTC
+    late = judged("2026-06-02T05:00:00Z", approved=False).model_copy(update={"run": "a"})
+    svg = plots.history([late, early], None)
+    ((first, _), *_), ((second, _), *_) = (
+        svg_reader.marks(svg, style) for style in (APPROVED, REFUSED)
+    )
+    assert first < second
+
+
 @pytest.mark.parametrize("count", [2, 30, 200])
 def test_runs_of_one_day_hide_one_another_no_more_than_others(count):
     day = [judged(f"2026-06-01T{n // 60:02}:{n % 60:02}:00Z") for n in range(count - 1)]

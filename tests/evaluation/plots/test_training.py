@@ -146,3 +146,14 @@ def test_a_figure_that_is_not_defined_leaves_a_gap(history):
     svg = training_curves([run])
     ElementTree.fromstring(svg)
     assert not re.search(r"\b(nan|inf)\b", svg, re.IGNORECASE)
+
+
+@pytest.mark.parametrize("counts", [(2, 30), (30, 2), (5, 40, 3)])
+def test_the_longest_run_fits_into_its_panel(counts):
+    svg = training_curves([run_of(run, head=count) for run, count in enumerate(counts)])
+    width = float(ElementTree.fromstring(svg).get("viewBox", "").split()[2])
+    drawn = lines(svg, COLOURS[0])
+    assert [len(line) for line in drawn] == list(counts)
+    panel = width / len(counts)
+    for number, line in enumerate(drawn):
+        assert number * panel < line[0][0] < line[-1][0] <= (number + 1) * panel
