@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from datetime import datetime, timezone
 from pathlib import Path
 
 import documents
@@ -15,7 +16,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from skin_pipeline import steps
+from skin_pipeline import journal, steps
 from skin_pipeline.config import Settings
 from skin_pipeline.contracts import (
     LABELS,
@@ -23,6 +24,7 @@ from skin_pipeline.contracts import (
     Dataset,
     Evaluation,
     Features,
+    Interval,
     Scored,
     Split,
     TrainedRun,
@@ -635,6 +637,48 @@ def test_a_refused_data_set_is_refused_again(make_job, folder):
     for _ in range(2):
         with pytest.raises(BadInput, match=r"readable benign images: 12, asked for at least 50"):
             steps.validate(job, dataset)
+    # The run's pages show what is wrong with the data, of a run that failed too.
+    noted = journal.of_run(job.store, job.run_id).validation
+    assert not all(check.passed for check in load(job.store, noted, Validation).checks)
+
+
+def test_data_docs_keep_their_folders(make_job, tmp_path):
+    job = make_job()
+    for name in ("index.html", "one/page.html", "two/page.html"):
+        (tmp_path / "docs" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "docs" / name).write_text(name)
+    assert steps._put_folder(job, "validate/1/docs", tmp_path / "docs") == "validate/1/docs"
+    for name in ("index.html", "one/page.html", "two/page.html"):
+        assert job.store.read(f"validate/1/docs/{name}") == name.encode()
+
+
+@pytest.mark.parametrize("version", ["v1", None])
+def test_a_judgement_tells_of_its_run_and_of_the_moment_at_which_it_began(make_job, version):
+    started = datetime(2026, 3, 4, 5, 6, 7, tzinfo=timezone.utc)
+    job = dataclasses.replace(make_job(), run_id="manual__1", started=started)
+    figures = documents.figures(
+        accuracy=Interval(value=0.1, low=0, high=1),
+        sensitivity=Interval(value=0.2, low=0, high=1),
+        auc=Interval(value=0.3, low=0, high=1),
+    )
+    made = documents.evaluation(ensemble=figures)
+    job.store.put("evaluate/1/result.json", dump(made))
+    job.store.put("validate/1/result.json", dump(documents.validation("validate/1", "ingest/1")))
+    verdict = documents.verdict(approved=version is not None, reasons=("why",), report="r.html")
+    judged = steps._judgement(job, verdict, version)
+    assert (judged.run, judged.judged_at) == ("manual__1", "2026-03-04T05:06:07Z")
+    assert (judged.approved, judged.version) == (version is not None, version)
+    assert (judged.model, judged.reasons, judged.report) == ("skin-resnet50", ("why",), "r.html")
+    assert judged.docs == "validate/1/docs/index.html"
+    values = (judged.accuracy.value, judged.sensitivity.value, judged.auc.value)
+    assert values == pytest.approx((0.1, 0.2, 0.3))
+
+
+def test_a_key_that_cannot_sign_is_found_before_anything_else_is_read(make_job, tmp_path):
+    job = make_job()
+    place = job.place.model_copy(update={"signing_key": str(tmp_path / "nowhere.pem")})
+    with pytest.raises(BadInput, match=r"nowhere\.pem"):
+        steps.promote(dataclasses.replace(job, place=place), "gate/nowhere")
 
 
 def test_a_step_that_is_cut_short_leaves_no_result(make_job, folder, monkeypatch):
