@@ -28,7 +28,6 @@ from skin_pipeline.contracts import (
 )
 from skin_pipeline.job import Job, address
 from skin_pipeline.storage import FolderStore
-from skin_pipeline.training.strategies import KNOBS
 
 # Results are made in this order; "elsewhere" is the first step on an external set.
 STEPS = (
@@ -139,7 +138,10 @@ DIRECTLY = {
     "validate": {"min_per_class", "max_unreadable", "max_shortcut_auc", "seed"},
     "split": {"runs", "test_fraction", "validation_fraction", "balance", "seed"},
     "features": {"backbone", "strategy", "views"},
-    "train": set(KNOBS["fine_tune"]),
+    "train": {
+        *("strategy", "epochs", "patience", "batch_size", "learning_rate", "l2", "seed"),
+        *("tune_epochs", "tune_batch_size", "tune_learning_rate"),
+    },
     "evaluate": {
         *("target_sensitivity", "threshold_by", "test_views", "views", "prevalences", "seed"),
     },
@@ -299,7 +301,10 @@ def test_every_step_has_a_version_and_a_line():
     assert steps.VERSIONS.keys() == FOLLOWS.keys() == MADE.keys()
 
 
-TRAINING = (*KNOBS["full"], "backbone", "weights", "views")
+TRAINING = (
+    *("backbone", "weights", "strategy", "views", "epochs", "patience", "batch_size"),
+    *("learning_rate", "l2", "tune_epochs", "tune_batch_size", "tune_learning_rate", "jitter"),
+)
 
 
 @pytest.mark.parametrize(
