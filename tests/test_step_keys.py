@@ -28,7 +28,6 @@ from skin_pipeline.contracts import (
 )
 from skin_pipeline.job import Job, address
 from skin_pipeline.storage import FolderStore
-from skin_pipeline.training.strategies import KNOBS
 
 # Results are made in this order; "elsewhere" is the first step on an external set.
 STEPS = (
@@ -135,6 +134,25 @@ FOLLOWS = {
 }
 
 
+# What each step's key depends on by itself, where all that it is made from stays the same: above, a
+# setting that changes an earlier step hides that a later one forgets it.
+DIRECTLY = {
+    "validate": {"min_per_class", "max_unreadable", "max_shortcut_auc", "seed"},
+    "split": {"runs", "test_fraction", "validation_fraction", "balance", "seed"},
+    "features": {"backbone", "strategy", "views"},
+    "train": {
+        *("strategy", "epochs", "patience", "batch_size", "learning_rate", "l2", "seed"),
+        *("tune_epochs", "tune_batch_size", "tune_learning_rate"),
+    },
+    "evaluate": {
+        *("target_sensitivity", "threshold_by", "test_views", "views", "prevalences", "seed"),
+    },
+    "champion": {"model_name", "prevalences", "seed"},
+    "external": {"prevalences", "seed"},
+    "gate": set(CHANGES),
+}
+
+
 class Pretending(Job):
     """A job that makes short documents in the place of results."""
 
@@ -229,19 +247,21 @@ def keys(folder, tmp_path, monkeypatch):
     monkeypatch.setattr(os, "fsync", lambda descriptor: None)  # the disk is not what is tested
 
     def run(**changes):
-        values = {**BASE, **changes}
-        values["data"] = str(folder / values["data"])
-        values["weights"] = str(folder / values["weights"])
-        values["external"] = values["external"].replace("=", f"={folder}/")
-        store = FolderStore(tmp_path / f"store{next(count)}")
-        for name in ("skin-resnet50", "another"):
-            pointer = Pointer(
-                model=name, version="v1", previous=None, moved_at="", by="", reason=""
-            )
-            store.put(f"models/{name}/champion.json", dump(pointer))
-        return keys_of(Pretending(Settings(**values), Deployment(store=store.url), store))
+        return keys_of(job_of(folder, FolderStore(tmp_path / f"store{next(count)}"), **changes))
 
     return run
+
+
+def job_of(folder, store, **changes):
+    """A job on the sets in a folder, and champions of two names."""
+    values = {**BASE, **changes}
+    values["data"] = str(folder / values["data"])
+    values["weights"] = str(folder / values["weights"])
+    values["external"] = values["external"].replace("=", f"={folder}/")
+    for name in ("skin-resnet50", "another"):
+        pointer = Pointer(model=name, version="v1", previous=None, moved_at="", by="", reason="")
+        store.put(f"models/{name}/champion.json", dump(pointer))
+    return Pretending(Settings(**values), Deployment(store=store.url), store)
 
 
 def keys_of(job):
@@ -283,7 +303,10 @@ def test_every_step_has_a_version_and_a_line():
     assert steps.VERSIONS.keys() == FOLLOWS.keys() == MADE.keys()
 
 
-TRAINING = (*KNOBS["full"], "backbone", "weights", "views")
+TRAINING = (
+    *("backbone", "weights", "strategy", "views", "epochs", "patience", "batch_size"),
+    *("learning_rate", "l2", "tune_epochs", "tune_batch_size", "tune_learning_rate", "jitter"),
+)
 
 
 @pytest.mark.parametrize(
@@ -300,6 +323,32 @@ def test_a_setting_changes_the_results_that_depend_on_it_and_no_others(keys, str
         value = {"head": "full", "full": "head"}[strategy]
     before = keys(strategy=strategy)
     assert changed(before, keys(**{"strategy": strategy, name: value})) == expected
+
+
+@pytest.mark.parametrize("step", list(DIRECTLY))
+def test_a_step_depends_on_its_own_settings_also_where_all_before_it_is_the_same(
+    folder, store, monkeypatch, step
+):
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
+    made = {name: sorted(found) for name, found in keys_of(job_of(folder, store)).items()}
+    (validation,), (split,), (evaluation,) = made["validate"], made["split"], made["evaluate"]
+    calls = {
+        "validate": lambda job: steps.validate(job, made["ingest"][0], ["a=ingest/a"]),
+        "split": lambda job: steps.split(job, validation),
+        "features": lambda job: steps.features(job, split, "weights/1.weights.h5", 0),
+        "train": lambda job: steps.train(job, split, made["features"], 0),
+        "evaluate": lambda job: steps.evaluate(job, split, made["train"], validation),
+        "champion": lambda job: steps.champion(job, split),
+        "external": lambda job: steps.external(job, evaluation, validation),
+        "gate": lambda job: steps.gate(job, evaluation, validation),
+    }
+    before = calls[step](job_of(folder, store))
+    depends = {
+        name
+        for name, (value, _) in CHANGES.items()
+        if calls[step](job_of(folder, store, **{name: value})) != before
+    }
+    assert depends == DIRECTLY[step]
 
 
 @pytest.mark.parametrize("step", list(FOLLOWS))

@@ -2,11 +2,10 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import os
 import shutil
 import subprocess
 import sys
-from datetime import timedelta
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import documents
@@ -26,6 +25,7 @@ from skin_pipeline.contracts import (
     Dataset,
     Evaluation,
     Features,
+    Interval,
     Scored,
     Split,
     TrainedRun,
@@ -687,29 +687,26 @@ def test_a_corrupt_image_within_the_share_is_left_out_of_every_side(make_job, tm
     assert (row["run_0"], row["run_1"]) == ("unused", "unused")
 
 
-@pytest.fixture
-def leaking(finished, tmp_path, monkeypatch):
-    """A job in whose next split an image of a test patient is trained on."""
-    store = FolderStore(tmp_path / "store")
-    shutil.copytree(finished.job.store.root, store.root, copy_function=os.link)
+def test_a_split_that_leaks_is_refused_each_time_and_says_what_leaks(
+    make_job, tmp_path, monkeypatch
+):
+    """An image of a test patient is trained on, as a mistake in splitting would have it."""
     sound = splitting.split
 
     def leaky(table, **knobs):
         made = sound(table, **knobs)
         groups = made.loc[made["run_1"] == "test", "group"].value_counts()
-        row = made.index[made["group"] == groups.index[0]][0]
         assert groups.iloc[0] > 1
-        made.loc[row, ["run_0", "run_1"]] = "train"
+        made.loc[made.index[made["group"] == groups.index[0]][0], ["run_0", "run_1"]] = "train"
         return made
 
+    demo.generate(tmp_path / "set", seed=0, per_class=60)
+    job = make_job(data=str(tmp_path / "set"), weights="imagenet")
+    validation = steps.validate(job, steps.ingest(job).dataset)
     monkeypatch.setattr(splitting, "split", leaky)
-    return with_settings(dataclasses.replace(finished.job, store=store), seed=77)
-
-
-def test_a_split_that_leaks_is_refused_each_time_and_says_what_leaks(finished, leaking):
     for _ in range(2):  # the second time it is found in the store
         with pytest.raises(BadInput) as error:
-            steps.split(leaking, finished.validation)
+            steps.split(job, validation)
         said = str(error.value)
         assert said.startswith("the split is not fit for training: ")
         assert "no group on two sides of a run" in said
@@ -754,6 +751,48 @@ def test_a_refused_data_set_is_refused_again(make_job, folder):
     for _ in range(2):
         with pytest.raises(BadInput, match=r"readable benign images: 12, asked for at least 50"):
             steps.validate(job, dataset)
+    # The run's pages show what is wrong with the data, of a run that failed too.
+    noted = journal.of_run(job.store, job.run_id).validation
+    assert not all(check.passed for check in load(job.store, noted, Validation).checks)
+
+
+def test_data_docs_keep_their_folders(make_job, tmp_path):
+    job = make_job()
+    for name in ("index.html", "one/page.html", "two/page.html"):
+        (tmp_path / "docs" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "docs" / name).write_text(name)
+    assert steps._put_folder(job, "validate/1/docs", tmp_path / "docs") == "validate/1/docs"
+    for name in ("index.html", "one/page.html", "two/page.html"):
+        assert job.store.read(f"validate/1/docs/{name}") == name.encode()
+
+
+@pytest.mark.parametrize("version", ["v1", None])
+def test_a_judgement_tells_of_its_run_and_of_the_moment_at_which_it_began(make_job, version):
+    started = datetime(2026, 3, 4, 5, 6, 7, tzinfo=timezone.utc)
+    job = dataclasses.replace(make_job(), run_id="manual__1", started=started)
+    figures = documents.figures(
+        accuracy=Interval(value=0.1, low=0, high=1),
+        sensitivity=Interval(value=0.2, low=0, high=1),
+        auc=Interval(value=0.3, low=0, high=1),
+    )
+    made = documents.evaluation(ensemble=figures)
+    job.store.put("evaluate/1/result.json", dump(made))
+    job.store.put("validate/1/result.json", dump(documents.validation("validate/1", "ingest/1")))
+    verdict = documents.verdict(approved=version is not None, reasons=("why",), report="r.html")
+    judged = steps._judgement(job, verdict, version)
+    assert (judged.run, judged.judged_at) == ("manual__1", "2026-03-04T05:06:07Z")
+    assert (judged.approved, judged.version) == (version is not None, version)
+    assert (judged.model, judged.reasons, judged.report) == ("skin-resnet50", ("why",), "r.html")
+    assert judged.docs == "validate/1/docs/index.html"
+    values = (judged.accuracy.value, judged.sensitivity.value, judged.auc.value)
+    assert values == pytest.approx((0.1, 0.2, 0.3))
+
+
+def test_a_key_that_cannot_sign_is_found_before_anything_else_is_read(make_job, tmp_path):
+    job = make_job()
+    place = job.place.model_copy(update={"signing_key": str(tmp_path / "nowhere.pem")})
+    with pytest.raises(BadInput, match=r"nowhere\.pem"):
+        steps.promote(dataclasses.replace(job, place=place), "gate/nowhere")
 
 
 def test_a_step_that_is_cut_short_leaves_no_result(make_job, folder, monkeypatch):
