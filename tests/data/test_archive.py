@@ -293,6 +293,15 @@ def test_an_archive_at_the_limits_is_extracted(tmp_path: Path, place: Path) -> N
     assert len(held(extract(saved(data, tmp_path), place / "t", SMALL))) == 2
 
 
+def test_a_file_over_its_limit_is_left_out_and_told(tmp_path: Path, place: Path) -> None:
+    data = zipped(Entry("a.jpg", os.urandom(1001)), Entry("c.jpg", os.urandom(1000)))
+
+    contents = extract(saved(data, tmp_path), place / "t", SMALL)
+
+    assert list(held(contents)) == ["c.jpg"]
+    assert told(contents) == {".jpg": 1}
+
+
 def test_a_small_file_may_be_as_compressible_as_it_likes(tmp_path: Path, place: Path) -> None:
     data = zipped(Entry("mask.bmp", ZEROS[:MIB]))
     assert list(held(extract(saved(data, tmp_path), place / "t"))) == ["mask.bmp"]
