@@ -23,7 +23,6 @@ from skin_pipeline.config import (
 )
 from skin_pipeline.errors import BadInput, Rejected, Unavailable
 from skin_pipeline.job import Job
-from skin_pipeline.steps import MOST_TASKS
 from skin_pipeline.storage import Store
 
 BOUNDS = ("minimum", "maximum", "exclusiveMinimum")
@@ -153,21 +152,22 @@ def push(**values: str | list[str]) -> None:
         context["ti"].xcom_push(name, value)
 
 
-def most_mapped(runs: int) -> int:
+def most_mapped(most: int, runs: int) -> int:
     """How many features tasks there may be.
 
     Airflow refuses a list that is mapped over when the task that made it ends, after all its work.
 
     Args:
+        most: What is good for the scheduler.
         runs: How many training tasks there will be.
 
     Raises:
         BadInput: even those are more than this Airflow allows.
     """
-    most: int = conf.getint("core", "max_map_length")
-    if runs > most:
+    allowed: int = conf.getint("core", "max_map_length")
+    if runs > allowed:
         raise BadInput(
-            f"runs={runs}, but this Airflow makes at most {most} tasks of one step ([core] "
+            f"runs={runs}, but this Airflow makes at most {allowed} tasks of one step ([core] "
             "max_map_length). Raise that, or lower runs and min_runs"
         )
-    return min(most, MOST_TASKS)
+    return min(allowed, most)

@@ -66,7 +66,7 @@ def skin_training() -> None:
         not answer.
         """
         with airflow_job(kaggle=True) as job:
-            most = most_mapped(job.settings.runs)
+            most = most_mapped(steps.MOST_TASKS, job.settings.runs)
             pinned = steps.ingest(job)
             push(dataset=pinned.dataset, weights=pinned.weights, external=list(pinned.external))
             return steps.shard_groups(job, pinned.dataset, most)
@@ -112,7 +112,7 @@ def skin_training() -> None:
         kept. A run that diverges fails and leaves the others be.
         """
         with airflow_job() as job:
-            return steps.train(job, split, chain.from_iterable(features), run)
+            return steps.train(job, split, list(chain.from_iterable(features)), run)
 
     # A failed run does not stop the others from being judged: the gate counts them.
     @step(**computing, trigger_rule=TriggerRule.ALL_DONE_MIN_ONE_SUCCESS)

@@ -12,7 +12,15 @@ from typing import Any
 import pytest
 import skin_airflow
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
-from skin_airflow import airflow_errors, airflow_job, airflow_store, form, push, step
+from skin_airflow import (
+    airflow_errors,
+    airflow_job,
+    airflow_store,
+    form,
+    most_mapped,
+    push,
+    step,
+)
 
 from skin_pipeline.config import form_schema
 from skin_pipeline.errors import BadInput, PipelineError, Rejected, Unavailable
@@ -131,7 +139,8 @@ def test_the_form_has_a_field_for_each_knob_with_its_text_as_markdown() -> None:
     fields = form()
     for name, schema in form_schema().items():
         assert fields[name].value == schema["default"]
-        assert fields[name].schema["description_md"] == schema["description"]
+        shown = fields[name].schema["description_md"]
+        assert shown.startswith(schema["description"].replace("`", "*"))  # code hides other lines
         assert "description" not in fields[name].schema
 
 
@@ -157,3 +166,19 @@ def test_importing_it_imports_no_step() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=path
     )
     assert run.stdout.strip().splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize(
+    ("allowed", "most", "runs", "tasks"), [(1024, 512, 6, 512), (100, 512, 6, 100), (6, 512, 6, 6)]
+)
+def test_there_are_no_more_tasks_than_airflow_allows(
+    monkeypatch: pytest.MonkeyPatch, allowed: int, most: int, runs: int, tasks: int
+) -> None:
+    monkeypatch.setenv("AIRFLOW__CORE__MAX_MAP_LENGTH", str(allowed))
+    assert most_mapped(most, runs) == tasks
+
+
+def test_more_runs_than_airflow_allows_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW__CORE__MAX_MAP_LENGTH", "5")
+    with pytest.raises(BadInput, match=r"runs=6, but this Airflow makes at most 5 tasks"):
+        most_mapped(512, 6)

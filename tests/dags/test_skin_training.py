@@ -237,7 +237,7 @@ WIRED = {
     "ingest": {},
     "validate": {"dataset": "ingest.dataset", "external": "ingest.external"},
     "split": {"validation": f"validate.{RESULT}"},
-    "features": {"split": "split.key", "weights": "ingest.weights", "shard": f"ingest.{RESULT}"},
+    "features": {"split": "split.key", "weights": "ingest.weights", "shards": f"ingest.{RESULT}"},
     "train": {"split": "split.key", "features": f"features.{RESULT}", "run": f"split.{RESULT}"},
     "evaluate": {
         "split": "split.key",
@@ -261,11 +261,13 @@ def test_each_task_is_given_what_an_earlier_one_hands_on(wired):
     found = {task.task_id: arguments(task) for task in wired.tasks}
     assert {name: given for name, (given, _) in found.items()} == WIRED
     mapped = {name: over for name, (_, over) in found.items() if over}
-    assert mapped == {"features": {"shard"}, "train": {"run"}}
+    assert mapped == {"features": {"shards"}, "train": {"run"}}
 
 
 class Steps:
     """Stands for the steps: keeps what each was called with, and answers with its name."""
+
+    MOST_TASKS = 512
 
     def __init__(self):
         self.calls = []
@@ -275,7 +277,7 @@ class Steps:
             self.calls.append((name, job, arguments))
             if name == "ingest":
                 return Ingested("dataset", "weights", ("a=b",))
-            return [0, 1] if name == "shard_numbers" else f"{name} result"
+            return [[0], [1]] if name == "shard_groups" else f"{name} result"
 
         return call
 
@@ -312,8 +314,6 @@ def called(wired, monkeypatch):
     ("name", "arguments"),
     [
         ("validate", ("d", ["e=f"])),
-        ("features", ("s", "w", 4)),
-        ("train", ("s", ["f0", "f1"], 2)),
         ("evaluate", ("s", ["t"], "v")),
         ("champion", ("s",)),
         ("external", ("e", "v")),
@@ -328,10 +328,21 @@ def test_a_task_calls_its_step_and_returns_its_key(called, name, arguments):
     assert (pushed, asked) == ({}, [{}])
 
 
+def test_a_features_task_works_on_its_shards_one_after_another(called):
+    result, made, _, _ = called("features", "s", "w", [4, 5])
+    assert result == ["features result", "features result"]
+    assert made == [("features", ("s", "w", 4)), ("features", ("s", "w", 5))]
+
+
+def test_a_run_reads_the_features_of_all_shards_in_their_order(called):
+    result, made, _, _ = called("train", "s", [["f0"], ["f1", "f2"]], 2)
+    assert (result, made) == ("train result", [("train", ("s", ["f0", "f1", "f2"], 2))])
+
+
 def test_ingest_may_ask_kaggle_and_hands_on_what_it_pinned(called):
     result, made, pushed, asked = called("ingest")
-    assert (result, asked) == ([0, 1], [{"kaggle": True}])
-    assert made == [("ingest", ()), ("shard_numbers", ("dataset",))]
+    assert (result, asked) == ([[0], [1]], [{"kaggle": True}])
+    assert made == [("ingest", ()), ("shard_groups", ("dataset", 512))]
     assert pushed == {"dataset": "dataset", "weights": "weights", "external": ["a=b"]}
 
 
