@@ -246,8 +246,8 @@ def _of_column(
     if strange:
         return NoLabels(
             f"column {name!r} has values that stand for neither class: {listed(strange)}. Name "
-            "them in `malignant_values`, `benign_values` and `neither_values` "
-            f"(label={quoted(name)} in `columns`)",
+            f"them in `malignant_values`, `benign_values` and `neither_values` (and, to be sure, "
+            f"label={quoted(name)} in `columns`), or name another column there",
             ask=True,
         )
     return Labels(name, values, [labelling.meaning(value) or "" for value in values])
@@ -314,7 +314,7 @@ def _blank(table: Table, places: Sequence[int], rows: Sequence[int]) -> NDArray[
     import numpy as np
 
     columns = [[not table.values(place)[row] for row in rows] for place in places]
-    return np.array(columns, bool).reshape(len(places), len(rows)).all(axis=0)
+    return np.asarray(np.array(columns, bool).reshape(len(places), len(rows)).all(axis=0))
 
 
 def _widest_block(table: Table, places: Sequence[int], rows: Sequence[int]) -> list[int]:

@@ -376,7 +376,7 @@ def _text_table(path: Path, title: str, head: bytes, clues: Clues) -> Table:
         raise NoTable("it is empty", quiet=True)
     header, first = _header(sniffed, clues)
     _refuse_wide(header, [_Record(0, row) for row in sniffed[first:]], clues)
-    _refuse_prose(path, header, sniffed, clues)
+    _refuse_prose(path, header, sniffed, clues, lines)
     try:
         if size > MOST_BYTES:
             raise NoTable(f"it has {size:,} bytes, over {MOST_BYTES:,}: leave out what is no id")
@@ -392,7 +392,7 @@ def _text_table(path: Path, title: str, head: bytes, clues: Clues) -> Table:
 
 
 def _about_images(lines: Sequence[str], clues: Clues) -> bool:
-    words = (word for line in lines for word in re.split(r"[\s,;|\"\0]+", line))
+    words = (word for line in lines for word in re.split(r"[\s,;:|\"'{}\[\]()\0]+", line))
     return any(word and clues.names.knows(word) for word in words)
 
 
@@ -460,16 +460,26 @@ def _fit(lines: Sequence[str], delimiter: str, clues: Clues) -> tuple[float, ...
 
 
 def _refuse_prose(
-    path: Path, header: Sequence[str], rows: Sequence[Sequence[str]], clues: Clues
+    path: Path,
+    header: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    clues: Clues,
+    lines: Sequence[str],
 ) -> None:
     """Raise for a readme or a licence: text without a table's columns that names no image."""
     if path.suffix.lower() not in PLAIN_TEXT or clues.usual(header):
         return
     even = sum(len(row) == len(header) for row in rows) / len(rows)
     named = any(clues.named(row) for row in rows if len(row) > 1)
-    uneven = len(header) < 3 or even < 0.8 or PROSE.search(path.stem.lower())
-    if not named and uneven:
-        raise NoTable("it is text without columns", quiet=True)
+    prose = PROSE.search(path.stem.lower())
+    if named or not (prose or len(header) < 3 or even < 0.8):
+        return
+    if not prose and _about_images(lines, clues):
+        raise NoTable(
+            "it names images, but nothing that parts columns is the same in its lines. If it is a "
+            "table, save it as CSV with a header"
+        )
+    raise NoTable("it is text without columns", quiet=True)
 
 
 # --- workbooks -----------------------------------------------------------------------------------

@@ -260,7 +260,9 @@ def test_two_patients_of_one_image_are_kept_together(tables):
 LINKS = st.lists(st.tuples(st.integers(0, 3), st.sampled_from("PQRST")), min_size=1, max_size=8)
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(first=LINKS, second=LINKS)
 def test_images_that_share_any_id_of_any_table_have_one_patient(tables, first, second):
     names = [key.split("/")[1] for key in KEYS]

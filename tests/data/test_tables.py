@@ -155,6 +155,21 @@ def test_a_readme_is_no_cause_for_alarm(tmp_path, name, content):
     assert not isinstance(found, Broken)
 
 
+@pytest.mark.parametrize(
+    "content",
+    ["image patient\na P1\nb P1\n", "x/a.jpg 0\nx/b.jpg 1\n", '{"image": "a"}\n{"image": "b"}\n'],
+    ids=["blanks between", "a list with numbers", "JSON"],
+)
+@pytest.mark.parametrize("name", ["split.txt", "patients", "patients.csv"])
+def test_text_that_names_images_without_columns_is_told(tmp_path, content, name):
+    found = read(tmp_path, content, name)
+    if isinstance(found, NoTable):
+        assert not found.quiet
+        assert "it names images" in str(found)
+    else:
+        assert name.endswith(".csv")  # a table of one column, which names what it can
+
+
 def test_a_spreadsheet_of_another_kind_says_how_to_save_it(tmp_path):
     path = tmp_path / "meta.ods"
     with zipfile.ZipFile(path, "w") as packed:
