@@ -25,7 +25,7 @@ from scipy.ndimage import gaussian_filter
 from scipy.spatial import KDTree
 
 from skin_pipeline.contracts import Dataset
-from skin_pipeline.data import manifest
+from skin_pipeline.data import manifest, surround
 from skin_pipeline.data.images import QUANTILES, THUMBNAIL
 from skin_pipeline.data.workers import spread
 from skin_pipeline.storage import Store
@@ -33,6 +33,7 @@ from skin_pipeline.storage import Store
 log = logging.getLogger(__name__)
 
 Float = NDArray[np.float32]
+Mask = NDArray[np.bool_]
 
 NEIGHBOURS = 4  # candidates of each image
 COLOUR_WEIGHT = 3.0  # of the colour differences in a fingerprint; a crop changes them least
@@ -43,6 +44,9 @@ LIKELY = 0.78  # correlation of coarse structure that is worth a closer look
 # .55, of generated ones on smooth skin .74; nine in ten of those cropped to 90 % have over .77.
 SAME = 0.77
 OVERLAP = 0.4  # least share of the image that both must show
+LEAST = 0.2
+EVIDENCE = 6.0
+LEAST_EVIDENCE = 1.0
 BATCH = 128  # pairs that a process is given at a time
 
 
@@ -177,14 +181,19 @@ def likeness(images: tuple[NDArray[np.uint8], NDArray[np.uint8]]) -> Float:
     Args:
         images: Two arrays (n, 64, 64) of luminance; one of a pair may be a crop of the other.
     """
-    first, second = (part.astype(np.float32) for part in images)
+    fields = [surround.field(part) for part in images]
+    first, second = (
+        surround.filled(part.astype(np.float32), shown)
+        for part, shown in zip(images, fields, strict=True)
+    )
     forward, backward = _search(first, second), _search(second, first)
     scores = np.zeros(len(first), np.float32)
     for swap, search in ((False, forward), (True, backward)):
         better = backward.score > forward.score
         chosen = np.flatnonzero((search.score >= LIKELY) & (better == swap))
-        whole, part = (second, first) if swap else (first, second)
-        fine = zip(_Fine.of(whole[chosen]), _Fine.of(part[chosen]), strict=True)
+        sides = [(second, fields[1]), (first, fields[0])]
+        whole, part = sides if swap else sides[::-1]
+        fine = zip(_fine(*whole, chosen), _fine(*part, chosen), strict=True)
         for index, (a, b) in zip(chosen, fine, strict=True):
             scores[index] = _agreement(a, b, search.orientation[index], search.start[index])
     return scores
@@ -251,22 +260,28 @@ def _oriented(images: Float, number: int) -> Float:
     return turned[..., :: -1 if number & 1 else 1, :: -1 if number & 2 else 1]
 
 
+def _fine(images: Float, fields: Mask, chosen: NDArray[np.int64]) -> Iterator[_Fine]:
+    return _Fine.of(images[chosen], fields[chosen])
+
+
 class _Fine(NamedTuple):
-    """One image's structure: at 32 and 64 pixels to align by, and finer to compare."""
+    """One image's structure: at 32 and 64 pixels to align by, and finer to compare, and where it
+    shows skin."""
 
     half: Float
     full: Float
     compared: Float
+    field: Float
 
     @classmethod
-    def of(cls, images: Float) -> Iterator[_Fine]:
+    def of(cls, images: Float, fields: Mask) -> Iterator[_Fine]:
         half = images.reshape(len(images), 32, 2, 32, 2).mean((2, 4))
         layers = (
             _evened(half, 0.5, 3.0, 5.0, 3.0),
             _evened(images, 0.8, 4.0, 8.0, 3.0),
             _evened(images, 0.7, 2.5, 6.0, 1.0),
         )
-        return (cls(*layer) for layer in zip(*layers, strict=True))
+        return (cls(*layer) for layer in zip(*layers, fields.astype(np.float32), strict=True))
 
     def oriented(self, number: int) -> _Fine:
         return _Fine(*(np.ascontiguousarray(_oriented(layer, number)) for layer in self))
@@ -289,21 +304,23 @@ def _agreement(whole: _Fine, part: _Fine, orientation: int, start: Float) -> flo
     turned = whole.oriented(orientation)
     view = _aligned(turned.half, part.half, start, steps=12)
     view = _aligned(turned.full, part.full, view, steps=5)
-    return _block_correlation(*_warped(turned.compared, view), part.compared)
+    seen, shown = _warped(turned.compared, view)
+    both = shown * _warped(turned.field, view)[0] * part.field
+    return _block_correlation(seen, both, part.compared)
 
 
-def _block_correlation(seen: Float, shown: NDArray[np.bool_], part: Float) -> float:
-    """The mean correlation in 16 blocks, of those that are shown: one strong edge, such as that
+def _block_correlation(seen: Float, weight: Float, part: Float) -> float:
+    """The mean correlation in 16 blocks, as far as they are shown: one strong edge, such as that
     of a round dark spot, is no evidence for the rest of the picture."""
-    if shown.mean() < OVERLAP:
+    blocks = list(zip(*(_blocks(array) for array in (seen, part, weight)), strict=True))
+    shares = np.array([share.mean() for _, _, share in blocks])
+    shares[shares < LEAST] = 0
+    seen_blocks = shares.sum()
+    if seen_blocks < LEAST_EVIDENCE:
         return 0.0
-    blocks = (_blocks(array) for array in (seen, part, shown))
-    scores = [
-        _correlation(a[mask], b[mask])
-        for a, b, mask in zip(*blocks, strict=True)
-        if mask.mean() >= OVERLAP
-    ]
-    return float(np.mean(scores))
+    scores = [_correlation(*block) if share else 0 for block, share in zip(blocks, shares, strict=True)]
+    difference = 1 - float(np.average(scores, weights=shares))
+    return 1 - difference * max(1.0, EVIDENCE / seen_blocks)
 
 
 def _blocks(array: NDArray[Any]) -> NDArray[Any]:
@@ -312,9 +329,12 @@ def _blocks(array: NDArray[Any]) -> NDArray[Any]:
     return array.reshape(4, side, 4, side).swapaxes(1, 2).reshape(16, side, side)
 
 
-def _correlation(a: Float, b: Float) -> float:
-    a, b = a - a.mean(), b - b.mean()
-    return float(a @ b / (np.linalg.norm(a) * np.linalg.norm(b) + 1e-6))
+def _correlation(a: Float, b: Float, weight: Float) -> float:
+    total = weight.sum()
+    a, b = (part - (part * weight).sum() / total for part in (a, b))
+    products = ((x * y * weight).sum() for x, y in ((a, b), (a, a), (b, b)))
+    both, first, second = products
+    return float(both / (np.sqrt(first * second) + 1e-6))
 
 
 def _aligned(whole: Float, part: Float, view: Float, steps: int) -> Float:

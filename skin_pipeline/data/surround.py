@@ -1,0 +1,131 @@
+"""What surrounds the skin in a picture: the black around a round field of view, a frame, bars.
+
+Most dermatoscopes leave such a surround, and it is the same in all pictures of one device. It says
+nothing about the skin, so that fingerprints and the search for near-duplicates leave it out.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+Mask = NDArray[np.bool_]
+Float = NDArray[np.float32]
+
+DARK = 24  # luminance up to which a pixel can be the black of a surround, which is never quite 0
+RUN = 12  # equal pixels in a row at the border that hint at a frame of one colour
+LEAST_DARK, LEAST_PLAIN = 12, 100  # pixels of a surround; skin of low quality has equal ones too
+SKIN = 0.06  # share of the picture that must be left, else all of it counts
+ISLAND = 0.03  # smaller parts that the surround encloses are writing on it
+SHADE = 0.6  # share of the median luminance below which the soft edge of the black reaches
+REACH = 6  # pixels that this edge is wide at most
+MARGIN = 2  # pixels along the edge that are left out too
+STEP = 10  # difference in luminance over two pixels that makes an edge
+LENGTH = 0.7  # share of a side along which an edge must run
+DEEPEST = 16  # pixels from the border at which an edge is looked for
+NEAR = 0.15  # share of skin nearby that a local mean needs
+
+_FLAT = np.zeros((3, 3, 3), bool)  # neighbours within an image, not of the one before
+_FLAT[1] = True
+_CROSS = ndimage.generate_binary_structure(3, 1) & _FLAT
+
+
+def field(light: NDArray[np.uint8]) -> Mask:
+    """Where thumbnails (n, side, side) of luminance show skin: all of it, or without a surround.
+
+    A surround touches the border, and is nearly black, of exactly one colour, or parted from the
+    skin by a straight line along the border.
+    """
+    around = _beyond_lines(light)
+    some = np.flatnonzero(_hinted(light))
+    if len(some):
+        around[some] |= _plain(light[some])
+    found = np.flatnonzero(around.any((1, 2)))
+    shown = np.ones(light.shape, bool)
+    if len(found):
+        shown[found] = _inside(around[found])
+    return shown
+
+
+def _beyond_lines(light: NDArray[np.uint8]) -> Mask:
+    """What lies between the border and a straight edge that runs along it."""
+    signed = light.astype(np.int16)
+    around = np.zeros(light.shape, bool)
+    for turn in range(4):
+        strip = np.rot90(signed, turn, (1, 2))[:, : DEEPEST + 2]
+        step = strip[:, 2:] - strip[:, :-2]
+        line = ((step > STEP).mean(2) >= LENGTH) | ((step < -STEP).mean(2) >= LENGTH)
+        beyond = np.logical_or.accumulate(line[:, ::-1], 1)[:, ::-1]
+        np.rot90(around, turn, (1, 2))[:, :DEEPEST] |= beyond[:, :, None]
+    return around
+
+
+def _hinted(light: NDArray[np.uint8]) -> Mask:
+    """Which images may have a plain surround, by their border alone: most have none."""
+    border = np.concatenate([light[:, 0], light[:, :, -1], light[:, -1, ::-1], light[:, ::-1, 0]], 1)
+    equal = border[:, 1:] == border[:, :-1]
+    runs = np.logical_and.reduce([equal[:, i : i - RUN or None] for i in range(RUN)])
+    return np.asarray(((border <= DARK).sum(1) >= LEAST_DARK) | runs.any(1))
+
+
+def _plain(light: NDArray[np.uint8]) -> Mask:
+    """What is black or of one colour from the border on, with the soft edge of the black."""
+    plain = (light <= DARK) | _constant(light)
+    edge = np.zeros(light.shape, bool)
+    edge[:, [0, -1]] = edge[:, :, [0, -1]] = True
+    around = ndimage.binary_propagation(edge & plain, _CROSS, plain)
+    dark = around & (light <= DARK)
+    few = around.sum((1, 2)) < LEAST_PLAIN
+    around[few] = dark[few]
+    around[around.sum((1, 2)) < LEAST_DARK] = False
+    rest = np.where(around, np.nan, light)
+    shade = light < SHADE * np.nanmedian(rest, axis=(1, 2), keepdims=True)
+    return np.asarray(around | ndimage.binary_dilation(around & dark, _CROSS, REACH, mask=shade))
+
+
+def _inside(around: Mask) -> Mask:
+    inside = ~ndimage.binary_dilation(around, _FLAT, MARGIN)
+    inside &= ~_islands(inside)
+    inside[inside.mean((1, 2)) < SKIN] = True
+    return np.asarray(inside)
+
+
+def _constant(light: NDArray[np.uint8]) -> Mask:
+    """Pixels in a block of 3x3 of one value; beyond the border the picture goes on."""
+    wide = np.pad(light, ((0, 0), (1, 1), (1, 1)), mode="edge")
+    across = (wide[:, :, 1:] == wide[:, :, :-1])[:, :, 1:] & (wide[:, :, 1:] == wide[:, :, :-1])[:, :, :-1]
+    down = (wide[:, 1:] == wide[:, :-1])[:, :, 1:-1]
+    centres = across[:, :-2] & across[:, 1:-1] & across[:, 2:] & down[:, 1:] & down[:, :-1]
+    return np.asarray(ndimage.binary_dilation(centres, _FLAT))
+
+
+def _islands(inside: Mask) -> Mask:
+    labels: Any
+    labels, _ = ndimage.label(inside, _FLAT)
+    sizes = np.bincount(labels.ravel())
+    return np.asarray(sizes[labels] < ISLAND * inside[0].size)
+
+
+def filled(light: Float, shown: Mask) -> Float:
+    """Thumbnails whose surround is replaced by what the skin nearby looks like, so that its edge
+    is no structure."""
+    some = np.flatnonzero(~shown.all((1, 2)))
+    result = light.copy()
+    if len(some):
+        weight = shown[some].astype(np.float32)
+        result[some] = np.where(weight > 0, light[some], _continued(light[some] * weight, weight))
+    return result
+
+
+def _continued(light: Float, weight: Float) -> Float:
+    """Local means of what has weight: of the nearest pixels where there are any."""
+    value = light.sum((1, 2), keepdims=True) / weight.sum((1, 2), keepdims=True)
+    for sigma in (8, 4, 2):
+        near = ndimage.gaussian_filter(weight, (0, sigma, sigma))
+        mean = ndimage.gaussian_filter(light, (0, sigma, sigma)) / np.maximum(near, 1e-6)
+        trust = np.clip(near / NEAR, 0, 1)
+        value = value * (1 - trust) + mean * trust
+    return np.asarray(value, np.float32)
