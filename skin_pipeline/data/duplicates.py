@@ -25,7 +25,7 @@ from scipy.ndimage import gaussian_filter
 from scipy.spatial import KDTree
 
 from skin_pipeline.contracts import Dataset
-from skin_pipeline.data import manifest, surround
+from skin_pipeline.data import common, manifest, surround
 from skin_pipeline.data.images import QUANTILES, THUMBNAIL
 from skin_pipeline.data.workers import spread
 from skin_pipeline.storage import Store
@@ -159,29 +159,41 @@ def _points(table: pd.DataFrame) -> Float:
 def _verified(
     candidates: NDArray[np.int64], ours: Side, theirs: Side, processes: int
 ) -> list[Pair]:
-    batches = [candidates[i : i + BATCH] for i in range(0, len(candidates), BATCH)]
+    """The candidates that show one photograph, at the first look and, without what many images
+    have in common, at the second."""
+    alike, _ = _looked_at(candidates, ours, theirs, processes, None)
+    shared = common.Shared.of(common.references(ours, theirs)) if len(alike) else None
+    pairs, scores = _looked_at(alike, ours, theirs, processes, shared)
+    log.info("near_duplicates candidates=%d alike=%d verified=%d", len(candidates), len(alike), len(pairs))
+    return [
+        Pair(int(first), int(second), "near", round(float(score), 3))
+        for (first, second), score in zip(pairs, scores, strict=True)
+    ]
+
+
+def _looked_at(
+    pairs: NDArray[np.int64], ours: Side, theirs: Side, processes: int, shared: common.Shared | None
+) -> tuple[NDArray[np.int64], Float]:
+    """Those of the pairs that are alike, and how much."""
+    batches = [pairs[i : i + BATCH] for i in range(0, len(pairs), BATCH)]
     images = ((ours.images(part[:, 0]), theirs.images(part[:, 1])) for part in batches)
-    found = []
-    for part, scores in zip(batches, spread(likeness, images, processes), strict=True):
-        found += [
-            Pair(int(first), int(second), "near", round(float(score), 3))
-            for (first, second), score in zip(part, scores, strict=True)
-            if score >= SAME
-        ]
-    log.info("near_duplicates candidates=%d verified=%d", len(candidates), len(found))
-    return found
+    found = list(spread(partial(likeness, shared=shared), images, processes))
+    scores = np.concatenate([np.empty(0, np.float32), *found])
+    return pairs[scores >= SAME], scores[scores >= SAME]
 
 
 # --- are two thumbnails one photograph? ----------------------------------------------------------
 
 
-def likeness(images: tuple[NDArray[np.uint8], NDArray[np.uint8]]) -> Float:
+def likeness(images: tuple[NDArray[np.uint8], NDArray[np.uint8]], shared: Any = None) -> Float:
     """How far pairs of thumbnails show the same picture: -1…1, and 0 where they clearly do not.
 
     Args:
         images: Two arrays (n, 64, 64) of luminance; one of a pair may be a crop of the other.
     """
     fields = [surround.field(part) for part in images]
+    if shared is not None:
+        fields = [shared.without(part, field) for part, field in zip(images, fields, strict=True)]
     first, second = (
         surround.filled(part.astype(np.float32), shown)
         for part, shown in zip(images, fields, strict=True)

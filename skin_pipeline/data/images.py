@@ -263,14 +263,16 @@ def fingerprint(small: NDArray[np.uint8], light: NDArray[np.float32]) -> str:
     Quantiles do not know where a pixel is, so a flip or turn changes nothing, another size or
     encoding next to nothing, and a crop little. Only the skin counts, not what surrounds it.
     """
-    red, green, blue = np.moveaxis(small.astype(np.int16), 2, 0)
-    rows = np.stack([light.astype(np.int16), red - green + 128, green - blue + 128])
-    rows = np.clip(rows, 0, 255) + np.array([0, 256, 512], np.int16)[:, None, None]
-    shown = surround.field(np.rint(light[None]).astype(np.uint8))[0]
+    red, green, blue = small.reshape(-1, 3).T.astype(np.int16)
+    rows = np.stack([light.ravel().astype(np.int16), red - green + 128, green - blue + 128])
+    rows = np.clip(rows, 0, 255) + np.array([[0], [256], [512]], np.int16)
+    shown = surround.field(np.rint(light[None]).astype(np.uint8)).ravel()
+    if not shown.all():
+        rows = rows[:, shown]
     # Counting is several times faster than sorting.
-    below = np.bincount(rows[:, shown].ravel(), minlength=768).reshape(3, 256).cumsum(1)
-    ranks = [round(q * below[0, -1]) for q in QUANTILES]
-    return bytes(int(np.searchsorted(row, rank)) for row in below for rank in ranks).hex()
+    below = np.bincount(rows.ravel(), minlength=768).reshape(3, 256).cumsum(1)
+    ranks = [round(q * rows.shape[1]) for q in QUANTILES]
+    return np.stack([np.searchsorted(row, ranks) for row in below]).astype(np.uint8).tobytes().hex()
 
 
 def working_square(image: Image.Image, size: int, field_of_view: float) -> NDArray[np.uint8]:

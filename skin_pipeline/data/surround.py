@@ -23,7 +23,8 @@ ISLAND = 0.03  # smaller parts that the surround encloses are writing on it
 SHADE = 0.6  # share of the median luminance below which the soft edge of the black reaches
 REACH = 6  # pixels that this edge is wide at most
 MARGIN = 2  # pixels along the edge that are left out too
-STEP = 10  # difference in luminance over two pixels that makes an edge
+STEP = 16  # difference in luminance over two pixels that makes an edge
+JUMP = 14  # difference between the means of the rows on its two sides
 LENGTH = 0.7  # share of a side along which an edge must run
 DEEPEST = 16  # pixels from the border at which an edge is looked for
 NEAR = 0.15  # share of skin nearby that a local mean needs
@@ -39,32 +40,40 @@ def field(light: NDArray[np.uint8]) -> Mask:
     A surround touches the border, and is nearly black, of exactly one colour, or parted from the
     skin by a straight line along the border.
     """
-    around = _beyond_lines(light)
-    some = np.flatnonzero(_hinted(light))
-    if len(some):
-        around[some] |= _plain(light[some])
-    found = np.flatnonzero(around.any((1, 2)))
     shown = np.ones(light.shape, bool)
-    if len(found):
-        shown[found] = _inside(around[found])
+    for hint, found in ((_may_have_lines, _beyond_lines), (_may_be_plain, _plain)):
+        some = np.flatnonzero(hint(light))
+        if len(some):  # most images have none
+            shown[some] &= ~found(light[some])
+    some = np.flatnonzero(~shown.all((1, 2)))
+    if len(some):
+        shown[some] = _inside(~shown[some])
     return shown
+
+
+def _may_have_lines(light: NDArray[np.uint8]) -> Mask:
+    """By the means of rows and columns: they jump at a line."""
+    means = np.stack([light.mean(2, dtype=np.float32), light.mean(1, dtype=np.float32)], 1)
+    jumps = np.abs(means[:, :, 2:] - means[:, :, :-2])
+    jumps[:, :, DEEPEST:-DEEPEST] = 0
+    return np.asarray(jumps.max((1, 2)) > JUMP)
 
 
 def _beyond_lines(light: NDArray[np.uint8]) -> Mask:
     """What lies between the border and a straight edge that runs along it."""
-    signed = light.astype(np.int16)
+    turned = [np.rot90(light, turn, (1, 2)) for turn in range(4)]
+    strips = np.stack([view[:, : DEEPEST + 2] for view in turned], 1).astype(np.int16)
+    step = strips[:, :, 2:] - strips[:, :, :-2]
+    line = np.maximum((step > STEP).mean(3), (step < -STEP).mean(3)) >= LENGTH
+    beyond = np.logical_or.accumulate(line[:, :, ::-1], 2)[:, :, ::-1]
     around = np.zeros(light.shape, bool)
     for turn in range(4):
-        strip = np.rot90(signed, turn, (1, 2))[:, : DEEPEST + 2]
-        step = strip[:, 2:] - strip[:, :-2]
-        line = ((step > STEP).mean(2) >= LENGTH) | ((step < -STEP).mean(2) >= LENGTH)
-        beyond = np.logical_or.accumulate(line[:, ::-1], 1)[:, ::-1]
-        np.rot90(around, turn, (1, 2))[:, :DEEPEST] |= beyond[:, :, None]
+        np.rot90(around, turn, (1, 2))[:, :DEEPEST] |= beyond[:, turn, :, None]
     return around
 
 
-def _hinted(light: NDArray[np.uint8]) -> Mask:
-    """Which images may have a plain surround, by their border alone: most have none."""
+def _may_be_plain(light: NDArray[np.uint8]) -> Mask:
+    """By the border alone: it is dark, or of one value for a while."""
     border = np.concatenate([light[:, 0], light[:, :, -1], light[:, -1, ::-1], light[:, ::-1, 0]], 1)
     equal = border[:, 1:] == border[:, :-1]
     runs = np.logical_and.reduce([equal[:, i : i - RUN or None] for i in range(RUN)])
@@ -81,8 +90,8 @@ def _plain(light: NDArray[np.uint8]) -> Mask:
     few = around.sum((1, 2)) < LEAST_PLAIN
     around[few] = dark[few]
     around[around.sum((1, 2)) < LEAST_DARK] = False
-    rest = np.where(around, np.nan, light)
-    shade = light < SHADE * np.nanmedian(rest, axis=(1, 2), keepdims=True)
+    usual = [np.median(image[~part]) if not part.all() else 0 for image, part in zip(light, around, strict=True)]
+    shade = light < SHADE * np.array(usual)[:, None, None]
     return np.asarray(around | ndimage.binary_dilation(around & dark, _CROSS, REACH, mask=shade))
 
 
