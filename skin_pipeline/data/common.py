@@ -1,66 +1,73 @@
-"""Structure that many images of a set have in common."""
+"""Structure that many images of a set show at the same place: a ruler, a logo, a burnt-in date.
+
+It says nothing about whether two of them are one photograph. What an image has in common with
+several others is found by comparing it with those of a sample that are most like it: pictures of
+one device agree where its overlay is and nowhere else, copies of one picture agree all over.
+"""
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter, binary_dilation
-
-from skin_pipeline.data import surround
+from scipy import ndimage
 
 Float = NDArray[np.float32]
 Mask = NDArray[np.bool_]
-SAMPLE = 768
-CROWD = 12
-AGREE = 4
-AGREED = 0.7
-NEARBY = 2.5
-MOST = 0.85
 
-def structure(light: NDArray[np.uint8], field: Mask) -> Float:
-    images = surround.filled(light.astype(np.float32), field)
-    blur = lambda x, s: gaussian_filter(x, (0, s, s))
-    band = blur(images, .7) - blur(images, 2.5)
-    return (band / np.sqrt(blur(band * band, 6.) + 1) * field).astype(np.float32)
-
-def references(ours: Any, theirs: Any) -> NDArray[np.uint8]:
-    sides = [ours] if ours is theirs else [ours, theirs]
-    out = []
-    for side in sides:
-        index = side.readable.index.to_numpy()
-        count = min(len(index), SAMPLE // len(sides))
-        out.append(side.images(index[np.linspace(0, len(index) - 1, count).astype(int)]))
-    return np.concatenate(out)
+SAMPLE = 1000  # images that others are compared with: memory and time do not grow with the set
+CROWD = 12  # of them, the most alike, that are looked at closely
+SEVERAL = 4  # of the crowd that must show the same
+ITSELF = 0.999  # correlation from which a picture of the sample is the image itself
+AGREED = 0.7  # correlation nearby that shows the same structure; by chance one in ten has it
+NEARBY = 1.25  # pixels
+AROUND = 1  # pixels around common structure that do not count either
+ALL_OVER = 0.85  # share of the picture beyond which the others are copies of it
 
 
-class Shared(NamedTuple):
-    layers: NDArray[np.float16]
-    thumbs: NDArray[np.uint8]
+class Common(NamedTuple):
+    """A sample of a set's images, as structure of unit strength nearby (n, side, side)."""
 
-    @classmethod
-    def of(cls, images):
-        return cls(structure(images, surround.field(images)).astype(np.float16), images)
+    sample: NDArray[np.float16]
 
-    def without(self, light: NDArray[np.uint8], field: Mask) -> Mask:
-        out = field.copy()
-        layers = structure(light, field)
-        refs = self.layers.reshape(len(self.layers), -1).astype(np.float32)
-        norm = np.linalg.norm(refs, axis=1) + 1e-6
-        for i, layer in enumerate(layers):
-            score = refs @ layer.ravel() / norm
-            score[(self.thumbs == light[i]).all((1, 2))] = -9
-            near = np.argsort(-score)[:CROWD]
-            near = near[score[near] > 0]
-            if len(near) < AGREE: continue
-            maps = agreement(layer, refs[near].reshape(-1, 64, 64))
-            common = (maps > AGREED).sum(0) >= AGREE
-            common = binary_dilation(common, iterations=2) & field[i]
-            if common.sum() <= MOST * field[i].sum():
-                out[i] &= ~common
-        return out
+    def elsewhere(self, layers: Float, shown: Mask) -> Mask:
+        """`shown` without what is common.
 
-def agreement(a: Float, others: Float) -> Float:
-    blur = lambda x: gaussian_filter(x, (0, NEARBY, NEARBY))
-    return blur(others * a) / np.sqrt(blur(others**2) * blur((a * a)[None]) + 1e-2)
+        Args:
+            layers: Structure of images (n, side, side), made as the sample's.
+            shown: What counts of them (n, 2 side, 2 side).
+        """
+        crowds = self._crowds(layers)
+        return np.stack([
+            _without(part, self._common(layer, crowd))
+            for layer, part, crowd in zip(layers, shown, crowds, strict=True)
+        ])
+
+    def _crowds(self, layers: Float) -> list[NDArray[np.int64]]:
+        likeness = _unit(layers) @ _unit(self.sample.astype(np.float32)).T
+        likeness[likeness > ITSELF] = -1
+        order = np.argsort(-likeness, axis=1)[:, :CROWD]
+        return [row[scores[row] > 0] for row, scores in zip(order, likeness, strict=True)]
+
+    def _common(self, layer: Float, crowd: NDArray[np.int64]) -> Mask:
+        others = self.sample[crowd].astype(np.float32)
+        both = _nearby(others * layer)
+        strength = np.sqrt(_nearby(others**2) * _nearby(layer[None] ** 2)) + 0.1
+        common = (both > AGREED * strength).sum(0) >= SEVERAL
+        wide = ndimage.binary_dilation(common, iterations=AROUND)
+        return np.asarray(wide.repeat(2, 0).repeat(2, 1))
+
+
+def _without(shown: Mask, common: Mask) -> Mask:
+    rest = shown & ~common
+    return rest if rest.sum() > (1 - ALL_OVER) * shown.sum() else shown
+
+
+def _nearby(images: Float) -> Float:
+    return np.asarray(ndimage.gaussian_filter(images, (0, NEARBY, NEARBY)), np.float32)
+
+
+def _unit(layers: Float) -> Float:
+    flat = layers.reshape(len(layers), -1)
+    return np.asarray(flat / (np.linalg.norm(flat, axis=1, keepdims=True) + 1e-6), np.float32)

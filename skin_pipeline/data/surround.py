@@ -74,7 +74,9 @@ def _beyond_lines(light: NDArray[np.uint8]) -> Mask:
 
 def _may_be_plain(light: NDArray[np.uint8]) -> Mask:
     """By the border alone: it is dark, or of one value for a while."""
-    border = np.concatenate([light[:, 0], light[:, :, -1], light[:, -1, ::-1], light[:, ::-1, 0]], 1)
+    border = np.concatenate(
+        [light[:, 0], light[:, :, -1], light[:, -1, ::-1], light[:, ::-1, 0]], 1
+    )
     equal = border[:, 1:] == border[:, :-1]
     runs = np.logical_and.reduce([equal[:, i : i - RUN or None] for i in range(RUN)])
     return np.asarray(((border <= DARK).sum(1) >= LEAST_DARK) | runs.any(1))
@@ -90,7 +92,10 @@ def _plain(light: NDArray[np.uint8]) -> Mask:
     few = around.sum((1, 2)) < LEAST_PLAIN
     around[few] = dark[few]
     around[around.sum((1, 2)) < LEAST_DARK] = False
-    usual = [np.median(image[~part]) if not part.all() else 0 for image, part in zip(light, around, strict=True)]
+    usual = [
+        np.median(image[~part]) if not part.all() else 0
+        for image, part in zip(light, around, strict=True)
+    ]
     shade = light < SHADE * np.array(usual)[:, None, None]
     return np.asarray(around | ndimage.binary_dilation(around & dark, _CROSS, REACH, mask=shade))
 
@@ -105,7 +110,9 @@ def _inside(around: Mask) -> Mask:
 def _constant(light: NDArray[np.uint8]) -> Mask:
     """Pixels in a block of 3x3 of one value; beyond the border the picture goes on."""
     wide = np.pad(light, ((0, 0), (1, 1), (1, 1)), mode="edge")
-    across = (wide[:, :, 1:] == wide[:, :, :-1])[:, :, 1:] & (wide[:, :, 1:] == wide[:, :, :-1])[:, :, :-1]
+    across = (wide[:, :, 1:] == wide[:, :, :-1])[:, :, 1:] & (wide[:, :, 1:] == wide[:, :, :-1])[
+        :, :, :-1
+    ]
     down = (wide[:, 1:] == wide[:, :-1])[:, :, 1:-1]
     centres = across[:, :-2] & across[:, 1:-1] & across[:, 2:] & down[:, 1:] & down[:, :-1]
     return np.asarray(ndimage.binary_dilation(centres, _FLAT))
