@@ -124,6 +124,14 @@ class Settings(BaseSettings):
     max_unreadable: float = knob(
         0.01, "Data", "Largest share of images that may be quarantined.", ge=0.0, le=0.5
     )
+    max_group_share: float = knob(
+        0.1,
+        "Data",
+        "Largest share of the images that may belong together, as of one patient. With fewer than "
+        "20 groups it is twice the mean group's, and never more than half.",
+        gt=0.0,
+        le=1.0,
+    )
     max_shortcut_auc: float = knob(
         0.65,
         "Data",

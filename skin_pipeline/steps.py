@@ -43,11 +43,12 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+BOUNDS = ("min_per_class", "max_unreadable", "max_group_share")  # that the images are checked by
 REMATCHES = 10  # champions that may come in between before a promotion gives up
 # Raised when a step's code gives another result from the same inputs.
 VERSIONS = {
-    "ingest": 2,
-    "validate": 3,
+    "ingest": 3,
+    "validate": 4,
     "split": 2,
     "features": 2,
     "train": 2,
@@ -155,7 +156,7 @@ def validate(job: Job, dataset: str, external: Iterable[str] = ()) -> str:
     """
     sets = dict(item.split("=", 1) for item in external)
     previous = history.before(job.store, job.settings.released_as, dataset)
-    knobs = job.settings.subset("min_per_class", "max_unreadable", "max_shortcut_auc", "seed")
+    knobs = job.settings.subset(*BOUNDS, "max_shortcut_auc", "seed")
     key = job.once(
         "validate",
         VERSIONS["validate"],
@@ -184,8 +185,7 @@ def _validate(
     table, known, overlaps = _grouped(job, key, dataset, sets, previous)
     shortcuts = audit.audit(table, settings.max_shortcut_auc, settings.seed)
     with scratch() as folder:
-        bounds = settings.subset("min_per_class", "max_unreadable")
-        checks = validation.check_manifest(table, folder, **bounds)
+        checks = validation.check_manifest(table, folder, **settings.subset(*BOUNDS))
         docs = _put_folder(job, f"{key}/docs", folder)
     validation.log_checks(checks)
     columns = ["key", "label", "bytes", "problem"]

@@ -18,9 +18,9 @@ Mask = NDArray[np.bool_]
 
 SAMPLE = 1000  # images that others are compared with: memory and time do not grow with the set
 CROWD = 12  # of them, the most alike, that are looked at closely
-SEVERAL = 4  # of the crowd that must show the same
+SEVERAL = 8  # of the crowd that must show the same
 ITSELF = 0.999  # correlation from which a picture of the sample is the image itself
-AGREED = 0.7  # correlation nearby that shows the same structure; by chance one in ten has it
+AGREED = 0.85  # correlation nearby that shows the same structure; outlines of spots seldom have it
 NEARBY = 1.25  # pixels
 AROUND = 1  # pixels around common structure that do not count either
 ALL_OVER = 0.85  # share of the picture beyond which the others are copies of it

@@ -23,6 +23,7 @@ ISLAND = 0.03  # smaller parts that the surround encloses are writing on it
 SHADE = 0.6  # share of the median luminance below which the soft edge of the black reaches
 REACH = 6  # pixels that this edge is wide at most
 MARGIN = 2  # pixels along the edge that are left out too
+SAME_COLOUR = 4  # difference in luminance that encoding makes where there was one colour
 STEP = 16  # difference in luminance over two pixels that makes an edge
 JUMP = 14  # difference between the means of the rows on its two sides
 LENGTH = 0.7  # share of a side along which an edge must run
@@ -84,20 +85,29 @@ def _may_be_plain(light: NDArray[np.uint8]) -> Mask:
 
 def _plain(light: NDArray[np.uint8]) -> Mask:
     """What is black or of one colour from the border on, with the soft edge of the black."""
-    plain = (light <= DARK) | _constant(light)
+    dark = light <= DARK
     edge = np.zeros(light.shape, bool)
     edge[:, [0, -1]] = edge[:, :, [0, -1]] = True
-    around = ndimage.binary_propagation(edge & plain, _CROSS, plain)
-    dark = around & (light <= DARK)
-    few = around.sum((1, 2)) < LEAST_PLAIN
-    around[few] = dark[few]
-    around[around.sum((1, 2)) < LEAST_DARK] = False
-    usual = [
-        np.median(image[~part]) if not part.all() else 0
-        for image, part in zip(light, around, strict=True)
-    ]
-    shade = light < SHADE * np.array(usual)[:, None, None]
-    return np.asarray(around | ndimage.binary_dilation(around & dark, _CROSS, REACH, mask=shade))
+    black = _reached(edge, dark)
+    shade = light < SHADE * _medians(light, ~black)
+    black[black.sum((1, 2)) < LEAST_DARK] = False
+    black |= ndimage.binary_dilation(black, _CROSS, REACH, mask=shade)
+    even = _reached(edge | black, _constant(light) | dark) & ~dark
+    alike = np.abs(light - _medians(light, even)) <= SAME_COLOUR
+    even = _reached(even, even | alike)
+    even[even.sum((1, 2)) < LEAST_PLAIN] = False
+    return np.asarray(black | even)
+
+
+def _reached(start: Mask, through: Mask) -> Mask:
+    return np.asarray(ndimage.binary_propagation(start & through, _CROSS, through))
+
+
+def _medians(light: NDArray[np.uint8], where: Mask) -> Float:
+    """The median luminance of each image in its part; infinite if that is empty."""
+    pairs = zip(light, where, strict=True)
+    medians = [np.median(image[part]) if part.any() else np.inf for image, part in pairs]
+    return np.array(medians, np.float32)[:, None, None]
 
 
 def _inside(around: Mask) -> Mask:

@@ -17,7 +17,7 @@ from skin_pipeline.data import validation
 from skin_pipeline.data.validation import suites
 
 COUNT = 40
-BOUNDS = {"min_per_class": 10, "max_unreadable": 0.0}
+BOUNDS = {"min_per_class": 10, "max_unreadable": 0.0, "max_group_share": 0.1}
 
 
 def table(**changes) -> pd.DataFrame:
@@ -197,7 +197,7 @@ def test_copies_of_the_same_pixels_are_not_told_twice(tmp_path):
 def test_a_class_that_nearly_all_images_belong_to_is_a_warning(tmp_path):
     label = first(*["malignant"] * 3, "benign")
     checks = validation.check_manifest(
-        table(label=label), tmp_path, min_per_class=3, max_unreadable=0.0
+        table(label=label), tmp_path, **{**BOUNDS, "min_per_class": 3}
     )
     assert failed(checks) == {"share of malignant images": "warning"}
     (balance,) = [item for item in checks if not item.passed]
@@ -213,7 +213,7 @@ def test_a_missing_column_is_the_only_thing_said(tmp_path):
 
 def test_a_quarantined_image_within_the_share_passes(tmp_path):
     changes = table(**QUARANTINED)
-    checks = validation.check_manifest(changes, tmp_path, min_per_class=10, max_unreadable=0.05)
+    checks = validation.check_manifest(changes, tmp_path, **{**BOUNDS, "max_unreadable": 0.05})
     assert failed(checks) == {}
 
 
@@ -377,7 +377,7 @@ def test_every_expectation_reads_as_a_sentence(tmp_path):
 
 
 def test_names_are_unique_and_say_more_than_the_type():
-    for suite in (suites.manifest_suite(10, 0.01), suites.split_suite(["run_0"])):
+    for suite in (suites.manifest_suite(10, 0.01, 0.1), suites.split_suite(["run_0"])):
         names = [item.description for item in suite]
         assert len(set(names)) == len(names)
         assert all(item.notes and item.meta["bound"] for item in suite)
