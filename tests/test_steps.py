@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import dataclasses
 import hashlib
 import shutil
@@ -166,6 +167,7 @@ print([name for name in {HEAVY!r} if name in sys.modules])
         ("ingest", {"seed": 1}),
         ("ingest", {"columns": "sex=gender"}),
         ("validate", {"min_per_class": 11}),
+        ("validate", {"max_group_share": 0.2}),
         ("validate", {"max_shortcut_auc": 0.7}),
         ("split", {"balance": "none"}),
         ("train", {"l2": 0.5}),
@@ -541,6 +543,20 @@ def test_a_corrupt_image_within_the_share_is_left_out_of_every_side(make_job, tm
     table = manifest.read(job.store, load(job.store, split, Split).table)
     row = table[table["key"] == "benign/DEMO_B0003.jpg"].iloc[0]
     assert (row["run_0"], row["run_1"]) == ("unused", "unused")
+
+
+def test_a_word_for_nobody_that_is_taken_for_a_patient_is_named(make_job, folder):
+    table = folder / "metadata.csv"
+    head, *rows = table.read_text().splitlines()
+    nobody = [re.sub(r",P\d+,", ",nobody asked,", row) for row in rows[:14]]
+    table.write_text("\n".join([head, *nobody, *rows[14:]]))
+    job = make_job(data=str(folder), weights="imagenet")
+    dataset = steps.ingest(job).dataset
+    with pytest.raises(BadInput) as refused:
+        steps.validate(job, dataset)
+    assert "14 of them with patient_id 'nobody asked'" in str(refused.value)
+    assert "max_group_share" in str(refused.value)
+    steps.validate(make_job(data=str(folder), weights="imagenet", max_group_share=1.0), dataset)
 
 
 def test_a_refused_data_set_is_refused_again(make_job, folder):

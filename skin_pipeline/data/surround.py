@@ -17,7 +17,7 @@ Float = NDArray[np.float32]
 
 DARK = 24  # luminance up to which a pixel can be the black of a surround, which is never quite 0
 RUN = 12  # equal pixels in a row at the border that hint at a frame of one colour
-LEAST_DARK, LEAST_PLAIN = 12, 100  # pixels of a surround; skin of low quality has equal ones too
+LEAST_DARK, LEAST_PLAIN = 12, 60  # pixels of a surround; skin of low quality has equal ones too
 SKIN = 0.06  # share of the picture that must be left, else all of it counts
 ISLAND = 0.03  # smaller parts that the surround encloses are writing on it
 SHADE = 0.6  # share of the median luminance below which the soft edge of the black reaches
@@ -85,18 +85,16 @@ def _may_be_plain(light: NDArray[np.uint8]) -> Mask:
 
 def _plain(light: NDArray[np.uint8]) -> Mask:
     """What is black or of one colour from the border on, with the soft edge of the black."""
-    dark = light <= DARK
     edge = np.zeros(light.shape, bool)
     edge[:, [0, -1]] = edge[:, :, [0, -1]] = True
-    black = _reached(edge, dark)
-    shade = light < SHADE * _medians(light, ~black)
-    black[black.sum((1, 2)) < LEAST_DARK] = False
-    black |= ndimage.binary_dilation(black, _CROSS, REACH, mask=shade)
-    even = _reached(edge | black, _constant(light) | dark) & ~dark
-    alike = np.abs(light - _medians(light, even)) <= SAME_COLOUR
-    even = _reached(even, even | alike)
+    even = _reached(edge, _constant(light) & (light > DARK))
     even[even.sum((1, 2)) < LEAST_PLAIN] = False
-    return np.asarray(black | even)
+    alike = np.abs(light - _medians(light, even)) <= SAME_COLOUR
+    even |= ndimage.binary_dilation(even, _CROSS, REACH, mask=alike)
+    black = _reached(edge | ndimage.binary_dilation(even, _FLAT, MARGIN), light <= DARK)
+    black[black.sum((1, 2)) < LEAST_DARK] = False
+    shade = light < SHADE * _medians(light, ~(black | even))
+    return np.asarray(even | black | ndimage.binary_dilation(black, _CROSS, REACH, mask=shade))
 
 
 def _reached(start: Mask, through: Mask) -> Mask:

@@ -165,7 +165,7 @@ class ExpectNoGiantGroup(Faultless):
     success_keys = ("share",)
 
     def faults(self, table: pd.DataFrame) -> list[str]:
-        sizes = table["group"].value_counts()
+        sizes = table.loc[table["group"] != "", "group"].value_counts()
         most = max(self.share, min(2 / max(len(sizes), 1), HALF)) * len(table)
         return [
             _giant(table[table["group"] == group], len(table))

@@ -244,8 +244,8 @@ def _groups(max_group_share: float) -> list[Any]:
                 **_about(
                     "no group holds a large share of the images",
                     f"at most {_percent(max_group_share)} of them (max_group_share)",
-                    "A group is never parted, so that one side of the split would be this group. "
-                    "Mostly it is a word for nobody, such as `unknown`, that is taken for a patient.",
+                    "A group is never parted, and one side of the split would be this group. "
+                    "Mostly it is a word for nobody, such as `unknown`, taken for a patient.",
                 ),
             )
         ]
