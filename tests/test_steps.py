@@ -1,8 +1,8 @@
 from __future__ import annotations
 
-import re
 import dataclasses
 import hashlib
+import re
 import shutil
 import subprocess
 import sys

@@ -16,8 +16,8 @@ Mask = NDArray[np.bool_]
 Float = NDArray[np.float32]
 
 DARK = 24  # luminance up to which a pixel can be the black of a surround, which is never quite 0
-RUN = 12  # equal pixels in a row at the border that hint at a frame of one colour
-LEAST_DARK, LEAST_PLAIN = 12, 60  # pixels of a surround; skin of low quality has equal ones too
+BRIGHT = 250  # luminance of the white of a surround
+LEAST, LEAST_WHITE = 12, 60  # pixels of a surround; overexposed skin has some white ones too
 SKIN = 0.06  # share of the picture that must be left, else all of it counts
 ISLAND = 0.03  # smaller parts that the surround encloses are writing on it
 SHADE = 0.6  # share of the median luminance below which the soft edge of the black reaches
@@ -38,8 +38,8 @@ _CROSS = ndimage.generate_binary_structure(3, 1) & _FLAT
 def field(light: NDArray[np.uint8]) -> Mask:
     """Where thumbnails (n, side, side) of luminance show skin: all of it, or without a surround.
 
-    A surround touches the border, and is nearly black, of exactly one colour, or parted from the
-    skin by a straight line along the border.
+    A surround touches the border, and is nearly black, evenly white, or parted from the skin by a
+    straight line along the border.
     """
     shown = np.ones(light.shape, bool)
     for hint, found in ((_may_have_lines, _beyond_lines), (_may_be_plain, _plain)):
@@ -74,25 +74,21 @@ def _beyond_lines(light: NDArray[np.uint8]) -> Mask:
 
 
 def _may_be_plain(light: NDArray[np.uint8]) -> Mask:
-    """By the border alone: it is dark, or of one value for a while."""
-    border = np.concatenate(
-        [light[:, 0], light[:, :, -1], light[:, -1, ::-1], light[:, ::-1, 0]], 1
-    )
-    equal = border[:, 1:] == border[:, :-1]
-    runs = np.logical_and.reduce([equal[:, i : i - RUN or None] for i in range(RUN)])
-    return np.asarray(((border <= DARK).sum(1) >= LEAST_DARK) | runs.any(1))
+    """By the border alone: some of it is black or white."""
+    border = np.concatenate([light[:, 0], light[:, -1], light[:, :, 0], light[:, :, -1]], 1)
+    return np.asarray(((border <= DARK) | (border >= BRIGHT)).sum(1) >= LEAST)
 
 
 def _plain(light: NDArray[np.uint8]) -> Mask:
-    """What is black or of one colour from the border on, with the soft edge of the black."""
+    """What is black or evenly white from the border on, with the soft edge of the black."""
     edge = np.zeros(light.shape, bool)
     edge[:, [0, -1]] = edge[:, :, [0, -1]] = True
-    even = _reached(edge, _constant(light) & (light > DARK))
-    even[even.sum((1, 2)) < LEAST_PLAIN] = False
+    even = _reached(edge, _constant(light) & (light >= BRIGHT))
+    even[even.sum((1, 2)) < LEAST_WHITE] = False
     alike = np.abs(light - _medians(light, even)) <= SAME_COLOUR
     even |= ndimage.binary_dilation(even, _CROSS, REACH, mask=alike)
     black = _reached(edge | ndimage.binary_dilation(even, _FLAT, MARGIN), light <= DARK)
-    black[black.sum((1, 2)) < LEAST_DARK] = False
+    black[black.sum((1, 2)) < LEAST] = False
     shade = light < SHADE * _medians(light, ~(black | even))
     return np.asarray(even | black | ndimage.binary_dilation(black, _CROSS, REACH, mask=shade))
 

@@ -78,7 +78,7 @@ FAULTS = {
         {
             "label": ["nevus", *table()["label"][1:]],
             "key": twice("key"),
-            "group": first("", "g"),
+            "group": ["", *[f"g{i}" for i in range(1, COUNT)]],
             "anchor": first("", "a"),
         },
         ["labels", "each file stands once", "each image has a group", "each image has an anchor"],
