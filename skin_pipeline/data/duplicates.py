@@ -46,9 +46,11 @@ LIKELY = 0.78  # correlation of coarse structure that is worth a closer look
 # .55, of generated ones on smooth skin .74; nine in ten of those cropped to 90 % have over .77.
 SAME = 0.77
 OVERLAP = 0.4  # least share of the image that both must show
+BLOCK = 16  # side in pixels of the parts of a thumbnail that are compared one by one
+MOST = 0.7  # share of the picture below which blocks of half the side are compared
 LEAST_SHARE = 0.2  # of a block that must count, so that its correlation says something
-EVIDENCE = 6.0  # blocks from which on a likeness is taken as it is
-LEAST_EVIDENCE = 1.0  # blocks without which nothing is said
+EVIDENCE = 0.37  # share of the picture from which on a likeness is taken as it is
+LEAST_EVIDENCE = 0.06  # share of the picture without which nothing is said
 BATCH = 128  # pairs that a process is given at a time
 
 
@@ -353,28 +355,29 @@ def _agreement(whole: _Fine, part: _Fine, orientation: int, start: Float) -> flo
 
 
 def _block_correlation(seen: Float, part: Float, weight: Float) -> float:
-    """The mean correlation in 16 blocks, as far as they count: one strong edge, such as that of a
+    """The mean correlation in blocks, as far as they count: one strong edge, such as that of a
     round dark spot, is no evidence for the rest of the picture.
 
-    The fewer blocks there are to go by, the more each difference weighs.
+    The less of the picture there is to go by, the smaller are the blocks, and the more each
+    difference weighs.
     """
-    blocks = [_blocks(array) for array in (seen, part, weight)]
+    side = BLOCK if weight.mean() >= MOST else BLOCK // 2
+    blocks = [_blocks(array, side) for array in (seen, part, weight)]
     shares = blocks[2].mean((1, 2))
     counted = shares >= LEAST_SHARE
-    evidence = float(shares[counted].sum())
+    evidence = float(shares[counted].sum()) * side**2 / THUMBNAIL**2
     if evidence < LEAST_EVIDENCE:
         return 0.0
-    scores = [
-        _correlation(*block) for block in zip(*(part[counted] for part in blocks), strict=True)
-    ]
+    pairs = zip(*(part[counted] for part in blocks), strict=True)
+    scores = [_correlation(*block) for block in pairs]
     difference = 1 - float(np.average(scores, weights=shares[counted]))
     return 1 - difference * max(1.0, EVIDENCE / evidence)
 
 
-def _blocks(array: NDArray[Any]) -> NDArray[Any]:
-    """A square array (64, 64) as 16 blocks (16, 16)."""
-    side = THUMBNAIL // 4
-    return array.reshape(4, side, 4, side).swapaxes(1, 2).reshape(16, side, side)
+def _blocks(array: NDArray[Any], side: int) -> NDArray[Any]:
+    """A square array (64, 64) as blocks (n, side, side)."""
+    count = THUMBNAIL // side
+    return array.reshape(count, side, count, side).swapaxes(1, 2).reshape(-1, side, side)
 
 
 def _correlation(a: Float, b: Float, weight: Float) -> float:
