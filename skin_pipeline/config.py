@@ -237,6 +237,15 @@ class Settings(Environment):
         "What becomes of images that look like a mask or an overlay of a lesion (by their name, or "
         "because they have two greys only): a warning that names them, or they are left out.",
     )
+    max_group_share: float = knob(
+        0.1,
+        "Data",
+        "Largest share of the images that may belong together, as of one patient. With fewer than "
+        "20 groups it is twice the mean group's, and never more than half.",
+        gt=0.0,
+        le=1.0,
+        title="Largest share of one group",
+    )
     max_shortcut_auc: float = knob(
         0.65,
         "Data",

@@ -47,11 +47,12 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 MOST_TASKS = 512  # of one step: Airflow's scheduler makes a row of each at once
+BOUNDS = ("min_per_class", "max_unreadable", "max_group_share")  # that the images are checked by
 REMATCHES = 10  # champions that may come in between before a promotion gives up
 # Raised when a step's code gives another result from the same inputs.
 VERSIONS = {
     "ingest": 3,
-    "validate": 3,
+    "validate": 4,
     "split": 2,
     "features": 2,
     "train": 2,
@@ -173,7 +174,7 @@ def validate(job: Job, dataset: str, external: Iterable[str] = ()) -> str:
     """
     sets = dict(item.split("=", 1) for item in external)
     previous = history.before(job.store, job.settings.released_as, dataset)
-    knobs = job.settings.subset("min_per_class", "max_unreadable", "max_shortcut_auc", "seed")
+    knobs = job.settings.subset(*BOUNDS, "max_shortcut_auc", "seed")
     key = job.once(
         "validate",
         VERSIONS["validate"],
@@ -202,8 +203,7 @@ def _validate(
     table, known, overlaps = _grouped(job, key, dataset, sets, previous)
     shortcuts = audit.audit(table, settings.max_shortcut_auc, settings.seed)
     with scratch() as folder:
-        bounds = settings.subset("min_per_class", "max_unreadable")
-        checks = validation.check_manifest(table, folder, **bounds)
+        checks = validation.check_manifest(table, folder, **settings.subset(*BOUNDS))
         docs = _put_folder(job, f"{key}/docs", folder)
     validation.log_checks(checks)
     columns = ["key", "label", "bytes", "problem"]

@@ -57,6 +57,7 @@ CHANGES: dict[str, tuple[Any, set[str]]] = {
     "field_of_view": (0.9, EVERYTHING),
     "shard_size": (64, EVERYTHING),
     "min_per_class": (12, {"validate", "external", "gate"}),
+    "max_group_share": (0.3, {"validate", "external", "gate"}),
     "max_unreadable": (0.2, {"validate", "external", "gate"}),
     "max_shortcut_auc": (0.9, {"validate", *EVALUATE}),  # a shortcut that fails no more
     "test_fraction": (0.3, SPLIT),

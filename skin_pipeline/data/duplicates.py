@@ -13,7 +13,7 @@ only look alike, dark on light in the middle, do not agree there.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -25,7 +25,8 @@ from scipy.ndimage import gaussian_filter
 from scipy.spatial import KDTree
 
 from skin_pipeline.contracts import Dataset
-from skin_pipeline.data import manifest
+from skin_pipeline.data import manifest, surround
+from skin_pipeline.data.common import SAMPLE, Common
 from skin_pipeline.data.images import QUANTILES, THUMBNAIL
 from skin_pipeline.data.workers import spread
 from skin_pipeline.storage import Store
@@ -33,6 +34,8 @@ from skin_pipeline.storage import Store
 log = logging.getLogger(__name__)
 
 Float = NDArray[np.float32]
+Mask = NDArray[np.bool_]
+Images = tuple[NDArray[np.uint8], NDArray[np.uint8]]  # thumbnails of pairs
 
 NEIGHBOURS = 4  # candidates of each image
 COLOUR_WEIGHT = 3.0  # of the colour differences in a fingerprint; a crop changes them least
@@ -43,6 +46,11 @@ LIKELY = 0.78  # correlation of coarse structure that is worth a closer look
 # .55, of generated ones on smooth skin .74; nine in ten of those cropped to 90 % have over .77.
 SAME = 0.77
 OVERLAP = 0.4  # least share of the image that both must show
+BLOCK = 16  # side in pixels of the parts of a thumbnail that are compared one by one
+MOST = 0.7  # share of the picture below which blocks of half the side are compared
+LEAST_SHARE = 0.2  # of a block that must count, so that its correlation says something
+EVIDENCE = 0.37  # share of the picture from which on a likeness is taken as it is
+LEAST_EVIDENCE = 0.06  # share of the picture without which nothing is said
 BATCH = 128  # pairs that a process is given at a time
 
 
@@ -79,6 +87,12 @@ class Side(NamedTuple):
         """Thumbnails (n, 64, 64) of the images with these indices in the table."""
         places = self.table.loc[index, ["shard", "row"]].to_numpy()
         return np.stack([self.thumbnails[shard][row] for shard, row in places])
+
+    def sample(self, most: int) -> NDArray[np.uint8]:
+        """Thumbnails of `most` images at even distances, or of all."""
+        index = self.readable.index.to_numpy()
+        places = np.linspace(0, len(index) - 1, min(len(index), most)).astype(np.int64)
+        return self.images(index[places])
 
 
 def within(ours: Side, processes: int) -> list[Pair]:
@@ -155,39 +169,78 @@ def _points(table: pd.DataFrame) -> Float:
 def _verified(
     candidates: NDArray[np.int64], ours: Side, theirs: Side, processes: int
 ) -> list[Pair]:
-    batches = [candidates[i : i + BATCH] for i in range(0, len(candidates), BATCH)]
+    """The candidates that show one photograph, also without what many images have in common."""
+    alike, _ = _alike(likeness, candidates, ours, theirs, processes)
+    again = partial(likeness, common=_common(ours, theirs) if len(alike) else None)
+    pairs, scores = _alike(again, alike, ours, theirs, processes)
+    log.info(
+        "near_duplicates candidates=%d alike=%d verified=%d",
+        len(candidates),
+        len(alike),
+        len(pairs),
+    )
+    return [
+        Pair(int(first), int(second), "near", round(float(score), 3))
+        for (first, second), score in zip(pairs, scores, strict=True)
+    ]
+
+
+def _alike(
+    look: Callable[[Images], Float],
+    pairs: NDArray[np.int64],
+    ours: Side,
+    theirs: Side,
+    processes: int,
+) -> tuple[NDArray[np.int64], Float]:
+    """The pairs whose likeness is that of copies, and how alike they are."""
+    batches = [pairs[i : i + BATCH] for i in range(0, len(pairs), BATCH)]
     images = ((ours.images(part[:, 0]), theirs.images(part[:, 1])) for part in batches)
-    found = []
-    for part, scores in zip(batches, spread(likeness, images, processes), strict=True):
-        found += [
-            Pair(int(first), int(second), "near", round(float(score), 3))
-            for (first, second), score in zip(part, scores, strict=True)
-            if score >= SAME
-        ]
-    log.info("near_duplicates candidates=%d verified=%d", len(candidates), len(found))
-    return found
+    scores = np.concatenate([np.empty(0, np.float32), *spread(look, images, processes)])
+    return pairs[scores >= SAME], scores[scores >= SAME]
+
+
+def _common(ours: Side, theirs: Side) -> Common:
+    """A sample of the images of both sides."""
+    sides = [ours] if ours is theirs else [ours, theirs]
+    parts = [side.sample(SAMPLE // len(sides)) for side in sides]
+    light = np.concatenate(parts)
+    filled = surround.filled(light.astype(np.float32), surround.field(light))
+    return Common(_half(filled).astype(np.float16))
 
 
 # --- are two thumbnails one photograph? ----------------------------------------------------------
 
 
-def likeness(images: tuple[NDArray[np.uint8], NDArray[np.uint8]]) -> Float:
+def likeness(images: Images, common: Common | None = None) -> Float:
     """How far pairs of thumbnails show the same picture: -1…1, and 0 where they clearly do not.
 
     Args:
         images: Two arrays (n, 64, 64) of luminance; one of a pair may be a crop of the other.
+        common: Images of the set; what they have in common does not count.
     """
-    first, second = (part.astype(np.float32) for part in images)
-    forward, backward = _search(first, second), _search(second, first)
-    scores = np.zeros(len(first), np.float32)
+    first, second = (_Skin.of(part) for part in images)
+    forward, backward = _search(first.light, second.light), _search(second.light, first.light)
+    scores = np.zeros(len(first.light), np.float32)
     for swap, search in ((False, forward), (True, backward)):
         better = backward.score > forward.score
         chosen = np.flatnonzero((search.score >= LIKELY) & (better == swap))
         whole, part = (second, first) if swap else (first, second)
-        fine = zip(_Fine.of(whole[chosen]), _Fine.of(part[chosen]), strict=True)
+        fine = zip(_fine(whole, chosen, common), _fine(part, chosen, common), strict=True)
         for index, (a, b) in zip(chosen, fine, strict=True):
             scores[index] = _agreement(a, b, search.orientation[index], search.start[index])
     return scores
+
+
+class _Skin(NamedTuple):
+    """Thumbnails without a surround, and where there was none."""
+
+    light: Float
+    shown: Mask
+
+    @classmethod
+    def of(cls, images: NDArray[np.uint8]) -> _Skin:
+        shown = surround.field(images)
+        return cls(surround.filled(images.astype(np.float32), shown), shown)
 
 
 class _Search(NamedTuple):
@@ -252,24 +305,31 @@ def _oriented(images: Float, number: int) -> Float:
 
 
 class _Fine(NamedTuple):
-    """One image's structure: at 32 and 64 pixels to align by, and finer to compare."""
+    """One image's structure: at 32 and 64 pixels to align by, and finer to compare, and how much
+    each pixel counts there."""
 
     half: Float
     full: Float
     compared: Float
-
-    @classmethod
-    def of(cls, images: Float) -> Iterator[_Fine]:
-        half = images.reshape(len(images), 32, 2, 32, 2).mean((2, 4))
-        layers = (
-            _evened(half, 0.5, 3.0, 5.0, 3.0),
-            _evened(images, 0.8, 4.0, 8.0, 3.0),
-            _evened(images, 0.7, 2.5, 6.0, 1.0),
-        )
-        return (cls(*layer) for layer in zip(*layers, strict=True))
+    weight: Float
 
     def oriented(self, number: int) -> _Fine:
         return _Fine(*(np.ascontiguousarray(_oriented(layer, number)) for layer in self))
+
+
+def _fine(skin: _Skin, chosen: NDArray[np.int64], common: Common | None) -> Iterator[_Fine]:
+    images, shown = skin.light[chosen], skin.shown[chosen]
+    half = _half(images)
+    if common is not None and len(chosen):
+        shown = common.elsewhere(half, shown)
+    full, compared = _evened(images, 0.8, 4.0, 8.0, 3.0), _evened(images, 0.7, 2.5, 6.0, 1.0)
+    return map(_Fine, half, full, compared, shown.astype(np.float32))
+
+
+def _half(images: Float) -> Float:
+    """Structure at half the size."""
+    small = images.reshape(len(images), 32, 2, 32, 2).mean((2, 4))
+    return _evened(small, 0.5, 3.0, 5.0, 3.0)
 
 
 def _evened(images: Float, fine: float, rough: float, around: float, floor: float) -> Float:
@@ -289,32 +349,42 @@ def _agreement(whole: _Fine, part: _Fine, orientation: int, start: Float) -> flo
     turned = whole.oriented(orientation)
     view = _aligned(turned.half, part.half, start, steps=12)
     view = _aligned(turned.full, part.full, view, steps=5)
-    return _block_correlation(*_warped(turned.compared, view), part.compared)
+    seen, shown = _warped(turned.compared, view)
+    weight = shown * _warped(turned.weight, view)[0] * part.weight
+    return _block_correlation(seen, part.compared, weight)
 
 
-def _block_correlation(seen: Float, shown: NDArray[np.bool_], part: Float) -> float:
-    """The mean correlation in 16 blocks, of those that are shown: one strong edge, such as that
-    of a round dark spot, is no evidence for the rest of the picture."""
-    if shown.mean() < OVERLAP:
+def _block_correlation(seen: Float, part: Float, weight: Float) -> float:
+    """The mean correlation in blocks, as far as they count: one strong edge, such as that of a
+    round dark spot, is no evidence for the rest of the picture.
+
+    The less of the picture there is to go by, the smaller are the blocks, and the more each
+    difference weighs.
+    """
+    side = BLOCK if weight.mean() >= MOST else BLOCK // 2
+    blocks = [_blocks(array, side) for array in (seen, part, weight)]
+    shares = blocks[2].mean((1, 2))
+    counted = shares >= LEAST_SHARE
+    evidence = float(shares[counted].sum()) * side**2 / THUMBNAIL**2
+    if evidence < LEAST_EVIDENCE:
         return 0.0
-    blocks = (_blocks(array) for array in (seen, part, shown))
-    scores = [
-        _correlation(a[mask], b[mask])
-        for a, b, mask in zip(*blocks, strict=True)
-        if mask.mean() >= OVERLAP
-    ]
-    return float(np.mean(scores))
+    pairs = zip(*(part[counted] for part in blocks), strict=True)
+    scores = [_correlation(*block) for block in pairs]
+    difference = 1 - float(np.average(scores, weights=shares[counted]))
+    return 1 - difference * max(1.0, EVIDENCE / evidence)
 
 
-def _blocks(array: NDArray[Any]) -> NDArray[Any]:
-    """A square array (64, 64) as 16 blocks (16, 16)."""
-    side = THUMBNAIL // 4
-    return array.reshape(4, side, 4, side).swapaxes(1, 2).reshape(16, side, side)
+def _blocks(array: NDArray[Any], side: int) -> NDArray[Any]:
+    """A square array (64, 64) as blocks (n, side, side)."""
+    count = THUMBNAIL // side
+    return array.reshape(count, side, count, side).swapaxes(1, 2).reshape(-1, side, side)
 
 
-def _correlation(a: Float, b: Float) -> float:
-    a, b = a - a.mean(), b - b.mean()
-    return float(a @ b / (np.linalg.norm(a) * np.linalg.norm(b) + 1e-6))
+def _correlation(a: Float, b: Float, weight: Float) -> float:
+    total = weight.sum()
+    a, b = (part - (part * weight).sum() / total for part in (a, b))
+    both, first, second = ((x * y * weight).sum() for x, y in ((a, b), (a, a), (b, b)))
+    return float(both / (np.sqrt(first * second) + 1e-6))
 
 
 def _aligned(whole: Float, part: Float, view: Float, steps: int) -> Float:

@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from skin_pipeline.data import jpeg
+from skin_pipeline.data import jpeg, surround
 from skin_pipeline.errors import BadInput, Unavailable
 
 JPEG_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".pjpeg", ".pjp")
@@ -52,7 +52,6 @@ DEPTHS = (8, 12, 16)
 THIRTY_TWO_BIT = {"I", "F"}
 LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601, as Pillow's mode L
 QUANTILES = (0.1, 0.3, 0.5, 0.7, 0.9)
-RANKS = [round(q * THUMBNAIL**2) for q in QUANTILES]
 STATISTICS = (
     "brightness",
     "contrast",
@@ -424,14 +423,18 @@ def fingerprint(small: NDArray[np.uint8], light: NDArray[np.float32]) -> str:
     the colour differences R-G and G-B (+128).
 
     Quantiles do not know where a pixel is, so a flip or turn changes nothing, another size or
-    encoding next to nothing, and a crop little.
+    encoding next to nothing, and a crop little. Only the skin counts, not what surrounds it.
     """
-    red, green, blue = np.moveaxis(small.astype(np.int16), 2, 0)
-    rows = np.stack([light.astype(np.int16), red - green + 128, green - blue + 128])
-    rows = np.clip(rows, 0, 255).reshape(3, -1) + np.array([[0], [256], [512]], np.int16)
+    red, green, blue = small.reshape(-1, 3).T.astype(np.int16)
+    rows = np.stack([light.ravel().astype(np.int16), red - green + 128, green - blue + 128])
+    rows = np.clip(rows, 0, 255) + np.array([[0], [256], [512]], np.int16)
+    shown = surround.field(np.rint(light[None]).astype(np.uint8)).ravel()
+    if not shown.all():
+        rows = rows[:, shown]
     # Counting is several times faster than sorting.
     below = np.bincount(rows.ravel(), minlength=768).reshape(3, 256).cumsum(1)
-    return bytes(int(np.searchsorted(row, rank)) for row in below for rank in RANKS).hex()
+    ranks = [round(q * rows.shape[1]) for q in QUANTILES]
+    return np.stack([np.searchsorted(row, ranks) for row in below]).astype(np.uint8).tobytes().hex()
 
 
 def working_square(image: Image.Image, size: int, field_of_view: float) -> NDArray[np.uint8]:

@@ -6,24 +6,13 @@ import io
 
 import numpy as np
 import pytest
+from drawn_pictures import photograph
 from PIL import Image, ImageFilter
 
 from skin_pipeline.data import demo, duplicates, manifest, sources
 from skin_pipeline.data.duplicates import Side
 
 FLIPS = list(Image.Transpose)
-
-
-def photograph(number):
-    """A picture with structure of every size and colours of its own, unlike any other."""
-    random = np.random.RandomState(number)
-    canvas = np.zeros((300, 400, 3), np.float32)
-    for cells, weight in ((3, 0.4), (7, 0.3), (15, 0.2), (40, 0.1)):  # as in nature
-        noise = random.rand(cells, cells, 3).astype(np.float32) * 255
-        layers = [Image.fromarray(noise[..., i]).resize((400, 300), 3) for i in range(3)]
-        canvas += np.stack([np.asarray(layer) for layer in layers], -1) * weight
-    skin = canvas * (0.55, 0.4, 0.35) + random.uniform(20, 90, 3)
-    return Image.fromarray(np.clip(skin, 0, 255).astype(np.uint8))
 
 
 def encoded(image, quality):

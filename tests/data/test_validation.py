@@ -14,10 +14,10 @@ import pandas as pd
 import pytest
 
 from skin_pipeline.data import validation
-from skin_pipeline.data.validation import suites
+from skin_pipeline.data.validation import expectations, suites
 
 COUNT = 40
-BOUNDS = {"min_per_class": 10, "max_unreadable": 0.0}
+BOUNDS = {"min_per_class": 10, "max_unreadable": 0.0, "max_group_share": 0.1}
 
 
 def table(**changes) -> pd.DataFrame:
@@ -78,7 +78,7 @@ FAULTS = {
         {
             "label": ["nevus", *table()["label"][1:]],
             "key": twice("key"),
-            "group": first("", "g"),
+            "group": ["", *[f"g{i}" for i in range(1, COUNT)]],
             "anchor": first("", "a"),
         },
         ["labels", "each file stands once", "each image has a group", "each image has an anchor"],
@@ -273,10 +273,73 @@ def test_copies_of_the_same_pixels_are_not_told_twice(tmp_path):
     assert "no two images are nearly the same" not in failed(checks)
 
 
+def groups_of(*sizes: int) -> dict[str, list[str]]:
+    """Patients with so many images, each a group."""
+    names = [f"P{number}" for number, size in enumerate(sizes) for _ in range(size)]
+    return {"patient_id": names, "group": [f"patient_id:{name}" for name in names]}
+
+
+GIANT = "no group holds a large share of the images"
+SHARES = {  # groups, the share that one may have, and whether one has more
+    "everybody is one patient": ((40,), 0.1, True),
+    "a third has no patient": ((13, *[1] * 27), 0.1, True),
+    "just over the bound": ((13, *[1] * 27), 0.3, True),
+    "just at the bound": ((12, *[1] * 28), 0.3, False),
+    "a handful": ((10, *[1] * 30), 0.1, False),
+    "three patients": ((14, 13, 13), 0.1, False),
+    "two patients": ((20, 20), 0.1, False),
+    "one of three patients with more than half": ((22, 9, 9), 0.1, True),
+    "ten patients, one with twice the mean": ((8, *[4] * 7, 2, 2), 0.1, False),
+    "ten patients, one with three times the mean": ((12, *[4] * 5, *[2] * 4), 0.1, True),
+    "all of one patient, and that is meant": ((40,), 1.0, False),
+}
+
+
+@pytest.mark.parametrize("case", SHARES)
+def test_a_group_with_a_large_share_of_the_images_is_refused(case):
+    sizes, share, refused = SHARES[case]
+    found = expectations.ExpectNoGiantGroup(share=share).faults(table(**groups_of(*sizes)))
+    assert len(found) == refused
+
+
+def test_a_giant_group_and_nothing_else_ends_the_run(tmp_path):
+    checks = validation.check_manifest(table(**groups_of(13, *[1] * 27)), tmp_path, **BOUNDS)
+    assert failed(checks) == {GIANT: "critical"}
+    bounds = {**BOUNDS, "max_group_share": 0.33}
+    assert (
+        failed(validation.check_manifest(table(**groups_of(13, *[1] * 27)), tmp_path, **bounds))
+        == {}
+    )
+
+
+def test_images_that_cannot_be_read_do_not_count_to_a_groups_share(tmp_path):
+    unreadable = {name: first(*[value[0]] * 8, value[-1]) for name, value in QUARANTINED.items()}
+    changes = table(**{**unreadable, **groups_of(12, *[1] * 28)})
+    bounds = {**BOUNDS, "max_unreadable": 0.5}
+    assert failed(validation.check_manifest(changes, tmp_path, **bounds)) == {}
+
+
+REMEDIES = {
+    "patient_id": "empty the cell if this stands for no patient in particular",
+    "lesion_id": "empty the cell if this stands for no lesion in particular",
+    "duplicates": "keep one of these copies and remove the others",
+}
+
+
+@pytest.mark.parametrize("link", REMEDIES)
+def test_a_giant_group_is_named_by_what_holds_it_together(link):
+    held = {link: first(*["x"] * 20, ""), "group": first(*["a group"] * 24, "")}
+    held["group"] = [name or f"g{i}" for i, name in enumerate(held["group"])]
+    assert expectations.ExpectNoGiantGroup(share=0.1).faults(table(**held)) == [
+        f"a group: 24 of 40 images (60%), 20 of them with {link} 'x'; "
+        f"{REMEDIES[link]}, or raise max_group_share if they belong together"
+    ]
+
+
 def test_a_class_that_nearly_all_images_belong_to_is_a_warning(tmp_path):
     label = first(*["malignant"] * 3, "benign")
     checks = validation.check_manifest(
-        table(label=label), tmp_path, min_per_class=3, max_unreadable=0.0
+        table(label=label), tmp_path, **{**BOUNDS, "min_per_class": 3}
     )
     assert failed(checks) == {"share of malignant images": "warning"}
     (balance,) = [item for item in checks if not item.passed]
@@ -292,7 +355,7 @@ def test_a_missing_column_is_the_only_thing_said(tmp_path):
 
 def test_a_quarantined_image_within_the_share_passes(tmp_path):
     changes = table(**QUARANTINED)
-    checks = validation.check_manifest(changes, tmp_path, min_per_class=10, max_unreadable=0.05)
+    checks = validation.check_manifest(changes, tmp_path, **{**BOUNDS, "max_unreadable": 0.05})
     assert failed(checks) == {}
 
 
@@ -479,7 +542,7 @@ def test_every_expectation_reads_as_a_sentence(tmp_path):
 
 
 def test_names_are_unique_and_say_more_than_the_type():
-    for suite in (suites.manifest_suite(10, 0.01), suites.split_suite(["run_0"])):
+    for suite in (suites.manifest_suite(10, 0.01, 0.1), suites.split_suite(["run_0"])):
         names = [item.description for item in suite]
         assert len(set(names)) == len(names)
         assert all(item.notes and item.meta["bound"] for item in suite)

@@ -24,7 +24,12 @@ SHOWN = 3  # of them in a log line
 
 
 def check_manifest(
-    table: pd.DataFrame, docs: Path, *, min_per_class: int, max_unreadable: float
+    table: pd.DataFrame,
+    docs: Path,
+    *,
+    min_per_class: int,
+    max_unreadable: float,
+    max_group_share: float,
 ) -> tuple[Check, ...]:
     """Check the manifest, widened by duplicates and groups, and write its Data Docs.
 
@@ -33,6 +38,7 @@ def check_manifest(
         docs: An existing folder for the Data Docs; `index.html` is their first page.
         min_per_class: Fewest readable images of a class.
         max_unreadable: Largest share of quarantined images, 0…1.
+        max_group_share: Largest share of the images in one group, 0…1.
 
     Returns:
         A check an expectation, in the order of the suite. Where columns are missing, that is the
@@ -41,7 +47,7 @@ def check_manifest(
     _calm()
     from skin_pipeline.data.validation import suites
 
-    suite = suites.manifest_suite(min_per_class, max_unreadable)
+    suite = suites.manifest_suite(min_per_class, max_unreadable, max_group_share)
     if not set(suites.COLUMNS) <= set(table.columns):
         return _run("The images", suite[:1], table, {"Images": str(len(table))}, docs)
     return _run("The images", suite, suites.prepared(table), _facts(table), docs)

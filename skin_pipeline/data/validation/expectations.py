@@ -20,6 +20,13 @@ from great_expectations.render.renderer_configuration import RendererValueType
 from skin_pipeline.contracts import LABELS
 
 TABLE = "manifest.table"
+HALF = 0.5
+HANDFUL = 10  # images
+REMEDIES = {
+    "patient_id": "empty the cell if this stands for no patient in particular",
+    "lesion_id": "empty the cell if this stands for no lesion in particular",
+    "duplicates": "keep one of these copies and remove the others",
+}
 NAMED = 3  # images that a fault names at most
 KEPT = 20  # faults that a result keeps at most
 
@@ -144,6 +151,38 @@ class ExpectOneValueEach(Faultless):
             f"{key} ({where}{value})"
             for key, value in zip(first["key"], first[column], strict=True)
         ]
+
+
+class ExpectNoGiantGroup(Faultless):
+    """No group has more than `share` of the rows.
+
+    Where there are few groups, each has a large share: one may have twice the mean, as far as that
+    is under a half. A handful of images is no large share of anything.
+    """
+
+    share: float
+    sentence = "no group may have more than $share of the images."
+    success_keys = ("share",)
+
+    def faults(self, table: pd.DataFrame) -> list[str]:
+        sizes = table.loc[table["group"] != "", "group"].value_counts()
+        most = max(self.share, min(2 / max(len(sizes), 1), HALF)) * len(table)
+        return [
+            _giant(table[table["group"] == group], len(table))
+            for group in sizes[(sizes > most) & (sizes > HANDFUL)].index
+        ]
+
+
+def _giant(group: pd.DataFrame, images: int) -> str:
+    """A group, how large it is, the value that most of its images share, and what to do."""
+    shared = {link: group.loc[group[link] != "", link].value_counts() for link in REMEDIES}
+    link = max(shared, key=lambda name: shared[name].max() if len(shared[name]) else 0)
+    value, count = next(iter(shared[link].items()), ("", 0))
+    return (
+        f"{group['group'].iloc[0]}: {len(group)} of {images} images "
+        f"({len(group) / images:.0%}), {count} of them with {link} {value!r}; "
+        f"{REMEDIES[link]}, or raise max_group_share if they belong together"
+    )
 
 
 class ExpectKnownSides(Faultless):

@@ -82,11 +82,11 @@ def prepared(table: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def manifest_suite(min_per_class: int, max_unreadable: float) -> list[Any]:
+def manifest_suite(min_per_class: int, max_unreadable: float, max_group_share: float) -> list[Any]:
     """What is expected of the images; the columns come first."""
     return [
         *_table(min_per_class, max_unreadable),
-        *_groups(),
+        *_groups(max_group_share),
         *_pixels(),
         *_copies(),
         *_metadata(),
@@ -216,25 +216,40 @@ def _enough(label: str, count: int) -> Any:
     )
 
 
-def _groups() -> list[Any]:
+def _groups(max_group_share: float) -> list[Any]:
     """That images which belong together are known to."""
     why = "Images of one {} are alike: on two sides of a split they leak the answer."
-    return [
-        gxe.ExpectColumnValueLengthsToBeBetween(
-            column=column,
-            min_value=1,
-            **_about(f"each image has {article}", "all", "The split goes by it."),
-        )
-        for column, article in (("group", "a group"), ("anchor", "an anchor"))
-    ] + [
-        own.ExpectOneValueEach(
-            key=key,
-            columns=["group"],
-            **_about(f"each {what} is in one group", "one group", why.format(what)),
-        )
-        for key, what in UNITS.items()
-        if key != "group"
-    ]
+    return (
+        [
+            gxe.ExpectColumnValueLengthsToBeBetween(
+                column=column,
+                min_value=1,
+                **_about(f"each image has {article}", "all", "The split goes by it."),
+            )
+            for column, article in (("group", "a group"), ("anchor", "an anchor"))
+        ]
+        + [
+            own.ExpectOneValueEach(
+                key=key,
+                columns=["group"],
+                **_about(f"each {what} is in one group", "one group", why.format(what)),
+            )
+            for key, what in UNITS.items()
+            if key != "group"
+        ]
+        + [
+            own.ExpectNoGiantGroup(
+                share=max_group_share,
+                row_condition=READABLE,
+                **_about(
+                    "no group holds a large share of the images",
+                    f"at most {_percent(max_group_share)} of them (max_group_share)",
+                    "A group is never parted, and one side of the split would be this group. "
+                    "Mostly it is a word for nobody, such as `unknown`, taken for a patient.",
+                ),
+            )
+        ]
+    )
 
 
 def _pixels() -> list[Any]:
