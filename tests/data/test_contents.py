@@ -43,6 +43,12 @@ def test_every_file_gets_a_place_of_its_own_that_every_system_takes(
             assert len(part.encode()) <= 200
 
 
+@pytest.mark.parametrize("part", ["con", "NUL.jpg", "Com1.tar.jpg", "lpt9.", "aux.benign.png"])
+@pytest.mark.parametrize("path", ["{}", "{}/a.jpg", "benign/{}"])
+def test_names_of_devices_of_windows_are_never_written(path: str, part: str) -> None:
+    assert Places(9).take(parts_of(path.format(part))).startswith("~/1")
+
+
 @given(name=ANY_NAME)
 def test_every_name_becomes_text_that_can_be_shown_and_encoded(name: str) -> None:
     for part in parts_of(name):
