@@ -75,6 +75,12 @@ def test_a_table_is_read_whatever_it_is_called_and_however_it_is_written(tmp_pat
         assert list(table.values(1))[:2] == ["P1", "P2"]
 
 
+def test_a_table_without_a_header_may_begin_with_other_images(tmp_path):
+    table = read(tmp_path, "ISIC_0000003,benign\nISIC_0000007,malignant\n")
+    assert table.header == ["column 1", "column 2"]
+    assert list(table.values(0)) == ["ISIC_0000003", "ISIC_0000007"]
+
+
 def test_a_workbook_is_read_by_its_content_a_sheet_at_a_time(tmp_path):
     data = workbook(("notes", [["made by hand"]]), ("images", [["A title"], [], *ROWS]), ("e", []))
     for name in ("PH2.XLSX", "named_wrongly.csv"):
@@ -205,9 +211,10 @@ def test_a_workbook_that_unpacks_to_too_much_is_refused_before_it_is_read(tmp_pa
     "change",
     [
         lambda old: old.replace(b'ref="A1:C3"', b'ref="A1:XFD1048576"'),
+        lambda old: old.replace(b'ref="A1:C3"', b'ref="A1:A1"'),
         lambda old: old.replace(b"</sheetData>", b'<row r="9"><c r="XFD9"/></row></sheetData>'),
     ],
-    ids=["a false size", "a cell far away"],
+    ids=["a false size", "too small a size", "a cell far away"],
 )
 def test_a_workbook_that_claims_to_be_huge_is_read_as_it_is(tmp_path, change):
     table = read(tmp_path, altered(workbook(("x", ROWS)), SHEET, change), "m.xlsx")
