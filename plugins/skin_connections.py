@@ -208,15 +208,14 @@ def _credentials(hook: Any, name: str, setting: str) -> dict[str, str]:
     from skin_pipeline.errors import BadInput, PipelineError, Unavailable
     from skin_pipeline.storage import Named, explained
 
-    def found() -> tuple[Any, Any]:
-        session = hook.get_session()
-        credentials = session.get_credentials()
-        return session, credentials and credentials.get_frozen_credentials()
+    def found() -> Any:
+        credentials = hook.get_session().get_credentials()
+        return credentials and credentials.get_frozen_credentials()
 
     named = Named(connection=setting, rights="assume its role")
     doing = f"get credentials by the Airflow connection {name!r}"
     try:
-        session, frozen = explained(found, doing, (), named)
+        frozen = explained(found, doing, (), named)
     except PipelineError:
         raise
     except OSError as error:  # of who signs people in; its message may hold what they sign in with
@@ -233,5 +232,5 @@ def _credentials(hook: Any, name: str, setting: str) -> dict[str, str]:
         "aws_access_key_id": frozen.access_key,
         "aws_secret_access_key": frozen.secret_key,
         "aws_session_token": frozen.token or "",
-        "region_name": session.region_name or "",
+        "region_name": hook.region_name or "",
     }

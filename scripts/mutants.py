@@ -27,8 +27,10 @@ SHOWN = 40  # changes that are shown with their code
 
 
 def main(arguments: list[str]) -> int:
-    if not arguments:
+    if not arguments or not arguments[0]:
         sys.exit("make mutants MODULE=skin_pipeline/… [TESTS=tests/…]")
+    if not arguments[0].startswith("skin_pipeline/"):
+        sys.exit(f"{arguments[0]} is no module of skin_pipeline/")
     module, tests = arguments[0], arguments[1:] or [mirrored(arguments[0])]
     for path in (module, *tests):
         if not (ROOT / path).is_file():

@@ -21,7 +21,14 @@ from collections.abc import Iterable, Mapping
 from types import NoneType
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
-from pydantic import BeforeValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -82,8 +89,27 @@ def _gain(figure: str, default: float | None = None) -> Any:
     return knob(default, "Judging", description, ge=-1.0, le=1.0, title=title)
 
 
-def _parts(text: str) -> list[str]:
-    return [part.strip() for part in text.split(",") if part.strip()]
+def parts(text: str) -> list[str]:
+    """The parts of a list of a setting, without the blanks around them.
+
+    A part with a comma in it stands in quotes, as in CSV: `"Melanoma, NOS", nevus`. So does what
+    follows an equals sign: `label="Diagnosis, final"`. A quote within quotes is doubled.
+
+    Raises:
+        ValueError: a quote is never closed.
+    """
+    # The odd pieces stand within quotes; a doubled quote ends a piece and begins the next.
+    pieces = text.split('"')
+    if len(pieces) % 2 == 0:
+        raise ValueError(f"a quote is never closed. Received: {text!r}")
+    pieces[::2] = [re.sub(r"[,\n]", "\0", piece) for piece in pieces[::2]]
+    found = (_unquoted(part.strip()) for part in '"'.join(pieces).split("\0"))
+    return [part for part in found if part]
+
+
+def _unquoted(part: str) -> str:
+    """`kind="a, b"` and `"kind=a, b"` are both `kind=a, b`."""
+    return re.sub(r'"((?:[^"]|"")*)"', lambda found: found[1].replace('""', '"'), part).strip()
 
 
 def _share(text: str) -> float:
@@ -137,23 +163,33 @@ class Settings(Environment):
     columns: str = knob(
         "",
         "Data",
-        "Which column of the CSV holds what, as `patient_id=Patient No, label=dx`, where the "
-        "usual names do not fit. Known: image_id, patient_id, lesion_id, sex, age, site, label.",
-        title="Columns of the CSV",
+        "Which column of the tables holds what, as `patient_id=Patient No, label=dx`, where the "
+        "usual names do not fit. Known: image_id, patient_id, lesion_id, sex, age, site, label. "
+        "Labels with a column a class are named one by one: `label=MEL, label=NV`. A name with a "
+        'comma stands in quotes: `label="Diagnosis, final"`.',
+        title="Columns of the tables",
     )
     malignant_values: str = knob(
         "malignant, melanoma, 1, 1.0, true, yes",
         "Data",
-        "What stands for malignant in the CSV's label column.",
+        "What stands for malignant in the tables' label column, or the columns that do where each "
+        'class has one. A value with a comma stands in quotes: `"Melanoma, NOS", bcc`.',
         title="What stands for malignant",
         min_length=1,
     )
     benign_values: str = knob(
         "benign, nevus, 0, 0.0, false, no",
         "Data",
-        "What stands for benign in the CSV's label column.",
+        "What stands for benign there.",
         title="What stands for benign",
         min_length=1,
+    )
+    neither_values: str = knob(
+        "indeterminate, indeterminate/benign, indeterminate/malignant, indeterminable, uncertain, "
+        "undetermined, equivocal",
+        "Data",
+        "What stands for neither class there: such images are left out, and counted.",
+        title="What stands for neither class",
     )
     model_name: str = knob(
         "skin-resnet50",
@@ -450,6 +486,14 @@ class Settings(Environment):
         title="Fewest successful runs",
     )
 
+    @field_validator(
+        "external", "columns", "malignant_values", "benign_values", "neither_values", "gated_slices"
+    )
+    @classmethod
+    def _is_a_list(cls, text: str) -> str:
+        parts(text)
+        return text
+
     @model_validator(mode="after")
     def _fits_together(self) -> Settings:
         for name, where in self.external_sets.items():
@@ -497,18 +541,18 @@ class Settings(Environment):
     @property
     def prevalence_list(self) -> tuple[float, ...]:
         """Shares of malignant images for PPV and NPV; NaN for what is no number."""
-        return tuple(_share(part) for part in _parts(self.prevalences))
+        return tuple(_share(part) for part in parts(self.prevalences))
 
     @property
     def gated_features(self) -> tuple[str, ...]:
         """Features whose slices the gate judges."""
-        return tuple(_parts(self.gated_slices))
+        return tuple(parts(self.gated_slices))
 
     @property
     def external_sets(self) -> dict[str, str]:
         """Where the external sets lie, by name."""
-        parts = (part.partition("=") for part in _parts(self.external))
-        return {name.strip(): where.strip() for name, _, where in parts}
+        pairs = (part.partition("=") for part in parts(self.external))
+        return {name.strip(): where.strip() for name, _, where in pairs}
 
     @property
     def synthetic(self) -> bool:

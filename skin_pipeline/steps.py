@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from skin_pipeline import config, journal
 from skin_pipeline.config import Settings
 from skin_pipeline.contracts import (
+    LABELS,
     Check,
     Dataset,
     Evaluation,
@@ -33,6 +34,7 @@ from skin_pipeline.contracts import (
     load,
 )
 from skin_pipeline.data import history, metadata, sources
+from skin_pipeline.data.labelling import Labelling
 from skin_pipeline.errors import BadInput, Rejected, Unavailable
 from skin_pipeline.job import Job, address, scratch
 from skin_pipeline.training import backbone
@@ -87,11 +89,13 @@ def ingest(job: Job) -> Ingested:
 
 
 def _ingested(job: Job, where: str, settings: Settings) -> str:
-    labelling = metadata.Labelling.of(settings)
+    labelling = Labelling.of(settings)
     # The usual values are no names of folders: 0 and 1 are as often parts of a large set.
-    meanings = labelling.meanings if settings.names_values else {}
+    named = labelling.meanings if settings.names_values else {}
+    classes = {name: meaning for name, meaning in named.items() if meaning in LABELS}
     with sources.folder_of(job, where) as contents:
-        images = sources.find(contents, partial(metadata.labels, labelling=labelling), meanings)
+        reader = metadata.Reader(labelling)
+        images = sources.find(contents, reader.labels, classes)
         inputs = {
             "content": images.digest,
             "synthetic": where == config.DEMO,
@@ -102,7 +106,7 @@ def _ingested(job: Job, where: str, settings: Settings) -> str:
             "ingest",
             VERSIONS["ingest"],
             inputs,
-            lambda key: _ingest(job, key, where, images, labelling),
+            lambda key: _ingest(job, key, where, reader.read(images)),
         )
         _tell_news(job, key, images)
         return key
@@ -117,13 +121,10 @@ def _tell_news(job: Job, key: str, images: sources.Images) -> None:
             log.warning('beside_the_images what="%s"', found)
 
 
-def _ingest(
-    job: Job, key: str, where: str, images: sources.Images, labelling: metadata.Labelling
-) -> Dataset:
+def _ingest(job: Job, key: str, where: str, known: metadata.Known) -> Dataset:
     from skin_pipeline.data import manifest
 
-    settings = job.settings
-    known = metadata.read(images.tables, images.files, labelling)
+    settings, images = job.settings, known.images
     with scratch() as folder:
         built = manifest.build(
             images,
@@ -135,7 +136,7 @@ def _ingest(
             processes=config.threads(job.place),
             with_masks=settings.masks == "warn",
         )
-    table = built.table.join(known).reset_index(drop=True)
+    table = built.table.join(known.table).reset_index(drop=True)
     notices = images.notices + manifest.mask_notices(built.masks, settings.masks != "warn")
     manifest.log_outcomes(table)
     for found in notices:

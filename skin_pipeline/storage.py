@@ -256,6 +256,25 @@ def _s3(bucket: str, access: S3Access, named: Named) -> Any:
 def _client(access: S3Access, **changes: Any) -> Any:
     """A client as `access` says, but for `changes` of its `Config`."""
     import boto3
+
+    config = _config(access, changes)
+    with _OPENING:
+        session = boto3.Session(profile_name=access.profile) if access.profile else boto3
+        client = session.client(
+            "s3",
+            endpoint_url=access.endpoint or None,
+            verify=access.verify,
+            config=config,
+            **{name: value for name, value in access.credentials.items() if value},
+        )
+    client.meta.events.register("before-parse.s3", _check_head)
+    _Renewal(access).watch(client)
+    return client
+
+
+def _config(access: S3Access, changes: Mapping[str, Any]) -> Any:
+    """What botocore needs to know of a client: our bounds, before them what a connection says,
+    and before all `changes`."""
     from botocore import UNSIGNED
     from botocore.config import Config
 
@@ -267,20 +286,8 @@ def _client(access: S3Access, **changes: Any) -> Any:
     )
     if access.config:
         config = config.merge(access.config)
-    if access.anonymous:
-        changes["signature_version"] = UNSIGNED
-    with _OPENING:
-        session = boto3.Session(profile_name=access.profile) if access.profile else boto3
-        client = session.client(
-            "s3",
-            endpoint_url=access.endpoint or None,
-            verify=access.verify,
-            config=config.merge(Config(**changes)),
-            **{name: value for name, value in access.credentials.items() if value},
-        )
-    client.meta.events.register("before-parse.s3", _check_head)
-    _Renewal(access).watch(client)
-    return client
+    unsigned = {"signature_version": UNSIGNED} if access.anonymous else {}
+    return config.merge(Config(**unsigned, **changes))
 
 
 def _plain_client(access: S3Access) -> Any:
@@ -1149,12 +1156,21 @@ class S3Store:
     def _check_conditions(self) -> None:
         """Before the first move of a pointer, refuse a server that ignores conditions of writes.
 
-        Two runs would overwrite each other's champion there, and neither would know. Found out
-        by an object that nothing else uses, once in a process.
+        Two runs would overwrite each other's champion there, and neither would know.
         """
         server = (self.endpoint, self.bucket)
         if server in _CONDITIONAL:
             return
+        if ignored := self._ignored_conditions():
+            raise BadInput(
+                f"{self.endpoint} ignores {' and '.join(ignored)}, by which two runs are kept from "
+                "overwriting each other's champion. If a proxy stands before the server, have it "
+                "pass these headers on; else name another server in SKIN_S3_ENDPOINT"
+            )
+        _CONDITIONAL.add(server)
+
+    def _ignored_conditions(self) -> Keys:
+        """The headers that the server does not heed, found out by an object of its own."""
         place = {"Bucket": self.bucket, "Key": self._probe()}
         put = partial(self._client.put_object, **place, Body=b"", **self._arguments())
         ask = partial(self._ask, "write", place["Key"], none_on=MOVED)
@@ -1163,13 +1179,7 @@ class S3Store:
         conditions = {"If-None-Match": {"IfNoneMatch": "*"}, "If-Match": {"IfMatch": NO_TAG}}
         ignored = [name for name, value in conditions.items() if ask(partial(put, **value))]
         self._take_back(place, made)
-        if ignored:
-            raise BadInput(
-                f"{self.endpoint} ignores {' and '.join(ignored)}, by which two runs are kept from "
-                "overwriting each other's champion. If a proxy stands before the server, have it "
-                "pass these headers on; else name another server in SKIN_S3_ENDPOINT"
-            )
-        _CONDITIONAL.add(server)
+        return ignored
 
     def _probe(self) -> str:
         """The name of an object to try something with; hidden, should it ever stay."""

@@ -242,7 +242,7 @@ class AirflowUi:
     def token(self) -> str:
         """What a login gives."""
         login = {"username": "admin", "password": PASSWORD}
-        answer = requests.post(f"{self.url}/auth/token", json=login, timeout=20)
+        answer = requests.post(f"{self.url}/auth/token", json=login, timeout=300)
         return str(answer.json()["access_token"])
 
 

@@ -284,9 +284,7 @@ def test_an_interval_is_as_wide_as_students_t_of_so_many_observations_makes_it(
     assert found == pytest.approx(half, rel=1e-4, nan_ok=True)
 
 
-@pytest.mark.parametrize("value", [0.0, 1.0])
-def test_a_share_of_none_or_all_has_the_interval_of_so_many_observations(value):
-    seen = intervals.share(np.array([value, value, value]), 30)
-    alone = intervals.proportion(round(30 * value), 30)
-    assert (seen.value, seen.low, seen.high) == (value, alone.low, alone.high)
-    assert seen.high - seen.low > 0.05
+@pytest.mark.parametrize(("value", "hits"), [(0.0, 0), (1.0, 9)])
+def test_a_figure_at_an_end_of_its_range_has_the_interval_of_so_many_observations(value, hits):
+    seen = intervals.share(np.full(5, value), 9)
+    assert seen == proportion(hits, 9)

@@ -206,7 +206,7 @@ def test_requests_that_meet_an_ended_session_at_once_share_one_look_up(
 
     def refuse(exchange: faulty.Exchange) -> None:
         if f"Credential={s3_server.access_key}/" in exchange.headers["Authorization"]:
-            together.wait(20)
+            together.wait(300)
         ended(s3_server)(exchange)
 
     front.strike(refuse, ALWAYS)
@@ -540,6 +540,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[SSLContext, P
     return context, folder / "cert.pem"
 
 
+@pytest.mark.filterwarnings("ignore:Unverified HTTPS")
 def test_a_certificate_is_checked_as_the_connection_says(
     certificate: tuple[SSLContext, Path],
     s3_server: S3Server,

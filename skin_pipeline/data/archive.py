@@ -104,7 +104,7 @@ class Limits:
 
 
 def extract(archive: Path, target: Path, limits: Limits = Limits()) -> Contents:
-    """Extract the images and tables of a zip file into the new folder `target`.
+    """Extracts the images and tables of a zip file into the new folder `target`.
 
     Whatever else is in it is not unpacked but told in the notices. Files are written at places of
     our own choosing; permissions and times are not taken over.
@@ -133,8 +133,8 @@ def extract(archive: Path, target: Path, limits: Limits = Limits()) -> Contents:
 def inspected(
     archive: Path, limits: Limits
 ) -> Generator[tuple[zipfile.ZipFile, dict[str, zipfile.ZipInfo]], None, None]:
-    """A zip file of which every byte is wanted, opened, and its files by name. Every entry passed
-    every check.
+    """Opens a zip file of which every byte is wanted. Gives it and its files by name; every entry
+    passed every check.
 
     Raises:
         BadInput: the archive is refused; the message names the entry and the reason.
@@ -265,7 +265,7 @@ def _unreadable_now(archive: Path, error: OSError) -> Unavailable:
 
 
 def _is_last_part(raw: _Reader) -> bool:
-    """Whether a zip's list begins on another disk: then the other parts are files of their own."""
+    """Tells whether a zip's list begins on another disk: the other parts are files of their own."""
     raw.seek(0, io.SEEK_END)
     raw.seek(max(0, raw.tell() - END_BYTES))
     end = raw.read(END_BYTES)
@@ -274,7 +274,7 @@ def _is_last_part(raw: _Reader) -> bool:
 
 
 def _what(archive: Path, head: bytes) -> str:
-    """What a file is that is no zip, "" if it is not known."""
+    """Says what a file is that is no zip, "" if it is not known."""
     suffix = kinds.suffix_of(archive.name)
     if re.fullmatch(r"\.(z?\d+)", suffix):
         return SPLIT
@@ -327,7 +327,7 @@ def _listed(bundle: zipfile.ZipFile, archive: Path, limits: Limits) -> list[zipf
 
 
 class _Wanted:
-    """The entries of an archive that are images or tables, and where to write them. Raises
+    """Chooses the entries of an archive that are images or tables, and where to write them. Raises
     `BadInput` if any entry is dangerous, or a wanted one cannot be read."""
 
     def __init__(self, bundle: zipfile.ZipFile, archive: Path, limits: Limits) -> None:
@@ -372,7 +372,7 @@ class _Wanted:
         return True
 
     def _bad_link(self, info: zipfile.ZipInfo, name: str) -> str | None:
-        """Why a symbolic link leads out of the archive, if it does."""
+        """Says why a symbolic link is dangerous, if it is."""
         if not _is_link(info):
             return None
         if not 0 < info.file_size <= LINK_BYTES:
@@ -388,7 +388,7 @@ class _Wanted:
         return f"is a symbolic link that leads out ({shown(target)})" if outside else None
 
     def _start(self, info: zipfile.ZipInfo, most: int) -> bytes:
-        """The first bytes of an entry; none where they cannot be read."""
+        """Reads the first bytes of an entry; none where they cannot be read."""
         if _unreadable(info):
             return b""
         try:
@@ -400,15 +400,15 @@ class _Wanted:
             raise _unreadable_now(self._archive, error) from None
 
     def contents(self, target: Path) -> Contents:
-        """What was extracted, by the archive's names."""
+        """Returns what was extracted, by the archive's names."""
         for use, name, place in self._files:
             self._gathering.add(use, Named(name, target / place))
         return self._gathering.contents()
 
 
 def name_of(info: zipfile.ZipInfo) -> str:
-    """An entry's name. `zipfile` takes all for DOS's letters that is not marked as UTF-8, but macOS
-    writes UTF-8 without the mark, and Unix tools whatever bytes a file's name has."""
+    """Returns an entry's name. `zipfile` takes for DOS's letters what is not marked as UTF-8; but
+    macOS writes UTF-8 without the mark, and Unix tools whatever bytes a file's name has."""
     if info.flag_bits & FLAG_UTF8:
         return info.orig_filename  # `filename` ends at a NUL
     raw = info.orig_filename.encode("cp437", "replace")
@@ -471,8 +471,8 @@ def _refuse_bulk(infos: list[zipfile.ZipInfo], archive: Path, limits: Limits) ->
 
 
 def _open(bundle: zipfile.ZipFile, info: zipfile.ZipInfo) -> IO[bytes]:
-    """An entry, opened for reading. Some tools of Windows write its name with backslashes in the
-    list and with slashes before the bytes, or the other way round."""
+    """Opens an entry for reading. Some tools of Windows write its name with backslashes in the list
+    and with slashes before the bytes, or the other way round."""
     try:
         return bundle.open(info)
     except zipfile.BadZipFile:
@@ -485,7 +485,7 @@ def _open(bundle: zipfile.ZipFile, info: zipfile.ZipInfo) -> IO[bytes]:
 
 
 def _local_name(bundle: zipfile.ZipFile, info: zipfile.ZipInfo) -> str:
-    """The name that stands before an entry's bytes."""
+    """Reads the name that stands before an entry's bytes."""
     file = cast("io.BufferedReader", bundle.fp)
     file.seek(info.header_offset)
     length = int.from_bytes(file.read(LOCAL_HEADER_BYTES)[26:28], "little")

@@ -59,7 +59,7 @@ class Contents:
 
 
 def text_of(raw: bytes, otherwise: str = "cp1252") -> str:
-    """A name from its bytes: UTF-8, or else what older systems wrote, as it is with tables."""
+    """Returns a name from its bytes: UTF-8, or else what older systems wrote, as with tables."""
     for encoding in ("utf-8", otherwise):
         try:
             return raw.decode(encoding)
@@ -69,7 +69,7 @@ def text_of(raw: bytes, otherwise: str = "cp1252") -> str:
 
 
 def printable(text: str) -> str:
-    """Text that can be shown and encoded: anything else in it becomes %XX, as in an address."""
+    """Returns text that can be shown and encoded: the rest of it becomes %XX, as in an address."""
     if text.isprintable():
         return text
     return "".join(
@@ -79,7 +79,7 @@ def printable(text: str) -> str:
 
 
 def parts_of(name: str) -> tuple[str, ...]:
-    """The parts of a path, each printable. Windows' backslashes separate them, too."""
+    """Splits a path into printable parts, at slashes and at the backslashes of Windows."""
     parts = tuple(printable(part) for part in _split(name.replace("\\", "/")))
     if ".." in parts:  # a folder may hold a file of such a name; only `/` leads up there
         parts = tuple(printable(part).replace("\\", "%5C") for part in _split(name))
@@ -91,13 +91,13 @@ def _split(name: str) -> list[str]:
 
 
 def shown(name: str) -> str:
-    """A stranger's name as a message may show it: quoted, escaped, and not too long."""
+    """Returns a stranger's name as a message may show it: quoted, escaped, and not too long."""
     return repr(name if len(name) <= 120 else f"{name[:120]}…")
 
 
 def leads_out(name: str) -> str | None:
-    """Why a path of an archive or a bucket could lead out of the folder that it is written to, as
-    the end of "…, which"; None if it could not."""
+    """Says why a path of an archive or a bucket could lead out of the folder that it is written to,
+    as the end of "…, which"; None if it could not."""
     name = name.replace("\\", "/")
     if "\0" in name:
         return "has a NUL in its name"
@@ -113,8 +113,8 @@ def leads_out(name: str) -> str | None:
 
 
 class Places:
-    """Where to write files of strangers below a folder: at their own path if that is harmless on
-    every file system and free, ignoring case and Unicode forms; else under a number.
+    """Chooses where to write files of strangers below a folder: at their own path if it is harmless
+    on every file system and free, ignoring case and Unicode forms; else under a number.
 
     Args:
         most: folders that are made.
@@ -127,7 +127,7 @@ class Places:
         self._numbered = 0
 
     def take(self, parts: tuple[str, ...]) -> str:
-        """A relative path that no other file was given; its suffix is kept where it is usual."""
+        """Returns a relative path that no other file was given; a usual suffix is kept."""
         if len(parts) <= DEPTH and all(map(harmless, parts)) and self._takes(parts):
             return "/".join(parts)
         self._numbered += 1
@@ -146,13 +146,13 @@ class Places:
 
 
 def harmless(part: str) -> bool:
-    """Whether every file system takes a part of a path as what it says."""
+    """Tells whether every file system takes a part of a path as what it says."""
     fits = PART.fullmatch(part) and len(part.encode()) <= PART_BYTES
     return bool(fits) and not RESERVED.fullmatch(part)
 
 
 def folded(path: str) -> str:
-    """The same for all paths that some file system takes for one."""
+    """Returns the same for all paths that some file system takes for one."""
     if path.isascii():
         return path.lower()
     return unicodedata.normalize("NFD", unicodedata.normalize("NFD", path).casefold())
@@ -183,11 +183,11 @@ class Skipped:
     def add(
         self, kind: str, subject: str, reason: str, example: str = "", *, count: int = 1
     ) -> None:
-        """Count files: what they are told under, why they are not used, and the name of one."""
+        """Counts files: what they are told under, why they are not used, and the name of one."""
         self._groups.setdefault((kind, reason), _Group()).add(subject, example, count)
 
     def notices(self) -> tuple[Notice, ...]:
-        """One notice for each reason, in a fixed order."""
+        """Returns one notice for each reason, in a fixed order."""
         return tuple(
             Notice(
                 kind=kind,
@@ -200,7 +200,7 @@ class Skipped:
 
 
 def _listed(subjects: Counter[str]) -> str:
-    """The most frequent ones."""
+    """Names the most frequent ones."""
     names = sorted(subjects, key=lambda name: (-subjects[name], name))
     more = f" and {len(names) - SUBJECTS} more" if len(names) > SUBJECTS else ""
     return (
@@ -233,7 +233,7 @@ class Gathering:
         self._used: dict[Use, list[Named]] = {"image": [], "table": []}
 
     def use(self, parts: tuple[str, ...], size: int, head: Callable[[], bytes]) -> Use:
-        """What a file is used as; "" for one that is not used, which is then counted.
+        """Returns what a file is used as; "" for one that is not used, which is then counted.
 
         Args:
             parts: its path.
@@ -252,7 +252,7 @@ class Gathering:
         return look.use
 
     def is_new(self, name: str, content: Any) -> bool:
-        """Whether no file of this name came before; one that came with the same content is counted.
+        """Tells whether no file of this name came before; a repeated one is counted.
 
         Raises:
             BadInput: one came before with another content, so that nobody knows which is meant.
@@ -270,10 +270,10 @@ class Gathering:
         )
 
     def add(self, use: Use, item: Named) -> None:
-        """Take in a file that is used."""
+        """Takes in a file that is used."""
         self._used[use].append(item)
 
     def contents(self) -> Contents:
-        """Everything that was taken in."""
+        """Returns everything that was taken in."""
         images, tables = (tuple(sorted(self._used[use])) for use in ("image", "table"))
         return Contents(self.title, images, tables, self.skipped.notices())

@@ -106,6 +106,7 @@ SYSTEM_FILES = frozenset({
     "icon\r",
     "icon%0d",
 })
+ZONE = ":zone.identifier"  # what Windows notes of downloads, as a file in other systems
 NOTHING_TO_DO = "; nothing is lost by it"
 SYSTEM = f"files that an operating system adds by itself{NOTHING_TO_DO}"
 HIDDEN_FOLDER = "hidden folders are not looked into; rename the folder if its images are wanted"
@@ -136,12 +137,12 @@ IMAGE, TABLE, MARK = Look("image"), Look("table"), Look("")
 
 
 def by_name(parts: tuple[str, ...], size: int) -> Look | None:
-    """What a file is, if its path and size say it; None where its first bytes are needed."""
+    """Says what a file is, if its path and size tell; None where its first bytes are needed."""
     name = parts[-1].casefold()
     folder = next((part for part in parts[:-1] if _is_hidden_folder(part)), None)
     if folder is not None:
         return Look("", f"hidden folder {folder}", HIDDEN_FOLDER)
-    if name in SYSTEM_FILES or name.startswith(("._", "~$")):
+    if name in SYSTEM_FILES or name.startswith(("._", "~$")) or name.endswith(ZONE):
         return Look("", "system files", SYSTEM)
     if name.startswith("."):
         return Look("", "hidden files", HIDDEN_FILE)
@@ -157,7 +158,7 @@ def _is_hidden_folder(part: str) -> bool:
 
 
 def by_content(parts: tuple[str, ...], head: bytes) -> Look:
-    """What a file is whose name does not say it, by its first `HEAD` bytes."""
+    """Says what a file is whose name does not tell, by its first `HEAD` bytes."""
     suffix = suffix_of(parts[-1])
     if is_read(head) and suffix not in CAMERA and head[8:10] != b"CR":
         return IMAGE
@@ -189,19 +190,19 @@ def _may_be_a_table(name: str, suffix: str, head: bytes) -> bool:
 
 
 def is_read(head: bytes) -> bool:
-    """Whether a file begins as an image of a kind that is read: JPEG, PNG, TIFF, WebP or BMP."""
+    """Tells whether a file begins as an image that is read: JPEG, PNG, TIFF, WebP or BMP."""
     is_webp = (head[:4], head[8:12]) == (b"RIFF", b"WEBP")
     is_bmp = head[:2] == b"BM" and int.from_bytes(head[14:18], "little") in BMP_HEADERS
     return is_webp or is_bmp or head.startswith((JPEG, PNG, *TIFF))
 
 
 def other_image(suffix: str, head: bytes) -> str:
-    """The kind of an image, video or page that is not read, "" if it is none."""
+    """Returns the kind of an image, video or page that is not read, "" if it is none."""
     return _kind(OTHER_STARTS, head) or _boxed(head) or OTHER_SUFFIXES.get(suffix, "")
 
 
 def _boxed(head: bytes) -> str:
-    """The kinds whose mark does not stand at the very beginning."""
+    """Knows the kinds whose mark does not stand at the very beginning."""
     if head[4:8] == b"ftyp":
         brands = {head[8:12], *(head[place : place + 4] for place in range(16, 40, 4))}
         if brands & AVIF_BRANDS:
@@ -222,7 +223,7 @@ def _boxed(head: bytes) -> str:
 
 
 def packed(suffix: str, head: bytes) -> str:
-    """The kind of an archive, "" if a file is none."""
+    """Returns the kind of an archive, "" if a file is none."""
     is_tar = head[TAR] == b"ustar"
     return "tar" if is_tar else _kind(PACKED_STARTS, head) or PACKED_SUFFIXES.get(suffix, "")
 
@@ -238,10 +239,10 @@ def _is_text(head: bytes) -> bool:
 
 
 def suffix_of(name: str) -> str:
-    """What a name ends with, in lower case and without blanks."""
+    """Returns what a name ends with, in lower case and without blanks."""
     return PurePosixPath(name.strip()).suffix.casefold()
 
 
 def shown_suffix(suffix: str) -> str:
-    """A suffix as a notice names it."""
+    """Returns a suffix as a notice names it."""
     return suffix if re.fullmatch(r"\.\w{1,10}", suffix) else "no usual suffix"

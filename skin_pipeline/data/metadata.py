@@ -1,28 +1,51 @@
-"""What the CSV tables beside the images say of them, whatever shape the tables have.
+"""What the tables beside the images say of them, whatever shape the tables have.
 
-    labelling = Labelling.of(settings)
-    images = sources.find(root, labelling)
-    table = read(images.tables, images.files, labelling)
+    reader = Reader(Labelling.of(settings))
+    images = sources.find(root, reader.labels)
+    known = reader.read(images)
 
 A table is nobody's promise: it may know other images, say a thing twice, or contradict the folders.
-What can be understood in one way only is used, and told in the log; the rest is refused by name.
+What can be understood in one way only is used; what is not used is told by name, with the setting
+that would use it. Only labels can contradict each other: several ids of an image are links, all of
+which group, and of several ages the first stands.
 """
 
 from __future__ import annotations
 
-import csv
-import io
 import logging
-import os
 import re
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from skin_pipeline.config import Settings
-from skin_pipeline.data.sources import SUFFIXES, Found
+from skin_pipeline.contracts import LABELS, Notice
+from skin_pipeline.data.labelling import (
+    COLUMNS,
+    NEITHER,
+    SHOWN,
+    UNKNOWN,
+    Labelling,
+    Labels,
+    NoLabels,
+    labels_of,
+    listed,
+    plain_value,
+    quoted,
+    short,
+)
+from skin_pipeline.data.sources import Found, Images
+from skin_pipeline.data.tables import (
+    Broken,
+    Clues,
+    Names,
+    NoTable,
+    SeveralColumns,
+    Table,
+    plain,
+    tables_of,
+)
 from skin_pipeline.errors import BadInput
 
 if TYPE_CHECKING:
@@ -31,137 +54,83 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 METADATA = ("patient_id", "lesion_id", "sex", "age", "site")
-# Names seen in ISIC, HAM10000, PAD-UFES and Kaggle tables, without case and separators. The first
-# match wins, except for images, where the column wins that names most of them.
-COLUMNS: dict[str, tuple[str, ...]] = {
-    "image_id": (
-        *("imagename", "imageid", "isicid", "imgid", "image", "img", "filename", "file"),
-        *("imagepath", "filepath", "path", "name", "id"),
-    ),
-    "patient_id": ("patientid", "patient", "patientno", "patientnumber", "subjectid", "subject"),
-    "lesion_id": ("lesionid", "lesion", "lesionno", "lesionnumber"),
-    "sex": ("sex", "gender"),
-    "age": ("ageapprox", "ageapproximate", "age", "patientage"),
-    "site": (
-        *("anatomsitegeneralchallenge", "anatomsitegeneral", "anatomsite", "localization"),
-        *("localisation", "anatomicalsite", "bodysite", "site", "region", "location"),
-    ),
-    "label": (
-        *("benignmalignant", "label", "target", "class", "diagnosis", "diagnosis1", "diagnostic"),
-        *("dx", "malignant", "groundtruth"),
-    ),
-}
-# An unknown patient is nobody: as a name, it would make one group of all such images.
-UNKNOWN = frozenset({
-    *("", "-", "--", "?", ".", "unknown", "unk", "nan", "na", "n/a", "#n/a", "<na>", "none"),
-    *("null", "nil", "missing", "not available", "not known", "unspecified", "undefined"),
+IDS = ("patient_id", "lesion_id")
+# As an id, these say that there is none: Kaggle's and spreadsheets' fillers.
+NO_ID = frozenset({
+    "0",
+    "-1",
+    "-9",
+    "-99",
+    "-999",
+    "-9999",
+    "anonymous",
+    "anonymized",
+    "anonymised",
 })
-DELIMITERS = (",", ";", "\t", "|")
 ENOUGH = 0.5  # of the images, or of the rows: a smaller overlap of names may be chance
-MOST_BYTES = 256 * 2**20
-SHOWN = 10
+NOT_USED = "table_not_used"
+LABELS_NOT_USED = "labels_not_used"
+LEFT_OUT = "images_left_out"
+# What files with somebody's predictions, or with zeros in their place, are called.
+PLACEHOLDER = re.compile(
+    r"submi(t|ssion)|(^|[^a-z])(samples?|predict(ed|ions?)?|preds?|placeholders?|dummy|template)"
+    r"([^a-z]|$)"
+)
+TRUTH = re.compile(r"truth|label|solution|answer|(^|[^a-z])gt([^a-z]|$)")
 
 
-def mapping_of(text: str) -> dict[str, str]:
-    """The knob `columns`, such as `patient_id=Patient No, label=dx`, as a dict.
+class Known(NamedTuple):
+    """What is known of the images that can be used, and what was found and is not used."""
 
-    A kind without a column (`label=`) means that no column holds it.
-
-    Raises:
-        BadInput: a part that is no `KIND=COLUMN`, an unknown kind, or a kind named twice.
-    """
-    mapping: dict[str, str] = {}
-    for part in filter(None, map(str.strip, text.split(","))):
-        kind, equals, column = (piece.strip() for piece in part.partition("="))
-        if not equals or kind not in COLUMNS or kind in mapping:
-            reason = "names a kind twice" if kind in mapping else "is no KIND=COLUMN"
-            raise BadInput(
-                f"columns: {part!r} {reason}. Give for instance `patient_id=Patient No, label=dx`; "
-                f"the kinds are {', '.join(COLUMNS)}. Received: {text!r}"
-            )
-        mapping[kind] = column
-    return mapping
+    images: Images
+    table: pd.DataFrame
 
 
-@dataclass(frozen=True)
-class Labelling:
-    """How tables are read: the columns that are not under a usual name, and what labels mean."""
+class Reader:
+    """Reads the tables beside one set of images, once."""
 
-    columns: dict[str, str] = field(default_factory=dict)
-    malignant: tuple[str, ...] = ("1", "1.0", "malignant", "melanoma", "true", "yes")
-    benign: tuple[str, ...] = ("0", "0.0", "benign", "false", "nevus", "no")
+    def __init__(self, labelling: Labelling) -> None:
+        self.labelling = labelling
+        self._told: _Told | None = None
 
-    @classmethod
-    def of(cls, settings: Settings) -> Labelling:
-        """The labelling that the settings describe.
+    def labels(self, tables: Sequence[Path], keys: Sequence[str]) -> list[str]:
+        """The class of each image according to the tables, "" where it stays out.
+
+        Args:
+            tables: files that may be tables.
+            keys: path of each image below their common folder.
 
         Raises:
-            BadInput: `columns` is malformed, or a value stands for both classes.
+            BadInput: a table is about the images but broken or contradicts another, lacks a column
+                that the labelling names, or none has labels of both classes.
         """
-        malignant, benign = map(_words, (settings.malignant_values, settings.benign_values))
-        both = sorted(set(malignant) & set(benign))
-        if both:
-            raise BadInput(f"malignant_values and benign_values both have {', '.join(both)}")
-        return cls(mapping_of(settings.columns), malignant, benign)
+        files = [Found("", key, Path(key)) for key in keys]
+        self._told = _Told.by(tables, files, self.labelling)
+        return self._told.labels_alone()
 
-    @property
-    def meanings(self) -> dict[str, str]:
-        """The label of each value in lower case; "" of those that say nothing."""
-        return {
-            **dict.fromkeys(UNKNOWN, ""),
-            **dict.fromkeys(self.benign, "benign"),
-            **dict.fromkeys(self.malignant, "malignant"),
-        }
+    def read(self, images: Images) -> Known:
+        """The images without those that stand for neither class, and what is known of them.
 
+        Returns:
+            The images with notices of what is not used, and a frame with the index 0 to n - 1, in
+            the order of the images, and the columns `METADATA`: strings, "" where nothing is known.
 
-def _words(text: str) -> tuple[str, ...]:
-    return tuple(sorted({word.strip().casefold() for word in text.split(",")} - {""}))
+        Raises:
+            BadInput: as `labels`, or a table contradicts the class folders.
+        """
+        import pandas as pd
 
-
-def read(tables: Sequence[Path], files: Sequence[Found], labelling: Labelling) -> pd.DataFrame:
-    """What the tables say of each image.
-
-    Returns:
-        A frame with the index 0 to n - 1, in the order of `files`, and the columns `METADATA`:
-        strings, "" where nothing is known.
-
-    Raises:
-        BadInput: a table is about the images but broken, contradicts itself, another table or the
-            class folders, or lacks a column that the labelling names.
-    """
-    import pandas as pd
-
-    facts = _facts(_sheets(tables, [item.key for item in files], labelling), files)
-    _refuse_contradictions(files, facts)
-    rows = [[known[kind].value if kind in known else "" for kind in METADATA] for known in facts]
-    log.info(
-        "metadata_known images=%d %s",
-        len(files),
-        " ".join(f"{k}={sum(k in known for known in facts)}" for k in (*METADATA, "label")),
-    )
-    return pd.DataFrame(rows, columns=list(METADATA), dtype=str)
-
-
-def labels(tables: Sequence[Path], keys: Sequence[str], labelling: Labelling) -> list[str]:
-    """The class of each image according to the tables, "" where they say nothing.
-
-    Args:
-        tables: CSV files.
-        keys: path of each image below their common folder.
-        labelling: how to read the tables.
-
-    Raises:
-        BadInput: as `read`, or no column of the tables that know the images holds a label.
-    """
-    sheets = _sheets(tables, keys, labelling)
-    if sheets and not any("label" in sheet.places for sheet in sheets):
-        raise BadInput(
-            "there are no class folders, and no column is known to hold the label. Name it in "
-            "`columns` (label=COLUMN), and what its values mean in `malignant_values` and "
-            f"`benign_values`. Columns: {'; '.join(map(str, sheets))}"
-        )
-    facts = _facts(sheets, [Found("", key, Path(key)) for key in keys])
-    return [known["label"].value if "label" in known else "" for known in facts]
+        told = self._told or _Told.by(images.tables, images.files, self.labelling)
+        if self._told is None:
+            told.compare_with_folders()
+        place = {item.key: number for number, item in enumerate(told.files)}
+        files = [item for item in images.files if place[item.key] not in told.left_out]
+        rows = [[told.facts[place[f.key]].get(kind, "") for kind in METADATA] for f in files]
+        table = pd.DataFrame(rows, columns=list(METADATA), dtype=str)
+        counts = " ".join(f"{kind}={int((table[kind] != '').sum())}" for kind in METADATA)
+        log.info("metadata_known images=%d %s", len(files), counts)
+        notices = (*images.notices, *told.notices, *told.left_out_notices())
+        return Known(Images(tuple(files), images.tables, notices), table)
 
 
 # --- what the rows say ---------------------------------------------------------------------------
@@ -174,373 +143,561 @@ class Fact(NamedTuple):
     sheet: str
     line: int
     column: str
+    meaning: str = ""  # of a label
 
     def __str__(self) -> str:
-        return f"{_short(self.value)} ({self.sheet}, line {self.line}, column {self.column!r})"
+        return f"{short(self.value)} ({self.sheet}, line {self.line}, column {self.column!r})"
 
 
-Facts = dict[str, Fact]
+@dataclass(frozen=True)
+class Sheet:
+    """A table that knows images: its rows about them, and what its columns hold."""
+
+    table: Table
+    image: str  # the column that names them
+    rows: Sequence[int]
+    images: Sequence[tuple[int, ...]]  # of each row
+    places: Mapping[str, int]  # of METADATA
+    labels: Labels | NoLabels | None
+
+    @property
+    def known(self) -> set[int]:
+        """The images that it lists."""
+        return {image for images in self.images for image in images}
+
+    def facts(self, kind: str) -> Iterator[tuple[int, Fact]]:
+        """What a column says of images."""
+        place = self.places[kind]
+        column = self.table.values(place)
+        for row, images in zip(self.rows, self.images, strict=True):
+            if column[row]:
+                fact = Fact(
+                    column[row], self.table.name, self.table.lines[row], self.table.header[place]
+                )
+                for image in images:
+                    yield image, fact
+
+    def label_facts(self) -> Iterator[tuple[int, Fact]]:
+        """What the labels say of images, "" included."""
+        if isinstance(self.labels, Labels):
+            for at, (row, images) in enumerate(zip(self.rows, self.images, strict=True)):
+                value, meaning = self.labels.values[at], self.labels.meanings[at]
+                line = self.table.lines[row]
+                fact = Fact(value, self.table.name, line, self.labels.column, meaning)
+                for image in images:
+                    yield image, fact
 
 
-def _facts(sheets: Sequence[Sheet], files: Sequence[Found]) -> list[Facts]:
-    """What the tables say of each image, by kind.
+@dataclass
+class _Told:
+    """What all tables together say of the images."""
 
-    Raises:
-        BadInput: two rows say different things of an image.
-    """
-    facts: list[Facts] = [{} for _ in files]
-    clashes = []
+    files: Sequence[Found]
+    sheets: Sequence[Sheet]
+    facts: list[dict[str, str]]
+    labels: dict[int, Fact]
+    notices: list[Notice]
+    labelling: Labelling
+    placeholders: dict[int, str]  # by the sheet's number: why its labels are none
+
+    @classmethod
+    def by(cls, paths: Sequence[Path], files: Sequence[Found], labelling: Labelling) -> _Told:
+        sheets, notices = _sheets(paths, [item.key for item in files], labelling)
+        facts: list[dict[str, str]] = [{} for _ in files]
+        for kind in METADATA:
+            gather = _ids if kind in IDS else _first
+            values, told = gather(kind, sheets, files)
+            notices += told
+            for image, value in values.items():
+                facts[image][kind] = value
+        placeholders = _placeholders(sheets, labelling)
+        return cls(files, sheets, facts, {}, notices, labelling, placeholders)._with_labels()
+
+    def _with_labels(self) -> _Told:
+        """The labels of every source that is not a placeholder.
+
+        Raises:
+            BadInput: two rows say different things of an image.
+        """
+        clashes = []
+        for number, sheet in enumerate(self.sheets):
+            for image, fact in sheet.label_facts() if number not in self.placeholders else ():
+                earlier = self.labels.setdefault(image, fact)
+                both = {earlier.meaning, fact.meaning}
+                if both == set(LABELS):
+                    clashes.append(f"{self.files[image].key}: label is {earlier} and {fact}")
+                elif NEITHER in both or not earlier.meaning:
+                    # Where one table is sure and another is not, the image is not sure.
+                    self.labels[image] = earlier if earlier.meaning == NEITHER else fact
+        if clashes:
+            raise BadInput(
+                f"the tables say different things of the same image, {len(clashes)} times: "
+                f"{listed(clashes)}. Correct the rows, or remove those that are wrong"
+            )
+        return self
+
+    @property
+    def left_out(self) -> set[int]:
+        return {image for image, fact in self.labels.items() if fact.meaning == NEITHER}
+
+    def labels_alone(self) -> list[str]:
+        """The class of each image where there are no folders that say it."""
+        asked = self._asked()
+        sources = any(fact.meaning in LABELS for fact in self.labels.values())
+        if asked or (not sources and (self.sheets or self.notices)):
+            raise BadInput(self._no_labels(asked))
+        self._tell_labels_not_used()
+        found = [
+            fact.meaning if (fact := self.labels.get(image)) and fact.meaning in LABELS else ""
+            for image in range(len(self.files))
+        ]
+        missing = [label for label in LABELS if label not in found]
+        if sources and missing:
+            raise BadInput(
+                f"no images of class {' and '.join(missing)}: the tables give "
+                f"{len(found) - found.count('')} of {len(found)} images a label, all of the other "
+                f"class. {self._told_so_far()}"
+            )
+        self.notices += self._without_label(found)
+        return found
+
+    def _asked(self) -> list[str]:
+        """Doubts that only the settings can resolve, where the labels depend on them."""
+        named = "label" in self.labelling.columns
+        sure = [s for i, s in enumerate(self.sheets) if self._is_source(i)]
+        return [
+            f"{sheet.table.name}: {sheet.labels.reason}"
+            for sheet in self.sheets
+            if isinstance(sheet.labels, NoLabels)
+            and sheet.labels.ask
+            and (named or not any(sheet.known <= other.known for other in sure))
+        ]
+
+    def _is_source(self, number: int) -> bool:
+        return isinstance(self.sheets[number].labels, Labels) and number not in self.placeholders
+
+    def _no_labels(self, asked: Sequence[str]) -> str:
+        if asked:
+            return f"the labels of the images are not clear. {listed(asked)}"
+        reasons = [
+            f"{sheet.table.name}: {self._why_no_labels(number)}"
+            for number, sheet in enumerate(self.sheets)
+        ]
+        reasons += [str(notice) for notice in self.notices if notice.kind == NOT_USED]
+        return (
+            "there are no class folders, and no column is known to hold the label. Name it in "
+            "`columns` (label=COLUMN), and what its values mean in `malignant_values`, "
+            f"`benign_values` and `neither_values`. {listed(reasons)}"
+        )
+
+    def _why_no_labels(self, number: int) -> str:
+        sheet = self.sheets[number]
+        if number in self.placeholders:
+            return self.placeholders[number]
+        hint = _label_hint(sheet.table, self.labelling)
+        if isinstance(sheet.labels, NoLabels):
+            return f"{sheet.labels.reason}{'. ' * bool(hint)}{hint}"
+        if isinstance(sheet.labels, Labels):
+            return f"column {sheet.labels.column!r} has no label of an image"
+        return hint or f"no column looks like labels: {_columns(sheet.table)}"
+
+    def _told_so_far(self) -> str:
+        told = [str(notice) for notice in (*self.notices, *self.left_out_notices())]
+        return f"Also found: {listed(told)}" if told else ""
+
+    def _tell_labels_not_used(self) -> None:
+        for number, sheet in enumerate(self.sheets):
+            if number in self.placeholders or isinstance(sheet.labels, NoLabels):
+                reason = f"found, not used as labels, because {self._why_no_labels(number)}"
+                self.notices.append(_notice(LABELS_NOT_USED, sheet.table.name, reason))
+
+    def _without_label(self, found: Sequence[str]) -> list[Notice]:
+        """Notices of the images that no table gives a label, by what stands in its place."""
+        values = Counter(
+            fact.value or "(empty)" if (fact := self.labels.get(image)) else "(no row)"
+            for image, label in enumerate(found)
+            if not label and image not in self.left_out
+        )
+        reason = "left out, because no table says which class these images have"
+        return [_notice(LEFT_OUT, value, reason, count) for value, count in values.items()]
+
+    def compare_with_folders(self) -> None:
+        """Leave nothing unsaid where tables and class folders differ.
+
+        Raises:
+            BadInput: a table has another label for an image than its folder.
+        """
+        for number, sheet in enumerate(self.sheets):
+            facts = list(sheet.label_facts())
+            differ = [i for i, fact in facts if fact.meaning not in {"", self.files[i].label}]
+            if number in self.placeholders and not differ:
+                self.placeholders.pop(number)
+        self._tell_labels_not_used()
+        wrong = [
+            f"{self.files[image].key} lies in {self.files[image].label}/ but is {fact}"
+            for image, fact in sorted(self.labels.items())
+            if fact.meaning in LABELS and fact.meaning != self.files[image].label
+        ]
+        if wrong:
+            raise BadInput(
+                f"{len(wrong)} images have another label in the table than their folder says: "
+                f"{listed(wrong)}. Correct the table or move the images. If the column's values "
+                "mean something else, change `malignant_values` and `benign_values`; if another "
+                "column holds the label, name it in `columns` (label=COLUMN), or none (label=)"
+            )
+        asked = [
+            f"{sheet.table.name}: {sheet.labels.reason}"
+            for sheet in self.sheets
+            if isinstance(sheet.labels, NoLabels) and "label" in self.labelling.columns
+        ]
+        if asked and not any(map(self._is_source, range(len(self.sheets)))):
+            raise BadInput(f"the labels of the images are not clear. {listed(asked)}")
+
+    def left_out_notices(self) -> list[Notice]:
+        """Notices of the images that stand for neither class."""
+        values = Counter(self.labels[image].value for image in self.left_out)
+        reason = "left out, because this stands for neither class (`neither_values`)"
+        return [_notice(LEFT_OUT, value, reason, count) for value, count in sorted(values.items())]
+
+
+def _notice(kind: str, subject: str, reason: str, count: int = 1) -> Notice:
+    return Notice(kind=kind, subject=subject, reason=reason, count=count)
+
+
+def _first(
+    kind: str, sheets: Sequence[Sheet], files: Sequence[Found]
+) -> tuple[dict[int, str], list[Notice]]:
+    """The first value that the tables give each image; others are told."""
+    found: dict[int, Fact] = {}
+    differ: dict[int, str] = {}
     for sheet in sheets:
-        for image, kind, fact in sheet.facts():
-            earlier = facts[image].setdefault(kind, fact)
-            if _plain_value(earlier.value) != _plain_value(fact.value):
-                clashes.append(f"{files[image].key}: {kind} is {earlier} and {fact}")
-    if clashes:
-        raise BadInput(
-            f"the tables say different things of the same image, {len(clashes)} times: "
-            f"{_listed(clashes)}. Correct the rows, or remove those that are wrong"
+        for image, fact in sheet.facts(kind) if kind in sheet.places else ():
+            if plain_value(fact.value) in UNKNOWN:
+                continue
+            earlier = found.setdefault(image, fact)
+            if plain_value(earlier.value) != plain_value(fact.value):
+                differ.setdefault(image, f"{files[image].key} is {earlier} and {fact}")
+    values = {image: fact.value for image, fact in found.items()}
+    if not differ:
+        return values, []
+    reason = f"differs between tables or rows, the first stands: {listed(list(differ.values()), 3)}"
+    return values, [_notice("values_differ", kind, reason, len(differ))]
+
+
+def _ids(
+    kind: str, sheets: Sequence[Sheet], files: Sequence[Found]
+) -> tuple[dict[int, str], list[Notice]]:
+    """One id for each image: ids that stand together for any image are one."""
+    ids: dict[int, dict[str, str]] = defaultdict(dict)  # by image: plain form and as written
+    missing: dict[str, set[int]] = defaultdict(set)
+    for sheet in sheets:
+        for image, fact in sheet.facts(kind) if kind in sheet.places else ():
+            if _is_no_id(fact.value):
+                missing[fact.value].add(image)
+            else:
+                ids[image].setdefault(plain_value(fact.value), _written(fact.value))
+    names = _linked(ids.values())
+    values = {image: names[next(iter(known))] for image, known in ids.items()}
+    notices = [
+        _notice(
+            "id_missing", f"{kind} {value}", "read as missing: it stands for no id", len(images)
         )
-    return facts
-
-
-def _refuse_contradictions(files: Sequence[Found], facts: Sequence[Facts]) -> None:
-    wrong = [
-        f"{item.key} lies in {item.label}/ but is {known['label']}"
-        for item, known in zip(files, facts, strict=True)
-        if "label" in known and known["label"].value != item.label
+        for value, images in sorted(missing.items())
     ]
-    if wrong:
-        raise BadInput(
-            f"{len(wrong)} images have another label in the table than their folder says: "
-            f"{_listed(wrong)}. Correct the table or move the images. If the column's values mean "
-            "something else, change `malignant_values` and `benign_values`; if another column "
-            "holds the label, name it in `columns` (label=COLUMN), or none (label=)"
+    several = [
+        f"{files[image].key} has {' and '.join(map(short, known.values()))}"
+        for image, known in sorted(ids.items())
+        if len(known) > 1
+    ]
+    if several:
+        reason = f"several of one image, kept together as one: {listed(several, 3)}"
+        notices.append(_notice("ids_linked", kind, reason, len(several)))
+    return values, notices
+
+
+def _is_no_id(value: str) -> bool:
+    word = plain_value(value)
+    return word in UNKNOWN or word in NO_ID or not re.search(r"\w", word)
+
+
+def _written(value: str) -> str:
+    """An id as a table has it, without the fraction that spreadsheets add to a number."""
+    return re.sub(r"^(\d+)\.0*$", r"\1", value)
+
+
+def _linked(ids: Iterable[Mapping[str, str]]) -> dict[str, str]:
+    """The name of each id's cluster: ids that stand together are in one.
+
+    The name is the cluster's first id by the alphabet, whatever the order of the rows.
+    """
+    parent: dict[str, str] = {}
+    written: dict[str, str] = {}
+
+    def root(word: str) -> str:
+        while parent[word] != word:
+            parent[word] = parent[parent[word]]
+            word = parent[word]
+        return word
+
+    for known in ids:
+        words = list(known)
+        for word in words:
+            parent.setdefault(word, word)
+            written[word] = min(written.get(word, known[word]), known[word])
+            one, other = sorted((root(words[0]), root(word)))
+            parent[other] = one
+    return {word: written[root(word)] for word in parent}
+
+
+# --- labels that are none ------------------------------------------------------------------------
+
+
+def _placeholders(sheets: Sequence[Sheet], labelling: Labelling) -> dict[int, str]:
+    """Sheets whose labels are no source, by their number, and why.
+
+    Where the settings name the column and only such sheets have it, they are what is meant.
+    """
+    found = {
+        number: reason
+        for number, sheet in enumerate(sheets)
+        if isinstance(sheet.labels, Labels) and (reason := _placeholder(sheet, sheets))
+    }
+    sources = [n for n, sheet in enumerate(sheets) if isinstance(sheet.labels, Labels)]
+    meant = "label" in labelling.columns and set(sources) == set(found)
+    return {} if meant else found
+
+
+def _placeholder(sheet: Sheet, sheets: Sequence[Sheet]) -> str:
+    """Why a sheet's labels may be placeholders; "" if they look real."""
+    assert isinstance(sheet.labels, Labels)
+    column, values = sheet.labels.column, {v for v in sheet.labels.values if v}
+    stem = Path(sheet.table.name.rpartition(" [")[0] or sheet.table.name).stem
+    if PLACEHOLDER.search(re.sub(r"(?<=[a-z])(?=[A-Z])", "_", stem).lower()):
+        return (
+            f"by its name it holds placeholders or predictions (column {column!r}); if these are "
+            "the labels, rename the file"
         )
+    if len(sheet.labels.classes) < 2 and NEITHER not in sheet.labels.meanings:
+        return (
+            f"column {column!r} has one class only ({listed(sorted(map(short, values)))}), as "
+            f"placeholders have; if these are the labels, give label={quoted(column)} in `columns` "
+            "and keep the labels of both classes in one table"
+        )
+    for other in sheets:
+        if other.labels is None and _lists_without_label(other, sheet, sheets):
+            return (
+                f"column {column!r} is about images that {other.table.name} lists without a label: "
+                "somebody's predictions, or placeholders; if these are the labels, put `labels` "
+                "into the file's name"
+            )
+    return ""
 
 
-def _plain_value(value: str) -> str:
-    """A form that is the same for what means the same: 45 and 45.0, Male and male."""
-    try:
-        return repr(float(value))
-    except ValueError:
-        return value.casefold()
+def _lists_without_label(other: Sheet, sheet: Sheet, sheets: Sequence[Sheet]) -> bool:
+    """Whether `other` is a test set (columns as the training set's, without its labels) and `sheet`
+    has labels of nothing else."""
+    if sheet.places or TRUTH.search(sheet.table.name.lower()):
+        return False
+    return sheet.known <= other.known and any(
+        isinstance(train.labels, Labels)
+        and len(set(train.places) & set(other.places)) >= 2
+        and not train.known & sheet.known
+        for train in sheets
+    )
+
+
+def _label_hint(table: Table, labelling: Labelling) -> str:
+    """The settings that would read a column of labels under an unusual name; "" for none."""
+    usual = {plain(name) for names in COLUMNS.values() for name in names}
+    hints = []
+    for place, counts in table.samples.items():
+        name = table.header[place]
+        meanings = {labelling.meaning(value) for value in counts} - {"", None}
+        numbers = all(plain_value(value).isdecimal() for value in counts)
+        called = labelling.meaning(name) in LABELS  # `melanoma`, which is 0 or 1
+        if plain(name) in usual or not meanings & set(LABELS) or (numbers and len(counts) > 3):
+            continue
+        values = ", ".join(short(value) for value in counts)
+        rank = 0 if called else 1 + numbers
+        hints.append((rank, f"label={quoted(name)} (its values: {values})"))
+    chosen = [hint for _, hint in sorted(hints, key=lambda hint: hint[0])][:3]
+    return f"In `columns`, give for instance {' or '.join(chosen)}. " if chosen else ""
 
 
 # --- which tables and which columns --------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Sheet:
-    """A table that knows images: where its columns stand, and its rows about images."""
-
-    name: str
-    header: Sequence[str]
-    places: Mapping[str, int]
-    rows: Sequence[Row]
-    meanings: Mapping[str, str]
-
-    def __str__(self) -> str:
-        return _columns(self.name, self.header)
-
-    def facts(self) -> Iterator[tuple[int, str, Fact]]:
-        """What is known, as image, kind and fact."""
-        for row in self.rows:
-            for kind, place in self.places.items():
-                value = row.values[place]
-                if kind == "label":
-                    value = self.meanings[value.casefold()]
-                if value.casefold() not in UNKNOWN:
-                    fact = Fact(value, self.name, row.line, self.header[place])
-                    for image in row.images:
-                        yield image, kind, fact
-
-
-class Row(NamedTuple):
-    """A row of a table, and the images that it means."""
-
-    line: int
-    values: Sequence[str]
-    images: Sequence[int] = ()
+def _sheets(
+    paths: Sequence[Path], keys: Sequence[str], labelling: Labelling
+) -> tuple[list[Sheet], list[Notice]]:
+    """The tables that know the images, and notices of the others."""
+    names = Names(keys)
+    clues = _clues(names, labelling)
+    tables: list[Table] = []
+    notices: list[Notice] = []
+    for path in paths if keys else ():
+        for title, found in tables_of(path, _title(path, paths), clues):
+            if isinstance(found, Table):
+                tables.append(found)
+            else:
+                notices += _no_table(title, found)
+    _refuse_missing_columns(tables, labelling)
+    sheets = []
+    for table in tables:
+        sheet = _sheet(table, names, labelling)
+        if isinstance(sheet, Sheet):
+            sheets.append(sheet)
+        else:
+            reason = f"found, not used, because {sheet}"
+            notices.append(_notice(NOT_USED, table.name, reason))
+    return sheets, notices
 
 
-def _sheets(paths: Sequence[Path], keys: Sequence[str], labelling: Labelling) -> list[Sheet]:
-    """The tables that know the images; why the others are passed over is logged."""
-    names = _Names(keys)
-    tables = [table for path in paths if (table := _table(path, _title(path, paths), names))]
-    sheets = [sheet for table in tables if (sheet := _sheet(table, names, labelling))]
-    for kind, column in labelling.columns.items():
-        if column and not any(_place(table, (column,)) is not None for table in tables):
-            received = "; ".join(map(str, tables)) or "no CSV table"
-            raise BadInput(
-                f"columns: {kind}={column}: no table has such a column. "
-                f"Tables and their columns: {received}"
-            )
-    return sheets
+def _no_table(title: str, problem: NoTable) -> list[Notice]:
+    """What is told of a file that is no table: nothing but a line in the log of a readme.
+
+    Raises:
+        BadInput: it is a broken table about the images.
+    """
+    if isinstance(problem, Broken):
+        raise BadInput(
+            f"{title} names images but is not a readable table: {problem}. Repair it, or remove "
+            "it: where there are class folders, the images are used without it"
+        )
+    log.info('table_passed_over file=%s why="%s"', title, problem)
+    if problem.quiet:
+        return []
+    return [_notice(NOT_USED, title, f"found, not used, because {problem}")]
 
 
-def _sheet(table: Table, names: _Names, labelling: Labelling) -> Sheet | None:
-    place = _image_place(table, names, labelling)
-    if place is None:
-        return None
-    rows = _assigned(table, place, names)
-    meanings = labelling.meanings
-    places = {
-        kind: found
-        for kind in METADATA
-        if (found := _place(table, _names_of(kind, labelling))) is not None
-    }
-    label = _label_place(table, rows, meanings, labelling)
-    if label is not None:
-        places["label"] = label
-    log.info(
-        "table_used file=%s image=%r columns=%s mapped=%s",
-        table.name,
-        table.header[place],
-        {kind: table.header[found] for kind, found in places.items()},
-        sorted(labelling.columns),
-    )
-    return Sheet(table.name, table.header, places, rows, meanings)
+def _clues(names: Names, labelling: Labelling) -> Clues:
+    by_kind = {kind: {plain(name) for name in labelling.names(kind)} for kind in COLUMNS}
+    usual = {plain(name) for name in COLUMNS["image_id"]}
+    images = frozenset(by_kind["image_id"] | usual)
+    return Clues(names, images, images.union(*by_kind.values()))
 
 
-def _names_of(kind: str, labelling: Labelling) -> tuple[str, ...]:
-    """Names under which a column may stand: what the settings say, else the usual ones."""
-    if kind in labelling.columns:
-        return (labelling.columns[kind],) if labelling.columns[kind] else ()
-    return COLUMNS[kind]
+def _refuse_missing_columns(tables: Sequence[Table], labelling: Labelling) -> None:
+    for kind, columns in labelling.columns.items():
+        for column in columns:
+            if not any(_place(table, (column,)) is not None for table in tables):
+                received = "; ".join(map(_columns, tables)) or "no table"
+                raise BadInput(
+                    f"columns: {kind}={quoted(column)}: no table has such a column. "
+                    f"Tables and their columns: {received}"
+                )
 
 
 def _place(table: Table, names: Sequence[str]) -> int | None:
-    """Where the first of these columns stands; case and separators matter only if they must."""
-    for name in names:
-        for same in (str, _plain):
-            places = [i for i, column in enumerate(table.header) if same(column) == same(name)]
-            if len(places) > 1:
-                columns = ", ".join(_short(table.header[place]) for place in places)
-                raise BadInput(
-                    f"{table.name} has {len(places)} columns of one name: {columns}. Rename all "
-                    "but one"
-                )
-            if places:
-                return places[0]
-    return None
+    try:
+        return table.place(names)
+    except SeveralColumns as problem:
+        raise BadInput(str(problem)) from None
 
 
-def _plain(column: str) -> str:
-    return re.sub(r"[\W_]+", "", column.casefold())
+def _sheet(table: Table, names: Names, labelling: Labelling) -> Sheet | str:
+    """The table's rows about images, or why it has none that can be used."""
+    found = _image_places(table, names, labelling)
+    if isinstance(found, str):
+        return found
+    images = [
+        tuple(dict.fromkeys(i for place in found for i in names.images(table.values(place)[row])))
+        for row in range(table.length)
+    ]
+    rows = [row for row, about in enumerate(images) if about]
+    places = {
+        kind: place
+        for kind in METADATA
+        if (place := _place(table, labelling.names(kind))) is not None
+    }
+    try:
+        labels = labels_of(table, rows, labelling)
+    except SeveralColumns as problem:
+        raise BadInput(str(problem)) from None
+    if not places and labels is None:
+        return (
+            "it names images and nothing that is known by its column. Name the columns in "
+            f"`columns`, such as patient_id=COLUMN. {_label_hint(table, labelling)}"
+            f"{_columns(table)}"
+        )
+    sheet = Sheet(
+        table, table.header[found[0]], rows, [images[row] for row in rows], places, labels
+    )
+    _log_use(sheet, names, labelling)
+    return sheet
 
 
-def _image_place(table: Table, names: _Names, labelling: Labelling) -> int | None:
-    """The column that names the images, if any does."""
-    candidates = [_place(table, (name,)) for name in _names_of("image_id", labelling)]
+def _image_places(table: Table, names: Names, labelling: Labelling) -> list[int] | str:
+    """The columns that name the images, or why there is none."""
+    candidates = [_place(table, (name,)) for name in labelling.names("image_id")]
     known = {
-        place: sum(names.knows(row.values[place]) for row in table.rows)
+        place: sum(map(names.knows, table.values(place)))
         for place in dict.fromkeys(candidates)
         if place is not None
     }
+    if "image_id" in labelling.columns:
+        return [place for place in known if known[place]] or _names_no_image(table, names, known)
     place = max(known, key=lambda place: known[place], default=None)
     if place is None or not known[place]:
-        log.info('table_passed_over file=%s why="names no image" columns=%s', table.name, table)
-        return None
-    hits = known[place]
-    seen = {name for row in table.rows if (name := names.stem(row.values[place]))}
-    guessed = "image_id" not in labelling.columns
-    if guessed and max(hits / table.length, len(seen & names.stems) / len(names.stems)) < ENOUGH:
-        log.warning(
-            'table_passed_over file=%s why="few of its rows name images, and few images are named; '
-            'give image_id=%s in columns to use it" rows=%d of=%d',
-            table.name,
-            table.header[place],
-            hits,
-            table.length,
+        return _names_no_image(table, names, known)
+    seen = {names.stem(value) for value in table.values(place)}
+    share = max(known[place] / table.length, len(seen & names.stems) / len(names.stems))
+    if share < ENOUGH:
+        return (
+            f"few of its rows name images ({known[place]} of {table.length}), and few images are "
+            f"named; give image_id={quoted(table.header[place])} in `columns` to use it"
         )
-        return None
-    return place
+    return [place]
 
 
-def _label_place(
-    table: Table, rows: Sequence[Row], meanings: Mapping[str, str], labelling: Labelling
-) -> int | None:
-    """The column that holds the label: a usual one counts only if all of its values are known.
-
-    Raises:
-        BadInput: the column that the settings name has values of which no meaning is known.
-    """
-    named = "label" in labelling.columns
-    for name in _names_of("label", labelling):
-        place = _place(table, (name,))
-        if place is None:
-            continue
-        values = Counter(row.values[place].casefold() for row in rows)
-        strange = [f"{_short(value)} ({n})" for value, n in values.items() if value not in meanings]
-        if strange and named:
-            raise BadInput(
-                f"{table.name}: column {name!r} has values that stand for neither class: "
-                f"{_listed(strange)}. Name them in `malignant_values` and `benign_values`"
-            )
-        if not strange and any(meanings[value] for value in values):
-            return place
-    return None
+def _names_no_image(table: Table, names: Names, tried: Mapping[int, int]) -> str:
+    """Why a table is not used that names images in no usual column."""
+    hits = {
+        place: sum(map(names.knows, table.values(place)))
+        for place in table.columns
+        if place not in tried
+    }
+    found = sorted((place for place in hits if hits[place]), key=lambda place: -hits[place])
+    if not found:
+        return f"it names no image. {_columns(table)}"
+    lines = [f"image_id={quoted(table.header[p])} (it names {hits[p]} images)" for p in found[:3]]
+    return (
+        "no column of a usual name names images. To use it, give in `columns` "
+        f"{' or '.join(lines)}. {_columns(table)}"
+    )
 
 
-def _assigned(table: Table, place: int, names: _Names) -> list[Row]:
-    """The rows about images; what is too much or too little is counted in the log."""
-    rows = [row._replace(images=names.images(row.values[place])) for row in table.rows]
-    about = [row for row in rows if row.images]
-    times = Counter(image for row in about for image in row.images)
+def _log_use(sheet: Sheet, names: Names, labelling: Labelling) -> None:
+    """What of a table is used; what is too much or too little is counted."""
+    table = sheet.table
+    columns = {kind: table.header[place] for kind, place in sheet.places.items()}
+    if isinstance(sheet.labels, Labels):
+        columns["label"] = sheet.labels.column
+    mapped = sorted(labelling.columns)
+    log.info(
+        "table_used file=%s image=%r columns=%s mapped=%s",
+        *(table.name, sheet.image, columns, mapped),
+    )
+    times = Counter(image for images in sheet.images for image in images)
     log.info(
         "table_rows file=%s rows=%d about_images=%d about_others=%d images_without_row=%d "
         "images_with_several=%d",
         table.name,
-        len(rows),
-        len(about),
-        len(rows) - len(about),
+        table.length,
+        len(sheet.rows),
+        table.length - len(sheet.rows),
         names.count - len(times),
         sum(count > 1 for count in times.values()),
     )
-    return about
-
-
-# --- names of images -----------------------------------------------------------------------------
-
-
-class _Names:
-    """Which images a name in a table means: a stem, a file name, or the end of a path."""
-
-    def __init__(self, keys: Sequence[str]) -> None:
-        self.count = len(keys)
-        self._paths = [_without_suffix(key) for key in keys]
-        self._by_stem: dict[str, list[int]] = {}
-        for index, path in enumerate(self._paths):
-            self._by_stem.setdefault(path.rpartition("/")[2], []).append(index)
-
-    @property
-    def stems(self) -> set[str]:
-        return set(self._by_stem)
-
-    def stem(self, value: str) -> str:
-        """The name without folders and suffix, in lower case."""
-        return _without_suffix(value).rpartition("/")[2]
-
-    def knows(self, value: str) -> bool:
-        return self.stem(value) in self._by_stem
-
-    def images(self, value: str) -> tuple[int, ...]:
-        """The images that are meant; several where a bare name stands in several folders."""
-        path = _without_suffix(value)
-        found = self._by_stem.get(path.rpartition("/")[2], [])
-        if len(found) > 1 and "/" in path:
-            ends = [i for i in found if f"/{self._paths[i]}".endswith(f"/{path}")]
-            ends = ends or [i for i in found if f"/{path}".endswith(f"/{self._paths[i]}")]
-            return tuple(ends or found)
-        return tuple(found)
-
-
-def _without_suffix(name: str) -> str:
-    path = name.strip().replace("\\", "/").casefold()
-    stem, suffix = os.path.splitext(path)  # ruff: ignore[os-path-splitext]
-    return stem if suffix in SUFFIXES else path
-
-
-# --- reading ------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Table:
-    """A CSV file, its values without the spaces around them."""
-
-    name: str
-    header: Sequence[str]
-    rows: Sequence[Row]
-
-    @property
-    def length(self) -> int:
-        return len(self.rows)
-
-    def __str__(self) -> str:
-        return _columns(self.name, self.header)
-
-
-class _Broken(Exception):
-    """Why a file is no table that can be read."""
 
 
 def _title(path: Path, paths: Sequence[Path]) -> str:
     """What messages call a file: its name, with its folder where another has the same."""
     alike = sum(other.name == path.name for other in paths) > 1
-    return f"{path.parent.name}/{path.name}" if alike else path.name
+    name = f"{path.parent.name}/{path.name}" if alike else path.name
+    return name.encode("utf-8", "replace").decode()  # a name need not be valid Unicode
 
 
-def _table(path: Path, title: str, names: _Names) -> Table | None:
-    """A table, or None if it holds nothing, or is broken and has nothing to do with the images.
-
-    Raises:
-        BadInput: it is broken, and names images.
-    """
-    text = ""
-    try:
-        text = _text(path)
-        return _parsed(text, title)
-    except _Broken as problem:
-        if any(names.knows(word) for word in re.split(r"[\s,;|\"\x00]+", text)):
-            raise BadInput(
-                f"{title} names images but is not a readable CSV table: {problem}. Repair it, or "
-                "remove it: where there are class folders, the images are used without it"
-            ) from None
-        log.warning('table_passed_over file=%s why="%s"', title, problem)
-        return None
-
-
-def _text(path: Path) -> str:
-    if path.stat().st_size > MOST_BYTES:
-        raise _Broken(f"it has over {MOST_BYTES} bytes")
-    data = path.read_bytes()
-    encodings = ("utf-16",) if data[:2] in {b"\xff\xfe", b"\xfe\xff"} else ("utf-8-sig", "cp1252")
-    for encoding in encodings:
-        try:
-            return data.decode(encoding)
-        except UnicodeDecodeError:
-            continue
-    return data.decode("latin-1")
-
-
-def _parsed(text: str, title: str) -> Table:
-    if "\0" in text:
-        raise _Broken("it has NUL characters, as binary files have")
-    first = next((line for line in text.splitlines() if line.strip()), "")
-    delimiter = max(DELIMITERS, key=first.count)
-    # Universal line ends: Windows, Unix and old Mac files alike.
-    lines = csv.reader(io.StringIO(text, newline=None), delimiter=delimiter, strict=True)
-    rows = []
-    try:
-        for values in lines:
-            if any(map(str.strip, values)):
-                rows.append(Row(lines.line_num, [value.strip() for value in values]))
-    except csv.Error as error:
-        raise _Broken(f"line {lines.line_num}: {error}") from None
-    if not rows:
-        raise _Broken("it is empty")
-    header, *rows = rows
-    return Table(title, header.values, [_fitted(row, len(header.values)) for row in rows])
-
-
-def _fitted(row: Row, width: int) -> Row:
-    """A row with as many values as the header; empty ones are added or cut at its end."""
-    if any(row.values[width:]):
-        raise _Broken(f"line {row.line} has {len(row.values)} values, the header has {width}")
-    return row._replace(values=[*row.values, *[""] * (width - len(row.values))][:width])
-
-
-# --- words for messages --------------------------------------------------------------------------
-
-
-def _short(value: str, most: int = 60) -> str:
-    return repr(value if len(value) <= most else f"{value[:most]}…")
-
-
-def _columns(name: str, header: Sequence[str]) -> str:
-    return f"{name} ({_listed([_short(column) for column in header], 40, ', ')})"
-
-
-def _listed(items: Sequence[str], most: int = SHOWN, between: str = "; ") -> str:
-    more = f"{between}and {len(items) - most} more" if len(items) > most else ""
-    return between.join(items[:most]) + more
+def _columns(table: Table) -> str:
+    columns = listed([short(column) for column in table.header], 4 * SHOWN, ", ")
+    return f"{table.name} has the columns {columns}"

@@ -63,7 +63,7 @@ def fetch(
     limits: Limits = LIMITS,
     pause: Pause = time.sleep,
 ) -> Contents:
-    """Bring the images and tables below a prefix, or of a zip file, into the new folder `target`.
+    """Brings the images and tables below a prefix, or of a zip file, into the new folder `target`.
 
     Memory stays flat: no object is held as a whole, and several come at once.
 
@@ -151,7 +151,7 @@ Listing = list[tuple[tuple[str, ...], S3Object]]
 
 
 def _listed(bucket: Bucket, limits: Limits) -> Listing:
-    """The objects below the prefix, and the parts of their names, which all passed every check."""
+    """Lists the objects below the prefix, and their names in parts. All passed every check."""
     folder = f"{bucket.prefix}/".lstrip("/")
     listing: Listing = []
     for item in bucket.objects(folder):
@@ -173,7 +173,7 @@ def _bad_parts(name: str) -> str | None:
 def _wanted(
     bucket: Bucket, listing: Listing, gathering: Gathering, limits: Limits, pause: Pause
 ) -> list[_Wish]:
-    """The images and tables among the objects; the gathering counts the others."""
+    """Chooses the images and tables among the objects; the gathering counts the others."""
     places, wishes, size = Places(limits.entries), [], 0
     starts = _starts(bucket, listing, pause)
     for parts, item in listing:
@@ -192,7 +192,7 @@ def _wanted(
 
 
 def _starts(bucket: Bucket, listing: Listing, pause: Pause) -> dict[str, bytes]:
-    """The first bytes of the objects whose names do not say what they are, by key."""
+    """Reads the first bytes of the objects whose names do not say what they are, by key."""
     unknown = [
         item for parts, item in listing if item.bytes and kinds.by_name(parts, item.bytes) is None
     ]

@@ -45,7 +45,7 @@ UNREADABLE = "unreadable"  # stands for the digest of a file that may not be rea
 
 @contextmanager
 def folder_of(job: Job, where: str | None = None) -> Generator[Contents, None, None]:
-    """The images and tables that stand at `where`; what was fetched is gone afterwards.
+    """Gives the images and tables that stand at `where`; what was fetched is gone afterwards.
 
     Args:
         job: names who asks Kaggle and S3.
@@ -57,7 +57,7 @@ def folder_of(job: Job, where: str | None = None) -> Generator[Contents, None, N
     """
     where = where or job.settings.data
     path = Path(where).expanduser()
-    if where != DEMO and "://" not in where and path.is_dir():
+    if where != DEMO and "://" not in where and _is_folder(path):
         yield walking.contents_of(path)
         return
     with scratch() as folder:
@@ -65,7 +65,7 @@ def folder_of(job: Job, where: str | None = None) -> Generator[Contents, None, N
 
 
 def _brought(job: Job, where: str, target: Path) -> Contents:
-    """What stands at `where`, brought into the new folder `target`."""
+    """Brings what stands at `where` into the new folder `target`."""
     if where == DEMO:
         from skin_pipeline.data import demo
 
@@ -87,6 +87,13 @@ def _access(job: Job) -> S3Access:
         return job.data_access()
     place = job.place
     return S3Access(place.data_endpoint or place.s3_endpoint, anonymous=place.data_anonymous)
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError as error:  # no permission on the way there, or too long a name
+        raise BadInput(f"{shown(str(path))} cannot be reached ({error.strerror})") from None
 
 
 def _existing(path: Path) -> Path:
@@ -135,7 +142,11 @@ def _lines(place: str) -> list[str]:
 
 def _files_at(place: str, stack: ExitStack, job: Job) -> list[Named]:
     path = Path(place).expanduser()
-    if path.is_dir():
+    try:
+        is_folder = path.is_dir()
+    except OSError:  # too long a name, or no permission: its row says so
+        return [Named(place, path)]
+    if is_folder:
         contents = walking.contents_of(path)
     elif _is_zip(path) or place.startswith(remote.S3):
         contents = stack.enter_context(folder_of(job, place))
@@ -147,7 +158,7 @@ def _files_at(place: str, stack: ExitStack, job: Job) -> list[Named]:
     if not images:
         raise BadInput(f"no images ({_suffixes()}) lie below {place}. {_told(contents.notices)}")
     below = place.rstrip("/")
-    if path.is_dir():  # by the name under which it is found again, whatever bytes that has
+    if is_folder:  # by the name under which it is found again, whatever bytes that has
         names = [item.path.relative_to(path).as_posix() for item, _ in images]
     else:
         names = [item.name for item, _ in images]
@@ -204,7 +215,7 @@ def _digest(path: Path) -> str:
 
 
 def changed(path: Path, problem: str) -> Unavailable:
-    """The error for a file that was there and cannot be read any more."""
+    """Makes the error for a file that was there and cannot be read any more."""
     return Unavailable(
         f"{shown(str(path))} was found, but cannot be read any more ({problem}). Try again "
         "when nobody changes the data"
@@ -219,7 +230,7 @@ def find(
     labels_of: LabelsOf | None = None,
     meanings: Mapping[str, str] | None = None,
 ) -> Images:
-    """The images below any folders named benign and malignant, at any depth.
+    """Finds the images below any folders named benign and malignant, at any depth.
 
     Args:
         root: Where to look, or what was found there.
@@ -267,7 +278,7 @@ def _told(notices: Sequence[Notice]) -> str:
 
 
 def _advice(contents: Contents) -> str:
-    """Which folders hold images, and what to do if they are classes."""
+    """Says which folders hold images, and what to do if they are classes."""
     folders = Counter(_folder(item) for item in contents.images)
     if not folders:
         return "" if contents.notices else "Received: an empty folder"
@@ -281,7 +292,7 @@ def _advice(contents: Contents) -> str:
 
 
 def _folder(item: Named) -> str:
-    """The folder in which an image lies, as people call it."""
+    """Names the folder in which an image lies."""
     name = item.name.rpartition("/")[0].rpartition("/")[2]
     return f"{name}/" if name else "the folder itself"
 
@@ -322,7 +333,7 @@ def _in_class_folders(contents: Contents, meanings: Mapping[str, str]) -> _Class
 
 
 def _class_place(parts: tuple[str, ...], shared: int, meanings: Mapping[str, str]) -> int | None:
-    """Which of the folders above an image is its class; None outside of one.
+    """Finds which of the folders above an image is its class; None outside of one.
 
     A folder in which all images lie says nothing, if there is a class below it: a data set may be
     called Malignant.
@@ -346,7 +357,7 @@ def _plain(part: str) -> str:
 
 
 def _left_out(outside: Sequence[Named], above: set[tuple[str, ...]]) -> tuple[Notice, ...]:
-    """A notice for each folder beside the class folders that has images."""
+    """Makes a notice for each folder beside the class folders that has images."""
     counts = Counter(_beside(tuple(item.name.split("/")[:-1]), above) for item in outside)
     names = sorted(counts, key=lambda name: (-counts[name], name))
     notices = [_beside_notice(name, counts[name]) for name in names[:FOLDERS_SHOWN]]
@@ -357,7 +368,7 @@ def _left_out(outside: Sequence[Named], above: set[tuple[str, ...]]) -> tuple[No
 
 
 def _beside(parts: tuple[str, ...], above: set[tuple[str, ...]]) -> str:
-    """The folder beside a class folder in which an image lies, or the topmost one."""
+    """Names the folder beside a class folder in which an image lies, or the topmost one."""
     depth = next((n for n in range(len(parts), -1, -1) if parts[:n] in above), 0)
     return f"{parts[depth]}/" if depth < len(parts) else "beside the class folders themselves"
 
@@ -371,7 +382,7 @@ def _beside_notice(name: str, count: int) -> Notice:
 
 
 def _once(files: Sequence[tuple[Named, str]]) -> tuple[list[tuple[Named, str]], tuple[Notice, ...]]:
-    """Each real file once for each label, by its own name rather than by that of a link to it."""
+    """Keeps each real file once for each label, by its own name rather than by a link's."""
     skipped, once = Skipped(), []
     known = {(item.real, label) for item, label in files if item.real and not item.linked}
     for item, label in files:
@@ -409,6 +420,6 @@ def _in_tables(
 
 
 def _shared_parts(folders: Sequence[tuple[str, ...]]) -> int:
-    """How many leading parts all of these paths have in common."""
+    """Counts the leading parts that all of these paths have in common."""
     together = itertools.takewhile(lambda part: len(set(part)) == 1, zip(*folders, strict=False))
     return sum(1 for _ in together)

@@ -30,7 +30,7 @@ SPECIAL = "pipes, sockets and devices are no files"
 
 
 def contents_of(root: Path) -> Contents:
-    """The images and tables below a folder, and notices of everything else.
+    """Finds the images and tables below a folder; everything else is told in notices.
 
     Raises:
         BadInput: the folder cannot be read, or holds different files under one name.
@@ -53,7 +53,7 @@ class _Walk:
 
     def __init__(self, root: Path) -> None:
         self._root = _Place(root, os.path.realpath(root), (), linked=False)
-        self._gathering = Gathering(root.name, _same)
+        self._gathering = Gathering(root.name or str(root), _same)
         self._folders = deque([self._root])
         self._links: deque[_Place] = deque()
         self._followed: set[str] = set()
@@ -142,12 +142,12 @@ class _Walk:
 
 
 def _text(name: str) -> str:
-    """A file's name as text; it may have bytes that are none."""
+    """Returns a file's name as text; it may have bytes that are none."""
     return name if name.isascii() else text_of(os.fsencode(name))
 
 
 def start(path: Path) -> bytes:
-    """The first bytes of a file, by which its kind is known."""
+    """Reads the first bytes of a file, by which its kind is known."""
     with path.open("rb") as file:
         return file.read(kinds.HEAD)
 

@@ -153,7 +153,7 @@ def a_run(ui_with_dags: AirflowUi, tmp_path_factory: pytest.TempPathFactory) -> 
         f"{ui_with_dags.url}/api/v2/dags/skin_training/dagRuns",
         json={"dag_run_id": RUN, "logical_date": None},
         headers={"Authorization": f"Bearer {ui_with_dags.token}"},
-        timeout=30,
+        timeout=300,
     ).raise_for_status()
     folder = tmp_path_factory.mktemp("docs")
     write_docs(folder)

@@ -115,6 +115,37 @@ def test_the_audit_repeats_itself():
     assert audit.audit(table(), 0.65, 3) == audit.audit(table(), 0.65, 3)
 
 
+def test_another_seed_draws_other_samples_folds_forests_and_intervals(monkeypatch):
+    frame = table(ring_blue=shifted)
+    labels, groups = (frame["label"] == "malignant").to_numpy(int), frame["group"].to_numpy(object)
+    folds = [audit._folds(labels, groups, seed) for seed in (0, 1)]
+    assert not np.array_equal(folds[0][0][1], folds[1][0][1])
+    values = frame[["ring_blue", "ring_red"]].to_numpy()
+    said = [audit._out_of_fold(values, labels, folds[0], seed) for seed in (0, 1)]
+    assert (said[0] != said[1]).any()
+    is_test = np.arange(COUNT) % 3 == 0
+    said = [audit.scores(frame, is_test, RING, seed)[RING[0]] for seed in (0, 1)]
+    assert (said[0] != said[1]).any()
+    monkeypatch.setattr(audit, "MOST_IMAGES", 150)
+    samples = [set(audit._sample(frame, seed).index) for seed in (0, 1)]
+    assert samples[0] != samples[1]
+    monkeypatch.undo()
+    monkeypatch.setattr(audit, "features", lambda rows: {"any": values})
+    monkeypatch.setattr(audit, "_out_of_fold", lambda *_: values[:, 0])
+    ends = {audit.audit(frame, 0.65, seed)[0].auc.low for seed in (0, 1)}
+    assert len(ends) == 2
+
+
+def test_no_image_is_scored_by_a_forest_that_learned_from_its_group():
+    frame = table()
+    labels, groups = (frame["label"] == "malignant").to_numpy(int), frame["group"].to_numpy(object)
+    scored = []
+    for learned, held_out in audit._folds(labels, groups, 0):
+        assert not set(groups[learned]) & set(groups[held_out])
+        scored += list(held_out)
+    assert sorted(scored) == list(range(COUNT))
+
+
 # --- what forests say of test images -------------------------------------------------------------
 
 RING = ("border ring colour",)

@@ -98,6 +98,11 @@ FOREIGN = {
     "macOS, icon": ("Icon\r", b"", "operating system"),
     "macOS, twin": ("a/._a.jpg", b"x", "operating system"),
     "Windows": ("Thumbs.db", b"x", "operating system"),
+    "Windows, where it came from": (
+        "a/b.jpg:Zone.Identifier",
+        b"[ZoneTransfer]",
+        "operating system",
+    ),
     "Office lock": ("~$meta.xlsx", b"x", "operating system"),
     "hidden": (".a.jpg", b"x", "begin with a dot"),
     "notebook": ("benign/.ipynb_checkpoints/a-checkpoint.jpg", b"x", "hidden folders"),

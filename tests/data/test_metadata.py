@@ -1,4 +1,4 @@
-"""What the CSV tables beside the images may look like, and what is made of them."""
+"""What the tables beside the images may look like, and what is made of them."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from skin_pipeline.config import Settings
-from skin_pipeline.data.metadata import METADATA, Labelling, labels, mapping_of, read
-from skin_pipeline.data.sources import Found
+from skin_pipeline.data.labelling import Labelling
+from skin_pipeline.data.metadata import METADATA, Reader
+from skin_pipeline.data.sources import Found, Images
 from skin_pipeline.errors import BadInput
 
 KEYS = ["benign/a.jpg", "benign/b.jpg", "malignant/c.jpg", "malignant/d.JPG"]
@@ -36,6 +37,24 @@ def tables(tmp_path):
 
 
 USUAL = Labelling()
+
+
+def known(paths, files, labelling):
+    """What is known, where class folders say which image is which."""
+    return Reader(labelling).read(Images(tuple(files), tuple(paths)))
+
+
+def read(paths, files, labelling):
+    return known(paths, files, labelling).table
+
+
+def labels(paths, keys, labelling):
+    return Reader(labelling).labels(paths, keys)
+
+
+def told(paths, labelling=USUAL):
+    """The notices, as people see them."""
+    return [str(notice) for notice in known(paths, FILES, labelling).images.notices]
 
 
 def patients(paths, labelling=USUAL):
@@ -115,19 +134,23 @@ def test_all_metadata_are_found_under_their_usual_names(tables):
     }
 
 
-def test_several_tables_are_used_together_and_others_passed_over(tables, caplog):
+def test_several_tables_are_used_together_and_others_told(tables):
     paths = tables(
         "image,patient\na,P1\nb,P2\nc,P3\nd,P4\n",
         "image,sex\na,male\nb,male\nc,female\nd,female\n",
         "country,capital\nFrance,Paris\n",
         "image,patient\nx1,Q\nx2,Q\nx3,Q\na,Q\n",
     )
-    with caplog.at_level(logging.INFO):
-        known = read(paths, FILES, Labelling())
-    assert list(known["patient_id"]) == IN_ORDER
-    assert list(known["sex"]) == ["male", "male", "female", "female"]
-    assert 'table_passed_over file=info2.csv why="names no image"' in caplog.text
-    assert "table_passed_over file=info3.csv" in caplog.text
+    table = read(paths, FILES, Labelling())
+    assert list(table["patient_id"]) == IN_ORDER
+    assert list(table["sex"]) == ["male", "male", "female", "female"]
+    capitals, others = told(paths)
+    assert capitals == (
+        "info2.csv: found, not used, because it names no image. "
+        "info2.csv has the columns 'country', 'capital'"
+    )
+    assert "info3.csv: found, not used, because few of its rows name images (1 of 4)" in others
+    assert "give image_id=image in `columns` to use it" in others
 
 
 def test_a_path_decides_between_images_of_one_name(tables):
@@ -136,10 +159,13 @@ def test_a_path_decides_between_images_of_one_name(tables):
     assert list(read(tables(text), files, Labelling())["patient_id"]) == ["P1", "P2"]
 
 
-def test_files_that_are_no_tables_are_passed_over_unless_they_name_images(tables, caplog):
+def test_files_that_are_no_tables_are_told_and_no_obstacle(tables):
     junk = tables(b"\x00\x01\x02" * 300, b"", b"\n\n", 'x\n"never closed\n', "x y z\n1,2,3\n")
     assert patients(junk) == [""] * 4
-    assert caplog.text.count("table_passed_over") >= 4
+    binary, unclosed, uneven = told(junk)
+    assert binary.startswith("info0.csv: found, not used, because it has NUL characters")
+    assert unclosed.startswith("info3.csv: found, not used, because line 2: unexpected end of data")
+    assert uneven.startswith("info4.csv: found, not used, because line 2 has 3 values")
 
 
 # --- what is refused -----------------------------------------------------------------------------
@@ -154,8 +180,8 @@ REFUSED = {
         "info0.csv has 2 columns of one name: 'patient_id', 'patient_id'",
     ),
     "rows that disagree": (
-        GOOD + "a,P9,benign\n",
-        r"benign/a.jpg: patient_id is 'P1' \(info0.csv, line 2, column 'patient_id'\) and 'P9'",
+        GOOD + "a,P1,malignant\n",
+        r"benign/a.jpg: label is 'benign' \(info0.csv, line 2, column 'benign_malignant'\) and 'mal",
     ),
     "a label against the folder": (
         GOOD.replace("c,P3,malignant", "c,P3,benign"),
@@ -176,13 +202,15 @@ def test_tables_about_the_images_that_cannot_be_right_are_refused(tables, conten
 
 def test_a_bare_name_for_images_of_both_classes_is_a_contradiction(tables):
     files = [Found("benign", "benign/a.jpg", Path()), Found("malignant", "malignant/a.jpg", Path())]
+    files.append(Found("malignant", "malignant/b.jpg", Path()))
     with pytest.raises(BadInput, match=r"malignant/a.jpg lies in malignant/ but is 'benign'"):
-        read(tables("image,label\na,benign\n"), files, Labelling())
+        read(tables("image,label\na,benign\nb,malignant\n"), files, Labelling())
 
 
 def test_long_lists_of_contradictions_are_cut(tables):
     files = [Found("benign", f"benign/i{i}.jpg", Path()) for i in range(30)]
-    text = "image,label\n" + "".join(f"i{i},malignant\n" for i in range(30))
+    files.append(Found("benign", "benign/sound.jpg", Path()))
+    text = "image,label\nsound,benign\n" + "".join(f"i{i},malignant\n" for i in range(30))
     with pytest.raises(BadInput, match=r"30 images have another label .* and 20 more"):
         read(tables(text), files, Labelling())
 
@@ -209,36 +237,18 @@ def test_an_empty_mapping_says_that_no_column_holds_it(tables):
     assert patients(tables(text), labelling) == [""] * 4
 
 
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("Patient No", "is no KIND=COLUMN"),
-        ("patient=x", "is no KIND=COLUMN"),
-        ("sex=a, sex=b", "names a kind twice"),
-    ],
-)
-def test_a_malformed_mapping_is_told(text, message):
-    with pytest.raises(BadInput, match=message):
-        mapping_of(text)
-
-
 def test_a_mapped_column_that_is_not_there_is_told_with_those_that_are(tables):
     with pytest.raises(
         BadInput,
         match=r"patient_id=Person: no table has such a column. .*'image_name', 'patient_id'",
     ):
-        patients(tables(GOOD), Labelling(columns={"patient_id": "Person"}))
+        patients(tables(GOOD), Labelling({"patient_id": ("Person",)}))
 
 
 def test_a_mapped_label_with_unknown_values_is_told_with_their_counts(tables):
     text = "image,dx\na,nv\nb,nv\nc,mel\nd,melanoma\n"
     with pytest.raises(BadInput, match=r"neither class: 'nv' \(2\); 'mel' \(1\)"):
-        labels(tables(text), KEYS, Labelling(columns={"label": "dx"}))
-
-
-def test_a_value_for_both_classes_is_told():
-    with pytest.raises(BadInput, match="malignant_values and benign_values both have 1"):
-        Labelling.of(Settings(malignant_values="1", benign_values="0, 1"))
+        labels(tables(text), KEYS, Labelling({"label": ("dx",)}))
 
 
 # --- labels from tables --------------------------------------------------------------------------

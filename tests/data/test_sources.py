@@ -93,6 +93,12 @@ def test_nothing_at_the_path_says_what_can_be_given(make_job):
         sources.folder_of(job).__enter__()
 
 
+def test_a_path_that_no_system_takes_is_bad_input(make_job):
+    for data in ("x" * 300, "a" * 5000, "nul\0byte"):
+        with pytest.raises(BadInput, match=r"cannot be reached|nothing stands at"):
+            sources.folder_of(make_job(data=data, weights="imagenet")).__enter__()
+
+
 def test_a_temporary_folder_is_gone_afterwards(make_job):
     with sources.folder_of(make_job()) as contents:
         paths = [item.path for item in contents.images]
@@ -549,6 +555,13 @@ def test_a_class_that_no_table_names_is_told(tmp_path, names):
     (tmp_path / "labels.csv").touch()
     with pytest.raises(BadInput, match=r"no images of class .*malignant"):
         sources.find(tmp_path, by_name)
+
+
+def test_a_name_that_no_system_takes_ends_no_list(make_job, tmp_path):
+    image(tmp_path / "a.jpg")
+    (tmp_path / "list").write_text(f"{'x' * 5000}\n{tmp_path}/a.jpg\n")
+    with sources.files_at(make_job(), [f"@{tmp_path}/list"]) as files:
+        assert [item.name for item in files] == ["x" * 5000, f"{tmp_path}/a.jpg"]
 
 
 def test_a_zip_is_scored_under_any_name(make_job, tmp_path):

@@ -54,13 +54,25 @@ def test_s3_is_opened_with_the_credentials_of_the_connection(
     monkeypatch.setenv("SKIN_STORE", f"s3://{s3_server.bucket}/{endpoint_in}")
     monkeypatch.setenv("SKIN_STORE_CONNECTION", "bucket")
     monkeypatch.setenv("SKIN_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("SKIN_CACHE_GIB", "0.5")
 
     store = open_configured_store()
 
     assert store.put("split/1/result.json", b"{}")
     assert isinstance(store, S3Store)
+    assert store.cache.bound == 1 << 29
     assert store.endpoint == s3_server.endpoint
     assert store.local("split/1/result.json").is_relative_to(tmp_path)
+
+
+def test_the_endpoint_of_the_connection_goes_before_that_of_the_settings(
+    s3_server: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    s3_connection(monkeypatch, s3_server)
+    monkeypatch.setenv("SKIN_S3_ENDPOINT", "http://another.test")
+    store = open_configured_store()
+    assert isinstance(store, S3Store)
+    assert store.endpoint == data_access().endpoint == s3_server.endpoint
 
 
 def test_how_to_write_to_the_store_is_a_setting(

@@ -469,7 +469,7 @@ def visitor(airflow_ui: AirflowUi) -> requests.Session:
     ["", "report/gate/x/report.html", "view/gate/x/report.html", "run/skin_training/manual__1"],
 )
 def test_nothing_is_shown_without_a_login(path: str, airflow_ui: AirflowUi) -> None:
-    answer = requests.get(f"{airflow_ui.url}/skin-models/{path}", timeout=30)
+    answer = requests.get(f"{airflow_ui.url}/skin-models/{path}", timeout=300)
     assert answer.status_code == 401
     assert REAL not in answer.text
 
@@ -477,7 +477,7 @@ def test_nothing_is_shown_without_a_login(path: str, airflow_ui: AirflowUi) -> N
 @pytest.mark.airflow
 @pytest.mark.parametrize("path", ["docs", "redoc", "openapi.json"])
 def test_the_page_publishes_no_description_of_itself(path: str, airflow_ui: AirflowUi) -> None:
-    assert requests.get(f"{airflow_ui.url}/skin-models/{path}", timeout=30).status_code == 404
+    assert requests.get(f"{airflow_ui.url}/skin-models/{path}", timeout=300).status_code == 404
 
 
 @pytest.mark.airflow
@@ -485,14 +485,14 @@ def test_with_a_login_the_page_and_its_reports_are_shown(
     airflow_ui: AirflowUi, visitor: requests.Session
 ) -> None:
     home = f"{airflow_ui.url}/skin-models/"
-    page = visitor.get(home, timeout=30)
+    page = visitor.get(home, timeout=300)
     assert page.status_code == 200
     assert f"{REAL}</h2>" in page.text
 
     (key, *_) = re.findall(r'href="view/(gate/\w+/report.html)"', page.text)
-    frame = visitor.get(f"{home}view/{key}", timeout=30)
+    frame = visitor.get(f"{home}view/{key}", timeout=300)
     (source,) = re.findall(r'<iframe src="([^"]+)"', frame.text)
-    report = visitor.get(f"{home}view/{key.rpartition('/')[0]}/{source}", timeout=30)
+    report = visitor.get(f"{home}view/{key.rpartition('/')[0]}/{source}", timeout=300)
 
     assert report.url == f"{home}report/{key}"
     assert report.content == airflow_ui.store.read(key)
@@ -500,14 +500,14 @@ def test_with_a_login_the_page_and_its_reports_are_shown(
     policy = report.headers["Content-Security-Policy"].split("; ")
     assert {"default-src 'none'", "style-src 'unsafe-inline'", "img-src data:"} < set(policy)
     assert not any(rule.startswith(("script-src", "connect-src")) for rule in policy)
-    assert visitor.get(f"{home}report/{DOCS}", timeout=30).content == airflow_ui.store.read(DOCS)
+    assert visitor.get(f"{home}report/{DOCS}", timeout=300).content == airflow_ui.store.read(DOCS)
 
 
 @pytest.mark.airflow
 def test_the_page_runs_one_script_and_no_other(
     airflow_ui: AirflowUi, visitor: requests.Session
 ) -> None:
-    page = visitor.get(f"{airflow_ui.url}/skin-models/", timeout=30)
+    page = visitor.get(f"{airflow_ui.url}/skin-models/", timeout=300)
     (script,) = re.findall(r"<script>(.*?)</script>", page.text, re.DOTALL)
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     policy = page.headers["Content-Security-Policy"].split("; ")
@@ -534,7 +534,7 @@ def test_nothing_else_of_the_store_can_be_read(
     request = requests.Request("GET", f"{airflow_ui.url}/skin-models/", cookies=visitor.cookies)
     prepared = request.prepare()
     prepared.url = f"{airflow_ui.url}/skin-models/{route}/{key}"  # as it is, dots and all
-    answer = visitor.send(prepared, timeout=30)
+    answer = visitor.send(prepared, timeout=300)
 
     assert "not for the page" not in answer.text
     frame_of_a_missing_report = route == "view" and key == "gate/none/report.html"
@@ -545,9 +545,9 @@ def test_nothing_else_of_the_store_can_be_read(
 def test_airflow_lists_the_plugin_without_import_errors(airflow_ui: AirflowUi) -> None:
     login = {"Authorization": f"Bearer {airflow_ui.token}"}
     api = f"{airflow_ui.url}/api/v2/plugins"
-    errors = requests.get(f"{api}/importErrors", headers=login, timeout=30).json()
+    errors = requests.get(f"{api}/importErrors", headers=login, timeout=300).json()
     assert errors["import_errors"] == []
-    plugins = requests.get(api, headers=login, timeout=30).json()["plugins"]
+    plugins = requests.get(api, headers=login, timeout=300).json()["plugins"]
     views = [view for plugin in plugins for view in plugin["external_views"]]
     seen = {(view["name"], view["destination"]) for view in views}
     assert seen == {("Models", "nav"), ("Data", "dag_run")}

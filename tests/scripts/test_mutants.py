@@ -1,0 +1,57 @@
+"""`make mutants`: changes that no test sees."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import mutants
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+def run(*arguments):
+    command = [sys.executable, "scripts/mutants.py", *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+
+
+@pytest.mark.parametrize(
+    ("module", "tests"),
+    [
+        ("skin_pipeline/intervals.py", "tests/test_intervals.py"),
+        ("skin_pipeline/evaluation/gate.py", "tests/evaluation/test_gate.py"),
+        ("skin_pipeline/evaluation/plots/roc.py", "tests/evaluation/plots/test_roc.py"),
+    ],
+)
+def test_the_tests_of_a_module_are_those_that_mirror_its_path(module, tests):
+    assert mutants.mirrored(module) == tests
+    assert (ROOT / tests).is_file()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((), "make mutants MODULE="),
+        (("skin_pipeline/nowhere.py",), "there is no skin_pipeline/nowhere.py"),
+        (("skin_pipeline/errors.py",), "there is no tests/test_errors.py"),
+        (("tests/test_intervals.py",), "is no module of skin_pipeline"),
+    ],
+)
+def test_what_cannot_be_changed_is_told(arguments, message):
+    done = run(*arguments)
+    assert done.returncode == 1
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.exhaustive
+def test_changes_are_tried_one_at_a_time_and_those_that_no_test_saw_are_shown():
+    before = (ROOT / "skin_pipeline/intervals.py").read_bytes()
+    done = run("skin_pipeline/intervals.py")
+    assert done.returncode == 0, done.stderr
+    counts = dict(reversed(part.split()) for part in done.stdout.splitlines()[-1].split(", "))
+    assert int(counts["killed"]) > 250
+    assert int(counts.get("survived", 0)) < 20
+    assert (ROOT / "skin_pipeline/intervals.py").read_bytes() == before
