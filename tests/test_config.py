@@ -158,7 +158,7 @@ def _types(schema):
 
 # What an empty field of the form, flag or variable means; every other setting takes its default.
 EMPTY = {
-    **dict.fromkeys(("external", "columns", "prevalences", "gated_slices"), ""),
+    **dict.fromkeys(("external", "columns", "neither_values", "prevalences", "gated_slices"), ""),
     **{name: None for name, field in Settings.model_fields.items() if field.default is None},
     **dict.fromkeys(("min_accuracy", "min_sensitivity", "min_auc_change"), None),
 }
