@@ -40,7 +40,7 @@ ARGUMENTS = [
     "--disable-sync",
 ]
 PATIENCE = 180_000  # ms until a page must show what is expected: it may share its cores
-COLOURS = 128  # of a picture: fewer than a page has, and nobody sees it
+COLOURS = 256  # of a picture: fewer than a page has, and nobody sees it
 MOST_BYTES = 300_000
 # The second run finds all but the verdict, and gives the page Models a history to draw.
 RUNS: tuple[dict[str, Any], ...] = (SYNTHETIC, {**SYNTHETIC, "min_accuracy": 0.99})
