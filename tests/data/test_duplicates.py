@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import io
+from functools import partial
 
 import numpy as np
+import pandas as pd
 import pytest
+from drawing import picture
 from drawn_pictures import photograph
+from framing import COPIES as FRAMED_COPIES
+from framing import FRAMES, circle, side_of
+from framing import encoded as jpeg
 from PIL import Image, ImageFilter
 
 from skin_pipeline.data import demo, duplicates, manifest, sources
@@ -158,6 +164,112 @@ def test_likeness_is_near_one_for_the_same_and_low_for_other_thumbnails():
 def test_flat_thumbnails_are_like_nothing():
     flat = np.full((2, 64, 64), 128, np.uint8)
     assert duplicates.likeness((flat, flat)).max() == 0
+
+
+# --- frames, rulers and what else the pictures of a set have in common ----------------------------
+
+
+@pytest.fixture
+def in_this_process(monkeypatch):
+    """Processes take longer to start than these small sets take."""
+    monkeypatch.setattr(duplicates, "spread", lambda work, pieces, processes: map(work, pieces))
+
+
+def small(number):
+    return photograph(number).resize((200, 150))
+
+
+def framed(kind, numbers):
+    return [FRAMES[kind](small(number), number) for number in numbers]
+
+
+def found(images):
+    """Pairs of numbers that are taken for near-duplicates."""
+    side = side_of(images)
+    return {(pair.first, pair.second) for pair in duplicates.within(side, 1)}
+
+
+@pytest.mark.parametrize("kind", FRAMES)
+def test_different_pictures_behind_one_frame_are_not_duplicates(in_this_process, kind):
+    assert found(framed(kind, range(40))) == set()
+
+
+@pytest.mark.parametrize("kind", ["circle 0.47", "circle 0.4", "white frame, black line"])
+def test_generated_lesions_behind_one_frame_are_not_duplicates(in_this_process, kind):
+    random = np.random.default_rng(0)
+    lesions = [demo.lesion(random, malignant=bool(number % 2)) for number in range(60)]
+    assert found([FRAMES[kind](lesion, i) for i, lesion in enumerate(lesions)]) == set()
+
+
+@pytest.mark.parametrize(
+    "kind", ["circle 0.47", "circle 0.33", "soft circle", "white frame, black line", "six devices"]
+)
+def test_copies_of_framed_pictures_are_found(in_this_process, kind):
+    images = framed(kind, range(24))
+    copies = [
+        list(FRAMED_COPIES.values())[i % len(FRAMED_COPIES)](image)
+        for i, image in enumerate(images)
+    ]
+    wanted = {(i, i + 24) for i in range(24)}
+    seen = found([*images, *copies])
+    assert seen <= wanted
+    assert len(wanted - seen) <= 2, wanted - seen
+
+
+@pytest.mark.parametrize("kind", ["circle 0.5", "black frame", "logo and date", "cut corners"])
+def test_a_picture_is_known_again_behind_a_frame(in_this_process, kind):
+    images = [small(number) for number in range(20)]
+    copies = [jpeg(FRAMES[kind](image, i), 85) for i, image in enumerate(images[:10])]
+    assert found([*images, *copies]) == {(i, i + 20) for i in range(10)}
+
+
+def test_two_sets_of_one_device_share_no_picture_but_the_copied_one(in_this_process):
+    ours = framed("circle 0.4", range(20))
+    theirs = [*framed("circle 0.4", range(20, 40)), jpeg(ours[7].resize((150, 112)), 60)]
+    pairs = duplicates.between(side_of(ours, "ours"), side_of(theirs, "theirs"), 1)
+    assert [(pair.first, pair.second) for pair in pairs] == [(7, 20)]
+
+
+def test_many_copies_of_one_framed_picture_hang_together(in_this_process):
+    images = framed("circle, ruler, logo", range(20))
+    copies = [images[0].resize((120 + 8 * i, 90 + 6 * i)) for i in range(14)]
+    pairs = found([*images, *copies])
+    edges = pd.DataFrame(sorted(pairs), columns=["first", "second"])
+    assert set(edges["first"]) | set(edges["second"]) == {0, *range(20, 34)}
+
+
+def crowded(count):
+    """So many different pictures behind one circle, and copies of every fiftieth."""
+    behind = partial(circle, radius=0.45, soft=0.02)
+    images = [behind(picture(number).resize((96, 96)), number) for number in range(count)]
+    copies = [jpeg(images[number].transpose(FLIPS[2]), 80) for number in range(0, count, 50)]
+    wanted = {(number, count + i) for i, number in enumerate(range(0, count, 50))}
+    return [*images, *copies], wanted
+
+
+def test_copies_are_found_among_many_pictures_behind_one_frame(in_this_process):
+    images, wanted = crowded(500)
+    assert found(images) == wanted
+
+
+@pytest.mark.exhaustive
+def test_copies_are_found_among_ten_thousand_pictures_behind_one_frame():
+    images, wanted = crowded(10_000)
+    seen = {(pair.first, pair.second) for pair in duplicates.within(side_of(images), 2)}
+    assert len(wanted & seen) >= 0.99 * len(wanted)
+    assert len(seen - wanted) <= 2
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("kind", ["circle 0.47", "white frame, black line"])
+def test_real_lesions_behind_one_frame_are_told_apart(in_this_process, shared, kind):
+    paths = sorted((shared / "data/isic2017").rglob("*.jpg"))[::20][:100]
+    images = [FRAMES[kind](Image.open(path).convert("RGB"), i) for i, path in enumerate(paths)]
+    copies = [list(FRAMED_COPIES.values())[i % len(FRAMED_COPIES)](images[i]) for i in range(20)]
+    wanted = {(i, i + len(images)) for i in range(20)}
+    seen = found([*images, *copies])
+    assert seen <= wanted
+    assert len(wanted - seen) <= 2
 
 
 @pytest.mark.real
