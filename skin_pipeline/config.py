@@ -173,14 +173,15 @@ class Settings(Environment):
         "malignant, melanoma, 1, 1.0, true, yes",
         "Data",
         "What stands for malignant in the tables' label column, or the columns that do where each "
-        'class has one. A value with a comma stands in quotes: `"Melanoma, NOS", bcc`.',
+        'class has one. A value with a comma stands in quotes: `"Melanoma, NOS", bcc`. Values that '
+        "you give also name folders, where none is called benign/ or malignant/.",
         title="What stands for malignant",
         min_length=1,
     )
     benign_values: str = knob(
         "benign, nevus, 0, 0.0, false, no",
         "Data",
-        "What stands for benign there.",
+        "What stands for benign, in the same places.",
         title="What stands for benign",
         min_length=1,
     )

@@ -15,6 +15,7 @@ import csv
 import io
 import os
 import re
+import unicodedata
 import zipfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -95,7 +96,8 @@ class Names:
 
 
 def _without_suffix(name: str) -> str:
-    path = name.strip().replace("\\", "/").casefold()
+    # macOS keeps accents apart from their letters in names of files, and tables do not.
+    path = unicodedata.normalize("NFC", name.strip().replace("\\", "/")).casefold()
     stem, suffix = os.path.splitext(path)  # ruff: ignore[os-path-splitext]
     return stem if suffix in SUFFIXES else path
 

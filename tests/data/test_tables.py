@@ -288,3 +288,10 @@ def test_one_odd_field_in_a_sound_table_is_no_stack_trace(
     text = "\n".join(delimiter.join(line) for line in cells) + "\n"
     found = read(tmp_path, text.encode(encoding, errors="replace"), name)
     assert isinstance(found, Table | NoTable)
+
+
+def test_a_name_is_the_same_whichever_way_its_accents_are_written():
+    apart, together = "Le\u0301sion 1", "L\u00e9sion 1"
+    assert apart != together
+    assert Names([f"benign/{apart}.jpg"]).images(together) == (0,)
+    assert Names([f"benign/{together}.jpg"]).images(f"{apart}.JPG") == (0,)
