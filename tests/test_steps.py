@@ -320,8 +320,11 @@ def again(finished, tmp_path):
     store = FolderStore(tmp_path / "store")
     shutil.copytree(finished.job.store.root, store.root)
 
+    judged_at = load(store, finished.verdict, Verdict).judged_at
+    first = datetime.strptime(judged_at, "%Y-%m-%dT%H:%M:%S%z")
+
     def make(run="next week", days=7, **changes):
-        started = finished.job.started + timedelta(days=days)
+        started = first + timedelta(days=days)
         job = dataclasses.replace(finished.job, store=store, run_id=run, started=started)
         return with_settings(job, **changes)
 
