@@ -49,7 +49,7 @@ OVERLAP = 0.4  # least share of the image that both must show
 BLOCK = 16  # side in pixels of the parts of a thumbnail that are compared one by one
 MOST = 0.7  # share of the picture below which blocks of half the side are compared
 LEAST_SHARE = 0.2  # of a block that must count, so that its correlation says something
-EVIDENCE = 0.37  # share of the picture from which on a likeness is taken as it is
+EVIDENCE = 0.2  # share of the picture from which on a likeness is taken as it is
 LEAST_EVIDENCE = 0.06  # share of the picture without which nothing is said
 BATCH = 128  # pairs that a process is given at a time
 

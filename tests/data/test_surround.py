@@ -71,9 +71,9 @@ def test_a_frame_is_seen(kind, quality):
 
 
 def test_what_is_left_of_a_frame_after_a_crop_is_seen():
-    picture = cropped(frame(square(1), 0, line=0.01), 0.88, left=1.0, top=0.5)
+    picture = cropped(frame(square(1), 0, line=0.01), 0.88, left=0.0, top=0.5)
     shown = surround.field(thumbnails(picture))[0]
-    assert shown[5:-5, 9:-2].all()
+    assert shown[7:-7, 11:].all()
     assert not shown[:, :5].any()
 
 

@@ -58,6 +58,7 @@ def twice(column: str) -> list[str]:
     return [f"{column}0", *[f"{column}{i}" for i in range(COUNT - 1)]]
 
 
+PAIRED = ["g", "g", *[f"g{i}" for i in range(2, COUNT)]]  # groups, of which one has two images
 BENIGN_THEN_MALIGNANT = ["benign"] * 2 + ["malignant", "benign"] * 19
 QUARANTINED = {
     "readable": first(False, True),
@@ -124,7 +125,7 @@ FAULTS = {
             "pixels_sha256": twice("p"),
             "external": first("isic2017", ""),
             "lesion_id": twice("l"),
-            "group": "g",
+            "group": PAIRED,
         },
         [
             "no two images have the same pixels",
@@ -254,7 +255,7 @@ def test_duplicates_in_two_groups_are_a_leak_to_come(tmp_path):
 
 
 def test_duplicates_that_contradict_each_other_are_named(tmp_path):
-    changes = {"duplicates": first("d", "d", "x", ""), "group": first("g", "g", "r")}
+    changes = {"duplicates": first("d", "d", "x", ""), "group": PAIRED}
     checks = validation.check_manifest(table(**changes), tmp_path, **BOUNDS)
     assert failed(checks) == {
         "duplicates have one label": "critical",
@@ -481,7 +482,7 @@ def docs(tmp_path_factory) -> Path:
     faulty = table(
         key=["<b>0</b>", *[f"k{i}" for i in range(1, COUNT)]],
         duplicates=first("d", "d", ""),
-        group=first("g", "g", "r"),
+        group=PAIRED,
         sharpness=1.0,
     )
     validation.check_manifest(faulty, folder, **BOUNDS)
