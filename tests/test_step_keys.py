@@ -138,7 +138,7 @@ FOLLOWS = {
 # What each step's key depends on by itself, where all that it is made from stays the same: above, a
 # setting that changes an earlier step hides that a later one forgets it.
 DIRECTLY = {
-    "validate": {"min_per_class", "max_unreadable", "max_shortcut_auc", "seed"},
+    "validate": {"min_per_class", "max_unreadable", "max_group_share", "max_shortcut_auc", "seed"},
     "split": {"runs", "test_fraction", "validation_fraction", "balance", "seed"},
     "features": {"backbone", "strategy", "views"},
     "train": {

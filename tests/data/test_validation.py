@@ -211,7 +211,7 @@ BEYOND = {
 def test_what_lies_on_a_bound_passes(tmp_path):
     label = first(*["malignant"] * 4, "benign")
     checks = validation.check_manifest(
-        table(**WITHIN, label=label), tmp_path, min_per_class=4, max_unreadable=0.0
+        table(**WITHIN, label=label), tmp_path, **{**BOUNDS, "min_per_class": 4}
     )
     assert failed(checks) == {}
 
@@ -236,7 +236,7 @@ def test_the_share_of_images_that_can_be_decoded_is_held_against_its_own_bound(t
     off = {name: [values[0]] * 3 + values[1:38] for name, values in QUARANTINED.items()}
     for most, passes in ((0.075, True), (0.074, False)):
         checks = validation.check_manifest(
-            table(**off), tmp_path, min_per_class=10, max_unreadable=most
+            table(**off), tmp_path, **{**BOUNDS, "max_unreadable": most}
         )
         assert failed(checks) == (
             {} if passes else {"share of images that can be decoded": "critical"}
@@ -245,7 +245,8 @@ def test_the_share_of_images_that_can_be_decoded_is_held_against_its_own_bound(t
 
 def test_quarantined_images_do_not_count_as_images_of_their_class(tmp_path):
     off = {name: [values[0]] * 3 + values[1:38] for name, values in QUARANTINED.items()}
-    checks = validation.check_manifest(table(**off), tmp_path, min_per_class=19, max_unreadable=0.5)
+    bounds = {**BOUNDS, "min_per_class": 19, "max_unreadable": 0.5}
+    checks = validation.check_manifest(table(**off), tmp_path, **bounds)
     assert failed(checks) == {"readable benign images": "critical"}  # 18, and 19 malignant
 
 

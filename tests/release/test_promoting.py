@@ -10,7 +10,7 @@ import pytest
 from documents import dataset, evaluation, validation, verdict
 from released import MODEL, named, promote, release, releases, sources
 
-from skin_pipeline import steps
+from skin_pipeline import journal, steps
 from skin_pipeline.contracts import RESULT, Scored, dump
 from skin_pipeline.errors import BadInput, Rejected, Unavailable
 from skin_pipeline.release import registry
@@ -54,7 +54,7 @@ def test_a_model_is_tried_published_made_the_champion_and_written_into_the_histo
     assert (now.reason, now.rollback) == ("passed the gate", False)
     (judged,) = registry.judgements(job.store, MODEL)
     assert (judged.approved, judged.version, judged.run) == (True, version, job.run_id)
-    assert judged.judged_at == job.moment
+    assert judged.judged_at == approval().judged_at != job.moment
 
 
 def test_a_model_that_fails_its_trial_is_neither_published_nor_named(candidate, monkeypatch):
@@ -71,7 +71,7 @@ def test_a_model_that_fails_its_trial_is_neither_published_nor_named(candidate, 
     assert registry.judgements(job.store, MODEL) == []
 
 
-def test_the_champion_again_moves_nothing_and_is_written_into_the_history(candidate):
+def test_the_champion_again_moves_nothing_and_keeps_the_judgement_that_it_has(candidate):
     job, version, tried = candidate
     steps.promote(job, GATE)
     before = registry.champion(job.store, MODEL)
@@ -80,8 +80,9 @@ def test_the_champion_again_moves_nothing_and_is_written_into_the_history(candid
     assert steps.promote(later, GATE) == registry.version_key(MODEL, version)
     assert registry.champion(job.store, MODEL) == before
     assert len(tried) == 1
-    judged = registry.judgements(job.store, MODEL)
-    assert [item.run for item in judged] == ["the next run", job.run_id]
+    (judged,) = registry.judgements(job.store, MODEL)
+    assert judged.run == job.run_id
+    assert journal.changed_nothing(job.store, "the next run")
 
 
 def test_a_champion_that_comes_in_at_the_last_moment_is_not_overwritten(candidate, monkeypatch):
