@@ -419,6 +419,14 @@ def test_the_aspect_ratio_is_kept():
     assert abs(int(pixels.any(axis=0).sum()) - int(pixels.any(axis=1).sum())) <= 1
 
 
+@pytest.mark.parametrize("size", [(300, 200), (200, 300)])
+def test_the_working_square_is_the_centre_of_the_image(size):
+    pixels = np.zeros((size[1], size[0], 3), np.uint8)
+    pixels[size[1] // 2, size[0] // 2] = 255
+    bright = working_square(Image.fromarray(pixels), 200, 1.0)[..., 0]
+    assert np.unravel_index(bright.argmax(), bright.shape) == (100, 100)
+
+
 @pytest.mark.parametrize("size", [(64, 64), (65, 64), (500, 31), (3, 200)])
 def test_images_of_any_shape_come_out_at_the_working_size(size):
     assert working_square(Image.new("RGB", size), 64, 0.8).shape == (64, 64, 3)

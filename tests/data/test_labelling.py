@@ -97,3 +97,12 @@ def test_a_number_is_one_whether_written_as_integer_or_float(number, zeros):
 @given(st.text(max_size=30))
 def test_any_text_has_a_plain_form_that_stays(text):
     assert plain_value(plain_value(text)) == plain_value(text)
+
+
+@pytest.mark.parametrize(
+    ("given", "meaning"), [("benign_values", "benign"), ("malignant_values", "malignant")]
+)
+def test_a_usual_value_of_neither_class_may_be_given_to_a_class(given, meaning):
+    labelling = Labelling.of(Settings(**{given: "indeterminate"}))
+    assert labelling.meaning("Indeterminate") == meaning
+    assert labelling.meaning("uncertain") == NEITHER

@@ -295,3 +295,14 @@ def test_a_name_is_the_same_whichever_way_its_accents_are_written():
     assert apart != together
     assert Names([f"benign/{apart}.jpg"]).images(together) == (0,)
     assert Names([f"benign/{together}.jpg"]).images(f"{apart}.JPG") == (0,)
+
+
+def test_a_path_means_the_image_whose_whole_folder_it_names():
+    names = Names(["part_1/a.jpg", "apart_1/a.jpg"])
+    assert names.images("part_1/a.jpg") == (0,)
+    assert names.images("a") == (0, 1)
+
+
+@pytest.mark.parametrize(("first", "lines"), [("", [2, 3]), ("sep=,\n", [3, 4])])
+def test_the_line_of_a_row_is_the_one_that_an_editor_shows(tmp_path, first, lines):
+    assert list(read(tmp_path, first + GOOD).lines) == lines
