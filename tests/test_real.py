@@ -7,7 +7,7 @@ import pytest
 
 from skin_pipeline import steps
 from skin_pipeline.config import Deployment, Settings
-from skin_pipeline.contracts import Evaluation, Validation, load
+from skin_pipeline.contracts import Dataset, Evaluation, Validation, load
 from skin_pipeline.data import manifest
 from skin_pipeline.job import Job
 from skin_pipeline.storage import open_store
@@ -70,6 +70,9 @@ def test_what_is_known_of_the_real_sets_is_found(shared, tmp_path):
     result = load(job.store, steps.validate(job, dataset, external), Validation)
     table = manifest.read(job.store, result.table)
     assert (len(table), table["patient_id"].nunique()) == (1144, 777)
+    for key in (dataset, external[0].partition("=")[2]):
+        found = load(job.store, key, Dataset)
+        assert (found.unreadable, found.notices) == (0, ())
     clusters = table[table["duplicates"] != ""].groupby("duplicates")["image_id"]
     assert sorted(tuple(sorted(ids)) for _, ids in clusters) == [
         ("ISIC_0149568", "ISIC_9022005"),

@@ -274,6 +274,7 @@ def test_real_lesions_behind_one_frame_are_told_apart(in_this_process, shared, k
 
 
 @pytest.mark.real
+@pytest.mark.exhaustive  # tests/test_real.py looks for the same through the steps
 def test_the_known_duplicates_of_the_real_sets_are_found_and_no_others(shared, tmp_path, store):
     ours = built(sources.find(shared / "data/kaggle/Melanoma-b584m584"), store, tmp_path)
     theirs = built(sources.find(shared / "data/isic2017"), store, tmp_path)

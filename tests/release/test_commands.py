@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+
 import pytest
 from released import MODEL, named, promote, releases
 
@@ -54,6 +56,13 @@ def test_an_alias_is_shown_with_its_files_and_moves(models, three, name, number)
     assert "threshold  0.4 (benign / malignant)" in said
     assert "model.keras" in said
     assert "passed the gate" in said
+
+
+def test_of_many_moves_the_latest_are_shown(models, three):
+    for turn in range(14):
+        models("alias", MODEL, "canary", three[turn % 2], "--reason", f"turn {turn:02}")
+    said = models("show", MODEL, "canary")[1]
+    assert re.findall(r"turn \d\d", said) == [f"turn {turn:02}" for turn in range(13, 3, -1)]
 
 
 def test_a_version_is_shown_without_moves(models, three):

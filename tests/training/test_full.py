@@ -16,6 +16,7 @@ from skin_pipeline.data import manifest
 from skin_pipeline.intervals import auc
 
 
+@pytest.mark.exhaustive
 def test_a_run_is_mirrored_over_devices_in_mixed_precision(tmp_path):
     run = subprocess.run(
         [sys.executable, str(Path(__file__).with_name("mirrored_run.py")), str(tmp_path)],
