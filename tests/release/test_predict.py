@@ -13,6 +13,7 @@ from pathlib import Path
 
 import boto3
 import keras
+import key_pairs
 import numpy as np
 import pytest
 from PIL import Image
@@ -24,6 +25,7 @@ from skin_pipeline.data import manifest
 from skin_pipeline.errors import BadInput, Unavailable
 from skin_pipeline.release import loading, registry, scores
 from skin_pipeline.release.predict import BATCH, Resolved, Scorer, beside, predict, resolve
+from skin_pipeline.release.signing import Keys
 from skin_pipeline.storage import FolderStore
 from skin_pipeline.training import backbone
 from skin_pipeline.training.released import geometry
@@ -188,6 +190,22 @@ def test_a_score_that_is_no_probability_is_a_problem(champion, golden):
     row = next(broken.predict(golden))
     assert (row.probability, row.label) == (None, "")
     assert row.problem == "the model gave no probability: nan"
+
+
+@pytest.mark.parametrize(("beyond", "label"), [(-1e-9, 0), (0.0, 1), (1e-9, 1)])
+def test_a_probability_at_the_threshold_is_called_malignant(champion, beyond, label):
+    threshold = champion.release.threshold
+    scorer = Scorer(champion.release, lambda squares: squares, 64, 1.0, 1)
+    assert scorer._called("a.png", threshold + beyond).label == champion.release.labels[label]
+
+
+def test_a_file_is_only_used_if_it_is_signed_as_the_keys_ask_for(champion, tmp_path, golden):
+    """Its manifest lies beside it, as where somebody has copied both."""
+    pair = key_pairs.write(tmp_path, "ours")
+    for name in ("model.keras", "manifest.json"):
+        shutil.copy(champion.path.with_name(name), tmp_path / name)
+    with pytest.raises(BadInput, match="not signed"):
+        predict(golden, tmp_path / "model.keras", keys=Keys(public=pair.public))
 
 
 def made_of(name, size):
