@@ -22,7 +22,10 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-COPIED = ("skin_pipeline", "tests", "scripts", "README.md", "Makefile", "requirements.in")
+COPIED = (
+    *("skin_pipeline", "tests", "scripts", "benchmarks"),
+    *("README.md", "Makefile", "requirements.in"),
+)
 SHOWN = 40  # changes that are shown with their code
 
 

@@ -57,6 +57,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         sharing.end()
 
 
+@pytest.hookimpl(optionalhook=True)  # there is no such hook where xdist is turned off
 def pytest_xdist_auto_num_workers() -> int:
     """One process more than cores: tests that talk to servers mostly wait."""
     return len(os.sched_getaffinity(0)) + 1 if hasattr(os, "sched_getaffinity") else 2

@@ -121,8 +121,8 @@ def test_the_dag_its_tasks_and_its_form_are_documented(dag):
 
 @pytest.fixture(scope="module")
 def ran(airflow, tmp_path_factory):
-    """A rollback, one to a damaged version, two without a reason, one with a field misspelt and one
-    to a version that is not signed, after each other; the log.
+    """A rollback, one to a damaged version, two without a reason, one with a field misspelt, one to
+    a version that is not signed and one of another alias, after each other; the log.
 
     They share a process, since it takes Airflow longer to start than to run them.
     """
@@ -130,6 +130,9 @@ def ran(airflow, tmp_path_factory):
     first, second, damaged = releases(airflow.store, 3)
     promote(airflow.store, first)
     promote(airflow.store, second)
+    for version, expected in ((first, None), (second, first)):
+        move = {"alias": "canary", "by": "a person", "reason": "on trial", "expected": expected}
+        assert registry.move(airflow.store, MODEL, version, **move)
     airflow.store.remove(f"{registry.version_key(MODEL, damaged)}/metrics.json")
     return airflow.ask(
         RUN,
@@ -145,6 +148,8 @@ def ran(airflow, tmp_path_factory):
         blank={"model": MODEL, "reason": " \n"},
         misspelt={"model": MODEL, "verison": first, "reason": "a try"},
         unsigned={"model": MODEL, "version": second, "reason": "r", "public_key": keys.public},
+        # Without a version it would have that of the run before: a process keeps what it was given.
+        canary={"model": MODEL, "alias": "canary", "version": "previous", "reason": "no better"},
     )
 
 
@@ -157,6 +162,13 @@ def test_a_rollback_moves_the_champion_to_the_version_before(airflow, ran):
     assert now.reason == "too many false alarms"
     assert run in now.by
     registry.verify_alias(airflow.store, MODEL)
+
+
+def test_a_rollback_of_another_alias_moves_that_one_and_leaves_the_champion(airflow, ran):
+    assert ran[0]["canary"][0] == "success"
+    now, _, first = registry.moves(airflow.store, MODEL, "canary")
+    assert (now.version, now.rollback, now.reason) == (first.version, True, "no better")
+    assert "no better" not in {move.reason for move in registry.moves(airflow.store, MODEL)}
 
 
 def test_a_rollback_to_a_damaged_version_fails_and_moves_nothing(airflow, ran):

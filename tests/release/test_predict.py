@@ -459,6 +459,25 @@ def test_what_a_person_must_change_is_said_in_one_line(arguments, message, run, 
     assert "Traceback" not in said
 
 
+@pytest.mark.parametrize(
+    ("given", "settings", "asked"),
+    [
+        ("", {"data": "demo"}, "skin-resnet50-synthetic"),
+        ("", {"data": "images", "weights": "imagenet", "model_name": "ours"}, "ours"),
+        ("theirs", {"data": "demo"}, "theirs"),
+    ],
+)
+def test_without_a_name_the_model_is_the_one_that_the_settings_release_to(
+    make_job, monkeypatch, given, settings, asked
+):
+    def stop(_, model, name):
+        raise BadInput(f"{name}, {model}")
+
+    monkeypatch.setattr(scores, "_model", stop)
+    with pytest.raises(BadInput, match=f"^{asked}, champion$"):
+        scores.score(make_job(**settings), [], model="champion", model_name=given, output=None)
+
+
 def test_a_folder_without_images_is_named(run, tmp_path):
     status, _, said = run(tmp_path)
     assert status == 1

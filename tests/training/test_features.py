@@ -296,3 +296,21 @@ def test_features_of_shards_stand_in_the_order_of_the_shards(store, tmp_path):
         (read,) = found.take(np.arange(9), np.full(9, view))
         expected = Seeing()(dihedral(IMAGES[order], view))["pooled"]
         np.testing.assert_allclose(read, expected, rtol=1e-5)
+
+
+def test_activations_are_known_only_once_they_are_there(store, tmp_path, monkeypatch):
+    """Whatever stops the writing between a block and its names."""
+    ids = ids_of(IMAGES[:2])
+    np.save(tmp_path / "block.npy", np.zeros((2, 4), np.float32))
+    written, put = [], store.put_file
+
+    def put_one(key, path):
+        if written:
+            raise OSError("stopped")
+        written.append(key)
+        put(key, path)
+
+    monkeypatch.setattr(store, "put_file", put_one)
+    with pytest.raises(OSError, match="stopped"):
+        FeatureCache(store, TRUNK, 16).add("pooled", 0, ids, tmp_path / "block.npy")
+    assert len(FeatureCache(store, TRUNK, 16).missing("pooled", 0, ids)) == len(ids)
