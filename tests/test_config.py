@@ -289,3 +289,9 @@ def test_an_empty_variable_of_the_installation_means_none_or_the_default(monkeyp
     place = deployment()
     assert (place.schedule, place.threads, place.s3_encryption) == ("", 0, "")
     assert (place.signing_password, place.cache_gib) == (None, 20)
+
+
+@pytest.mark.parametrize("name", ["malignant_values", "benign_values"])
+def test_values_of_one_class_are_enough_to_name_folders_by(name):
+    assert not Settings().names_values
+    assert Settings(**{name: "somebody's own"}).names_values

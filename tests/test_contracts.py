@@ -34,6 +34,7 @@ def test_a_document_reads_back_as_written(store):
         (b"{}", "name: Field required"),
         (dump(CHECK).replace(b'"schema_version": 1', b'"schema_version": 2'), "schema_version"),
         (dump(CHECK).replace(b'"name"', b'"title"'), "Field required"),
+        (dump(CHECK).replace(b"{", b'{"colour": "red", ', 1), "colour: Extra inputs"),
     ],
 )
 def test_a_damaged_or_future_document_is_refused_with_its_place(data, message):

@@ -10,7 +10,7 @@ import pytest
 from models_server import DUPLICATES, SPLIT, UNFIT, VALIDATION, write_data
 
 from skin_pipeline import journal
-from skin_pipeline.contracts import Check
+from skin_pipeline.contracts import Check, Notice
 from skin_pipeline.errors import BadInput
 
 RUN = "manual__2026-07-01T09:00:00+00:00"
@@ -113,3 +113,17 @@ def test_what_was_found_of_the_split_is_told_like_what_was_found_of_the_images(
 def test_a_validation_that_is_not_there_is_bad_input(store):
     with pytest.raises(BadInput):
         journal.data_of(store, VALIDATION)
+
+
+def test_notices_are_shown_by_kind_up_to_a_bound_and_counted_beyond_it(store):
+    write_data(store)
+    data = journal.data_of(store, VALIDATION, SPLIT)
+    many = [Notice(kind="files_skipped", subject=f"{n}.dcm", reason="not read") for n in range(25)]
+    one = Notice(kind="table_not_used", subject="a.csv", reason="names no image")
+    dataset = data.dataset.model_copy(update={"notices": (*many, one)})
+    told = dataclasses.replace(data, dataset=dataset)
+    assert [(n.title, len(n.lines), n.more) for n in told.noticed] == [
+        ("Files skipped", 20, 5),
+        ("Table not used", 1, 0),
+    ]
+    assert told.warning_names[-2:] == ("files skipped: 25", "table not used: 1")
