@@ -7,6 +7,7 @@ import sys
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -62,6 +63,18 @@ def test_the_last_features_are_those_of_keras_with_its_own_preprocessing(trunk):
     np.testing.assert_allclose(trunk(IMAGES)[:, -2048:], expected, rtol=1e-4, atol=1e-3)
 
 
+@pytest.mark.parametrize(
+    ("residual", "ends"), [(False, ("a", "b", "c")), (True, ("sum a", "sum b", "c"))]
+)
+def test_a_stage_ends_with_the_sum_behind_its_layer_where_the_network_says_so(residual, ends):
+    operations = [
+        SimpleNamespace(name=name, output=name) for name in ("a", "sum a", "b", "sum b", "c", "d")
+    ]
+    spec = backbone.Spec(("a", "b", "c"), "inside", residual=residual)
+    made = backbone.Network(keras, spec, SimpleNamespace(operations=operations), 64)
+    assert made.ends == ends
+
+
 def test_nothing_of_the_trunk_is_trained(trunk):
     assert trunk.trainable_weights == []
 
@@ -98,11 +111,14 @@ def test_the_released_model_averages_the_logits_of_its_views_and_calibrates_them
 ):
     runs = head_weights(loaded, 1)
     model = released_model(loaded, "head", runs, 1.0, views=views, temperature=0.5)
-    squares = IMAGES.astype(np.uint8)
+    dark, light = IMAGES[0] / 4, 255 - IMAGES[1] / 8
+    dark[:20] = 255  # so that the views differ
+    squares = np.stack([dark, light]).astype(np.uint8)
     alone = STRATEGIES["head"].model(loaded, "run")
     alone.set_weights(runs[0])
     seen = [dihedral(squares, view).astype(np.float32) for view in range(views)]
     logits = np.mean([alone(trunk(each)) for each in seen], axis=0)
+    assert abs(logits[0] - logits[1]) > 0.015  # several times the tolerance
     np.testing.assert_allclose(model(squares), 1 / (1 + np.exp(-logits / 0.5)), atol=1e-3)
 
 
