@@ -119,3 +119,16 @@ def test_an_overlay_of_nothing_is_the_picture_and_pictures_are_jpeg():
     assert (nothing == SQUARES[0]).all()
     with Image.open(io.BytesIO(saliency.jpeg(nothing))) as image:
         assert (image.format, image.size) == ("JPEG", (64, 64))
+
+
+def test_each_stage_is_compared_with_the_usual_values_of_its_own_features():
+    import tensorflow as tf
+
+    ends = [tf.fill((1, 2, 2, 1), 3.0), tf.fill((1, 1, 1, 2), 5.0)]
+
+    def logit(ends):
+        return tf.reduce_mean(ends[0]) + tf.reduce_sum(ends[1])
+
+    spoke = saliency._gradients(ends, logit, np.array([1, 2, 4], np.float32), 2)
+    # (3 - 1) / 4 at each place, and a quarter of (5 - 2) + (5 - 4).
+    np.testing.assert_allclose(spoke, np.full((1, 2, 2), 0.5 + 1.0), atol=1e-6)

@@ -1,0 +1,34 @@
+"""Figures as people read them."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from skin_pipeline.contracts import Interval
+from skin_pipeline.evaluation.wording import duration, shown, signed
+
+NAN = math.nan
+
+
+@pytest.mark.parametrize(
+    ("figure", "text", "difference"),
+    [
+        ((0.812, 0.757, 0.857), "0.812 [0.757, 0.857]", "+0.812 [+0.757, +0.857]"),
+        ((-0.1, -0.2, 0.0), "-0.100 [-0.200, 0.000]", "-0.100 [-0.200, +0.000]"),
+        ((0.5, NAN, NAN), "0.500 [nan, nan]", "+0.500 [+nan, +nan]"),
+        ((NAN, NAN, NAN), "not defined", "not defined"),
+    ],
+)
+def test_a_figure_is_written_with_its_interval_unless_it_is_not_defined(figure, text, difference):
+    interval = Interval(**dict(zip(("value", "low", "high"), figure, strict=True)))
+    assert (shown(interval), signed(interval)) == (text, difference)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0, "0 s"), (59.6, "1 min 00 s"), (187, "3 min 07 s"), (7500, "2 h 05 min")],
+)
+def test_a_duration_is_written_in_its_two_largest_units(seconds, text):
+    assert duration(seconds) == text
