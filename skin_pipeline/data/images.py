@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from skin_pipeline.data import jpeg, surround
+from skin_pipeline.data.contents import MOST_BYTES
 from skin_pipeline.errors import BadInput, Unavailable
 
 JPEG_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".pjpeg", ".pjp")
@@ -41,7 +42,6 @@ FORMATS: dict[str, tuple[str, ...]] = {
 OPENED = tuple(name for name in FORMATS if name != "MPO")  # which Pillow opens as JPEG
 # Beyond any dermatoscope; a few kilobytes of a hostile PNG can claim to be gigabytes of pixels.
 MOST_PIXELS = 120_000_000
-MOST_BYTES = 256 * 2**20
 SMALLEST_SIDE = 64
 THUMBNAIL = 64  # side in pixels at which images are measured and compared
 RING = THUMBNAIL // 10  # width of the border ring

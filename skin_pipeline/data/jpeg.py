@@ -59,6 +59,11 @@ class Picture:
     components: tuple[int, ...] = ()
     scans: list[Scan] = field(default_factory=list)
 
+    @property
+    def several(self) -> bool:
+        """Whether the decoder wants all scans, and the end marker, before it shows anything."""
+        return self.frame == PROGRESSIVE or len(self.scans) > 1
+
     def missing(self) -> str:
         """Returns what no scan gives; "" if nothing is missing."""
         exact = {name: self._exact(name) for name in self.components}
@@ -92,8 +97,7 @@ def variants(data: bytes) -> list[bytes]:
         raise ValueError(f"{TRUNCATED} ({missing})")
     if _padded(data, picture):
         raise ValueError(f"{TRUNCATED} (its end is filled with bytes of one value)")
-    several = picture.frame == PROGRESSIVE or len(picture.scans) > 1
-    return [_filled(data, picture, filling) for filling in FILLINGS[: 1 + several]]
+    return [_filled(data, picture, filling) for filling in FILLINGS[: 1 + picture.several]]
 
 
 def read(data: bytes) -> Picture:
@@ -146,8 +150,7 @@ def _filled(data: bytes, picture: Picture, filling: bytes, without: int = 0) -> 
         parts += [data[place : scan.end], filling]
         place = scan.end
     parts += [data[place : last.end - without], filling]
-    several = picture.frame == PROGRESSIVE or bool(others)
-    return b"".join([*parts, bytes([0xFF, EOI]) if several else b""])
+    return b"".join([*parts, bytes([0xFF, EOI]) if picture.several else b""])
 
 
 def _padded(data: bytes, picture: Picture) -> bool:
