@@ -53,7 +53,7 @@ def spread(
     try:
         while True:
             while len(waiting) < AHEAD * processes and (piece := next(source, None)) is not None:
-                waiting.append((piece, pool.submit(work, piece)))
+                waiting.append((piece, _submitted(pool, work, piece)))
             if not waiting:
                 return
             try:
@@ -71,6 +71,17 @@ def spread(
             yield result
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _submitted(pool: ProcessPoolExecutor, work: Callable[[A], B], piece: A) -> Future[B]:
+    """Returns the piece's future. A pool whose process has died takes no more work: then the future
+    holds that error, like those of the pieces that the pool took before."""
+    try:
+        return pool.submit(work, piece)
+    except BrokenProcessPool as error:
+        refused: Future[B] = Future()
+        refused.set_exception(error)
+        return refused
 
 
 def _alone(work: Callable[[A], B], piece: A, crashed: Callable[[A], B]) -> B:

@@ -39,6 +39,22 @@ def test_a_piece_that_kills_its_process_is_known_and_all_others_are_done():
     assert results == [-i if i in {3, 17} else 2 * i for i in range(20)]
 
 
+def test_a_process_that_dies_while_pieces_are_handed_out_costs_only_its_piece(monkeypatch):
+    """Then the pool takes no more work before anybody has asked for a result."""
+    pools = []
+    real = workers._pool
+    monkeypatch.setattr(workers, "_pool", lambda n: pools.append(real(n)) or pools[-1])
+
+    def pieces():
+        yield from [0, 3]
+        end = time.monotonic() + PATIENCE
+        while not pools[0]._broken and time.monotonic() < end:
+            time.sleep(0.01)
+        yield from [1, 2]
+
+    assert list(spread(tasks.double_or_die, pieces(), 2, tasks.dead)) == [0, -3, 2, 4]
+
+
 def test_without_an_answer_for_crashes_a_crash_is_raised():
     with pytest.raises(BrokenProcessPool):
         list(spread(tasks.double_or_die, range(5), 2))
