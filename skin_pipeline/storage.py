@@ -430,6 +430,41 @@ def digest_file(path: Path) -> str:
     return seen.hexdigest()
 
 
+def copied(store: Store, key: str, target: Path, expected: str = "") -> str:
+    """Copies an object into a file that only this user can reach; returns the SHA-256 of its bytes.
+
+    What is checked in the copy is what is used: nobody who can write to the store can exchange it.
+
+    Args:
+        store: Where the object lies.
+        key: Of the object.
+        target: The file; there must be none yet.
+        expected: The SHA-256 that it must have; empty for any.
+
+    Raises:
+        BadInput: there is no such object, or its bytes are others than expected; then there is no
+            copy either.
+        Unavailable: the store or the disk failed.
+    """
+    seen = hashlib.sha256()
+    with (
+        _opened(store.local(key)) as source,
+        _folder_errors(target.parent, "TMPDIR"),
+        open(target, "xb", opener=partial(os.open, mode=0o600)) as copy,
+    ):
+        while block := source.read(CHUNK):
+            seen.update(block)
+            copy.write(block)
+    found = seen.hexdigest()
+    if expected and found != expected:
+        target.unlink()
+        raise BadInput(
+            f"{key} in the store {store.url} is not what it was: its SHA-256 is {found}, expected "
+            f"was {expected}. Nothing of it was used; find out who changed it"
+        )
+    return found
+
+
 def _checked(key: str) -> str:
     """`key`, if it means the same object in every store."""
     parts = key.split("/")

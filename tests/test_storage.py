@@ -365,6 +365,23 @@ class TestContract:
 
         assert link.removeprefix("file://") == f"{place.url}/a/b.json".removeprefix("file://")
 
+    def test_a_copy_is_this_users_alone_and_its_digest_that_of_the_copied_bytes(
+        self, store: Store, tmp_path: Path
+    ) -> None:
+        store.put("a/b", b"bytes")
+        found = storage.copied(store, "a/b", tmp_path / "copy", storage.digest(b"bytes"))
+        assert found == storage.digest(b"bytes")
+        assert (tmp_path / "copy").read_bytes() == b"bytes"
+        assert stat.S_IMODE((tmp_path / "copy").stat().st_mode) == 0o600
+
+    def test_of_bytes_that_are_not_what_was_expected_there_is_no_copy(
+        self, store: Store, tmp_path: Path
+    ) -> None:
+        store.put("a/b", b"other")
+        with pytest.raises(BadInput, match=r"a/b .* is not what it was"):
+            storage.copied(store, "a/b", tmp_path / "copy", storage.digest(b"bytes"))
+        assert not (tmp_path / "copy").exists()
+
 
 RACER = """
 import json, sys, threading
