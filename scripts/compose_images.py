@@ -41,7 +41,9 @@ def registry_digest(name: str) -> str:
 
 def pin(text: str, digest_of: Callable[[str], str]) -> str:
     """Returns `text` with the digest of each image as `digest_of` gives it."""
-    return PINNED.sub(lambda found: f"{found['lead']}{found['name']}@{digest_of(found['name'])}", text)
+    return PINNED.sub(
+        lambda found: f"{found['lead']}{found['name']}@{digest_of(found['name'])}", text
+    )
 
 
 def main(root: Path = CHECKOUT, digest_of: Callable[[str], str] = registry_digest) -> int:

@@ -87,7 +87,8 @@ def write(root: Path, *, user: int, group: int) -> Path:
     if folder.exists():
         raise FileExistsError(f"{folder} is there already, and is left as it is")
     folder.parent.mkdir(parents=True, exist_ok=True)
-    new = Path(tempfile.mkdtemp(prefix="secrets-", dir=folder.parent))  # of mode 0700
+    new = Path(tempfile.mkdtemp(prefix="secrets-", dir=folder.parent))
+    new.chmod(0o700)  # whatever the umask
     for name, content in made().items():
         _write_private(new / name, content, user, group)
     os.chown(new, user, group)
@@ -110,8 +111,8 @@ def name_user(root: Path, *, user: int, group: int) -> None:
     path = root / ".env"
     text = path.read_text() if path.exists() else (root / ".env.example").read_text()
     if not any(line.startswith("SKIN_UID=") for line in text.splitlines()):
-        text = f"{text.rstrip()}\n# The user that the containers run as, and that owns var/secrets.\n"
-        text += f"SKIN_UID={user}\nSKIN_GID={group}\n"
+        whose = "# The user that the containers run as, and that owns var/secrets."
+        text = f"{text.rstrip()}\n{whose}\nSKIN_UID={user}\nSKIN_GID={group}\n"
     new = path.with_suffix(".new")
     new.unlink(missing_ok=True)
     _write_private(new, text, os.getuid(), os.getgid())

@@ -126,7 +126,8 @@ RULES = {
         and all(volume["type"] == "volume" for volume in s.get("volumes", []))
     ),
     "keeps what it writes elsewhere to itself, bounded": lambda s: all(
-        re.fullmatch(r"/[\w/]+:uid=1000,gid=1001,mode=0700,size=\d+m", mount) for mount in s["tmpfs"]
+        re.fullmatch(r"/[\w/]+:uid=1000,gid=1001,mode=0700,size=\d+m", mount)
+        for mount in s["tmpfs"]
     ),
     "is in a network that was chosen": lambda s: (
         s.get("network_mode") == "none" or "default" not in s["networks"]
@@ -198,7 +199,7 @@ def test_the_one_that_starts_as_root_can_do_one_thing_reaches_nobody_and_ends(
     assert {Path(target).name for target in mounted} == others
 
 
-# --- who holds what, and who reaches whom ----------------------------------------------------------
+# --- who holds what, and who reaches whom --------------------------------------------------------
 
 
 def test_each_secret_is_held_by_those_that_need_it(services: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""The store of docker-compose.yaml, started as it stands there: only S3 gets out, and asks for keys.
+"""The store of docker-compose.yaml, started as it stands there: only S3 gets out, to who has keys.
 
 Its commands are read from the file; only ports and folders are others. What a neighbour in the
 network could reach is tried from another address than the one that the server calls its own.
@@ -24,7 +24,8 @@ import pytest
 import requests
 import yaml
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import ClientError
+from botocore.parsers import ResponseParserError
 from models_server import REAL, judge, promote
 from servers import HOST, PORTS, START_SECONDS, Process, S3Server, free_ports
 
@@ -32,7 +33,9 @@ from skin_pipeline.errors import BadInput
 from skin_pipeline.storage import S3Access, open_store
 
 CHECKOUT = Path(__file__).resolve().parents[1]
-SERVICES: dict[str, Any] = yaml.safe_load((CHECKOUT / "docker-compose.yaml").read_text())["services"]
+SERVICES: dict[str, Any] = yaml.safe_load((CHECKOUT / "docker-compose.yaml").read_text())[
+    "services"
+]
 SECRETS = "/run/secrets/"
 # Where neighbours come from: every address of this machine but the loopback's own, and another of
 # the loopback's, which a server on 127.0.0.1 does not have either.
@@ -211,8 +214,9 @@ def test_who_writes_can_neither_manage_the_server_nor_leave_the_bucket(store: St
     assert refused(writer.create_bucket, Bucket="another") == "AccessDenied"
     assert refused(writer.delete_bucket, Bucket="models") == "AccessDenied"
     assert refused(writer.put_object, Bucket="another", Key="a", Body=b"") == "AccessDenied"
+    # The part that manages users is turned off: this answers nothing, not even an error.
     iam = boto3.client("iam", endpoint_url=store.url(), **store.keys("s3_writer"))
-    with pytest.raises((BotoCoreError, ClientError)):
+    with pytest.raises((ResponseParserError, ClientError)):
         iam.create_user(UserName="guest")
 
 

@@ -58,9 +58,7 @@ def test_where_root_writes_them_they_belong_to_the_user_of_the_image(
     assert f"useradd --uid {user} " in (CHECKOUT / "Dockerfile").read_text()
 
 
-def test_what_is_there_is_never_overwritten(
-    root: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_what_is_there_is_never_overwritten(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert compose_secrets.main(root) == 0
     folder = root / compose_secrets.FOLDER
     before = {path.name: path.read_bytes() for path in folder.iterdir()}

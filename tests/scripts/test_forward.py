@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+import contextlib
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -16,7 +17,7 @@ Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]
 
 
 @asynccontextmanager
-async def door(target: Path, handler: Handler | None) -> AsyncIterator[int]:
+async def door(target: Path, handler: Handler | None) -> AsyncGenerator[int, None]:
     """The port of a door before a server; None for one that does not run."""
     inner = await asyncio.start_unix_server(handler, str(target)) if handler else None
     async with await forward.serve(0, str(target), host=HOST) as server:
@@ -66,7 +67,8 @@ def test_many_at_a_time_get_their_own_answers(
 def test_a_server_that_is_away_ends_the_connection_and_not_the_door(tmp_path: Path) -> None:
     async def run() -> None:
         async with door(tmp_path / "s", None) as port:
-            assert await said(port, b"x") == b""
+            with contextlib.suppress(ConnectionError):  # it depends on who is faster
+                assert await said(port, b"x") == b""
             server = await asyncio.start_unix_server(echo, str(tmp_path / "s"))
             assert await said(port, b"x") == b"x"
             server.close()
