@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import multiprocessing
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -57,6 +58,7 @@ def airflow_job(*, kaggle: bool = False) -> Generator[Job, None, None]:
     )
 
     context: Any = get_current_context()
+    allow_processes()
     with airflow_errors():
         access: dict[str, Any] = {}
         if kaggle:
@@ -72,6 +74,15 @@ def airflow_job(*, kaggle: bool = False) -> Generator[Job, None, None]:
             started=context["dag_run"].run_after,
             **access,
         )
+
+
+def allow_processes() -> None:
+    """Lets the running task start processes, which decode images.
+
+    A worker of Celery marks its processes as such that may not, and a task is forked from one. The
+    mark is there so that no process is left behind; ours end with the one that started them.
+    """
+    multiprocessing.current_process()._config.pop("daemon", None)  # type: ignore[attr-defined]
 
 
 @contextmanager

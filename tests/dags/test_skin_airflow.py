@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import subprocess
 import sys
 from datetime import datetime, timezone
@@ -23,6 +24,7 @@ from skin_airflow import (
 )
 
 from skin_pipeline.config import form_schema
+from skin_pipeline.data import workers
 from skin_pipeline.errors import BadInput, PipelineError, Rejected, Unavailable
 from skin_pipeline.storage import FolderStore
 
@@ -71,6 +73,17 @@ def running(store: FolderStore, monkeypatch: pytest.MonkeyPatch) -> dict[str, An
     }
     monkeypatch.setattr(skin_airflow, "get_current_context", lambda: context)
     return context
+
+
+def test_a_task_of_celery_s_can_decode_images_in_processes_of_its_own(
+    running: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mark = multiprocessing.current_process()._config  # type: ignore[attr-defined]
+    monkeypatch.setitem(mark, "daemon", True)  # as a worker's process has it, and what it forks
+    with pytest.raises(AssertionError, match="daemonic processes are not allowed"):
+        list(workers.spread(str, [1], 1))
+    with airflow_job():
+        assert list(workers.spread(str, [1, 2], 1)) == ["1", "2"]
 
 
 def test_a_task_is_given_the_form_the_store_and_the_run(
