@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import inspect
-import multiprocessing
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
+from multiprocessing import process
 from typing import Any
 
 from airflow.sdk import Param, get_current_context, task
@@ -79,10 +79,13 @@ def airflow_job(*, kaggle: bool = False) -> Generator[Job, None, None]:
 def allow_processes() -> None:
     """Lets the running task start processes, which decode images.
 
-    A worker of Celery marks its processes as such that may not, and a task is forked from one. The
-    mark is there so that no process is left behind; ours end with the one that started them.
+    A task of a Celery worker is forked from a process that Celery made by a library of its own: it
+    is marked as one that may start no others, and its key does not let itself be handed to them.
+    What a task starts ends with it, so that nothing is left behind.
     """
-    multiprocessing.current_process()._config.pop("daemon", None)  # type: ignore[attr-defined]
+    config = process.current_process()._config  # type: ignore[attr-defined]
+    config["daemon"] = False
+    config["authkey"] = process.AuthenticationString(config["authkey"])  # type: ignore[attr-defined]
 
 
 @contextmanager

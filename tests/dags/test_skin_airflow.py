@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import subprocess
 import sys
 from datetime import datetime, timezone
+from multiprocessing import process
 from types import SimpleNamespace
 from typing import Any
 
@@ -75,12 +75,22 @@ def running(store: FolderStore, monkeypatch: pytest.MonkeyPatch) -> dict[str, An
     return context
 
 
+class Unpicklable(bytes):
+    """A key as Celery's own kind of process has it: it does not let itself be handed on."""
+
+    def __reduce__(self) -> Any:
+        raise TypeError("Pickling an AuthenticationString object is disallowed")
+
+
+@pytest.mark.parametrize(
+    "made", [{"daemon": True}, {"authkey": Unpicklable(b"key")}], ids=["marked", "of Celery's kind"]
+)
 def test_a_task_of_celery_s_can_decode_images_in_processes_of_its_own(
-    running: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    made: dict[str, Any], running: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    mark = multiprocessing.current_process()._config  # type: ignore[attr-defined]
-    monkeypatch.setitem(mark, "daemon", True)  # as a worker's process has it, and what it forks
-    with pytest.raises(AssertionError, match="daemonic processes are not allowed"):
+    usual = process.current_process()._config  # type: ignore[attr-defined]
+    monkeypatch.setattr(process.current_process(), "_config", {**usual, **made})
+    with pytest.raises((AssertionError, TypeError), match=r"daemonic|AuthenticationString"):
         list(workers.spread(str, [1], 1))
     with airflow_job():
         assert list(workers.spread(str, [1, 2], 1)) == ["1", "2"]
