@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
-from multiprocessing import process
 from typing import Any
 
 from airflow.sdk import Param, get_current_context, task
@@ -83,6 +82,8 @@ def allow_processes() -> None:
     is marked as one that may start no others, and its key does not let itself be handed to them.
     What a task starts ends with it, so that nothing is left behind.
     """
+    from multiprocessing import process
+
     config = process.current_process()._config  # type: ignore[attr-defined]
     config["daemon"] = False
     config["authkey"] = process.AuthenticationString(config["authkey"])  # type: ignore[attr-defined]

@@ -6,7 +6,6 @@ import json
 import subprocess
 import sys
 from datetime import datetime, timezone
-from multiprocessing import process
 from types import SimpleNamespace
 from typing import Any
 
@@ -88,6 +87,8 @@ class Unpicklable(bytes):
 def test_a_task_of_celery_s_can_decode_images_in_processes_of_its_own(
     made: dict[str, Any], running: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from multiprocessing import process
+
     usual = process.current_process()._config  # type: ignore[attr-defined]
     monkeypatch.setattr(process.current_process(), "_config", {**usual, **made})
     with pytest.raises((AssertionError, TypeError), match=r"daemonic|AuthenticationString"):
