@@ -119,6 +119,16 @@ def name_user(root: Path, *, user: int, group: int) -> None:
     new.replace(path)
 
 
+def left_over(root: Path) -> list[str]:
+    """Returns the secrets that `.env` still holds from before they were files."""
+    names = [line.partition("=")[0] for line in (root / ".env").read_text().splitlines()]
+    return [
+        name
+        for name in names
+        if name.endswith(("_PASSWORD", "_KEY", "_SECRET")) and not name.startswith(("#", "SKIN_"))
+    ]
+
+
 def main(root: Path = CHECKOUT) -> int:
     """Writes secrets and `.env`, and returns the exit status."""
     root_user = os.getuid() == 0
@@ -136,6 +146,8 @@ def main(root: Path = CHECKOUT) -> int:
         )
         return 1
     name_user(root, **ids)
+    if unused := left_over(root):
+        print(f"Not used any more, so remove them from {root / '.env'}: {', '.join(unused)}")
     print(f"Written: {folder} and {root / '.env'}. Airflow's user is `admin`; its password:")
     print(f"  {folder / 'admin_password'}")
     return 0

@@ -71,6 +71,7 @@ def test_what_is_there_is_never_overwritten(root: Path, capsys: pytest.CaptureFi
 def test_nothing_that_it_says_is_secret(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     compose_secrets.main(root)
     said = "".join(capsys.readouterr())
+    assert "remove them" not in said
     settings = (root / ".env").read_text()
     for path in (root / compose_secrets.FOLDER).iterdir():
         assert path.read_text() not in said + settings
@@ -86,6 +87,17 @@ def test_an_env_file_of_before_keeps_its_lines_gets_the_user_and_is_narrowed(roo
     assert mode(path) == 0o600
     compose_secrets.name_user(root, user=1, group=1)
     assert path.read_text().splitlines() == lines
+
+
+def test_secrets_of_before_are_named_and_not_shown(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (root / ".env").write_text("PORT=1\nPOSTGRES_PASSWORD=old-one\nFERNET_KEY=old-two\n")
+    assert compose_secrets.main(root) == 0
+    said = capsys.readouterr().out
+    assert "remove them" in said
+    assert "POSTGRES_PASSWORD, FERNET_KEY\n" in said
+    assert "old-" not in said
 
 
 def test_each_installation_has_secrets_of_its_own() -> None:
