@@ -57,6 +57,7 @@ def airflow_job(*, kaggle: bool = False) -> Generator[Job, None, None]:
     )
 
     context: Any = get_current_context()
+    allow_processes()
     with airflow_errors():
         access: dict[str, Any] = {}
         if kaggle:
@@ -72,6 +73,20 @@ def airflow_job(*, kaggle: bool = False) -> Generator[Job, None, None]:
             started=context["dag_run"].run_after,
             **access,
         )
+
+
+def allow_processes() -> None:
+    """Lets the running task start processes, which decode images.
+
+    A task of a Celery worker is forked from a process that Celery made by a library of its own: it
+    is marked as one that may start no others, and its key does not let itself be handed to them.
+    What a task starts ends with it, so that nothing is left behind.
+    """
+    from multiprocessing import process
+
+    config = process.current_process()._config  # type: ignore[attr-defined]
+    config["daemon"] = False
+    config["authkey"] = process.AuthenticationString(config["authkey"])  # type: ignore[attr-defined]
 
 
 @contextmanager

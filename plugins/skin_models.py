@@ -56,6 +56,8 @@ REPORT_POLICY = (
 )
 HEADERS = {
     "X-Content-Type-Options": "nosniff",
+    "X-DNS-Prefetch-Control": "off",  # a report's links would name who reads it to their owners
+    "Cross-Origin-Resource-Policy": "same-origin",
     "Referrer-Policy": "same-origin",
     "Cache-Control": "private, no-cache",
 }

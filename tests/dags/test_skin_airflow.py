@@ -23,6 +23,7 @@ from skin_airflow import (
 )
 
 from skin_pipeline.config import form_schema
+from skin_pipeline.data import workers
 from skin_pipeline.errors import BadInput, PipelineError, Rejected, Unavailable
 from skin_pipeline.storage import FolderStore
 
@@ -71,6 +72,29 @@ def running(store: FolderStore, monkeypatch: pytest.MonkeyPatch) -> dict[str, An
     }
     monkeypatch.setattr(skin_airflow, "get_current_context", lambda: context)
     return context
+
+
+class Unpicklable(bytes):
+    """A key as Celery's own kind of process has it: it does not let itself be handed on."""
+
+    def __reduce__(self) -> Any:
+        raise TypeError("Pickling an AuthenticationString object is disallowed")
+
+
+@pytest.mark.parametrize(
+    "made", [{"daemon": True}, {"authkey": Unpicklable(b"key")}], ids=["marked", "of Celery's kind"]
+)
+def test_a_task_of_celery_s_can_decode_images_in_processes_of_its_own(
+    made: dict[str, Any], running: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from multiprocessing import process
+
+    usual = process.current_process()._config  # type: ignore[attr-defined]
+    monkeypatch.setattr(process.current_process(), "_config", {**usual, **made})
+    with pytest.raises((AssertionError, TypeError), match=r"daemonic|AuthenticationString"):
+        list(workers.spread(str, [1], 1))
+    with airflow_job():
+        assert list(workers.spread(str, [1, 2], 1)) == ["1", "2"]
 
 
 def test_a_task_is_given_the_form_the_store_and_the_run(

