@@ -29,7 +29,7 @@ def die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def dead(number: int) -> int:
+def dead(number: int, why: str) -> int:
     return -number
 
 
@@ -44,9 +44,3 @@ def inspect_or_die(item: Found, size: int | None, field_of_view: float) -> Inspe
     if item.path.name.startswith("fatal"):
         os.kill(os.getpid(), signal.SIGKILL)
     return inspect(item.path, size, field_of_view)
-
-
-def inspect_batch_or_die(
-    batch: tuple[Found, ...], size: int | None, field_of_view: float
-) -> list[Inspected]:
-    return [inspect_or_die(item, size, field_of_view) for item in batch]
