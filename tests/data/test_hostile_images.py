@@ -37,7 +37,7 @@ def folder(tmp_path_factory):
         (place / ("benign", "malignant")[number % 2] / name).write_bytes(attack.make())
     for label in ("benign", "malignant"):
         for number in range(6):
-            LESION.rotate(number).save(place / label / f"{number}-sound.png")
+            LESION.rotate(number).save(place / label / f"{label}-{number}-sound.png")
     return place
 
 
@@ -61,7 +61,7 @@ def test_a_hostile_image_is_quarantined_by_name_with_what_is_wrong(name, seen):
 
 
 def test_the_sound_images_beside_them_are_as_if_alone(folder, seen):
-    sound = [path for path in folder.rglob("*-sound.png")]
+    sound = list(folder.rglob("*-sound.png"))
     assert len(sound) == 12
     for path in sound:
         alone = inspect(path, SIDE, 0.8)
