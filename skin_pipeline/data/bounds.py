@@ -16,6 +16,7 @@ network uses none, and has a bound of its own.
 from __future__ import annotations
 
 import mmap
+import os
 import resource
 import signal
 from collections.abc import Generator
@@ -37,10 +38,15 @@ TIMERS = {signal.ITIMER_PROF: TOO_SLOW, signal.ITIMER_REAL: TOO_LATE}
 PAGES = Path("/proc/self/statm")  # of Linux. Elsewhere the system bounds no memory of this kind
 
 _bounded = False
+_pages = -1  # `PAGES`, kept open: a process that is confined later could not open it
 
 
 def prepare() -> None:
-    """Lets the signals of the timers end this process, whatever its parent made of them."""
+    """Lets the signals of the timers end this process, whatever its parent made of them. Called
+    before the process gives up any right."""
+    global _pages
+    if PAGES.exists():
+        _pages = os.open(PAGES, os.O_RDONLY | os.O_CLOEXEC)
     for sign in TIMERS.values():
         signal.signal(sign, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, TIMERS.values())
@@ -66,9 +72,10 @@ def of_time(seconds: float, waited: float) -> Generator[None, None, None]:
 
 @contextmanager
 def of_memory(size: int) -> Generator[None, None, None]:
-    """Has the system refuse the block more than `size` bytes of memory beyond what is used now."""
+    """Has the system refuse the block more than `size` bytes of memory beyond what is used now, in
+    a process that was prepared."""
     global _bounded
-    if not PAGES.exists():
+    if _pages < 0:
         yield
         return
     old, most = resource.getrlimit(resource.RLIMIT_DATA)
@@ -84,7 +91,7 @@ def of_memory(size: int) -> Generator[None, None, None]:
 
 def _used() -> int:
     """Bytes of memory as the system counts them against RLIMIT_DATA."""
-    return int(PAGES.read_text().split()[5]) * resource.getpagesize()
+    return int(os.pread(_pages, 200, 0).split()[5]) * resource.getpagesize()
 
 
 def _set(limit: int) -> None:

@@ -187,7 +187,7 @@ class _Judge(Generic[A, B]):
         """Gives those items their results.
 
         Args:
-            deaths: Numbers of items, and the signal or exit status by which a process ended.
+            deaths: Numbers of items, and the signal or exit status by which its process ended.
             waiting: The batches among which they are.
         """
         self._nobody = 0 if deaths else self._nobody + 1
@@ -319,19 +319,19 @@ class _Pool:
             return refused
 
     def deaths(self) -> dict[int, int]:
-        """Numbers of the items on which processes died, and how each ended; closes the pool.
+        """Returns the numbers of items that may be to blame that the pool is broken, and how the
+        process of each ended; closes the pool.
 
-        When one dies, the others are told to end: they died of nothing.
+        When a process dies, or answers what cannot be read, all the others are told to end. If none
+        ended by itself, each may have been the one.
         """
         self._executor.shutdown()
-        ended = {process.pid: process.exitcode for process in self._context.started}
-        found = {
-            self._noted(pid): code
-            for pid, code in ended.items()
-            if code not in {None, 0, -signal.SIGTERM}
-        }
+        ended = [(process.pid, process.exitcode or 0) for process in self._context.started]
+        found = [(pid, code) for pid, code in ended if code not in {0, -signal.SIGTERM}]
+        items = {self._noted(pid): code for pid, code in found or ended}
         self.close()
-        return {place: code for place, code in found.items() if place != NOTHING and code}
+        items.pop(NOTHING, None)
+        return items
 
     def _noted(self, pid: int | None) -> int:
         note = Path(self._notes.name, str(pid))
@@ -367,8 +367,8 @@ def _begin(notes: str) -> None:
     global _notes
     _notes = os.open(Path(notes, str(os.getpid())), os.O_WRONLY | os.O_CREAT, 0o600)
     _note(NOTHING)
-    _end_with_parent()
     bounds.prepare()
+    _end_with_parent()
 
 
 def _note(place: int) -> None:

@@ -29,6 +29,7 @@ answer = {
     "doc": dag.doc_md, "schedule": str(dag.schedule), "active": dag.max_active_runs,
     "params": {name: dag.params.get_param(name).schema for name in dag.params},
     "tasks": {task.task_id: {
+        "hours": task.execution_timeout.total_seconds() / 3600,
         "doc": task.doc_md, "retries": task.retries, "before": sorted(task.upstream_task_ids),
         "delay": task.retry_delay.total_seconds(), "rule": task.trigger_rule.value,
     } for task in dag.tasks},

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import subprocess
 import sys
 import tempfile
@@ -166,6 +167,7 @@ def test_an_item_gets_no_more_memory_than_it_may_and_the_next_one_gets_it(monkey
 
 @pytest.mark.skipif(not bounds.PAGES.exists(), reason="only Linux bounds this memory")
 def test_a_machine_without_memory_is_told_from_an_item_that_asks_for_too_much(monkeypatch):
+    monkeypatch.setattr(bounds, "_pages", os.open(bounds.PAGES, os.O_RDONLY))
     assert not bounds.were_reached()  # nothing is bounded here
     with bounds.of_memory(1 << 20):
         assert bounds.were_reached()
@@ -208,10 +210,15 @@ def test_a_machine_that_cannot_start_processes_is_told(monkeypatch):
         done(tasks.double, range(5))
 
 
-def test_a_machine_on_which_processes_end_for_nothing_is_told(monkeypatch):
-    monkeypatch.setattr(workers, "_note", lambda place: None)
+def test_processes_that_are_ended_before_they_see_an_item_are_told():
     with pytest.raises(Unavailable, match="worker processes end without any file's being to blame"):
-        done(tasks.die_of_nothing, range(5))
+        done(tasks.double, [tasks.Deadly()])
+
+
+def test_an_item_on_which_a_process_is_told_to_end_is_known():
+    """As one would be that makes a process answer what cannot be read."""
+    expected = [(i, workers.FATAL) if i == 3 else i for i in range(BATCH)]
+    assert done(tasks.end_at_three, range(BATCH)) == expected
 
 
 def test_workers_end_when_their_parent_is_killed(tmp_path):
