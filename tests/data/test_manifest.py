@@ -135,6 +135,16 @@ def test_an_image_that_kills_the_decoder_is_quarantined_and_all_others_are_seen(
     assert "ended the process" in table.at["benign/fatal1.png", "problem"]
 
 
+def test_an_image_that_kills_the_decoder_when_it_is_read_again_is_told(
+    folder, store, tmp_path, monkeypatch
+):
+    with Image.open(folder / "benign/benign0.png") as image:
+        image.save(folder / "malignant/again.bmp")
+    monkeypatch.setattr(images, "pixels_digest", worker_tasks.die)
+    with pytest.raises(Unavailable, match=r"benign0\.png was decoded once, and not again"):
+        build(folder, store, tmp_path)
+
+
 def test_pixels_are_hashed_where_another_image_may_have_the_same(folder, store, tmp_path):
     with Image.open(folder / "benign/benign0.png") as image:
         image.save(folder / "malignant/again.bmp")

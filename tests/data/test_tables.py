@@ -356,9 +356,7 @@ def test_a_machine_without_memory_is_not_blamed_on_a_table(tmp_path, monkeypatch
         raise MemoryError
 
     monkeypatch.setattr(tables, "_read", broken)
-    with pytest.raises(
-        Unavailable, match=r"table\.csv could not be read: the machine has"
-    ):
+    with pytest.raises(Unavailable, match=r"table\.csv could not be read: the machine has"):
         read(tmp_path, GOOD)
 
 
