@@ -8,6 +8,7 @@ import io
 import itertools
 import os
 import time
+from operator import itemgetter
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -16,6 +17,7 @@ import numpy as np
 import pytest
 import worker_tasks
 from hostile_images import ATTACKS, LESION
+from PIL import Image
 
 from skin_pipeline import cli
 from skin_pipeline.data import bounds, images, jpeg, manifest, sources, workers
@@ -99,6 +101,16 @@ def test_an_image_that_keeps_the_decoder_busy_is_ended_and_told_and_the_others_a
         "slow.png: decoding it took longer than 0.05 s of the processor's time"
     )
     assert table.at["benign/slow.png", "bytes"] == len(hostile_images.slow())
+
+
+def test_the_largest_pictures_that_cameras_take_are_read_within_the_bounds():
+    picture = Image.new("RGB", (12_032, 9_024), (180, 120, 90))
+    picture.paste((60, 40, 30), (3_000, 3_000, 6_000, 6_000))
+    on_its_side = Image.Exif()
+    on_its_side[0x0112] = 6
+    data = hostile_images.encoded(picture, "JPEG", exif=on_its_side)
+    del picture
+    assert endings([("large.jpg", data)]) == {"readable": 1, "problem": 0}
 
 
 def test_predict_writes_a_row_for_each_of_them(folder, monkeypatch, capsys, tmp_path):
@@ -199,12 +211,11 @@ SEED = 14
 SLOWEST = 5.0  # seconds of the processor for a file of a few kilobytes
 
 
-def endings(count, seed, processes=1):
-    """How often each thing was said of mutants of sound images."""
+def endings(files, processes=1):
+    """How often each thing was said of files, given their names and bytes."""
     said = {"readable": 0, "problem": 0}
-    mutants = hostile_images.mutants(count, seed)
     for name, readable in workers.each(
-        worker_tasks.inspect_mutant, mutants, processes, worker_tasks.fail_killed, lambda m: m[0]
+        worker_tasks.inspect_mutant, files, processes, worker_tasks.fail_killed, itemgetter(0)
     ):
         said["readable" if readable else "problem"] += 1
         assert name
@@ -213,14 +224,14 @@ def endings(count, seed, processes=1):
 
 def test_no_mutant_raises_or_takes_long(monkeypatch):
     monkeypatch.setattr(bounds, "SECONDS", SLOWEST)
-    said = endings(500, SEED)
+    said = endings(hostile_images.mutants(500, SEED))
     assert min(said.values()) > 50
 
 
 @pytest.mark.exhaustive
 def test_none_of_a_hundred_thousand_mutants_raises_or_takes_long(monkeypatch):
     monkeypatch.setattr(bounds, "SECONDS", SLOWEST)
-    said = endings(100_000, SEED + 1, os.cpu_count())
+    said = endings(hostile_images.mutants(100_000, SEED + 1), os.cpu_count())
     assert min(said.values()) > 10_000
 
 

@@ -156,7 +156,7 @@ def test_too_many_items_that_take_too_long_are_refused_with_their_names(monkeypa
 def test_too_many_items_that_kill_their_process_are_refused(monkeypatch):
     monkeypatch.setattr(workers, "MOST_FATAL", 1)
     with pytest.raises(BadInput, match=r"2 files ended their process .* at: 3, 17"):
-        done(tasks.double_or_die, range(20))
+        done(tasks.double_or_die, range(20), 1)
 
 
 @pytest.mark.skipif(not bounds.PAGES.exists(), reason="only Linux bounds this memory")
