@@ -13,6 +13,7 @@ import pytest
 from airflow_home import put_database
 from released import MODEL, promote, releases
 
+from skin_pipeline import timing
 from skin_pipeline.release import registry
 from skin_pipeline.storage import FolderStore
 
@@ -106,6 +107,8 @@ def test_it_runs_only_when_asked_and_verifies_first(dag):
     assert (dag["schedule"], dag["active"]) == ("None", 1)
     assert {task["rule"] for task in dag["tasks"].values()} == {"all_success"}
     assert all(10 <= task["delay"] <= 60 for task in dag["tasks"].values())
+    for name, task in dag["tasks"].items():
+        assert task["hours"] == pytest.approx(timing.LONGEST_HOURS[name], abs=0.1)
     assert {name: task["before"] for name, task in dag["tasks"].items()} == {
         "verify": [],
         "rollback": ["verify"],

@@ -113,11 +113,28 @@ def test_the_largest_pictures_that_cameras_take_are_read_within_the_bounds():
     assert endings([("large.jpg", data)]) == {"readable": 1, "problem": 0}
 
 
+RELEASE = SimpleNamespace(model="m", version="v", threshold=0.5, labels=("benign", "malignant"))
+
+
+def scorer_of(processes):
+    """A model that gives every image the same probability."""
+    return Scorer(RELEASE, lambda x: np.full((len(x), 1), 0.7), SIDE, 0.8, processes)
+
+
+def test_predict_tells_an_image_that_takes_too_long_in_its_row(monkeypatch):
+    monkeypatch.setattr(bounds, "SECONDS", 0.05)
+    sound = hostile_images.encoded()
+    rows = list(scorer_of(1).predict([sound, hostile_images.slow(), sound]))
+    assert [row.probability for row in rows] == [0.7, None, 0.7]
+    assert rows[1].problem == (
+        "image 1: decoding it took longer than 0.05 s of the processor's time"
+    )
+
+
 def test_predict_writes_a_row_for_each_of_them(folder, monkeypatch, capsys, tmp_path):
-    release = SimpleNamespace(model="m", version="v", threshold=0.5, labels=("benign", "malignant"))
-    scorer = Scorer(release, lambda squares: np.full((len(squares), 1), 0.7), SIDE, 0.8, 2)
+    scorer = scorer_of(2)
     monkeypatch.setattr(Scorer, "of", lambda model, threads: scorer)
-    monkeypatch.setattr(scores, "_model", lambda *_: Resolved(release, tmp_path))
+    monkeypatch.setattr(scores, "_model", lambda *_: Resolved(RELEASE, tmp_path))
     monkeypatch.setenv("SKIN_STORE", str(tmp_path))
     assert cli.main(["predict", str(folder)]) == 0
     rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
