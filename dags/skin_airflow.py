@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
+import logging
+import signal
+import threading
+import time
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any
 
 from airflow.sdk import Param, get_current_context, task
 from airflow.sdk.configuration import conf
-from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
+from airflow.sdk.exceptions import (
+    AirflowException,
+    AirflowFailException,
+    AirflowSkipException,
+    AirflowTaskTimeout,
+)
 
+from skin_pipeline import timing
 from skin_pipeline.config import (
     FIRST,
     Settings,
@@ -25,6 +37,9 @@ from skin_pipeline.errors import BadInput, Rejected, Unavailable
 from skin_pipeline.job import Job
 from skin_pipeline.storage import Store
 
+log = logging.getLogger(__name__)
+
+MINUTE = timedelta(minutes=1)
 BOUNDS = ("minimum", "maximum", "exclusiveMinimum")
 
 
@@ -71,6 +86,7 @@ def airflow_job(*, kaggle: bool = False) -> Generator[Job, None, None]:
             run_id=context["run_id"],
             # The same for every try and every clearing, unlike the time at which a task starts.
             started=context["dag_run"].run_after,
+            allow=_clock.allow,
             **access,
         )
 
@@ -99,12 +115,74 @@ def airflow_store() -> Generator[Store, None, None]:
 
 
 def step(**options: Any) -> Callable[[Callable[..., Any]], Any]:
-    """Like `@task`, with the function's docstring as the text that Airflow shows of the task."""
+    """Like `@task`, with the function's docstring as the text that Airflow shows of the task, and
+    with the time that the step of this name may take."""
 
     def decorate(function: Callable[..., Any]) -> Any:
-        return task(doc_md=inspect.cleandoc(function.__doc__ or ""), **options)(function)
+        name = function.__name__
+        most = timing.longest(name, deployment().time_factor)
+
+        @functools.wraps(function)
+        def timed(*args: Any, **values: Any) -> Any:
+            with _clock.running(name, most):
+                return function(*args, **values)
+
+        about = inspect.cleandoc(function.__doc__ or "")
+        # Ours ends it a minute sooner, and says what to do.
+        return task(doc_md=about, execution_timeout=most + MINUTE, **options)(timed)
 
     return decorate
+
+
+class Clock:
+    """Ends a task whose time is over. Airflow knows the longest time of a task before it begins;
+    by this one, a task tells what its work may take as soon as it knows how much it is.
+
+    It uses the timer that Airflow's own timeout uses, and gives it back.
+    """
+
+    def __init__(self) -> None:
+        self._end: float | None = None  # on the clock of `time.monotonic`; None outside a task
+        self._step, self._work, self._seconds = "", "", 0.0
+
+    @contextmanager
+    def running(self, step: str, most: timedelta) -> Generator[None, None, None]:
+        """Bounds the block, which is a task."""
+        if threading.current_thread() is not threading.main_thread():
+            yield  # no signal would reach it
+            return
+        began = time.monotonic()
+        old = signal.signal(signal.SIGALRM, self._ring)
+        left, _ = signal.getitimer(signal.ITIMER_REAL)
+        self._step, self._end = step, began + most.total_seconds()
+        self.allow(most.total_seconds(), "work of any size")
+        try:
+            yield
+        finally:
+            self._end = None
+            signal.signal(signal.SIGALRM, old)
+            rest = max(0.001, left - (time.monotonic() - began)) if left else 0
+            signal.setitimer(signal.ITIMER_REAL, rest)
+
+    def allow(self, seconds: float, work: str) -> None:
+        """Gives what begins now its time, but never more than is left of the task's longest."""
+        if self._end is None:
+            return
+        self._work, self._seconds = work, min(seconds, self._end - time.monotonic())
+        signal.setitimer(signal.ITIMER_REAL, max(0.001, self._seconds))
+        log.info('allowed seconds=%.0f work="%s"', self._seconds, work)
+
+    def _ring(self, *_: object) -> None:
+        raise AirflowTaskTimeout(
+            f"{self._step} was given {self._seconds:.0f} s for {self._work}, and is not done. What "
+            "it finished is kept, and a further try goes on from there. If the machine is only "
+            "slow, raise SKIN_TIME_FACTOR (now "
+            f"{deployment().time_factor:g}) or SKIN_THREADS; else see in the log where it stands "
+            "still"
+        )
+
+
+_clock = Clock()
 
 
 def form() -> dict[str, Param]:

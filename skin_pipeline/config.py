@@ -679,6 +679,13 @@ class Deployment(Environment):
         le=20,
         description="How often Airflow tries a task again that could not reach something.",
     )
+    time_factor: float = Field(
+        1,
+        gt=0,
+        le=1000,
+        description="Stretches the time that each task may take, which Airflow ends then. It is "
+        "ten to twenty times what two cores need; raise it for slower machines.",
+    )
     cache: str = Field(
         "",
         description="Folder for local copies of what lies in S3. Empty: a folder in the "

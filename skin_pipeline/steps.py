@@ -94,6 +94,7 @@ def _ingested(job: Job, where: str, settings: Settings) -> str:
     # The usual values are no names of folders: 0 and 1 are as often parts of a large set.
     named = labelling.meanings if settings.names_values else {}
     classes = {name: meaning for name, meaning in named.items() if meaning in LABELS}
+    job.fetch()
     with sources.folder_of(job, where) as contents:
         reader = metadata.Reader(labelling)
         images = sources.find(contents, reader.labels, classes)
@@ -126,6 +127,7 @@ def _ingest(job: Job, key: str, where: str, known: metadata.Known) -> Dataset:
     from skin_pipeline.data import manifest
 
     settings, images = job.settings, known.images
+    job.expect("ingest", len(images.files))
     with scratch() as folder:
         built = manifest.build(
             images,
@@ -200,6 +202,7 @@ def _validate(
     from skin_pipeline.data import audit, changes, manifest, validation
 
     settings = job.settings
+    job.expect("validate", sum(_images(job, key) for key in (dataset, *sets.values())))
     table, known, overlaps = _grouped(job, key, dataset, sets, previous)
     shortcuts = audit.audit(table, settings.max_shortcut_auc, settings.seed)
     with scratch() as folder:
@@ -221,6 +224,11 @@ def _validate(
         changes=changes.against(job.store, table, previous),
         docs=f"{docs}/index.html",
     )
+
+
+def _images(job: Job, dataset: str) -> int:
+    """How many images a data set has."""
+    return sum(load(job.store, dataset, Dataset).classes.values())
 
 
 def _grouped(
@@ -305,6 +313,7 @@ def split(job: Job, validation: str) -> str:
 def _split(job: Job, key: str, result: Validation, knobs: dict[str, Any]) -> Split:
     from skin_pipeline.data import manifest, splitting, validation
 
+    job.expect("split", _images(job, result.dataset), knobs["runs"])
     table = splitting.split(manifest.read(job.store, result.table), **knobs)
     counts = splitting.counts(table)
     stratification = splitting.stratification(table)
@@ -381,6 +390,8 @@ def _features(
     def make(key: str) -> Features:
         from skin_pipeline.training import tasks
 
+        most = min(job.settings.shard_size, sum(dataset.classes.values()))
+        job.expect("features", most, views)
         return tasks.features(job, key, dataset, shard, trunk, kinds, views)
 
     kinds = CACHED[strategy]
@@ -419,6 +430,12 @@ def train(job: Job, split: str, features: Iterable[str], run: int) -> str:
 def _train(job: Job, key: str, split: str, features: tuple[str, ...], run: int) -> TrainedRun:
     from skin_pipeline.training import tasks
 
+    settings = job.settings
+    images = _images(job, load(job.store, split, Split).dataset)
+    if settings.strategy == "head":
+        job.expect("train", images, settings.epochs)
+    else:
+        job.expect(settings.strategy, images, settings.tune_epochs + settings.epochs)
     return tasks.train(job, key, split, features, run)
 
 
@@ -454,6 +471,8 @@ def _evaluate(
 ) -> Evaluation:
     from skin_pipeline.evaluation import tasks
 
+    images = _images(job, load(job.store, split, Split).dataset)
+    job.expect("evaluate", images, len(keys) * job.settings.scored_views)
     return tasks.evaluate(job, key, split, keys, shortcuts)
 
 
@@ -492,6 +511,7 @@ def _champion(job: Job, key: str, split: str, pointer: Pointer) -> Scored:
         if load(job.store, evaluation, Evaluation).split == split:
             return scoring.as_judged(job, key, pointer.version, evaluation)
         features = _features_for(job, evaluation, dataset)
+        job.expect("champion", _images(job, dataset), job.settings.runs)
         return scoring.champion(job, key, pointer.version, evaluation, split, features)
     except BadInput as error:
         log.warning('champion_not_scored version=%s problem="%s"', pointer.version, error)
@@ -556,6 +576,7 @@ def _external(job: Job, evaluation: str, validation: str, name: str) -> str:
     def make(key: str) -> Scored:
         dataset = load(job.store, validation, Validation).external[name]
         features = _features_for(job, evaluation, dataset)
+        job.expect("external", _images(job, dataset), job.settings.runs)
         return scoring.external(job, key, name, evaluation, validation, features)
 
     knobs = job.settings.subset("prevalences", "seed")

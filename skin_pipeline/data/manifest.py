@@ -18,8 +18,8 @@ from skin_pipeline.data import images as room
 from skin_pipeline.data.images import STATISTICS, Inspected
 from skin_pipeline.data.metadata import METADATA
 from skin_pipeline.data.sources import SUFFIXES, Found, Images, changed
-from skin_pipeline.data.workers import spread
-from skin_pipeline.errors import BadInput
+from skin_pipeline.data.workers import each
+from skin_pipeline.errors import BadInput, Unavailable
 from skin_pipeline.storage import Store, digest, digest_file
 
 log = logging.getLogger(__name__)
@@ -30,7 +30,6 @@ TEXTS = (
 )
 NAN = {name: [""] for name in STATISTICS}
 SHOWN = 10  # names in a notice
-BATCH = 16  # images that a process is given at a time
 
 
 class Built(NamedTuple):
@@ -138,17 +137,8 @@ def inspected(
     field_of_view: float = 1.0,
 ) -> Iterator[tuple[Found, Inspected]]:
     """`images.inspect` of every file, in order, in worker processes."""
-    batches = [files[start : start + BATCH] for start in range(0, len(files), BATCH)]
-    work = partial(_inspect_batch, size=size, field_of_view=field_of_view)
-    again = partial(_inspect_alone, size=size, field_of_view=field_of_view)
-    for batch, seen in zip(batches, spread(work, batches, processes, again), strict=True):
-        yield from zip(batch, seen, strict=True)
-
-
-def _inspect_batch(
-    batch: tuple[Found, ...], size: int | None, field_of_view: float
-) -> list[Inspected]:
-    return [_inspect(item, size, field_of_view) for item in batch]
+    work = partial(_inspect, size=size, field_of_view=field_of_view)
+    yield from zip(files, each(work, files, processes, _killed, _name), strict=True)
 
 
 def _inspect(item: Found, size: int | None, field_of_view: float) -> Inspected:
@@ -164,16 +154,12 @@ def _inspect(item: Found, size: int | None, field_of_view: float) -> Inspected:
     return seen
 
 
-def _fatal(item: Found) -> Inspected:
-    return room.fatal(item.path, PurePosixPath(item.key).name)
+def _killed(item: Found, why: str) -> Inspected:
+    return room.killed(item.path, PurePosixPath(item.key).name, why)
 
 
-def _inspect_alone(
-    batch: tuple[Found, ...], size: int | None, field_of_view: float
-) -> list[Inspected]:
-    """A batch on which a process died, an image at a time: the fatal one is quarantined."""
-    work = partial(_inspect, size=size, field_of_view=field_of_view)
-    return list(spread(work, batch, 1, _fatal))
+def _name(item: Found) -> str:
+    return item.key
 
 
 def _row(found: Found, seen: Inspected, shard: int, row: int) -> dict[str, Any]:
@@ -207,8 +193,14 @@ def _pixel_digests(table: pd.DataFrame, files: tuple[Found, ...], processes: int
     files_of = table[table["readable"]].drop_duplicates("sha256")
     alike = files_of[files_of.duplicated(["fingerprint", "width", "height"], keep=False)]
     paths = [files[i].path for i in alike.index]
-    known = dict(zip(alike["sha256"], spread(room.pixels_digest, paths, processes), strict=True))
+    digested = each(room.pixels_digest, paths, processes, _refuse_killed, str)
+    known = dict(zip(alike["sha256"], digested, strict=True))
     return digests.mask(table["readable"], table["sha256"].map(known).fillna(""))
+
+
+def _refuse_killed(path: Path, why: str) -> str:
+    """An image that could be decoded a moment ago now ends its process."""
+    raise Unavailable(f"{path.name} was decoded once, and not again: {why}")
 
 
 def golden(table: pd.DataFrame, images: Images, store: Store, per_class: int = 4) -> dict[str, str]:

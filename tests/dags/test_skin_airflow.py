@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
-from datetime import datetime, timezone
+import time
+from datetime import datetime, timedelta, timezone
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import skin_airflow
-from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
+from airflow.sdk import dag
+from airflow.sdk.exceptions import (
+    AirflowException,
+    AirflowFailException,
+    AirflowSkipException,
+    AirflowTaskTimeout,
+)
+from airflow.sdk.execution_time.task_runner import _run_execute_callable
+from airflow.sdk.execution_time.timeout import timeout
 from skin_airflow import (
+    Clock,
     airflow_errors,
     airflow_job,
     airflow_store,
@@ -22,6 +33,7 @@ from skin_airflow import (
     step,
 )
 
+from skin_pipeline import timing
 from skin_pipeline.config import form_schema
 from skin_pipeline.data import workers
 from skin_pipeline.errors import BadInput, PipelineError, Rejected, Unavailable
@@ -170,7 +182,7 @@ def test_the_form_has_a_field_for_each_knob_with_its_text_as_markdown() -> None:
 
 def test_a_task_shows_the_text_of_its_function() -> None:
     @step(retries=4)
-    def measured() -> None:
+    def gate() -> None:
         """
         Measures.
 
@@ -178,8 +190,8 @@ def test_a_task_shows_the_text_of_its_function() -> None:
         """
 
     # Bound to its options; its text shows when a DAG takes it.
-    assert measured.kwargs["retries"] == 4
-    assert measured.kwargs["doc_md"] == "Measures.\n\n    indented"
+    assert gate.kwargs["retries"] == 4
+    assert gate.kwargs["doc_md"] == "Measures.\n\n    indented"
 
 
 def test_importing_it_imports_no_step() -> None:
@@ -206,3 +218,106 @@ def test_more_runs_than_airflow_allows_are_refused(monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("AIRFLOW__CORE__MAX_MAP_LENGTH", "5")
     with pytest.raises(BadInput, match=r"runs=6, but this Airflow makes at most 5 tasks"):
         most_mapped(512, 6)
+
+
+# --- time -----------------------------------------------------------------------------------------
+
+HOUR = timedelta(hours=1)
+PATIENCE = 300.0  # seconds until a test that waits gives up
+
+
+def left() -> float:
+    """Seconds until the timer rings, which pytest sets too; 0 if it does not."""
+    return signal.getitimer(signal.ITIMER_REAL)[0]
+
+
+def stand_still() -> None:
+    """Do nothing until somebody ends it."""
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end:
+        time.sleep(0.01)
+
+
+def run_by_airflow(function: Any) -> Any:
+    """Runs a step as Airflow's task runner does, in its timeout."""
+
+    @dag(dag_id="timed", schedule=None)
+    def timed() -> None:
+        step()(function)()
+
+    (task,) = timed().tasks
+    context: Any = {"ti": SimpleNamespace(), "task": task}
+    return _run_execute_callable(context, task.execute, task)
+
+
+def test_a_task_that_stands_still_is_ended_and_says_what_it_was_given_and_what_to_do(
+    running: dict[str, Any],
+) -> None:
+    def features() -> None:
+        with airflow_job() as job:
+            assert job.allow
+            job.allow(0.2, "features of 160 images, 8 times each")
+            stand_still()
+
+    began = time.monotonic()
+    with pytest.raises(AirflowTaskTimeout) as caught:
+        run_by_airflow(features)
+    assert time.monotonic() - began < PATIENCE / 2
+    said = str(caught.value)
+    assert said.startswith("features was given 0 s for features of 160 images, 8 times each, and")
+    assert "raise SKIN_TIME_FACTOR (now 1) or SKIN_THREADS" in said
+
+
+def test_a_task_that_never_says_how_much_it_does_is_ended_too(
+    running: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(timing.LONGEST_HOURS, "gate", 0.2 / 3600)
+
+    def gate() -> None:
+        stand_still()
+
+    with pytest.raises(AirflowTaskTimeout, match="gate was given 0 s for work of any size"):
+        run_by_airflow(gate)
+
+
+def test_work_that_begins_later_gets_its_own_time(running: dict[str, Any]) -> None:
+    def train() -> str:
+        with airflow_job() as job:
+            assert job.allow
+            job.allow(0.2, "a")
+            job.allow(1000, "b")
+            time.sleep(0.4)
+        return "done"
+
+    assert run_by_airflow(train) == "done"
+
+
+def test_no_work_gets_more_than_is_left_of_the_longest_time() -> None:
+    clock, before = Clock(), left()
+    with clock.running("train", HOUR):
+        clock.allow(10 * 3600, "a")
+        assert 3590 < left() <= 3600
+        clock.allow(60, "b")
+        assert 50 < left() <= 60
+    assert left() == pytest.approx(before, abs=10)
+
+
+def test_airflows_own_timeout_is_given_back() -> None:
+    """A task's is over when the task is; another block may run in it."""
+    before = signal.getsignal(signal.SIGALRM)
+
+    def run() -> None:
+        with timeout(0.4, "Airflow's own"):
+            with Clock().running("train", HOUR):
+                pass
+            stand_still()
+
+    with pytest.raises(AirflowTaskTimeout, match="Airflow's own"):
+        run()
+    signal.signal(signal.SIGALRM, before)
+
+
+def test_outside_a_task_time_is_not_bounded() -> None:
+    before = left()
+    Clock().allow(0.001, "work")
+    assert left() == pytest.approx(before, abs=10)
