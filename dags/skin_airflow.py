@@ -23,6 +23,7 @@ from skin_pipeline.config import (
 )
 from skin_pipeline.errors import BadInput, Rejected, Unavailable
 from skin_pipeline.job import Job
+from skin_pipeline.roots import Roots
 from skin_pipeline.storage import Store
 
 BOUNDS = ("minimum", "maximum", "exclusiveMinimum")
@@ -67,6 +68,7 @@ def airflow_job(*, kaggle: bool = False) -> Generator[Job, None, None]:
             place=place.model_copy(update={"threads": place.threads or 1}),
             store=open_configured_store(),
             data_access=data_access,
+            roots=Roots.of(place, by_others=True),
             run_id=context["run_id"],
             # The same for every try and every clearing, unlike the time at which a task starts.
             started=context["dag_run"].run_after,

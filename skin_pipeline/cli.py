@@ -34,6 +34,7 @@ from skin_pipeline.errors import PipelineError, Rejected
 from skin_pipeline.job import Job
 from skin_pipeline.release import commands as models
 from skin_pipeline.release.signing import Keys
+from skin_pipeline.roots import Roots
 from skin_pipeline.storage import Store, open_store
 
 DONE, FAILED, REFUSED = 0, 1, 3
@@ -93,7 +94,8 @@ def store_of(place: Deployment) -> Store:
 def job_of(settings: Settings, place: Deployment) -> Job:
     """A job outside Airflow: credentials come from the environment."""
     kaggle_endpoint = os.environ.get(f"{ENV_PREFIX}KAGGLE_ENDPOINT", "")
-    return Job(settings, place, store_of(place), kaggle_endpoint=kaggle_endpoint)
+    roots = Roots.of(place, by_others=False)
+    return Job(settings, place, store_of(place), kaggle_endpoint=kaggle_endpoint, roots=roots)
 
 
 def _run_command(command: str, positional: list[str], flags: dict[str, Any]) -> int:

@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
+from skin_pipeline.foreign import line
+
 
 class PipelineError(Exception):
-    """Base of everything the pipeline raises on purpose."""
+    """Base of everything the pipeline raises on purpose.
+
+    Args:
+        lines: The message; mostly one line, in which nothing of what others wrote can break it, hide
+            or be a secret.
+    """
+
+    def __init__(self, *lines: str) -> None:
+        super().__init__(*map(line, lines))
+
+    def __str__(self) -> str:
+        return "\n".join(self.args)
 
 
 class BadInput(PipelineError):

@@ -28,6 +28,7 @@ from PIL import Image
 from skin_pipeline.data import jpeg, surround
 from skin_pipeline.data.contents import MOST_BYTES
 from skin_pipeline.errors import BadInput, Unavailable
+from skin_pipeline.foreign import line
 
 JPEG_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".pjpeg", ".pjp")
 FORMATS: dict[str, tuple[str, ...]] = {
@@ -465,9 +466,9 @@ def _one_line(error: Exception, name: str) -> str:
     text = str(error).split("<_io.BytesIO")[0].strip()
     if not text or not isinstance(error, SAID_WELL):
         text = f"{type(error).__name__}: {text}".removesuffix(": ")
-    return _printable(f"{name}: {text}").replace("\n", " ")
+    return _printable(f"{name}: {text}".replace("\n", " "))
 
 
 def _printable(text: str) -> str:
-    """Text that can be written as UTF-8, whatever bytes a file name has."""
-    return text.encode("utf-8", "backslashreplace").decode()
+    """Text on one line, whatever bytes a file name has."""
+    return line(text)
