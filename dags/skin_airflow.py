@@ -10,6 +10,7 @@ from typing import Any
 from airflow.sdk import Param, get_current_context, task
 from airflow.sdk.configuration import conf
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
+from airflow.sdk.log import mask_secret
 
 from skin_pipeline.config import (
     FIRST,
@@ -22,6 +23,7 @@ from skin_pipeline.config import (
     settings_from,
 )
 from skin_pipeline.errors import BadInput, Rejected, Unavailable
+from skin_pipeline.foreign import line, tells_secret
 from skin_pipeline.job import Job
 from skin_pipeline.roots import Roots
 from skin_pipeline.storage import Store
@@ -39,7 +41,13 @@ def airflow_errors() -> Generator[None, None, None]:
     except Rejected as error:
         raise AirflowSkipException(f"refused by the gate: {error}") from None
     except Unavailable as error:
-        raise AirflowException(str(error)) from error
+        raise AirflowException(str(error)) from (None if tells_secret(error) else error)
+    except AirflowException:
+        raise
+    except Exception as error:  # which nobody expected; Airflow logs all that led to it
+        if tells_secret(error):
+            raise AirflowException(f"{type(error).__name__}: {line(error)}") from None
+        raise
 
 
 @contextmanager
@@ -63,6 +71,8 @@ def airflow_job(*, kaggle: bool = False) -> Generator[Job, None, None]:
         if kaggle:
             access = {"kaggle": kaggle_credentials(), "kaggle_endpoint": kaggle_endpoint()}
         place = deployment()
+        if place.signing_password:
+            mask_secret(place.signing_password.get_secret_value())
         yield Job(
             settings=settings_from(dict(context["params"])),
             place=place.model_copy(update={"threads": place.threads or 1}),

@@ -611,8 +611,8 @@ class Deployment(Environment):
     paths: str = Field(
         "",
         description="Folders below which the paths in a run's settings (`data`, `external`, "
-        "`weights`) must lie, links followed, as `/srv/skin, /mnt/clinic`; `/` for anywhere. Empty: "
-        "in Airflow no path may be given, on the command line any.",
+        "`weights`) must lie, links followed, as `/srv/skin, /mnt/clinic`; `/` for anywhere. "
+        "Empty: in Airflow no path may be given, on the command line any.",
     )
     store_connection: str = Field(
         "",

@@ -9,8 +9,8 @@ class PipelineError(Exception):
     """Base of everything the pipeline raises on purpose.
 
     Args:
-        lines: The message; mostly one line, in which nothing of what others wrote can break it, hide
-            or be a secret.
+        lines: The message, mostly one line. What others wrote in it cannot break a line, cannot
+            hide, and tells no secret.
     """
 
     def __init__(self, *lines: str) -> None:

@@ -16,6 +16,7 @@ import os
 import re
 import traceback
 from collections.abc import Iterable
+from typing import Any
 from urllib.parse import quote, urlsplit
 
 MOST = 10_000  # characters of one message
@@ -64,6 +65,11 @@ def shown(value: object, most: int = NAME) -> str:
     return line(repr(text if len(text) <= most else f"{text[:most]}…"))
 
 
+def on_page(value: Any) -> Any:
+    """Returns what a template is about to write, its text on one line and visible, as `escaped`."""
+    return escaped(" ".join(value.split())) if type(value) is str else value
+
+
 def words(error: BaseException, most: int = WORDS) -> str:
     """Returns what another library says in an error, on one line; its type where it says nothing.
 
@@ -96,7 +102,11 @@ SECRETS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         # A private key, also one that was cut off.
         (re.S, r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----.*?(?:-----END [A-Z0-9 ]*-----|\Z)", STARS),
         # user:pass/word@host, which no address may hold, then user:password@host and token@host.
-        (re.I, r"(:[/\\]{2,})[^\s/?#@:\[]+:(?!\d{1,5}(?:[/?#\s]|$))[^\s\"<>]{0,999}@", rf"\1{STARS}@"),
+        (
+            re.I,
+            r"(:[/\\]{2,})[^\s/?#@:\[]+:(?!\d{1,5}(?:[/?#\s]|$))[^\s\"<>]{0,999}@",
+            rf"\1{STARS}@",
+        ),
         (re.I, r"(:[/\\]{2,})[^\s/?#]{0,999}@", rf"\1{STARS}@"),
         (
             re.I,
@@ -104,7 +114,11 @@ SECRETS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
             rf"\1{STARS}@",
         ),
         # user:password@host without a scheme; but a container's image:tag@sha256:… is none.
-        (re.I, r"(?<![\w.+-])(?!mailto:)[\w.+-]{1,80}:[^\s/@,;\"']{3,200}@(?!sha256:)", f"{STARS}@"),
+        (
+            re.I,
+            r"(?<![\w.+-])(?!mailto:)[\w.+-]{1,80}:[^\s/@,;\"']{3,200}@(?!sha256:)",
+            f"{STARS}@",
+        ),
         # What is named as a secret: in addresses, in words of programs, in JSON, in headers.
         (re.I, rf"({NAMES}[\w.-]{{0,20}}\s{{0,2}}{EQUALS}\s{{0,2}}){VALUE}", rf"\1{STARS}"),
         (
@@ -176,6 +190,22 @@ def holds_secret(text: str) -> bool:
     return masked(text) != text
 
 
+def tells_secret(error: BaseException) -> bool:
+    """Tells whether an error, or one that led to it, says a secret."""
+    seen: list[BaseException] = []
+    waiting = [error]
+    while waiting:
+        one = waiting.pop()
+        if one in seen:
+            continue
+        seen.append(one)
+        notes = getattr(one, "__notes__", ())
+        if any(holds_secret(_text(part)) for part in (one, *one.args, *notes)):
+            return True
+        waiting += [other for other in (one.__cause__, one.__context__) if other]
+    return False
+
+
 def crosses_networks(url: str) -> bool:
     """Tells whether everybody on the way to a server can read along: plain HTTP to a host that is
     neither this machine nor in a private network. A name without a dot is one of a private network,
@@ -240,10 +270,10 @@ def guard(name: str) -> None:
 
 # A spreadsheet takes a cell for a formula that begins with one of these, or with its wide, small,
 # raised or lowered form.
-FORMULA = "=＝﹦⁼₌+＋﹢⁺₊\\-－﹣−⁻₋@＠﹫"
+FORMULA = "=\uff1d\ufe66\u207c\u208c+\uff0b\ufe62\u207a\u208a\\-\uff0d\ufe63\u2212\u207b\u208b@\uff20\ufe6b"
 # It looks past quotes, blanks and what nobody sees.
 PASSED = (
-    f"\"'`´‘’“”«» \\x00-\\x08\\x0b\\x0c\\x0e-\\x1f\\x7f-\\xa0\\xad\u061c\u1680"
+    f"\"'`\xb4\u2018-\u201f\xab\xbb \\x00-\\x08\\x0b\\x0c\\x0e-\\x1f\\x7f-\xa0\xad\u061c\u1680"
     f"\u2000-\u200f\u2028-\u202f\u205f-\u206f\u3000\ufeff{INVISIBLE}"
 )
 SEPARATORS = ";,|\\t\\r\\n"  # one of which some countries and programs begin a new cell at

@@ -1,6 +1,6 @@
 """Which files of a machine the settings of a run may name.
 
-    roots = Roots.of(deployment(), by_others=True)   # in Airflow: nothing that SKIN_PATHS does not name
+    roots = Roots.of(deployment(), by_others=True)   # in Airflow: what SKIN_PATHS names, no more
     path = roots.path("~/lesions")                   # without links, or `BadInput`
 
 Whoever may trigger a run chooses its settings, and is mostly not who may read the worker's files.
@@ -48,7 +48,9 @@ class Roots:
             path = Path(where).expanduser()
             real = "" if self.folders is None else os.path.realpath(path)
         except (RuntimeError, ValueError, OSError):  # no such user, a NUL, too long a name
-            raise BadInput(f"{shown(where)} is no path. Give one without `~` and odd letters") from None
+            raise BadInput(
+                f"{shown(where)} is no path. Give one without `~` and odd letters"
+            ) from None
         if self.folders is None:
             return path
         if not self.hold(real):

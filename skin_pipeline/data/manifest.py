@@ -278,8 +278,8 @@ def _restored(table: pd.DataFrame) -> pd.DataFrame:
 
 def _with_texts(table: pd.DataFrame, change: Callable[[str], str]) -> pd.DataFrame:
     """A table with its texts changed, the names of its columns too."""
-    changed = {}
-    for name in table:
+    changed: dict[str, pd.Series[Any]] = {}
+    for name in table.columns:
         new = {text: made for text in _texts(table[name]) if (made := change(text)) != text}
         if new:
             changed[name] = table[name].map(lambda cell, new=new: new.get(cell, cell))

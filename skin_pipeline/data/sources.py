@@ -105,8 +105,8 @@ def _existing(path: Path) -> Path:
     if path.exists():
         return path
     raise BadInput(
-        f"data: nothing stands at {line(path)}. Give `kaggle://OWNER/NAME`, `s3://BUCKET/PREFIX`, a "
-        f"folder with the class folders benign/ and malignant/, a zip of one, or `{DEMO}`."
+        f"data: nothing stands at {line(path)}. Give `kaggle://OWNER/NAME`, `s3://BUCKET/PREFIX`, "
+        f"a folder with the class folders benign/ and malignant/, a zip of one, or `{DEMO}`."
     )
 
 

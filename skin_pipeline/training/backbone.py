@@ -388,8 +388,7 @@ def _load_imagenet(build: Any, network: Any, name: str) -> None:
         source = build(include_top=False, input_shape=tuple(network.input.shape[1:]))
     except Exception as error:  # Keras raises a bare Exception when a download fails
         raise Unavailable(
-            f"weights=imagenet could not be downloaded ({words(error)}). "
-            f"{WAYS_OUT.format(name)}."
+            f"weights=imagenet could not be downloaded ({words(error)}). {WAYS_OUT.format(name)}."
         ) from None
     network.set_weights(source.get_weights())
 

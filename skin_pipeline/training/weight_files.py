@@ -89,4 +89,3 @@ def _parts(h5py: Any, group: Any, depth: int = 0) -> Iterator[tuple[str, Any]]:
             yield from _parts(h5py, item, depth + 1)
         else:
             yield name, item
-

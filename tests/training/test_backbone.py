@@ -12,8 +12,8 @@ from types import SimpleNamespace
 import keras
 import numpy as np
 import pytest
-import weights_file
 import tiny_network as tiny
+import weights_file
 from PIL import Image
 
 from skin_pipeline.config import Settings
