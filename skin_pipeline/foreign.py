@@ -270,7 +270,10 @@ def guard(name: str) -> None:
 
 # A spreadsheet takes a cell for a formula that begins with one of these, or with its wide, small,
 # raised or lowered form.
-FORMULA = "=\uff1d\ufe66\u207c\u208c+\uff0b\ufe62\u207a\u208a\\-\uff0d\ufe63\u2212\u207b\u208b@\uff20\ufe6b"
+FORMULA = (
+    "=\uff1d\ufe66\u207c\u208c+\uff0b\ufe62\u207a\u208a"
+    "\\-\uff0d\ufe63\u2212\u207b\u208b@\uff20\ufe6b"
+)
 # It looks past quotes, blanks and what nobody sees.
 PASSED = (
     f"\"'`\xb4\u2018-\u201f\xab\xbb \\x00-\\x08\\x0b\\x0c\\x0e-\\x1f\\x7f-\xa0\xad\u061c\u1680"
