@@ -72,9 +72,9 @@ def kaggle_credentials() -> KaggleCredentials | None:
     if connection is None:
         return None
     extra = {str(key).lower(): str(value) for key, value in connection.extra_dejson.items()}
-    for name in ("key", "kaggle_key", "token", "api_token", "access_token", "kaggle_api_token"):
-        if extra.get(name):
-            mask_secret(extra[name])
+    for kind in ("key", "kaggle_key", "token", "api_token", "access_token", "kaggle_api_token"):
+        if extra.get(kind):
+            mask_secret(extra[kind])
     return KaggleCredentials(
         username=connection.login or _first(extra, "username", "kaggle_username"),
         key=connection.password or _first(extra, "key", "kaggle_key"),

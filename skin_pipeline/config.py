@@ -128,7 +128,10 @@ class Environment(BaseSettings):
     """Base of what is read from the environment: blanks and empty values mean what they say."""
 
     model_config = SettingsConfigDict(
-        env_prefix=ENV_PREFIX, frozen=True, field_title_generator=_title
+        env_prefix=ENV_PREFIX,
+        frozen=True,
+        field_title_generator=_title,
+        hide_input_in_errors=True,  # of all values, whichever is wrong
     )
 
     def __init__(self, **values: Any) -> None:
@@ -892,7 +895,7 @@ def form_schema() -> dict[str, dict[str, Any]]:
         was emptied, and asks for a value where a type has no null.
     """
     properties = Settings.model_json_schema()["properties"]
-    defaults = Settings()
+    defaults = settings_from({})
     return {
         name: {**_optional(schema), "default": getattr(defaults, name)}
         for name, schema in properties.items()

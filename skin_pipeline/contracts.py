@@ -30,7 +30,7 @@ def _like(pattern: str) -> Any:
 
 Key = Annotated[str, _like(r"[0-9A-Za-z][0-9A-Za-z_./-]{0,500}")]
 ModelName = Annotated[str, _like(r"[a-z0-9][a-z0-9-]{0,99}")]
-Version = Annotated[str, _like(r"[0-9a-f]{20}")]
+Version = Annotated[str, _like(r"[0-9a-f]{0,64}")]  # empty until it is known
 Hex = Annotated[str, _like(r"[0-9a-f]{1,64}")]
 FileName = Annotated[str, _like(r"[0-9A-Za-z][0-9A-Za-z_.-]{0,99}")]
 Moment = Annotated[str, _like(r"[0-9TZ:.+-]{0,40}")]

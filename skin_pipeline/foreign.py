@@ -67,7 +67,7 @@ def shown(value: object, most: int = NAME) -> str:
 
 def on_page(value: Any) -> Any:
     """Returns what a template is about to write, its text on one line and visible, as `escaped`."""
-    return escaped(" ".join(value.split())) if type(value) is str else value
+    return escaped(re.sub(r"\s+", " ", value)) if type(value) is str else value
 
 
 def words(error: BaseException, most: int = WORDS) -> str:

@@ -180,7 +180,7 @@ def test_an_error_of_ours_is_one_line_without_secrets():
     error = BadInput("no \x1b[31m\nhttps://ada:hunter2@host \u202e")
     assert str(error).isprintable()
     assert "hunter2" not in f"{error} {error!r} {error.args}"
-    assert str(BadInput("what happened", "line 1", "line\n2")) == "what happened\nline 1\nline\\n2"
+    assert str(BadInput("what happened", "line 1", "line\n2")) == "what happened\nline 1\nline 2"
 
 
 # --- no secrets ----------------------------------------------------------------------------------

@@ -53,7 +53,7 @@ METADATA = ("sex", "age", "site")
 # What means something else than itself: anywhere, at an end of a word, at the start of a line, and
 # in what becomes a link by itself.
 MARKDOWN = re.compile(
-    r"[\\`*<\[|&~$]|(?<!\w)_|_(?!\w)|\A[#>+=-]|(?<=\A\d)[.)]"
+    r"[\\`*<\[|&~$]|(?<!\w)_|_(?!\w)|\A[#>+=-]|(?<=\A\d)[.)](?=\s)"
     r"|(?<=http):(?=//)|(?<=https):(?=//)|(?<=ftp):(?=//)|(?<=www)\.|(?<!\S)@",
     re.IGNORECASE,
 )

@@ -202,9 +202,10 @@ def _read(path: str, setting: str) -> bytes:
     try:
         if not Path(path).is_file():  # nor a pipe, which would block
             raise _refusal(setting, path, "is not there" if path else "is not set")
-        if setting == SIGNING_KEY and (who := _open_to(Path(path).stat())):
+        pem, who = Path(path).read_bytes(), _open_to(Path(path).stat())
+        if b"PRIVATE KEY-" in pem and setting == SIGNING_KEY and who:
             raise _refusal(setting, path, f"may be {who}; `chmod 600` it, or 640")
-        return Path(path).read_bytes()
+        return pem
     except OSError as error:
         raise _refusal(setting, path, f"cannot be read ({error.strerror})") from None
 
