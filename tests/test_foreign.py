@@ -134,7 +134,7 @@ def test_no_record_of_ours_holds_what_cannot_be_seen(records, text):
 
 
 def test_a_record_cannot_be_forged_by_a_file_name(records):
-    name = 'x\n2026-01-01 00:00:00 INFO promoted model=evil'
+    name = "x\n2026-01-01 00:00:00 INFO promoted model=evil"
     assert records('quarantined image="%s"', name).count("\n") == 0
     assert records(f"not lazy {name}").count("\n") == 0
 
@@ -297,7 +297,9 @@ def test_secrets_of_the_environment_are_known(monkeypatch):
     monkeypatch.setenv("KAGGLE_KEY", "9f86d081884c")
     monkeypatch.setenv("SOME_TOKEN_FILE", "/run/secrets/token")
     foreign.hide_environment()
-    assert masked("wJalrXUtnFEMI, 9f86d081884c, /run/secrets/token") == "***, ***, /run/secrets/token"
+    assert (
+        masked("wJalrXUtnFEMI, 9f86d081884c, /run/secrets/token") == "***, ***, /run/secrets/token"
+    )
 
 
 @given(some.text(max_size=200))

@@ -100,7 +100,10 @@ def test_no_spelling_of_a_path_leads_out_of_the_roots(job, inside, outside, monk
     for where in spellings(inside, outside, monkeypatch):
         if where.lower() in {"demo", f"s3://{outside}", f"file://{outside}"}:
             # These name nothing outside: they are relative, and lie within.
-            with pytest.raises(BadInput, match="nothing stands"), sources.folder_of(job(inside), where):
+            with (
+                pytest.raises(BadInput, match="nothing stands"),
+                sources.folder_of(job(inside), where),
+            ):
                 pass
         else:
             refused(job(inside), where)
@@ -200,9 +203,7 @@ def test_places_to_score_are_bound_where_roots_are_named(job, inside, outside):
             pass
 
 
-def test_a_weight_file_outside_is_not_copied_into_the_store(
-    job, inside, outside, store, tmp_path
-):
+def test_a_weight_file_outside_is_not_copied_into_the_store(job, inside, outside, store, tmp_path):
     weights_file.written(outside / "real.weights.h5")
     (inside / "link.h5").symlink_to(outside / "real.weights.h5")
     for where in (outside / "real.weights.h5", inside / "link.h5", outside / "secret-name"):
@@ -262,7 +263,7 @@ def test_a_default_of_scheduled_runs_with_a_secret_in_it_is_not_repeated_in_any_
 
 
 def test_a_misspelt_setting_does_not_repeat_its_secret():
-    with pytest.raises(BadInput, match="no setting|holds a user") as caught:
+    with pytest.raises(BadInput, match=r"no setting|holds a user") as caught:
         settings_from({"dat": "https://ada:hunter2key@host", "runs": "https://ada:hunter2key@host"})
     assert "hunter2key" not in str(caught.value)
 

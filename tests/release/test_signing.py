@@ -264,6 +264,7 @@ def wrong_keys(folder: Path) -> dict[str, tuple[Keys, str]]:
     (folder / "text").write_text("no key")
     cut = Path(ours.private).read_text().replace("A", "", 1)
     (folder / "cut").write_text(cut)
+    (folder / "cut").chmod(0o600)
     text, planted = str(folder / "text"), SecretStr(PLANTED)
     return {
         "no file": (Keys(f"{folder}/none"), "(SKIN_SIGNING_KEY) is not there"),
