@@ -31,6 +31,7 @@ from skin_pipeline.config import (
 )
 from skin_pipeline.contracts import Verdict, load
 from skin_pipeline.errors import PipelineError, Rejected
+from skin_pipeline.foreign import line
 from skin_pipeline.job import Job
 from skin_pipeline.release import commands as models
 from skin_pipeline.release.signing import Keys
@@ -53,7 +54,8 @@ def main(arguments: list[str] | None = None) -> int:
             return DONE
         if command == "models":
             place = deployment()
-            print(models.run(store_of(place), keys=Keys.of(place), **flags))
+            told = models.run(store_of(place), keys=Keys.of(place), **flags)
+            print("\n".join(map(line, told.split("\n"))))  # what the store says may be of others
             return DONE
         if command == "predict":
             return _predict(**flags)
@@ -62,7 +64,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"Refused: {verdict}", file=sys.stderr)
         return REFUSED
     except (PipelineError, TypeError) as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        print(f"{type(error).__name__}: {line(error)}", file=sys.stderr)
         return FAILED
 
 

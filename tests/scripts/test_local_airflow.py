@@ -389,7 +389,9 @@ def test_folders_that_runs_may_read_are_the_user_s_to_name(
 ) -> None:
     for paths in ("/mnt/clinic", ""):
         monkeypatch.setenv("SKIN_PATHS", paths)
-        airflow = LocalAirflow("make up", home=tmp_path / f"airflow{len(paths)}")
+        home = tmp_path / f"airflow{len(paths)}"
+        home.mkdir()
+        airflow = LocalAirflow("make up", home=home)
         airflow._prepare()
         assert airflow.environment["SKIN_PATHS"] == paths
 
