@@ -14,7 +14,7 @@ class PipelineError(Exception):
     """
 
     def __init__(self, *lines: str) -> None:
-        super().__init__(*(line(" ".join(map(str.strip, text.split("\n")))) for text in lines))
+        super().__init__(*(line(" ".join(map(str.strip, str(text).split("\n")))) for text in lines))
 
     def __str__(self) -> str:
         return "\n".join(self.args)
