@@ -13,6 +13,7 @@ from urllib.parse import quote
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as some
+from markupsafe import Markup
 
 import skin_pipeline
 from skin_pipeline import foreign
@@ -109,6 +110,14 @@ def test_an_error_whose_text_cannot_be_made_still_says_what_it_is():
     assert foreign.words(Odd("x")) == "Odd"
     assert foreign.words(ValueError()) == "ValueError"
     assert foreign.words(ValueError("first\nsecond")) == "first"
+
+
+def test_a_page_shows_what_hides_in_text_and_leaves_its_own_markup_alone():
+    assert foreign.on_page("gpj.\u202eexe\n  x") == "gpj.\\u202eexe x"
+    assert foreign.on_page(" (few)") == " (few)"  # it joins a word before it
+    drawn = Markup("<svg>\n</svg>")
+    assert foreign.on_page(drawn) is drawn
+    assert foreign.on_page(3) == 3
 
 
 # --- the net -------------------------------------------------------------------------------------
