@@ -21,6 +21,7 @@ from airflow.sdk.exceptions import (
     AirflowSkipException,
     AirflowTaskTimeout,
 )
+from airflow.sdk.log import mask_secret
 
 from skin_pipeline import timing
 from skin_pipeline.config import (
@@ -34,7 +35,9 @@ from skin_pipeline.config import (
     settings_from,
 )
 from skin_pipeline.errors import BadInput, Rejected, Unavailable
+from skin_pipeline.foreign import line, tells_secret
 from skin_pipeline.job import Job
+from skin_pipeline.roots import Roots
 from skin_pipeline.storage import Store
 
 log = logging.getLogger(__name__)
@@ -53,7 +56,13 @@ def airflow_errors() -> Generator[None, None, None]:
     except Rejected as error:
         raise AirflowSkipException(f"refused by the gate: {error}") from None
     except Unavailable as error:
-        raise AirflowException(str(error)) from error
+        raise AirflowException(str(error)) from (None if tells_secret(error) else error)
+    except AirflowException:
+        raise
+    except Exception as error:  # which nobody expected; Airflow logs all that led to it
+        if tells_secret(error):
+            raise AirflowException(f"{type(error).__name__}: {line(error)}") from None
+        raise
 
 
 @contextmanager
@@ -78,11 +87,14 @@ def airflow_job(*, kaggle: bool = False) -> Generator[Job, None, None]:
         if kaggle:
             access = {"kaggle": kaggle_credentials(), "kaggle_endpoint": kaggle_endpoint()}
         place = deployment()
+        if place.signing_password:
+            mask_secret(place.signing_password.get_secret_value())
         yield Job(
             settings=settings_from(dict(context["params"])),
             place=place.model_copy(update={"threads": place.threads or 1}),
             store=open_configured_store(),
             data_access=data_access,
+            roots=Roots.of(place, by_others=True),
             run_id=context["run_id"],
             # The same for every try and every clearing, unlike the time at which a task starts.
             started=context["dag_run"].run_after,

@@ -21,6 +21,8 @@ from urllib.parse import quote, urlsplit
 
 from airflow.plugins_manager import AirflowPlugin
 
+from skin_pipeline.foreign import guard
+
 if TYPE_CHECKING:
     from fastapi import FastAPI
     from fastapi.responses import Response
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from skin_pipeline.storage import Store
 
 log = logging.getLogger(__name__)
+guard(__name__)
 
 PREFIX = "skin-models"
 ROUTE = "models"
@@ -207,9 +210,12 @@ def _pages() -> tuple[Any, str]:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 
+    from skin_pipeline.foreign import on_page
+
     pages = Environment(
         loader=FileSystemLoader(PAGES),
         autoescape=True,
+        finalize=on_page,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

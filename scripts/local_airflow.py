@@ -253,7 +253,7 @@ class LocalAirflow:
             return
         assert self._keeper.stdout is not None
         last = self._keeper.stdout.read().decode().strip() or "its keeper was killed"
-        raise Unavailable(f"Airflow broke off: {last}.\n{self._log_tail(last.split()[0])}")
+        raise Unavailable(f"Airflow broke off: {last}.", *self._log_tail(last.split()[0]))
 
     def wait_for_dag(self, dag_id: str) -> None:
         """Wait until the DAG has been read since the start.
@@ -320,6 +320,7 @@ class LocalAirflow:
         # Two tasks at a time: more of them would take more memory than many a laptop has.
         mine.setdefault("SKIN_THREADS", str(max(1, _cores() // 2)))
         mine.setdefault("SKIN_STORE", f"file://{CHECKOUT / 'var/store'}")
+        mine.setdefault("SKIN_PATHS", f'"{CHECKOUT}"')  # in quotes, for it may have a comma
         mine.setdefault("SKIN_SCHEDULE", "")  # runs start by hand, unless the user says otherwise
         loopback = f"{HOST},localhost"
         for name in ("NO_PROXY", "no_proxy"):
@@ -375,7 +376,7 @@ class LocalAirflow:
                 umask=PRIVATE,
             )
         if done.returncode:
-            raise Unavailable(f"Airflow's database is not set up.\n{self._log_tail('migrate')}")
+            raise Unavailable("Airflow's database is not set up.", *self._log_tail("migrate"))
         _write_private(note, wanted)
 
     def _unfinished_runs(self) -> list[tuple[str, str]]:
@@ -421,8 +422,8 @@ class LocalAirflow:
             self.check()
             if time.monotonic() > deadline:
                 started = [name for name in COMPONENTS if name != "triggerer" or self._triggerer]
-                tails = "\n".join(self._log_tail(name) for name in started)
-                raise Unavailable(f"{what} did not come up in {START_SECONDS:.0f} s.\n{tails}")
+                tails = [line for name in started for line in self._log_tail(name)]
+                raise Unavailable(f"{what} did not come up in {START_SECONDS:.0f} s.", *tails)
             time.sleep(0.1)
 
     def _answers(self) -> bool:
@@ -467,12 +468,12 @@ class LocalAirflow:
     def _log(self, name: str) -> Path:
         return self.home / "logs" / f"{name}.log"
 
-    def _log_tail(self, name: str) -> str:
+    def _log_tail(self, name: str) -> list[str]:
         path = self._log(name)
         if not path.exists():
-            return f"There is no {path}."
+            return [f"There is no {path}."]
         lines = path.read_text(errors="replace").splitlines()[-LOG_LINES:]
-        return "\n".join([f"The last lines of {path}:", *lines])
+        return [f"The last lines of {path}:", *lines]
 
 
 _STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)

@@ -18,6 +18,7 @@ from skin_pipeline import timing
 from skin_pipeline.config import Deployment, Settings, threads
 from skin_pipeline.contracts import COST, RESULT, Contract, Cost, dump
 from skin_pipeline.data.kaggle import KaggleCredentials
+from skin_pipeline.roots import ANYWHERE, Roots
 from skin_pipeline.storage import S3Access, Store
 
 log = logging.getLogger(__name__)
@@ -28,9 +29,10 @@ class Job:
     """One run of the workflow, as the steps see it.
 
     `data_access` looks up how S3 buckets with images are reached; it is called only when there is
-    one. Without it boto3 searches for credentials by itself. `run_id` and `started` name the run
-    in a model's history; a retry must bring the same ones. `allow` is told how many seconds what
-    begins now may take, and for which work, in words; who runs the step ends it then.
+    one. Without it boto3 searches for credentials by itself. `roots` are the folders below which
+    paths in the settings must lie. `run_id` and `started` name the run in a model's history; a
+    retry must bring the same ones. `allow` is told how many seconds what begins now may take, and
+    for which work, in words; who runs the step ends it then.
     """
 
     settings: Settings
@@ -39,6 +41,7 @@ class Job:
     kaggle: KaggleCredentials | None = None
     kaggle_endpoint: str = ""
     data_access: Callable[[], S3Access] | None = None
+    roots: Roots = ANYWHERE
     run_id: str = "command-line"
     started: datetime = field(default_factory=lambda: datetime.now(timezone.utc))
     allow: Callable[[float, str], None] | None = None

@@ -81,7 +81,7 @@ def ingest(job: Job) -> Ingested:
         Unavailable: the source did not answer.
     """
     settings = job.settings
-    weights = backbone.pin_weights(settings, job.store)
+    weights = backbone.pin_weights(settings, job.store, job.roots)
     external = [
         f"{name}={_ingested(job, where, settings.model_copy(update={'columns': ''}))}"
         for name, where in settings.external_sets.items()

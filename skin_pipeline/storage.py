@@ -28,12 +28,13 @@ import uuid
 from collections.abc import Callable, Collection, Generator, Iterator, Mapping
 from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, Protocol
 from urllib.parse import urlsplit
 
 from skin_pipeline.errors import BadInput, PipelineError, Unavailable
+from skin_pipeline.foreign import crosses_networks, hide
 
 log = logging.getLogger(__name__)
 
@@ -249,6 +250,9 @@ def _s3(bucket: str, access: S3Access, named: Named) -> Any:
             f"{named.connection} names"
         )
     _usable(access.credentials, named)
+    hide(*map(access.credentials.get, CREDENTIALS[1:3]))
+    if crosses_networks(access.endpoint) and not access.anonymous:
+        _warn_of_plain_http(access.endpoint, named.endpoint)
     place = access.endpoint or "AWS"
     return explained(partial(_client, access), f"open the bucket {bucket!r} at {place}", (), named)
 
@@ -375,6 +379,13 @@ def _check_endpoint(endpoint: str, named: Named) -> None:
             f"{named.endpoint} must be http://HOST:PORT or https://HOST:PORT, without a user name "
             f"or password. Received: {_without_login(endpoint)!r}"
         )
+
+
+@cache
+def _warn_of_plain_http(endpoint: str, setting: str) -> None:
+    """Say once a process that everybody on the way can read along."""
+    problem = "requests and images cross networks unencrypted; give an https:// address"
+    log.warning('plain_http endpoint=%s setting="%s" problem="%s"', endpoint, setting, problem)
 
 
 def _without_login(url: str) -> str:

@@ -17,7 +17,7 @@ import sharing
 from hypothesis import settings
 from servers import S3Server
 
-from skin_pipeline import steps
+from skin_pipeline import foreign, steps
 from skin_pipeline.config import Deployment, Settings
 from skin_pipeline.contracts import LABELS
 from skin_pipeline.data import demo
@@ -95,6 +95,12 @@ def _not_skipped_in_ci(report: Any) -> Any:
         report.outcome = "failed"
         report.longrepr = f"CI must have what this needs. {report.longrepr[2]}"
     return report
+
+
+@pytest.fixture(autouse=True)
+def _forgets_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What one test calls a secret is an ordinary word to the next."""
+    monkeypatch.setattr(foreign, "_hidden", set())
 
 
 @pytest.fixture(scope="session", autouse=True)

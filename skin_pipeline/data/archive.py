@@ -41,11 +41,11 @@ from skin_pipeline.data.contents import (
     leads_out,
     parts_of,
     printable,
-    shown,
     text_of,
 )
 from skin_pipeline.data.kinds import Use
 from skin_pipeline.errors import BadInput, PipelineError, Unavailable
+from skin_pipeline.foreign import shown
 
 log = logging.getLogger(__name__)
 

@@ -30,8 +30,9 @@ from PIL import Image
 
 from skin_pipeline.data import bounds, jpeg, surround
 from skin_pipeline.data.bounds import MIB, MOST_PIXELS
-from skin_pipeline.data.contents import MOST_BYTES, printable
+from skin_pipeline.data.contents import MOST_BYTES
 from skin_pipeline.errors import BadInput, Unavailable
+from skin_pipeline.foreign import line
 
 JPEG_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".pjpeg", ".pjp")
 FORMATS: dict[str, tuple[str, ...]] = {
@@ -157,7 +158,7 @@ def inspect(
             return _oversized(name, length)
         data = read(path)
     except OSError as error:
-        reason = f"{_printable(name)}: cannot be read ({error.strerror})"
+        reason = f"{line(name)}: cannot be read ({error.strerror})"
         if error.errno not in OF_THE_FILE:
             raise Unavailable(f"{reason}. See whether its disk or network still answers") from None
         return Inspected("", 0, reason)
@@ -187,7 +188,7 @@ def inspect_bytes(
 
 
 def _oversized(name: str, length: int) -> Inspected:
-    return Inspected("", length, f"{_printable(name)}: {length} bytes are over {MOST_BYTES}")
+    return Inspected("", length, f"{line(name)}: {length} bytes are over {MOST_BYTES}")
 
 
 def _measured(
@@ -220,10 +221,10 @@ def _out_of_memory(name: str) -> str:
     """
     if not bounds.were_reached():
         raise Unavailable(
-            f"{_printable(name)} could not be decoded: the machine has no memory left. Give the "
+            f"{line(name)} could not be decoded: the machine has no memory left. Give the "
             "task more, or run fewer tasks at once (SKIN_THREADS, slots of the pool)"
         )
-    return f"{_printable(name)}: decoding it takes over {bounds.MEMORY // MIB} MiB of memory"
+    return f"{line(name)}: decoding it takes over {bounds.MEMORY // MIB} MiB of memory"
 
 
 def killed(path: Path, name: str, why: str) -> Inspected:
@@ -232,7 +233,7 @@ def killed(path: Path, name: str, why: str) -> Inspected:
         length = path.stat().st_size
     except OSError:
         length = 0
-    return Inspected("", length, f"{_printable(name)}: {why}")
+    return Inspected("", length, f"{line(name)}: {why}")
 
 
 def pixels_digest(path: Path) -> str:
@@ -533,10 +534,4 @@ def _one_line(error: Exception, name: str) -> str:
     text = str(error).split("<_io.BytesIO")[0].strip()
     if not text or not isinstance(error, SAID_WELL):
         text = f"{type(error).__name__}: {text}".removesuffix(": ")
-    text = printable(" ".join(text.split()))
-    return f"{_printable(name)}: {text[:MOST_WORDS]}"
-
-
-def _printable(name: str) -> str:
-    """A file's name as text that can be written as UTF-8, whatever bytes it has."""
-    return name.encode("utf-8", "backslashreplace").decode().replace("\n", " ")
+    return f"{line(name)}: {line(text)[:MOST_WORDS]}"

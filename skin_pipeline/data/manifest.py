@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
@@ -20,6 +21,7 @@ from skin_pipeline.data.metadata import METADATA
 from skin_pipeline.data.sources import SUFFIXES, Found, Images, changed
 from skin_pipeline.data.workers import each
 from skin_pipeline.errors import BadInput, Unavailable
+from skin_pipeline.foreign import defused, restored
 from skin_pipeline.storage import Store, digest, digest_file
 
 log = logging.getLogger(__name__)
@@ -220,7 +222,8 @@ def golden(table: pd.DataFrame, images: Images, store: Store, per_class: int = 4
 def read(store: Store, key: str) -> pd.DataFrame:
     """A table from the store; metadata columns are strings, empty where nothing is known."""
     data = io.BytesIO(store.read(key))
-    return pd.read_csv(data, dtype=dict.fromkeys(TEXTS, str), keep_default_na=False, na_values=NAN)
+    kinds = dict.fromkeys(TEXTS, str)
+    return _restored(pd.read_csv(data, dtype=kinds, keep_default_na=False, na_values=NAN))
 
 
 def read_readable(store: Store, key: str) -> pd.DataFrame:
@@ -233,13 +236,14 @@ def read_readable(store: Store, key: str) -> pd.DataFrame:
 def read_scores(store: Store, key: str) -> pd.DataFrame:
     """A table of scores from the store, number for number as it was written; NaN where there are
     none."""
-    return pd.read_csv(
+    table = pd.read_csv(
         io.BytesIO(store.read(key)),
         dtype=dict.fromkeys(("key", "label", "group"), str),
         keep_default_na=False,
         na_values=[""],
         float_precision="round_trip",
     )
+    return _restored(table)
 
 
 def labels(table: pd.DataFrame) -> NDArray[np.int64]:
@@ -247,15 +251,49 @@ def labels(table: pd.DataFrame) -> NDArray[np.int64]:
     return np.asarray(table["label"] == "malignant", np.int64)
 
 
+def to_csv(table: pd.DataFrame) -> bytes:
+    """A table as CSV that a person may open in a spreadsheet: no text in it becomes a formula.
+
+    Numbers stay numbers, `-1` among them. `read` and `read_scores` give the texts back.
+    """
+    safe = _with_texts(table, defused)
+    text = safe.to_csv(index=False, lineterminator="\n")
+    if "\r" in text:  # which pandas leaves without quotes, and reads as the end of a row
+        text = safe.to_csv(index=False, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
+    return text.encode("utf-8", "backslashreplace")
+
+
+def _restored(table: pd.DataFrame) -> pd.DataFrame:
+    """A table that was read, with its texts as they were before `to_csv`."""
+    return _with_texts(table, restored)
+
+
+def _with_texts(table: pd.DataFrame, change: Callable[[str], str]) -> pd.DataFrame:
+    """A table with its texts changed, the names of its columns too."""
+    changed: dict[str, pd.Series[Any]] = {}
+    for name in table.columns:
+        new = {text: made for text in _texts(table[name]) if (made := change(text)) != text}
+        if new:
+            changed[name] = table[name].map(lambda cell, new=new: new.get(cell, cell))
+    return table.assign(**changed).rename(columns=change)
+
+
+def _texts(cells: pd.Series[Any]) -> set[str]:
+    """The texts in a column; none in one of numbers."""
+    if pd.api.types.is_numeric_dtype(cells):
+        return set()
+    return {cell for cell in cells.tolist() if isinstance(cell, str)}
+
+
 def write(store: Store, key: str, table: pd.DataFrame) -> str:
     """Put a table into the store as CSV; returns its key."""
-    store.put(key, table.to_csv(index=False, lineterminator="\n").encode())
+    store.put(key, to_csv(table))
     return key
 
 
 def put(store: Store, table: pd.DataFrame) -> str:
     """Put a table into the store under the digest of its content; returns its key."""
-    data = table.to_csv(index=False, lineterminator="\n").encode()
+    data = to_csv(table)
     key = f"tables/{digest(data)}.csv"
     store.put(key, data)
     return key

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from skin_pipeline.data import archive
-from skin_pipeline.data.contents import shown
 from skin_pipeline.errors import BadInput
+from skin_pipeline.foreign import shown
 from skin_pipeline.training.backbone import keras_on
 
 SUFFIX = ".keras"

@@ -13,6 +13,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -201,9 +202,23 @@ def _read(path: str, setting: str) -> bytes:
     try:
         if not Path(path).is_file():  # nor a pipe, which would block
             raise _refusal(setting, path, "is not there" if path else "is not set")
-        return Path(path).read_bytes()
+        pem, who = Path(path).read_bytes(), _open_to(Path(path).stat())
+        if b"PRIVATE KEY-" in pem and setting == SIGNING_KEY and who:
+            raise _refusal(setting, path, f"may be {who}; `chmod 600` it, or 640")
+        return pem
     except OSError as error:
         raise _refusal(setting, path, f"cannot be read ({error.strerror})") from None
+
+
+def _open_to(found: os.stat_result) -> str:
+    """Who else may use a private key, as its file's mode says; "" for nobody.
+
+    A group may read it, as it does a mounted secret of Kubernetes (`defaultMode: 0440`, `fsGroup`).
+    """
+    if found.st_mode & stat.S_IROTH:
+        return "read by everybody"
+    writable = found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+    return "changed by others than its owner" if writable else ""
 
 
 def _checked(key: Any, setting: str, path: str) -> Any:

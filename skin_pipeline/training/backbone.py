@@ -21,7 +21,10 @@ from typing import Any, Literal, NamedTuple
 from skin_pipeline.config import Settings
 from skin_pipeline.contracts import Trunk
 from skin_pipeline.errors import BadInput, Unavailable
+from skin_pipeline.foreign import line, words
+from skin_pipeline.roots import ANYWHERE, Roots
 from skin_pipeline.storage import Store, digest_file
+from skin_pipeline.training import weight_files
 
 log = logging.getLogger(__name__)
 
@@ -78,21 +81,22 @@ WAYS_OUT = (
 )
 
 
-def pin_weights(settings: Settings, store: Store) -> str:
+def pin_weights(settings: Settings, store: Store, roots: Roots = ANYWHERE) -> str:
     """Bring the weights that the settings name to where every worker can read them.
 
     Returns:
         `imagenet`, `none`, or the key of the file's copy in the store, which its digest names.
 
     Raises:
-        BadInput: there is no such file.
+        BadInput: there is no such file, it holds no weights, or `roots` do not hold it.
     """
     if settings.weights in {"imagenet", "none"}:
         return settings.weights
-    path = Path(settings.weights).expanduser()
+    path = roots.path(settings.weights)
+    ways_out = f"{WAYS_OUT.format(settings.backbone)}."
     if not path.is_file():
-        ways_out = WAYS_OUT.format(settings.backbone)
-        raise BadInput(f"weights: there is no file {path}. {ways_out}.")
+        raise BadInput(f"weights: there is no file {line(path)}. {ways_out}")
+    weight_files.check(path, ways_out)
     key = f"weights/{digest_file(path)}.weights.h5"
     if not store.exists(key):
         store.put_file(key, path)
@@ -146,7 +150,7 @@ def _keras_as_needed() -> Any:
         import keras
     except Exception as error:  # whatever its settings make it raise
         raise BadInput(
-            f"Keras cannot be imported: {_first_line(error)}. Correct or remove keras.json in "
+            f"Keras cannot be imported: {words(error)}. Correct or remove keras.json in "
             "~/.keras or in KERAS_HOME, and install the locked packages"
         ) from None
     if keras.config.backend() != BACKEND:
@@ -384,8 +388,7 @@ def _load_imagenet(build: Any, network: Any, name: str) -> None:
         source = build(include_top=False, input_shape=tuple(network.input.shape[1:]))
     except Exception as error:  # Keras raises a bare Exception when a download fails
         raise Unavailable(
-            f"weights=imagenet could not be downloaded ({_first_line(error)}). "
-            f"{WAYS_OUT.format(name)}."
+            f"weights=imagenet could not be downloaded ({words(error)}). {WAYS_OUT.format(name)}."
         ) from None
     network.set_weights(source.get_weights())
 
@@ -401,12 +404,8 @@ def _load_file(network: Any, path: Path, name: str) -> None:
             network.load_weights(path)
     except (ValueError, OSError, KeyError) as error:
         raise BadInput(
-            f"weights: the file does not fit {name} without its top ({_first_line(error)}). "
+            f"weights: the file does not fit {name} without its top ({words(error)}). "
             f"{WAYS_OUT.format(name)}."
         ) from None
     if (before == network.get_weights()[place]).all():
         raise BadInput(f"weights: the file holds no {name} layers. {WAYS_OUT.format(name)}.")
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]

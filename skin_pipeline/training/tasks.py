@@ -146,9 +146,8 @@ def _kept(store: Store, key: str, trained: runs.Trained, **about: Any) -> Traine
     with scratch() as folder:
         write_weights(folder / "weights.npz", trained.weights)
         np.save(folder / "held_out.npy", trained.held_out)
-        pd.DataFrame([line.model_dump() for line in history]).to_csv(
-            folder / "history.csv", index=False
-        )
+        table = pd.DataFrame([line.model_dump() for line in history])
+        (folder / "history.csv").write_bytes(manifest.to_csv(table))
         for name in ("weights.npz", "held_out.npy", "history.csv"):
             store.put_file(f"{key}/{name}", folder / name)
     log.info(

@@ -60,6 +60,39 @@ def test_each_kind_of_error_is_what_airflow_should_make_of_it(
     assert str(error) in str(caught.value)
 
 
+def test_an_error_that_nobody_expected_tells_no_secret() -> None:
+    """Airflow logs all errors that led to one, with their words."""
+    chained = ValueError("x")
+    chained.__context__ = OSError("https://ada:hunter2@host/x")
+    for error in (chained, KeyError("https://b.aws/k?X-Amz-Signature=hunter2")):
+        with pytest.raises(AirflowException) as caught, airflow_errors():
+            raise error
+        assert type(error).__name__ in str(caught.value)
+        assert "hunter2" not in str(caught.value)
+        assert caught.value.__suppress_context__
+    busy = Unavailable("busy")
+    busy.__context__ = chained
+    with pytest.raises(AirflowException, match="busy") as caught, airflow_errors():
+        raise busy
+    assert caught.value.__suppress_context__
+    assert caught.value.__cause__ is None
+
+
+def test_a_skipped_task_stays_skipped() -> None:
+    with pytest.raises(AirflowSkipException, match="approved"), airflow_errors():
+        raise AirflowSkipException("approved by the gate")
+
+
+def test_a_run_that_others_trigger_may_name_no_path_but_below_the_roots(
+    running: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with airflow_job() as job:
+        assert job.roots.folders == ()
+    monkeypatch.setenv("SKIN_PATHS", "/srv/skin")
+    with airflow_job() as job:
+        assert job.roots.folders == ("/srv/skin",)
+
+
 def test_only_what_may_pass_shows_its_cause() -> None:
     """The alert finds the pipeline's own error by it; a person reads the message alone."""
     for error in (BadInput("x"), Rejected("x")):

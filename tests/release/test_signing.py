@@ -264,6 +264,7 @@ def wrong_keys(folder: Path) -> dict[str, tuple[Keys, str]]:
     (folder / "text").write_text("no key")
     cut = Path(ours.private).read_text().replace("A", "", 1)
     (folder / "cut").write_text(cut)
+    (folder / "cut").chmod(0o600)
     text, planted = str(folder / "text"), SecretStr(PLANTED)
     return {
         "no file": (Keys(f"{folder}/none"), "(SKIN_SIGNING_KEY) is not there"),
@@ -473,3 +474,35 @@ def test_what_is_predicted_with_must_be_signed(store, second, keys, monkeypatch,
         command = ["predict", str(tmp_path), "--model", model, "--model-name", MODEL]
         assert cli.main(command) == 1
         assert "is not signed, but SKIN_PUBLIC_KEY is set" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("mode", "who"),
+    [
+        (0o600, ""),
+        (0o400, ""),
+        (0o440, ""),  # a secret that Kubernetes mounts for a group
+        (0o640, ""),
+        (0o444, "read by everybody"),
+        (0o644, "read by everybody"),
+        (0o604, "read by everybody"),
+        (0o660, "changed by others"),
+        (0o622, "changed by others"),
+    ],
+)
+def test_a_signing_key_that_others_may_use_is_refused(tmp_path, mode, who):
+    keys = key_pairs.write(tmp_path, "mine")
+    Path(keys.private).chmod(mode)
+    if not who:
+        keys.check()
+        return
+    (tmp_path / "link.pem").symlink_to(keys.private)
+    for path in (keys.private, str(tmp_path / "link.pem")):
+        with pytest.raises(BadInput, match=rf"SKIN_SIGNING_KEY\) may be {who}.*chmod 600"):
+            dataclasses.replace(keys, private=path).own()
+
+
+def test_a_public_key_may_be_read_by_everybody(tmp_path):
+    keys = key_pairs.write(tmp_path, "mine")
+    Path(keys.public).chmod(0o644)
+    assert keys.trusted()

@@ -26,6 +26,7 @@ import pytest
 import requests
 from local_airflow import CHECKOUT, HOST, ApiError, LocalAirflow
 
+from skin_pipeline.config import Deployment
 from skin_pipeline.contracts import (
     RESULT,
     Contract,
@@ -37,6 +38,7 @@ from skin_pipeline.contracts import (
     dump,
 )
 from skin_pipeline.errors import BadInput, Unavailable
+from skin_pipeline.roots import Roots
 from skin_pipeline.storage import FolderStore
 
 SCRIPTS = CHECKOUT / "scripts"
@@ -365,6 +367,7 @@ def test_settings_of_another_airflow_do_not_leak_in_and_ours_do(
     monkeypatch.setenv("NO_PROXY", "clinic.test")
     monkeypatch.setenv("SKIN_STORE", "s3://models/x")
     monkeypatch.delenv("SKIN_THREADS", raising=False)
+    monkeypatch.delenv("SKIN_PATHS", raising=False)
     airflow = LocalAirflow("make up", home=tmp_path, settings={"SKIN_RETRIES": "7"})
     airflow._prepare()
     seen = airflow.environment
@@ -377,6 +380,21 @@ def test_settings_of_another_airflow_do_not_leak_in_and_ours_do(
     assert seen["AIRFLOW_HOME"] == str(tmp_path)
     assert seen["AIRFLOW__API__BASE_URL"] == airflow.url
     assert seen["AIRFLOW__API__HOST"] == HOST
+    assert Roots.of(Deployment(paths=seen["SKIN_PATHS"]), by_others=True).folders == (
+        os.path.realpath(CHECKOUT),
+    )
+
+
+def test_folders_that_runs_may_read_are_the_user_s_to_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for paths in ("/mnt/clinic", ""):
+        monkeypatch.setenv("SKIN_PATHS", paths)
+        home = tmp_path / f"airflow{len(paths)}"
+        home.mkdir()
+        airflow = LocalAirflow("make up", home=home)
+        airflow._prepare()
+        assert airflow.environment["SKIN_PATHS"] == paths
 
 
 def test_secrets_are_made_once_and_are_the_owners_only(prepared: LocalAirflow) -> None:
