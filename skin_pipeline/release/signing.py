@@ -35,16 +35,18 @@ PUBLISH = "openssl pkey -in signing.pem -pubout -out public.pem"
 @dataclass(frozen=True)
 class Keys:
     """Paths of PEM files: `private` signs (and `password` opens it); signatures are asked for and
-    checked if there is a `public` one. What is empty is not done."""
+    checked if there is a `public` one. What is empty is not done. Moves of aliases that were seen
+    are remembered in the folder `state`."""
 
     private: str = ""
     public: str = ""
     password: SecretStr | None = None
+    state: str = ""
 
     @classmethod
     def of(cls, place: Deployment) -> Keys:
         """The keys of a deployment."""
-        return cls(place.signing_key, place.public_key, place.signing_password)
+        return cls(place.signing_key, place.public_key, place.signing_password, place.state_folder)
 
     def trusted(self) -> bytes | None:
         """The public key, as PEM; None if no signatures are asked for.
@@ -74,6 +76,17 @@ class Keys:
                 f"{PUBLIC_KEY} ({self.public}) is not the public half of {SIGNING_KEY} "
                 f"({self.private}), so that nothing signed here would be trusted here. Name a key "
                 f"pair; this makes the public half: {PUBLISH}"
+            )
+
+    def check_mover(self) -> None:
+        """Raise `BadInput` if a move could not be signed as it would be asked for."""
+        self.check()
+        if self.public and not self.private:
+            raise BadInput(
+                f"{PUBLIC_KEY} is set, so that a move of an alias must be signed, but "
+                f"{SIGNING_KEY} is not; nothing was moved. Set {SIGNING_KEY} (and {PASSWORD}, if it "
+                "has one) to the private key; or move the alias where that key is: python -m skin_pipeline "
+                "models alias MODEL NAME VERSION --reason REASON"
             )
 
 
@@ -227,3 +240,44 @@ def _pem(public_key: Any) -> bytes:
 
     pem: bytes = public_key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
     return pem
+
+
+# --- signatures of small documents ----------------------------------------------------------------
+
+
+def sign_bytes(content: bytes, kind: str, keys: Keys) -> str:
+    """Returns the signature of bytes by the private key, in hex (ECDSA with SHA-256).
+
+    Args:
+        content: What is signed.
+        kind: What it is, such as `pointer`: a signature of one kind is none of another.
+        keys: The private key is used.
+
+    Raises:
+        BadInput: the private key cannot be used.
+    """
+    from cryptography.hazmat.primitives.asymmetric.ec import ECDSA
+    from cryptography.hazmat.primitives.hashes import SHA256
+
+    signature: bytes = _private_key(keys).sign(_framed(content, kind), ECDSA(SHA256()))
+    return signature.hex()
+
+
+def signed_by(public: bytes, content: bytes, kind: str, signature: str) -> bool:
+    """Returns whether a signature is that of these bytes, as this kind, by the key `public`."""
+    from cryptography.exceptions import InvalidSignature
+    from cryptography.hazmat.primitives.asymmetric.ec import ECDSA
+    from cryptography.hazmat.primitives.hashes import SHA256
+    from cryptography.hazmat.primitives.serialization import load_pem_public_key
+
+    key: Any = load_pem_public_key(public)
+    try:
+        key.verify(bytes.fromhex(signature), _framed(content, kind), ECDSA(SHA256()))
+    except (InvalidSignature, ValueError):  # ValueError: no hex
+        return False
+    return True
+
+
+def _framed(content: bytes, kind: str) -> bytes:
+    """What is signed of bytes: they, and of which kind they are."""
+    return f"skin-pipeline {kind}\n".encode() + content
