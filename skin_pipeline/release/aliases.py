@@ -25,7 +25,7 @@ from skin_pipeline.release import pointers
 from skin_pipeline.release.pointers import PATTERN, Document, move_key, pointer_key, recorded
 from skin_pipeline.release.seen import recall
 from skin_pipeline.release.signing import NONE, Keys
-from skin_pipeline.release.versions import folder, manifest_key
+from skin_pipeline.release.versions import folder, manifest_key, verify
 from skin_pipeline.storage import Store
 
 __all__ = [
@@ -237,8 +237,16 @@ def record(store: Store, pointer: Document) -> Document:
     return there
 
 
-def documents(store: Store, model: str, alias: str = CHAMPION) -> list[Document]:
-    """Returns the documents of all moves of an alias, newest first; the first is its pointer.
+def documents(
+    store: Store, model: str, alias: str = CHAMPION, last: int | None = None
+) -> list[Document]:
+    """Returns the documents of the moves of an alias, newest first; the first is its pointer.
+
+    Args:
+        store: The store.
+        model: The model's name.
+        alias: The alias.
+        last: How many of the newest; None for all.
 
     Raises:
         BadInput: a document of the history is damaged.
@@ -248,8 +256,9 @@ def documents(store: Store, model: str, alias: str = CHAMPION) -> list[Document]
         return []
     # Others may move on meanwhile: of their moves nothing is told, so that all fits together.
     there = recorded(store, model, alias)
-    earlier = [key for number, key in there.items() if number < pointer.move.number]
-    return [pointer, *(pointers.written(store, key) for key in reversed(earlier))]
+    earlier = [key for number, key in there.items() if number < pointer.move.number][::-1]
+    earlier = earlier if last is None else earlier[: last - 1]
+    return [pointer, *(pointers.written(store, key) for key in earlier)]
 
 
 def moves(store: Store, model: str, alias: str = CHAMPION) -> list[Move]:
@@ -276,20 +285,21 @@ def before(history: list[Move]) -> str | None:
 def sign_history(store: Store, model: str, alias: str, by: str, keys: Keys) -> str:
     """Signs what an alias names, and its history so far, by a move to the same version.
 
-    Look at both before, and verify the version.
+    The version is verified first. Look at the history before: whoever signs it vouches for it.
 
     Args:
         store: The store.
         model: The model's name.
         alias: An alias that names a version.
         by: Who signs.
-        keys: The private key is used.
+        keys: The private key is used; with a public one the version must be signed.
 
     Returns:
         What was signed, for people; "" if all was signed already, or the alias names nothing.
 
     Raises:
-        BadInput: the key cannot be used, or the pointer is older than what was seen here.
+        BadInput: the key cannot be used, the version is damaged or not signed, or the pointer is
+            older than what was seen here.
         Unavailable: somebody moved the alias meanwhile.
     """
     public, memory, here = keys.own(), recall(store, keys), pointers.identity(store)
@@ -301,6 +311,7 @@ def sign_history(store: Store, model: str, alias: str, by: str, keys: Keys) -> s
         store, current, memory.of(keys)
     ):
         raise BadInput(problem)
+    verify(store, model, current.move.version, keys)
     what = f"the history so far, up to move {current.move.number}, SHA-256 {signed}"
     pointer = Pointer(
         model=model,
@@ -315,7 +326,7 @@ def sign_history(store: Store, model: str, alias: str, by: str, keys: Keys) -> s
     if not _follow(store, pointer, current, keys):
         raise Unavailable(f"{alias} of {model} was moved meanwhile: look at it, and sign again")
     log.info("history_signed model=%s alias=%s moves=%d", model, alias, len(history))
-    return what
+    return f"version {current.move.version} and {what}"
 
 
 def _version(document: Document | None) -> str | None:

@@ -284,18 +284,12 @@ def _sign(store: Store, model: str, version: str | None, keys: Keys) -> str:
 
 
 def _sign_aliases(store: Store, model: str, keys: Keys) -> str:
-    """Sign what the aliases name, once all of it was verified."""
-    named = registry.aliases(store, model)
-    if not named:
-        return f"{model} has no alias; name a version to sign it."
-    for pointer in named.values():
-        registry.verify(store, model, pointer.version, keys)
+    """Sign what the aliases name, and their history so far."""
     lines = []
-    for alias, pointer in named.items():
+    for alias in registry.aliases(store, model):
         done = registry.sign_history(store, model, alias, _user(), keys)
-        what = f"to version {pointer.version}: signed {done}" if done else "signed already"
-        lines.append(f"{alias} of {model}, {what}.")
-    return "\n".join(lines)
+        lines.append(f"{alias} of {model}: {f'signed {done}' if done else 'signed already'}.")
+    return "\n".join(lines) or f"{model} has no alias; name a version to sign it."
 
 
 def _rollback(store: Store, model: str, target: str, alias: str, reason: str, keys: Keys) -> str:

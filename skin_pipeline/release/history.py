@@ -44,11 +44,17 @@ def problems(
         return [absence] if absence else [_lost(model, alias, key) for key in listed[-1:]]
     found = [*_intruders(listed, history[0]), *_breaks(history), *_newest(store, history[0])]
     if trusted := keys.trusted():
-        found += pointers.unsigned(history, trusted, here)
+        found += _unsigned(history, trusted, here)
     if replayed:
         found.append(pointers.identity_problem(memory, here) if keys.public else "")
         found.append(pointers.replay_problem(store, history[0], known))
     return [problem for problem in found if problem]
+
+
+def _unsigned(history: list[Document], trusted: bytes, here: str) -> list[str]:
+    """Which moves are not signed as they must be, and what to do."""
+    found = list(pointers.unsigned(history, trusted, here))
+    return [*found[:-1], f"{found[-1]}. {pointers.advice(history[0].move.model)}"] if found else []
 
 
 def signatures(store: Store, history: Sequence[Document], keys: Keys) -> list[str]:

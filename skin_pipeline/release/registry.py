@@ -39,7 +39,7 @@ from skin_pipeline.release.aliases import (
     sign_history,
 )
 from skin_pipeline.release.history import is_written_down, problems, signatures
-from skin_pipeline.release.seen import Accepted
+from skin_pipeline.release.seen import Accepted, Seen
 from skin_pipeline.release.signing import NONE, Keys
 from skin_pipeline.release.versions import (
     MANIFEST,
@@ -318,13 +318,16 @@ def accept_older(
     if not reason or not keys.state:
         lacks = f"name a folder in {seen.SETTING}" if reason else "it needs a reason, which is kept"
         raise BadInput(f"nothing older was accepted: {lacks}")
-    now = {}
+    known, now = seen.recall(store, keys).of(keys), dict[str, Seen | None]()
     for alias in names:
         found = pointers.read(store, model, alias)
+        name = seen.name_of(model, alias)
         if found:
             _verified(store, model, alias, keys, replayed=False)
-        name = seen.name_of(model, alias)
-        now[name] = seen.seen_now(found.move, found.sha256) if found else None
+        if found is None:
+            now[name] = None
+        elif pointers.replay_problem(store, found, known):
+            now[name] = seen.seen_now(found.move, found.sha256)
     here = pointers.identity(store)
     return seen.accept(store, keys, now, identity=here, by=by, reason=reason)
 

@@ -145,7 +145,8 @@ def accept(
     Args:
         store: The store.
         keys: Say which part of the memory, and where it is.
-        now: The aliases as they are now; None for one that names nothing.
+        now: The aliases that contradict what was seen, as they are now; None for one that names
+            nothing.
         identity: The name of the store.
         by: Who accepts it.
         reason: Why; it is kept in the memory.
@@ -161,7 +162,7 @@ def accept(
         taken.extend(
             Accepted(alias=name, seen=known[name], now=item, **more)
             for name, item in now.items()
-            if name in known and not (item and item.sha256 == known[name].sha256)
+            if name in known
         )
         changed = _with(memory, keys, now, identity)
         return changed.model_copy(update={"accepted": (*memory.accepted, *taken)})

@@ -84,9 +84,9 @@ class Keys:
         if self.public and not self.private:
             raise BadInput(
                 f"{PUBLIC_KEY} is set, so that a move of an alias must be signed, but "
-                f"{SIGNING_KEY} is not; nothing was moved. Set {SIGNING_KEY} (and {PASSWORD}, if it "
-                "has one) to the private key; or move the alias where that key is: python -m skin_pipeline "
-                "models alias MODEL NAME VERSION --reason REASON"
+                f"{SIGNING_KEY} is not; nothing was moved. Set {SIGNING_KEY} (and {PASSWORD}, if "
+                "the key has one) to the private key; or move the alias where that key is: python "
+                "-m skin_pipeline models alias MODEL NAME VERSION --reason REASON"
             )
 
 
