@@ -37,8 +37,8 @@ def problems(
     """
     memory = recall(store, keys)  # before the history, and the pointer last: none is behind it
     known = memory.of(keys) if replayed else {}
-    listed, here = pointers.listed(store, model, alias), pointers.identity(store)
-    history = documents(store, model, alias)
+    listed = pointers.listed(store, model, alias)
+    history, here = documents(store, model, alias), pointers.identity(store)
     if not history:
         absence = pointers.absence_problem(store, model, alias, known)
         return [absence] if absence else [_lost(model, alias, key) for key in listed[-1:]]

@@ -232,10 +232,10 @@ def standing(store: Store, model: str, alias: str, keys: Keys = NONE) -> Documen
     if trusted is None:
         return read(store, model, alias)
     memory = seen.recall(store, keys)  # before the pointer is read, which is then no older
-    here = identity(store)
     found = read(store, model, alias) or _absent(store, model, alias, keys, memory)
     if found is None:
         return None
+    here = identity(store)  # which is written before the first pointer that is signed
     if problem := signature_problem(found, trusted, here):
         raise BadInput(f"{problem}. {advice(model)}")
     if problem := identity_problem(memory, here) or replay_problem(store, found, memory.of(keys)):

@@ -256,26 +256,36 @@ def sign_bytes(content: bytes, kind: str, keys: Keys) -> str:
     Raises:
         BadInput: the private key cannot be used.
     """
+    from cryptography.hazmat.primitives.asymmetric import utils
     from cryptography.hazmat.primitives.asymmetric.ec import ECDSA
     from cryptography.hazmat.primitives.hashes import SHA256
 
-    signature: bytes = _private_key(keys).sign(_framed(content, kind), ECDSA(SHA256()))
-    return signature.hex()
+    key = _private_key(keys)
+    r, s = utils.decode_dss_signature(key.sign(_framed(content, kind), ECDSA(SHA256())))
+    order = key.curve.group_order
+    return utils.encode_dss_signature(r, min(s, order - s)).hex()
 
 
 def signed_by(public: bytes, content: bytes, kind: str, signature: str) -> bool:
-    """Returns whether a signature is that of these bytes, as this kind, by the key `public`."""
+    """Returns whether a signature is that of these bytes, as this kind, by the key `public`.
+
+    Of each signature (r, s) anybody can make another, (r, -s). Only the one with the smaller s is
+    taken, so that nobody without the key can give a document another SHA-256.
+    """
     from cryptography.exceptions import InvalidSignature
+    from cryptography.hazmat.primitives.asymmetric import utils
     from cryptography.hazmat.primitives.asymmetric.ec import ECDSA
     from cryptography.hazmat.primitives.hashes import SHA256
     from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
     key: Any = load_pem_public_key(public)
     try:
-        key.verify(bytes.fromhex(signature), _framed(content, kind), ECDSA(SHA256()))
-    except (InvalidSignature, ValueError):  # ValueError: no hex
+        given = bytes.fromhex(signature)
+        _, s = utils.decode_dss_signature(given)
+        key.verify(given, _framed(content, kind), ECDSA(SHA256()))
+    except (InvalidSignature, ValueError):  # ValueError: no hex, or no pair of numbers
         return False
-    return True
+    return bool(s <= key.curve.group_order - s)
 
 
 def _framed(content: bytes, kind: str) -> bytes:

@@ -13,6 +13,7 @@ from typing import Any
 
 import key_pairs
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec, utils
 from hypothesis import given
 from hypothesis import strategies as st
 from released import MODEL, in_threads, named, promote, release, releases
@@ -97,15 +98,19 @@ def built(tmp_path_factory):
     return made, whole(made.store), state.read_bytes()
 
 
-@pytest.fixture
-def history(built) -> History:
-    """That history as it was made, whatever another test did to it."""
-    made, contents, state = built
+def reset(made: History, contents: dict[str, bytes], state: bytes) -> None:
+    """Puts a store and what was seen of it back to what they were."""
     for key in {*contents, *made.store.list("")}:
         if not made.store.exists(key) or made.store.read(key) != contents.get(key):
             overwrite(made.store, key, contents.get(key))
     seen.file_of(made.store, made.keys).write_bytes(state)
-    return made
+
+
+@pytest.fixture
+def history(built) -> History:
+    """That history as it was made, whatever another test did to it."""
+    reset(*built)
+    return built[0]
 
 
 # --- attacks -------------------------------------------------------------------------------------
@@ -230,6 +235,15 @@ def lengthen(history: History) -> None:
     overwrite(history.store, POINTER, history.documents[6] + b" ")
 
 
+def bend(history: History) -> None:
+    """The other half of the signature, which is as right in the eyes of most libraries."""
+    signature = json.loads(history.documents[6])["signature"]
+    r, s = utils.decode_dss_signature(bytes.fromhex(signature))
+    other = utils.encode_dss_signature(r, ec.SECP256R1().group_order - s).hex()
+    for key in (POINTER, key_of(6)):
+        overwrite(history.store, key, changed(history.documents[6], signature=other))
+
+
 def rename_the_store(history: History) -> None:
     overwrite(history.store, "store.json", changed(b"{}", schema_version=1, store="0" * 32))
 
@@ -265,6 +279,7 @@ ATTACKS = [
     Attack(aim_elsewhere, WRONG),
     Attack(strip, UNSIGNED),
     Attack(lengthen, WRONG),
+    Attack(bend, WRONG),
     Attack(copy_from_alias, WRONG),
     Attack(renumber, WRONG),
     Attack(forge_middle, "is not the move that number 4 followed", pointer=False),
@@ -301,15 +316,18 @@ def test_an_attack_is_found_out_by_verify_and_nobody_acts_on_such_a_pointer(
         history.anew(tmp_path).verify()
 
 
-@pytest.mark.parametrize("act", [put_back, take_away_with_its_history, forge_move, remove_middle])
-def test_an_attack_is_found_out_in_s3(s3_store, built, act, tmp_path):
+def test_attacks_are_found_out_in_s3(s3_store, built, tmp_path):
     keys = replace(built[0].keys, state=str(tmp_path))
     history = build(s3_store, keys)
     history.verify()
-    act(history)
-    with pytest.raises(BadInput) as refused:
-        history.verify()
-    assert next(attack.says for attack in ATTACKS if attack.act is act) in str(refused.value)
+    contents, state = whole(s3_store), seen.file_of(s3_store, keys).read_bytes()
+    for act in (put_back, take_away_with_its_history, forge_move, remove_middle):
+        act(history)
+        with pytest.raises(BadInput) as refused:
+            history.verify()
+        assert next(attack.says for attack in ATTACKS if attack.act is act) in str(refused.value)
+        reset(history, contents, state)
+    assert "is whole" in history.verify()
 
 
 ACTS: dict[str, Callable[[History, Keys], object]] = {
@@ -422,6 +440,20 @@ def test_a_replay_after_a_rollback_and_a_rollback_are_told_apart(history):
     assert "on purpose: move" not in str(refused.value)
 
 
+def test_what_is_not_to_be_trusted_is_shown_and_said_to_be_so(history):
+    shown = partial(commands.run, history.store, keys=history.keys)
+    assert shown("list", model=None).splitlines()[1].endswith("  yes")
+    assert "pointer    signed with the trusted key" in shown("show", model=MODEL, name=None)
+    put_back(history)
+    assert f"  NO: {OLD}" in shown("list", model=None)
+    said = shown("show", model=MODEL, name=None)
+    assert f"pointer    NOT TRUSTED: {OLD}" in said
+    assert history.versions[2] in said
+    said = commands.run(history.store, "show", Keys(), model=MODEL, name=None)
+    assert "pointer    not verified: SKIN_PUBLIC_KEY names no key" in said
+    assert said.count("  not checked  ") == 5
+
+
 # --- any tampering -------------------------------------------------------------------------------
 
 
@@ -514,13 +546,14 @@ def told(shelf: Shelf, keys: Keys) -> list[str]:
 
 @given(st.lists(TAMPERING, min_size=1, max_size=4))
 def test_any_tampering_is_noticed_but_an_earlier_state_by_one_who_never_saw_a_later(built, harms):
-    made, original, _ = built
+    made, original, state = built
+    seen.file_of(made.store, made.keys).write_bytes(state)  # whatever other tests saw
     shelf = Shelf(made.store.url, original)
     for harm in harms:
         tamper(shelf, made.documents, *harm)
-    state = earlier_state(shelf, original, made.documents)
-    assert (told(shelf, replace(made.keys, state="")) == []) == (state is not None), harms
-    assert (told(shelf, made.keys) == []) == (state == MOVES), harms
+    earlier = earlier_state(shelf, original, made.documents)
+    assert (told(shelf, replace(made.keys, state="")) == []) == (earlier is not None), harms
+    assert (told(shelf, made.keys) == []) == (earlier == MOVES), harms
 
 
 # --- verify never writes -------------------------------------------------------------------------
