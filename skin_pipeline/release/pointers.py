@@ -338,7 +338,7 @@ def _broken_since(store: Store, later: Document, before: Seen) -> str:
 
 def _restored(model: str) -> str:
     return (
-        "Somebody who can write to the store did this, or it was restored from a backup. If it was "
-        f"restored on purpose, accept that here: python -m skin_pipeline models verify {model} "
-        "--accept-older REASON"
+        "Somebody who can write to the store did this, or it was restored from a backup, or made "
+        "anew. If that was on purpose, accept it here: python -m skin_pipeline models verify "
+        f"{model} --accept-older REASON"
     )
