@@ -570,7 +570,8 @@ def test_any_tampering_is_noticed_but_an_earlier_state_by_one_who_never_saw_a_la
     for harm in harms:
         tamper(shelf, made.documents, *harm)
     earlier = earlier_state(shelf, original, made.documents)
-    assert (told(shelf, replace(made.keys, state="")) == []) == (earlier is not None), harms
+    if any("/champion" in key for key in shelf.contents):  # else all that is left is nothing
+        assert (told(shelf, replace(made.keys, state="")) == []) == (earlier is not None), harms
     assert (told(shelf, made.keys) == []) == (earlier == MOVES), harms
 
 

@@ -123,7 +123,7 @@ def test_where_nothing_can_be_remembered_it_is_said_and_what_is_signed_is_used(
     assert "move_not_remembered" in caplog.text
     assert f"name a folder that this user may write to in {seen.SETTING}" in caplog.text
     with pytest.raises(BadInput, match="No space left on device"):
-        registry.accept_older(store, MODEL, ["champion"], by="ops", reason="r", keys=keys)
+        seen.accept(store, keys, {"m/a": entry(1)}, identity="", by="ops", reason="r")
 
 
 @pytest.mark.parametrize(
