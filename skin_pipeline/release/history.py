@@ -35,20 +35,27 @@ def problems(
     Raises:
         BadInput: the pointer or a document of the history is damaged.
     """
+    return examined(store, model, alias, keys, replayed=replayed)[1]
+
+
+def examined(
+    store: Store, model: str, alias: str = CHAMPION, keys: Keys = NONE, *, replayed: bool = True
+) -> tuple[list[Document], list[str]]:
+    """Returns the history of an alias, newest first, and its `problems`: both of the same bytes."""
     memory = recall(store, keys)  # before the history, and the pointer last: none is behind it
     known = memory.of(keys) if replayed else {}
     listed = pointers.listed(store, model, alias)
     history, here = documents(store, model, alias), pointers.identity(store)
     if not history:
         absence = pointers.absence_problem(store, model, alias, known)
-        return [absence] if absence else [_lost(model, alias, key) for key in listed[-1:]]
+        return [], [absence] if absence else [_lost(model, alias, key) for key in listed[-1:]]
     found = [*_intruders(listed, history[0]), *_breaks(history), *_newest(store, history[0])]
     if trusted := keys.trusted():
         found += _unsigned(history, trusted, here)
     if replayed:
         found.append(pointers.identity_problem(memory, here) if keys.public else "")
         found.append(pointers.replay_problem(store, history[0], known))
-    return [problem for problem in found if problem]
+    return history, [problem for problem in found if problem]
 
 
 def _unsigned(history: list[Document], trusted: bytes, here: str) -> list[str]:

@@ -21,7 +21,7 @@ import logging
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from skin_pipeline.contracts import Judgement, Pointer, Release, dump, parse
+from skin_pipeline.contracts import Judgement, Move, Pointer, Release, dump, parse
 from skin_pipeline.errors import BadInput
 from skin_pipeline.release import pointers, seen
 from skin_pipeline.release.aliases import (
@@ -38,7 +38,7 @@ from skin_pipeline.release.aliases import (
     point,
     sign_history,
 )
-from skin_pipeline.release.history import is_written_down, problems, signatures
+from skin_pipeline.release.history import examined, is_written_down, problems, signatures
 from skin_pipeline.release.seen import Accepted, Seen
 from skin_pipeline.release.signing import NONE, Keys
 from skin_pipeline.release.versions import (
@@ -164,7 +164,8 @@ def plan_rollback(
             not signed as the keys ask for.
     """
     champion(store, model, alias, keys)  # can it be trusted?
-    history = moves(store, model, alias)
+    whole = keys if target == PREVIOUS else NONE
+    history = _history(store, model, alias, whole)
     if not history:
         raise BadInput(f"{model} has no {alias} to roll back. {_known(store, model)}")
     version = before(history) if target == PREVIOUS else target
@@ -176,6 +177,22 @@ def plan_rollback(
     verify(store, model, version, keys)
     keys.check_mover()
     return Rollback(version, history[0].version)
+
+
+def _history(store: Store, model: str, alias: str, keys: Keys) -> list[Move]:
+    """Returns the moves of an alias, newest first; with a public key, only if nothing is wrong.
+
+    Whoever changes an old move could say what was named before, and so where a rollback leads.
+    """
+    if not keys.public:
+        return moves(store, model, alias)
+    history, found = examined(store, model, alias, keys)
+    if found:
+        raise BadInput(
+            f"the history of {alias} of {model} is damaged, so that nobody knows what it named "
+            f"before: {'; '.join(found)}"
+        )
+    return [Move(**document.move.model_dump()) for document in history]
 
 
 def carry_out(
@@ -369,7 +386,11 @@ def _kept(store: Store, model: str, keys: Keys) -> set[str | None]:
     return {
         version
         for alias, pointer in aliases(store, model).items()
-        for version in (pointer.version, pointer.previous, before(moves(store, model, alias)))
+        for version in (
+            pointer.version,
+            pointer.previous,
+            before(_history(store, model, alias, keys)),
+        )
     }
 
 

@@ -602,6 +602,26 @@ def test_verify_never_writes_into_the_store(history, harm, with_keys, tmp_path):
         assert "is whole" in reading.verify()
 
 
+def mislead(history: History) -> None:
+    """What the champion named before its last move seems to be another version."""
+    first = changed(history.documents[5], version=history.versions[1])
+    overwrite(history.store, key_of(5), first)
+
+
+@pytest.mark.parametrize("harm", [mislead, forge_middle, remove_middle, graft])
+def test_a_history_that_was_changed_says_neither_where_to_go_back_nor_what_to_keep(history, harm):
+    harm(history)
+    before = whole(history.store)
+    rollback = partial(registry.plan_rollback, history.store, MODEL, keys=history.keys)
+    with pytest.raises(BadInput, match="nobody knows what it named before"):
+        rollback("previous")
+    with pytest.raises(BadInput, match="nobody knows what it named before"):
+        registry.prune(history.store, MODEL, 0, dry_run=False, keys=history.keys)
+    assert whole(history.store) == before
+    named_by_hand = rollback(history.versions[1])
+    assert named_by_hand == registry.Rollback(history.versions[1], history.versions[0])
+
+
 # --- stores from before --------------------------------------------------------------------------
 
 
