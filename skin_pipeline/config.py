@@ -18,6 +18,7 @@ import math
 import os
 import re
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from types import NoneType
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
@@ -730,7 +731,14 @@ class Deployment(Environment):
     public_key: str = Field(
         "",
         description="PEM file with the public key that a version must be signed with to be "
-        "promoted, rolled back to or loaded. Empty: signatures are not asked for.",
+        "promoted, rolled back to or loaded, and so must the pointers be that name it. Empty: "
+        "signatures are not asked for.",
+    )
+    state: str = Field(
+        "",
+        description="Folder in which the moves of aliases that were seen here are remembered, so "
+        "that an old pointer that was put back is noticed. Empty: `skin-pipeline` below "
+        "`XDG_STATE_HOME` or `~/.local/state`.",
     )
 
     @model_validator(mode="before")
@@ -765,6 +773,19 @@ class Deployment(Environment):
                 "such as GLACIER_IR, or leave it empty"
             )
         return self
+
+    @property
+    def state_folder(self) -> str:
+        """The folder in which moves that were seen are remembered; "" if this user has none."""
+        if self.state:
+            return str(Path(self.state).absolute())
+        given = Path(os.environ.get("XDG_STATE_HOME", ""))
+        if given.is_absolute():
+            return str(given / "skin-pipeline")
+        try:
+            return str(Path.home() / ".local/state/skin-pipeline")
+        except RuntimeError:  # a container may run under a number without a name
+            return ""
 
     @property
     def s3_writing(self) -> S3Writing:

@@ -17,6 +17,7 @@ from skin_pipeline.storage import Store
 RESULT = "result.json"
 COST = "cost.json"
 LABELS = ("benign", "malignant")
+SHA256 = r"^(?:[0-9a-f]{64})?$"
 C = TypeVar("C", bound="Contract")
 
 # Text in which words of others stand, and an address that others gave.
@@ -460,6 +461,11 @@ class Pointer(Contract):
 
     It carries all about the move that made it. `number` counts the alias's moves from 1; it is 0
     where the move was made before they were counted. `rollback` is whether a person moved it back.
+
+    `previous_sha256` is that of the document of the move before; it is empty in the first move, and
+    in moves from before they were chained. `signature` is that of this document without it, in hex;
+    `store` is then the name of the store that it is meant for. `history_sha256`, where it is not
+    empty, is that of all moves before this one, which this one signs with itself.
     """
 
     model: str
@@ -469,8 +475,12 @@ class Pointer(Contract):
     by: str
     reason: str
     alias: str = "champion"
-    number: int = 0
+    number: int = Field(0, ge=0)
     rollback: bool = False
+    previous_sha256: str = Field("", pattern=SHA256)
+    history_sha256: str = Field("", pattern=SHA256)
+    store: str = Field("", pattern=r"^[0-9a-f]{0,64}$")
+    signature: str = Field("", pattern=r"^[0-9a-f]{0,512}$")
 
 
 class Move(Pointer):

@@ -483,8 +483,9 @@ def champion(job: Job, split: str) -> str:
     the gate decides what follows.
     """
     from skin_pipeline.release import registry
+    from skin_pipeline.release.signing import Keys
 
-    pointer = registry.champion(job.store, job.settings.released_as)
+    pointer = registry.champion(job.store, job.settings.released_as, keys=Keys.of(job.place))
     if pointer is None:
         log.info("no_champion model=%s", job.settings.released_as)
         return ""
@@ -686,7 +687,7 @@ def _moved(job: Job, key: str, judged: Verdict) -> str | None:
 
     keys = Keys.of(job.place)
     rival = load(job.store, judged.champion, Scored).name if judged.champion else None
-    pointer = registry.champion(job.store, judged.released_as)
+    pointer = registry.champion(job.store, judged.released_as, keys=keys)
     if rival != (pointer.version if pointer else None):
         return None  # before a version is written that nobody will name
     release, files = _release(job, key, judged)
@@ -702,6 +703,7 @@ def _moved(job: Job, key: str, judged: Verdict) -> str | None:
         by=job.run_id,
         reason="passed the gate",
         expected=rival,
+        keys=keys,
     )
     return release.version if won else None
 
@@ -762,7 +764,8 @@ def _standing(job: Job, judged: Verdict) -> Release | None:
     from skin_pipeline.release import registry
     from skin_pipeline.release.signing import Keys
 
-    pointer = registry.champion(job.store, judged.released_as)
+    keys = Keys.of(job.place)
+    pointer = registry.champion(job.store, judged.released_as, keys=keys)
     if pointer is None:
         return None
     try:
@@ -772,7 +775,7 @@ def _standing(job: Job, judged: Verdict) -> Release | None:
     if evaluation != judged.evaluation:
         return None
     log.info("already_champion model=%s version=%s", pointer.model, pointer.version)
-    return registry.release_of(job.store, pointer.model, pointer.version, Keys.of(job.place))
+    return registry.release_of(job.store, pointer.model, pointer.version, keys)
 
 
 def _release(job: Job, key: str, verdict: Verdict) -> tuple[Release, dict[str, str]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 import uuid
 from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass
@@ -45,11 +46,19 @@ EXHAUSTIVE_SECONDS = 1500  # after which an exhaustive test has failed; pyprojec
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    _keep_state_apart(config)
     # An example of hypothesis' may take as long as it does where other tests share the cores.
     hypothesis.settings.register_profile("unhurried", hypothesis.settings(), deadline=None)
     hypothesis.settings.load_profile("unhurried")
     if not hasattr(config, "workerinput"):  # not one of xdist's processes, which come from this one
         sharing.begin()
+
+
+def _keep_state_apart(config: pytest.Config) -> None:
+    """Has whatever a test starts remember what it saw of stores apart from the user's own state."""
+    state = tempfile.TemporaryDirectory(prefix="skin-tests-state-")
+    config.add_cleanup(state.cleanup)
+    os.environ["XDG_STATE_HOME"] = state.name
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

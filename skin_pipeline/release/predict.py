@@ -66,15 +66,16 @@ def resolve(
         store: Where the versions lie.
         model: The model's name.
         version_or_alias: A version, `champion`, or another alias.
-        keys: Whether the version must be signed, and by which key.
+        keys: Whether the version and the alias must be signed, and by which key.
 
     Raises:
         BadInput: there is no such model, version or alias, its file is not the one that the
-            manifest names, or it is not signed as the keys ask for.
+            manifest names, or one of them is not signed as the keys ask for; or the alias is
+            older than what was seen here.
         Unavailable: the store does not answer.
     """
     is_version = VERSION.fullmatch(version_or_alias)
-    version = version_or_alias if is_version else _pointed(store, model, version_or_alias)
+    version = version_or_alias if is_version else _pointed(store, model, version_or_alias, keys)
     release = registry.release_of(store, model, version, keys)
     if (release.model, release.version) != (model, version):
         raise BadInput(
@@ -106,9 +107,9 @@ def beside(path: Path, keys: Keys = NONE) -> Resolved:
     return _verified(parse(content, Release, str(manifest)), path)
 
 
-def _pointed(store: Store, model: str, alias: str) -> str:
+def _pointed(store: Store, model: str, alias: str, keys: Keys) -> str:
     """The version that an alias names."""
-    pointer = registry.champion(store, model, alias)
+    pointer = registry.champion(store, model, alias, keys)
     if pointer is None:
         known = ", ".join(registry.models(store)) or "none"
         raise BadInput(

@@ -9,10 +9,12 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import documents
+import key_pairs
 import pytest
 import requests
 import skin_models
@@ -36,6 +38,7 @@ from skin_models import data_link, readable, report_link
 from skin_pipeline import journal
 from skin_pipeline.contracts import RESULT, Notice, dump
 from skin_pipeline.release import registry
+from skin_pipeline.release.signing import Keys
 from skin_pipeline.storage import FolderStore, Store
 
 REPORTS = {"gate/4f1ac2/report.html", DOCS, "split/aa11/docs/checks.html"}
@@ -224,6 +227,66 @@ def test_each_judged_run_leads_to_its_data_docs(client: Any, empty: FolderStore)
     text = client.get("/").text
     assert text.count(f'href="view/{DOCS}"') == text.count('aria-label="Report of run') == 9
     assert "Data Docs of" in client.get(f"/report/{DOCS}").text
+
+
+@pytest.fixture
+def keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Keys:
+    """A key pair that this installation signs and checks with."""
+    made = replace(key_pairs.write(tmp_path, "ours"), state=str(tmp_path / "state"))
+    monkeypatch.setenv("SKIN_PUBLIC_KEY", made.public)
+    monkeypatch.setenv("SKIN_STATE", made.state)
+    return made
+
+
+def test_without_a_key_a_pointer_is_shown_as_not_verified(client: Any, empty: FolderStore) -> None:
+    fill(empty)
+    real = client.get("/").text.split("<section")[1]
+    assert "Its pointer is not verified, as SKIN_PUBLIC_KEY names no key here." in real
+    assert "Do not use" not in real
+    assert re.findall(r'data-label="Signed"><span>(.*?)</span>', real) == ["no", "no"]
+
+
+def test_with_a_key_the_page_says_which_champion_not_to_use_and_why(
+    client: Any, empty: FolderStore, keys: Keys
+) -> None:
+    fill(empty)
+    before = empty.read(f"models/{REAL}/champion.json")
+    assert f"models sign {REAL}" in client.get("/").text.split("Do not use this champion.")[1]
+    now = registry.champion(empty, REAL)
+    move = {"alias": "champion", "by": "ops", "reason": "looked at"}
+    assert registry.move(empty, REAL, now.previous, **move, keys=Keys(private=keys.private))
+    real = client.get("/").text.split("<section")[1]
+    assert "Its pointer is signed with the trusted key." in real
+    assert "Do not use" not in real
+    assert re.findall(r'data-label="Signed"><span>(.*?)</span>', real) == ["yes", "no", "no"]
+    empty.swap(
+        f"models/{REAL}/champion.json", before, empty.tagged(f"models/{REAL}/champion.json")[1]
+    )
+    real = client.get("/").text.split("<section")[1]
+    assert "Do not use this champion." in real
+    empty.remove(f"models/{REAL}/champion.json")
+    assert "its pointer was taken away" in client.get("/").text.split("<section")[1]
+
+
+def test_a_key_that_is_not_there_hides_no_model(
+    client: Any, empty: FolderStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(empty)
+    monkeypatch.setenv("SKIN_PUBLIC_KEY", "/nowhere.pem")
+    real = client.get("/").text.split("<section")[1]
+    assert "(SKIN_PUBLIC_KEY) is not there" in real
+    assert "0.831</dd>" in real
+
+
+def test_a_rollback_is_told_as_one(client: Any, empty: FolderStore) -> None:
+    fill(empty)
+    now, before = registry.moves(empty, REAL)[:2]
+    back = {"alias": "champion", "by": "ops", "reason": "false alarms", "rollback": True}
+    assert registry.move(empty, REAL, before.version, **back)
+    real = client.get("/").text.split("<section")[1]
+    assert real.count("rolled back on purpose") == 1
+    assert "false alarms" in real
+    assert now.version in real
 
 
 # --- the tab of a run ----------------------------------------------------------------------------

@@ -164,7 +164,10 @@ def test_what_is_not_signed_by_the_trusted_key_is_refused_and_moves_nothing(
     before = named(store)
     with pytest.raises(BadInput, match=r"is not signed, but SKIN_PUBLIC_KEY is set\..*models sign"):
         use(store, second, keys)
-    registry.sign(store, MODEL, second, theirs)
+    for version in registry.versions(store, MODEL):
+        registry.sign(store, MODEL, version, theirs)
+    for alias in ("champion", "canary"):
+        registry.sign_history(store, MODEL, alias, "test", theirs)
     with pytest.raises(BadInput, match="it is by another key"):
         use(store, second, keys)
     assert named(store) == before
@@ -411,7 +414,11 @@ def test_a_version_may_be_signed_by_hand_before_it_is_promoted(finished, judged,
         steps.promote(job, finished.verdict)
     (model,) = registry.models(job.store)
     (version,) = registry.versions(job.store, model)
+    made = registry.release_of(job.store, model, version)
     registry.sign(job.store, model, version, keys)
+    with pytest.raises(BadInput, match="but SKIN_SIGNING_KEY is not; nothing was moved"):
+        steps.promote(job, finished.verdict)
+    registry.promote(job.store, made, by="a person", reason="looked at", keys=keys)
     assert steps.promote(job, finished.verdict).endswith(version)
 
 
@@ -440,9 +447,11 @@ def test_a_damaged_version_is_not_signed(store, models, second):
     assert not registry.is_signed(store, MODEL, second)
 
 
-def test_verifying_says_whether_a_version_is_signed(models, second, monkeypatch):
+def test_verifying_says_whether_a_version_is_signed(store, models, second, monkeypatch):
     assert "is not signed" in models("verify", MODEL, second)[1]
     models("sign", MODEL, second)
+    models("sign", MODEL, registry.champion(store, MODEL).version)
+    models("sign", MODEL)
     for name in (second, "canary"):
         status, said = models("verify", MODEL, name)
         assert (status, "signed with the trusted key" in said) == (0, True)
@@ -460,7 +469,13 @@ def test_aliases_move_to_signed_versions_only(store, models, second):
         status, said = models(*move)
         assert (status, "is not signed" in said) == (1, True)
     assert named(store) != second
-    models("sign", MODEL, second)
+    for version in registry.versions(store, MODEL):
+        models("sign", MODEL, version)
+    for move in moves:
+        status, said = models(*move)
+        assert (status, f"models sign {MODEL}" in said) == (1, True)
+    assert named(store) != second
+    models("sign", MODEL)
     for move in moves:
         assert models(*move)[0] == 0
     assert named(store) == second
