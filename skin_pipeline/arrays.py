@@ -148,10 +148,10 @@ def _header_of(file: BinaryIO, size: int) -> _Header:
         if version != VERSION:
             raise Broken(f"it has the version {version} of the format")
         header = _Header(*npy.read_array_header_1_0(file, max_header_size=HEADER_BYTES))
-    except Broken:
+    except (Broken, OSError):
         raise
-    # Of a hostile expression Python's parser can run out of its stack or memory.
-    except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError) as error:
+    # Three parsers of Python's work on a header, and a hostile one can make each raise anything.
+    except Exception as error:
         raise Broken(f"it is no .npy file, or a damaged one ({str(error)[:200]})") from None
     _check_size(header, size - file.tell())
     return header

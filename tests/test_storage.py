@@ -216,6 +216,8 @@ class TestContract:
             assert store.read(key) == data
             local = store.local(key)
             assert local.read_bytes() == data
+            with store.opened(key) as file:
+                assert file.read() == data
             assert local.name == key.rpartition("/")[2]
             assert storage.digest_file(local) == storage.digest(data)
 
@@ -232,7 +234,7 @@ class TestContract:
     def test_what_is_not_there_is_bad_input_that_names_it(self, store: Store) -> None:
         assert not store.exists("a/b.json")
         assert store.tagged("a/b.json") is None
-        for ask in (store.read, store.local):
+        for ask in (store.read, store.local, lambda key: store.opened(key).__enter__()):
             with pytest.raises(BadInput, match=r"there is no a/b\.json in the store .*run the"):
                 ask("a/b.json")
 
@@ -338,6 +340,7 @@ class TestContract:
                 partial(ask, key)
                 for ask in (
                     store.read,
+                    lambda key: store.opened(key).__enter__(),
                     store.exists,
                     store.local,
                     store.tagged,
