@@ -19,8 +19,9 @@ import documents
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
-from skin_pipeline import arrays, storage
+from skin_pipeline import arrays, steps, storage
 from skin_pipeline.config import Settings
 from skin_pipeline.data import manifest
 from skin_pipeline.data.duplicates import Side
@@ -515,6 +516,30 @@ class TestCheckedThenUsed:
         with pytest.raises(Unavailable, match="others than before"):
             manifest.golden(table, images, store)
         assert store.list("") == []
+
+    def test_images_that_change_while_they_are_ingested_make_no_result(
+        self,
+        store: FolderStore,
+        make_job: Callable[..., Any],
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        """It would be found again as that of the images that were there before."""
+        drawn = np.random.default_rng(0).integers(0, 256, (5, 32, 32, 3), np.uint8)
+        for number, pixels in enumerate(drawn[:4]):
+            path = tmp_path / "images" / ("benign", "malignant")[number % 2] / f"{number}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels).save(path)
+        build = manifest.build
+
+        def exchange_first(*found: Any, **how: Any) -> manifest.Built:
+            Image.fromarray(drawn[4]).save(tmp_path / "images/benign/0.png")
+            return build(*found, **how)
+
+        monkeypatch.setattr(manifest, "build", exchange_first)
+        with pytest.raises(Unavailable, match=r"0\.png .* others than before"):
+            steps.ingest(make_job(data=str(tmp_path / "images"), weights="imagenet"))
+        assert not [key for key in store.list("ingest") if key.endswith("result.json")]
 
     def test_a_golden_image_is_kept_as_the_bytes_that_its_key_names(
         self,
