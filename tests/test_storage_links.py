@@ -513,7 +513,7 @@ class TestCheckedThenUsed:
     ) -> None:
         table, images, path = lesion
         path.write_bytes(b"other")
-        with pytest.raises(Unavailable, match="others than before"):
+        with pytest.raises(Unavailable, match="has other bytes"):
             manifest.golden(table, images, store)
         assert store.list("") == []
 
@@ -537,7 +537,7 @@ class TestCheckedThenUsed:
             return build(*found, **how)
 
         monkeypatch.setattr(manifest, "build", exchange_first)
-        with pytest.raises(Unavailable, match=r"0\.png .* others than before"):
+        with pytest.raises(Unavailable, match=r"0\.png.* has other bytes"):
             steps.ingest(make_job(data=str(tmp_path / "images"), weights="imagenet"))
         assert not [key for key in store.list("ingest") if key.endswith("result.json")]
 

@@ -17,7 +17,7 @@ from skin_pipeline.contracts import Notice
 from skin_pipeline.data import images as room
 from skin_pipeline.data.images import STATISTICS, Inspected
 from skin_pipeline.data.metadata import METADATA
-from skin_pipeline.data.sources import SUFFIXES, Found, Images, changed
+from skin_pipeline.data.sources import SUFFIXES, Found, Images, changed, exchanged
 from skin_pipeline.data.workers import spread
 from skin_pipeline.errors import BadInput
 from skin_pipeline.job import scratch
@@ -234,7 +234,7 @@ def _keep(store: Store, key: str, path: Path, copy: Path) -> None:
         Unavailable: They are others since it was inspected.
     """
     if copied_file(path, copy) != digest_named(key):
-        raise changed(path, "its bytes are others than before")
+        raise exchanged(path)
     store.put_file(key, copy)
 
 

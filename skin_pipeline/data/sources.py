@@ -228,7 +228,7 @@ class Images:
         paths = {item.key: item.path for item in self.files}
         for key, found in inspected:
             if found and (key, found) not in before:
-                raise changed(paths[key], "its bytes are others than before")
+                raise exchanged(paths[key])
 
 
 def _digest(path: Path) -> str:
@@ -245,6 +245,14 @@ def changed(path: Path, problem: str) -> Unavailable:
     return Unavailable(
         f"{shown(str(path))} was found, but cannot be read any more ({problem}). Try again "
         "when nobody changes the data"
+    )
+
+
+def exchanged(path: Path) -> Unavailable:
+    """Makes the error for a file that has other bytes than when it was looked at first."""
+    return Unavailable(
+        f"{shown(str(path))} has other bytes than when it was found. Try again when nobody changes "
+        "the data"
     )
 
 
