@@ -224,7 +224,11 @@ def opened_folder(
     folder = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         for number, name in enumerate(names, 1):
-            below = _below(Place(folder, name, root, "/".join(names[:number])), make=make)
+            try:
+                below = os.open(name, _FOLDER, dir_fd=folder)
+            except OSError as error:
+                place = Place(folder, name, root, "/".join(names[:number]))
+                below = _made(place, error, make=make)
             os.close(folder)
             folder = below
         yield folder
@@ -232,21 +236,15 @@ def opened_folder(
         os.close(folder)
 
 
-def _below(place: Place, *, make: bool) -> int:
-    """The descriptor of the folder that stands at a place."""
-    try:
-        return os.open(place.name, _FOLDER, dir_fd=place.folder)
-    except FileNotFoundError:
-        if not make:
-            raise
-    except OSError as error:
-        if error.errno not in {errno.ENOTDIR, *_LINK_IN_THE_WAY}:
-            raise
+def _made(place: Place, error: OSError, *, make: bool) -> int:
+    """The descriptor of a new folder at a place where none could be opened; or why not."""
+    if error.errno in {errno.ENOTDIR, *_LINK_IN_THE_WAY}:
         place.seen()  # says what it is, unless that is a file
-        raise
+    if not make or error.errno != errno.ENOENT:
+        raise error
     with suppress(FileExistsError):  # another process was faster
         os.mkdir(place.name, FOLDER_MODE, dir_fd=place.folder)
-    return _below(place, make=False)
+    return os.open(place.name, _FOLDER, dir_fd=place.folder)
 
 
 def walk(root: Path, key: str) -> Iterator[tuple[str, str]]:
