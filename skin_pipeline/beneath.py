@@ -43,6 +43,9 @@ _KINDS = {
     stat.S_IFREG: "a file",
 }
 
+REMOVE = "Remove it, and find out who put it there"
+COPY = f"If a snapshot made the others, use a copy of the whole folder (cp -a). If not: {REMOVE}"
+
 
 def kind(mode: int) -> str:
     """Returns what a file of this mode is, for people."""
@@ -141,11 +144,11 @@ class Place:
         """Removes the name; raises FileNotFoundError if there is none."""
         os.unlink(self.name, dir_fd=self.folder)
 
-    def refused(self, what: str) -> BadInput:
+    def refused(self, what: str, way_out: str = REMOVE) -> BadInput:
         """The error for what stands under the name."""
         return BadInput(
             f"{self.key} in the folder {self.root} is {what}, and no file that this program wrote. "
-            "Nothing was read or written through it. Remove it, and find out who put it there"
+            f"Nothing was read or written through it. {way_out}"
         )
 
     def _descriptor(self, how: int, mode: int = 0) -> int:
@@ -174,7 +177,7 @@ class Place:
         # A file has a second, hidden name while it is written, or if its writer was killed. That
         # one may go while the names are counted, so they are counted before the second look.
         if found.st_nlink > 1 and self._names(found) < look().st_nlink:
-            raise self.refused("one of several names (hard links) of a file")
+            raise self.refused("one of several names (hard links) of a file", COPY)
         return found
 
     def _names(self, found: os.stat_result) -> int:
