@@ -44,7 +44,10 @@ _KINDS = {
 }
 
 REMOVE = "Remove it, and find out who put it there"
-COPY = f"If a snapshot made the others, use a copy of the whole folder (cp -a). If not: {REMOVE}"
+COPY = (
+    "If a snapshot made the others, use a copy of the whole folder (cp -a --no-preserve=links). "
+    f"If not: {REMOVE}"
+)
 
 
 def kind(mode: int) -> str:
