@@ -711,8 +711,8 @@ class Deployment(Environment):
     )
     cache: str = Field(
         "",
-        description="Folder for local copies of what lies in S3. Empty: a folder in the "
-        "system's temporary directory.",
+        description="Folder of this user's alone for local copies of what lies in S3. Empty: a "
+        "folder in the system's temporary directory.",
     )
     cache_gib: float = Field(
         20,

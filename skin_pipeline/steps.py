@@ -108,7 +108,7 @@ def _ingested(job: Job, where: str, settings: Settings) -> str:
             "ingest",
             VERSIONS["ingest"],
             inputs,
-            lambda key: _ingest(job, key, where, reader.read(images)),
+            lambda key: _ingest(job, key, where, images, reader.read(images)),
         )
         _tell_news(job, key, images)
         return key
@@ -123,7 +123,9 @@ def _tell_news(job: Job, key: str, images: sources.Images) -> None:
             log.warning('beside_the_images what="%s"', found)
 
 
-def _ingest(job: Job, key: str, where: str, known: metadata.Known) -> Dataset:
+def _ingest(
+    job: Job, key: str, where: str, asked: sources.Images, known: metadata.Known
+) -> Dataset:
     from skin_pipeline.data import manifest
 
     settings, images = job.settings, known.images
@@ -140,6 +142,7 @@ def _ingest(job: Job, key: str, where: str, known: metadata.Known) -> Dataset:
             with_masks=settings.masks == "warn",
         )
     table = built.table.join(known.table).reset_index(drop=True)
+    asked.check_unchanged(zip(table["key"], table["sha256"], strict=True))
     notices = images.notices + manifest.mask_notices(built.masks, settings.masks != "warn")
     manifest.log_outcomes(table)
     for found in notices:

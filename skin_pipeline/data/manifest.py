@@ -18,11 +18,12 @@ from skin_pipeline.contracts import Notice
 from skin_pipeline.data import images as room
 from skin_pipeline.data.images import STATISTICS, Inspected
 from skin_pipeline.data.metadata import METADATA
-from skin_pipeline.data.sources import SUFFIXES, Found, Images, changed
+from skin_pipeline.data.sources import SUFFIXES, Found, Images, changed, exchanged
 from skin_pipeline.data.workers import each
 from skin_pipeline.errors import BadInput, Unavailable
 from skin_pipeline.foreign import defused, restored
-from skin_pipeline.storage import Store, digest, digest_file
+from skin_pipeline.job import scratch
+from skin_pipeline.storage import Store, copied_file, digest, digest_file, digest_named
 
 log = logging.getLogger(__name__)
 
@@ -210,13 +211,25 @@ def golden(table: pd.DataFrame, images: Images, store: Store, per_class: int = 4
     chosen = table[table["readable"]].sort_values("sha256").groupby("label").head(per_class)
     wanted = dict(zip(chosen["key"], chosen["sha256"], strict=True))
     copies = {}
-    for item in images.files:
-        if item.key in wanted:
-            suffix = PurePosixPath(item.key).suffix.lower()
-            suffix = suffix if suffix in SUFFIXES else ""
-            copies[item.key] = f"images/{wanted[item.key]}{suffix}"
-            store.put_file(copies[item.key], item.path)
+    with scratch() as folder:
+        for item in images.files:
+            if item.key in wanted:
+                suffix = PurePosixPath(item.key).suffix.lower()
+                suffix = suffix if suffix in SUFFIXES else ""
+                copies[item.key] = f"images/{wanted[item.key]}{suffix}"
+                _keep(store, copies[item.key], item.path, folder / str(len(copies)))
     return copies
+
+
+def _keep(store: Store, key: str, path: Path, copy: Path) -> None:
+    """Puts an image file under the key that names its bytes.
+
+    Raises:
+        Unavailable: They are others since it was inspected.
+    """
+    if copied_file(path, copy) != digest_named(key):
+        raise exchanged(path)
+    store.put_file(key, copy)
 
 
 def read(store: Store, key: str) -> pd.DataFrame:

@@ -13,9 +13,10 @@ import hashlib
 import itertools
 import logging
 from collections import Counter
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
@@ -203,6 +204,15 @@ class Images:
     tables: tuple[Path, ...]
     notices: tuple[Notice, ...] = ()
 
+    @cached_property
+    def digests(self) -> tuple[str, ...]:
+        """The SHA-256 of each image file, as it was when this was first asked.
+
+        Raises:
+            Unavailable: a file went away or cannot be read now.
+        """
+        return tuple(_digest(item.path) for item in self.files)
+
     @property
     def digest(self) -> str:
         """The content's identity: the same for the same files, wherever they lie.
@@ -210,9 +220,25 @@ class Images:
         Raises:
             Unavailable: a file went away or cannot be read now.
         """
-        rows = [f"{item.key}\0{_digest(item.path)}" for item in self.files]
+        named = zip(self.files, self.digests, strict=True)
+        rows = [f"{item.key}\0{found}" for item, found in named]
         rows += sorted(f"table\0{_digest(path)}" for path in self.tables)
         return hashlib.sha256("\n".join(rows).encode()).hexdigest()
+
+    def check_unchanged(self, inspected: Iterable[tuple[str, str]]) -> None:
+        """Compares `digests`, by which a result is found again, with what it was made of.
+
+        Args:
+            inspected: Key and SHA-256 of each image as it was decoded; "" if it was not.
+
+        Raises:
+            Unavailable: An image has other bytes by now.
+        """
+        before = {(item.key, one) for item, one in zip(self.files, self.digests, strict=True)}
+        paths = {item.key: item.path for item in self.files}
+        for key, found in inspected:
+            if found and (key, found) not in before:
+                raise exchanged(paths[key])
 
 
 def _digest(path: Path) -> str:
@@ -229,6 +255,14 @@ def changed(path: Path, problem: str) -> Unavailable:
     return Unavailable(
         f"{shown(path)} was found, but cannot be read any more ({problem}). Try again "
         "when nobody changes the data"
+    )
+
+
+def exchanged(path: Path) -> Unavailable:
+    """Makes the error for a file that has other bytes than when it was looked at first."""
+    return Unavailable(
+        f"{shown(str(path))} has other bytes than when it was found. Try again when nobody changes "
+        "the data"
     )
 
 

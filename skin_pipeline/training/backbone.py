@@ -22,8 +22,9 @@ from skin_pipeline.config import Settings
 from skin_pipeline.contracts import Trunk
 from skin_pipeline.errors import BadInput, Unavailable
 from skin_pipeline.foreign import line, words
+from skin_pipeline.job import scratch
 from skin_pipeline.roots import ANYWHERE, Roots
-from skin_pipeline.storage import Store, digest_file
+from skin_pipeline.storage import Store, copied, copied_file, digest_named
 from skin_pipeline.training import weight_files
 
 log = logging.getLogger(__name__)
@@ -96,10 +97,13 @@ def pin_weights(settings: Settings, store: Store, roots: Roots = ANYWHERE) -> st
     ways_out = f"{WAYS_OUT.format(settings.backbone)}."
     if not path.is_file():
         raise BadInput(f"weights: there is no file {line(path)}. {ways_out}")
-    weight_files.check(path, ways_out)
-    key = f"weights/{digest_file(path)}.weights.h5"
-    if not store.exists(key):
-        store.put_file(key, path)
+    weight_files.check(path, ways_out)  # before anything of another kind or size is copied
+    with scratch() as folder:
+        copy = folder / "pinned.weights.h5"
+        key = f"weights/{copied_file(path, copy)}.weights.h5"
+        weight_files.check(copy, ways_out, named=path)
+        if not store.exists(key):
+            store.put_file(key, copy)  # the bytes that the key names, whatever stands at the path
     return key
 
 
@@ -228,7 +232,10 @@ class Network:
         if trunk.source == "imagenet":
             _load_imagenet(build, whole, trunk.backbone)
         elif trunk.source != "none":
-            _load_file(whole, store.local(trunk.source), trunk.backbone)
+            with scratch() as folder:
+                copy = folder / Path(trunk.source).name
+                copied(store, trunk.source, copy, digest_named(trunk.source))
+                _load_file(whole, copy, trunk.backbone)
         return cls(keras, BACKBONES[trunk.backbone], whole, image_size)
 
     @cached_property

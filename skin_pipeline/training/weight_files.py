@@ -22,12 +22,13 @@ MOST_BYTES = 2 * 2**30  # of all arrays; the largest network that there is takes
 MOST_PARTS = 20_000  # groups and arrays; the largest network that there is has some 1,500
 
 
-def check(path: Path, ways_out: str) -> None:
+def check(path: Path, ways_out: str, named: Path | None = None) -> None:
     """Refuse what is no file with weights. A pipe or a device is not read from.
 
     Args:
         path: The file.
         ways_out: What to do about a refusal.
+        named: What a message calls it, where it is a copy.
 
     Raises:
         BadInput: what was found instead.
@@ -38,7 +39,7 @@ def check(path: Path, ways_out: str) -> None:
     except OSError as error:
         found = f"cannot be read ({error.strerror})"
     if found:
-        raise BadInput(f"weights: {line(path)} {found}. {ways_out}")
+        raise BadInput(f"weights: {line(named or path)} {found}. {ways_out}")
 
 
 def _opened(path: Path) -> BinaryIO:

@@ -187,6 +187,23 @@ def test_an_empty_store_tells_how_to_get_the_first_model(client: Any, empty: Fol
     assert "skin_training" in page.text
 
 
+@pytest.mark.parametrize("linked", ["gate/4f1a/report.html", "gate/4f1a", "gate"])
+def test_a_link_in_the_store_shows_no_file_of_the_server(
+    client: Any, empty: FolderStore, tmp_path: Path, linked: str
+) -> None:
+    key = "gate/4f1a/report.html"
+    secrets = tmp_path / "home"
+    (secrets / key).parent.mkdir(parents=True)
+    (secrets / key).write_text("password: hunter2")
+    (empty.root / linked).parent.mkdir(parents=True)
+    (empty.root / linked).symlink_to(secrets / linked)
+
+    answer = client.get(f"/report/{key}")
+    assert "hunter2" not in answer.text
+    assert answer.status_code == 503
+    assert f"{linked} in the folder" in html.unescape(answer.text)
+
+
 def test_judged_runs_are_drawn_over_time_as_soon_as_there_are_two(
     client: Any, empty: FolderStore
 ) -> None:
