@@ -6,6 +6,8 @@ A step returns the key of its result (`split/4f1a…`), never the data. The docu
 
 from __future__ import annotations
 
+import hashlib
+import json
 from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -486,6 +488,12 @@ class DataPointer(Contract):
     validation: str
     previous: str | None
     moved_at: str
+
+
+def address(inputs: dict[str, Any]) -> str:
+    """A short digest of JSON-serialisable inputs: the same for the same inputs, anywhere."""
+    text = json.dumps(inputs, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:20]
 
 
 def load(store: Store, key: str, kind: type[C]) -> C:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skin_pipeline.contracts import Epoch
+from skin_pipeline.errors import BadInput
 from skin_pipeline.job import scratch
 from skin_pipeline.storage import Store
 
@@ -68,7 +69,8 @@ class Checkpoints:
         for key in reversed(self._store.list(self._folder)):
             try:
                 return _read(self._store.local(key))
-            except (BadZipFile, ValueError, KeyError, OSError, EOFError) as error:
+            # `BadInput`: a key is set, and it is not what a step with this key wrote.
+            except (BadInput, BadZipFile, ValueError, KeyError, OSError, EOFError) as error:
                 log.warning('checkpoint_unreadable key=%s error="%s"', key, error)
                 self._store.remove(key)
         return None
