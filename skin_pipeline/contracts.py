@@ -37,6 +37,22 @@ class Cost(Contract):
     finished_at: str
 
 
+class Proof(Contract):
+    """What a result is made of: beside it, under `proofs/`.
+
+    `key` is that of the result, and `inputs` what its address is made from (None where a person
+    vouches for a result from before there were proofs). `result` is the SHA-256 of its document,
+    `files` that of each file that the step wrote, by key; `made_from` that of the proof of each
+    result that the step read, by key, and empty where that one has no proof.
+    """
+
+    key: str
+    inputs: dict[str, Any] | None
+    result: str
+    files: dict[str, str]
+    made_from: dict[str, str]
+
+
 class Notice(Contract):
     """Something that was found beside the images and not used, and what to do if it should be.
 

@@ -25,7 +25,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from skin_pipeline.contracts import COST, RESULT, Contract, address, dump, parse
+from skin_pipeline.contracts import COST, RESULT, Proof, address, dump, parse
 from skin_pipeline.errors import BadInput
 from skin_pipeline.release.signing import SIGNING_KEY, Keys, Stamper
 from skin_pipeline.storage import Keys as KeyList
@@ -41,22 +41,6 @@ PROOFS, CHECKPOINTS = "proofs", "checkpoints"
 SIGNATURES, ACTIVATIONS = "signatures", "activations"
 AGAIN = "again_"  # begins the name of a second place for the files of a result
 PROOF, OBJECT = "proof of a result", "object"  # what a signature is for
-
-
-class Proof(Contract):
-    """What a result is made of: beside it, under `proofs/`.
-
-    `key` is that of the result, and `inputs` what its address is made from (None where a person
-    vouches for a result from before there were proofs). `result` is the SHA-256 of its document,
-    `files` that of each file that the step wrote, by key; `made_from` that of the proof of each
-    result that the step read, by key, and empty where that one has no proof.
-    """
-
-    key: str
-    inputs: dict[str, Any] | None
-    result: str
-    files: dict[str, str]
-    made_from: dict[str, str]
 
 
 class Proven(NamedTuple):
@@ -264,6 +248,18 @@ class ProvenStore:
         """
         return self._proven(key, self.inner.read(f"{key}/{RESULT}"))
 
+    def digest_of(self, key: str) -> str:
+        """The SHA-256 that the document or a file of a result must have; "" if none is known.
+
+        Raises:
+            BadInput: its step did not write it.
+        """
+        owner = owner_of(key)
+        if key != f"{owner}/{RESULT}":
+            return self._expected(owner, key) or ""
+        proof = self.prove(owner).proof
+        return proof.result if proof else ""
+
     def check_file(self, key: str) -> str:
         """Compare a file of a result with its proof; its SHA-256, or "" if nothing is known.
 
@@ -272,7 +268,7 @@ class ProvenStore:
         """
         expected = self._expected(owner_of(key), key)
         if expected is not None:
-            self._compare(key, self._digest(key), expected)
+            self._compare(key, digest_file(self.inner.local(key)), expected)
         return expected or ""
 
     def _check(self, owner: str, key: str, data: bytes) -> None:
@@ -292,6 +288,8 @@ class ProvenStore:
         if not _is_proven(key) or (record and record.key == owner):
             return None
         known = self._known.get(owner)
+        if known is None and not self.keys.private and not self.exists(f"{owner}/{RESULT}"):
+            return None  # a file without a result, such as a try has left
         proof = (known[1] if known else self.prove(owner)).proof
         if proof is None or (key not in proof.files and key == f"{owner}/{COST}"):
             return None
