@@ -14,9 +14,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import hard_run
 import key_pairs
 import pytest
 from attacker import Attacker
+from released import vouch_for
 
 from skin_pipeline import steps
 from skin_pipeline.contracts import RESULT, Dataset, Evaluation, Proof, Verdict, load
@@ -69,17 +71,14 @@ def base(hard, tmp_path_factory):
     refusal = steps.gate(job, hard.evaluation, hard.validation, "", hard.external)
     shutil.copytree(plain, signed, copy_function=os.link)
     keys = key_pairs.write(folder, "ours")
-    signing = ProvenStore(FolderStore(signed), keys)
-    bare = ProvenStore(FolderStore(signed), Keys())
-    for key in chain.results_of(bare, hard.verdict):
-        for result in (key, *bare.prove(key).proof.made_from):
-            signing.vouch(result)
+    place = hard.job.place.model_copy(update={"signing_key": keys.private})
+    vouch_for(dataclasses.replace(job, store=FolderStore(signed), place=place), hard.verdict)
     return Base(plain, signed, refusal, keys)
 
 
 @pytest.fixture
 def judged(hard, base, tmp_path, monkeypatch):
-    """Nothing is released yet. The trial of the model's file takes long, and has tests of its own."""
+    """Nothing is released yet. The trial of the model takes long, and has tests of its own."""
     monkeypatch.setattr(trial, "agree", lambda *_, **__: None)
     return in_copy(hard, base.plain, tmp_path / "store")
 
@@ -484,6 +483,31 @@ def test_a_version_that_is_not_what_its_verdict_judged_is_not_signed(judged, tmp
         registry.sign(
             judged.job.store, other.model, other.version, key_pairs.write(tmp_path, "ours")
         )
+
+
+@pytest.mark.exhaustive
+def test_a_run_with_keys_signs_all_that_it_makes_and_reads_it_again(tmp_path, monkeypatch):
+    """The other tests sign a run that was made without keys."""
+    monkeypatch.setattr(trial, "agree", lambda *_, **__: None)
+    keys = key_pairs.write(tmp_path, "ours")
+    run = hard_run.build(tmp_path, signing_key=keys.private, public_key=keys.public)
+    shutil.rmtree(tmp_path / "store/models")
+    job = dataclasses.replace(run.job, store=run.job.proven.inner)
+    version = steps.promote(job, run.verdict)
+    assert registry.verify(job.store, *version.split("/")[1::2], keys=keys).verdict == run.verdict
+    signed = {
+        job.proven.prove(key).proof.inputs["signed_by"]
+        for key in chain.results_of(job.proven, run.verdict)
+    }
+    assert signed == {job.proven.stamper.own}
+    bare = ProvenStore(FolderStore(tmp_path / "store"), Keys())
+    attacker = Attacker(tmp_path / "store")
+    blocks = [key for key in bare.list("activations") if not key.endswith(".ids.npy")]
+    for block in blocks:
+        attacker.exchange(block, attacker.read(block)[:-1] + b"\1")
+    other = dataclasses.replace(run.job, settings=run.job.settings.model_copy(update={"l2": 0.01}))
+    with pytest.raises(BadInput, match="not what a step with our key wrote"):
+        steps.train(other, run.split, run.features, 0)
 
 
 def test_web_pages_ask_for_no_key(signed):
