@@ -23,6 +23,7 @@ from released import vouch_for
 from skin_pipeline import steps
 from skin_pipeline.contracts import RESULT, Dataset, Evaluation, Proof, Verdict, load
 from skin_pipeline.errors import BadInput
+from skin_pipeline.evaluation import scoring
 from skin_pipeline.job import Job
 from skin_pipeline.provenance import ProvenStore
 from skin_pipeline.release import chain, registry, trial, versions
@@ -224,6 +225,48 @@ def test_figures_that_do_not_follow_from_the_predictions_are_refused(judged, fig
 def test_figures_of_an_external_set_that_do_not_follow_are_refused(judged):
     everything_forged(judged, {"figures.auc.value": 0.999}, judged.run.external[0])
     refused(judged, judged.run.external[0], "figures.auc.value is 0.999")
+
+
+@pytest.fixture
+def against_champion(judged):
+    """The run judged against a champion: the same predictions under the name of another model."""
+    job, run = judged.job, judged.run
+    known = load(job.store, run.evaluation, Evaluation)
+
+    def older(key):
+        for file in (known.model, known.predictions):
+            job.store.put(file.replace(run.evaluation, key), job.store.read(file))
+        places = {"predictions": f"{key}/predictions.csv", "model": f"{key}/model.keras"}
+        return known.model_copy(update=places)
+
+    inputs = job.proven.prove(run.evaluation).proof.inputs
+    other = job.once("evaluate", 1, {"of": inputs}, older)
+    champion = job.once(
+        "champion", 1, {"split": run.split}, lambda key: scoring.as_judged(job, key, "old", other)
+    )
+    settings = job.settings.model_copy(update={"min_auc_change": -0.5})
+    verdict = steps.gate(
+        dataclasses.replace(job, settings=settings), run.evaluation, run.validation, champion
+    )
+    assert load(job.store, verdict, Verdict).comparison.champion == "old"
+    return judged._replace(run=dataclasses.replace(run, verdict=verdict)), champion
+
+
+def test_a_comparison_is_made_again(against_champion):
+    judged, champion = against_champion
+    chain.check(judged.afresh().proven, judged.run.verdict)
+    for change, said in (
+        ({"figures.auc.value": 0.1}, "figures.auc.value is 0.1"),
+        ({"evaluation": judged.run.evaluation}, "comparison is"),
+        ({"problem": "gone"}, "comparison is"),
+    ):
+        judged.attacker.forge(champion, change)
+        proof = Proof.model_validate_json(judged.attacker.proof(judged.run.verdict).read_bytes())
+        now = digest(judged.attacker.proof(champion).read_bytes())
+        judged.attacker.prove(judged.run.verdict, made_from={**proof.made_from, champion: now})
+        with pytest.raises(BadInput, match=re.escape(said)):
+            chain.check(judged.afresh().proven, judged.run.verdict)
+        judged.attacker.undo()
 
 
 # --- signatures -----------------------------------------------------------------------------------
