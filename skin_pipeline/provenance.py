@@ -255,6 +255,8 @@ class ProvenStore:
             BadInput: its step did not write it.
         """
         owner = owner_of(key)
+        if not owner:
+            raise BadInput(f"{key!r} is no file of a result. Find out who changed what names it")
         if key != f"{owner}/{RESULT}":
             return self._expected(owner, key) or ""
         proof = self.prove(owner).proof
@@ -364,7 +366,7 @@ class ProvenStore:
 
     def _signed_alone(self, key: str, *, fresh: bool) -> Path:
         """A checkpoint, in a private copy; or activations, which may be too large for a copy."""
-        if CHECKPOINTS in key.split("/"):
+        if owner_of(key):
             path = self._folder() / uuid.uuid4().hex
             found = copied(self.inner, key, path)
         else:
@@ -377,6 +379,9 @@ class ProvenStore:
         """Sign an object; whether it was not signed yet."""
         statement = _statement(kind, key, found)
         place = f"{SIGNATURES}/{self.stamper.own}/{digest(statement)}"
+        known = self.inner.tagged(place)
+        if known and self.stamper.problem(statement, known[0]):
+            self.inner.remove(place)  # put there by somebody without the key, to stop us
         return self.inner.put(place, self.stamper.stamp(statement))
 
     def _check_stamp(self, what: str, kind: str, key: str, found: str) -> None:
@@ -431,13 +436,13 @@ def _proof_of_what_is_there(store: ProvenStore, key: str, data: bytes) -> Proof:
 
 def _is_proven(key: str) -> bool:
     """Whether an object below a result's key is part of the result."""
-    return not {CHECKPOINTS, PROOFS} & set(key.split("/"))
+    return key.split("/")[2] not in {CHECKPOINTS, PROOFS}
 
 
 def _is_signed_alone(key: str) -> bool:
     """Whether an object that is part of no result has a signature of its own."""
     parts = key.split("/")
-    return parts[0] == ACTIVATIONS or (parts[0] in STEPS and CHECKPOINTS in parts)
+    return parts[0] == ACTIVATIONS or (parts[0] in STEPS and parts[2:3] == [CHECKPOINTS])
 
 
 def _statement(kind: str, key: str, found: str) -> bytes:

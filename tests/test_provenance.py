@@ -240,6 +240,17 @@ def test_a_worker_with_the_public_key_only_checks_what_is_signed_and_takes_what_
         load(make(public).store, signed, Verdict)
 
 
+def test_what_stands_in_the_place_of_a_signature_stops_nobody(make, keys, store):
+    key = gate(make(keys))
+    (place,) = store.list("signatures")
+    attacker = Attacker(store.root)
+    attacker.exchange(place, b"no signature")
+    with pytest.raises(BadInput, match="is not of this content by this key"):
+        load(make(keys).store, key, Verdict)
+    assert make(keys).proven.vouch(key)
+    assert load(make(keys).store, key, Verdict) == documents.verdict()
+
+
 def test_keys_that_are_no_pair_make_no_result(make, keys, tmp_path):
     theirs = key_pairs.write(tmp_path, "theirs")
     with pytest.raises(BadInput, match="is not the public half"):

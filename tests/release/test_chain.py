@@ -222,6 +222,12 @@ def test_figures_that_do_not_follow_from_the_predictions_are_refused(judged, fig
     refused(judged, judged.run.evaluation, "does not follow from its predictions", said)
 
 
+@pytest.mark.parametrize("model", ["images/another.keras", "model.keras", "evaluate/1/../2"])
+def test_a_model_that_is_no_file_of_its_evaluation_is_not_released(judged, model):
+    everything_forged(judged, {"model": model}, judged.run.evaluation)
+    refused(judged, model)
+
+
 def test_figures_of_an_external_set_that_do_not_follow_are_refused(judged):
     everything_forged(judged, {"figures.auc.value": 0.999}, judged.run.external[0])
     refused(judged, judged.run.external[0], "figures.auc.value is 0.999")
