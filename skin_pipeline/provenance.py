@@ -116,6 +116,12 @@ class ProvenStore:
     def __hash__(self) -> int:
         return hash((ProvenStore, self.inner))
 
+    def __getattr__(self, name: str) -> Any:
+        """What the store has beside that, such as a folder's path; nothing of it is proven."""
+        if name == "inner":  # of an object that is being copied
+            raise AttributeError(name)
+        return getattr(self.inner, name)
+
     # --- what every store does -------------------------------------------------------------------
 
     def exists(self, key: str) -> bool:
