@@ -1,9 +1,10 @@
 """Seconds to promote a model of 100 MB on a local S3 server, against moving its file with boto3.
 
-With boto3: upload the file, and read it back. Ours: describe the version, upload, read back and
-compare, write the manifest, and move the pointer. evaluate leaves the model in the same server; a
-worker that has no copy of it must fetch it first. That the model is tried in a process of its own
-is left out, since no upload does that.
+With boto3: upload the file, and read it back. Ours: describe the version, compare a private copy
+with the digest that the proof of its evaluation names, upload, read back and compare, write the
+manifest, and move the pointer. evaluate leaves the model in the same server; a worker that has no
+copy of it must fetch it first. That the model is tried in a process of its own is left out, since
+no upload does that.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from typing import Any
 from measuring import in_turn, parser, report
 
 from skin_pipeline.release import registry
-from skin_pipeline.storage import Store, open_store
+from skin_pipeline.storage import Store, digest_file, open_store
 
 sys.path.append(str(Path(__file__).parents[1] / "tests"))
 from documents import dataset
@@ -57,6 +58,7 @@ def by_hand(server: S3Server, folder: Path) -> Callable[[], None]:
 def promotion(server: S3Server, folder: Path, *, copied: bool) -> Callable[[], None]:
     """Promote the same bytes as a new version each time, on a worker with or without a copy."""
     path = model_file(folder)
+    known = digest_file(path)
 
     def fresh_store() -> Store:
         return open_store(
@@ -74,13 +76,19 @@ def promotion(server: S3Server, folder: Path, *, copied: bool) -> Callable[[], N
             store.local("evaluate/1/model.keras")
         ready.append(store)
 
-    return lambda: promote(ready.pop())
+    return lambda: promote(ready.pop(), known)
 
 
-def promote(store: Store) -> None:
+def promote(store: Store, known: str) -> None:
     sources = {registry.MODEL_FILE: "evaluate/1/model.keras"}
     release = registry.describe(
-        store, MODEL, sources, verdict="gate/1", threshold=0.5, dataset=dataset(MODEL)
+        store,
+        MODEL,
+        sources,
+        verdict="gate/1",
+        threshold=0.5,
+        dataset=dataset(MODEL),
+        known={registry.MODEL_FILE: known},
     )
     registry.publish(store, release, sources)
     where: dict[str, Any] = {"alias": registry.CHAMPION, "by": "benchmark", "reason": "benchmark"}

@@ -44,9 +44,9 @@ LAST_MOVES = 10  # of the champion
 DASH = "\N{EN DASH}"
 
 # The only keys of the store that the page hands out. No part of one starts with a dot, so none
-# leads out of its folder.
-REPORT_KEY = re.compile(r"gate/\w+/report\.html")
-DOCS_KEY = re.compile(r"(?:validate|split)/\w+/docs/\w+\.html")
+# leads out of its folder. `again_…` is the place of a result whose first try was killed.
+REPORT_KEY = re.compile(r"gate/\w+/(?:again_\w+/)?report\.html")
+DOCS_KEY = re.compile(r"(?:validate|split)/\w+/(?:again_\w+/)?docs/\w+\.html")
 
 PAGE_POLICY = (
     "default-src 'none'; script-src 'sha256-{}'; style-src 'unsafe-inline'; img-src data:; "

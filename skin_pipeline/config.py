@@ -722,8 +722,8 @@ class Deployment(Environment):
     )
     signing_key: str = Field(
         "",
-        description="PEM file with the private EC key that versions are signed with. Empty: they "
-        "are not signed.",
+        description="PEM file with the private EC key that versions and the results of steps are "
+        "signed with; every process that runs steps needs it. Empty: they are not signed.",
     )
     signing_password: SecretStr | None = Field(
         None, description="Password of that key, if it is encrypted."

@@ -6,6 +6,8 @@ A step returns the key of its result (`split/4f1a…`), never the data. The docu
 
 from __future__ import annotations
 
+import hashlib
+import json
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
@@ -51,6 +53,22 @@ class Cost(Contract):
     seconds: float
     cores: int
     finished_at: str
+
+
+class Proof(Contract):
+    """What a result is made of: beside it, under `proofs/`.
+
+    `key` is that of the result, and `inputs` what its address is made from (None where a person
+    vouches for a result from before there were proofs). `result` is the SHA-256 of its document,
+    `files` that of each file that the step wrote, by key; `made_from` that of the proof of each
+    result that the step read, by key, and empty where that one has no proof.
+    """
+
+    key: str
+    inputs: dict[str, Any] | None
+    result: str
+    files: dict[str, str]
+    made_from: dict[str, str]
 
 
 class Notice(Contract):
@@ -513,6 +531,12 @@ class DataPointer(Contract):
     validation: str
     previous: str | None
     moved_at: str
+
+
+def address(inputs: dict[str, Any]) -> str:
+    """A short digest of JSON-serialisable inputs: the same for the same inputs, anywhere."""
+    text = json.dumps(inputs, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:20]
 
 
 def load(store: Store, key: str, kind: type[C]) -> C:

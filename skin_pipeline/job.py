@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 import tempfile
 import time
@@ -16,10 +14,14 @@ from typing import Any
 
 from skin_pipeline import timing
 from skin_pipeline.config import Deployment, Settings, threads
-from skin_pipeline.contracts import COST, RESULT, Contract, Cost, dump
+from skin_pipeline.contracts import COST, RESULT, Contract, Cost, address, dump
 from skin_pipeline.data.kaggle import KaggleCredentials
+from skin_pipeline.provenance import ProvenStore, Record, TakenError, another_place
+from skin_pipeline.release.signing import Keys
 from skin_pipeline.roots import ANYWHERE, Roots
-from skin_pipeline.storage import S3Access, Store
+from skin_pipeline.storage import S3Access, Store, digest
+
+__all__ = ["Job", "address", "scratch"]
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +47,15 @@ class Job:
     run_id: str = "command-line"
     started: datetime = field(default_factory=lambda: datetime.now(timezone.utc))
     allow: Callable[[float, str], None] | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "store", ProvenStore.of(self.store, Keys.of(self.place)))
+
+    @property
+    def proven(self) -> ProvenStore:
+        """The store, which proves the results that are read from it."""
+        assert isinstance(self.store, ProvenStore)
+        return self.store
 
     @property
     def moment(self) -> str:
@@ -72,30 +83,44 @@ class Job:
             version: Version of the step's code; raised when the same inputs give another result.
             inputs: All that the result is made from; JSON-serialisable.
             make: Writes the result's files below the key that it is given, returns the document.
+
+        Raises:
+            BadInput: there is such a result, and it is not what its step wrote, or not signed as
+                the keys of the deployment ask for.
         """
         # Called so that an input of this name is an error, and does not hide the version.
-        key = f"{step}/{address(dict(version=version, **inputs))}"
+        inputs = dict(version=version, **inputs, **self.proven.signed_by)
+        key = f"{step}/{address(inputs)}"
         if self.store.exists(f"{key}/{RESULT}"):
+            self.proven.prove(key)
             log.info("cached key=%s", key)
             return key
         log.info("started key=%s", key)
         started = time.monotonic()
-        made = make(key)
+        made, record = self._made(key, make)
         cost = self._cost(time.monotonic() - started)
-        self.store.put(f"{key}/{COST}", dump(cost))
-        self.store.put(f"{key}/{RESULT}", dump(made))
+        if self.store.put(f"{key}/{COST}", content := dump(cost)):
+            record.files[f"{key}/{COST}"] = digest(content)
+        result = dump(made)
+        self.proven.keep(record.proof(inputs, result), result)
         log.info("finished key=%s seconds=%.1f", key, cost.seconds)
         return key
+
+    def _made(self, key: str, make: Callable[[str], Contract]) -> tuple[Contract, Record]:
+        """The document of a result, its files written, and a record of what it was made from."""
+        place = self.proven.place_for(key)
+        try:
+            with self.proven.recording(key, place) as record:
+                return make(place), record
+        except TakenError as other:  # somebody makes the same result at the same time
+            log.warning("made_elsewhere key=%s taken=%s", key, other)
+        place = another_place(key)
+        with self.proven.recording(key, place) as record:
+            return make(place), record
 
     def _cost(self, seconds: float) -> Cost:
         now = datetime.now(timezone.utc).isoformat(timespec="seconds")
         return Cost(seconds=round(seconds, 2), cores=threads(self.place), finished_at=now)
-
-
-def address(inputs: dict[str, Any]) -> str:
-    """A short digest of JSON-serialisable inputs: the same for the same inputs, anywhere."""
-    text = json.dumps(inputs, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:20]
 
 
 @contextmanager

@@ -37,6 +37,7 @@ from skin_pipeline.data import history, metadata, sources
 from skin_pipeline.data.labelling import Labelling
 from skin_pipeline.errors import BadInput, Rejected, Unavailable
 from skin_pipeline.job import Job, address, scratch
+from skin_pipeline.release.signing import NONE, Keys
 from skin_pipeline.training import backbone
 from skin_pipeline.training.checkpoints import Checkpoints
 from skin_pipeline.training.strategies import CACHED, KNOBS
@@ -56,10 +57,10 @@ VERSIONS = {
     "split": 2,
     "features": 2,
     "train": 2,
-    "evaluate": 3,
+    "evaluate": 4,
     "champion": 2,
     "external": 1,
-    "gate": 3,
+    "gate": 4,
 }
 
 
@@ -511,7 +512,7 @@ def _champion(job: Job, key: str, split: str, pointer: Pointer) -> Scored:
 
     dataset, evaluation = load(job.store, split, Split).dataset, ""
     try:
-        evaluation = _evaluation_of(job, pointer)
+        evaluation = _evaluation_of(job, pointer, Keys.of(job.place))
         if load(job.store, evaluation, Evaluation).split == split:
             return scoring.as_judged(job, key, pointer.version, evaluation)
         features = _features_for(job, evaluation, dataset)
@@ -529,15 +530,16 @@ def _champion(job: Job, key: str, split: str, pointer: Pointer) -> Scored:
         )
 
 
-def _evaluation_of(job: Job, pointer: Pointer) -> str:
+def _evaluation_of(job: Job, pointer: Pointer, keys: Keys = NONE) -> str:
     """Key of the evaluation on which a version was promoted.
 
     Raises:
-        BadInput: a document is missing, or another version of this code wrote it.
+        BadInput: a document is missing, another version of this code wrote it, or it is not signed
+            as the keys ask for.
     """
     from skin_pipeline.release import registry
 
-    release = registry.release_of(job.store, pointer.model, pointer.version)
+    release = registry.release_of(job.store, pointer.model, pointer.version, keys)
     return load(job.store, release.verdict, Verdict).evaluation
 
 
@@ -635,7 +637,8 @@ def _rival(job: Job, evaluation: str, champion: str) -> str:
     if theirs is None or theirs.evaluation != evaluation:
         return champion
     try:
-        release = registry.release_of(job.store, job.settings.released_as, theirs.name)
+        keys = Keys.of(job.place)
+        release = registry.release_of(job.store, job.settings.released_as, theirs.name, keys)
         return load(job.store, release.verdict, Verdict).champion
     except BadInput:  # of a version of this code that wrote other documents
         return champion
@@ -658,12 +661,12 @@ def promote(job: Job, verdict: str) -> str:
         The key of the champion's version.
 
     Raises:
-        BadInput: a key for signatures cannot be used, or a version is not signed as they ask for.
+        BadInput: a key for signatures cannot be used, a version is not signed as they ask for, or
+            the verdict does not follow from what it names.
         Rejected: the verdict is a refusal.
         Unavailable: the champion kept moving, or the store failed.
     """
     from skin_pipeline.release import registry
-    from skin_pipeline.release.signing import Keys
 
     Keys.of(job.place).check()
     for _ in range(REMATCHES):
@@ -686,17 +689,21 @@ def _moved(job: Job, key: str, judged: Verdict) -> str | None:
     """Publish a version and make it the champion in the place of the one that it was judged
     against; None if there is another by now."""
     from skin_pipeline.release import registry
-    from skin_pipeline.release.signing import Keys
 
     keys = Keys.of(job.place)
     rival = load(job.store, judged.champion, Scored).name if judged.champion else None
     pointer = registry.champion(job.store, judged.released_as, keys=keys)
     if rival != (pointer.version if pointer else None):
         return None  # before a version is written that nobody will name
+    _check_chain(job, key)
     release, files = _release(job, key, judged)
-    registry.publish(job.store, release, files, partial(_try, job, judged.evaluation))
+    # Of the bare store: the files are copied and compared with the digests that `_release` took
+    # from the chain, and what is signed is the manifest that was made from these.
+    store = job.proven.inner
+    trial = partial(_try, job, judged.evaluation)
+    manifest = registry.publish(store, release, files, trial)
     if keys.private:
-        registry.sign(job.store, release.model, release.version, keys)
+        registry.sign_manifest(store, release.model, release.version, keys, manifest)
     registry.release_of(job.store, release.model, release.version, keys)  # is it signed?
     won = registry.move(
         job.store,
@@ -711,18 +718,25 @@ def _moved(job: Job, key: str, judged: Verdict) -> str | None:
     return release.version if won else None
 
 
+def _check_chain(job: Job, verdict: str) -> None:
+    """Refuse a verdict that does not follow from what it names, down to the images."""
+    from skin_pipeline.release import chain
+
+    chain.check(job.proven, verdict)
+
+
 def _try(job: Job, evaluation: str, model: Path) -> None:
     """Refuse a model file that does not say of the golden images what `evaluate` recorded."""
     from skin_pipeline.data import manifest
     from skin_pipeline.evaluation.gate import SMOKE_TOLERANCE
-    from skin_pipeline.release import trial
+    from skin_pipeline.release import chain, trial
 
     result = load(job.store, evaluation, Evaluation)
-    golden = load(job.store, result.dataset, Dataset).golden
+    golden = chain.golden(job.store, result.dataset)
     table = manifest.read_scores(job.store, result.predictions)
     trial.agree(
         model,
-        {name: job.store.read(copy) for name, copy in golden.items()},
+        golden,
         dict(zip(table["key"], table["probability"], strict=True)),
         tolerance=SMOKE_TOLERANCE,
         threads=config.threads(job.place),
@@ -765,7 +779,6 @@ def _tell(job: Job, judged: Verdict, *, unchanged: bool) -> None:
 def _standing(job: Job, judged: Verdict) -> Release | None:
     """The champion, if the judged model is the champion already."""
     from skin_pipeline.release import registry
-    from skin_pipeline.release.signing import Keys
 
     keys = Keys.of(job.place)
     pointer = registry.champion(job.store, judged.released_as, keys=keys)
@@ -782,19 +795,11 @@ def _standing(job: Job, judged: Verdict) -> Release | None:
 
 
 def _release(job: Job, key: str, verdict: Verdict) -> tuple[Release, dict[str, str]]:
-    from skin_pipeline.release import registry
+    from skin_pipeline.release import chain, registry
 
     result = load(job.store, verdict.evaluation, Evaluation)
     dataset = load(job.store, result.dataset, Dataset)
-    files = {
-        registry.MODEL_FILE: result.model,
-        "metrics.json": f"{verdict.evaluation}/result.json",
-        "predictions.csv": result.predictions,
-        "verdict.json": f"{key}/result.json",
-        "report.html": verdict.report,
-        "card.md": verdict.card,
-        "card.json": verdict.card_data,
-    }
+    files = dict(chain.sources(key, verdict, result))
     release = registry.describe(
         job.store,
         verdict.released_as,
@@ -802,6 +807,7 @@ def _release(job: Job, key: str, verdict: Verdict) -> tuple[Release, dict[str, s
         verdict=key,
         threshold=result.threshold,
         dataset=dataset,
+        known={name: job.proven.digest_of(place) for name, place in files.items()},
     )
     return release, files
 

@@ -481,6 +481,17 @@ def digest_file(path: Path) -> str:
     return seen.hexdigest()
 
 
+def digest_of(data: bytes | BinaryIO) -> str:
+    """SHA-256, in hex, of bytes or of a file, which stands at its start afterwards."""
+    if isinstance(data, bytes):
+        return digest(data)
+    seen = hashlib.sha256()
+    while block := data.read(CHUNK):
+        seen.update(block)
+    data.seek(0)
+    return seen.hexdigest()
+
+
 def copied(store: Store, key: str, target: Path, expected: str = "") -> str:
     """Copies an object into a file that only this user can reach; returns the SHA-256 of its bytes.
 
@@ -530,7 +541,7 @@ def digest_named(key: str) -> str:
 def _as_named(store: Store, key: str, data: bytes | BinaryIO) -> None:
     """Raise `BadInput` if the key names other bytes than these."""
     named = digest_named(key)
-    if named and (found := _digest_of(data)) != named:
+    if named and (found := digest_of(data)) != named:
         raise _not_what_it_was(store, key, found, named)
 
 
@@ -1294,7 +1305,7 @@ class S3Store:
             Bucket=self.bucket,
             Key=self._name(key),
             Body=data,
-            **self._arguments(writer=writer, sha256=_digest_of(data)),
+            **self._arguments(writer=writer, sha256=digest_of(data)),
             **({"IfNoneMatch": "*"} if tag is None else {"IfMatch": tag}),
         )
         ask = partial(self._ask_about, "write", key, request, MOVED)
@@ -1471,17 +1482,6 @@ class S3Store:
     ) -> Any:
         doing = f"{doing} {key} in the bucket {self.bucket!r} at {self.endpoint}"
         return explained(call, doing, none_on, self._named)
-
-
-def _digest_of(data: bytes | BinaryIO) -> str:
-    """SHA-256, in hex, of bytes or of a file, which stands at its start afterwards."""
-    if isinstance(data, bytes):
-        return digest(data)
-    seen = hashlib.sha256()
-    while block := data.read(CHUNK):
-        seen.update(block)
-    data.seek(0)
-    return seen.hexdigest()
 
 
 def _unless_taken(params: dict[str, Any], **_: Any) -> None:

@@ -89,13 +89,18 @@ class Later:
     relabelled: frozenset[str]
 
 
-def build(folder: Path) -> Hard:
-    """Draw the images into `folder` and run all steps on them, with a store beside them."""
+def build(folder: Path, **keys: str) -> Hard:
+    """Draw the images into `folder` and run all steps on them, with a store beside them.
+
+    Args:
+        folder: An empty one.
+        keys: Settings of the deployment for signatures.
+    """
     draw(folder / "images", seed=1, patients=PATIENTS)
     draw(folder / "elsewhere", seed=2, patients=20, tint=-18)
     for path in sorted((folder / "images/benign").iterdir())[:2]:
         shutil.copy(path, folder / "elsewhere/benign" / f"copied_{path.name}")
-    place = Deployment(store=f"file://{folder / 'store'}", threads=1)
+    place = Deployment(store=f"file://{folder / 'store'}", threads=1, **keys)
     random_weights(folder / WEIGHTS)
     settings = Settings(**_places(folder), **KNOBS)
     job = Job(settings, place, open_store(place.store))

@@ -13,6 +13,7 @@ import pytest
 from skin_pipeline.config import Deployment, Settings
 from skin_pipeline.contracts import Cost, Verdict, load, parse
 from skin_pipeline.job import Job, address, scratch
+from skin_pipeline.storage import FolderStore, digest
 
 INPUTS = {"split": "split/1", "runs": ("train/1", "train/2")}
 
@@ -65,7 +66,7 @@ def test_what_is_made_of_other_things_is_another_result(job, made, other):
 
 
 def test_a_key_names_its_step_and_is_the_same_in_another_store(job, made, tmp_path):
-    elsewhere = dataclasses.replace(job, store=type(job.store)(tmp_path / "elsewhere"))
+    elsewhere = dataclasses.replace(job, store=FolderStore(tmp_path / "elsewhere"))
     key = once(job, made)
     assert key.split("/")[0] == "gate"
     assert once(elsewhere, made) == key
@@ -79,20 +80,23 @@ def test_a_result_that_could_not_be_made_is_made_by_the_next_try(job, made):
     with pytest.raises(KeyboardInterrupt):
         job.once("gate", 1, INPUTS, fail)
     assert not [key for key in job.store.list("") if not key.endswith("report.html")]
-    assert once(job, made) in made
+    key = once(job, made)
+    assert made[0].startswith(f"{key}/again_")  # what the first try has left is not taken over
+    assert job.store.read(f"{made[0]}/report.html") == b"a file of the result"
 
 
 def test_a_result_that_is_there_has_its_files_and_what_it_took(job, made, monkeypatch):
     """The document is written last: whoever sees it finds all that it names."""
-    order, put = [], type(job.store).put
+    order, put = [], FolderStore.put
 
     def noting(self, key, data):
-        order.append(key.rsplit("/", 1)[1])
+        order.append(key.split("/", 2)[2])
         return put(self, key, data)
 
-    monkeypatch.setattr(type(job.store), "put", noting)
+    monkeypatch.setattr(FolderStore, "put", noting)
     key = once(job, made)
-    assert order == ["report.html", "cost.json", "result.json"]
+    proof = f"proofs/{digest(job.store.read(f'{key}/result.json'))}.json"
+    assert order == ["report.html", "cost.json", proof, "result.json"]
     cost = parse(job.store.read(f"{key}/cost.json"), Cost, key)
     assert cost.cores == 3
     assert 0 <= cost.seconds < 60

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 from scipy.special import expit
 
-from skin_pipeline.contracts import Calibration, Figures
+from skin_pipeline.contracts import Bin, Calibration, Figures
 from skin_pipeline.data import manifest
 from skin_pipeline.data.splitting import TEST, VALIDATION
 from skin_pipeline.evaluation.metrics import bins, figures, threshold_at
@@ -134,6 +134,47 @@ def _calibration(logits: Floats, made: _Calibrated, images: int, tests: _TestSet
         brier=before.brier,
         calibration_error=before.calibration_error,
     )
+
+
+class Rescored(NamedTuple):
+    """Figures made again from a table of predictions; which images (n,) are test images."""
+
+    ensemble: Figures
+    per_run: dict[int, Figures]
+    bins: tuple[Bin, ...]
+    test: NDArray[np.bool_]
+
+
+def rescored(
+    table: pd.DataFrame, predictions: pd.DataFrame, runs: Sequence[int], judging: Judging
+) -> Rescored:
+    """The figures that `score` made, from the predictions that it wrote.
+
+    Args:
+        table: The split's rows of readable images.
+        predictions: A row for each of them, in the same order.
+        runs: The numbers of the runs.
+        judging: As for `score`.
+    """
+    labels = manifest.labels(table)
+    test = (table[f"run_{runs[0]}"] == TEST).to_numpy()
+    tests = _TestSet(labels, table["group"].to_numpy(object), test, judging)
+
+    def judged(column: str, unseen: Floats) -> Figures:
+        known = np.isfinite(unseen)
+        threshold = threshold_at(
+            judging.target_sensitivity, unseen[known], labels[known], by=judging.threshold_by
+        )
+        return tests.figures(predictions[column].to_numpy(np.float64), threshold)
+
+    alone = {}
+    for run in runs:
+        seen = predictions[f"run_{run}"].to_numpy(np.float64)
+        validates = (table[f"run_{run}"] == VALIDATION).to_numpy()
+        alone[run] = judged(f"run_{run}", np.where(validates, seen, np.nan))
+    together = judged("probability", predictions["held_out_probability"].to_numpy(np.float64))
+    probabilities = predictions["probability"].to_numpy(np.float64)[test]
+    return Rescored(together, alone, bins(probabilities, labels[test]), test)
 
 
 def temperature_of(logits: Floats, labels: Ints) -> float:

@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from importlib.metadata import version
 
+from skin_pipeline.config import Settings
 from skin_pipeline.contracts import (
     COST,
     Comparison,
@@ -36,13 +37,13 @@ def write(
     """Judge an evaluation, and put report and card beside the verdict; see `contracts.Verdict`."""
     store, result = job.store, load(job.store, evaluation, Evaluation)
     theirs = load(store, champion, Scored) if champion else None
-    compared = _compared(job, result, evaluation, theirs)
+    compared_now = compared(store, job.settings, result, evaluation, theirs)
     checks = gate.judge(
         result,
         job.settings,
         evaluation_key=evaluation,
         champion=theirs,
-        comparison=compared,
+        comparison=compared_now,
         external=[load(store, item, Scored) for item in external],
     )
     verdict = Verdict(
@@ -54,7 +55,7 @@ def write(
         approved=all(check.passed for check in checks),
         checks=checks,
         reasons=gate.reasons(checks),
-        comparison=compared,
+        comparison=compared_now,
         settings=job.settings.model_dump(),
         versions={"python": platform.python_version(), **{p: version(p) for p in PACKAGES}},
         seconds=seconds(store, evaluation, validation, champion, external),
@@ -74,16 +75,16 @@ def _put_pages(store: Store, verdict: Verdict, evaluation: Evaluation) -> None:
     store.put(verdict.report, report.render(store, verdict, evaluation).encode())
 
 
-def _compared(
-    job: Job, challenger: Evaluation, key: str, champion: Scored | None
+def compared(
+    store: Store, settings: Settings, challenger: Evaluation, key: str, champion: Scored | None
 ) -> Comparison | None:
     """Challenger and champion on the images that both may be judged on; None if there are none."""
     if champion is None or champion.problem or champion.evaluation == key:
         return None
-    ours = manifest.read_scores(job.store, challenger.predictions).set_index("key")
-    theirs = manifest.read_scores(job.store, champion.predictions).set_index("key")
+    ours = manifest.read_scores(store, challenger.predictions).set_index("key")
+    theirs = manifest.read_scores(store, champion.predictions).set_index("key")
     rows = ours.loc[theirs.index]
-    model = load(job.store, champion.evaluation, Evaluation)
+    model = load(store, champion.evaluation, Evaluation)
     return comparison.compare(
         Calls(rows["probability"].to_numpy(), challenger.threshold),
         Calls(theirs["probability"].to_numpy(), model.threshold),
@@ -91,8 +92,8 @@ def _compared(
         rows["group"].to_numpy(object),
         version=champion.name,
         excluded=champion.excluded,
-        seed=job.settings.seed,
-        prevalences=job.settings.prevalence_list,
+        seed=settings.seed,
+        prevalences=settings.prevalence_list,
     )
 
 

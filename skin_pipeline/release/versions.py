@@ -8,18 +8,18 @@ from __future__ import annotations
 import json
 import logging
 import zipfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime, timezone
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from skin_pipeline.contracts import LABELS, Dataset, Release, dump, parse
+from skin_pipeline.contracts import LABELS, Dataset, Release, address, dump, parse
 from skin_pipeline.errors import BadInput, Unavailable
-from skin_pipeline.job import address
+from skin_pipeline.job import scratch
 from skin_pipeline.release import signing
 from skin_pipeline.release.signing import Keys
-from skin_pipeline.storage import Store, digest_file
+from skin_pipeline.storage import Store, copied, digest_file
 
 log = logging.getLogger(__name__)
 
@@ -64,6 +64,7 @@ def describe(
     verdict: str,
     threshold: float,
     dataset: Dataset,
+    known: Mapping[str, str] = {},
 ) -> Release:
     """The manifest of a version; its name is made from all else that it says.
 
@@ -74,6 +75,7 @@ def describe(
         verdict: Key of the verdict.
         threshold: Probability from which an image is called malignant.
         dataset: What the model was trained and judged on.
+        known: The SHA-256 of files that are known already, by name; the others are read.
     """
     release = Release(
         model=model,
@@ -83,7 +85,9 @@ def describe(
         content_digest=dataset.content_digest,
         labels=LABELS,
         threshold=threshold,
-        files={name: digest_file(store.local(key)) for name, key in sources.items()},
+        files={
+            name: known.get(name) or digest_file(store.local(key)) for name, key in sources.items()
+        },
     )
     name = _name(json.loads(dump(release)))
     return release.model_copy(update={"version": name})
@@ -99,44 +103,66 @@ def publish(
     release: Release,
     sources: dict[str, str],
     approve: Callable[[Path], object] = lambda model: None,
-) -> None:
+) -> bytes:
     """Write a version: its files first, all read back and compared, the manifest last.
 
     When this returns, `verify` would find nothing wrong. It can be repeated, and then writes only
-    what is missing.
+    what is missing. What is written and tried are private copies of the files, which were compared
+    with their digests first.
 
     Args:
         store: The store.
         release: The version; `files` maps a file name to its sha256.
         sources: Maps each file name to the key that its bytes are copied from.
-        approve: Called with the model's file as it was read back, unless the version is there
-            already; what it raises keeps the version from being there.
+        approve: Called with the model's file, unless the version is there already; what it raises
+            keeps the version from being there.
+
+    Returns:
+        The manifest as it stands in the store, for `sign_manifest`: what is signed is what was
+        checked here.
 
     Raises:
-        BadInput: there is such a version, and its manifest is damaged.
+        BadInput: a file is not what the version says, or there is such a version, and its manifest
+            is damaged.
         Unavailable: what was read back is not what was written.
     """
-    model, version = release.model, release.version
-    place = version_key(model, version)
-    for name in release.files:
-        store.put_file(f"{place}/{name}", store.local(sources[name]))
+    place = version_key(release.model, release.version)
+    with scratch() as folder:
+        for name, expected in release.files.items():
+            copied(store, sources[name], folder / name, expected)
+        for name in release.files:
+            store.put_file(f"{place}/{name}", folder / name)
+        _check_written(store, release, place)
+        if not store.exists(f"{place}/{MANIFEST}"):
+            approve(folder / MODEL_FILE)
+    return _put_manifest(store, release, place)
+
+
+def _check_written(store: Store, release: Release, place: str) -> None:
     if problems := list(_file_problems(store, release, place)):
         raise Unavailable(
-            f"version {version} of {model} does not read back as written: {'; '.join(problems)}. "
-            f"If it stays so, remove {store.link(place)}"
+            f"version {release.version} of {release.model} does not read back as written: "
+            f"{'; '.join(problems)}. If it stays so, remove {store.link(place)}"
         )
-    if not store.exists(f"{place}/{MANIFEST}"):
-        approve(store.local(f"{place}/{MODEL_FILE}"))
+
+
+def _put_manifest(store: Store, release: Release, place: str) -> bytes:
+    """Write the manifest, unless somebody did; the one that is there, which says the same."""
+    model, version = release.model, release.version
     _drop_stale_signature(store, model, version)
     now = datetime.now(timezone.utc).isoformat(timespec="microseconds")
     store.put(f"{place}/{MANIFEST}", dump(release.model_copy(update={"published_at": now})))
-    published = release_of(store, model, version)
+    manifest = _manifest(store, model, version)
+    published = parse(manifest, Release, f"{place}/{MANIFEST}")
     # A pruning that goes on where another was stopped may have taken files meanwhile.
-    found = chain(
-        _manifest_problems(store, published, model, version),
-        _name_problems(published, _there(store, place)),
-    )
+    found = [
+        *_manifest_problems(manifest, published, model, version),
+        *_name_problems(published, _there(store, place)),
+    ]
+    if not found and published.model_copy(update={"published_at": release.published_at}) != release:
+        found = [f"{MANIFEST} says something else than was published"]
     _refuse_damaged(store, place, found)
+    return manifest
 
 
 def _drop_stale_signature(store: Store, model: str, version: str) -> None:
@@ -149,7 +175,7 @@ def _drop_stale_signature(store: Store, model: str, version: str) -> None:
         store.remove(key)
 
 
-def sign(store: Store, model: str, version: str, keys: Keys) -> bool:
+def sign_manifest(store: Store, model: str, version: str, keys: Keys, manifest: bytes) -> bool:
     """Write the signature of a published version beside its manifest; whether this call did.
 
     Nothing is written where the same key signed before.
@@ -157,16 +183,15 @@ def sign(store: Store, model: str, version: str, keys: Keys) -> bool:
     Args:
         store: The store.
         model: The model's name.
-        version: A version of it whose bytes are right: see `verify`.
+        version: A version of it.
         keys: The private key is used.
+        manifest: Its manifest, as it was checked: see `publish` and `verified`.
 
     Raises:
         BadInput: the key cannot be used, there is no such version, or there is a signature that is
             not that of this manifest by this key; it is left as it is.
     """
     own = keys.own()
-    release_of(store, model, version)
-    manifest = store.read(manifest_key(model, version))
     key = _signature_key(model, version)
     written = not store.exists(key) and store.put(key, signing.sign(manifest, keys))
     if found := signing.problem(manifest, store.read(key), own):
@@ -196,14 +221,17 @@ def release_of(store: Store, model: str, version: str, keys: Keys = signing.NONE
     Raises:
         BadInput: it is not in the store or not readable, or not signed as the keys ask for.
     """
-    key = manifest_key(model, version)
-    found = store.tagged(key)
+    return parse(_manifest(store, model, version, keys), Release, manifest_key(model, version))
+
+
+def _manifest(store: Store, model: str, version: str, keys: Keys = signing.NONE) -> bytes:
+    found = store.tagged(manifest_key(model, version))
     if found is None:
         raise BadInput(f"{model} has no version {version}. {_there_are(store, model)}")
     if trusted := keys.trusted():
         signature = _signature(store, model, version)
         signing.check(found[0], signature, trusted, _called(model, version))
-    return parse(found[0], Release, key)
+    return found[0]
 
 
 def _there_are(store: Store, model: str) -> str:
@@ -221,14 +249,21 @@ def verify(store: Store, model: str, version: str, keys: Keys = signing.NONE) ->
             signed as the keys ask for: then nothing is compared with what the manifest says.
         Unavailable: the store does not answer.
     """
-    release = release_of(store, model, version, keys)
+    return parse(verified(store, model, version, keys), Release, manifest_key(model, version))
+
+
+def verified(store: Store, model: str, version: str, keys: Keys = signing.NONE) -> bytes:
+    """The bytes of a manifest with which every byte of its version was compared; see `verify`."""
+    manifest = _manifest(store, model, version, keys)
+    release = parse(manifest, Release, manifest_key(model, version))
     place = version_key(model, version)
     found = chain(
-        _manifest_problems(store, release, model, version), _file_problems(store, release, place)
+        _manifest_problems(manifest, release, model, version),
+        _file_problems(store, release, place),
     )
     _refuse_damaged(store, place, found)
     log.info("version_verified model=%s version=%s files=%d", model, version, len(release.files))
-    return release
+    return manifest
 
 
 def _refuse_damaged(store: Store, place: str, problems: Iterable[str]) -> None:
@@ -240,8 +275,10 @@ def _refuse_damaged(store: Store, place: str, problems: Iterable[str]) -> None:
         )
 
 
-def _manifest_problems(store: Store, release: Release, model: str, version: str) -> Iterator[str]:
-    said = json.loads(store.read(manifest_key(model, version)))
+def _manifest_problems(
+    manifest: bytes, release: Release, model: str, version: str
+) -> Iterator[str]:
+    said = json.loads(manifest)
     if (release.model, release.version) != (model, version):
         yield f"{MANIFEST} is that of version {release.version} of {release.model}"
     # Versions were once named by their files alone.

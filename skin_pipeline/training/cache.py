@@ -21,9 +21,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skin_pipeline import arrays
-from skin_pipeline.contracts import Trunk
+from skin_pipeline.contracts import Trunk, address
 from skin_pipeline.errors import BadInput, Unavailable
-from skin_pipeline.job import address
+from skin_pipeline.provenance import ProvenStore, signed_by
 from skin_pipeline.storage import FolderStore, Store
 
 log = logging.getLogger(__name__)
@@ -53,6 +53,7 @@ class FeatureCache:
 
     def __init__(self, store: Store, trunk: Trunk, image_size: int, ids: Ids | None = None) -> None:
         recipe = {"version": VERSION, **trunk.model_dump(), "image_size": image_size}
+        recipe |= signed_by(store)  # what nobody signed is never mixed with what is
         self._store, self._asked = store, None if ids is None else frozenset(ids.tolist())
         self._folder = f"activations/{address(recipe)}"
         self._known: dict[str, dict[bytes, tuple[str, int]]] = {}
@@ -124,6 +125,7 @@ def check_disk(store: Store, needed: int, bound_gib: float) -> None:
             f"SKIN_FEATURES_GIB allows {bound_gib:g}. Raise it, lower views, or choose "
             "strategy=head, which keeps averages only"
         )
+    store = store.inner if isinstance(store, ProvenStore) else store
     if isinstance(store, FolderStore):
         folder = next(path for path in (store.root, *store.root.parents) if path.exists())
         free = shutil.disk_usage(folder).free

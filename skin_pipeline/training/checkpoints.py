@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from skin_pipeline import arrays
 from skin_pipeline.contracts import Epoch
+from skin_pipeline.errors import BadInput
 from skin_pipeline.job import scratch
 from skin_pipeline.storage import Store
 
@@ -70,7 +71,8 @@ class Checkpoints:
             try:
                 with self._store.opened(key) as file:
                     return _read(file)
-            except UNREADABLE as error:
+            # `BadInput`: a key is set, and it is not what a step with this key wrote.
+            except (BadInput, *UNREADABLE) as error:
                 log.warning('checkpoint_unreadable key=%s error="%s"', key, error)
                 self._store.remove(key)
         return None

@@ -17,6 +17,7 @@ from skin_pipeline.contracts import Dataset, Features, Split, TrainedRun, Trunk,
 from skin_pipeline.data import manifest
 from skin_pipeline.data.splitting import run_seed
 from skin_pipeline.job import Job, scratch
+from skin_pipeline.provenance import owner_of
 from skin_pipeline.storage import Store
 from skin_pipeline.training import backbone, cache, resources, runs
 from skin_pipeline.training import features as room
@@ -128,7 +129,8 @@ def train(job: Job, key: str, split: str, features: tuple[str, ...], run: int) -
     resources.check_memory(
         job.place, needed, f"training run {run}", "Choose strategy=head, or lower tune_batch_size"
     )
-    trained = runs.train_run(network.keras, stages, run, seed, Checkpoints(job.store, key))
+    kept = Checkpoints(job.store, owner_of(f"{key}/"))  # where the next try looks, too
+    trained = runs.train_run(network.keras, stages, run, seed, kept)
     return _kept(
         job.store,
         key,

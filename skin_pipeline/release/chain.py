@@ -1,0 +1,223 @@
+"""From a verdict down to the images: all that a release stands on, checked before it is made.
+
+chain.check(store, "gate/4f1a…")            # by `promote`, before anything is published
+chain.sign(store, "skin", "9c2e…", keys)    # by a person, for what `promote` did not sign
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from pathlib import PurePosixPath
+from typing import Any
+
+from skin_pipeline.contracts import (
+    RESULT,
+    Dataset,
+    Evaluation,
+    Proof,
+    Release,
+    Split,
+    TrainedRun,
+    Validation,
+    Verdict,
+    load,
+    parse,
+)
+from skin_pipeline.errors import BadInput
+from skin_pipeline.evaluation import rejudging
+from skin_pipeline.provenance import ProvenStore
+from skin_pipeline.release import versions
+from skin_pipeline.release.signing import Keys
+from skin_pipeline.storage import Store, digest
+
+log = logging.getLogger(__name__)
+
+
+def results_of(store: ProvenStore, verdict: str) -> Iterator[str]:
+    """The keys of all results that a verdict stands on, itself first; each once."""
+    judged = load(store, verdict, Verdict)
+    model = load(store, judged.evaluation, Evaluation)
+    data = load(store, judged.validation, Validation)
+    runs = [load(store, key, TrainedRun) for key in model.runs]
+    features = dict.fromkeys(key for run in runs for key in run.features)
+    scored = filter(None, (judged.champion, *judged.external))
+    sets = data.external.values()
+    yield from dict.fromkeys((
+        *(verdict, judged.evaluation, judged.validation, model.split, model.dataset),
+        *(*model.runs, *features, *scored, *sets),
+    ))
+
+
+def check(store: ProvenStore, verdict: str) -> None:
+    """Refuse a verdict that does not follow from what it names.
+
+    Every result and each of its files is compared with its proof, every proof with what was read
+    when a later result was made from it; then the figures are computed again from the predictions,
+    and the gate's checks from the figures.
+
+    Raises:
+        BadInput: names what is not as it was, and both digests or figures.
+    """
+    judged = load(store, verdict, Verdict)
+    for needed in (verdict, judged.evaluation):
+        if store.prove(needed).proof is None:
+            raise BadInput(
+                f"{needed} does not say what it is made of: it was made by a version before this "
+                "one. Judge the model again: run evaluate and gate (in Airflow: clear evaluate "
+                "and what follows it)"
+            )
+    for key in results_of(store, verdict):
+        proof = store.prove(key).proof
+        if proof is not None:
+            _check_result(store, proof)
+    _check_names(store, verdict, judged)
+    golden(store, load(store, judged.evaluation, Evaluation).dataset)
+    rejudging.check(store, verdict)
+    log.info("chain_verified verdict=%s", verdict)
+
+
+def _check_result(store: ProvenStore, proof: Proof) -> None:
+    """Compare the files of a result with its proof, and the results that it was made from."""
+    for file in proof.files:
+        store.check_file(file)
+    for earlier, expected in proof.made_from.items():
+        found = store.prove(earlier).digest
+        if expected and found != expected:
+            raise BadInput(
+                f"{earlier} in the store {store.url} is not the result that {proof.key} was made "
+                f"from: its proof has the SHA-256 {found or '(none: it is gone)'}, {proof.key} "
+                f"read {expected}. Nothing was released. Find out who changed it; then remove "
+                f"{store.link(earlier)} and run the steps from there on again"
+            )
+
+
+def golden(store: Store, dataset: str) -> dict[str, bytes]:
+    """The files of a data set's golden images, by image key.
+
+    Raises:
+        BadInput: one of them is not what its name says.
+    """
+    found = {}
+    for name, key in load(store, dataset, Dataset).golden.items():
+        found[name] = store.read(key)
+        if digest(found[name]) != PurePosixPath(key).stem:
+            raise BadInput(
+                f"{key} in the store {store.url} is not the golden image that it was: its SHA-256 "
+                f"is {digest(found[name])}. No model was tried with it. Find out who changed it; "
+                f"then put the right image to {store.link(key)}"
+            )
+    return found
+
+
+def _check_names(store: ProvenStore, key: str, judged: Verdict) -> None:
+    """Refuse a verdict or an evaluation that names other things than its key was made from."""
+    model = load(store, judged.evaluation, Evaluation)
+    said: dict[str, dict[str, Any]] = {
+        key: {
+            "evaluation": judged.evaluation,
+            "validation": judged.validation,
+            "champion": judged.champion,
+            "external": list(judged.external),
+            "settings": judged.settings,
+        },
+        judged.evaluation: {"split": model.split, "runs": list(model.runs)},
+    }
+    for result, names in said.items():
+        proof = store.prove(result).proof
+        inputs = proof.inputs if proof else None
+        for name, value in names.items() if inputs else ():
+            if inputs and inputs[name] != value:
+                raise BadInput(
+                    f"{result} was made from {name}={inputs[name]!r}, and says it was made from "
+                    f"{value!r}. Nothing was released; find out who changed it"
+                )
+    sets = {load(store, judged.validation, Validation).dataset, model.dataset}
+    sets.add(load(store, model.split, Split).dataset)
+    if len(sets) > 1:
+        raise BadInput(
+            f"{key} judges a model by several data sets at once: {', '.join(sorted(sets))}. "
+            "Nothing was released; run the gate again"
+        )
+
+
+def sign(store: Store, model: str, version: str, keys: Keys) -> bool:
+    """Sign a published version on a person's word; whether this call did.
+
+    All its bytes are read, and what it was made from is checked as `promote` does, if it is still
+    there; else the person alone vouches, which the log says. The results that it was made from are
+    signed, too, so that steps with the same key read them: the next run compares with this model.
+
+    Raises:
+        BadInput: it is damaged, it does not follow from its verdict, the key cannot be used, or
+            there is a signature that is not ours.
+    """
+    keys.own()
+    manifest = versions.verified(store, model, version)
+    release = parse(manifest, Release, version)
+    bare = ProvenStore.of(store, Keys())
+    if not store.exists(f"{release.verdict}/{RESULT}"):
+        log.warning(
+            "a_person_vouches model=%s version=%s: its verdict is not in the store", model, version
+        )
+    else:
+        _check_release(bare, release)
+        _vouch(ProvenStore.of(store, keys), bare, release)
+    return versions.sign_manifest(store, model, version, keys, manifest)
+
+
+def _check_release(store: ProvenStore, release: Release) -> None:
+    """Check a version against its verdict, as far as that says what it is made of."""
+    judged = load(store, release.verdict, Verdict)
+    evaluation = load(store, judged.evaluation, Evaluation)
+    proofs = [store.prove(key).proof for key in (release.verdict, judged.evaluation)]
+    if None in proofs:
+        log.warning(
+            "a_person_vouches model=%s version=%s: its verdict is from before results said what "
+            "they are made of",
+            release.model,
+            release.version,
+        )
+        return
+    check(store, release.verdict)
+    wanted = {
+        name: store.digest_of(key) for name, key in sources(release.verdict, judged, evaluation)
+    }
+    for name, expected in wanted.items():
+        if release.files.get(name) != expected:
+            raise BadInput(
+                f"{name} of version {release.version} of {release.model} has the SHA-256 "
+                f"{release.files.get(name)}, and its verdict judged {expected}. It is not signed"
+            )
+    if release.threshold != evaluation.threshold or not judged.approved:
+        raise BadInput(
+            f"version {release.version} of {release.model} has the threshold {release.threshold}; "
+            f"its verdict (approved: {judged.approved}) judged {evaluation.threshold}. It is not "
+            "signed"
+        )
+
+
+def sources(key: str, verdict: Verdict, evaluation: Evaluation) -> Iterator[tuple[str, str]]:
+    """The files of a version, each with the key of what it is copied from."""
+    yield versions.MODEL_FILE, evaluation.model
+    yield "metrics.json", f"{verdict.evaluation}/{RESULT}"
+    yield "predictions.csv", evaluation.predictions
+    yield "verdict.json", f"{key}/{RESULT}"
+    yield "report.html", verdict.report
+    yield "card.md", verdict.card
+    yield "card.json", verdict.card_data
+
+
+def _vouch(store: ProvenStore, bare: ProvenStore, release: Release) -> None:
+    """Sign the results that a version was made from and that are still there."""
+    try:
+        keys = set(results_of(bare, release.verdict))
+    except BadInput as gone:
+        log.warning('results_not_signed version=%s reason="%s"', release.version, gone)
+        return
+    for key in tuple(keys):  # such as the features of an external set
+        proof = bare.prove(key).proof
+        keys.update(proof.made_from if proof else ())
+    count = sum(store.vouch(key) for key in sorted(keys))
+    if count:
+        log.info("a_person_vouches results=%d version=%s", count, release.version)
