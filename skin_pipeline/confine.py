@@ -29,7 +29,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import IO, NamedTuple, cast
 
 from skin_pipeline import kernel
 from skin_pipeline.errors import PipelineError, Unavailable
@@ -191,25 +191,22 @@ def _tell(report: bytes, status: int, last: str) -> None:
 
 def _heard(process: subprocess.Popen[bytes], cell: Cell) -> tuple[bytes, bytes]:
     """Returns the answer of a process and the end of all else that it says."""
-    assert process.stdout and process.stderr
     until = time.monotonic() + cell.seconds
-    heard: dict[IO[bytes], bytearray] = {process.stdout: bytearray(), process.stderr: bytearray()}
+    answer, said = bytearray(), bytearray()
     with selectors.DefaultSelector() as waiting:
-        for stream in heard:
-            waiting.register(stream, selectors.EVENT_READ)
+        for stream, heard in ((process.stdout, answer), (process.stderr, said)):
+            waiting.register(cast("IO[bytes]", stream), selectors.EVENT_READ, heard)
         while waiting.get_map():
-            _check(process, cell, until, len(heard[process.stdout]))
+            _check(process, cell, until, len(answer))
             for key, _ in waiting.select(PAUSE):
-                stream = process.stdout if key.fileobj is process.stdout else process.stderr
-                if not (part := os.read(stream.fileno(), 2**16)):
-                    waiting.unregister(stream)
-                heard[stream] += part
-                if stream is process.stderr:
-                    del heard[stream][:-TAIL_BYTES]
+                if not (part := os.read(key.fd, 2**16)):
+                    waiting.unregister(key.fileobj)
+                key.data.extend(part)
+            del said[:-TAIL_BYTES]
     while process.poll() is None:  # it closed both, and goes on
         _check(process, cell, until, 0)
         time.sleep(PAUSE)
-    return bytes(heard[process.stdout]), bytes(heard[process.stderr])
+    return bytes(answer), bytes(said)
 
 
 def _check(process: subprocess.Popen[bytes], cell: Cell, until: float, said: int) -> None:
@@ -343,13 +340,13 @@ def _of_python() -> Iterator[str]:
 
 
 def _leave_root(cell: Cell, readable: Iterable[str]) -> str:
-    """Becomes nobody, if this is root and nobody can read what is needed. Returns who it is then."""
+    """Becomes nobody, if this is root and nobody can read what is needed. Returns who it is."""
     if os.geteuid() != 0:
         return str(os.geteuid())
     inside = [entry.path for entry in os.scandir(cell.folder)]
     try:
-        around = os.path.dirname(cell.folder)
-        if not (_nobody_can_read(readable) and os.stat(around).st_mode & 0o001):
+        around = Path(cell.folder).parent.stat().st_mode
+        if not (around & 0o001 and _nobody_can_read(readable)):
             return "root"
         for path in (cell.folder, *inside):
             os.chown(path, NOBODY, NOBODY, follow_symlinks=False)
@@ -363,7 +360,7 @@ def _leave_root(cell: Cell, readable: Iterable[str]) -> str:
 
 def _nobody_can_read(paths: Iterable[str]) -> bool:
     """Says whether nobody reaches these paths, and what lies in those that are folders."""
-    there = [Path(path) for path in paths if os.path.exists(path)]
+    there = [Path(path) for path in paths if Path(path).exists()]
     inside = [inner for path in there if path.is_dir() for inner in path.iterdir()]
     os.seteuid(NOBODY)
     try:

@@ -78,7 +78,7 @@ def hide() -> bool:
 
 
 def show() -> None:
-    """Undoes what a change of user hides, so that the process that started this one can watch it."""
+    """Undoes what a change of user hides: the process that started this one is to watch it."""
     if LINUX:
         _control(SET_DUMPABLE, 1)
 
@@ -231,11 +231,13 @@ REFUSED = """
     sethostname 170 161   setdomainname 171 162  iopl 172 -             ioperm 173 -
     modify_ldt 154 -      uselib 134 -          lookup_dcookie 212 18   vhangup 153 58
     setpriority 141 140   ioprio_set 251 30
-""".split()
+"""
 NEWEST = 462  # a call that is newer than these lists is answered as by a kernel without it
 UNKNOWN = {"clone3": (435, 435), "openat2": (437, 437)}  # their arguments cannot be read
+NONE = 0xFFFF_FFFF  # the number of a call that a processor does not have
 # What one argument decides: the call's numbers, and which argument.
-CLONE, OWN_PROCESS = (56, 220), {
+CLONE = (56, 220)
+OWN_PROCESS = {
     "kill": ((62, 129), 0),
     "tgkill": ((234, 131), 0),
     "prlimit64": ((302, 261), 0),
@@ -256,7 +258,7 @@ MASKS = {
     # Shared memory is not counted as data, and files could be written past all counting.
     "mmap": ((9, 222), 3, 0x1, 0x1),
     # Opened for reading and emptied: Landlock knows this from its third version.
-    "open": ((2, None), 1, 0x203, 0x200),
+    "open": ((2, NONE), 1, 0x203, 0x200),
     "openat": ((257, 56), 2, 0x203, 0x200),
 }
 PROCESSORS = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)}
@@ -296,16 +298,15 @@ def _program(column: int, processor: int) -> Iterator[Step]:
     yield from _when(GREATER, NEWEST, [(RETURN, 0, 0, NO_SUCH_CALL)])
     for number in (numbers[column] for numbers in UNKNOWN.values()):
         yield from _when(EQUAL, number, [(RETURN, 0, 0, NO_SUCH_CALL)])
-    for text in REFUSED[1 + column :: 3]:
+    for text in REFUSED.split()[1 + column :: 3]:
         if text != "-":
             yield from _when(EQUAL, int(text), [(RETURN, 0, 0, REFUSE)])
     for numbers, rest in _by_argument():
-        if (number := numbers[column]) is not None:
-            yield from _when(EQUAL, number, rest)
+        yield from _when(EQUAL, numbers[column], rest)
     yield RETURN, 0, 0, ALLOWED
 
 
-def _by_argument() -> Iterator[tuple[tuple[int | None, ...], list[Step]]]:
+def _by_argument() -> Iterator[tuple[tuple[int, ...], list[Step]]]:
     allow, refuse = (RETURN, 0, 0, ALLOWED), (RETURN, 0, 0, REFUSE)
     yield CLONE, [_argument(0), *_when(ANY_BIT, CLONE_THREAD, [allow]), refuse]
     for name, (numbers, place) in OWN_PROCESS.items():
