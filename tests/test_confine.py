@@ -1,0 +1,214 @@
+"""What code gets that has taken over the process that tries a model: nothing, and no answer of its.
+
+The attacks are run through `trial.ask` itself, in place of loading a model, once as root, once as
+root where nobody could run Python too, once as another user, and without a layer of the kernel.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Generator, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import children
+import pytest
+
+from skin_pipeline import confine
+from skin_pipeline.errors import BadInput, Unavailable
+from skin_pipeline.release import trial
+
+TESTS = Path(__file__).parent
+ROOT = TESTS.parent
+SECRET = "planted-secret-0f7c"
+MIB = 2**20
+NOBODY = 65534
+NEW_MOUNTS, BIND = 0x0002_0000, 0x1000
+PATIENCE = 60.0  # seconds until a test that waits gives up
+linux = pytest.mark.skipif(sys.platform != "linux", reason="the layers are Linux's")
+as_root = pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="root prepares it")
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    """A folder that any user reaches; pytest's own are closed."""
+    with tempfile.TemporaryDirectory(prefix="attacked-") as folder:
+        Path(folder).chmod(0o777)
+        yield Path(folder)
+
+
+@contextmanager
+def taken_over(place: Path, **facts: Any) -> Generator[None, None, None]:
+    """Whoever loads a model in a process of its own during the block is taken over."""
+    hook = place / "compromised"
+    shutil.copytree(TESTS / "compromised", hook)
+    for name in ("attacks.py", "hostile.py"):
+        shutil.copy(TESTS / name, hook)
+    (hook / "facts.json").write_text(json.dumps(facts), encoding="utf-8")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", os.pathsep.join([str(hook), str(ROOT)]))
+        patch.setenv("SKIN_SIGNING_PASSWORD", SECRET)
+        yield
+
+
+def ask(place: Path, **how: Any) -> dict[str, float]:
+    model = place / "model.keras"
+    model.write_bytes(b"a stranger's")
+    return trial.ask(model, {"dark": b"", "bright": b""}, **{"threads": 1, **how})
+
+
+class World:
+    """What a process of ours lives among: secrets, servers, and processes of the same user."""
+
+    def __init__(self, place: Path, open_for: ExitStack) -> None:
+        self.place = place
+        self.secrets = place / "home"
+        self.secrets.mkdir(mode=0o700)
+        self.paths = {name: self._file(name) for name in ("key.pem", "credentials", "airflow.cfg")}
+        environment = {"SKIN_SIGNING_PASSWORD": SECRET}
+        self.bystander = subprocess.Popen(["/bin/sleep", "600"], env=environment)
+        open_for.callback(self.bystander.wait)
+        open_for.callback(self.bystander.kill)
+        self.servers = [open_for.enter_context(made) for made in self._servers()]
+
+    def _file(self, name: str) -> str:
+        path = self.secrets / name
+        path.write_text(SECRET)
+        path.chmod(0o600)
+        return str(path)
+
+    def _servers(self) -> Iterator[socket.socket]:
+        yield socket.create_server(("127.0.0.1", 0))
+        udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        udp.bind(("127.0.0.1", 0))
+        yield udp
+        for address in (str(self.secrets / "socket"), f"\0{self.abstract}"):
+            server = socket.socket(socket.AF_UNIX)
+            server.bind(address)
+            server.listen()
+            yield server
+
+    @property
+    def abstract(self) -> str:
+        return f"attacked-{self.place.name}"
+
+    @property
+    def daemon(self) -> Path:
+        return self.secrets / "daemon"
+
+    def facts(self) -> dict[str, Any]:
+        return {
+            "secret": SECRET,
+            "bystander": self.bystander.pid,
+            "key": self.paths["key.pem"],
+            "spare": self._file("spare"),
+            "files": list(self.paths.values()),
+            "folder": str(self.secrets),
+            "checkout": str(ROOT),
+            "tcp": self.servers[0].getsockname()[1],
+            "udp": self.servers[1].getsockname()[1],
+            "unix": str(self.secrets / "socket"),
+            "abstract": self.abstract,
+            "daemon": str(self.daemon),
+        }
+
+    def harm(self) -> dict[str, str]:
+        """What was done to it."""
+        done = {}
+        if self.bystander.poll() is not None:
+            done["signals"] = "a bystander was killed"
+        if self.daemon.exists():
+            with suppress(ProcessLookupError):
+                os.kill(int(self.daemon.read_text()), signal.SIGKILL)
+            done["daemon"] = "a process stayed"
+        return done
+
+
+def attacked(place: Path, without: tuple[str, ...] = ()) -> tuple[dict[str, str], str]:
+    """What the attacks got, and what the log says of the process that was attacked."""
+    lines: list[str] = []
+    handler = logging.Handler()
+    handler.emit = lambda record: lines.append(record.getMessage())  # type: ignore[method-assign]
+    log = logging.getLogger("skin_pipeline")
+    level = log.level
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    try:
+        with ExitStack() as open_for:
+            world = World(place, open_for)
+            with taken_over(place, without=without, **world.facts()):
+                with pytest.raises(BadInput) as said:
+                    ask(place)
+            got, _ = json.JSONDecoder().raw_decode(str(said.value))
+            return {**got, **world.harm()}, "\n".join(lines)
+    finally:
+        log.removeHandler(handler)
+        log.setLevel(level)
+
+
+def with_open_python() -> None:
+    """Lets any user run this Python and see this package, in this process' view of the disk."""
+    import ctypes
+
+    library = ctypes.CDLL(None, use_errno=True)
+    assert library.unshare(NEW_MOUNTS) == 0
+    subprocess.run(["mount", "--make-rprivate", "/"], check=True)
+    needed = {Path(p).resolve() for p in (sys.base_prefix, sys.prefix, ROOT)}
+    opened = {path: os.open(path, os.O_PATH) for path in needed}
+    for path, file in opened.items():
+        closed = [folder for folder in path.parents if not folder.stat().st_mode & 0o001]
+        if closed:
+            size = ["-t", "tmpfs", "-o", "mode=755", "tmpfs", str(closed[-1])]
+            subprocess.run(["mount", *size], check=True)
+        if not path.exists():
+            path.mkdir(parents=True)
+            source = f"/proc/self/fd/{file}".encode()  # which the command would resolve itself
+            assert library.mount(source, str(path).encode(), None, BIND, None) == 0
+
+
+def as_another_user() -> None:
+    with_open_python()
+    os.setgroups([])
+    os.setresgid(NOBODY, NOBODY, NOBODY)
+    os.setresuid(NOBODY, NOBODY, NOBODY)
+    os.environ["HOME"] = "/nonexistent"
+    tempfile.tempdir = "/tmp"
+
+
+@linux
+def test_a_model_that_takes_its_process_over_gets_nothing(place):
+    got, log = attacked(place)
+    assert (got, "confined_in_part" in log) == ({}, False)
+    assert "network=none" in log
+
+
+@linux
+@as_root
+def test_root_becomes_nobody_where_nobody_can_run_python(place):
+    def body() -> None:
+        with_open_python()
+        got, log = attacked(place)
+        assert (got, "user=nobody" in log) == ({}, True), log
+
+    children.in_child(body)
+
+
+@linux
+@as_root
+def test_the_same_holds_for_another_user(place):
+    def body() -> None:
+        as_another_user()
+        got, log = attacked(place)
+        assert (got, f"user={NOBODY}" in log) == ({}, True), log
+
+    children.in_child(body)
