@@ -17,6 +17,7 @@ import importlib
 import json
 import logging
 import math
+import multiprocessing.util
 import os
 import resource
 import selectors
@@ -24,12 +25,13 @@ import signal
 import subprocess
 import sys
 import sysconfig
+import threading
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO, NamedTuple, cast
+from typing import IO, Any, NamedTuple, cast
 
 from skin_pipeline import kernel
 from skin_pipeline.errors import PipelineError, Unavailable
@@ -54,6 +56,8 @@ SYSTEM = (
 )
 # Where a person's images do not lie, but other processes, their sockets and secrets do.
 NO_IMAGES = frozenset({"proc", "sys", "dev", "run"})
+
+STARTING = threading.Lock()
 
 
 class Overflow(PipelineError):
@@ -175,6 +179,34 @@ def run(
     return Ended(status, rest, last)
 
 
+@contextmanager
+def strangers_may_see() -> Generator[None, None, None]:
+    """Processes that `multiprocessing` starts during the block know nothing of this one's
+    environment but what Python needs, and cannot read its standard input: in a task of Airflow that
+    is a line to Airflow, which answers with any connection."""
+    kernel.hide()
+    with STARTING:
+        usual = multiprocessing.util.spawnv_passfds
+        multiprocessing.util.spawnv_passfds = _started
+        try:
+            yield
+        finally:
+            multiprocessing.util.spawnv_passfds = usual
+
+
+def _started(path: bytes, arguments: Sequence[Any], kept: Sequence[int]) -> int:
+    """Starts a process as `multiprocessing` does, which also waits for it; returns its number."""
+    process = subprocess.Popen(
+        arguments,
+        executable=path,
+        env=environment(),
+        stdin=subprocess.DEVNULL,
+        pass_fds=tuple(kept),
+    )
+    process.returncode = 0  # so that nobody else waits for it
+    return process.pid
+
+
 def _tell(report: bytes, status: int, last: str) -> None:
     """Logs what the process gave up. Its report is written before it sees a stranger's byte."""
     try:
@@ -268,7 +300,8 @@ def enter(cell: Cell) -> Report:
 
     There must be no other thread yet: it would keep its rights.
     """
-    _be_alone()
+    if _threads() > 1:
+        raise RuntimeError("a process with several threads cannot be confined")
     _limit(cell)
     kernel.keep_privileges()
     rules = kernel.Landlock()
@@ -295,7 +328,8 @@ def enter_decoder() -> Report:
 
     It reads any image, so most files stay readable to it.
     """
-    _be_alone()
+    if _threads() > 1:  # of whatever watches over this installation
+        log.warning("confined_in_part threads that ran before in this worker keep their rights")
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     kernel.keep_privileges()
     rules = kernel.Landlock()
@@ -308,10 +342,9 @@ def enter_decoder() -> Report:
     return Report(version, kernel.filter_system_calls(), (), str(os.getuid()), "few" * dropped)
 
 
-def _be_alone() -> None:
+def _threads() -> int:
     tasks = Path("/proc/self/task")
-    if tasks.is_dir() and len(list(tasks.iterdir())) != 1:
-        raise RuntimeError("a process with several threads cannot be confined")
+    return len(list(tasks.iterdir())) if tasks.is_dir() else 1
 
 
 def _limit(cell: Cell) -> None:

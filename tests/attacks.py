@@ -103,7 +103,7 @@ def map_of_another(facts: Facts) -> object:
 
 @attack
 def files_of_another(facts: Facts) -> object:
-    return first(*(lambda n=n: os.listdir(f"/proc/{n}/fd") for n in victims(facts)))
+    return first(*(lambda n=n: list(Path(f"/proc/{n}/fd").iterdir()) for n in victims(facts)))
 
 
 @attack
@@ -111,7 +111,8 @@ def folders_of_another(facts: Facts) -> object:
     links = [f"/proc/{n}/{link}" for n in victims(facts) for link in ("cwd", "exe")]
     roots = [f"/proc/{n}/root/" for n in victims(facts)]
     return first(
-        *(lambda p=p: os.readlink(p) for p in links), *(lambda p=p: os.listdir(p) for p in roots)
+        *(Path(link).readlink for link in links),
+        *(lambda p=p: list(Path(p).iterdir()) for p in roots),
     )
 
 
@@ -170,7 +171,7 @@ def priority_of_another(facts: Facts) -> object:
 
 @attack
 def who_else_is_there(facts: Facts) -> object:
-    return os.listdir("/proc")
+    return list(Path("/proc").iterdir())
 
 
 # --- files ---------------------------------------------------------------------------------------
@@ -191,7 +192,7 @@ def the_key_by_another_path(facts: Facts) -> object:
     return first(
         inside.read_bytes,
         lambda: (os.link(facts["key"], hard), hard.read_bytes()),
-        lambda: (os.rename(facts["key"], hard), hard.read_bytes()),
+        lambda: (Path(facts["key"]).rename(hard), hard.read_bytes()),
         Path(around).read_bytes,
         Path("/proc/thread-self/root", facts["key"][1:]).read_bytes,
         lambda: os.read(os.open(facts["key"][1:], os.O_RDONLY, dir_fd=folder), 9),
@@ -206,7 +207,7 @@ def files_of_the_user(facts: Facts) -> object:
 @attack
 def lists_of_folders(facts: Facts) -> object:
     folders = ["/", "/etc", "/home", "/root", "/tmp", "/var", facts["folder"], facts["checkout"]]
-    return first(*(lambda f=f: os.listdir(f) for f in folders))
+    return first(*(lambda f=f: list(Path(f).iterdir()) for f in folders))
 
 
 @attack
@@ -244,7 +245,7 @@ def other_things_outside(facts: Facts) -> object:
         lambda: path.mkdir() is None,
         lambda: path.symlink_to("/") is None,
         lambda: os.mkfifo(path) is None,
-        lambda: Path("inside").write_text("x") and os.rename("inside", path) is None,
+        lambda: Path("inside").write_text("x") and Path("inside").rename(path) is None,
         lambda: os.link("inside", path) is None,
         lambda: os.open(facts["folder"], os.O_TMPFILE | os.O_WRONLY),
         lambda: os.mknod("device", 0o600 | 0o020000, os.makedev(1, 1)) is None,
@@ -258,13 +259,13 @@ def what_is_there_changed(facts: Facts) -> object:
         lambda: Path(spare).open("ab"),
         lambda: os.truncate(spare, 0) is None,
         lambda: os.open(spare, os.O_RDONLY | os.O_TRUNC),
-        lambda: os.chmod(spare, 0o666) is None,
-        lambda: os.chmod(os.open(spare, os.O_RDONLY), 0o666) is None,
-        lambda: os.chmod(f"/proc/self/fd/{os.open(spare, os.O_PATH)}", 0o666) is None,
+        lambda: Path(spare).chmod(0o666) is None,
+        lambda: os.fchmod(os.open(spare, os.O_RDONLY), 0o666) is None,
+        lambda: Path(f"/proc/self/fd/{os.open(spare, os.O_PATH)}").chmod(0o666) is None,
         lambda: os.utime(spare) is None,
         lambda: os.chown(spare, os.getuid(), os.getgid()) is None,
         lambda: os.setxattr(spare, "user.x", b"x") is None,
-        lambda: os.unlink(spare) is None,
+        lambda: Path(spare).unlink() is None,
     )
 
 
@@ -273,7 +274,9 @@ def a_program_of_python_changed(facts: Facts) -> object:
     """What this process may read, it may not write."""
     own = sys.modules["json"].__file__
     return first(
-        lambda: Path(own).open("ab"), lambda: os.utime(own) is None, lambda: os.chmod(own, 0o644) is None
+        lambda: Path(own).open("ab"),
+        lambda: os.utime(own) is None,
+        lambda: Path(own).chmod(0o644) is None,
     )
 
 
@@ -298,7 +301,9 @@ def tcp(facts: Facts) -> object:
 
 @attack
 def udp(facts: Facts) -> object:
-    return socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b"x", ("127.0.0.1", facts["udp"]))
+    return socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(
+        b"x", ("127.0.0.1", facts["udp"])
+    )
 
 
 @attack
@@ -389,8 +394,8 @@ def memory_that_is_not_counted(facts: Facts) -> object:
 @attack
 def memory_shared_with_others(facts: Facts) -> object:
     return first(
-        lambda: checked(LIBC.shmget(0x5EC, 4096, 0o1666)) + 1,
-        lambda: checked(LIBC.msgget(0x5EC, 0o1666)) + 1,
+        lambda: checked(LIBC.shmctl(checked(LIBC.shmget(0, 4096, 0o1666)), 0, None)) == 0,
+        lambda: checked(LIBC.msgctl(checked(LIBC.msgget(0, 0o1666)), 0, None)) == 0,
         lambda: call(240, b"attack", os.O_CREAT | os.O_RDWR, 0o600, None),  # mq_open
         lambda: call(248, b"user", b"attack", b"x", 1, -2),  # add_key, of the process
     )
@@ -437,7 +442,7 @@ def files_that_were_left_open(facts: Facts) -> object:
     kinds = {}
     for number in range(64):
         try:
-            kinds[number] = os.readlink(f"/proc/self/fd/{number}")
+            kinds[number] = str(Path(f"/proc/self/fd/{number}").readlink())
         except OSError:
             continue
     odd = {n: kind for n, kind in kinds.items() if kind.startswith("socket") and n > 2}

@@ -77,11 +77,10 @@ def writes_many_files() -> None:
 def writes_files_and_removes_them() -> None:
     kept = []
     for number in range(ENOUGH // 20):
-        file = Path(f"removed-{number}").open("wb", buffering=0)
-        Path(file.name).unlink()
-        kept.append(file)
-        while file.tell() < 20 * MIB:
-            file.write(b"x" * MIB)
+        kept.append(os.open(f"removed-{number}", os.O_WRONLY | os.O_CREAT))
+        Path(f"removed-{number}").unlink()
+        for _ in range(20):
+            os.write(kept[-1], b"x" * MIB)
     time.sleep(3600)
 
 

@@ -15,12 +15,12 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import attacks
 import children
 import pytest
 
@@ -146,9 +146,9 @@ def attacked(place: Path, without: tuple[str, ...] = ()) -> tuple[dict[str, str]
     try:
         with ExitStack() as open_for:
             world = World(place, open_for)
-            with taken_over(place, without=without, **world.facts()):
-                with pytest.raises(BadInput) as said:
-                    ask(place)
+            facts = {**world.facts(), "without": without}
+            with taken_over(place, **facts), pytest.raises(BadInput) as said:
+                ask(place)
             got, _ = json.JSONDecoder().raw_decode(str(said.value))
             return {**got, **world.harm()}, "\n".join(lines)
     finally:
@@ -186,10 +186,94 @@ def as_another_user() -> None:
 
 
 @linux
+@as_root
+def test_each_attack_gets_something_of_a_process_that_is_not_confined(place):
+    """Or it would show nothing below."""
+    with ExitStack() as open_for:
+        world = World(place, open_for)
+        run = subprocess.run(
+            [sys.executable, TESTS / "attacks.py", json.dumps(world.facts())],
+            cwd=place,
+            env={"SKIN_SIGNING_PASSWORD": SECRET},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            check=True,
+        )
+        assert set(attacks.ATTACKS) - set(json.loads(run.stdout)) == set()
+        world.bystander.wait(PATIENCE)
+        assert set(world.harm()) == {"signals", "daemon"}
+
+
+@linux
 def test_a_model_that_takes_its_process_over_gets_nothing(place):
     got, log = attacked(place)
     assert (got, "confined_in_part" in log) == ({}, False)
     assert "network=none" in log
+
+
+FILES = {
+    "the_signing_key",
+    "the_key_by_another_path",
+    "files_of_the_user",
+    "lists_of_folders",
+    "files_of_the_system",
+    "files_of_the_checkout",
+    "a_file_outside",
+    "other_things_outside",
+    "what_is_there_changed",
+    "a_program_of_python_changed",
+    "who_else_is_there",
+    "map_of_another",
+    "folders_of_another",
+    "environment_of_another",
+    "files_of_another",
+    "memory_of_another",
+}
+LAYERS = {
+    # Docker's usual profile allows Landlock and filters, and no new namespaces.
+    "in Docker": (("namespaces",), set(), []),
+    "with rights of root": (("capabilities",), {"root_again"}, []),
+    "on other processors": (
+        ("filter",),
+        {
+            "a_process_by_another_way",
+            "a_process_that_stays",
+            "a_server",
+            "a_signal_by_way_of_a_pipe",
+            "a_socket_by_another_way",
+            "a_socket_of_a_path",
+            "daemon",
+            "files_by_handle",
+            "memory_shared_with_others",
+            "memory_that_is_not_counted",
+            "names_of_files_by_watching",
+            "netlink_and_raw_sockets",
+            "priority_of_another",
+            "rights_of_a_namespace",
+            "udp",
+            "what_is_there_changed",
+            "a_program_of_python_changed",
+            "another_program_in_this_process",
+            "limits_of_another",
+        },
+        ["it can start processes"],
+    ),
+    "before Linux 5.13": (
+        ("landlock",),
+        FILES,
+        ["it can read the files that its user may read"],
+    ),
+}
+
+
+@linux
+@as_root
+@pytest.mark.parametrize(("without", "possible", "told"), LAYERS.values(), ids=LAYERS)
+def test_what_a_layer_of_the_kernel_alone_holds_back_is_told(without, possible, told, place):
+    got, log = attacked(place, without)
+    assert set(got) <= possible
+    assert bool(told) == ("confined_in_part" in log)
+    assert all(gap in log for gap in told)
 
 
 @linux

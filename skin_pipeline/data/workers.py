@@ -15,10 +15,12 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing.context import SpawnContext, SpawnProcess
+from multiprocessing.context import SpawnProcess
 from types import ModuleType
 from typing import Any, TypeVar
 
+from skin_pipeline import confine
+from skin_pipeline.data.answers import CarefulContext
 from skin_pipeline.errors import Unavailable
 
 log = logging.getLogger(__name__)
@@ -113,12 +115,13 @@ class _Process(SpawnProcess):
         main = sys.modules["__main__"]
         sys.modules["__main__"] = ModuleType("__main__")
         try:
-            return SpawnProcess._Popen(process)
+            with confine.strangers_may_see():
+                return SpawnProcess._Popen(process)
         finally:
             sys.modules["__main__"] = main
 
 
-class _Context(SpawnContext):
+class _Context(CarefulContext):
     """Processes that are not forked: forked from one with threads, they may stand still."""
 
     Process = _Process
@@ -129,7 +132,8 @@ def _pool(processes: int) -> ProcessPoolExecutor:
 
 
 def _end_with_parent() -> None:
-    """A worker whose parent is killed would wait for work for ever."""
+    """Confines a worker, and ends it with its parent, for whose work it would wait for ever."""
+    confine.enter_decoder()  # before there is another thread, and before it sees an image
     parent = multiprocessing.parent_process()
 
     def watch() -> None:

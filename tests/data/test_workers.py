@@ -105,7 +105,7 @@ if __name__ == "__main__":
     work = tmp_path / "work"
     work.mkdir()
     script.write_text(code.replace(repr(str(tmp_path)), repr(str(work))))
-    environment = {"PYTHONPATH": f"{root}:{root / 'tests'}"}
+    environment = {"PYTHONPATH": f"{root / 'tests/may_write'}:{root}:{root / 'tests'}"}
     parent = subprocess.Popen([sys.executable, str(script)], env=environment)
     while len(list(work.iterdir())) < 2:
         assert parent.poll() is None
