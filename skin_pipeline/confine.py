@@ -194,14 +194,10 @@ def strangers_may_see() -> Generator[None, None, None]:
             multiprocessing.util.spawnv_passfds = usual
 
 
-def _started(path: bytes, arguments: Sequence[Any], kept: Sequence[int]) -> int:
+def _started(path: bytes, args: Sequence[Any], passfds: Sequence[int]) -> int:
     """Starts a process as `multiprocessing` does, which also waits for it; returns its number."""
     process = subprocess.Popen(
-        arguments,
-        executable=path,
-        env=environment(),
-        stdin=subprocess.DEVNULL,
-        pass_fds=tuple(kept),
+        args, executable=path, env=environment(), stdin=subprocess.DEVNULL, pass_fds=tuple(passfds)
     )
     process.returncode = 0  # so that nobody else waits for it
     return process.pid

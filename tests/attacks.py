@@ -360,13 +360,15 @@ def another_program_in_this_process(facts: Facts) -> object:
 def a_process_that_stays(facts: Facts) -> object:
     child = os.fork()
     if child == 0:
-        os.setsid()
-        if os.fork() == 0:
-            for number in range(3):
-                os.close(number)
-            Path(facts["daemon"]).write_text(str(os.getpid()))
-            signal.pause()
-        os._exit(0)
+        try:
+            os.setsid()
+            if os.fork() == 0:
+                for number in range(3):
+                    os.close(number)
+                Path(facts["daemon"]).write_text(str(os.getpid()))
+                signal.pause()
+        finally:
+            os._exit(0)
     return os.waitpid(child, 0)
 
 

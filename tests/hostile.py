@@ -92,7 +92,8 @@ def writes_empty_files() -> None:
 
 def hides_files_from_the_one_who_watches() -> None:
     Path("closed").mkdir(0o300)
-    Path("closed", "file").touch()
+    for number in range(ENOUGH):
+        Path("closed", str(number)).write_bytes(b"x" * MIB)
     time.sleep(3600)
 
 

@@ -64,7 +64,9 @@ def taken_over(place: Path, **facts: Any) -> Generator[None, None, None]:
 def ask(place: Path, **how: Any) -> dict[str, float]:
     model = place / "model.keras"
     model.write_bytes(b"a stranger's")
-    return trial.ask(model, {"dark": b"", "bright": b""}, **{"threads": 1, **how})
+    return trial.ask(
+        model, {"dark": b"", "bright": b""}, **{"threads": 1, "seconds": PATIENCE, **how}
+    )
 
 
 class World:
@@ -296,3 +298,116 @@ def test_the_same_holds_for_another_user(place):
         assert (got, f"user={NOBODY}" in log) == ({}, True), log
 
     children.in_child(body)
+
+
+# --- what it does to the machine, and to the one who asked -------------------------------------
+
+REFUSED_ANSWERS = {
+    "answers_with_numbers_out_of_range": "did not answer with 2 probabilities from 0 to 1",
+    "answers_with_what_is_no_number": "did not answer with 2 probabilities from 0 to 1",
+    "answers_with_no_number": "did not answer with 2 probabilities from 0 to 1",
+    "answers_with_too_few": "did not answer with 2 probabilities from 0 to 1",
+    "answers_with_more_than_is_asked": "did not answer with 2 probabilities from 0 to 1",
+    "answers_with_nested_lists": "did not answer with 2 probabilities from 0 to 1",
+    "says_without_end": "was stopped while it was tried",
+    "writes_a_huge_file": "brought down the process",
+    "writes_many_files": "it wrote more than",
+    "writes_files_and_removes_them": "it wrote more than",
+    "writes_empty_files": "it wrote more than",
+    "hides_files_from_the_one_who_watches": "it wrote more than",
+    "brings_itself_down": r"SIGABRT.*\\x1b\[2Jcleared",
+}
+
+
+@linux
+@pytest.mark.parametrize(("hostile", "said"), REFUSED_ANSWERS.items(), ids=REFUSED_ANSWERS)
+def test_a_model_that_misuses_its_process_is_refused(hostile, said, place):
+    with taken_over(place, hostile=hostile), pytest.raises(BadInput, match=said) as refused:
+        ask(place)
+    assert str(place / "model.keras") in str(refused.value)
+
+
+def test_a_refusal_is_one_line_that_no_terminal_obeys(place):
+    with (
+        taken_over(place, hostile="answers_with_a_code_for_terminals"),
+        pytest.raises(BadInput) as refused,
+    ):
+        ask(place)
+    assert str(refused.value) == " [2Jcleared INFO all is well"
+
+
+def test_a_process_that_closes_its_output_and_stays_is_ended_in_time(place):
+    with (
+        taken_over(place, hostile="answers_and_stays"),
+        pytest.raises(Unavailable, match="gave no answer within 5 s"),
+    ):
+        ask(place, seconds=5)
+
+
+# --- how it begins -------------------------------------------------------------------------------
+
+
+def test_rights_are_given_up_before_any_code_of_the_work_is_imported(place):
+    """Whatever the module is: this one says at its import what it may do then."""
+    hook = place / "early.py"
+    hook.write_text("""
+import sys
+LOADED = sorted({"numpy", "keras", "tensorflow", "h5py", "zipfile"} & sys.modules.keys())
+try:
+    open("/etc/passwd").close()
+    READ = "read"
+except OSError as error:
+    READ = type(error).__name__
+def main(*arguments):
+    return f"{LOADED} {READ} {arguments}"
+""")
+    ended = confine.run(
+        cell(place, readable=(str(place),)), "early", ["x"], {"PYTHONPATH": str(place)}
+    )
+    assert ended.answer.decode() == "[] PermissionError ('x',)"
+
+
+def test_a_process_with_a_second_thread_is_not_confined_and_not_used(place):
+    """That thread would keep its rights."""
+    (place / "sitecustomize.py").write_text(
+        "import threading, time\nthreading.Thread(target=time.sleep, args=[9], daemon=True).start()"
+    )
+    with pytest.raises(Unavailable, match=r"could not be started and confined.*several threads"):
+        confine.run(cell(place), "json", [], {"PYTHONPATH": str(place)})
+
+
+def test_a_kernel_without_any_layer_is_told_in_the_log(place, caplog):
+    with (
+        caplog.at_level(logging.INFO),
+        taken_over(
+            place, without=["landlock", "filter", "namespaces"], hostile="answers_with_too_few"
+        ),
+        pytest.raises(BadInput),
+    ):
+        ask(place)
+    assert "landlock=none filter=none namespaces=none" in caplog.text
+    for gap in (
+        "read the files",
+        "use the network",
+        "start processes",
+        "look into",
+        "send signals",
+    ):
+        assert f"it can {gap}" in caplog.text
+
+
+def cell(place: Path, **how: Any) -> confine.Cell:
+    folder = place / "work"
+    folder.mkdir()
+    given = {"readable": (), "memory": 2**31, "file_bytes": MIB, "seconds": PATIENCE, **how}
+    return confine.Cell(folder=str(folder), **given)
+
+
+def test_only_what_python_needs_of_the_environment_is_passed_on(monkeypatch):
+    secrets = ("AWS_SECRET_ACCESS_KEY", "KAGGLE_KEY", "SKIN_SIGNING_PASSWORD", "AIRFLOW_CONN_X")
+    secrets = (*secrets, "AIRFLOW__CORE__FERNET_KEY", "HTTPS_PROXY", "HOME")
+    for name in (*secrets, "LC_ALL", "PYTHONPATH", "OMP_NUM_THREADS", "PATH"):
+        monkeypatch.setenv(name, SECRET)
+    given = confine.environment()
+    assert not set(secrets) & given.keys()
+    assert {"LC_ALL", "PYTHONPATH", "OMP_NUM_THREADS", "PATH"} <= given.keys()
