@@ -183,5 +183,6 @@ def main(path: str, copy: str, threads: str, images: str) -> str:
     """
     said = _try(Path(copy), int(threads), [Path(str(number)) for number in range(int(images))])
     if "refused" in said:
-        said["refused"] = said["refused"].replace(f"model {copy}", f"model {path}")
+        for word in ("model", "file"):
+            said["refused"] = said["refused"].replace(f"{word} {copy}", f"{word} {path}")
     return json.dumps(said)
