@@ -5,16 +5,19 @@ import subprocess
 import sys
 import time
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import ExitStack
 from pathlib import Path
 
 import psutil
 import pytest
 import worker_tasks as tasks
+from surroundings import SECRET, World, place
 
 from skin_pipeline.data import workers
 from skin_pipeline.data.workers import AHEAD, spread
 from skin_pipeline.errors import Unavailable
 
+__all__ = ["place"]  # a fixture
 PATIENCE = 300.0  # seconds until a test that waits gives up
 
 
@@ -90,6 +93,38 @@ def test_a_machine_that_cannot_start_processes_is_told(monkeypatch):
     monkeypatch.setattr(workers, "_end_with_parent", tasks.die)
     with pytest.raises(Unavailable, match="worker processes end as soon as they start"):
         list(spread(tasks.double, range(5), 2, tasks.dead))
+
+
+# --- a process that a stranger's image has taken over --------------------------------------------
+
+# It reads any image, so most files are readable to it; nothing that it reads can leave it but as
+# a result.
+READABLE = {
+    "files_of_the_checkout",
+    "files_of_the_system",
+    "files_of_the_user",
+    "lists_of_folders",
+    "the_key_by_another_path",
+    "the_signing_key",
+}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the layers are Linux's")
+def test_a_worker_that_is_taken_over_reads_files_and_gets_nothing_else(place, monkeypatch):
+    monkeypatch.setenv("SKIN_SIGNING_PASSWORD", SECRET)
+    with ExitStack() as open_for:
+        world = World(place, open_for)
+        (got,) = spread(tasks.attacked, [world.facts()], 1)
+        assert set(got) <= READABLE
+        assert world.harm() == {}
+
+
+def test_a_result_that_would_run_code_is_that_of_a_dead_process(tmp_path):
+    made = tmp_path / "made"
+    with pytest.raises(BrokenProcessPool) as broken:
+        list(spread(tasks.answer_with_a_bomb, [str(made)], 1))
+    assert "a worker process answered with posix.mkdir" in str(broken.value.__cause__)
+    assert not made.exists()
 
 
 def test_workers_end_when_their_parent_is_killed(tmp_path):
