@@ -232,10 +232,16 @@ def _heard(process: subprocess.Popen[bytes], cell: Cell) -> tuple[bytes, bytes]:
                     waiting.unregister(key.fileobj)
                 key.data.extend(part)
             del said[:-TAIL_BYTES]
-    while process.poll() is None:  # it closed both, and goes on
+    while not _over(process):  # it closed both, and may go on
         _check(process, cell, until, 0)
-        time.sleep(PAUSE)
     return bytes(answer), bytes(said)
+
+
+def _over(process: subprocess.Popen[bytes]) -> bool:
+    """Waits for a short while; returns whether the process ended in it."""
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(PAUSE)
+    return process.returncode is not None
 
 
 def _check(process: subprocess.Popen[bytes], cell: Cell, until: float, said: int) -> None:
