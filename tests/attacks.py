@@ -451,5 +451,15 @@ def files_that_were_left_open(facts: Facts) -> object:
     return odd or (kinds.get(0) != "/dev/null" and f"stdin {kinds.get(0)}")
 
 
+class Bomb:
+    """An answer that has its reader call a function."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, (self.path,)
+
+
 if __name__ == "__main__":
     print(json.dumps(run(json.loads(sys.argv[1]))))

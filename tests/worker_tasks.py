@@ -6,9 +6,6 @@ import os
 import signal
 import time
 from pathlib import Path
-from typing import Any
-
-import attacks
 
 from skin_pipeline.data.images import Inspected, inspect
 from skin_pipeline.data.sources import Found
@@ -30,29 +27,6 @@ def refuse(number: int) -> int:
 
 def die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
-
-
-def attacked(facts: dict[str, Any]) -> dict[str, str]:
-    """What code gets that has taken over this process."""
-    return attacks.run(facts)
-
-
-class Bomb:
-    """What a process answers with that has been taken over: a pickle that calls a function."""
-
-    def __init__(self, path: str) -> None:
-        self.path = path
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return os.mkdir, (self.path,)
-
-
-def answer_with_a_bomb(path: str) -> Any:
-    return Bomb(path)
-
-
-def answer_with_much(size: int) -> bytes:
-    return bytes(size)
 
 
 def dead(number: int) -> int:

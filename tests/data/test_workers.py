@@ -8,6 +8,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack
 from pathlib import Path
 
+import attacks
 import psutil
 import pytest
 import worker_tasks as tasks
@@ -114,7 +115,7 @@ def test_a_worker_that_is_taken_over_reads_files_and_gets_nothing_else(place, mo
     monkeypatch.setenv("SKIN_SIGNING_PASSWORD", SECRET)
     with ExitStack() as open_for:
         world = World(place, open_for)
-        (got,) = spread(tasks.attacked, [world.facts()], 1)
+        (got,) = spread(attacks.run, [world.facts()], 1)
         assert set(got) <= READABLE
         assert world.harm() == {}
 
@@ -122,7 +123,7 @@ def test_a_worker_that_is_taken_over_reads_files_and_gets_nothing_else(place, mo
 def test_a_result_that_would_run_code_is_that_of_a_dead_process(tmp_path):
     made = tmp_path / "made"
     with pytest.raises(BrokenProcessPool) as broken:
-        list(spread(tasks.answer_with_a_bomb, [str(made)], 1))
+        list(spread(attacks.Bomb, [str(made)], 1))
     assert "a worker process answered with posix.mkdir" in str(broken.value.__cause__)
     assert not made.exists()
 
