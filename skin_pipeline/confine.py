@@ -50,7 +50,8 @@ REPORT_BYTES = 2**12
 SYSTEM = (
     *("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib", "/usr/share/zoneinfo"),
     *("/etc/ld.so.cache", "/etc/localtime", "/dev/null", "/dev/urandom", "/dev/random"),
-    *(f"/proc/self/{name}" for name in ("auxv", "cgroup", "maps", "stat", "statm", "status")),
+    *(f"/proc/self/{name}" for name in ("auxv", "cgroup", "cmdline", "maps")),  # TensorFlow's too
+    *(f"/proc/self/{name}" for name in ("stat", "statm", "status")),
     *("/proc/cpuinfo", "/proc/meminfo", "/proc/stat", "/proc/version"),
     *("/proc/sys/vm/overcommit_memory", "/sys/devices/system", "/sys/kernel/mm"),
 )
