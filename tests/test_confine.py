@@ -197,6 +197,7 @@ LAYERS = {
 def test_what_a_layer_of_the_kernel_alone_holds_back_is_told(without, possible, told, place):
     got, log = attacked(place, without)
     assert set(got) <= possible
+    assert bool(got) == bool(possible)
     assert bool(told) == ("confined_in_part" in log)
     assert all(gap in log for gap in told)
 
