@@ -269,3 +269,10 @@ def hard(tmp_path_factory: pytest.TempPathFactory) -> hard_run.Hard:
 def hard_later(hard: hard_run.Hard, tmp_path_factory: pytest.TempPathFactory) -> hard_run.Later:
     """A second version of the images of `hard`, validated and split in a store of its own."""
     return hard_run.build_later(hard, tmp_path_factory.mktemp("hard_later"))
+
+
+@pytest.fixture
+def workers_may_write(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Worker processes may write files in this test, by which it sees what they did."""
+    here = Path(__file__).parent
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(map(str, (here / "may_write", here.parent))))

@@ -21,12 +21,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
-from multiprocessing.context import SpawnContext, SpawnProcess
+from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Generic, NamedTuple, TypeVar
 
+from skin_pipeline import confine
 from skin_pipeline.data import bounds
+from skin_pipeline.data.answers import CarefulContext
 from skin_pipeline.errors import BadInput, Unavailable
 
 AHEAD = 3  # pieces under way for each process
@@ -274,12 +276,13 @@ class _Process(SpawnProcess):
         main = sys.modules["__main__"]
         sys.modules["__main__"] = ModuleType("__main__")
         try:
-            return SpawnProcess._Popen(process)
+            with confine.strangers_may_see():
+                return SpawnProcess._Popen(process)
         finally:
             sys.modules["__main__"] = main
 
 
-class _Context(SpawnContext):
+class _Context(CarefulContext):
     """Processes that are not forked: forked from one with threads, they may stand still. Those that
     were started are kept in a list."""
 
@@ -376,7 +379,8 @@ def _note(place: int) -> None:
 
 
 def _end_with_parent() -> None:
-    """A worker whose parent is killed would wait for work for ever."""
+    """Confines a worker, and ends it with its parent, for whose work it would wait for ever."""
+    confine.enter_decoder()  # before there is another thread, and before it sees an image
     parent = multiprocessing.parent_process()
 
     def watch() -> None:

@@ -7,16 +7,20 @@ import sys
 import tempfile
 import time
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import ExitStack
 from pathlib import Path
 
+import attacks
 import psutil
 import pytest
 import worker_tasks as tasks
+from surroundings import SECRET, World, place
 
 from skin_pipeline.data import bounds, workers
 from skin_pipeline.data.workers import AHEAD, BATCH, each, spread
 from skin_pipeline.errors import BadInput, Unavailable
 
+__all__ = ["place"]  # a fixture
 PATIENCE = 300.0  # seconds until a test that waits gives up
 
 
@@ -28,7 +32,7 @@ def run(script):
         file.flush()
         ended = subprocess.run(
             [sys.executable, file.name],
-            env={"PYTHONPATH": f"{root}:{root / 'tests'}"},
+            env={"PYTHONPATH": f"{root / 'tests/may_write'}:{root}:{root / 'tests'}"},
             capture_output=True,
             text=True,
             check=True,
@@ -81,6 +85,7 @@ def test_an_item_that_kills_its_process_is_known_and_all_others_are_done():
     ]
 
 
+@pytest.mark.usefixtures("workers_may_write")
 def test_an_item_that_kills_its_process_once_is_tried_again(tmp_path):
     """The kernel may have ended it for memory that another one took."""
     assert done(tasks.die_once, [f"{tmp_path}/{name}" for name in "ab"], 1) == ["a", "b"]
@@ -107,6 +112,7 @@ def test_a_process_that_dies_while_items_are_handed_out_costs_only_its_item(monk
 # --- time and memory ------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("workers_may_write")
 @pytest.mark.parametrize("work", [tasks.compute, tasks.loop], ids=["in C", "in Python"])
 def test_an_item_that_takes_too_long_is_ended_and_told_and_costs_its_time_once(
     work, monkeypatch, tmp_path
@@ -145,6 +151,7 @@ print(*each(compute, [{str(tmp_path / "endless")!r}], 1, named, str))
     assert "longer than 0.3 s" in run(script)
 
 
+@pytest.mark.usefixtures("workers_may_write")
 def test_too_many_items_that_take_too_long_are_refused_with_their_names(monkeypatch, tmp_path):
     monkeypatch.setattr(bounds, "SECONDS", 0.1)
     monkeypatch.setattr(workers, "MOST_SLOW", 2)
@@ -221,6 +228,38 @@ def test_an_item_on_which_a_process_is_told_to_end_is_known():
     assert done(tasks.end_at_three, range(BATCH)) == expected
 
 
+# --- a process that a stranger's image has taken over --------------------------------------------
+
+# It reads any image, so most files are readable to it; nothing that it reads can leave it but as
+# a result.
+READABLE = {
+    "files_of_the_checkout",
+    "files_of_the_system",
+    "files_of_the_user",
+    "lists_of_folders",
+    "the_key_by_another_path",
+    "the_signing_key",
+}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the layers are Linux's")
+def test_a_worker_that_is_taken_over_reads_files_and_gets_nothing_else(place, monkeypatch):
+    monkeypatch.setenv("SKIN_SIGNING_PASSWORD", SECRET)
+    with ExitStack() as open_for:
+        world = World(place, open_for)
+        (got,) = spread(attacks.run, [world.facts()], 1)
+        assert set(got) <= READABLE
+        assert world.harm() == {}
+
+
+def test_a_result_that_would_run_code_is_that_of_a_dead_process(tmp_path):
+    made = tmp_path / "made"
+    with pytest.raises(BrokenProcessPool) as broken:
+        list(spread(attacks.Bomb, [str(made)], 1))
+    assert "a worker process answered with posix.mkdir" in str(broken.value.__cause__)
+    assert not made.exists()
+
+
 def test_workers_end_when_their_parent_is_killed(tmp_path):
     code = f"""
 from worker_tasks import linger
@@ -234,7 +273,7 @@ if __name__ == "__main__":
     work = tmp_path / "work"
     work.mkdir()
     script.write_text(code.replace(repr(str(tmp_path)), repr(str(work))))
-    environment = {"PYTHONPATH": f"{root}:{root / 'tests'}"}
+    environment = {"PYTHONPATH": f"{root / 'tests/may_write'}:{root}:{root / 'tests'}"}
     parent = subprocess.Popen([sys.executable, str(script)], env=environment)
     while len(list(work.iterdir())) < 2:
         assert parent.poll() is None
