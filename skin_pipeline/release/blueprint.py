@@ -20,7 +20,7 @@ from skin_pipeline.training.backbone import BACKBONES, TRAINED, is_name
 from skin_pipeline.training.released import Recipe
 
 MOST_DEPTH = 64  # of lists and objects in one another; ours have 30
-MOST_CHARACTERS = 500  # of a string
+MOST_CHARACTERS = 10_000  # of a text; ours have 60
 MOST_DIGITS = 20  # of a whole number: an address in memory has 15
 MOST_LAYERS = 2000  # of a network within the model
 MOST_NESTED = 6  # networks in one another; ours have 4
@@ -270,8 +270,8 @@ class _Comparison:
     def _in_objects(
         self, ours: dict[str, Any], theirs: dict[str, Any], where: str, names: _Names
     ) -> Iterator[str]:
-        if self._same_version and ours.keys() != (found := theirs.keys() - {NUMBERED}):
-            yield _told(where, sorted(ours), sorted(found))
+        if self._same_version:
+            yield from _other_keys(ours, theirs, where)
         if type(theirs.get(NUMBERED, 0)) is not int:
             yield _told(f"{where}.{NUMBERED}", "a number", theirs[NUMBERED])
         inner = _Names() if LAYERS in ours else names
@@ -287,6 +287,13 @@ class _Comparison:
             yield f"{where} has {len(theirs)} items instead of {len(ours)}"
         for place, (our, their) in enumerate(zip(ours, theirs, strict=False)):
             yield from self.differences(our, their, f"{where}[{place}]", names)
+
+
+def _other_keys(ours: dict[str, Any], theirs: dict[str, Any], where: str) -> Iterator[str]:
+    if more := theirs.keys() - ours.keys() - {NUMBERED}:
+        yield f"{where} says {shown(min(more))}, of which ours says nothing"
+    if less := ours.keys() - theirs.keys():
+        yield f"{where} does not say {shown(min(less))}"
 
 
 def _told(where: str, ours: Any, theirs: Any) -> str:

@@ -16,10 +16,10 @@ from typing import Any
 
 from skin_pipeline.contracts import LABELS, Dataset, Release, dump, parse
 from skin_pipeline.errors import BadInput, Unavailable
-from skin_pipeline.job import address
+from skin_pipeline.job import address, scratch
 from skin_pipeline.release import signing
 from skin_pipeline.release.signing import Keys
-from skin_pipeline.storage import Store, digest_file
+from skin_pipeline.storage import Store, copied, digest_file
 
 log = logging.getLogger(__name__)
 
@@ -109,8 +109,9 @@ def publish(
         store: The store.
         release: The version; `files` maps a file name to its sha256.
         sources: Maps each file name to the key that its bytes are copied from.
-        approve: Called with the model's file as it was read back, unless the version is there
-            already; what it raises keeps the version from being there.
+        approve: Called with a private copy of the model's file, of the digest that the version
+            names, unless the version is there already; what it raises keeps the version from being
+            there.
 
     Raises:
         BadInput: there is such a version, and its manifest is damaged.
@@ -126,7 +127,7 @@ def publish(
             f"If it stays so, remove {store.link(place)}"
         )
     if not store.exists(f"{place}/{MANIFEST}"):
-        approve(store.local(f"{place}/{MODEL_FILE}"))
+        _approve(store, release, approve)
     _drop_stale_signature(store, model, version)
     now = datetime.now(timezone.utc).isoformat(timespec="microseconds")
     store.put(f"{place}/{MANIFEST}", dump(release.model_copy(update={"published_at": now})))
@@ -137,6 +138,15 @@ def publish(
         _name_problems(published, _there(store, place)),
     )
     _refuse_damaged(store, place, found)
+
+
+def _approve(store: Store, release: Release, approve: Callable[[Path], object]) -> None:
+    """Show somebody the very bytes that a version names: whoever can write to the store could
+    exchange others for the time that it takes."""
+    key = f"{version_key(release.model, release.version)}/{MODEL_FILE}"
+    with scratch() as folder:
+        copied(store, key, folder / MODEL_FILE, release.files[MODEL_FILE])
+        approve(folder / MODEL_FILE)
 
 
 def _drop_stale_signature(store: Store, model: str, version: str) -> None:
