@@ -9,7 +9,7 @@ import struct
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ Members = dict[str, bytes]
 
 
 @contextmanager
-def tiny_backbone() -> Iterator[None]:
+def tiny_backbone() -> Generator[None, None, None]:
     """Within, the tiny network is one of those that the pipeline knows."""
     with (
         mock.patch.dict(backbone.BACKBONES, {TINY: tiny.SPEC}),
@@ -158,7 +158,7 @@ def hidden_in_a_node(payload: Any) -> Callable[[Any], None]:
 
     def change(config: Any) -> None:
         node = layer(config, "field_of_view")["inbound_nodes"][0]
-        node["kwargs"]["shared_object_id"] = payload
+        node["kwargs"]["training"] = {"shared_object_id": payload}
 
     return change
 

@@ -29,7 +29,11 @@ def network(seed: int = 1, spec: Spec = SPEC) -> Network:
     return Network(keras, spec, whole(), SIZE)
 
 
-def whole(include_top: bool = False, weights: None = None, input_shape: Any = (SIZE, SIZE, 3)) -> Any:
+def whole(
+    include_top: bool = False,
+    weights: None = None,
+    input_shape: tuple[int, int, int] = (SIZE, SIZE, 3),
+) -> Any:
     """The layers of the network, built as those of keras.applications are."""
     assert (include_top, weights) == (False, None)
     layers = keras.layers

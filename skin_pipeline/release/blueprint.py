@@ -30,7 +30,9 @@ WHOLE_SIDES = range(8, 1025)
 RUNS = range(1, 21)
 VIEWS = (1, 2, 4, 8)
 SCALES = (1 / 20.1, 1 / 0.0499)  # of `ensemble.TEMPERATURES`
-NUMBERED = "shared_object_id"  # which Keras writes beside what it wrote before: a number that is new
+NUMBERED = (
+    "shared_object_id"  # which Keras writes beside what it wrote before: a number that is new
+)
 # Of a layer that Keras had to name itself, and a number that depends on what was built before.
 STEM = re.compile(r"(.*?)(_\d+)?", re.DOTALL)
 LAYERS = "layers"

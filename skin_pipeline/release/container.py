@@ -144,7 +144,7 @@ def _header(file: BinaryIO, place: int, file_size: int) -> _Header | None:
 def _entry(header: _Header, file: BinaryIO) -> bytes:
     """The entry in the list that a header must have; the file must have it where it stands. What it
     may say freely is the system that it was made on, and who may read the unpacked file."""
-    start, size, crc = header.member
+    _, size, crc = header.member
     long = [size, size] * (size > LONG_FROM) + [header.place] * (header.place > LONG_FROM)
     extra = _long_sizes(*long) if long else b""
     version = LONG_VERSION if long else header.version
@@ -171,9 +171,7 @@ def _entry(header: _Header, file: BinaryIO) -> bytes:
 
 def _end(count: int, place: int, size: int) -> bytes:
     """What stands behind a list of so many entries and bytes, at such a place."""
-    end = END.pack(
-        b"PK\5\6", 0, 0, count, count, min(size, IN_EXTRA), min(place, IN_EXTRA), 0
-    )
+    end = END.pack(b"PK\5\6", 0, 0, count, count, min(size, IN_EXTRA), min(place, IN_EXTRA), 0)
     if place <= LONG_FROM:
         return end
     versions = (LONG_VERSION, LONG_VERSION)

@@ -181,7 +181,8 @@ def _naming_versions(version: str) -> Generator[None, None, None]:
     except Foreign as error:
         if version == here:
             raise
-        raise Foreign(f"{error}; it was saved by Keras {version}, and here is Keras {here}") from None
+        told = f"it was saved by Keras {version}, and here is Keras {here}"
+        raise Foreign(f"{error}; {told}") from None
 
 
 def _built(keras: Any, found: _Checked) -> Any:

@@ -108,9 +108,7 @@ def test_a_model_that_another_keras_saved_is_compared_in_what_both_say(change, w
     path = written(by_version(files.file_of(), "3.14.0", change))
     with caplog.at_level(logging.WARNING):
         model = load(path, threads=1)
-    np.testing.assert_array_equal(
-        model(PIXELS), by_plain_keras(written(files.file_of()))(PIXELS)
-    )
+    np.testing.assert_array_equal(model(PIXELS), by_plain_keras(written(files.file_of()))(PIXELS))
     assert f"saved_by=3.14.0 here={keras.__version__}" in caplog.text
     with pytest.raises(BadInput, match=r"its config\S+ (says|does not say) '"):
         load(written(by_version(files.file_of(), keras.__version__, change)), threads=1)
@@ -203,9 +201,9 @@ def in_place_of(name, key):
 
 def as_a_layer(payload):
     def change(config):
-        files.layer(config, "standardise").update(
-            {key: payload.get(key) for key in ("module", "class_name", "registered_name")}
-        )
+        files.layer(config, "standardise").update({
+            key: payload.get(key) for key in ("module", "class_name", "registered_name")
+        })
 
     return change
 
@@ -321,9 +319,7 @@ OTHER_NETWORKS = {
 }
 
 
-@pytest.mark.parametrize(
-    ("change", "message"), OTHER_NETWORKS.values(), ids=list(OTHER_NETWORKS)
-)
+@pytest.mark.parametrize(("change", "message"), OTHER_NETWORKS.values(), ids=list(OTHER_NETWORKS))
 def test_another_network_than_ours_is_refused_by_its_first_difference(change, message, written):
     path = written(files.with_config(files.file_of(), change))
     with pytest.raises(BadInput, match=message):
