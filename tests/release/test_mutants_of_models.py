@@ -55,15 +55,14 @@ class Loader:
         pytest.fail("the process that loads files ended")
 
     def _files(self):
-        return [sorted(place.rglob("*")) for place in self._folders]
+        return {str(path) for place in self._folders for path in place.rglob("*")}
 
     def ask(self, work, path):
         """What became of a file, and what else happened."""
         self._process.stdin.write(f"{work} {path}\n")
         self._process.stdin.flush()
         answer = json.loads(self._answers())
-        appeared = [str(path) for path in sum(self._files(), []) if path not in sum(self._before, [])]
-        return answer["said"], answer["seen"] + appeared
+        return answer["said"], answer["seen"] + sorted(self._files() - self._before)
 
     def close(self):
         self._process.stdin.close()
@@ -106,9 +105,7 @@ def test_mutants_of_a_model_do_nothing_but_be_models(loader, tmp_path):
 @pytest.mark.exhaustive
 def test_all_mutants_of_models_do_nothing_but_be_models(loader, tmp_path):
     counts = became(Mutants(files.file_of()), range(300, 20_000), loader, tmp_path)
-    counts += became(
-        Mutants(files.file_of(strategy="fine_tune")), range(2_000), loader, tmp_path
-    )
+    counts += became(Mutants(files.file_of(strategy="fine_tune")), range(2_000), loader, tmp_path)
     print(dict(counts))
     assert counts.total() > 20_000
 

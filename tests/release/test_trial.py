@@ -48,9 +48,10 @@ def released():
     """A model as the pipeline makes it, of the smallest network that it knows."""
     trunk = Trunk(backbone="EfficientNetV2B0", source="none", digest="none")
     network = Network.load(keras, trunk, 64, None)
-    kernel, *others = STRATEGIES["head"].model(network, "run").get_weights()
-    kernel = np.random.default_rng(1).normal(size=kernel.shape)
-    return released_model(network, "head", [[kernel, *others]], 0.8)
+    head = STRATEGIES["head"].model(network, "run")
+    kernel = head.get_layer("logit").kernel
+    kernel.assign(np.random.default_rng(1).normal(size=kernel.shape))
+    return released_model(network, "head", [head.get_weights()], 0.8)
 
 
 def saved(path, made):
