@@ -20,6 +20,9 @@ import pytest
 from skin_pipeline.errors import BadInput
 from skin_pipeline.release import loading
 from skin_pipeline.release.loading import check, load
+from skin_pipeline.training import backbone
+from skin_pipeline.training.backbone import Network
+from skin_pipeline.training.released import released_model
 from skin_pipeline.training.strategies import STRATEGIES
 
 PIXELS = np.random.default_rng(4).integers(0, 255, (2, 30, 41, 3), dtype=np.uint8)
@@ -79,6 +82,20 @@ def test_loading_draws_nothing_from_the_random_numbers_of_others(written):
     expected = np.random.RandomState(3).random()
     load(path, threads=1)
     assert np.random.random() == expected
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("name", backbone.BACKBONES)
+def test_a_model_of_each_network_is_built_again(name, strategy, tmp_path):
+    network = Network.untrained(keras, name, 64)
+    runs = [STRATEGIES[strategy].model(network, "run").get_weights()] * 2
+    path = tmp_path / "model.keras"
+    released_model(network, strategy, runs, 0.8, views=8).save(path)
+    ours, theirs = load(path, threads=1), by_plain_keras(path)
+    for found, expected in zip(ours.get_weights(), theirs.get_weights(), strict=True):
+        np.testing.assert_array_equal(found, expected)
+    np.testing.assert_array_equal(ours(PIXELS), theirs(PIXELS))
 
 
 # --- files of another Keras -----------------------------------------------------------------------
