@@ -64,9 +64,8 @@ class Mutants:
         return self._bundled(name, text.encode())
 
     def _change_somewhere(self, config: Any, draw: random.Random) -> None:
-        places = list(_places(config))
-        holder, key = draw.choice(places)
-        other, other_key = draw.choice(places)
+        holder, key = _place(config, draw)
+        other, other_key = _place(config, draw)
         what = draw.randrange(7)
         if what == 0:
             holder[key] = copy.deepcopy(draw.choice(self._payloads))
@@ -79,9 +78,8 @@ class Mutants:
         elif what == 4:
             holder[key] = copy.deepcopy(other[other_key])
         elif what == 5 and isinstance(holder, dict):
-            holder[draw.choice(("shared_object_id", "fn", "module", "spec_name"))] = draw.choice(
-                self._payloads
-            )
+            new = draw.choice(("shared_object_id", "fn", "module", "spec_name"))
+            holder[new] = copy.deepcopy(draw.choice(self._payloads))
         elif isinstance(holder[key], int | float):
             holder[key] = holder[key] * draw.choice((-1, 2, 0.5, 1e9)) + draw.choice((-1, 0, 1))
 
@@ -142,13 +140,15 @@ class Mutants:
         return self._bundled(files.WEIGHTS, sink.getvalue())
 
 
-def _places(value: Any) -> Any:
-    """Every key of an object and place of a list, with what holds it."""
-    keys = value if isinstance(value, dict) else range(len(value))
-    for key in list(keys):
-        yield value, key
-        if isinstance(value[key], dict | list):
-            yield from _places(value[key])
+def _place(value: Any, draw: random.Random) -> Any:
+    """Some key of an object or place of a list, with what holds it: mostly deep within."""
+    while True:
+        keys = list(value) if isinstance(value, dict) else range(len(value))
+        key = draw.choice(keys)
+        inner = value[key]
+        if not (isinstance(inner, dict | list) and inner) or draw.random() < 0.05:
+            return value, key
+        value = inner
 
 
 def _all(data: bytes, magic: bytes) -> list[int]:
