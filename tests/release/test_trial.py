@@ -50,7 +50,9 @@ def released():
     network = Network.load(keras, trunk, 64, None)
     head = STRATEGIES["head"].model(network, "run")
     kernel = head.get_layer("logit").kernel
-    kernel.assign(np.random.default_rng(1).normal(size=kernel.shape))
+    # Of the first stage: behind all layers, noise has become as large as what is seen.
+    drawn = np.random.default_rng(1).normal(size=kernel.shape)
+    kernel.assign(drawn * (np.arange(len(drawn)) < network.ends[0].shape[-1])[:, None])
     return released_model(network, "head", [head.get_weights()], 0.8)
 
 
@@ -65,17 +67,16 @@ def ask(path, **how):
 
 @pytest.fixture(scope="module")
 def sound(tmp_path_factory):
-    """A model's file, and what the model says of the images in this process."""
-    made = released()
-    path = saved(tmp_path_factory.mktemp("sound") / "model.keras", made)
-    said = trial.probabilities(made, IMAGES.values())
+    """A model's file, and what plain Keras says of the images with it in this process."""
+    path = saved(tmp_path_factory.mktemp("sound") / "model.keras", released())
+    said = trial.probabilities(keras.saving.load_model(path), IMAGES.values())
     return path, dict(zip(IMAGES, said, strict=True))
 
 
 def test_a_model_says_the_same_in_a_process_of_its_own(sound):
     path, said = sound
     assert len(set(said.values())) == 2
-    assert ask(path) == pytest.approx(said)
+    assert ask(path) == pytest.approx(said, abs=1e-3)
 
 
 @pytest.mark.parametrize("recorded", [0.5, float("nan")])
