@@ -1,5 +1,5 @@
 # Airflow with the pipeline, for docker-compose.yaml. Every package is locked and hashed.
-FROM python:3.12-slim
+FROM python:3.12.13-slim-bookworm@sha256:8a7e7cc04fd3e2bd787f7f24e22d5d119aa590d429b50c95dfe12b3abe52f48b
 
 ENV AIRFLOW_HOME=/opt/airflow \
     AIRFLOW__CORE__DAGS_FOLDER=/opt/pipeline/dags \
@@ -9,16 +9,25 @@ ENV AIRFLOW_HOME=/opt/airflow \
     PIP_DISABLE_PIP_VERSION_CHECK=1 \
     PIP_NO_CACHE_DIR=1
 
-RUN useradd --uid 50000 --home-dir /opt/airflow --create-home airflow \
-    && mkdir /opt/airflow/logs && chown airflow /opt/airflow/logs
-
 WORKDIR /opt/pipeline
 COPY requirements.txt requirements-cluster.txt ./
-RUN pip install --require-hashes -r requirements.txt -r requirements-cluster.txt
+# What is installed is all that there is: no pip is left to add to it.
+RUN pip install --require-hashes -r requirements.txt -r requirements-cluster.txt \
+    && pip uninstall --yes pip
 
 COPY skin_pipeline skin_pipeline
 COPY dags dags
 COPY plugins plugins
+COPY scripts/forward.py scripts/forward.py
+
+# The code is root's and nobody else can change it, whatever modes it had in the checkout. The user
+# has a folder for Airflow, and no program that would give it another's rights.
+RUN useradd --uid 50000 --home-dir /opt/airflow --shell /usr/sbin/nologin airflow \
+    && install --directory --owner=airflow --group=airflow --mode=0700 /opt/airflow \
+    && chmod -R u=rwX,go=rX /opt/pipeline \
+    && python -m compileall -q /opt/pipeline \
+    && find / -xdev -type f -perm /6000 -exec chmod a-s {} + \
+    && ! find / -xdev -type d -perm -0002 ! -perm -1000 | grep .
 
 USER airflow
 EXPOSE 8080

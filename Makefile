@@ -16,7 +16,8 @@ unexport PYTHONDONTWRITEBYTECODE
 export DATA WEIGHTS BENCH MODULE
 
 .DELETE_ON_ERROR:
-.PHONY: help setup demo up pictures test test-exhaustive lint lock bench mutants clean
+.PHONY: help setup demo up pictures test test-exhaustive lint lock bench mutants clean \
+  compose-secrets compose-images
 
 help: ## list what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -63,6 +64,13 @@ lock: $(VENV)/.uv ## lock the newest packages that fit the .in files
 	@$(COMPILE) --upgrade requirements.in -o requirements.txt
 	@$(COMPILE) --upgrade -c requirements.txt requirements-dev.in -o requirements-dev.txt
 	@$(COMPILE) --upgrade -c requirements.txt requirements-cluster.in -o requirements-cluster.txt
+
+# These two need nothing of .venv: they are for machines that run containers and nothing else.
+compose-secrets: ## write the passwords and keys of docker-compose.yaml, and .env: needs python3
+	@python3 scripts/compose_secrets.py
+
+compose-images: ## ask the registry for the digests of the images and write them down: needs docker buildx
+	@python3 scripts/compose_images.py
 
 clean: ## remove what was set up here: .venv, Airflow's database and logs; var/store with the models stays
 	rm -rf $(VENV) var/airflow .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info

@@ -16,16 +16,15 @@ from pathlib import Path
 from measuring import bare_decoding, folder_of, in_turn, parser, report, seconds
 
 from skin_pipeline.data import duplicates, manifest, sources
-from skin_pipeline.data.workers import spread
+from skin_pipeline.data.workers import BATCH, spread
 from skin_pipeline.storage import FolderStore
 
 CORES = os.cpu_count() or 1
 
 
 def decode_all(files: tuple[sources.Found, ...]) -> None:
-    size = manifest.BATCH
     paths = [item.path for item in files]
-    batches = [paths[i : i + size] for i in range(0, len(paths), size)]
+    batches = [paths[i : i + BATCH] for i in range(0, len(paths), BATCH)]
     assert sum(spread(bare_decoding, batches, CORES)) == len(files)
 
 

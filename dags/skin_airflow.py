@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
+import logging
+import signal
+import threading
+import time
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any
 
 from airflow.sdk import Param, get_current_context, task
 from airflow.sdk.configuration import conf
-from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
+from airflow.sdk.exceptions import (
+    AirflowException,
+    AirflowFailException,
+    AirflowSkipException,
+    AirflowTaskTimeout,
+)
+from airflow.sdk.log import mask_secret
 
+from skin_pipeline import timing
 from skin_pipeline.config import (
     FIRST,
     Settings,
@@ -22,9 +35,14 @@ from skin_pipeline.config import (
     settings_from,
 )
 from skin_pipeline.errors import BadInput, Rejected, Unavailable
+from skin_pipeline.foreign import line, tells_secret
 from skin_pipeline.job import Job
+from skin_pipeline.roots import Roots
 from skin_pipeline.storage import Store
 
+log = logging.getLogger(__name__)
+
+MINUTE = timedelta(minutes=1)
 BOUNDS = ("minimum", "maximum", "exclusiveMinimum")
 
 
@@ -38,7 +56,13 @@ def airflow_errors() -> Generator[None, None, None]:
     except Rejected as error:
         raise AirflowSkipException(f"refused by the gate: {error}") from None
     except Unavailable as error:
-        raise AirflowException(str(error)) from error
+        raise AirflowException(str(error)) from (None if tells_secret(error) else error)
+    except AirflowException:
+        raise
+    except Exception as error:  # which nobody expected; Airflow logs all that led to it
+        if tells_secret(error):
+            raise AirflowException(f"{type(error).__name__}: {line(error)}") from None
+        raise
 
 
 @contextmanager
@@ -57,21 +81,40 @@ def airflow_job(*, kaggle: bool = False) -> Generator[Job, None, None]:
     )
 
     context: Any = get_current_context()
+    allow_processes()
     with airflow_errors():
         access: dict[str, Any] = {}
         if kaggle:
             access = {"kaggle": kaggle_credentials(), "kaggle_endpoint": kaggle_endpoint()}
         place = deployment()
+        if place.signing_password:
+            mask_secret(place.signing_password.get_secret_value())
         yield Job(
             settings=settings_from(dict(context["params"])),
             place=place.model_copy(update={"threads": place.threads or 1}),
             store=open_configured_store(),
             data_access=data_access,
+            roots=Roots.of(place, by_others=True),
             run_id=context["run_id"],
             # The same for every try and every clearing, unlike the time at which a task starts.
             started=context["dag_run"].run_after,
+            allow=_clock.allow,
             **access,
         )
+
+
+def allow_processes() -> None:
+    """Lets the running task start processes, which decode images.
+
+    A task of a Celery worker is forked from a process that Celery made by a library of its own: it
+    is marked as one that may start no others, and its key does not let itself be handed to them.
+    What a task starts ends with it, so that nothing is left behind.
+    """
+    from multiprocessing import process
+
+    config = process.current_process()._config  # type: ignore[attr-defined]
+    config["daemon"] = False
+    config["authkey"] = process.AuthenticationString(config["authkey"])  # type: ignore[attr-defined]
 
 
 @contextmanager
@@ -84,12 +127,74 @@ def airflow_store() -> Generator[Store, None, None]:
 
 
 def step(**options: Any) -> Callable[[Callable[..., Any]], Any]:
-    """Like `@task`, with the function's docstring as the text that Airflow shows of the task."""
+    """Like `@task`, with the function's docstring as the text that Airflow shows of the task, and
+    with the time that the step of this name may take."""
 
     def decorate(function: Callable[..., Any]) -> Any:
-        return task(doc_md=inspect.cleandoc(function.__doc__ or ""), **options)(function)
+        name = function.__name__
+        most = timing.longest(name, deployment().time_factor)
+
+        @functools.wraps(function)
+        def timed(*args: Any, **values: Any) -> Any:
+            with _clock.running(name, most):
+                return function(*args, **values)
+
+        about = inspect.cleandoc(function.__doc__ or "")
+        # Ours ends it a minute sooner, and says what to do.
+        return task(doc_md=about, execution_timeout=most + MINUTE, **options)(timed)
 
     return decorate
+
+
+class Clock:
+    """Ends a task whose time is over. Airflow knows the longest time of a task before it begins;
+    by this one, a task tells what its work may take as soon as it knows how much it is.
+
+    It uses the timer that Airflow's own timeout uses, and gives it back.
+    """
+
+    def __init__(self) -> None:
+        self._end: float | None = None  # on the clock of `time.monotonic`; None outside a task
+        self._step, self._work, self._seconds = "", "", 0.0
+
+    @contextmanager
+    def running(self, step: str, most: timedelta) -> Generator[None, None, None]:
+        """Bounds the block, which is a task."""
+        if threading.current_thread() is not threading.main_thread():
+            yield  # no signal would reach it
+            return
+        began = time.monotonic()
+        old = signal.signal(signal.SIGALRM, self._ring)
+        left, _ = signal.getitimer(signal.ITIMER_REAL)
+        self._step, self._end = step, began + most.total_seconds()
+        self.allow(most.total_seconds(), "work of any size")
+        try:
+            yield
+        finally:
+            self._end = None
+            signal.signal(signal.SIGALRM, old)
+            rest = max(0.001, left - (time.monotonic() - began)) if left else 0
+            signal.setitimer(signal.ITIMER_REAL, rest)
+
+    def allow(self, seconds: float, work: str) -> None:
+        """Gives what begins now its time, but never more than is left of the task's longest."""
+        if self._end is None:
+            return
+        self._work, self._seconds = work, min(seconds, self._end - time.monotonic())
+        signal.setitimer(signal.ITIMER_REAL, max(0.001, self._seconds))
+        log.info('allowed seconds=%.0f work="%s"', self._seconds, work)
+
+    def _ring(self, *_: object) -> None:
+        raise AirflowTaskTimeout(
+            f"{self._step} was given {self._seconds:.0f} s for {self._work}, and is not done. What "
+            "it finished is kept, and a further try goes on from there. If the machine is only "
+            "slow, raise SKIN_TIME_FACTOR (now "
+            f"{deployment().time_factor:g}) or SKIN_THREADS; else see in the log where it stands "
+            "still"
+        )
+
+
+_clock = Clock()
 
 
 def form() -> dict[str, Param]:

@@ -9,7 +9,8 @@ Makes an alias, mostly `champion`, name a version that it named before.
   before that, so that two rollbacks never lead back to the version that was given up.
 * Every byte of the version is compared with its manifest *before* anything moves. A version that
   is damaged or not there is refused, with the versions that there are; so is one that is not
-  signed, if `SKIN_PUBLIC_KEY` is set.
+  signed, if `SKIN_PUBLIC_KEY` is set. The alias must then be signed too, as its own rollback will
+  be: set `SKIN_SIGNING_KEY` where this runs.
 * If a training run promotes a model meanwhile, nothing moves and the task says so: look at the new
   model and decide again.
 
@@ -108,6 +109,7 @@ def skin_rollback() -> None:
                 alias=asked["alias"],
                 by=mover(),
                 reason=asked["reason"],
+                keys=Keys.of(deployment()),
             )
         return now.version
 

@@ -62,6 +62,8 @@ def data_access() -> S3Access:
 
 def kaggle_credentials() -> KaggleCredentials | None:
     """User name and key, or token, of the Kaggle connection; None without such a connection."""
+    from airflow.sdk.log import mask_secret
+
     from skin_pipeline.config import deployment
     from skin_pipeline.data.kaggle import KaggleCredentials
 
@@ -70,6 +72,9 @@ def kaggle_credentials() -> KaggleCredentials | None:
     if connection is None:
         return None
     extra = {str(key).lower(): str(value) for key, value in connection.extra_dejson.items()}
+    for kind in ("key", "kaggle_key", "token", "api_token", "access_token", "kaggle_api_token"):
+        if extra.get(kind):
+            mask_secret(extra[kind])
     return KaggleCredentials(
         username=connection.login or _first(extra, "username", "kaggle_username"),
         key=connection.password or _first(extra, "key", "kaggle_key"),
@@ -205,6 +210,8 @@ def _credentials(hook: Any, name: str, setting: str) -> dict[str, str]:
         BadInput: there are none, or the role or the profile is refused.
         Unavailable: who gives them does not answer.
     """
+    from airflow.sdk.log import mask_secret
+
     from skin_pipeline.errors import BadInput, PipelineError, Unavailable
     from skin_pipeline.storage import Named, explained
 
@@ -228,6 +235,8 @@ def _credentials(hook: Any, name: str, setting: str) -> dict[str, str]:
             f"the Airflow connection {name!r} holds no credentials: give it a key pair "
             "(login and password), a profile or a role"
         )
+    for secret in filter(None, (frozen.secret_key, frozen.token)):
+        mask_secret(secret)  # of a role, which no connection holds
     return {
         "aws_access_key_id": frozen.access_key,
         "aws_secret_access_key": frozen.secret_key,

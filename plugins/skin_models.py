@@ -21,6 +21,8 @@ from urllib.parse import quote, urlsplit
 
 from airflow.plugins_manager import AirflowPlugin
 
+from skin_pipeline.foreign import guard
+
 if TYPE_CHECKING:
     from fastapi import FastAPI
     from fastapi.responses import Response
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from skin_pipeline.storage import Store
 
 log = logging.getLogger(__name__)
+guard(__name__)
 
 PREFIX = "skin-models"
 ROUTE = "models"
@@ -37,6 +40,7 @@ DAG = "skin_training"  # whose runs have data
 PAGES = Path(__file__).parent / "skin_pages"
 LAST_RUNS = 20  # that the table shows
 LAST_DRAWN = 50  # and the drawing
+LAST_MOVES = 10  # of the champion
 DASH = "\N{EN DASH}"
 
 # The only keys of the store that the page hands out. No part of one starts with a dot, so none
@@ -56,6 +60,8 @@ REPORT_POLICY = (
 )
 HEADERS = {
     "X-Content-Type-Options": "nosniff",
+    "X-DNS-Prefetch-Control": "off",  # a report's links would name who reads it to their owners
+    "Cross-Origin-Resource-Policy": "same-origin",
     "Referrer-Policy": "same-origin",
     "Cache-Control": "private, no-cache",
 }
@@ -94,7 +100,9 @@ def readable(key: str) -> bool:
 @dataclass(frozen=True)
 class ModelView:
     """What the page says about one model name. `problem` replaces what could not be read; `history`
-    is a drawing of the judged runs, empty until there are two."""
+    is a drawing of the judged runs, empty until there are two. `trust` is a word about the
+    signature of the champion's pointer; `refused` says why nobody may act on it. `moves` are pairs
+    of a move of the champion and a word about its signature, newest first."""
 
     name: str
     champion: Pointer | None = None
@@ -104,6 +112,9 @@ class ModelView:
     judged: tuple[Judgement, ...] = ()
     history: str = ""
     problem: str = ""
+    trust: str = ""
+    refused: str = ""
+    moves: tuple[tuple[Pointer, str], ...] = ()
 
 
 def overview(store: Store) -> list[ModelView]:
@@ -124,18 +135,55 @@ def _view(store: Store, name: str) -> ModelView:
     from skin_pipeline.release import registry
 
     synthetic = name.endswith(SYNTHETIC)
+    trust, refused = _trust(store, name)
     try:
         champion = registry.champion(store, name)
         every = _each_once(registry.judgements(store, name, last=LAST_DRAWN))
         judged, drawing = every[:LAST_RUNS], _history(every, champion.version if champion else None)
         if champion is None:
-            return ModelView(name, judged=judged, history=drawing, synthetic=synthetic)
+            return ModelView(
+                name, judged=judged, history=drawing, synthetic=synthetic, refused=refused
+            )
+        moves = _moves(store, name)
         figures, report, generated = _champion_figures(store, champion)
         synthetic = synthetic or generated
-        return ModelView(name, champion, figures, report, synthetic, judged, drawing)
+        shown = (name, champion, figures, report, synthetic, judged, drawing)
+        return ModelView(*shown, trust=trust, refused=refused, moves=moves)
     except BadInput as error:
         log.warning("model_unreadable model=%s error=%s", name, error)
         return ModelView(name, synthetic=synthetic, problem=str(error))
+
+
+def _trust(store: Store, name: str) -> tuple[str, str]:
+    """A word about the signature of the champion's pointer, and why nobody may act on it."""
+    from skin_pipeline.config import deployment
+    from skin_pipeline.errors import BadInput
+    from skin_pipeline.release import registry
+    from skin_pipeline.release.signing import PUBLIC_KEY, Keys
+
+    keys = Keys.of(deployment())
+    if not keys.public:
+        return f"not verified, as {PUBLIC_KEY} names no key here", ""
+    try:
+        registry.champion(store, name, keys=keys)
+    except BadInput as error:
+        return "not trusted", str(error)
+    return "signed with the trusted key", ""
+
+
+def _moves(store: Store, name: str) -> tuple[tuple[Pointer, str], ...]:
+    """The latest moves of the champion, each with a word about its signature."""
+    from skin_pipeline.config import deployment
+    from skin_pipeline.errors import BadInput
+    from skin_pipeline.release import registry
+    from skin_pipeline.release.signing import NONE, Keys
+
+    history = registry.documents(store, name, last=LAST_MOVES)
+    try:
+        words = registry.signatures(store, history, Keys.of(deployment()))
+    except BadInput:  # of a key that cannot be read; `_trust` says so
+        words = registry.signatures(store, history, NONE)
+    return tuple((document.move, word) for document, word in zip(history, words, strict=True))
 
 
 def _each_once(newest_first: list[Judgement]) -> tuple[Judgement, ...]:
@@ -205,9 +253,12 @@ def _pages() -> tuple[Any, str]:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 
+    from skin_pipeline.foreign import on_page
+
     pages = Environment(
         loader=FileSystemLoader(PAGES),
         autoescape=True,
+        finalize=on_page,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -234,7 +285,8 @@ def _models_page() -> Response:
     from skin_connections import open_configured_store
 
     store = open_configured_store()
-    return _render("models.html", models=overview(store), store=store.url, last=LAST_RUNS)
+    shown = {"models": overview(store), "last": LAST_RUNS, "last_moves": LAST_MOVES}
+    return _render("models.html", **shown, store=store.url)
 
 
 def _run_page(dag_id: str, run_id: str) -> Response:

@@ -24,6 +24,8 @@ from urllib.parse import quote, urlsplit
 
 from airflow.sdk import BaseNotifier
 
+from skin_pipeline.foreign import guard, line, masked
+
 if TYPE_CHECKING:
     from airflow.sdk import Connection
     from airflow.sdk.definitions.context import Context
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from skin_pipeline.storage import Store
 
 log = logging.getLogger(__name__)
+guard(__name__)
 
 Event = Literal["task_failed", "run_failed", "refused", "promoted"]
 GATE = "gate"  # the task whose result is the key of the verdict
@@ -140,11 +143,12 @@ def compose(event: Event, context: Any) -> Alert:
     run_url = _run_url(place)
     about = f"Model {words.model}, run" if words.model else "Run"
     links = {"Report": words.report_url, "Data": words.data_url, "Run": run_url}
-    text = "\n".join((
+    lines = (
         *words.lines,
         f"{about} {place.run_id} of {place.dag_id}.",
         *(f"{name}: {url}" for name, url in links.items() if url),
-    ))
+    )
+    text = "\n".join(map(line, lines))
     subject = f"[synthetic data] {words.subject}" if words.synthetic else words.subject
     return Alert(
         event,
@@ -343,7 +347,7 @@ def _model(context: Any) -> tuple[str, bool]:
     try:
         settings = settings_from(known)
     except BadInput:  # the settings may be what failed
-        return str(known.get("model_name", "")), False
+        return line(known.get("model_name") or "", 100), False
     return settings.released_as, settings.synthetic
 
 
@@ -352,15 +356,16 @@ def _figure(item: Interval) -> str:
 
 
 def _one_line(value: Any) -> str:
-    line = " ".join(str(value if value is not None else "").split())
-    return line if len(line) <= LONGEST_ERROR else f"{line[:LONGEST_ERROR]} …"
+    text = line(" ".join(masked(str(value if value is not None else "")).split()))
+    return text if len(text) <= LONGEST_ERROR else f"{text[:LONGEST_ERROR]} …"
 
 
 def _masked(text: str) -> str:
-    """`text` without the passwords that this process has seen in connections."""
+    """`text` without the passwords that this process has seen in connections, and without whatever
+    else looks like one."""
     from airflow.sdk.log import redact
 
-    return str(redact(text))
+    return "\n".join(line(part) for part in masked(str(redact(text))).split("\n"))
 
 
 def _base_url() -> str:

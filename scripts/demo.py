@@ -78,6 +78,8 @@ def main(
     """Run the demo; returns the exit status."""
     end_on_signals()
     began = time.monotonic()
+    # Who runs the demo may read what the demo reads.
+    settings = {**AIRFLOW, "SKIN_PATHS": os.environ.get("SKIN_PATHS") or "/"}
 
     def say(text: str) -> None:
         print(f"{time.monotonic() - began:5.0f} s  {text}", flush=True)
@@ -86,7 +88,7 @@ def main(
         params = parameters(sys.argv[1:] if arguments is None else arguments)
         say("Starting Airflow")
         with LocalAirflow(
-            "make demo", home=home, dags=dags, plugins=plugins, settings=AIRFLOW, say=say
+            "make demo", home=home, dags=dags, plugins=plugins, settings=settings, say=say
         ) as airflow:
             return _run(airflow, params, say)
     except PipelineError as error:

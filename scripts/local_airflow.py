@@ -15,9 +15,11 @@ import fcntl
 import json
 import os
 import secrets
+import shlex
 import signal
 import socket
 import sqlite3
+import stat
 import subprocess
 import sys
 import time
@@ -44,6 +46,7 @@ HANDOVER_SECONDS = 20.0  # for an Airflow whose owner was killed to finish endin
 PARALLELISM = 4
 API_TRIES = 6
 LOG_LINES = 20
+PRIVATE = 0o077  # umask: what Airflow keeps is for its owner alone
 
 COMPONENTS = {
     "api-server": ["api-server"],
@@ -70,6 +73,9 @@ SETTINGS = {
     "AIRFLOW__WORKERS__EXECUTION_API_TIMEOUT": "60",
     "AIRFLOW__TRIGGERER__CAPACITY": "10",
     "AIRFLOW__LOGGING__COLORED_CONSOLE_LOG": "False",
+    # Airflow sets these itself, whatever the umask.
+    "AIRFLOW__LOGGING__FILE_TASK_HANDLER_NEW_FOLDER_PERMISSIONS": "0o700",
+    "AIRFLOW__LOGGING__FILE_TASK_HANDLER_NEW_FILE_PERMISSIONS": "0o600",
     "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
     "GX_ANALYTICS_ENABLED": "False",
     "TF_CPP_MIN_LOG_LEVEL": "3",
@@ -208,6 +214,7 @@ class LocalAirflow:
         self.started = datetime.now(timezone.utc)
         try:
             self._take_lock()
+            self._close_to_others()
             self._prepare()
             self._migrate()
             leftovers = self._unfinished_runs()
@@ -246,7 +253,7 @@ class LocalAirflow:
             return
         assert self._keeper.stdout is not None
         last = self._keeper.stdout.read().decode().strip() or "its keeper was killed"
-        raise Unavailable(f"Airflow broke off: {last}.\n{self._log_tail(last.split()[0])}")
+        raise Unavailable(f"Airflow broke off: {last}.", *self._log_tail(last.split()[0]))
 
     def wait_for_dag(self, dag_id: str) -> None:
         """Wait until the DAG has been read since the start.
@@ -260,9 +267,9 @@ class LocalAirflow:
     # --- what it is made of ----------------------------------------------------------------------
 
     def _take_lock(self) -> None:
-        self.home.mkdir(parents=True, exist_ok=True)
+        self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
         path = self.home / "lock"
-        lock = path.open("a+")
+        lock = os.fdopen(_private(str(path), os.O_RDWR | os.O_CREAT | os.O_APPEND), "a+")
         deadline = time.monotonic() + HANDOVER_SECONDS
         while True:
             try:
@@ -279,6 +286,15 @@ class LocalAirflow:
         print(f"{os.getpid()} {self.purpose}", file=lock, flush=True)
         self._lock = lock
 
+    def _close_to_others(self) -> None:
+        """Take from others what an earlier version, or a wide umask, let them read or change."""
+        if narrowed := narrow(self.home):
+            self.say(
+                f"Other users of this machine could read or change {narrowed[0]}"
+                + (f" and {len(narrowed) - 1} more in {self.home}" if narrowed[1:] else "")
+                + "; now only you can"
+            )
+
     def _prepare(self) -> None:
         """Port, secrets and environment."""
         port = self._port if self._port is not None else _free_port()
@@ -292,7 +308,8 @@ class LocalAirflow:
         hidden = _secrets(self.home)
         self.password = hidden["password"]
         _write_private(self.home / "passwords.json", json.dumps({USER: self.password}))
-        (self.home / "logs").mkdir(exist_ok=True)
+        (self.home / "logs").mkdir(mode=0o700, exist_ok=True)
+        (self.home / "secrets").mkdir(mode=0o700, exist_ok=True)
         self.environment = self._environment(port, hidden)
 
     def _environment(self, port: int, hidden: dict[str, str]) -> dict[str, str]:
@@ -303,6 +320,7 @@ class LocalAirflow:
         # Two tasks at a time: more of them would take more memory than many a laptop has.
         mine.setdefault("SKIN_THREADS", str(max(1, _cores() // 2)))
         mine.setdefault("SKIN_STORE", f"file://{CHECKOUT / 'var/store'}")
+        mine.setdefault("SKIN_PATHS", f'"{CHECKOUT}"')  # in quotes, for it may have a comma
         mine.setdefault("SKIN_SCHEDULE", "")  # runs start by hand, unless the user says otherwise
         loopback = f"{HOST},localhost"
         for name in ("NO_PROXY", "no_proxy"):
@@ -315,17 +333,23 @@ class LocalAirflow:
             "AIRFLOW_HOME": str(self.home),
             "AIRFLOW__CORE__DAGS_FOLDER": str(self._dags),
             "AIRFLOW__CORE__PLUGINS_FOLDER": str(self._plugins),
-            "AIRFLOW__CORE__FERNET_KEY": hidden["fernet"],
+            "AIRFLOW__CORE__FERNET_KEY_CMD": self._reading("fernet", hidden),
             "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(self.home / "passwords.json"),
             "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{self.url}/execution/",
             "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{self._database}",
             "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(self.home / "logs"),
             "AIRFLOW__API__PORT": str(port),
             "AIRFLOW__API__BASE_URL": self.url,
-            "AIRFLOW__API__SECRET_KEY": hidden["api"],
-            "AIRFLOW__API_AUTH__JWT_SECRET": hidden["jwt"],
+            "AIRFLOW__API__SECRET_KEY_CMD": self._reading("api", hidden),
+            "AIRFLOW__API_AUTH__JWT_SECRET_CMD": self._reading("jwt", hidden),
             **self._settings,
         }
+
+    def _reading(self, name: str, hidden: dict[str, str]) -> str:
+        """The command by which Airflow reads a secret: in the environment, every task saw it."""
+        path = self.home / "secrets" / name
+        _write_private(path, hidden[name])
+        return shlex.join(["cat", str(path)])
 
     @property
     def _database(self) -> Path:
@@ -341,7 +365,7 @@ class LocalAirflow:
             for left in self.home.glob("airflow.db*"):
                 left.unlink()
         log = self.home / "logs/migrate.log"
-        with log.open("wb") as output:
+        with open(log, "wb", opener=_private) as output:
             done = subprocess.run(
                 [_airflow(), "db", "migrate"],
                 env=self.environment,
@@ -349,10 +373,11 @@ class LocalAirflow:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 check=False,
+                umask=PRIVATE,
             )
         if done.returncode:
-            raise Unavailable(f"Airflow's database is not set up.\n{self._log_tail('migrate')}")
-        note.write_text(wanted)
+            raise Unavailable("Airflow's database is not set up.", *self._log_tail("migrate"))
+        _write_private(note, wanted)
 
     def _unfinished_runs(self) -> list[tuple[str, str]]:
         """DAG and run ids of what an earlier Airflow did not finish."""
@@ -378,6 +403,7 @@ class LocalAirflow:
             stdout=subprocess.PIPE,
             cwd=CHECKOUT,
             env=self.environment,
+            umask=PRIVATE,
             start_new_session=True,  # Ctrl-C is for us; the keeper learns from its standard input
             pass_fds=[self._lock.fileno()],  # locked until the last process has ended
         )
@@ -396,8 +422,8 @@ class LocalAirflow:
             self.check()
             if time.monotonic() > deadline:
                 started = [name for name in COMPONENTS if name != "triggerer" or self._triggerer]
-                tails = "\n".join(self._log_tail(name) for name in started)
-                raise Unavailable(f"{what} did not come up in {START_SECONDS:.0f} s.\n{tails}")
+                tails = [line for name in started for line in self._log_tail(name)]
+                raise Unavailable(f"{what} did not come up in {START_SECONDS:.0f} s.", *tails)
             time.sleep(0.1)
 
     def _answers(self) -> bool:
@@ -442,12 +468,12 @@ class LocalAirflow:
     def _log(self, name: str) -> Path:
         return self.home / "logs" / f"{name}.log"
 
-    def _log_tail(self, name: str) -> str:
+    def _log_tail(self, name: str) -> list[str]:
         path = self._log(name)
         if not path.exists():
-            return f"There is no {path}."
+            return [f"There is no {path}."]
         lines = path.read_text(errors="replace").splitlines()[-LOG_LINES:]
-        return "\n".join([f"The last lines of {path}:", *lines])
+        return [f"The last lines of {path}:", *lines]
 
 
 _STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -490,6 +516,41 @@ def _airflow() -> str:
     return str(Path(sys.executable).with_name("airflow"))
 
 
+def narrow(folder: Path) -> list[Path]:
+    """Takes all rights of others on a folder and what is in it; no link is followed.
+
+    Returns:
+        What others had rights on, the folder first.
+
+    Raises:
+        BadInput: something in it belongs to somebody else, who could change it again.
+    """
+    narrowed = []
+    # A folder comes before what is in it: once it is closed, nobody exchanges anything below.
+    paths = [folder]
+    while paths:
+        path = paths.pop(0)
+        found = path.stat() if path == folder else path.lstat()
+        if stat.S_ISLNK(found.st_mode):
+            continue
+        if found.st_uid != os.getuid():
+            raise BadInput(
+                f"{path} belongs to another user, who could read and change what Airflow keeps "
+                f"there. Remove it, or take it over (chown), and start again"
+            )
+        if found.st_mode & PRIVATE:
+            path.chmod(stat.S_IMODE(found.st_mode) & ~PRIVATE)
+            narrowed.append(path)
+        if stat.S_ISDIR(found.st_mode):
+            paths += sorted(path.iterdir())
+    return narrowed
+
+
+def _private(path: str, flags: int) -> int:
+    """Opens like `open`, and makes what is new for its owner alone."""
+    return os.open(path, flags, 0o600)
+
+
 def _secrets(home: Path) -> dict[str, str]:
     """The installation's secrets, made once and kept readable for their owner only."""
     path = home / "secrets.json"
@@ -507,7 +568,7 @@ def _secrets(home: Path) -> dict[str, str]:
 
 def _write_private(path: Path, text: str) -> None:
     """Write a file with mode 0600, whole or not at all."""
-    new = path.with_suffix(".new")
+    new = path.with_name(f"{path.name}.new")
     new.unlink(missing_ok=True)
     with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
         file.write(text)

@@ -31,9 +31,11 @@ from skin_pipeline.config import (
 )
 from skin_pipeline.contracts import Verdict, load
 from skin_pipeline.errors import PipelineError, Rejected
+from skin_pipeline.foreign import line
 from skin_pipeline.job import Job
 from skin_pipeline.release import commands as models
 from skin_pipeline.release.signing import Keys
+from skin_pipeline.roots import Roots
 from skin_pipeline.storage import Store, open_store
 
 DONE, FAILED, REFUSED = 0, 1, 3
@@ -52,7 +54,8 @@ def main(arguments: list[str] | None = None) -> int:
             return DONE
         if command == "models":
             place = deployment()
-            print(models.run(store_of(place), keys=Keys.of(place), **flags))
+            told = models.run(store_of(place), keys=Keys.of(place), **flags)
+            print("\n".join(map(line, told.split("\n"))))  # what the store says may be of others
             return DONE
         if command == "predict":
             return _predict(**flags)
@@ -61,7 +64,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"Refused: {verdict}", file=sys.stderr)
         return REFUSED
     except (PipelineError, TypeError) as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        print(f"{type(error).__name__}: {line(error)}", file=sys.stderr)
         return FAILED
 
 
@@ -93,7 +96,8 @@ def store_of(place: Deployment) -> Store:
 def job_of(settings: Settings, place: Deployment) -> Job:
     """A job outside Airflow: credentials come from the environment."""
     kaggle_endpoint = os.environ.get(f"{ENV_PREFIX}KAGGLE_ENDPOINT", "")
-    return Job(settings, place, store_of(place), kaggle_endpoint=kaggle_endpoint)
+    roots = Roots.of(place, by_others=False)
+    return Job(settings, place, store_of(place), kaggle_endpoint=kaggle_endpoint, roots=roots)
 
 
 def _run_command(command: str, positional: list[str], flags: dict[str, Any]) -> int:

@@ -18,6 +18,7 @@ import math
 import os
 import re
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from types import NoneType
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
@@ -33,6 +34,7 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from skin_pipeline.errors import BadInput
+from skin_pipeline.foreign import hide, hide_environment, holds_secret, shown
 from skin_pipeline.storage import S3Writing
 
 log = logging.getLogger(__name__)
@@ -127,7 +129,10 @@ class Environment(BaseSettings):
     """Base of what is read from the environment: blanks and empty values mean what they say."""
 
     model_config = SettingsConfigDict(
-        env_prefix=ENV_PREFIX, frozen=True, field_title_generator=_title
+        env_prefix=ENV_PREFIX,
+        frozen=True,
+        field_title_generator=_title,
+        hide_input_in_errors=True,  # of all values, whichever is wrong
     )
 
     def __init__(self, **values: Any) -> None:
@@ -504,6 +509,18 @@ class Settings(Environment):
         parts(text)
         return text
 
+    @model_validator(mode="before")
+    @classmethod
+    def _without_secrets(cls, values: dict[str, Any]) -> dict[str, Any]:
+        return _refuse_secrets(
+            values,
+            "Settings are kept with the results and shown to everybody who may see a run. Store "
+            "the login in the Airflow connection of Kaggle (SKIN_KAGGLE_CONNECTION) or of S3 "
+            "(SKIN_DATA_CONNECTION), outside Airflow in KAGGLE_USERNAME and KAGGLE_KEY or where "
+            "boto3 looks, and give kaggle://OWNER/NAME or s3://BUCKET/PREFIX. What was given is "
+            "known to whoever could read it: make a new key",
+        )
+
     @model_validator(mode="after")
     def _fits_together(self) -> Settings:
         for name, where in self.external_sets.items():
@@ -595,6 +612,12 @@ class Deployment(Environment):
         "file://var/store",
         description="Object storage: `file:///FOLDER` or `s3://BUCKET/PREFIX`.",
     )
+    paths: str = Field(
+        "",
+        description="Folders below which the paths in a run's settings (`data`, `external`, "
+        "`weights`) must lie, links followed, as `/srv/skin, /mnt/clinic`; `/` for anywhere. "
+        "Empty: in Airflow no path may be given, on the command line any.",
+    )
     store_connection: str = Field(
         "",
         description="Airflow connection (type `aws`) with the S3 credentials. Empty: boto3's "
@@ -679,10 +702,17 @@ class Deployment(Environment):
         le=20,
         description="How often Airflow tries a task again that could not reach something.",
     )
+    time_factor: float = Field(
+        1,
+        gt=0,
+        le=1000,
+        description="Stretches the time that each task may take, which Airflow ends then. It is "
+        "ten to twenty times what two cores need; raise it for slower machines.",
+    )
     cache: str = Field(
         "",
-        description="Folder for local copies of what lies in S3. Empty: a folder in the "
-        "system's temporary directory.",
+        description="Folder of this user's alone for local copies of what lies in S3. Empty: a "
+        "folder in the system's temporary directory.",
     )
     cache_gib: float = Field(
         20,
@@ -701,8 +731,32 @@ class Deployment(Environment):
     public_key: str = Field(
         "",
         description="PEM file with the public key that a version must be signed with to be "
-        "promoted, rolled back to or loaded. Empty: signatures are not asked for.",
+        "promoted, rolled back to or loaded, and so must the pointers be that name it. Empty: "
+        "signatures are not asked for.",
     )
+    state: str = Field(
+        "",
+        description="Folder in which the moves of aliases that were seen here are remembered, so "
+        "that an old pointer that was put back is noticed. Empty: `skin-pipeline` below "
+        "`XDG_STATE_HOME` or `~/.local/state`.",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_secrets(cls, values: dict[str, Any]) -> dict[str, Any]:
+        return _refuse_secrets(
+            values,
+            "Store the login in the Airflow connection that SKIN_STORE_CONNECTION or "
+            "SKIN_DATA_CONNECTION names, outside Airflow where boto3 looks for it, and give "
+            "s3://BUCKET/PREFIX and http(s)://HOST:PORT",
+        )
+
+    @field_validator("paths")
+    @classmethod
+    def _are_folders(cls, text: str) -> str:
+        if relative := [part for part in parts(text) if not part.startswith("/")]:
+            raise ValueError(f"each must be an absolute path, which {relative[0]!r} is not")
+        return text
 
     @model_validator(mode="after")
     def _can_be_written(self) -> Deployment:
@@ -719,6 +773,19 @@ class Deployment(Environment):
                 "such as GLACIER_IR, or leave it empty"
             )
         return self
+
+    @property
+    def state_folder(self) -> str:
+        """The folder in which moves that were seen are remembered; "" if this user has none."""
+        if self.state:
+            return str(Path(self.state).absolute())
+        given = Path(os.environ.get("XDG_STATE_HOME", ""))
+        if given.is_absolute():
+            return str(given / "skin-pipeline")
+        try:
+            return str(Path.home() / ".local/state/skin-pipeline")
+        except RuntimeError:  # a container may run under a number without a name
+            return ""
 
     @property
     def s3_writing(self) -> S3Writing:
@@ -747,7 +814,11 @@ def deployment() -> Deployment:
     Variables that begin like a setting and are none are warned of, once a process.
     """
     _warn_of(frozenset(name.upper() for name in os.environ))
-    return _read(Deployment, {})
+    hide_environment()
+    place = _read(Deployment, {})
+    if place.signing_password:
+        hide(place.signing_password.get_secret_value())
+    return place
 
 
 @functools.cache
@@ -785,6 +856,20 @@ def _given(kind: type[BaseSettings], values: Mapping[str, Any]) -> dict[str, Any
     return taken
 
 
+def _refuse_secrets(values: dict[str, Any], way_out: str) -> dict[str, Any]:
+    """Values without a login among them. Raises ValueError, which does not repeat what was given.
+
+    What is kept secret by its type may be one.
+    """
+    for name, value in values.items():
+        if isinstance(value, str) and holds_secret(value) and name != "signing_password":
+            raise ValueError(
+                f"{name} holds a user name with a password, a key, a token or a signature, which "
+                f"must not stand there. {way_out}"
+            )
+    return values
+
+
 def _is_secret(field: FieldInfo | None) -> bool:
     return field is not None and SecretStr in get_args(field.annotation)
 
@@ -816,12 +901,17 @@ def _explain(error: ValidationError) -> str:
     for item in error.errors():
         name = ".".join(str(part) for part in item["loc"])
         if item["type"] == "extra_forbidden":
-            lines.append(f"{no_setting(name, Settings.model_fields)}. Received: {item['input']!r}")
+            lines.append(f"{no_setting(name, Settings.model_fields)}. Received: {_given_as(item)}")
         elif name:
-            lines.append(f"{name}: {item['msg']}. Received: {item['input']!r}")
+            lines.append(f"{name}: {item['msg']}. Received: {_given_as(item)}")
         else:
             lines.append(item["msg"].removeprefix("Value error, "))
     return "settings do not fit: " + "; ".join(lines)
+
+
+def _given_as(item: Any) -> str:
+    value = item["input"]
+    return shown(value) if isinstance(value, str) else repr(value)
 
 
 def form_schema() -> dict[str, dict[str, Any]]:
@@ -833,7 +923,7 @@ def form_schema() -> dict[str, dict[str, Any]]:
         was emptied, and asks for a value where a type has no null.
     """
     properties = Settings.model_json_schema()["properties"]
-    defaults = Settings()
+    defaults = settings_from({})
     return {
         name: {**_optional(schema), "default": getattr(defaults, name)}
         for name, schema in properties.items()

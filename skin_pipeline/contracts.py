@@ -6,17 +6,35 @@ A step returns the key of its result (`split/4f1a…`), never the data. The docu
 
 from __future__ import annotations
 
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from skin_pipeline.errors import BadInput
+from skin_pipeline.foreign import line, masked, shown
 from skin_pipeline.storage import Store
 
 RESULT = "result.json"
 COST = "cost.json"
 LABELS = ("benign", "malignant")
+SHA256 = r"^(?:[0-9a-f]{64})?$"
 C = TypeVar("C", bound="Contract")
+
+# Text in which words of others stand, and an address that others gave.
+Told = Annotated[str, AfterValidator(line)]
+Address = Annotated[str, AfterValidator(masked)]
+
+
+def _like(pattern: str) -> Any:
+    return Field(pattern=rf"^(?:{pattern})$")
+
+
+Key = Annotated[str, _like(r"[0-9A-Za-z][0-9A-Za-z_./-]{0,500}")]
+ModelName = Annotated[str, _like(r"[a-z0-9][a-z0-9-]{0,99}")]
+Version = Annotated[str, _like(r"[0-9a-f]{0,64}")]  # empty until it is known
+Hex = Annotated[str, _like(r"[0-9a-f]{1,64}")]
+FileName = Annotated[str, _like(r"[0-9A-Za-z][0-9A-Za-z_.-]{0,99}")]
+Moment = Annotated[str, _like(r"[0-9TZ:.+-]{0,40}")]
 
 
 class Contract(BaseModel):
@@ -43,8 +61,8 @@ class Notice(Contract):
     """
 
     kind: str
-    subject: str
-    reason: str
+    subject: Told
+    reason: Told
     count: int = 1
 
     def __str__(self) -> str:
@@ -62,7 +80,7 @@ class Dataset(Contract):
     to copies of their files, on which a saved model is tried.
     """
 
-    source: str
+    source: Address
     synthetic: bool
     content_digest: str
     table: str
@@ -424,18 +442,18 @@ class Release(Contract):
 
     `files` maps each file to its sha256. An image is called `labels[1]` if the model gives it a
     probability of at least `threshold`. `published_at` is empty in versions from before it was
-    recorded.
+    recorded. A stranger may have written it, beside a model of theirs, so each part has a form.
     """
 
-    model: str
-    version: str
-    verdict: str
+    model: ModelName
+    version: Version
+    verdict: Key
     synthetic: bool
-    content_digest: str
-    labels: tuple[str, str]
-    threshold: float
-    files: dict[str, str]
-    published_at: str = ""
+    content_digest: Hex
+    labels: tuple[Literal["benign"], Literal["malignant"]]  # which are `LABELS`
+    threshold: float = Field(ge=0, le=1, allow_inf_nan=False)
+    files: dict[FileName, Hex]
+    published_at: Moment = ""
 
 
 class Pointer(Contract):
@@ -443,6 +461,11 @@ class Pointer(Contract):
 
     It carries all about the move that made it. `number` counts the alias's moves from 1; it is 0
     where the move was made before they were counted. `rollback` is whether a person moved it back.
+
+    `previous_sha256` is that of the document of the move before; it is empty in the first move, and
+    in moves from before they were chained. `signature` is that of this document without it, in hex;
+    `store` is then the name of the store that it is meant for. `history_sha256`, where it is not
+    empty, is that of all moves before this one, which this one signs with itself.
     """
 
     model: str
@@ -452,8 +475,12 @@ class Pointer(Contract):
     by: str
     reason: str
     alias: str = "champion"
-    number: int = 0
+    number: int = Field(0, ge=0)
     rollback: bool = False
+    previous_sha256: str = Field("", pattern=SHA256)
+    history_sha256: str = Field("", pattern=SHA256)
+    store: str = Field("", pattern=r"^[0-9a-f]{0,64}$")
+    signature: str = Field("", pattern=r"^[0-9a-f]{0,512}$")
 
 
 class Move(Pointer):
@@ -510,7 +537,7 @@ def parse(data: bytes, kind: type[C], where: str) -> C:
         first = error.errors()[0]
         raise BadInput(
             f"{where} is not a {kind.__name__} document that this version reads: "
-            f"{'.'.join(map(str, first['loc']))}: {first['msg']}. Received: {first['input']!r}"
+            f"{'.'.join(map(str, first['loc']))}: {first['msg']}. Received: {shown(first['input'])}"
         ) from None
 
 

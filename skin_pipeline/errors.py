@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
+from skin_pipeline.foreign import line
+
 
 class PipelineError(Exception):
-    """Base of everything the pipeline raises on purpose."""
+    """Base of everything the pipeline raises on purpose.
+
+    Args:
+        lines: The message, mostly one line. What others wrote in it cannot break a line, cannot
+            hide, and tells no secret.
+    """
+
+    def __init__(self, *lines: str) -> None:
+        super().__init__(*(line(" ".join(map(str.strip, str(text).split("\n")))) for text in lines))
+
+    def __str__(self) -> str:
+        return "\n".join(self.args)
 
 
 class BadInput(PipelineError):

@@ -14,9 +14,11 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from skin_pipeline import timing
 from skin_pipeline.config import Deployment, Settings, threads
 from skin_pipeline.contracts import COST, RESULT, Contract, Cost, dump
 from skin_pipeline.data.kaggle import KaggleCredentials
+from skin_pipeline.roots import ANYWHERE, Roots
 from skin_pipeline.storage import S3Access, Store
 
 log = logging.getLogger(__name__)
@@ -27,8 +29,10 @@ class Job:
     """One run of the workflow, as the steps see it.
 
     `data_access` looks up how S3 buckets with images are reached; it is called only when there is
-    one. Without it boto3 searches for credentials by itself. `run_id` and `started` name the run
-    in a model's history; a retry must bring the same ones.
+    one. Without it boto3 searches for credentials by itself. `roots` are the folders below which
+    paths in the settings must lie. `run_id` and `started` name the run in a model's history; a
+    retry must bring the same ones. `allow` is told how many seconds what begins now may take, and
+    for which work, in words; who runs the step ends it then.
     """
 
     settings: Settings
@@ -37,13 +41,26 @@ class Job:
     kaggle: KaggleCredentials | None = None
     kaggle_endpoint: str = ""
     data_access: Callable[[], S3Access] | None = None
+    roots: Roots = ANYWHERE
     run_id: str = "command-line"
     started: datetime = field(default_factory=lambda: datetime.now(timezone.utc))
+    allow: Callable[[float, str], None] | None = None
 
     @property
     def moment(self) -> str:
         """When the run started, for people and machines: UTC, to the second."""
         return self.started.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+    def expect(self, work: str, images: int, passes: int = 1) -> None:
+        """Says how much work begins now, so that it gets its time; see `timing.allowed`."""
+        if self.allow:
+            size = f"{work} of {images} images" + (f", {passes} times each" if passes > 1 else "")
+            self.allow(timing.allowed(work, images, passes) * self.place.time_factor, size)
+
+    def fetch(self) -> None:
+        """Says that a set of images is fetched now, of which no size is known."""
+        if self.allow:
+            self.allow(timing.FETCH * self.place.time_factor, "fetching a set of images")
 
     def once(
         self, step: str, version: int, inputs: dict[str, Any], make: Callable[[str], Contract]

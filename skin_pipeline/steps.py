@@ -81,7 +81,7 @@ def ingest(job: Job) -> Ingested:
         Unavailable: the source did not answer.
     """
     settings = job.settings
-    weights = backbone.pin_weights(settings, job.store)
+    weights = backbone.pin_weights(settings, job.store, job.roots)
     external = [
         f"{name}={_ingested(job, where, settings.model_copy(update={'columns': ''}))}"
         for name, where in settings.external_sets.items()
@@ -94,6 +94,7 @@ def _ingested(job: Job, where: str, settings: Settings) -> str:
     # The usual values are no names of folders: 0 and 1 are as often parts of a large set.
     named = labelling.meanings if settings.names_values else {}
     classes = {name: meaning for name, meaning in named.items() if meaning in LABELS}
+    job.fetch()
     with sources.folder_of(job, where) as contents:
         reader = metadata.Reader(labelling)
         images = sources.find(contents, reader.labels, classes)
@@ -107,7 +108,7 @@ def _ingested(job: Job, where: str, settings: Settings) -> str:
             "ingest",
             VERSIONS["ingest"],
             inputs,
-            lambda key: _ingest(job, key, where, reader.read(images)),
+            lambda key: _ingest(job, key, where, images, reader.read(images)),
         )
         _tell_news(job, key, images)
         return key
@@ -122,10 +123,13 @@ def _tell_news(job: Job, key: str, images: sources.Images) -> None:
             log.warning('beside_the_images what="%s"', found)
 
 
-def _ingest(job: Job, key: str, where: str, known: metadata.Known) -> Dataset:
+def _ingest(
+    job: Job, key: str, where: str, asked: sources.Images, known: metadata.Known
+) -> Dataset:
     from skin_pipeline.data import manifest
 
     settings, images = job.settings, known.images
+    job.expect("ingest", len(images.files))
     with scratch() as folder:
         built = manifest.build(
             images,
@@ -138,6 +142,7 @@ def _ingest(job: Job, key: str, where: str, known: metadata.Known) -> Dataset:
             with_masks=settings.masks == "warn",
         )
     table = built.table.join(known.table).reset_index(drop=True)
+    asked.check_unchanged(zip(table["key"], table["sha256"], strict=True))
     notices = images.notices + manifest.mask_notices(built.masks, settings.masks != "warn")
     manifest.log_outcomes(table)
     for found in notices:
@@ -200,6 +205,7 @@ def _validate(
     from skin_pipeline.data import audit, changes, manifest, validation
 
     settings = job.settings
+    job.expect("validate", sum(_images(job, key) for key in (dataset, *sets.values())))
     table, known, overlaps = _grouped(job, key, dataset, sets, previous)
     shortcuts = audit.audit(table, settings.max_shortcut_auc, settings.seed)
     with scratch() as folder:
@@ -221,6 +227,11 @@ def _validate(
         changes=changes.against(job.store, table, previous),
         docs=f"{docs}/index.html",
     )
+
+
+def _images(job: Job, dataset: str) -> int:
+    """How many images a data set has."""
+    return sum(load(job.store, dataset, Dataset).classes.values())
 
 
 def _grouped(
@@ -305,6 +316,7 @@ def split(job: Job, validation: str) -> str:
 def _split(job: Job, key: str, result: Validation, knobs: dict[str, Any]) -> Split:
     from skin_pipeline.data import manifest, splitting, validation
 
+    job.expect("split", _images(job, result.dataset), knobs["runs"])
     table = splitting.split(manifest.read(job.store, result.table), **knobs)
     counts = splitting.counts(table)
     stratification = splitting.stratification(table)
@@ -381,6 +393,8 @@ def _features(
     def make(key: str) -> Features:
         from skin_pipeline.training import tasks
 
+        most = min(job.settings.shard_size, sum(dataset.classes.values()))
+        job.expect("features", most, views)
         return tasks.features(job, key, dataset, shard, trunk, kinds, views)
 
     kinds = CACHED[strategy]
@@ -419,6 +433,12 @@ def train(job: Job, split: str, features: Iterable[str], run: int) -> str:
 def _train(job: Job, key: str, split: str, features: tuple[str, ...], run: int) -> TrainedRun:
     from skin_pipeline.training import tasks
 
+    settings = job.settings
+    images = _images(job, load(job.store, split, Split).dataset)
+    if settings.strategy == "head":
+        job.expect("train", images, settings.epochs)
+    else:
+        job.expect(settings.strategy, images, settings.tune_epochs + settings.epochs)
     return tasks.train(job, key, split, features, run)
 
 
@@ -454,6 +474,8 @@ def _evaluate(
 ) -> Evaluation:
     from skin_pipeline.evaluation import tasks
 
+    images = _images(job, load(job.store, split, Split).dataset)
+    job.expect("evaluate", images, len(keys) * job.settings.scored_views)
     return tasks.evaluate(job, key, split, keys, shortcuts)
 
 
@@ -464,8 +486,9 @@ def champion(job: Job, split: str) -> str:
     the gate decides what follows.
     """
     from skin_pipeline.release import registry
+    from skin_pipeline.release.signing import Keys
 
-    pointer = registry.champion(job.store, job.settings.released_as)
+    pointer = registry.champion(job.store, job.settings.released_as, keys=Keys.of(job.place))
     if pointer is None:
         log.info("no_champion model=%s", job.settings.released_as)
         return ""
@@ -492,6 +515,7 @@ def _champion(job: Job, key: str, split: str, pointer: Pointer) -> Scored:
         if load(job.store, evaluation, Evaluation).split == split:
             return scoring.as_judged(job, key, pointer.version, evaluation)
         features = _features_for(job, evaluation, dataset)
+        job.expect("champion", _images(job, dataset), job.settings.runs)
         return scoring.champion(job, key, pointer.version, evaluation, split, features)
     except BadInput as error:
         log.warning('champion_not_scored version=%s problem="%s"', pointer.version, error)
@@ -556,6 +580,7 @@ def _external(job: Job, evaluation: str, validation: str, name: str) -> str:
     def make(key: str) -> Scored:
         dataset = load(job.store, validation, Validation).external[name]
         features = _features_for(job, evaluation, dataset)
+        job.expect("external", _images(job, dataset), job.settings.runs)
         return scoring.external(job, key, name, evaluation, validation, features)
 
     knobs = job.settings.subset("prevalences", "seed")
@@ -665,7 +690,7 @@ def _moved(job: Job, key: str, judged: Verdict) -> str | None:
 
     keys = Keys.of(job.place)
     rival = load(job.store, judged.champion, Scored).name if judged.champion else None
-    pointer = registry.champion(job.store, judged.released_as)
+    pointer = registry.champion(job.store, judged.released_as, keys=keys)
     if rival != (pointer.version if pointer else None):
         return None  # before a version is written that nobody will name
     release, files = _release(job, key, judged)
@@ -681,6 +706,7 @@ def _moved(job: Job, key: str, judged: Verdict) -> str | None:
         by=job.run_id,
         reason="passed the gate",
         expected=rival,
+        keys=keys,
     )
     return release.version if won else None
 
@@ -741,7 +767,8 @@ def _standing(job: Job, judged: Verdict) -> Release | None:
     from skin_pipeline.release import registry
     from skin_pipeline.release.signing import Keys
 
-    pointer = registry.champion(job.store, judged.released_as)
+    keys = Keys.of(job.place)
+    pointer = registry.champion(job.store, judged.released_as, keys=keys)
     if pointer is None:
         return None
     try:
@@ -751,7 +778,7 @@ def _standing(job: Job, judged: Verdict) -> Release | None:
     if evaluation != judged.evaluation:
         return None
     log.info("already_champion model=%s version=%s", pointer.model, pointer.version)
-    return registry.release_of(job.store, pointer.model, pointer.version, Keys.of(job.place))
+    return registry.release_of(job.store, pointer.model, pointer.version, keys)
 
 
 def _release(job: Job, key: str, verdict: Verdict) -> tuple[Release, dict[str, str]]:

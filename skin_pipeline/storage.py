@@ -21,19 +21,23 @@ import logging
 import os
 import re
 import shutil
+import stat
 import tempfile
 import threading
 import time
 import uuid
-from collections.abc import Callable, Collection, Generator, Iterator, Mapping
-from contextlib import AbstractContextManager, closing, contextmanager, suppress
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, Protocol
 from urllib.parse import urlsplit
 
+from skin_pipeline import beneath
+from skin_pipeline.beneath import NOT_THERE, Place
 from skin_pipeline.errors import BadInput, PipelineError, Unavailable
+from skin_pipeline.foreign import crosses_networks, hide
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +51,9 @@ class Store(Protocol):
     raises `BadInput` for a key that does not fit or a store that a person must put right, and
     `Unavailable` where the same call may work later. All of them are safe to call from several
     processes at once, and to repeat.
+
+    A key whose last part begins with a SHA-256, such as `images/<sha256>.npy`, names its bytes:
+    `read` and `opened` raise `BadInput` if they are others.
     """
 
     url: str
@@ -56,6 +63,10 @@ class Store(Protocol):
 
     def read(self, key: str) -> bytes:
         """The bytes under `key`. Raises `BadInput` if there are none."""
+
+    def opened(self, key: str) -> AbstractContextManager[BinaryIO]:
+        """The bytes under `key` as an open file, which no other can take the place of. Raises
+        `BadInput` if there are none."""
 
     def list(self, prefix: str) -> Keys:
         """All keys below the folder `prefix` (empty: all keys), sorted."""
@@ -70,6 +81,9 @@ class Store(Protocol):
     def local(self, key: str, *, fresh: bool = False) -> Path:
         """A local file with the bytes under `key`; never to be written to. Not for pointers,
         of which it may be an old copy. Raises `BadInput` if there is no such object.
+
+        It is only a name: whoever may write to the store can exchange what it stands for before it
+        is opened. Code takes `opened`, `read` or `copied`, whose bytes stay the same.
 
         Open it at once: a copy of what lies in S3 may go again a minute later. What is open by
         then stays readable. With `fresh` the bytes are those that the store has now, even if there
@@ -249,6 +263,9 @@ def _s3(bucket: str, access: S3Access, named: Named) -> Any:
             f"{named.connection} names"
         )
     _usable(access.credentials, named)
+    hide(*map(access.credentials.get, CREDENTIALS[1:3]))
+    if crosses_networks(access.endpoint) and not access.anonymous:
+        _warn_of_plain_http(access.endpoint, named.endpoint)
     place = access.endpoint or "AWS"
     return explained(partial(_client, access), f"open the bucket {bucket!r} at {place}", (), named)
 
@@ -377,6 +394,13 @@ def _check_endpoint(endpoint: str, named: Named) -> None:
         )
 
 
+@cache
+def _warn_of_plain_http(endpoint: str, setting: str) -> None:
+    """Say once a process that everybody on the way can read along."""
+    problem = "requests and images cross networks unencrypted; give an https:// address"
+    log.warning('plain_http endpoint=%s setting="%s" problem="%s"', endpoint, setting, problem)
+
+
 def _without_login(url: str) -> str:
     """`url` without the part before an @, where people put passwords."""
     scheme, mark, rest = url.rpartition("://")
@@ -401,12 +425,36 @@ def _usable(credentials: Mapping[str, str], named: Named) -> None:
 def _own_cache() -> Path:
     """A cache folder that no other user of the machine can put a model into."""
     folder = Path(tempfile.gettempdir()) / f"skin-pipeline-{os.getuid()}"
-    with _folder_errors(folder, "SKIN_CACHE"):
-        folder.mkdir(mode=0o700, exist_ok=True)
-        owner = folder.lstat().st_uid
-    if owner != os.getuid() or folder.is_symlink():
-        raise BadInput(f"{folder} belongs to another user: name a folder of yours in SKIN_CACHE")
+    _made_private(folder)
+    if folder.is_symlink():  # where everybody may make one
+        raise _of_another(folder)
     return folder
+
+
+def _made_private(folder: Path) -> None:
+    """Make a folder for copies that no other user can reach, or keep others out of one that is
+    there. What they could have exchanged by then is thrown away.
+
+    Raises:
+        BadInput: it belongs to another user.
+    """
+    with _folder_errors(folder, "SKIN_CACHE"):
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        seen = folder.stat()
+        if seen.st_uid != os.getuid():
+            raise _of_another(folder)
+        if seen.st_mode & OF_OTHERS:
+            folder.chmod(0o700)
+        if seen.st_mode & WRITABLE_BY_OTHERS:
+            shutil.rmtree(folder / "copies", ignore_errors=True)
+            log.warning("cache_was_open_to_others folder=%s: its copies are thrown away", folder)
+
+
+def _of_another(folder: Path) -> BadInput:
+    return BadInput(
+        f"{folder} belongs to another user, who could exchange what is copied into it: name a "
+        "folder of yours in SKIN_CACHE, or one that does not exist yet"
+    )
 
 
 # --- keys and digests ----------------------------------------------------------------------------
@@ -414,6 +462,9 @@ def _own_cache() -> Path:
 PART_NAME_BYTES = 200  # file systems take 255 bytes, and the store adds a few of its own
 KEY_BYTES = 900  # S3 takes 1024, prefix included
 CHUNK = 1 << 20
+NAMED = re.compile(r"([0-9a-f]{64})(?:\.[^/]*)?")  # the last part of a key that names its bytes
+OF_OTHERS = stat.S_IRWXG | stat.S_IRWXO
+WRITABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
 
 
 def digest(data: bytes) -> str:
@@ -446,37 +497,54 @@ def copied(store: Store, key: str, target: Path, expected: str = "") -> str:
             copy either.
         Unavailable: the store or the disk failed.
     """
-    seen = hashlib.sha256()
-    with (
-        _opened(store.local(key)) as source,
-        _folder_errors(target.parent, "TMPDIR"),
-        open(target, "xb", opener=partial(os.open, mode=0o600)) as copy,
-    ):
-        while block := source.read(CHUNK):
-            seen.update(block)
-            copy.write(block)
-    found = seen.hexdigest()
+    with store.opened(key) as source, _folder_errors(target.parent, "TMPDIR"):
+        found = _copied_to(target, source)
     if expected and found != expected:
         target.unlink()
-        raise BadInput(
-            f"{key} in the store {store.url} is not what it was: its SHA-256 is {found}, expected "
-            f"was {expected}. Nothing of it was used; find out who changed it"
-        )
+        raise _not_what_it_was(store, key, found, expected)
     return found
+
+
+def copied_file(path: Path, target: Path) -> str:
+    """`copied`, for a file of this machine that others may exchange; a pipe or a device is refused.
+
+    Raises:
+        BadInput: the file cannot be read.
+        Unavailable: the disk of the copy failed.
+    """
+    with _opened_plain(path) as source, _folder_errors(target.parent, "TMPDIR"):
+        return _copied_to(target, source)
+
+
+def _copied_to(target: Path, source: BinaryIO) -> str:
+    with open(target, "xb", opener=partial(os.open, mode=0o600)) as copy:
+        return _copied(source, copy)
+
+
+def digest_named(key: str) -> str:
+    """The SHA-256 that the last part of a key begins with; empty if it names none."""
+    found = NAMED.fullmatch(key.rpartition("/")[2])
+    return found[1] if found else ""
+
+
+def _as_named(store: Store, key: str, data: bytes | BinaryIO) -> None:
+    """Raise `BadInput` if the key names other bytes than these."""
+    named = digest_named(key)
+    if named and (found := _digest_of(data)) != named:
+        raise _not_what_it_was(store, key, found, named)
+
+
+def _not_what_it_was(store: Store, key: str, found: str, expected: str) -> BadInput:
+    return BadInput(
+        f"{key} in the store {store.url} is not what it was: its SHA-256 is {found}, expected was "
+        f"{expected}. Nothing of it was used; find out who changed it, and put it back from a "
+        "backup, or use another store"
+    )
 
 
 def _checked(key: str) -> str:
     """`key`, if it means the same object in every store."""
-    parts = key.split("/")
-    fits = (
-        all(parts)
-        and not _hidden(key)
-        and key.isprintable()
-        and "\\" not in key
-        and len(key.encode(errors="replace")) <= KEY_BYTES
-        and all(len(part.encode(errors="replace")) <= PART_NAME_BYTES for part in parts)
-    )
-    if not fits:
+    if not _is_key(key):
         raise BadInput(
             "a key is a relative path such as split/4f1a/result.json: no empty part, none that "
             "starts with a dot, no backslash or control character, "
@@ -484,6 +552,30 @@ def _checked(key: str) -> str:
             f"Received: {key[:KEY_BYTES]!r}"
         )
     return key
+
+
+def _is_key(key: str) -> bool:
+    parts = key.split("/")
+    return (
+        all(parts)
+        and not _hidden(key)
+        and key.isprintable()
+        and "\\" not in key
+        and len(key.encode(errors="replace")) <= KEY_BYTES
+        and all(len(part.encode(errors="replace")) <= PART_NAME_BYTES for part in parts)
+    )
+
+
+def _keys_of(store: Store, found: Iterable[tuple[str, str]]) -> Keys:
+    """The keys, sorted, among what a listing found and what each of it is. Hidden names are passed
+    over; what else no store writes is told."""
+    keys = []
+    for key, what in found:
+        if what == "a file" and _is_key(key):
+            keys.append(key)
+        elif not _hidden(key):
+            log.warning("foreign_in_the_store name=%r what=%r store=%s", key, what, store.url)
+    return sorted(keys)
 
 
 def _hidden(key: str) -> bool:
@@ -502,6 +594,25 @@ def _missing(store: Store, key: str) -> BadInput:
 def _opened(path: Path) -> Generator[BinaryIO, None, None]:
     try:
         with path.open("rb") as file:
+            yield file
+    except OSError as error:
+        raise BadInput(f"the file {path} cannot be read: {error.strerror}") from error
+
+
+@contextmanager
+def _opened_plain(path: Path) -> Generator[BinaryIO, None, None]:
+    """`_opened`, which a pipe cannot block and a device cannot answer."""
+
+    def opener(name: str, how: int) -> int:
+        handle = os.open(name, how | os.O_NONBLOCK)
+        mode = os.fstat(handle).st_mode
+        if stat.S_ISREG(mode):
+            return handle
+        os.close(handle)
+        raise BadInput(f"{path} is {beneath.kind(mode)}, and no file. Name a file")
+
+    try:
+        with open(path, "rb", opener=opener) as file:
             yield file
     except OSError as error:
         raise BadInput(f"the file {path} cannot be read: {error.strerror}") from error
@@ -527,6 +638,8 @@ ABANDONED_SECONDS = 24 * 3600  # no write takes so long: whoever began this draf
 class FolderStore:
     """A store in a folder, which may be on a disk that several machines share.
 
+    Below its root no link is followed, and only plain files are objects: see `beneath`.
+
     Args:
         root: the folder; it is created with the first object.
     """
@@ -539,22 +652,31 @@ class FolderStore:
         return f"FolderStore({self.url!r})"
 
     def exists(self, key: str) -> bool:
-        with self._errors():
-            return self._path(key).is_file()
+        with self._at(key) as place, suppress(*NOT_THERE):
+            return place is not None and bool(place.seen())
+        return False
 
     def read(self, key: str) -> bytes:
         found = self.tagged(key)
         if found is None:
             raise _missing(self, key)
-        return found[0]
+        data, tag = found
+        if digest_named(key) not in {"", tag}:
+            raise _not_what_it_was(self, key, tag, digest_named(key))
+        return data
+
+    @contextmanager
+    def opened(self, key: str) -> Generator[BinaryIO, None, None]:
+        with self._open(key) as file:
+            with self._errors():
+                _as_named(self, key, file)
+            yield file
 
     def list(self, prefix: str) -> Keys:
         prefix = prefix.rstrip("/")
-        folder = self._path(prefix) if prefix else self.root
         with self._errors():
-            files = [path for path in folder.rglob("*") if path.is_file()]
-        keys = (path.relative_to(self.root).as_posix() for path in files)
-        return sorted(key for key in keys if not _hidden(key))
+            found = list(beneath.walk(self.root, _checked(prefix) if prefix else ""))
+        return _keys_of(self, found)
 
     def put(self, key: str, data: bytes) -> bool:
         return self._publish(key, io.BytesIO(data))
@@ -564,100 +686,131 @@ class FolderStore:
             return self._publish(key, source)
 
     def local(self, key: str, *, fresh: bool = False) -> Path:
-        if not self.exists(key):
-            raise _missing(self, key)
-        return self._path(key)
+        with self._open(key):  # it can be read
+            return self.root / key
 
     def tagged(self, key: str) -> tuple[bytes, str] | None:
-        with self._errors():
-            try:
-                data = self._path(key).read_bytes()
-            except (FileNotFoundError, IsADirectoryError):
-                return None
-        return data, digest(data)
+        with self._at(key) as place:
+            return None if place is None else _state(place)
 
     def swap(self, key: str, data: bytes, tag: str | None) -> bool:
         if tag is None:
             return self.put(key, data)
-        target = self._path(key)
-        with self._errors(), _locked(target):
-            now = self.tagged(key)
-            if now is None or now[1] != tag:
+        with self._errors(), beneath.at(self.root, _checked(key), make=True) as place:
+            if not _swapped(place, data, tag):
                 return False
-            with _draft(target, lambda file: file.write(data)) as draft:
-                draft.replace(target)
         log.info("pointer_moved key=%s store=%s", key, self.url)
         return True
 
     def remove(self, key: str) -> None:
-        with self._errors(), suppress(FileNotFoundError, IsADirectoryError):
-            self._path(key).unlink()  # not its folder, in which somebody may be about to write
+        with self._at(key) as place, suppress(*NOT_THERE):
+            if place is not None:
+                place.seen()
+                place.unlink()  # not its folder, in which somebody may be about to write
 
     def link(self, key: str) -> str:
-        return str(self._path(key))
+        return str(self.root / _checked(key))
 
-    def _path(self, key: str) -> Path:
-        return self.root / _checked(key)
+    @contextmanager
+    def _at(self, key: str) -> Generator[Place | None, None, None]:
+        """The place of a key, or None if there is no folder for it."""
+        with ExitStack() as stack:
+            stack.enter_context(self._errors())
+            try:
+                place = stack.enter_context(beneath.at(self.root, _checked(key)))
+            except NOT_THERE:
+                place = None
+            yield place
+
+    @contextmanager
+    def _open(self, key: str) -> Generator[BinaryIO, None, None]:
+        """An object, whatever its bytes are."""
+        file: BinaryIO | None = None
+        with self._at(key) as place, suppress(*NOT_THERE):
+            file = None if place is None else place.open()
+        if file is None:
+            raise _missing(self, key)
+        with file:
+            yield file
 
     def _publish(self, key: str, source: BinaryIO) -> bool:
-        target = self._path(key)
-        with self._errors():
-            if target.exists():  # saves a copy; who comes first is decided by `_claim`
+        with self._errors(), beneath.at(self.root, _checked(key), make=True) as place:
+            if place.is_taken():  # saves a copy; who comes first is decided by `_claim`
                 return False
-            with _draft(target, partial(shutil.copyfileobj, source, length=CHUNK)) as draft:
-                return _claim(draft, target)
+            with _draft(place, partial(shutil.copyfileobj, source, length=CHUNK)) as draft:
+                return _claim(draft, place)
 
     def _errors(self) -> AbstractContextManager[None]:
         return _folder_errors(self.root, "SKIN_STORE")
 
 
+def _state(place: Place) -> tuple[bytes, str] | None:
+    """The bytes of a pointer and their tag, or None if it does not exist."""
+    try:
+        with place.open() as file:
+            data = file.read()
+    except NOT_THERE:
+        return None
+    return data, digest(data)
+
+
+def _swapped(place: Place, data: bytes, tag: str) -> bool:
+    """Move a pointer if it still has `tag`; whether it moved."""
+    with _locked(place):
+        now = _state(place)
+        if now is None or now[1] != tag:
+            return False
+        with _draft(place, lambda file: file.write(data)) as draft:
+            draft.move_to(place)
+    return True
+
+
 @contextmanager
-def _draft(target: Path, fill: Callable[[BinaryIO], object]) -> Generator[Path, None, None]:
+def _draft(target: Place, fill: Callable[[BinaryIO], object]) -> Generator[Place, None, None]:
     """A file under a hidden name beside `target`, filled by `fill` and safe on the disk.
 
     The block moves or links it to its name; what is left of it afterwards is removed.
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
-    _sweep(target.parent)
-    draft = target.with_name(f".{uuid.uuid4().hex}.part")
+    _sweep(target)
+    draft = target.beside(f".{uuid.uuid4().hex}.part")
     try:
-        with draft.open("xb") as file:
+        with draft.create() as file:
             fill(file)
             file.flush()
             os.fsync(file.fileno())
         yield draft
-        _sync(target.parent)
+        _sync(target.folder)
     finally:
-        draft.unlink(missing_ok=True)
-
-
-def _sweep(folder: Path) -> None:
-    """Remove drafts whose writer was killed; another process may be doing the same."""
-    for draft in folder.glob(".*.part"):
         with suppress(FileNotFoundError):
-            if time.time() - draft.stat().st_mtime > ABANDONED_SECONDS:
-                draft.unlink()
+            draft.unlink()
 
 
-def _sync(folder: Path) -> None:
+def _sweep(target: Place) -> None:
+    """Remove drafts whose writer was killed; another process may be doing the same."""
+    for name in beneath.names_of(target.folder):
+        if name.startswith(".") and name.endswith(".part"):
+            with suppress(*NOT_THERE):  # a folder of this name is no draft
+                draft = target.beside(name)
+                if time.time() - draft.written() > ABANDONED_SECONDS:
+                    draft.unlink()
+
+
+def _sync(folder: int) -> None:
     """Put a folder's new names on the disk, so that they outlive a power cut."""
-    handle = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(handle)
+        os.fsync(folder)
     except OSError as error:
         if error.errno != errno.EINVAL:  # a network disk that does this by itself
             raise
-    finally:
-        os.close(handle)
 
 
-def _claim(draft: Path, target: Path) -> bool:
+def _claim(draft: Place, target: Place) -> bool:
     """Give `draft` the name `target` if nobody has it; a rename alone would take it away."""
     try:
-        os.link(draft, target)
+        draft.link_to(target.name)
     except FileExistsError:
         # A network disk may answer a repeated request with "exists" though it was our own.
-        return draft.stat().st_nlink == 2
+        return target.is_taken() and draft.is_same(target)
     except OSError as error:
         if error.errno not in NO_HARD_LINKS:
             raise
@@ -665,20 +818,19 @@ def _claim(draft: Path, target: Path) -> bool:
     return True
 
 
-def _claim_locked(draft: Path, target: Path) -> bool:
+def _claim_locked(draft: Place, target: Place) -> bool:
     """`_claim` on a file system without hard links, where every writer comes this way."""
     with _locked(target):
-        if target.exists():
+        if target.is_taken():
             return False
-        draft.replace(target)
+        draft.move_to(target)
     return True
 
 
 @contextmanager
-def _locked(target: Path) -> Generator[None, None, None]:
+def _locked(target: Place) -> Generator[None, None, None]:
     """Alone with `target`, among all processes; the kernel frees the lock of a killed one."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with target.with_name(f".{target.name}.lock").open("ab") as lock:
+    with target.beside(f".{target.name}.lock").open_lock() as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         try:
             yield
@@ -737,12 +889,11 @@ class LocalCache:
     def __init__(self, folder: Path, bound: int) -> None:
         self.folder = folder
         self.bound = bound
-        # Held for an instant, never during a transfer: a copy is marked, moved in or removed.
-        self._gate = folder / "locks" / "gate"
 
     def get(self, copy: str, fill: Callable[[BinaryIO], object], *, fresh: bool = False) -> Path:
         """The file of a copy, written by `fill` unless it is there, or in any case if `fresh`."""
         target = self._target(copy)
+        _made_private(self.folder)
         with _folder_errors(self.folder, "SKIN_CACHE"):
             if not fresh and self._use(target):
                 return target
@@ -755,7 +906,8 @@ class LocalCache:
 
     def drop(self, copy: str) -> None:
         """Remove a copy if it is there, be it only after a download that is under way."""
-        with _folder_errors(self.folder, "SKIN_CACHE"), self._alone(copy), _locked(self._gate):
+        _made_private(self.folder)
+        with _folder_errors(self.folder, "SKIN_CACHE"), self._alone(copy), self._gate():
             _unlink(self._target(copy))
 
     def _target(self, copy: str) -> Path:
@@ -763,11 +915,20 @@ class LocalCache:
 
     def _alone(self, copy: str) -> AbstractContextManager[None]:
         """Alone with a copy; a lock file serves many of them, so that there are never many."""
-        return _locked(self.folder / "locks" / copy[:2])
+        return self._lock(copy[:2])
+
+    def _gate(self) -> AbstractContextManager[None]:
+        """Held for an instant, never during a transfer: a copy is marked, moved in or removed."""
+        return self._lock("gate")
+
+    @contextmanager
+    def _lock(self, name: str) -> Generator[None, None, None]:
+        with beneath.at(self.folder, f"locks/{name}", make=True) as place, _locked(place):
+            yield
 
     def _use(self, target: Path) -> bool:
         """Mark a copy as just used; whether it is there."""
-        with _locked(self._gate):
+        with self._gate():
             try:
                 os.utime(target)
             except FileNotFoundError:
@@ -776,11 +937,12 @@ class LocalCache:
 
     def _fetch(self, target: Path, fill: Callable[[BinaryIO], object]) -> None:
         # Drafts lie apart: no copy's folder is ever empty between two steps of a download.
-        draft_of = self.folder / "drafts" / target.name
-        with _draft(draft_of, fill) as draft, _locked(self._gate):
-            os.utime(draft)  # the last byte may be old: putting a large file on the disk takes long
-            target.parent.mkdir(parents=True, exist_ok=True)
-            draft.replace(target)
+        drafts = beneath.at(self.folder, f"drafts/{target.name}", make=True)
+        with drafts as place, _draft(place, fill) as draft, self._gate():
+            draft.touch()  # the last byte may be old: putting a large file on the disk takes long
+            copy = target.relative_to(self.folder).as_posix()
+            with beneath.at(self.folder, copy, make=True) as name:
+                draft.move_to(name)
 
     def _shrink(self, fetched: Path) -> None:
         """Remove the copies that were not used for longest, until the rest is within the bound."""
@@ -805,7 +967,7 @@ class LocalCache:
 
     def _evict(self, copy: _Copy) -> bool:
         """Remove a copy unless it was just used; whether it is gone."""
-        with _locked(self._gate):
+        with self._gate():
             try:
                 used = copy.path.stat().st_mtime  # it may have been used since it was listed
             except FileNotFoundError:
@@ -1025,15 +1187,21 @@ class S3Store:
         found = self.tagged(key)
         if found is None:
             raise _missing(self, key)
+        _as_named(self, key, found[0])
         return found[0]
+
+    @contextmanager
+    def opened(self, key: str) -> Generator[BinaryIO, None, None]:
+        with _opened(self.local(key)) as file:
+            _as_named(self, key, file)
+            yield file
 
     def list(self, prefix: str) -> Keys:
         prefix = prefix.rstrip("/")
         folder = f"{self._name(prefix) if prefix else self.prefix}/".lstrip("/")
         names = self._ask("list", folder or "all keys", partial(self._names, folder))
         base = len(self.prefix) + 1 if self.prefix else 0
-        keys = (name[base:] for name in names if not name.endswith("/"))
-        return sorted(key for key in keys if not _hidden(key))
+        return _keys_of(self, ((name[base:], "a file") for name in names if name[-1:] != "/"))
 
     def put(self, key: str, data: bytes) -> bool:
         return self._write(key, data)

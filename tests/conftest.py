@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 import uuid
 from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ import sharing
 from hypothesis import settings
 from servers import S3Server
 
-from skin_pipeline import steps
+from skin_pipeline import foreign, steps
 from skin_pipeline.config import Deployment, Settings
 from skin_pipeline.contracts import LABELS
 from skin_pipeline.data import demo
@@ -45,11 +46,19 @@ EXHAUSTIVE_SECONDS = 1500  # after which an exhaustive test has failed; pyprojec
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    _keep_state_apart(config)
     # An example of hypothesis' may take as long as it does where other tests share the cores.
     hypothesis.settings.register_profile("unhurried", hypothesis.settings(), deadline=None)
     hypothesis.settings.load_profile("unhurried")
     if not hasattr(config, "workerinput"):  # not one of xdist's processes, which come from this one
         sharing.begin()
+
+
+def _keep_state_apart(config: pytest.Config) -> None:
+    """Has whatever a test starts remember what it saw of stores apart from the user's own state."""
+    state = tempfile.TemporaryDirectory(prefix="skin-tests-state-")
+    config.add_cleanup(state.cleanup)
+    os.environ["XDG_STATE_HOME"] = state.name
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -95,6 +104,12 @@ def _not_skipped_in_ci(report: Any) -> Any:
         report.outcome = "failed"
         report.longrepr = f"CI must have what this needs. {report.longrepr[2]}"
     return report
+
+
+@pytest.fixture(autouse=True)
+def _forgets_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What one test calls a secret is an ordinary word to the next."""
+    monkeypatch.setattr(foreign, "_hidden", set())
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -23,6 +23,7 @@ def write(folder: Path, name: str, key: Any = None, password: str = "") -> Keys:
         else serialization.NoEncryption()
     )
     private, public = folder / f"{name}.pem", folder / f"{name}.pub.pem"
+    private.touch(0o600)  # as openssl does
     private.write_bytes(key.private_bytes(Encoding.PEM, Private.PKCS8, shut))
     public.write_bytes(
         key.public_key().public_bytes(Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)

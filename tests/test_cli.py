@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import weights_file
 from kaggle_server import KaggleServer
 from leaks import leaks
 from released import MODEL, release
@@ -236,7 +237,7 @@ def test_scoring_images_of_a_bucket_that_fails_tells_no_secret(
 
 
 def test_a_download_from_kaggle_that_fails_tells_no_secret(said, tmp_path):
-    (tmp_path / "any.weights.h5").write_bytes(b"not loaded before training")
+    weights_file.written(tmp_path / "any.weights.h5")
     data = ("--data", "kaggle://owner/skin", "--weights", str(tmp_path / "any.weights.h5"))
     with KaggleServer({}, username="ada", key="another") as kaggle:
         known = {"KAGGLE_USERNAME": "ada", "KAGGLE_KEY": SECRET}

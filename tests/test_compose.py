@@ -1,24 +1,47 @@
-"""docker-compose.yaml, as Compose itself understands it."""
+"""docker-compose.yaml, as Compose itself understands it, and the image that it builds."""
 
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import compose_secrets
 import pytest
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 COMPOSE = Path(sys.executable).with_name("docker-compose")
-LINES = [
-    line.partition("=")
-    for line in (CHECKOUT / ".env.example").read_text().splitlines()
-    if line and not line.startswith("#")
-]
-DEFAULTS = {name: value for name, _, value in LINES if value}
-SECRETS = [name for name, _, value in LINES if not value]
+USER = {"SKIN_UID": "1000", "SKIN_GID": "1001"}
+SECRETS = "/run/secrets"
+
+# Which service holds which secret. All others hold none.
+HOLDERS = {
+    "admin_password": {"airflow-init"},
+    "api_secret_key": {"api-server"},
+    "broker_url": {"scheduler", "worker"},
+    "database_url": {"airflow-init", "api-server", "dag-processor", "scheduler", "triggerer"},
+    "fernet_key": {"airflow-init", "api-server", "dag-processor", "scheduler", "triggerer"},
+    "jwt_secret": {"api-server", "scheduler"},
+    "postgres_password": {"postgres"},
+    "redis.conf": {"redis"},
+    "result_backend": {"scheduler", "worker"},
+    "s3_identities.json": {"store"},
+    "s3_reader": {"api-server"},
+    "s3_writer": {"worker"},
+}
+# Which service is in which network. Those that are not internal are at the end.
+MEMBERS = {
+    "database": HOLDERS["database_url"] | {"postgres"},
+    "broker": {"redis", "scheduler", "worker"},
+    "api": {"api-server", "worker"},
+    "s3": {"api-server", "s3", "worker"},
+    "front": {"api-server", "s3"},
+    "outside": {"dag-processor", "worker"},
+}
+INTERNAL = {"database", "broker", "api", "s3"}
 
 
 def config(folder: Path, environment: dict[str, str]) -> tuple[str, str]:
@@ -39,54 +62,236 @@ def config(folder: Path, environment: dict[str, str]) -> tuple[str, str]:
     return done.stdout, done.stderr
 
 
-def filled() -> dict[str, str]:
-    """.env.example with its secrets filled in."""
-    return {**DEFAULTS, **{name: f"filled-{name.lower()}" for name in SECRETS}}
+@pytest.fixture(scope="module")
+def composed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """All that Compose understood."""
+    said, complaints = config(tmp_path_factory.mktemp("compose"), USER)
+    assert complaints == ""
+    found: dict[str, Any] = json.loads(said)
+    return found
 
 
 @pytest.fixture(scope="module")
-def services(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def services(composed: dict[str, Any]) -> dict[str, Any]:
     """The services by name."""
-    said, complaints = config(tmp_path_factory.mktemp("compose"), filled())
-    assert complaints == ""
-    found: dict[str, Any] = json.loads(said)["services"]
+    found: dict[str, Any] = composed["services"]
     return found
 
 
 def test_compose_accepts_the_file_and_every_part_is_there(services: dict[str, Any]) -> None:
-    parts = "airflow-init api-server dag-processor postgres redis scheduler store triggerer worker"
+    parts = (
+        "airflow-init api-server dag-processor postgres redis s3 scheduler store triggerer "
+        "volumes worker"
+    )
     assert " ".join(sorted(services)) == parts
     assert services["worker"]["deploy"]["replicas"] == 2
 
 
-@pytest.mark.parametrize("secret", SECRETS)
+@pytest.mark.parametrize("name", USER)
 @pytest.mark.parametrize("how", ["missing", "empty"])
-def test_no_secret_has_a_default(tmp_path: Path, secret: str, how: str) -> None:
-    environment = {**filled(), secret: ""}
+def test_without_its_set_up_nothing_starts_and_the_command_is_named(
+    tmp_path: Path, name: str, how: str
+) -> None:
+    environment = {**USER, name: ""}
     if how == "missing":
-        del environment[secret]
+        del environment[name]
     said, complaints = config(tmp_path, environment)
     assert said == ""
-    assert f"{secret} is missing a value: set it in .env" in complaints
+    assert f"{name} is missing a value: run make compose-secrets" in complaints
 
 
-def test_every_secret_reaches_a_service(services: dict[str, Any]) -> None:
-    everything = json.dumps(services)
-    assert [name for name in SECRETS if f"filled-{name.lower()}" not in everything] == []
+# --- what no service may do ----------------------------------------------------------------------
 
 
-def test_the_keys_that_sign_reach_the_workers_alone_and_are_none_by_default(
-    services: dict[str, Any], tmp_path: Path
+def own_user(service: dict[str, Any]) -> bool:
+    return service["user"] == "1000:1001"
+
+
+def no_capabilities(service: dict[str, Any]) -> bool:
+    return service["cap_drop"] == ["ALL"] and not service.get("cap_add")
+
+
+RULES = {
+    "runs as the user that make compose-secrets names": own_user,
+    "has no capability": no_capabilities,
+    "cannot gain any": lambda s: s["security_opt"] == ["no-new-privileges:true"],
+    "cannot write to its image": lambda s: s["read_only"] is True,
+    "has a bound on processes": lambda s: 0 < s["pids_limit"] <= 1024,
+    "has a bound on memory": lambda s: 0 < int(s["mem_limit"]) <= 8 * 2**30,
+    "has a bound on cores": lambda s: 0 < s["cpus"] <= 2,
+    "has a bound on logs": lambda s: s["logging"] == {"driver": "local"},
+    "shares nothing with the host": lambda s: (
+        not {"privileged", "pid", "ipc", "userns_mode", "devices", "volumes_from"} & set(s)
+        and s.get("network_mode") in {None, "none"}
+        and all(volume["type"] == "volume" for volume in s.get("volumes", []))
+    ),
+    "keeps what it writes elsewhere to itself, bounded": lambda s: all(
+        re.fullmatch(r"/[\w/]+:uid=1000,gid=1001,mode=0700,size=\d+m", mount)
+        for mount in s["tmpfs"]
+    ),
+    "is in a network that was chosen": lambda s: (
+        s.get("network_mode") == "none" or "default" not in s["networks"]
+    ),
+    "is an image that cannot be exchanged": lambda s: (
+        s["image"] == "skin-pipeline:local"
+        or re.fullmatch(r"[\w./-]+:\d[\w.]+@sha256:[0-9a-f]{64}", s["image"])
+    ),
+    "has no secret in its environment": lambda s: (
+        [name for name, value in s.get("environment", {}).items() if suspicious(name, value)] == []
+    ),
+}
+# What has to be otherwise, and why.
+EXCEPTIONS = {
+    ("volumes", "runs as the user that make compose-secrets names"): "it hands the volumes over",
+    ("volumes", "has no capability"): "it may hand them over",
+}
+
+
+def suspicious(name: str, value: str) -> bool:
+    """Whether a variable holds a secret, rather than where one is read or what has none."""
+    if name.endswith(("_CMD", "_FILE")):
+        return not value.removeprefix("cat ").startswith(f"{SECRETS}/")
+    if re.search(r"PASSWORD|SECRET|TOKEN|ACCESS_KEY|FERNET|CREDENTIAL|PRIVATE", name):
+        return True
+    # An address with somebody's name and password in it; a path is none.
+    return bool(re.search(r"://[^/\s]*@", value))
+
+
+def keeps(service: dict[str, Any], rule: str) -> bool:
+    """Whether a service keeps a rule. What it does not say, it does not keep."""
+    try:
+        return bool(RULES[rule](service))
+    except KeyError:
+        return False
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_each_service(services: dict[str, Any], rule: str) -> None:
+    broken = {name for name, service in services.items() if not keeps(service, rule)}
+    assert broken == {name for name, excepted in EXCEPTIONS if excepted == rule}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"user": "0:0"},
+        {"cap_drop": None},
+        {"cap_add": ["SYS_ADMIN"]},
+        {"security_opt": None},
+        {"security_opt": ["seccomp:unconfined", "no-new-privileges:true"]},
+        {"read_only": None},
+        {"pids_limit": None},
+        {"mem_limit": None},
+        {"cpus": None},
+        {"logging": None},
+        {"privileged": True},
+        {"pid": "host"},
+        {"network_mode": "host"},
+        {"networks": {"default": None}},
+        {"tmpfs": ["/tmp"]},
+        {"image": "redis:8"},
+        {"environment": {"REDIS_PASSWORD": "x"}},
+        {"volumes": [{"type": "bind", "source": "/var/run/docker.sock", "target": "/s"}]},
+    ],
+    ids=str,
+)
+def test_a_service_without_one_of_these_is_noticed(
+    services: dict[str, Any], change: dict[str, Any]
 ) -> None:
-    names = {"SKIN_SIGNING_KEY", "SKIN_SIGNING_PASSWORD", "SKIN_PUBLIC_KEY"}
-    assert {services["worker"]["environment"][name] for name in names} == {""}
-    said, complaints = config(tmp_path, {**filled(), **{name: f"given-{name}" for name in names}})
-    assert complaints == ""
-    for name, service in json.loads(said)["services"].items():
-        seen = {
-            key for key, value in service.get("environment", {}).items() if f"given-{key}" == value
-        }
-        assert seen == (names if name == "worker" else set())
+    changed = {**services["redis"], **change}
+    service = {name: value for name, value in changed.items() if value is not None}
+    assert all(keeps(services["redis"], rule) for rule in RULES)
+    assert not all(keeps(service, rule) for rule in RULES)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "found"),
+    [
+        ("A", "postgresql://airflow:x@postgres/airflow", True),
+        ("A", "redis://:x@redis:6379/0", True),
+        ("AWS_SECRET_ACCESS_KEY", "x", True),
+        ("POSTGRES_PASSWORD", "", True),
+        ("POSTGRES_PASSWORD_FILE", "/run/secrets/postgres_password", False),
+        ("POSTGRES_PASSWORD_FILE", "/data/postgres_password", True),
+        ("AIRFLOW__CORE__FERNET_KEY_CMD", "cat /run/secrets/fernet_key", False),
+        ("AIRFLOW__CORE__FERNET_KEY_CMD", "echo x", True),
+        ("AIRFLOW__DATABASE__SQL_ALCHEMY_CONN", "postgresql://none.invalid/none", False),
+        ("SKIN_SIGNING_KEY", "/run/secrets/signing.pem", False),
+    ],
+)
+def test_a_secret_in_an_environment_is_noticed(name: str, value: str, found: bool) -> None:
+    assert suspicious(name, value) is found
+
+
+def test_the_one_that_starts_as_root_can_do_one_thing_reaches_nobody_and_ends(
+    services: dict[str, Any],
+) -> None:
+    service = services["volumes"]
+    assert (service["cap_add"], service["network_mode"]) == (["CHOWN"], "none")
+    assert service["command"][:2] == ["chown", "1000:1001"]
+    mounted = {volume["target"] for volume in service["volumes"]}
+    assert set(service["command"][2:]) == mounted
+    others = {
+        volume["source"]
+        for name, other in services.items()
+        for volume in other.get("volumes", [])
+        if name != "volumes"
+    }
+    assert {Path(target).name for target in mounted} == others
+
+
+# --- who holds what, and who reaches whom --------------------------------------------------------
+
+
+def test_each_secret_is_held_by_those_that_need_it(services: dict[str, Any]) -> None:
+    held: dict[str, set[str]] = {}
+    for name, service in services.items():
+        for secret in service.get("secrets", []):
+            assert secret["target"] == f"{SECRETS}/{secret['source']}"
+            held.setdefault(secret["source"], set()).add(name)
+    assert held == HOLDERS
+
+
+def test_each_secret_that_is_read_is_held(services: dict[str, Any]) -> None:
+    for name, service in services.items():
+        held = {secret["target"] for secret in service.get("secrets", [])}
+        asked = set(re.findall(rf"{SECRETS}/[\w.]+", json.dumps(service))) - held
+        assert asked == set(), name
+
+
+def test_each_secret_is_a_file_that_the_set_up_writes(composed: dict[str, Any]) -> None:
+    files = {name: Path(secret["file"]) for name, secret in composed["secrets"].items()}
+    assert set(files) == set(compose_secrets.made()) == set(HOLDERS)
+    folder = CHECKOUT / compose_secrets.FOLDER
+    assert {name: path.parent for name, path in files.items()} == dict.fromkeys(files, folder)
+    assert all(path.name == name for name, path in files.items())
+
+
+def test_each_network_has_the_members_that_need_it_and_the_inner_ones_no_way_out(
+    composed: dict[str, Any],
+) -> None:
+    members: dict[str, set[str]] = {}
+    for name, service in composed["services"].items():
+        for network in service.get("networks", {}):
+            members.setdefault(network, set()).add(name)
+    assert members == MEMBERS
+    networks = composed["networks"]
+    assert {name for name, network in networks.items() if network.get("internal")} == INTERNAL
+    masquerade = networks["front"]["driver_opts"]["com.docker.network.bridge.enable_ip_masquerade"]
+    assert masquerade == "false"
+
+
+def test_who_reads_strangers_files_cannot_reach_the_database(services: dict[str, Any]) -> None:
+    assert "database" not in services["worker"]["networks"]
+    address = services["worker"]["environment"]["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"]
+    assert address.endswith("://none.invalid/none")
+
+
+def test_the_pages_can_only_read_the_store_and_the_logs(services: dict[str, Any]) -> None:
+    pages = services["api-server"]
+    assert pages["environment"]["AWS_SHARED_CREDENTIALS_FILE"] == f"{SECRETS}/s3_reader"
+    (logs,) = pages["volumes"]
+    assert (logs["source"], logs.get("read_only")) == ("logs", True)
 
 
 def test_nothing_is_published_beyond_the_loopback(services: dict[str, Any]) -> None:
@@ -95,17 +300,70 @@ def test_nothing_is_published_beyond_the_loopback(services: dict[str, Any]) -> N
         for name, service in services.items()
         for port in service.get("ports", [])
     }
-    assert published == {("api-server", 8080, "127.0.0.1"), ("store", 8333, "127.0.0.1")}
-    assert not any(service.get("network_mode") == "host" for service in services.values())
+    assert published == {("api-server", 8080, "127.0.0.1"), ("s3", 8333, "127.0.0.1")}
+
+
+def test_the_keys_that_sign_reach_the_workers_alone_and_are_none_by_default(
+    services: dict[str, Any], tmp_path: Path
+) -> None:
+    names = {"SKIN_SIGNING_KEY", "SKIN_PUBLIC_KEY"}
+    assert {services["worker"]["environment"][name] for name in names} == {""}
+    said, complaints = config(tmp_path, {**USER, **{name: f"given-{name}" for name in names}})
+    assert complaints == ""
+    for name, service in json.loads(said)["services"].items():
+        seen = {
+            key for key, value in service.get("environment", {}).items() if f"given-{key}" == value
+        }
+        assert seen == (names if name == "worker" else set())
 
 
 def test_everything_that_stays_is_watched_and_comes_back(services: dict[str, Any]) -> None:
-    staying = {name: service for name, service in services.items() if name != "airflow-init"}
+    staying = {
+        name: service
+        for name, service in services.items()
+        if name not in {"airflow-init", "volumes"}
+    }
     assert all(service["healthcheck"]["test"] for service in staying.values())
     assert {service["restart"] for service in staying.values()} == {"unless-stopped"}
 
 
-def test_images_are_pinned(services: dict[str, Any]) -> None:
-    for service in services.values():
-        tag = service["image"].partition(":")[2]
-        assert tag not in {"", "latest"}
+def test_the_example_of_settings_holds_no_secret_and_every_line_is_used() -> None:
+    example = (CHECKOUT / ".env.example").read_text()
+    file = (CHECKOUT / "docker-compose.yaml").read_text()
+    names = re.findall(r"^(?:# )?([A-Z][A-Z0-9_]+)=", example, re.MULTILINE)
+    assert names
+    assert [name for name in names if f"${{{name}" not in file] == []
+    assert not re.search(r"password|secret|key", " ".join(names), re.IGNORECASE) or {
+        name for name in names if re.search(r"PASSWORD|SECRET|KEY", name)
+    } == {"SKIN_SIGNING_KEY", "SKIN_PUBLIC_KEY"}  # paths
+
+
+# --- the image -----------------------------------------------------------------------------------
+
+DOCKERFILE = (CHECKOUT / "Dockerfile").read_text()
+
+
+def test_the_image_is_built_from_one_that_cannot_be_exchanged_and_of_hashed_packages() -> None:
+    (base,) = re.findall(r"^FROM (.+)$", DOCKERFILE, re.MULTILINE)
+    assert re.fullmatch(r"python:3\.12\.\d+-slim-\w+@sha256:[0-9a-f]{64}", base)
+    installs = re.findall(r"pip install ([^\n\\]*)", DOCKERFILE)
+    assert [install.split()[0] for install in installs] == ["--require-hashes"]
+
+
+def test_the_image_does_not_run_as_root_and_its_user_owns_no_code() -> None:
+    user, *_ = re.findall(r"^USER (.+)$", DOCKERFILE, re.MULTILINE)[-1:]
+    assert user == "airflow"
+    copied = DOCKERFILE.partition("COPY")[2]
+    assert "--chown" not in copied
+    assert "chown" not in DOCKERFILE
+    assert re.findall(r"--owner=airflow.*? (/\S+)", DOCKERFILE) == ["/opt/airflow"]
+
+
+def test_only_what_the_image_needs_is_sent_to_its_build() -> None:
+    sent = {
+        line.removeprefix("!")
+        for line in (CHECKOUT / ".dockerignore").read_text().splitlines()
+        if line.startswith("!")
+    }
+    copies = re.findall(r"^COPY (.+)$", DOCKERFILE, re.MULTILINE)
+    assert sent == {source for copy in copies for source in copy.split()[:-1]}

@@ -14,6 +14,7 @@ from typing import Any
 import documents
 import judged_run
 import pytest
+import weights_file
 
 from skin_pipeline import steps
 from skin_pipeline.config import Deployment, Settings
@@ -236,8 +237,8 @@ def folder(tmp_path_factory):
             (folder / name / label).mkdir(parents=True)
             (folder / name / label / "1.jpg").write_bytes(f"{name} {label}".encode())
         (folder / name / "metadata.csv").write_text("image_name,gender\n1,male\n")
-    for name in ("mine", "other"):
-        (folder / f"{name}.weights.h5").write_bytes(name.encode())
+    for number, name in enumerate(("mine", "other")):
+        weights_file.written(folder / f"{name}.weights.h5", number)
     return folder
 
 

@@ -36,7 +36,7 @@ from moto import mock_aws
 from s3transfer.utils import MAX_PARTS, ChunksizeAdjuster
 from servers import HOST, S3Server, free_ports, proxy
 
-from skin_pipeline import storage
+from skin_pipeline import beneath, storage
 from skin_pipeline.cli import job_of
 from skin_pipeline.config import Deployment, Settings
 from skin_pipeline.errors import BadInput, PipelineError, Unavailable
@@ -216,6 +216,8 @@ class TestContract:
             assert store.read(key) == data
             local = store.local(key)
             assert local.read_bytes() == data
+            with store.opened(key) as file:
+                assert file.read() == data
             assert local.name == key.rpartition("/")[2]
             assert storage.digest_file(local) == storage.digest(data)
 
@@ -232,7 +234,7 @@ class TestContract:
     def test_what_is_not_there_is_bad_input_that_names_it(self, store: Store) -> None:
         assert not store.exists("a/b.json")
         assert store.tagged("a/b.json") is None
-        for ask in (store.read, store.local):
+        for ask in (store.read, store.local, lambda key: store.opened(key).__enter__()):
             with pytest.raises(BadInput, match=r"there is no a/b\.json in the store .*run the"):
                 ask("a/b.json")
 
@@ -338,6 +340,7 @@ class TestContract:
                 partial(ask, key)
                 for ask in (
                     store.read,
+                    lambda key: store.opened(key).__enter__(),
                     store.exists,
                     store.local,
                     store.tagged,
@@ -528,11 +531,11 @@ class TestFolderFaults:
         number: int,
         kind: type[PipelineError],
     ) -> None:
-        def refuse(_: Path) -> None:
+        def refuse(*_: object, **__: object) -> None:
             raise OSError(number, os.strerror(number))
 
         folder.put("a", b"x")
-        monkeypatch.setattr(Path, "unlink", refuse)
+        monkeypatch.setattr(os, "unlink", refuse)
         with pytest.raises(kind, match=str(folder.root)):
             folder.remove("a")
         assert folder.read("a") == b"x"
@@ -608,11 +611,12 @@ class TestFolderFaults:
         folder.swap("champion.json", b"old", None)
         _, tag = folder.tagged("champion.json") or (b"", "")
         script = (
-            "import sys; from pathlib import Path; from skin_pipeline import storage\n"
-            "with storage._locked(Path(sys.argv[1])):\n"
-            "    print('locked', flush=True); sys.stdin.read()"
+            "import sys; from pathlib import Path; from skin_pipeline import beneath, storage\n"
+            "with beneath.at(Path(sys.argv[1]), 'champion.json') as place:\n"
+            "    with storage._locked(place):\n"
+            "        print('locked', flush=True); sys.stdin.read()"
         )
-        with child(script, folder.link("champion.json")) as holder:
+        with child(script, str(folder.root)) as holder:
             assert told(holder) == "locked"
             with ThreadPoolExecutor(1) as pool:
                 swap = pool.submit(folder.swap, "champion.json", b"new", tag)
@@ -626,11 +630,11 @@ class TestFolderFaults:
     ) -> None:
         link = os.link
 
-        def lose_answer(draft: Path, target: Path) -> None:
+        def lose_answer(draft: str, target: str, **how: Any) -> None:
             if ours:  # a network disk did it, and its answer was lost
-                link(draft, target)
+                link(draft, target, **how)
             else:
-                target.write_bytes(b"another's")
+                (folder.root / target).write_bytes(b"another's")
             raise FileExistsError(errno.EEXIST, "File exists")
 
         monkeypatch.setattr(os, "link", lose_answer)
@@ -659,7 +663,7 @@ class TestFolderFaults:
         folder.put("a", b"x")
         target = Path(folder.link("a"))
         done, over = os.pipe()
-        with storage._locked(target):
+        with beneath.at(folder.root, "a") as place, storage._locked(place):
             child = os.fork()
             if child == 0:  # it inherits the open lock, and outlives the block
                 os.close(over)
@@ -678,23 +682,23 @@ class TestFolderFaults:
     ) -> None:
         folder.swap("models/champion.json", b"old", None)
         done: list[str] = []
-        fsync, link, replace = os.fsync, os.link, Path.replace
+        fsync, link, replace = os.fsync, os.link, os.replace
 
         def synced(handle: int) -> None:
             done.append("folder" if stat.S_ISDIR(os.fstat(handle).st_mode) else "file")
             fsync(handle)
 
-        def linked(*where: Any) -> None:
+        def linked(*where: Any, **how: Any) -> None:
             done.append("named")
-            link(*where)
+            link(*where, **how)
 
-        def replaced(*where: Any) -> Path:
+        def replaced(*where: Any, **how: Any) -> None:
             done.append("named")
-            return replace(*where)
+            replace(*where, **how)
 
         monkeypatch.setattr(os, "fsync", synced)
         monkeypatch.setattr(os, "link", linked)
-        monkeypatch.setattr(Path, "replace", replaced)
+        monkeypatch.setattr(os, "replace", replaced)
         folder.put("models/new", b"x")
         assert done == ["file", "named", "folder"]
         done.clear()
@@ -705,27 +709,27 @@ class TestFolderFaults:
     def test_a_disk_without_hard_links_keeps_the_promise(
         self, folder: FolderStore, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        def refuse(*_: object) -> None:
+        def refuse(*_: object, **__: object) -> None:
             raise OSError(errno.EPERM, "Operation not permitted")
 
         asked: list[int] = []
-        came: list[Path] = []
-        flock, replace = fcntl.flock, Path.replace
+        came: list[str] = []
+        flock, replace = fcntl.flock, os.replace
 
         def ask(file: BinaryIO, how: int) -> None:
             if how == fcntl.LOCK_EX:
                 asked.append(how)
             flock(file, how)
 
-        def wait_for_another(draft: Path, target: Path) -> None:
+        def wait_for_another(draft: str, target: str, **how: Any) -> None:
             came.append(draft)
             # A second writer that came this far would win as well; else all stand before the lock.
             wait_until(lambda: len(came) > 1 or len(asked) == 20)
-            replace(draft, target)
+            replace(draft, target, **how)
 
         monkeypatch.setattr(os, "link", refuse)
         monkeypatch.setattr(fcntl, "flock", ask)
-        monkeypatch.setattr(Path, "replace", wait_for_another)
+        monkeypatch.setattr(os, "replace", wait_for_another)
         together = threading.Barrier(20)
 
         def put(number: int) -> bool:

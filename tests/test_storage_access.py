@@ -667,3 +667,24 @@ def test_a_marker_of_an_empty_folder_is_an_object_of_no_bytes(
     found = {item.key.removeprefix(f"{prefix}/"): item.bytes for item in bucket.objects(prefix)}
     assert found == {"benign/a.jpg": 5, "malignant_$folder$": 0, "malignant/": 0}
     assert direct.list("") == ["benign/a.jpg", "malignant_$folder$"]
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "anonymous", "warned"),
+    [
+        ("http://s3.example.org:9000", False, True),
+        ("http://s3.example.org:9000", True, False),  # nothing is signed
+        ("https://s3.example.org", False, False),
+        ("http://store:8333", False, False),  # a service of Docker Compose
+        ("http://127.0.0.1:8333", False, False),
+    ],
+)
+def test_credentials_that_cross_networks_unencrypted_are_remarked_on_once(
+    caplog, endpoint, anonymous, warned
+):
+    storage._warn_of_plain_http.cache_clear()
+    known = {"aws_access_key_id": "x", "aws_secret_access_key": "y", "region_name": "eu-west-1"}
+    for _ in range(2):
+        storage.open_store("s3://bucket/x", access=S3Access(endpoint, known, anonymous=anonymous))
+    told = [record for record in caplog.records if record.message.startswith("plain_http ")]
+    assert len(told) == int(warned)

@@ -18,6 +18,7 @@ import operator
 import re
 import shutil
 import stat
+import struct
 import time
 import zipfile
 import zlib
@@ -40,11 +41,11 @@ from skin_pipeline.data.contents import (
     leads_out,
     parts_of,
     printable,
-    shown,
     text_of,
 )
 from skin_pipeline.data.kinds import Use
 from skin_pipeline.errors import BadInput, PipelineError, Unavailable
+from skin_pipeline.foreign import shown
 
 log = logging.getLogger(__name__)
 
@@ -79,7 +80,12 @@ SPECIAL_FILES = {
     stat.S_IFIFO: "a named pipe",
     stat.S_IFSOCK: "a socket",
 }
-DAMAGE = (zipfile.BadZipFile, EOFError, ValueError, RuntimeError, OverflowError, zlib.error)
+# Whatever `zipfile` and zlib make of bytes that they did not expect; an OSError is the disk's.
+DAMAGE = (
+    zipfile.BadZipFile, zlib.error, struct.error, ArithmeticError, AssertionError, AttributeError,
+    BufferError, EOFError, LookupError, RuntimeError, StopIteration, SyntaxError, TypeError,
+    ValueError, Warning,
+)  # fmt: skip
 PERSON_MUST_ACT = {
     errno.EACCES, errno.EEXIST, errno.EISDIR, errno.ENAMETOOLONG, errno.ENOENT, errno.ENOTDIR,
     errno.ENOTEMPTY, errno.EPERM, errno.EROFS,

@@ -19,6 +19,7 @@ from skin_pipeline.contracts import Notice
 from skin_pipeline.data import kinds
 from skin_pipeline.data.kinds import MARK, Look, Use
 from skin_pipeline.errors import BadInput
+from skin_pipeline.foreign import shown
 
 MIB = 2**20
 MOST_BYTES = 256 * MIB  # of an image or a table
@@ -88,11 +89,6 @@ def parts_of(name: str) -> tuple[str, ...]:
 
 def _split(name: str) -> list[str]:
     return [part for part in name.split("/") if part not in {"", "."}]
-
-
-def shown(name: str) -> str:
-    """Returns a stranger's name as a message may show it: quoted, escaped, and not too long."""
-    return repr(name if len(name) <= 120 else f"{name[:120]}…")
 
 
 def leads_out(name: str) -> str | None:

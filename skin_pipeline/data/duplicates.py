@@ -24,6 +24,7 @@ from scipy import fft
 from scipy.ndimage import gaussian_filter
 from scipy.spatial import KDTree
 
+from skin_pipeline import arrays
 from skin_pipeline.contracts import Dataset
 from skin_pipeline.data import manifest, surround
 from skin_pipeline.data.common import SAMPLE, Common
@@ -77,7 +78,7 @@ class Side(NamedTuple):
     @classmethod
     def read(cls, store: Store, table: pd.DataFrame, thumbnails: tuple[str, ...]) -> Side:
         """A table, and the thumbnails under these keys."""
-        return cls(table, [np.load(store.local(key), mmap_mode="r") for key in thumbnails])
+        return cls(table, [arrays.mapped(store, key) for key in thumbnails])
 
     @property
     def readable(self) -> pd.DataFrame:

@@ -17,6 +17,7 @@ from scipy.sparse.csgraph import connected_components
 
 from skin_pipeline.contracts import Validation, load
 from skin_pipeline.data.duplicates import Pair
+from skin_pipeline.foreign import restored
 from skin_pipeline.storage import Store
 
 log = logging.getLogger(__name__)
@@ -67,7 +68,7 @@ def known_anchors(store: Store, previous: str | None) -> pd.Series[str]:
     if previous is None:
         return pd.Series([], index=pd.Index([], name="sha256"), dtype=str)
     data = io.BytesIO(store.read(load(store, previous, Validation).anchors))
-    table = pd.read_csv(data, dtype=str, keep_default_na=False)
+    table = pd.read_csv(data, dtype=str, keep_default_na=False).map(restored)
     return pd.Series(table["anchor"].to_list(), index=pd.Index(table["sha256"], name="sha256"))
 
 

@@ -8,13 +8,16 @@ What does not fit is either converted, and said so, or quarantined with a reason
                     be read; a thumbnail beside the picture
     quarantined     empty, damaged, cut short, of another format, several frames, 32-bit or float
                     pixels, a side under 64 pixels, over 120 million pixels or 256 MiB, one colour
-                    only, or fatal to the decoder
+                    only, a JPEG of over 100 scans; whatever is fatal to the decoder, or takes more
+                    time or memory than `data.bounds` says
 """
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
+import os
 import re
 import struct
 import warnings
@@ -25,9 +28,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from skin_pipeline.data import jpeg, surround
+from skin_pipeline.data import bounds, jpeg, surround
+from skin_pipeline.data.bounds import MIB, MOST_PIXELS
 from skin_pipeline.data.contents import MOST_BYTES
 from skin_pipeline.errors import BadInput, Unavailable
+from skin_pipeline.foreign import line
 
 JPEG_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".pjpeg", ".pjp")
 FORMATS: dict[str, tuple[str, ...]] = {
@@ -40,8 +45,6 @@ FORMATS: dict[str, tuple[str, ...]] = {
     "WEBP": (".webp",),
 }
 OPENED = tuple(name for name in FORMATS if name != "MPO")  # which Pillow opens as JPEG
-# Beyond any dermatoscope; a few kilobytes of a hostile PNG can claim to be gigabytes of pixels.
-MOST_PIXELS = 120_000_000
 SMALLEST_SIDE = 64
 THUMBNAIL = 64  # side in pixels at which images are measured and compared
 RING = THUMBNAIL // 10  # width of the border ring
@@ -66,7 +69,13 @@ STATISTICS = (
 )
 # Errors of Pillow whose text says what is wrong; that of others needs the error's name.
 SAID_WELL = (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError)
-FATAL = "decoding it ended the process (a crash, or out of memory)"
+MOST_WORDS = 300  # letters of a problem
+# Errors of reading that say something of the file, as its owner could mend it. All others are the
+# disk's, the network's or the machine's.
+OF_THE_FILE = {
+    errno.EACCES, errno.EINVAL, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.ENOENT,
+    errno.ENOTDIR, errno.EPERM,
+}  # fmt: skip
 ORIENTATION = 0x0112  # EXIF tag; 1 is upright
 UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -81,6 +90,7 @@ PNG_START = b"\x89PNG\r\n\x1a\n"
 PNG_TEXTS = (b"tEXt", b"zTXt", b"iTXt", b"iCCP")  # what a picture looks like does not need them
 PAGE_KIND = 0x00FE  # TIFF tag NewSubfileType: bit 0 says a smaller copy, bit 2 a mask
 NO_PICTURE = 0b101
+MOST_PAGES = 16  # of a TIFF: a picture and its copies in other sizes
 LIKE_A_MASK = 0.97  # share of a picture's points that have one of its two greys
 # How public sets name what was drawn over or about an image: ISIC's `_segmentation`, `_superpixels`
 # and `_attribute_globules`, and what annotation tools write.
@@ -137,16 +147,28 @@ def inspect(
         size: Side of the working square in pixels; None for no working square.
         field_of_view: See `working_square`.
         name: What the file is called where it comes from; the path's own name by default.
+
+    Raises:
+        Unavailable: The disk or the machine's memory failed, which says nothing of the file.
     """
     name = name or path.name
     try:
         length = path.stat().st_size
         if length > MOST_BYTES:
             return _oversized(name, length)
-        data = path.read_bytes()
+        data = read(path)
     except OSError as error:
-        return Inspected("", 0, f"{_printable(name)}: cannot be read ({error.strerror})")
+        reason = f"{line(name)}: cannot be read ({error.strerror})"
+        if error.errno not in OF_THE_FILE:
+            raise Unavailable(f"{reason}. See whether its disk or network still answers") from None
+        return Inspected("", 0, reason)
     return inspect_bytes(data, name, size, field_of_view)
+
+
+def read(path: Path) -> bytes:
+    """Returns the bytes of a file; only the first ones of a file that is too large to be used."""
+    with path.open("rb") as file:
+        return file.read(min(os.fstat(file.fileno()).st_size, MOST_BYTES + 1))
 
 
 def inspect_bytes(
@@ -157,14 +179,24 @@ def inspect_bytes(
         return _oversized(name, len(data))
     sha256 = hashlib.sha256(data).hexdigest()
     try:
-        decoded = decode(data, Path(name).suffix)
-        image = decoded.image
-        small = _small(image)
+        return _measured(data, sha256, Path(name).suffix, size, field_of_view)
     except MemoryError:
-        raise _out_of_memory(name) from None
+        return Inspected(sha256, len(data), _out_of_memory(name))
     # Decoders raise nearly everything for bytes that they did not expect.
     except Exception as error:
         return Inspected(sha256, len(data), _one_line(error, name))
+
+
+def _oversized(name: str, length: int) -> Inspected:
+    return Inspected("", length, f"{line(name)}: {length} bytes are over {MOST_BYTES}")
+
+
+def _measured(
+    data: bytes, sha256: str, suffix: str, size: int | None, field_of_view: float
+) -> Inspected:
+    decoded = decode(data, suffix)
+    image = decoded.image
+    small = _small(image)
     light = small @ LUMINANCE
     return Inspected(
         sha256,
@@ -181,20 +213,27 @@ def inspect_bytes(
     )
 
 
-def _oversized(name: str, length: int) -> Inspected:
-    return Inspected("", length, f"{_printable(name)}: {length} bytes are over {MOST_BYTES}")
+def _out_of_memory(name: str) -> str:
+    """Says that an image takes too much memory.
+
+    Raises:
+        Unavailable: The machine has none left, whatever the image.
+    """
+    if not bounds.were_reached():
+        raise Unavailable(
+            f"{line(name)} could not be decoded: the machine has no memory left. Give the "
+            "task more, or run fewer tasks at once (SKIN_THREADS, slots of the pool)"
+        )
+    return f"{line(name)}: decoding it takes over {bounds.MEMORY // MIB} MiB of memory"
 
 
-def _out_of_memory(name: str) -> Unavailable:
-    return Unavailable(
-        f"{_printable(name)} could not be decoded: the machine has no memory left. Give the task "
-        "more, or run fewer tasks at once (SKIN_THREADS, slots of the pool)"
-    )
-
-
-def fatal(path: Path, name: str = "") -> Inspected:
-    """Returns what is said of an image on which the decoder's process died."""
-    return Inspected("", path.stat().st_size, f"{_printable(name or path.name)}: {FATAL}")
+def killed(path: Path, name: str, why: str) -> Inspected:
+    """Returns what is said of an image with which the decoder's process was ended."""
+    try:
+        length = path.stat().st_size
+    except OSError:
+        length = 0
+    return Inspected("", length, f"{line(name)}: {why}")
 
 
 def pixels_digest(path: Path) -> str:
@@ -205,12 +244,12 @@ def pixels_digest(path: Path) -> str:
     """
     try:
         image = decode(path.read_bytes()).image
+        shape = f"{image.width}x{image.height}:".encode()
+        return hashlib.sha256(shape + image.tobytes()).hexdigest()
     except MemoryError:
-        raise _out_of_memory(path.name) from None
+        raise BadInput(_out_of_memory(path.name)) from None
     except Exception as error:
         raise BadInput(f"{_one_line(error, path.name)}: it changed while it was read") from None
-    shape = f"{image.width}x{image.height}:".encode()
-    return hashlib.sha256(shape + image.tobytes()).hexdigest()
 
 
 def decode(data: bytes, suffix: str = "") -> Decoded:
@@ -279,24 +318,54 @@ def _choose_page(image: Image.Image, changes: list[str]) -> None:
     Raises:
         Unusable: There are several pictures, so which one is meant is not known.
     """
-    frames = getattr(image, "n_frames", 1)
-    if frames == 1 or image.format == "MPO":
+    if image.format == "MPO":
         return
-    pages = _pages(image, frames) if image.format == "TIFF" else list(range(frames))
+    if image.format != "TIFF":
+        if (frames := getattr(image, "n_frames", 1)) > 1:  # which its header says
+            raise Unusable(f"has {frames} frames; a lesion's image has one")
+        return
+    sizes, marked = _pages(image)
+    if len(sizes) == 1:
+        image.seek(0)
+        return
+    pages = _pictures(sizes, marked)
     if len(pages) != 1:
-        raise Unusable(f"has {frames} frames; a lesion's image has one")
+        raise Unusable(f"has {len(sizes)} frames; a lesion's image has one")
     image.seek(pages[0])
     changes.append("thumbnail left out")
 
 
-def _pages(image: Image.Image, frames: int) -> list[int]:
-    """Numbers of the pages that are pictures of their own."""
-    sizes, marked = [], []
-    for number in range(min(frames, 16)):
-        image.seek(number)
+def _pages(image: Image.Image) -> tuple[list[tuple[int, int]], list[bool]]:
+    """Sizes of a TIFF's pages, and whether each says that it is no picture.
+
+    They are never counted: Pillow follows a chain of many for hours.
+
+    Raises:
+        Unusable: There are more than a picture and its copies in other sizes.
+    """
+    sizes: list[tuple[int, int]] = []
+    marked: list[bool] = []
+    while not sizes or _goes_to(image, len(sizes)):
+        if len(sizes) == MOST_PAGES:
+            raise Unusable(f"has over {MOST_PAGES} frames; a lesion's image has one")
         sizes.append(image.size)
         marked.append(bool(int(getattr(image, "tag_v2", {}).get(PAGE_KIND, 0)) & NO_PICTURE))
-    wide, high = max(size for size, other in zip(sizes, marked, strict=True) if not other)
+    return sizes, marked
+
+
+def _goes_to(image: Image.Image, number: int) -> bool:
+    """Turns to a frame, if there are so many."""
+    try:
+        image.seek(number)
+    except EOFError:
+        return False
+    return True
+
+
+def _pictures(sizes: list[tuple[int, int]], marked: list[bool]) -> list[int]:
+    """Numbers of the pages that are pictures of their own."""
+    pictures = [size for size, other in zip(sizes, marked, strict=True) if not other]
+    wide, high = max(pictures, default=(0, 0))
     return [
         number
         for number, (width, height) in enumerate(sizes)
@@ -465,9 +534,4 @@ def _one_line(error: Exception, name: str) -> str:
     text = str(error).split("<_io.BytesIO")[0].strip()
     if not text or not isinstance(error, SAID_WELL):
         text = f"{type(error).__name__}: {text}".removesuffix(": ")
-    return _printable(f"{name}: {text}").replace("\n", " ")
-
-
-def _printable(text: str) -> str:
-    """Text that can be written as UTF-8, whatever bytes a file name has."""
-    return text.encode("utf-8", "backslashreplace").decode()
+    return f"{line(name)}: {line(text)[:MOST_WORDS]}"

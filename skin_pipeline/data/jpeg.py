@@ -25,6 +25,8 @@ from typing import NamedTuple
 
 from PIL import Image
 
+from skin_pipeline.data.bounds import MOST_PIXELS
+
 SOI, SOS, EOI = 0xD8, 0xDA, 0xD9
 # Frames with Huffman codes. An arithmetic decoder may read a little past its data, so the bytes
 # behind its scans are left alone.
@@ -36,6 +38,11 @@ WITHOUT_LENGTH = (0x01, *range(0xD0, 0xD9))  # TEM, RST0 to RST7, SOI
 MARKER = re.compile(rb"\xff([^\x00\xff])", re.DOTALL)
 SCAN_END = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]", re.DOTALL)  # any marker but RST0 to RST7
 COEFFICIENTS = 64
+# A decoder goes over the whole picture for each scan, though a scan may be of ten bytes. Encoders
+# write some ten of them, and up to 64 for each component if told to.
+MOST_SCANS = 100
+# Segments before the last scan. A profile or a list of thumbnails takes up to 255 of them.
+MOST_SEGMENTS = 5_000
 SPARE = 16  # a decoder reads up to 8 bytes ahead of what it needs
 FILLINGS = (bytes(SPARE), b"\xff\x00" * SPARE)
 TRUNCATED = "image file is truncated"
@@ -88,7 +95,8 @@ def variants(data: bytes) -> list[bytes]:
             they are.
 
     Raises:
-        ValueError: Scans are missing, or bytes of one value stand for the rest of the picture.
+        ValueError: Scans are missing, or bytes of one value stand for the rest of the picture; or
+            it has more pixels, scans or segments than any picture needs.
     """
     picture = read(data)
     if not (picture.components and picture.scans):
@@ -101,15 +109,30 @@ def variants(data: bytes) -> list[bytes]:
 
 
 def read(data: bytes) -> Picture:
-    """Returns the structure of a JPEG file's first picture, as far as it can be followed."""
+    """Returns the structure of a JPEG file's first picture, as far as it can be followed.
+
+    Raises:
+        ValueError: It has more pixels, scans or segments than any picture needs.
+    """
     picture = Picture()
-    for marker, start, end in _segments(data):
+    for number, (marker, start, end) in enumerate(_segments(data)):
+        if number == MOST_SEGMENTS:
+            raise ValueError(f"has over {MOST_SEGMENTS} segments")
         body = data[start:end]
         if marker in {*SEQUENTIAL, PROGRESSIVE} and len(body) >= 6:
             picture.frame, picture.components = marker, tuple(body[6::3][: body[5]])
+            _refuse_large(body)
         elif marker == SOS and len(body) >= 6:
+            if len(picture.scans) == MOST_SCANS:
+                raise ValueError(f"has over {MOST_SCANS} scans; a picture needs some ten")
             picture.scans.append(_scan(body, end, _scan_end(data, end), picture.frame))
     return picture
+
+
+def _refuse_large(frame: bytes) -> None:
+    high, wide = int.from_bytes(frame[1:3], "big"), int.from_bytes(frame[3:5], "big")
+    if wide * high > MOST_PIXELS:
+        raise ValueError(f"{wide}x{high} is over {MOST_PIXELS} pixels")
 
 
 def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:
@@ -121,7 +144,9 @@ def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:
         marker, place = found[1][0], found.end()
         if marker == EOI:
             return
-        if marker not in WITHOUT_LENGTH:
+        if marker in WITHOUT_LENGTH:
+            yield marker, place, place
+        else:
             end = place + max(2, int.from_bytes(data[place : place + 2], "big"))
             yield marker, place + 2, end
             place = _scan_end(data, end) if marker == SOS else end

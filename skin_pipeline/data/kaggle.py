@@ -26,6 +26,7 @@ from urllib.parse import urlsplit
 from skin_pipeline.data.archive import appearing
 from skin_pipeline.data.remote import Pause, patiently
 from skin_pipeline.errors import BadInput, PipelineError, Unavailable
+from skin_pipeline.foreign import hide, line
 
 if TYPE_CHECKING:
     from requests import Response
@@ -267,6 +268,7 @@ def _checked(credentials: KaggleCredentials) -> KaggleCredentials:
             would put the whole secret in its message about that.
     """
     tidy = _unpacked(credentials)
+    hide(tidy.key, tidy.token)
     if not tidy.key and not tidy.token:
         raise BadInput(f"the credentials from {tidy.origin} hold no key and no token. {WAYS}")
     if not tidy.token and (problem := _user_problem(tidy)):
@@ -342,7 +344,7 @@ def _asked(client: Any, wanted: _Reference, origin: str, start: int) -> Response
     except RequestException as error:
         problem = _unreachable(error)
     except OSError as error:  # requests looks for the certificates itself
-        problem = BadInput(f"Kaggle cannot be asked, check REQUESTS_CA_BUNDLE: {error}")
+        problem = BadInput(f"Kaggle cannot be asked, check REQUESTS_CA_BUNDLE: {line(error)}")
     # Not raised above: the caught error would hang on to it, and with it the signed request.
     raise problem
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
@@ -17,10 +18,12 @@ from skin_pipeline.contracts import Notice
 from skin_pipeline.data import images as room
 from skin_pipeline.data.images import STATISTICS, Inspected
 from skin_pipeline.data.metadata import METADATA
-from skin_pipeline.data.sources import SUFFIXES, Found, Images, changed
-from skin_pipeline.data.workers import spread
-from skin_pipeline.errors import BadInput
-from skin_pipeline.storage import Store, digest, digest_file
+from skin_pipeline.data.sources import SUFFIXES, Found, Images, changed, exchanged
+from skin_pipeline.data.workers import each
+from skin_pipeline.errors import BadInput, Unavailable
+from skin_pipeline.foreign import defused, restored
+from skin_pipeline.job import scratch
+from skin_pipeline.storage import Store, copied_file, digest, digest_file, digest_named
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +33,6 @@ TEXTS = (
 )
 NAN = {name: [""] for name in STATISTICS}
 SHOWN = 10  # names in a notice
-BATCH = 16  # images that a process is given at a time
 
 
 class Built(NamedTuple):
@@ -138,17 +140,8 @@ def inspected(
     field_of_view: float = 1.0,
 ) -> Iterator[tuple[Found, Inspected]]:
     """`images.inspect` of every file, in order, in worker processes."""
-    batches = [files[start : start + BATCH] for start in range(0, len(files), BATCH)]
-    work = partial(_inspect_batch, size=size, field_of_view=field_of_view)
-    again = partial(_inspect_alone, size=size, field_of_view=field_of_view)
-    for batch, seen in zip(batches, spread(work, batches, processes, again), strict=True):
-        yield from zip(batch, seen, strict=True)
-
-
-def _inspect_batch(
-    batch: tuple[Found, ...], size: int | None, field_of_view: float
-) -> list[Inspected]:
-    return [_inspect(item, size, field_of_view) for item in batch]
+    work = partial(_inspect, size=size, field_of_view=field_of_view)
+    yield from zip(files, each(work, files, processes, _killed, _name), strict=True)
 
 
 def _inspect(item: Found, size: int | None, field_of_view: float) -> Inspected:
@@ -164,16 +157,12 @@ def _inspect(item: Found, size: int | None, field_of_view: float) -> Inspected:
     return seen
 
 
-def _fatal(item: Found) -> Inspected:
-    return room.fatal(item.path, PurePosixPath(item.key).name)
+def _killed(item: Found, why: str) -> Inspected:
+    return room.killed(item.path, PurePosixPath(item.key).name, why)
 
 
-def _inspect_alone(
-    batch: tuple[Found, ...], size: int | None, field_of_view: float
-) -> list[Inspected]:
-    """A batch on which a process died, an image at a time: the fatal one is quarantined."""
-    work = partial(_inspect, size=size, field_of_view=field_of_view)
-    return list(spread(work, batch, 1, _fatal))
+def _name(item: Found) -> str:
+    return item.key
 
 
 def _row(found: Found, seen: Inspected, shard: int, row: int) -> dict[str, Any]:
@@ -207,8 +196,14 @@ def _pixel_digests(table: pd.DataFrame, files: tuple[Found, ...], processes: int
     files_of = table[table["readable"]].drop_duplicates("sha256")
     alike = files_of[files_of.duplicated(["fingerprint", "width", "height"], keep=False)]
     paths = [files[i].path for i in alike.index]
-    known = dict(zip(alike["sha256"], spread(room.pixels_digest, paths, processes), strict=True))
+    digested = each(room.pixels_digest, paths, processes, _refuse_killed, str)
+    known = dict(zip(alike["sha256"], digested, strict=True))
     return digests.mask(table["readable"], table["sha256"].map(known).fillna(""))
+
+
+def _refuse_killed(path: Path, why: str) -> str:
+    """An image that could be decoded a moment ago now ends its process."""
+    raise Unavailable(f"{path.name} was decoded once, and not again: {why}")
 
 
 def golden(table: pd.DataFrame, images: Images, store: Store, per_class: int = 4) -> dict[str, str]:
@@ -216,19 +211,32 @@ def golden(table: pd.DataFrame, images: Images, store: Store, per_class: int = 4
     chosen = table[table["readable"]].sort_values("sha256").groupby("label").head(per_class)
     wanted = dict(zip(chosen["key"], chosen["sha256"], strict=True))
     copies = {}
-    for item in images.files:
-        if item.key in wanted:
-            suffix = PurePosixPath(item.key).suffix.lower()
-            suffix = suffix if suffix in SUFFIXES else ""
-            copies[item.key] = f"images/{wanted[item.key]}{suffix}"
-            store.put_file(copies[item.key], item.path)
+    with scratch() as folder:
+        for item in images.files:
+            if item.key in wanted:
+                suffix = PurePosixPath(item.key).suffix.lower()
+                suffix = suffix if suffix in SUFFIXES else ""
+                copies[item.key] = f"images/{wanted[item.key]}{suffix}"
+                _keep(store, copies[item.key], item.path, folder / str(len(copies)))
     return copies
+
+
+def _keep(store: Store, key: str, path: Path, copy: Path) -> None:
+    """Puts an image file under the key that names its bytes.
+
+    Raises:
+        Unavailable: They are others since it was inspected.
+    """
+    if copied_file(path, copy) != digest_named(key):
+        raise exchanged(path)
+    store.put_file(key, copy)
 
 
 def read(store: Store, key: str) -> pd.DataFrame:
     """A table from the store; metadata columns are strings, empty where nothing is known."""
     data = io.BytesIO(store.read(key))
-    return pd.read_csv(data, dtype=dict.fromkeys(TEXTS, str), keep_default_na=False, na_values=NAN)
+    kinds = dict.fromkeys(TEXTS, str)
+    return _restored(pd.read_csv(data, dtype=kinds, keep_default_na=False, na_values=NAN))
 
 
 def read_readable(store: Store, key: str) -> pd.DataFrame:
@@ -241,13 +249,14 @@ def read_readable(store: Store, key: str) -> pd.DataFrame:
 def read_scores(store: Store, key: str) -> pd.DataFrame:
     """A table of scores from the store, number for number as it was written; NaN where there are
     none."""
-    return pd.read_csv(
+    table = pd.read_csv(
         io.BytesIO(store.read(key)),
         dtype=dict.fromkeys(("key", "label", "group"), str),
         keep_default_na=False,
         na_values=[""],
         float_precision="round_trip",
     )
+    return _restored(table)
 
 
 def labels(table: pd.DataFrame) -> NDArray[np.int64]:
@@ -255,15 +264,49 @@ def labels(table: pd.DataFrame) -> NDArray[np.int64]:
     return np.asarray(table["label"] == "malignant", np.int64)
 
 
+def to_csv(table: pd.DataFrame) -> bytes:
+    """A table as CSV that a person may open in a spreadsheet: no text in it becomes a formula.
+
+    Numbers stay numbers, `-1` among them. `read` and `read_scores` give the texts back.
+    """
+    safe = _with_texts(table, defused)
+    text = safe.to_csv(index=False, lineterminator="\n")
+    if "\r" in text:  # which pandas leaves without quotes, and reads as the end of a row
+        text = safe.to_csv(index=False, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
+    return text.encode("utf-8", "backslashreplace")
+
+
+def _restored(table: pd.DataFrame) -> pd.DataFrame:
+    """A table that was read, with its texts as they were before `to_csv`."""
+    return _with_texts(table, restored)
+
+
+def _with_texts(table: pd.DataFrame, change: Callable[[str], str]) -> pd.DataFrame:
+    """A table with its texts changed, the names of its columns too."""
+    changed: dict[str, pd.Series[Any]] = {}
+    for name in table.columns:
+        new = {text: made for text in _texts(table[name]) if (made := change(text)) != text}
+        if new:
+            changed[name] = table[name].map(lambda cell, new=new: new.get(cell, cell))
+    return table.assign(**changed).rename(columns=change)
+
+
+def _texts(cells: pd.Series[Any]) -> set[str]:
+    """The texts in a column; none in one of numbers."""
+    if pd.api.types.is_numeric_dtype(cells):
+        return set()
+    return {cell for cell in cells.tolist() if isinstance(cell, str)}
+
+
 def write(store: Store, key: str, table: pd.DataFrame) -> str:
     """Put a table into the store as CSV; returns its key."""
-    store.put(key, table.to_csv(index=False, lineterminator="\n").encode())
+    store.put(key, to_csv(table))
     return key
 
 
 def put(store: Store, table: pd.DataFrame) -> str:
     """Put a table into the store under the digest of its content; returns its key."""
-    data = table.to_csv(index=False, lineterminator="\n").encode()
+    data = to_csv(table)
     key = f"tables/{digest(data)}.csv"
     store.put(key, data)
     return key

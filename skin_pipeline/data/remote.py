@@ -29,10 +29,10 @@ from skin_pipeline.data.contents import (
     harmless,
     leads_out,
     parts_of,
-    shown,
 )
 from skin_pipeline.data.kinds import Use
 from skin_pipeline.errors import BadInput, Unavailable
+from skin_pipeline.foreign import shown
 from skin_pipeline.storage import CONNECTIONS, Bucket, S3Access, S3Object
 from skin_pipeline.storage import Named as Naming
 

@@ -13,9 +13,10 @@ import hashlib
 import itertools
 import logging
 from collections import Counter
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
@@ -28,9 +29,9 @@ from skin_pipeline.data.contents import (
     Contents,
     Named,
     Skipped,
-    shown,
 )
 from skin_pipeline.errors import BadInput, Unavailable
+from skin_pipeline.foreign import line, shown, words
 from skin_pipeline.job import Job, scratch
 from skin_pipeline.storage import S3Access, digest_file
 
@@ -56,9 +57,9 @@ def folder_of(job: Job, where: str | None = None) -> Generator[Contents, None, N
         Unavailable: the server did not answer.
     """
     where = where or job.settings.data
-    path = Path(where).expanduser()
-    if where != DEMO and "://" not in where and _is_folder(path):
-        yield walking.contents_of(path)
+    path = job.roots.path(where) if _is_path(where) else None
+    if path and _is_folder(path):
+        yield walking.contents_of(path, job.roots)
         return
     with scratch() as folder:
         yield _brought(job, where, folder / "images")
@@ -78,7 +79,12 @@ def _brought(job: Job, where: str, target: Path) -> Contents:
         return archive.extract(packed, target)
     if where.startswith(remote.S3):
         return remote.fetch(where, target, _access(job))
-    return archive.extract(_existing(Path(where).expanduser()), target)
+    return archive.extract(_existing(job.roots.path(where)), target)
+
+
+def _is_path(where: str) -> bool:
+    """Whether a place is none of the generator, Kaggle and S3."""
+    return where != DEMO and not kaggle.is_address(where) and not where.startswith(remote.S3)
 
 
 def _access(job: Job) -> S3Access:
@@ -93,15 +99,15 @@ def _is_folder(path: Path) -> bool:
     try:
         return path.is_dir()
     except OSError as error:  # no permission on the way there, or too long a name
-        raise BadInput(f"{shown(str(path))} cannot be reached ({error.strerror})") from None
+        raise BadInput(f"{shown(path)} cannot be reached ({error.strerror})") from None
 
 
 def _existing(path: Path) -> Path:
     if path.exists():
         return path
     raise BadInput(
-        f"data: nothing stands at {path}. Give `kaggle://OWNER/NAME`, `s3://BUCKET/PREFIX`, a "
-        f"folder with the class folders benign/ and malignant/, a zip of one, or `{DEMO}`."
+        f"data: nothing stands at {line(path)}. Give `kaggle://OWNER/NAME`, `s3://BUCKET/PREFIX`, "
+        f"a folder with the class folders benign/ and malignant/, a zip of one, or `{DEMO}`."
     )
 
 
@@ -124,42 +130,47 @@ def files_at(job: Job, places: Sequence[str]) -> Generator[list[Named], None, No
         yield [
             item
             for place in places
-            for line in _lines(place)
-            for item in _files_at(line, stack, job)
+            for named in _named(place, job)
+            for item in _files_at(named, stack, job)
         ]
 
 
-def _lines(place: str) -> list[str]:
+def _named(place: str, job: Job) -> list[str]:
     """The places that a list names; any other place itself."""
     if not place.startswith("@"):
         return [place]
     try:
-        lines = Path(place[1:]).read_text().splitlines()
+        lines = job.roots.path(place[1:]).read_text().splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise BadInput(f"the list {place[1:]} cannot be read ({error})") from None
-    return [line for line in lines if line]
+        raise BadInput(f"the list {line(place[1:])} cannot be read ({words(error)})") from None
+    return [text for text in lines if text]
 
 
 def _files_at(place: str, stack: ExitStack, job: Job) -> list[Named]:
-    path = Path(place).expanduser()
+    if place.startswith(remote.S3):
+        return _files_in(place, stack.enter_context(folder_of(job, place)))
+    path = job.roots.path(place)
     try:
         is_folder = path.is_dir()
     except OSError:  # too long a name, or no permission: its row says so
         return [Named(place, path)]
     if is_folder:
-        contents = walking.contents_of(path)
-    elif _is_zip(path) or place.startswith(remote.S3):
-        contents = stack.enter_context(folder_of(job, place))
-    else:
-        return [Named(place, path)]
+        return _files_in(place, walking.contents_of(path, job.roots), path)
+    if _is_zip(path):
+        return _files_in(place, stack.enter_context(folder_of(job, place)))
+    return [Named(place, path)]
+
+
+def _files_in(place: str, contents: Contents, folder: Path | None = None) -> list[Named]:
+    """The images that were found at a place; `folder` where they lie in one."""
     images, repeated = _once([(item, "") for item in contents.images])
     for notice in (*contents.notices, *repeated):
         log.warning('not_scored place="%s" what="%s"', place, notice)
     if not images:
         raise BadInput(f"no images ({_suffixes()}) lie below {place}. {_told(contents.notices)}")
     below = place.rstrip("/")
-    if is_folder:  # by the name under which it is found again, whatever bytes that has
-        names = [item.path.relative_to(path).as_posix() for item, _ in images]
+    if folder:  # by the name under which it is found again, whatever bytes that has
+        names = [item.path.relative_to(folder).as_posix() for item, _ in images]
     else:
         names = [item.name for item, _ in images]
     return [
@@ -193,6 +204,15 @@ class Images:
     tables: tuple[Path, ...]
     notices: tuple[Notice, ...] = ()
 
+    @cached_property
+    def digests(self) -> tuple[str, ...]:
+        """The SHA-256 of each image file, as it was when this was first asked.
+
+        Raises:
+            Unavailable: a file went away or cannot be read now.
+        """
+        return tuple(_digest(item.path) for item in self.files)
+
     @property
     def digest(self) -> str:
         """The content's identity: the same for the same files, wherever they lie.
@@ -200,9 +220,25 @@ class Images:
         Raises:
             Unavailable: a file went away or cannot be read now.
         """
-        rows = [f"{item.key}\0{_digest(item.path)}" for item in self.files]
+        named = zip(self.files, self.digests, strict=True)
+        rows = [f"{item.key}\0{found}" for item, found in named]
         rows += sorted(f"table\0{_digest(path)}" for path in self.tables)
         return hashlib.sha256("\n".join(rows).encode()).hexdigest()
+
+    def check_unchanged(self, inspected: Iterable[tuple[str, str]]) -> None:
+        """Compares `digests`, by which a result is found again, with what it was made of.
+
+        Args:
+            inspected: Key and SHA-256 of each image as it was decoded; "" if it was not.
+
+        Raises:
+            Unavailable: An image has other bytes by now.
+        """
+        before = {(item.key, one) for item, one in zip(self.files, self.digests, strict=True)}
+        paths = {item.key: item.path for item in self.files}
+        for key, found in inspected:
+            if found and (key, found) not in before:
+                raise exchanged(paths[key])
 
 
 def _digest(path: Path) -> str:
@@ -217,8 +253,16 @@ def _digest(path: Path) -> str:
 def changed(path: Path, problem: str) -> Unavailable:
     """Makes the error for a file that was there and cannot be read any more."""
     return Unavailable(
-        f"{shown(str(path))} was found, but cannot be read any more ({problem}). Try again "
+        f"{shown(path)} was found, but cannot be read any more ({problem}). Try again "
         "when nobody changes the data"
+    )
+
+
+def exchanged(path: Path) -> Unavailable:
+    """Makes the error for a file that has other bytes than when it was looked at first."""
+    return Unavailable(
+        f"{shown(str(path))} has other bytes than when it was found. Try again when nobody changes "
+        "the data"
     )
 
 

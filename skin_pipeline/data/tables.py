@@ -25,7 +25,9 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
+from skin_pipeline.data.contents import printable
 from skin_pipeline.data.sources import SUFFIXES
+from skin_pipeline.errors import Unavailable
 
 DELIMITERS = (",", ";", "\t", "|")
 MOST_BYTES = 2**30
@@ -36,6 +38,7 @@ WIDE = 256  # columns: more are pixels or features, unless one of them names ima
 # A workbook is a zip, and its XML grows about twentyfold in memory.
 MOST_XML = 64 * 2**20
 MOST_CELLS = 20_000_000
+MOST_WORDS = 200  # letters of an error of a library
 SET = frozenset({"1", "x", "true", "yes", "y"})
 FLAGS = SET | {"", "0", "false", "no", "n"}
 DISTINCT = 40  # different values of a column that a message may still show
@@ -198,6 +201,17 @@ def tables_of(path: Path, title: str, clues: Clues) -> list[tuple[str, Table | N
         return [(title, problem)]
     except OSError as error:
         return [(title, NoTable(f"it cannot be read ({error.strerror or error})"))]
+    except MemoryError:
+        raise Unavailable(
+            f"{title} could not be read: the machine has no memory left. Give the task more"
+        ) from None
+    except Exception as error:  # whatever a stranger's bytes make the libraries raise
+        return [(title, NoTable(f"it cannot be read ({_said(error)}): save it as CSV (UTF-8)"))]
+
+
+def _said(error: Exception) -> str:
+    """An error's name and words, in one short line."""
+    return printable(" ".join(f"{type(error).__name__}: {error}".split()))[:MOST_WORDS]
 
 
 def _read(records: Iterable[_Record], name: str, clues: Clues) -> Table:
@@ -508,8 +522,7 @@ def _sheets(path: Path, title: str, clues: Clues) -> list[tuple[str, Table | NoT
             ]
     except Exception as error:  # what a stranger's workbook makes of the library can be anything
         raise NoTable(
-            f"the workbook cannot be read ({type(error).__name__}: {str(error)[:200]}): save it as "
-            "CSV (UTF-8)"
+            f"the workbook cannot be read ({_said(error)}): save it as CSV (UTF-8)"
         ) from None
     return read
 
@@ -530,8 +543,10 @@ def _refuse_hostile(path: Path) -> None:
     try:
         with zipfile.ZipFile(path) as packed:
             sizes = {item.filename: item.file_size for item in packed.infolist()}
-    except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
-        raise NoTable(f"it is a workbook or a zip that is damaged ({error})") from None
+    except OSError:
+        raise
+    except Exception as error:
+        raise NoTable(f"it is a workbook or a zip that is damaged ({_said(error)})") from None
     if "xl/workbook.xml" not in sizes:
         kind = "an OpenDocument table" if "content.xml" in sizes else "a zip and no workbook"
         raise NoTable(f"it is {kind}: save it as CSV (UTF-8) or as .xlsx")

@@ -21,21 +21,27 @@ from skin_pipeline.data.contents import (
     text_of,
 )
 from skin_pipeline.errors import BadInput
+from skin_pipeline.roots import ANYWHERE, Roots
 from skin_pipeline.storage import digest_file
 
 LINKS = "symbolic links"
 CIRCLE = "links that lead in a circle, or back to a folder above them, are not followed"
 NOWHERE = "links that lead nowhere; if the images are wanted, put them where the link says"
+OUTSIDE = "links that lead out of the folders that SKIN_PATHS names are not followed"
 SPECIAL = "pipes, sockets and devices are no files"
 
 
-def contents_of(root: Path) -> Contents:
+def contents_of(root: Path, roots: Roots = ANYWHERE) -> Contents:
     """Finds the images and tables below a folder; everything else is told in notices.
+
+    Args:
+        root: The folder.
+        roots: Folders that no link may lead out of.
 
     Raises:
         BadInput: the folder cannot be read, or holds different files under one name.
     """
-    return _Walk(root).contents()
+    return _Walk(root, roots).contents()
 
 
 class _Place(NamedTuple):
@@ -51,7 +57,8 @@ class _Walk:
     """Goes through a folder: first its own files, then what links lead to, so that a file is known
     by its own name if it has one. Each link is followed once, which ends every circle."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, roots: Roots) -> None:
+        self._roots = roots
         self._root = _Place(root, os.path.realpath(root), (), linked=False)
         self._gathering = Gathering(root.name or str(root), _same)
         self._folders = deque([self._root])
@@ -117,9 +124,12 @@ class _Walk:
         if link.real in self._followed:
             return
         self._followed.add(link.real)
+        target = link._replace(real=os.path.realpath(link.path), linked=True)
+        if not self._roots.hold(target.real):  # whether there is something is not told
+            self._skip(LINK_SKIPPED, LINKS, OUTSIDE, link)
+            return
         try:
             mode = link.path.stat().st_mode
-            target = link._replace(real=os.path.realpath(link.path), linked=True)
         except OSError as error:
             reason = CIRCLE if error.errno == errno.ELOOP else NOWHERE
             self._skip(LINK_SKIPPED, LINKS, reason, link)

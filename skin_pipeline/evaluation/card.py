@@ -30,6 +30,7 @@ from skin_pipeline.contracts import (
 )
 from skin_pipeline.data import manifest
 from skin_pipeline.evaluation import wording
+from skin_pipeline.foreign import on_page
 from skin_pipeline.storage import Store
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -49,6 +50,13 @@ UNMEASURED = (
 )
 SKIN_TONE = ("skin", "fitzpatrick", "tone")  # in the name of what images are sliced by
 METADATA = ("sex", "age", "site")
+# What means something else than itself: anywhere, at an end of a word, at the start of a line, and
+# in what becomes a link by itself.
+MARKDOWN = re.compile(
+    r"[\\`*<\[|&~$]|(?<!\w)_|_(?!\w)|\A[#>+=-]|(?<=\A\d)[.)](?=\s)"
+    r"|(?<=http):(?=//)|(?<=https):(?=//)|(?<=ftp):(?=//)|(?<=www)\.|(?<!\S)@",
+    re.IGNORECASE,
+)
 
 
 def data(store: Store, verdict: Verdict, evaluation: Evaluation) -> dict[str, Any]:
@@ -227,4 +235,4 @@ def _escaped(value: Any) -> Any:
     """Text from the data as Markdown that shows it: no tag, no link, no new cell or line."""
     if not isinstance(value, str) or isinstance(value, Markup):
         return value
-    return re.sub(r"([\\`*<|]|(?<=\])\()", r"\\\1", re.sub(r"\s+", " ", value))
+    return MARKDOWN.sub(r"\\\g<0>", on_page(value))

@@ -17,6 +17,7 @@ from skin_pipeline.config import Settings
 from skin_pipeline.contracts import Evaluation, Mistake, Scored, TrainedRun, Verdict, load
 from skin_pipeline.data import manifest
 from skin_pipeline.evaluation import wording
+from skin_pipeline.foreign import on_page
 from skin_pipeline.intervals import Floats
 from skin_pipeline.storage import Store
 
@@ -82,6 +83,7 @@ def _environment() -> Environment:
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
+        finalize=on_page,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -28,11 +28,12 @@ from skin_pipeline.intervals import Floats
 from skin_pipeline.job import Job
 from skin_pipeline.storage import Store
 from skin_pipeline.training.backbone import Network
+from skin_pipeline.training.checkpoints import Arrays
 from skin_pipeline.training.inputs import Ints
 from skin_pipeline.training.plan import Source
 from skin_pipeline.training.runs import scorer
 from skin_pipeline.training.strategies import STRATEGIES
-from skin_pipeline.training.tasks import network_on, read_weights, source_of
+from skin_pipeline.training.tasks import network_on, source_of, weights_of
 
 log = logging.getLogger(__name__)
 
@@ -46,20 +47,20 @@ def runs_of(store: Store, keys: Sequence[str]) -> list[TrainedRun]:
 
 
 def logits_of(
-    store: Store,
     network: Network,
     source: Source,
     runs: Sequence[TrainedRun],
+    weights: Iterable[Arrays],
     wanted: Sequence[Ints],
     views: int,
 ) -> Floats:
     """Logits (runs, n) of the images of a source, averaged over views; NaN where none are wanted.
 
     Args:
-        store: Where the runs' weights lie.
         network: With its pretrained weights.
         source: Its features are those of the runs' strategy.
         runs: All of one strategy.
+        weights: Those of each run.
         wanted: For each run the rows that it scores.
         views: Dihedral views, from the first.
     """
@@ -68,8 +69,8 @@ def logits_of(
     score = scorer(model, jit=strategy != "head" and network.jit)
     inputs = source.inputs(strategy, network)
     logits = np.full((len(runs), len(source.table)), np.nan)
-    for run, line, rows in zip(runs, logits, wanted, strict=True):
-        model.set_weights(read_weights(store.local(run.weights)))
+    for own, line, rows in zip(weights, logits, wanted, strict=True):
+        model.set_weights(own)
         line[rows] = score(inputs, rows, views)
     return logits
 
@@ -147,7 +148,8 @@ def _scored(
     model = load(job.store, evaluation, Evaluation)
     network = network_on(job, load(job.store, named.dataset, Dataset), model.trunk)
     runs, rows = runs_of(job.store, model.runs), np.flatnonzero(wanted)
-    logits = logits_of(job.store, network, source, runs, [rows] * len(runs), model.views)
+    weights = (weights_of(job.store, run) for run in runs)
+    logits = logits_of(network, source, runs, weights, [rows] * len(runs), model.views)
     probability = expit(logits[:, rows].mean(axis=0) / model.calibration.temperature)
     table = source.table[["key", "label", "group"]].iloc[rows]
     return _written(job, key, evaluation, model, named, table.assign(probability=probability))

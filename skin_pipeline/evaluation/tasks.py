@@ -32,7 +32,7 @@ from skin_pipeline.training.checkpoints import Arrays
 from skin_pipeline.training.inputs import Squares
 from skin_pipeline.training.plan import Source
 from skin_pipeline.training.released import released_model
-from skin_pipeline.training.tasks import network_on, read_weights, source_of
+from skin_pipeline.training.tasks import network_on, source_of, weights_of
 
 log = logging.getLogger(__name__)
 
@@ -108,7 +108,9 @@ def _judge(job: Job, split: Split, keys: tuple[str, ...]) -> Judged:
     golden = np.flatnonzero(source.table["key"].isin(list(dataset.golden)))
     everyone = np.union1d(source.rows(runs[0].run, TEST), golden)
     wanted = [np.union1d(everyone, source.rows(run.run, VALIDATION)) for run in runs]
-    logits = scoring.logits_of(job.store, network, source, runs, wanted, settings.scored_views)
+    # Read once: what is scored here is what `model.keras` is made of.
+    weights = [weights_of(job.store, run) for run in runs]
+    logits = scoring.logits_of(network, source, runs, weights, wanted, settings.scored_views)
     scores = score(
         source.table,
         logits,
@@ -120,7 +122,6 @@ def _judge(job: Job, split: Split, keys: tuple[str, ...]) -> Judged:
             settings.seed,
         ),
     )
-    weights = [read_weights(job.store.local(run.weights)) for run in runs]
     return Judged(network, trunk, split, dataset, source, runs, weights, scores)
 
 

@@ -6,73 +6,154 @@ models/<name>/canary.json                       so is every other alias
 models/<name>/moves/<alias>/<number>.json       one document a move, written once
 ```
 
-A pointer carries everything about the move that made it, and the move is written down after it.
+A pointer carries everything about the move that made it, and its bytes are written down after it.
 Whoever is killed in between leaves a history that lacks its newest move at most: readers take
 that one from the pointer, and the next mover writes it down before moving on. So the history is
-complete, and has no move that the pointer did not make.
+complete, and has no move that the pointer did not make. `pointers` says how moves are chained and
+signed, `history` finds what was done to them.
 """
 
 from __future__ import annotations
 
 import logging
-import re
-from collections.abc import Iterator
 from datetime import datetime, timezone
-from itertools import pairwise
 from pathlib import PurePosixPath
 
-from skin_pipeline.contracts import Move, Pointer, dump, parse
+from skin_pipeline.contracts import Move, Pointer, parse
 from skin_pipeline.errors import BadInput, Unavailable
-from skin_pipeline.release.versions import folder, manifest_key
+from skin_pipeline.release import pointers
+from skin_pipeline.release.pointers import PATTERN, Document, move_key, pointer_key, recorded
+from skin_pipeline.release.seen import recall
+from skin_pipeline.release.signing import NONE, Keys
+from skin_pipeline.release.versions import folder, manifest_key, verify
 from skin_pipeline.storage import Store
+
+__all__ = [
+    "ANY",
+    "ATTEMPTS",
+    "CHAMPION",
+    "PATTERN",
+    "aliases",
+    "before",
+    "champion",
+    "documents",
+    "move",
+    "moves",
+    "named",
+    "point",
+    "record",
+]
 
 log = logging.getLogger(__name__)
 
 CHAMPION = "champion"
-PATTERN = r"^[a-z0-9][a-z0-9-]{0,48}$"  # of an alias: that of a model's name
 ANY = "*"  # no version's name
 ATTEMPTS = 20  # moves of the pointer that may get in between before a move gives up
 
 
-def champion(store: Store, model: str, alias: str = CHAMPION) -> Pointer | None:
-    """What an alias names now, or None if it names nothing."""
-    return _read(store, model, alias)[0]
+def champion(store: Store, model: str, alias: str = CHAMPION, keys: Keys = NONE) -> Pointer | None:
+    """Returns what an alias names now, or None if it names nothing.
+
+    Raises:
+        BadInput: the pointer is damaged, or not one that the keys let anybody act on.
+    """
+    found = pointers.standing(store, model, alias, keys)
+    return found.move if found else None
 
 
-def aliases(store: Store, model: str) -> dict[str, Pointer]:
-    """All aliases of a model, by name."""
-    keys = [PurePosixPath(key) for key in store.list(folder(model))]
-    names = [key.stem for key in keys if len(key.parts) == 3 and key.suffix == ".json"]
-    found = {name: champion(store, model, name) for name in names}
+def aliases(store: Store, model: str, keys: Keys = NONE) -> dict[str, Pointer]:
+    """Returns all aliases of a model, by name. Raises `BadInput` like `champion`."""
+    keys_there = [PurePosixPath(key) for key in store.list(folder(model))]
+    names = [key.stem for key in keys_there if len(key.parts) == 3 and key.suffix == ".json"]
+    found = {name: champion(store, model, name, keys) for name in names}
     return {name: pointer for name, pointer in found.items() if pointer}
 
 
-def point(store: Store, pointer: Pointer, expected: str | None) -> bool:
-    """Move an alias from version `expected` (None: it names nothing); whether this call moved it.
+def named(store: Store, model: str) -> list[str]:
+    """Returns the names of all aliases that have a pointer or moves that are written down."""
+    parts = [PurePosixPath(key).parts for key in store.list(folder(model))]
+    there = {part[2].removesuffix(".json") for part in parts if len(part) == 3}
+    return sorted(there | {part[3] for part in parts if len(part) == 5 and part[2] == "moves"})
+
+
+def point(store: Store, pointer: Pointer, expected: str | None, keys: Keys = NONE) -> bool:
+    """Moves an alias from version `expected` (None: it names nothing).
 
     Args:
         store: The store.
-        pointer: What the alias shall be; its `number` and `previous` are set here.
+        pointer: What the alias shall be; its number and all that ties it to the move before are
+            set here.
         expected: The version that the alias must still name.
+        keys: With a private key the move is signed; with a public one the pointer that is there
+            must be.
+
+    Returns:
+        Whether this call moved it.
 
     Raises:
-        BadInput: the version is not complete in the store.
+        BadInput: the version is not complete in the store, or what the alias is now cannot be
+            built on.
     """
     model, alias = pointer.model, pointer.alias
     if not store.exists(manifest_key(model, pointer.version)):
         raise BadInput(f"{model} has no version {pointer.version}; nothing was moved")
-    current, tag = _read(store, model, alias)
+    current = pointers.standing(store, model, alias, keys)
     if _version(current) != expected:
         return False
-    if current:
-        record(store, current)
-    last = current or _last(store, model, alias)
-    place = {"number": last.number + 1 if last else 1, "previous": _version(last)}
-    moved = pointer.model_copy(update=place)
-    if not store.swap(_key(model, alias), dump(moved), tag):
+    return _follow(store, pointer, current, keys)
+
+
+def _follow(store: Store, pointer: Pointer, current: Document | None, keys: Keys) -> bool:
+    """Moves an alias on from `current`; returns whether this call did."""
+    model, alias = pointer.model, pointer.alias
+    keys.check_mover()
+    last = _last(store, model, alias, current)
+    if _has_gone_on(store, model, alias, last, current):
         return False
-    record(store, moved)
+    place = {
+        "number": last.move.number + 1 if last else 1,
+        "previous": _version(last),
+        "previous_sha256": last.sha256 if last else "",
+    }
+    content = pointers.sealed(store, pointer.model_copy(update=place), keys)
+    if not store.swap(pointer_key(model, alias), content, current.tag if current else None):
+        return False
+    key = move_key(pointer.model_copy(update=place))
+    store.put(key, content)
+    if keys.state and keys.public:
+        moved = Document(key, content, parse(content, Pointer, key))
+        pointers.keep(store, keys, moved, recall(store, keys), moved.move.store)
     return True
+
+
+def _last(store: Store, model: str, alias: str, current: Document | None) -> Document | None:
+    """Returns the newest move, written down: of an alias whose pointer was taken away, too."""
+    if current:
+        return record(store, current)
+    keys = list(recorded(store, model, alias).values())
+    return pointers.written(store, keys[-1]) if keys else None
+
+
+def _has_gone_on(
+    store: Store, model: str, alias: str, last: Document | None, current: Document | None
+) -> bool:
+    """Returns whether others have moved an alias since it was read.
+
+    Raises:
+        BadInput: they have not, but its history goes on behind the move that made the pointer.
+    """
+    newest = max(recorded(store, model, alias), default=-1)
+    if last is None or newest <= last.move.number:
+        return False
+    now = pointers.read(store, model, alias)
+    if (now.tag if now else None) != (current.tag if current else None):
+        return True
+    raise BadInput(
+        f"{pointer_key(model, alias)} is move {last.move.number}, but the history goes on to move "
+        f"{newest}: an old pointer was put back, or a move was invented. Nothing was moved. If "
+        f"move {newest} is true, copy {pointers.moves_key(model, alias)}/{newest:08}.json to the "
+        "pointer; else remove the moves that are not true"
+    )
 
 
 def move(
@@ -85,8 +166,11 @@ def move(
     reason: str,
     expected: str | None = ANY,
     rollback: bool = False,
+    keys: Keys = NONE,
 ) -> bool:
-    """Make an alias name a version; whether it does now. Nothing moves if it already did.
+    """Makes an alias name a version; returns whether it does now.
+
+    Nothing moves if it already did.
 
     Args:
         store: The store.
@@ -97,17 +181,20 @@ def move(
         reason: Why, for people.
         expected: Version that the alias must still name (None: nothing); `ANY` for whichever.
         rollback: Whether it is moved back.
+        keys: With a private key the move is signed; with a public one the pointer that is there
+            must be.
 
     Raises:
-        BadInput: the version is not complete in the store, or there is no reason.
+        BadInput: the version is not complete in the store, there is no reason, or what the alias is
+            now cannot be built on.
         Unavailable: others moved the alias each time this call was about to.
     """
     reason = " ".join(reason.split())
     if not reason:
         raise BadInput("a move needs a reason, which stays in the history. Received: an empty one")
     for _ in range(ATTEMPTS):
-        current = champion(store, model, alias)
-        if current and current.version == version:
+        current = pointers.standing(store, model, alias, keys)
+        if current and current.move.version == version:
             record(store, current)
             log.info("already_there model=%s alias=%s version=%s", model, alias, version)
             return True
@@ -118,12 +205,12 @@ def move(
             alias=alias,
             version=version,
             previous=_version(current),
-            moved_at=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            moved_at=_now(),
             by=by,
             reason=reason,
             rollback=rollback,
         )
-        if point(store, pointer, pointer.previous):
+        if point(store, pointer, pointer.previous, keys):
             log.info(
                 'alias_moved model=%s alias=%s version=%s previous=%s by="%s" reason="%s"',
                 *(model, alias, version, pointer.previous, by, reason),
@@ -132,110 +219,119 @@ def move(
     raise Unavailable(f"{alias} of {model} moved {ATTEMPTS} times meanwhile")
 
 
-def record(store: Store, pointer: Pointer) -> None:
-    """Write the move that made a pointer into the history, unless it stands there."""
-    store.put(_key_of(pointer), dump(Move(**pointer.model_dump())))
+def record(store: Store, pointer: Document) -> Document:
+    """Writes the move that made a pointer into the history; returns it as it stands there.
+
+    Raises:
+        BadInput: another move stands there under its number.
+    """
+    key = move_key(pointer.move)
+    if store.put(key, pointer.content):
+        return pointer._replace(key=key)
+    there = pointers.written(store, key)
+    if not pointers.same(there, pointer):
+        raise BadInput(
+            f"{key} is not the move that made {pointer.key}, though it has its number. Nothing was "
+            "moved. Find out which of them is true, and copy it to the other's place"
+        )
+    return there
 
 
-def moves(store: Store, model: str, alias: str = CHAMPION) -> list[Move]:
-    """All moves of an alias, newest first; the first one is what it names now.
+def documents(
+    store: Store, model: str, alias: str = CHAMPION, last: int | None = None
+) -> list[Document]:
+    """Returns the documents of the moves of an alias, newest first; the first is its pointer.
+
+    Args:
+        store: The store.
+        model: The model's name.
+        alias: The alias.
+        last: How many of the newest; None for all.
 
     Raises:
         BadInput: a document of the history is damaged.
     """
-    pointer = champion(store, model, alias)
+    pointer = pointers.read(store, model, alias)
     if pointer is None:
         return []
-    now = Move(**pointer.model_dump())
     # Others may move on meanwhile: of their moves nothing is told, so that all fits together.
-    earlier = [key for key in _recorded(store, model, alias) if key < _key_of(now)]
-    return [now, *(parse(store.read(key), Move, key) for key in reversed(earlier))]
+    there = recorded(store, model, alias)
+    earlier = [key for number, key in there.items() if number < pointer.move.number][::-1]
+    earlier = earlier if last is None else earlier[: last - 1]
+    return [pointer, *(pointers.written(store, key) for key in earlier)]
+
+
+def moves(store: Store, model: str, alias: str = CHAMPION) -> list[Move]:
+    """Returns all moves of an alias, newest first; the first one is what it names now.
+
+    Raises:
+        BadInput: a document of the history is damaged.
+    """
+    return [Move(**item.move.model_dump()) for item in documents(store, model, alias)]
 
 
 def before(history: list[Move]) -> str | None:
-    """The version that an alias named before the one it names now; None if there was none.
+    """Returns the version that an alias named before the one it names now; None for none.
 
     A rollback does not count as having come from where it led away: asked again, it goes one
-    version further back, and never returns to the one that was given up.
+    version further back, and never returns to the one that was given up. Nor does a move that only
+    signed what the alias named already.
     """
-    here = [move for move in history if move.version == history[0].version]
+    here = [move for move in history if move.version == history[0].version != move.previous]
     came = next((move for move in here if not move.rollback), here[0] if here else None)
     return came.previous if came else None
 
 
-def problems(store: Store, model: str, alias: str = CHAMPION) -> list[str]:
-    """What does not fit together in an alias's history; its newest move is written if it lacks.
+def sign_history(store: Store, model: str, alias: str, by: str, keys: Keys) -> str:
+    """Signs what an alias names, and its history so far, by a move to the same version.
+
+    The version is verified first. Look at the history before: whoever signs it vouches for it.
+
+    Args:
+        store: The store.
+        model: The model's name.
+        alias: An alias that names a version.
+        by: Who signs.
+        keys: The private key is used; with a public one the version must be signed.
+
+    Returns:
+        What was signed, for people; "" if all was signed already, or the alias names nothing.
 
     Raises:
-        BadInput: the pointer or a document of the history is damaged.
+        BadInput: the key cannot be used, the version is damaged or not signed, or the pointer is
+            older than what was seen here.
+        Unavailable: somebody moved the alias meanwhile.
     """
-    recorded = _recorded(store, model, alias)  # before the pointer, which is never behind it
-    pointer = champion(store, model, alias)
-    if pointer is None:
-        return [f"{key} is a move of an alias that names nothing" for key in recorded]
-    key = _key_of(pointer)
-    found = [f"{item} is a move that the pointer did not make" for item in recorded if item > key]
-    found += _breaks(moves(store, model, alias))
-    if not found:  # else a damaged pointer would be written down for ever
-        record(store, pointer)
-        if parse(store.read(key), Pointer, key) != pointer:
-            found.append(f"{key} is not the move that the pointer made")
-    return found
+    public, memory, here = keys.own(), recall(store, keys), pointers.identity(store)
+    history = documents(store, model, alias)
+    if not any(pointers.unsigned(history, public, here)):
+        return ""
+    current, signed = history[0], pointers.digest_of(history)
+    if problem := pointers.identity_problem(memory, here) or pointers.replay_problem(
+        store, current, memory.of(keys)
+    ):
+        raise BadInput(problem)
+    verify(store, model, current.move.version, keys)
+    what = f"the history so far, up to move {current.move.number}, SHA-256 {signed}"
+    pointer = Pointer(
+        model=model,
+        alias=alias,
+        version=current.move.version,
+        previous=current.move.version,
+        moved_at=_now(),
+        by=by,
+        reason=f"signed {what}",
+        history_sha256=signed,
+    )
+    if not _follow(store, pointer, current, keys):
+        raise Unavailable(f"{alias} of {model} was moved meanwhile: look at it, and sign again")
+    log.info("history_signed model=%s alias=%s moves=%d", model, alias, len(history))
+    return f"version {current.move.version} and {what}"
 
 
-def _breaks(history: list[Move]) -> Iterator[str]:
-    """Where a history, newest first, does not lead from one move to the next."""
-    if history and history[-1].number > 1:
-        yield f"the moves before number {history[-1].number} are missing"
-    for later, earlier in pairwise(history):
-        if later.number != earlier.number + 1:
-            yield f"the moves between numbers {earlier.number} and {later.number} are missing"
-        elif later.previous != earlier.version:
-            yield (
-                f"move {later.number} led away from {later.previous}, but the one before to "
-                f"{earlier.version}"
-            )
+def _version(document: Document | None) -> str | None:
+    return document.move.version if document else None
 
 
-def _read(store: Store, model: str, alias: str) -> tuple[Pointer | None, str | None]:
-    key = _key(model, alias)
-    found = store.tagged(key)
-    if found is None:
-        return None, None
-    pointer = parse(found[0], Pointer, key)
-    if (pointer.model, pointer.alias) != (model, alias):
-        raise BadInput(f"{key} is damaged: it says {pointer.alias} of {pointer.model}")
-    return pointer, found[1]
-
-
-def _version(pointer: Pointer | None) -> str | None:
-    return pointer.version if pointer else None
-
-
-def _key(model: str, alias: str) -> str:
-    if not re.fullmatch(PATTERN, alias):
-        raise BadInput(
-            "an alias is a name of lower-case letters, digits and hyphens, such as canary, of at "
-            f"most 49. Received: {alias!r}"
-        )
-    return f"{folder(model)}/{alias}.json"
-
-
-def _key_of(pointer: Pointer) -> str:
-    """The key of the move that made a pointer; keys sort like the moves' numbers."""
-    return f"{_moves(pointer.model, pointer.alias)}/{pointer.number:08}.json"
-
-
-def _moves(model: str, alias: str) -> str:
-    return f"{folder(model)}/moves/{alias}"
-
-
-def _recorded(store: Store, model: str, alias: str) -> list[str]:
-    """The keys of the moves that are written down, oldest first."""
-    return store.list(_moves(model, alias))
-
-
-def _last(store: Store, model: str, alias: str) -> Move | None:
-    """The newest move that is written down: of an alias whose pointer was taken away, too."""
-    keys = _recorded(store, model, alias)
-    return parse(store.read(keys[-1]), Move, keys[-1]) if keys else None
+def _now() -> str:
+    return datetime.now(timezone.utc).isoformat(timespec="seconds")

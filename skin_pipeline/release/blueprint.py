@@ -14,7 +14,7 @@ import re
 from collections.abc import Iterator
 from typing import Any, NoReturn, TypeVar
 
-from skin_pipeline.data.contents import shown
+from skin_pipeline.foreign import shown
 from skin_pipeline.release.container import Foreign
 from skin_pipeline.training.backbone import BACKBONES, TRAINED, is_name
 from skin_pipeline.training.released import Recipe

@@ -25,8 +25,10 @@ KEEP = 5
 _HELP = {
     "list": "all models, or the versions of one",
     "show": "a version; by default the champion",
-    "verify": "compare a version, or all that aliases name, with the manifest and its signature",
-    "sign": "sign a version that was published without a signature",
+    "verify": "compare a version, or all that aliases name, with the manifest and its signature, "
+    "and check the history of the aliases; nothing is written into the store",
+    "sign": "sign a version that was published without a signature; or, without VERSION, what the "
+    "aliases name, and their history so far",
     "rollback": "make an alias name an earlier version again",
     "alias": "make an alias name a version",
     "prune": "remove old versions that no alias names or named before",
@@ -45,7 +47,13 @@ def add_to(parser: argparse.ArgumentParser) -> None:
         added[name].add_argument("name", nargs="?", metavar="VERSION|ALIAS")
     added["rollback"].add_argument("target", metavar="VERSION|previous")
     added["rollback"].add_argument("--alias", default=registry.CHAMPION, help="default: champion")
-    added["sign"].add_argument("version", metavar="VERSION")
+    added["verify"].add_argument(
+        "--accept-older",
+        metavar="REASON",
+        help="the store was restored from a backup on purpose: verify all but its age, and "
+        "remember here what it has now, not the newer moves that were seen; the reason is kept",
+    )
+    added["sign"].add_argument("version", nargs="?", metavar="VERSION")
     added["alias"].add_argument("alias", metavar="NAME")
     added["alias"].add_argument("version", metavar="VERSION")
     for name in ("rollback", "alias"):
@@ -68,15 +76,20 @@ def run(store: Store, action: str, keys: Keys = NONE, **arguments: str) -> str:
     Raises:
         BadInput, Unavailable: as the functions of `registry`.
     """
-    if action in _WITH_KEYS:
-        return _ACTIONS[action](store, keys=keys, **arguments)
-    return _ACTIONS[action](store, **arguments)
+    return _ACTIONS[action](store, keys=keys, **arguments)
 
 
-def _list(store: Store, model: str | None) -> str:
+def _list(store: Store, model: str | None, keys: Keys) -> str:
     if model is None:
-        rows = [_model(store, name) for name in registry.models(store)]
-        return _table(("MODEL", "CHAMPION", "SINCE", "VERSIONS", "OTHER ALIASES"), rows)
+        head: tuple[str, ...] = ("MODEL", "CHAMPION", "SINCE", "VERSIONS", "OTHER ALIASES")
+        names = registry.models(store)
+        rows = [_model(store, name) for name in names]
+        if keys.public:
+            head = (*head, "TRUSTED")
+            rows = [
+                (*row, _trusted(store, name, keys)) for row, name in zip(rows, names, strict=True)
+            ]
+        return _table(head, rows)
     _check_known(store, model)
     named = registry.aliases(store, model)
     rows = [
@@ -101,6 +114,16 @@ def _model(store: Store, model: str) -> tuple[str, ...]:
     return model, champion.version, champion.moved_at, count, others
 
 
+def _trusted(store: Store, model: str, keys: Keys) -> str:
+    """Whether all aliases of a model may be acted on, or why one may not."""
+    try:
+        for alias in registry.watched(store, model, keys):
+            registry.champion(store, model, alias, keys)
+    except BadInput as error:
+        return f"NO: {error}"
+    return "yes"
+
+
 def _version(store: Store, model: str, version: str) -> tuple[str, str, str, str]:
     try:
         release = registry.release_of(store, model, version)
@@ -118,7 +141,7 @@ def _names(version: str, named: dict[str, Pointer]) -> str:
     return ", ".join(name for name, pointer in named.items() if pointer.version == version)
 
 
-def _show(store: Store, model: str, name: str | None) -> str:
+def _show(store: Store, model: str, name: str | None, keys: Keys) -> str:
     _check_known(store, model)
     name = name or registry.CHAMPION
     release = registry.release_of(store, model, registry.resolve(store, model, name))
@@ -127,6 +150,7 @@ def _show(store: Store, model: str, name: str | None) -> str:
         "model": model,
         "version": release.version,
         "aliases": _names(release.version, named),
+        **({"pointer": _pointer(store, model, name, keys)} if name in named else {}),
         "published": release.published_at or "unknown",
         "verdict": release.verdict,
         "data": f"{release.content_digest} ({_data(release.synthetic)})",
@@ -136,13 +160,26 @@ def _show(store: Store, model: str, name: str | None) -> str:
     parts = [
         _table((), list(facts.items())),
         _table(("FILE", "SHA-256"), list(release.files.items())),
-        *([_moves(store, model, name)] if name in named else []),
+        *([_moves(store, model, name, keys)] if name in named else []),
     ]
     return "\n\n".join(parts)
 
 
-def _moves(store: Store, model: str, alias: str) -> str:
+def _pointer(store: Store, model: str, alias: str, keys: Keys) -> str:
+    """Whether what an alias names may be acted on."""
+    if not keys.public:
+        return f"not verified: {PUBLIC_KEY} names no key to check it with"
+    try:
+        registry.champion(store, model, alias, keys)
+    except BadInput as error:
+        return f"NOT TRUSTED: {error}"
+    return "signed with the trusted key"
+
+
+def _moves(store: Store, model: str, alias: str, keys: Keys) -> str:
     """The latest moves of an alias, newest first."""
+    history = registry.documents(store, model, alias)
+    signed = registry.signatures(store, history, keys)
     rows = [
         (
             str(move.number),
@@ -150,35 +187,81 @@ def _moves(store: Store, model: str, alias: str) -> str:
             move.version,
             move.previous or "none",
             "rollback" if move.rollback else "",
+            word,
             move.by,
             move.reason,
         )
-        for move in registry.moves(store, model, alias)[:SHOWN_MOVES]
+        for (_, _, move, _), word in zip(history[:SHOWN_MOVES], signed, strict=False)
     ]
-    head = ("MOVE", "AT", f"{alias.upper()} TO", "FROM", "", "BY", "REASON")
+    head = ("MOVE", "AT", f"{alias.upper()} TO", "FROM", "", "SIGNED", "BY", "REASON")
     return _table(head, rows)
 
 
-def _verify(store: Store, model: str, name: str | None, keys: Keys) -> str:
+def _verify(
+    store: Store, model: str, name: str | None, keys: Keys, accept_older: str | None = None
+) -> str:
     _check_known(store, model)
-    named = list(registry.aliases(store, model))
-    if name is not None and name not in named:
+    watched = registry.watched(store, model, keys)
+    if name is not None and name not in watched:
         release = registry.verify(store, model, name, keys)
         signed = _signed(store, model, name, keys)
         return f"Version {name} of {model} is whole: {len(release.files)} files, {signed}."
-    checked = [name] if name else named
+    checked = [name] if name else watched
     if not checked:
         return f"{model} has no alias; name a version to verify it."
-    return "\n".join(_verified(store, model, alias, keys) for alias in checked)
+    accepted = _accepted(store, model, checked, keys, accept_older)
+    forgotten = {*watched} - {*registry.watched(store, model, keys)}
+    there = [alias for alias in checked if alias not in forgotten]
+    return "\n".join([*accepted, *_all_verified(store, model, there, keys)])
+
+
+def _accepted(
+    store: Store, model: str, aliases: list[str], keys: Keys, reason: str | None
+) -> list[str]:
+    """What was seen here and is no longer asked for, if a person said so."""
+    if reason is None:
+        return []
+    older = registry.accept_older(store, model, aliases, by=_user(), reason=reason, keys=keys)
+    told = [
+        f"Accepted here: {item.alias} has {item.now or 'no move'}, though {item.seen} was seen at "
+        f"{item.seen.seen_at}."
+        for item in older
+    ]
+    return told or ["Nothing is older than what was seen here."]
+
+
+def _all_verified(store: Store, model: str, aliases: list[str], keys: Keys) -> list[str]:
+    """A line an alias. Raises `BadInput` with the problems of all, if there are any."""
+    lines, problems = [], []
+    for alias in aliases:
+        try:
+            lines.append(_verified(store, model, alias, keys))
+        except BadInput as error:
+            problems.append(str(error))
+    if problems:
+        raise BadInput("; ".join(problems))
+    return lines
 
 
 def _verified(store: Store, model: str, alias: str, keys: Keys) -> str:
     release = registry.verify_alias(store, model, alias, keys)
     signed = _signed(store, model, release.version, keys)
-    count = len(registry.moves(store, model, alias))
+    history = registry.documents(store, model, alias)
+    newest = history[0].move
+    notes = (
+        ""
+        if registry.is_written_down(store, history[0])
+        else (
+            f" Move {newest.number} stands in the pointer only, as its mover was stopped; the next "
+            "move writes it down."
+        )
+    )
+    if newest.rollback:
+        notes += f" It was rolled back on purpose: move {newest.number}, {newest.moved_at}."
+    how = "signed with the trusted key" if keys.public else "not verified against a key"
     return (
         f"{alias} of {model}: version {release.version} is whole ({len(release.files)} files, "
-        f"{signed}), and so is the history (moves: {count})."
+        f"{signed}), and so is the history (moves: {len(history)}, {how}).{notes}"
     )
 
 
@@ -190,12 +273,23 @@ def _signed(store: Store, model: str, version: str, keys: Keys) -> str:
     return f"signed, but {PUBLIC_KEY} names no key to check it with" if signed else "not signed"
 
 
-def _sign(store: Store, model: str, version: str, keys: Keys) -> str:
+def _sign(store: Store, model: str, version: str | None, keys: Keys) -> str:
     _check_known(store, model)
     keys.check()
+    if version is None:
+        return _sign_aliases(store, model, keys)
     registry.verify(store, model, version)
     done = registry.sign(store, model, version, keys)
     return f"Version {version} of {model} is signed{'' if done else ' already'}."
+
+
+def _sign_aliases(store: Store, model: str, keys: Keys) -> str:
+    """Sign what the aliases name, and their history so far."""
+    lines = []
+    for alias in registry.aliases(store, model):
+        done = registry.sign_history(store, model, alias, _user(), keys)
+        lines.append(f"{alias} of {model}: {f'signed {done}' if done else 'signed already'}.")
+    return "\n".join(lines) or f"{model} has no alias; name a version to sign it."
 
 
 def _rollback(store: Store, model: str, target: str, alias: str, reason: str, keys: Keys) -> str:
@@ -214,9 +308,9 @@ def _alias(store: Store, model: str, alias: str, version: str, reason: str, keys
     return f"{alias} of {model} names version {version} now."
 
 
-def _prune(store: Store, model: str, keep: int, yes: bool) -> str:
+def _prune(store: Store, model: str, keep: int, yes: bool, keys: Keys) -> str:
     _check_known(store, model)
-    going = registry.prune(store, model, keep, dry_run=not yes)
+    going = registry.prune(store, model, keep, dry_run=not yes, keys=keys)
     if not going:
         return f"No version of {model} to remove."
     head = "Removed" if yes else "Would remove (--yes removes them)"
@@ -232,7 +326,6 @@ _ACTIONS: dict[str, Callable[..., str]] = {
     "alias": _alias,
     "prune": _prune,
 }
-_WITH_KEYS = {"verify", "sign", "rollback", "alias"}
 
 
 def _check_known(store: Store, model: str) -> None:

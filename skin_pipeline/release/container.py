@@ -17,7 +17,7 @@ import zlib
 from collections.abc import Iterator
 from typing import BinaryIO, NamedTuple
 
-from skin_pipeline.data.contents import shown
+from skin_pipeline.foreign import shown
 
 CONFIG, METADATA, WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
 MEMBERS = frozenset({METADATA, CONFIG, WEIGHTS})

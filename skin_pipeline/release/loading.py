@@ -24,8 +24,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
-from skin_pipeline.data.contents import shown
 from skin_pipeline.errors import BadInput, Unavailable
+from skin_pipeline.foreign import shown
 from skin_pipeline.release import blueprint, container, memory, weights
 from skin_pipeline.release.container import CONFIG, METADATA, WEIGHTS, Foreign
 from skin_pipeline.release.weights import FLOAT, Weights

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -25,7 +26,7 @@ from numpy.typing import NDArray
 from skin_pipeline.contracts import Release, parse
 from skin_pipeline.data import images as room
 from skin_pipeline.data.images import Inspected
-from skin_pipeline.data.workers import spread
+from skin_pipeline.data.workers import each
 from skin_pipeline.errors import BadInput
 from skin_pipeline.release import loading, registry, signing
 from skin_pipeline.release.signing import NONE, Keys
@@ -34,7 +35,7 @@ from skin_pipeline.training.backbone import quick_with_xla
 
 CHAMPION = "champion"
 VERSION = re.compile(r"[0-9a-f]{20}")
-BATCH = 16  # images that the network, or a worker process, is given at a time
+BATCH = 16  # images that the network is given at a time
 T = TypeVar("T")
 Forward = Callable[[NDArray[np.uint8]], Any]
 Image = str | os.PathLike[str] | bytes
@@ -66,15 +67,15 @@ def resolve(
         store: Where the versions lie.
         model: The model's name.
         version_or_alias: A version, `champion`, or another alias.
-        keys: Whether the version must be signed, and by which key.
+        keys: Whether the version and the alias must be signed, and by which key.
 
     Raises:
-        BadInput: there is no such model, version or alias, or its manifest is not signed as the
-            keys ask for, or is of no use.
+        BadInput: there is no such model, version or alias, or its manifest is of no use, or one of
+            them is not signed as the keys ask for; or the alias is older than what was seen here.
         Unavailable: the store does not answer.
     """
     is_version = VERSION.fullmatch(version_or_alias)
-    version = version_or_alias if is_version else _pointed(store, model, version_or_alias)
+    version = version_or_alias if is_version else _pointed(store, model, version_or_alias, keys)
     release = registry.release_of(store, model, version, keys)
     if (release.model, release.version) != (model, version):
         raise BadInput(
@@ -106,9 +107,9 @@ def beside(path: Path, keys: Keys = NONE) -> Resolved:
     return _usable(parse(content, Release, str(manifest)), path)
 
 
-def _pointed(store: Store, model: str, alias: str) -> str:
+def _pointed(store: Store, model: str, alias: str, keys: Keys) -> str:
     """The version that an alias names."""
-    pointer = registry.champion(store, model, alias)
+    pointer = registry.champion(store, model, alias, keys)
     if pointer is None:
         known = ", ".join(registry.models(store)) or "none"
         raise BadInput(
@@ -182,10 +183,9 @@ class Scorer:
 
     def predict(self, images: Iterable[Image]) -> Iterator[Prediction]:
         """Score images; see the function `predict`."""
-        work = partial(_inspect_all, size=self.size, field_of_view=self.field_of_view)
-        alone = partial(_inspect_alone, size=self.size, field_of_view=self.field_of_view)
+        work = partial(_inspect, size=self.size, field_of_view=self.field_of_view)
         named = ((_name(image, i), image) for i, image in enumerate(images))
-        for seen in spread(work, _batches(named), self.processes, alone):
+        for seen in _batches(each(work, named, self.processes, _killed, itemgetter(0))):
             yield from self._scored(seen)
 
     def _scored(self, seen: list[tuple[str, Inspected]]) -> Iterator[Prediction]:
@@ -232,20 +232,6 @@ def _batches(items: Iterable[T]) -> Iterator[list[T]]:
         yield batch
 
 
-def _inspect_all(
-    batch: list[tuple[str, Image]], size: int, field_of_view: float
-) -> list[tuple[str, Inspected]]:
-    return [_inspect(item, size, field_of_view) for item in batch]
-
-
-def _inspect_alone(
-    batch: list[tuple[str, Image]], size: int, field_of_view: float
-) -> list[tuple[str, Inspected]]:
-    """A batch on which a process died, an image at a time: the fatal one has a problem."""
-    work = partial(_inspect, size=size, field_of_view=field_of_view)
-    return list(spread(work, batch, 1, _fatal))
-
-
 def _inspect(item: tuple[str, Image], size: int, field_of_view: float) -> tuple[str, Inspected]:
     name, image = item
     if isinstance(image, bytes):
@@ -254,13 +240,14 @@ def _inspect(item: tuple[str, Image], size: int, field_of_view: float) -> tuple[
     try:
         if not path.is_file():  # a pipe or a device would block for ever
             return name, _problem(f"{path.name}: there is no such file")
-        return name, room.inspect(path, size, field_of_view)
-    except (OSError, ValueError) as error:  # no permission, or a NUL in its name
+        data = room.read(path)
+    except (OSError, ValueError) as error:  # no permission, a NUL in its name, a disk that fails
         return name, _problem(f"{path.name}: cannot be read ({error})")
+    return name, room.inspect_bytes(data, path.name, size, field_of_view)
 
 
-def _fatal(item: tuple[str, Image]) -> tuple[str, Inspected]:
-    return item[0], _problem(f"{item[0]}: {room.FATAL}")
+def _killed(item: tuple[str, Image], why: str) -> tuple[str, Inspected]:
+    return item[0], _problem(f"{item[0]}: {why}")
 
 
 def _problem(text: str) -> Inspected:

@@ -8,6 +8,7 @@ models/<name>/versions/<version>/manifest.json   written last: sha256 of every f
 models/<name>/versions/<version>/manifest.json.sig   its signature, if versions are signed
 models/<name>/removals/<version>            a mark, while a version is being removed
 models/<name>/judged/<time>-<digest>.json   one document a judged run
+store.json                                  the store's name, if pointers are signed
 ```
 
     registry.champion(store, "skin-resnet50").version
@@ -17,10 +18,12 @@ models/<name>/judged/<time>-<digest>.json   one document a judged run
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from typing import NamedTuple
 
-from skin_pipeline.contracts import Judgement, Pointer, Release, dump, parse
+from skin_pipeline.contracts import Judgement, Move, Pointer, Release, dump, parse
 from skin_pipeline.errors import BadInput
+from skin_pipeline.release import pointers, seen
 from skin_pipeline.release.aliases import (
     ANY,
     CHAMPION,
@@ -28,11 +31,15 @@ from skin_pipeline.release.aliases import (
     aliases,
     before,
     champion,
+    documents,
     move,
     moves,
+    named,
     point,
-    problems,
+    sign_history,
 )
+from skin_pipeline.release.history import examined, is_written_down, problems, signatures
+from skin_pipeline.release.seen import Accepted, Seen
 from skin_pipeline.release.signing import NONE, Keys
 from skin_pipeline.release.versions import (
     MANIFEST,
@@ -58,17 +65,21 @@ __all__ = [
     "PATTERN",
     "PREVIOUS",
     "Rollback",
+    "accept_older",
     "aliases",
     "before",
     "carry_out",
     "champion",
     "describe",
+    "documents",
     "folder",
     "is_signed",
+    "is_written_down",
     "judgements",
     "models",
     "move",
     "moves",
+    "named",
     "plan_rollback",
     "point",
     "problems",
@@ -80,10 +91,13 @@ __all__ = [
     "resolve",
     "rollback",
     "sign",
+    "sign_history",
+    "signatures",
     "verify",
     "verify_alias",
     "version_key",
     "versions",
+    "watched",
 ]
 
 log = logging.getLogger(__name__)
@@ -111,15 +125,19 @@ def promote(
         alias: The alias.
         expected: The version that the alias must still name, such as the one that this version was
             judged against (None: nothing); of several promoters who expect the same, one wins.
-        keys: Whether the version must be signed, and by which key.
+        keys: Whether the version and what the alias is now must be signed, and by which key; the
+            move is signed too.
 
     Raises:
-        BadInput: the version is damaged, or not signed as the keys ask for.
+        BadInput: the version is damaged, or it or what the alias is now is not signed as the keys
+            ask for.
         Unavailable: others moved the alias each time this call was about to.
     """
     model, version = release.model, release.version
     verify(store, model, version, keys)
-    return move(store, model, version, alias=alias, by=by, reason=reason, expected=expected)
+    return move(
+        store, model, version, alias=alias, by=by, reason=reason, expected=expected, keys=keys
+    )
 
 
 class Rollback(NamedTuple):
@@ -139,13 +157,15 @@ def plan_rollback(
         model: The model's name.
         target: A version, or `previous` for the one that the alias named before.
         alias: The alias to move.
-        keys: Whether the version must be signed, and by which key.
+        keys: Whether the version and what the alias is now must be signed, and by which key.
 
     Raises:
-        BadInput: there is no such alias or version, or the version is damaged, or not signed as
-            the keys ask for.
+        BadInput: there is no such alias or version, or the version is damaged, or one of them is
+            not signed as the keys ask for.
     """
-    history = moves(store, model, alias)
+    champion(store, model, alias, keys)  # can it be trusted?
+    whole = keys if target == PREVIOUS else NONE
+    history = _history(store, model, alias, whole)
     if not history:
         raise BadInput(f"{model} has no {alias} to roll back. {_known(store, model)}")
     version = before(history) if target == PREVIOUS else target
@@ -155,16 +175,41 @@ def plan_rollback(
             f"yourself. {_known(store, model)}"
         )
     verify(store, model, version, keys)
+    keys.check_mover()
     return Rollback(version, history[0].version)
 
 
+def _history(store: Store, model: str, alias: str, keys: Keys) -> list[Move]:
+    """Returns the moves of an alias, newest first; with a public key, only if nothing is wrong.
+
+    Whoever changes an old move could say what was named before, and so where a rollback leads.
+    """
+    if not keys.public:
+        return moves(store, model, alias)
+    history, found = examined(store, model, alias, keys)
+    if found:
+        raise BadInput(
+            f"the history of {alias} of {model} is damaged, so that nobody knows what it named "
+            f"before: {'; '.join(found)}"
+        )
+    return [Move(**document.move.model_dump()) for document in history]
+
+
 def carry_out(
-    store: Store, model: str, plan: Rollback, *, alias: str = CHAMPION, by: str, reason: str
+    store: Store,
+    model: str,
+    plan: Rollback,
+    *,
+    alias: str = CHAMPION,
+    by: str,
+    reason: str,
+    keys: Keys = NONE,
 ) -> Pointer:
     """Move an alias as planned; what it is then. A plan that was carried out moves nothing again.
 
     Raises:
-        BadInput: the alias was moved since the plan was made, or there is no reason.
+        BadInput: the alias was moved since the plan was made, there is no reason, or the alias is
+            not signed as the keys ask for.
         Unavailable: the store failed.
     """
     done = move(
@@ -176,8 +221,9 @@ def carry_out(
         reason=reason,
         expected=plan.instead_of,
         rollback=True,
+        keys=keys,
     )
-    now = champion(store, model, alias)
+    now = champion(store, model, alias, keys)
     if not done or now is None:
         raise BadInput(
             f"{alias} of {model} was moved from {plan.instead_of} to {now and now.version} "
@@ -201,7 +247,7 @@ def rollback(
     Takes and raises what `plan_rollback` and `carry_out` do. Nothing moves if it names it already.
     """
     plan = plan_rollback(store, model, target, alias, keys)
-    return carry_out(store, model, plan, alias=alias, by=by, reason=reason)
+    return carry_out(store, model, plan, alias=alias, by=by, reason=reason, keys=keys)
 
 
 def resolve(store: Store, model: str, name: str) -> str:
@@ -219,23 +265,34 @@ def resolve(store: Store, model: str, name: str) -> str:
 
 def _known(store: Store, model: str) -> str:
     """Which names there are, for a message."""
-    named = ", ".join(aliases(store, model)) or "none"
-    return f"Its versions: {', '.join(versions(store, model)) or 'none'}; its aliases: {named}"
+    there = ", ".join(aliases(store, model)) or "none"
+    return f"Its versions: {', '.join(versions(store, model)) or 'none'}; its aliases: {there}"
 
 
 def verify_alias(store: Store, model: str, alias: str = CHAMPION, keys: Keys = NONE) -> Release:
-    """Verify the version that an alias names, and its history; the version's manifest.
+    """Verifies the version that an alias names, and its history; returns the version's manifest.
 
-    A move that its mover could not write down, because he was stopped, is written down.
+    Nothing is written into the store. If all is right, the newest move is remembered here, and an
+    older one is refused from then on.
 
     Raises:
-        BadInput: the alias names nothing, something is damaged, or the version is not signed as
-            the keys ask for; names every problem.
+        BadInput: the alias names nothing, something is damaged, an old pointer was put back, or
+            something is not signed as the keys ask for; names every problem.
     """
+    memory = seen.recall(store, keys)
+    release = _verified(store, model, alias, keys, replayed=True)
+    found = pointers.standing(store, model, alias, keys)
+    if found:
+        pointers.keep(store, keys, found, memory, pointers.identity(store) if keys.public else "")
+    return release
+
+
+def _verified(store: Store, model: str, alias: str, keys: Keys, *, replayed: bool) -> Release:
     pointer = champion(store, model, alias)
+    found = problems(store, model, alias, keys, replayed=replayed)
     if pointer is None:
-        raise BadInput(f"{model} has no {alias}. {_known(store, model)}")
-    found = problems(store, model, alias)
+        told = "; ".join(found) or f"{model} has no {alias}. {_known(store, model)}"
+        raise BadInput(told)
     try:
         release = verify(store, model, pointer.version, keys)
     except BadInput as error:
@@ -245,7 +302,56 @@ def verify_alias(store: Store, model: str, alias: str = CHAMPION, keys: Keys = N
     return release
 
 
-def prune(store: Store, model: str, keep: int, dry_run: bool = True) -> list[str]:
+def watched(store: Store, model: str, keys: Keys = NONE) -> list[str]:
+    """Returns the names of all aliases that there are, were moved, or were seen here."""
+    there = (name.split("/") for name in seen.recall(store, keys).of(keys))
+    return sorted({alias for owner, alias in there if owner == model} | {*named(store, model)})
+
+
+def accept_older(
+    store: Store, model: str, names: Iterable[str], *, by: str, reason: str, keys: Keys
+) -> list[Accepted]:
+    """Takes the aliases of a store that was restored from a backup for what they are now.
+
+    All but their age is verified first. Nothing is written into the store: what changes is what is
+    remembered here, where the reason is kept with it.
+
+    Args:
+        store: The store.
+        model: The model's name.
+        names: The aliases; one that names nothing any more is forgotten.
+        by: Who accepts it.
+        reason: Why.
+        keys: Say what must be signed, and where it is remembered.
+
+    Returns:
+        What was seen of each alias that is older now.
+
+    Raises:
+        BadInput: something else is wrong than the age, there is no reason, or no folder to
+            remember in.
+    """
+    reason = " ".join(reason.split())
+    if not reason or not keys.state:
+        lacks = f"name a folder in {seen.SETTING}" if reason else "it needs a reason, which is kept"
+        raise BadInput(f"nothing older was accepted: {lacks}")
+    known, now = seen.recall(store, keys).of(keys), dict[str, Seen | None]()
+    for alias in names:
+        found = pointers.read(store, model, alias)
+        name = seen.name_of(model, alias)
+        if found:
+            _verified(store, model, alias, keys, replayed=False)
+        if found is None:
+            now[name] = None
+        elif pointers.replay_problem(store, found, known):
+            now[name] = seen.seen_now(found.move, found.sha256)
+    here = pointers.identity(store)
+    return seen.accept(store, keys, now, identity=here, by=by, reason=reason)
+
+
+def prune(
+    store: Store, model: str, keep: int, dry_run: bool = True, keys: Keys = NONE
+) -> list[str]:
     """Remove old versions; the names of those that go, or went, oldest first.
 
     What an alias names, and what it named before, is kept, and so are the newest versions and
@@ -256,13 +362,15 @@ def prune(store: Store, model: str, keep: int, dry_run: bool = True) -> list[str
         model: The model's name.
         keep: How many of the newest versions are kept, by the time of their publication.
         dry_run: Whether to remove nothing.
+        keys: Whether pointers must be signed, and by which key: an old one that was put back would
+            have the true champion removed.
 
     Raises:
-        BadInput: `keep` is negative, or a pointer cannot be read; nothing was removed.
+        BadInput: `keep` is negative, or a pointer cannot be read or trusted; nothing was removed.
     """
     if keep < 0:
         raise BadInput(f"keep must be 0 or more. Received: {keep}")
-    kept, dated = _kept(store, model), _by_age(store, model)
+    kept, dated = _kept(store, model, keys), _by_age(store, model)
     going = [version for version in dated[: max(0, len(dated) - keep)] if version not in kept]
     if dry_run:
         return going
@@ -271,13 +379,18 @@ def prune(store: Store, model: str, keep: int, dry_run: bool = True) -> list[str
     return [version for version in going if _remove(store, model, version)]
 
 
-def _kept(store: Store, model: str) -> set[str | None]:
+def _kept(store: Store, model: str, keys: Keys) -> set[str | None]:
     """What aliases name, and what they named before."""
-    named = aliases(store, model)
+    for alias in watched(store, model, keys):
+        champion(store, model, alias, keys)  # nor may one have been taken away
     return {
         version
-        for alias, pointer in named.items()
-        for version in (pointer.version, pointer.previous, before(moves(store, model, alias)))
+        for alias, pointer in aliases(store, model).items()
+        for version in (
+            pointer.version,
+            pointer.previous,
+            before(_history(store, model, alias, keys)),
+        )
     }
 
 
@@ -302,14 +415,14 @@ def _remove(store: Store, model: str, version: str) -> bool:
     content = store.read(manifest)
     store.put(f"{_removals(model)}/{version}", b"")
     store.remove(manifest)
-    named = any(pointer.version == version for pointer in aliases(store, model).values())
-    if named:
+    stays = any(pointer.version == version for pointer in aliases(store, model).values())
+    if stays:
         store.put(manifest, content)  # somebody moved an alias to it while this went on
     _sweep(store, model, version)
     log.info(
-        "%s model=%s version=%s", "version_kept" if named else "version_removed", model, version
+        "%s model=%s version=%s", "version_kept" if stays else "version_removed", model, version
     )
-    return not named
+    return not stays
 
 
 def _sweep(store: Store, model: str, version: str) -> None:

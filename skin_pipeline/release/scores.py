@@ -22,6 +22,7 @@ from skin_pipeline.data.archive import appearing
 from skin_pipeline.data.contents import Named
 from skin_pipeline.data.sources import files_at
 from skin_pipeline.errors import BadInput
+from skin_pipeline.foreign import defused_all, escaped, line
 from skin_pipeline.job import Job
 from skin_pipeline.release import loading
 from skin_pipeline.release.predict import Prediction, Resolved, beside, predict, resolve
@@ -44,6 +45,8 @@ def score(
     job: Job, places: Sequence[str], *, model: str, model_name: str, output: Path | None
 ) -> Counts:
     """Write a row (`image`, `probability`, `label`, `problem`) for each image, in order.
+
+    In CSV, a text that a spreadsheet would take for a formula begins with an apostrophe.
 
     Args:
         job: The store with the models; how S3 is reached.
@@ -84,12 +87,7 @@ def _rows(
     rows = tqdm(rows, total=len(files), unit="image", disable=None)
     for item, row in zip(files, rows, strict=True):
         scored[row.probability is not None] += 1
-        yield row._replace(image=_plain(item.name), problem=_plain(row.problem))
-
-
-def _plain(text: str) -> str:
-    """A file's name may have bytes that are no text."""
-    return text.encode(errors="backslashreplace").decode()
+        yield row._replace(image=escaped(item.name), problem=line(row.problem))
 
 
 def _save(rows: Iterator[Prediction], output: Path | None, release: Release) -> None:
@@ -109,7 +107,7 @@ def _to_csv(rows: Iterable[Prediction], sink: TextIO) -> None:
     table.writerow(Prediction._fields)
     for row in rows:
         probability = "" if row.probability is None else f"{row.probability:.6f}"
-        table.writerow((row.image, probability, row.label, row.problem))
+        table.writerow(defused_all((row.image, probability, row.label, row.problem)))
 
 
 def _to_parquet(rows: Iterator[Prediction], path: Path, release: Release) -> None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,16 +36,18 @@ PUBLISH = "openssl pkey -in signing.pem -pubout -out public.pem"
 @dataclass(frozen=True)
 class Keys:
     """Paths of PEM files: `private` signs (and `password` opens it); signatures are asked for and
-    checked if there is a `public` one. What is empty is not done."""
+    checked if there is a `public` one. What is empty is not done. Moves of aliases that were seen
+    are remembered in the folder `state`."""
 
     private: str = ""
     public: str = ""
     password: SecretStr | None = None
+    state: str = ""
 
     @classmethod
     def of(cls, place: Deployment) -> Keys:
         """The keys of a deployment."""
-        return cls(place.signing_key, place.public_key, place.signing_password)
+        return cls(place.signing_key, place.public_key, place.signing_password, place.state_folder)
 
     def trusted(self) -> bytes | None:
         """The public key, as PEM; None if no signatures are asked for.
@@ -74,6 +77,17 @@ class Keys:
                 f"{PUBLIC_KEY} ({self.public}) is not the public half of {SIGNING_KEY} "
                 f"({self.private}), so that nothing signed here would be trusted here. Name a key "
                 f"pair; this makes the public half: {PUBLISH}"
+            )
+
+    def check_mover(self) -> None:
+        """Raise `BadInput` if a move could not be signed as it would be asked for."""
+        self.check()
+        if self.public and not self.private:
+            raise BadInput(
+                f"{PUBLIC_KEY} is set, so that a move of an alias must be signed, but "
+                f"{SIGNING_KEY} is not; nothing was moved. Set {SIGNING_KEY} (and {PASSWORD}, if "
+                "the key has one) to the private key; or move the alias where that key is: python "
+                "-m skin_pipeline models alias MODEL NAME VERSION --reason REASON"
             )
 
 
@@ -201,9 +215,23 @@ def _read(path: str, setting: str) -> bytes:
     try:
         if not Path(path).is_file():  # nor a pipe, which would block
             raise _refusal(setting, path, "is not there" if path else "is not set")
-        return Path(path).read_bytes()
+        pem, who = Path(path).read_bytes(), _open_to(Path(path).stat())
+        if b"PRIVATE KEY-" in pem and setting == SIGNING_KEY and who:
+            raise _refusal(setting, path, f"may be {who}; `chmod 600` it, or 640")
+        return pem
     except OSError as error:
         raise _refusal(setting, path, f"cannot be read ({error.strerror})") from None
+
+
+def _open_to(found: os.stat_result) -> str:
+    """Who else may use a private key, as its file's mode says; "" for nobody.
+
+    A group may read it, as it does a mounted secret of Kubernetes (`defaultMode: 0440`, `fsGroup`).
+    """
+    if found.st_mode & stat.S_IROTH:
+        return "read by everybody"
+    writable = found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+    return "changed by others than its owner" if writable else ""
 
 
 def _checked(key: Any, setting: str, path: str) -> Any:
@@ -227,3 +255,54 @@ def _pem(public_key: Any) -> bytes:
 
     pem: bytes = public_key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
     return pem
+
+
+# --- signatures of small documents ----------------------------------------------------------------
+
+
+def sign_bytes(content: bytes, kind: str, keys: Keys) -> str:
+    """Returns the signature of bytes by the private key, in hex (ECDSA with SHA-256).
+
+    Args:
+        content: What is signed.
+        kind: What it is, such as `pointer`: a signature of one kind is none of another.
+        keys: The private key is used.
+
+    Raises:
+        BadInput: the private key cannot be used.
+    """
+    from cryptography.hazmat.primitives.asymmetric import utils
+    from cryptography.hazmat.primitives.asymmetric.ec import ECDSA
+    from cryptography.hazmat.primitives.hashes import SHA256
+
+    key = _private_key(keys)
+    r, s = utils.decode_dss_signature(key.sign(_framed(content, kind), ECDSA(SHA256())))
+    order = key.curve.group_order
+    return utils.encode_dss_signature(r, min(s, order - s)).hex()
+
+
+def signed_by(public: bytes, content: bytes, kind: str, signature: str) -> bool:
+    """Returns whether a signature is that of these bytes, as this kind, by the key `public`.
+
+    Of each signature (r, s) anybody can make another, (r, -s). Only the one with the smaller s is
+    taken, so that nobody without the key can give a document another SHA-256.
+    """
+    from cryptography.exceptions import InvalidSignature
+    from cryptography.hazmat.primitives.asymmetric import utils
+    from cryptography.hazmat.primitives.asymmetric.ec import ECDSA
+    from cryptography.hazmat.primitives.hashes import SHA256
+    from cryptography.hazmat.primitives.serialization import load_pem_public_key
+
+    key: Any = load_pem_public_key(public)
+    try:
+        given = bytes.fromhex(signature)
+        _, s = utils.decode_dss_signature(given)
+        key.verify(given, _framed(content, kind), ECDSA(SHA256()))
+    except (InvalidSignature, ValueError):  # ValueError: no hex, or no pair of numbers
+        return False
+    return bool(s <= key.curve.group_order - s)
+
+
+def _framed(content: bytes, kind: str) -> bytes:
+    """What is signed of bytes: they, and of which kind they are."""
+    return f"skin-pipeline {kind}\n".encode() + content

@@ -21,7 +21,7 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from skin_pipeline.data.contents import shown
+from skin_pipeline.foreign import shown
 from skin_pipeline.release.container import Foreign
 
 MOST_OBJECTS = 50_000  # twenty runs of the deepest network have some 20,000

@@ -21,7 +21,11 @@ from typing import Any, Literal, NamedTuple
 from skin_pipeline.config import Settings
 from skin_pipeline.contracts import Trunk
 from skin_pipeline.errors import BadInput, Unavailable
-from skin_pipeline.storage import Store, digest_file
+from skin_pipeline.foreign import line, words
+from skin_pipeline.job import scratch
+from skin_pipeline.roots import ANYWHERE, Roots
+from skin_pipeline.storage import Store, copied, copied_file, digest_named
+from skin_pipeline.training import weight_files
 
 log = logging.getLogger(__name__)
 
@@ -78,24 +82,28 @@ WAYS_OUT = (
 )
 
 
-def pin_weights(settings: Settings, store: Store) -> str:
+def pin_weights(settings: Settings, store: Store, roots: Roots = ANYWHERE) -> str:
     """Bring the weights that the settings name to where every worker can read them.
 
     Returns:
         `imagenet`, `none`, or the key of the file's copy in the store, which its digest names.
 
     Raises:
-        BadInput: there is no such file.
+        BadInput: there is no such file, it holds no weights, or `roots` do not hold it.
     """
     if settings.weights in {"imagenet", "none"}:
         return settings.weights
-    path = Path(settings.weights).expanduser()
+    path = roots.path(settings.weights)
+    ways_out = f"{WAYS_OUT.format(settings.backbone)}."
     if not path.is_file():
-        ways_out = WAYS_OUT.format(settings.backbone)
-        raise BadInput(f"weights: there is no file {path}. {ways_out}.")
-    key = f"weights/{digest_file(path)}.weights.h5"
-    if not store.exists(key):
-        store.put_file(key, path)
+        raise BadInput(f"weights: there is no file {line(path)}. {ways_out}")
+    weight_files.check(path, ways_out)  # before anything of another kind or size is copied
+    with scratch() as folder:
+        copy = folder / "pinned.weights.h5"
+        key = f"weights/{copied_file(path, copy)}.weights.h5"
+        weight_files.check(copy, ways_out, named=path)
+        if not store.exists(key):
+            store.put_file(key, copy)  # the bytes that the key names, whatever stands at the path
     return key
 
 
@@ -146,7 +154,7 @@ def _keras_as_needed() -> Any:
         import keras
     except Exception as error:  # whatever its settings make it raise
         raise BadInput(
-            f"Keras cannot be imported: {_first_line(error)}. Correct or remove keras.json in "
+            f"Keras cannot be imported: {words(error)}. Correct or remove keras.json in "
             "~/.keras or in KERAS_HOME, and install the locked packages"
         ) from None
     if keras.config.backend() != BACKEND:
@@ -223,7 +231,10 @@ class Network:
             build = getattr(keras.applications, trunk.backbone)
             _load_imagenet(build, made.whole, trunk.backbone)
         elif trunk.source != "none":
-            _load_file(made.whole, store.local(trunk.source), trunk.backbone)
+            with scratch() as folder:
+                copy = folder / Path(trunk.source).name
+                copied(store, trunk.source, copy, digest_named(trunk.source))
+                _load_file(made.whole, copy, trunk.backbone)
         return made
 
     @classmethod
@@ -399,8 +410,7 @@ def _load_imagenet(build: Any, network: Any, name: str) -> None:
         source = build(include_top=False, input_shape=tuple(network.input.shape[1:]))
     except Exception as error:  # Keras raises a bare Exception when a download fails
         raise Unavailable(
-            f"weights=imagenet could not be downloaded ({_first_line(error)}). "
-            f"{WAYS_OUT.format(name)}."
+            f"weights=imagenet could not be downloaded ({words(error)}). {WAYS_OUT.format(name)}."
         ) from None
     network.set_weights(source.get_weights())
 
@@ -416,12 +426,8 @@ def _load_file(network: Any, path: Path, name: str) -> None:
             network.load_weights(path)
     except (ValueError, OSError, KeyError) as error:
         raise BadInput(
-            f"weights: the file does not fit {name} without its top ({_first_line(error)}). "
+            f"weights: the file does not fit {name} without its top ({words(error)}). "
             f"{WAYS_OUT.format(name)}."
         ) from None
     if (before == network.get_weights()[place]).all():
         raise BadInput(f"weights: the file holds no {name} layers. {WAYS_OUT.format(name)}.")
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]

@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from skin_pipeline import arrays
 from skin_pipeline.contracts import Trunk
 from skin_pipeline.errors import BadInput, Unavailable
 from skin_pipeline.job import address
@@ -57,7 +58,7 @@ class FeatureCache:
         self._known: dict[str, dict[bytes, tuple[str, int]]] = {}
         for key in store.list(self._folder):
             if key.endswith(IDS):
-                self._learn(key, np.load(store.local(key)))
+                self._learn(key, arrays.loaded(store, key))
 
     def missing(self, kind: str, view: int, ids: Ids) -> Ids:
         """Those of `ids` that have no activations yet, each once, in order."""

@@ -6,12 +6,12 @@ import json
 import logging
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-from zipfile import BadZipFile
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
+from skin_pipeline import arrays
 from skin_pipeline.contracts import Epoch
 from skin_pipeline.job import scratch
 from skin_pipeline.storage import Store
@@ -19,6 +19,7 @@ from skin_pipeline.storage import Store
 log = logging.getLogger(__name__)
 
 Arrays = list[NDArray[Any]]
+UNREADABLE = (ValueError, KeyError, TypeError, OSError, RecursionError)  # of a damaged file
 
 
 @dataclass
@@ -67,8 +68,9 @@ class Checkpoints:
         """The newest state that can be read."""
         for key in reversed(self._store.list(self._folder)):
             try:
-                return _read(self._store.local(key))
-            except (BadZipFile, ValueError, KeyError, OSError, EOFError) as error:
+                with self._store.opened(key) as file:
+                    return _read(file)
+            except UNREADABLE as error:
                 log.warning('checkpoint_unreadable key=%s error="%s"', key, error)
                 self._store.remove(key)
         return None
@@ -90,11 +92,11 @@ def _write(path: Path, state: State) -> None:
     np.savez(path, about=np.frombuffer(about, np.uint8), **named)
 
 
-def _read(path: Path) -> State:
-    with np.load(path, allow_pickle=False) as file:
-        about = json.loads(file["about"].tobytes())
-        arrays = {
-            name: [file[key] for key in sorted(file.files) if key.startswith(f"{name}_")]
-            for name in ("best", "variables")
-        }
-    return State(about["stage"], [Epoch(**line) for line in about["history"]], **arrays)
+def _read(file: BinaryIO) -> State:
+    found = arrays.several(file)
+    about = json.loads(found["about"].tobytes())
+    kept = {
+        name: [found[key] for key in sorted(found) if key.startswith(f"{name}_")]
+        for name in ("best", "variables")
+    }
+    return State(about["stage"], [Epoch(**line) for line in about["history"]], **kept)

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from skin_pipeline import arrays
 from skin_pipeline.contracts import Features, load
 from skin_pipeline.storage import Store
 
@@ -53,7 +54,7 @@ class Mapped:
     """
 
     def __init__(self, store: Store, keys: Sequence[str]) -> None:
-        self._arrays = [np.load(store.local(key), mmap_mode="r") for key in keys]
+        self._arrays: list[Any] = [arrays.mapped(store, key) for key in keys]
         self._read = 0
 
     @property
@@ -86,7 +87,8 @@ class Mapped:
         """Take the pages out of this process; the system keeps them while it has room."""
         self._read = 0
         for array in self._arrays:
-            array._mmap.madvise(mmap.MADV_DONTNEED)
+            if isinstance(array, np.memmap):  # and not one without rows
+                array._mmap.madvise(mmap.MADV_DONTNEED)  # type: ignore[attr-defined]
 
 
 class Activations:
@@ -104,7 +106,7 @@ class Activations:
         self._blocks = Mapped(store, list(blocks))
         places = []
         for shard in found:
-            place = np.load(store.local(shard.places[kind]))
+            place = arrays.loaded(store, shard.places[kind])
             numbers = np.array([blocks[key] for key in shard.blocks[kind]])
             places.append(np.stack([numbers[place[..., 0]], place[..., 1]], axis=-1))
         self._places = np.concatenate(places, axis=1)

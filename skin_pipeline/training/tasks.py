@@ -6,12 +6,13 @@ import logging
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
-from skin_pipeline import config
+from skin_pipeline import arrays, config
 from skin_pipeline.contracts import Dataset, Features, Split, TrainedRun, Trunk, load
 from skin_pipeline.data import manifest
 from skin_pipeline.data.splitting import run_seed
@@ -37,7 +38,7 @@ def features(
 ) -> Features:
     """Compute the activations of one shard's images that the cache does not have."""
     store = job.store
-    pixels = np.load(store.local(dataset.shards[shard]), mmap_mode="r")
+    pixels = arrays.loaded(store, dataset.shards[shard])
     ids = cache.ids_of(pixels)
     known = cache.FeatureCache(store, trunk, dataset.image_size, ids)
     missing = sum(len(known.missing(kind, v, ids)) for kind in kinds for v in range(views))
@@ -146,9 +147,8 @@ def _kept(store: Store, key: str, trained: runs.Trained, **about: Any) -> Traine
     with scratch() as folder:
         write_weights(folder / "weights.npz", trained.weights)
         np.save(folder / "held_out.npy", trained.held_out)
-        pd.DataFrame([line.model_dump() for line in history]).to_csv(
-            folder / "history.csv", index=False
-        )
+        table = pd.DataFrame([line.model_dump() for line in history])
+        (folder / "history.csv").write_bytes(manifest.to_csv(table))
         for name in ("weights.npz", "held_out.npy", "history.csv"):
             store.put_file(f"{key}/{name}", folder / name)
     log.info(
@@ -176,7 +176,23 @@ def write_weights(path: Path, weights: Arrays) -> None:
     np.savez(path, **{f"w{number:04}": array for number, array in enumerate(weights)})  # type: ignore[arg-type]
 
 
-def read_weights(path: Path) -> Arrays:
-    """A model's weights, in their order."""
-    with np.load(path, allow_pickle=False) as file:
-        return [file[name] for name in sorted(file.files)]
+def read_weights(source: Path | BinaryIO) -> Arrays:
+    """A model's weights, in their order.
+
+    Raises:
+        ValueError: The file was not written by `write_weights`.
+    """
+    return _in_order(arrays.several(source))
+
+
+def weights_of(store: Store, run: TrainedRun) -> Arrays:
+    """The weights of a run, in their order.
+
+    Raises:
+        BadInput: They are not there, or not as the run wrote them.
+    """
+    return _in_order(arrays.several_of(store, run.weights))
+
+
+def _in_order(named: dict[str, NDArray[Any]]) -> Arrays:
+    return [named[name] for name in sorted(named)]

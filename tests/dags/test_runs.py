@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import weights_file
 from airflow_home import put_database
 from demo import Follower
 from kaggle_server import KaggleServer
@@ -177,7 +178,7 @@ def connections(s3: S3Server, alerts: Inbox) -> dict[str, dict[str, str]]:
 def place(tmp_path_factory, s3_server) -> Iterator[Place]:
     folder = tmp_path_factory.mktemp("runs")
     weights = folder / "any.weights.h5"
-    weights.write_bytes(b"pinned, and not loaded before training")
+    weights_file.written(weights)
     datasets = {"owner/skin": kaggle_zip(folder / "images")}
     where = f"s3://{s3_server.bucket}/{uuid.uuid4().hex}"
     reached = {"endpoint": s3_server.endpoint, "credentials": s3_server.credentials}
@@ -190,6 +191,7 @@ def place(tmp_path_factory, s3_server) -> Iterator[Place]:
             "SKIN_DATA_CONNECTION": "images",
             "SKIN_NOTIFY_CONNECTION": "alerts",
             "SKIN_CACHE": str(folder / "cache"),
+            "SKIN_PATHS": "/",
             "SKIN_SCHEDULE": "",
             "AIRFLOW__CORE__MAX_MAP_LENGTH": str(MOST_MAPPED),
             "AIRFLOW_CONN_KAGGLE": json.dumps(connection),

@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
-from datetime import datetime, timezone
+import time
+from datetime import datetime, timedelta, timezone
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import skin_airflow
-from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
+from airflow.sdk import dag
+from airflow.sdk.exceptions import (
+    AirflowException,
+    AirflowFailException,
+    AirflowSkipException,
+    AirflowTaskTimeout,
+)
+from airflow.sdk.execution_time.task_runner import _run_execute_callable
+from airflow.sdk.execution_time.timeout import timeout
 from skin_airflow import (
+    Clock,
     airflow_errors,
     airflow_job,
     airflow_store,
@@ -22,7 +33,9 @@ from skin_airflow import (
     step,
 )
 
+from skin_pipeline import timing
 from skin_pipeline.config import form_schema
+from skin_pipeline.data import workers
 from skin_pipeline.errors import BadInput, PipelineError, Rejected, Unavailable
 from skin_pipeline.storage import FolderStore
 
@@ -45,6 +58,39 @@ def test_each_kind_of_error_is_what_airflow_should_make_of_it(
         raise error
     assert caught.type is kind
     assert str(error) in str(caught.value)
+
+
+def test_an_error_that_nobody_expected_tells_no_secret() -> None:
+    """Airflow logs all errors that led to one, with their words."""
+    chained = ValueError("x")
+    chained.__context__ = OSError("https://ada:hunter2@host/x")
+    for error in (chained, KeyError("https://b.aws/k?X-Amz-Signature=hunter2")):
+        with pytest.raises(AirflowException) as caught, airflow_errors():
+            raise error
+        assert type(error).__name__ in str(caught.value)
+        assert "hunter2" not in str(caught.value)
+        assert caught.value.__suppress_context__
+    busy = Unavailable("busy")
+    busy.__context__ = chained
+    with pytest.raises(AirflowException, match="busy") as caught, airflow_errors():
+        raise busy
+    assert caught.value.__suppress_context__
+    assert caught.value.__cause__ is None
+
+
+def test_a_skipped_task_stays_skipped() -> None:
+    with pytest.raises(AirflowSkipException, match="approved"), airflow_errors():
+        raise AirflowSkipException("approved by the gate")
+
+
+def test_a_run_that_others_trigger_may_name_no_path_but_below_the_roots(
+    running: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with airflow_job() as job:
+        assert job.roots.folders == ()
+    monkeypatch.setenv("SKIN_PATHS", "/srv/skin")
+    with airflow_job() as job:
+        assert job.roots.folders == ("/srv/skin",)
 
 
 def test_only_what_may_pass_shows_its_cause() -> None:
@@ -71,6 +117,29 @@ def running(store: FolderStore, monkeypatch: pytest.MonkeyPatch) -> dict[str, An
     }
     monkeypatch.setattr(skin_airflow, "get_current_context", lambda: context)
     return context
+
+
+class Unpicklable(bytes):
+    """A key as Celery's own kind of process has it: it does not let itself be handed on."""
+
+    def __reduce__(self) -> Any:
+        raise TypeError("Pickling an AuthenticationString object is disallowed")
+
+
+@pytest.mark.parametrize(
+    "made", [{"daemon": True}, {"authkey": Unpicklable(b"key")}], ids=["marked", "of Celery's kind"]
+)
+def test_a_task_of_celery_s_can_decode_images_in_processes_of_its_own(
+    made: dict[str, Any], running: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from multiprocessing import process
+
+    usual = process.current_process()._config  # type: ignore[attr-defined]
+    monkeypatch.setattr(process.current_process(), "_config", {**usual, **made})
+    with pytest.raises((AssertionError, TypeError), match=r"daemonic|AuthenticationString"):
+        list(workers.spread(str, [1], 1))
+    with airflow_job():
+        assert list(workers.spread(str, [1, 2], 1)) == ["1", "2"]
 
 
 def test_a_task_is_given_the_form_the_store_and_the_run(
@@ -146,7 +215,7 @@ def test_the_form_has_a_field_for_each_knob_with_its_text_as_markdown() -> None:
 
 def test_a_task_shows_the_text_of_its_function() -> None:
     @step(retries=4)
-    def measured() -> None:
+    def gate() -> None:
         """
         Measures.
 
@@ -154,8 +223,8 @@ def test_a_task_shows_the_text_of_its_function() -> None:
         """
 
     # Bound to its options; its text shows when a DAG takes it.
-    assert measured.kwargs["retries"] == 4
-    assert measured.kwargs["doc_md"] == "Measures.\n\n    indented"
+    assert gate.kwargs["retries"] == 4
+    assert gate.kwargs["doc_md"] == "Measures.\n\n    indented"
 
 
 def test_importing_it_imports_no_step() -> None:
@@ -182,3 +251,106 @@ def test_more_runs_than_airflow_allows_are_refused(monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("AIRFLOW__CORE__MAX_MAP_LENGTH", "5")
     with pytest.raises(BadInput, match=r"runs=6, but this Airflow makes at most 5 tasks"):
         most_mapped(512, 6)
+
+
+# --- time -----------------------------------------------------------------------------------------
+
+HOUR = timedelta(hours=1)
+PATIENCE = 300.0  # seconds until a test that waits gives up
+
+
+def left() -> float:
+    """Seconds until the timer rings, which pytest sets too; 0 if it does not."""
+    return signal.getitimer(signal.ITIMER_REAL)[0]
+
+
+def stand_still() -> None:
+    """Do nothing until somebody ends it."""
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end:
+        time.sleep(0.01)
+
+
+def run_by_airflow(function: Any) -> Any:
+    """Runs a step as Airflow's task runner does, in its timeout."""
+
+    @dag(dag_id="timed", schedule=None)
+    def timed() -> None:
+        step()(function)()
+
+    (task,) = timed().tasks
+    context: Any = {"ti": SimpleNamespace(), "task": task}
+    return _run_execute_callable(context, task.execute, task)
+
+
+def test_a_task_that_stands_still_is_ended_and_says_what_it_was_given_and_what_to_do(
+    running: dict[str, Any],
+) -> None:
+    def features() -> None:
+        with airflow_job() as job:
+            assert job.allow
+            job.allow(0.2, "features of 160 images, 8 times each")
+            stand_still()
+
+    began = time.monotonic()
+    with pytest.raises(AirflowTaskTimeout) as caught:
+        run_by_airflow(features)
+    assert time.monotonic() - began < PATIENCE / 2
+    said = str(caught.value)
+    assert said.startswith("features was given 0 s for features of 160 images, 8 times each, and")
+    assert "raise SKIN_TIME_FACTOR (now 1) or SKIN_THREADS" in said
+
+
+def test_a_task_that_never_says_how_much_it_does_is_ended_too(
+    running: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(timing.LONGEST_HOURS, "gate", 0.2 / 3600)
+
+    def gate() -> None:
+        stand_still()
+
+    with pytest.raises(AirflowTaskTimeout, match="gate was given 0 s for work of any size"):
+        run_by_airflow(gate)
+
+
+def test_work_that_begins_later_gets_its_own_time(running: dict[str, Any]) -> None:
+    def train() -> str:
+        with airflow_job() as job:
+            assert job.allow
+            job.allow(0.2, "a")
+            job.allow(1000, "b")
+            time.sleep(0.4)
+        return "done"
+
+    assert run_by_airflow(train) == "done"
+
+
+def test_no_work_gets_more_than_is_left_of_the_longest_time() -> None:
+    clock, before = Clock(), left()
+    with clock.running("train", HOUR):
+        clock.allow(10 * 3600, "a")
+        assert 3590 < left() <= 3600
+        clock.allow(60, "b")
+        assert 50 < left() <= 60
+    assert left() == pytest.approx(before, abs=10)
+
+
+def test_airflows_own_timeout_is_given_back() -> None:
+    """A task's is over when the task is; another block may run in it."""
+    before = signal.getsignal(signal.SIGALRM)
+
+    def run() -> None:
+        with timeout(0.4, "Airflow's own"):
+            with Clock().running("train", HOUR):
+                pass
+            stand_still()
+
+    with pytest.raises(AirflowTaskTimeout, match="Airflow's own"):
+        run()
+    signal.signal(signal.SIGALRM, before)
+
+
+def test_outside_a_task_time_is_not_bounded() -> None:
+    before = left()
+    Clock().allow(0.001, "work")
+    assert left() == pytest.approx(before, abs=10)

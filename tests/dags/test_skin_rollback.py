@@ -13,6 +13,7 @@ import pytest
 from airflow_home import put_database
 from released import MODEL, promote, releases
 
+from skin_pipeline import timing
 from skin_pipeline.release import registry
 from skin_pipeline.storage import FolderStore
 
@@ -29,6 +30,7 @@ answer = {
     "doc": dag.doc_md, "schedule": str(dag.schedule), "active": dag.max_active_runs,
     "params": {name: dag.params.get_param(name).schema for name in dag.params},
     "tasks": {task.task_id: {
+        "hours": task.execution_timeout.total_seconds() / 3600,
         "doc": task.doc_md, "retries": task.retries, "before": sorted(task.upstream_task_ids),
         "delay": task.retry_delay.total_seconds(), "rule": task.trigger_rule.value,
     } for task in dag.tasks},
@@ -105,6 +107,8 @@ def test_it_runs_only_when_asked_and_verifies_first(dag):
     assert (dag["schedule"], dag["active"]) == ("None", 1)
     assert {task["rule"] for task in dag["tasks"].values()} == {"all_success"}
     assert all(10 <= task["delay"] <= 60 for task in dag["tasks"].values())
+    for name, task in dag["tasks"].items():
+        assert task["hours"] == pytest.approx(timing.LONGEST_HOURS[name], abs=0.1)
     assert {name: task["before"] for name, task in dag["tasks"].items()} == {
         "verify": [],
         "rollback": ["verify"],

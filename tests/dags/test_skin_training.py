@@ -14,6 +14,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from skin_pipeline import timing
 from skin_pipeline.config import form_schema
 from skin_pipeline.steps import Ingested
 
@@ -53,6 +54,7 @@ print("DAG", json.dumps({
         "failed": events(option(task, "on_failure_callback")),
         "succeeded": events(option(task, "on_success_callback")),
         "retried": events(option(task, "on_retry_callback")),
+        "hours": option(task, "execution_timeout") / timedelta(hours=1),
         "delays": [delay(task, tried) for tried in range(1, 11)],
     } for task in dag.tasks},
     "run_failed": events(dag.on_failure_callback), "run_succeeded": events(dag.on_success_callback),
@@ -82,6 +84,14 @@ def read_dag(tmp_path, **environment):
 @pytest.fixture(scope="module")
 def dag(tmp_path_factory):
     return read_dag(tmp_path_factory.mktemp("airflow"))
+
+
+def test_every_task_ends_at_some_time_which_a_setting_stretches(dag, tmp_path):
+    slow = read_dag(tmp_path, SKIN_TIME_FACTOR="4")
+    for name, task in dag["tasks"].items():
+        hours = timing.LONGEST_HOURS[name]
+        assert task["hours"] == pytest.approx(hours, abs=0.1), name
+        assert slow["tasks"][name]["hours"] == pytest.approx(4 * hours, abs=0.1), name
 
 
 def test_reading_the_dag_imports_nothing_heavy(dag):

@@ -129,11 +129,20 @@ def test_an_image_that_kills_the_decoder_is_quarantined_and_all_others_are_seen(
     folder, store, tmp_path, monkeypatch
 ):
     (folder / "benign/benign1.png").rename(folder / "benign/fatal1.png")
-    monkeypatch.setattr(manifest, "_inspect_batch", worker_tasks.inspect_batch_or_die)
     monkeypatch.setattr(manifest, "_inspect", worker_tasks.inspect_or_die)
     table = build(folder, store, tmp_path).table.set_index("key")
     assert list(table.index[~table["readable"]]) == ["benign/benign2.png", "benign/fatal1.png"]
     assert "ended the process" in table.at["benign/fatal1.png", "problem"]
+
+
+def test_an_image_that_kills_the_decoder_when_it_is_read_again_is_told(
+    folder, store, tmp_path, monkeypatch
+):
+    with Image.open(folder / "benign/benign0.png") as image:
+        image.save(folder / "malignant/again.bmp")
+    monkeypatch.setattr(images, "pixels_digest", worker_tasks.die)
+    with pytest.raises(Unavailable, match=r"benign0\.png was decoded once, and not again"):
+        build(folder, store, tmp_path)
 
 
 def test_pixels_are_hashed_where_another_image_may_have_the_same(folder, store, tmp_path):

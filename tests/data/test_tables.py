@@ -5,8 +5,10 @@ from __future__ import annotations
 import codecs
 import io
 import re
+import struct
 import zipfile
 
+import numpy as np
 import openpyxl
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -16,6 +18,7 @@ from skin_pipeline.data import tables
 from skin_pipeline.data.labelling import Labelling
 from skin_pipeline.data.metadata import _clues
 from skin_pipeline.data.tables import Broken, Names, NoTable, Table, tables_of
+from skin_pipeline.errors import Unavailable
 
 KEYS = ["x/a.jpg", "x/b.jpg", "x/ISIC_0000007.jpg"]
 CLUES = _clues(Names(KEYS), Labelling())
@@ -306,3 +309,65 @@ def test_a_path_means_the_image_whose_whole_folder_it_names():
 @pytest.mark.parametrize(("first", "lines"), [("", [2, 3]), ("sep=,\n", [3, 4])])
 def test_the_line_of_a_row_is_the_one_that_an_editor_shows(tmp_path, first, lines):
     assert list(read(tmp_path, first + GOOD).lines) == lines
+
+
+# --- whatever a stranger's bytes make the libraries raise -----------------------------------------
+
+RAISED = [
+    struct.error("unpack requires a buffer of 4 bytes"),
+    KeyError("[Content_Types].xml"),
+    RecursionError("too deep"),
+    TypeError("expected str"),
+    UnicodeDecodeError("utf-16", b"\xff", 0, 1, "truncated data"),
+    ZeroDivisionError("by zero\nand a second line"),
+]
+
+
+@pytest.mark.parametrize("error", RAISED, ids=lambda error: type(error).__name__)
+@pytest.mark.parametrize("place", ["_refuse_foreign", "_read", "_header", "_refuse_hostile"])
+def test_a_table_that_makes_a_library_raise_anything_is_told_by_name(
+    tmp_path, monkeypatch, error, place
+):
+    def broken(*_, **__):
+        raise error
+
+    monkeypatch.setattr(tables, place, broken)
+    path = tmp_path / "m.csv"
+    path.write_bytes(workbook(("x", ROWS)) if place == "_refuse_hostile" else GOOD.encode())
+    ((name, found),) = tables_of(path, "m.csv", CLUES)
+    assert name == "m.csv"
+    assert isinstance(found, NoTable)
+    assert not found.quiet
+    assert f"cannot be read ({type(error).__name__}: " in str(found)
+    assert "\n" not in str(found)
+
+
+def test_a_zip_whose_list_makes_the_library_raise_anything_is_told(tmp_path, monkeypatch):
+    def broken(*_, **__):
+        raise struct.error("unpack requires a buffer")
+
+    monkeypatch.setattr(zipfile, "ZipFile", broken)
+    found = read(tmp_path, workbook(("x", ROWS)), "m.xlsx")
+    assert "damaged (error: unpack requires a buffer)" in str(found)
+
+
+def test_a_machine_without_memory_is_not_blamed_on_a_table(tmp_path, monkeypatch):
+    def broken(*_, **__):
+        raise MemoryError
+
+    monkeypatch.setattr(tables, "_read", broken)
+    with pytest.raises(Unavailable, match=r"table\.csv could not be read: the machine has"):
+        read(tmp_path, GOOD)
+
+
+def test_a_workbook_with_any_byte_changed_is_read_or_told(tmp_path):
+    random = np.random.RandomState(14)
+    sound = workbook(("images", ROWS))
+    for _ in range(150):
+        data = bytearray(sound)
+        for place in random.randint(0, len(data), random.randint(1, 5)):
+            data[place] = random.randint(256)
+        path = tmp_path / "m.xlsx"
+        path.write_bytes(bytes(data))
+        for _, found in tables_of(path, "m.xlsx", CLUES):
+            assert isinstance(found, (Table, NoTable))

@@ -140,12 +140,17 @@ def test_patients_that_are_not_known_are_a_limit(store):
 
 
 def test_what_comes_from_the_data_is_no_markup(judged):
+    links = "[ref]: http://evil.example www.evil.example _x_ &lt; \u202e ~~x~~ $x$ @all"
     hostile = judged.evaluation.slices[0].model_copy(
-        update={"feature": "a|b<script>", "value": "*x* [y](z)\n# head"}
+        update={"feature": "a|b<script>", "value": f"*x* [y](z)\n# head {links}"}
     )
     evaluation = judged.evaluation.model_copy(update={"slices": (hostile,)})
     text = written(judged._replace(evaluation=evaluation))
-    assert r"| a\|b\<script>: \*x\* [y]\(z) # head | 80 |" in text
+    shown = (
+        r"| a\|b\<script>: \*x\* \[y](z) # head \[ref]: http\://evil.example www\.evil.example "
+        r"\_x\_ \&lt; \\u202e \~\~x\~\~ \$x\$ \@all | 80 |"
+    )
+    assert shown in text
     assert r"From kaggle://owner/\<skin>:" in text
 
 

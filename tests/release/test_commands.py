@@ -83,11 +83,17 @@ def test_all_that_aliases_name_is_verified(store, models, three):
     assert models("verify", MODEL, "champion")[0] == 0
 
 
-def test_verifying_writes_down_a_move_whose_mover_was_killed(store, models, three):
+def test_verifying_says_that_a_mover_was_killed_and_leaves_the_move_to_the_next_one(
+    store, models, three
+):
     key = f"models/{MODEL}/moves/champion/00000002.json"
     store.remove(key)
-    assert models("verify", MODEL)[0] == 0
+    status, said = models("verify", MODEL)
+    assert (status, "Move 2 stands in the pointer only" in said) == (0, True)
+    assert not store.exists(key)
+    promote(store, three[2])
     assert store.exists(key)
+    assert "stands in the pointer only" not in models("verify", MODEL)[1]
 
 
 def test_the_champion_is_rolled_back_once(store, models, three):

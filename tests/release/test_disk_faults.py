@@ -151,8 +151,9 @@ def public() -> Path:
 
 
 def set_mode(folder: Path, mode: int) -> None:
-    for each in [folder, *(path for path in folder.rglob("*") if path.is_dir())]:
-        each.chmod(mode)
+    """Give all folders a mode, and let everybody read the files, as an operator may wish."""
+    for each in [folder, *folder.rglob("*")]:
+        each.chmod(mode if each.is_dir() else 0o644)
 
 
 @pytest.mark.parametrize("published", [False, True])

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -193,7 +195,7 @@ def test_a_version_that_is_half_gone_can_be_published_again(any_store, step, dea
 
 
 def test_a_signed_promotion_killed_anywhere_leaves_a_signed_champion(store, tmp_path):
-    keys = key_pairs.write(tmp_path, "ours")
+    keys = replace(key_pairs.write(tmp_path, "ours"), state=str(tmp_path / "state"))
     for nth, after in cuts(store, partial(promote_signed, content=b"counted", keys=keys)):
         act = partial(promote_signed, content=f"new {nth} {after}".encode(), keys=keys)
         killed(act, Deadly(store, nth, after=after))
@@ -201,6 +203,28 @@ def test_a_signed_promotion_killed_anywhere_leaves_a_signed_champion(store, tmp_
         act(store)
         new = described(store, act.keywords["content"]).version
         assert registry.verify_alias(store, MODEL, keys=keys).version == new
+    moves = len(registry.moves(store, MODEL))
+    assert len(store.list(f"models/{MODEL}/moves/champion")) == moves > len(WRITES)
+
+
+def test_signing_a_history_killed_anywhere_can_be_repeated(store, tmp_path):
+    keys = replace(key_pairs.write(tmp_path, "ours"), state=str(tmp_path / "state"))
+    sign = partial(registry.sign_history, model=MODEL, alias="champion", by="ops", keys=keys)
+    version = publish_signed(store, b"signed", keys)
+    promote(store, version)
+    before = {key: store.read(key) for key in store.list("")}
+    points = cuts(store, sign)
+    assert len(points) >= 8
+    for nth, after in points:
+        for key in {*before, *store.list("")}:
+            store.remove(key)
+        for key, content in before.items():
+            store.put(key, content)
+        shutil.rmtree(keys.state, ignore_errors=True)
+        killed(sign, Deadly(store, nth, after=after))
+        sign(store)
+        assert registry.verify_alias(store, MODEL, keys=keys).version == version
+        assert registry.champion(store, MODEL, keys=keys).number == 2
 
 
 def test_a_signed_version_whose_pruning_was_killed_is_whole_or_can_be_signed_anew(store, tmp_path):

@@ -14,6 +14,7 @@ from skin_pipeline import journal, steps
 from skin_pipeline.contracts import RESULT, Scored, dump
 from skin_pipeline.errors import BadInput, Rejected, Unavailable
 from skin_pipeline.release import registry
+from skin_pipeline.release.signing import Keys
 
 GATE, EVALUATION = "gate/7", "evaluate/7"
 
@@ -182,6 +183,25 @@ def test_where_signatures_are_asked_for_and_none_can_be_made_nothing_moves(candi
     with pytest.raises(BadInput, match="is not signed"):  # which then stands, and is not enough
         steps.promote(with_keys(job, keys, signing_key=""), GATE)
     assert named(job.store) == version
+
+
+def test_an_old_champion_that_was_put_back_stops_the_steps(candidate, tmp_path):
+    job, _, tried = candidate
+    signed = with_keys(job, key_pairs.write(tmp_path, "ours"), state=str(tmp_path / "state"))
+    keys = Keys.of(signed.place)
+    for model in (MODEL, job.settings.released_as):
+        pointer, documents = f"models/{model}/champion.json", []
+        for content in (b"old", b"new"):
+            made = release(job.store, content, model)
+            registry.sign(job.store, model, made.version, keys)
+            registry.promote(job.store, made, by="run", reason="passed the gate", keys=keys)
+            documents.append(job.store.read(pointer))
+        job.store.remove(f"models/{model}/moves/champion/00000002.json")
+        job.store.swap(pointer, documents[0], job.store.tagged(pointer)[1])
+    for step, key in ((steps.promote, GATE), (steps.champion, "split/1")):
+        with pytest.raises(BadInput, match=r"an old pointer was put back: .* move 1 .* move 2 "):
+            step(signed, key)
+    assert tried == []
 
 
 def test_keys_that_do_not_belong_together_stop_a_promotion_before_anything_is_written(

@@ -164,7 +164,10 @@ def test_what_is_not_signed_by_the_trusted_key_is_refused_and_moves_nothing(
     before = named(store)
     with pytest.raises(BadInput, match=r"is not signed, but SKIN_PUBLIC_KEY is set\..*models sign"):
         use(store, second, keys)
-    registry.sign(store, MODEL, second, theirs)
+    for version in registry.versions(store, MODEL):
+        registry.sign(store, MODEL, version, theirs)
+    for alias in ("champion", "canary"):
+        registry.sign_history(store, MODEL, alias, "test", theirs)
     with pytest.raises(BadInput, match="it is by another key"):
         use(store, second, keys)
     assert named(store) == before
@@ -264,6 +267,7 @@ def wrong_keys(folder: Path) -> dict[str, tuple[Keys, str]]:
     (folder / "text").write_text("no key")
     cut = Path(ours.private).read_text().replace("A", "", 1)
     (folder / "cut").write_text(cut)
+    (folder / "cut").chmod(0o600)
     text, planted = str(folder / "text"), SecretStr(PLANTED)
     return {
         "no file": (Keys(f"{folder}/none"), "(SKIN_SIGNING_KEY) is not there"),
@@ -410,7 +414,11 @@ def test_a_version_may_be_signed_by_hand_before_it_is_promoted(finished, judged,
         steps.promote(job, finished.verdict)
     (model,) = registry.models(job.store)
     (version,) = registry.versions(job.store, model)
+    made = registry.release_of(job.store, model, version)
     registry.sign(job.store, model, version, keys)
+    with pytest.raises(BadInput, match="but SKIN_SIGNING_KEY is not; nothing was moved"):
+        steps.promote(job, finished.verdict)
+    registry.promote(job.store, made, by="a person", reason="looked at", keys=keys)
     assert steps.promote(job, finished.verdict).endswith(version)
 
 
@@ -439,9 +447,11 @@ def test_a_damaged_version_is_not_signed(store, models, second):
     assert not registry.is_signed(store, MODEL, second)
 
 
-def test_verifying_says_whether_a_version_is_signed(models, second, monkeypatch):
+def test_verifying_says_whether_a_version_is_signed(store, models, second, monkeypatch):
     assert "is not signed" in models("verify", MODEL, second)[1]
     models("sign", MODEL, second)
+    models("sign", MODEL, registry.champion(store, MODEL).version)
+    models("sign", MODEL)
     for name in (second, "canary"):
         status, said = models("verify", MODEL, name)
         assert (status, "signed with the trusted key" in said) == (0, True)
@@ -459,7 +469,13 @@ def test_aliases_move_to_signed_versions_only(store, models, second):
         status, said = models(*move)
         assert (status, "is not signed" in said) == (1, True)
     assert named(store) != second
-    models("sign", MODEL, second)
+    for version in registry.versions(store, MODEL):
+        models("sign", MODEL, version)
+    for move in moves:
+        status, said = models(*move)
+        assert (status, f"models sign {MODEL}" in said) == (1, True)
+    assert named(store) != second
+    models("sign", MODEL)
     for move in moves:
         assert models(*move)[0] == 0
     assert named(store) == second
@@ -473,3 +489,35 @@ def test_what_is_predicted_with_must_be_signed(store, second, keys, monkeypatch,
         command = ["predict", str(tmp_path), "--model", model, "--model-name", MODEL]
         assert cli.main(command) == 1
         assert "is not signed, but SKIN_PUBLIC_KEY is set" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("mode", "who"),
+    [
+        (0o600, ""),
+        (0o400, ""),
+        (0o440, ""),  # a secret that Kubernetes mounts for a group
+        (0o640, ""),
+        (0o444, "read by everybody"),
+        (0o644, "read by everybody"),
+        (0o604, "read by everybody"),
+        (0o660, "changed by others"),
+        (0o622, "changed by others"),
+    ],
+)
+def test_a_signing_key_that_others_may_use_is_refused(tmp_path, mode, who):
+    keys = key_pairs.write(tmp_path, "mine")
+    Path(keys.private).chmod(mode)
+    if not who:
+        keys.check()
+        return
+    (tmp_path / "link.pem").symlink_to(keys.private)
+    for path in (keys.private, str(tmp_path / "link.pem")):
+        with pytest.raises(BadInput, match=rf"SKIN_SIGNING_KEY\) may be {who}.*chmod 600"):
+            dataclasses.replace(keys, private=path).own()
+
+
+def test_a_public_key_may_be_read_by_everybody(tmp_path):
+    keys = key_pairs.write(tmp_path, "mine")
+    Path(keys.public).chmod(0o644)
+    assert keys.trusted()

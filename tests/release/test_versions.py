@@ -202,7 +202,7 @@ def test_every_problem_of_a_version_is_named(store):
     [
         ({"model.keras": b"\x89HDF no zip"}, "model.keras is no Keras file"),
         ({"model.h5": b"\x89HDF"}, "manifest.json names no model.keras"),
-        ({"../model.keras": keras_file(b"m")}, "model.keras is missing"),
+        ({"../model.keras": keras_file(b"m")}, "is not a Release document"),
     ],
 )
 def test_only_a_keras_file_of_its_own_is_a_model(store, files, said):

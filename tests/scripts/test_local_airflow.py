@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import socket
 import stat
@@ -25,6 +26,7 @@ import pytest
 import requests
 from local_airflow import CHECKOUT, HOST, ApiError, LocalAirflow
 
+from skin_pipeline.config import Deployment
 from skin_pipeline.contracts import (
     RESULT,
     Contract,
@@ -36,6 +38,7 @@ from skin_pipeline.contracts import (
     dump,
 )
 from skin_pipeline.errors import BadInput, Unavailable
+from skin_pipeline.roots import Roots
 from skin_pipeline.storage import FolderStore
 
 SCRIPTS = CHECKOUT / "scripts"
@@ -364,6 +367,7 @@ def test_settings_of_another_airflow_do_not_leak_in_and_ours_do(
     monkeypatch.setenv("NO_PROXY", "clinic.test")
     monkeypatch.setenv("SKIN_STORE", "s3://models/x")
     monkeypatch.delenv("SKIN_THREADS", raising=False)
+    monkeypatch.delenv("SKIN_PATHS", raising=False)
     airflow = LocalAirflow("make up", home=tmp_path, settings={"SKIN_RETRIES": "7"})
     airflow._prepare()
     seen = airflow.environment
@@ -376,6 +380,21 @@ def test_settings_of_another_airflow_do_not_leak_in_and_ours_do(
     assert seen["AIRFLOW_HOME"] == str(tmp_path)
     assert seen["AIRFLOW__API__BASE_URL"] == airflow.url
     assert seen["AIRFLOW__API__HOST"] == HOST
+    assert Roots.of(Deployment(paths=seen["SKIN_PATHS"]), by_others=True).folders == (
+        os.path.realpath(CHECKOUT),
+    )
+
+
+def test_folders_that_runs_may_read_are_the_user_s_to_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for paths in ("/mnt/clinic", ""):
+        monkeypatch.setenv("SKIN_PATHS", paths)
+        home = tmp_path / f"airflow{len(paths)}"
+        home.mkdir()
+        airflow = LocalAirflow("make up", home=home)
+        airflow._prepare()
+        assert airflow.environment["SKIN_PATHS"] == paths
 
 
 def test_secrets_are_made_once_and_are_the_owners_only(prepared: LocalAirflow) -> None:
@@ -386,6 +405,78 @@ def test_secrets_are_made_once_and_are_the_owners_only(prepared: LocalAirflow) -
     assert len(set(hidden.values())) == 4
     for name in ("secrets.json", "passwords.json"):
         assert stat.S_IMODE((prepared.home / name).stat().st_mode) == 0o600
+
+
+def modes(folder: Path) -> dict[str, int]:
+    """Mode of the folder and of all in it that is no link."""
+    paths = [folder, *(path for path in folder.rglob("*") if not path.is_symlink())]
+    return {str(path.relative_to(folder)): stat.S_IMODE(path.stat().st_mode) for path in paths}
+
+
+def open_to_others(folder: Path) -> set[str]:
+    """What other users of the machine have any right on."""
+    return {name for name, mode in modes(folder).items() if mode & 0o077}
+
+
+def test_secrets_are_read_from_files_and_stand_in_no_environment(prepared: LocalAirflow) -> None:
+    hidden = json.loads((prepared.home / "secrets.json").read_text())
+    environment = "\n".join(prepared.environment.values())
+    assert [name for name, secret in hidden.items() if secret in environment] == []
+    for name, secret in (
+        ("AIRFLOW__CORE__FERNET_KEY_CMD", "fernet"),
+        ("AIRFLOW__API__SECRET_KEY_CMD", "api"),
+        ("AIRFLOW__API_AUTH__JWT_SECRET_CMD", "jwt"),
+    ):
+        command = prepared.environment[name]
+        assert hidden[secret] not in command  # which a list of processes shows
+        said = subprocess.run(shlex.split(command), capture_output=True, text=True, check=True)
+        assert said.stdout == hidden[secret]
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o022])
+def test_whatever_the_umask_nobody_else_can_read_what_is_made(tmp_path: Path, umask: int) -> None:
+    before = os.umask(umask)
+    try:
+        airflow = LocalAirflow("make up", home=tmp_path / "home")
+        airflow._take_lock()
+        airflow._prepare()
+    finally:
+        os.umask(before)
+    airflow.stop()
+    assert open_to_others(tmp_path / "home") == set()
+
+
+def test_what_an_earlier_version_left_open_is_closed_and_told_and_links_are_left_alone(
+    tmp_path: Path,
+) -> None:
+    home, elsewhere = tmp_path / "home", tmp_path / "elsewhere"
+    (home / "logs/dag_id=a").mkdir(parents=True)
+    elsewhere.mkdir()
+    for path in ("airflow.db", "airflow.cfg", "logs/dag_id=a/attempt=1.log", "../elsewhere/mine"):
+        (home / path).touch(0o644)
+    (home / "tool").touch(0o755)
+    (home / "shared").symlink_to(elsewhere)
+    said: list[str] = []
+    airflow = LocalAirflow("make up", home=home, say=said.append)
+    airflow._close_to_others()
+    assert open_to_others(home) == set()
+    assert modes(home)["tool"] == 0o700
+    assert modes(elsewhere) == {".": 0o755, "mine": 0o644}
+    assert said == [
+        f"Other users of this machine could read or change {home} and 6 more in {home}; "
+        "now only you can"
+    ]
+    airflow._close_to_others()
+    assert len(said) == 1
+
+
+def test_what_another_user_put_there_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "secrets.json").touch()
+    monkeypatch.setattr(os, "getuid", lambda: 12345)
+    with pytest.raises(BadInput, match="belongs to another user, who could read"):
+        LocalAirflow("make up", home=tmp_path)._close_to_others()
 
 
 class Pools:
@@ -728,12 +819,29 @@ class TestRunning:
         self,
         airflow: LocalAirflow,
     ) -> None:
-        for name in ("secrets.json", "passwords.json"):
-            assert stat.S_IMODE((airflow.home / name).stat().st_mode) == 0o600
+        assert open_to_others(airflow.home) == set()
         with pytest.raises(ApiError):
             local_airflow.Api(airflow.url).get(f"dags/{demo.DAG}")
         with pytest.raises(ApiError):
             local_airflow.Api(airflow.url).login("guessed")
+
+    def test_nothing_listens_beyond_the_loopback_and_no_list_of_processes_shows_a_secret(
+        self, airflow: LocalAirflow
+    ) -> None:
+        came = offspring(os.getpid())
+        heard = {
+            connection.laddr.ip
+            for process in came
+            for connection in process.net_connections("inet")
+            if connection.status == psutil.CONN_LISTEN
+        }
+        assert heard == {HOST}
+        hidden = json.loads((airflow.home / "secrets.json").read_text()).values()
+        shown = "\n".join(
+            "\n".join([*process.cmdline(), *process.environ().values()]) for process in came
+        )
+        assert airflow.url in shown
+        assert [secret for secret in hidden if secret in shown] == []
 
     def test_the_pool_is_there_and_tasks_share_the_cores(self, airflow: LocalAirflow) -> None:
         slots = airflow.api.get("pools/training")["slots"]

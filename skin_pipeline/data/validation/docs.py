@@ -13,6 +13,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from skin_pipeline.contracts import Check
+from skin_pipeline.foreign import on_page
 
 TEMPLATES = Path(__file__).parent / "templates"
 PAGES = ("index.html", "checks.html")
@@ -35,6 +36,7 @@ def write(
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
+        finalize=on_page,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

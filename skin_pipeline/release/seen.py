@@ -1,0 +1,259 @@
+"""What was seen of the aliases of a store where this runs, so that an old pointer is noticed.
+
+Whoever may write into the store can put an old pointer back and take the newest moves away; what
+is left then fits together. Only one who saw the newer move can tell, so it is written down out of
+the reach of the store: in `<state folder>/<digest of the store's place>.json`, mode 0600.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import tempfile
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
+from datetime import datetime, timezone
+from pathlib import Path
+
+from pydantic import Field
+
+from skin_pipeline.contracts import Contract, Pointer, dump, parse
+from skin_pipeline.errors import BadInput
+from skin_pipeline.release.signing import Keys
+from skin_pipeline.storage import Store, digest
+
+log = logging.getLogger(__name__)
+
+SETTING = "SKIN_STATE"
+LONGEST = 100  # of a text of the store, as messages repeat it
+
+
+class Seen(Contract):
+    """The newest move of an alias that was seen, and when."""
+
+    number: int
+    sha256: str
+    version: str
+    moved_at: str
+    seen_at: str
+
+    def __str__(self) -> str:
+        """For people: `move 6 (to version 4f1a, made 2026-11-24T12:00:00+00:00)`."""
+        return told(self.number, self.version, self.moved_at)
+
+
+class Accepted(Contract):
+    """An older state of an alias that a person accepted: what was seen, and what is there now."""
+
+    alias: str
+    seen: Seen
+    now: Seen | None
+    at: str
+    by: str
+    reason: str
+
+
+class Memory(Contract):
+    """What was seen of one store. Keys are `MODEL/ALIAS`.
+
+    `store` is the name that its signed pointers were signed for. `signed` are pointers whose
+    signature was checked, `unsigned` those seen while none was asked for: a forged one of these,
+    with a number of its own choice, must not bar those that are signed.
+    """
+
+    place: str
+    store: str = ""
+    signed: dict[str, Seen] = Field(default_factory=dict)
+    unsigned: dict[str, Seen] = Field(default_factory=dict)
+    accepted: tuple[Accepted, ...] = ()
+
+    def of(self, keys: Keys) -> dict[str, Seen]:
+        """Returns what counts where these keys are used."""
+        return self.signed if keys.public else self.unsigned
+
+
+def told(number: int, version: str, moved_at: str) -> str:
+    """Returns how a message calls a move."""
+    return f"move {number} (to version {_plain(version)}, made {_plain(moved_at)})"
+
+
+def _plain(text: str) -> str:
+    """A text of the store, safe for a line of a log."""
+    return text if text.isprintable() and len(text) <= LONGEST else repr(text[:LONGEST])
+
+
+def name_of(model: str, alias: str) -> str:
+    """Returns the key of an alias in a memory."""
+    return f"{model}/{alias}"
+
+
+def seen_now(pointer: Pointer, sha256: str) -> Seen:
+    """Returns what is remembered of a pointer that is seen now."""
+    return Seen(
+        number=pointer.number,
+        sha256=sha256,
+        version=pointer.version,
+        moved_at=pointer.moved_at,
+        seen_at=_now(),
+    )
+
+
+def recall(store: Store, keys: Keys) -> Memory:
+    """Returns what was seen of a store; nothing if it was never seen, or nothing is remembered.
+
+    Call it before you read a pointer: one that is read later is never older than what others, who
+    run at the same time, had remembered by then.
+
+    Raises:
+        BadInput: the file is damaged, cannot be read, or is about another store.
+    """
+    place = _place(store)
+    if not keys.state:
+        return Memory(place=place)
+    return _load(_file(keys, place), place)
+
+
+def remember(store: Store, keys: Keys, name: str, seen: Seen, identity: str = "") -> bool:
+    """Remembers a move that was seen, unless a later one was; returns whether it could.
+
+    Where nothing can be written a warning is logged, and an old pointer is not noticed later.
+    """
+    if not keys.state:
+        return False
+
+    def change(memory: Memory) -> Memory:
+        known = memory.of(keys).get(name)
+        if known and known.number >= seen.number:
+            return memory
+        return _with(memory, keys, {name: seen}, identity)
+
+    try:
+        _change(keys, _place(store), change)
+    except OSError as error:
+        problem = f"{error.strerror}; name a folder that this user may write to in {SETTING}"
+        log.warning('move_not_remembered alias=%s problem="%s"', name, problem)
+        return False
+    return True
+
+
+def accept(
+    store: Store, keys: Keys, now: Mapping[str, Seen | None], *, identity: str, by: str, reason: str
+) -> list[Accepted]:
+    """Makes a memory say what the store has now, although more was seen; returns what changed.
+
+    Args:
+        store: The store.
+        keys: Say which part of the memory, and where it is.
+        now: The aliases that contradict what was seen, as they are now; None for one that names
+            nothing.
+        identity: The name of the store.
+        by: Who accepts it.
+        reason: Why; it is kept in the memory.
+
+    Raises:
+        BadInput: the memory cannot be written.
+    """
+    taken: list[Accepted] = []
+
+    def change(memory: Memory) -> Memory:
+        known = memory.of(keys)
+        more = {"at": _now(), "by": by, "reason": reason}
+        taken.extend(
+            Accepted(alias=name, seen=known[name], now=item, **more)
+            for name, item in now.items()
+            if name in known
+        )
+        changed = _with(memory, keys, now, identity)
+        return changed.model_copy(update={"accepted": (*memory.accepted, *taken)})
+
+    try:
+        _change(keys, _place(store), change)
+    except OSError as error:
+        raise _unusable(keys.state, str(error.strerror)) from error
+    return taken
+
+
+def file_of(store: Store, keys: Keys) -> Path:
+    """Returns the file in which it is remembered what was seen of a store."""
+    return _file(keys, _place(store))
+
+
+def _with(memory: Memory, keys: Keys, now: Mapping[str, Seen | None], identity: str) -> Memory:
+    entries = {name: item for name, item in {**memory.of(keys), **now}.items() if item}
+    part = "signed" if keys.public else "unsigned"
+    return memory.model_copy(update={part: entries, "store": identity or memory.store})
+
+
+def _place(store: Store) -> str:
+    """Where a store is: two servers may have buckets of the same name."""
+    endpoint = getattr(store, "endpoint", "")  # a folder has none
+    return f"{store.url} at {endpoint}" if endpoint else store.url
+
+
+def _file(keys: Keys, place: str) -> Path:
+    return Path(keys.state) / f"{digest(place.encode())[:20]}.json"
+
+
+def _load(file: Path, place: str) -> Memory:
+    try:
+        content = file.read_bytes()
+    except FileNotFoundError:
+        return Memory(place=place)
+    except OSError as error:
+        raise _unusable(str(file), str(error.strerror)) from error
+    try:
+        memory = parse(content, Memory, str(file))
+    except BadInput as error:
+        raise _unusable(str(file), str(error)) from None
+    if memory.place != place:
+        raise _unusable(str(file), f"it is about the store {memory.place}, not {place}")
+    return memory
+
+
+def _unusable(file: str, problem: str) -> BadInput:
+    return BadInput(
+        f"what was seen of the aliases cannot be looked up in {file}: {problem}. It tells old "
+        "pointers that were put back. Put a copy of it back, or correct it. If there is none, look "
+        "whether each alias names what it should (python -m skin_pipeline models show MODEL), "
+        f"remove the file, and what is there is taken as a new start; {SETTING} names the folder"
+    )
+
+
+def _change(keys: Keys, place: str, change: Callable[[Memory], Memory]) -> None:
+    """Changes a memory, alone among all processes; a reader finds it whole at any time."""
+    file = _file(keys, place)
+    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with _locked(file.with_suffix(".lock")):
+        before = _load(file, place)
+        after = change(before)
+        if after != before:
+            _write(file, dump(after))
+
+
+def _write(file: Path, content: bytes) -> None:
+    handle, draft = tempfile.mkstemp(dir=file.parent, prefix=".", suffix=".part")  # mode 0600
+    try:
+        with os.fdopen(handle, "wb") as sink:
+            sink.write(content)
+            sink.flush()
+            os.fsync(sink.fileno())
+        Path(draft).replace(file)
+    except BaseException:
+        Path(draft).unlink(missing_ok=True)
+        raise
+
+
+@contextmanager
+def _locked(path: Path) -> Generator[None, None, None]:
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        fcntl.flock(handle, fcntl.LOCK_UN)  # a process forked meanwhile holds the same lock
+        os.close(handle)
+
+
+def _now() -> str:
+    return datetime.now(timezone.utc).isoformat(timespec="seconds")

@@ -1,0 +1,70 @@
+"""Which files of a machine the settings of a run may name.
+
+    roots = Roots.of(deployment(), by_others=True)   # in Airflow: what SKIN_PATHS names, no more
+    path = roots.path("~/lesions")                   # without links, or `BadInput`
+
+Whoever may trigger a run chooses its settings, and is mostly not who may read the worker's files.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from skin_pipeline.config import Deployment, parts
+from skin_pipeline.errors import BadInput
+from skin_pipeline.foreign import shown
+
+SETTING = "SKIN_PATHS"
+
+
+@dataclass(frozen=True)
+class Roots:
+    """Folders below which paths must lie, without links; None for anywhere."""
+
+    folders: tuple[str, ...] | None = None
+
+    @classmethod
+    def of(cls, place: Deployment, *, by_others: bool) -> Roots:
+        """The folders that a deployment names. Where it names none, others may name no path, and
+        the person at the command line may name any."""
+        folders = tuple(os.path.realpath(folder) for folder in parts(place.paths))
+        return cls(folders if folders or by_others else None)
+
+    def hold(self, real: str) -> bool:
+        """Whether a path without links lies in one of the folders."""
+        return self.folders is None or any(
+            f"{real}/".startswith(f"{folder.rstrip('/')}/") for folder in self.folders
+        )
+
+    def path(self, where: str) -> Path:
+        """The path that a setting means; without links, unless it may lie anywhere.
+
+        Raises:
+            BadInput: it is none, or lies elsewhere. Whether there is something is not told then.
+        """
+        try:
+            path = Path(where).expanduser()
+            real = "" if self.folders is None else os.path.realpath(path)
+        except (RuntimeError, ValueError, OSError):  # no such user, a NUL, too long a name
+            raise BadInput(
+                f"{shown(where)} is no path. Give one without `~` and odd letters"
+            ) from None
+        if self.folders is None:
+            return path
+        if not self.hold(real):
+            raise BadInput(self._refusal(where))
+        return Path(real)
+
+    def _refusal(self, where: str) -> str:
+        named = ", ".join(self.folders or ()) or "none"
+        return (
+            f"{shown(where)} may not be read: a path in the settings of a run must lie, links "
+            f"followed, below a folder that {SETTING} names. It names: {named}. Whoever runs this "
+            f"installation can add the folder to {SETTING} of all workers; `kaggle://OWNER/NAME`, "
+            "`s3://BUCKET/PREFIX`, `demo` and the weights `imagenet` need no path"
+        )
+
+
+ANYWHERE = Roots()

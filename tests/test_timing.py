@@ -1,0 +1,106 @@
+"""Each step says how much work it begins, so that it gets its time and no more."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from skin_pipeline import steps, timing
+from skin_pipeline.contracts import Dataset, load
+from skin_pipeline.evaluation import scoring
+from skin_pipeline.evaluation import tasks as judging
+from skin_pipeline.training import tasks as training
+
+
+class Begun(Exception):
+    """The work of a step, which the test does not do."""
+
+
+@pytest.fixture
+def told(monkeypatch):
+    """What a job's steps said of their work."""
+
+    def begun(*_, **__):
+        raise Begun
+
+    for room, name in (
+        (training, "features"),
+        (training, "train"),
+        (judging, "evaluate"),
+        (scoring, "external"),
+    ):
+        monkeypatch.setattr(room, name, begun)
+    return []
+
+
+def test_ingest_validate_and_split_tell_how_many_images_there_are(make_job, told):
+    job = make_job(runs=3)
+    job = replace(job, allow=lambda seconds, work: told.append((work, seconds)))
+    pinned = steps.ingest(job)
+    count = sum(load(job.store, pinned.dataset, Dataset).classes.values())
+    validation = steps.validate(job, pinned.dataset, pinned.external)
+    steps.split(job, validation)
+    assert told == [
+        ("fetching a set of images", timing.FETCH),
+        (f"ingest of {count} images", timing.START + count * timing.EACH_IMAGE["ingest"]),
+        (f"validate of {count} images", timing.START + count * timing.EACH_IMAGE["validate"]),
+        (
+            f"split of {count} images, 3 times each",
+            timing.START + 3 * count * timing.EACH_IMAGE["split"],
+        ),
+    ]
+
+
+def test_steps_with_networks_tell_how_often_they_look_at_each_image(finished, told):
+    place = finished.job.place.model_copy(update={"time_factor": 5})
+    job = replace(
+        finished.job, place=place, allow=lambda seconds, work: told.append((work, seconds))
+    )
+    dataset = load(job.store, finished.dataset, Dataset)
+    count = sum(dataset.classes.values())
+    tuned = replace(job, settings=job.settings.model_copy(update={"strategy": "full"}))
+    trunk = steps.backbone.trunk_of(job.settings.backbone, "none")
+    for work in (
+        lambda: steps._features(job, dataset, 0, trunk, "head", 7),
+        lambda: steps._train(job, "key", finished.split, (), 0),
+        lambda: steps._train(tuned, "key", finished.split, (), 0),
+        lambda: steps._evaluate(job, "key", finished.split, ("a", "b"), ()),
+    ):
+        with pytest.raises(Begun):
+            work()
+    knobs = job.settings
+    full = knobs.epochs + knobs.tune_epochs
+    scored = 2 * knobs.scored_views
+    images = min(count, knobs.shard_size)
+    assert told == [
+        (
+            f"features of {images} images, 7 times each",
+            5 * timing.allowed("features", images, 7),
+        ),
+        (
+            f"train of {count} images, {knobs.epochs} times each",
+            5 * timing.allowed("train", count, knobs.epochs),
+        ),
+        (f"full of {count} images, {full} times each", 5 * timing.allowed("full", count, full)),
+        (
+            f"evaluate of {count} images, {scored} times each",
+            5 * timing.allowed("evaluate", count, scored),
+        ),
+    ]
+
+
+def test_a_job_that_nobody_watches_tells_nobody(make_job):
+    make_job().expect("features", 100)
+    make_job().fetch()
+
+
+@pytest.mark.parametrize("step", timing.LONGEST_HOURS)
+def test_the_longest_time_of_a_step_grows_with_the_factor(step):
+    assert timing.longest(step, 2) == 2 * timing.longest(step, 1)
+
+
+def test_thousands_of_images_on_a_slow_machine_fit_into_the_longest_time():
+    """The sets that this is made for, on two cores that need a tenth of what is allowed."""
+    for step, passes in (("ingest", 1), ("validate", 1), ("split", 6), ("train", 40)):
+        assert timing.allowed(step, 100_000, passes) < 3600 * timing.LONGEST_HOURS[step]
