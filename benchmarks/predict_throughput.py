@@ -23,7 +23,7 @@ from skin_pipeline.data.images import inspect
 from skin_pipeline.data.sources import SUFFIXES
 from skin_pipeline.release import loading
 from skin_pipeline.release.predict import BATCH, Resolved, Scorer
-from skin_pipeline.storage import FolderStore
+from skin_pipeline.storage import FolderStore, digest_file
 from skin_pipeline.training import backbone
 from skin_pipeline.training.backbone import Network
 from skin_pipeline.training.released import released_model
@@ -41,7 +41,8 @@ def model_in(folder: Path, weights: Path | None, threads: int) -> Resolved:
     source = backbone.pin_weights(settings, store) if settings else "none"
     network = Network.load(keras, backbone.trunk_of("ResNet50", source), 224, store)
     heads = [STRATEGIES["head"].model(network, "run").get_weights()] * RUNS
-    released_model(network, "head", heads, 0.8).save(folder / "model.keras")
+    path = folder / "model.keras"
+    released_model(network, "head", heads, 0.8).save(path)
     release = Release(
         model="benchmark",
         version="benchmark",
@@ -50,9 +51,9 @@ def model_in(folder: Path, weights: Path | None, threads: int) -> Resolved:
         content_digest="",
         labels=LABELS,
         threshold=0.5,
-        files={},
+        files={path.name: digest_file(path)},
     )
-    return Resolved(release, folder / "model.keras")
+    return Resolved(release, path)
 
 
 def bare_loop(model: Resolved, squares: np.ndarray[Any, Any], threads: int) -> Any:

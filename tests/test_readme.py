@@ -8,12 +8,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import released
 
 from skin_pipeline import cli, steps
-from skin_pipeline.contracts import Dataset, load
+from skin_pipeline.contracts import LABELS, Dataset, load
 from skin_pipeline.data import demo
-from skin_pipeline.release import registry
+from skin_pipeline.release import loading, registry, trial
 from skin_pipeline.release.signing import Keys
 
 ROOT = Path(__file__).parents[1]
@@ -41,7 +42,11 @@ def test_the_five_lines_score_an_image_with_the_promoted_model(finished, tmp_pat
         cwd=tmp_path,
         check=True,
     )
-    assert re.fullmatch(r"0\.\d+ (benign|malignant)\n", run.stdout)
+    said, label = run.stdout.split()
+    model = loading.load(tmp_path / "model.keras", threads=1)
+    (ours,) = trial.probabilities(model, [(tmp_path / "lesion.jpg").read_bytes()])
+    assert float(said) == pytest.approx(ours, abs=1e-4)
+    assert label in LABELS
 
 
 def test_a_version_signed_as_described_is_verified_by_hand_as_described(store, tmp_path):

@@ -26,15 +26,23 @@ SPEC = Spec(("first", "second", "third"), "caffe", jit=False)
 def network(seed: int = 1, spec: Spec = SPEC) -> Network:
     """Three convolutions, the last one with batch normalisation behind it."""
     keras.utils.set_random_seed(seed)
+    return Network(keras, spec, whole(), SIZE)
+
+
+def whole(
+    include_top: bool = False,
+    weights: None = None,
+    input_shape: tuple[int, int, int] = (SIZE, SIZE, 3),
+) -> Any:
+    """The layers of the network, built as those of keras.applications are."""
+    assert (include_top, weights) == (False, None)
     layers = keras.layers
-    image = keras.Input((SIZE, SIZE, 3))
+    image = keras.Input(input_shape)
     first = layers.Conv2D(CHANNELS[0], 4, strides=4, name="first")(image)
     second = layers.Conv2D(CHANNELS[1], 2, strides=2, activation="relu", name="second")(first)
     third = layers.Conv2D(CHANNELS[2], 1, name="third_conv")(second)
     third = layers.BatchNormalization(name="third_bn")(third)
-    return Network(
-        keras, spec, keras.Model(image, layers.Activation("linear", name="third")(third)), SIZE
-    )
+    return keras.Model(image, layers.Activation("linear", name="third")(third))
 
 
 def table(labels: np.ndarray, **sides: list[str]) -> pd.DataFrame:

@@ -136,21 +136,6 @@ def extract(archive: Path, target: Path, limits: Limits = Limits()) -> Contents:
 
 
 @contextmanager
-def inspected(
-    archive: Path, limits: Limits
-) -> Generator[tuple[zipfile.ZipFile, dict[str, zipfile.ZipInfo]], None, None]:
-    """Opens a zip file of which every byte is wanted. Gives it and its files by name; every entry
-    passed every check.
-
-    Raises:
-        BadInput: the archive is refused; the message names the entry and the reason.
-        Unavailable: the disk fails.
-    """
-    with _opened(archive, limits) as raw, _parsed(raw, archive) as bundle:
-        yield bundle, _inspected(bundle, archive, limits)
-
-
-@contextmanager
 def appearing(target: Path) -> Generator[Path, None, None]:
     """A name beside `target` to make a file or folder under, so that `target` appears whole.
 
@@ -308,22 +293,6 @@ def _entry_refusal(archive: Path, name: str, reason: str) -> BadInput:
     return _refusal(archive, f"is refused because of its entry {shown(name)}, which {reason}")
 
 
-def _inspected(
-    bundle: zipfile.ZipFile, archive: Path, limits: Limits
-) -> dict[str, zipfile.ZipInfo]:
-    files: dict[str, zipfile.ZipInfo] = {}
-    for info in _listed(bundle, archive, limits):
-        name = info.orig_filename  # `filename` ends at a NUL
-        twice = "appears twice" if name in files else None
-        link = "is a symbolic link" if _is_link(info) else None
-        reason = leads_out(name) or twice or link or _special(info) or _unreadable(info)
-        if reason := reason or _bad_size(info, limits):
-            raise _entry_refusal(archive, name, reason)
-        files[name] = info
-    _refuse_bulk(list(files.values()), archive, limits)
-    return files
-
-
 def _listed(bundle: zipfile.ZipFile, archive: Path, limits: Limits) -> list[zipfile.ZipInfo]:
     infos = bundle.infolist()
     if len(infos) > limits.entries:
@@ -440,14 +409,6 @@ def _unreadable(info: zipfile.ZipInfo) -> str | None:
             f"{' and '.join(METHODS.values())} are read. Unpack it and give the folder as `data`, "
             "or pack it again as a zip with the method Deflate"
         )
-    return None
-
-
-def _bad_size(info: zipfile.ZipInfo, limits: Limits) -> str | None:
-    if info.file_size > limits.entry_bytes:
-        return f"unpacks to {info.file_size} bytes; {limits.entry_bytes} are allowed"
-    if _bomb(info.file_size, info.compress_size, limits):
-        return f"unpacks to over {limits.ratio:g} times its packed size"
     return None
 
 

@@ -1,66 +1,73 @@
-"""Model files from strangers: one is loaded whole and in safe mode, or refused unopened.
+"""Model files from strangers: the network is built by our own code, only its weights are theirs.
 
     model = load(Path("model.keras"), threads=2)
 
-A `.keras` file names the classes to build, so whoever wrote it chooses what runs. Before Keras is
-even imported, the file must be the zip that Keras writes, with nothing packed, and its
-configuration may name only what `training.released` makes models of.
+A `.keras` file says which classes to build with which arguments, so whoever wrote it chooses what
+runs; that is never followed. The file is copied to where nobody else can reach it, and from then on
+only the copy is read. What it says of its network is read as data: which of our networks, of how
+many runs, of which size. That network is built by `training.released`, must have the very
+configuration that the file has, and gets the file's weights, if they are exactly its own.
 """
 
 from __future__ import annotations
 
+import errno
+import hashlib
 import json
-import zipfile
-from collections.abc import Iterator
+import logging
+import re
+import tempfile
+from collections.abc import Generator
+from contextlib import contextmanager
+from functools import partial
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, NamedTuple
 
-from skin_pipeline.data import archive
-from skin_pipeline.errors import BadInput
+from skin_pipeline.errors import BadInput, Unavailable
 from skin_pipeline.foreign import shown
-from skin_pipeline.training.backbone import keras_on
+from skin_pipeline.release import blueprint, container, memory, weights
+from skin_pipeline.release.container import CONFIG, METADATA, WEIGHTS, Foreign
+from skin_pipeline.release.weights import FLOAT, Weights
+from skin_pipeline.training.backbone import Network, keras_on
+from skin_pipeline.training.released import Recipe, fewest_parameters, rebuilt
+
+log = logging.getLogger(__name__)
 
 SUFFIX = ".keras"
-CONFIG, METADATA = "config.json", "metadata.json"
-MEMBERS = frozenset({METADATA, CONFIG, "model.weights.h5"})
-GIB = 2**30
-# Twenty runs of `full` take some 2 GiB. Keras packs nothing, so what is packed is not its own.
-LIMITS = archive.Limits(entries=len(MEMBERS), total_bytes=4 * GIB, entry_bytes=4 * GIB, ratio=1)
-CHUNK = 2**14
-CONFIG_BYTES = 16 * 2**20  # twenty runs of the deepest network take 6 MiB
-LARGEST_NUMBER = 8192  # of a shape: the widest layer has 3,584 channels
-# A model of each backbone and strategy names these, and no others.
-BUILDING_BLOCKS = [
-    (module, name)
-    for module, names in {
-        None: "__keras_tensor__",
-        "keras": "DTypePolicy Sequential",
-        "keras.initializers": "GlorotUniform Ones VarianceScaling Zeros",
-        "keras.layers": (
-            "Activation Add Average AveragePooling2D BatchNormalization CenterCrop Concatenate "
-            "Conv2D Dense DepthwiseConv2D Dropout GlobalAveragePooling2D Identity InputLayer "
-            "LayerNormalization MaxPooling2D Multiply Normalization Rescaling Reshape Resizing "
-            "ZeroPadding2D"
-        ),
-        "keras.src.applications.convnext": "LayerScale",
-        "keras.src.models.functional": "Functional",
-        "keras.src.ops.numpy": "Add Concatenate Flip Mean Reshape Transpose",
-    }.items()
-    for name in names.split()
-]
-NAMING = frozenset({"class_name", "module", "registered_name", "spec_name"})
-NUMBERED = "shared_object_id"  # a number that is a name
+MIB, GIB = 2**20, 2**30
+MOST_BYTES = 4 * GIB  # twenty runs of `full` take some 2 GiB
+# Of the members that are text: twenty runs of the deepest network take 5 MiB.
+TEXT_BYTES = {CONFIG: 8 * MIB, METADATA: 4096}
+CHUNK = MIB
 MAGIC = {b"\x89HDF": "an HDF5 file (.h5)", b"\x80": "a pickle"}
 WAY_OUT = "Give a model.keras that this pipeline wrote"
+ABOUT = {"keras_version", "date_saved"}
+VERSION = re.compile(r"[0-9A-Za-z.+-]{1,40}")
+# Beyond what the process has, while a model is loaded: some for TensorFlow itself, and the weights
+# are in memory a few times.
+MEMORY_BYTES = 2 * GIB
+MEMORY_A_BYTE = 8  # of the file
+NOT_ALLOWED = {errno.EACCES, errno.EPERM, errno.EISDIR, errno.ELOOP, errno.ENOENT}
 
 
-def load(path: Path, threads: int) -> Any:
+class _Checked(NamedTuple):
+    """A model file that passed all checks that need no network."""
+
+    keras_version: str
+    config: Any
+    recipe: Recipe
+    weights: Weights
+    size: int
+
+
+def load(path: Path, threads: int, expected: str = "") -> Any:
     """A model that scores images, from a file that nobody vouches for.
 
     Args:
         path: A `.keras` file.
         threads: That TensorFlow may use.
+        expected: The SHA-256 that the file must have; empty for any.
 
     Returns:
         The Keras model: RGB uint8 (n, h, w, 3) in, probabilities (n, 1) out.
@@ -69,103 +76,138 @@ def load(path: Path, threads: int) -> Any:
         BadInput: it is no such file; the message says what was found. None of its code ran.
         Unavailable: the disk fails.
     """
-    check(path)
-    keras = keras_on(threads)
-    try:
-        model = keras.saving.load_model(path, safe_mode=True, compile=False)
-    except Exception as error:  # whatever Keras meets in a file that lies
-        reason = f"cannot be loaded by Keras ({_first_line(error)}){_other_version(path)}"
-        raise _refusal(path, reason) from None
-    _check_shapes(model, path)
-    return model
+    with _checked(path, expected) as found:
+        keras = keras_on(threads)
+        with memory.at_most(MEMORY_BYTES + MEMORY_A_BYTE * found.size):
+            return _built(keras, found)
 
 
-def check(path: Path) -> None:
-    """Refuse a file that is not a model of ours, without Keras.
+def check(path: Path, expected: str = "") -> None:
+    """Refuse a file that is not a model of ours, without Keras: all but whether its network and
+    weights are in every detail ours, which `load` does.
 
     Raises:
         BadInput: what was found instead.
         Unavailable: the disk fails.
     """
-    _refuse_other_formats(path)
-    with archive.inspected(path, LIMITS) as (bundle, files):
-        if files.keys() != MEMBERS:
-            found = ", ".join(map(shown, sorted(files)))
-            raise _refusal(path, f"holds {found} instead of {', '.join(sorted(MEMBERS))}")
-        if files[CONFIG].file_size > CONFIG_BYTES:
-            size = files[CONFIG].file_size
-            raise _refusal(path, f"has {size} bytes of {CONFIG}; {CONFIG_BYTES} are allowed")
+    with _checked(path, expected):
+        pass
+
+
+@contextmanager
+def _checked(path: Path, expected: str) -> Generator[_Checked, None, None]:
+    """A private copy of a model file, checked. What is wrong with it, then or while it is used,
+    becomes a `BadInput` that names the file."""
+    _refuse_other_names(path)
+    with tempfile.TemporaryFile() as copy:  # it has no name: nobody can open it
+        _copy(path, copy, expected)
         try:
-            with bundle.open(files[CONFIG]) as source:
-                config = json.loads(b"".join(iter(lambda: source.read(CHUNK), b"")))
-            problem = next(_problems(config), None)
-        except (*archive.DAMAGE, RecursionError) as error:
-            raise _refusal(path, f"has a damaged {CONFIG} ({_first_line(error)})") from None
-    if problem:
-        raise _refusal(path, f"{problem}{_other_version(path)}")
+            yield _inspected(copy)
+        except Foreign as error:
+            raise _refusal(path, str(error)) from None
+        except MemoryError:
+            raise _refusal(path, "takes more memory than a model of its size needs") from None
 
 
-def _other_version(path: Path) -> str:
-    """The end of a sentence that names two versions of Keras: the one that saved a checked file,
-    and the one that is here. Empty if they are the same."""
+def _refuse_other_names(path: Path) -> None:
+    if not path.is_file():  # a pipe would block for ever
+        raise BadInput(f"there is no model file {path}. {WAY_OUT}")
+
+
+def _copy(path: Path, copy: BinaryIO, expected: str) -> None:
+    seen = hashlib.sha256()
+    try:
+        with path.open("rb") as source:
+            for block in iter(partial(source.read, CHUNK), b""):
+                seen.update(block)
+                if copy.tell() + copy.write(block) > MOST_BYTES:
+                    raise _refusal(path, f"has over {MOST_BYTES} bytes")
+        copy.flush()
+    except OSError as error:
+        if error.errno in NOT_ALLOWED:
+            raise BadInput(f"the model {path} cannot be read: {error.strerror}") from None
+        raise Unavailable(f"the model {path} could not be copied: {error.strerror}") from None
+    if expected and seen.hexdigest() != expected:
+        raise BadInput(
+            f"the model {path} is not the one that its manifest names: its SHA-256 is "
+            f"{seen.hexdigest()}, expected {expected}. Nothing of it was loaded; use another "
+            "version or copy"
+        )
+
+
+def _inspected(file: BinaryIO) -> _Checked:
+    _refuse_other_formats(file)
+    members = container.members(file)
+    for name, most in TEXT_BYTES.items():
+        if members[name].size > most:
+            raise Foreign(f"has {members[name].size} bytes of {name}; {most} are allowed")
+    version = _keras_version(container.contents(file, members[METADATA]))
+    config = blueprint.parsed(container.contents(file, members[CONFIG]), CONFIG)
+    with _naming_versions(version):
+        recipe = blueprint.recipe_of(config)
+    container.verify(file, members[WEIGHTS])
+    start, size, _ = members[WEIGHTS]
+    return _Checked(version, config, recipe, weights.inspected(file, start, size), size)
+
+
+def _refuse_other_formats(file: BinaryIO) -> None:
+    file.seek(0)
+    start = file.read(4)
+    for magic, name in MAGIC.items():
+        if start.startswith(magic):
+            raise Foreign(f"is {name}; only {SUFFIX} files are loaded")
+
+
+def _keras_version(data: bytes) -> str:
+    """The version of Keras that saved a file."""
+    found = blueprint.parsed(data, METADATA)
+    if not isinstance(found, dict) or found.keys() != ABOUT:
+        raise Foreign(f"has a {METADATA} that says something else than {', '.join(sorted(ABOUT))}")
+    if not all(isinstance(value, str) for value in found.values()):
+        raise Foreign(f"has a {METADATA} that says something else than texts")
+    version: str = found["keras_version"]
+    if not VERSION.fullmatch(version):
+        raise Foreign(f"has a {METADATA} with an impossible version of Keras: {shown(version)}")
+    return version
+
+
+@contextmanager
+def _naming_versions(version: str) -> Generator[None, None, None]:
+    """Names two versions of Keras with what is refused: the one that saved the file, and the one
+    that is here; unless they are the same."""
     here = metadata.version("keras")
     try:
-        with zipfile.ZipFile(path) as bundle, bundle.open(METADATA) as source:
-            saved = json.loads(source.read(CHUNK))["keras_version"]
-    except (*archive.DAMAGE, KeyError, TypeError):
-        saved = "unknown"
-    if saved == here:
-        return ""
-    return f"; it was saved by Keras {shown(str(saved))}, and here is Keras {here}"
+        yield
+    except Foreign as error:
+        if version == here:
+            raise
+        told = f"it was saved by Keras {version}, and here is Keras {here}"
+        raise Foreign(f"{error}; {told}") from None
 
 
-def _refuse_other_formats(path: Path) -> None:
-    if not path.is_file():
-        raise BadInput(f"there is no model file {path}. {WAY_OUT}")
-    with path.open("rb") as file:
-        start = file.read(4)
-    found = next((name for magic, name in MAGIC.items() if start.startswith(magic)), None)
-    if found or path.suffix != SUFFIX:
-        raise _refusal(path, f"is {found or f'not named {SUFFIX}'}; only {SUFFIX} files are loaded")
-
-
-def _problems(config: Any) -> Iterator[str]:
-    """What in a configuration is none of ours."""
-    if isinstance(config, list):
-        for item in config:
-            yield from _problems(item)
-    elif isinstance(config, dict):
-        yield from _foreign(config)
-        for key, item in config.items():
-            if key != NUMBERED:
-                yield from _problems(item)
-    elif isinstance(config, int | float) and not abs(config) <= LARGEST_NUMBER:  # nor NaN
-        yield f"asks for the number {config:g}; {LARGEST_NUMBER} is the largest allowed"
-
-
-def _foreign(config: dict[str, Any]) -> Iterator[str]:
-    if config.get("compile_config"):
-        yield "has a configuration of its training, which could name any code"
-    if not NAMING & config.keys():
-        return
-    name = config.get("class_name")
-    known = (config.get("module"), name) in BUILDING_BLOCKS
-    if not known or config.get("registered_name") not in (None, name) or "spec_name" in config:
-        found = (f"{key} {shown(str(config[key]))}" for key in sorted(NAMING & config.keys()))
-        yield f"asks for code that no released model has: {', '.join(found)}"
-
-
-def _check_shapes(model: Any, path: Path) -> None:
-    """One image of any size in, one probability out."""
-    seen = [(tuple(tensor.shape), tensor.dtype) for tensor in (*model.inputs, *model.outputs)]
-    if seen != [((None, None, None, 3), "uint8"), ((None, 1), "float32")]:
-        wants = "RGB uint8 (n, h, w, 3) in, float32 (n, 1) out"
-        raise _refusal(path, f"is not {wants}. Received: {seen}")
+def _built(keras: Any, found: _Checked) -> Any:
+    """The file's network, built by our own code, with the file's weights."""
+    recipe, size = found.recipe, found.weights.bytes
+    network = Network.untrained(keras, recipe.backbone, recipe.image_size)
+    needed = FLOAT.itemsize * fewest_parameters(network, recipe)
+    if size < needed:  # before more is built of what the file only says that it is
+        raise Foreign(f"has {size} bytes of weights where {recipe} needs {needed}")
+    model = rebuilt(network, recipe)
+    ours = json.loads(json.dumps(keras.saving.serialize_keras_object(model)))
+    same_version = found.keras_version == keras.__version__
+    with _naming_versions(found.keras_version):
+        if told := blueprint.difference(ours, found.config, same_version=same_version):
+            raise Foreign(f"is no model of ours: its {told}")
+        weights.fill(model, found.weights)
+    if not same_version:
+        log.warning(
+            "model_of_another_keras saved_by=%s here=%s: only what both versions say of a network "
+            "was compared",
+            found.keras_version,
+            keras.__version__,
+        )
+    return model
 
 
 def _refusal(path: Path, reason: str) -> BadInput:
     return BadInput(f"the model {path} {reason}. {WAY_OUT}")
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]

@@ -30,7 +30,7 @@ from skin_pipeline.data.workers import each
 from skin_pipeline.errors import BadInput
 from skin_pipeline.release import loading, registry, signing
 from skin_pipeline.release.signing import NONE, Keys
-from skin_pipeline.storage import Store, digest_file
+from skin_pipeline.storage import Store
 from skin_pipeline.training.backbone import quick_with_xla
 
 CHAMPION = "champion"
@@ -42,7 +42,8 @@ Image = str | os.PathLike[str] | bytes
 
 
 class Resolved(NamedTuple):
-    """A model's manifest, and the file that it speaks of, with the digest that it names."""
+    """A model's manifest, and the file that it speaks of. The file's digest is compared with the
+    manifest's when it is loaded: until then somebody could exchange it."""
 
     release: Release
     path: Path
@@ -60,7 +61,7 @@ class Prediction(NamedTuple):
 def resolve(
     store: Store, model: str, version_or_alias: str = CHAMPION, keys: Keys = NONE
 ) -> Resolved:
-    """A version of a model from the store, verified; a copy of what lies in S3 is kept locally.
+    """A version of a model from the store; a copy of what lies in S3 is kept locally.
 
     Args:
         store: Where the versions lie.
@@ -69,9 +70,8 @@ def resolve(
         keys: Whether the version and the alias must be signed, and by which key.
 
     Raises:
-        BadInput: there is no such model, version or alias, its file is not the one that the
-            manifest names, or one of them is not signed as the keys ask for; or the alias is
-            older than what was seen here.
+        BadInput: there is no such model, version or alias, or its manifest is of no use, or one of
+            them is not signed as the keys ask for; or the alias is older than what was seen here.
         Unavailable: the store does not answer.
     """
     is_version = VERSION.fullmatch(version_or_alias)
@@ -83,7 +83,7 @@ def resolve(
             f"{release.version}. Use another version"
         )
     path = store.local(f"{registry.version_key(model, version)}/{registry.MODEL_FILE}")
-    return _verified(release, path)
+    return _usable(release, path)
 
 
 def beside(path: Path, keys: Keys = NONE) -> Resolved:
@@ -91,8 +91,8 @@ def beside(path: Path, keys: Keys = NONE) -> Resolved:
     folder.
 
     Raises:
-        BadInput: one of them is missing, they do not belong together, or they are not signed as
-            the keys ask for.
+        BadInput: one of them is missing, or the manifest is not signed as the keys ask for, or is
+            of no use.
     """
     manifest = path.with_name(registry.MANIFEST)
     for needed in (path, manifest):
@@ -104,7 +104,7 @@ def beside(path: Path, keys: Keys = NONE) -> Resolved:
     content, signature = manifest.read_bytes(), path.with_name(signing.SIGNATURE)
     signed = signature.read_bytes() if signature.is_file() else None
     signing.check(content, signed, keys.trusted(), str(manifest))
-    return _verified(parse(content, Release, str(manifest)), path)
+    return _usable(parse(content, Release, str(manifest)), path)
 
 
 def _pointed(store: Store, model: str, alias: str, keys: Keys) -> str:
@@ -119,12 +119,11 @@ def _pointed(store: Store, model: str, alias: str, keys: Keys) -> str:
     return pointer.version
 
 
-def _verified(release: Release, path: Path) -> Resolved:
-    found, expected = digest_file(path), release.files.get(registry.MODEL_FILE)
-    if found != expected:
+def _usable(release: Release, path: Path) -> Resolved:
+    if not release.files.get(registry.MODEL_FILE):
         raise BadInput(
-            f"the model {path} is not the one that its manifest names: its SHA-256 is {found}, "
-            f"expected {expected}. Nothing of it was loaded; use another version or copy"
+            f"the manifest of {path} does not name the SHA-256 of {registry.MODEL_FILE}. Use "
+            "another version or copy"
         )
     if not 0 <= release.threshold <= 1:
         raise BadInput(
@@ -173,16 +172,14 @@ class Scorer:
 
     @classmethod
     def of(cls, model: Resolved, threads: int) -> Scorer:
-        """Load a model. Raises `BadInput` if it is none of ours."""
-        loaded = loading.load(model.path, threads)
-        try:
-            square = loaded.get_layer("field_of_view").output
-            size, whole = int(square.shape[1]), int(loaded.get_layer("centre_square").height)
-            forward = _forward(loaded, square)
-        except (AttributeError, TypeError, ValueError):
-            raise BadInput(f"the model {model.path} does not cut images as ours do") from None
+        """Load a model. Raises `BadInput` if it is none of ours, or not the one that its manifest
+        names."""
+        expected = model.release.files[registry.MODEL_FILE]
+        loaded = loading.load(model.path, threads, expected)
+        square = loaded.get_layer("field_of_view").output
+        size, whole = int(square.shape[1]), int(loaded.get_layer("centre_square").height)
         processes = max(1, threads // 2)  # the network takes most of the time
-        return cls(model.release, forward, size, size / whole, processes)
+        return cls(model.release, _forward(loaded, square), size, size / whole, processes)
 
     def predict(self, images: Iterable[Image]) -> Iterator[Prediction]:
         """Score images; see the function `predict`."""

@@ -114,8 +114,9 @@ def publish(
         store: The store.
         release: The version; `files` maps a file name to its sha256.
         sources: Maps each file name to the key that its bytes are copied from.
-        approve: Called with the model's file, unless the version is there already; what it raises
-            keeps the version from being there.
+        approve: Called with a private copy of the model's file, of the digest that the version
+            names, unless the version is there already; what it raises keeps the version from being
+            there.
 
     Returns:
         The manifest as it stands in the store, for `sign_manifest`: what is signed is what was

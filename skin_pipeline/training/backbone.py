@@ -226,17 +226,24 @@ class Network:
             Unavailable: Keras could not download its ImageNet weights.
         """
         keras.utils.set_random_seed(RANDOM_SEED)
-        shape = (image_size, image_size, 3)
-        build = getattr(keras.applications, trunk.backbone)
-        whole = build(include_top=False, weights=None, input_shape=shape)
+        made = cls.untrained(keras, trunk.backbone, image_size)
         if trunk.source == "imagenet":
-            _load_imagenet(build, whole, trunk.backbone)
+            build = getattr(keras.applications, trunk.backbone)
+            _load_imagenet(build, made.whole, trunk.backbone)
         elif trunk.source != "none":
             with scratch() as folder:
                 copy = folder / Path(trunk.source).name
                 copied(store, trunk.source, copy, digest_named(trunk.source))
-                _load_file(whole, copy, trunk.backbone)
-        return cls(keras, BACKBONES[trunk.backbone], whole, image_size)
+                _load_file(made.whole, copy, trunk.backbone)
+        return made
+
+    @classmethod
+    def untrained(cls, keras: Any, backbone: str, image_size: int) -> Network:
+        """Build a network of some weights, for those that will be put into it."""
+        build = getattr(keras.applications, backbone)
+        shape = (image_size, image_size, 3)
+        whole = build(include_top=False, weights=None, input_shape=shape)
+        return cls(keras, BACKBONES[backbone], whole, image_size)
 
     @cached_property
     def ends(self) -> tuple[Any, Any, Any]:
@@ -266,6 +273,10 @@ class Network:
     def map_shape(self) -> tuple[int, int, int]:
         """Shape of what the third stage reads of an image."""
         return tuple(self.read_of(self.ends[1]).shape[1:])
+
+    def parameters(self, begin: Any) -> int:
+        """How many numbers the layers from `begin` to the third stage's end have."""
+        return int(self.keras.Model(begin, self.ends[2]).count_params())
 
     def read_of(self, second_end: Any) -> Any:
         """What the third stage reads of the second one's end, which may be a quarter of it."""
@@ -354,8 +365,12 @@ def _layer_names(model: Any) -> Iterator[str]:
 def _place(names: list[str], wanted: str) -> int:
     """Where a layer stands. One that has no name of its own is numbered by Keras from the second
     network on."""
-    numbered = re.compile(rf"{re.escape(wanted)}(_\d+)?")
-    return next(place for place, name in enumerate(names) if numbered.fullmatch(name))
+    return next(place for place, name in enumerate(names) if is_name(name, wanted))
+
+
+def is_name(name: str, wanted: str) -> bool:
+    """Whether a layer's name is the wanted one, with or without a number of Keras's."""
+    return re.fullmatch(rf"{re.escape(wanted)}(_\d+)?", name) is not None
 
 
 def _is_plain(config: dict[str, Any]) -> bool:

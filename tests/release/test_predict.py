@@ -24,7 +24,7 @@ from skin_pipeline.contracts import Dataset, Evaluation, Pointer, dump, load
 from skin_pipeline.data import manifest
 from skin_pipeline.errors import BadInput, Unavailable
 from skin_pipeline.release import loading, registry, scores
-from skin_pipeline.release.predict import BATCH, Resolved, Scorer, beside, predict, resolve
+from skin_pipeline.release.predict import BATCH, Scorer, beside, predict, resolve
 from skin_pipeline.release.signing import Keys
 from skin_pipeline.storage import FolderStore
 from skin_pipeline.training import backbone
@@ -132,17 +132,28 @@ def test_a_threshold_that_is_no_probability_is_refused(version):
         beside(version / registry.MODEL_FILE)
 
 
-@pytest.mark.parametrize("names", [("a", "b"), ("centre_square", "field_of_view")])
-def test_a_model_without_the_geometry_is_refused(names, tmp_path):
-    image = keras.Input((None, None, 3), dtype="uint8")
-    seen = image
-    for name in names:
-        seen = keras.layers.Rescaling(1 / 255, name=name)(seen)
-    seen = keras.layers.GlobalAveragePooling2D()(seen)
-    model = keras.Model(image, keras.layers.Dense(1)(seen))
-    model.save(tmp_path / "model.keras")
-    with pytest.raises(BadInput, match="does not cut images as ours do"):
-        Scorer.of(Resolved(None, tmp_path / "model.keras"), threads=1)
+def test_a_manifest_that_names_no_digest_of_the_model_is_refused(version):
+    about = json.loads((version / registry.MANIFEST).read_text())
+    (version / registry.MANIFEST).write_text(json.dumps({**about, "files": {}}))
+    with pytest.raises(BadInput, match=r"does not name the SHA-256 of model\.keras"):
+        beside(version / registry.MODEL_FILE)
+
+
+def test_a_model_that_is_exchanged_after_its_digest_was_compared_is_not_loaded(
+    version, champion, monkeypatch
+):
+    path, check = version / registry.MODEL_FILE, loading._inspected
+
+    def exchanged(file):
+        path.write_bytes(b"another model")
+        return check(file)
+
+    monkeypatch.setattr(loading, "_inspected", exchanged)
+    scorer = Scorer.of(beside(path), threads=2)
+    assert scorer.release == champion.release
+    assert path.read_bytes() == b"another model"
+    with pytest.raises(BadInput, match="is not the one that its manifest names"):
+        Scorer.of(beside(path), threads=2)
 
 
 # --- scores ---------------------------------------------------------------------------------------
@@ -222,13 +233,15 @@ def made_of(name, size):
     ("name", "size", "quick"),
     [("ResNet50", 160, True), ("ResNet50", 64, False), ("EfficientNetV2B0", 160, False)],
 )
-def test_full_and_other_batches_score_alike_with_and_without_xla(name, size, quick, tmp_path):
+def test_full_and_other_batches_score_alike_with_and_without_xla(
+    name, size, quick, champion, monkeypatch
+):
     model = made_of(name, size)
     assert backbone.quick_with_xla(model, size) == quick
     squares = RANDOM.integers(0, 255, (BATCH, size, size, 3), dtype=np.uint8)
     network = keras.Model(model.get_layer("field_of_view").output, model.output)
-    model.save(tmp_path / "model.keras")
-    scorer = Scorer.of(Resolved(None, tmp_path / "model.keras"), threads=2)
+    monkeypatch.setattr(loading, "load", lambda *_: model)
+    scorer = Scorer.of(champion, threads=2)
     assert (scorer.size, scorer.field_of_view) == (size, 0.8)
     for count in (BATCH, 3):
         np.testing.assert_allclose(

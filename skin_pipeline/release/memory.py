@@ -1,0 +1,40 @@
+"""A bound on the memory that this process may still take."""
+
+from __future__ import annotations
+
+import re
+import resource
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+STATUS = Path("/proc/self/status")
+KIB = 2**10
+
+
+@contextmanager
+def at_most(more: int) -> Generator[None, None, None]:
+    """Within, the process gets only so many bytes of memory more than it has: then `MemoryError`.
+
+    A bound that is tighter already stays. Where the system does not tell how much a process has
+    (only Linux does), nothing is bounded.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    bounds = [bound for bound in (soft, hard) if bound != resource.RLIM_INFINITY]
+    if (used := _used()) is None:
+        yield
+        return
+    resource.setrlimit(resource.RLIMIT_DATA, (min([used + more, *bounds]), hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
+
+
+def _used() -> int | None:
+    """Bytes of memory that this process has, as `RLIMIT_DATA` counts them."""
+    try:
+        found = re.search(r"^VmData:\s*(\d+) kB", STATUS.read_text(), re.MULTILINE)
+    except OSError:
+        return None
+    return int(found[1]) * KIB if found else None
