@@ -2,7 +2,7 @@
 
 ```
 <key>/result.json
-<key>/proofs/<SHA-256 of result.json>.json        a `Proof`, written before the result
+<key>/proofs/of_<SHA-256 of result.json>.json     a `Proof`, written before the result
 signatures/<key pair>/<SHA-256 of a statement>    its signature, if there is a key to sign with
 ```
 
@@ -38,6 +38,7 @@ STEPS = (
     "gate",
 )
 PROOFS, CHECKPOINTS = "proofs", "checkpoints"
+OF = "of_"  # before a digest in a name, where it is not that of the object itself
 SIGNATURES, ACTIVATIONS = "signatures", "activations"
 AGAIN = "again_"  # begins the name of a second place for the files of a result
 PROOF, OBJECT = "proof of a result", "object"  # what a signature is for
@@ -183,11 +184,10 @@ class ProvenStore:
         Raises:
             BadInput: See `read`.
         """
-        owner = owner_of(key)
         if self.keys.private and _is_signed_alone(key):
             return self._signed_alone(key, fresh=fresh)
-        expected = self._expected(owner, key) if owner and key != f"{owner}/{RESULT}" else None
-        if expected is None:
+        expected = self.digest_of(key) if owner_of(key) else ""
+        if not expected:
             return self.inner.local(key, fresh=fresh)
         copy = self._folder() / uuid.uuid4().hex
         copied(self.inner, key, copy, expected)
@@ -202,7 +202,7 @@ class ProvenStore:
             BadInput: See `read`.
         """
         alone = bool(self.keys.private) and _is_signed_alone(key)
-        if owner_of(key) and (alone or self._expected(owner_of(key), key) is not None):
+        if owner_of(key) and (alone or self.digest_of(key)):
             with self.local(key).open("rb") as file:
                 yield file
             return
@@ -348,7 +348,7 @@ class ProvenStore:
     def _without_proof(self, owner: str, found: str) -> Proven:
         """A result of before there were proofs; refused where it must be signed."""
         if others := self.inner.list(f"{owner}/{PROOFS}"):
-            expected = others[0].rsplit("/", 1)[1].removesuffix(".json")
+            expected = others[0].rsplit(f"/{OF}", 1)[1].removesuffix(".json")
             raise self._refusal(
                 owner, f"{owner}/{RESULT} has the SHA-256 {found}, its step wrote {expected}"
             )
@@ -449,7 +449,7 @@ def another_place(key: str) -> str:
 
 
 def _proof_key(key: str, result: str) -> str:
-    return f"{key}/{PROOFS}/{result}.json"
+    return f"{key}/{PROOFS}/{OF}{result}.json"
 
 
 def _proof_of_what_is_there(store: ProvenStore, key: str, data: bytes) -> Proof:

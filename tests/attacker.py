@@ -74,7 +74,9 @@ class Attacker:
         files = {name: digest(self.read(name)) for name in proof.files}
         new = proof.model_copy(update={"result": found, "files": files, **changes})
         self.remove(str(old.relative_to(self.root)))
-        self.exchange(f"{key}/proofs/{found}.json", (new.model_dump_json(indent=2) + "\n").encode())
+        self.exchange(
+            f"{key}/proofs/of_{found}.json", (new.model_dump_json(indent=2) + "\n").encode()
+        )
 
     def strip(self, key: str) -> None:
         """Remove a result's proof, so that it looks like one of before there were proofs."""

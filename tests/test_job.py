@@ -95,7 +95,7 @@ def test_a_result_that_is_there_has_its_files_and_what_it_took(job, made, monkey
 
     monkeypatch.setattr(FolderStore, "put", noting)
     key = once(job, made)
-    proof = f"proofs/{digest(job.store.read(f'{key}/result.json'))}.json"
+    proof = f"proofs/of_{digest(job.store.read(f'{key}/result.json'))}.json"
     assert order == ["report.html", "cost.json", proof, "result.json"]
     cost = parse(job.store.read(f"{key}/cost.json"), Cost, key)
     assert cost.cores == 3

@@ -66,7 +66,7 @@ def test_a_proof_names_what_a_result_is_made_of_and_from(make):
     assert proof.files[f"{second}/card.md"] == digest(b"a card")
     assert proof.made_from == {first: job.proven.prove(first).digest}
     assert proof.result == digest(job.store.read(f"{second}/result.json"))
-    assert own == digest(job.store.read(f"{second}/proofs/{proof.result}.json"))
+    assert own == digest(job.store.read(f"{second}/proofs/of_{proof.result}.json"))
 
 
 def test_a_result_within_another_has_a_proof_of_its_own(make):

@@ -128,24 +128,16 @@ class Stamper:
 
     def stamp(self, statement: bytes) -> bytes:
         """The signature of a statement, by the private key."""
-        from cryptography.hazmat.primitives.asymmetric.ec import ECDSA
-        from cryptography.hazmat.primitives.hashes import SHA256
-
-        made: bytes = self._private.sign(statement, ECDSA(SHA256()))
-        return base64.b64encode(made) + b"\n"
+        return base64.b64encode(_signature(self._private, statement)) + b"\n"
 
     def problem(self, statement: bytes, stamp: bytes) -> str:
         """What is wrong with a signature, after "its signature"; empty for nothing."""
-        from cryptography.exceptions import InvalidSignature
-        from cryptography.hazmat.primitives.asymmetric.ec import ECDSA
-        from cryptography.hazmat.primitives.hashes import SHA256
-
         try:
-            made = base64.b64decode(stamp[:SIGNATURE_BYTES].strip(), validate=True)
-            self._public.verify(made, statement, ECDSA(SHA256()))
-        except (InvalidSignature, ValueError):
-            return "is not of this content by this key"
-        return ""
+            given = base64.b64decode(stamp[:SIGNATURE_BYTES].strip(), validate=True)
+        except ValueError:
+            given = b""
+        signed = _is_signature(self._public, statement, given)
+        return "" if signed else "is not of this content by this key"
 
 
 def _fingerprint(public_key: Any) -> str:
@@ -326,7 +318,7 @@ def _pem(public_key: Any) -> bytes:
 
 
 def sign_bytes(content: bytes, kind: str, keys: Keys) -> str:
-    """Returns the signature of bytes by the private key, in hex (ECDSA with SHA-256).
+    """Returns the signature of bytes by the private key, in hex.
 
     Args:
         content: What is signed.
@@ -336,38 +328,47 @@ def sign_bytes(content: bytes, kind: str, keys: Keys) -> str:
     Raises:
         BadInput: the private key cannot be used.
     """
-    from cryptography.hazmat.primitives.asymmetric import utils
-    from cryptography.hazmat.primitives.asymmetric.ec import ECDSA
-    from cryptography.hazmat.primitives.hashes import SHA256
-
-    key = _private_key(keys)
-    r, s = utils.decode_dss_signature(key.sign(_framed(content, kind), ECDSA(SHA256())))
-    order = key.curve.group_order
-    return utils.encode_dss_signature(r, min(s, order - s)).hex()
+    return _signature(_private_key(keys), _framed(content, kind)).hex()
 
 
 def signed_by(public: bytes, content: bytes, kind: str, signature: str) -> bool:
-    """Returns whether a signature is that of these bytes, as this kind, by the key `public`.
-
-    Of each signature (r, s) anybody can make another, (r, -s). Only the one with the smaller s is
-    taken, so that nobody without the key can give a document another SHA-256.
-    """
-    from cryptography.exceptions import InvalidSignature
-    from cryptography.hazmat.primitives.asymmetric import utils
-    from cryptography.hazmat.primitives.asymmetric.ec import ECDSA
-    from cryptography.hazmat.primitives.hashes import SHA256
+    """Returns whether a signature is that of these bytes, as this kind, by the key `public`."""
     from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
-    key: Any = load_pem_public_key(public)
     try:
         given = bytes.fromhex(signature)
-        _, s = utils.decode_dss_signature(given)
-        key.verify(given, _framed(content, kind), ECDSA(SHA256()))
-    except (InvalidSignature, ValueError):  # ValueError: no hex, or no pair of numbers
+    except ValueError:
         return False
-    return bool(s <= key.curve.group_order - s)
+    return _is_signature(load_pem_public_key(public), _framed(content, kind), given)
 
 
 def _framed(content: bytes, kind: str) -> bytes:
     """What is signed of bytes: they, and of which kind they are."""
     return f"skin-pipeline {kind}\n".encode() + content
+
+
+def _signature(private: Any, content: bytes) -> bytes:
+    """ECDSA with SHA-256. Of each signature (r, s) anybody can make another, (r, -s): the one with
+    the smaller s is made and taken, so that nobody without the key can give a document another
+    SHA-256."""
+    from cryptography.hazmat.primitives.asymmetric import utils
+    from cryptography.hazmat.primitives.asymmetric.ec import ECDSA
+    from cryptography.hazmat.primitives.hashes import SHA256
+
+    r, s = utils.decode_dss_signature(private.sign(content, ECDSA(SHA256())))
+    return utils.encode_dss_signature(r, min(s, private.curve.group_order - s))
+
+
+def _is_signature(public: Any, content: bytes, given: bytes) -> bool:
+    """Whether `given` is the one that `_signature` makes by the key's private half."""
+    from cryptography.exceptions import InvalidSignature
+    from cryptography.hazmat.primitives.asymmetric import utils
+    from cryptography.hazmat.primitives.asymmetric.ec import ECDSA
+    from cryptography.hazmat.primitives.hashes import SHA256
+
+    try:
+        _, s = utils.decode_dss_signature(given)
+        public.verify(given, content, ECDSA(SHA256()))
+    except (InvalidSignature, ValueError):  # ValueError: no pair of numbers
+        return False
+    return bool(s <= public.curve.group_order - s)
