@@ -10,7 +10,6 @@ one core, of which imports are half.
 from __future__ import annotations
 
 import csv
-import os
 import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -140,7 +139,7 @@ def build_later(hard: Hard, folder: Path) -> Later:
         path.unlink()
     relabelled = [path.rename(folder / "images/malignant" / path.name) for path in benign[3:5]]
     # What is written is put in another file's place, so a link is as good as a copy.
-    shutil.copytree(hard.folder / "store", folder / "store", copy_function=os.link)
+    shutil.copytree(hard.folder / "store", folder / "store")
     settings = hard.job.settings.model_copy(update={"data": str(folder / "images"), "external": ""})
     place = Deployment(store=f"file://{folder / 'store'}", threads=1)
     job = replace(hard.job, settings=settings, place=place, store=open_store(place.store))

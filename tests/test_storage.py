@@ -1856,7 +1856,7 @@ class TestOpening:
             cache=str(tmp_path),
             cache_gib=0.5,
         )
-        store = job_of(Settings(), place).store
+        store = job_of(Settings(), place).proven.inner
 
         assert isinstance(store, S3Store)
         assert (store.cache.folder, store.cache.bound) == (tmp_path, 1 << 29)

@@ -6,7 +6,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
-import os
 import re
 import shutil
 from collections.abc import Callable
@@ -65,12 +64,12 @@ class Base(NamedTuple):
 def base(hard, tmp_path_factory):
     folder = tmp_path_factory.mktemp("judged")
     plain, signed = folder / "plain", folder / "signed"
-    shutil.copytree(hard.job.store.inner.root, plain, copy_function=os.link)
+    shutil.copytree(hard.job.store.inner.root, plain)
     shutil.rmtree(plain / "models")
     strict = hard.job.settings.model_copy(update={"min_accuracy": 0.999})
     job = dataclasses.replace(hard.job, store=FolderStore(plain), settings=strict)
     refusal = steps.gate(job, hard.evaluation, hard.validation, "", hard.external)
-    shutil.copytree(plain, signed, copy_function=os.link)
+    shutil.copytree(plain, signed)
     keys = key_pairs.write(folder, "ours")
     place = hard.job.place.model_copy(update={"signing_key": keys.private})
     vouch_for(dataclasses.replace(job, store=FolderStore(signed), place=place), hard.verdict)
@@ -93,7 +92,7 @@ def signed(hard, base, tmp_path, monkeypatch):
 
 
 def in_copy(hard, store, root, **keys) -> Judged:
-    shutil.copytree(store, root, copy_function=os.link)
+    shutil.copytree(store, root)
     place = hard.job.place.model_copy(update={"store": f"file://{root}", **keys})
     job = dataclasses.replace(hard.job, store=FolderStore(root), place=place)
     return Judged(job, Attacker(root), hard)

@@ -39,7 +39,7 @@ PATIENCE = 500.0  # seconds until a test that waits gives up
 def prepared(hard, tmp_path_factory):
     """A store in which nothing is left to do but to train, and the arguments to do it."""
     folder = tmp_path_factory.mktemp("killed")
-    shutil.copytree(hard.job.store.root, folder / "store", copy_function=os.link)
+    shutil.copytree(hard.job.store.root, folder / "store")
     store = FolderStore(folder / "store")
     settings = Settings(**{**hard.job.settings.model_dump(), **KNOBS})
     job = Job(settings, Deployment(store=store.url, threads=1), store)
@@ -112,7 +112,7 @@ def uninterrupted(prepared, tmp_path_factory):
     """The run of a process that nobody stopped, its store, what it logged, and its memory."""
     source, *arguments = prepared
     store = FolderStore(tmp_path_factory.mktemp("whole") / "store")
-    shutil.copytree(source.root, store.root, copy_function=os.link)
+    shutil.copytree(source.root, store.root)
     process = started(store, *arguments)
     peak = peak_gib(process)
     run, logged = trained(store, *arguments, process)
@@ -141,7 +141,7 @@ def test_a_process_killed_in_each_stage_goes_on_and_ends_with_the_same_bits(
     prepared, uninterrupted, tmp_path
 ):
     source, *arguments = prepared
-    shutil.copytree(source.root, tmp_path / "store", copy_function=os.link)
+    shutil.copytree(source.root, tmp_path / "store")
     store = FolderStore(tmp_path / "store")
     first = killed_after(store, arguments, 1)  # in the head
     second = killed_after(store, arguments, 3)  # in fine-tuning
