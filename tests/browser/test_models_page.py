@@ -66,7 +66,9 @@ def test_from_the_login_to_the_champion_and_its_report(visit: Visit, airflow_ui:
     expect(real.get_by_text("Champion: version")).to_be_visible()
     for screen in (DESKTOP, PHONE):
         page.set_viewport_size(screen)
-        expect(real.get_by_role("row")).to_have_count(5)
+        for table, rows in (("Judged runs", 5), ("Moves of the champion", 3)):
+            shown = real.get_by_role("table", name=table).get_by_role("row")
+            expect(shown).to_have_count(rows)
         expect(real.get_by_role("cell", name="refused").first).to_be_visible()
         assert framed.locator("body").evaluate("body => body.scrollWidth <= innerWidth")
 

@@ -452,8 +452,11 @@ def test_a_manifest_that_is_exchanged_before_it_is_signed_is_not_signed(signed, 
     assert registry.champion(signed.job.store, seen[0]) is None
 
 
-def test_a_manifest_that_stands_there_with_another_threshold_is_not_taken_over(either):
+def test_a_manifest_that_stands_there_with_another_threshold_is_not_taken_over(
+    either, monkeypatch, tmp_path
+):
     key = either.promote()
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))  # somebody who has not seen that promotion
     shutil.rmtree(either.attacker.root / "models" / key.split("/")[1] / "moves")
     (either.attacker.root / "models" / key.split("/")[1] / "champion.json").unlink()
     other = {**json.loads(either.attacker.read(f"{key}/manifest.json")), "threshold": 0.001}

@@ -128,7 +128,7 @@ def test_a_file_without_its_manifest_is_refused(missing, version):
 def test_a_threshold_that_is_no_probability_is_refused(version):
     about = json.loads((version / registry.MANIFEST).read_text())
     (version / registry.MANIFEST).write_text(json.dumps({**about, "threshold": "NaN"}))
-    with pytest.raises(BadInput, match="has the threshold nan, which is no probability"):
+    with pytest.raises(BadInput, match="threshold: Input should be a finite number"):
         beside(version / registry.MODEL_FILE)
 
 
