@@ -19,6 +19,7 @@ import documents
 import numpy as np
 import pandas as pd
 import pytest
+import weights_file
 from PIL import Image
 
 from skin_pipeline import arrays, steps, storage
@@ -439,7 +440,7 @@ class TestCheckedThenUsed:
     def weights(self, tmp_path: Path) -> tuple[Path, Settings]:
         """A file of weights, and settings that name it."""
         path = tmp_path / "mine.weights.h5"
-        path.write_bytes(b"\x89HDF\r\n\x1a\n good")
+        weights_file.written(path, 1.0)
         return path, Settings(weights=str(path))
 
     def test_pinned_weights_are_the_bytes_that_their_key_names(
@@ -452,12 +453,14 @@ class TestCheckedThenUsed:
         put_file = FolderStore.put_file
 
         def exchange_first(self: FolderStore, key: str, source: Path) -> bool:
-            path.write_bytes(b"\x89HDF\r\n\x1a\n evil")
+            weights_file.written(path, 2.0)
             return put_file(self, key, source)
 
         monkeypatch.setattr(FolderStore, "put_file", exchange_first)
+        good = path.read_bytes()
         key = backbone.pin_weights(settings, store)
-        assert (store.root / key).read_bytes().endswith(b"good")
+        assert path.read_bytes() != good
+        assert (store.root / key).read_bytes() == good
         assert storage.digest_named(key) == storage.digest((store.root / key).read_bytes())
 
     def test_weights_that_are_exchanged_for_a_pipe_block_nobody(
@@ -481,7 +484,7 @@ class TestCheckedThenUsed:
             return was
 
         monkeypatch.setattr(Path, "is_file", exchange_after)
-        with pytest.raises(BadInput, match="a pipe"):
+        with pytest.raises(BadInput, match="is not a file"):
             backbone.pin_weights(settings, store)
         assert store.list("") == []
 

@@ -534,4 +534,4 @@ def _one_line(error: Exception, name: str) -> str:
     text = str(error).split("<_io.BytesIO")[0].strip()
     if not text or not isinstance(error, SAID_WELL):
         text = f"{type(error).__name__}: {text}".removesuffix(": ")
-    return f"{line(name)}: {line(text)[:MOST_WORDS]}"
+    return f"{line(name)}: {line(' '.join(text.split()))[:MOST_WORDS]}"

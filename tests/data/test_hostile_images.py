@@ -192,7 +192,7 @@ def test_an_error_is_told_in_one_short_line_that_can_be_printed(monkeypatch):
 
     monkeypatch.setattr(images, "decode", broken)
     problem = inspect_bytes(b"x", "a.png").problem
-    assert problem.startswith("a.png: one two %1B[31m %E2%80%AExxx")
+    assert problem.startswith(r"a.png: one two \x1b[31m \u202exxx")
     assert len(problem) < 400
     assert problem.isprintable()
 

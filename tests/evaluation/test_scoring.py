@@ -222,14 +222,14 @@ def test_figures_follow_the_run_s_own_settings(store, today, linear, setting):
 def promoted(store, monkeypatch):
     """A version whose verdict is on `CHAMPION`, as the champion of the model."""
     pointer = Pointer(
-        model="skin-resnet50", version="v1", previous=None, moved_at="", by="", reason=""
+        model="skin-resnet50", version="a1", previous=None, moved_at="", by="", reason=""
     )
     release = Release(
         model="skin-resnet50",
-        version="v1",
+        version="a1",
         verdict="gate/champion",
         synthetic=False,
-        content_digest="",
+        content_digest="0",
         labels=("benign", "malignant"),
         threshold=THRESHOLD,
         files={},

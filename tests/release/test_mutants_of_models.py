@@ -11,7 +11,7 @@ from pathlib import Path
 
 import model_files as files
 import pytest
-from mutants import Mutants
+from model_mutants import Mutants
 
 from skin_pipeline.errors import BadInput
 from skin_pipeline.release import loading
