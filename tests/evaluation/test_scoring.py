@@ -235,8 +235,8 @@ def promoted(store, monkeypatch):
         files={},
     )
     judged_run.put(store, "gate/champion", documents.verdict(evaluation=CHAMPION))
-    monkeypatch.setattr(registry, "champion", lambda *_: pointer)
-    monkeypatch.setattr(registry, "release_of", lambda *_: release)
+    monkeypatch.setattr(registry, "champion", lambda *_, **__: pointer)
+    monkeypatch.setattr(registry, "release_of", lambda *_, **__: release)
 
 
 @pytest.mark.parametrize(
