@@ -102,12 +102,30 @@ def test_mutants_of_a_model_do_nothing_but_be_models(loader, tmp_path):
     assert counts["loaded"] > 5
 
 
+PART = 2_000
+PARTS = range(0, 20_000, PART)
+
+
+# In two classes, which may run in two processes; and in parts, each well within a test's time.
 @pytest.mark.exhaustive
-def test_all_mutants_of_models_do_nothing_but_be_models(loader, tmp_path):
-    counts = became(Mutants(files.file_of()), range(300, 20_000), loader, tmp_path)
-    counts += became(Mutants(files.file_of(strategy="fine_tune")), range(2_000), loader, tmp_path)
-    print(dict(counts))
-    assert counts.total() > 20_000
+class TestAllMutantsOfAHead:
+    @pytest.mark.parametrize("start", PARTS[:6])
+    def test_they_do_nothing_but_be_models(self, start, loader, tmp_path):
+        counts = became(Mutants(files.file_of()), range(start, start + PART), loader, tmp_path)
+        assert counts.total() == PART
+
+
+@pytest.mark.exhaustive
+class TestAllMutantsOfAHeadAndOfALastStage:
+    @pytest.mark.parametrize("start", PARTS[6:])
+    def test_those_of_a_head_do_nothing_but_be_models(self, start, loader, tmp_path):
+        counts = became(Mutants(files.file_of()), range(start, start + PART), loader, tmp_path)
+        assert counts.total() == PART
+
+    def test_those_of_a_last_stage_do_nothing_but_be_models(self, loader, tmp_path):
+        sound = files.file_of(strategy="fine_tune")
+        counts = became(Mutants(sound), range(PART), loader, tmp_path)
+        assert counts.total() == PART
 
 
 def test_the_process_that_loads_them_notices_code_that_runs(loader, tmp_path):
