@@ -469,7 +469,7 @@ def test_a_golden_image_that_was_exchanged_tries_no_model(either):
     golden = load(either.job.store, either.run.dataset, Dataset).golden
     copy = next(iter(golden.values()))
     either.attacker.exchange(copy, b"another image")
-    refused(either, copy, digest(b"another image"), "is not the golden image that it was")
+    refused(either, copy, digest(b"another image"), "is not what it was")
 
 
 # --- results of before, and a person's word -------------------------------------------------------
