@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import logging
-import tempfile
 import time
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
-from pathlib import Path
 from typing import Any
 
 from skin_pipeline import timing
@@ -19,7 +16,7 @@ from skin_pipeline.data.kaggle import KaggleCredentials
 from skin_pipeline.provenance import ProvenStore, Record, TakenError, another_place
 from skin_pipeline.release.signing import Keys
 from skin_pipeline.roots import ANYWHERE, Roots
-from skin_pipeline.storage import S3Access, Store, digest
+from skin_pipeline.storage import S3Access, Store, digest, scratch
 
 __all__ = ["Job", "address", "scratch"]
 
@@ -121,10 +118,3 @@ class Job:
     def _cost(self, seconds: float) -> Cost:
         now = datetime.now(timezone.utc).isoformat(timespec="seconds")
         return Cost(seconds=round(seconds, 2), cores=threads(self.place), finished_at=now)
-
-
-@contextmanager
-def scratch() -> Generator[Path, None, None]:
-    """A temporary folder that is gone afterwards, whatever happens."""
-    with tempfile.TemporaryDirectory(prefix="skin-") as folder:
-        yield Path(folder)

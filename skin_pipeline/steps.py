@@ -487,7 +487,6 @@ def champion(job: Job, split: str) -> str:
     the gate decides what follows.
     """
     from skin_pipeline.release import registry
-    from skin_pipeline.release.signing import Keys
 
     pointer = registry.champion(job.store, job.settings.released_as, keys=Keys.of(job.place))
     if pointer is None:

@@ -492,6 +492,13 @@ def digest_of(data: bytes | BinaryIO) -> str:
     return seen.hexdigest()
 
 
+@contextmanager
+def scratch() -> Generator[Path, None, None]:
+    """A temporary folder that is gone afterwards, whatever happens."""
+    with tempfile.TemporaryDirectory(prefix="skin-") as folder:
+        yield Path(folder)
+
+
 def copied(store: Store, key: str, target: Path, expected: str = "") -> str:
     """Copies an object into a file that only this user can reach; returns the SHA-256 of its bytes.
 

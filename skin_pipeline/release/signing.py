@@ -15,9 +15,6 @@ import hashlib
 import json
 import os
 import stat
-import tempfile
-from collections.abc import Generator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +23,7 @@ from pydantic import SecretStr
 
 from skin_pipeline.config import Deployment
 from skin_pipeline.errors import BadInput
+from skin_pipeline.storage import scratch
 
 MANIFEST = "manifest.json"
 SIGNATURE = f"{MANIFEST}.sig"
@@ -145,12 +143,6 @@ def _fingerprint(public_key: Any) -> str:
     return hashlib.sha256(_pem(public_key)).hexdigest()[:16]
 
 
-@contextmanager
-def _folder() -> Generator[Path, None, None]:
-    with tempfile.TemporaryDirectory(prefix="skin-") as name:
-        yield Path(name)
-
-
 def sign(manifest: bytes, keys: Keys) -> bytes:
     """The signature of a manifest: a bundle of sigstore, in JSON.
 
@@ -160,7 +152,7 @@ def sign(manifest: bytes, keys: Keys) -> bytes:
     from model_signing.signing import Config
 
     keys.own()  # tells what is wrong with a key, which Config does not
-    with _folder() as folder:
+    with scratch() as folder:
         (folder / MANIFEST).write_bytes(manifest)
         signer = Config().use_elliptic_key_signer(private_key=keys.private, password=keys.secret())
         signer.sign(folder / MANIFEST, folder / SIGNATURE)
@@ -199,7 +191,7 @@ def problem(manifest: bytes, signature: bytes, public: bytes) -> str:
 
     if len(signature) > SIGNATURE_BYTES:
         return f"{SIGNATURE} has {len(signature)} bytes; {SIGNATURE_BYTES} are allowed"
-    with _folder() as folder:
+    with scratch() as folder:
         (folder / MANIFEST).write_bytes(manifest)
         (folder / SIGNATURE).write_bytes(signature)
         (folder / "public.pem").write_bytes(public)

@@ -21,7 +21,7 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from skin_pipeline.foreign import shown
+from skin_pipeline.foreign import shown, words
 from skin_pipeline.release.container import Foreign
 
 MOST_OBJECTS = 50_000  # twenty runs of the deepest network have some 20,000
@@ -102,7 +102,7 @@ def inspected(file: BinaryIO, start: int, size: int) -> Weights:
             walk.look_into(opened.id, "", 0)
     # What the library raises for damage: of these types, and RuntimeError where it gives up.
     except (OSError, RuntimeError, ValueError, KeyError, TypeError, OverflowError) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+        reason = words(error)
         raise Foreign(f"has damaged weights ({reason})") from None
     walk.refuse_overlap()
     arrays = {path: array._replace(start=start + array.start) for path, array in walk.arrays}
