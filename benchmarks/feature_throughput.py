@@ -69,7 +69,7 @@ def main() -> None:
         ingested = steps.ingest(job)
         shard = load(store, ingested.dataset, Dataset).shards[0]
         pixels = np.load(store.local(shard))[:IMAGES]
-        keras = backbone.keras_on(config.threads(job.place))
+        keras = backbone.keras_on(config.threads(job.deployment))
         source = ingested.weights if arguments.weights else "none"
         network = Network.load(keras, backbone.trunk_of("ResNet50", source), 224, store)
         bare, pooled, both = in_turn(

@@ -21,12 +21,12 @@ from skin_pipeline.config import Deployment, Settings
 from skin_pipeline.contracts import LABELS, Release
 from skin_pipeline.data.images import inspect
 from skin_pipeline.data.sources import SUFFIXES
-from skin_pipeline.release import loading
+from skin_pipeline.model_file import loading
+from skin_pipeline.model_file.building import released_model
 from skin_pipeline.release.predict import BATCH, Resolved, Scorer
 from skin_pipeline.storage import FolderStore, digest_file
 from skin_pipeline.training import backbone
 from skin_pipeline.training.backbone import Network
-from skin_pipeline.training.released import released_model
 from skin_pipeline.training.strategies import STRATEGIES
 
 IMAGES = 192

@@ -24,7 +24,7 @@ from measuring import in_turn, parser, report
 from skin_pipeline.release import registry
 from skin_pipeline.storage import Store, digest_file, open_store
 
-sys.path.append(str(Path(__file__).parents[1] / "tests"))
+sys.path.append(str(Path(__file__).parents[1] / "tests/support"))
 from documents import dataset
 from servers import S3Server, seaweedfs
 

@@ -21,7 +21,7 @@ from measuring import folder_of, parser, report
 from sklearn.model_selection import StratifiedGroupKFold
 from workflow import Workflow
 
-from skin_pipeline import steps
+from skin_pipeline import steps, tables
 from skin_pipeline.contracts import RESULT, Evaluation, Split, dump, load
 from skin_pipeline.data import manifest, splitting
 from skin_pipeline.intervals import auc
@@ -41,7 +41,7 @@ def fold_split(job: Job, split: str, number: int, test: pd.Series) -> str:
     table = splitting.assigned(table, test, rest, **knobs)
     key = f"split/fold-{number}"
     made = document.model_copy(
-        update={"table": manifest.write(job.store, f"{key}/manifest.csv", table)}
+        update={"table": tables.write(job.store, f"{key}/manifest.csv", table)}
     )
     job.store.put(f"{key}/{RESULT}", dump(made))
     return key

@@ -45,8 +45,8 @@ def generate(folder: Path, count: int) -> None:
 def validated(folder: Path, store: str) -> Job:
     """Ingest and validate a folder; the job that did."""
     settings = Settings(data=str(folder), weights="imagenet", image_size=64)
-    place = Deployment(store=store)
-    job = Job(settings, place, open_store(store))
+    deployment = Deployment(store=store)
+    job = Job(settings, deployment, open_store(store))
     steps.validate(job, steps.ingest(job).dataset)
     return job
 

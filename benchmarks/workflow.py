@@ -34,8 +34,8 @@ class Workflow:
         """A workflow on images in `data` and a store below `folder`."""
         source = str(weights) if weights else "imagenet"
         settings = Settings(data=str(data), weights=source, **knobs)
-        place = Deployment(store=f"file://{folder}/store")
-        return cls(Job(settings, place, open_store(place.store)))
+        deployment = Deployment(store=f"file://{folder}/store")
+        return cls(Job(settings, deployment, open_store(deployment.store)))
 
     def with_strategy(self, strategy: str) -> Workflow:
         """The same with another strategy."""

@@ -27,12 +27,12 @@ from skin_pipeline import timing
 from skin_pipeline.config import (
     FIRST,
     Settings,
-    deployment,
     form_schema,
     may_be_empty,
     no_setting,
     range_of,
-    settings_from,
+    read_deployment,
+    read_settings,
 )
 from skin_pipeline.errors import BadInput, Rejected, Unavailable
 from skin_pipeline.foreign import line, tells_secret
@@ -86,15 +86,15 @@ def airflow_job(*, kaggle: bool = False) -> Generator[Job, None, None]:
         access: dict[str, Any] = {}
         if kaggle:
             access = {"kaggle": kaggle_credentials(), "kaggle_endpoint": kaggle_endpoint()}
-        place = deployment()
-        if place.signing_password:
-            mask_secret(place.signing_password.get_secret_value())
+        deployment = read_deployment()
+        if deployment.signing_password:
+            mask_secret(deployment.signing_password.get_secret_value())
         yield Job(
-            settings=settings_from(dict(context["params"])),
-            place=place.model_copy(update={"threads": place.threads or 1}),
+            settings=read_settings(dict(context["params"])),
+            deployment=deployment.model_copy(update={"threads": deployment.threads or 1}),
             store=open_configured_store(),
             data_access=data_access,
-            roots=Roots.of(place, by_others=True),
+            roots=Roots.of(deployment, by_others=True),
             run_id=context["run_id"],
             # The same for every try and every clearing, unlike the time at which a task starts.
             started=context["dag_run"].run_after,
@@ -132,7 +132,7 @@ def step(**options: Any) -> Callable[[Callable[..., Any]], Any]:
 
     def decorate(function: Callable[..., Any]) -> Any:
         name = function.__name__
-        most = timing.longest(name, deployment().time_factor)
+        most = timing.longest(name, read_deployment().time_factor)
 
         @functools.wraps(function)
         def timed(*args: Any, **values: Any) -> Any:
@@ -189,8 +189,8 @@ class Clock:
             f"{self._step} was given {self._seconds:.0f} s for {self._work}, and is not done. What "
             "it finished is kept, and a further try goes on from there. If the machine is only "
             "slow, raise SKIN_TIME_FACTOR (now "
-            f"{deployment().time_factor:g}) or SKIN_THREADS; else see in the log where it stands "
-            "still"
+            f"{read_deployment().time_factor:g}) or SKIN_THREADS; else see in the log where it "
+            "stands still"
         )
 
 

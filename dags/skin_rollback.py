@@ -25,13 +25,13 @@ from typing import Any
 from airflow.sdk import Param, dag, get_current_context
 from skin_airflow import airflow_store, answers, step
 
-from skin_pipeline.config import deployment, settings_from, with_blanks
+from skin_pipeline.config import read_deployment, read_settings, with_blanks
+from skin_pipeline.provenance.signing import SigningKeys
 from skin_pipeline.release import registry
-from skin_pipeline.release.signing import Keys
 
-place = deployment()
+deployment = read_deployment()
 DEFAULTS = {
-    "model": settings_from({}).model_name,
+    "model": read_settings({}).model_name,
     "version": registry.PREVIOUS,
     "alias": registry.CHAMPION,
     "reason": "",
@@ -74,7 +74,7 @@ OPTIONAL: Any = ["null", "string"]  # an empty field is sent as null, and takes 
     },
     doc_md=__doc__,
     tags=["skin", "release"],
-    default_args={"retries": place.retries, "retry_delay": timedelta(seconds=30)},
+    default_args={"retries": deployment.retries, "retry_delay": timedelta(seconds=30)},
 )
 def skin_rollback() -> None:
     @step()
@@ -88,7 +88,11 @@ def skin_rollback() -> None:
         with airflow_store() as store:
             asked = answers(DEFAULTS)
             plan = registry.plan_rollback(
-                store, asked["model"], asked["version"], asked["alias"], Keys.of(deployment())
+                store,
+                asked["model"],
+                asked["version"],
+                asked["alias"],
+                SigningKeys.of(read_deployment()),
             )
         return [plan.version, plan.instead_of]
 
@@ -109,7 +113,7 @@ def skin_rollback() -> None:
                 alias=asked["alias"],
                 by=mover(),
                 reason=asked["reason"],
-                keys=Keys.of(deployment()),
+                keys=SigningKeys.of(read_deployment()),
             )
         return now.version
 

@@ -26,18 +26,18 @@ from skin_airflow import airflow_job, form, most_mapped, push, step
 from skin_notifier import SkinNotifier
 
 from skin_pipeline import steps
-from skin_pipeline.config import deployment
+from skin_pipeline.config import read_deployment
 from skin_pipeline.contracts import Verdict, load
 
-place = deployment()
+deployment = read_deployment()
 # A slot of the pool stands for a core: tasks share the cores by it, and do not fight for them.
-computing = {"pool": place.pool, "pool_slots": place.threads or 1}
+computing = {"pool": deployment.pool, "pool_slots": deployment.threads or 1}
 
 
 @dag(
     dag_id="skin_training",
     dag_display_name="Skin-cancer screening: training",
-    schedule=place.schedule or None,
+    schedule=deployment.schedule or None,
     start_date=datetime(2026, 1, 1, tzinfo=timezone.utc),
     catchup=False,
     max_active_runs=1,
@@ -46,7 +46,7 @@ computing = {"pool": place.pool, "pool_slots": place.threads or 1}
     tags=["skin", "training"],
     on_failure_callback=SkinNotifier("run_failed"),
     default_args={
-        "retries": place.retries,
+        "retries": deployment.retries,
         "retry_delay": timedelta(seconds=30),
         "retry_exponential_backoff": 2,
         "max_retry_delay": timedelta(minutes=15),

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from airflow.sdk import Connection
 
-    from skin_pipeline.data.kaggle import KaggleCredentials
+    from skin_pipeline.credentials import KaggleCredentials
     from skin_pipeline.storage import S3Access, Store
 
 
@@ -26,18 +26,18 @@ def open_configured_store() -> Store:
     """
     from dataclasses import replace
 
-    from skin_pipeline.config import deployment
+    from skin_pipeline.config import read_deployment
     from skin_pipeline.storage import open_store
 
-    place = deployment()
-    in_s3 = place.store.startswith("s3://")
-    access = _s3_access(place.store_connection if in_s3 else "", "SKIN_STORE_CONNECTION")
+    deployment = read_deployment()
+    in_s3 = deployment.store.startswith("s3://")
+    access = _s3_access(deployment.store_connection if in_s3 else "", "SKIN_STORE_CONNECTION")
     return open_store(
-        place.store,
-        access=replace(access, endpoint=access.endpoint or place.s3_endpoint),
-        cache=Path(place.cache) if place.cache else None,
-        cache_bytes=place.cache_bytes,
-        writing=place.s3_writing,
+        deployment.store,
+        access=replace(access, endpoint=access.endpoint or deployment.s3_endpoint),
+        cache=Path(deployment.cache) if deployment.cache else None,
+        cache_bytes=deployment.cache_bytes,
+        writing=deployment.s3_writing,
     )
 
 
@@ -48,15 +48,17 @@ def data_access() -> S3Access:
     """
     from dataclasses import replace
 
-    from skin_pipeline.config import deployment
+    from skin_pipeline.config import read_deployment
 
-    place = deployment()
-    unsigned = place.data_anonymous
-    if place.data_connection:
-        access = _s3_access(place.data_connection, "SKIN_DATA_CONNECTION", anonymous=unsigned)
+    deployment = read_deployment()
+    unsigned = deployment.data_anonymous
+    if deployment.data_connection:
+        access = _s3_access(deployment.data_connection, "SKIN_DATA_CONNECTION", anonymous=unsigned)
     else:
-        access = _s3_access(place.store_connection, "SKIN_STORE_CONNECTION", anonymous=unsigned)
-    endpoint = place.data_endpoint or access.endpoint or place.s3_endpoint
+        access = _s3_access(
+            deployment.store_connection, "SKIN_STORE_CONNECTION", anonymous=unsigned
+        )
+    endpoint = deployment.data_endpoint or access.endpoint or deployment.s3_endpoint
     return replace(access, endpoint=endpoint)
 
 
@@ -64,10 +66,10 @@ def kaggle_credentials() -> KaggleCredentials | None:
     """User name and key, or token, of the Kaggle connection; None without such a connection."""
     from airflow.sdk.log import mask_secret
 
-    from skin_pipeline.config import deployment
-    from skin_pipeline.data.kaggle import KaggleCredentials
+    from skin_pipeline.config import read_deployment
+    from skin_pipeline.credentials import KaggleCredentials
 
-    name = deployment().kaggle_connection
+    name = read_deployment().kaggle_connection
     connection = find_connection(name)
     if connection is None:
         return None
@@ -90,9 +92,9 @@ def _first(extra: dict[str, str], *names: str) -> str:
 
 def kaggle_endpoint() -> str:
     """The host of the Kaggle connection: an endpoint other than Kaggle's own; mostly empty."""
-    from skin_pipeline.config import deployment
+    from skin_pipeline.config import read_deployment
 
-    connection = find_connection(deployment().kaggle_connection)
+    connection = find_connection(read_deployment().kaggle_connection)
     host = ((connection.host if connection else "") or "").strip()
     if not connection or not host or "://" in host:
         return host

@@ -156,12 +156,12 @@ def _view(store: Store, name: str) -> ModelView:
 
 def _trust(store: Store, name: str) -> tuple[str, str]:
     """A word about the signature of the champion's pointer, and why nobody may act on it."""
-    from skin_pipeline.config import deployment
+    from skin_pipeline.config import read_deployment
     from skin_pipeline.errors import BadInput
+    from skin_pipeline.provenance.signing import PUBLIC_KEY, SigningKeys
     from skin_pipeline.release import registry
-    from skin_pipeline.release.signing import PUBLIC_KEY, Keys
 
-    keys = Keys.of(deployment())
+    keys = SigningKeys.of(read_deployment())
     if not keys.public:
         return f"not verified, as {PUBLIC_KEY} names no key here", ""
     try:
@@ -173,14 +173,14 @@ def _trust(store: Store, name: str) -> tuple[str, str]:
 
 def _moves(store: Store, name: str) -> tuple[tuple[Pointer, str], ...]:
     """The latest moves of the champion, each with a word about its signature."""
-    from skin_pipeline.config import deployment
+    from skin_pipeline.config import read_deployment
     from skin_pipeline.errors import BadInput
+    from skin_pipeline.provenance.signing import NONE, SigningKeys
     from skin_pipeline.release import registry
-    from skin_pipeline.release.signing import NONE, Keys
 
     history = registry.documents(store, name, last=LAST_MOVES)
     try:
-        words = registry.signatures(store, history, Keys.of(deployment()))
+        words = registry.signatures(store, history, SigningKeys.of(read_deployment()))
     except BadInput:  # of a key that cannot be read; `_trust` says so
         words = registry.signatures(store, history, NONE)
     return tuple((document.move, word) for document, word in zip(history, words, strict=True))

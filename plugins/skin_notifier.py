@@ -339,13 +339,13 @@ WORDS: dict[Event, Callable[[Any, Place], Words]] = {
 
 def _model(context: Any) -> tuple[str, bool]:
     """The name that the run's model gets, and whether its data is synthetic; from the form."""
-    from skin_pipeline.config import Settings, settings_from
+    from skin_pipeline.config import Settings, read_settings
     from skin_pipeline.errors import BadInput
 
     params = context.get("params") or {}
     known = {name: params[name] for name in Settings.model_fields if name in params}
     try:
-        settings = settings_from(known)
+        settings = read_settings(known)
     except BadInput:  # the settings may be what failed
         return line(known.get("model_name") or "", 100), False
     return settings.released_as, settings.synthetic
@@ -399,9 +399,9 @@ def send(alert: Alert) -> None:
     Raises:
         BadInput: the deployment's settings do not fit.
     """
-    from skin_pipeline.config import deployment
+    from skin_pipeline.config import read_deployment
 
-    name = deployment().notify_connection
+    name = read_deployment().notify_connection
     if not name:
         level = logging.INFO if alert.event == "promoted" else logging.WARNING
         log.log(level, 'alert event=%s subject="%s"', alert.event, alert.subject)

@@ -35,7 +35,7 @@ from local_airflow import (
 )
 
 from skin_pipeline import journal
-from skin_pipeline.config import DEMO, deployment, form_schema, settings_from
+from skin_pipeline.config import DEMO, form_schema, read_deployment, read_settings
 from skin_pipeline.contracts import Evaluation, Figures, Interval, Verdict, load
 from skin_pipeline.errors import BadInput, PipelineError, Unavailable
 from skin_pipeline.storage import open_store
@@ -112,7 +112,7 @@ def parameters(arguments: list[str]) -> dict[str, Any]:
     schema = form_schema()
     values = {name: _value(text, schema[name]["type"]) for name, text in given.items()}
     values = {**(REAL if "data" in values else SYNTHETIC), **values}
-    settings = settings_from(values)
+    settings = read_settings(values)
     return {name: getattr(settings, name) for name in values}
 
 
@@ -334,7 +334,7 @@ def _conclude(airflow: LocalAirflow, follower: Follower) -> int:
 
 
 def _outcome(airflow: LocalAirflow, run: str, judged: str, promoted: str | None) -> Outcome:
-    store = open_store(airflow.environment["SKIN_STORE"], endpoint=deployment().s3_endpoint)
+    store = open_store(airflow.environment["SKIN_STORE"], endpoint=read_deployment().s3_endpoint)
     verdict = load(store, judged, Verdict)
     return Outcome(
         verdict=verdict,

@@ -34,7 +34,7 @@ from typing import IO, Any
 import psutil
 import requests
 
-from skin_pipeline.config import deployment
+from skin_pipeline.config import read_deployment
 from skin_pipeline.errors import BadInput, PipelineError, Unavailable
 
 CHECKOUT = Path(__file__).resolve().parent.parent
@@ -440,7 +440,7 @@ class LocalAirflow:
 
     def _make_pool(self) -> None:
         self.api.login(self.password)
-        pool, least = deployment().pool, int(self.environment["SKIN_THREADS"] or 0)
+        pool, least = read_deployment().pool, int(self.environment["SKIN_THREADS"] or 0)
         try:
             slots = self.api.get(f"pools/{pool}")["slots"]
         except ApiError as error:

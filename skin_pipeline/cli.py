@@ -23,18 +23,18 @@ from skin_pipeline.config import (
     ENV_PREFIX,
     Deployment,
     Settings,
-    deployment,
     form_schema,
     no_setting,
     range_of,
-    settings_from,
+    read_deployment,
+    read_settings,
 )
 from skin_pipeline.contracts import Verdict, load
 from skin_pipeline.errors import PipelineError, Rejected
 from skin_pipeline.foreign import line
 from skin_pipeline.job import Job
+from skin_pipeline.provenance.signing import SigningKeys
 from skin_pipeline.release import commands as models
-from skin_pipeline.release.signing import Keys
 from skin_pipeline.roots import Roots
 from skin_pipeline.storage import Store, open_store
 
@@ -53,8 +53,8 @@ def main(arguments: list[str] | None = None) -> int:
             print(settings_table())
             return DONE
         if command == "models":
-            place = deployment()
-            told = models.run(store_of(place), keys=Keys.of(place), **flags)
+            deployment = read_deployment()
+            told = models.run(store_of(deployment), keys=SigningKeys.of(deployment), **flags)
             print("\n".join(map(line, told.split("\n"))))  # what the store says may be of others
             return DONE
         if command == "predict":
@@ -82,27 +82,29 @@ def _flags(arguments: list[str] | None) -> argparse.Namespace:
     return flags
 
 
-def store_of(place: Deployment) -> Store:
+def store_of(deployment: Deployment) -> Store:
     """The store outside Airflow: credentials come from the environment."""
     return open_store(
-        place.store,
-        endpoint=place.s3_endpoint,
-        cache=Path(place.cache) if place.cache else None,
-        cache_bytes=place.cache_bytes,
-        writing=place.s3_writing,
+        deployment.store,
+        endpoint=deployment.s3_endpoint,
+        cache=Path(deployment.cache) if deployment.cache else None,
+        cache_bytes=deployment.cache_bytes,
+        writing=deployment.s3_writing,
     )
 
 
-def job_of(settings: Settings, place: Deployment) -> Job:
+def job_of(settings: Settings, deployment: Deployment) -> Job:
     """A job outside Airflow: credentials come from the environment."""
     kaggle_endpoint = os.environ.get(f"{ENV_PREFIX}KAGGLE_ENDPOINT", "")
-    roots = Roots.of(place, by_others=False)
-    return Job(settings, place, store_of(place), kaggle_endpoint=kaggle_endpoint, roots=roots)
+    roots = Roots.of(deployment, by_others=False)
+    return Job(
+        settings, deployment, store_of(deployment), kaggle_endpoint=kaggle_endpoint, roots=roots
+    )
 
 
 def _run_command(command: str, positional: list[str], flags: dict[str, Any]) -> int:
     given = {name: value for name, value in flags.items() if value is not None}
-    job = job_of(settings_from(given), deployment())
+    job = job_of(read_settings(given), read_deployment())
     if command == "run":
         return run_all(job)
     print(_STEPS[command](job, *positional))
@@ -137,7 +139,7 @@ def _predict(images: list[str], model: str, model_name: str, output: Path | None
     """Score images; it failed if no image at all could be read."""
     from skin_pipeline.release import scores
 
-    job = job_of(settings_from({}), deployment())
+    job = job_of(read_settings({}), read_deployment())
     counts = scores.score(job, images, model=model, model_name=model_name, output=output)
     if counts.unreadable:
         print(f"{counts.unreadable} of {counts.images} images have no score", file=sys.stderr)

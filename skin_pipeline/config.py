@@ -799,7 +799,7 @@ class Deployment(Environment):
         return int(self.cache_gib * 2**30)
 
 
-def settings_from(values: dict[str, Any]) -> Settings:
+def read_settings(values: dict[str, Any]) -> Settings:
     """Settings from a trigger form or a command line.
 
     Raises:
@@ -808,7 +808,7 @@ def settings_from(values: dict[str, Any]) -> Settings:
     return _read(Settings, values)
 
 
-def deployment() -> Deployment:
+def read_deployment() -> Deployment:
     """The deployment that the environment describes. Raises `BadInput` like `settings_from`.
 
     Variables that begin like a setting and are none are warned of, once a process.
@@ -891,9 +891,9 @@ def _read(kind: type[S], values: dict[str, Any]) -> S:
         raise BadInput(_explain(error)) from None
 
 
-def threads(place: Deployment) -> int:
+def threads(deployment: Deployment) -> int:
     """Threads that one computing task may use."""
-    return place.threads or os.cpu_count() or 1
+    return deployment.threads or os.cpu_count() or 1
 
 
 def _explain(error: ValidationError) -> str:
@@ -923,7 +923,7 @@ def form_schema() -> dict[str, dict[str, Any]]:
         was emptied, and asks for a value where a type has no null.
     """
     properties = Settings.model_json_schema()["properties"]
-    defaults = settings_from({})
+    defaults = read_settings({})
     return {
         name: {**_optional(schema), "default": getattr(defaults, name)}
         for name, schema in properties.items()

@@ -169,8 +169,12 @@ def hide(*secrets: str | None) -> None:
 
 
 def hide_environment() -> None:
-    """Has the secrets masked that the environment holds under the usual names."""
-    hide(*(value for name, value in os.environ.items() if SECRET_VARIABLE.search(name)))
+    """Has the secrets masked that the environment holds under the usual names.
+
+    What exists as a file or folder is none: `PWD` reads like a password, and is where one works.
+    """
+    held = (value for name, value in os.environ.items() if SECRET_VARIABLE.search(name))
+    hide(*(value for value in held if not os.path.lexists(value)))
 
 
 def masked(text: str) -> str:

@@ -12,9 +12,9 @@ from typing import Any
 from skin_pipeline import timing
 from skin_pipeline.config import Deployment, Settings, threads
 from skin_pipeline.contracts import COST, RESULT, Contract, Cost, address, dump
-from skin_pipeline.data.kaggle import KaggleCredentials
-from skin_pipeline.provenance import ProvenStore, Record, TakenError, another_place
-from skin_pipeline.release.signing import Keys
+from skin_pipeline.credentials import KaggleCredentials
+from skin_pipeline.provenance.signing import SigningKeys
+from skin_pipeline.provenance.store import ProvenStore, Record, TakenError, another_place
 from skin_pipeline.roots import ANYWHERE, Roots
 from skin_pipeline.storage import S3Access, Store, digest, scratch
 
@@ -35,7 +35,7 @@ class Job:
     """
 
     settings: Settings
-    place: Deployment
+    deployment: Deployment
     store: Store
     kaggle: KaggleCredentials | None = None
     kaggle_endpoint: str = ""
@@ -46,7 +46,9 @@ class Job:
     allow: Callable[[float, str], None] | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "store", ProvenStore.of(self.store, Keys.of(self.place)))
+        object.__setattr__(
+            self, "store", ProvenStore.of(self.store, SigningKeys.of(self.deployment))
+        )
 
     @property
     def proven(self) -> ProvenStore:
@@ -63,12 +65,12 @@ class Job:
         """Says how much work begins now, so that it gets its time; see `timing.allowed`."""
         if self.allow:
             size = f"{work} of {images} images" + (f", {passes} times each" if passes > 1 else "")
-            self.allow(timing.allowed(work, images, passes) * self.place.time_factor, size)
+            self.allow(timing.allowed(work, images, passes) * self.deployment.time_factor, size)
 
     def fetch(self) -> None:
         """Says that a set of images is fetched now, of which no size is known."""
         if self.allow:
-            self.allow(timing.FETCH * self.place.time_factor, "fetching a set of images")
+            self.allow(timing.FETCH * self.deployment.time_factor, "fetching a set of images")
 
     def once(
         self, step: str, version: int, inputs: dict[str, Any], make: Callable[[str], Contract]
@@ -117,4 +119,4 @@ class Job:
 
     def _cost(self, seconds: float) -> Cost:
         now = datetime.now(timezone.utc).isoformat(timespec="seconds")
-        return Cost(seconds=round(seconds, 2), cores=threads(self.place), finished_at=now)
+        return Cost(seconds=round(seconds, 2), cores=threads(self.deployment), finished_at=now)

@@ -11,8 +11,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 
-from skin_pipeline.contracts import Check, Contract, Dataset, Split, Validation, dump, load, parse
-from skin_pipeline.job import address
+from skin_pipeline.contracts import (
+    Check,
+    Contract,
+    Dataset,
+    Split,
+    Validation,
+    address,
+    dump,
+    load,
+    parse,
+)
 from skin_pipeline.storage import Store
 
 

@@ -26,10 +26,10 @@ class Roots:
     folders: tuple[str, ...] | None = None
 
     @classmethod
-    def of(cls, place: Deployment, *, by_others: bool) -> Roots:
+    def of(cls, deployment: Deployment, *, by_others: bool) -> Roots:
         """The folders that a deployment names. Where it names none, others may name no path, and
         the person at the command line may name any."""
-        folders = tuple(os.path.realpath(folder) for folder in parts(place.paths))
+        folders = tuple(os.path.realpath(folder) for folder in parts(deployment.paths))
         return cls(folders if folders or by_others else None)
 
     def hold(self, real: str) -> bool:

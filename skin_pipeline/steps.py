@@ -14,7 +14,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from skin_pipeline import config, journal
+from skin_pipeline import config, journal, tables
 from skin_pipeline.config import Settings
 from skin_pipeline.contracts import (
     LABELS,
@@ -37,7 +37,7 @@ from skin_pipeline.data import history, metadata, sources
 from skin_pipeline.data.labelling import Labelling
 from skin_pipeline.errors import BadInput, Rejected, Unavailable
 from skin_pipeline.job import Job, address, scratch
-from skin_pipeline.release.signing import NONE, Keys
+from skin_pipeline.provenance.signing import NONE, SigningKeys
 from skin_pipeline.training import backbone
 from skin_pipeline.training.checkpoints import Checkpoints
 from skin_pipeline.training.strategies import CACHED, KNOBS
@@ -139,7 +139,7 @@ def _ingest(
             field_of_view=settings.field_of_view,
             shard_size=settings.shard_size,
             folder=folder,
-            processes=config.threads(job.place),
+            processes=config.threads(job.deployment),
             with_masks=settings.masks == "warn",
         )
     table = built.table.join(known.table).reset_index(drop=True)
@@ -154,7 +154,7 @@ def _ingest(
         source=where,
         synthetic=where == config.DEMO,
         content_digest=images.digest,
-        table=manifest.write(job.store, f"{key}/manifest.csv", table),
+        table=tables.write(job.store, f"{key}/manifest.csv", table),
         shards=built.shards,
         thumbnails=built.thumbnails,
         golden=manifest.golden(table, images, job.store),
@@ -203,7 +203,7 @@ def validate(job: Job, dataset: str, external: Iterable[str] = ()) -> str:
 def _validate(
     job: Job, key: str, dataset: str, sets: dict[str, str], previous: str | None
 ) -> Validation:
-    from skin_pipeline.data import audit, changes, manifest, validation
+    from skin_pipeline.data import audit, changes, validation
 
     settings = job.settings
     job.expect("validate", sum(_images(job, key) for key in (dataset, *sets.values())))
@@ -218,11 +218,11 @@ def _validate(
         dataset=dataset,
         external=sets,
         overlaps=overlaps,
-        table=manifest.put(job.store, table),
-        quarantine=manifest.write(
+        table=tables.put(job.store, table),
+        quarantine=tables.write(
             job.store, f"{key}/quarantine.csv", table.loc[~table["readable"], columns]
         ),
-        anchors=manifest.put(job.store, known.reset_index()),
+        anchors=tables.put(job.store, known.reset_index()),
         checks=checks,
         shortcuts=shortcuts,
         changes=changes.against(job.store, table, previous),
@@ -240,9 +240,9 @@ def _grouped(
 ) -> tuple[pd.DataFrame, pd.Series[str], dict[str, str]]:
     """The manifest with duplicates, external sets and groups; the anchors of all images so far;
     and what is shared with each external set."""
-    from skin_pipeline.data import duplicates, grouping, manifest
+    from skin_pipeline.data import duplicates, grouping
 
-    processes = config.threads(job.place)
+    processes = config.threads(job.deployment)
     ours = duplicates.Side.of(job.store, load(job.store, dataset, Dataset))
     table = ours.table
     table["duplicates"] = grouping.clusters(table, duplicates.within(ours, processes))
@@ -252,7 +252,7 @@ def _grouped(
     }
     shared = {name: duplicates.between(ours, side, processes) for name, side in theirs.items()}
     overlaps = {
-        name: manifest.write(
+        name: tables.write(
             job.store,
             f"{key}/overlap-{name}.csv",
             duplicates.overlap(ours.table, theirs[name].table, pairs),
@@ -334,7 +334,7 @@ def _split(job: Job, key: str, result: Validation, knobs: dict[str, Any]) -> Spl
     validation.log_checks(checks)
     return Split(
         dataset=result.dataset,
-        table=manifest.write(job.store, f"{key}/manifest.csv", table),
+        table=tables.write(job.store, f"{key}/manifest.csv", table),
         runs=job.settings.runs,
         counts=counts,
         stratification=stratification,
@@ -488,7 +488,9 @@ def champion(job: Job, split: str) -> str:
     """
     from skin_pipeline.release import registry
 
-    pointer = registry.champion(job.store, job.settings.released_as, keys=Keys.of(job.place))
+    pointer = registry.champion(
+        job.store, job.settings.released_as, keys=SigningKeys.of(job.deployment)
+    )
     if pointer is None:
         log.info("no_champion model=%s", job.settings.released_as)
         return ""
@@ -511,7 +513,7 @@ def _champion(job: Job, key: str, split: str, pointer: Pointer) -> Scored:
 
     dataset, evaluation = load(job.store, split, Split).dataset, ""
     try:
-        evaluation = _evaluation_of(job, pointer, Keys.of(job.place))
+        evaluation = _evaluation_of(job, pointer, SigningKeys.of(job.deployment))
         if load(job.store, evaluation, Evaluation).split == split:
             return scoring.as_judged(job, key, pointer.version, evaluation)
         features = _features_for(job, evaluation, dataset)
@@ -529,7 +531,7 @@ def _champion(job: Job, key: str, split: str, pointer: Pointer) -> Scored:
         )
 
 
-def _evaluation_of(job: Job, pointer: Pointer, keys: Keys = NONE) -> str:
+def _evaluation_of(job: Job, pointer: Pointer, keys: SigningKeys = NONE) -> str:
     """Key of the evaluation on which a version was promoted.
 
     Raises:
@@ -636,7 +638,7 @@ def _rival(job: Job, evaluation: str, champion: str) -> str:
     if theirs is None or theirs.evaluation != evaluation:
         return champion
     try:
-        keys = Keys.of(job.place)
+        keys = SigningKeys.of(job.deployment)
         release = registry.release_of(job.store, job.settings.released_as, theirs.name, keys)
         return load(job.store, release.verdict, Verdict).champion
     except BadInput:  # of a version of this code that wrote other documents
@@ -667,7 +669,7 @@ def promote(job: Job, verdict: str) -> str:
     """
     from skin_pipeline.release import registry
 
-    Keys.of(job.place).check()
+    SigningKeys.of(job.deployment).check()
     for _ in range(REMATCHES):
         judged = load(job.store, verdict, Verdict)
         if not judged.approved:
@@ -689,7 +691,7 @@ def _moved(job: Job, key: str, judged: Verdict) -> str | None:
     against; None if there is another by now."""
     from skin_pipeline.release import registry
 
-    keys = Keys.of(job.place)
+    keys = SigningKeys.of(job.deployment)
     rival = load(job.store, judged.champion, Scored).name if judged.champion else None
     pointer = registry.champion(job.store, judged.released_as, keys=keys)
     if rival != (pointer.version if pointer else None):
@@ -726,19 +728,19 @@ def _check_chain(job: Job, verdict: str) -> None:
 
 def _try(job: Job, evaluation: str, model: Path) -> None:
     """Refuse a model file that does not say of the golden images what `evaluate` recorded."""
-    from skin_pipeline.data import manifest
     from skin_pipeline.evaluation.gate import SMOKE_TOLERANCE
-    from skin_pipeline.release import chain, trial
+    from skin_pipeline.model_file import trial
+    from skin_pipeline.release import chain
 
     result = load(job.store, evaluation, Evaluation)
     golden = chain.golden(job.store, result.dataset)
-    table = manifest.read_scores(job.store, result.predictions)
+    table = tables.read_scores(job.store, result.predictions)
     trial.agree(
         model,
         golden,
         dict(zip(table["key"], table["probability"], strict=True)),
         tolerance=SMOKE_TOLERANCE,
-        threads=config.threads(job.place),
+        threads=config.threads(job.deployment),
     )
     log.info("model_tried evaluation=%s images=%d", evaluation, len(golden))
 
@@ -779,7 +781,7 @@ def _standing(job: Job, judged: Verdict) -> Release | None:
     """The champion, if the judged model is the champion already."""
     from skin_pipeline.release import registry
 
-    keys = Keys.of(job.place)
+    keys = SigningKeys.of(job.deployment)
     pointer = registry.champion(job.store, judged.released_as, keys=keys)
     if pointer is None:
         return None

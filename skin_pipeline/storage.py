@@ -41,7 +41,7 @@ from skin_pipeline.foreign import crosses_networks, hide
 
 log = logging.getLogger(__name__)
 
-Keys = list[str]  # inside a store's class, `list` is the method
+KeyList = list[str]  # inside a store's class, `list` is the method
 
 
 class Store(Protocol):
@@ -68,7 +68,7 @@ class Store(Protocol):
         """The bytes under `key` as an open file, which no other can take the place of. Raises
         `BadInput` if there are none."""
 
-    def list(self, prefix: str) -> Keys:
+    def list(self, prefix: str) -> KeyList:
         """All keys below the folder `prefix` (empty: all keys), sorted."""
 
     def put(self, key: str, data: bytes) -> bool:
@@ -584,7 +584,7 @@ def _is_key(key: str) -> bool:
     )
 
 
-def _keys_of(store: Store, found: Iterable[tuple[str, str]]) -> Keys:
+def _keys_of(store: Store, found: Iterable[tuple[str, str]]) -> KeyList:
     """The keys, sorted, among what a listing found and what each of it is. Hidden names are passed
     over; what else no store writes is told."""
     keys = []
@@ -690,7 +690,7 @@ class FolderStore:
                 _as_named(self, key, file)
             yield file
 
-    def list(self, prefix: str) -> Keys:
+    def list(self, prefix: str) -> KeyList:
         prefix = prefix.rstrip("/")
         with self._errors():
             found = list(beneath.walk(self.root, _checked(prefix) if prefix else ""))
@@ -1214,7 +1214,7 @@ class S3Store:
             _as_named(self, key, file)
             yield file
 
-    def list(self, prefix: str) -> Keys:
+    def list(self, prefix: str) -> KeyList:
         prefix = prefix.rstrip("/")
         folder = f"{self._name(prefix) if prefix else self.prefix}/".lstrip("/")
         names = self._ask("list", folder or "all keys", partial(self._names, folder))
@@ -1268,7 +1268,7 @@ class S3Store:
     def _name(self, key: str) -> str:
         return f"{self.prefix}/{_checked(key)}".lstrip("/")
 
-    def _names(self, folder: str) -> Keys:
+    def _names(self, folder: str) -> KeyList:
         pages = self._client.get_paginator("list_objects_v2").paginate(
             Bucket=self.bucket, Prefix=folder, PaginationConfig={"PageSize": PAGE}
         )
@@ -1390,7 +1390,7 @@ class S3Store:
             )
         _CONDITIONAL.add(server)
 
-    def _ignored_conditions(self) -> Keys:
+    def _ignored_conditions(self) -> KeyList:
         """The headers that the server does not heed, found out by an object of its own."""
         place = {"Bucket": self.bucket, "Key": self._probe()}
         put = partial(self._client.put_object, **place, Body=b"", **self._arguments())

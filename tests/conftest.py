@@ -18,7 +18,7 @@ import sharing
 from hypothesis import settings
 from servers import S3Server
 
-from skin_pipeline import foreign, steps
+from skin_pipeline import cli, foreign, steps
 from skin_pipeline.config import Deployment, Settings
 from skin_pipeline.contracts import LABELS
 from skin_pipeline.data import demo
@@ -172,8 +172,8 @@ def make_job(store: FolderStore) -> Callable[..., Job]:
             "min_runs": 2,
             "min_per_class": 10,
         }
-        place = Deployment(store=store.url, threads=1)
-        return Job(Settings(**{**quick, **changes}), place, store)
+        deployment = Deployment(store=store.url, threads=1)
+        return Job(Settings(**{**quick, **changes}), deployment, store)
 
     return make
 
@@ -232,8 +232,8 @@ def shared_run(
 
 
 def _job(folder: Path, knobs: Mapping[str, Any]) -> Job:
-    place = Deployment(store=f"file://{folder / 'store'}", threads=1)
-    return Job(Settings(**knobs), place, open_store(place.store))
+    deployment = Deployment(store=f"file://{folder / 'store'}", threads=1)
+    return Job(Settings(**knobs), deployment, open_store(deployment.store))
 
 
 def _run_through(folder: Path, knobs: Mapping[str, Any]) -> dict[str, Any]:
@@ -275,4 +275,36 @@ def hard_later(hard: hard_run.Hard, tmp_path_factory: pytest.TempPathFactory) ->
 def workers_may_write(monkeypatch: pytest.MonkeyPatch) -> None:
     """Worker processes may write files in this test, by which it sees what they did."""
     here = Path(__file__).parent
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(map(str, (here / "may_write", here.parent))))
+    folders = here / "support/may_write", here.parent
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(map(str, folders)))
+
+
+# --- models in a store ---------------------------------------------------------------------------
+
+
+@pytest.fixture(params=["folder", "s3"])
+def any_store(request, store):
+    return store if request.param == "folder" else request.getfixturevalue("s3_store")
+
+
+@pytest.fixture
+def elsewhere(any_store, request, tmp_path):
+    """The same place through another client, which knows nothing of the first one's copies."""
+    if isinstance(any_store, FolderStore):
+        return FolderStore(any_store.root)
+    server = request.getfixturevalue("s3_server")
+    where = {"endpoint": server.endpoint, "credentials": server.credentials}
+    return open_store(any_store.url, cache=tmp_path / "elsewhere", **where)
+
+
+@pytest.fixture
+def models(store, monkeypatch, capsys):
+    """Runs `models …` on the test's store; its exit status, and what it said in all."""
+    monkeypatch.setenv("SKIN_STORE", store.url)
+
+    def run(*arguments):
+        status = cli.main(["models", *arguments])
+        said = capsys.readouterr()
+        return status, said.out + said.err
+
+    return run

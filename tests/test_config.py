@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import jsonschema
 import pytest
 
@@ -7,10 +11,10 @@ from skin_pipeline.config import (
     FIRST,
     Deployment,
     Settings,
-    deployment,
     form_schema,
     parts,
-    settings_from,
+    read_deployment,
+    read_settings,
     threads,
 )
 from skin_pipeline.errors import BadInput
@@ -48,13 +52,13 @@ from skin_pipeline.storage import S3Writing
 )
 def test_a_value_that_does_not_fit_is_named_with_what_was_received(values, message):
     with pytest.raises(BadInput) as error:
-        settings_from(values)
+        read_settings(values)
     assert message in str(error.value)
 
 
 def test_every_wrong_value_is_named_at_once():
     with pytest.raises(BadInput) as error:
-        settings_from({"runs": 0, "views": 3})
+        read_settings({"runs": 0, "views": 3})
     assert "runs" in str(error.value)
     assert "views" in str(error.value)
 
@@ -69,7 +73,7 @@ def test_a_value_given_beats_the_environment_which_beats_the_default(monkeypatch
 def test_a_deployment_variable_that_does_not_fit_is_named(monkeypatch):
     monkeypatch.setenv("SKIN_THREADS", "many")
     with pytest.raises(BadInput, match=r"threads.*'many'"):
-        deployment()
+        read_deployment()
 
 
 @pytest.mark.parametrize(
@@ -89,17 +93,17 @@ def test_ways_to_write_that_do_not_fit_are_named(monkeypatch, variables, message
     for name, value in variables.items():
         monkeypatch.setenv(f"SKIN_{name}", value)
     with pytest.raises(BadInput) as error:
-        deployment()
+        read_deployment()
     assert message in str(error.value)
 
 
 def test_ways_to_write_are_read_from_the_environment(monkeypatch):
-    assert deployment().s3_writing == S3Writing()
+    assert read_deployment().s3_writing == S3Writing()
     given = ("aws:kms", "alias/skin", "GLACIER_IR", "true")
     names = ("ENCRYPTION", "KMS_KEY", "STORAGE_CLASS", "VERSIONING")
     for name, value in zip(names, given, strict=True):
         monkeypatch.setenv(f"SKIN_S3_{name}", value)
-    assert deployment().s3_writing == S3Writing("aws:kms", "alias/skin", "GLACIER_IR", True)
+    assert read_deployment().s3_writing == S3Writing("aws:kms", "alias/skin", "GLACIER_IR", True)
 
 
 def test_synthetic_models_have_a_name_of_their_own():
@@ -190,7 +194,7 @@ def test_an_empty_field_means_none_or_where_it_needs_a_value_the_default(name, e
     schema = form_schema()[name]
     assert "null" in schema["type"]
     jsonschema.validate(None, {key: schema[key] for key in schema if key != "default"})
-    assert getattr(settings_from({name: empty}), name) == EMPTY.get(name, schema["default"])
+    assert getattr(read_settings({name: empty}), name) == EMPTY.get(name, schema["default"])
 
 
 @pytest.mark.parametrize("name", form_schema())
@@ -203,13 +207,13 @@ def test_an_empty_variable_means_the_same(monkeypatch, name):
 def test_an_empty_field_takes_the_default_that_the_environment_gives(monkeypatch):
     monkeypatch.setenv("SKIN_RUNS", "9")
     monkeypatch.setenv("SKIN_DATA", "/srv/images")
-    settings = settings_from({"runs": None, "data": "", "min_runs": " 7 "})
+    settings = read_settings({"runs": None, "data": "", "min_runs": " 7 "})
     assert (settings.runs, settings.data, settings.min_runs) == (9, "/srv/images", 7)
 
 
 def test_a_form_as_it_is_opened_gives_the_defaults():
     defaults = {name: schema["default"] for name, schema in form_schema().items()}
-    assert settings_from(defaults) == Settings()
+    assert read_settings(defaults) == Settings()
 
 
 @pytest.mark.parametrize("name", form_schema())
@@ -220,7 +224,7 @@ def test_blanks_around_a_value_do_not_count(name):
         jsonschema.validate(f" {usual}\n", {"pattern": schema.get("pattern", "")})
     if name == "gated_slices":
         return  # has to come with a bound
-    read = settings_from({"gated_slices": "sex" if "slice" in name else "", name: f" {usual}\n"})
+    read = read_settings({"gated_slices": "sex" if "slice" in name else "", name: f" {usual}\n"})
     assert getattr(read, name) == usual
 
 
@@ -230,7 +234,7 @@ def test_the_pattern_of_a_field_refuses_what_it_did_before():
         with pytest.raises(jsonschema.ValidationError):
             jsonschema.validate(refused, {"pattern": pattern})
         with pytest.raises(BadInput, match="model_name"):
-            settings_from({"model_name": refused})
+            read_settings({"model_name": refused})
 
 
 @pytest.mark.parametrize(
@@ -246,7 +250,7 @@ def test_a_variable_that_is_no_setting_is_warned_of_with_the_nearest(
     monkeypatch, caplog, variable, problem
 ):
     monkeypatch.setenv(variable, "1")
-    deployment()
+    read_deployment()
     assert problem in caplog.text
 
 
@@ -255,13 +259,13 @@ def test_variables_that_are_read_are_not_warned_of(monkeypatch, caplog):
         monkeypatch.setenv(f"SKIN_{name.upper()}", "")
     monkeypatch.setenv("SKIN_KAGGLE_ENDPOINT", "http://127.0.0.1:1")
     monkeypatch.setenv("SKIN_TEST_DATA", "/shared")
-    deployment()
+    read_deployment()
     assert "unknown_variable" not in caplog.text
 
 
 def test_a_password_is_taken_as_it_is(monkeypatch):
     monkeypatch.setenv("SKIN_SIGNING_PASSWORD", " two blanks ")
-    assert deployment().signing_password.get_secret_value() == " two blanks "
+    assert read_deployment().signing_password.get_secret_value() == " two blanks "
 
 
 @pytest.mark.parametrize(
@@ -286,12 +290,30 @@ def test_no_knob_has_the_name_of_a_deployment_variable():
 def test_an_empty_variable_of_the_installation_means_none_or_the_default(monkeypatch):
     for name in ("SCHEDULE", "THREADS", "S3_ENCRYPTION", "SIGNING_PASSWORD", "CACHE_GIB"):
         monkeypatch.setenv(f"SKIN_{name}", "")
-    place = deployment()
-    assert (place.schedule, place.threads, place.s3_encryption) == ("", 0, "")
-    assert (place.signing_password, place.cache_gib) == (None, 20)
+    deployment = read_deployment()
+    assert (deployment.schedule, deployment.threads, deployment.s3_encryption) == ("", 0, "")
+    assert (deployment.signing_password, deployment.cache_gib) == (None, 20)
 
 
 @pytest.mark.parametrize("name", ["malignant_values", "benign_values"])
 def test_values_of_one_class_are_enough_to_name_folders_by(name):
     assert not Settings().names_values
     assert Settings(**{name: "somebody's own"}).names_values
+
+
+def test_a_store_below_the_folder_one_works_in_is_taken(tmp_path):
+    """As `make demo` names it, from a shell that says in `PWD` where it is."""
+    store = f"file://{tmp_path}/var/store"
+    told = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "from skin_pipeline.config import read_deployment as d; print(d().store)",
+        ],
+        cwd=tmp_path,
+        env={**os.environ, "PWD": str(tmp_path), "SKIN_STORE": store},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert told.stdout.strip() == store

@@ -311,6 +311,14 @@ def test_secrets_of_the_environment_are_known(monkeypatch):
     )
 
 
+def test_the_folder_one_works_in_is_no_secret(monkeypatch, tmp_path):
+    """Shells hand it on as `PWD`, which reads like a password."""
+    for name in ("PWD", "OLDPWD"):
+        monkeypatch.setenv(name, str(tmp_path))
+    foreign.hide_environment()
+    assert not foreign.holds_secret(f"file://{tmp_path}/var/store")
+
+
 @given(some.text(max_size=200))
 def test_masking_twice_changes_nothing_more(text):
     assert masked(masked(text)) == masked(text)

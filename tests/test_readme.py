@@ -14,8 +14,9 @@ import released
 from skin_pipeline import cli, steps
 from skin_pipeline.contracts import LABELS, Dataset, load
 from skin_pipeline.data import demo
-from skin_pipeline.release import loading, registry, trial
-from skin_pipeline.release.signing import Keys
+from skin_pipeline.model_file import loading, trial
+from skin_pipeline.provenance.signing import SigningKeys
+from skin_pipeline.release import registry
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -53,7 +54,7 @@ def test_a_version_signed_as_described_is_verified_by_hand_as_described(store, t
     section = README.split("### Signed models\n")[1].split("\n## ")[0]
     make, check = re.findall(r"```sh\n(.*?)```", section, re.DOTALL)
     subprocess.run(["sh", "-euc", make], cwd=tmp_path, check=True, capture_output=True)
-    keys = Keys(f"{tmp_path}/signing.pem", f"{tmp_path}/public.pem")
+    keys = SigningKeys(f"{tmp_path}/signing.pem", f"{tmp_path}/public.pem")
     keys.check()
     made = released.release(store)
     registry.sign(store, made.model, made.version, keys)

@@ -39,8 +39,8 @@ def job(shared, images, tmp_path_factory):
         runs=2,
         min_runs=2,
     )
-    place = Deployment(store=f"file://{tmp_path_factory.mktemp('store')}")
-    return Job(settings, place, open_store(place.store))
+    deployment = Deployment(store=f"file://{tmp_path_factory.mktemp('store')}")
+    return Job(settings, deployment, open_store(deployment.store))
 
 
 def test_real_images_train_a_model_better_than_chance(job):
@@ -59,13 +59,13 @@ def test_real_images_train_a_model_better_than_chance(job):
 
 
 def test_what_is_known_of_the_real_sets_is_found(shared, tmp_path):
-    place = Deployment(store=f"file://{tmp_path}/store")
+    deployment = Deployment(store=f"file://{tmp_path}/store")
     settings = Settings(
         data=str(shared / "data/kaggle/Melanoma-b584m584"),
         external=f"isic2017={shared / 'data/isic2017'}",
         image_size=64,
     )
-    job = Job(settings, place, open_store(place.store))
+    job = Job(settings, deployment, open_store(deployment.store))
     dataset, _, external = steps.ingest(job)
     result = load(job.store, steps.validate(job, dataset, external), Validation)
     table = manifest.read(job.store, result.table)

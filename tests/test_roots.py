@@ -9,7 +9,7 @@ import pytest
 import weights_file
 
 from skin_pipeline import cli, steps
-from skin_pipeline.config import Deployment, Settings, form_schema, settings_from
+from skin_pipeline.config import Deployment, Settings, form_schema, read_settings
 from skin_pipeline.data import demo, sources
 from skin_pipeline.errors import BadInput
 from skin_pipeline.job import Job
@@ -37,9 +37,9 @@ def job(store, inside):
 
     def made(*folders, **settings):
         names = ", ".join(f'"{folder}"' for folder in folders)
-        place = Deployment(store=store.url, paths=names)
-        roots = Roots.of(place, by_others=True)
-        return Job(Settings(**settings), place, store, roots=roots)
+        deployment = Deployment(store=store.url, paths=names)
+        roots = Roots.of(deployment, by_others=True)
+        return Job(Settings(**settings), deployment, store, roots=roots)
 
     return made
 
@@ -219,12 +219,12 @@ def test_a_weight_file_outside_is_not_copied_into_the_store(job, inside, outside
 def test_a_root_that_depends_on_where_one_stands_is_refused(monkeypatch, paths):
     monkeypatch.setenv("SKIN_PATHS", paths)
     with pytest.raises(BadInput, match=r"paths.*absolute"):
-        cli.deployment()
+        cli.read_deployment()
 
 
 def test_a_root_with_a_comma_stands_in_quotes(tmp_path):
-    place = Deployment(paths=f'"{tmp_path}/a, b", /srv/skin')
-    assert Roots.of(place, by_others=True).folders == (
+    deployment = Deployment(paths=f'"{tmp_path}/a, b", /srv/skin')
+    assert Roots.of(deployment, by_others=True).folders == (
         os.path.realpath(f"{tmp_path}/a, b"),
         os.path.realpath("/srv/skin"),
     )
@@ -248,7 +248,7 @@ def test_a_root_with_a_comma_stands_in_quotes(tmp_path):
 )
 def test_a_setting_with_a_secret_in_it_is_refused_and_not_repeated(name, value):
     with pytest.raises(BadInput, match=f"{name} holds a user name with a password") as caught:
-        settings_from({name: value})
+        read_settings({name: value})
     message = str(caught.value)
     assert "hunter2key" not in message
     assert "SKIN_DATA_CONNECTION" in message
@@ -256,7 +256,7 @@ def test_a_setting_with_a_secret_in_it_is_refused_and_not_repeated(name, value):
 
 def test_a_default_of_scheduled_runs_with_a_secret_in_it_is_not_repeated_in_any_error(monkeypatch):
     monkeypatch.setenv("SKIN_DATA", "https://ada:hunter2key@host/x")
-    for made in (Settings, form_schema, lambda: settings_from({})):
+    for made in (Settings, form_schema, lambda: read_settings({})):
         with pytest.raises(Exception, match="must not stand there") as caught:
             made()
         assert "hunter2key" not in f"{caught.value} {caught.value!r}"
@@ -264,7 +264,7 @@ def test_a_default_of_scheduled_runs_with_a_secret_in_it_is_not_repeated_in_any_
 
 def test_a_misspelt_setting_does_not_repeat_its_secret():
     with pytest.raises(BadInput, match=r"no setting|holds a user") as caught:
-        settings_from({"dat": "https://ada:hunter2key@host", "runs": "https://ada:hunter2key@host"})
+        read_settings({"dat": "https://ada:hunter2key@host", "runs": "https://ada:hunter2key@host"})
     assert "hunter2key" not in str(caught.value)
 
 
@@ -272,5 +272,5 @@ def test_a_misspelt_setting_does_not_repeat_its_secret():
 def test_an_installation_with_a_secret_in_an_address_is_refused(monkeypatch, name):
     monkeypatch.setenv(name, "https://ada:hunter2key@host/x")
     with pytest.raises(BadInput, match="Airflow connection") as caught:
-        cli.deployment()
+        cli.read_deployment()
     assert "hunter2key" not in str(caught.value)

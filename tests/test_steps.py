@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from skin_pipeline import journal, steps
+from skin_pipeline import journal, steps, tables
 from skin_pipeline.config import Settings
 from skin_pipeline.contracts import (
     LABELS,
@@ -37,7 +37,8 @@ from skin_pipeline.contracts import (
 from skin_pipeline.data import demo, manifest, splitting
 from skin_pipeline.errors import BadInput, Rejected
 from skin_pipeline.intervals import auc
-from skin_pipeline.release import registry, trial
+from skin_pipeline.model_file import trial
+from skin_pipeline.release import registry
 from skin_pipeline.storage import FolderStore, S3Access
 
 HEAVY = (
@@ -218,7 +219,7 @@ def test_every_run_learns_from_its_own_training_images(hard, sides):
 
 def test_the_ensemble_is_the_mean_of_its_runs_over_all_views_and_calibrated(hard, sides):
     seen = load(hard.job.store, hard.evaluation, Evaluation)
-    table = manifest.read_scores(hard.job.store, seen.predictions)
+    table = tables.read_scores(hard.job.store, seen.predictions)
     assert list(table["key"]) == list(sides["key"])
     test = table["test"].to_numpy(bool)
     assert list(test) == list(sides["run_0"] == "test")
@@ -792,9 +793,9 @@ def test_a_judgement_tells_of_its_run_and_of_the_moment_of_its_verdict(make_job,
 
 def test_a_key_that_cannot_sign_is_found_before_anything_else_is_read(make_job, tmp_path):
     job = make_job()
-    place = job.place.model_copy(update={"signing_key": str(tmp_path / "nowhere.pem")})
+    deployment = job.deployment.model_copy(update={"signing_key": str(tmp_path / "nowhere.pem")})
     with pytest.raises(BadInput, match=r"nowhere\.pem"):
-        steps.promote(dataclasses.replace(job, place=place), "gate/nowhere")
+        steps.promote(dataclasses.replace(job, deployment=deployment), "gate/nowhere")
 
 
 def test_a_step_that_is_cut_short_leaves_no_result(make_job, folder, monkeypatch):

@@ -1850,19 +1850,19 @@ class TestBoundedCache:
 
 class TestOpening:
     def test_place_and_bound_of_the_cache_are_settings(self, tmp_path: Path) -> None:
-        place = Deployment(
+        deployment = Deployment(
             store="s3://bucket/x",
             s3_endpoint="http://127.0.0.1:1",
             cache=str(tmp_path),
             cache_gib=0.5,
         )
-        store = job_of(Settings(), place).proven.inner
+        store = job_of(Settings(), deployment).proven.inner
 
         assert isinstance(store, S3Store)
         assert (store.cache.folder, store.cache.bound) == (tmp_path, 1 << 29)
 
     def test_how_to_write_is_a_setting(self, aws: Place) -> None:
-        place = Deployment(
+        deployment = Deployment(
             store=aws.url,
             cache=aws.cache,
             s3_encryption="aws:kms",
@@ -1870,7 +1870,7 @@ class TestOpening:
             s3_storage_class="STANDARD_IA",
             s3_versioning=True,
         )
-        store = job_of(Settings(), place).store
+        store = job_of(Settings(), deployment).store
         with pytest.raises(BadInput, match="SKIN_S3_VERSIONING"):
             store.put("a", b"")
 

@@ -53,7 +53,7 @@ def test_ingest_validate_and_split_tell_how_many_images_there_are(make_job, told
 
 
 def test_steps_with_networks_tell_how_often_they_look_at_each_image(finished, told):
-    place = finished.job.place.model_copy(update={"time_factor": 5})
+    place = finished.job.deployment.model_copy(update={"time_factor": 5})
     job = replace(
         finished.job, place=place, allow=lambda seconds, work: told.append((work, seconds))
     )

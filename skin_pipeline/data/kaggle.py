@@ -17,12 +17,12 @@ import time
 import zipfile
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 from urllib.parse import urlsplit
 
+from skin_pipeline.credentials import KaggleCredentials
 from skin_pipeline.data.archive import appearing
 from skin_pipeline.data.remote import Pause, patiently
 from skin_pipeline.errors import BadInput, PipelineError, Unavailable
@@ -63,19 +63,6 @@ WAYS = (
     "the connection `kaggle` (login: user name, password: key; or an API token as password and "
     "no login). Outside Airflow, set KAGGLE_USERNAME and KAGGLE_KEY, or KAGGLE_API_TOKEN"
 )
-
-
-@dataclass(frozen=True)
-class KaggleCredentials:
-    """Who asks: a user name and key, or an API token, which wins. A key alone is a token.
-
-    `origin` ends the phrase "the credentials from …" in messages.
-    """
-
-    username: str = ""
-    key: str = field(default="", repr=False)
-    token: str = field(default="", repr=False)
-    origin: str = "the caller"
 
 
 def download(

@@ -19,7 +19,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from skin_pipeline.config import Settings, parts
-from skin_pipeline.data.tables import Table, is_set, plain
+from skin_pipeline.data.metadata_tables import Table, is_set, plain
 from skin_pipeline.errors import BadInput
 
 if TYPE_CHECKING:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
@@ -14,6 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from skin_pipeline import tables
 from skin_pipeline.contracts import Notice
 from skin_pipeline.data import images as room
 from skin_pipeline.data.images import STATISTICS, Inspected
@@ -21,9 +21,8 @@ from skin_pipeline.data.metadata import METADATA
 from skin_pipeline.data.sources import SUFFIXES, Found, Images, changed, exchanged
 from skin_pipeline.data.workers import each
 from skin_pipeline.errors import BadInput, Unavailable
-from skin_pipeline.foreign import defused, restored
 from skin_pipeline.job import scratch
-from skin_pipeline.storage import Store, copied_file, digest, digest_file, digest_named
+from skin_pipeline.storage import Store, copied_file, digest_file, digest_named
 
 log = logging.getLogger(__name__)
 
@@ -236,7 +235,9 @@ def read(store: Store, key: str) -> pd.DataFrame:
     """A table from the store; metadata columns are strings, empty where nothing is known."""
     data = io.BytesIO(store.read(key))
     kinds = dict.fromkeys(TEXTS, str)
-    return _restored(pd.read_csv(data, dtype=kinds, keep_default_na=False, na_values=NAN))
+    return tables.texts_restored(
+        pd.read_csv(data, dtype=kinds, keep_default_na=False, na_values=NAN)
+    )
 
 
 def read_readable(store: Store, key: str) -> pd.DataFrame:
@@ -246,70 +247,9 @@ def read_readable(store: Store, key: str) -> pd.DataFrame:
     return table[table["readable"]].reset_index(drop=True)
 
 
-def read_scores(store: Store, key: str) -> pd.DataFrame:
-    """A table of scores from the store, number for number as it was written; NaN where there are
-    none."""
-    table = pd.read_csv(
-        io.BytesIO(store.read(key)),
-        dtype=dict.fromkeys(("key", "label", "group"), str),
-        keep_default_na=False,
-        na_values=[""],
-        float_precision="round_trip",
-    )
-    return _restored(table)
-
-
 def labels(table: pd.DataFrame) -> NDArray[np.int64]:
     """1 for malignant, 0 for benign (n,)."""
     return np.asarray(table["label"] == "malignant", np.int64)
-
-
-def to_csv(table: pd.DataFrame) -> bytes:
-    """A table as CSV that a person may open in a spreadsheet: no text in it becomes a formula.
-
-    Numbers stay numbers, `-1` among them. `read` and `read_scores` give the texts back.
-    """
-    safe = _with_texts(table, defused)
-    text = safe.to_csv(index=False, lineterminator="\n")
-    if "\r" in text:  # which pandas leaves without quotes, and reads as the end of a row
-        text = safe.to_csv(index=False, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
-    return text.encode("utf-8", "backslashreplace")
-
-
-def _restored(table: pd.DataFrame) -> pd.DataFrame:
-    """A table that was read, with its texts as they were before `to_csv`."""
-    return _with_texts(table, restored)
-
-
-def _with_texts(table: pd.DataFrame, change: Callable[[str], str]) -> pd.DataFrame:
-    """A table with its texts changed, the names of its columns too."""
-    changed: dict[str, pd.Series[Any]] = {}
-    for name in table.columns:
-        new = {text: made for text in _texts(table[name]) if (made := change(text)) != text}
-        if new:
-            changed[name] = table[name].map(lambda cell, new=new: new.get(cell, cell))
-    return table.assign(**changed).rename(columns=change)
-
-
-def _texts(cells: pd.Series[Any]) -> set[str]:
-    """The texts in a column; none in one of numbers."""
-    if pd.api.types.is_numeric_dtype(cells):
-        return set()
-    return {cell for cell in cells.tolist() if isinstance(cell, str)}
-
-
-def write(store: Store, key: str, table: pd.DataFrame) -> str:
-    """Put a table into the store as CSV; returns its key."""
-    store.put(key, to_csv(table))
-    return key
-
-
-def put(store: Store, table: pd.DataFrame) -> str:
-    """Put a table into the store under the digest of its content; returns its key."""
-    data = to_csv(table)
-    key = f"tables/{digest(data)}.csv"
-    store.put(key, data)
-    return key
 
 
 def log_outcomes(table: pd.DataFrame) -> None:

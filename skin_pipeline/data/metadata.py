@@ -35,8 +35,7 @@ from skin_pipeline.data.labelling import (
     quoted,
     short,
 )
-from skin_pipeline.data.sources import Found, Images
-from skin_pipeline.data.tables import (
+from skin_pipeline.data.metadata_tables import (
     Broken,
     Clues,
     Names,
@@ -46,6 +45,7 @@ from skin_pipeline.data.tables import (
     plain,
     tables_of,
 )
+from skin_pipeline.data.sources import Found, Images
 from skin_pipeline.errors import BadInput
 
 if TYPE_CHECKING:

@@ -91,7 +91,7 @@ def _access(job: Job) -> S3Access:
     """How buckets with images are reached."""
     if job.data_access:
         return job.data_access()
-    place = job.place
+    place = job.deployment
     return S3Access(place.data_endpoint or place.s3_endpoint, anonymous=place.data_anonymous)
 
 

@@ -26,10 +26,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from skin_pipeline import confine
 from skin_pipeline.data import bounds
 from skin_pipeline.data.answers import CarefulContext
 from skin_pipeline.errors import BadInput, Unavailable
+from skin_pipeline.sandbox import confine
 
 AHEAD = 3  # pieces under way for each process
 BATCH = 16  # items that a process is given at a time

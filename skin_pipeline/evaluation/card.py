@@ -18,7 +18,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from skin_pipeline import journal
+from skin_pipeline import journal, tables
 from skin_pipeline.contracts import (
     Dataset,
     Evaluation,
@@ -28,7 +28,6 @@ from skin_pipeline.contracts import (
     Verdict,
     load,
 )
-from skin_pipeline.data import manifest
 from skin_pipeline.evaluation import wording
 from skin_pipeline.foreign import on_page
 from skin_pipeline.storage import Store
@@ -113,7 +112,7 @@ def markdown(card: dict[str, Any]) -> str:
 
 
 def _images(store: Store, dataset: Dataset, evaluation: Evaluation) -> dict[str, Any]:
-    table = manifest.read_scores(store, evaluation.predictions)
+    table = tables.read_scores(store, evaluation.predictions)
     return {
         "source": dataset.source,
         "classes": dataset.classes,

@@ -12,13 +12,14 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from skin_pipeline import tables
 from skin_pipeline.config import Settings
 from skin_pipeline.contracts import Contract, Evaluation, Scored, Split, Verdict, load
 from skin_pipeline.data import manifest
 from skin_pipeline.errors import BadInput
 from skin_pipeline.evaluation import ensemble, gate, slices, verdict
 from skin_pipeline.evaluation.metrics import figures
-from skin_pipeline.provenance import ProvenStore
+from skin_pipeline.provenance.store import ProvenStore
 
 # Far below what anybody reads, and above what another processor makes of the same numbers.
 TOLERANCE = 1e-6
@@ -75,7 +76,7 @@ def _as_made(store: ProvenStore, key: str, settings: Settings) -> Settings:
 def _check_evaluation(store: ProvenStore, key: str, model: Evaluation, settings: Settings) -> None:
     settings = _as_made(store, key, settings)
     table = manifest.read_readable(store, load(store, model.split, Split).table)
-    scores = manifest.read_scores(store, model.predictions)
+    scores = tables.read_scores(store, model.predictions)
     for column in ("key", "label", "group"):
         if list(scores[column]) != list(table[column]):
             raise BadInput(f"{model.predictions} names other images than {model.split}: {column}")
@@ -103,7 +104,7 @@ def _scored(store: ProvenStore, key: str, settings: Settings) -> Scored:
     scored, settings = load(store, key, Scored), _as_made(store, key, settings)
     if scored.figures is None:
         return scored
-    table = manifest.read_scores(store, scored.predictions)
+    table = tables.read_scores(store, scored.predictions)
     seen = figures(
         table["probability"].to_numpy(),
         manifest.labels(table),

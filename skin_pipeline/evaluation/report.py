@@ -12,7 +12,7 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from skin_pipeline import journal
+from skin_pipeline import journal, tables
 from skin_pipeline.config import Settings
 from skin_pipeline.contracts import Evaluation, Mistake, Scored, TrainedRun, Verdict, load
 from skin_pipeline.data import manifest
@@ -103,7 +103,7 @@ def _drawings(
     # matplotlib takes long to import, and only a report that is written needs it.
     from skin_pipeline.evaluation import plots
 
-    test = manifest.read_scores(store, evaluation.predictions).query("test").set_index("key")
+    test = tables.read_scores(store, evaluation.predictions).query("test").set_index("key")
     labels = manifest.labels(test)
     others = _others(store, test, champion)
     ensemble = evaluation.ensemble
@@ -121,7 +121,7 @@ def _others(store: Store, test: pd.DataFrame, champion: Scored | None) -> Mappin
     others: dict[str, Floats] = {}
     others["each run alone"] = test.filter(regex=r"^run_\d+$").to_numpy(float).T
     if champion and champion.predictions:
-        scored = manifest.read_scores(store, champion.predictions).set_index("key")["probability"]
+        scored = tables.read_scores(store, champion.predictions).set_index("key")["probability"]
         others[f"champion {champion.name}"] = scored.reindex(test.index).to_numpy(float)
     return others
 

@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import expit
 
+from skin_pipeline import tables
 from skin_pipeline.contracts import (
     Dataset,
     Evaluation,
@@ -102,7 +103,7 @@ def as_judged(job: Job, key: str, version: str, evaluation: str) -> Scored:
     Takes what `champion` does; no feature is needed.
     """
     model = load(job.store, evaluation, Evaluation)
-    table = manifest.read_scores(job.store, model.predictions)
+    table = tables.read_scores(job.store, model.predictions)
     table = table.loc[table["test"], ["key", "label", "group", "probability"]]
     return _written(job, key, evaluation, model, Named(version, model.dataset, 0), table)
 
@@ -175,7 +176,7 @@ def _written(
         images=len(table),
         excluded=named.excluded,
         figures=seen,
-        predictions=manifest.write(job.store, f"{key}/predictions.csv", table),
+        predictions=tables.write(job.store, f"{key}/predictions.csv", table),
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from skin_pipeline import tables
 from skin_pipeline.config import threads
 from skin_pipeline.contracts import (
     Dataset,
@@ -20,18 +21,17 @@ from skin_pipeline.contracts import (
     Trunk,
     load,
 )
-from skin_pipeline.data import manifest
 from skin_pipeline.data.splitting import TEST, VALIDATION
 from skin_pipeline.evaluation import saliency, scoring, slices
 from skin_pipeline.evaluation.ensemble import Judging, Scores, score
 from skin_pipeline.job import Job, scratch
-from skin_pipeline.release import loading, trial
+from skin_pipeline.model_file import loading, trial
+from skin_pipeline.model_file.building import released_model
 from skin_pipeline.storage import Store
 from skin_pipeline.training.backbone import Network
 from skin_pipeline.training.checkpoints import Arrays
 from skin_pipeline.training.inputs import Squares
 from skin_pipeline.training.plan import Source
-from skin_pipeline.training.released import released_model
 from skin_pipeline.training.tasks import network_on, source_of, weights_of
 
 log = logging.getLogger(__name__)
@@ -89,7 +89,7 @@ def evaluate(
             judged.source.table, judged.is_test, judged.probabilities, shortcuts, seed
         ),
         mistakes=_mistakes(job.store, key, judged),
-        predictions=manifest.write(job.store, f"{key}/predictions.csv", scores.predictions),
+        predictions=tables.write(job.store, f"{key}/predictions.csv", scores.predictions),
         model=f"{key}/model.keras",
         smoke_difference=difference,
     )
@@ -139,7 +139,7 @@ def _save(job: Job, key: str, judged: Judged) -> float:
     golden = {name: job.store.read(copy) for name, copy in judged.dataset.golden.items()}
     with scratch() as folder:
         model.save(folder / "model.keras")
-        loaded = loading.load(folder / "model.keras", threads(job.place))
+        loaded = loading.load(folder / "model.keras", threads(job.deployment))
         job.store.put_file(f"{key}/model.keras", folder / "model.keras")
     expected, found = judged.scores.by_key(), trial.probabilities(loaded, golden.values())
     # Of numpy, whose maximum is NaN where there is one.

@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from importlib.metadata import version
 
+from skin_pipeline import tables
 from skin_pipeline.config import Settings
 from skin_pipeline.contracts import (
     COST,
@@ -81,8 +82,8 @@ def compared(
     """Challenger and champion on the images that both may be judged on; None if there are none."""
     if champion is None or champion.problem or champion.evaluation == key:
         return None
-    ours = manifest.read_scores(store, challenger.predictions).set_index("key")
-    theirs = manifest.read_scores(store, champion.predictions).set_index("key")
+    ours = tables.read_scores(store, challenger.predictions).set_index("key")
+    theirs = tables.read_scores(store, champion.predictions).set_index("key")
     rows = ours.loc[theirs.index]
     model = load(store, champion.evaluation, Evaluation)
     return comparison.compare(

@@ -21,10 +21,10 @@ from pathlib import PurePosixPath
 
 from skin_pipeline.contracts import Move, Pointer, parse
 from skin_pipeline.errors import BadInput, Unavailable
+from skin_pipeline.provenance.signing import NONE, SigningKeys
 from skin_pipeline.release import pointers
 from skin_pipeline.release.pointers import PATTERN, Document, move_key, pointer_key, recorded
 from skin_pipeline.release.seen import recall
-from skin_pipeline.release.signing import NONE, Keys
 from skin_pipeline.release.versions import folder, manifest_key, verify
 from skin_pipeline.storage import Store
 
@@ -51,7 +51,9 @@ ANY = "*"  # no version's name
 ATTEMPTS = 20  # moves of the pointer that may get in between before a move gives up
 
 
-def champion(store: Store, model: str, alias: str = CHAMPION, keys: Keys = NONE) -> Pointer | None:
+def champion(
+    store: Store, model: str, alias: str = CHAMPION, keys: SigningKeys = NONE
+) -> Pointer | None:
     """Returns what an alias names now, or None if it names nothing.
 
     Raises:
@@ -61,7 +63,7 @@ def champion(store: Store, model: str, alias: str = CHAMPION, keys: Keys = NONE)
     return found.move if found else None
 
 
-def aliases(store: Store, model: str, keys: Keys = NONE) -> dict[str, Pointer]:
+def aliases(store: Store, model: str, keys: SigningKeys = NONE) -> dict[str, Pointer]:
     """Returns all aliases of a model, by name. Raises `BadInput` like `champion`."""
     keys_there = [PurePosixPath(key) for key in store.list(folder(model))]
     names = [key.stem for key in keys_there if len(key.parts) == 3 and key.suffix == ".json"]
@@ -76,7 +78,7 @@ def named(store: Store, model: str) -> list[str]:
     return sorted(there | {part[3] for part in parts if len(part) == 5 and part[2] == "moves"})
 
 
-def point(store: Store, pointer: Pointer, expected: str | None, keys: Keys = NONE) -> bool:
+def point(store: Store, pointer: Pointer, expected: str | None, keys: SigningKeys = NONE) -> bool:
     """Moves an alias from version `expected` (None: it names nothing).
 
     Args:
@@ -103,7 +105,7 @@ def point(store: Store, pointer: Pointer, expected: str | None, keys: Keys = NON
     return _follow(store, pointer, current, keys)
 
 
-def _follow(store: Store, pointer: Pointer, current: Document | None, keys: Keys) -> bool:
+def _follow(store: Store, pointer: Pointer, current: Document | None, keys: SigningKeys) -> bool:
     """Moves an alias on from `current`; returns whether this call did."""
     model, alias = pointer.model, pointer.alias
     keys.check_mover()
@@ -166,7 +168,7 @@ def move(
     reason: str,
     expected: str | None = ANY,
     rollback: bool = False,
-    keys: Keys = NONE,
+    keys: SigningKeys = NONE,
 ) -> bool:
     """Makes an alias name a version; returns whether it does now.
 
@@ -282,7 +284,7 @@ def before(history: list[Move]) -> str | None:
     return came.previous if came else None
 
 
-def sign_history(store: Store, model: str, alias: str, by: str, keys: Keys) -> str:
+def sign_history(store: Store, model: str, alias: str, by: str, keys: SigningKeys) -> str:
     """Signs what an alias names, and its history so far, by a move to the same version.
 
     The version is verified first. Look at the history before: whoever signs it vouches for it.

@@ -26,9 +26,9 @@ from skin_pipeline.contracts import (
 )
 from skin_pipeline.errors import BadInput
 from skin_pipeline.evaluation import rejudging
-from skin_pipeline.provenance import ProvenStore
+from skin_pipeline.provenance.signing import SigningKeys
+from skin_pipeline.provenance.store import ProvenStore
 from skin_pipeline.release import versions
-from skin_pipeline.release.signing import Keys
 from skin_pipeline.storage import Store, digest
 
 log = logging.getLogger(__name__)
@@ -141,7 +141,7 @@ def _check_names(store: ProvenStore, key: str, judged: Verdict) -> None:
         )
 
 
-def sign(store: Store, model: str, version: str, keys: Keys) -> bool:
+def sign(store: Store, model: str, version: str, keys: SigningKeys) -> bool:
     """Sign a published version on a person's word; whether this call did.
 
     All its bytes are read, and what it was made from is checked as `promote` does, if it is still
@@ -155,7 +155,7 @@ def sign(store: Store, model: str, version: str, keys: Keys) -> bool:
     keys.own()
     manifest = versions.verified(store, model, version)
     release = parse(manifest, Release, version)
-    bare = ProvenStore.of(store, Keys())
+    bare = ProvenStore.of(store, SigningKeys())
     if not store.exists(f"{release.verdict}/{RESULT}"):
         log.warning(
             "a_person_vouches model=%s version=%s: its verdict is not in the store", model, version

@@ -15,8 +15,8 @@ from collections.abc import Callable, Sequence
 
 from skin_pipeline.contracts import Pointer
 from skin_pipeline.errors import BadInput
+from skin_pipeline.provenance.signing import NONE, PUBLIC_KEY, SigningKeys
 from skin_pipeline.release import registry
-from skin_pipeline.release.signing import NONE, PUBLIC_KEY, Keys
 from skin_pipeline.storage import Store
 
 SHOWN_MOVES = 10
@@ -64,7 +64,7 @@ def add_to(parser: argparse.ArgumentParser) -> None:
     added["prune"].add_argument("--yes", action="store_true", help="remove, instead of listing")
 
 
-def run(store: Store, action: str, keys: Keys = NONE, **arguments: str) -> str:
+def run(store: Store, action: str, keys: SigningKeys = NONE, **arguments: str) -> str:
     """What a command has to say.
 
     Args:
@@ -79,7 +79,7 @@ def run(store: Store, action: str, keys: Keys = NONE, **arguments: str) -> str:
     return _ACTIONS[action](store, keys=keys, **arguments)
 
 
-def _list(store: Store, model: str | None, keys: Keys) -> str:
+def _list(store: Store, model: str | None, keys: SigningKeys) -> str:
     if model is None:
         head: tuple[str, ...] = ("MODEL", "CHAMPION", "SINCE", "VERSIONS", "OTHER ALIASES")
         names = registry.models(store)
@@ -114,7 +114,7 @@ def _model(store: Store, model: str) -> tuple[str, ...]:
     return model, champion.version, champion.moved_at, count, others
 
 
-def _trusted(store: Store, model: str, keys: Keys) -> str:
+def _trusted(store: Store, model: str, keys: SigningKeys) -> str:
     """Whether all aliases of a model may be acted on, or why one may not."""
     try:
         for alias in registry.watched(store, model, keys):
@@ -141,7 +141,7 @@ def _names(version: str, named: dict[str, Pointer]) -> str:
     return ", ".join(name for name, pointer in named.items() if pointer.version == version)
 
 
-def _show(store: Store, model: str, name: str | None, keys: Keys) -> str:
+def _show(store: Store, model: str, name: str | None, keys: SigningKeys) -> str:
     _check_known(store, model)
     name = name or registry.CHAMPION
     release = registry.release_of(store, model, registry.resolve(store, model, name))
@@ -165,7 +165,7 @@ def _show(store: Store, model: str, name: str | None, keys: Keys) -> str:
     return "\n\n".join(parts)
 
 
-def _pointer(store: Store, model: str, alias: str, keys: Keys) -> str:
+def _pointer(store: Store, model: str, alias: str, keys: SigningKeys) -> str:
     """Whether what an alias names may be acted on."""
     if not keys.public:
         return f"not verified: {PUBLIC_KEY} names no key to check it with"
@@ -176,7 +176,7 @@ def _pointer(store: Store, model: str, alias: str, keys: Keys) -> str:
     return "signed with the trusted key"
 
 
-def _moves(store: Store, model: str, alias: str, keys: Keys) -> str:
+def _moves(store: Store, model: str, alias: str, keys: SigningKeys) -> str:
     """The latest moves of an alias, newest first."""
     history = registry.documents(store, model, alias)
     signed = registry.signatures(store, history, keys)
@@ -198,7 +198,7 @@ def _moves(store: Store, model: str, alias: str, keys: Keys) -> str:
 
 
 def _verify(
-    store: Store, model: str, name: str | None, keys: Keys, accept_older: str | None = None
+    store: Store, model: str, name: str | None, keys: SigningKeys, accept_older: str | None = None
 ) -> str:
     _check_known(store, model)
     watched = registry.watched(store, model, keys)
@@ -216,7 +216,7 @@ def _verify(
 
 
 def _accepted(
-    store: Store, model: str, aliases: list[str], keys: Keys, reason: str | None
+    store: Store, model: str, aliases: list[str], keys: SigningKeys, reason: str | None
 ) -> list[str]:
     """What was seen here and is no longer asked for, if a person said so."""
     if reason is None:
@@ -230,7 +230,7 @@ def _accepted(
     return told or ["Nothing is older than what was seen here."]
 
 
-def _all_verified(store: Store, model: str, aliases: list[str], keys: Keys) -> list[str]:
+def _all_verified(store: Store, model: str, aliases: list[str], keys: SigningKeys) -> list[str]:
     """A line an alias. Raises `BadInput` with the problems of all, if there are any."""
     lines, problems = [], []
     for alias in aliases:
@@ -243,7 +243,7 @@ def _all_verified(store: Store, model: str, aliases: list[str], keys: Keys) -> l
     return lines
 
 
-def _verified(store: Store, model: str, alias: str, keys: Keys) -> str:
+def _verified(store: Store, model: str, alias: str, keys: SigningKeys) -> str:
     release = registry.verify_alias(store, model, alias, keys)
     signed = _signed(store, model, release.version, keys)
     history = registry.documents(store, model, alias)
@@ -265,7 +265,7 @@ def _verified(store: Store, model: str, alias: str, keys: Keys) -> str:
     )
 
 
-def _signed(store: Store, model: str, version: str, keys: Keys) -> str:
+def _signed(store: Store, model: str, version: str, keys: SigningKeys) -> str:
     """Whether a verified version is signed."""
     if keys.public:
         return "signed with the trusted key"
@@ -273,7 +273,7 @@ def _signed(store: Store, model: str, version: str, keys: Keys) -> str:
     return f"signed, but {PUBLIC_KEY} names no key to check it with" if signed else "not signed"
 
 
-def _sign(store: Store, model: str, version: str | None, keys: Keys) -> str:
+def _sign(store: Store, model: str, version: str | None, keys: SigningKeys) -> str:
     _check_known(store, model)
     keys.check()
     if version is None:
@@ -283,7 +283,7 @@ def _sign(store: Store, model: str, version: str | None, keys: Keys) -> str:
     return f"Version {version} of {model} is signed{'' if done else ' already'}."
 
 
-def _sign_aliases(store: Store, model: str, keys: Keys) -> str:
+def _sign_aliases(store: Store, model: str, keys: SigningKeys) -> str:
     """Sign what the aliases name, and their history so far."""
     lines = []
     for alias in registry.aliases(store, model):
@@ -292,7 +292,9 @@ def _sign_aliases(store: Store, model: str, keys: Keys) -> str:
     return "\n".join(lines) or f"{model} has no alias; name a version to sign it."
 
 
-def _rollback(store: Store, model: str, target: str, alias: str, reason: str, keys: Keys) -> str:
+def _rollback(
+    store: Store, model: str, target: str, alias: str, reason: str, keys: SigningKeys
+) -> str:
     _check_known(store, model)
     plan = registry.plan_rollback(store, model, target, alias, keys)
     registry.carry_out(store, model, plan, alias=alias, by=_user(), reason=reason)
@@ -301,14 +303,16 @@ def _rollback(store: Store, model: str, target: str, alias: str, reason: str, ke
     return f"{alias} of {model} names version {plan.version} now, instead of {plan.instead_of}."
 
 
-def _alias(store: Store, model: str, alias: str, version: str, reason: str, keys: Keys) -> str:
+def _alias(
+    store: Store, model: str, alias: str, version: str, reason: str, keys: SigningKeys
+) -> str:
     _check_known(store, model)
     release = registry.release_of(store, model, version)
     registry.promote(store, release, alias=alias, by=_user(), reason=reason, keys=keys)
     return f"{alias} of {model} names version {version} now."
 
 
-def _prune(store: Store, model: str, keep: int, yes: bool, keys: Keys) -> str:
+def _prune(store: Store, model: str, keep: int, yes: bool, keys: SigningKeys) -> str:
     _check_known(store, model)
     going = registry.prune(store, model, keep, dry_run=not yes, keys=keys)
     if not going:

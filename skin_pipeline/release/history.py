@@ -10,18 +10,23 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
+from skin_pipeline.provenance.signing import NONE, SigningKeys
 from skin_pipeline.release import pointers
 from skin_pipeline.release.aliases import CHAMPION, documents
 from skin_pipeline.release.pointers import Document, move_key, moves_key, number_of, pointer_key
 from skin_pipeline.release.seen import recall
-from skin_pipeline.release.signing import NONE, Keys
 from skin_pipeline.storage import Store
 
 UNSIGNED, SIGNED, WRONG, COVERED, UNCHECKED = "no", "yes", "WRONG", "later", "not checked"
 
 
 def problems(
-    store: Store, model: str, alias: str = CHAMPION, keys: Keys = NONE, *, replayed: bool = True
+    store: Store,
+    model: str,
+    alias: str = CHAMPION,
+    keys: SigningKeys = NONE,
+    *,
+    replayed: bool = True,
 ) -> list[str]:
     """Returns what does not fit together in an alias's history, or is not signed as it must be.
 
@@ -39,7 +44,12 @@ def problems(
 
 
 def examined(
-    store: Store, model: str, alias: str = CHAMPION, keys: Keys = NONE, *, replayed: bool = True
+    store: Store,
+    model: str,
+    alias: str = CHAMPION,
+    keys: SigningKeys = NONE,
+    *,
+    replayed: bool = True,
 ) -> tuple[list[Document], list[str]]:
     """Returns the history of an alias, newest first, and its `problems`: both of the same bytes."""
     memory = recall(store, keys)  # before the history, and the pointer last: none is behind it
@@ -64,7 +74,7 @@ def _unsigned(history: list[Document], trusted: bytes, here: str) -> list[str]:
     return [*found[:-1], f"{found[-1]}. {pointers.advice(history[0].move.model)}"] if found else []
 
 
-def signatures(store: Store, history: Sequence[Document], keys: Keys) -> list[str]:
+def signatures(store: Store, history: Sequence[Document], keys: SigningKeys) -> list[str]:
     """Returns a word about the signature of each move of a history, newest first."""
     trusted, here = keys.trusted(), pointers.identity(store)
     words, covered = [], False

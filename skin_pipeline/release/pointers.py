@@ -24,9 +24,10 @@ from pydantic import Field
 
 from skin_pipeline.contracts import Contract, Pointer, dump, parse
 from skin_pipeline.errors import BadInput
-from skin_pipeline.release import seen, signing
+from skin_pipeline.provenance import signing
+from skin_pipeline.provenance.signing import NONE, PUBLIC_KEY, SigningKeys
+from skin_pipeline.release import seen
 from skin_pipeline.release.seen import Memory, Seen
-from skin_pipeline.release.signing import NONE, PUBLIC_KEY, Keys
 from skin_pipeline.release.versions import folder
 from skin_pipeline.storage import Store, digest
 
@@ -153,7 +154,7 @@ def identity(store: Store) -> str:
     return parse(found[0], Identity, IDENTITY).store if found else ""
 
 
-def sealed(store: Store, pointer: Pointer, keys: Keys) -> bytes:
+def sealed(store: Store, pointer: Pointer, keys: SigningKeys) -> bytes:
     """Returns the document of a pointer, signed if there is a private key.
 
     Raises:
@@ -219,7 +220,7 @@ def advice(model: str) -> str:
 # --- trust ---------------------------------------------------------------------------------------
 
 
-def standing(store: Store, model: str, alias: str, keys: Keys = NONE) -> Document | None:
+def standing(store: Store, model: str, alias: str, keys: SigningKeys = NONE) -> Document | None:
     """Returns an alias's pointer, as one that may be acted on; None if the alias names nothing.
 
     Without a public key that is any pointer. With one it must be signed by it, for this alias of
@@ -244,7 +245,7 @@ def standing(store: Store, model: str, alias: str, keys: Keys = NONE) -> Documen
     return found
 
 
-def keep(store: Store, keys: Keys, found: Document, memory: Memory, here: str) -> None:
+def keep(store: Store, keys: SigningKeys, found: Document, memory: Memory, here: str) -> None:
     """Remembers a pointer that was seen, if it is newer than what the memory has."""
     name = seen.name_of(found.move.model, found.move.alias)
     known = memory.of(keys).get(name)
@@ -252,7 +253,9 @@ def keep(store: Store, keys: Keys, found: Document, memory: Memory, here: str) -
         seen.remember(store, keys, name, seen.seen_now(found.move, found.sha256), here)
 
 
-def _absent(store: Store, model: str, alias: str, keys: Keys, memory: Memory) -> Document | None:
+def _absent(
+    store: Store, model: str, alias: str, keys: SigningKeys, memory: Memory
+) -> Document | None:
     """Returns None if an alias may name nothing, which a first promotion takes for a licence."""
     problem = absence_problem(store, model, alias, memory.of(keys))
     found = read(store, model, alias) if problem else None

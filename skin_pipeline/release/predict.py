@@ -28,8 +28,10 @@ from skin_pipeline.data import images as room
 from skin_pipeline.data.images import Inspected
 from skin_pipeline.data.workers import each
 from skin_pipeline.errors import BadInput
-from skin_pipeline.release import loading, registry, signing
-from skin_pipeline.release.signing import NONE, Keys
+from skin_pipeline.model_file import loading
+from skin_pipeline.provenance import signing
+from skin_pipeline.provenance.signing import NONE, SigningKeys
+from skin_pipeline.release import registry
 from skin_pipeline.storage import Store
 from skin_pipeline.training.backbone import quick_with_xla
 
@@ -59,7 +61,7 @@ class Prediction(NamedTuple):
 
 
 def resolve(
-    store: Store, model: str, version_or_alias: str = CHAMPION, keys: Keys = NONE
+    store: Store, model: str, version_or_alias: str = CHAMPION, keys: SigningKeys = NONE
 ) -> Resolved:
     """A version of a model from the store; a copy of what lies in S3 is kept locally.
 
@@ -86,7 +88,7 @@ def resolve(
     return _usable(release, path)
 
 
-def beside(path: Path, keys: Keys = NONE) -> Resolved:
+def beside(path: Path, keys: SigningKeys = NONE) -> Resolved:
     """A model file with the manifest that lies beside it, and its signature, as in a version's
     folder.
 
@@ -107,7 +109,7 @@ def beside(path: Path, keys: Keys = NONE) -> Resolved:
     return _usable(parse(content, Release, str(manifest)), path)
 
 
-def _pointed(store: Store, model: str, alias: str, keys: Keys) -> str:
+def _pointed(store: Store, model: str, alias: str, keys: SigningKeys) -> str:
     """The version that an alias names."""
     pointer = registry.champion(store, model, alias, keys)
     if pointer is None:
@@ -138,7 +140,7 @@ def predict(
     model: Resolved | Path,
     *,
     threads: int | None = None,
-    keys: Keys = NONE,
+    keys: SigningKeys = NONE,
 ) -> Iterator[Prediction]:
     """Score images with a model; the rows come in the images' order.
 

@@ -23,6 +23,7 @@ from typing import NamedTuple
 
 from skin_pipeline.contracts import Judgement, Move, Pointer, Release, dump, parse
 from skin_pipeline.errors import BadInput
+from skin_pipeline.provenance.signing import NONE, SigningKeys
 from skin_pipeline.release import pointers, seen
 from skin_pipeline.release.aliases import (
     ANY,
@@ -40,7 +41,6 @@ from skin_pipeline.release.aliases import (
 )
 from skin_pipeline.release.history import examined, is_written_down, problems, signatures
 from skin_pipeline.release.seen import Accepted, Seen
-from skin_pipeline.release.signing import NONE, Keys
 from skin_pipeline.release.versions import (
     MANIFEST,
     MODEL_FILE,
@@ -114,7 +114,7 @@ def promote(
     reason: str,
     alias: str = CHAMPION,
     expected: str | None = ANY,
-    keys: Keys = NONE,
+    keys: SigningKeys = NONE,
 ) -> bool:
     """Verify a published version and make an alias name it; whether it does now.
 
@@ -141,7 +141,7 @@ def promote(
     )
 
 
-def sign(store: Store, model: str, version: str, keys: Keys) -> bool:
+def sign(store: Store, model: str, version: str, keys: SigningKeys) -> bool:
     """Sign a published version on a person's word; see `chain.sign`."""
     from skin_pipeline.release import chain  # judges again, which web pages never do
 
@@ -156,7 +156,7 @@ class Rollback(NamedTuple):
 
 
 def plan_rollback(
-    store: Store, model: str, target: str, alias: str = CHAMPION, keys: Keys = NONE
+    store: Store, model: str, target: str, alias: str = CHAMPION, keys: SigningKeys = NONE
 ) -> Rollback:
     """Find and verify the version that a rollback leads to; nothing is moved.
 
@@ -187,7 +187,7 @@ def plan_rollback(
     return Rollback(version, history[0].version)
 
 
-def _history(store: Store, model: str, alias: str, keys: Keys) -> list[Move]:
+def _history(store: Store, model: str, alias: str, keys: SigningKeys) -> list[Move]:
     """Returns the moves of an alias, newest first; with a public key, only if nothing is wrong.
 
     Whoever changes an old move could say what was named before, and so where a rollback leads.
@@ -211,7 +211,7 @@ def carry_out(
     alias: str = CHAMPION,
     by: str,
     reason: str,
-    keys: Keys = NONE,
+    keys: SigningKeys = NONE,
 ) -> Pointer:
     """Move an alias as planned; what it is then. A plan that was carried out moves nothing again.
 
@@ -248,7 +248,7 @@ def rollback(
     alias: str = CHAMPION,
     by: str,
     reason: str,
-    keys: Keys = NONE,
+    keys: SigningKeys = NONE,
 ) -> Pointer:
     """Verify an earlier version and make an alias name it again; what the alias is then.
 
@@ -277,7 +277,9 @@ def _known(store: Store, model: str) -> str:
     return f"Its versions: {', '.join(versions(store, model)) or 'none'}; its aliases: {there}"
 
 
-def verify_alias(store: Store, model: str, alias: str = CHAMPION, keys: Keys = NONE) -> Release:
+def verify_alias(
+    store: Store, model: str, alias: str = CHAMPION, keys: SigningKeys = NONE
+) -> Release:
     """Verifies the version that an alias names, and its history; returns the version's manifest.
 
     Nothing is written into the store. If all is right, the newest move is remembered here, and an
@@ -295,7 +297,9 @@ def verify_alias(store: Store, model: str, alias: str = CHAMPION, keys: Keys = N
     return release
 
 
-def _verified(store: Store, model: str, alias: str, keys: Keys, *, replayed: bool) -> Release:
+def _verified(
+    store: Store, model: str, alias: str, keys: SigningKeys, *, replayed: bool
+) -> Release:
     pointer = champion(store, model, alias)
     found = problems(store, model, alias, keys, replayed=replayed)
     if pointer is None:
@@ -310,14 +314,14 @@ def _verified(store: Store, model: str, alias: str, keys: Keys, *, replayed: boo
     return release
 
 
-def watched(store: Store, model: str, keys: Keys = NONE) -> list[str]:
+def watched(store: Store, model: str, keys: SigningKeys = NONE) -> list[str]:
     """Returns the names of all aliases that there are, were moved, or were seen here."""
     there = (name.split("/") for name in seen.recall(store, keys).of(keys))
     return sorted({alias for owner, alias in there if owner == model} | {*named(store, model)})
 
 
 def accept_older(
-    store: Store, model: str, names: Iterable[str], *, by: str, reason: str, keys: Keys
+    store: Store, model: str, names: Iterable[str], *, by: str, reason: str, keys: SigningKeys
 ) -> list[Accepted]:
     """Takes the aliases of a store that was restored from a backup for what they are now.
 
@@ -358,7 +362,7 @@ def accept_older(
 
 
 def prune(
-    store: Store, model: str, keep: int, dry_run: bool = True, keys: Keys = NONE
+    store: Store, model: str, keep: int, dry_run: bool = True, keys: SigningKeys = NONE
 ) -> list[str]:
     """Remove old versions; the names of those that go, or went, oldest first.
 
@@ -387,7 +391,7 @@ def prune(
     return [version for version in going if _remove(store, model, version)]
 
 
-def _kept(store: Store, model: str, keys: Keys) -> set[str | None]:
+def _kept(store: Store, model: str, keys: SigningKeys) -> set[str | None]:
     """What aliases name, and what they named before."""
     for alias in watched(store, model, keys):
         champion(store, model, alias, keys)  # nor may one have been taken away

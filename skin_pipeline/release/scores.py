@@ -24,9 +24,9 @@ from skin_pipeline.data.sources import files_at
 from skin_pipeline.errors import BadInput
 from skin_pipeline.foreign import defused_all, escaped, line
 from skin_pipeline.job import Job
-from skin_pipeline.release import loading
+from skin_pipeline.model_file import loading
+from skin_pipeline.provenance.signing import SigningKeys
 from skin_pipeline.release.predict import Prediction, Resolved, beside, predict, resolve
-from skin_pipeline.release.signing import Keys
 
 log = logging.getLogger(__name__)
 
@@ -73,7 +73,7 @@ def score(
 
 
 def _model(job: Job, model: str, name: str) -> Resolved:
-    keys = Keys.of(job.place)
+    keys = SigningKeys.of(job.deployment)
     if model.endswith(loading.SUFFIX):
         return beside(Path(model).expanduser(), keys)
     return resolve(job.store, name, model, keys)
@@ -83,7 +83,7 @@ def _rows(
     job: Job, files: Sequence[Named], model: Resolved, scored: Counter[bool]
 ) -> Iterator[Prediction]:
     """A row for each file; `scored` counts those with a score and those without."""
-    rows = predict((item.path for item in files), model, threads=config.threads(job.place))
+    rows = predict((item.path for item in files), model, threads=config.threads(job.deployment))
     rows = tqdm(rows, total=len(files), unit="image", disable=None)
     for item, row in zip(files, rows, strict=True):
         scored[row.probability is not None] += 1

@@ -20,7 +20,7 @@ from pydantic import Field
 
 from skin_pipeline.contracts import Contract, Pointer, dump, parse
 from skin_pipeline.errors import BadInput
-from skin_pipeline.release.signing import Keys
+from skin_pipeline.provenance.signing import SigningKeys
 from skin_pipeline.storage import Store, digest
 
 log = logging.getLogger(__name__)
@@ -68,7 +68,7 @@ class Memory(Contract):
     unsigned: dict[str, Seen] = Field(default_factory=dict)
     accepted: tuple[Accepted, ...] = ()
 
-    def of(self, keys: Keys) -> dict[str, Seen]:
+    def of(self, keys: SigningKeys) -> dict[str, Seen]:
         """Returns what counts where these keys are used."""
         return self.signed if keys.public else self.unsigned
 
@@ -99,7 +99,7 @@ def seen_now(pointer: Pointer, sha256: str) -> Seen:
     )
 
 
-def recall(store: Store, keys: Keys) -> Memory:
+def recall(store: Store, keys: SigningKeys) -> Memory:
     """Returns what was seen of a store; nothing if it was never seen, or nothing is remembered.
 
     Call it before you read a pointer: one that is read later is never older than what others, who
@@ -114,7 +114,7 @@ def recall(store: Store, keys: Keys) -> Memory:
     return _load(_file(keys, place), place)
 
 
-def remember(store: Store, keys: Keys, name: str, seen: Seen, identity: str = "") -> bool:
+def remember(store: Store, keys: SigningKeys, name: str, seen: Seen, identity: str = "") -> bool:
     """Remembers a move that was seen, unless a later one was; returns whether it could.
 
     Where nothing can be written a warning is logged, and an old pointer is not noticed later.
@@ -138,7 +138,13 @@ def remember(store: Store, keys: Keys, name: str, seen: Seen, identity: str = ""
 
 
 def accept(
-    store: Store, keys: Keys, now: Mapping[str, Seen | None], *, identity: str, by: str, reason: str
+    store: Store,
+    keys: SigningKeys,
+    now: Mapping[str, Seen | None],
+    *,
+    identity: str,
+    by: str,
+    reason: str,
 ) -> list[Accepted]:
     """Makes a memory say what the store has now, although more was seen; returns what changed.
 
@@ -174,12 +180,14 @@ def accept(
     return taken
 
 
-def file_of(store: Store, keys: Keys) -> Path:
+def file_of(store: Store, keys: SigningKeys) -> Path:
     """Returns the file in which it is remembered what was seen of a store."""
     return _file(keys, _place(store))
 
 
-def _with(memory: Memory, keys: Keys, now: Mapping[str, Seen | None], identity: str) -> Memory:
+def _with(
+    memory: Memory, keys: SigningKeys, now: Mapping[str, Seen | None], identity: str
+) -> Memory:
     entries = {name: item for name, item in {**memory.of(keys), **now}.items() if item}
     part = "signed" if keys.public else "unsigned"
     return memory.model_copy(update={part: entries, "store": identity or memory.store})
@@ -191,7 +199,7 @@ def _place(store: Store) -> str:
     return f"{store.url} at {endpoint}" if endpoint else store.url
 
 
-def _file(keys: Keys, place: str) -> Path:
+def _file(keys: SigningKeys, place: str) -> Path:
     return Path(keys.state) / f"{digest(place.encode())[:20]}.json"
 
 
@@ -220,7 +228,7 @@ def _unusable(file: str, problem: str) -> BadInput:
     )
 
 
-def _change(keys: Keys, place: str, change: Callable[[Memory], Memory]) -> None:
+def _change(keys: SigningKeys, place: str, change: Callable[[Memory], Memory]) -> None:
     """Changes a memory, alone among all processes; a reader finds it whole at any time."""
     file = _file(keys, place)
     file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

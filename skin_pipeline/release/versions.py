@@ -17,8 +17,8 @@ from typing import Any
 from skin_pipeline.contracts import LABELS, Dataset, Release, address, dump, parse
 from skin_pipeline.errors import BadInput, Unavailable
 from skin_pipeline.job import scratch
-from skin_pipeline.release import signing
-from skin_pipeline.release.signing import Keys
+from skin_pipeline.provenance import signing
+from skin_pipeline.provenance.signing import SigningKeys
 from skin_pipeline.storage import Store, copied, digest_file
 
 log = logging.getLogger(__name__)
@@ -176,7 +176,9 @@ def _drop_stale_signature(store: Store, model: str, version: str) -> None:
         store.remove(key)
 
 
-def sign_manifest(store: Store, model: str, version: str, keys: Keys, manifest: bytes) -> bool:
+def sign_manifest(
+    store: Store, model: str, version: str, keys: SigningKeys, manifest: bytes
+) -> bool:
     """Write the signature of a published version beside its manifest; whether this call did.
 
     Nothing is written where the same key signed before.
@@ -216,7 +218,7 @@ def versions(store: Store, model: str) -> list[str]:
     return [key.split("/")[-2] for key in keys if key.endswith(f"/{MANIFEST}")]
 
 
-def release_of(store: Store, model: str, version: str, keys: Keys = signing.NONE) -> Release:
+def release_of(store: Store, model: str, version: str, keys: SigningKeys = signing.NONE) -> Release:
     """The manifest of a version.
 
     Raises:
@@ -225,7 +227,7 @@ def release_of(store: Store, model: str, version: str, keys: Keys = signing.NONE
     return parse(_manifest(store, model, version, keys), Release, manifest_key(model, version))
 
 
-def _manifest(store: Store, model: str, version: str, keys: Keys = signing.NONE) -> bytes:
+def _manifest(store: Store, model: str, version: str, keys: SigningKeys = signing.NONE) -> bytes:
     found = store.tagged(manifest_key(model, version))
     if found is None:
         raise BadInput(f"{model} has no version {version}. {_there_are(store, model)}")
@@ -240,7 +242,7 @@ def _there_are(store: Store, model: str) -> str:
     return f"It has: {', '.join(names)}" if names else f"It has none in {store.url}"
 
 
-def verify(store: Store, model: str, version: str, keys: Keys = signing.NONE) -> Release:
+def verify(store: Store, model: str, version: str, keys: SigningKeys = signing.NONE) -> Release:
     """Read every byte of a version, and compare it with what its manifest says; the manifest.
 
     The bytes come from the store itself, never from a local copy.
@@ -253,7 +255,7 @@ def verify(store: Store, model: str, version: str, keys: Keys = signing.NONE) ->
     return parse(verified(store, model, version, keys), Release, manifest_key(model, version))
 
 
-def verified(store: Store, model: str, version: str, keys: Keys = signing.NONE) -> bytes:
+def verified(store: Store, model: str, version: str, keys: SigningKeys = signing.NONE) -> bytes:
     """The bytes of a manifest with which every byte of its version was compared; see `verify`."""
     manifest = _manifest(store, model, version, keys)
     release = parse(manifest, Release, manifest_key(model, version))

@@ -36,21 +36,21 @@ def memory() -> tuple[int, int]:
     return machine.total, machine.available
 
 
-def announce(place: Deployment, gpus: int) -> None:
+def announce(deployment: Deployment, gpus: int) -> None:
     """One line with what a computing task may use."""
     total, available = memory()
     log.info(
         "machine cores=%d threads=%d memory_gib=%.1f available_gib=%.1f allowed_gib=%s gpus=%d",
         psutil.cpu_count() or 1,
-        threads(place),
+        threads(deployment),
         total / GIB,
         available / GIB,
-        f"{place.memory_gib:g}" if place.memory_gib else "all",
+        f"{deployment.memory_gib:g}" if deployment.memory_gib else "all",
         gpus,
     )
 
 
-def check_memory(place: Deployment, needed: float, what: str, way_out: str) -> None:
+def check_memory(deployment: Deployment, needed: float, what: str, way_out: str) -> None:
     """Tell what a task needs, and stop it if that is not there, before the system does.
 
     Args:
@@ -68,8 +68,8 @@ def check_memory(place: Deployment, needed: float, what: str, way_out: str) -> N
         'memory what="%s" needed_gib=%.1f available_gib=%.1f', what, needed / GIB, available / GIB
     )
     needs = f"{what} needs about {needed / GIB:.1f} GiB of memory"
-    if place.memory_gib and needed > place.memory_gib * GIB:
-        raise BadInput(f"{needs}, and SKIN_MEMORY_GIB allows {place.memory_gib:g}. {way_out}")
+    if deployment.memory_gib and needed > deployment.memory_gib * GIB:
+        raise BadInput(f"{needs}, and SKIN_MEMORY_GIB allows {deployment.memory_gib:g}. {way_out}")
     if needed > total:
         raise BadInput(f"{needs}, and the machine has {total / GIB:.1f}. {way_out}")
     if needed > available:

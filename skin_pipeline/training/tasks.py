@@ -12,12 +12,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from skin_pipeline import arrays, config
+from skin_pipeline import arrays, config, tables
 from skin_pipeline.contracts import Dataset, Features, Split, TrainedRun, Trunk, load
 from skin_pipeline.data import manifest
 from skin_pipeline.data.splitting import run_seed
 from skin_pipeline.job import Job, scratch
-from skin_pipeline.provenance import owner_of
+from skin_pipeline.provenance.store import owner_of
 from skin_pipeline.storage import Store
 from skin_pipeline.training import backbone, cache, resources, runs
 from skin_pipeline.training import features as room
@@ -77,15 +77,15 @@ def _forward(network: Network, kinds: tuple[str, ...]) -> room.Forward:
 def _check(job: Job, network: Network, kinds: Sequence[str], views: int, images: int) -> None:
     """Tell what computing features takes, and stop if it is not to be had."""
     activations = room.bytes_of(network, kinds, views, images)
-    cache.check_disk(job.store, activations, job.place.features_gib)
+    cache.check_disk(job.store, activations, job.deployment.features_gib)
     memory = resources.bytes_to_run(network.whole, room.BATCH)
-    resources.check_memory(job.place, memory, "computing features", "Lower image_size")
+    resources.check_memory(job.deployment, memory, "computing features", "Lower image_size")
 
 
 def network_on(job: Job, dataset: Dataset, trunk: Trunk) -> Network:
     """The network, in a TensorFlow that is held to this task's threads."""
-    keras = backbone.keras_on(config.threads(job.place))
-    resources.announce(job.place, len(backbone.gpus()))
+    keras = backbone.keras_on(config.threads(job.deployment))
+    resources.announce(job.deployment, len(backbone.gpus()))
     # Every store can be hashed, which a protocol cannot say.
     return _loaded(keras, trunk, dataset.image_size, job.store)  # type: ignore[arg-type]
 
@@ -127,7 +127,10 @@ def train(job: Job, key: str, split: str, features: tuple[str, ...], run: int) -
     )
     del model
     resources.check_memory(
-        job.place, needed, f"training run {run}", "Choose strategy=head, or lower tune_batch_size"
+        job.deployment,
+        needed,
+        f"training run {run}",
+        "Choose strategy=head, or lower tune_batch_size",
     )
     kept = Checkpoints(job.store, owner_of(f"{key}/"))  # where the next try looks, too
     trained = runs.train_run(network.keras, stages, run, seed, kept)
@@ -150,7 +153,7 @@ def _kept(store: Store, key: str, trained: runs.Trained, **about: Any) -> Traine
         write_weights(folder / "weights.npz", trained.weights)
         np.save(folder / "held_out.npy", trained.held_out)
         table = pd.DataFrame([line.model_dump() for line in history])
-        (folder / "history.csv").write_bytes(manifest.to_csv(table))
+        (folder / "history.csv").write_bytes(tables.to_csv(table))
         for name in ("weights.npz", "held_out.npy", "history.csv"):
             store.put_file(f"{key}/{name}", folder / name)
     log.info(

@@ -12,7 +12,7 @@ from models_server import AirflowUi
 from pictures import PATIENCE, open_form
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from skin_pipeline.config import Settings, form_schema, settings_from
+from skin_pipeline.config import Settings, form_schema, read_settings
 
 SECTIONS = ("Run Parameters", "Data", "Split", "Training", "Judging")
 
@@ -75,7 +75,7 @@ def test_a_form_that_nobody_touched_starts_a_run_with_the_defaults(
     conf = sent(page, ui_with_dags)
 
     assert conf == {name: schema["default"] for name, schema in form_schema().items()}
-    assert settings_from(conf) == Settings()
+    assert read_settings(conf) == Settings()
 
 
 def test_every_field_can_be_filled_in_and_emptied_again(
@@ -92,7 +92,7 @@ def test_every_field_can_be_filled_in_and_emptied_again(
     conf = sent(page, ui_with_dags)
 
     assert conf == dict.fromkeys(form_schema())
-    read = settings_from(conf)  # a bound that was emptied asks for nothing, the rest is as usual
+    read = read_settings(conf)  # a bound that was emptied asks for nothing, the rest is as usual
     assert (read.min_accuracy, read.min_auc_change) == (None, None)
     assert (read.runs, read.data, read.columns) == (6, Settings().data, "")
 

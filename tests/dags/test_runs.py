@@ -22,7 +22,7 @@ from leaks import files, leaks, objects, rows
 from local_airflow import ApiError, LocalAirflow
 from servers import HOST, Inbox, S3Server, free_ports, webhook_inbox
 
-from skin_pipeline.config import Settings, form_schema, settings_from
+from skin_pipeline.config import Settings, form_schema, read_settings
 from skin_pipeline.contracts import Verdict, load
 from skin_pipeline.data import demo as generator
 from skin_pipeline.release import registry
@@ -278,7 +278,7 @@ def test_a_run_on_unchanged_data_finds_every_result_and_says_that_nothing_change
     as_usual = {
         name
         for name in form_schema().keys() - QUICK.keys()
-        if getattr(settings_from({name: None}), name) == getattr(usual, name)
+        if getattr(read_settings({name: None}), name) == getattr(usual, name)
     }
     assert len(as_usual) > 30
     again = place.run(**dict.fromkeys(as_usual))

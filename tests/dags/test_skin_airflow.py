@@ -165,7 +165,7 @@ def test_a_task_takes_one_thread_unless_told_otherwise(
     if setting:
         monkeypatch.setenv("SKIN_THREADS", setting)
     with airflow_job() as job:
-        assert job.place.threads == threads
+        assert job.deployment.threads == threads
 
 
 def test_only_a_task_that_may_ask_kaggle_is_given_its_credentials(

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
+from skin_pipeline import tables
 from skin_pipeline.contracts import Changes, Validation, dump
-from skin_pipeline.data import changes, history, manifest
+from skin_pipeline.data import changes, history
 from skin_pipeline.errors import BadInput
 
 NAME, WHEN = "skin", "2026-01-01T00:00:00Z"
@@ -73,7 +74,7 @@ def validated(store, rows, key="validate/a"):
         dataset="ingest/a",
         external={},
         overlaps={},
-        table=manifest.put(store, rows),
+        table=tables.put(store, rows),
         quarantine="",
         anchors="",
         checks=(),

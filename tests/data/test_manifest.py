@@ -10,6 +10,7 @@ import pytest
 import worker_tasks
 from PIL import Image
 
+from skin_pipeline import tables
 from skin_pipeline.data import archive, images, manifest, sources
 from skin_pipeline.errors import BadInput, Unavailable
 
@@ -165,11 +166,11 @@ def test_the_same_images_give_the_same_table_and_shards(folder, store, tmp_path)
 def test_a_table_reads_back_as_written(folder, store, tmp_path):
     table = build(folder, store, tmp_path).table
     table = table.assign(patient_id="007", age="NA", duplicates="", external="", group="1e5")
-    read = manifest.read(store, manifest.write(store, "here/manifest.csv", table))
+    read = manifest.read(store, tables.write(store, "here/manifest.csv", table))
     assert (read["patient_id"] == "007").all()  # no number is made of it
     assert (read["age"] == "NA").all()
     pd.testing.assert_frame_equal(read, table, check_dtype=False)
-    key = manifest.put(store, table)
+    key = tables.put(store, table)
     assert key.startswith("tables/")
     pd.testing.assert_frame_equal(manifest.read(store, key), table, check_dtype=False)
 
@@ -204,7 +205,7 @@ def test_a_file_that_goes_away_before_it_is_decoded_is_no_fault_of_the_data(
 )
 def test_a_word_that_other_readers_take_for_missing_reads_back_as_itself(store, word):
     written = pd.DataFrame({"key": [word], "patient_id": [word], "label": [word], "site": [""]})
-    read = manifest.read(store, manifest.write(store, "table.csv", written))
+    read = manifest.read(store, tables.write(store, "table.csv", written))
     assert read.iloc[0].to_list() == [word, word, word, ""]
 
 
@@ -219,7 +220,7 @@ def test_golden_copies_are_the_files_themselves(folder, store, tmp_path):
 
 def test_readable_rows_are_numbered_as_the_packed_images_are(folder, store, tmp_path):
     table, shards, *_ = build(folder, store, tmp_path)
-    manifest.write(store, "here/manifest.csv", table)
+    tables.write(store, "here/manifest.csv", table)
     rows = manifest.read_readable(store, "here/manifest.csv")
     assert list(rows.index) == list(range(9))
     assert list(rows["key"]) == [key for key in table["key"] if key != "benign/benign2.png"]
@@ -238,7 +239,7 @@ def test_scores_are_read_number_for_number_as_they_were_written(store):
         "test": rng.random(5000) < 0.5,
         "probability": np.where(rng.random(5000) < 0.1, np.nan, rng.random(5000) ** 9),
     })
-    read = manifest.read_scores(store, manifest.write(store, "scores.csv", table))
+    read = tables.read_scores(store, tables.write(store, "scores.csv", table))
     pd.testing.assert_frame_equal(read, table, check_exact=True, check_dtype=False)
 
 

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as some
 from PIL import Image
 
-from skin_pipeline import steps
+from skin_pipeline import steps, tables
 from skin_pipeline.contracts import Dataset, Validation, load
 from skin_pipeline.data import demo, manifest
 from skin_pipeline.errors import BadInput
@@ -38,7 +38,7 @@ def cells(data: bytes) -> list[list[str]]:
 
 
 def test_texts_become_no_formula_and_numbers_stay_numbers(store):
-    data = store.read(manifest.write(store, "x/manifest.csv", TABLE))
+    data = store.read(tables.write(store, "x/manifest.csv", TABLE))
     for row, written in zip(TABLE.itertuples(), cells(data)[1:], strict=True):
         for cell in written[:3]:
             assert not cell or cell[0] not in "=+-@\t\r\n\uff1d"
@@ -47,10 +47,10 @@ def test_texts_become_no_formula_and_numbers_stay_numbers(store):
 
 
 def test_what_was_written_is_read_back(store):
-    read = manifest.read(store, manifest.write(store, "x/manifest.csv", TABLE))
+    read = manifest.read(store, tables.write(store, "x/manifest.csv", TABLE))
     pd.testing.assert_frame_equal(read, TABLE, check_dtype=False)
     scores = TABLE.rename(columns={"patient_id": "group"})[["key", "group", "brightness"]]
-    read = manifest.read_scores(store, manifest.write(store, "x/scores.csv", scores))
+    read = tables.read_scores(store, tables.write(store, "x/scores.csv", scores))
     assert read["key"].tolist() == scores["key"].tolist()
     assert read["group"].fillna("").tolist() == scores["group"].tolist()
     assert read["brightness"].tolist() == scores["brightness"].tolist()
@@ -60,7 +60,7 @@ def test_what_was_written_is_read_back(store):
 def test_any_texts_are_read_back(tmp_path_factory, texts):
     store = FolderStore(tmp_path_factory.getbasetemp() / "texts")
     table = pd.DataFrame({"image_id": texts, "row": range(len(texts))})
-    read = manifest.read(store, manifest.put(store, table))
+    read = manifest.read(store, tables.put(store, table))
     assert read["image_id"].tolist() == texts
 
 
@@ -68,7 +68,7 @@ def test_any_texts_are_read_back(tmp_path_factory, texts):
 def test_any_formulas_are_read_back(tmp_path_factory, texts):
     store = FolderStore(tmp_path_factory.getbasetemp() / "formulas")
     table = pd.DataFrame({"patient_id": texts, "row": range(len(texts))})
-    read = manifest.read(store, manifest.put(store, table))
+    read = manifest.read(store, tables.put(store, table))
     assert read["patient_id"].tolist() == texts
 
 
@@ -81,7 +81,7 @@ def test_a_table_from_before_is_read_as_it_was_written(store):
 
 def test_a_table_without_formulas_keeps_its_bytes(store):
     usual = pd.DataFrame({"key": ["a/1.jpg", "b-2, c.jpg"], "x": [-0.5, np.nan], "n": [-1, 2]})
-    assert manifest.to_csv(usual) == usual.to_csv(index=False, lineterminator="\n").encode()
+    assert tables.to_csv(usual) == usual.to_csv(index=False, lineterminator="\n").encode()
 
 
 def test_names_and_patients_of_a_stranger_are_no_formulas_in_what_ingest_and_validate_write(

@@ -32,7 +32,9 @@ def run(script):
         file.flush()
         ended = subprocess.run(
             [sys.executable, file.name],
-            env={"PYTHONPATH": f"{root / 'tests/may_write'}:{root}:{root / 'tests'}"},
+            env={
+                "PYTHONPATH": f"{root / 'tests/support/may_write'}:{root}:{root / 'tests/support'}"
+            },
             capture_output=True,
             text=True,
             check=True,
@@ -273,7 +275,9 @@ if __name__ == "__main__":
     work = tmp_path / "work"
     work.mkdir()
     script.write_text(code.replace(repr(str(tmp_path)), repr(str(work))))
-    environment = {"PYTHONPATH": f"{root / 'tests/may_write'}:{root}:{root / 'tests'}"}
+    environment = {
+        "PYTHONPATH": f"{root / 'tests/support/may_write'}:{root}:{root / 'tests/support'}"
+    }
     parent = subprocess.Popen([sys.executable, str(script)], env=environment)
     while len(list(work.iterdir())) < 2:
         assert parent.poll() is None

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from skin_pipeline import steps
+from skin_pipeline import steps, tables
 from skin_pipeline.contracts import Dataset, Evaluation, Scored, Split, TrainedRun, Verdict, load
 from skin_pipeline.data import manifest
 from skin_pipeline.evaluation import metrics
@@ -24,7 +24,7 @@ def scores(hard, judged):
     store = hard.job.store
     split = manifest.read_readable(store, load(store, hard.split, Split).table)
     sides = split.filter(regex=r"^run_\d$").add_prefix("side_").assign(key=split["key"])
-    return manifest.read_scores(store, judged.predictions).merge(sides, on="key")
+    return tables.read_scores(store, judged.predictions).merge(sides, on="key")
 
 
 def figures(table: pd.DataFrame, probabilities: str, threshold: float, hard):
@@ -81,7 +81,7 @@ def test_the_saved_model_says_the_same_of_views_and_temperature_inside(judged):
 
 def test_a_set_of_another_origin_is_judged_at_the_models_threshold(hard, judged):
     (seen,) = (load(hard.job.store, key, Scored) for key in hard.external)
-    table = manifest.read_scores(hard.job.store, seen.predictions)
+    table = tables.read_scores(hard.job.store, seen.predictions)
     assert seen.figures == figures(table, "probability", judged.threshold, hard)
     assert table["group"].str.startswith("patient_id:").all()
     assert table["group"].nunique() < 0.6 * len(table)
@@ -92,7 +92,7 @@ def test_on_newer_data_the_champion_is_judged_on_patients_that_it_has_not_met(
 ):
     job = hard_later.job
     seen = load(job.store, steps.champion(job, hard_later.split), Scored)
-    table = manifest.read_scores(job.store, seen.predictions)
+    table = tables.read_scores(job.store, seen.predictions)
     split = manifest.read_readable(job.store, load(job.store, hard_later.split, Split).table)
     before = manifest.read(hard.job.store, load(hard.job.store, hard.split, Split).table)
     runs = before.filter(regex=r"^run_\d$")
@@ -114,7 +114,7 @@ def test_a_second_model_is_compared_with_the_champion_call_by_call(hard, judged)
         Verdict,
     )
     tables = [
-        manifest.read_scores(job.store, model.predictions).query("test").set_index("key")
+        tables.read_scores(job.store, model.predictions).query("test").set_index("key")
         for model in (ours, judged)
     ]
     right = [

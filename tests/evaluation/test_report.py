@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 from judged_run import CHAMPION, EVALUATION, RUNS, VALIDATION, Judged, put, scored, write, write_all
 
+from skin_pipeline import tables
 from skin_pipeline.contracts import RESULT, GateCheck, Notice, dump
-from skin_pipeline.data import manifest
 from skin_pipeline.evaluation import plots, report
 from skin_pipeline.storage import FolderStore
 
@@ -165,7 +165,7 @@ def test_without_sets_of_another_origin_the_report_says_what_is_not_known(store,
 
 def test_the_roc_curves_are_of_the_test_images_alone(judged, monkeypatch):
     """Some others have probabilities too: those on which a saved model is tried."""
-    table = manifest.read_scores(judged.store, judged.evaluation.predictions)
+    table = tables.read_scores(judged.store, judged.evaluation.predictions)
     table.loc[~table["test"], ["probability", "run_0"]] = 0.5
     judged.store.put("golden.csv", table.to_csv(index=False).encode())
     evaluation = judged.evaluation.model_copy(update={"predictions": "golden.csv"})
@@ -180,7 +180,7 @@ def test_the_roc_curves_are_of_the_test_images_alone(judged, monkeypatch):
     assert figures == evaluation.ensemble
     runs = others["each run alone"]
     assert runs == pytest.approx(test[[f"run_{run}" for run in range(RUNS)]].to_numpy().T)
-    theirs = manifest.read_scores(judged.store, champion.predictions)
+    theirs = tables.read_scores(judged.store, champion.predictions)
     known = test["key"].isin(theirs["key"]).to_numpy()
     assert np.isnan(others["champion 8c1f"][~known]).all()
     assert others["champion 8c1f"][known] == pytest.approx(theirs["probability"].to_numpy())

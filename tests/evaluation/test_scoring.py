@@ -15,9 +15,8 @@ import pytest
 from hand_made import Drawn
 from scipy.special import expit
 
-from skin_pipeline import intervals, steps
+from skin_pipeline import intervals, steps, tables
 from skin_pipeline.contracts import Evaluation, Pointer, Release, Scored, load
-from skin_pipeline.data import manifest
 from skin_pipeline.errors import BadInput
 from skin_pipeline.evaluation import metrics, scoring
 from skin_pipeline.release import registry
@@ -71,7 +70,7 @@ def images(seed: int) -> Drawn:
 
 def assert_judged(job, seen: Scored, images: Drawn, rows) -> None:
     """The champion was scored on these rows and no others, at its own threshold."""
-    table = manifest.read_scores(job.store, seen.predictions)
+    table = tables.read_scores(job.store, seen.predictions)
     assert list(table["key"]) == list(images.table["key"][rows])
     np.testing.assert_allclose(table["probability"], probabilities(images)[rows], rtol=1e-5)
     expected = metrics.figures(
@@ -194,7 +193,7 @@ def test_on_the_split_that_it_was_judged_on_the_champions_own_scores_are_found_a
     table = old.table[["key", "label", "group"]].assign(
         test=old.is_test, probability=probabilities(old)
     )
-    key = manifest.write(store, f"{CHAMPION}/predictions.csv", table)
+    key = tables.write(store, f"{CHAMPION}/predictions.csv", table)
     put_champion(store, predictions=key)
     job = hand_made.job(store)
     seen = scoring.as_judged(job, "champion/1", "v1", CHAMPION)
@@ -304,7 +303,7 @@ def elsewhere(store):
             "validate/1",
             "ingest/old",
             external={"clinic": "ingest/there", "other": "ingest/old"},
-            overlaps={"clinic": manifest.write(store, "overlap.csv", overlap), "other": ""},
+            overlaps={"clinic": tables.write(store, "overlap.csv", overlap), "other": ""},
         ),
     )
     put_champion(store)
@@ -336,7 +335,7 @@ def test_elsewhere_images_of_a_patient_are_one_group_else_those_of_a_lesion(stor
     table = hand_made.rows(np.zeros(len(links), bool), [""] * len(links), {})
     table[["patient_id", "lesion_id"]] = links
     broken = table.tail(1).assign(key="broken.jpg", readable=False)
-    key = manifest.write(store, "there.csv", pd.concat([table, broken]))
+    key = tables.write(store, "there.csv", pd.concat([table, broken]))
     judged_run.put(store, "ingest/there", documents.dataset("ingest/there", table=key))
     source = scoring.external_source(store, "ingest/there", ["f"])
     assert list(source.table["group"]) == [

@@ -15,9 +15,8 @@ import pytest
 from PIL import Image
 from scipy.special import expit
 
-from skin_pipeline import intervals
+from skin_pipeline import intervals, tables
 from skin_pipeline.contracts import Evaluation
-from skin_pipeline.data import manifest
 from skin_pipeline.evaluation import ensemble, saliency, slices, tasks
 
 VIEWS, SCORED = 4, 2
@@ -164,7 +163,7 @@ def test_drawn_images_are_told_apart_from_real_ones(store, monkeypatch, linear, 
 
 
 def test_the_target_is_met_on_images_that_no_run_trained_on_with(world, seen):
-    table = manifest.read_scores(world.job.store, seen.predictions)
+    table = tables.read_scores(world.job.store, seen.predictions)
     here = table[table["held_out_probability"].notna() & (table["label"] == "malignant")]
     scores = here["held_out_probability"]
     assert (scores >= seen.threshold).mean() >= TARGET > (scores > seen.threshold).mean()
@@ -190,7 +189,7 @@ def test_every_setting_of_the_judging_reaches_the_figures(
 
 
 def test_only_images_whose_score_says_something_have_one(world, seen):
-    table = manifest.read_scores(world.job.store, seen.predictions).set_index("key")
+    table = tables.read_scores(world.job.store, seen.predictions).set_index("key")
     images = world.images
     golden = images.table["key"].isin(list(world.golden)).to_numpy()
     for run in CHANNELS:
@@ -230,7 +229,7 @@ def test_the_largest_difference_of_the_saved_model_is_told_whichever_image_it_is
 
 
 def test_slices_and_strata_are_those_of_the_test_images_at_the_ensembles_threshold(world, seen):
-    images, table = world.images, manifest.read_scores(world.job.store, seen.predictions)
+    images, table = world.images, tables.read_scores(world.job.store, seen.predictions)
     scores, test = table["probability"].to_numpy(), images.is_test
     rows, seed = images.table[test], world.job.settings.seed
     expected = slices.slices(rows, scores[test], seen.threshold, seed)
@@ -241,7 +240,7 @@ def test_slices_and_strata_are_those_of_the_test_images_at_the_ensembles_thresho
 
 
 def test_each_mistake_is_shown_with_its_own_picture_and_what_spoke_for_its_call(world, seen):
-    table = manifest.read_scores(world.job.store, seen.predictions)
+    table = tables.read_scores(world.job.store, seen.predictions)
     expected = saliency.most_confident(table, seen.threshold)
     assert [item.key for item in seen.mistakes] == list(expected["key"])
     assert world.explained == [number % 256 for number in expected.index]

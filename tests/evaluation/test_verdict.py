@@ -12,9 +12,8 @@ import pandas as pd
 import pytest
 from judged_run import CHAMPION, EVALUATION, SPLIT, VALIDATION, put
 
-from skin_pipeline import intervals
+from skin_pipeline import intervals, tables
 from skin_pipeline.contracts import COST, RESULT, Cost, Scored, dump
-from skin_pipeline.data import manifest
 from skin_pipeline.evaluation import card, comparison, metrics, report, verdict
 from skin_pipeline.evaluation.comparison import Calls
 
@@ -47,13 +46,13 @@ def rivals(store, images):
     table = made.table[["key", "label", "group"]].assign(test=True, probability=ours)
     seen = np.random.default_rng(0).permutation(len(table))[EXCLUDED:]
     scored = made.table[["key", "label", "group"]].assign(probability=theirs).iloc[seen]
-    manifest.write(store, "theirs.csv", scored)
+    tables.write(store, "theirs.csv", scored)
     challenger = documents.evaluation(
         dataset=judged_run.DATASET,
         split=SPLIT,
         runs=tuple(f"train/{run}" for run in range(6)),
         threshold=OURS,
-        predictions=manifest.write(store, "ours.csv", table),
+        predictions=tables.write(store, "ours.csv", table),
     )
     put(store, EVALUATION, challenger)
     put(store, OLDER, documents.evaluation(threshold=THEIRS))
@@ -135,9 +134,9 @@ def test_the_gate_judges_the_change_that_was_compared(store, rivals):
 
 def test_a_champion_that_was_scored_on_an_image_that_we_do_not_know_is_no_comparison(store, rivals):
     """Both must be judged on the same images: none is left out without a word."""
-    scored = manifest.read_scores(store, "theirs.csv")
+    scored = tables.read_scores(store, "theirs.csv")
     extra = pd.DataFrame([{**scored.iloc[0], "key": "unknown.jpg"}])
-    manifest.write(store, "more.csv", pd.concat([scored, extra]))
+    tables.write(store, "more.csv", pd.concat([scored, extra]))
     put_instead(store, CHAMPION, champion(predictions="more.csv"))
     with pytest.raises(KeyError, match=r"unknown\.jpg"):
         write(store)

@@ -37,8 +37,8 @@ from skin_models import data_link, readable, report_link
 
 from skin_pipeline import journal
 from skin_pipeline.contracts import RESULT, Notice, dump
+from skin_pipeline.provenance.signing import SigningKeys
 from skin_pipeline.release import registry
-from skin_pipeline.release.signing import Keys
 from skin_pipeline.storage import FolderStore, Store
 
 REPORTS = {"gate/4f1ac2/report.html", DOCS, "split/aa11/docs/checks.html"}
@@ -247,7 +247,7 @@ def test_each_judged_run_leads_to_its_data_docs(client: Any, empty: FolderStore)
 
 
 @pytest.fixture
-def keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Keys:
+def keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SigningKeys:
     """A key pair that this installation signs and checks with."""
     made = replace(key_pairs.write(tmp_path, "ours"), state=str(tmp_path / "state"))
     monkeypatch.setenv("SKIN_PUBLIC_KEY", made.public)
@@ -264,14 +264,14 @@ def test_without_a_key_a_pointer_is_shown_as_not_verified(client: Any, empty: Fo
 
 
 def test_with_a_key_the_page_says_which_champion_not_to_use_and_why(
-    client: Any, empty: FolderStore, keys: Keys
+    client: Any, empty: FolderStore, keys: SigningKeys
 ) -> None:
     fill(empty)
     before = empty.read(f"models/{REAL}/champion.json")
     assert f"models sign {REAL}" in client.get("/").text.split("Do not use this champion.")[1]
     now = registry.champion(empty, REAL)
     move = {"alias": "champion", "by": "ops", "reason": "looked at"}
-    assert registry.move(empty, REAL, now.previous, **move, keys=Keys(private=keys.private))
+    assert registry.move(empty, REAL, now.previous, **move, keys=SigningKeys(private=keys.private))
     real = client.get("/").text.split("<section")[1]
     assert "Its pointer is signed with the trusted key." in real
     assert "Do not use" not in real

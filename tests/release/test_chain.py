@@ -24,9 +24,10 @@ from skin_pipeline.contracts import RESULT, Dataset, Evaluation, Proof, Verdict,
 from skin_pipeline.errors import BadInput
 from skin_pipeline.evaluation import scoring
 from skin_pipeline.job import Job
-from skin_pipeline.provenance import ProvenStore
-from skin_pipeline.release import chain, registry, trial, versions
-from skin_pipeline.release.signing import Keys
+from skin_pipeline.model_file import trial
+from skin_pipeline.provenance.signing import SigningKeys
+from skin_pipeline.provenance.store import ProvenStore
+from skin_pipeline.release import chain, registry, versions
 from skin_pipeline.storage import FolderStore, digest
 
 
@@ -43,8 +44,8 @@ class Judged(NamedTuple):
 
     def afresh(self, **place: str) -> Job:
         """The job of another process: what it was told before is forgotten."""
-        deployment = self.job.place.model_copy(update=place)
-        return dataclasses.replace(self.job, place=deployment)
+        deployment = self.job.deployment.model_copy(update=place)
+        return dataclasses.replace(self.job, deployment=deployment)
 
     def promote(self) -> str:
         return steps.promote(self.afresh(), self.run.verdict)
@@ -57,7 +58,7 @@ class Base(NamedTuple):
     plain: Path
     signed: Path
     refusal: str
-    keys: Keys
+    keys: SigningKeys
 
 
 @pytest.fixture(scope="module")
@@ -71,8 +72,10 @@ def base(hard, tmp_path_factory):
     refusal = steps.gate(job, hard.evaluation, hard.validation, "", hard.external)
     shutil.copytree(plain, signed)
     keys = key_pairs.write(folder, "ours")
-    place = hard.job.place.model_copy(update={"signing_key": keys.private})
-    vouch_for(dataclasses.replace(job, store=FolderStore(signed), place=place), hard.verdict)
+    deployment = hard.job.deployment.model_copy(update={"signing_key": keys.private})
+    vouch_for(
+        dataclasses.replace(job, store=FolderStore(signed), deployment=deployment), hard.verdict
+    )
     return Base(plain, signed, refusal, keys)
 
 
@@ -93,8 +96,8 @@ def signed(hard, base, tmp_path, monkeypatch):
 
 def in_copy(hard, store, root, **keys) -> Judged:
     shutil.copytree(store, root)
-    place = hard.job.place.model_copy(update={"store": f"file://{root}", **keys})
-    job = dataclasses.replace(hard.job, store=FolderStore(root), place=place)
+    deployment = hard.job.deployment.model_copy(update={"store": f"file://{root}", **keys})
+    job = dataclasses.replace(hard.job, store=FolderStore(root), deployment=deployment)
     return Judged(job, Attacker(root), hard)
 
 
@@ -151,7 +154,7 @@ def test_no_document_is_exchanged_unnoticed(either):
 def test_no_document_is_exchanged_together_with_its_proof(either):
     """Without keys, this is noticed of everything that a later result was made from."""
     for key in either.results:
-        if key == either.run.verdict and not either.job.place.signing_key:
+        if key == either.run.verdict and not either.job.deployment.signing_key:
             continue
         document = either.attacker.document(key)
         either.attacker.forge(key, {}, made_from={})
@@ -551,7 +554,7 @@ def test_a_run_with_keys_signs_all_that_it_makes_and_reads_it_again(tmp_path, mo
         for key in chain.results_of(job.proven, run.verdict)
     }
     assert signed == {job.proven.stamper.own}
-    bare = ProvenStore(FolderStore(tmp_path / "store"), Keys())
+    bare = ProvenStore(FolderStore(tmp_path / "store"), SigningKeys())
     attacker = Attacker(tmp_path / "store")
     blocks = [key for key in bare.list("activations") if not key.endswith(".ids.npy")]
     for block in blocks:

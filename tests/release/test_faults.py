@@ -14,8 +14,8 @@ import key_pairs
 import pytest
 from released import MODEL, described, named, promote, release, releases, sources
 
+from skin_pipeline.provenance.signing import SigningKeys
 from skin_pipeline.release import registry
-from skin_pipeline.release.signing import Keys
 from skin_pipeline.storage import FolderStore, open_store
 
 WRITES = {"put", "put_file", "swap", "remove"}
@@ -86,13 +86,13 @@ def publish_and_promote(store, content: bytes) -> None:
     registry.promote(store, made, by="run", reason="passed the gate")
 
 
-def publish_signed(store, content: bytes, keys: Keys) -> str:
+def publish_signed(store, content: bytes, keys: SigningKeys) -> str:
     made = release(store, content)
     registry.sign(store, MODEL, made.version, keys)
     return made.version
 
 
-def promote_signed(store, content: bytes, keys: Keys) -> None:
+def promote_signed(store, content: bytes, keys: SigningKeys) -> None:
     made = registry.release_of(store, MODEL, publish_signed(store, content, keys))
     registry.promote(store, made, by="run", reason="passed the gate", keys=keys)
 

@@ -20,8 +20,9 @@ from released import MODEL, in_threads, named, promote, release, releases
 
 from skin_pipeline.contracts import Pointer, parse
 from skin_pipeline.errors import BadInput
-from skin_pipeline.release import commands, pointers, predict, registry, seen, signing
-from skin_pipeline.release.signing import Keys
+from skin_pipeline.provenance import signing
+from skin_pipeline.provenance.signing import SigningKeys
+from skin_pipeline.release import commands, pointers, predict, registry, seen
 from skin_pipeline.storage import FolderStore, digest
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -30,7 +31,7 @@ MOVES = 6
 
 
 @pytest.fixture(scope="module")
-def theirs(tmp_path_factory) -> Keys:
+def theirs(tmp_path_factory) -> SigningKeys:
     return key_pairs.write(tmp_path_factory.mktemp("keys"), "theirs")
 
 
@@ -54,7 +55,7 @@ class History:
     `documents` are its moves by number, the last one being the pointer's."""
 
     store: Any
-    keys: Keys
+    keys: SigningKeys
     versions: list[str]
     documents: dict[int, bytes]
 
@@ -62,7 +63,7 @@ class History:
         """What `models verify` says; it raises what it refuses."""
         return commands.run(self.store, "verify", self.keys, model=MODEL, name=None)
 
-    def promote(self, version: str, keys: Keys | None = None, **known: Any) -> bool:
+    def promote(self, version: str, keys: SigningKeys | None = None, **known: Any) -> bool:
         made = registry.release_of(self.store, MODEL, version)
         more = {"by": "run", "reason": "passed the gate", **known}
         return registry.promote(self.store, made, keys=keys or self.keys, **more)
@@ -72,7 +73,7 @@ class History:
         return replace(self, keys=replace(self.keys, state=str(folder)))
 
 
-def build(store, keys: Keys, moves: int = MOVES) -> History:
+def build(store, keys: SigningKeys, moves: int = MOVES) -> History:
     made = History(store, keys, releases(store, 3), {})
     for version in made.versions:
         registry.sign(store, MODEL, version, keys)
@@ -342,7 +343,7 @@ def test_attacks_are_found_out_in_s3(s3_store, built, tmp_path):
     assert "is whole" in history.verify()
 
 
-ACTS: dict[str, Callable[[History, Keys], object]] = {
+ACTS: dict[str, Callable[[History, SigningKeys], object]] = {
     "predict": lambda history, keys: predict.resolve(history.store, MODEL, keys=keys),
     "champion": lambda history, keys: registry.champion(history.store, MODEL, keys=keys),
     "promote": lambda history, keys: history.promote(history.versions[2], keys),
@@ -425,7 +426,9 @@ def test_a_pointer_signed_by_another_key_is_refused_until_the_history_is_signed_
 ):
     version = history.versions[1]
     where = {"alias": "champion", "by": "x", "reason": "r"}
-    assert registry.move(history.store, MODEL, version, **where, keys=Keys(private=theirs.private))
+    assert registry.move(
+        history.store, MODEL, version, **where, keys=SigningKeys(private=theirs.private)
+    )
     with pytest.raises(BadInput, match=f"{WRONG}.*models sign {MODEL}"):
         predict.resolve(history.store, MODEL, keys=history.keys)
     said = commands.run(history.store, "sign", history.keys, model=MODEL, version=None)
@@ -461,7 +464,7 @@ def test_what_is_not_to_be_trusted_is_shown_and_said_to_be_so(history):
     said = shown("show", model=MODEL, name=None)
     assert f"pointer    NOT TRUSTED: {OLD}" in said
     assert history.versions[2] in said
-    said = commands.run(history.store, "show", Keys(), model=MODEL, name=None)
+    said = commands.run(history.store, "show", SigningKeys(), model=MODEL, name=None)
     assert "pointer    not verified: SKIN_PUBLIC_KEY names no key" in said
     assert said.count("  not checked  ") == 5
 
@@ -550,7 +553,7 @@ def earlier_state(shelf: Shelf, original: dict[str, bytes], documents) -> int | 
     return None
 
 
-def told(shelf: Shelf, keys: Keys) -> list[str]:
+def told(shelf: Shelf, keys: SigningKeys) -> list[str]:
     try:
         return registry.problems(shelf, MODEL, keys=keys)
     except BadInput as error:
@@ -593,7 +596,7 @@ class ReadOnly:
 @pytest.mark.parametrize("with_keys", [True, False])
 def test_verify_never_writes_into_the_store(history, harm, with_keys, tmp_path):
     harm(history)
-    keys = history.keys if with_keys else Keys(state=str(tmp_path))
+    keys = history.keys if with_keys else SigningKeys(state=str(tmp_path))
     reading = replace(history, store=ReadOnly(history.store), keys=keys)
     if harm is put_back and with_keys:
         with pytest.raises(BadInput, match=OLD):
@@ -817,7 +820,7 @@ def test_nothing_older_is_accepted_without_a_reason(history):
 
 
 def test_verify_without_keys_notices_an_old_pointer_too(history, tmp_path):
-    keyless = replace(history, keys=Keys(state=str(tmp_path)))
+    keyless = replace(history, keys=SigningKeys(state=str(tmp_path)))
     assert "not verified against a key" in keyless.verify()
     put_back(history)
     with pytest.raises(BadInput, match=OLD):
@@ -827,7 +830,7 @@ def test_verify_without_keys_notices_an_old_pointer_too(history, tmp_path):
 def test_a_forged_number_seen_without_keys_does_not_bar_the_signed_moves(history):
     forged = changed(history.documents[6], number=10**9, signature="", previous_sha256="")
     known = parse(forged, Pointer, "forged")
-    keyless = Keys(state=history.keys.state)
+    keyless = SigningKeys(state=history.keys.state)
     assert seen.remember(
         history.store, keyless, f"{MODEL}/champion", seen.seen_now(known, digest(forged))
     )

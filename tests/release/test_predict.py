@@ -19,16 +19,16 @@ import pytest
 from PIL import Image
 from pyarrow import parquet
 
-from skin_pipeline import cli
+from skin_pipeline import cli, tables
 from skin_pipeline.contracts import Dataset, Evaluation, Pointer, dump, load
-from skin_pipeline.data import manifest
 from skin_pipeline.errors import BadInput, Unavailable
-from skin_pipeline.release import loading, registry, scores
+from skin_pipeline.model_file import loading
+from skin_pipeline.model_file.building import geometry
+from skin_pipeline.provenance.signing import SigningKeys
+from skin_pipeline.release import registry, scores
 from skin_pipeline.release.predict import BATCH, Scorer, beside, predict, resolve
-from skin_pipeline.release.signing import Keys
 from skin_pipeline.storage import FolderStore
 from skin_pipeline.training import backbone
-from skin_pipeline.training.released import geometry
 
 MODEL = "skin-resnet50-synthetic"
 RANDOM = np.random.default_rng(0)
@@ -39,7 +39,7 @@ def golden(finished, tmp_path_factory):
     """The golden images as files in a folder, and what `evaluate` recorded for each."""
     store, folder = finished.job.store, tmp_path_factory.mktemp("golden")
     evaluation = load(store, finished.evaluation, Evaluation)
-    scores = manifest.read_scores(store, evaluation.predictions).set_index("key")["probability"]
+    scores = tables.read_scores(store, evaluation.predictions).set_index("key")["probability"]
     recorded = {}
     for key, copy in load(store, finished.dataset, Dataset).golden.items():
         path = folder / key
@@ -216,7 +216,7 @@ def test_a_file_is_only_used_if_it_is_signed_as_the_keys_ask_for(champion, tmp_p
     for name in ("model.keras", "manifest.json"):
         shutil.copy(champion.path.with_name(name), tmp_path / name)
     with pytest.raises(BadInput, match="not signed"):
-        predict(golden, tmp_path / "model.keras", keys=Keys(public=pair.public))
+        predict(golden, tmp_path / "model.keras", keys=SigningKeys(public=pair.public))
 
 
 def made_of(name, size):

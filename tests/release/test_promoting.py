@@ -13,8 +13,8 @@ from released import MODEL, named, promote, release, releases, sources
 from skin_pipeline import journal, steps
 from skin_pipeline.contracts import RESULT, Scored, dump
 from skin_pipeline.errors import BadInput, Rejected, Unavailable
+from skin_pipeline.provenance.signing import SigningKeys
 from skin_pipeline.release import registry
-from skin_pipeline.release.signing import Keys
 
 GATE, EVALUATION = "gate/7", "evaluate/7"
 
@@ -153,10 +153,10 @@ def test_a_refused_model_is_not_even_tried(candidate):
 
 
 def with_keys(job, keys, **parts):
-    place = job.place.model_copy(
+    deployment = job.deployment.model_copy(
         update={"signing_key": keys.private, "public_key": keys.public, **parts}
     )
-    signing = dataclasses.replace(job, place=place)
+    signing = dataclasses.replace(job, deployment=deployment)
     for key in (GATE, EVALUATION, "validate/1") if signing.proven.keys.private else ():
         signing.proven.vouch(key)
     return signing
@@ -193,7 +193,7 @@ def test_where_signatures_are_asked_for_and_none_can_be_made_nothing_moves(candi
 def test_an_old_champion_that_was_put_back_stops_the_steps(candidate, tmp_path):
     job, _, tried = candidate
     signed = with_keys(job, key_pairs.write(tmp_path, "ours"), state=str(tmp_path / "state"))
-    keys = Keys.of(signed.place)
+    keys = SigningKeys.of(signed.deployment)
     for model in (MODEL, job.settings.released_as):
         pointer, documents = f"models/{model}/champion.json", []
         for content in (b"old", b"new"):

@@ -12,14 +12,14 @@ from released import MODEL, promote, releases
 
 from skin_pipeline.config import Deployment
 from skin_pipeline.errors import BadInput
+from skin_pipeline.provenance.signing import SigningKeys
 from skin_pipeline.release import registry, seen
-from skin_pipeline.release.signing import Keys
 from skin_pipeline.storage import FolderStore
 
 
 @pytest.fixture
-def keys(tmp_path) -> Keys:
-    return Keys(state=str(tmp_path / "home/state"))
+def keys(tmp_path) -> SigningKeys:
+    return SigningKeys(state=str(tmp_path / "home/state"))
 
 
 @pytest.fixture
@@ -138,7 +138,7 @@ def test_where_nothing_can_be_remembered_it_is_said_and_what_is_signed_is_used(
 def test_the_folder_is_what_a_setting_or_the_desktop_standard_says(monkeypatch, given, folder):
     for name, value in given.items():
         monkeypatch.setenv(name, value)
-    assert Keys.of(Deployment()).state == folder
+    assert SigningKeys.of(Deployment()).state == folder
 
 
 def test_a_user_without_a_home_remembers_nothing(store, monkeypatch):
@@ -149,6 +149,6 @@ def test_a_user_without_a_home_remembers_nothing(store, monkeypatch):
         raise KeyError("no such user")
 
     monkeypatch.setattr("pwd.getpwuid", nobody)
-    keys = Keys.of(Deployment())
+    keys = SigningKeys.of(Deployment())
     assert keys.state == ""
     assert not seen.remember(store, keys, "m/a", entry(1))

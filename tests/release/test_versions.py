@@ -9,8 +9,8 @@ from released import MODEL, described, keras_file, release, sources
 from skin_pipeline.contracts import Release, dump, parse
 from skin_pipeline.errors import BadInput, Unavailable
 from skin_pipeline.job import address
+from skin_pipeline.provenance.signing import SigningKeys
 from skin_pipeline.release import registry, versions
-from skin_pipeline.release.signing import Keys
 from skin_pipeline.storage import digest
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -246,7 +246,7 @@ def test_a_manifest_of_this_schema_and_its_signature_stay_readable(store):
     where = registry.version_key(kept.model, kept.version)
     store.put(f"{where}/manifest.json", data)
     store.put(f"{where}/manifest.json.sig", (GOLDEN / "manifest-signed.json.sig").read_bytes())
-    keys = Keys(public=str(GOLDEN / "public.pem"))
+    keys = SigningKeys(public=str(GOLDEN / "public.pem"))
     assert registry.release_of(store, kept.model, kept.version, keys) == kept
     with pytest.raises(BadInput, match=r"is damaged: metrics\.json is missing; model\.keras"):
         registry.verify(store, kept.model, kept.version, keys)  # and no word of the manifest

@@ -20,10 +20,10 @@ from skin_pipeline.config import Settings
 from skin_pipeline.contracts import Trunk
 from skin_pipeline.data.images import working_square
 from skin_pipeline.errors import BadInput, Unavailable
+from skin_pipeline.model_file.building import geometry, released_model, seen_as
 from skin_pipeline.training import backbone
 from skin_pipeline.training.backbone import Network
 from skin_pipeline.training.inputs import dihedral
-from skin_pipeline.training.released import geometry, released_model, seen_as
 from skin_pipeline.training.strategies import STRATEGIES, Training
 
 ROOT = Path(__file__).parents[2]

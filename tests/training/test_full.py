@@ -19,7 +19,7 @@ from skin_pipeline.intervals import auc
 @pytest.mark.exhaustive
 def test_a_run_is_mirrored_over_devices_in_mixed_precision(tmp_path):
     run = subprocess.run(
-        [sys.executable, str(Path(__file__).with_name("mirrored_run.py")), str(tmp_path)],
+        [sys.executable, str(Path(__file__).parents[1] / "support/mirrored_run.py"), str(tmp_path)],
         capture_output=True,
         text=True,
         env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
@@ -33,7 +33,7 @@ def test_a_network_is_trained_end_to_end_and_judged(hard):
     knobs = {"strategy": "full", "epochs": 6, "tune_epochs": 1, "runs": 1, "min_runs": 1}
     knobs |= {"jitter": 0.1, "tune_learning_rate": 1e-5}
     settings = type(job.settings)(**{**job.settings.model_dump(), **knobs})
-    job = type(job)(settings, job.place, store)
+    job = type(job)(settings, job.deployment, store)
     # Of run 1, whose sides are others than those of run 0.
     key = steps.train(job, hard.split, hard.features, 1)
     run = load(store, key, TrainedRun)

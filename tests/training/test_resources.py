@@ -31,12 +31,12 @@ def machine(monkeypatch):
     ],
 )
 def test_a_task_that_does_not_fit_says_so(machine, needed, allowed, error, message):
-    place = Deployment(memory_gib=allowed)
+    deployment = Deployment(memory_gib=allowed)
     if error is None:
-        check_memory(place, needed * GIB, "training run 0", WAY_OUT)
+        check_memory(deployment, needed * GIB, "training run 0", WAY_OUT)
         return
     with pytest.raises(error, match=message):
-        check_memory(place, needed * GIB, "training run 0", WAY_OUT)
+        check_memory(deployment, needed * GIB, "training run 0", WAY_OUT)
 
 
 def test_what_a_task_needs_is_told_before(machine, caplog):

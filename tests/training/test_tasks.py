@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 import tiny_network as tiny
 
-from skin_pipeline import steps
+from skin_pipeline import steps, tables
 from skin_pipeline.config import Deployment, Settings
 from skin_pipeline.contracts import RESULT, Dataset, Features, Split, TrainedRun, dump, load
 from skin_pipeline.data import manifest
@@ -148,7 +148,7 @@ def small(tmp_path, monkeypatch):
     store = source.store
     dataset = documents.dataset("ingest/1", shards=tuple(source.shards), image_size=tiny.SIZE)
     store.put(f"ingest/1/{RESULT}", dump(dataset))
-    manifest.write(store, "split/1/manifest.csv", source.table)
+    tables.write(store, "split/1/manifest.csv", source.table)
     split = Split(
         dataset="ingest/1",
         table="split/1/manifest.csv",
@@ -162,8 +162,8 @@ def small(tmp_path, monkeypatch):
     monkeypatch.setattr(tasks, "network_on", lambda job, dataset, trunk: network)
 
     def make(**changes):
-        place = Deployment(store=store.url, threads=1)
-        return Job(Settings(**{**KNOBS, **changes}), place, store), source, network
+        deployment = Deployment(store=store.url, threads=1)
+        return Job(Settings(**{**KNOBS, **changes}), deployment, store), source, network
 
     return make
 
@@ -321,7 +321,7 @@ def test_what_all_images_of_the_data_set_take_is_looked_at_before_the_first_is_c
     tasks.features(job, "features/1", dataset, 0, tiny.TRUNK, kinds, views)
     images = sum(dataset.classes.values())
     each = 4 * sum(tiny.CHANNELS) + 2 * int(np.prod(tiny.MAP))
-    assert asked == [(job.store, images * views * each, job.place.features_gib)]
+    assert asked == [(job.store, images * views * each, job.deployment.features_gib)]
 
 
 def test_weights_read_back_in_their_order(tmp_path):

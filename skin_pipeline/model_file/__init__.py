@@ -1,0 +1,1 @@
+"""The model file `model.keras`: put together, opened with care, tried in a process of its own."""

@@ -1,0 +1,213 @@
+"""Model files from strangers: the network is built by our own code, only its weights are theirs.
+
+    model = load(Path("model.keras"), threads=2)
+
+A `.keras` file says which classes to build with which arguments, so whoever wrote it chooses what
+runs; that is never followed. The file is copied to where nobody else can reach it, and from then on
+only the copy is read. What it says of its network is read as data: which of our networks, of how
+many runs, of which size. That network is built by `training.released`, must have the very
+configuration that the file has, and gets the file's weights, if they are exactly its own.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import logging
+import re
+import tempfile
+from collections.abc import Generator
+from contextlib import contextmanager
+from functools import partial
+from importlib import metadata
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
+
+from skin_pipeline.errors import BadInput, Unavailable
+from skin_pipeline.foreign import shown
+from skin_pipeline.model_file import blueprint, container, memory, weights
+from skin_pipeline.model_file.building import Recipe, fewest_parameters, rebuilt
+from skin_pipeline.model_file.container import CONFIG, METADATA, WEIGHTS, Foreign
+from skin_pipeline.model_file.weights import FLOAT, Weights
+from skin_pipeline.training.backbone import Network, keras_on
+
+log = logging.getLogger(__name__)
+
+SUFFIX = ".keras"
+MIB, GIB = 2**20, 2**30
+MOST_BYTES = 4 * GIB  # twenty runs of `full` take some 2 GiB
+# Of the members that are text: twenty runs of the deepest network take 5 MiB.
+TEXT_BYTES = {CONFIG: 8 * MIB, METADATA: 4096}
+CHUNK = MIB
+MAGIC = {b"\x89HDF": "an HDF5 file (.h5)", b"\x80": "a pickle"}
+WAY_OUT = "Give a model.keras that this pipeline wrote"
+ABOUT = {"keras_version", "date_saved"}
+VERSION = re.compile(r"[0-9A-Za-z.+-]{1,40}")
+# Beyond what the process has, while a model is loaded: some for TensorFlow itself, and the weights
+# are in memory a few times.
+MEMORY_BYTES = 2 * GIB
+MEMORY_A_BYTE = 8  # of the file
+NOT_ALLOWED = {errno.EACCES, errno.EPERM, errno.EISDIR, errno.ELOOP, errno.ENOENT}
+
+
+class _Checked(NamedTuple):
+    """A model file that passed all checks that need no network."""
+
+    keras_version: str
+    config: Any
+    recipe: Recipe
+    weights: Weights
+    size: int
+
+
+def load(path: Path, threads: int, expected: str = "") -> Any:
+    """A model that scores images, from a file that nobody vouches for.
+
+    Args:
+        path: A `.keras` file.
+        threads: That TensorFlow may use.
+        expected: The SHA-256 that the file must have; empty for any.
+
+    Returns:
+        The Keras model: RGB uint8 (n, h, w, 3) in, probabilities (n, 1) out.
+
+    Raises:
+        BadInput: it is no such file; the message says what was found. None of its code ran.
+        Unavailable: the disk fails.
+    """
+    with _checked(path, expected) as found:
+        keras = keras_on(threads)
+        with memory.at_most(MEMORY_BYTES + MEMORY_A_BYTE * found.size):
+            return _built(keras, found)
+
+
+def check(path: Path, expected: str = "") -> None:
+    """Refuse a file that is not a model of ours, without Keras: all but whether its network and
+    weights are in every detail ours, which `load` does.
+
+    Raises:
+        BadInput: what was found instead.
+        Unavailable: the disk fails.
+    """
+    with _checked(path, expected):
+        pass
+
+
+@contextmanager
+def _checked(path: Path, expected: str) -> Generator[_Checked, None, None]:
+    """A private copy of a model file, checked. What is wrong with it, then or while it is used,
+    becomes a `BadInput` that names the file."""
+    _refuse_other_names(path)
+    with tempfile.TemporaryFile() as copy:  # it has no name: nobody can open it
+        _copy(path, copy, expected)
+        try:
+            yield _inspected(copy)
+        except Foreign as error:
+            raise _refusal(path, str(error)) from None
+        except MemoryError:
+            raise _refusal(path, "takes more memory than a model of its size needs") from None
+
+
+def _refuse_other_names(path: Path) -> None:
+    if not path.is_file():  # a pipe would block for ever
+        raise BadInput(f"there is no model file {path}. {WAY_OUT}")
+
+
+def _copy(path: Path, copy: BinaryIO, expected: str) -> None:
+    seen = hashlib.sha256()
+    try:
+        with path.open("rb") as source:
+            for block in iter(partial(source.read, CHUNK), b""):
+                seen.update(block)
+                if copy.tell() + copy.write(block) > MOST_BYTES:
+                    raise _refusal(path, f"has over {MOST_BYTES} bytes")
+        copy.flush()
+    except OSError as error:
+        if error.errno in NOT_ALLOWED:
+            raise BadInput(f"the model {path} cannot be read: {error.strerror}") from None
+        raise Unavailable(f"the model {path} could not be copied: {error.strerror}") from None
+    if expected and seen.hexdigest() != expected:
+        raise BadInput(
+            f"the model {path} is not the one that its manifest names: its SHA-256 is "
+            f"{seen.hexdigest()}, expected {expected}. Nothing of it was loaded; use another "
+            "version or copy"
+        )
+
+
+def _inspected(file: BinaryIO) -> _Checked:
+    _refuse_other_formats(file)
+    members = container.members(file)
+    for name, most in TEXT_BYTES.items():
+        if members[name].size > most:
+            raise Foreign(f"has {members[name].size} bytes of {name}; {most} are allowed")
+    version = _keras_version(container.contents(file, members[METADATA]))
+    config = blueprint.parsed(container.contents(file, members[CONFIG]), CONFIG)
+    with _naming_versions(version):
+        recipe = blueprint.recipe_of(config)
+    container.verify(file, members[WEIGHTS])
+    start, size, _ = members[WEIGHTS]
+    return _Checked(version, config, recipe, weights.inspected(file, start, size), size)
+
+
+def _refuse_other_formats(file: BinaryIO) -> None:
+    file.seek(0)
+    start = file.read(4)
+    for magic, name in MAGIC.items():
+        if start.startswith(magic):
+            raise Foreign(f"is {name}; only {SUFFIX} files are loaded")
+
+
+def _keras_version(data: bytes) -> str:
+    """The version of Keras that saved a file."""
+    found = blueprint.parsed(data, METADATA)
+    if not isinstance(found, dict) or found.keys() != ABOUT:
+        raise Foreign(f"has a {METADATA} that says something else than {', '.join(sorted(ABOUT))}")
+    if not all(isinstance(value, str) for value in found.values()):
+        raise Foreign(f"has a {METADATA} that says something else than texts")
+    version: str = found["keras_version"]
+    if not VERSION.fullmatch(version):
+        raise Foreign(f"has a {METADATA} with an impossible version of Keras: {shown(version)}")
+    return version
+
+
+@contextmanager
+def _naming_versions(version: str) -> Generator[None, None, None]:
+    """Names two versions of Keras with what is refused: the one that saved the file, and the one
+    that is here; unless they are the same."""
+    here = metadata.version("keras")
+    try:
+        yield
+    except Foreign as error:
+        if version == here:
+            raise
+        told = f"it was saved by Keras {version}, and here is Keras {here}"
+        raise Foreign(f"{error}; {told}") from None
+
+
+def _built(keras: Any, found: _Checked) -> Any:
+    """The file's network, built by our own code, with the file's weights."""
+    recipe, size = found.recipe, found.weights.bytes
+    network = Network.untrained(keras, recipe.backbone, recipe.image_size)
+    needed = FLOAT.itemsize * fewest_parameters(network, recipe)
+    if size < needed:  # before more is built of what the file only says that it is
+        raise Foreign(f"has {size} bytes of weights where {recipe} needs {needed}")
+    model = rebuilt(network, recipe)
+    ours = json.loads(json.dumps(keras.saving.serialize_keras_object(model)))
+    same_version = found.keras_version == keras.__version__
+    with _naming_versions(found.keras_version):
+        if told := blueprint.difference(ours, found.config, same_version=same_version):
+            raise Foreign(f"is no model of ours: its {told}")
+        weights.fill(model, found.weights)
+    if not same_version:
+        log.warning(
+            "model_of_another_keras saved_by=%s here=%s: only what both versions say of a network "
+            "was compared",
+            found.keras_version,
+            keras.__version__,
+        )
+    return model
+
+
+def _refusal(path: Path, reason: str) -> BadInput:
+    return BadInput(f"the model {path} {reason}. {WAY_OUT}")

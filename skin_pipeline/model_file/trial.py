@@ -1,0 +1,188 @@
+"""A model is loaded and asked before it is released: in a process of its own, within bounds.
+
+    ask(Path("model.keras"), {"lesion-7": jpeg}, threads=2)  # {"lesion-7": 0.83}
+
+That process is confined (`confine`) before it reads the file: it knows no credential, reads a copy
+of the model and the images and nothing else that is a person's, and reaches no network and no other
+process; it uses no GPU, and its memory and time are bounded. What it answers is checked, since a
+model that takes it over can answer what it likes. A model that brings it down brings down nothing
+else.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import shutil
+import signal
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from skin_pipeline.data.images import decode
+from skin_pipeline.errors import BadInput, Unavailable
+from skin_pipeline.foreign import shown
+from skin_pipeline.job import scratch
+from skin_pipeline.model_file import loading
+from skin_pipeline.sandbox import confine
+from skin_pipeline.sandbox.confine import Cell
+
+MIB = 2**20
+SECONDS = 900.0  # TensorFlow starts in 10; the machine may be busy
+# TensorFlow takes .7 GiB, and the weights are in memory a few times while they are read.
+MEMORY_BYTES = 2048 * MIB
+MEMORY_A_BYTE = 8  # of the model file
+WRITTEN_BYTES = 64 * MIB  # beside two copies of the model
+WORDS = 2000  # characters of a refusal
+
+
+def agree(
+    path: Path,
+    images: Mapping[str, bytes],
+    recorded: Mapping[str, float],
+    *,
+    tolerance: float,
+    threads: int,
+) -> None:
+    """Refuse a model that does not say of images what was recorded.
+
+    Args:
+        path: The model file.
+        images: The bytes of image files, by name.
+        recorded: Their probabilities as `evaluate` found them.
+        tolerance: The largest difference allowed.
+        threads: That TensorFlow may use.
+
+    Raises:
+        BadInput: names the image on which they differ most; or as `ask`.
+        Unavailable: as `ask`.
+    """
+    found = ask(path, images, threads=threads)
+    apart = {name: abs(found[name] - recorded[name]) for name in images}
+    worst = max(apart, key=lambda name: np.nan_to_num(apart[name], nan=np.inf))
+    if not apart[worst] <= tolerance:
+        raise BadInput(
+            f"the model {path} gives {worst} a probability of {found[worst]:.4f} where evaluate "
+            f"recorded {recorded[worst]:.4f}; at most {tolerance} of difference is allowed. It is "
+            "not released; look at the log of evaluate, and run it again"
+        )
+
+
+def ask(
+    path: Path, images: Mapping[str, bytes], *, threads: int, seconds: float = SECONDS
+) -> dict[str, float]:
+    """Load a model file in a fresh process, and score images with it.
+
+    Args:
+        path: The model file.
+        images: The bytes of image files, by name.
+        threads: That TensorFlow may use.
+        seconds: That the process may take.
+
+    Raises:
+        BadInput: the model was refused, asked for too much memory, or brought the process down.
+        Unavailable: it took too long.
+    """
+    with scratch() as folder:
+        copy = folder / f"model{path.suffix}"
+        with suppress(FileNotFoundError):  # which the process tells
+            shutil.copyfile(path, copy)
+        for number, data in enumerate(images.values()):
+            (folder / str(number)).write_bytes(data)
+        cell = _cell(folder, path, seconds)
+        answer = _answer(path, cell, [str(path), copy.name, str(threads), str(len(images))])
+    return dict(zip(images, _understood(answer, path, len(images)), strict=True))
+
+
+def _cell(folder: Path, path: Path, seconds: float) -> Cell:
+    """What the process may do that tries a model: it works in a folder that goes with it."""
+    size = path.stat().st_size if path.is_file() else 0
+    return Cell(
+        folder=str(folder),
+        readable=(),
+        memory=MEMORY_BYTES + MEMORY_A_BYTE * size,
+        file_bytes=WRITTEN_BYTES + 2 * size,
+        seconds=seconds,
+    )
+
+
+def _answer(path: Path, cell: Cell, arguments: Iterable[str]) -> bytes:
+    """What the process that tries the model has to say."""
+    try:
+        ended = confine.run(cell, __name__, arguments, {"CUDA_VISIBLE_DEVICES": "-1"})
+    except TimeoutError:
+        raise Unavailable(f"the model {path} gave no answer within {cell.seconds:g} s") from None
+    except confine.Overflow as error:
+        raise BadInput(f"the model {path} was stopped while it was tried: {error}") from None
+    if ended.status:
+        raise BadInput(
+            f"the model {path} brought down the process that tried it "
+            f"({_ending(ended.status)}; {cell.memory / MIB:.0f} MiB of memory were allowed): "
+            f"{shown((ended.said or 'it said nothing').splitlines()[-1])}"
+        )
+    return ended.answer
+
+
+def _understood(answer: bytes, path: Path, number: int) -> list[float]:
+    """Returns the probabilities of an answer, which a stranger's code may have written.
+
+    Raises:
+        BadInput: the model was refused, or the answer is not just so many probabilities.
+    """
+    try:
+        said = json.loads(answer)
+    except (ValueError, RecursionError):
+        said = None
+    match said:
+        case {"refused": str(why), **rest} if not rest:
+            raise BadInput(_readable(why))
+        case {"probabilities": list(found), **rest} if not rest and len(found) == number:
+            if all(type(value) is float and 0 <= value <= 1 for value in found):
+                return found
+    raise BadInput(
+        f"the model {path} did not answer with {number} probabilities from 0 to 1, one for each "
+        f"image. Received: {shown(answer.decode(errors='replace'))}"
+    )
+
+
+def _readable(text: str) -> str:
+    """Returns a stranger's text as one line without anything that a terminal would obey."""
+    return "".join(c if c.isprintable() else " " for c in text[:WORDS])
+
+
+def _ending(status: int) -> str:
+    return f"exit status {status}" if status > 0 else signal.Signals(-status).name
+
+
+def probabilities(model: Any, images: Iterable[bytes]) -> list[float]:
+    """What a loaded model says of images, given the bytes of their files, one by one."""
+    pixels = (np.asarray(decode(data).image)[None] for data in images)
+    return [float(model(batch)[0, 0]) for batch in pixels]
+
+
+def _try(copy: Path, threads: int, images: list[Path]) -> dict[str, Any]:
+    try:
+        model = loading.load(copy, threads)
+    except BadInput as error:
+        memory = resource.getrlimit(resource.RLIMIT_DATA)[0]
+        return {"refused": f"{error} ({memory / MIB:.0f} MiB of memory were allowed)"}
+    return {"probabilities": probabilities(model, (image.read_bytes() for image in images))}
+
+
+def main(path: str, copy: str, threads: str, images: str) -> str:
+    """Tries a model in this process, which is given up to it; returns the answer.
+
+    Args:
+        path: How the one who asked calls the model.
+        copy: Of the model, in this folder.
+        threads: That TensorFlow may use.
+        images: How many there are in this folder, named by their numbers.
+    """
+    said = _try(Path(copy), int(threads), [Path(str(number)) for number in range(int(images))])
+    if "refused" in said:
+        for word in ("model", "file"):
+            said["refused"] = said["refused"].replace(f"{word} {copy}", f"{word} {path}")
+    return json.dumps(said)

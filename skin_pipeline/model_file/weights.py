@@ -1,0 +1,284 @@
+"""The HDF5 file within a model file: its arrays are found and judged before one value is read.
+
+    weights = inspected(file, start=194000, size=94957032)
+    fill(model, weights)
+
+HDF5 can do much that no weights need: values that are not there and appear when they are read, data
+that are packed, scattered, in other files, or of types that run code. So an array must be what
+Keras writes: floats in one piece, all there, each piece its own. The library then only tells where
+they lie; they are read by this module.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import re
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any, BinaryIO, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skin_pipeline.foreign import shown, words
+from skin_pipeline.model_file.container import Foreign
+
+MOST_OBJECTS = 50_000  # twenty runs of the deepest network have some 20,000
+MOST_DEPTH = 20  # groups in one another; ours have 10
+MOST_NAME = 200  # bytes of an object's name
+FLOAT = np.dtype("<f4")
+OWN = "vars"  # the group with a layer's own arrays
+NAMED = b"name"  # what Keras notes beside it, which nobody reads
+
+
+class Array(NamedTuple):
+    """Where the values of an array lie in the model file."""
+
+    start: int
+    shape: tuple[int, ...]
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return math.prod(self.shape) * FLOAT.itemsize
+
+
+class Weights(NamedTuple):
+    """The arrays of a weights file by their paths, and the groups in which they stand."""
+
+    file: BinaryIO
+    arrays: dict[str, Array]
+    groups: set[str]
+
+    @property
+    def bytes(self) -> int:
+        """Of all arrays together."""
+        return sum(array.size for array in self.arrays.values())
+
+
+class _Part(io.RawIOBase):
+    """Some of a file's bytes as a file of its own."""
+
+    def __init__(self, file: BinaryIO, start: int, size: int) -> None:
+        super().__init__()
+        self._file, self._start, self._size, self._place = file, start, size, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
+        origin = {io.SEEK_SET: 0, io.SEEK_CUR: self._place, io.SEEK_END: self._size}[whence]
+        self._place = max(0, origin + offset)
+        return self._place
+
+    def tell(self) -> int:
+        return self._place
+
+    def readinto(self, buffer: Any, /) -> int:
+        view = memoryview(buffer).cast("B")
+        wanted = max(0, min(len(view), self._size - self._place))
+        self._file.seek(self._start + self._place)
+        data = self._file.read(wanted)
+        view[: len(data)] = data
+        self._place += len(data)
+        return len(data)
+
+
+def inspected(file: BinaryIO, start: int, size: int) -> Weights:
+    """Finds the arrays of the weights file that is `size` bytes of a file from `start`.
+
+    Raises:
+        Foreign: Keras would not write such a weights file of a released model; says why.
+    """
+    import h5py
+
+    try:
+        with h5py.File(_Part(file, start, size), "r") as opened:
+            walk = _Walk(size)
+            walk.look_into(opened.id, "", 0)
+    # What the library raises for damage: of these types, and RuntimeError where it gives up.
+    except (OSError, RuntimeError, ValueError, KeyError, TypeError, OverflowError) as error:
+        reason = words(error)
+        raise Foreign(f"has damaged weights ({reason})") from None
+    walk.refuse_overlap()
+    arrays = {path: array._replace(start=start + array.start) for path, array in walk.arrays}
+    return Weights(file, arrays, walk.groups)
+
+
+class _Walk:
+    """Looks at everything in a weights file once, and at nothing that lies elsewhere."""
+
+    def __init__(self, size: int) -> None:
+        self.arrays: list[tuple[str, Array]] = []
+        self.groups: set[str] = set()
+        self._size = size
+        self._seen: set[int] = set()
+
+    def look_into(self, group: Any, path: str, depth: int) -> None:
+        """A group's attributes, and what stands in it."""
+        import h5py
+
+        self._refuse_odd_notes(group, path)
+        count = len(group)
+        if count + len(self._seen) > MOST_OBJECTS or depth > MOST_DEPTH:
+            raise Foreign("has weights of too many objects, or too deep in one another")
+        names = list(group)
+        for name in names:
+            where = f"{path}/{name.decode('utf-8', 'backslashreplace')}".lstrip("/")
+            if len(name) > MOST_NAME or group.links.get_info(name).type != h5py.h5l.TYPE_HARD:
+                raise _odd(where, "a link to something elsewhere")
+            self._look_at(h5py.h5o.open(group, name), where, depth)
+
+    def _look_at(self, item: Any, path: str, depth: int) -> None:
+        import h5py
+
+        address = h5py.h5o.get_info(item).addr
+        if address in self._seen:
+            raise _odd(path, "the same object as another")
+        self._seen.add(address)
+        if isinstance(item, h5py.h5g.GroupID):
+            self.groups.add(path)
+            self.look_into(item, path, depth + 1)
+        elif isinstance(item, h5py.h5d.DatasetID):
+            self.arrays.append((path, self._array(item, path)))
+        else:
+            raise _odd(path, "neither a group nor an array")
+
+    def _array(self, item: Any, path: str) -> Array:
+        """Where the values of an array lie, if all of them are there, in one piece."""
+        import h5py
+
+        made, space = item.get_create_plist(), item.get_space()
+        if not item.get_type().equal(h5py.h5t.IEEE_F32LE):
+            raise _odd(path, "of another type than 32 bit floats")
+        if made.get_layout() != h5py.h5d.CONTIGUOUS:
+            raise _odd(path, "not stored in one piece")
+        if made.get_nfilters() or made.get_external_count():
+            raise _odd(path, "packed, or stored in another file")
+        if made.fill_value_defined() == h5py.h5d.FILL_VALUE_USER_DEFINED:
+            raise _odd(path, "filled with a value of its own")
+        if h5py.h5a.get_num_attrs(item):
+            raise _odd(path, "noted beside")
+        if space.get_simple_extent_type() not in {h5py.h5s.SIMPLE, h5py.h5s.SCALAR}:
+            raise _odd(path, "without a shape")
+        shape = tuple(map(int, space.get_simple_extent_dims()))
+        if space.get_simple_extent_dims(maxdims=True) != shape:
+            raise _odd(path, "able to grow")
+        start = item.get_offset()
+        array = Array(-1 if start is None else int(start), shape)
+        is_there = start is not None and item.get_storage_size() == array.size > 0
+        if not is_there or not 0 <= array.start <= self._size - array.size:
+            raise _odd(path, "not all there")
+        return array
+
+    @staticmethod
+    def _refuse_odd_notes(group: Any, path: str) -> None:
+        """Raises for attributes that Keras does not write. They are not read."""
+        import h5py
+
+        count = h5py.h5a.get_num_attrs(group)
+        if not count:
+            return
+        name = h5py.h5a.open(group, index=0).name if count == 1 else b""
+        if name != NAMED or path.rpartition("/")[2] != OWN:
+            raise _odd(path, "noted beside")
+
+    def refuse_overlap(self) -> None:
+        """Raises if two arrays have bytes in common."""
+        end = 0
+        for path, array in sorted(self.arrays, key=lambda item: item[1].start):
+            if array.start < end:
+                raise _odd(path, "stored over another array")
+            end = array.start + array.size
+
+
+def _odd(path: str, what: str) -> Foreign:
+    return Foreign(f"has weights that Keras does not write: {shown(path)} is {what}")
+
+
+def fill(model: Any, weights: Weights) -> None:
+    """Puts the arrays into a model, if they are its own, no less and no more.
+
+    Raises:
+        Foreign: names the first that is missing, too much, or of another shape.
+    """
+    layers = dict(_layers(model, "", set()))
+    groups = {_joined(place, OWN) for place in layers}
+    wanted = {place: _own_arrays(layer) for place, layer in layers.items()}
+    shapes = {
+        _joined(place, OWN, name): shape
+        for place, own in wanted.items()
+        for name, shape in own.items()
+    }
+    _refuse_other_arrays(shapes, weights.arrays)
+    if more := weights.groups - _with_parents(groups):
+        raise Foreign(f"has more weights than its network: {shown(min(more))}")
+    for place, own in wanted.items():
+        if own:
+            arrays = {name: _read(weights, _joined(place, OWN, name)) for name in own}
+            layers[place].load_own_variables(arrays)
+
+
+def _refuse_other_arrays(shapes: dict[str, tuple[int, ...]], arrays: dict[str, Array]) -> None:
+    if missing := shapes.keys() - arrays.keys():
+        raise Foreign(f"lacks weights of its network: {len(missing)}, as {shown(min(missing))}")
+    if more := arrays.keys() - shapes.keys():
+        raise Foreign(f"has more weights than its network: {len(more)}, as {shown(min(more))}")
+    for path, shape in shapes.items():
+        if arrays[path].shape != shape:
+            raise Foreign(
+                f"has weights of another shape: {shown(path)} is {arrays[path].shape} instead of "
+                f"{shape}"
+            )
+
+
+def _layers(model: Any, place: str, seen: set[int]) -> Iterator[tuple[str, Any]]:
+    """A model and all layers in it, by the path at which Keras keeps their weights: layers are
+    named by their classes, counted from the second of a class on, and kept once."""
+    if id(model) in seen:
+        return
+    seen.add(id(model))
+    yield place, model
+    counts: Counter[str] = Counter()
+    for layer in getattr(model, "layers", ()):
+        name = _snake(type(layer).__name__)
+        number = counts[name]
+        counts[name] += 1
+        inner = _joined(place, "layers", f"{name}_{number}" if number else name)
+        yield from _layers(layer, inner, seen)
+
+
+def _snake(name: str) -> str:
+    """GlobalAveragePooling2D as global_average_pooling2d: Keras's way."""
+    name = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", name)
+    return re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower()
+
+
+def _own_arrays(layer: Any) -> dict[str, tuple[int, ...]]:
+    """The shapes of the arrays that a layer saves, by their names."""
+    store: dict[str, Any] = {}
+    layer.save_own_variables(store)
+    return {name: tuple(variable.shape) for name, variable in store.items()}
+
+
+def _with_parents(paths: set[str]) -> set[str]:
+    found = set(paths)
+    for path in paths:
+        while path := path.rpartition("/")[0]:
+            found.add(path)
+    return found
+
+
+def _joined(*parts: str) -> str:
+    return "/".join(filter(None, parts))
+
+
+def _read(weights: Weights, path: str) -> NDArray[np.float32]:
+    array = weights.arrays[path]
+    weights.file.seek(array.start)
+    data = weights.file.read(array.size)
+    return np.frombuffer(data, FLOAT).reshape(array.shape)

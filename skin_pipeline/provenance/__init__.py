@@ -1,0 +1,1 @@
+"""Proofs of what each result is made of, and the keys that sign them."""

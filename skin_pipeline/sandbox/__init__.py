@@ -1,0 +1,1 @@
+"""Processes that read what others made, held so that a flaw in a decoder harms nothing."""

@@ -1,0 +1,78 @@
+"""Tables in the store, as CSV that a person may open in a spreadsheet.
+
+put(store, table)                      # under the digest of its content: `tables/4f1a….csv`
+write(store, f"{key}/scores.csv", t)   # under a name of its own, beside a result
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable
+from typing import Any
+
+import pandas as pd
+
+from skin_pipeline.foreign import defused, restored
+from skin_pipeline.storage import Store, digest
+
+
+def read_scores(store: Store, key: str) -> pd.DataFrame:
+    """A table of scores from the store, number for number as it was written; NaN where there are
+    none."""
+    table = pd.read_csv(
+        io.BytesIO(store.read(key)),
+        dtype=dict.fromkeys(("key", "label", "group"), str),
+        keep_default_na=False,
+        na_values=[""],
+        float_precision="round_trip",
+    )
+    return texts_restored(table)
+
+
+def to_csv(table: pd.DataFrame) -> bytes:
+    """A table as CSV that a person may open in a spreadsheet: no text in it becomes a formula.
+
+    Numbers stay numbers, `-1` among them. `read` and `read_scores` give the texts back.
+    """
+    safe = _with_texts(table, defused)
+    text = safe.to_csv(index=False, lineterminator="\n")
+    if "\r" in text:  # which pandas leaves without quotes, and reads as the end of a row
+        text = safe.to_csv(index=False, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
+    return text.encode("utf-8", "backslashreplace")
+
+
+def texts_restored(table: pd.DataFrame) -> pd.DataFrame:
+    """A table that was read, with its texts as they were before `to_csv`."""
+    return _with_texts(table, restored)
+
+
+def _with_texts(table: pd.DataFrame, change: Callable[[str], str]) -> pd.DataFrame:
+    """A table with its texts changed, the names of its columns too."""
+    changed: dict[str, pd.Series[Any]] = {}
+    for name in table.columns:
+        new = {text: made for text in _texts(table[name]) if (made := change(text)) != text}
+        if new:
+            changed[name] = table[name].map(lambda cell, new=new: new.get(cell, cell))
+    return table.assign(**changed).rename(columns=change)
+
+
+def _texts(cells: pd.Series[Any]) -> set[str]:
+    """The texts in a column; none in one of numbers."""
+    if pd.api.types.is_numeric_dtype(cells):
+        return set()
+    return {cell for cell in cells.tolist() if isinstance(cell, str)}
+
+
+def write(store: Store, key: str, table: pd.DataFrame) -> str:
+    """Put a table into the store as CSV; returns its key."""
+    store.put(key, to_csv(table))
+    return key
+
+
+def put(store: Store, table: pd.DataFrame) -> str:
+    """Put a table into the store under the digest of its content; returns its key."""
+    data = to_csv(table)
+    key = f"tables/{digest(data)}.csv"
+    store.put(key, data)
+    return key

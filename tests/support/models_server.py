@@ -1,0 +1,325 @@
+"""A store with judged models in it, and a real `airflow api-server` that shows them.
+
+A folder whose `conftest.py` imports this as a plugin gets the fixture `airflow_ui`, one server for
+the whole session.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Generator, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import documents
+import pytest
+import requests
+import sharing
+from airflow_home import put_database
+from servers import HOST, end_with_parent, free_ports
+
+from skin_pipeline import journal
+from skin_pipeline.contracts import (
+    LABELS,
+    RESULT,
+    Check,
+    GateCheck,
+    Interval,
+    Judgement,
+    Pointer,
+    Release,
+    Split,
+    dump,
+)
+from skin_pipeline.job import address
+from skin_pipeline.release import registry
+from skin_pipeline.storage import FolderStore, Store
+
+ROOT = Path(__file__).parents[2]
+PASSWORD = "page-password-71c2"
+START_SECONDS = 240.0
+
+REAL, SYNTHETIC, REFUSED = "skin-resnet50", "skin-resnet50-synthetic", "skin-resnet50-wide"
+REPORT = "<!doctype html><title>Report</title><style>h1{color:teal}</style><h1>Report of %s</h1>"
+DATASET, VALIDATION, SPLIT = "ingest/01", "validate/01", "split/01"
+DOCS = f"{VALIDATION}/docs/index.html"
+UNFIT, UNFIT_RUN = "validate/02", "manual__2026-06-24T10:00:00+00:00"  # validation failed
+DUPLICATES = documents.DUPLICATES.name
+
+
+def interval(value: float, width: float = 0.05) -> Interval:
+    """A figure with an interval around it."""
+    return Interval(value=value, low=value - width, high=value + width)
+
+
+def check(name: str, *, passed: bool, severity: Literal["critical", "warning"]) -> Check:
+    """A check as Great Expectations left it."""
+    return Check(
+        name=name,
+        severity=severity,
+        observed="all" if passed else "3 found (a.jpg = <b>.jpg)",
+        bound="none",
+        passed=passed,
+    )
+
+
+def write_data(store: Store) -> None:
+    """Write a data set with a warning and a shortcut, its split, and one that is not fit."""
+    dataset = documents.dataset(DATASET)
+    labels = check("labels", passed=True, severity="critical")
+    fit = documents.validation(
+        VALIDATION, DATASET, checks=(labels, documents.DUPLICATES), docs=DOCS
+    )
+    failed = check("duplicates have one label", passed=False, severity="critical")
+    unfit = fit.model_copy(
+        update={"checks": (failed,), "shortcuts": (), "docs": f"{UNFIT}/docs/index.html"}
+    )
+    split = Split(
+        dataset=DATASET,
+        table=f"{SPLIT}/manifest.csv",
+        runs=2,
+        counts={f"run_{run}": {"train": 700, "validation": 200, "test": 244} for run in range(2)},
+        stratification={},
+        checks=(check("no group on two sides of a run", passed=True, severity="critical"),),
+        docs=f"{SPLIT}/docs/index.html",
+    )
+    written = {DATASET: dataset, VALIDATION: fit, UNFIT: unfit, SPLIT: split}
+    for key, document in written.items():
+        store.put(f"{key}/{RESULT}", dump(document))
+    for docs in (fit.docs, unfit.docs, split.docs):
+        page = f"<!doctype html><title>Data Docs</title><h1>Data Docs of {docs}</h1>"
+        store.put(docs, page.encode())
+
+
+def judge(
+    store: Store,
+    model: str,
+    run: str,
+    *,
+    at: str,
+    accuracy: float,
+    approved: bool,
+    auc: float = 0.861,
+    synthetic: bool = False,
+) -> str:
+    """Write everything that a judged run leaves in the store; the verdict's key."""
+    digest = address({"model": model, "run": run})
+    figures = documents.figures(
+        threshold=0.412,
+        accuracy=interval(accuracy),
+        sensitivity=interval(0.853),
+        specificity=interval(0.69),
+        precision=interval(0.733),
+        auc=interval(auc, 0.04),
+    )
+    evaluation = documents.evaluation(
+        dataset=DATASET,
+        split=SPLIT,
+        synthetic=synthetic,
+        threshold=0.412,
+        ensemble=figures,
+        per_run={0: figures, 1: figures},
+    )
+    value = f"{accuracy:.3f} [{accuracy - 0.05:.3f}, {accuracy + 0.05:.3f}]"
+    check = GateCheck(
+        name="accuracy",
+        value=value,
+        passed=approved,
+        bound="at least 0.750 (the lower end of its 95 % interval)",
+        advice="" if approved else "232 images: 187 right would show 0.750, 163 were",
+    )
+    reasons = () if approved else (f"accuracy: {value}, asked for {check.bound}",)
+    key, report = f"gate/{digest}", f"gate/{digest}/report.html"
+    verdict = documents.verdict(
+        evaluation=f"evaluate/{digest}",
+        validation=VALIDATION,
+        released_as=model,
+        approved=approved,
+        checks=(check,),
+        reasons=reasons,
+        report=report,
+    )
+    judgement = Judgement(
+        model=model,
+        run=run,
+        judged_at=at,
+        approved=approved,
+        version=digest[:12] if approved else None,
+        reasons=reasons,
+        accuracy=figures.accuracy,
+        sensitivity=figures.sensitivity,
+        auc=figures.auc,
+        report=report,
+        docs=DOCS,
+    )
+    write_data(store)
+    journal.note(store, run, validation=VALIDATION, split=SPLIT, verdict=key)
+    store.put(f"evaluate/{digest}/{RESULT}", dump(evaluation))
+    store.put(report, (REPORT % run).encode())
+    store.put(f"{key}/{RESULT}", dump(verdict))
+    registry.record(store, judgement, digest)
+    return key
+
+
+def promote(store: Store, model: str, verdict: str, *, at: str, synthetic: bool = False) -> str:
+    """Make the model of a verdict the champion; its version."""
+    version = verdict.removeprefix("gate/")[:12]
+    previous = registry.champion(store, model)
+    release = Release(
+        model=model,
+        version=version,
+        verdict=verdict,
+        synthetic=synthetic,
+        content_digest="c",
+        labels=LABELS,
+        threshold=0.412,
+        files={},
+    )
+    store.put(f"{registry.version_key(model, version)}/{registry.MANIFEST}", dump(release))
+    pointer = Pointer(
+        model=model,
+        version=version,
+        previous=previous.version if previous else None,
+        moved_at=at,
+        by="skin_training",
+        reason="approved by the gate",
+    )
+    assert registry.point(store, pointer, previous.version if previous else None)
+    return version
+
+
+def fill(store: Store) -> None:
+    """Three models: one with a history and a champion, one synthetic, one that never passed."""
+    for model, synthetic in ((REAL, False), (SYNTHETIC, True)):
+        for day, accuracy, approved in (
+            ("01", 0.806, True),
+            ("08", 0.771, False),
+            ("15", 0.831, True),
+            ("22", 0.743, False),
+        ):
+            at = f"2026-06-{day}T03:12:40+00:00"
+            verdict = judge(
+                store,
+                model,
+                f"scheduled__2026-06-{day}T03:00:00+00:00",
+                at=at,
+                accuracy=accuracy,
+                approved=approved,
+                synthetic=synthetic,
+            )
+            if approved:
+                promote(store, model, verdict, at=at, synthetic=synthetic)
+    judge(
+        store,
+        REFUSED,
+        "manual__<b>bold</b>",
+        at="2026-06-23T10:00:00+00:00",
+        accuracy=0.61,
+        approved=False,
+        auc=float("nan"),
+    )
+    journal.note(store, UNFIT_RUN, validation=UNFIT)
+    store.put("weights/private.html", b"not for the page")
+
+
+@dataclass(frozen=True)
+class AirflowUi:
+    """A running API server with the plugins of this checkout and a filled store."""
+
+    url: str
+    store: FolderStore
+    env: dict[str, str] = field(repr=False)
+
+    @property
+    def token(self) -> str:
+        """What a login gives."""
+        login = {"username": "admin", "password": PASSWORD}
+        answer = requests.post(f"{self.url}/auth/token", json=login, timeout=300)
+        return str(answer.json()["access_token"])
+
+
+@pytest.fixture(scope="session")
+def airflow_ui() -> Iterator[AirflowUi]:
+    """One Airflow for all tests of the page; it starts with three models in its store."""
+    with sharing.server("models_server", "shared_api_server") as ui:
+        yield ui
+
+
+def shared_api_server() -> AbstractContextManager[AirflowUi]:
+    """The one of `airflow_ui`."""
+    return api_server(Path(tempfile.mkdtemp(prefix="airflow-", dir=sharing.folder())))
+
+
+@contextmanager
+def api_server(home: Path, path: str = "") -> Generator[AirflowUi, None, None]:
+    """Airflow's API server with a home of its own, up when the block starts.
+
+    Raises:
+        RuntimeError: it did not come up; the message ends with the last lines of its log.
+    """
+    store = FolderStore(home / "store")
+    fill(store)
+    (port,) = free_ports(1)
+    ui = AirflowUi(f"http://{HOST}:{port}{path}", store, _environment(home, store, port, path))
+    put_database(home)
+    log = home / "log"
+    airflow = [sys.executable, "-m", "airflow", "api-server"]
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [*airflow, "--host", HOST, "--port", str(port), "--workers", "1"],
+            env=ui.env,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+            preexec_fn=end_with_parent,
+        )
+    try:
+        _wait(process, ui.url, log)
+        yield ui
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def _environment(home: Path, store: FolderStore, port: int, path: str) -> dict[str, str]:
+    passwords = home / "passwords.json"
+    passwords.write_text(json.dumps({"admin": PASSWORD}))
+    (home / "dags").mkdir()
+    kept = {name: value for name, value in os.environ.items() if not _foreign(name)}
+    return kept | {
+        "AIRFLOW_HOME": str(home),
+        "AIRFLOW__CORE__PLUGINS_FOLDER": str(ROOT / "plugins"),
+        "AIRFLOW__CORE__DAGS_FOLDER": str(home / "dags"),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": "admin:admin",
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(passwords),
+        "AIRFLOW__API__BASE_URL": f"http://{HOST}:{port}{path}",
+        "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
+        "PYTHONPATH": str(ROOT),
+        "SKIN_STORE": store.url,
+    }
+
+
+def _foreign(name: str) -> bool:
+    return name.startswith(("AIRFLOW", "SKIN_", "_AIRFLOW"))
+
+
+def _wait(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while process.poll() is None and time.monotonic() < deadline:
+        try:
+            if requests.get(f"{url}/api/v2/monitor/health", timeout=5).ok:
+                return
+        except requests.RequestException:
+            pass
+        time.sleep(0.2)
+    tail = "\n".join(log.read_text(errors="replace").splitlines()[-30:])
+    raise RuntimeError(f"airflow api-server did not come up:\n{tail}")
