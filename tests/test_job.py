@@ -12,7 +12,9 @@ import pytest
 
 from skin_pipeline.config import Deployment, Settings
 from skin_pipeline.contracts import Cost, Verdict, load, parse
-from skin_pipeline.job import Job, address, scratch
+from skin_pipeline.contracts import address
+from skin_pipeline.job import Job
+from skin_pipeline.storage import scratch
 from skin_pipeline.storage import FolderStore, digest
 
 INPUTS = {"split": "split/1", "runs": ("train/1", "train/2")}

@@ -27,7 +27,8 @@ from skin_pipeline.contracts import (
     dump,
     load,
 )
-from skin_pipeline.job import Job, address
+from skin_pipeline.contracts import address
+from skin_pipeline.job import Job
 from skin_pipeline.storage import FolderStore
 
 # Results are made in this order; "elsewhere" is the first step on an external set.

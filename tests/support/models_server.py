@@ -39,7 +39,7 @@ from skin_pipeline.contracts import (
     Split,
     dump,
 )
-from skin_pipeline.job import address
+from skin_pipeline.contracts import address
 from skin_pipeline.release import registry
 from skin_pipeline.storage import FolderStore, Store
 
