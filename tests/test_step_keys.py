@@ -24,10 +24,10 @@ from skin_pipeline.contracts import (
     Pointer,
     Scored,
     Split,
+    address,
     dump,
     load,
 )
-from skin_pipeline.contracts import address
 from skin_pipeline.job import Job
 from skin_pipeline.storage import FolderStore
 
@@ -161,7 +161,7 @@ class Pretending(Job):
 
     def once(self, step, version, inputs, make):
         assert version == steps.VERSIONS[step], step
-        return super().once(step, version, inputs, lambda key: MADE[step](self, key, inputs))
+        return super().once(step, version, inputs, lambda work: MADE[step](self, work.key, inputs))
 
 
 def _dataset(job: Job, key: str, inputs: dict[str, Any]) -> Contract:
