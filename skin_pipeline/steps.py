@@ -37,7 +37,7 @@ from skin_pipeline.data import history, metadata, sources
 from skin_pipeline.data.labelling import Labelling
 from skin_pipeline.errors import BadInput, Rejected, Unavailable
 from skin_pipeline.job import Job, address, scratch
-from skin_pipeline.provenance.signing import NONE, SigningKeys
+from skin_pipeline.provenance import NONE, SigningKeys
 from skin_pipeline.training import backbone
 from skin_pipeline.training.checkpoints import Checkpoints
 from skin_pipeline.training.strategies import CACHED, KNOBS
