@@ -1,8 +1,10 @@
 """Tables in the store, as CSV that a person may open in a spreadsheet.
 
-put(store, table)                              # under its digest: `tables/4f1a….csv`
-write(store, f"{key}/scores.csv", table)       # under a name of its own, below a result
-read_scores(store, f"{key}/scores.csv")
+    put(store, table)                              # under its digest: `tables/4f1a….csv`
+    write(store, f"{key}/scores.csv", table)       # under a name of its own, below a result
+    read_scores(store, f"{key}/scores.csv")
+
+No text in them is taken for a formula by the spreadsheet.
 """
 
 from __future__ import annotations

@@ -75,9 +75,9 @@ class Proofs:
         remedy = f"remove {self._store.link(owner)} and run the steps from {step} on again"
         if self._keys.private:
             remedy += (
-                f"; every process that runs steps needs {SIGNING_KEY}. Who trusts what a released "
-                "model was made from signs it all: python -m skin_pipeline models sign MODEL "
-                "VERSION"
+                f"; every process that runs steps needs {SIGNING_KEY}. If you trust what a "
+                "released model was made from, sign it all: python -m skin_pipeline models sign "
+                "MODEL VERSION"
             )
         return BadInput(
             f"the result {owner} in the store {self._store.url} is not what its step wrote: {said}."

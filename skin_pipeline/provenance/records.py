@@ -23,14 +23,14 @@ class Record:
 
     Attributes:
         key: Of the result that is being made.
-        place: The folder in the store where its files go.
+        folder: Where its files go in the store.
         files: The SHA-256 of each file that was written, by key.
         made_from: The digest of the proof of each result that was read, by key.
         copies: A folder of private copies of what was read, removed with the record.
     """
 
     key: str
-    place: str
+    folder: str
     files: dict[str, str] = field(default_factory=dict)
     made_from: dict[str, str] = field(default_factory=dict)
     copies: tempfile.TemporaryDirectory[str] | None = None
@@ -62,9 +62,9 @@ def current() -> Record | None:
 
 
 @contextmanager
-def recording(key: str, place: str) -> Generator[Record, None, None]:
+def recording(key: str, folder: str) -> Generator[Record, None, None]:
     """Notes in a record what is written and read during the block."""
-    record = Record(key, place)
+    record = Record(key, folder)
     token = _CURRENT.set(record)
     try:
         yield record

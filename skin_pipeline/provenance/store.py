@@ -102,7 +102,7 @@ class ProvenStore:
         """See `put`."""
         record = records.current()
         signed = bool(self.keys.private) and is_signed_alone(key)
-        ours = record is not None and key.startswith(f"{record.place}/")
+        ours = record is not None and key.startswith(f"{record.folder}/")
         found = digest_file(path) if signed or ours else ""
         if signed:  # before the object, so that there is never one without a signature
             self._stamps.sign(OBJECT, key, found)
@@ -177,14 +177,14 @@ class ProvenStore:
         left = [item for item in self.inner.list(key) if not item.startswith(kept)]
         return another_place(key) if left else key
 
-    def recording(self, key: str, place: str) -> AbstractContextManager[Record]:
+    def recording(self, key: str, folder: str) -> AbstractContextManager[Record]:
         """Notes what is written and read during the block.
 
         Args:
             key: Of the result that is made in it.
-            place: From `place_for`.
+            folder: From `place_for`.
         """
-        return records.recording(key, place)
+        return records.recording(key, folder)
 
     def keep(self, proof: Proof, result: bytes) -> None:
         """Writes a result, after its proof and the signature of that, if there is a key."""
@@ -202,7 +202,7 @@ class ProvenStore:
             TakenError: another process has written other bytes under this key.
         """
         record = records.current()
-        if record is None or not key.startswith(f"{record.place}/") or not is_proven(key):
+        if record is None or not key.startswith(f"{record.folder}/") or not is_proven(key):
             return
         if not written and record.files.get(key) != found and self._digest(key) != found:
             raise TakenError(key)
@@ -227,7 +227,9 @@ class ProvenStore:
         """
         owner = owner_of(key)
         if not owner:
-            raise BadInput(f"{key!r} is no file of a result. Find out who changed what names it")
+            raise BadInput(
+                f"{key!r} is no file of a result. Find out who changed the document that names it"
+            )
         if key != f"{owner}/{RESULT}":
             return self._expected(owner, key) or ""
         proof = self.prove(owner).proof
@@ -326,9 +328,9 @@ class ProvenStore:
         proof = found.proof or _proof_of_what_is_there(bare, key, data)
         for file in proof.files if found.proof else ():
             bare.check_file(file)
-        place, content = proof_key(key, proof.result), dump(proof)
-        self.inner.put(place, content)
-        return self._stamps.sign(PROOF, place, found.digest or digest(content))
+        beside, content = proof_key(key, proof.result), dump(proof)
+        self.inner.put(beside, content)
+        return self._stamps.sign(PROOF, beside, found.digest or digest(content))
 
 
 def signed_by(store: Store) -> dict[str, str]:

@@ -89,9 +89,9 @@ def test_what_stands_in_the_place_of_a_signature_stops_nobody(
     make: Callable[..., Job], keys: SigningKeys, store: FolderStore
 ) -> None:
     key = gate(make(keys))
-    (place,) = store.list("signatures")
+    (stamp,) = store.list("signatures")
     attacker = Attacker(store.root)
-    attacker.exchange(place, b"no signature")
+    attacker.exchange(stamp, b"no signature")
     with pytest.raises(BadInput, match="is not of this content by this key"):
         load(make(keys).store, key, Verdict)
     assert make(keys).proven.vouch(key)

@@ -48,7 +48,7 @@ class ServerChecks:
         if answer is None or answer.get("Status") != "Enabled":
             raise BadInput(
                 f"the bucket {bucket!r} at {endpoint} does not keep old versions of its "
-                "objects, as SKIN_S3_VERSIONING asks for. Switch it on (aws s3api "
+                "objects, as SKIN_S3_VERSIONING requires. Switch it on (aws s3api "
                 f"put-bucket-versioning --endpoint-url {endpoint} --bucket {bucket} "
                 "--versioning-configuration Status=Enabled), or set SKIN_S3_VERSIONING to false"
             )
@@ -65,7 +65,7 @@ class ServerChecks:
         if ignored := self._ignored_conditions():
             raise BadInput(
                 f"{server[0]} ignores {' and '.join(ignored)}, by which two runs are kept from "
-                "overwriting each other's champion. If a proxy stands before the server, have it "
+                "overwriting each other's champion. If there is a proxy before the server, have it "
                 "pass these headers on; else name another server in SKIN_S3_ENDPOINT"
             )
         _CONDITIONAL.add(server)
