@@ -59,7 +59,7 @@ def backend(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Files go up in parts from the size on that S3's smallest part has."""
+    """Sends files in parts from the size of the smallest part that S3 allows."""
     monkeypatch.setattr("skin_pipeline.storage.s3.parts.PARTS_FROM_BYTES", 5 * MIB)
     monkeypatch.setattr("skin_pipeline.storage.s3.parts.PART_BYTES", 5 * MIB)
 
@@ -72,7 +72,7 @@ def folder(tmp_path: Path) -> FolderStore:
 
 @pytest.fixture
 def secret(tmp_path: Path) -> Path:
-    """A file that whoever plants something cannot read."""
+    """A file outside of the store, which must not be read or changed."""
     path = tmp_path / "home" / "secrets.json"
     path.parent.mkdir()
     path.write_bytes(SECRET)

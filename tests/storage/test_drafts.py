@@ -196,7 +196,7 @@ class TestPlanted:
     def test_a_planted_folder_of_a_draft_is_not_swept(
         self, store: FolderStore, secret: Path
     ) -> None:
-        """Nor anything in the folder that a link in its location leads to."""
+        """Nor anything in the folder that a link in its place leads to."""
         (secret.parent / ".mine.part").touch()
         os.utime(secret.parent / ".mine.part", (0, 0))
         store.root.mkdir()

@@ -1,4 +1,4 @@
-"""What somebody plants in a folder store in the place of a file, and what is done to it then."""
+"""What is planted in a folder store where a file should be, and every call that may meet it."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ Plant = Callable[[Path, Path], None]
 
 
 def calls_to(store: FolderStore, key: str, folder: Path) -> dict[str, Callable[[], object]]:
-    """All that can be asked of a store about one key."""
+    """Returns every call to a store about one key."""
     source = folder / "source"
     source.write_bytes(b"new")
 
@@ -113,7 +113,7 @@ def all_in(folder: Path) -> dict[str, bytes]:
 def just_before(
     monkeypatch: pytest.MonkeyPatch, module: Any, function: str, name: str, act: Callable[[], None]
 ) -> Generator[list[str], None, None]:
-    """`act` once, just before a function is called with this first argument."""
+    """Calls `act` once, just before a function is called with this first argument."""
     real = getattr(module, function)
     done: list[str] = []
 
@@ -129,7 +129,7 @@ def just_before(
 
 
 def exchange(store: FolderStore, key: str, data: bytes) -> None:
-    """Put other bytes under a key, as whoever may write to its folder can."""
+    """Replaces the bytes under a key, as anyone who may write to its folder can."""
     (store.root / key).with_name("new").write_bytes(data)
     (store.root / key).with_name("new").replace(store.root / key)
 

@@ -22,7 +22,7 @@ from skin_pipeline.storage import S3Access, S3Store, Store
 
 @contextmanager
 def web_page(status: int) -> Generator[str, None, None]:
-    """The address of a web server that answers everything with a page."""
+    """Yields the address of a web server that answers everything with a page."""
 
     class Page(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -50,7 +50,7 @@ def web_page(status: int) -> Generator[str, None, None]:
 
 
 def calls_of(store: Store, operation: str) -> list[str]:
-    """A list that grows by one with each call of this store to an operation of S3."""
+    """Returns a list that grows by one with each call of this store to an operation of S3."""
     assert isinstance(store, S3Store)
     seen: list[str] = []
 
@@ -65,25 +65,25 @@ downloads_of = partial(calls_of, operation="GetObject")
 
 
 def client_of(location: Location) -> Any:
-    """A client of its own to what is behind a store."""
+    """Returns a new client for the server behind a store."""
     return boto3.client("s3", endpoint_url=location.endpoint or None, **location.credentials)
 
 
 def where(location: Location, key: str) -> dict[str, str]:
-    """Bucket and key of an object, as S3's operations want them."""
+    """Returns the bucket and key of an object, as arguments of S3's operations."""
     bucket, _, prefix = location.url.removeprefix("s3://").partition("/")
     return {"Bucket": bucket, "Key": f"{prefix}/{key}".lstrip("/")}
 
 
 def uploads_in(location: Location) -> list[str]:
-    """The keys of all uploads in parts that were begun below a location and not ended."""
+    """Returns the keys of all uploads in parts below a location that were begun and not ended."""
     bucket, prefix = where(location, "").values()
     found = client_of(location).list_multipart_uploads(Bucket=bucket, Prefix=prefix)
     return [upload["Key"].removeprefix(prefix) for upload in found.get("Uploads", ())]
 
 
 def once(store: Store, event: str, do: Callable[[], object]) -> None:
-    """Have `do` done at the next event, such as `before-call.s3.PutObject`, of a store's client."""
+    """Calls `do` at the next event, such as `before-call.s3.PutObject`, of a store's client."""
     assert isinstance(store, S3Store)
     left = [do]
 
@@ -98,7 +98,7 @@ COMPLETING, COMPLETED = (f"{when}-call.s3.CompleteMultipartUpload" for when in (
 
 
 def new_bucket(location: Location, status: str | None) -> str:
-    """Move a location to a bucket of its own with that versioning; its name."""
+    """Moves a location to a bucket of its own with that versioning; returns its name."""
     bucket = f"test-{uuid.uuid4().hex}"
     client_of(location).create_bucket(Bucket=bucket)
     location.url = f"s3://{bucket}/skin"
@@ -119,7 +119,7 @@ CALLS = ["put", "put_file", "swap", "read", "tagged", "exists", "list", "local",
 
 
 class Issuer:
-    """Gives credentials: the first ones that it is told, the second ones when asked again."""
+    """Gives credentials: first the first ones, and the second ones when they are renewed."""
 
     def __init__(self, endpoint: str, first: dict[str, str], second: dict[str, str]) -> None:
         self.access = S3Access(endpoint, first, renew=self.renew)

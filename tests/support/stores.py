@@ -1,4 +1,4 @@
-"""What tests of stores share: where a store is, other processes, and what must not be told."""
+"""What tests of stores share: where a store is, other processes, secrets that must stay secret."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ MIB = 1 << 20
 
 @dataclass
 class Location:
-    """Where a store lies, and what `open_store` needs to open it, here or in another process."""
+    """Where a store is, and what `open_store` needs to open it, here or in another process."""
 
     url: str
     endpoint: str = ""
@@ -54,7 +54,7 @@ class Location:
 
 
 def random_file(path: Path) -> Path:
-    """A file of three such parts."""
+    """Writes a file of three parts, if parts are as small as S3 allows."""
     path.write_bytes(os.urandom(10 * MIB + 7))
     return path
 
@@ -64,7 +64,7 @@ def files_below(folder: Path) -> list[Path]:
 
 
 def leftovers(cache: Path) -> list[Path]:
-    """All files of a cache but its locks, which stay."""
+    """Returns all files of a cache except its locks, which stay."""
     return [path for path in files_below(cache) if path.parent.name != "locks"]
 
 
@@ -77,7 +77,7 @@ def wait_until(condition: Callable[[], bool]) -> None:
 
 @contextmanager
 def child(script: str, *arguments: str) -> Generator[subprocess.Popen[str], None, None]:
-    """A Python process that runs `script`; it is killed at the end if it still runs."""
+    """Runs `script` in a Python process, which is killed after the block if it still runs."""
     process = subprocess.Popen(
         [sys.executable, "-c", script, *arguments],
         stdin=subprocess.PIPE,
@@ -111,8 +111,16 @@ def kill_writer(
     half: threading.Event,
     killed: threading.Event,
 ) -> None:
-    """Run a script that uploads `source`, and kill it when `stop`, which sees all that it sends,
-    says that it is half done; then `stop` is told."""
+    """Runs a script that uploads `source`, and kills it half way.
+
+    Args:
+        bucket: Where it uploads to.
+        script: Its arguments are the bucket, as JSON, and the path of `source`.
+        source: The file.
+        stop: Sees all that the script sends; sets `half`, then waits for `killed`.
+        half: Set when the script is half done.
+        killed: Set when the script is dead.
+    """
     with proxy(bucket.endpoint) as front:
         front.asked = stop
         job = json.dumps({**vars(bucket), "endpoint": front.endpoint})
@@ -130,13 +138,14 @@ def chain_of(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def assert_untold(secret: str, error: BaseException) -> None:
-    """`secret` is nowhere in the error, what led to it, or its traceback."""
+    """Asserts that `secret` is nowhere in an error, in what led to it, or in its traceback."""
     told = "".join(traceback.format_exception(error))
     told += "".join(f"{each} {each!r} {vars(each)}" for each in chain_of(error))
     assert secret not in told
 
 
 def every_call(store: Store, source: Path) -> list[Callable[[], object]]:
+    """Returns a call of each kind, all of which need an answer of the server."""
     return [
         partial(store.exists, "a"),
         partial(store.read, "a"),
@@ -151,7 +160,7 @@ def every_call(store: Store, source: Path) -> list[Callable[[], object]]:
 
 
 def calls_in_turn(store: Store, large: Path) -> dict[str, Callable[[], Any]]:
-    """A call of each kind, in an order in which all of them succeed, if only the server does."""
+    """Returns a call of each kind, in an order in which all succeed if the server does."""
 
     def moved() -> bool:
         found = store.tagged("pointer")

@@ -26,7 +26,7 @@ def source(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def fresh(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing is known of any server; a large file is one of 11 MiB; no setting of boto3's own."""
+    """Forgets all servers, takes a file of 11 MiB for a large one, and removes boto3's settings."""
     monkeypatch.setattr("skin_pipeline.storage.s3.checks._CONDITIONAL", set())
     monkeypatch.setattr("skin_pipeline.storage.s3.parts.PARTS_FROM_BYTES", 5 * MIB)
     monkeypatch.setattr("skin_pipeline.storage.s3.parts.PART_BYTES", 5 * MIB)

@@ -125,7 +125,7 @@ class TestErrors:
         monkeypatch.setattr("skin_pipeline.storage.s3.client.ATTEMPTS", 1)
         with web_page(status) as bucket.endpoint:
             for call in every_call(bucket.open(), source):
-                # boto3 takes a page in location of a list for a fault that may pass.
+                # boto3 takes a page in place of a list for a fault that may pass.
                 with pytest.raises((BadInput, Unavailable), match=bucket.endpoint):
                     call()
 
