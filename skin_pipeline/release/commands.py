@@ -92,7 +92,7 @@ def _known_model(registry: Registry, name: str) -> Model:
     return registry.model(name)
 
 
-# --- looking: nothing here asks for a signature, and what is not trusted is said to be so ----------
+# --- looking: no signature is required here, and what is not trusted is marked -------------------
 
 
 def _list_models(registry: Registry) -> str:

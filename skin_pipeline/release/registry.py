@@ -378,3 +378,10 @@ def move(store: Store, model: str, version: str, *, keys: SigningKeys, **known: 
 def record(store: Store, judgement: Judgement, verdict: str) -> bool:
     """See `Model.record`."""
     return Model(store, judgement.model, SigningKeys()).record(judgement, verdict)
+
+
+__all__ = [
+    *("CHAMPION", "Model", "Registry", "Unverified"),
+    *("champion", "describe", "move", "publish"),
+    *("record", "release_of", "sign_manifest", "version_key"),
+]
