@@ -11,10 +11,10 @@ from pathlib import Path
 import key_pairs
 import pytest
 from airflow_home import put_database
-from released import MODEL, promote, releases
+from released import MODEL, moves, opened, promote, releases
 
 from skin_pipeline import timing
-from skin_pipeline.release import registry
+from skin_pipeline.release import version_key
 from skin_pipeline.storage import FolderStore
 
 ROOT = Path(__file__).parents[2]
@@ -136,8 +136,8 @@ def ran(airflow, tmp_path_factory):
     promote(airflow.store, second)
     for version, expected in ((first, None), (second, first)):
         move = {"alias": "canary", "by": "a person", "reason": "on trial", "expected": expected}
-        assert registry.move(airflow.store, MODEL, version, **move)
-    airflow.store.remove(f"{registry.version_key(MODEL, damaged)}/metrics.json")
+        assert opened(airflow.store).move(version, **move)
+    airflow.store.remove(f"{version_key(MODEL, damaged)}/metrics.json")
     return airflow.ask(
         RUN,
         # Fields that were emptied come as null, and blanks do not count.
@@ -160,26 +160,26 @@ def ran(airflow, tmp_path_factory):
 def test_a_rollback_moves_the_champion_to_the_version_before(airflow, ran):
     state, run = ran[0]["previous"]
     assert state == "success"
-    now, before, first = registry.moves(airflow.store, MODEL)
+    now, before, first = moves(airflow.store)
     assert (now.version, now.rollback) == (first.version, True)
     assert now.previous == before.version
     assert now.reason == "too many false alarms"
     assert run in now.by
-    registry.verify_alias(airflow.store, MODEL)
+    opened(airflow.store).verify_alias()
 
 
 def test_a_rollback_of_another_alias_moves_that_one_and_leaves_the_champion(airflow, ran):
     assert ran[0]["canary"][0] == "success"
-    now, _, first = registry.moves(airflow.store, MODEL, "canary")
+    now, _, first = moves(airflow.store, "canary")
     assert (now.version, now.rollback, now.reason) == (first.version, True, "no better")
-    assert "no better" not in {move.reason for move in registry.moves(airflow.store, MODEL)}
+    assert "no better" not in {move.reason for move in moves(airflow.store)}
 
 
 def test_a_rollback_to_a_damaged_version_fails_and_moves_nothing(airflow, ran):
     answer, logged = ran
     assert answer["damaged"][0] == "failed"
     assert "metrics.json is missing" in logged
-    assert registry.champion(airflow.store, MODEL).number == 3
+    assert opened(airflow.store).champion.number == 3
 
 
 @pytest.mark.parametrize("case", ["unreasoned", "blank"])
@@ -193,7 +193,7 @@ def test_a_field_misspelt_moves_nothing_and_is_named_with_the_nearest(airflow, r
     answer, logged = ran
     assert answer["misspelt"][0] == "failed"
     assert "verison is no setting; the nearest is version" in logged
-    assert registry.champion(airflow.store, MODEL).number == 3
+    assert opened(airflow.store).champion.number == 3
 
 
 def test_a_rollback_to_a_version_that_is_not_signed_fails_where_signatures_are_asked_for(ran):

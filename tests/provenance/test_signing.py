@@ -16,7 +16,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from model_signing.signing import Config
 from pydantic import SecretStr
-from released import MODEL, named, promote, release, releases, vouch_for
+from released import MODEL, named, opened, promote, registry, release, releases, vouch_for
 
 from skin_pipeline import cli, steps
 from skin_pipeline.config import Deployment, read_deployment
@@ -25,7 +25,7 @@ from skin_pipeline.job import Job
 from skin_pipeline.model_file import trial
 from skin_pipeline.provenance import signing
 from skin_pipeline.provenance.signing import SigningKeys
-from skin_pipeline.release import predict, registry
+from skin_pipeline.release import MANIFEST, MODEL_FILE, predict, version_key
 from skin_pipeline.storage import FolderStore
 
 PLANTED = "planted-5f0c"
@@ -42,7 +42,7 @@ def theirs(tmp_path_factory) -> SigningKeys:
 
 
 def signature_of(version: str) -> str:
-    return f"{registry.version_key(MODEL, version)}/{signing.SIGNATURE}"
+    return f"{version_key(MODEL, version)}/{signing.SIGNATURE}"
 
 
 def replace(store, key: str, data: bytes) -> None:
@@ -55,20 +55,20 @@ def replace(store, key: str, data: bytes) -> None:
 
 def test_a_signed_version_passes_with_the_public_key_and_without(any_store, keys):
     made = release(any_store)
-    assert not registry.is_signed(any_store, MODEL, made.version)
-    assert registry.sign(any_store, MODEL, made.version, keys)
-    assert registry.is_signed(any_store, MODEL, made.version)
+    assert not opened(any_store).is_signed(made.version)
+    assert opened(any_store, keys).sign(made.version)
+    assert opened(any_store).is_signed(made.version)
     for asked in (SigningKeys(), SigningKeys(public=keys.public), keys):
-        assert registry.verify(any_store, MODEL, made.version, asked).version == made.version
-    assert registry.promote(any_store, made, by="test", reason="r", keys=keys)
-    assert registry.verify_alias(any_store, MODEL, keys=keys).version == made.version
+        assert opened(any_store, asked).verify(made.version).version == made.version
+    assert opened(any_store, keys).promote(made.version, by="test", reason="r")
+    assert opened(any_store, keys).verify_alias().version == made.version
 
 
 def test_signing_again_changes_nothing(store, keys):
     made = release(store)
-    registry.sign(store, MODEL, made.version, keys)
+    opened(store, keys).sign(made.version)
     before = store.read(signature_of(made.version))
-    assert not registry.sign(store, MODEL, made.version, keys)
+    assert not opened(store, keys).sign(made.version)
     assert store.read(signature_of(made.version)) == before
 
 
@@ -76,12 +76,12 @@ def test_signing_again_changes_nothing(store, keys):
 def test_a_signature_that_is_not_ours_is_never_overwritten(store, keys, theirs, there):
     made = release(store)
     if there == "theirs":
-        registry.sign(store, MODEL, made.version, theirs)
+        opened(store, theirs).sign(made.version)
     else:
         store.put(signature_of(made.version), b"nonsense")
     before = store.read(signature_of(made.version))
     with pytest.raises(BadInput, match=r"has a signature already, which is not ours.*remove "):
-        registry.sign(store, MODEL, made.version, keys)
+        opened(store, keys).sign(made.version)
     assert store.read(signature_of(made.version)) == before
 
 
@@ -98,8 +98,8 @@ def test_a_key_on_each_curve_signs_be_it_encrypted_or_not(tmp_path, curve):
 
 def test_the_standard_command_verifies_the_files_of_a_version(store, keys):
     made = release(store)
-    registry.sign(store, MODEL, made.version, keys)
-    folder = Path(store.link(registry.version_key(MODEL, made.version)))
+    opened(store, keys).sign(made.version)
+    folder = Path(store.link(version_key(MODEL, made.version)))
     command = [sys.executable, "-m", "model_signing", "verify", "key", "manifest.json"]
     command += ["--signature", "manifest.json.sig", "--public_key", keys.public]
 
@@ -113,18 +113,18 @@ def test_the_standard_command_verifies_the_files_of_a_version(store, keys):
 
 def test_pruning_removes_the_signature_too(store, keys):
     (version,) = releases(store, 1)
-    registry.sign(store, MODEL, version, keys)
-    assert registry.prune(store, MODEL, 0, dry_run=False) == [version]
-    assert store.list(registry.version_key(MODEL, version)) == []
+    opened(store, keys).sign(version)
+    assert opened(store).prune(0, dry_run=False) == [version]
+    assert store.list(version_key(MODEL, version)) == []
 
 
 def test_the_signature_of_a_version_that_was_pruned_by_half_gives_way_to_a_new_one(store, keys):
     made = release(store)
-    registry.sign(store, MODEL, made.version, keys)
-    store.remove(f"{registry.version_key(MODEL, made.version)}/{registry.MANIFEST}")
+    opened(store, keys).sign(made.version)
+    store.remove(f"{version_key(MODEL, made.version)}/{MANIFEST}")
     assert release(store).version == made.version  # with another time of publication
-    assert registry.sign(store, MODEL, made.version, keys)
-    registry.verify(store, MODEL, made.version, keys)
+    assert opened(store, keys).sign(made.version)
+    opened(store, keys).verify(made.version)
 
 
 # --- what is refused ------------------------------------------------------------------------------
@@ -132,20 +132,20 @@ def test_the_signature_of_a_version_that_was_pruned_by_half_gives_way_to_a_new_o
 
 def beside(store, version: str, keys: SigningKeys):
     """Load a version's model from its folder."""
-    folder = Path(store.link(registry.version_key(MODEL, version)))
-    return predict.beside(folder / registry.MODEL_FILE, keys)
+    folder = Path(store.link(version_key(MODEL, version)))
+    return predict.beside(folder / MODEL_FILE, keys)
 
 
 USES = {
-    "verify": lambda store, version, keys: registry.verify(store, MODEL, version, keys),
-    "alias": lambda store, version, keys: registry.verify_alias(store, MODEL, "canary", keys),
-    "promote": lambda store, version, keys: registry.promote(
-        store, registry.release_of(store, MODEL, version), by="test", reason="r", keys=keys
+    "verify": lambda store, version, keys: opened(store, keys).verify(version),
+    "alias": lambda store, version, keys: opened(store, keys).verify_alias("canary"),
+    "promote": lambda store, version, keys: opened(store, keys).promote(
+        version, by="test", reason="r"
     ),
-    "rollback": lambda store, version, keys: registry.rollback(
-        store, MODEL, version, by="test", reason="r", keys=keys
+    "rollback": lambda store, version, keys: opened(store, keys).rollback(
+        version, by="test", reason="r"
     ),
-    "resolve": lambda store, version, keys: predict.resolve(store, MODEL, version, keys),
+    "resolve": lambda store, version, keys: predict.resolve(opened(store, keys), version),
     "beside": beside,
 }
 
@@ -166,10 +166,10 @@ def test_what_is_not_signed_by_the_trusted_key_is_refused_and_moves_nothing(
     before = named(store)
     with pytest.raises(BadInput, match=r"is not signed, but SKIN_PUBLIC_KEY is set\..*models sign"):
         use(store, second, keys)
-    for version in registry.versions(store, MODEL):
-        registry.sign(store, MODEL, version, theirs)
+    for version in opened(store).versions():
+        opened(store, theirs).sign(version)
     for alias in ("champion", "canary"):
-        registry.sign_history(store, MODEL, alias, "test", theirs)
+        opened(store, theirs).sign_history(alias, "test")
     with pytest.raises(BadInput, match="it is by another key"):
         use(store, second, keys)
     assert named(store) == before
@@ -224,21 +224,21 @@ WRONG = {
 def test_a_wrong_signature_is_refused_with_what_is_wrong(
     store, second, keys, make, said, tmp_path, capfd
 ):
-    manifest = store.read(f"{registry.version_key(MODEL, second)}/{registry.MANIFEST}")
+    manifest = store.read(f"{version_key(MODEL, second)}/{MANIFEST}")
     store.put(signature_of(second), make(manifest, keys, tmp_path))
     for use in (USES["verify"], USES["beside"]):
         with pytest.raises(BadInput) as error:
             use(store, second, keys)
         assert said in str(error.value)
         assert "use another version" in str(error.value)
-    registry.verify(store, MODEL, second)  # nobody asks for a signature
+    opened(store).verify(second)  # nobody asks for a signature
     assert capfd.readouterr().out == ""  # where the scores of `predict` go
 
 
 def test_a_signed_manifest_speaks_for_its_own_bytes_only(store, keys):
     made = release(store)
-    registry.sign(store, MODEL, made.version, keys)
-    key = f"{registry.version_key(MODEL, made.version)}/{registry.MANIFEST}"
+    opened(store, keys).sign(made.version)
+    key = f"{version_key(MODEL, made.version)}/{MANIFEST}"
     replace(store, key, store.read(key).replace(b'"threshold": 0.4', b'"threshold": 0.9'))
     for use in (USES["resolve"], USES["beside"]):
         with pytest.raises(BadInput, match=r"manifest\.json is not what was signed"):
@@ -247,8 +247,8 @@ def test_a_signed_manifest_speaks_for_its_own_bytes_only(store, keys):
 
 def test_a_signed_version_under_the_name_of_another_is_refused(store, keys):
     first, second = releases(store, 2)
-    registry.sign(store, MODEL, first, keys)
-    for key in store.list(registry.version_key(MODEL, first)):
+    opened(store, keys).sign(first)
+    for key in store.list(version_key(MODEL, first)):
         replace(store, key.replace(first, second), store.read(key))
     for use in (USES["resolve"], USES["verify"]):
         with pytest.raises(BadInput, match=f"that of .*version {first}"):
@@ -328,7 +328,7 @@ def test_a_key_that_cannot_be_used_is_told_with_its_setting_and_the_way_out(hope
 def test_without_a_signing_key_nothing_is_signed(store):
     made = release(store)
     with pytest.raises(BadInput, match=r"\(SKIN_SIGNING_KEY\) is not set"):
-        registry.sign(store, MODEL, made.version, SigningKeys())
+        opened(store, SigningKeys()).sign(made.version)
 
 
 def test_a_password_is_in_no_error_log_or_text(tmp_path, monkeypatch, caplog):
@@ -408,7 +408,7 @@ def test_a_promoted_version_is_signed_and_can_be_loaded(finished, judged, tmp_pa
     job = judged(keys)
     key = steps.promote(job, finished.verdict)
     model, version = key.split("/")[1], key.split("/")[-1]
-    assert predict.resolve(job.store, model, keys=keys).release.version == version
+    assert predict.resolve(opened(job.store, keys, name=model)).release.version == version
     assert steps.promote(job, finished.verdict) == key  # it is the champion already
     job.store.remove(f"{key}/{signing.SIGNATURE}")
     with pytest.raises(BadInput, match="is not signed"):
@@ -420,18 +420,18 @@ def test_a_promotion_that_was_stopped_before_it_signed_signs_when_repeated(finis
     job = judged(keys)
     with pytest.raises(Unavailable):
         steps.promote(dataclasses.replace(job, store=Cut(job.store)), finished.verdict)
-    (model,) = registry.models(job.store)
-    (version,) = registry.versions(job.store, model)
-    assert registry.champion(job.store, model) is None
+    (model,) = registry(job.store).models()
+    (version,) = opened(job.store, name=model).versions()
+    assert opened(job.store, name=model).champion is None
     steps.promote(job, finished.verdict)
-    assert registry.verify_alias(job.store, model, keys=keys).version == version
+    assert opened(job.store, keys, name=model).verify_alias().version == version
 
 
 def test_keys_that_are_no_pair_publish_nothing(finished, judged, keys, theirs):
     job = judged(SigningKeys(keys.private, theirs.public))
     with pytest.raises(BadInput, match="is not the public half"):
         steps.promote(job, finished.verdict)
-    assert registry.models(job.store) == []
+    assert registry(job.store).models() == []
 
 
 @pytest.mark.usefixtures("tried")
@@ -439,13 +439,12 @@ def test_a_version_may_be_signed_by_hand_before_it_is_promoted(finished, judged,
     job = judged(SigningKeys(public=keys.public))
     with pytest.raises(BadInput, match="is not signed"):
         steps.promote(job, finished.verdict)
-    (model,) = registry.models(job.store)
-    (version,) = registry.versions(job.store, model)
-    made = registry.release_of(job.store, model, version)
-    registry.sign(job.store, model, version, keys)
+    (model,) = registry(job.store).models()
+    (version,) = opened(job.store, name=model).versions()
+    opened(job.store, keys, name=model).sign(version)
     with pytest.raises(BadInput, match="but SKIN_SIGNING_KEY is not; nothing was moved"):
         steps.promote(job, finished.verdict)
-    registry.promote(job.store, made, by="a person", reason="looked at", keys=keys)
+    opened(job.store, keys, name=model).promote(version, by="a person", reason="looked at")
     assert steps.promote(job, finished.verdict).endswith(version)
 
 
@@ -468,16 +467,16 @@ def test_a_version_is_signed_on_the_command_line_once(store, models, second):
 
 
 def test_a_damaged_version_is_not_signed(store, models, second):
-    store.remove(f"{registry.version_key(MODEL, second)}/metrics.json")
+    store.remove(f"{version_key(MODEL, second)}/metrics.json")
     status, said = models("sign", MODEL, second)
     assert (status, "metrics.json is missing" in said) == (1, True)
-    assert not registry.is_signed(store, MODEL, second)
+    assert not opened(store).is_signed(second)
 
 
 def test_verifying_says_whether_a_version_is_signed(store, models, second, monkeypatch):
     assert "is not signed" in models("verify", MODEL, second)[1]
     models("sign", MODEL, second)
-    models("sign", MODEL, registry.champion(store, MODEL).version)
+    models("sign", MODEL, opened(store).champion.version)
     models("sign", MODEL)
     for name in (second, "canary"):
         status, said = models("verify", MODEL, name)
@@ -496,7 +495,7 @@ def test_aliases_move_to_signed_versions_only(store, models, second):
         status, said = models(*move)
         assert (status, "is not signed" in said) == (1, True)
     assert named(store) != second
-    for version in registry.versions(store, MODEL):
+    for version in opened(store).versions():
         models("sign", MODEL, version)
     for move in moves:
         status, said = models(*move)
@@ -511,8 +510,8 @@ def test_aliases_move_to_signed_versions_only(store, models, second):
 def test_what_is_predicted_with_must_be_signed(store, second, keys, monkeypatch, tmp_path, capsys):
     monkeypatch.setenv("SKIN_STORE", store.url)
     monkeypatch.setenv("SKIN_PUBLIC_KEY", keys.public)
-    folder = Path(store.link(registry.version_key(MODEL, second)))
-    for model in (second, str(folder / registry.MODEL_FILE)):
+    folder = Path(store.link(version_key(MODEL, second)))
+    for model in (second, str(folder / MODEL_FILE)):
         command = ["predict", str(tmp_path), "--model", model, "--model-name", MODEL]
         assert cli.main(command) == 1
         assert "is not signed, but SKIN_PUBLIC_KEY is set" in capsys.readouterr().err

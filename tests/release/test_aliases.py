@@ -5,11 +5,23 @@ import threading
 from pathlib import Path
 
 import pytest
-from released import MODEL, in_threads, named, pointer, promote, release, releases
+from released import (
+    MODEL,
+    in_threads,
+    moves,
+    named,
+    opened,
+    point,
+    pointer,
+    problems,
+    promote,
+    release,
+    releases,
+)
 
 from skin_pipeline.contracts import Pointer, dump, parse
 from skin_pipeline.errors import BadInput, Unavailable
-from skin_pipeline.release import aliases, registry
+from skin_pipeline.release import aliases, version_key
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 HISTORY = f"models/{MODEL}/moves/champion"
@@ -17,14 +29,14 @@ READERS, MOVES, READS_A_MOVE = 50, 200, 5
 
 
 def history(store, alias="champion"):
-    return [(move.number, move.version) for move in registry.moves(store, MODEL, alias)]
+    return [(move.number, move.version) for move in moves(store, alias)]
 
 
 def test_a_pointer_carries_its_move(any_store):
     first, second = releases(any_store, 2)
     promote(any_store, first, by="run 1", reason="passed the gate")
     promote(any_store, second, by="run 2", reason="better")
-    now = registry.champion(any_store, MODEL)
+    now = opened(any_store).champion
     assert (now.number, now.version, now.previous) == (2, second, first)
     assert (now.by, now.reason, now.rollback) == ("run 2", "better", False)
     assert now.moved_at
@@ -36,15 +48,15 @@ def test_every_move_is_kept_newest_first(any_store):
         promote(any_store, version)
     assert history(any_store) == [(3, first), (2, second), (1, first)]
     assert len(any_store.list(HISTORY)) == 3
-    assert registry.problems(any_store, MODEL) == []
+    assert problems(any_store) == []
 
 
 def test_promoting_again_moves_nothing(any_store):
     (version,) = releases(any_store, 1)
     assert promote(any_store, version)
-    before = registry.champion(any_store, MODEL)
+    before = opened(any_store).champion
     assert promote(any_store, version)
-    assert registry.champion(any_store, MODEL) == before
+    assert opened(any_store).champion == before
     assert len(any_store.list(HISTORY)) == 1
 
 
@@ -54,7 +66,7 @@ def test_aliases_move_apart_from_each_other(any_store):
     promote(any_store, second, alias="canary")
     assert (named(any_store), named(any_store, "canary")) == (first, second)
     assert history(any_store, "canary") == [(1, second)]
-    assert set(registry.aliases(any_store, MODEL)) == {"champion", "canary"}
+    assert set(opened(any_store).unverified.pointers()) == {"champion", "canary"}
 
 
 @pytest.mark.parametrize("alias", ["", "Canary", "../champion", "a/b", "-x", "x" * 50, "canary\n"])
@@ -74,24 +86,24 @@ def test_a_move_without_a_reason_is_refused(store):
 def test_a_reason_stays_on_one_line(store):
     (version,) = releases(store, 1)
     promote(store, version, reason="it is\nbetter")
-    assert registry.champion(store, MODEL).reason == "it is better"
+    assert opened(store).champion.reason == "it is better"
 
 
 def test_a_pointer_moves_only_from_the_version_that_is_expected(any_store):
     first, second, third = releases(any_store, 3)
-    assert not registry.point(any_store, pointer(second), first)  # it names nothing yet
-    assert registry.point(any_store, pointer(first), None)
+    assert not point(any_store, pointer(second), first)  # it names nothing yet
+    assert point(any_store, pointer(first), None)
     for expected in (None, second, third):
-        assert not registry.point(any_store, pointer(second), expected)
+        assert not point(any_store, pointer(second), expected)
     assert history(any_store) == [(1, first)]
-    assert registry.point(any_store, pointer(second), first)
+    assert point(any_store, pointer(second), first)
     assert history(any_store) == [(2, second), (1, first)]
 
 
 def test_a_pointer_never_comes_to_name_a_version_that_is_not_there(store):
     with pytest.raises(BadInput, match="no version none; nothing was moved"):
-        registry.point(store, pointer("none"), None)
-    assert registry.champion(store, MODEL) is None
+        point(store, pointer("none"), None)
+    assert opened(store).champion is None
 
 
 def test_a_promotion_that_expects_another_champion_moves_nothing(any_store):
@@ -101,7 +113,7 @@ def test_a_promotion_that_expects_another_champion_moves_nothing(any_store):
     assert not promote(any_store, third, expected=first)
     assert not promote(any_store, third, expected=None)
     assert named(any_store) == second
-    assert len(registry.moves(any_store, MODEL)) == 2
+    assert len(moves(any_store)) == 2
 
 
 @pytest.mark.parametrize(
@@ -124,8 +136,8 @@ def test_of_promoters_who_expect_the_same_champion_one_wins(any_store, count, ro
 
         in_threads(compete, others)
         assert won == [named(any_store)]
-    assert len(registry.moves(any_store, MODEL)) == rounds
-    assert registry.problems(any_store, MODEL) == []
+    assert len(moves(any_store)) == rounds
+    assert problems(any_store) == []
 
 
 def test_a_move_that_others_always_overtake_gives_up(store, monkeypatch):
@@ -142,14 +154,14 @@ def test_a_move_that_others_always_overtake_gives_up(store, monkeypatch):
 def test_promoters_who_expect_nothing_all_get_their_turn(any_store):
     versions = releases(any_store, 6)
     in_threads(lambda version: promote(any_store, version), versions)
-    assert {move.version for move in registry.moves(any_store, MODEL)} == set(versions)
-    assert registry.problems(any_store, MODEL) == []
+    assert {move.version for move in moves(any_store)} == set(versions)
+    assert problems(any_store) == []
 
 
 def test_readers_never_see_a_missing_or_mixed_version(any_store):
     versions = releases(any_store, 4)
     after = dict(zip(versions, versions[1:] + versions[:1], strict=True))
-    whole = {version: registry.release_of(any_store, MODEL, version) for version in versions}
+    whole = {version: opened(any_store).release(version) for version in versions}
     promote(any_store, versions[0])
     turns, over = threading.Semaphore(0), threading.Event()
 
@@ -166,15 +178,15 @@ def test_readers_never_see_a_missing_or_mixed_version(any_store):
     def read():
         seen = 0
         while turns.acquire() and not over.is_set():
-            now = registry.champion(any_store, MODEL)
-            assert registry.release_of(any_store, MODEL, now.version) == whole[now.version]
+            now = opened(any_store).champion
+            assert opened(any_store).release(now.version) == whole[now.version]
             assert now.number == 1 or after[now.previous] == now.version
             assert now.number >= seen
             seen = now.number
 
     in_threads(lambda act: act(), [write, *[read] * READERS])
-    assert registry.champion(any_store, MODEL).number == MOVES + 1
-    assert registry.problems(any_store, MODEL) == []
+    assert opened(any_store).champion.number == MOVES + 1
+    assert problems(any_store) == []
 
 
 def test_a_move_that_was_not_written_down_is_seen_all_the_same(any_store):
@@ -198,7 +210,7 @@ def test_a_mover_that_finds_the_pointer_where_it_wants_it_writes_the_move_down(a
 def test_looking_for_problems_writes_nothing_down(any_store):
     promote(any_store, *releases(any_store, 1))
     any_store.remove(f"{HISTORY}/00000001.json")
-    assert registry.problems(any_store, MODEL) == []
+    assert problems(any_store) == []
     assert any_store.list(HISTORY) == []
 
 
@@ -229,7 +241,7 @@ def test_a_history_that_does_not_fit_together_is_told(store, harm, said):
     for version in releases(store, 3):
         promote(store, version)
     harm(store)
-    assert any(said in problem for problem in registry.problems(store, MODEL))
+    assert any(said in problem for problem in problems(store))
 
 
 def test_an_alias_that_was_taken_away_goes_on_in_its_history(store):
@@ -238,7 +250,7 @@ def test_an_alias_that_was_taken_away_goes_on_in_its_history(store):
     store.remove(f"models/{MODEL}/champion.json")
     promote(store, second)
     assert history(store) == [(2, second), (1, first)]
-    assert registry.problems(store, MODEL) == []
+    assert problems(store) == []
 
 
 def test_a_pointer_from_before_moves_were_counted_is_read_and_goes_on(any_store):
@@ -249,8 +261,8 @@ def test_a_pointer_from_before_moves_were_counted_is_read_and_goes_on(any_store)
     (version,) = releases(any_store, 1)
     promote(any_store, version)
     assert history(any_store) == [(1, version), (0, old.version)]
-    assert registry.moves(any_store, MODEL)[1].reason == "passed the gate"
-    assert registry.problems(any_store, MODEL) == []
+    assert moves(any_store)[1].reason == "passed the gate"
+    assert problems(any_store) == []
 
 
 def test_a_pointer_of_this_schema_stays_readable():
@@ -265,13 +277,13 @@ def test_a_pointer_that_cannot_be_read_is_never_overwritten(any_store, change):
     any_store.put(f"models/{MODEL}/champion.json", foreign)
     for act in (
         lambda: promote(any_store, version),
-        lambda: registry.rollback(any_store, MODEL, version, by="test", reason="r"),
-        lambda: registry.prune(any_store, MODEL, 0, dry_run=False),
+        lambda: opened(any_store).rollback(version, by="test", reason="r"),
+        lambda: opened(any_store).prune(0, dry_run=False),
     ):
         with pytest.raises(BadInput, match=r"champion\.json is not a Pointer document"):
             act()
     assert any_store.read(f"models/{MODEL}/champion.json") == foreign
-    assert registry.versions(any_store, MODEL) == [version]
+    assert opened(any_store).versions() == [version]
 
 
 @pytest.mark.parametrize(
@@ -282,8 +294,8 @@ def test_a_pointer_that_belongs_elsewhere_is_told_and_not_followed(store, known,
     (version,) = releases(store, 1)
     store.put(f"models/{MODEL}/champion.json", dump(pointer(version, **known)))
     for act in (
-        lambda: registry.champion(store, MODEL),
-        lambda: registry.verify_alias(store, MODEL),
+        lambda: opened(store).champion,
+        lambda: opened(store).verify_alias(),
         lambda: promote(store, version),
     ):
         with pytest.raises(BadInput, match=rf"champion\.json is damaged: it says {says}"):
@@ -293,9 +305,9 @@ def test_a_pointer_that_belongs_elsewhere_is_told_and_not_followed(store, known,
 def test_a_pointer_to_a_version_that_is_gone_can_be_promoted_over(any_store):
     lost = release(any_store, b"lost")
     promote(any_store, lost.version)
-    any_store.remove(f"{registry.version_key(MODEL, lost.version)}/manifest.json")
+    any_store.remove(f"{version_key(MODEL, lost.version)}/manifest.json")
     with pytest.raises(BadInput, match=f"no version {lost.version}"):
-        registry.verify_alias(any_store, MODEL)
+        opened(any_store).verify_alias()
     (version,) = releases(any_store, 1)
     promote(any_store, version)
-    assert registry.verify_alias(any_store, MODEL).version == version
+    assert opened(any_store).verify_alias().version == version

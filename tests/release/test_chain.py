@@ -17,7 +17,7 @@ import hard_run
 import key_pairs
 import pytest
 from attacker import Attacker
-from released import vouch_for
+from released import opened, registry, vouch_for
 
 from skin_pipeline import steps
 from skin_pipeline.contracts import RESULT, Dataset, Evaluation, Proof, Verdict, load
@@ -27,7 +27,8 @@ from skin_pipeline.job import Job
 from skin_pipeline.model_file import trial
 from skin_pipeline.provenance.signing import SigningKeys
 from skin_pipeline.provenance.store import ProvenStore
-from skin_pipeline.release import chain, registry, versions
+from skin_pipeline.release import chain, versions
+from skin_pipeline.release.versions import Version
 from skin_pipeline.storage import FolderStore, digest
 
 
@@ -111,7 +112,7 @@ def refused(judged: Judged, *said: str) -> str:
         judged.promote()
     for part in said:
         assert part in str(told.value)
-    assert registry.models(judged.job.store) == []
+    assert registry(judged.job.store).models() == []
     return str(told.value)
 
 
@@ -440,19 +441,19 @@ def test_a_file_that_is_exchanged_after_the_check_is_not_released(either, monkey
 
 
 def test_a_manifest_that_is_exchanged_before_it_is_signed_is_not_signed(signed, monkeypatch):
-    sign, seen = versions.sign_manifest, []
+    sign, seen = Version.sign, []
 
-    def exchange_then_sign(store, model, version, keys, manifest):
-        key = versions.manifest_key(model, version)
-        seen.extend([model, version])
+    def exchange_then_sign(version, manifest):
+        key = version.manifest_key
+        seen.append(version.model)
         other = {**json.loads(signed.attacker.read(key)), "threshold": 0.001}
         signed.attacker.exchange(key, json.dumps(other).encode())
-        return sign(store, model, version, keys, manifest)
+        return sign(version, manifest)
 
-    monkeypatch.setattr(registry, "sign_manifest", exchange_then_sign)
+    monkeypatch.setattr(Version, "sign", exchange_then_sign)
     with pytest.raises(BadInput, match=r"manifest\.json is not what was signed"):
         signed.promote()
-    assert registry.champion(signed.job.store, seen[0]) is None
+    assert opened(signed.job.store, name=seen[0]).champion is None
 
 
 def test_a_manifest_that_stands_there_with_another_threshold_is_not_taken_over(
@@ -494,7 +495,7 @@ def test_a_person_who_signs_a_version_signs_what_it_was_made_from(judged, tmp_pa
     signing = judged._replace(job=judged.afresh(signing_key=keys.private))
     with pytest.raises(BadInput, match="is missing"):
         signing.job.proven.prove(judged.run.evaluation)
-    assert registry.sign(judged.job.store, model, version, keys)
+    assert opened(judged.job.store, keys, name=model).sign(version)
     for key in signing.results:
         signing.afresh().proven.prove(key)
 
@@ -505,7 +506,7 @@ def test_a_person_is_told_who_vouches_for_what_came_before(judged, tmp_path, cap
         judged.attacker.strip(key)
     keys = key_pairs.write(tmp_path, "ours")
     with caplog.at_level(logging.WARNING):
-        assert registry.sign(judged.job.store.inner, model, version, keys)
+        assert opened(judged.job.store.inner, keys, name=model).sign(version)
     assert f"a_person_vouches model={model} version={version}" in caplog.text
     signing = judged.afresh(signing_key=keys.private)
     assert load(signing.store, judged.run.evaluation, Evaluation).dataset == judged.run.dataset
@@ -520,8 +521,8 @@ def test_a_version_whose_verdict_was_exchanged_is_not_signed(judged, tmp_path, e
     key = {"evaluate": judged.run.evaluation, "gate": judged.run.verdict}[exchanged]
     judged.attacker.exchange(f"{key}/{RESULT}", judged.attacker.read(f"{key}/{RESULT}") + b"\n")
     with pytest.raises(BadInput, match=key):
-        registry.sign(judged.job.store, model, version, key_pairs.write(tmp_path, "ours"))
-    assert not registry.is_signed(judged.job.store, model, version)
+        opened(judged.job.store, key_pairs.write(tmp_path, "ours"), name=model).sign(version)
+    assert not opened(judged.job.store, name=model).is_signed(version)
 
 
 def test_a_version_that_is_not_what_its_verdict_judged_is_not_signed(judged, tmp_path):
@@ -532,10 +533,10 @@ def test_a_version_that_is_not_what_its_verdict_judged_is_not_signed(judged, tmp
     other = release.model_copy(update={"threshold": 0.001})
     said = json.loads(other.model_dump_json())
     other = other.model_copy(update={"version": versions._name(said)})
-    registry.publish(judged.job.store.inner, other, files)
+    opened(judged.job.store.inner).publish(other, files)
     with pytest.raises(BadInput, match=r"has the threshold 0\.001"):
-        registry.sign(
-            judged.job.store, other.model, other.version, key_pairs.write(tmp_path, "ours")
+        opened(judged.job.store, key_pairs.write(tmp_path, "ours"), name=other.model).sign(
+            other.version
         )
 
 
@@ -547,8 +548,8 @@ def test_a_run_with_keys_signs_all_that_it_makes_and_reads_it_again(tmp_path, mo
     run = hard_run.build(tmp_path, signing_key=keys.private, public_key=keys.public)
     shutil.rmtree(tmp_path / "store/models")
     job = dataclasses.replace(run.job, store=run.job.proven.inner)
-    version = steps.promote(job, run.verdict)
-    assert registry.verify(job.store, *version.split("/")[1::2], keys=keys).verdict == run.verdict
+    _, model, _, version = steps.promote(job, run.verdict).split("/")
+    assert opened(job.store, keys, name=model).verify(version).verdict == run.verdict
     signed = {
         job.proven.prove(key).proof.inputs["signed_by"]
         for key in chain.results_of(job.proven, run.verdict)

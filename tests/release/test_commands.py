@@ -3,9 +3,9 @@ from __future__ import annotations
 import re
 
 import pytest
-from released import MODEL, named, promote, releases
+from released import MODEL, moves, named, opened, promote, releases
 
-from skin_pipeline.release import registry
+from skin_pipeline.release import version_key
 
 
 @pytest.fixture
@@ -76,7 +76,7 @@ def test_all_that_aliases_name_is_verified(store, models, three):
         0,
         f"Version {three[0]} of {MODEL} is whole: 2 files, not signed.\n",
     )
-    store.remove(f"{registry.version_key(MODEL, three[2])}/metrics.json")
+    store.remove(f"{version_key(MODEL, three[2])}/metrics.json")
     status, said = models("verify", MODEL)
     assert status == 1
     assert "metrics.json is missing" in said
@@ -100,12 +100,12 @@ def test_the_champion_is_rolled_back_once(store, models, three):
     status, said = models("rollback", MODEL, "previous", "--reason", "false alarms")
     assert (status, named(store)) == (0, three[0])
     assert f"names version {three[0]} now, instead of {three[1]}" in said
-    move = registry.moves(store, MODEL)[0]
+    move = moves(store)[0]
     assert (move.reason, move.rollback, bool(move.by)) == ("false alarms", True, True)
     status, said = models("rollback", MODEL, three[0], "--reason", "false alarms")
     assert status == 0
     assert "already; nothing was moved" in said
-    assert len(registry.moves(store, MODEL)) == 3
+    assert len(moves(store)) == 3
 
 
 def test_an_alias_is_made_and_rolled_back(store, models, three):
@@ -123,10 +123,10 @@ def test_pruning_lists_first_and_removes_when_told(store, models, three):
     assert status == 0
     assert "Would remove (--yes removes them):" in said
     assert said.count(three[0]) == 1
-    assert len(registry.versions(store, MODEL)) == 3
+    assert len(opened(store).versions()) == 3
     status, said = models("prune", MODEL, "--keep", "0", "--yes")
     assert "Removed:" in said
-    assert set(registry.versions(store, MODEL)) == set(three[1:])
+    assert set(opened(store).versions()) == set(three[1:])
     assert "No version of skin to remove." in models("prune", MODEL)[1]
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from released import MODEL, promote, release
+from released import MODEL, opened, promote, release
 
 from skin_pipeline.errors import BadInput
-from skin_pipeline.release import registry
+from skin_pipeline.release import version_key
 from skin_pipeline.storage import FolderStore
 
 POINTER = f"models/{MODEL}/champion.json"
@@ -19,7 +19,7 @@ def place(any_store) -> str:
     for content in (b"old", b"new"):
         version = release(any_store, content).version
         promote(any_store, version)
-    return registry.version_key(MODEL, version)
+    return version_key(MODEL, version)
 
 
 def replace(store, key, data):
@@ -40,9 +40,9 @@ def test_a_bit_flipped_in_any_file_of_the_champion_is_told(any_store, elsewhere,
     for at in (0, len(data) // 2, len(data) - 2):
         replace(elsewhere, key, flipped(data, at))
         with pytest.raises(BadInput, match=name):
-            registry.verify_alias(any_store, MODEL)
+            opened(any_store).verify_alias()
     replace(elsewhere, key, data)
-    registry.verify_alias(any_store, MODEL)
+    opened(any_store).verify_alias()
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -52,9 +52,9 @@ def test_any_file_that_the_champion_lacks_is_told(any_store, elsewhere, place, n
     any_store.local(key)
     elsewhere.remove(key)
     with pytest.raises(BadInput, match=r"has no version|is missing"):
-        registry.verify_alias(any_store, MODEL)
+        opened(any_store).verify_alias()
     any_store.put(key, data)
-    registry.verify_alias(any_store, MODEL)
+    opened(any_store).verify_alias()
 
 
 def test_a_bit_flipped_in_a_pointer_is_told_and_written_down_nowhere(any_store, place):
@@ -63,7 +63,7 @@ def test_a_bit_flipped_in_a_pointer_is_told_and_written_down_nowhere(any_store, 
     for at in range(0, len(data), step):
         replace(any_store, POINTER, flipped(data, at))
         with pytest.raises(BadInput):
-            registry.verify_alias(any_store, MODEL)
+            opened(any_store).verify_alias()
         assert any_store.list("") == keys
     replace(any_store, POINTER, data)
-    registry.verify_alias(any_store, MODEL)
+    opened(any_store).verify_alias()

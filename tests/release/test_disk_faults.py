@@ -13,11 +13,10 @@ from pathlib import Path
 import pytest
 from children import in_child
 from promotion import Promotion, assert_harmless, prepared
-from released import MODEL, promote, release
+from released import MODEL, opened, promote, release
 from small_disk import MIB, Errors, mounted
 
 from skin_pipeline.errors import BadInput, Unavailable
-from skin_pipeline.release import registry
 from skin_pipeline.storage import FolderStore, Store, open_store
 
 NOBODY = 65_534
@@ -131,11 +130,11 @@ def test_a_disk_that_gets_read_only_is_bad_input_and_harms_nothing(on_disk, publ
         store = with_a_champion(FolderStore(disk.folder / "store"))
         tried = prepared(store, b"new")
         if published:
-            registry.publish(store, tried.made, tried.sources)
+            opened(store).publish(tried.made, tried.sources)
         disk.lock()
         with pytest.raises(BadInput, match=r"cannot be used: Read-only file system.*SKIN_STORE"):
             tried.run(store)
-        registry.verify_alias(store, MODEL)  # whoever only reads sees nothing of it
+        opened(store).verify_alias()  # whoever only reads sees nothing of it
         disk.unlock()
         assert_harmless(store, tried)
 
@@ -161,7 +160,7 @@ def test_a_store_that_one_may_only_read_is_bad_input_and_is_not_harmed(public, p
     store = with_a_champion(FolderStore(public / "store"))
     tried = prepared(store, b"new")
     if published:
-        registry.publish(store, tried.made, tried.sources)
+        opened(store).publish(tried.made, tried.sources)
 
     def promote_it():
         if os.getuid() == 0:  # whom no mode holds back
@@ -169,7 +168,7 @@ def test_a_store_that_one_may_only_read_is_bad_input_and_is_not_harmed(public, p
             os.setuid(NOBODY)
         with pytest.raises(BadInput, match=r"cannot be used: Permission denied.*SKIN_STORE"):
             tried.run(store)
-        registry.verify_alias(store, MODEL)
+        opened(store).verify_alias()
 
     set_mode(store.root, 0o555)
     try:

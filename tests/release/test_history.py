@@ -16,13 +16,24 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, utils
 from hypothesis import example, given
 from hypothesis import strategies as st
-from released import MODEL, in_threads, named, promote, release, releases
+from released import (
+    MODEL,
+    in_threads,
+    moves,
+    named,
+    opened,
+    problems,
+    promote,
+    registry,
+    release,
+    releases,
+)
 
 from skin_pipeline.contracts import Pointer, parse
 from skin_pipeline.errors import BadInput
 from skin_pipeline.provenance import signing
 from skin_pipeline.provenance.signing import SigningKeys
-from skin_pipeline.release import commands, pointers, predict, registry, seen
+from skin_pipeline.release import Rollback, aliases, commands, pointers, predict, seen
 from skin_pipeline.storage import FolderStore, digest
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -61,12 +72,11 @@ class History:
 
     def verify(self) -> str:
         """What `models verify` says; it raises what it refuses."""
-        return commands.run(self.store, "verify", self.keys, model=MODEL, name=None)
+        return commands.run(registry(self.store, self.keys), "verify", model=MODEL, name=None)
 
     def promote(self, version: str, keys: SigningKeys | None = None, **known: Any) -> bool:
-        made = registry.release_of(self.store, MODEL, version)
         more = {"by": "run", "reason": "passed the gate", **known}
-        return registry.promote(self.store, made, keys=keys or self.keys, **more)
+        return opened(self.store, keys or self.keys).promote(version, **more)
 
     def anew(self, folder: Path) -> History:
         """The same, for one who never saw the store."""
@@ -76,7 +86,7 @@ class History:
 def build(store, keys: SigningKeys, moves: int = MOVES) -> History:
     made = History(store, keys, releases(store, 3), {})
     for version in made.versions:
-        registry.sign(store, MODEL, version, keys)
+        opened(store, keys).sign(version)
     made.promote(made.versions[0], alias="canary")
     for number in range(1, moves + 1):
         made.promote(made.versions[number % 3])
@@ -344,39 +354,35 @@ def test_attacks_are_found_out_in_s3(s3_store, built, tmp_path):
 
 
 ACTS: dict[str, Callable[[History, SigningKeys], object]] = {
-    "predict": lambda history, keys: predict.resolve(history.store, MODEL, keys=keys),
-    "champion": lambda history, keys: registry.champion(history.store, MODEL, keys=keys),
+    "predict": lambda history, keys: predict.resolve(opened(history.store, keys)),
+    "champion": lambda history, keys: opened(history.store, keys).champion,
     "promote": lambda history, keys: history.promote(history.versions[2], keys),
-    "plan": lambda history, keys: registry.plan_rollback(
-        history.store, MODEL, history.versions[2], keys=keys
+    "plan": lambda history, keys: opened(history.store, keys).plan_rollback(history.versions[2]),
+    "rollback": lambda history, keys: opened(history.store, keys).rollback(
+        history.versions[2], by="ops", reason="r"
     ),
-    "rollback": lambda history, keys: registry.rollback(
-        history.store, MODEL, history.versions[2], by="ops", reason="r", keys=keys
+    "carry out": lambda history, keys: opened(history.store, keys).carry_out(
+        plan(history), by="ops", reason="r"
     ),
-    "carry out": lambda history, keys: registry.carry_out(
-        history.store, MODEL, plan(history), by="ops", reason="r", keys=keys
-    ),
-    "prune": lambda history, keys: registry.prune(
-        history.store, MODEL, 0, dry_run=False, keys=keys
-    ),
+    "prune": lambda history, keys: opened(history.store, keys).prune(0, dry_run=False),
 }
 
 
-def plan(history: History) -> registry.Rollback:
-    return registry.Rollback(history.versions[2], history.versions[0])
+def plan(history: History) -> Rollback:
+    return Rollback(history.versions[2], history.versions[0])
 
 
 def test_the_signature_of_another_model_is_worth_nothing(history):
     made = release(history.store, b"other", "other")
-    registry.sign(history.store, "other", made.version, history.keys)
-    registry.promote(history.store, made, by="run", reason="r", keys=history.keys)
+    opened(history.store, history.keys, name="other").sign(made.version)
+    opened(history.store, history.keys, name="other").promote(made.version, by="run", reason="r")
     foreign = history.store.read("models/other/champion.json")
     overwrite(history.store, POINTER, foreign)
     with pytest.raises(BadInput, match="is damaged: it says champion of other"):
-        predict.resolve(history.store, MODEL, keys=history.keys)
+        predict.resolve(opened(history.store, history.keys))
     overwrite(history.store, POINTER, changed(foreign, model=MODEL))
     with pytest.raises(BadInput, match=WRONG):
-        predict.resolve(history.store, MODEL, keys=history.keys)
+        predict.resolve(opened(history.store, history.keys))
 
 
 def test_the_signature_of_another_kind_of_document_is_worth_nothing(history):
@@ -399,7 +405,7 @@ def test_what_was_signed_for_another_store_is_refused_in_this_one(history, tmp_p
     with pytest.raises(BadInput, match=says):
         history.verify()
     with pytest.raises(BadInput, match=says):
-        predict.resolve(history.store, MODEL, keys=history.keys)
+        predict.resolve(opened(history.store, history.keys))
 
 
 def test_two_signed_moves_under_one_number_are_told(history, tmp_path):
@@ -408,7 +414,7 @@ def test_two_signed_moves_under_one_number_are_told(history, tmp_path):
     history.anew(tmp_path).promote(history.versions[1])
     assert history.store.read(POINTER) != sixth
     with pytest.raises(BadInput, match="there are two moves under one number") as refused:
-        predict.resolve(history.store, MODEL, keys=history.keys)
+        predict.resolve(opened(history.store, history.keys))
     assert digest(sixth) in str(refused.value)
     assert seen_here in str(refused.value)
 
@@ -418,7 +424,7 @@ def test_a_longer_history_that_leaves_out_what_was_seen_is_told(history, tmp_pat
     for version in (1, 2, 0):
         history.anew(tmp_path).promote(history.versions[version])
     with pytest.raises(BadInput, match="does not lead back to what was seen here"):
-        predict.resolve(history.store, MODEL, keys=history.keys)
+        predict.resolve(opened(history.store, history.keys))
 
 
 def test_a_pointer_signed_by_another_key_is_refused_until_the_history_is_signed_by_ours(
@@ -426,22 +432,18 @@ def test_a_pointer_signed_by_another_key_is_refused_until_the_history_is_signed_
 ):
     version = history.versions[1]
     where = {"alias": "champion", "by": "x", "reason": "r"}
-    assert registry.move(
-        history.store, MODEL, version, **where, keys=SigningKeys(private=theirs.private)
-    )
+    assert opened(history.store, SigningKeys(private=theirs.private)).move(version, **where)
     with pytest.raises(BadInput, match=f"{WRONG}.*models sign {MODEL}"):
-        predict.resolve(history.store, MODEL, keys=history.keys)
-    said = commands.run(history.store, "sign", history.keys, model=MODEL, version=None)
+        predict.resolve(opened(history.store, history.keys))
+    said = commands.run(registry(history.store, history.keys), "sign", model=MODEL, version=None)
     assert f"champion of {MODEL}: signed version {version} and the history so far, up to" in said
     assert f"canary of {MODEL}: signed already." in said
-    assert predict.resolve(history.store, MODEL, keys=history.keys).release.version == version
+    assert predict.resolve(opened(history.store, history.keys)).release.version == version
     history.verify()
 
 
 def test_a_replay_after_a_rollback_and_a_rollback_are_told_apart(history):
-    back = registry.rollback(
-        history.store, MODEL, history.versions[1], by="ops", reason="r", keys=history.keys
-    )
+    back = opened(history.store, history.keys).rollback(history.versions[1], by="ops", reason="r")
     assert f"It was rolled back on purpose: move {back.number}" in history.verify()
     # The fourth move led to the same version.
     overwrite(history.store, POINTER, history.documents[4])
@@ -456,7 +458,7 @@ def test_a_replay_after_a_rollback_and_a_rollback_are_told_apart(history):
 
 
 def test_what_is_not_to_be_trusted_is_shown_and_said_to_be_so(history):
-    shown = partial(commands.run, history.store, keys=history.keys)
+    shown = partial(commands.run, registry(history.store, history.keys))
     assert shown("list", model=None).splitlines()[1].endswith("  yes")
     assert "pointer    signed with the trusted key" in shown("show", model=MODEL, name=None)
     put_back(history)
@@ -464,7 +466,7 @@ def test_what_is_not_to_be_trusted_is_shown_and_said_to_be_so(history):
     said = shown("show", model=MODEL, name=None)
     assert f"pointer    NOT TRUSTED: {OLD}" in said
     assert history.versions[2] in said
-    said = commands.run(history.store, "show", SigningKeys(), model=MODEL, name=None)
+    said = commands.run(registry(history.store, SigningKeys()), "show", model=MODEL, name=None)
     assert "pointer    not verified: SKIN_PUBLIC_KEY names no key" in said
     assert said.count("  not checked  ") == 5
 
@@ -555,7 +557,7 @@ def earlier_state(shelf: Shelf, original: dict[str, bytes], documents) -> int | 
 
 def told(shelf: Shelf, keys: SigningKeys) -> list[str]:
     try:
-        return registry.problems(shelf, MODEL, keys=keys)
+        return problems(shelf, keys=keys)
     except BadInput as error:
         return [str(error)]
 
@@ -615,14 +617,14 @@ def mislead(history: History) -> None:
 def test_a_history_that_was_changed_says_neither_where_to_go_back_nor_what_to_keep(history, harm):
     harm(history)
     before = whole(history.store)
-    rollback = partial(registry.plan_rollback, history.store, MODEL, keys=history.keys)
+    rollback = opened(history.store, history.keys).plan_rollback
     with pytest.raises(BadInput, match="nobody knows what it named before"):
         rollback("previous")
     with pytest.raises(BadInput, match="nobody knows what it named before"):
-        registry.prune(history.store, MODEL, 0, dry_run=False, keys=history.keys)
+        opened(history.store, history.keys).prune(0, dry_run=False)
     assert whole(history.store) == before
     named_by_hand = rollback(history.versions[1])
-    assert named_by_hand == registry.Rollback(history.versions[1], history.versions[0])
+    assert named_by_hand == Rollback(history.versions[1], history.versions[0])
 
 
 # --- stores from before --------------------------------------------------------------------------
@@ -637,7 +639,7 @@ def unsigned(store, built, tmp_path) -> History:
         promote(store, made.versions[version])
         made.documents[number] = store.read(POINTER)
     for version in made.versions:
-        registry.sign(store, MODEL, version, keys)
+        opened(store, keys).sign(version)
     return made
 
 
@@ -647,25 +649,23 @@ def test_a_history_without_signatures_is_signed_by_the_command_that_the_refusal_
             act(unsigned)
     (command,) = re.findall(r"where the private key is: (.*)$", str(refused.value))
     assert command == f"python -m skin_pipeline models sign {MODEL}"
-    said = commands.run(unsigned.store, "sign", unsigned.keys, model=MODEL, version=None)
+    said = commands.run(registry(unsigned.store, unsigned.keys), "sign", model=MODEL, version=None)
     assert "and the history so far, up to move 4, SHA-256 " in said
-    now, before = registry.moves(unsigned.store, MODEL)[:2]
+    now, before = moves(unsigned.store)[:2]
     assert (now.version, now.number) == (before.version, 5)
     assert now.history_sha256 in now.reason
     assert now.reason.removeprefix("signed ") in said
     assert "(moves: 5, signed with the trusted key)" in unsigned.verify()
-    again = commands.run(unsigned.store, "sign", unsigned.keys, model=MODEL, version=None)
+    again = commands.run(registry(unsigned.store, unsigned.keys), "sign", model=MODEL, version=None)
     assert again == f"champion of {MODEL}: signed already."
-    shown = commands.run(unsigned.store, "show", unsigned.keys, model=MODEL, name=None)
+    shown = commands.run(registry(unsigned.store, unsigned.keys), "show", model=MODEL, name=None)
     assert re.findall(r"^\d  .*  (yes|later)  ", shown, re.MULTILINE) == ["yes", *["later"] * 4]
 
 
 def test_a_rollback_after_the_history_was_signed_goes_where_it_would_have_gone(unsigned):
-    expected = registry.before(registry.moves(unsigned.store, MODEL))
-    registry.sign_history(unsigned.store, MODEL, "champion", "ops", unsigned.keys)
-    now = registry.rollback(
-        unsigned.store, MODEL, "previous", by="ops", reason="r", keys=unsigned.keys
-    )
+    expected = aliases.before(opened(unsigned.store).unverified.documents())
+    opened(unsigned.store, unsigned.keys).sign_history("champion", "ops")
+    now = opened(unsigned.store, unsigned.keys).rollback("previous", by="ops", reason="r")
     assert now.version == expected
     unsigned.verify()
 
@@ -673,7 +673,7 @@ def test_a_rollback_after_the_history_was_signed_goes_where_it_would_have_gone(u
 @pytest.mark.parametrize("number", [1, 2, 3, 4])
 @pytest.mark.parametrize("change", [{"reason": "x"}, {"moved_at": "yesterday"}])
 def test_what_was_signed_of_an_old_history_cannot_be_changed(unsigned, tmp_path, number, change):
-    registry.sign_history(unsigned.store, MODEL, "champion", "ops", unsigned.keys)
+    opened(unsigned.store, unsigned.keys).sign_history("champion", "ops")
     unsigned.anew(tmp_path / "new").verify()
     overwrite(unsigned.store, key_of(number), changed(unsigned.documents[number], **change))
     with pytest.raises(BadInput, match="the moves before 5 are not those that it signed"):
@@ -684,15 +684,15 @@ def test_a_version_that_is_not_signed_is_not_vouched_for_by_signing_its_alias(st
     (version,) = releases(store, 1)
     promote(store, version)
     with pytest.raises(BadInput, match=f"{version} of {MODEL} is not signed"):
-        commands.run(store, "sign", built[0].keys, model=MODEL, version=None)
-    assert registry.champion(store, MODEL).number == 1
+        commands.run(registry(store, built[0].keys), "sign", model=MODEL, version=None)
+    assert opened(store).champion.number == 1
 
 
 def test_an_old_pointer_is_not_signed_over(history):
     put_back(history)
     overwrite(history.store, POINTER, changed(history.documents[5], signature=""))
     with pytest.raises(BadInput, match=OLD):
-        commands.run(history.store, "sign", history.keys, model=MODEL, version=None)
+        commands.run(registry(history.store, history.keys), "sign", model=MODEL, version=None)
 
 
 def test_histories_of_before_go_on_without_keys_and_are_chained_from_then_on(any_store):
@@ -701,12 +701,12 @@ def test_histories_of_before_go_on_without_keys_and_are_chained_from_then_on(any
     versions = releases(any_store, 2)
     for version in versions:
         promote(any_store, version)
-    newest, first, zeroth = registry.documents(any_store, MODEL)
+    newest, first, zeroth = opened(any_store).unverified.documents()
     assert (zeroth.content, first.move.previous_sha256) == (old, digest(old))
     assert newest.move.previous_sha256 == first.sha256
-    assert registry.problems(any_store, MODEL) == []
+    assert problems(any_store) == []
     overwrite(any_store, key_of(0), changed(old, reason="x"))
-    assert "is not the move that number 1 followed" in registry.problems(any_store, MODEL)[0]
+    assert "is not the move that number 1 followed" in problems(any_store)[0]
 
 
 def test_a_signed_pointer_of_this_schema_stays_trusted():
@@ -726,7 +726,7 @@ def test_a_mover_without_a_private_key_is_told_what_to_set_before_anything_moves
         with pytest.raises(BadInput, match=r"SKIN_PUBLIC_KEY is set, .* but SKIN_SIGNING_KEY is"):
             ACTS[name](history, keys)
     assert whole(history.store) == before
-    assert predict.resolve(history.store, MODEL, keys=keys).release.version == history.versions[0]
+    assert predict.resolve(opened(history.store, keys)).release.version == history.versions[0]
 
 
 def test_nobody_moves_on_from_an_old_pointer_even_without_keys(store):
@@ -740,7 +740,7 @@ def test_nobody_moves_on_from_an_old_pointer_even_without_keys(store):
     assert f"copy {key_of(3)} to the pointer" in str(refused.value)
     overwrite(store, POINTER, newest)
     assert promote(store, versions[3])
-    assert registry.problems(store, MODEL) == []
+    assert problems(store) == []
 
 
 def test_nobody_moves_on_from_a_pointer_that_is_not_the_move_that_was_written_down(store):
@@ -761,11 +761,11 @@ def test_of_signed_movers_who_race_one_wins_and_what_was_seen_is_never_newer_tha
 
         def compete(version: str, expected=expected) -> None:
             where = {"alias": "champion", "by": "x", "reason": "r", "expected": expected}
-            registry.move(history.store, MODEL, version, **where, keys=keys)
-            registry.champion(history.store, MODEL, keys=keys)
+            opened(history.store, keys).move(version, **where)
+            opened(history.store, keys).pointer("champion")
 
         in_threads(compete, [version for version in history.versions * 2 if version != expected])
-    assert len(registry.moves(history.store, MODEL)) == MOVES + 4
+    assert len(moves(history.store)) == MOVES + 4
     replace(history, keys=keys).verify()
 
 
@@ -774,7 +774,7 @@ def test_of_signed_movers_who_race_one_wins_and_what_was_seen_is_never_newer_tha
 
 def accept(history: History, reason: str = "the disk failed") -> str:
     arguments = {"model": MODEL, "name": None, "accept_older": reason}
-    return commands.run(history.store, "verify", history.keys, **arguments)
+    return commands.run(registry(history.store, history.keys), "verify", **arguments)
 
 
 def test_a_store_that_was_restored_on_purpose_is_accepted_with_a_reason_that_is_kept(history):

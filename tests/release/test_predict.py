@@ -25,7 +25,7 @@ from skin_pipeline.errors import BadInput, Unavailable
 from skin_pipeline.model_file import loading
 from skin_pipeline.model_file.building import geometry
 from skin_pipeline.provenance.signing import SigningKeys
-from skin_pipeline.release import registry, scores
+from skin_pipeline.release import MANIFEST, MODEL_FILE, scores, version_key
 from skin_pipeline.release.predict import BATCH, Scorer, beside, predict, resolve
 from skin_pipeline.storage import FolderStore
 from skin_pipeline.training import backbone
@@ -62,7 +62,7 @@ def scorer(champion):
 @pytest.fixture
 def version(finished, tmp_path):
     """A copy of the champion's version in a folder of its own."""
-    for name in (registry.MODEL_FILE, registry.MANIFEST):
+    for name in (MODEL_FILE, MANIFEST):
         shutil.copy(finished.job.store.local(f"{finished.version}/{name}"), tmp_path)
     return tmp_path
 
@@ -80,7 +80,7 @@ def test_champion_version_alias_and_file_are_the_same_model(finished, champion, 
     store.put(f"models/{MODEL}/canary.json", dump(pointer.model_copy(update={"alias": "canary"})))
     for wanted in ("champion", "canary", release.version):
         assert resolve(store, MODEL, wanted).release == release
-    assert beside(version / registry.MODEL_FILE).release == release
+    assert beside(version / MODEL_FILE).release == release
 
 
 def test_a_model_from_s3_is_kept_locally(finished, champion, s3_store):
@@ -99,7 +99,7 @@ def test_a_model_that_is_not_there_is_named(wanted, store):
 
 
 def test_a_model_with_a_tampered_byte_is_refused(version):
-    path = version / registry.MODEL_FILE
+    path = version / MODEL_FILE
     with path.open("r+b") as file:
         file.seek(10_000_000)
         byte = file.read(1)
@@ -111,38 +111,38 @@ def test_a_model_with_a_tampered_byte_is_refused(version):
 
 def test_a_version_under_the_name_of_another_is_refused(finished, champion, tmp_path):
     store = FolderStore(tmp_path)
-    key = registry.version_key(MODEL, "0" * 20)
-    for name in (registry.MODEL_FILE, registry.MANIFEST):
+    key = version_key(MODEL, "0" * 20)
+    for name in (MODEL_FILE, MANIFEST):
         store.put_file(f"{key}/{name}", finished.job.store.local(f"{finished.version}/{name}"))
     with pytest.raises(BadInput, match=f"is that of {MODEL}, version {champion.release.version}"):
         resolve(store, MODEL, "0" * 20)
 
 
-@pytest.mark.parametrize("missing", [registry.MODEL_FILE, registry.MANIFEST])
+@pytest.mark.parametrize("missing", [MODEL_FILE, MANIFEST])
 def test_a_file_without_its_manifest_is_refused(missing, version):
     (version / missing).unlink()
     with pytest.raises(BadInput, match=f"there is no file .*{missing}"):
-        predict([], version / registry.MODEL_FILE)
+        predict([], version / MODEL_FILE)
 
 
 def test_a_threshold_that_is_no_probability_is_refused(version):
-    about = json.loads((version / registry.MANIFEST).read_text())
-    (version / registry.MANIFEST).write_text(json.dumps({**about, "threshold": "NaN"}))
+    about = json.loads((version / MANIFEST).read_text())
+    (version / MANIFEST).write_text(json.dumps({**about, "threshold": "NaN"}))
     with pytest.raises(BadInput, match="threshold: Input should be a finite number"):
-        beside(version / registry.MODEL_FILE)
+        beside(version / MODEL_FILE)
 
 
 def test_a_manifest_that_names_no_digest_of_the_model_is_refused(version):
-    about = json.loads((version / registry.MANIFEST).read_text())
-    (version / registry.MANIFEST).write_text(json.dumps({**about, "files": {}}))
+    about = json.loads((version / MANIFEST).read_text())
+    (version / MANIFEST).write_text(json.dumps({**about, "files": {}}))
     with pytest.raises(BadInput, match=r"does not name the SHA-256 of model\.keras"):
-        beside(version / registry.MODEL_FILE)
+        beside(version / MODEL_FILE)
 
 
 def test_a_model_that_is_exchanged_after_its_digest_was_compared_is_not_loaded(
     version, champion, monkeypatch
 ):
-    path, check = version / registry.MODEL_FILE, loading._inspected
+    path, check = version / MODEL_FILE, loading._inspected
 
     def exchanged(file):
         path.write_bytes(b"another model")

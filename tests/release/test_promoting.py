@@ -8,13 +8,13 @@ from datetime import timedelta
 import key_pairs
 import pytest
 from documents import dataset, evaluation, validation, verdict
-from released import MODEL, named, promote, release, releases, sources
+from released import MODEL, moves, named, opened, promote, release, releases, sources
 
 from skin_pipeline import journal, steps
 from skin_pipeline.contracts import RESULT, Scored, dump
 from skin_pipeline.errors import BadInput, Rejected, Unavailable
 from skin_pipeline.provenance.signing import SigningKeys
-from skin_pipeline.release import registry
+from skin_pipeline.release import aliases, version_key, versions
 
 GATE, EVALUATION = "gate/7", "evaluate/7"
 
@@ -34,14 +34,14 @@ def candidate(store, make_job, monkeypatch):
     put(store, "validate/1", validation("validate/1", "ingest/1"))
     put(store, GATE, approval())
     files, data = sources(store, b"candidate"), dataset("ingest/1")
-    made = registry.describe(store, MODEL, files, verdict=GATE, threshold=0.4, dataset=data)
+    made = opened(store).describe(files, verdict=GATE, threshold=0.4, dataset=data)
     monkeypatch.setattr(steps, "_release", lambda *_: (made, files))
     # These documents were written by no step; what is checked of real ones: see test_chain.py.
     monkeypatch.setattr(steps, "_check_chain", lambda *_: None)
     tried = []
 
     def try_model(job, key, model):
-        assert registry.versions(store, MODEL) == []
+        assert opened(store).versions() == []
         tried.append((key, model.name))
 
     monkeypatch.setattr(steps, "_try", try_model)
@@ -50,12 +50,12 @@ def candidate(store, make_job, monkeypatch):
 
 def test_a_model_is_tried_published_made_the_champion_and_written_into_the_history(candidate):
     job, version, tried = candidate
-    assert steps.promote(job, GATE) == registry.version_key(MODEL, version)
+    assert steps.promote(job, GATE) == version_key(MODEL, version)
     assert tried == [(EVALUATION, "model.keras")]
-    now = registry.champion(job.store, MODEL)
+    now = opened(job.store).champion
     assert (now.version, now.previous, now.by) == (version, None, job.run_id)
     assert (now.reason, now.rollback) == ("passed the gate", False)
-    (judged,) = registry.judgements(job.store, MODEL)
+    (judged,) = opened(job.store).judgements()
     assert (judged.approved, judged.version, judged.run) == (True, version, job.run_id)
     assert judged.judged_at == approval().judged_at != job.moment
 
@@ -69,35 +69,36 @@ def test_a_model_that_fails_its_trial_is_neither_published_nor_named(candidate, 
     monkeypatch.setattr(steps, "_try", refuse)
     with pytest.raises(BadInput, match="says another thing"):
         steps.promote(job, GATE)
-    assert registry.versions(job.store, MODEL) == []
+    assert opened(job.store).versions() == []
     assert named(job.store) is None
-    assert registry.judgements(job.store, MODEL) == []
+    assert opened(job.store).judgements() == []
 
 
 def test_the_champion_again_moves_nothing_and_keeps_the_judgement_that_it_has(candidate):
     job, version, tried = candidate
     steps.promote(job, GATE)
-    before = registry.champion(job.store, MODEL)
+    before = opened(job.store).champion
     next_week = job.started + timedelta(days=7)
     later = dataclasses.replace(job, run_id="the next run", started=next_week)
-    assert steps.promote(later, GATE) == registry.version_key(MODEL, version)
-    assert registry.champion(job.store, MODEL) == before
+    assert steps.promote(later, GATE) == version_key(MODEL, version)
+    assert opened(job.store).champion == before
     assert len(tried) == 1
-    (judged,) = registry.judgements(job.store, MODEL)
+    (judged,) = opened(job.store).judgements()
     assert judged.run == job.run_id
     assert journal.changed_nothing(job.store, "the next run")
 
 
 def test_a_champion_that_comes_in_at_the_last_moment_is_not_overwritten(candidate, monkeypatch):
     job, version, _ = candidate
-    publish = registry.publish
+    publish = versions.publish
 
     def publish_then_lose(*arguments):
-        publish(*arguments)
-        monkeypatch.setattr(registry, "publish", publish)
+        manifest = publish(*arguments)
+        monkeypatch.setattr(versions, "publish", publish)
         promote(job.store, release(job.store, b"faster").version)
+        return manifest
 
-    monkeypatch.setattr(registry, "publish", publish_then_lose)
+    monkeypatch.setattr(versions, "publish", publish_then_lose)
     again = []
 
     def judged_again(_, judged):
@@ -109,7 +110,7 @@ def test_a_champion_that_comes_in_at_the_last_moment_is_not_overwritten(candidat
         steps.promote(job, GATE)
     assert again == [""]
     assert named(job.store) not in {None, version}
-    assert len(registry.moves(job.store, MODEL)) == 1
+    assert len(moves(job.store)) == 1
 
 
 def test_a_model_judged_against_another_champion_is_judged_again_before_it_is_published(
@@ -121,7 +122,7 @@ def test_a_model_judged_against_another_champion_is_judged_again_before_it_is_pu
     monkeypatch.setattr(steps, "_judged_again", lambda *_: GATE)
     with pytest.raises(Unavailable, match=f"champion of {MODEL} moved {steps.REMATCHES} times"):
         steps.promote(job, GATE)
-    assert registry.versions(job.store, MODEL) == [rival]
+    assert opened(job.store).versions() == [rival]
     assert tried == []
 
 
@@ -136,7 +137,7 @@ def test_a_model_that_was_better_than_the_champion_takes_its_place(candidate, mo
     put(job.store, "champion/1", scored)
     put(job.store, "gate/2", approval(champion="champion/1"))
     steps.promote(job, "gate/2")
-    now = registry.champion(job.store, MODEL)
+    now = opened(job.store).champion
     assert (now.version, now.previous) == (version, rival)
 
 
@@ -166,16 +167,16 @@ def test_a_version_is_signed_before_the_champion_names_it(candidate, tmp_path, m
     job, version, _ = candidate
     keys = key_pairs.write(tmp_path, "ours")
     signed = []
-    move = registry.move
+    move = aliases.move
 
     def moved(*arguments, **known):
-        signed.append(registry.is_signed(job.store, MODEL, version))
+        signed.append(opened(job.store).is_signed(version))
         return move(*arguments, **known)
 
-    monkeypatch.setattr(registry, "move", moved)
+    monkeypatch.setattr(aliases, "move", moved)
     steps.promote(with_keys(job, keys), GATE)
     assert signed == [True]
-    assert registry.verify_alias(job.store, MODEL, keys=keys).version == version
+    assert opened(job.store, keys).verify_alias().version == version
 
 
 def test_where_signatures_are_asked_for_and_none_can_be_made_nothing_moves(candidate, tmp_path):
@@ -198,8 +199,8 @@ def test_an_old_champion_that_was_put_back_stops_the_steps(candidate, tmp_path):
         pointer, documents = f"models/{model}/champion.json", []
         for content in (b"old", b"new"):
             made = release(job.store, content, model)
-            registry.sign(job.store, model, made.version, keys)
-            registry.promote(job.store, made, by="run", reason="passed the gate", keys=keys)
+            opened(job.store, keys, name=model).sign(made.version)
+            opened(job.store, keys).promote(made.version, by="run", reason="passed the gate")
             documents.append(job.store.read(pointer))
         job.store.remove(f"models/{model}/moves/champion/00000002.json")
         job.store.swap(pointer, documents[0], job.store.tagged(pointer)[1])
@@ -216,4 +217,4 @@ def test_keys_that_do_not_belong_together_stop_a_promotion_before_anything_is_wr
     ours, theirs = (key_pairs.write(tmp_path, name) for name in ("ours", "theirs"))
     with pytest.raises(BadInput, match="is not the public half"):
         steps.promote(with_keys(job, ours, public_key=theirs.public), GATE)
-    assert (tried, registry.versions(job.store, MODEL)) == ([], [])
+    assert (tried, opened(job.store).versions()) == ([], [])

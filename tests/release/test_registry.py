@@ -7,19 +7,17 @@ from functools import partial
 
 import pytest
 from children import in_children
-from released import MODEL, in_threads, named, promote, release, releases
+from released import MODEL, in_threads, moves, named, opened, promote, registry, release, releases
 
 from skin_pipeline.contracts import Interval, Judgement, dump
 from skin_pipeline.errors import BadInput
-from skin_pipeline.release import registry
+from skin_pipeline.release import PREVIOUS, version_key
 
-PREVIOUS = registry.PREVIOUS
+PREVIOUS = PREVIOUS
 
 
 def rollback(store, target=PREVIOUS, **known):
-    return registry.rollback(
-        store, MODEL, target, **{"by": "ops", "reason": "false alarms", **known}
-    )
+    return opened(store).rollback(target, **{"by": "ops", "reason": "false alarms", **known})
 
 
 @pytest.fixture
@@ -37,7 +35,7 @@ def three(store):
 def test_a_rollback_to_a_version_moves_the_champion_and_says_who_and_why(three):
     store, (first, _, third) = three
     now = rollback(store, first)
-    assert registry.champion(store, MODEL) == now
+    assert opened(store).champion == now
     assert (now.version, now.previous, now.number, now.rollback) == (first, third, 4, True)
     assert (now.by, now.reason) == ("ops", "false alarms")
 
@@ -66,7 +64,7 @@ def test_after_a_rollback_a_promotion_is_rolled_back_to_where_it_came_from(three
 
 def test_rolling_back_to_where_it_stands_moves_nothing(three):
     store, (_, _, third) = three
-    before = registry.champion(store, MODEL)
+    before = opened(store).champion
     assert rollback(store, third) == before
 
 
@@ -90,7 +88,7 @@ def test_what_there_is_to_roll_back_to_is_told(three):
 
 def test_a_damaged_version_is_not_rolled_back_to(three):
     store, (first, _, third) = three
-    store.remove(f"{registry.version_key(MODEL, first)}/metrics.json")
+    store.remove(f"{version_key(MODEL, first)}/metrics.json")
     with pytest.raises(BadInput, match=r"metrics\.json is missing"):
         rollback(store, first)
     assert named(store) == third
@@ -98,19 +96,19 @@ def test_a_damaged_version_is_not_rolled_back_to(three):
 
 def test_a_plan_is_carried_out_once(three):
     store, (_, second, _) = three
-    plan = registry.plan_rollback(store, MODEL, PREVIOUS)
+    plan = opened(store).plan_rollback(PREVIOUS)
     for _ in range(2):  # as a task that was tried again would do
-        registry.carry_out(store, MODEL, plan, by="ops", reason="false alarms")
-    assert (named(store), len(registry.moves(store, MODEL))) == (second, 4)
+        opened(store).carry_out(plan, by="ops", reason="false alarms")
+    assert (named(store), len(moves(store))) == (second, 4)
 
 
 def test_a_plan_that_a_promotion_overtook_is_not_carried_out(three):
     store, _ = three
-    plan = registry.plan_rollback(store, MODEL, PREVIOUS)
+    plan = opened(store).plan_rollback(PREVIOUS)
     new = release(store, b"new").version
     promote(store, new)
     with pytest.raises(BadInput, match=f"to {new} meanwhile; nothing was rolled back"):
-        registry.carry_out(store, MODEL, plan, by="ops", reason="false alarms")
+        opened(store).carry_out(plan, by="ops", reason="false alarms")
     assert named(store) == new
 
 
@@ -131,8 +129,8 @@ def test_a_rollback_that_races_with_a_promotion_leaves_a_whole_history(any_store
             promote(any_store, new)
 
         in_threads(lambda act: act(), [back, forth])
-        assert new in {move.version for move in registry.moves(any_store, MODEL)[:2]}
-        registry.verify_alias(any_store, MODEL)
+        assert new in {move.version for move in moves(any_store)[:2]}
+        opened(any_store).verify_alias()
 
 
 def test_promotions_and_rollbacks_of_many_processes_lose_no_move(store):
@@ -145,9 +143,9 @@ def test_promotions_and_rollbacks_of_many_processes_lose_no_move(store):
                 rollback(store)
 
     in_children([*(partial(promote, store, version) for version in others), *[back] * 4])
-    forth = [move.version for move in registry.moves(store, MODEL) if not move.rollback]
+    forth = [move.version for move in moves(store) if not move.rollback]
     assert sorted(forth) == sorted([first, *others])
-    registry.verify_alias(store, MODEL)
+    opened(store).verify_alias()
 
 
 # --- verify --------------------------------------------------------------------------------------
@@ -155,17 +153,17 @@ def test_promotions_and_rollbacks_of_many_processes_lose_no_move(store):
 
 def test_an_alias_is_verified_with_its_history(three):
     store, (_, second, third) = three
-    assert registry.verify_alias(store, MODEL).version == third
+    assert opened(store).verify_alias().version == third
     with pytest.raises(BadInput, match=r"skin has no canary\. Its versions: "):
-        registry.verify_alias(store, MODEL, "canary")
+        opened(store).verify_alias("canary")
     store.remove(f"models/{MODEL}/moves/champion/00000002.json")
     with pytest.raises(BadInput, match="the moves between numbers 1 and 3 are missing"):
-        registry.verify_alias(store, MODEL)
-    store.remove(f"{registry.version_key(MODEL, third)}/metrics.json")
+        opened(store).verify_alias()
+    store.remove(f"{version_key(MODEL, third)}/metrics.json")
     with pytest.raises(BadInput, match=r"are missing; version .* metrics\.json is missing"):
-        registry.verify_alias(store, MODEL)
-    assert registry.resolve(store, MODEL, "champion") == third
-    assert registry.resolve(store, MODEL, second) == second
+        opened(store).verify_alias()
+    assert opened(store).unverified.resolve("champion") == third
+    assert opened(store).unverified.resolve(second) == second
 
 
 # --- prune ---------------------------------------------------------------------------------------
@@ -177,15 +175,15 @@ def test_pruning_keeps_what_is_named_what_was_named_before_and_the_newest(any_st
         promote(any_store, version)  # 3, and 2 before it
     promote(any_store, versions[5], alias="canary")
     going = [versions[0], versions[1], versions[4], versions[6]]
-    assert registry.prune(any_store, MODEL, 1) == going
-    assert len(registry.versions(any_store, MODEL)) == 8  # nothing goes unless told so
-    assert registry.prune(any_store, MODEL, 1, dry_run=False) == going
-    assert set(registry.versions(any_store, MODEL)) == set(versions) - set(going)
+    assert opened(any_store).prune(1) == going
+    assert len(opened(any_store).versions()) == 8  # nothing goes unless told so
+    assert opened(any_store).prune(1, dry_run=False) == going
+    assert set(opened(any_store).versions()) == set(versions) - set(going)
     for version in going:
-        assert any_store.list(registry.version_key(MODEL, version)) == []
+        assert any_store.list(version_key(MODEL, version)) == []
     for alias in ("champion", "canary"):
-        registry.verify_alias(any_store, MODEL, alias)
-    assert registry.rollback(any_store, MODEL, PREVIOUS, by="ops", reason="r").version
+        opened(any_store).verify_alias(alias)
+    assert opened(any_store).rollback(PREVIOUS, by="ops", reason="r").version
 
 
 def test_pruning_keeps_what_a_rolled_back_alias_would_go_back_to(store):
@@ -193,32 +191,32 @@ def test_pruning_keeps_what_a_rolled_back_alias_would_go_back_to(store):
     for version in versions:
         promote(store, version)
     rollback(store)
-    assert registry.prune(store, MODEL, 0, dry_run=False) == versions[:1]
+    assert opened(store).prune(0, dry_run=False) == versions[:1]
     assert rollback(store).version == versions[1]
 
 
 @pytest.mark.parametrize("keep", [2, 3, 100])
 def test_pruning_fewer_versions_than_are_kept_removes_nothing(store, keep):
     releases(store, 2)
-    assert registry.prune(store, MODEL, keep, dry_run=False) == []
+    assert opened(store).prune(keep, dry_run=False) == []
 
 
 def test_pruning_a_negative_number_is_refused(store):
     with pytest.raises(BadInput, match=r"keep must be 0 or more\. Received: -1"):
-        registry.prune(store, MODEL, -1)
+        opened(store).prune(-1)
 
 
 def test_versions_of_unknown_age_are_the_oldest_and_unreadable_ones_stay(store):
     (new,) = releases(store, 1)
     old = release(store, b"old").version
-    key = f"{registry.version_key(MODEL, old)}/manifest.json"
-    without = registry.release_of(store, MODEL, old).model_copy(update={"published_at": ""})
+    key = f"{version_key(MODEL, old)}/manifest.json"
+    without = opened(store).release(old).model_copy(update={"published_at": ""})
     replace(store, key, dump(without))
     future = release(store, b"future").version
-    key = f"{registry.version_key(MODEL, future)}/manifest.json"
+    key = f"{version_key(MODEL, future)}/manifest.json"
     replace(store, key, store.read(key).replace(b'"schema_version": 1', b'"schema_version": 2'))
-    assert registry.prune(store, MODEL, 1, dry_run=False) == [old]
-    assert registry.versions(store, MODEL) == sorted([new, future])
+    assert opened(store).prune(1, dry_run=False) == [old]
+    assert opened(store).versions() == sorted([new, future])
 
 
 def replace(store, key, data):
@@ -244,8 +242,8 @@ class Interposed:
 def test_a_version_that_an_alias_comes_to_name_while_pruning_stays_whole(store):
     (version,) = releases(store, 1)
     meddled = Interposed(store, lambda: promote(store, version))
-    assert registry.prune(meddled, MODEL, 0, dry_run=False) == []
-    assert registry.verify_alias(store, MODEL).version == version
+    assert opened(meddled).prune(0, dry_run=False) == []
+    assert opened(store).verify_alias().version == version
 
 
 # --- history of verdicts -------------------------------------------------------------------------
@@ -270,18 +268,20 @@ def judgement(minute, model=MODEL):
 
 def test_judged_runs_come_newest_first_and_each_once(any_store):
     for minute in (5, 1, 9, 1):
-        registry.record(any_store, judgement(minute), "gate/abc")
-    assert [item.run for item in registry.judgements(any_store, MODEL)] == [
+        opened(any_store, name=judgement(minute).model).record(judgement(minute), "gate/abc")
+    assert [item.run for item in opened(any_store).judgements()] == [
         "run 9",
         "run 5",
         "run 1",
     ]
-    latest = registry.judgements(any_store, MODEL, last=2)
+    latest = opened(any_store).judgements(last=2)
     assert [item.run for item in latest] == ["run 9", "run 5"]
 
 
 def test_models_are_those_that_were_judged_or_promoted(any_store):
-    assert registry.models(any_store) == []
-    registry.record(any_store, judgement(1, "refused-one"), "gate/abc")
+    assert registry(any_store).models() == []
+    opened(any_store, name=judgement(1, "refused-one").model).record(
+        judgement(1, "refused-one"), "gate/abc"
+    )
     promote(any_store, *releases(any_store, 1))
-    assert registry.models(any_store) == ["refused-one", MODEL]
+    assert registry(any_store).models() == ["refused-one", MODEL]

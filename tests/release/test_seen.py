@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 from children import in_children
-from released import MODEL, promote, releases
+from released import opened, promote, releases
 
 from skin_pipeline.config import Deployment
 from skin_pipeline.errors import BadInput
 from skin_pipeline.provenance.signing import SigningKeys
-from skin_pipeline.release import registry, seen
+from skin_pipeline.release import seen
 from skin_pipeline.storage import FolderStore
 
 
@@ -26,7 +26,7 @@ def keys(tmp_path) -> SigningKeys:
 def file(store, keys) -> Path:
     """The memory of a store whose champion was seen."""
     promote(store, *releases(store, 1))
-    registry.verify_alias(store, MODEL, keys=keys)
+    opened(store, keys).verify_alias()
     return seen.file_of(store, keys)
 
 
@@ -42,7 +42,7 @@ def test_what_was_seen_is_the_users_alone(file):
 
 def test_a_memory_says_when_which_move_was_seen(store, keys, file):
     (known,) = seen.recall(store, keys).unsigned.values()
-    pointer = registry.champion(store, MODEL)
+    pointer = opened(store).champion
     assert (known.number, known.version, known.moved_at) == (1, pointer.version, pointer.moved_at)
     assert known.seen_at >= known.moved_at
 
@@ -67,7 +67,7 @@ def test_a_memory_that_cannot_be_right_is_refused_and_left_as_it_is(
     file.write_text(damage(file.read_text()))
     before = file.read_bytes()
     with pytest.raises(BadInput) as refused:
-        registry.verify_alias(store, MODEL, keys=keys)
+        opened(store, keys).verify_alias()
     for part in (says, str(file), seen.SETTING, "models show"):
         assert part in str(refused.value)
     assert file.read_bytes() == before
@@ -119,7 +119,7 @@ def test_where_nothing_can_be_remembered_it_is_said_and_what_is_signed_is_used(
 
     monkeypatch.setattr(seen.tempfile, "mkstemp", full)
     promote(store, *releases(store, 1))
-    registry.verify_alias(store, MODEL, keys=keys)
+    opened(store, keys).verify_alias()
     assert "move_not_remembered" in caplog.text
     assert f"name a folder that this user may write to in {seen.SETTING}" in caplog.text
     with pytest.raises(BadInput, match="No space left on device"):

@@ -4,20 +4,20 @@ import json
 from pathlib import Path
 
 import pytest
-from released import MODEL, described, keras_file, release, sources
+from released import MODEL, described, keras_file, opened, release, sources
 
 from skin_pipeline.contracts import Release, dump, parse
 from skin_pipeline.errors import BadInput, Unavailable
 from skin_pipeline.job import address
 from skin_pipeline.provenance.signing import SigningKeys
-from skin_pipeline.release import registry, versions
+from skin_pipeline.release import version_key, versions
 from skin_pipeline.storage import digest
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 
 
 def place(made):
-    return registry.version_key(made.model, made.version)
+    return version_key(made.model, made.version)
 
 
 def replace(store, key, data):
@@ -29,18 +29,18 @@ def replace(store, key, data):
 def test_a_published_version_is_whole(any_store):
     made = release(any_store)
     assert any_store.read(f"{place(made)}/model.keras") == keras_file(b"model")
-    found = registry.verify(any_store, MODEL, made.version)
+    found = opened(any_store).verify(made.version)
     assert found.published_at
     assert found.model_copy(update={"published_at": ""}) == made
 
 
 def test_the_same_files_are_the_same_version(any_store):
     first = release(any_store)
-    published = registry.release_of(any_store, MODEL, first.version).published_at
+    published = opened(any_store).release(first.version).published_at
     assert release(any_store) == first
-    assert registry.release_of(any_store, MODEL, first.version).published_at == published
+    assert opened(any_store).release(first.version).published_at == published
     assert release(any_store, b"other").version != first.version
-    assert len(registry.versions(any_store, MODEL)) == 2
+    assert len(opened(any_store).versions()) == 2
 
 
 def test_another_threshold_is_another_version(store):
@@ -53,8 +53,8 @@ def test_bytes_that_do_not_read_back_are_not_published(store):
     made = described(store)
     store.put(f"{place(made)}/model.keras", b"half")
     with pytest.raises(Unavailable, match="does not read back as written"):
-        registry.publish(store, made, sources(store, b"model"))
-    assert registry.versions(store, MODEL) == []
+        opened(store).publish(made, sources(store, b"model"))
+    assert opened(store).versions() == []
 
 
 class Interposed:
@@ -77,11 +77,11 @@ def test_a_model_is_tried_as_it_was_read_back_before_its_version_is_there(any_st
     tried = []
 
     def approve(model):
-        assert registry.versions(any_store, MODEL) == []
+        assert opened(any_store).versions() == []
         tried.append(model.read_bytes())
 
     for _ in range(2):  # what is there was tried
-        registry.publish(any_store, made, sources(any_store, b"model"), approve)
+        opened(any_store).publish(made, sources(any_store, b"model"), approve)
     assert tried == [keras_file(b"model")]
 
 
@@ -93,10 +93,10 @@ def test_a_model_that_is_not_approved_is_not_published(any_store):
 
     for _ in range(2):
         with pytest.raises(BadInput, match=r"model\.keras is no good"):
-            registry.publish(any_store, made, sources(any_store, b"model"), refuse)
-    assert registry.versions(any_store, MODEL) == []
+            opened(any_store).publish(made, sources(any_store, b"model"), refuse)
+    assert opened(any_store).versions() == []
     with pytest.raises(BadInput, match="has no version"):
-        registry.promote(any_store, made, by="test", reason="passed the gate")
+        opened(any_store).promote(made.version, by="test", reason="passed the gate")
 
 
 def test_what_is_read_back_are_the_bytes_in_the_store_and_not_a_copy_of_them(any_store, elsewhere):
@@ -106,18 +106,18 @@ def test_what_is_read_back_are_the_bytes_in_the_store_and_not_a_copy_of_them(any
         raise Unavailable("broken off, when all files were read back once")
 
     with pytest.raises(Unavailable, match="broken off"):
-        registry.publish(any_store, made, sources(any_store, b"model"), refuse)
+        opened(any_store).publish(made, sources(any_store, b"model"), refuse)
     flip_a_bit(elsewhere, made)
     with pytest.raises(Unavailable, match=r"does not read back as written: metrics\.json has"):
-        registry.publish(any_store, made, sources(any_store, b"model"))
-    assert registry.versions(any_store, MODEL) == []
+        opened(any_store).publish(made, sources(any_store, b"model"))
+    assert opened(any_store).versions() == []
 
 
 def test_a_file_that_a_pruning_takes_at_the_last_moment_is_noticed(any_store):
     made = described(any_store)
     last_moment = Interposed(any_store, "/manifest.json", lambda: lose_a_file(any_store, made))
     with pytest.raises(BadInput, match=r"is damaged: metrics\.json is missing"):
-        registry.publish(last_moment, made, sources(any_store, b"model"))
+        opened(last_moment).publish(made, sources(any_store, b"model"))
 
 
 def test_a_manifest_of_others_that_stands_there_already_is_noticed(any_store):
@@ -125,7 +125,7 @@ def test_a_manifest_of_others_that_stands_there_already_is_noticed(any_store):
     other = made.model_copy(update={"threshold": 0.9})
     any_store.put(f"{place(made)}/manifest.json", dump(other))
     with pytest.raises(BadInput, match=r"is damaged: manifest\.json was changed"):
-        registry.publish(any_store, made, sources(any_store, b"model"))
+        opened(any_store).publish(made, sources(any_store, b"model"))
 
 
 def test_a_version_says_which_data_threshold_and_verdict_it_came_of(store):
@@ -177,13 +177,13 @@ DAMAGE = {
 @pytest.mark.parametrize(("damage", "said"), DAMAGE.values(), ids=DAMAGE)
 def test_a_damaged_version_is_refused_with_what_is_wrong(any_store, elsewhere, damage, said):
     made = release(any_store)
-    registry.verify(any_store, MODEL, made.version)  # a local copy of what was right is no proof
+    opened(any_store).verify(made.version)  # a local copy of what was right is no proof
     damage(elsewhere, made)
     with pytest.raises(BadInput, match=said):
-        registry.verify(any_store, MODEL, made.version)
+        opened(any_store).verify(made.version)
     with pytest.raises(BadInput, match=said):
-        registry.promote(any_store, made, by="test", reason="passed the gate")
-    assert registry.champion(any_store, MODEL) is None
+        opened(any_store).promote(made.version, by="test", reason="passed the gate")
+    assert opened(any_store).champion is None
 
 
 def test_every_problem_of_a_version_is_named(store):
@@ -192,7 +192,7 @@ def test_every_problem_of_a_version_is_named(store):
     store.remove(f"{place(made)}/model.keras")
     store.put(f"{place(made)}/extra", b"")
     with pytest.raises(BadInput) as error:
-        registry.verify(store, MODEL, made.version)
+        opened(store).verify(made.version)
     for part in ("metrics.json has", "model.keras is missing", "extra does not belong"):
         assert part in str(error.value)
 
@@ -212,15 +212,15 @@ def test_only_a_keras_file_of_its_own_is_a_model(store, files, said):
         store.put(f"{place(made)}/{name.removeprefix('../')}", data)
     store.put(f"{place(made)}/manifest.json", dump(made))
     with pytest.raises(BadInput, match=said):
-        registry.verify(store, MODEL, made.version)
+        opened(store).verify(made.version)
 
 
 def test_a_version_that_is_not_there_is_told_with_those_that_are(any_store):
     made = release(any_store)
     with pytest.raises(BadInput, match=f"skin has no version none. It has: {made.version}"):
-        registry.release_of(any_store, MODEL, "none")
+        opened(any_store).release("none")
     with pytest.raises(BadInput, match="It has none in"):
-        registry.release_of(any_store, "other", "none")
+        opened(any_store, name="other").release("none")
 
 
 def test_a_manifest_from_before_publication_times_is_still_read():
@@ -235,18 +235,18 @@ def test_a_version_that_was_named_by_its_files_alone_is_still_whole(store):
     old = json.loads(dump(made.model_copy(update={"version": address(made.files)})))
     del old["published_at"]
     for name, key in sources(store, b"model").items():
-        store.put(f"{registry.version_key(MODEL, old['version'])}/{name}", store.read(key))
+        store.put(f"{version_key(MODEL, old['version'])}/{name}", store.read(key))
     store.put(versions.manifest_key(MODEL, old["version"]), json.dumps(old).encode())
-    assert registry.verify(store, MODEL, old["version"]).published_at == ""
+    assert opened(store).verify(old["version"]).published_at == ""
 
 
 def test_a_manifest_of_this_schema_and_its_signature_stay_readable(store):
     data = (GOLDEN / "manifest-signed.json").read_bytes()
     kept = parse(data, Release, "golden")
-    where = registry.version_key(kept.model, kept.version)
+    where = version_key(kept.model, kept.version)
     store.put(f"{where}/manifest.json", data)
     store.put(f"{where}/manifest.json.sig", (GOLDEN / "manifest-signed.json.sig").read_bytes())
     keys = SigningKeys(public=str(GOLDEN / "public.pem"))
-    assert registry.release_of(store, kept.model, kept.version, keys) == kept
+    assert opened(store, keys, name=kept.model).release(kept.version) == kept
     with pytest.raises(BadInput, match=r"is damaged: metrics\.json is missing; model\.keras"):
-        registry.verify(store, kept.model, kept.version, keys)  # and no word of the manifest
+        opened(store, keys, name=kept.model).verify(kept.version)  # and no word of the manifest

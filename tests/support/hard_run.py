@@ -21,7 +21,7 @@ from skin_pipeline import steps
 from skin_pipeline.config import Deployment, Settings
 from skin_pipeline.contracts import Verdict, load
 from skin_pipeline.job import Job
-from skin_pipeline.release import registry
+from skin_pipeline.release import Registry
 from skin_pipeline.storage import open_store
 
 PATIENTS = 100
@@ -160,16 +160,16 @@ def crown(job: Job, verdict: str) -> str:
     """Make a judged model the champion as `promote` does, but without trying its file in a process
     of its own, which takes as long as all the rest."""
     release, files = steps._release(job, verdict, load(job.store, verdict, Verdict))
-    registry.publish(job.store, release, files, lambda model: None)
-    before = registry.champion(job.store, release.model)
-    assert registry.move(
-        *(job.store, release.model, release.version),
-        alias=registry.CHAMPION,
+    model = Registry.of(job.store, job.deployment).model(release.model)
+    model.publish(release, files, lambda model: None)
+    before = model.champion
+    assert model.move(
+        release.version,
         by=job.run_id,
         reason="passed the gate",
         expected=before.version if before else None,
     )
-    return registry.version_key(release.model, release.version)
+    return model.version_key(release.version)
 
 
 def _moved(path: Path, root: Path) -> str:
