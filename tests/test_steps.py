@@ -345,10 +345,13 @@ def judge_and_conclude(job, finished):
 
 def test_a_repeated_run_finds_the_verdict_and_adds_no_judgement(finished, again, caplog):
     job = again()
-    before = opened(job.store).judgements(), opened(job.store).champion
+    before = opened(job.store, name=MODEL).judgements(), opened(job.store, name=MODEL).champion
     caplog.set_level("INFO")
     assert judge_and_conclude(job, finished) == finished.verdict
-    assert (opened(job.store).judgements(), opened(job.store).champion) == before
+    assert (
+        opened(job.store, name=MODEL).judgements(),
+        opened(job.store, name=MODEL).champion,
+    ) == before
     assert f"nothing_changed model={MODEL}" in caplog.text
     assert journal.changed_nothing(job.store, "next week")
     assert not journal.changed_nothing(job.store, "another run")
@@ -357,23 +360,23 @@ def test_a_repeated_run_finds_the_verdict_and_adds_no_judgement(finished, again,
 def test_the_champion_under_other_bounds_is_judged_against_the_one_before_it(finished, again):
     """Not against itself; and a version has one judgement, however often it is approved."""
     job = again(min_accuracy=0.4)
-    before = opened(job.store).judgements()
+    before = opened(job.store, name=MODEL).judgements()
     key = judge_and_conclude(job, finished)
     assert key != finished.verdict
     verdict = load(job.store, key, Verdict)
     assert verdict.champion == load(job.store, finished.verdict, Verdict).champion
     assert not [check for check in verdict.checks if "already" in check.value]
-    assert opened(job.store).judgements() == before
+    assert opened(job.store, name=MODEL).judgements() == before
     assert journal.changed_nothing(job.store, "next week")
 
 
 def test_the_champion_that_misses_new_bounds_is_refused_once_however_often_it_runs(finished, again):
-    before = len(opened(again().store).judgements())
+    before = len(opened(again().store, name=MODEL).judgements())
     for run, days in (("first", 7), ("second", 14), ("third", 21)):
         job = again(run, days, min_accuracy=0.999)
         judge_and_conclude(job, finished)
         assert journal.changed_nothing(job.store, run) == (run != "first")
-    latest, *_ = judged = opened(job.store).judgements()
+    latest, *_ = judged = opened(job.store, name=MODEL).judgements()
     assert len(judged) == before + 1
     assert (latest.run, latest.approved) == ("first", False)
 
@@ -383,7 +386,7 @@ def test_a_try_that_was_stopped_before_the_judgement_was_kept_is_completed(finis
     for key in job.store.list(f"models/{MODEL}/judged"):
         job.store.remove(key)
     steps.promote(job, finished.verdict)
-    (kept,) = opened(job.store).judgements()
+    (kept,) = opened(job.store, name=MODEL).judgements()
     assert finished.version.endswith(kept.version)
     assert not journal.changed_nothing(job.store, job.run_id)
 

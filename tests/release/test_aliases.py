@@ -131,7 +131,7 @@ def test_of_promoters_who_expect_the_same_champion_one_wins(any_store, count, ro
 
         def compete(version, before=before, start=start, won=won):
             start.wait()
-            if aliases.point(any_store, pointer(version), before):
+            if point(any_store, pointer(version), before):
                 won.append(version)
 
         in_threads(compete, others)
@@ -169,7 +169,7 @@ def test_readers_never_see_a_missing_or_mixed_version(any_store):
         try:
             for _ in range(MOVES):
                 version = after[named(any_store)]
-                aliases.move(any_store, MODEL, version, alias="champion", by="test", reason="r")
+                opened(any_store).move(version, by="test", reason="r")
                 turns.release(READS_A_MOVE)
         finally:
             over.set()

@@ -103,16 +103,16 @@ def test_a_cache_full_at_any_download_of_a_promotion_harms_nothing(on_disk, s3_s
     url = f"s3://{s3_server.bucket}/{uuid.uuid4().hex}"
 
     def promote_all(disk):
-        opened = partial(open_store, url, **where)
-        store = with_a_champion(opened(cache=disk.folder / "store"))
+        fresh = partial(open_store, url, **where)
+        store = with_a_champion(fresh(cache=disk.folder / "store"))
         for leave in count():
             tried = prepared(store, b"new %d" % leave)
             cache = disk.folder / str(leave)
             disk.fill(leave)
-            said = refused(tried, opened(cache=cache))
+            said = refused(tried, fresh(cache=cache))
             assert not drafts(disk.folder)
             disk.free()
-            assert_harmless(opened(cache=cache), tried)
+            assert_harmless(fresh(cache=cache), tried)
             if said is None:
                 break
             assert tells(said, "SKIN_CACHE")

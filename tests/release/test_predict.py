@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from pyarrow import parquet
+from released import opened
 
 from skin_pipeline import cli, tables
 from skin_pipeline.contracts import Dataset, Evaluation, Pointer, dump, load
@@ -51,7 +52,7 @@ def golden(finished, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def champion(finished):
-    return resolve(finished.job.store, MODEL)
+    return resolve(opened(finished.job.store, name=MODEL))
 
 
 @pytest.fixture(scope="module")
@@ -79,23 +80,23 @@ def test_champion_version_alias_and_file_are_the_same_model(finished, champion, 
     )
     store.put(f"models/{MODEL}/canary.json", dump(pointer.model_copy(update={"alias": "canary"})))
     for wanted in ("champion", "canary", release.version):
-        assert resolve(store, MODEL, wanted).release == release
-    assert beside(version / MODEL_FILE).release == release
+        assert resolve(opened(store, name=MODEL), wanted).release == release
+    assert beside(version / MODEL_FILE, SigningKeys()).release == release
 
 
 def test_a_model_from_s3_is_kept_locally(finished, champion, s3_store):
     for key in finished.job.store.list(f"models/{MODEL}"):
         s3_store.put_file(key, finished.job.store.local(key))
-    found = resolve(s3_store, MODEL)
+    found = resolve(opened(s3_store, name=MODEL))
     assert found.release == champion.release
     assert found.path.read_bytes() == champion.path.read_bytes()
-    assert resolve(s3_store, MODEL).path == found.path
+    assert resolve(opened(s3_store, name=MODEL)).path == found.path
 
 
 @pytest.mark.parametrize("wanted", ["champion", "canary", "0" * 20])
 def test_a_model_that_is_not_there_is_named(wanted, store):
     with pytest.raises(BadInput, match=f"has no (version |'){wanted}"):
-        resolve(store, "no-such-model", wanted)
+        resolve(opened(store, name="no-such-model"), wanted)
 
 
 def test_a_model_with_a_tampered_byte_is_refused(version):
@@ -106,7 +107,7 @@ def test_a_model_with_a_tampered_byte_is_refused(version):
         file.seek(-1, os.SEEK_CUR)
         file.write(bytes([byte[0] ^ 1]))
     with pytest.raises(BadInput, match=r"model.keras is not the one that its manifest names"):
-        predict([], path)
+        predict([], beside(path, SigningKeys()))
 
 
 def test_a_version_under_the_name_of_another_is_refused(finished, champion, tmp_path):
@@ -115,28 +116,28 @@ def test_a_version_under_the_name_of_another_is_refused(finished, champion, tmp_
     for name in (MODEL_FILE, MANIFEST):
         store.put_file(f"{key}/{name}", finished.job.store.local(f"{finished.version}/{name}"))
     with pytest.raises(BadInput, match=f"is that of {MODEL}, version {champion.release.version}"):
-        resolve(store, MODEL, "0" * 20)
+        resolve(opened(store, name=MODEL), "0" * 20)
 
 
 @pytest.mark.parametrize("missing", [MODEL_FILE, MANIFEST])
 def test_a_file_without_its_manifest_is_refused(missing, version):
     (version / missing).unlink()
     with pytest.raises(BadInput, match=f"there is no file .*{missing}"):
-        predict([], version / MODEL_FILE)
+        predict([], beside(version / MODEL_FILE, SigningKeys()))
 
 
 def test_a_threshold_that_is_no_probability_is_refused(version):
     about = json.loads((version / MANIFEST).read_text())
     (version / MANIFEST).write_text(json.dumps({**about, "threshold": "NaN"}))
     with pytest.raises(BadInput, match="threshold: Input should be a finite number"):
-        beside(version / MODEL_FILE)
+        beside(version / MODEL_FILE, SigningKeys())
 
 
 def test_a_manifest_that_names_no_digest_of_the_model_is_refused(version):
     about = json.loads((version / MANIFEST).read_text())
     (version / MANIFEST).write_text(json.dumps({**about, "files": {}}))
     with pytest.raises(BadInput, match=r"does not name the SHA-256 of model\.keras"):
-        beside(version / MODEL_FILE)
+        beside(version / MODEL_FILE, SigningKeys())
 
 
 def test_a_model_that_is_exchanged_after_its_digest_was_compared_is_not_loaded(
@@ -149,11 +150,11 @@ def test_a_model_that_is_exchanged_after_its_digest_was_compared_is_not_loaded(
         return check(file)
 
     monkeypatch.setattr(loading, "_inspected", exchanged)
-    scorer = Scorer.of(beside(path), threads=2)
+    scorer = Scorer.of(beside(path, SigningKeys()), threads=2)
     assert scorer.release == champion.release
     assert path.read_bytes() == b"another model"
     with pytest.raises(BadInput, match="is not the one that its manifest names"):
-        Scorer.of(beside(path), threads=2)
+        Scorer.of(beside(path, SigningKeys()), threads=2)
 
 
 # --- scores ---------------------------------------------------------------------------------------
@@ -216,7 +217,7 @@ def test_a_file_is_only_used_if_it_is_signed_as_the_keys_ask_for(champion, tmp_p
     for name in ("model.keras", "manifest.json"):
         shutil.copy(champion.path.with_name(name), tmp_path / name)
     with pytest.raises(BadInput, match="not signed"):
-        predict(golden, tmp_path / "model.keras", keys=SigningKeys(public=pair.public))
+        predict(golden, beside(tmp_path / "model.keras", SigningKeys(public=pair.public)))
 
 
 def made_of(name, size):

@@ -200,7 +200,9 @@ def test_an_old_champion_that_was_put_back_stops_the_steps(candidate, tmp_path):
         for content in (b"old", b"new"):
             made = release(job.store, content, model)
             opened(job.store, keys, name=model).sign(made.version)
-            opened(job.store, keys).promote(made.version, by="run", reason="passed the gate")
+            opened(job.store, keys, name=model).promote(
+                made.version, by="run", reason="passed the gate"
+            )
             documents.append(job.store.read(pointer))
         job.store.remove(f"models/{model}/moves/champion/00000002.json")
         job.store.swap(pointer, documents[0], job.store.tagged(pointer)[1])
