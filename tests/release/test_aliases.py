@@ -265,11 +265,6 @@ def test_a_pointer_from_before_moves_were_counted_is_read_and_goes_on(any_store)
     assert problems(any_store) == []
 
 
-def test_a_pointer_of_this_schema_stays_readable():
-    kept = parse((GOLDEN / "pointer-with-moves.json").read_bytes(), Pointer, "golden")
-    assert (kept.alias, kept.number, kept.rollback) == ("canary", 7, True)
-
-
 @pytest.mark.parametrize("change", [(b'"schema_version": 1', b'"schema_version": 2'), (b"{", b"")])
 def test_a_pointer_that_cannot_be_read_is_never_overwritten(any_store, change):
     (version,) = releases(any_store, 1)

@@ -709,14 +709,6 @@ def test_histories_of_before_go_on_without_keys_and_are_chained_from_then_on(any
     assert "is not the move that number 1 followed" in problems(any_store)[0]
 
 
-def test_a_signed_pointer_of_this_schema_stays_trusted():
-    content = (GOLDEN / "pointer-signed.json").read_bytes()
-    document = pointers.Document("golden", content, parse(content, Pointer, "golden"))
-    public = (GOLDEN / "pointer-public.pem").read_bytes()
-    assert pointers.signature_problem(document, public, document.move.store) == ""
-    assert "was signed for the store" in pointers.signature_problem(document, public, "0" * 32)
-
-
 # --- movers --------------------------------------------------------------------------------------
 
 
