@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import traceback
 from pathlib import Path
+from typing import Any
 
 import key_pairs
 import pytest
@@ -21,13 +22,15 @@ PLANTED = "planted-5f0c"
 
 
 @pytest.mark.parametrize("curve", [ec.SECP256R1(), ec.SECP384R1(), ec.SECP521R1()])
-def test_a_key_on_each_curve_signs_be_it_encrypted_or_not(tmp_path, curve):
+def test_a_key_on_each_curve_signs_be_it_encrypted_or_not(tmp_path: Path, curve: Any) -> None:
     key = ec.generate_private_key(curve)
     for password in ("", "pässword"):
         pair = key_pairs.write(tmp_path, f"key{password}", key, password)
         pair.check()
         signature = signing.sign(b"{}", pair)
-        assert signing.problem(b"{}", signature, pair.trusted()) == ""
+        trusted = pair.trusted()
+        assert trusted
+        assert signing.problem(b"{}", signature, trusted) == ""
         assert len(signature) < signing.SIGNATURE_BYTES / 10
 
 
@@ -86,11 +89,11 @@ def wrong_keys(folder: Path) -> dict[str, tuple[SigningKeys, str]]:
 
 
 @pytest.fixture(scope="module")
-def hopeless(tmp_path_factory):
+def hopeless(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return wrong_keys(tmp_path_factory.mktemp("wrong"))
 
 
-def test_a_key_that_cannot_be_used_is_told_with_its_setting_and_the_way_out(hopeless):
+def test_a_key_that_cannot_be_used_is_told_with_its_setting_and_the_way_out(hopeless: Any) -> None:
     for name, (pair, said) in hopeless.items():
         with pytest.raises(BadInput) as error:
             pair.check()
@@ -98,11 +101,14 @@ def test_a_key_that_cannot_be_used_is_told_with_its_setting_and_the_way_out(hope
         assert "openssl" in str(error.value), name
 
 
-def test_a_password_is_in_no_error_log_or_text(tmp_path, monkeypatch, caplog):
+def test_a_password_is_in_no_error_log_or_text(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     pair = key_pairs.write(tmp_path, "shut", password="another")
     monkeypatch.setenv("SKIN_SIGNING_KEY", pair.private)
     monkeypatch.setenv("SKIN_SIGNING_PASSWORD", PLANTED)
     deployment = read_deployment()
+    assert deployment.signing_password
     assert deployment.signing_password.get_secret_value() == PLANTED
     with pytest.raises(BadInput, match="does not open") as refused:
         SigningKeys.of(deployment).check()
@@ -137,7 +143,7 @@ def test_a_password_is_in_no_error_log_or_text(tmp_path, monkeypatch, caplog):
         (0o622, "changed by others"),
     ],
 )
-def test_a_signing_key_that_others_may_use_is_refused(tmp_path, mode, who):
+def test_a_signing_key_that_others_may_use_is_refused(tmp_path: Path, mode: int, who: str) -> None:
     keys = key_pairs.write(tmp_path, "mine")
     Path(keys.private).chmod(mode)
     if not who:
@@ -149,7 +155,7 @@ def test_a_signing_key_that_others_may_use_is_refused(tmp_path, mode, who):
             dataclasses.replace(keys, private=path).own()
 
 
-def test_a_public_key_may_be_read_by_everybody(tmp_path):
+def test_a_public_key_may_be_read_by_everybody(tmp_path: Path) -> None:
     keys = key_pairs.write(tmp_path, "mine")
     Path(keys.public).chmod(0o644)
     assert keys.trusted()

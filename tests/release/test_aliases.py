@@ -3,10 +3,12 @@ from __future__ import annotations
 import json
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 from released import (
     MODEL,
+    champion_of,
     in_threads,
     moves,
     named,
@@ -22,27 +24,28 @@ from released import (
 from skin_pipeline.contracts import Pointer, dump, parse
 from skin_pipeline.errors import BadInput, Unavailable
 from skin_pipeline.release import aliases, version_key
+from skin_pipeline.storage import FolderStore, Store
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 HISTORY = f"models/{MODEL}/moves/champion"
 READERS, MOVES, READS_A_MOVE = 50, 200, 5
 
 
-def history(store, alias="champion"):
+def history(store: Store, alias: str = "champion") -> Any:
     return [(move.number, move.version) for move in moves(store, alias)]
 
 
-def test_a_pointer_carries_its_move(any_store):
+def test_a_pointer_carries_its_move(any_store: Store) -> None:
     first, second = releases(any_store, 2)
     promote(any_store, first, by="run 1", reason="passed the gate")
     promote(any_store, second, by="run 2", reason="better")
-    now = opened(any_store).champion
+    now = champion_of(any_store)
     assert (now.number, now.version, now.previous) == (2, second, first)
     assert (now.by, now.reason, now.rollback) == ("run 2", "better", False)
     assert now.moved_at
 
 
-def test_every_move_is_kept_newest_first(any_store):
+def test_every_move_is_kept_newest_first(any_store: Store) -> None:
     first, second = releases(any_store, 2)
     for version in (first, second, first):
         promote(any_store, version)
@@ -51,7 +54,7 @@ def test_every_move_is_kept_newest_first(any_store):
     assert problems(any_store) == []
 
 
-def test_promoting_again_moves_nothing(any_store):
+def test_promoting_again_moves_nothing(any_store: Store) -> None:
     (version,) = releases(any_store, 1)
     assert promote(any_store, version)
     before = opened(any_store).champion
@@ -60,7 +63,7 @@ def test_promoting_again_moves_nothing(any_store):
     assert len(any_store.list(HISTORY)) == 1
 
 
-def test_aliases_move_apart_from_each_other(any_store):
+def test_aliases_move_apart_from_each_other(any_store: Store) -> None:
     first, second = releases(any_store, 2)
     promote(any_store, first)
     promote(any_store, second, alias="canary")
@@ -70,26 +73,26 @@ def test_aliases_move_apart_from_each_other(any_store):
 
 
 @pytest.mark.parametrize("alias", ["", "Canary", "../champion", "a/b", "-x", "x" * 50, "canary\n"])
-def test_an_alias_that_is_no_name_is_refused(store, alias):
+def test_an_alias_that_is_no_name_is_refused(store: FolderStore, alias: str) -> None:
     (version,) = releases(store, 1)
     with pytest.raises(BadInput, match="an alias is a name of lower-case letters"):
         promote(store, version, alias=alias)
 
 
-def test_a_move_without_a_reason_is_refused(store):
+def test_a_move_without_a_reason_is_refused(store: FolderStore) -> None:
     (version,) = releases(store, 1)
     with pytest.raises(BadInput, match="a move needs a reason"):
         promote(store, version, reason=" \n")
     assert named(store) is None
 
 
-def test_a_reason_stays_on_one_line(store):
+def test_a_reason_stays_on_one_line(store: FolderStore) -> None:
     (version,) = releases(store, 1)
     promote(store, version, reason="it is\nbetter")
-    assert opened(store).champion.reason == "it is better"
+    assert champion_of(store).reason == "it is better"
 
 
-def test_a_pointer_moves_only_from_the_version_that_is_expected(any_store):
+def test_a_pointer_moves_only_from_the_version_that_is_expected(any_store: Store) -> None:
     first, second, third = releases(any_store, 3)
     assert not point(any_store, pointer(second), first)  # it names nothing yet
     assert point(any_store, pointer(first), None)
@@ -100,13 +103,13 @@ def test_a_pointer_moves_only_from_the_version_that_is_expected(any_store):
     assert history(any_store) == [(2, second), (1, first)]
 
 
-def test_a_pointer_never_comes_to_name_a_version_that_is_not_there(store):
+def test_a_pointer_never_comes_to_name_a_version_that_is_not_there(store: FolderStore) -> None:
     with pytest.raises(BadInput, match="no version none; nothing was moved"):
         point(store, pointer("none"), None)
     assert opened(store).champion is None
 
 
-def test_a_promotion_that_expects_another_champion_moves_nothing(any_store):
+def test_a_promotion_that_expects_another_champion_moves_nothing(any_store: Store) -> None:
     first, second, third = releases(any_store, 3)
     assert promote(any_store, first, expected=None)
     assert promote(any_store, second, expected=first)
@@ -122,14 +125,16 @@ def test_a_promotion_that_expects_another_champion_moves_nothing(any_store):
     indirect=["any_store"],
 )
 @pytest.mark.parametrize("count", [2, 20])
-def test_of_promoters_who_expect_the_same_champion_one_wins(any_store, count, rounds):
+def test_of_promoters_who_expect_the_same_champion_one_wins(
+    any_store: Store, count: int, rounds: int
+) -> None:
     versions = releases(any_store, count + 1)
     for _ in range(rounds):
         before = named(any_store)
         others = [version for version in versions if version != before][:count]
-        start, won = threading.Barrier(count), []
+        start, won = threading.Barrier(count), list[str]()
 
-        def compete(version, before=before, start=start, won=won):
+        def compete(version: str, before: Any = before, start: Any = start, won: Any = won) -> None:
             start.wait()
             if point(any_store, pointer(version), before):
                 won.append(version)
@@ -140,7 +145,9 @@ def test_of_promoters_who_expect_the_same_champion_one_wins(any_store, count, ro
     assert problems(any_store) == []
 
 
-def test_a_move_that_others_always_overtake_gives_up(store, monkeypatch):
+def test_a_move_that_others_always_overtake_gives_up(
+    store: FolderStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
     first, second = releases(store, 2)
     promote(store, first)
     tried = []
@@ -151,45 +158,45 @@ def test_a_move_that_others_always_overtake_gives_up(store, monkeypatch):
     assert named(store) == first
 
 
-def test_promoters_who_expect_nothing_all_get_their_turn(any_store):
+def test_promoters_who_expect_nothing_all_get_their_turn(any_store: Store) -> None:
     versions = releases(any_store, 6)
     in_threads(lambda version: promote(any_store, version), versions)
     assert {move.version for move in moves(any_store)} == set(versions)
     assert problems(any_store) == []
 
 
-def test_readers_never_see_a_missing_or_mixed_version(any_store):
+def test_readers_never_see_a_missing_or_mixed_version(any_store: Store) -> None:
     versions = releases(any_store, 4)
     after = dict(zip(versions, versions[1:] + versions[:1], strict=True))
     whole = {version: opened(any_store).release(version) for version in versions}
     promote(any_store, versions[0])
     turns, over = threading.Semaphore(0), threading.Event()
 
-    def write():
+    def write() -> None:
         try:
             for _ in range(MOVES):
-                version = after[named(any_store)]
+                version = after[champion_of(any_store).version]
                 opened(any_store).move(version, by="test", reason="r")
                 turns.release(READS_A_MOVE)
         finally:
             over.set()
             turns.release(READERS)
 
-    def read():
+    def read() -> None:
         seen = 0
         while turns.acquire() and not over.is_set():
-            now = opened(any_store).champion
+            now = champion_of(any_store)
             assert opened(any_store).release(now.version) == whole[now.version]
-            assert now.number == 1 or after[now.previous] == now.version
+            assert now.number == 1 or after[str(now.previous)] == now.version
             assert now.number >= seen
             seen = now.number
 
     in_threads(lambda act: act(), [write, *[read] * READERS])
-    assert opened(any_store).champion.number == MOVES + 1
+    assert champion_of(any_store).number == MOVES + 1
     assert problems(any_store) == []
 
 
-def test_a_move_that_was_not_written_down_is_seen_all_the_same(any_store):
+def test_a_move_that_was_not_written_down_is_seen_all_the_same(any_store: Store) -> None:
     first, second = releases(any_store, 2)
     promote(any_store, first)
     any_store.remove(f"{HISTORY}/00000001.json")  # as if its mover had been killed
@@ -199,7 +206,9 @@ def test_a_move_that_was_not_written_down_is_seen_all_the_same(any_store):
     assert len(any_store.list(HISTORY)) == 2
 
 
-def test_a_mover_that_finds_the_pointer_where_it_wants_it_writes_the_move_down(any_store):
+def test_a_mover_that_finds_the_pointer_where_it_wants_it_writes_the_move_down(
+    any_store: Store,
+) -> None:
     (version,) = releases(any_store, 1)
     promote(any_store, version)
     any_store.remove(f"{HISTORY}/00000001.json")  # as if its mover had been killed
@@ -207,14 +216,14 @@ def test_a_mover_that_finds_the_pointer_where_it_wants_it_writes_the_move_down(a
     assert any_store.list(HISTORY) == [f"{HISTORY}/00000001.json"]
 
 
-def test_looking_for_problems_writes_nothing_down(any_store):
+def test_looking_for_problems_writes_nothing_down(any_store: Store) -> None:
     promote(any_store, *releases(any_store, 1))
     any_store.remove(f"{HISTORY}/00000001.json")
     assert problems(any_store) == []
     assert any_store.list(HISTORY) == []
 
 
-def rewrite(store, number, **changes):
+def rewrite(store: Store, number: int, **changes: Any) -> None:
     key = f"{HISTORY}/{number:08}.json"
     newest = json.loads(store.read(f"{HISTORY}/00000003.json"))
     document = {**newest, "number": number, **changes}
@@ -222,7 +231,7 @@ def rewrite(store, number, **changes):
     store.put(key, json.dumps(document).encode())
 
 
-def drop(store, number):
+def drop(store: Store, number: int) -> None:
     store.remove(f"{HISTORY}/{number:08}.json")
 
 
@@ -237,14 +246,16 @@ BROKEN = {
 
 
 @pytest.mark.parametrize(("harm", "said"), BROKEN.values(), ids=BROKEN)
-def test_a_history_that_does_not_fit_together_is_told(store, harm, said):
+def test_a_history_that_does_not_fit_together_is_told(
+    store: FolderStore, harm: Any, said: str
+) -> None:
     for version in releases(store, 3):
         promote(store, version)
     harm(store)
     assert any(said in problem for problem in problems(store))
 
 
-def test_an_alias_that_was_taken_away_goes_on_in_its_history(store):
+def test_an_alias_that_was_taken_away_goes_on_in_its_history(store: FolderStore) -> None:
     first, second = releases(store, 2)
     promote(store, first)
     store.remove(f"models/{MODEL}/champion.json")
@@ -253,7 +264,7 @@ def test_an_alias_that_was_taken_away_goes_on_in_its_history(store):
     assert problems(store) == []
 
 
-def test_a_pointer_from_before_moves_were_counted_is_read_and_goes_on(any_store):
+def test_a_pointer_from_before_moves_were_counted_is_read_and_goes_on(any_store: Store) -> None:
     data = (GOLDEN / "pointer-before-moves.json").read_bytes()
     old = parse(data, Pointer, "golden")
     assert (old.alias, old.number, old.rollback) == ("champion", 0, False)
@@ -266,7 +277,7 @@ def test_a_pointer_from_before_moves_were_counted_is_read_and_goes_on(any_store)
 
 
 @pytest.mark.parametrize("change", [(b'"schema_version": 1', b'"schema_version": 2'), (b"{", b"")])
-def test_a_pointer_that_cannot_be_read_is_never_overwritten(any_store, change):
+def test_a_pointer_that_cannot_be_read_is_never_overwritten(any_store: Store, change: Any) -> None:
     (version,) = releases(any_store, 1)
     foreign = dump(pointer(version)).replace(*change)
     any_store.put(f"models/{MODEL}/champion.json", foreign)
@@ -285,7 +296,9 @@ def test_a_pointer_that_cannot_be_read_is_never_overwritten(any_store, change):
     ("known", "says"),
     [({"model": "another"}, "champion of another"), ({"alias": "canary"}, f"canary of {MODEL}")],
 )
-def test_a_pointer_that_belongs_elsewhere_is_told_and_not_followed(store, known, says):
+def test_a_pointer_that_belongs_elsewhere_is_told_and_not_followed(
+    store: FolderStore, known: Any, says: str
+) -> None:
     (version,) = releases(store, 1)
     store.put(f"models/{MODEL}/champion.json", dump(pointer(version, **known)))
     for act in (
@@ -297,7 +310,7 @@ def test_a_pointer_that_belongs_elsewhere_is_told_and_not_followed(store, known,
             act()
 
 
-def test_a_pointer_to_a_version_that_is_gone_can_be_promoted_over(any_store):
+def test_a_pointer_to_a_version_that_is_gone_can_be_promoted_over(any_store: Store) -> None:
     lost = release(any_store, b"lost")
     promote(any_store, lost.version)
     any_store.remove(f"{version_key(MODEL, lost.version)}/manifest.json")

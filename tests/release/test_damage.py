@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from released import MODEL, opened, promote, release
 
 from skin_pipeline.errors import BadInput
 from skin_pipeline.release import version_key
-from skin_pipeline.storage import FolderStore
+from skin_pipeline.storage import FolderStore, Store
 
 POINTER = f"models/{MODEL}/champion.json"
 FILES = ["manifest.json", "metrics.json", "model.keras"]
 
 
 @pytest.fixture
-def place(any_store) -> str:
+def place(any_store: Store) -> str:
     """The folder of the champion, which another one was before."""
     for content in (b"old", b"new"):
         version = release(any_store, content).version
@@ -22,7 +24,7 @@ def place(any_store) -> str:
     return version_key(MODEL, version)
 
 
-def replace(store, key, data):
+def replace(store: Store, key: str, data: bytes) -> None:
     """Change what is never changed."""
     store.remove(key)
     store.put(key, data)
@@ -33,7 +35,9 @@ def flipped(data: bytes, at: int) -> bytes:
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_a_bit_flipped_in_any_file_of_the_champion_is_told(any_store, elsewhere, place, name):
+def test_a_bit_flipped_in_any_file_of_the_champion_is_told(
+    any_store: Store, elsewhere: Store, place: Any, name: str
+) -> None:
     key = f"{place}/{name}"
     data = any_store.read(key)
     any_store.local(key)
@@ -46,7 +50,9 @@ def test_a_bit_flipped_in_any_file_of_the_champion_is_told(any_store, elsewhere,
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_any_file_that_the_champion_lacks_is_told(any_store, elsewhere, place, name):
+def test_any_file_that_the_champion_lacks_is_told(
+    any_store: Store, elsewhere: Store, place: Any, name: str
+) -> None:
     key = f"{place}/{name}"
     data = any_store.read(key)
     any_store.local(key)
@@ -57,7 +63,9 @@ def test_any_file_that_the_champion_lacks_is_told(any_store, elsewhere, place, n
     opened(any_store).verify_alias()
 
 
-def test_a_bit_flipped_in_a_pointer_is_told_and_written_down_nowhere(any_store, place):
+def test_a_bit_flipped_in_a_pointer_is_told_and_written_down_nowhere(
+    any_store: Store, place: Any
+) -> None:
     data, keys = any_store.read(POINTER), any_store.list("")
     step = 1 if isinstance(any_store, FolderStore) else 40
     for at in range(0, len(data), step):

@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import key_pairs
 import pytest
@@ -18,6 +18,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from released import (
     MODEL,
+    champion_of,
     in_threads,
     moves,
     named,
@@ -34,7 +35,7 @@ from skin_pipeline.errors import BadInput
 from skin_pipeline.provenance import signing
 from skin_pipeline.provenance.signing import SigningKeys
 from skin_pipeline.release import Rollback, aliases, commands, pointers, predict, seen
-from skin_pipeline.storage import FolderStore, digest
+from skin_pipeline.storage import FolderStore, S3Store, Store, digest
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 POINTER = f"models/{MODEL}/champion.json"
@@ -42,7 +43,7 @@ MOVES = 6
 
 
 @pytest.fixture(scope="module")
-def theirs(tmp_path_factory) -> SigningKeys:
+def theirs(tmp_path_factory: pytest.TempPathFactory) -> SigningKeys:
     return key_pairs.write(tmp_path_factory.mktemp("keys"), "theirs")
 
 
@@ -50,7 +51,7 @@ def key_of(number: int, alias: str = "champion", model: str = MODEL) -> str:
     return f"models/{model}/moves/{alias}/{number:08}.json"
 
 
-def overwrite(store, key: str, content: bytes | None) -> None:
+def overwrite(store: Store, key: str, content: bytes | None) -> None:
     store.remove(key)
     if content is not None:
         store.put(key, content)
@@ -83,7 +84,7 @@ class History:
         return replace(self, keys=replace(self.keys, state=str(folder)))
 
 
-def build(store, keys: SigningKeys, moves: int = MOVES) -> History:
+def build(store: Store, keys: SigningKeys, moves: int = MOVES) -> History:
     made = History(store, keys, releases(store, 3), {})
     for version in made.versions:
         opened(store, keys).sign(version)
@@ -94,12 +95,12 @@ def build(store, keys: SigningKeys, moves: int = MOVES) -> History:
     return made
 
 
-def whole(store) -> dict[str, bytes]:
+def whole(store: Store) -> dict[str, bytes]:
     return {key: store.read(key) for key in store.list("")}
 
 
 @pytest.fixture(scope="module")
-def built(tmp_path_factory):
+def built(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """A history in a folder, and all that is in its store and its state: made once."""
     folder = tmp_path_factory.mktemp("built")
     keys = replace(key_pairs.write(folder, "ours"), state=str(folder / "state"))
@@ -118,10 +119,11 @@ def reset(made: History, contents: dict[str, bytes], state: bytes) -> None:
 
 
 @pytest.fixture
-def history(built) -> History:
+def history(built: Any) -> History:
     """That history as it was made, whatever another test did to it."""
     reset(*built)
-    return built[0]
+    made: History = built[0]
+    return made
 
 
 # --- attacks -------------------------------------------------------------------------------------
@@ -320,8 +322,8 @@ NAMES = [attack.act.__name__ for attack in ATTACKS]
 
 @pytest.mark.parametrize("attack", ATTACKS, ids=NAMES)
 def test_an_attack_is_found_out_by_verify_and_nobody_acts_on_such_a_pointer(
-    history, attack, tmp_path
-):
+    history: History, attack: Attack, tmp_path: Path
+) -> None:
     attack.act(history)
     left = whole(history.store)
     with pytest.raises(BadInput) as refused:
@@ -339,7 +341,7 @@ def test_an_attack_is_found_out_by_verify_and_nobody_acts_on_such_a_pointer(
         history.anew(tmp_path).verify()
 
 
-def test_attacks_are_found_out_in_s3(s3_store, built, tmp_path):
+def test_attacks_are_found_out_in_s3(s3_store: S3Store, built: Any, tmp_path: Path) -> None:
     keys = replace(built[0].keys, state=str(tmp_path))
     history = build(s3_store, keys)
     history.verify()
@@ -372,7 +374,7 @@ def plan(history: History) -> Rollback:
     return Rollback(history.versions[2], history.versions[0])
 
 
-def test_the_signature_of_another_model_is_worth_nothing(history):
+def test_the_signature_of_another_model_is_worth_nothing(history: History) -> None:
     made = release(history.store, b"other", "other")
     opened(history.store, history.keys, name="other").sign(made.version)
     opened(history.store, history.keys, name="other").promote(made.version, by="run", reason="r")
@@ -385,18 +387,20 @@ def test_the_signature_of_another_model_is_worth_nothing(history):
         predict.resolve(opened(history.store, history.keys))
 
 
-def test_the_signature_of_another_kind_of_document_is_worth_nothing(history):
+def test_the_signature_of_another_kind_of_document_is_worth_nothing(history: History) -> None:
     plain = changed(history.documents[6], signature="")
     other = signing.sign_bytes(plain, "result", history.keys)
     overwrite(history.store, POINTER, changed(plain, signature=other))
     with pytest.raises(BadInput, match=WRONG):
         history.verify()
     ours = signing.sign_bytes(plain, pointers.KIND, history.keys)
-    assert signing.signed_by(history.keys.trusted(), plain, pointers.KIND, ours)
+    assert signing.signed_by(history.keys.trusted() or b"", plain, pointers.KIND, ours)
 
 
 @pytest.mark.parametrize("with_its_name", [False, True])
-def test_what_was_signed_for_another_store_is_refused_in_this_one(history, tmp_path, with_its_name):
+def test_what_was_signed_for_another_store_is_refused_in_this_one(
+    history: History, tmp_path: Path, with_its_name: bool
+) -> None:
     other = build(FolderStore(tmp_path / "other"), replace(history.keys, state=""), moves=8)
     for key, content in whole(other.store).items():
         if with_its_name or key != "store.json":
@@ -408,7 +412,7 @@ def test_what_was_signed_for_another_store_is_refused_in_this_one(history, tmp_p
         predict.resolve(opened(history.store, history.keys))
 
 
-def test_two_signed_moves_under_one_number_are_told(history, tmp_path):
+def test_two_signed_moves_under_one_number_are_told(history: History, tmp_path: Path) -> None:
     sixth, seen_here = history.documents[6], history.versions[0]
     put_back(history)  # and one who never saw the sixth move makes another
     history.anew(tmp_path).promote(history.versions[1])
@@ -419,7 +423,9 @@ def test_two_signed_moves_under_one_number_are_told(history, tmp_path):
     assert seen_here in str(refused.value)
 
 
-def test_a_longer_history_that_leaves_out_what_was_seen_is_told(history, tmp_path):
+def test_a_longer_history_that_leaves_out_what_was_seen_is_told(
+    history: History, tmp_path: Path
+) -> None:
     put_back(history)
     for version in (1, 2, 0):
         history.anew(tmp_path).promote(history.versions[version])
@@ -428,8 +434,8 @@ def test_a_longer_history_that_leaves_out_what_was_seen_is_told(history, tmp_pat
 
 
 def test_a_pointer_signed_by_another_key_is_refused_until_the_history_is_signed_by_ours(
-    history, theirs
-):
+    history: History, theirs: SigningKeys
+) -> None:
     version = history.versions[1]
     where = {"alias": "champion", "by": "x", "reason": "r"}
     assert opened(history.store, SigningKeys(private=theirs.private)).move(version, **where)
@@ -442,7 +448,7 @@ def test_a_pointer_signed_by_another_key_is_refused_until_the_history_is_signed_
     history.verify()
 
 
-def test_a_replay_after_a_rollback_and_a_rollback_are_told_apart(history):
+def test_a_replay_after_a_rollback_and_a_rollback_are_told_apart(history: History) -> None:
     back = opened(history.store, history.keys).rollback(history.versions[1], by="ops", reason="r")
     assert f"It was rolled back on purpose: move {back.number}" in history.verify()
     # The fourth move led to the same version.
@@ -457,7 +463,7 @@ def test_a_replay_after_a_rollback_and_a_rollback_are_told_apart(history):
     assert "on purpose: move" not in str(refused.value)
 
 
-def test_what_is_not_to_be_trusted_is_shown_and_said_to_be_so(history):
+def test_what_is_not_to_be_trusted_is_shown_and_said_to_be_so(history: History) -> None:
     shown = partial(commands.run, registry(history.store, history.keys))
     assert shown("list", model=None).splitlines()[1].endswith("  yes")
     assert "pointer    signed with the trusted key" in shown("show", model=MODEL, name=None)
@@ -540,7 +546,7 @@ def tamper(shelf: Shelf, documents: dict[int, bytes], how: str, key: str, what: 
             there.pop(key_of(number), None)
 
 
-def earlier_state(shelf: Shelf, original: dict[str, bytes], documents) -> int | None:
+def earlier_state(shelf: Shelf, original: dict[str, bytes], documents: Any) -> int | None:
     """The number of the move after which the store was as it is now; None if it never was."""
     there = {key: content for key, content in shelf.contents.items() if "/moves/champion/" in key}
     name = shelf.contents.get("store.json", b"").strip()  # blanks do not make it another
@@ -557,7 +563,7 @@ def earlier_state(shelf: Shelf, original: dict[str, bytes], documents) -> int | 
 
 def told(shelf: Shelf, keys: SigningKeys) -> list[str]:
     try:
-        return problems(shelf, keys=keys)
+        return problems(cast(Store, shelf), keys=keys)
     except BadInput as error:
         return [str(error)]
 
@@ -568,7 +574,9 @@ def told(shelf: Shelf, keys: SigningKeys) -> list[str]:
 @example([("replace", POINTER, 5)])
 @example([("blank", POINTER, None)])
 @example([("edit", "store.json", ("store", "0" * 32))])
-def test_any_tampering_is_noticed_but_an_earlier_state_by_one_who_never_saw_a_later(built, harms):
+def test_any_tampering_is_noticed_but_an_earlier_state_by_one_who_never_saw_a_later(
+    built: Any, harms: Any
+) -> None:
     made, original, state = built
     seen.file_of(made.store, made.keys).write_bytes(state)  # whatever other tests saw
     shelf = Shelf(made.store.url, original)
@@ -586,17 +594,19 @@ def test_any_tampering_is_noticed_but_an_earlier_state_by_one_who_never_saw_a_la
 class ReadOnly:
     """A store that takes nothing."""
 
-    def __init__(self, store) -> None:
+    def __init__(self, store: Any) -> None:
         self._store = store
 
-    def __getattr__(self, name: str):
+    def __getattr__(self, name: str) -> Any:
         assert name not in {"put", "put_file", "swap", "remove"}, f"{name} was called"
         return getattr(self._store, name)
 
 
 @pytest.mark.parametrize("harm", [lambda _: None, lambda it: it.store.remove(key_of(6)), put_back])
 @pytest.mark.parametrize("with_keys", [True, False])
-def test_verify_never_writes_into_the_store(history, harm, with_keys, tmp_path):
+def test_verify_never_writes_into_the_store(
+    history: History, harm: Any, with_keys: bool, tmp_path: Path
+) -> None:
     harm(history)
     keys = history.keys if with_keys else SigningKeys(state=str(tmp_path))
     reading = replace(history, store=ReadOnly(history.store), keys=keys)
@@ -614,7 +624,9 @@ def mislead(history: History) -> None:
 
 
 @pytest.mark.parametrize("harm", [mislead, forge_middle, remove_middle, graft])
-def test_a_history_that_was_changed_says_neither_where_to_go_back_nor_what_to_keep(history, harm):
+def test_a_history_that_was_changed_says_neither_where_to_go_back_nor_what_to_keep(
+    history: History, harm: Any
+) -> None:
     harm(history)
     before = whole(history.store)
     rollback = opened(history.store, history.keys).plan_rollback
@@ -631,22 +643,24 @@ def test_a_history_that_was_changed_says_neither_where_to_go_back_nor_what_to_ke
 
 
 @pytest.fixture
-def unsigned(store, built, tmp_path) -> History:
+def unsigned(store: Store, built: Any, tmp_path: Path) -> History:
     """A history of four moves that were made without keys, of versions that are signed."""
     keys = replace(built[0].keys, state=str(tmp_path / "state"))
     made = History(store, keys, releases(store, 3), {})
-    for number, version in enumerate([0, 1, 2, 1], 1):
-        promote(store, made.versions[version])
+    for number, index in enumerate([0, 1, 2, 1], 1):
+        promote(store, made.versions[index])
         made.documents[number] = store.read(POINTER)
     for version in made.versions:
         opened(store, keys).sign(version)
     return made
 
 
-def test_a_history_without_signatures_is_signed_by_the_command_that_the_refusal_names(unsigned):
-    for act in (History.verify, *(partial(act, keys=unsigned.keys) for act in ACTS.values())):
+def test_a_history_without_signatures_is_signed_by_the_command_that_the_refusal_names(
+    unsigned: History,
+) -> None:
+    for act in (lambda it, _: it.verify(), *ACTS.values()):
         with pytest.raises(BadInput, match=UNSIGNED) as refused:
-            act(unsigned)
+            act(unsigned, unsigned.keys)
     (command,) = re.findall(r"where the private key is: (.*)$", str(refused.value))
     assert command == f"python -m skin_pipeline models sign {MODEL}"
     said = commands.run(registry(unsigned.store, unsigned.keys), "sign", model=MODEL, version=None)
@@ -662,7 +676,9 @@ def test_a_history_without_signatures_is_signed_by_the_command_that_the_refusal_
     assert re.findall(r"^\d  .*  (yes|later)  ", shown, re.MULTILINE) == ["yes", *["later"] * 4]
 
 
-def test_a_rollback_after_the_history_was_signed_goes_where_it_would_have_gone(unsigned):
+def test_a_rollback_after_the_history_was_signed_goes_where_it_would_have_gone(
+    unsigned: History,
+) -> None:
     expected = aliases.before(opened(unsigned.store).unverified.documents())
     opened(unsigned.store, unsigned.keys).sign_history("champion", "ops")
     now = opened(unsigned.store, unsigned.keys).rollback("previous", by="ops", reason="r")
@@ -672,7 +688,9 @@ def test_a_rollback_after_the_history_was_signed_goes_where_it_would_have_gone(u
 
 @pytest.mark.parametrize("number", [1, 2, 3, 4])
 @pytest.mark.parametrize("change", [{"reason": "x"}, {"moved_at": "yesterday"}])
-def test_what_was_signed_of_an_old_history_cannot_be_changed(unsigned, tmp_path, number, change):
+def test_what_was_signed_of_an_old_history_cannot_be_changed(
+    unsigned: History, tmp_path: Path, number: int, change: Any
+) -> None:
     opened(unsigned.store, unsigned.keys).sign_history("champion", "ops")
     unsigned.anew(tmp_path / "new").verify()
     overwrite(unsigned.store, key_of(number), changed(unsigned.documents[number], **change))
@@ -680,22 +698,26 @@ def test_what_was_signed_of_an_old_history_cannot_be_changed(unsigned, tmp_path,
         unsigned.anew(tmp_path / "newer").verify()
 
 
-def test_a_version_that_is_not_signed_is_not_vouched_for_by_signing_its_alias(store, built):
+def test_a_version_that_is_not_signed_is_not_vouched_for_by_signing_its_alias(
+    store: FolderStore, built: Any
+) -> None:
     (version,) = releases(store, 1)
     promote(store, version)
     with pytest.raises(BadInput, match=f"{version} of {MODEL} is not signed"):
         commands.run(registry(store, built[0].keys), "sign", model=MODEL, version=None)
-    assert opened(store).champion.number == 1
+    assert champion_of(store).number == 1
 
 
-def test_an_old_pointer_is_not_signed_over(history):
+def test_an_old_pointer_is_not_signed_over(history: History) -> None:
     put_back(history)
     overwrite(history.store, POINTER, changed(history.documents[5], signature=""))
     with pytest.raises(BadInput, match=OLD):
         commands.run(registry(history.store, history.keys), "sign", model=MODEL, version=None)
 
 
-def test_histories_of_before_go_on_without_keys_and_are_chained_from_then_on(any_store):
+def test_histories_of_before_go_on_without_keys_and_are_chained_from_then_on(
+    any_store: Store,
+) -> None:
     old = (GOLDEN / "pointer-before-moves.json").read_bytes()
     any_store.put(POINTER, old)
     versions = releases(any_store, 2)
@@ -712,7 +734,9 @@ def test_histories_of_before_go_on_without_keys_and_are_chained_from_then_on(any
 # --- movers --------------------------------------------------------------------------------------
 
 
-def test_a_mover_without_a_private_key_is_told_what_to_set_before_anything_moves(history):
+def test_a_mover_without_a_private_key_is_told_what_to_set_before_anything_moves(
+    history: History,
+) -> None:
     before, keys = whole(history.store), replace(history.keys, private="")
     for name in ("promote", "plan", "rollback", "carry out"):
         with pytest.raises(BadInput, match=r"SKIN_PUBLIC_KEY is set, .* but SKIN_SIGNING_KEY is"):
@@ -721,7 +745,7 @@ def test_a_mover_without_a_private_key_is_told_what_to_set_before_anything_moves
     assert predict.resolve(opened(history.store, keys)).release.version == history.versions[0]
 
 
-def test_nobody_moves_on_from_an_old_pointer_even_without_keys(store):
+def test_nobody_moves_on_from_an_old_pointer_even_without_keys(store: FolderStore) -> None:
     versions = releases(store, 4)
     for version in versions[:3]:
         promote(store, version)
@@ -735,7 +759,9 @@ def test_nobody_moves_on_from_an_old_pointer_even_without_keys(store):
     assert problems(store) == []
 
 
-def test_nobody_moves_on_from_a_pointer_that_is_not_the_move_that_was_written_down(store):
+def test_nobody_moves_on_from_a_pointer_that_is_not_the_move_that_was_written_down(
+    store: FolderStore,
+) -> None:
     versions = releases(store, 3)
     for version in versions[:2]:
         promote(store, version)
@@ -745,13 +771,13 @@ def test_nobody_moves_on_from_a_pointer_that_is_not_the_move_that_was_written_do
 
 
 def test_of_signed_movers_who_race_one_wins_and_what_was_seen_is_never_newer_than_the_store(
-    history, tmp_path
-):
+    history: History, tmp_path: Path
+) -> None:
     keys = replace(history.keys, state=str(tmp_path))
     for _ in range(4):
         expected = named(history.store)
 
-        def compete(version: str, expected=expected) -> None:
+        def compete(version: str, expected: Any = expected) -> None:
             where = {"alias": "champion", "by": "x", "reason": "r", "expected": expected}
             opened(history.store, keys).move(version, **where)
             opened(history.store, keys).pointer("champion")
@@ -769,7 +795,9 @@ def accept(history: History, reason: str = "the disk failed") -> str:
     return commands.run(registry(history.store, history.keys), "verify", **arguments)
 
 
-def test_a_store_that_was_restored_on_purpose_is_accepted_with_a_reason_that_is_kept(history):
+def test_a_store_that_was_restored_on_purpose_is_accepted_with_a_reason_that_is_kept(
+    history: History,
+) -> None:
     put_back_far(history)
     before = whole(history.store)
     with pytest.raises(BadInput, match=f"models verify {MODEL} --accept-older REASON"):
@@ -778,20 +806,23 @@ def test_a_store_that_was_restored_on_purpose_is_accepted_with_a_reason_that_is_
     assert re.search(r"skin/champion has move 2 .* though move 6 .* was seen at", said)
     assert whole(history.store) == before
     (kept,) = seen.recall(history.store, history.keys).accepted
+    assert kept.now
     assert (kept.reason, kept.seen.number, kept.now.number) == ("the disk failed", 6, 2)
     assert history.promote(history.versions[0])
     assert "(moves: 3, signed" in history.verify()
     assert "Nothing is older than what was seen here." in accept(history)
 
 
-def test_an_alias_that_went_with_the_backup_is_forgotten_when_that_is_accepted(history):
+def test_an_alias_that_went_with_the_backup_is_forgotten_when_that_is_accepted(
+    history: History,
+) -> None:
     take_away_with_its_history(history)
     assert "skin/champion has no move, though move 6" in accept(history)
     assert "champion" not in history.verify()
 
 
 @pytest.mark.parametrize("harm", [forge_move, take_away, remove_middle, unname_the_store])
-def test_only_the_age_of_a_store_is_accepted(history, harm):
+def test_only_the_age_of_a_store_is_accepted(history: History, harm: Any) -> None:
     harm(history)
     with suppress(BadInput):
         accept(history)
@@ -800,7 +831,7 @@ def test_only_the_age_of_a_store_is_accepted(history, harm):
     assert seen.recall(history.store, history.keys).of(history.keys)["skin/canary"].number == 1
 
 
-def test_nothing_older_is_accepted_without_a_reason(history):
+def test_nothing_older_is_accepted_without_a_reason(history: History) -> None:
     put_back(history)
     with pytest.raises(BadInput, match="it needs a reason"):
         accept(history, " ")
@@ -811,7 +842,7 @@ def test_nothing_older_is_accepted_without_a_reason(history):
 # --- without keys --------------------------------------------------------------------------------
 
 
-def test_verify_without_keys_notices_an_old_pointer_too(history, tmp_path):
+def test_verify_without_keys_notices_an_old_pointer_too(history: History, tmp_path: Path) -> None:
     keyless = replace(history, keys=SigningKeys(state=str(tmp_path)))
     assert "not verified against a key" in keyless.verify()
     put_back(history)
@@ -819,7 +850,7 @@ def test_verify_without_keys_notices_an_old_pointer_too(history, tmp_path):
         keyless.verify()
 
 
-def test_a_forged_number_seen_without_keys_does_not_bar_the_signed_moves(history):
+def test_a_forged_number_seen_without_keys_does_not_bar_the_signed_moves(history: History) -> None:
     forged = changed(history.documents[6], number=10**9, signature="", previous_sha256="")
     known = parse(forged, Pointer, "forged")
     keyless = SigningKeys(state=history.keys.state)

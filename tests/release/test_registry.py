@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timezone
+from typing import Any
 
 import pytest
 from released import MODEL, opened, promote, registry, releases
@@ -10,11 +11,12 @@ from released import MODEL, opened, promote, registry, releases
 from skin_pipeline.contracts import Interval, Judgement
 from skin_pipeline.errors import BadInput
 from skin_pipeline.release import PREVIOUS, version_key
+from skin_pipeline.storage import FolderStore, Store
 
 PREVIOUS = PREVIOUS
 
 
-def test_an_alias_is_verified_with_its_history(store):
+def test_an_alias_is_verified_with_its_history(store: FolderStore) -> None:
     versions = releases(store, 3)
     for version in versions:
         promote(store, version)
@@ -32,7 +34,7 @@ def test_an_alias_is_verified_with_its_history(store):
     assert opened(store).unverified.resolve(second) == second
 
 
-def judgement(minute, model=MODEL):
+def judgement(minute: int, model: Any = MODEL) -> Any:
     nothing = Interval(value=0.8, low=0.7, high=0.9)
     moment = datetime(2026, 1, 1, 12, minute, tzinfo=timezone.utc)
     return Judgement(
@@ -49,7 +51,7 @@ def judgement(minute, model=MODEL):
     )
 
 
-def test_judged_runs_come_newest_first_and_each_once(any_store):
+def test_judged_runs_come_newest_first_and_each_once(any_store: Store) -> None:
     for minute in (5, 1, 9, 1):
         opened(any_store, name=judgement(minute).model).record(judgement(minute), "gate/abc")
     assert [item.run for item in opened(any_store).judgements()] == [
@@ -61,7 +63,7 @@ def test_judged_runs_come_newest_first_and_each_once(any_store):
     assert [item.run for item in latest] == ["run 9", "run 5"]
 
 
-def test_models_are_those_that_were_judged_or_promoted(any_store):
+def test_models_are_those_that_were_judged_or_promoted(any_store: Store) -> None:
     assert registry(any_store).models() == []
     opened(any_store, name=judgement(1, "refused-one").model).record(
         judgement(1, "refused-one"), "gate/abc"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from contextlib import suppress
 from functools import partial
+from typing import Any
 
 import pytest
 from children import in_children
@@ -12,16 +13,17 @@ from released import MODEL, in_threads, moves, named, opened, promote, release, 
 
 from skin_pipeline.errors import BadInput
 from skin_pipeline.release import PREVIOUS, version_key
+from skin_pipeline.storage import FolderStore, Store
 
 PREVIOUS = PREVIOUS
 
 
-def rollback(store, target=PREVIOUS, **known):
+def rollback(store: Store, target: Any = PREVIOUS, **known: Any) -> Any:
     return opened(store).rollback(target, **{"by": "ops", "reason": "false alarms", **known})
 
 
 @pytest.fixture
-def three(store):
+def three(store: Store) -> Any:
     """A store with three versions, each of which became the champion in turn; and their names."""
     versions = releases(store, 3)
     for version in versions:
@@ -29,7 +31,7 @@ def three(store):
     return store, versions
 
 
-def test_a_rollback_to_a_version_moves_the_champion_and_says_who_and_why(three):
+def test_a_rollback_to_a_version_moves_the_champion_and_says_who_and_why(three: Any) -> None:
     store, (first, _, third) = three
     now = rollback(store, first)
     assert opened(store).champion == now
@@ -37,7 +39,7 @@ def test_a_rollback_to_a_version_moves_the_champion_and_says_who_and_why(three):
     assert (now.by, now.reason) == ("ops", "false alarms")
 
 
-def test_rolling_back_to_the_previous_goes_further_back_each_time(three):
+def test_rolling_back_to_the_previous_goes_further_back_each_time(three: Any) -> None:
     store, (first, second, _) = three
     assert rollback(store).version == second
     assert rollback(store).version == first
@@ -46,26 +48,26 @@ def test_rolling_back_to_the_previous_goes_further_back_each_time(three):
     assert named(store) == first
 
 
-def test_the_previous_of_a_promotion_is_what_it_replaced(three):
+def test_the_previous_of_a_promotion_is_what_it_replaced(three: Any) -> None:
     store, (first, _, third) = three
     promote(store, first)
     assert rollback(store).version == third
 
 
-def test_after_a_rollback_a_promotion_is_rolled_back_to_where_it_came_from(three):
+def test_after_a_rollback_a_promotion_is_rolled_back_to_where_it_came_from(three: Any) -> None:
     store, (_, second, _) = three
     rollback(store)
     promote(store, release(store, b"new").version)
     assert rollback(store).version == second
 
 
-def test_rolling_back_to_where_it_stands_moves_nothing(three):
+def test_rolling_back_to_where_it_stands_moves_nothing(three: Any) -> None:
     store, (_, _, third) = three
     before = opened(store).champion
     assert rollback(store, third) == before
 
 
-def test_other_aliases_roll_back_too(three):
+def test_other_aliases_roll_back_too(three: Any) -> None:
     store, (first, second, third) = three
     promote(store, first, alias="canary")
     promote(store, second, alias="canary")
@@ -73,7 +75,7 @@ def test_other_aliases_roll_back_too(three):
     assert named(store) == third
 
 
-def test_what_there_is_to_roll_back_to_is_told(three):
+def test_what_there_is_to_roll_back_to_is_told(three: Any) -> None:
     store, versions = three
     with pytest.raises(BadInput) as error:
         rollback(store, "none")
@@ -83,7 +85,7 @@ def test_what_there_is_to_roll_back_to_is_told(three):
         rollback(store, alias="shadow")
 
 
-def test_a_damaged_version_is_not_rolled_back_to(three):
+def test_a_damaged_version_is_not_rolled_back_to(three: Any) -> None:
     store, (first, _, third) = three
     store.remove(f"{version_key(MODEL, first)}/metrics.json")
     with pytest.raises(BadInput, match=r"metrics\.json is missing"):
@@ -91,7 +93,7 @@ def test_a_damaged_version_is_not_rolled_back_to(three):
     assert named(store) == third
 
 
-def test_a_plan_is_carried_out_once(three):
+def test_a_plan_is_carried_out_once(three: Any) -> None:
     store, (_, second, _) = three
     plan = opened(store).plan_rollback(PREVIOUS)
     for _ in range(2):  # as a task that was tried again would do
@@ -99,7 +101,7 @@ def test_a_plan_is_carried_out_once(three):
     assert (named(store), len(moves(store))) == (second, 4)
 
 
-def test_a_plan_that_a_promotion_overtook_is_not_carried_out(three):
+def test_a_plan_that_a_promotion_overtook_is_not_carried_out(three: Any) -> None:
     store, _ = three
     plan = opened(store).plan_rollback(PREVIOUS)
     new = release(store, b"new").version
@@ -109,19 +111,19 @@ def test_a_plan_that_a_promotion_overtook_is_not_carried_out(three):
     assert named(store) == new
 
 
-def test_a_rollback_that_races_with_a_promotion_leaves_a_whole_history(any_store):
+def test_a_rollback_that_races_with_a_promotion_leaves_a_whole_history(any_store: Store) -> None:
     versions = releases(any_store, 12)
     promote(any_store, versions[0])
     promote(any_store, versions[1])
     for new in versions[2:]:
         start = threading.Barrier(2)
 
-        def back(start=start):
+        def back(start: Any = start) -> None:
             start.wait()
             with suppress(BadInput):
                 rollback(any_store)
 
-        def forth(new=new, start=start):
+        def forth(new: Any = new, start: Any = start) -> None:
             start.wait()
             promote(any_store, new)
 
@@ -130,11 +132,11 @@ def test_a_rollback_that_races_with_a_promotion_leaves_a_whole_history(any_store
         opened(any_store).verify_alias()
 
 
-def test_promotions_and_rollbacks_of_many_processes_lose_no_move(store):
+def test_promotions_and_rollbacks_of_many_processes_lose_no_move(store: FolderStore) -> None:
     first, *others = releases(store, 9)
     promote(store, first)
 
-    def back():
+    def back() -> None:
         for _ in range(5):
             with suppress(BadInput):
                 rollback(store)

@@ -9,11 +9,22 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import key_pairs
 import pytest
 from model_signing.signing import Config
-from released import MODEL, named, opened, promote, registry, release, releases, vouch_for
+from released import (
+    MODEL,
+    champion_of,
+    named,
+    opened,
+    promote,
+    registry,
+    release,
+    releases,
+    vouch_for,
+)
 
 from skin_pipeline import cli, steps
 from skin_pipeline.config import Deployment
@@ -23,18 +34,18 @@ from skin_pipeline.model_file import trial
 from skin_pipeline.provenance import signing
 from skin_pipeline.provenance.signing import SigningKeys
 from skin_pipeline.release import MANIFEST, MODEL_FILE, predict, version_key
-from skin_pipeline.storage import FolderStore
+from skin_pipeline.storage import FolderStore, Store
 
 PLANTED = "planted-5f0c"
 
 
 @pytest.fixture(scope="module")
-def keys(tmp_path_factory) -> SigningKeys:
+def keys(tmp_path_factory: pytest.TempPathFactory) -> SigningKeys:
     return key_pairs.write(tmp_path_factory.mktemp("keys"), "ours")
 
 
 @pytest.fixture(scope="module")
-def theirs(tmp_path_factory) -> SigningKeys:
+def theirs(tmp_path_factory: pytest.TempPathFactory) -> SigningKeys:
     return key_pairs.write(tmp_path_factory.mktemp("keys"), "theirs")
 
 
@@ -42,7 +53,7 @@ def signature_of(version: str) -> str:
     return f"{version_key(MODEL, version)}/{signing.SIGNATURE}"
 
 
-def replace(store, key: str, data: bytes) -> None:
+def replace(store: Store, key: str, data: bytes) -> None:
     store.remove(key)
     store.put(key, data)
 
@@ -50,7 +61,9 @@ def replace(store, key: str, data: bytes) -> None:
 # --- signing --------------------------------------------------------------------------------------
 
 
-def test_a_signed_version_passes_with_the_public_key_and_without(any_store, keys):
+def test_a_signed_version_passes_with_the_public_key_and_without(
+    any_store: Store, keys: SigningKeys
+) -> None:
     made = release(any_store)
     assert not opened(any_store).is_signed(made.version)
     assert opened(any_store, keys).sign(made.version)
@@ -61,7 +74,7 @@ def test_a_signed_version_passes_with_the_public_key_and_without(any_store, keys
     assert opened(any_store, keys).verify_alias().version == made.version
 
 
-def test_signing_again_changes_nothing(store, keys):
+def test_signing_again_changes_nothing(store: FolderStore, keys: SigningKeys) -> None:
     made = release(store)
     opened(store, keys).sign(made.version)
     before = store.read(signature_of(made.version))
@@ -70,7 +83,9 @@ def test_signing_again_changes_nothing(store, keys):
 
 
 @pytest.mark.parametrize("there", ["theirs", "nonsense"])
-def test_a_signature_that_is_not_ours_is_never_overwritten(store, keys, theirs, there):
+def test_a_signature_that_is_not_ours_is_never_overwritten(
+    store: FolderStore, keys: SigningKeys, theirs: SigningKeys, there: Any
+) -> None:
     made = release(store)
     if there == "theirs":
         opened(store, theirs).sign(made.version)
@@ -82,7 +97,9 @@ def test_a_signature_that_is_not_ours_is_never_overwritten(store, keys, theirs, 
     assert store.read(signature_of(made.version)) == before
 
 
-def test_the_standard_command_verifies_the_files_of_a_version(store, keys):
+def test_the_standard_command_verifies_the_files_of_a_version(
+    store: FolderStore, keys: SigningKeys
+) -> None:
     made = release(store)
     opened(store, keys).sign(made.version)
     folder = Path(store.link(version_key(MODEL, made.version)))
@@ -97,14 +114,16 @@ def test_the_standard_command_verifies_the_files_of_a_version(store, keys):
     assert verified() != 0
 
 
-def test_pruning_removes_the_signature_too(store, keys):
+def test_pruning_removes_the_signature_too(store: FolderStore, keys: SigningKeys) -> None:
     (version,) = releases(store, 1)
     opened(store, keys).sign(version)
     assert opened(store).prune(0, dry_run=False) == [version]
     assert store.list(version_key(MODEL, version)) == []
 
 
-def test_the_signature_of_a_version_that_was_pruned_by_half_gives_way_to_a_new_one(store, keys):
+def test_the_signature_of_a_version_that_was_pruned_by_half_gives_way_to_a_new_one(
+    store: FolderStore, keys: SigningKeys
+) -> None:
     made = release(store)
     opened(store, keys).sign(made.version)
     store.remove(f"{version_key(MODEL, made.version)}/{MANIFEST}")
@@ -116,7 +135,7 @@ def test_the_signature_of_a_version_that_was_pruned_by_half_gives_way_to_a_new_o
 # --- what is refused ------------------------------------------------------------------------------
 
 
-def beside(store, version: str, keys: SigningKeys):
+def beside(store: Store, version: str, keys: SigningKeys) -> Any:
     """Load a version's model from its folder."""
     folder = Path(store.link(version_key(MODEL, version)))
     return predict.beside(folder / MODEL_FILE, keys)
@@ -137,7 +156,7 @@ USES = {
 
 
 @pytest.fixture
-def second(store) -> str:
+def second(store: Store) -> str:
     """A version that the canary names, beside another one that is the champion; none is signed."""
     first, second = releases(store, 2)
     promote(store, first)
@@ -147,8 +166,8 @@ def second(store) -> str:
 
 @pytest.mark.parametrize("use", USES.values(), ids=USES)
 def test_what_is_not_signed_by_the_trusted_key_is_refused_and_moves_nothing(
-    store, second, keys, theirs, use
-):
+    store: FolderStore, second: str, keys: SigningKeys, theirs: SigningKeys, use: Any
+) -> None:
     before = named(store)
     with pytest.raises(BadInput, match=r"is not signed, but SKIN_PUBLIC_KEY is set\..*models sign"):
         use(store, second, keys)
@@ -173,7 +192,7 @@ def of_another_file(manifest: bytes, keys: SigningKeys, folder: Path) -> bytes:
     return (folder / "sig").read_bytes()
 
 
-def changed(change):
+def changed(change: Any) -> Any:
     """A right signature in which one thing is not."""
 
     def make(manifest: bytes, keys: SigningKeys, folder: Path) -> bytes:
@@ -184,7 +203,7 @@ def changed(change):
     return make
 
 
-def forge(bundle) -> None:
+def forge(bundle: Any) -> None:
     said = base64.b64decode(bundle["dsseEnvelope"]["payload"])
     bundle["dsseEnvelope"]["payload"] = base64.b64encode(said.replace(b"false", b"true")).decode()
 
@@ -208,8 +227,14 @@ WRONG = {
 
 @pytest.mark.parametrize(("make", "said"), WRONG.values(), ids=WRONG)
 def test_a_wrong_signature_is_refused_with_what_is_wrong(
-    store, second, keys, make, said, tmp_path, capfd
-):
+    store: FolderStore,
+    second: str,
+    keys: SigningKeys,
+    make: Any,
+    said: str,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
     manifest = store.read(f"{version_key(MODEL, second)}/{MANIFEST}")
     store.put(signature_of(second), make(manifest, keys, tmp_path))
     for use in (USES["verify"], USES["beside"]):
@@ -221,7 +246,9 @@ def test_a_wrong_signature_is_refused_with_what_is_wrong(
     assert capfd.readouterr().out == ""  # where the scores of `predict` go
 
 
-def test_a_signed_manifest_speaks_for_its_own_bytes_only(store, keys):
+def test_a_signed_manifest_speaks_for_its_own_bytes_only(
+    store: FolderStore, keys: SigningKeys
+) -> None:
     made = release(store)
     opened(store, keys).sign(made.version)
     key = f"{version_key(MODEL, made.version)}/{MANIFEST}"
@@ -231,7 +258,9 @@ def test_a_signed_manifest_speaks_for_its_own_bytes_only(store, keys):
             use(store, made.version, keys)
 
 
-def test_a_signed_version_under_the_name_of_another_is_refused(store, keys):
+def test_a_signed_version_under_the_name_of_another_is_refused(
+    store: FolderStore, keys: SigningKeys
+) -> None:
     first, second = releases(store, 2)
     opened(store, keys).sign(first)
     for key in store.list(version_key(MODEL, first)):
@@ -241,7 +270,7 @@ def test_a_signed_version_under_the_name_of_another_is_refused(store, keys):
             use(store, second, keys)
 
 
-def test_without_a_signing_key_nothing_is_signed(store):
+def test_without_a_signing_key_nothing_is_signed(store: FolderStore) -> None:
     made = release(store)
     with pytest.raises(BadInput, match=r"\(SKIN_SIGNING_KEY\) is not set"):
         opened(store, SigningKeys()).sign(made.version)
@@ -253,20 +282,20 @@ def test_without_a_signing_key_nothing_is_signed(store):
 class Cut:
     """A store that fails when the signature is to be written."""
 
-    def __init__(self, store) -> None:
+    def __init__(self, store: Any) -> None:
         self._store = store
 
-    def __getattr__(self, name: str):
+    def __getattr__(self, name: str) -> Any:
         return getattr(self._store, name)
 
     def put(self, key: str, data: bytes) -> bool:
         if key.endswith(signing.SIGNATURE):
             raise Unavailable("the disk is gone")
-        return self._store.put(key, data)
+        return bool(self._store.put(key, data))
 
 
 @pytest.fixture
-def judged(finished, tmp_path):
+def judged(finished: Any, tmp_path: Path) -> Any:
     """Makes jobs with keys, on a store with an approved verdict and no model."""
     store = FolderStore(tmp_path / "store")
     shutil.copytree(finished.job.store.root, store.root)
@@ -279,7 +308,7 @@ def judged(finished, tmp_path):
             signing_password=keys.password,
             public_key=keys.public,
         )
-        job = dataclasses.replace(finished.job, store=store, deployment=deployment)
+        job: Job = dataclasses.replace(finished.job, store=store, deployment=deployment)
         if keys.private:  # as if the steps had had the key
             alone = deployment.model_copy(update={"public_key": ""})
             vouch_for(dataclasses.replace(job, deployment=alone), finished.verdict)
@@ -289,12 +318,14 @@ def judged(finished, tmp_path):
 
 
 @pytest.fixture
-def tried(monkeypatch):
+def tried(monkeypatch: pytest.MonkeyPatch) -> None:
     """The model is taken for one that was tried: it takes long, and is the same in each test."""
     monkeypatch.setattr(trial, "agree", lambda *_, **__: None)
 
 
-def test_a_promoted_version_is_signed_and_can_be_loaded(finished, judged, tmp_path):
+def test_a_promoted_version_is_signed_and_can_be_loaded(
+    finished: Any, judged: Any, tmp_path: Path
+) -> None:
     keys = key_pairs.write(tmp_path, "shut", password=PLANTED)
     job = judged(keys)
     key = steps.promote(job, finished.verdict)
@@ -307,7 +338,9 @@ def test_a_promoted_version_is_signed_and_can_be_loaded(finished, judged, tmp_pa
 
 
 @pytest.mark.usefixtures("tried")
-def test_a_promotion_that_was_stopped_before_it_signed_signs_when_repeated(finished, judged, keys):
+def test_a_promotion_that_was_stopped_before_it_signed_signs_when_repeated(
+    finished: Any, judged: Any, keys: SigningKeys
+) -> None:
     job = judged(keys)
     with pytest.raises(Unavailable):
         steps.promote(dataclasses.replace(job, store=Cut(job.store)), finished.verdict)
@@ -318,7 +351,9 @@ def test_a_promotion_that_was_stopped_before_it_signed_signs_when_repeated(finis
     assert opened(job.store, keys, name=model).verify_alias().version == version
 
 
-def test_keys_that_are_no_pair_publish_nothing(finished, judged, keys, theirs):
+def test_keys_that_are_no_pair_publish_nothing(
+    finished: Any, judged: Any, keys: SigningKeys, theirs: SigningKeys
+) -> None:
     job = judged(SigningKeys(keys.private, theirs.public))
     with pytest.raises(BadInput, match="is not the public half"):
         steps.promote(job, finished.verdict)
@@ -326,7 +361,9 @@ def test_keys_that_are_no_pair_publish_nothing(finished, judged, keys, theirs):
 
 
 @pytest.mark.usefixtures("tried")
-def test_a_version_may_be_signed_by_hand_before_it_is_promoted(finished, judged, keys):
+def test_a_version_may_be_signed_by_hand_before_it_is_promoted(
+    finished: Any, judged: Any, keys: SigningKeys
+) -> None:
     job = judged(SigningKeys(public=keys.public))
     with pytest.raises(BadInput, match="is not signed"):
         steps.promote(job, finished.verdict)
@@ -343,31 +380,35 @@ def test_a_version_may_be_signed_by_hand_before_it_is_promoted(finished, judged,
 
 
 @pytest.fixture
-def models(models, keys, monkeypatch):
+def models(models: Any, keys: SigningKeys, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Runs `models …` with both keys; its exit status, and what it said."""
     monkeypatch.setenv("SKIN_SIGNING_KEY", keys.private)
     monkeypatch.setenv("SKIN_PUBLIC_KEY", keys.public)
     return models
 
 
-def test_a_version_is_signed_on_the_command_line_once(store, models, second):
+def test_a_version_is_signed_on_the_command_line_once(
+    store: FolderStore, models: Any, second: str
+) -> None:
     assert models("sign", MODEL, second) == (0, f"Version {second} of {MODEL} is signed.\n")
     before = store.read(signature_of(second))
     assert models("sign", MODEL, second) == (0, f"Version {second} of {MODEL} is signed already.\n")
     assert store.read(signature_of(second)) == before
 
 
-def test_a_damaged_version_is_not_signed(store, models, second):
+def test_a_damaged_version_is_not_signed(store: FolderStore, models: Any, second: str) -> None:
     store.remove(f"{version_key(MODEL, second)}/metrics.json")
     status, said = models("sign", MODEL, second)
     assert (status, "metrics.json is missing" in said) == (1, True)
     assert not opened(store).is_signed(second)
 
 
-def test_verifying_says_whether_a_version_is_signed(store, models, second, monkeypatch):
+def test_verifying_says_whether_a_version_is_signed(
+    store: FolderStore, models: Any, second: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert "is not signed" in models("verify", MODEL, second)[1]
     models("sign", MODEL, second)
-    models("sign", MODEL, opened(store).champion.version)
+    models("sign", MODEL, champion_of(store).version)
     models("sign", MODEL)
     for name in (second, "canary"):
         status, said = models("verify", MODEL, name)
@@ -377,7 +418,7 @@ def test_verifying_says_whether_a_version_is_signed(store, models, second, monke
     assert "signed, but SKIN_PUBLIC_KEY names no key" in said
 
 
-def test_aliases_move_to_signed_versions_only(store, models, second):
+def test_aliases_move_to_signed_versions_only(store: FolderStore, models: Any, second: str) -> None:
     moves = (
         ["alias", MODEL, "champion", second, "--reason", "r"],
         ["rollback", MODEL, second, "--reason", "r"],
@@ -398,7 +439,14 @@ def test_aliases_move_to_signed_versions_only(store, models, second):
     assert named(store) == second
 
 
-def test_what_is_predicted_with_must_be_signed(store, second, keys, monkeypatch, tmp_path, capsys):
+def test_what_is_predicted_with_must_be_signed(
+    store: FolderStore,
+    second: str,
+    keys: SigningKeys,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     monkeypatch.setenv("SKIN_STORE", store.url)
     monkeypatch.setenv("SKIN_PUBLIC_KEY", keys.public)
     folder = Path(store.link(version_key(MODEL, second)))

@@ -98,6 +98,13 @@ def named(store: Store, alias: str = "champion", model: str = MODEL) -> str | No
     return pointer.version if pointer else None
 
 
+def champion_of(store: Store, keys: SigningKeys | None = None, model: str = MODEL) -> Pointer:
+    """What the champion is, where there must be one."""
+    pointer = opened(store, keys, model).champion
+    assert pointer
+    return pointer
+
+
 def moves(store: Store, alias: str = "champion", model: str = MODEL) -> list[Pointer]:
     """All moves of an alias, newest first."""
     documents = opened(store, name=model).unverified.documents(alias)
