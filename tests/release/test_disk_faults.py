@@ -23,7 +23,7 @@ from skin_pipeline.storage import FolderStore, Store, open_store
 NOBODY = 65_534
 
 
-def with_a_champion(store: Store) -> Store:
+def with_a_champion(store: FolderStore) -> FolderStore:
     promote(store, release(store, b"old").version)
     return store
 
