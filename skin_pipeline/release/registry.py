@@ -381,7 +381,16 @@ def record(store: Store, judgement: Judgement, verdict: str) -> bool:
 
 
 __all__ = [
-    *("CHAMPION", "Model", "Registry", "Unverified"),
-    *("champion", "describe", "move", "publish"),
-    *("record", "release_of", "sign_manifest", "version_key"),
+    "CHAMPION",
+    "Model",
+    "Registry",
+    "Unverified",
+    "champion",
+    "describe",
+    "move",
+    "publish",
+    "record",
+    "release_of",
+    "sign_manifest",
+    "version_key",
 ]

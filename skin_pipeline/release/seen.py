@@ -222,8 +222,8 @@ def _load(file: Path, address: str) -> Memory:
 
 def _unusable(file: str, problem: str) -> BadInput:
     return BadInput(
-        f"what was seen of the aliases cannot be looked up in {file}: {problem}. It "
-        "reveals old pointers that were put back. Put a copy of it back, or correct it. If there is none, look "
+        f"what was seen of the aliases cannot be looked up in {file}: {problem}. It reveals old "
+        "pointers that were put back. Put a copy of it back, or correct it. If there is none, look "
         "whether each alias names what it should (python -m skin_pipeline models show MODEL), "
         f"remove the file, and what is there is taken as a new start; {SETTING} names the folder"
     )

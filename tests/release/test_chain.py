@@ -557,7 +557,7 @@ def test_a_version_that_is_not_what_its_verdict_judged_is_not_signed(
     other = release.model_copy(update={"threshold": 0.001})
     said = json.loads(other.model_dump_json())
     other = other.model_copy(update={"version": versions._name(said)})
-    opened(judged.job.store.inner).publish(other, files)
+    opened(judged.job.store.inner, name=other.model).publish(other, files)
     with pytest.raises(BadInput, match=r"has the threshold 0\.001"):
         opened(judged.job.store, key_pairs.write(tmp_path, "ours"), name=other.model).sign(
             other.version
