@@ -97,9 +97,6 @@ class SigningKeys:
             )
 
 
-NONE = SigningKeys()
-
-
 class Stamper:
     """Signs and checks short statements of this project: results, not versions.
 

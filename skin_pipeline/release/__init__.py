@@ -21,13 +21,14 @@ The modules, in reading order:
     history    what was done to a history by others; verifying it
     rollback   back to what an alias named before
     pruning    removal of old versions
+    tasks      the work of the steps `champion`, `promote` and `reject`
     chain      from a verdict down to the images, checked before a release
     commands   `models …` on the command line
     predict    the probabilities of images by a model
     scores     a table of them, for the command `predict`
 
-`chain`, `commands`, `predict` and `scores` are handed on as modules and not imported here: what
-they import is heavy, or needed on the command line only.
+`tasks`, `chain`, `commands`, `predict` and `scores` are handed on as modules and not imported here:
+what they import is heavy, or needed on the command line only.
 """
 
 from typing import TYPE_CHECKING
@@ -38,7 +39,7 @@ from skin_pipeline.release.rollback import PREVIOUS, Rollback
 from skin_pipeline.release.versions import MANIFEST, MODEL_FILE, version_key
 
 if TYPE_CHECKING:
-    from skin_pipeline.release import chain, commands, predict, scores
+    from skin_pipeline.release import chain, commands, predict, scores, tasks
 
 __all__ = [
     "ALIAS_PATTERN",
@@ -54,5 +55,6 @@ __all__ = [
     "commands",
     "predict",
     "scores",
+    "tasks",
     "version_key",
 ]

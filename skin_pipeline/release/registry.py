@@ -25,7 +25,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from skin_pipeline.config import Deployment
 from skin_pipeline.contracts import CHAMPION, Dataset, Judgement, Pointer, Release, dump, parse
@@ -335,62 +334,3 @@ class Unverified:
 
     def _alias(self, name: str) -> Alias:
         return Alias(self.store, self.model, name, SigningKeys())
-
-
-# --- only for steps.py, until release/tasks.py takes its place ----------------------------------
-
-
-def champion(store: Store, model: str, *, keys: SigningKeys) -> Pointer | None:
-    """See `Model.champion`."""
-    return Model(store, model, keys).champion
-
-
-def release_of(store: Store, model: str, version: str, keys: SigningKeys) -> Release:
-    """See `Model.release`."""
-    return Model(store, model, keys).release(version)
-
-
-def describe(store: Store, model: str, files: Mapping[str, str], **known: Any) -> Release:
-    """See `Model.describe`."""
-    return Model(store, model, SigningKeys()).describe(files, **known)
-
-
-def publish(
-    store: Store, release: Release, files: Mapping[str, str], trial: Callable[[Path], object]
-) -> bytes:
-    """See `versions.publish`."""
-    version = Version(store, release.model, release.version, SigningKeys())
-    return versions.publish(version, release, files, trial)
-
-
-def sign_manifest(
-    store: Store, model: str, version: str, keys: SigningKeys, manifest: bytes
-) -> bool:
-    """See `Version.sign`."""
-    return Version(store, model, version, keys).sign(manifest)
-
-
-def move(store: Store, model: str, version: str, *, keys: SigningKeys, **known: Any) -> bool:
-    """See `Model.move`."""
-    return Model(store, model, keys).move(version, **known)
-
-
-def record(store: Store, judgement: Judgement, verdict: str) -> bool:
-    """See `Model.record`."""
-    return Model(store, judgement.model, SigningKeys()).record(judgement, verdict)
-
-
-__all__ = [
-    "CHAMPION",
-    "Model",
-    "Registry",
-    "Unverified",
-    "champion",
-    "describe",
-    "move",
-    "publish",
-    "record",
-    "release_of",
-    "sign_manifest",
-    "version_key",
-]

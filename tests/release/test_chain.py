@@ -27,7 +27,7 @@ from skin_pipeline.job import Job
 from skin_pipeline.model_file import trial
 from skin_pipeline.provenance.signing import SigningKeys
 from skin_pipeline.provenance.store import ProvenStore
-from skin_pipeline.release import chain, versions
+from skin_pipeline.release import chain, tasks, versions
 from skin_pipeline.release.versions import Version
 from skin_pipeline.storage import FolderStore, digest
 
@@ -551,7 +551,7 @@ def test_a_version_that_is_not_what_its_verdict_judged_is_not_signed(
     judged: Any, tmp_path: Path
 ) -> None:
     """A whole version beside the right verdict, with a name that fits what it says."""
-    release, files = steps._release(
+    release, files = tasks.described(
         judged.job, judged.run.verdict, load(judged.job.store, judged.run.verdict, Verdict)
     )
     other = release.model_copy(update={"threshold": 0.001})

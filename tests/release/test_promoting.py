@@ -16,7 +16,7 @@ from skin_pipeline import journal, steps
 from skin_pipeline.contracts import RESULT, Scored, dump
 from skin_pipeline.errors import BadInput, Rejected, Unavailable
 from skin_pipeline.provenance.signing import SigningKeys
-from skin_pipeline.release import aliases, version_key, versions
+from skin_pipeline.release import aliases, chain, tasks, version_key, versions
 from skin_pipeline.storage import Store
 
 GATE, EVALUATION = "gate/7", "evaluate/7"
@@ -38,16 +38,16 @@ def candidate(store: Store, make_job: Any, monkeypatch: pytest.MonkeyPatch) -> A
     put(store, GATE, approval())
     files, data = sources(store, b"candidate"), dataset("ingest/1")
     made = opened(store).describe(files, verdict=GATE, threshold=0.4, dataset=data)
-    monkeypatch.setattr(steps, "_release", lambda *_: (made, files))
+    monkeypatch.setattr(tasks, "described", lambda *_: (made, files))
     # These documents were written by no step; what is checked of real ones: see test_chain.py.
-    monkeypatch.setattr(steps, "_check_chain", lambda *_: None)
+    monkeypatch.setattr(chain, "check", lambda *_: None)
     tried = []
 
     def try_model(job: Any, key: str, model: Path) -> None:
         assert opened(store).versions() == []
         tried.append((key, model.name))
 
-    monkeypatch.setattr(steps, "_try", try_model)
+    monkeypatch.setattr(tasks, "_try", try_model)
     return make_job(), made.version, tried
 
 
@@ -73,7 +73,7 @@ def test_a_model_that_fails_its_trial_is_neither_published_nor_named(
     def refuse(*_: object) -> None:
         raise BadInput("says another thing")
 
-    monkeypatch.setattr(steps, "_try", refuse)
+    monkeypatch.setattr(tasks, "_try", refuse)
     with pytest.raises(BadInput, match="says another thing"):
         steps.promote(job, GATE)
     assert opened(job.store).versions() == []
@@ -131,7 +131,7 @@ def test_a_model_judged_against_another_champion_is_judged_again_before_it_is_pu
     (rival,) = releases(job.store, 1)
     promote(job.store, rival)
     monkeypatch.setattr(steps, "_judged_again", lambda *_: GATE)
-    with pytest.raises(Unavailable, match=f"champion of {MODEL} moved {steps.REMATCHES} times"):
+    with pytest.raises(Unavailable, match=f"champion of {MODEL} moved {tasks.REMATCHES} times"):
         steps.promote(job, GATE)
     assert opened(job.store).versions() == [rival]
     assert tried == []
@@ -141,7 +141,7 @@ def test_a_model_that_was_better_than_the_champion_takes_its_place(
     candidate: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job, version, _ = candidate
-    monkeypatch.setattr(steps, "_try", lambda *_: None)
+    monkeypatch.setattr(tasks, "_try", lambda *_: None)
     (rival,) = releases(job.store, 1)
     promote(job.store, rival)
     scored = Scored(

@@ -7,9 +7,8 @@ from typing import Any
 import pytest
 from released import MODEL, described, keras_file, opened, release, sources
 
-from skin_pipeline.contracts import Release, dump, parse
+from skin_pipeline.contracts import Release, address, dump, parse
 from skin_pipeline.errors import BadInput, Unavailable
-from skin_pipeline.job import address
 from skin_pipeline.provenance.signing import SigningKeys
 from skin_pipeline.release import MANIFEST, version_key, versions
 from skin_pipeline.storage import FolderStore, Store, digest

@@ -22,7 +22,7 @@ from skin_pipeline.config import Deployment, Settings
 from skin_pipeline.contracts import Verdict, load
 from skin_pipeline.job import Job
 from skin_pipeline.provenance.signing import SigningKeys
-from skin_pipeline.release import Registry
+from skin_pipeline.release import Registry, tasks
 from skin_pipeline.storage import open_store
 
 PATIENTS = 100
@@ -160,7 +160,7 @@ def build_later(hard: Hard, folder: Path) -> Later:
 def crown(job: Job, verdict: str) -> str:
     """Make a judged model the champion as `promote` does, but without trying its file in a process
     of its own, which takes as long as all the rest."""
-    release, files = steps._release(job, verdict, load(job.store, verdict, Verdict))
+    release, files = tasks.described(job, verdict, load(job.store, verdict, Verdict))
     model = Registry(job.store, SigningKeys()).model(release.model)
     model.publish(release, files, lambda model: None)
     before = model.champion

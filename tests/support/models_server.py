@@ -38,9 +38,9 @@ from skin_pipeline.contracts import (
     Pointer,
     Release,
     Split,
+    address,
     dump,
 )
-from skin_pipeline.job import address
 from skin_pipeline.release import MANIFEST, version_key
 from skin_pipeline.storage import FolderStore, Store
 
