@@ -39,6 +39,7 @@ from skin_models import data_link, readable, report_link
 from skin_pipeline import journal
 from skin_pipeline.contracts import RESULT, Notice, dump
 from skin_pipeline.provenance.signing import SigningKeys
+from skin_pipeline.release import Rollback
 from skin_pipeline.storage import FolderStore, Store
 
 REPORTS = {"gate/4f1ac2/report.html", DOCS, "split/aa11/docs/checks.html"}
@@ -298,8 +299,8 @@ def test_a_key_that_is_not_there_hides_no_model(
 def test_a_rollback_is_told_as_one(client: Any, empty: FolderStore) -> None:
     fill(empty)
     now, before = moves(empty, model=REAL)[:2]
-    back = {"alias": "champion", "by": "ops", "reason": "false alarms", "rollback": True}
-    assert opened(empty, name=REAL).move(before.version, **back)
+    back = Rollback(before.version, now.version)
+    assert opened(empty, name=REAL).carry_out(back, by="ops", reason="false alarms").rollback
     real = client.get("/").text.split("<section")[1]
     assert real.count("rolled back on purpose") == 1
     assert "false alarms" in real
@@ -381,9 +382,8 @@ def test_a_version_that_was_judged_again_stands_on_the_page_once(
     approved = [item for item in opened(empty, name=REAL).judgements() if item.approved]
     for number, item in enumerate(approved):
         later = {"judged_at": f"2026-07-0{number + 1}T03:12:40+00:00", "run": "again"}
-        opened(empty, name=item.model_copy(update=later).model).record(
-            item.model_copy(update=later), f"again-{number}"
-        )
+        again = item.model_copy(update=later)
+        opened(empty, name=REAL).record(again, f"again-{number}")
     after = client.get("/").text
     assert "again</code>" not in after
     for part in ('data-label="Run"', ">champion</span>"):
