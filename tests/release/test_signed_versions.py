@@ -439,6 +439,18 @@ def test_aliases_move_to_signed_versions_only(store: FolderStore, models: Any, s
     assert named(store) == second
 
 
+def test_a_rollback_on_the_command_line_is_signed(
+    store: FolderStore, models: Any, keys: SigningKeys
+) -> None:
+    ours = opened(store, keys)
+    first, second = releases(store, 2)
+    for version in (first, second):
+        ours.sign(version)
+        ours.promote(version, by="test", reason="r")
+    assert models("rollback", MODEL, "previous", "--reason", "r")[0] == 0
+    assert ours.verify_alias().version == first
+
+
 def test_what_is_predicted_with_must_be_signed(
     store: FolderStore,
     second: str,
