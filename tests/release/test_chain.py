@@ -22,8 +22,7 @@ from released import opened, registry, vouch_for
 from skin_pipeline import steps
 from skin_pipeline.contracts import RESULT, Dataset, Evaluation, Proof, Verdict, load
 from skin_pipeline.errors import BadInput
-from skin_pipeline.evaluation import scoring
-from skin_pipeline.job import Job
+from skin_pipeline.job import Job, Work
 from skin_pipeline.model_file import trial
 from skin_pipeline.provenance.signing import SigningKeys
 from skin_pipeline.provenance.store import ProvenStore
@@ -246,7 +245,8 @@ def against_champion(judged: Any) -> Any:
     job, run = judged.job, judged.run
     known = load(job.store, run.evaluation, Evaluation)
 
-    def older(key: str) -> Any:
+    def older(work: Work) -> Any:
+        key = work.key
         for file in (known.model, known.predictions):
             job.store.put(file.replace(run.evaluation, key), job.store.read(file))
         places = {"predictions": f"{key}/predictions.csv", "model": f"{key}/model.keras"}
@@ -255,7 +255,7 @@ def against_champion(judged: Any) -> Any:
     inputs = job.proven.prove(run.evaluation).proof.inputs
     other = job.once("evaluate", 1, {"of": inputs}, older)
     champion = job.once(
-        "champion", 1, {"split": run.split}, lambda key: scoring.as_judged(job, key, "old", other)
+        "champion", 1, {"split": run.split}, lambda work: tasks._as_judged(work, "old", other)
     )
     settings = job.settings.model_copy(update={"min_auc_change": -0.5})
     verdict = steps.gate(
