@@ -108,7 +108,7 @@ def move(
     """
     reason = one_line(reason)
     for _ in range(ATTEMPTS):
-        current = trust.standing(alias)
+        current = trust.pointer(alias)
         if current and current.move.version == version:
             record(alias, current)
             log.info("already_there model=%s alias=%s version=%s", alias.model, alias.name, version)
@@ -166,7 +166,7 @@ def point(alias: Alias, pointer: Pointer, expected: str | None) -> bool:
     version = Version(alias.store, alias.model, pointer.version, alias.keys)
     if not alias.store.exists(version.manifest_key):
         raise BadInput(f"{alias.model} has no version {pointer.version}; nothing was moved")
-    current = trust.standing(alias)
+    current = trust.pointer(alias)
     if _version(current) != expected:
         return False
     return _follow(alias, pointer, current)
@@ -252,7 +252,7 @@ def record(alias: Alias, pointer: Document) -> Document:
 def sign_history(alias: Alias, by: str) -> str:
     """Signs what an alias names, and its history so far, by a move to the same version.
 
-    The version is verified first. Look at the history before: whoever signs it vouches for it. The
+    The version is verified first. Look at the history before: who signs it vouches for it. The
     private key signs; with a public one the version must be signed.
 
     Args:
@@ -273,7 +273,7 @@ def sign_history(alias: Alias, by: str) -> str:
     if not any(pointers.unsigned(history, public, here)):
         return ""
     current, signed = history[0], pointers.digest_of(history)
-    # Not `trust.standing`: that refuses the missing signature, which is what is mended here.
+    # Not `trust.pointer`: that refuses the missing signature, which is what is mended here.
     if problem := trust.identity_problem(memory, here) or trust.replay_problem(
         alias, current, memory.of(alias.keys)
     ):

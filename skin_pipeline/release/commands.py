@@ -262,7 +262,7 @@ def _verified(model: Model, alias: str) -> str:
         ""
         if is_written_down(model.store, history[0])
         else (
-            f" Move {newest.number} stands in the pointer only, as its mover was stopped; the next "
+            f" Move {newest.number} is in the pointer only, as its process was stopped; the next "
             "move writes it down."
         )
     )

@@ -39,9 +39,9 @@ def verify(alias: Alias) -> Release:
     """
     memory = seen.recall(alias.store, alias.keys)
     release = _verified(alias, replayed=True)
-    found = trust.standing(alias)
+    found = trust.pointer(alias)
     if found:
-        # `standing` remembers signed pointers only; without a key, this one is remembered here.
+        # `trust.pointer` remembers signed pointers only. Without a key, it is remembered here.
         here = pointers.identity(alias.store) if alias.keys.public else ""
         trust.keep(alias, found, memory, here)
     return release

@@ -59,10 +59,10 @@ class Pruning:
 
     def _kept(self) -> Iterator[str | None]:
         """Yields what aliases name, and what they named before."""
-        # An alias that was taken away is among the watched, and `standing` refuses it.
+        # An alias that was taken away is among the watched, and `trust.pointer` refuses it.
         for name in aliases.watched(self.store, self.model, self.keys):
             alias = Alias(self.store, self.model, name, self.keys)
-            if found := trust.standing(alias):
+            if found := trust.pointer(alias):
                 yield found.move.version
                 yield found.move.previous
                 yield aliases.before(trusted_history(alias))
@@ -83,8 +83,8 @@ class Pruning:
         content = self.store.read(version.manifest_key)
         self.store.put(f"{self._removals}/{version.name}", b"")
         self.store.remove(version.manifest_key)
-        # From here on nothing can be moved to this version. Whoever moved an alias to it just
-        # before has done so by now, and then the version is put back whole.
+        # From here on no alias can be moved to this version. If one was moved to it just before,
+        # that is seen now, and the version is put back whole.
         stays = version.name in self._named_now()
         if stays:
             self.store.put(version.manifest_key, content)

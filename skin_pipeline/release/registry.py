@@ -90,7 +90,7 @@ class Model:
         Raises:
             BadInput: the pointer is damaged, or the keys do not trust it.
         """
-        found = trust.standing(self._alias(alias))
+        found = trust.pointer(self._alias(alias))
         return found.move if found else None
 
     def aliases(self) -> list[str]:

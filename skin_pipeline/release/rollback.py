@@ -36,7 +36,7 @@ def plan(alias: Alias, target: str) -> Rollback:
         BadInput: there is no such alias or version, or the version is damaged, or one of them is
             not signed as the keys require.
     """
-    now = trust.standing(alias)
+    now = trust.pointer(alias)
     if now is None:
         known = known_names(alias.store, alias.model)
         raise BadInput(f"{alias.model} has no {alias.name} to roll back. {known}")
@@ -55,7 +55,7 @@ def plan(alias: Alias, target: str) -> Rollback:
 def trusted_history(alias: Alias) -> list[Document]:
     """Returns the moves of an alias, newest first; with a public key, only if nothing is wrong.
 
-    The pointer alone is not enough here: whoever changes an old move could say what was named
+    The pointer alone is not enough here: a person who changes an old move could decide what was named
     before, and so where a rollback leads and what a pruning keeps.
 
     Raises:
@@ -85,7 +85,7 @@ def carry_out(alias: Alias, plan: Rollback, *, by: str, reason: str) -> Pointer:
     done = aliases.move(
         alias, plan.version, by=by, reason=reason, expected=plan.instead_of, rollback=True
     )
-    now = trust.standing(alias)
+    now = trust.pointer(alias)
     if not done or now is None:
         raise BadInput(
             f"{alias} was moved from {plan.instead_of} to {now and now.move.version} meanwhile; "

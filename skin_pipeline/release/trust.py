@@ -1,6 +1,6 @@
 """Whether a pointer may be acted on: signed by the trusted key, and no older than what was seen.
 
-`standing` is the one way to a pointer for all that acts: promotion, rollback, pruning, prediction.
+`pointer` is the one way to a pointer for all that acts: promotion, rollback, pruning, prediction.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from skin_pipeline.release.seen import Memory, Seen
 from skin_pipeline.storage import Store, digest
 
 
-def standing(alias: Alias) -> Document | None:
+def pointer(alias: Alias) -> Document | None:
     """Returns an alias's pointer, as one that may be acted on; None if the alias names nothing.
 
     Without a public key that is any pointer. With one it must be signed by it, for this alias of
@@ -30,9 +30,8 @@ def standing(alias: Alias) -> Document | None:
     found = alias.read() or _absent(alias, memory)
     if found is None:
         return None
-    here = pointers.identity(
-        alias.store
-    )  # which is written before the first pointer that is signed
+    # The store got its name before its first pointer was signed, so none is signed without it.
+    here = pointers.identity(alias.store)
     if problem := pointers.signature_problem(found, trusted, here):
         raise BadInput(f"{problem}. {advice(alias.model)}")
     if problem := identity_problem(memory, here) or replay_problem(

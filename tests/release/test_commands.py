@@ -97,11 +97,11 @@ def test_verifying_says_that_a_mover_was_killed_and_leaves_the_move_to_the_next_
     key = f"models/{MODEL}/moves/champion/00000002.json"
     store.remove(key)
     status, said = models("verify", MODEL)
-    assert (status, "Move 2 stands in the pointer only" in said) == (0, True)
+    assert (status, "Move 2 is in the pointer only" in said) == (0, True)
     assert not store.exists(key)
     promote(store, three[2])
     assert store.exists(key)
-    assert "stands in the pointer only" not in models("verify", MODEL)[1]
+    assert "is in the pointer only" not in models("verify", MODEL)[1]
 
 
 def test_the_champion_is_rolled_back_once(store: FolderStore, models: Any, three: Any) -> None:
