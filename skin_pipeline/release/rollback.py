@@ -55,8 +55,8 @@ def plan(alias: Alias, target: str) -> Rollback:
 def trusted_history(alias: Alias) -> list[Document]:
     """Returns the moves of an alias, newest first; with a public key, only if nothing is wrong.
 
-    The pointer alone is not enough here: a person who changes an old move could decide what was named
-    before, and so where a rollback leads and what a pruning keeps.
+    The pointer alone is not enough here: a person who changes an old move could decide what was
+    named before, and so where a rollback leads and what a pruning keeps.
 
     Raises:
         BadInput: something is wrong with the history.
