@@ -21,6 +21,7 @@ from typing import Any
 
 from measuring import in_turn, parser, report
 
+from skin_pipeline.contracts import CHAMPION
 from skin_pipeline.release import registry
 from skin_pipeline.storage import Store, digest_file, open_store
 
@@ -91,7 +92,7 @@ def promote(store: Store, known: str) -> None:
         known={registry.MODEL_FILE: known},
     )
     registry.publish(store, release, sources)
-    where: dict[str, Any] = {"alias": registry.CHAMPION, "by": "benchmark", "reason": "benchmark"}
+    where: dict[str, Any] = {"alias": CHAMPION, "by": "benchmark", "reason": "benchmark"}
     assert registry.move(store, MODEL, release.version, **where)
 
 

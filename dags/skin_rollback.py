@@ -26,6 +26,7 @@ from airflow.sdk import Param, dag, get_current_context
 from skin_airflow import airflow_store, answers, step
 
 from skin_pipeline.config import read_deployment, read_settings, with_blanks
+from skin_pipeline.contracts import CHAMPION
 from skin_pipeline.provenance.signing import SigningKeys
 from skin_pipeline.release import registry
 
@@ -33,7 +34,7 @@ deployment = read_deployment()
 DEFAULTS = {
     "model": read_settings({}).model_name,
     "version": registry.PREVIOUS,
-    "alias": registry.CHAMPION,
+    "alias": CHAMPION,
     "reason": "",
 }
 OPTIONAL: Any = ["null", "string"]  # an empty field is sent as null, and takes its default

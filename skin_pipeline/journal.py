@@ -70,7 +70,7 @@ class Data:
     @property
     def faults(self) -> tuple[str, ...]:
         """The critical checks that failed, in words."""
-        return tuple(_words(c) for c in self.checks if not c.passed and c.severity == "critical")
+        return self._failed("critical")
 
     @property
     def warning_names(self) -> tuple[str, ...]:
@@ -85,14 +85,12 @@ class Data:
     @property
     def warnings(self) -> tuple[str, ...]:
         """The warnings, in words: failed checks first, then shortcuts."""
-        checks = (_words(c) for c in self.checks if not c.passed and c.severity == "warning")
-        shortcuts = (
-            f"{item.name} alone predicts the label: AUC {item.auc}, "
-            f"asked for at most {item.bound:g}"
-            for item in self.validation.shortcuts
-            if not item.passed
-        )
-        return (*checks, *shortcuts)
+        shortcuts = (s.described() for s in self.validation.shortcuts if not s.passed)
+        return (*self._failed("warning"), *shortcuts)
+
+    def _failed(self, severity: str) -> tuple[str, ...]:
+        failed = (c for c in self.checks if not c.passed and c.severity == severity)
+        return tuple(check.described() for check in failed)
 
     @property
     def noticed(self) -> tuple[Noticed, ...]:
@@ -111,10 +109,6 @@ class Data:
 
 def _title(kind: str) -> str:
     return kind.replace("_", " ").capitalize()
-
-
-def _words(check: Check) -> str:
-    return f"{check.name}: {check.observed}, asked for {check.bound}"
 
 
 def note(store: Store, run: str, **keys: str | bool) -> None:

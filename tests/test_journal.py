@@ -79,9 +79,9 @@ def test_the_data_of_a_run_says_warnings_with_figures_and_by_name(store):
     data = journal.data_of(store, VALIDATION, SPLIT)
     assert data.faults == ()
     assert data.warnings == (
-        f"{DUPLICATES}: 3 found (a.jpg = <b>.jpg), asked for none",
+        f"{DUPLICATES}: 3 found (a.jpg = <b>.jpg), required none",
         "border ring colour alone predicts the label: AUC 0.790 [0.760, 0.820], "
-        "asked for at most 0.65",
+        "required at most 0.65",
     )
     assert data.warning_names == (DUPLICATES, "shortcut: border ring colour")
     assert [check.name for check in data.checks][-1] == "no group on two sides of a run"
@@ -103,7 +103,7 @@ def test_what_was_found_of_the_split_is_told_like_what_was_found_of_the_images(
     data = journal.data_of(store, VALIDATION, SPLIT)
     check = Check(name="sides", severity=severity, observed="2", bound="0", passed=passed)
     told = dataclasses.replace(data, split=data.split.model_copy(update={"checks": (check,)}))
-    words = ("sides: 2, asked for 0",)
+    words = ("sides: 2, required 0",)
     failed = {severity} if not passed else set()
     assert told.faults == (words if "critical" in failed else ())
     assert told.warnings[1:2] == (words if "warning" in failed else data.warnings[1:2])

@@ -19,7 +19,7 @@ import logging
 from datetime import datetime, timezone
 from pathlib import PurePosixPath
 
-from skin_pipeline.contracts import Move, Pointer, parse
+from skin_pipeline.contracts import CHAMPION, Move, Pointer, parse
 from skin_pipeline.errors import BadInput, Unavailable
 from skin_pipeline.provenance.signing import NONE, SigningKeys
 from skin_pipeline.release import pointers
@@ -31,7 +31,6 @@ from skin_pipeline.storage import Store
 __all__ = [
     "ANY",
     "ATTEMPTS",
-    "CHAMPION",
     "PATTERN",
     "aliases",
     "before",
@@ -46,7 +45,6 @@ __all__ = [
 
 log = logging.getLogger(__name__)
 
-CHAMPION = "champion"
 ANY = "*"  # no version's name
 ATTEMPTS = 20  # moves of the pointer that may get in between before a move gives up
 

@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
+from skin_pipeline.contracts import CHAMPION
 from skin_pipeline.provenance.signing import NONE, SigningKeys
 from skin_pipeline.release import pointers
-from skin_pipeline.release.aliases import CHAMPION, documents
+from skin_pipeline.release.aliases import documents
 from skin_pipeline.release.pointers import Document, move_key, moves_key, number_of, pointer_key
 from skin_pipeline.release.seen import recall
 from skin_pipeline.storage import Store

@@ -23,7 +23,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from skin_pipeline.contracts import Release, parse
+from skin_pipeline.contracts import CHAMPION, Release, parse
 from skin_pipeline.data import images as room
 from skin_pipeline.data.images import Inspected
 from skin_pipeline.data.workers import each
@@ -35,7 +35,6 @@ from skin_pipeline.release import registry
 from skin_pipeline.storage import Store
 from skin_pipeline.training.backbone import quick_with_xla
 
-CHAMPION = "champion"
 VERSION = re.compile(r"[0-9a-f]{20}")
 BATCH = 16  # images that the network is given at a time
 T = TypeVar("T")

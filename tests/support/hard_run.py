@@ -19,7 +19,7 @@ from PIL import Image, ImageFilter
 
 from skin_pipeline import steps
 from skin_pipeline.config import Deployment, Settings
-from skin_pipeline.contracts import Verdict, load
+from skin_pipeline.contracts import CHAMPION, Verdict, load
 from skin_pipeline.job import Job
 from skin_pipeline.release import registry
 from skin_pipeline.storage import open_store
@@ -164,7 +164,7 @@ def crown(job: Job, verdict: str) -> str:
     before = registry.champion(job.store, release.model)
     assert registry.move(
         *(job.store, release.model, release.version),
-        alias=registry.CHAMPION,
+        alias=CHAMPION,
         by=job.run_id,
         reason="passed the gate",
         expected=before.version if before else None,
