@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import released
 
-from skin_pipeline import cli, steps
+from skin_pipeline import steps
 from skin_pipeline.contracts import LABELS, Dataset, load
 from skin_pipeline.data import demo
 from skin_pipeline.model_file import loading, trial
@@ -20,11 +20,6 @@ from skin_pipeline.release import registry
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
-
-
-def test_the_settings_table_is_the_one_that_the_code_makes():
-    table = README.split("<!-- settings -->\n")[1].split("\n<!-- end of settings -->")[0]
-    assert table.strip() == cli.settings_table()
 
 
 def test_the_five_lines_score_an_image_with_the_promoted_model(finished, tmp_path):

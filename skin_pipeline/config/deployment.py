@@ -69,8 +69,7 @@ class Deployment(Environment):
     )
     data_anonymous: bool = Field(
         False,
-        description="Whether images in S3 are asked for without credentials, as public buckets "
-        "allow.",
+        description="Whether images in S3 are read without credentials, as public buckets allow.",
     )
     kaggle_connection: str = Field(
         "kaggle",
@@ -100,7 +99,7 @@ class Deployment(Environment):
         ge=0,
         le=1_000_000,
         description="Most memory of one computing task, in GiB; 0 for what the machine has. A task "
-        "that needs more says so before it begins.",
+        "that needs more fails before it begins, with the reason.",
     )
     features_gib: float = Field(
         50,
@@ -145,7 +144,7 @@ class Deployment(Environment):
         "",
         description="PEM file with the public key that a version must be signed with to be "
         "promoted, rolled back to or loaded, and so must the pointers be that name it. Empty: "
-        "signatures are not asked for.",
+        "signatures are not required.",
     )
     state: str = Field(
         "",

@@ -97,7 +97,7 @@ def refuse_secrets(values: dict[str, Any], way_out: str) -> dict[str, Any]:
         if isinstance(value, str) and holds_secret(value) and name != "signing_password":
             raise ValueError(
                 f"{name} holds a user name with a password, a key, a token or a signature, which "
-                f"must not stand there. {way_out}"
+                f"must not be there. {way_out}"
             )
     return values
 

@@ -38,8 +38,8 @@ class JudgingKnobs(Environment):
     prevalences: str = knob(
         "0.02, 0.1, 0.5",
         "Judging",
-        "Shares of malignant images, each between 0 and 1, for which PPV and NPV are told.",
-        title="Shares of malignant images to tell PPV and NPV for",
+        "Shares of malignant images, each between 0 and 1, for which PPV and NPV are reported.",
+        title="Shares of malignant images to report PPV and NPV for",
     )
     min_accuracy: Bound = least("test accuracy", 0.75, section=FIRST)
     min_balanced_accuracy: Bound = least("balanced test accuracy")
