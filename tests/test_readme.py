@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import released
@@ -17,12 +18,15 @@ from skin_pipeline.data import demo
 from skin_pipeline.model_file import loading, trial
 from skin_pipeline.provenance.signing import SigningKeys
 from skin_pipeline.release import registry
+from skin_pipeline.storage import FolderStore
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 
 
-def test_the_five_lines_score_an_image_with_the_promoted_model(finished, tmp_path):
+def test_the_five_lines_score_an_image_with_the_promoted_model(
+    finished: Any, tmp_path: Path
+) -> None:
     store, version = finished.job.store, finished.version
     for name in ("model.keras", "manifest.json"):
         shutil.copy(store.local(f"{version}/{name}"), tmp_path / name)
@@ -45,7 +49,9 @@ def test_the_five_lines_score_an_image_with_the_promoted_model(finished, tmp_pat
     assert label in LABELS
 
 
-def test_a_version_signed_as_described_is_verified_by_hand_as_described(store, tmp_path):
+def test_a_version_signed_as_described_is_verified_by_hand_as_described(
+    store: FolderStore, tmp_path: Path
+) -> None:
     section = README.split("### Signed models\n")[1].split("\n## ")[0]
     make, check = re.findall(r"```sh\n(.*?)```", section, re.DOTALL)
     subprocess.run(["sh", "-euc", make], cwd=tmp_path, check=True, capture_output=True)
@@ -60,12 +66,12 @@ def test_a_version_signed_as_described_is_verified_by_hand_as_described(store, t
     assert b"Verification succeeded" in said.stdout
 
 
-def test_every_step_is_described():
+def test_every_step_is_described() -> None:
     for step in steps.VERSIONS:
         assert f"**{step}**" in README
 
 
-def test_the_pictures_are_there():
+def test_the_pictures_are_there() -> None:
     pictures = re.findall(r"!\[.*?\]\((.*?)\)", README)
     assert pictures
     for picture in pictures:
@@ -73,11 +79,11 @@ def test_the_pictures_are_there():
         assert (ROOT / picture).stat().st_size < 300_000, picture
 
 
-def test_every_make_target_named_exists():
+def test_every_make_target_named_exists() -> None:
     makefile = (ROOT / "Makefile").read_text()
     for target in set(re.findall(r"(?:^|`)make ([a-z-]+)", README, re.MULTILINE)):
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
 
 
-def test_the_demo_is_as_large_as_the_readme_says():
+def test_the_demo_is_as_large_as_the_readme_says() -> None:
     assert f"{2 * demo.PER_CLASS} drawn images" in README

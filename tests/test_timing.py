@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -10,6 +12,8 @@ from skin_pipeline import steps, timing
 from skin_pipeline.contracts import Dataset, load
 from skin_pipeline.evaluation import scoring
 from skin_pipeline.evaluation import tasks as judging
+from skin_pipeline.job import Job
+from skin_pipeline.training import backbone
 from skin_pipeline.training import tasks as training
 
 
@@ -18,10 +22,10 @@ class Begun(Exception):
 
 
 @pytest.fixture
-def told(monkeypatch):
+def told(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, float]]:
     """What a job's steps said of their work."""
 
-    def begun(*_, **__):
+    def begun(*_: object, **__: object) -> None:
         raise Begun
 
     for room, name in (
@@ -34,7 +38,9 @@ def told(monkeypatch):
     return []
 
 
-def test_ingest_validate_and_split_tell_how_many_images_there_are(make_job, told):
+def test_ingest_validate_and_split_tell_how_many_images_there_are(
+    make_job: Callable[..., Job], told: list[tuple[str, float]]
+) -> None:
     job = make_job(runs=3)
     job = replace(job, allow=lambda seconds, work: told.append((work, seconds)))
     pinned = steps.ingest(job)
@@ -52,7 +58,9 @@ def test_ingest_validate_and_split_tell_how_many_images_there_are(make_job, told
     ]
 
 
-def test_steps_with_networks_tell_how_often_they_look_at_each_image(finished, told):
+def test_steps_with_networks_tell_how_often_they_look_at_each_image(
+    finished: Any, told: list[tuple[str, float]]
+) -> None:
     place = finished.job.deployment.model_copy(update={"time_factor": 5})
     job = replace(
         finished.job, place=place, allow=lambda seconds, work: told.append((work, seconds))
@@ -60,7 +68,7 @@ def test_steps_with_networks_tell_how_often_they_look_at_each_image(finished, to
     dataset = load(job.store, finished.dataset, Dataset)
     count = sum(dataset.classes.values())
     tuned = replace(job, settings=job.settings.model_copy(update={"strategy": "full"}))
-    trunk = steps.backbone.trunk_of(job.settings.backbone, "none")
+    trunk = backbone.trunk_of(job.settings.backbone, "none")
     for work in (
         lambda: steps._features(job, dataset, 0, trunk, "head", 7),
         lambda: steps._train(job, "key", finished.split, (), 0),
@@ -90,17 +98,17 @@ def test_steps_with_networks_tell_how_often_they_look_at_each_image(finished, to
     ]
 
 
-def test_a_job_that_nobody_watches_tells_nobody(make_job):
+def test_a_job_that_nobody_watches_tells_nobody(make_job: Callable[..., Job]) -> None:
     make_job().expect("features", 100)
     make_job().fetch()
 
 
 @pytest.mark.parametrize("step", timing.LONGEST_HOURS)
-def test_the_longest_time_of_a_step_grows_with_the_factor(step):
+def test_the_longest_time_of_a_step_grows_with_the_factor(step: str) -> None:
     assert timing.longest(step, 2) == 2 * timing.longest(step, 1)
 
 
-def test_thousands_of_images_on_a_slow_machine_fit_into_the_longest_time():
+def test_thousands_of_images_on_a_slow_machine_fit_into_the_longest_time() -> None:
     """The sets that this is made for, on two cores that need a tenth of what is allowed."""
     for step, passes in (("ingest", 1), ("validate", 1), ("split", 6), ("train", 40)):
         assert timing.allowed(step, 100_000, passes) < 3600 * timing.LONGEST_HOURS[step]
