@@ -91,7 +91,7 @@ def airflow_job(*, kaggle: bool = False) -> Generator[Job, None, None]:
             mask_secret(deployment.signing_password.get_secret_value())
         yield Job(
             settings=read_settings(dict(context["params"])),
-            deployment=deployment.model_copy(update={"threads": deployment.threads or 1}),
+            deployment=deployment.model_copy(update={"threads": deployment.slots}),
             store=open_configured_store(),
             data_access=data_access,
             roots=Roots.of(deployment, by_others=True),

@@ -31,7 +31,7 @@ from skin_pipeline.contracts import Verdict, load
 
 deployment = read_deployment()
 # A slot of the pool stands for a core: tasks share the cores by it, and do not fight for them.
-computing = {"pool": deployment.pool, "pool_slots": deployment.threads or 1}
+computing = {"pool": deployment.pool, "pool_slots": deployment.slots}
 
 
 @dag(

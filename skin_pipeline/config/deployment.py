@@ -207,11 +207,22 @@ class Deployment(Environment):
         )
 
     @property
+    def slots(self) -> int:
+        """Returns the slots of Airflow's pool that a computing task takes: one for each thread.
+
+        Where nothing is set, a task in Airflow has one thread, since others run beside it.
+        """
+        return self.threads or 1
+
+    @property
     def cache_bytes(self) -> int:
         """Returns the largest size of the local copies, in bytes."""
         return int(self.cache_gib * 2**30)
 
 
 def threads(deployment: Deployment) -> int:
-    """Returns the threads that one computing task may use: all cores, where nothing is set."""
+    """Returns the threads that one computing task may use: all cores, where nothing is set.
+
+    In Airflow something always is: a job there has a deployment with `slots` threads.
+    """
     return deployment.threads or os.cpu_count() or 1

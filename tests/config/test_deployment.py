@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from skin_pipeline.config import Deployment, read_deployment, threads
@@ -51,3 +53,19 @@ def test_a_task_uses_as_many_threads_as_it_was_given_or_all_cores(
 
 def test_the_size_of_local_copies_is_in_gibibytes() -> None:
     assert Deployment(cache_gib=1.5).cache_bytes == 1_610_612_736
+
+
+@pytest.mark.parametrize(("set_to", "slots"), [(0, 1), (1, 1), (5, 5)])
+def test_a_task_in_airflow_takes_a_slot_for_each_thread(set_to: int, slots: int) -> None:
+    assert Deployment(threads=set_to).slots == slots
+
+
+def test_moves_that_were_seen_are_remembered_below_the_users_own_state(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", "relative, so it does not count")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert Deployment().state_folder == str(tmp_path / ".local/state/skin-pipeline")
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    assert Deployment().state_folder == str(tmp_path / "state/skin-pipeline")
+    assert Deployment(state="/srv/seen").state_folder == "/srv/seen"
