@@ -61,9 +61,9 @@ def test_ingest_validate_and_split_tell_how_many_images_there_are(
 def test_steps_with_networks_tell_how_often_they_look_at_each_image(
     finished: Any, told: list[tuple[str, float]]
 ) -> None:
-    place = finished.job.deployment.model_copy(update={"time_factor": 5})
+    slow = finished.job.deployment.model_copy(update={"time_factor": 5})
     job = replace(
-        finished.job, place=place, allow=lambda seconds, work: told.append((work, seconds))
+        finished.job, deployment=slow, allow=lambda seconds, work: told.append((work, seconds))
     )
     dataset = load(job.store, finished.dataset, Dataset)
     count = sum(dataset.classes.values())

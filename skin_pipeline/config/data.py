@@ -37,31 +37,31 @@ class DataKnobs(Environment):
         "Which column of the tables holds what, as `patient_id=Patient No, label=dx`, where the "
         "usual names do not fit. Known: image_id, patient_id, lesion_id, sex, age, site, label. "
         "Labels with a column a class are named one by one: `label=MEL, label=NV`. A name with a "
-        'comma stands in quotes: `label="Diagnosis, final"`.',
+        'comma is put in quotes: `label="Diagnosis, final"`.',
         title="Columns of the tables",
     )
     malignant_values: str = knob(
         "malignant, melanoma, 1, 1.0, true, yes",
         "Data",
-        "What stands for malignant in the tables' label column, or the columns that do where each "
-        'class has one. A value with a comma stands in quotes: `"Melanoma, NOS", bcc`. Values that '
-        "you give also name folders, where none is called benign/ or malignant/.",
-        title="What stands for malignant",
+        "Values that mean malignant in the tables' label column, or the columns that do where each "
+        'class has one. A value with a comma is put in quotes: `"Melanoma, NOS", bcc`. Values that '
+        "you give are also names of folders, where none is called benign/ or malignant/.",
+        title="Values that mean malignant",
         min_length=1,
     )
     benign_values: str = knob(
         "benign, nevus, 0, 0.0, false, no",
         "Data",
-        "What stands for benign, in the same places.",
-        title="What stands for benign",
+        "Values that mean benign, in the same places.",
+        title="Values that mean benign",
         min_length=1,
     )
     neither_values: str = knob(
         "indeterminate, indeterminate/benign, indeterminate/malignant, indeterminable, uncertain, "
         "undetermined, equivocal",
         "Data",
-        "What stands for neither class there: such images are left out, and counted.",
-        title="What stands for neither class",
+        "Values that mean neither class there: such images are left out, and counted.",
+        title="Values that mean neither class",
     )
     model_name: str = knob(
         "skin-resnet50",

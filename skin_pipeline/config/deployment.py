@@ -123,7 +123,7 @@ class Deployment(Environment):
     )
     cache: str = Field(
         "",
-        description="Folder of this user's alone for local copies of what lies in S3. Empty: a "
+        description="Folder of this user's alone for local copies of what is in S3. Empty: a "
         "folder in the system's temporary directory.",
     )
     cache_gib: float = Field(

@@ -247,7 +247,7 @@ NEWEST = 462  # a call newer than this list is answered as by a kernel that does
 # so that the C library makes the older call, whose arguments the filter can read.
 UNKNOWN = {"clone3": (435, 435), "openat2": (437, 437)}
 NONE = 0xFFFF_FFFF  # the number of a call that a processor does not have
-# Calls for which one argument decides: the call's numbers, and the place of the argument.
+# Calls for which one argument decides: the call's numbers, and the position of the argument.
 CLONE = (56, 220)
 OWN_PROCESS = {
     "kill": ((62, 129), 0),
@@ -324,18 +324,18 @@ def _program(column: int, processor: int) -> Iterator[Step]:
 def _by_argument() -> Iterator[tuple[tuple[int, ...], list[Step]]]:
     allow, refuse = (RETURN, 0, 0, ALLOWED), (RETURN, 0, 0, REFUSE)
     yield CLONE, [_argument(0), *_when(ANY_BIT, CLONE_THREAD, [allow]), refuse]
-    for name, (numbers, place) in OWN_PROCESS.items():
+    for name, (numbers, position) in OWN_PROCESS.items():
         own = [os.getpid(), *([0] if name in SELF_AS_ZERO else [])]
-        yield numbers, [_argument(place), *_each(own, allow), refuse]
-    for numbers, place, values in VALUES.values():
-        yield numbers, [_argument(place), *_each(values, refuse), allow]
-    for wide, place, mask, value in MASKS.values():
-        masked = [_argument(place), (AND, 0, 0, mask)]
+        yield numbers, [_argument(position), *_each(own, allow), refuse]
+    for numbers, position, values in VALUES.values():
+        yield numbers, [_argument(position), *_each(values, refuse), allow]
+    for wide, position, mask, value in MASKS.values():
+        masked = [_argument(position), (AND, 0, 0, mask)]
         yield wide, [*masked, *_when(EQUAL, value, [refuse]), allow]
 
 
-def _argument(place: int) -> Step:
-    return LOAD, 0, 0, 16 + 8 * place  # the lower half, which these processors store first
+def _argument(position: int) -> Step:
+    return LOAD, 0, 0, 16 + 8 * position  # the lower half, which these processors store first
 
 
 def _each(values: Iterable[int], then: Step) -> list[Step]:

@@ -19,7 +19,7 @@ from pydantic import SecretStr
 from released import MODEL, named, promote, release, releases, vouch_for
 
 from skin_pipeline import cli, steps
-from skin_pipeline.config import Deployment, read_deployment
+from skin_pipeline.config import Deployment, read_deployment, settings_tables
 from skin_pipeline.errors import BadInput, Unavailable
 from skin_pipeline.job import Job
 from skin_pipeline.model_file import trial
@@ -349,7 +349,7 @@ def test_a_password_is_in_no_error_log_or_text(tmp_path, monkeypatch, caplog):
         deployment.model_dump_json(),
         caplog.text,
     ]
-    seen.append(cli.settings_table())
+    seen.append(settings_tables())
     for error in (refused.value, misfit.value):
         told = traceback.TracebackException.from_exception(error, capture_locals=True)
         seen += [repr(error), repr(error.__context__), *told.format()]
