@@ -1,7 +1,9 @@
 """95 % intervals: Wilson's for proportions, a bootstrap over groups for all other figures.
 
-proportion(97, 116)                               # 0.836 [0.758, 0.893]
-auc_interval(probabilities, labels, groups, seed=0)
+    proportion(97, 116)                                  # 0.836 [0.758, 0.893]
+    auc_interval(probabilities, labels, groups, seed=0)
+
+A figure without an interval, or one that nothing is known of, is NaN and never a guess.
 """
 
 from __future__ import annotations

@@ -1,9 +1,11 @@
 """What a workflow run has made so far, so that people find it from the run, even from a failed one.
 
-note(store, run_id, validation="validate/4f1a…")   # a step, as soon as its result exists
-made = of_run(store, run_id)                       # the pages and alerts
-data = data_of(store, made.validation, made.split)
-data.warnings                                      # what people should know about the data
+    note(store, run_id, validation="validate/4f1a…")   # a step, as soon as its result exists
+    made = of_run(store, run_id)                       # the pages and alerts
+    data = data_of(store, made.validation, made.split)
+    data.warnings                                      # what people should know about the data
+
+A journal contains keys and nothing else: the results themselves are where the keys say.
 """
 
 from __future__ import annotations

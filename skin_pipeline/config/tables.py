@@ -1,7 +1,9 @@
 """The tables of docs/settings.md: the knobs of a run, and the installation's variables.
 
-python -m skin_pipeline settings                           # prints them
-python -m skin_pipeline settings --write docs/settings.md  # puts them between the page's marks
+    python -m skin_pipeline settings                           # prints them
+    python -m skin_pipeline settings --write docs/settings.md  # puts them between the page's marks
+
+Their text is the fields' own descriptions, so a setting is described once.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ BEGIN, END = "<!-- settings -->\n", "\n<!-- end of settings -->"  # around the t
 
 
 def settings_tables() -> str:
-    """Returns two Markdown tables, which the fields' own descriptions are the text of."""
+    """Returns two Markdown tables: the knobs of a run, and the installation's variables."""
     knobs = ["| Setting | Default | Range | What it does |", "|---|---|---|---|"]
     for name, schema in form_schema().items():
         knobs.append(

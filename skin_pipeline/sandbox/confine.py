@@ -1,7 +1,9 @@
 """The process that starts a confined one, listens to it, and ends it.
 
-cell = Cell(folder, readable=(), memory=2**31, file_bytes=2**26, seconds=900)
-ended = run_confined(cell, "skin_pipeline.model_file.trial", ["1", "image"])
+    cell = Cell(folder, readable=(), memory=2**31, file_bytes=2**26, seconds=900)
+    ended = run_confined(cell, "skin_pipeline.model_file.trial", ["1", "image"])
+
+It trusts nothing that comes back: whoever takes the confined process over chooses what it writes.
 """
 
 from __future__ import annotations
