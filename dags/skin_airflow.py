@@ -72,7 +72,7 @@ def airflow_errors() -> Generator[None, None, None]:
 def airflow_deployment() -> Deployment:
     """Returns the settings of the installation; a task has one core unless they say otherwise."""
     deployment = read_deployment()
-    return deployment.model_copy(update={"threads": deployment.threads or 1})
+    return deployment.model_copy(update={"threads": deployment.slots})
 
 
 @contextmanager

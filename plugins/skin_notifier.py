@@ -315,7 +315,7 @@ def _outcome(verdict: Verdict, champion: Pointer | None, unchanged: bool) -> lis
             f"The champion stays as it was: {version}.",
             *(same if unchanged else []),
             *(
-                f"Failed: {item.name}: {_one_line(item.value)}, asked for {item.bound}"
+                f"Failed: {_one_line(item.described())}"
                 f"{f' ({item.advice})' if item.advice else ''}."
                 for item in verdict.checks
                 if not item.passed

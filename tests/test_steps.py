@@ -304,7 +304,7 @@ def test_a_missing_run_is_counted_by_the_gate(finished):
     verdict = load(
         finished.job.store, steps.gate(finished.job, evaluation, finished.validation), Verdict
     )
-    assert verdict.reasons == ("successful runs: 1, asked for at least 2",)
+    assert verdict.reasons == ("successful runs: 1, required at least 2",)
 
 
 def test_no_run_at_all_is_told(finished):
@@ -761,7 +761,7 @@ def test_a_refused_data_set_is_refused_again(make_job, folder):
     job = make_job(data=str(folder), weights="imagenet", min_per_class=50)
     dataset = steps.ingest(job).dataset
     for _ in range(2):
-        with pytest.raises(BadInput, match=r"readable benign images: 12, asked for at least 50"):
+        with pytest.raises(BadInput, match=r"readable benign images: 12, required at least 50"):
             steps.validate(job, dataset)
     # The run's pages show what is wrong with the data, of a run that failed too.
     noted = journal.of_run(job.store, job.run_id).validation
