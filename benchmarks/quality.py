@@ -181,7 +181,7 @@ def with_calls(scores: pd.DataFrame) -> pd.DataFrame:
 
 def fold_auc(scores: pd.DataFrame) -> float:
     """AUC of one fold."""
-    labels = (scores["label"] == "malignant").to_numpy(np.int64)
+    labels = np.asarray(scores["label"] == "malignant", dtype=np.int64)
     return auc(scores["probability"].to_numpy(), labels)
 
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -16,6 +16,8 @@ from skin_pipeline.config import Deployment, Settings
 from skin_pipeline.contracts import Evaluation, load
 from skin_pipeline.job import Job
 from skin_pipeline.storage import open_store
+
+T = TypeVar("T")
 
 # The notebook that this project comes from: six runs of 40 epochs of 93 steps on 8 images.
 RUNS, EPOCHS, STEPS, BATCH, SIZE = 6, 40, 93, 8, 224
@@ -70,7 +72,7 @@ class Workflow:
         """Seconds of all steps so far."""
         return sum(self.seconds.values())
 
-    def _timed(self, name: str, call: Callable[[], Any]) -> Any:
+    def _timed(self, name: str, call: Callable[[], T]) -> T:
         start = time.perf_counter()
         made = call()
         self.seconds[name] = time.perf_counter() - start

@@ -61,7 +61,7 @@ def prepare(folder: Path, module: str, tests: list[str]) -> None:
             shutil.copytree(source, folder / name, ignore=ignored)
         else:
             shutil.copy(source, folder / name)
-    settings = {
+    settings: dict[str, list[str] | bool] = {
         "source_paths": ["skin_pipeline"],
         "only_mutate": [module],
         "also_copy": list(COPIED),
@@ -92,10 +92,12 @@ def run(folder: str) -> None:
         sys.exit(f"{said.rsplit(chr(13), 1)[-1][-3000:]}\nmutmut could not try the changes")
 
 
-def mutmut(folder: str, *arguments: str, **how: object) -> subprocess.CompletedProcess[str]:
+def mutmut(
+    folder: str, *arguments: str, capture_output: bool = False
+) -> subprocess.CompletedProcess[str]:
     """Run mutmut in a folder."""
     command = [sys.executable, "-m", "mutmut", *arguments]
-    return subprocess.run(command, cwd=folder, text=True, **how)  # type: ignore[call-overload]
+    return subprocess.run(command, cwd=folder, text=True, capture_output=capture_output)
 
 
 def show(folder: str, results: str) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from children import in_child
-from promotion import Promotion, assert_harmless, prepared
+from interrupted import Promotion, assert_harmless, prepared
 from released import MODEL, promote, release
 from small_disk import MIB, Errors, mounted
 

@@ -8,7 +8,7 @@ from contextlib import closing
 
 import faulty
 import pytest
-from promotion import assert_harmless, prepared
+from interrupted import assert_harmless, prepared
 from released import promote, release
 from servers import seaweedfs
 
