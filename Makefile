@@ -30,7 +30,7 @@ demo: $(VENV)/.runs ## run the whole workflow once: [DATA=FOLDER_OR_ZIP WEIGHTS=
 up: $(VENV)/.runs ## serve Airflow's pages on 127.0.0.1 until Ctrl-C: [PORT=8080]
 	@$(PY) scripts/local_airflow.py --port "$(PORT)"
 
-pictures: $(VENV)/.tests ## take the README's pictures anew; needs Chromium or Chrome
+pictures: $(VENV)/.tests ## take the documentation's pictures anew; needs Chromium or Chrome
 	@$(PY) scripts/pictures.py
 
 # tests/conftest.py says how many processes, and what begins first. A file stays in one process,

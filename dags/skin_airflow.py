@@ -222,7 +222,7 @@ def _field(name: str, *, default: Any, description: str, **schema: Any) -> Param
 
 
 def _about(name: str, default: Any, schema: dict[str, Any]) -> str:
-    """How `conf` and the README call a knob, its bounds, and what it means left empty."""
+    """How `conf` and docs/settings.md call a knob, its bounds, and what it means left empty."""
     parts = [f"Setting `{name}`"]
     if "enum" not in schema:
         parts += filter(None, [range_of(schema)])

@@ -24,7 +24,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 COPIED = (
     *("skin_pipeline", "tests", "scripts", "benchmarks"),
-    *("README.md", "Makefile", "requirements.in"),
+    *("README.md", "CONTRIBUTING.md", "docs", "Makefile", "requirements.in"),
 )
 SHOWN = 40  # changes that are shown with their code
 

@@ -1,7 +1,7 @@
-"""Takes the pictures of the README anew, in a browser, of a local Airflow that ran the demo.
+"""Takes the pictures of the documentation anew, in a browser, of a local Airflow that ran the demo.
 
 ```
-python scripts/pictures.py             docs/run.png, docs/form.png, docs/models.png
+python scripts/pictures.py             docs/run.png, docs/form.png, docs/models.png, docs/report.png
 python scripts/pictures.py --to FOLDER
 ```
 
@@ -80,6 +80,7 @@ def _take_all(scratch: Path, folder: Path) -> None:
         _graph(page, airflow.url, first, folder / "run.png")
         _form(page, airflow.url, folder / "form.png")
         _models(page, airflow.url, folder / "models.png")
+        _report(page, folder / "report.png")
 
 
 @contextmanager
@@ -141,6 +142,15 @@ def _form(page: Page, url: str, to: Path) -> None:
 def _models(page: Page, url: str, to: Path) -> None:
     page.goto(f"{url}/plugin/models")
     page.frame_locator("iframe[title=Models]").get_by_role("table").wait_for()
+    _settle(page)
+    _take(page, to)
+
+
+def _report(page: Page, to: Path) -> None:
+    """Opens the champion's report from the page Models, which must be open."""
+    framed = page.frame_locator("iframe[title=Models]")
+    framed.get_by_role("link", name="Report", exact=True).first.click()
+    framed.frame_locator("iframe[title=Report]").get_by_role("heading").first.wait_for()
     _settle(page)
     _take(page, to)
 
