@@ -26,6 +26,7 @@ from airflow.sdk.log import mask_secret
 from skin_pipeline import timing
 from skin_pipeline.config import (
     FIRST,
+    Deployment,
     Settings,
     form_schema,
     may_be_empty,
@@ -65,6 +66,12 @@ def airflow_errors() -> Generator[None, None, None]:
         raise
 
 
+def airflow_deployment() -> Deployment:
+    """Returns the settings of the installation; a task has one core unless they say otherwise."""
+    deployment = read_deployment()
+    return deployment.model_copy(update={"threads": deployment.threads or 1})
+
+
 @contextmanager
 def airflow_job(*, kaggle: bool = False) -> Generator[Job, None, None]:
     """The job of the running task, with errors as in `airflow_errors`.
@@ -86,12 +93,12 @@ def airflow_job(*, kaggle: bool = False) -> Generator[Job, None, None]:
         access: dict[str, Any] = {}
         if kaggle:
             access = {"kaggle": kaggle_credentials(), "kaggle_endpoint": kaggle_endpoint()}
-        deployment = read_deployment()
+        deployment = airflow_deployment()
         if deployment.signing_password:
             mask_secret(deployment.signing_password.get_secret_value())
         yield Job(
             settings=read_settings(dict(context["params"])),
-            deployment=deployment.model_copy(update={"threads": deployment.threads or 1}),
+            deployment=deployment,
             store=open_configured_store(),
             data_access=data_access,
             roots=Roots.of(deployment, by_others=True),
@@ -250,29 +257,28 @@ def answers(defaults: Mapping[str, str]) -> dict[str, str]:
     return {name: text or defaults[name] for name, text in texts.items()}
 
 
-def push(**values: str | list[str]) -> None:
-    """Hand further keys to later tasks, beside the list that a task returns to be mapped over."""
+AS_CALLED = "{{ called }}"  # a `map_index_template`: the name that `call_task` gives
+
+
+def call_task(name: str) -> None:
+    """Names the running task among those that are mapped over, for the pages of Airflow."""
     context: Any = get_current_context()
-    for name, value in values.items():
-        context["ti"].xcom_push(name, value)
+    context["called"] = name
 
 
-def most_mapped(most: int, runs: int) -> int:
-    """How many features tasks there may be.
+def most_mapped(most: int) -> int:
+    """Returns how many tasks a step may have: `most`, or fewer if this Airflow allows fewer.
 
     Airflow refuses a list that is mapped over when the task that made it ends, after all its work.
-
-    Args:
-        most: What is good for the scheduler.
-        runs: How many training tasks there will be.
-
-    Raises:
-        BadInput: even those are more than this Airflow allows.
     """
-    allowed: int = conf.getint("core", "max_map_length")
+    return min(conf.getint("core", "max_map_length"), most)
+
+
+def check_mapped(runs: int) -> None:
+    """Raises `BadInput` if there are more training runs than this Airflow makes tasks of a step."""
+    allowed = most_mapped(runs)
     if runs > allowed:
         raise BadInput(
             f"runs={runs}, but this Airflow makes at most {allowed} tasks of one step ([core] "
             "max_map_length). Raise that, or lower runs and min_runs"
         )
-    return min(allowed, most)

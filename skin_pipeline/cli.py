@@ -30,7 +30,7 @@ from skin_pipeline.config import (
     read_settings,
 )
 from skin_pipeline.contracts import Verdict, load
-from skin_pipeline.errors import PipelineError, Rejected
+from skin_pipeline.errors import BadInput, PipelineError, Rejected
 from skin_pipeline.foreign import line
 from skin_pipeline.job import Job
 from skin_pipeline.provenance.signing import SigningKeys
@@ -148,11 +148,17 @@ def _predict(images: list[str], model: str, model_name: str, output: Path | None
 
 def _ingest(job: Job) -> str:
     dataset, weights, external = steps.ingest(job)
-    return "\n".join((dataset, weights, *external))
+    return "\n".join((dataset, weights, *(f"{name}={key}" for name, key in external.items())))
 
 
 def _validate(job: Job, dataset: str, *external: str) -> str:
-    return steps.validate(job, dataset, external)
+    sets = {}
+    for item in external:
+        name, equals, key = item.partition("=")
+        if not equals:
+            raise BadInput(f"an external set is given as NAME=KEY. Received: {item!r}")
+        sets[name] = key
+    return steps.validate(job, dataset, sets)
 
 
 def _features(job: Job, split: str, weights: str, shard: str) -> str:

@@ -32,8 +32,8 @@ from skin_pipeline.data.contents import (
 )
 from skin_pipeline.errors import BadInput, Unavailable
 from skin_pipeline.foreign import line, shown, words
-from skin_pipeline.job import Job, scratch
-from skin_pipeline.storage import S3Access, digest_file
+from skin_pipeline.job import Job
+from skin_pipeline.storage import S3Access, digest_file, scratch
 
 log = logging.getLogger(__name__)
 
