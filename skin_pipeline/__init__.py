@@ -19,9 +19,9 @@ What they stand on, from above to below:
     config       every setting once
     storage      a folder or S3: one place for all bytes
 
-Each room says in its `__init__` what it takes in and gives, and others use only what is listed there
-(docs/architecture.md). Airflow (`dags/`), the command line (`python -m skin_pipeline`) and the tests
-call the same steps; nothing in here imports Airflow.
+Each room's `__init__` says what the room takes in and gives, and lists the names that others may
+use; docs/architecture.md has the rules. Airflow (`dags/`), the command line and the tests call the
+same steps; nothing in here imports Airflow.
 
 Settings are checked where they come in, and name what is wrong:
 
