@@ -33,19 +33,19 @@ class Workflow:
 
     @classmethod
     def on(cls, folder: Path, data: Path, weights: Path | None, **knobs: Any) -> Workflow:
-        """A workflow on images in `data` and a store below `folder`."""
+        """Prepares a workflow on images in `data` and a store below `folder`."""
         source = str(weights) if weights else "imagenet"
         settings = Settings(data=str(data), weights=source, **knobs)
         deployment = Deployment(store=f"file://{folder}/store")
         return cls(Job(settings, deployment, open_store(deployment.store)))
 
     def with_strategy(self, strategy: str) -> Workflow:
-        """The same with another strategy."""
+        """Returns the same workflow with another strategy."""
         settings = self.job.settings.model_copy(update={"strategy": strategy})
         return Workflow(replace(self.job, settings=settings))
 
     def train(self) -> list[str]:
-        """From the images to the trained runs."""
+        """Makes the trained runs from the images; returns their keys."""
         job = self.job
         dataset, weights, external = self._timed("ingest", lambda: steps.ingest(job))
         self.validation = self._timed("validate", lambda: steps.validate(job, dataset, external))
@@ -60,7 +60,7 @@ class Workflow:
         )
 
     def judge(self, trained: list[str]) -> Evaluation:
-        """The runs on the test set."""
+        """Evaluates the runs on the test set."""
         key = self._timed(
             "evaluate", lambda: steps.evaluate(self.job, self.split, trained, self.validation)
         )
@@ -80,8 +80,8 @@ class Workflow:
 
 
 def original_step_seconds(weights: Path | None, steps_measured: int = 12) -> float:
-    """Median seconds of the original's training step: all of ResNet50, batch normalisation
-    learning, Adam, pixels scaled by 1/255."""
+    """Returns the median seconds of the original's training step: all of ResNet50 with Adam, batch
+    normalisation that learns, and pixels scaled by 1/255."""
     import keras
 
     network = keras.applications.ResNet50(
@@ -103,5 +103,5 @@ def original_step_seconds(weights: Path | None, steps_measured: int = 12) -> flo
 
 
 def original_seconds(step: float) -> float:
-    """The original's six runs, from the seconds of a step."""
+    """Returns the seconds of the original's six runs, from those of a step."""
     return RUNS * EPOCHS * STEPS * step

@@ -47,7 +47,7 @@ RUNS: tuple[dict[str, Any], ...] = (SYNTHETIC, {**SYNTHETIC, "min_accuracy": 0.9
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the demo twice and take the pictures; returns the exit status."""
+    """Runs the demo twice and takes the pictures; returns the exit status."""
     end_on_signals()
     parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("--to", type=Path, default=CHECKOUT / "docs", help="folder of the pictures")
@@ -85,7 +85,7 @@ def _take_all(scratch: Path, folder: Path) -> None:
 
 @contextmanager
 def open_browser() -> Generator[Browser, None, None]:
-    """A browser without a window.
+    """Yields a browser without a window.
 
     Raises:
         BadInput: none is installed.
@@ -99,7 +99,7 @@ def open_browser() -> Generator[Browser, None, None]:
 
 
 def log_in(page: Page, url: str, user: str, password: str) -> None:
-    """Go to a page of Airflow that asks for the login, and log in."""
+    """Goes to a page of Airflow that requires a login, and logs in."""
     page.goto(url)
     page.locator("input[name=username]").fill(user)
     page.locator("input[name=password]").fill(password)
@@ -107,7 +107,7 @@ def log_in(page: Page, url: str, user: str, password: str) -> None:
 
 
 def open_form(page: Page, url: str, dag: str) -> None:
-    """Go to a DAG and press Trigger, which opens its form."""
+    """Goes to a DAG and presses Trigger, which opens its form."""
     page.goto(f"{url}/dags/{dag}")
     page.get_by_role("button", name="Trigger").first.click()
     page.get_by_role("dialog").get_by_role("button", name="Run Parameters").wait_for()
