@@ -30,7 +30,7 @@ SHOWN = 40  # changes that are shown with their code
 
 
 def main(arguments: list[str]) -> int:
-    """Tries the changes of one module and shows those that no test sees; returns the exit status."""
+    """Tries changes of one module, shows those that no test sees; returns the exit status."""
     if not arguments or not arguments[0]:
         sys.exit("make mutants MODULE=skin_pipeline/… [TESTS=tests/…]")
     if not arguments[0].startswith("skin_pipeline/"):
