@@ -34,7 +34,7 @@ RUNS = 6
 
 
 def model_in(folder: Path, weights: Path | None, threads: int) -> Resolved:
-    """A model as the pipeline releases it, of six heads that learned nothing."""
+    """Returns a model as the pipeline releases it, of six heads that learned nothing."""
     keras = backbone.keras_on(threads)
     store = FolderStore(folder / "store")
     settings = Settings(weights=str(weights)) if weights else None
@@ -57,7 +57,7 @@ def model_in(folder: Path, weights: Path | None, threads: int) -> Resolved:
 
 
 def bare_loop(model: Resolved, squares: np.ndarray[Any, Any], threads: int) -> Any:
-    """A plain forward pass over all squares, as one would write it first."""
+    """Runs a plain forward pass over all squares, as one would write it first."""
     import keras
     import tensorflow as tf
 
@@ -74,6 +74,8 @@ def bare_loop(model: Resolved, squares: np.ndarray[Any, Any], threads: int) -> A
 
 
 def our_command(scorer: Scorer, paths: Sequence[Path]) -> Any:
+    """Returns a call that scores all files as the command `predict` does."""
+
     def run() -> None:
         assert not any(row.problem for row in scorer.predict(paths))
 
@@ -81,6 +83,7 @@ def our_command(scorer: Scorer, paths: Sequence[Path]) -> Any:
 
 
 def main() -> None:
+    """Measures both sides and reports the figure."""
     arguments = parser(str(__doc__)).parse_args()
     logging.disable(logging.INFO)
     threads = config.threads(Deployment())

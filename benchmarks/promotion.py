@@ -34,7 +34,8 @@ ROUNDS = 7
 
 
 def model_file(folder: Path) -> Path:
-    """A file that passes for a model: a zip archive of random bytes, which no server can pack."""
+    """Returns a file that passes for a model: a zip archive of random bytes, which no server can
+    pack."""
     path = folder / f"{uuid.uuid4().hex}.keras"
     with zipfile.ZipFile(path, "w") as bundle:
         bundle.writestr("model.weights.h5", os.urandom(100 * MB))
@@ -42,6 +43,7 @@ def model_file(folder: Path) -> Path:
 
 
 def by_hand(server: S3Server, folder: Path) -> Callable[[], None]:
+    """Returns a call that uploads a model and reads it back, without this project."""
     import boto3
 
     client = boto3.client("s3", endpoint_url=server.endpoint, **server.credentials)
@@ -56,7 +58,7 @@ def by_hand(server: S3Server, folder: Path) -> Callable[[], None]:
 
 
 def promotion(server: S3Server, folder: Path, *, copied: bool) -> Callable[[], None]:
-    """Promote the same bytes as a new version each time, on a worker with or without a copy."""
+    """Promotes the same bytes as a new version each time, on a worker with or without a copy."""
     path = model_file(folder)
     known = digest_file(path)
 
@@ -94,6 +96,7 @@ def promote(store: Store, known: str) -> None:
 
 
 def main() -> None:
+    """Measures both sides and reports the figure."""
     parser(str(__doc__)).parse_args()
     logging.disable(logging.INFO)
     with tempfile.TemporaryDirectory() as scratch, seaweedfs() as server:

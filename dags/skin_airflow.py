@@ -279,7 +279,8 @@ def most_mapped(most: int) -> int:
 
     Airflow refuses a list that is mapped over when the task that made it ends, after all its work.
     """
-    return min(conf.getint("core", "max_map_length"), most)
+    allowed: int = conf.getint("core", "max_map_length")
+    return min(allowed, most)
 
 
 def check_mapped(runs: int) -> None:

@@ -285,7 +285,7 @@ def _models_page() -> Response:
     from skin_connections import open_configured_store
 
     store = open_configured_store()
-    shown = {"models": overview(store), "last": LAST_RUNS, "last_moves": LAST_MOVES}
+    shown: dict[str, Any] = {"models": overview(store), "last": LAST_RUNS, "last_moves": LAST_MOVES}
     return _render("models.html", **shown, store=store.url)
 
 
@@ -358,13 +358,15 @@ def build_app() -> FastAPI:
 
     from skin_pipeline.errors import PipelineError
 
+    # FastAPI's own type allows only handlers that are coroutines; it calls plain functions, too.
+    handlers: dict[Any, Any] = {PipelineError: _failed, Exception: _broken}
     app = FastAPI(
         title="Skin models",
         docs_url=None,
         redoc_url=None,
         openapi_url=None,
         dependencies=[Depends(requires_access_view(AccessView.PLUGINS))],
-        exception_handlers={PipelineError: _failed, Exception: _broken},
+        exception_handlers=handlers,
     )
     for path, page in (
         ("/", _models_page),
@@ -397,10 +399,11 @@ class SkinModelsPlugin(AirflowPlugin):
     """Registers the page with its entry in the navigation, and the tab of each run."""
 
     name = "skin_models"
-    fastapi_apps: ClassVar[list[Any]] = [
+    # Airflow's base class declares these two for instances, and reads them from the class.
+    fastapi_apps: ClassVar[list[Any]] = [  # type: ignore[misc]
         {"app": _LazyApp(), "url_prefix": f"/{PREFIX}", "name": "Skin models"}
     ]
-    external_views: ClassVar[list[Any]] = [
+    external_views: ClassVar[list[Any]] = [  # type: ignore[misc]
         {
             "name": "Models",
             "href": f"{PREFIX}/",  # relative, so that it also works below a base path

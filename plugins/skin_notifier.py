@@ -364,7 +364,7 @@ def _one_line(value: Any) -> str:
 def _masked(text: str) -> str:
     """`text` without the passwords that this process has seen in connections, and without whatever
     else looks like one."""
-    from airflow.sdk.log import redact
+    from airflow.sdk.log import redact  # type: ignore[attr-defined]
 
     return "\n".join(line(part) for part in masked(str(redact(text))).split("\n"))
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from children import in_child
-from promotion import Promotion, assert_harmless, prepared
+from interrupted import Promotion, assert_harmless, prepared
 from released import MODEL, opened, promote, release
 from small_disk import MIB, Errors, mounted
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import faulty
 import pytest
-from promotion import assert_harmless, prepared
+from interrupted import assert_harmless, prepared
 from released import promote, release
 from servers import S3Server
 

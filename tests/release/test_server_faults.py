@@ -11,7 +11,7 @@ from typing import Any
 
 import faulty
 import pytest
-from promotion import assert_harmless, prepared
+from interrupted import assert_harmless, prepared
 from released import promote, release
 from servers import seaweedfs
 
