@@ -34,7 +34,6 @@ from skin_pipeline.contracts import (
     load,
 )
 from skin_pipeline.data import history, metadata, sources
-from skin_pipeline.data.labelling import Labelling
 from skin_pipeline.errors import BadInput, Rejected, Unavailable
 from skin_pipeline.job import Job, address, scratch
 from skin_pipeline.provenance.signing import NONE, SigningKeys
@@ -91,7 +90,7 @@ def ingest(job: Job) -> Ingested:
 
 
 def _ingested(job: Job, where: str, settings: Settings) -> str:
-    labelling = Labelling.of(settings)
+    labelling = metadata.Labelling.of(settings)
     # The usual values are no names of folders: 0 and 1 are as often parts of a large set.
     named = labelling.meanings if settings.names_values else {}
     classes = {name: meaning for name, meaning in named.items() if meaning in LABELS}

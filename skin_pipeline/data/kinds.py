@@ -14,9 +14,8 @@ from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import Literal, NamedTuple
 
-HEAD = (
-    2048  # bytes of a file's start that `by_content` wants: enough for a tar's and a DICOM's mark
-)
+HEAD = 2048  # bytes of a file's start: a tar has its mark at byte 257, a DICOM file at 128
+MOST_BYTES = 256 * 2**20  # of an image or a table: no real one has as many
 SUFFIXES = frozenset({
     *(".apng", ".bmp", ".dib", ".jfif", ".jif", ".jpe", ".jpeg", ".jpg", ".mpo"),
     *(".pjp", ".pjpeg", ".png", ".tif", ".tiff", ".webp"),
@@ -241,6 +240,11 @@ def _is_text(head: bytes) -> bool:
 def suffix_of(name: str) -> str:
     """Returns what a name ends with, in lower case and without blanks."""
     return PurePosixPath(name.strip()).suffix.casefold()
+
+
+def shown_suffixes() -> str:
+    """Returns the suffixes of the images that are read, for messages."""
+    return ", ".join(sorted(SUFFIXES))
 
 
 def shown_suffix(suffix: str) -> str:

@@ -16,9 +16,10 @@ from typing import Any
 import pytest
 from kaggle_server import SIGNATURE, STORAGE, KaggleServer
 
-from skin_pipeline.data import kaggle
-from skin_pipeline.data.kaggle import KaggleCredentials, download
-from skin_pipeline.data.remote import PAUSES
+from skin_pipeline.credentials import KaggleCredentials
+from skin_pipeline.data.sources import from_kaggle, kaggle_transfer
+from skin_pipeline.data.sources.from_kaggle import download
+from skin_pipeline.data.sources.patience import PAUSES
 from skin_pipeline.errors import BadInput, PipelineError, Unavailable
 
 DATASET = "owner/lesions"
@@ -147,7 +148,7 @@ def test_each_failure_has_its_error_and_leaves_no_file_and_no_secret(
     mode, credentials, error, words = REFUSALS[case]
     server.mode = mode
     if mode == "silent":
-        monkeypatch.setattr(kaggle, "READ_SECONDS", 0.3)
+        monkeypatch.setattr(from_kaggle, "READ_SECONDS", 0.3)
     caplog.set_level(logging.DEBUG, "skin_pipeline")
 
     raised = failure(server, folder, credentials)
@@ -200,7 +201,7 @@ def test_the_next_call_after_a_broken_one_starts_cleanly(
 
 # --- downloads that break off --------------------------------------------------------------------
 
-N = kaggle.CHUNK  # where a download breaks off
+N = kaggle_transfer.CHUNK  # where a download breaks off
 OTHER = a_zip()
 SMALL = a_zip(N // 2)
 
@@ -398,7 +399,7 @@ def test_a_name_that_is_not_owner_slash_name_is_refused_unasked(
 def test_a_data_set_is_found_by_whatever_people_paste(
     dataset: str, server: KaggleServer, folder: Path
 ) -> None:
-    assert kaggle.is_address(dataset) or dataset == DATASET
+    assert from_kaggle.is_address(dataset) or dataset == DATASET
     path = download(dataset, folder, credentials=GOOD, endpoint=server.url)
     assert (path.name, path.read_bytes()) == ("owner.lesions.zip", ZIP)
 
@@ -443,7 +444,7 @@ def test_what_is_no_data_set_is_named_with_the_way_out(
     "place", ["/srv/kaggle.com/a", "demo", "s3://kaggle.com/a", "https://example.com/kaggle.com/a"]
 )
 def test_places_elsewhere_are_not_taken_for_kaggle(place: str) -> None:
-    assert not kaggle.is_address(place)
+    assert not from_kaggle.is_address(place)
 
 
 @pytest.mark.parametrize(
@@ -454,8 +455,8 @@ def test_places_elsewhere_are_not_taken_for_kaggle(place: str) -> None:
     ],
 )
 def test_kaggles_own_address_is_known_in_every_form(host: str) -> None:
-    assert kaggle._other_server(host) == ""
-    with kaggle._client(GOOD, kaggle._other_server(host)) as client:
+    assert from_kaggle._other_server(host) == ""
+    with from_kaggle._client(GOOD, from_kaggle._other_server(host)) as client:
         assert client.http_client()._endpoint == "https://api.kaggle.com"
 
 

@@ -22,9 +22,12 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from skin_pipeline.data import archive, kinds
-from skin_pipeline.data.archive import Limits, appearing, extract
-from skin_pipeline.data.contents import Contents
+from skin_pipeline.data import disk, kinds
+from skin_pipeline.data.disk import appearing
+from skin_pipeline.data.sources import zip_archive
+from skin_pipeline.data.sources.contents import Contents
+from skin_pipeline.data.sources.from_zip import extract
+from skin_pipeline.data.sources.zip_archive import Limits
 from skin_pipeline.errors import BadInput, Unavailable
 
 MIB = 2**20
@@ -662,7 +665,7 @@ def test_what_a_killed_process_left_is_removed_after_a_day(tmp_path: Path, place
 
     assert sorted(place.iterdir()) == sorted([new, other, place / "t"])
     for left in (new, other):
-        archive._remove(left)
+        disk._remove(left)
 
 
 LETTERS = st.characters(
@@ -767,7 +770,10 @@ FUZZED = st.builds(
         b"PK\x03\x04",
     ]),
     method=st.sampled_from([0, 0, 8, 8, 8, 9, 12, 14, 93, 65535]),
-    mode=st.sampled_from([0, *(kind | 0o644 for kind in (*archive.SPECIAL_FILES, stat.S_IFLNK))])
+    mode=st.sampled_from([
+        0,
+        *(kind | 0o644 for kind in (*zip_archive.SPECIAL_FILES, stat.S_IFLNK)),
+    ])
     | st.just(stat.S_IFREG | 0o644),
     flags=st.sampled_from([0, 0, 0, 1, 8, 0x20, 0x40, 0x2000, UTF8, 65535]),
     crc=st.none() | st.sampled_from([0, 7, 2**32 - 1]),

@@ -25,9 +25,9 @@ from servers import S3Server, free_ports, proxy
 from skin_pipeline import storage
 from skin_pipeline.config import Deployment, Settings
 from skin_pipeline.data import sources
-from skin_pipeline.data.archive import Limits
-from skin_pipeline.data.contents import Contents
-from skin_pipeline.data.remote import LIMITS, fetch
+from skin_pipeline.data.sources.contents import Contents
+from skin_pipeline.data.sources.from_bucket import fetch
+from skin_pipeline.data.sources.zip_archive import LIMITS, Limits
 from skin_pipeline.errors import BadInput, PipelineError, Unavailable
 from skin_pipeline.job import Job
 from skin_pipeline.storage import CONNECTIONS, FolderStore, S3Access

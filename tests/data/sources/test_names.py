@@ -9,16 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from skin_pipeline.data.contents import (
-    EXAMPLES,
-    SUBJECTS,
-    Places,
-    Skipped,
-    folded,
-    leads_out,
-    parts_of,
-    text_of,
-)
+from skin_pipeline.data.sources.contents import EXAMPLES, SUBJECTS, Skipped
+from skin_pipeline.data.sources.names import SafePaths, folded, leads_out, parts_of, text_of
 
 ANY_NAME = st.text(st.characters(), min_size=1, max_size=30)
 # Names of few letters meet often.
@@ -30,8 +22,8 @@ PATHS = st.lists(ANY_NAME | TIGHT, max_size=30, unique=True)
 def test_every_file_gets_a_place_of_its_own_that_every_system_takes(
     names: list[str], most: int
 ) -> None:
-    places = Places(most)
-    taken = [places.take(parts) for name in names if (parts := parts_of(name))]
+    paths = SafePaths(most)
+    taken = [paths.take(parts) for name in names if (parts := parts_of(name))]
 
     assert len({folded(place) for place in taken}) == len(taken)
     folders = {str(folder) for place in taken for folder in PurePosixPath(place).parents} - {"."}
@@ -46,7 +38,7 @@ def test_every_file_gets_a_place_of_its_own_that_every_system_takes(
 @pytest.mark.parametrize("part", ["con", "NUL.jpg", "Com1.tar.jpg", "lpt9.", "aux.benign.png"])
 @pytest.mark.parametrize("path", ["{}", "{}/a.jpg", "benign/{}"])
 def test_names_of_devices_of_windows_are_never_written(path: str, part: str) -> None:
-    assert Places(9).take(parts_of(path.format(part))).startswith("~/1")
+    assert SafePaths(9).take(parts_of(path.format(part))).startswith("~/1")
 
 
 @given(name=ANY_NAME)

@@ -15,8 +15,7 @@ from skin_pipeline import steps
 from skin_pipeline.config import Settings
 from skin_pipeline.contracts import Dataset, load
 from skin_pipeline.data import manifest, sources
-from skin_pipeline.data.labelling import Labelling
-from skin_pipeline.data.metadata import Reader
+from skin_pipeline.data.metadata import Labelling, Reader
 from skin_pipeline.errors import BadInput
 
 

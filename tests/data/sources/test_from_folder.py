@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from skin_pipeline.data import manifest
-from skin_pipeline.data.contents import Contents
 from skin_pipeline.data.sources import Found
-from skin_pipeline.data.walking import contents_of
+from skin_pipeline.data.sources.contents import Contents
+from skin_pipeline.data.sources.from_folder import contents_of
 from skin_pipeline.errors import BadInput
 
 JPEG = b"\xff\xd8\xff\xe0" + bytes(60)

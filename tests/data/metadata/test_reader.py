@@ -11,8 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from skin_pipeline.config import Settings
-from skin_pipeline.data.labelling import Labelling
-from skin_pipeline.data.metadata import METADATA, Reader
+from skin_pipeline.data.metadata import METADATA, Labelling, Reader
 from skin_pipeline.data.sources import Found, Images
 from skin_pipeline.errors import BadInput
 

@@ -7,7 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from skin_pipeline.config import Settings
-from skin_pipeline.data.labelling import NEITHER, Labelling, mapping_of, plain_value
+from skin_pipeline.data.metadata.columns import mapping_of
+from skin_pipeline.data.metadata.labelling import NEITHER, Labelling
+from skin_pipeline.data.metadata.values import plain_value
 from skin_pipeline.errors import BadInput
 
 

@@ -1,4 +1,4 @@
-"""What a folder holds. Links are followed, circles end, and nothing but files is opened."""
+"""Images from a folder. Links are followed, circles end, and only files are opened."""
 
 from __future__ import annotations
 
@@ -11,15 +11,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 from skin_pipeline.data import kinds
-from skin_pipeline.data.contents import (
+from skin_pipeline.data.sources.contents import (
     FILES_SKIPPED,
     LINK_SKIPPED,
     Contents,
     Gathering,
-    Named,
-    parts_of,
-    text_of,
+    SourceFile,
 )
+from skin_pipeline.data.sources.names import parts_of, text_of
 from skin_pipeline.errors import BadInput
 from skin_pipeline.roots import ANYWHERE, Roots
 from skin_pipeline.storage import digest_file
@@ -32,20 +31,20 @@ SPECIAL = "pipes, sockets and devices are no files"
 
 
 def contents_of(root: Path, roots: Roots = ANYWHERE) -> Contents:
-    """Finds the images and tables below a folder; everything else is told in notices.
+    """Finds the images and tables below a folder; notices name everything else.
 
     Args:
         root: The folder.
         roots: Folders that no link may lead out of.
 
     Raises:
-        BadInput: the folder cannot be read, or holds different files under one name.
+        BadInput: The folder cannot be read, or contains different files of one name.
     """
     return _Walk(root, roots).contents()
 
 
-class _Place(NamedTuple):
-    """A file, folder or link: the path to it, the same without links, and its name in parts."""
+class _Entry(NamedTuple):
+    """A file, folder or link: its path, its path without links, and its name in parts."""
 
     path: Path
     real: str
@@ -54,18 +53,19 @@ class _Place(NamedTuple):
 
 
 class _Walk:
-    """Goes through a folder: first its own files, then what links lead to, so that a file is known
-    by its own name if it has one. Each link is followed once, which ends every circle."""
+    """Goes through a folder: first its own files, then the targets of links, so that a file gets
+    its own name if it has one. Each link is followed once, which ends every circle."""
 
     def __init__(self, root: Path, roots: Roots) -> None:
         self._roots = roots
-        self._root = _Place(root, os.path.realpath(root), (), linked=False)
+        self._root = _Entry(root, os.path.realpath(root), (), linked=False)
         self._gathering = Gathering(root.name or str(root), _same)
         self._folders = deque([self._root])
-        self._links: deque[_Place] = deque()
+        self._links: deque[_Entry] = deque()
         self._followed: set[str] = set()
 
     def contents(self) -> Contents:
+        """Returns what the folder contains."""
         while self._folders or self._links:
             if self._folders:
                 self._enter(self._folders.popleft())
@@ -73,59 +73,61 @@ class _Walk:
                 self._follow(self._links.popleft())
         return self._gathering.contents()
 
-    def _enter(self, folder: _Place) -> None:
+    def _enter(self, folder: _Entry) -> None:
         try:
             with os.scandir(folder.path) as listing:
-                entries = sorted(listing, key=lambda entry: entry.name)
+                found = sorted(listing, key=lambda one: one.name)
         except OSError as error:
             if folder is self._root:
                 reason = f"cannot be read ({error.strerror}). Change its permissions"
                 raise BadInput(f"the folder {folder.path} {reason}") from None
             self._skip_unreadable(f"folder {folder.parts[-1]}", folder, error)
             return
-        for entry in entries:
-            self._look_at(entry, folder)
+        for one in found:
+            self._look_at(one, folder)
 
-    def _look_at(self, entry: os.DirEntry[str], folder: _Place) -> None:
-        parts = (*folder.parts, *parts_of(_text(entry.name)))
-        place = _Place(Path(entry.path), f"{folder.real}/{entry.name}", parts, folder.linked)
-        if entry.is_symlink():
-            self._links.append(place)
-        elif entry.is_dir(follow_symlinks=False):
-            self._folder(place)
-        elif entry.is_file(follow_symlinks=False):
-            self._file(place)
+    def _look_at(self, found: os.DirEntry[str], folder: _Entry) -> None:
+        parts = (*folder.parts, *parts_of(_text(found.name)))
+        entry = _Entry(Path(found.path), f"{folder.real}/{found.name}", parts, folder.linked)
+        if found.is_symlink():
+            self._links.append(entry)
+        elif found.is_dir(follow_symlinks=False):
+            self._folder(entry)
+        elif found.is_file(follow_symlinks=False):
+            self._file(entry)
         else:
-            self._skip(FILES_SKIPPED, "special files", SPECIAL, place)
+            # Opening a pipe would wait for ever for another process to write into it.
+            self._skip(FILES_SKIPPED, "special files", SPECIAL, entry)
 
-    def _folder(self, place: _Place) -> None:
-        look = kinds.by_name((*place.parts, "file"), 1)
+    def _folder(self, entry: _Entry) -> None:
+        look = kinds.by_name((*entry.parts, "file"), 1)
         if look is None:
-            self._folders.append(place)
+            self._folders.append(entry)
             return
-        count = sum(len(names) for _, _, names in os.walk(place.path))
-        if count:  # told as the files of an archive's hidden folder would be
+        count = sum(len(names) for _, _, names in os.walk(entry.path))
+        if count:  # counted like the files in a hidden folder of an archive
             self._gathering.skipped.add(FILES_SKIPPED, look.subject, look.reason, count=count)
 
-    def _file(self, place: _Place) -> None:
+    def _file(self, entry: _Entry) -> None:
         try:
-            size = place.path.stat().st_size
-            use = self._gathering.use(place.parts, size, partial(start, place.path))
+            size = entry.path.stat().st_size
+            use = self._gathering.use(entry.parts, size, partial(start, entry.path))
         except OSError as error:
             self._skip_unreadable(
-                kinds.shown_suffix(kinds.suffix_of(place.parts[-1])), place, error
+                kinds.shown_suffix(kinds.suffix_of(entry.parts[-1])), entry, error
             )
             return
-        name = "/".join(place.parts)
-        if use and self._gathering.is_new(name, place.path):
-            self._gathering.add(use, Named(name, place.path, place.real, place.linked))
+        name = "/".join(entry.parts)
+        if use and self._gathering.is_new(name, entry.path):
+            self._gathering.add(use, SourceFile(name, entry.path, entry.real, entry.linked))
 
-    def _follow(self, link: _Place) -> None:
+    def _follow(self, link: _Entry) -> None:
         if link.real in self._followed:
             return
         self._followed.add(link.real)
         target = link._replace(real=os.path.realpath(link.path), linked=True)
-        if not self._roots.hold(target.real):  # whether there is something is not told
+        # First of all: whether a target outside exists must not be found out this way.
+        if not self._roots.hold(target.real):
             self._skip(LINK_SKIPPED, LINKS, OUTSIDE, link)
             return
         try:
@@ -143,26 +145,27 @@ class _Walk:
         else:
             self._folder(target)
 
-    def _skip(self, kind: str, subject: str, reason: str, place: _Place) -> None:
-        self._gathering.skipped.add(kind, subject, reason, place.parts[-1])
+    def _skip(self, kind: str, subject: str, reason: str, entry: _Entry) -> None:
+        self._gathering.skipped.add(kind, subject, reason, entry.parts[-1])
 
-    def _skip_unreadable(self, subject: str, place: _Place, error: OSError) -> None:
+    def _skip_unreadable(self, subject: str, entry: _Entry, error: OSError) -> None:
         reason = f"cannot be read ({error.strerror}); change the permissions if it is wanted"
-        self._skip(FILES_SKIPPED, subject, reason, place)
+        self._skip(FILES_SKIPPED, subject, reason, entry)
 
 
 def _text(name: str) -> str:
-    """Returns a file's name as text; it may have bytes that are none."""
+    """Returns a file's name as text, although its bytes may be no valid text."""
     return name if name.isascii() else text_of(os.fsencode(name))
 
 
 def start(path: Path) -> bytes:
-    """Reads the first bytes of a file, by which its kind is known."""
+    """Returns the first bytes of a file, which show its kind."""
     with path.open("rb") as file:
         return file.read(kinds.HEAD)
 
 
 def _leads_up(folder: str, below: str) -> bool:
+    """Tells whether `folder` is `below` or a folder above it."""
     return f"{below}/".startswith(f"{folder.rstrip('/')}/")
 
 

@@ -14,14 +14,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from skin_pipeline.data import metadata_tables as tables
-from skin_pipeline.data.labelling import Labelling
-from skin_pipeline.data.metadata import _clues
-from skin_pipeline.data.metadata_tables import Broken, Names, NoTable, Table, tables_of
+from skin_pipeline.data.foreign_tables import csv_text, reading, workbooks
+from skin_pipeline.data.foreign_tables.image_names import ImageNames
+from skin_pipeline.data.foreign_tables.reading import tables_of
+from skin_pipeline.data.foreign_tables.table import Broken, NoTable, Table
+from skin_pipeline.data.metadata.labelling import Labelling
+from skin_pipeline.data.metadata.sheets import clues_of
 from skin_pipeline.errors import Unavailable
 
 KEYS = ["x/a.jpg", "x/b.jpg", "x/ISIC_0000007.jpg"]
-CLUES = _clues(Names(KEYS), Labelling())
+CLUES = clues_of(ImageNames(KEYS), Labelling())
 GOOD = "image_name,patient_id,sex\na,P1,male\nb,P2,female\n"
 
 
@@ -123,7 +125,7 @@ def test_a_wide_table_that_names_images_is_read(tmp_path):
 
 
 def test_a_file_that_is_too_large_is_told(tmp_path, monkeypatch):
-    monkeypatch.setattr(tables, "MOST_BYTES", 40)
+    monkeypatch.setattr(csv_text, "MOST_BYTES", 40)
     assert "over 40" in str(read(tmp_path, GOOD))
 
 
@@ -249,7 +251,7 @@ def test_a_workbook_that_claims_to_be_huge_is_read_as_it_is(tmp_path, change):
 def test_a_workbook_with_one_broken_part_is_told_and_no_stack_trace(
     tmp_path, monkeypatch, member, change
 ):
-    monkeypatch.setattr(tables, "MOST_CELLS", 10_000)
+    monkeypatch.setattr(workbooks, "MOST_CELLS", 10_000)
     assert isinstance(
         read(tmp_path, altered(workbook(("x", ROWS)), member, change), "m.xlsx"), Table | NoTable
     )
@@ -296,12 +298,12 @@ def test_one_odd_field_in_a_sound_table_is_no_stack_trace(
 def test_a_name_is_the_same_whichever_way_its_accents_are_written():
     apart, together = "Le\u0301sion 1", "L\u00e9sion 1"
     assert apart != together
-    assert Names([f"benign/{apart}.jpg"]).images(together) == (0,)
-    assert Names([f"benign/{together}.jpg"]).images(f"{apart}.JPG") == (0,)
+    assert ImageNames([f"benign/{apart}.jpg"]).images(together) == (0,)
+    assert ImageNames([f"benign/{together}.jpg"]).images(f"{apart}.JPG") == (0,)
 
 
 def test_a_path_means_the_image_whose_whole_folder_it_names():
-    names = Names(["part_1/a.jpg", "apart_1/a.jpg"])
+    names = ImageNames(["part_1/a.jpg", "apart_1/a.jpg"])
     assert names.images("part_1/a.jpg") == (0,)
     assert names.images("a") == (0, 1)
 
@@ -324,16 +326,24 @@ RAISED = [
 
 
 @pytest.mark.parametrize("error", RAISED, ids=lambda error: type(error).__name__)
-@pytest.mark.parametrize("place", ["_refuse_foreign", "_read", "_header", "_refuse_hostile"])
+@pytest.mark.parametrize(
+    ("module", "function"),
+    [
+        (reading, "_refuse_foreign"),
+        (csv_text, "table_of"),
+        (csv_text, "header_of"),
+        (workbooks, "_refuse_unsafe"),
+    ],
+)
 def test_a_table_that_makes_a_library_raise_anything_is_told_by_name(
-    tmp_path, monkeypatch, error, place
+    tmp_path, monkeypatch, error, module, function
 ):
     def broken(*_, **__):
         raise error
 
-    monkeypatch.setattr(tables, place, broken)
+    monkeypatch.setattr(module, function, broken)
     path = tmp_path / "m.csv"
-    path.write_bytes(workbook(("x", ROWS)) if place == "_refuse_hostile" else GOOD.encode())
+    path.write_bytes(workbook(("x", ROWS)) if module is workbooks else GOOD.encode())
     ((name, found),) = tables_of(path, "m.csv", CLUES)
     assert name == "m.csv"
     assert isinstance(found, NoTable)
@@ -355,7 +365,7 @@ def test_a_machine_without_memory_is_not_blamed_on_a_table(tmp_path, monkeypatch
     def broken(*_, **__):
         raise MemoryError
 
-    monkeypatch.setattr(tables, "_read", broken)
+    monkeypatch.setattr(csv_text, "table_of", broken)
     with pytest.raises(Unavailable, match=r"table\.csv could not be read: the machine has"):
         read(tmp_path, GOOD)
 

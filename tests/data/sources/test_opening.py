@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from skin_pipeline import steps
-from skin_pipeline.data import archive, kinds, manifest, sources, walking
+from skin_pipeline.data import kinds, manifest, sources
+from skin_pipeline.data.sources import classes, from_folder, from_zip
 from skin_pipeline.errors import BadInput, Unavailable
 
 
@@ -134,7 +135,7 @@ def test_many_folders_beside_give_few_notices(tmp_path):
     names = [f"class_{number}/a.jpg" for number in range(40)]
     found = sources.find(lay_out(tmp_path, "benign/a.jpg", "malignant/b.jpg", *names))
 
-    assert len(found.notices) == sources.FOLDERS_SHOWN + 1
+    assert len(found.notices) == classes.FOLDERS_SHOWN + 1
     assert sum(notice.count for notice in found.notices) == 40
     assert found.notices[-1].subject == "28 further folders"
 
@@ -350,8 +351,8 @@ TREES = st.dictionaries(
 def test_a_folder_and_a_zip_of_the_same_files_are_the_same_data(files):
     with tempfile.TemporaryDirectory() as place:
         root = laid_out(Path(place, "set"), files)
-        packed = archive.extract(zipped(Path(place, "set.zip"), files), Path(place, "t"))
-        plain = walking.contents_of(root)
+        packed = from_zip.extract(zipped(Path(place, "set.zip"), files), Path(place, "t"))
+        plain = from_folder.contents_of(root)
         for one, other in ((plain.images, packed.images), (plain.tables, packed.tables)):
             assert {i.name: i.path.read_bytes() for i in one} == {
                 i.name: i.path.read_bytes() for i in other
