@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
@@ -123,6 +124,16 @@ class Check(Contract):
     observed: str
     bound: str
     passed: bool
+
+    def described(self) -> str:
+        """Returns the check in words: its name, what was observed, and what is required."""
+        return f"{self.name}: {self.observed}, required {self.bound}"
+
+
+def stopping(checks: Iterable[Check]) -> str:
+    """Returns the failed critical checks in words, which end a run; "" for none."""
+    failed = (check for check in checks if not check.passed and check.severity == "critical")
+    return "; ".join(check.described() for check in failed)
 
 
 class Interval(Contract):

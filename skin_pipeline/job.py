@@ -1,4 +1,8 @@
-"""What every step is given: the settings, the store, and the rule that a result is made once."""
+"""What every step is given: the settings, the store, and the rule that a result is made once.
+
+A `Job` is one run of the workflow. A `Work` is the making of one result of it: where its files go,
+and what it is made from.
+"""
 
 from __future__ import annotations
 
@@ -7,31 +11,43 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from skin_pipeline import timing
 from skin_pipeline.config import Deployment, Settings, threads
-from skin_pipeline.contracts import COST, RESULT, Contract, Cost, address, dump
+from skin_pipeline.contracts import COST, RESULT, Contract, Cost, address, dump, load
 from skin_pipeline.credentials import KaggleCredentials
 from skin_pipeline.provenance.signing import SigningKeys
 from skin_pipeline.provenance.store import ProvenStore, Record, TakenError, another_place
 from skin_pipeline.roots import ANYWHERE, Roots
-from skin_pipeline.storage import S3Access, Store, digest, scratch
+from skin_pipeline.storage import S3Access, Store, digest
 
-__all__ = ["Job", "address", "scratch"]
+if TYPE_CHECKING:
+    import pandas as pd
 
 log = logging.getLogger(__name__)
+
+C = TypeVar("C", bound=Contract)
 
 
 @dataclass(frozen=True)
 class Job:
     """One run of the workflow, as the steps see it.
 
-    `data_access` looks up how S3 buckets with images are reached; it is called only when there is
-    one. Without it boto3 searches for credentials by itself. `roots` are the folders below which
-    paths in the settings must lie. `run_id` and `started` name the run in a model's history; a
-    retry must bring the same ones. `allow` is told how many seconds what begins now may take, and
-    for which work, in words; who runs the step ends it then.
+    Attributes:
+        settings: The settings of this run.
+        deployment: The settings of the installation.
+        store: The store. It is wrapped, so that what is read from it is proven.
+        kaggle: Credentials for Kaggle, where the source is a Kaggle data set.
+        kaggle_endpoint: Another address than Kaggle's, for tests.
+        data_access: Looks up how S3 buckets with images are reached; it is called only when there
+            is one. Without it boto3 searches for credentials by itself.
+        roots: The folders below which paths in the settings must be.
+        run_id: Names the run in a model's history; a retry must bring the same one.
+        started: When the run started; a retry must bring the same time.
+        allow: Is given how many seconds the work that begins now may take, and a description of
+            it; the caller of the step ends the step when they are over.
     """
 
     settings: Settings
@@ -46,9 +62,8 @@ class Job:
     allow: Callable[[float, str], None] | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(
-            self, "store", ProvenStore.of(self.store, SigningKeys.of(self.deployment))
-        )
+        keys = SigningKeys.of(self.deployment)
+        object.__setattr__(self, "store", ProvenStore.of(self.store, keys))
 
     @property
     def proven(self) -> ProvenStore:
@@ -57,35 +72,49 @@ class Job:
         return self.store
 
     @property
+    def keys(self) -> SigningKeys:
+        """The keys of the deployment, which sign and check."""
+        return self.proven.keys
+
+    @property
+    def threads(self) -> int:
+        """How many cores the step may use."""
+        return threads(self.deployment)
+
+    @property
     def moment(self) -> str:
         """When the run started, for people and machines: UTC, to the second."""
         return self.started.strftime("%Y-%m-%dT%H:%M:%SZ")
 
+    def load(self, key: str, kind: type[C]) -> C:
+        """Returns the document of a result; see `contracts.load`."""
+        return load(self.store, key, kind)
+
     def expect(self, work: str, images: int, passes: int = 1) -> None:
-        """Says how much work begins now, so that it gets its time; see `timing.allowed`."""
+        """Reports how much work begins now, so that it gets its time; see `timing.allowed`."""
         if self.allow:
             size = f"{work} of {images} images" + (f", {passes} times each" if passes > 1 else "")
             self.allow(timing.allowed(work, images, passes) * self.deployment.time_factor, size)
 
     def fetch(self) -> None:
-        """Says that a set of images is fetched now, of which no size is known."""
+        """Reports that a set of images of unknown size is fetched now."""
         if self.allow:
             self.allow(timing.FETCH * self.deployment.time_factor, "fetching a set of images")
 
     def once(
-        self, step: str, version: int, inputs: dict[str, Any], make: Callable[[str], Contract]
+        self, step: str, version: int, inputs: dict[str, Any], make: Callable[[Work], Contract]
     ) -> str:
-        """The key of a step's result, made now unless it exists.
+        """Returns the key of a step's result, which is made now unless it exists.
 
         Args:
             step: Name of the step, the first part of the key.
             version: Version of the step's code; raised when the same inputs give another result.
             inputs: All that the result is made from; JSON-serialisable.
-            make: Writes the result's files below the key that it is given, returns the document.
+            make: Writes the files of the result and returns its document.
 
         Raises:
-            BadInput: there is such a result, and it is not what its step wrote, or not signed as
-                the keys of the deployment ask for.
+            BadInput: There is such a result, but it is not what its step wrote, or not signed as
+                the keys of the deployment require.
         """
         # Called so that an input of this name is an error, and does not hide the version.
         inputs = dict(version=version, **inputs, **self.proven.signed_by)
@@ -105,18 +134,79 @@ class Job:
         log.info("finished key=%s seconds=%.1f", key, cost.seconds)
         return key
 
-    def _made(self, key: str, make: Callable[[str], Contract]) -> tuple[Contract, Record]:
-        """The document of a result, its files written, and a record of what it was made from."""
-        place = self.proven.place_for(key)
+    def _made(self, key: str, make: Callable[[Work], Contract]) -> tuple[Contract, Record]:
+        """Returns the document of a new result, and a record of what it was made from."""
+        folder = self.proven.place_for(key)
         try:
-            with self.proven.recording(key, place) as record:
-                return make(place), record
-        except TakenError as other:  # somebody makes the same result at the same time
+            with self.proven.recording(key, folder) as record:
+                return make(Work(self, folder)), record
+        except TakenError as other:  # another process makes the same result at the same time
             log.warning("made_elsewhere key=%s taken=%s", key, other)
-        place = another_place(key)
-        with self.proven.recording(key, place) as record:
-            return make(place), record
+        folder = another_place(key)
+        with self.proven.recording(key, folder) as record:
+            return make(Work(self, folder)), record
 
     def _cost(self, seconds: float) -> Cost:
         now = datetime.now(timezone.utc).isoformat(timespec="seconds")
-        return Cost(seconds=round(seconds, 2), cores=threads(self.deployment), finished_at=now)
+        return Cost(seconds=round(seconds, 2), cores=self.threads, finished_at=now)
+
+
+@dataclass(frozen=True)
+class Work:
+    """The making of one result: reads the results that it is made from, writes its files.
+
+    Documents never change, so each is read from the store once. They are remembered for one
+    result only: the proof of a result lists all results that were read for it.
+
+    Attributes:
+        job: The run of the workflow.
+        key: The key below which the files of the result go.
+    """
+
+    job: Job
+    key: str
+    _documents: dict[str, Contract] = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def settings(self) -> Settings:
+        """The settings of the run."""
+        return self.job.settings
+
+    @property
+    def store(self) -> Store:
+        """The store, which notes what is read and written."""
+        return self.job.store
+
+    @property
+    def threads(self) -> int:
+        """How many cores the work may use."""
+        return self.job.threads
+
+    def load(self, key: str, kind: type[C]) -> C:
+        """Returns the document of a result; see `contracts.load`."""
+        if not isinstance(self._documents.get(key), kind):
+            self._documents[key] = load(self.store, key, kind)
+        return cast(C, self._documents[key])
+
+    def put(self, name: str, data: bytes) -> str:
+        """Writes a file of the result; returns its key."""
+        self.store.put(f"{self.key}/{name}", data)
+        return f"{self.key}/{name}"
+
+    def put_file(self, name: str, path: Path) -> str:
+        """Writes a copy of a file as a file of the result; returns its key."""
+        self.store.put_file(f"{self.key}/{name}", path)
+        return f"{self.key}/{name}"
+
+    def put_table(self, name: str, table: pd.DataFrame) -> str:
+        """Writes a table as a CSV file of the result; returns its key."""
+        from skin_pipeline import tables  # imports pandas, which a step that is cached never needs
+
+        return tables.write(self.store, f"{self.key}/{name}", table)
+
+    def put_folder(self, name: str, folder: Path) -> str:
+        """Writes copies of all files below a folder; returns the key of the folder."""
+        for path in sorted(folder.rglob("*")):
+            if path.is_file():
+                self.put_file(f"{name}/{path.relative_to(folder).as_posix()}", path)
+        return f"{self.key}/{name}"

@@ -7,6 +7,7 @@ data.warnings                                       # what people should know of
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
@@ -17,12 +18,15 @@ from skin_pipeline.contracts import (
     Dataset,
     Split,
     Validation,
+    Verdict,
     address,
     dump,
     load,
     parse,
 )
 from skin_pipeline.storage import Store
+
+log = logging.getLogger(__name__)
 
 
 class Journal(Contract):
@@ -149,6 +153,20 @@ def changed_nothing(store: Store, run: str) -> bool:
     """Whether an earlier run had come to the same verdict."""
     made = of_run(store, run)
     return made is not None and made.unchanged
+
+
+def log_verdict(verdict: Verdict) -> None:
+    """Logs the checks of the gate, and the verdict."""
+    for check in verdict.checks:
+        log.log(
+            logging.INFO if check.passed else logging.WARNING,
+            'gate check="%s" value="%s" bound="%s" verdict="%s"',
+            check.name,
+            check.value,
+            check.bound,
+            "passed" if check.passed else "failed",
+        )
+    log.info("verdict approved=%s model=%s", verdict.approved, verdict.released_as)
 
 
 def data_of(store: Store, validation: str, split: str = "") -> Data:

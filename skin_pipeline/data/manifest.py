@@ -22,8 +22,7 @@ from skin_pipeline.data.metadata import METADATA
 from skin_pipeline.data.sources import Found, Images, changed, exchanged
 from skin_pipeline.data.workers import each
 from skin_pipeline.errors import BadInput, Unavailable
-from skin_pipeline.job import scratch
-from skin_pipeline.storage import Store, copied_file, digest_file, digest_named
+from skin_pipeline.storage import Store, copied_file, digest_file, digest_named, scratch
 
 log = logging.getLogger(__name__)
 

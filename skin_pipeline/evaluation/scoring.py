@@ -1,4 +1,4 @@
-"""Models on images: the runs of a new one, the champion on today's test set, external sets."""
+"""Scores of models on images: of the runs of a new model, of the champion, of external sets."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import expit
 
-from skin_pipeline import tables
 from skin_pipeline.contracts import (
     Dataset,
     Evaluation,
@@ -19,22 +18,19 @@ from skin_pipeline.contracts import (
     Scored,
     Split,
     TrainedRun,
-    Validation,
-    load,
 )
 from skin_pipeline.data import manifest
-from skin_pipeline.data.splitting import TEST, TRAIN, VALIDATION
+from skin_pipeline.data.splitting import TRAIN, VALIDATION
 from skin_pipeline.evaluation.metrics import figures
 from skin_pipeline.intervals import Floats
-from skin_pipeline.job import Job
-from skin_pipeline.storage import Store
+from skin_pipeline.job import Work
 from skin_pipeline.training.backbone import Network
 from skin_pipeline.training.checkpoints import Arrays
 from skin_pipeline.training.inputs import Ints
 from skin_pipeline.training.plan import Source
 from skin_pipeline.training.runs import scorer
 from skin_pipeline.training.strategies import STRATEGIES
-from skin_pipeline.training.tasks import network_on, source_of, weights_of
+from skin_pipeline.training.tasks import network_on, weights_of
 
 log = logging.getLogger(__name__)
 
@@ -42,9 +38,9 @@ log = logging.getLogger(__name__)
 SAME = ("sha256", "pixels_sha256", "patient_id", "lesion_id", "group")
 
 
-def runs_of(store: Store, keys: Sequence[str]) -> list[TrainedRun]:
-    """The runs with these keys, in their order."""
-    return sorted((load(store, key, TrainedRun) for key in keys), key=lambda run: run.run)
+def runs_of(work: Work, keys: Sequence[str]) -> list[TrainedRun]:
+    """Returns the runs with these keys, in the order of their numbers."""
+    return sorted((work.load(key, TrainedRun) for key in keys), key=lambda run: run.run)
 
 
 def logits_of(
@@ -76,60 +72,7 @@ def logits_of(
     return logits
 
 
-def champion(
-    job: Job, key: str, version: str, evaluation: str, split: str, features: Sequence[str]
-) -> Scored:
-    """The champion on the test set of a split, without images that it was trained on.
-
-    Args:
-        job: The job.
-        key: Of the result.
-        version: Of the champion.
-        evaluation: Key of its evaluation.
-        split: Key of the split with the test set.
-        features: Keys of the features of all shards, of the champion's network.
-    """
-    document, model = load(job.store, split, Split), load(job.store, evaluation, Evaluation)
-    source = source_of(job, document, tuple(features))
-    is_test = (source.table["run_0"] == TEST).to_numpy()
-    known = is_test & known_to(trained_on(job.store, model.split), source.table)
-    named = Named(version, document.dataset, int(known.sum()))
-    return _scored(job, key, evaluation, named, source, is_test & ~known)
-
-
-def as_judged(job: Job, key: str, version: str, evaluation: str) -> Scored:
-    """The champion on the very test set that it was judged on: the same scores, found again.
-
-    Takes what `champion` does; no feature is needed.
-    """
-    model = load(job.store, evaluation, Evaluation)
-    table = tables.read_scores(job.store, model.predictions)
-    table = table.loc[table["test"], ["key", "label", "group", "probability"]]
-    return _written(job, key, evaluation, model, Named(version, model.dataset, 0), table)
-
-
-def external(
-    job: Job, key: str, name: str, evaluation: str, validation: str, features: Sequence[str]
-) -> Scored:
-    """A new model on a set of another origin, without images that its own data set holds too.
-
-    Args:
-        job: The job.
-        key: Of the result.
-        name: Of the set.
-        evaluation: Key of the model's evaluation.
-        validation: Key of the validation of the model's data, which knows the set.
-        features: Keys of the features of all shards of the set, of the model's network.
-    """
-    checked = load(job.store, validation, Validation)
-    dataset = checked.external[name]
-    source = external_source(job.store, dataset, features)
-    shared = set(manifest.read(job.store, checked.overlaps[name])["key"])
-    known = source.table["key"].isin(shared).to_numpy()
-    return _scored(job, key, evaluation, Named(name, dataset, int(known.sum())), source, ~known)
-
-
-class Named(NamedTuple):
+class Scoring(NamedTuple):
     """What is scored: its name, its data set, and how many images were left out."""
 
     name: str
@@ -137,56 +80,64 @@ class Named(NamedTuple):
     excluded: int
 
 
-def _scored(
-    job: Job,
-    key: str,
-    evaluation: str,
-    named: Named,
-    source: Source,
-    wanted: NDArray[np.bool_],
+def scored(
+    work: Work, evaluation: str, scoring: Scoring, source: Source, wanted: NDArray[np.bool_]
 ) -> Scored:
-    """A judged model on the rows `wanted` (n,) of a source."""
-    model = load(job.store, evaluation, Evaluation)
-    network = network_on(job, load(job.store, named.dataset, Dataset), model.trunk)
-    runs, rows = runs_of(job.store, model.runs), np.flatnonzero(wanted)
-    weights = (weights_of(job.store, run) for run in runs)
+    """Scores the rows `wanted` (n,) of a source by the models of an evaluation.
+
+    Args:
+        work: The making of the scores.
+        evaluation: Key of the evaluation.
+        scoring: What is scored.
+        source: Its features are those that the models read.
+        wanted: The rows to score.
+    """
+    model = work.load(evaluation, Evaluation)
+    network = network_on(work.job, work.load(scoring.dataset, Dataset), model.trunk)
+    runs, rows = runs_of(work, model.runs), np.flatnonzero(wanted)
+    weights = (weights_of(work.store, run) for run in runs)
     logits = logits_of(network, source, runs, weights, [rows] * len(runs), model.views)
     probability = expit(logits[:, rows].mean(axis=0) / model.calibration.temperature)
     table = source.table[["key", "label", "group"]].iloc[rows]
-    return _written(job, key, evaluation, model, named, table.assign(probability=probability))
+    return written(work, evaluation, scoring, table.assign(probability=probability))
 
 
-def _written(
-    job: Job, key: str, evaluation: str, model: Evaluation, named: Named, table: pd.DataFrame
-) -> Scored:
-    """Figures of scores, and the scores in the store."""
+def written(work: Work, evaluation: str, scoring: Scoring, table: pd.DataFrame) -> Scored:
+    """Writes scores, and returns their document with the figures.
+
+    Args:
+        work: The making of the scores.
+        evaluation: Key of the evaluation of the models that scored.
+        scoring: What was scored.
+        table: A row an image with `key`, `label`, `group` and `probability`.
+    """
     seen = figures(
         table["probability"].to_numpy(),
         manifest.labels(table),
         table["group"].to_numpy(object),
-        model.threshold,
-        job.settings.seed,
-        job.settings.prevalence_list,
+        work.load(evaluation, Evaluation).threshold,
+        work.settings.seed,
+        work.settings.prevalence_list,
     )
-    _log(named, seen)
+    _log(scoring, seen)
     return Scored(
-        name=named.name,
-        dataset=named.dataset,
+        name=scoring.name,
+        dataset=scoring.dataset,
         evaluation=evaluation,
         images=len(table),
-        excluded=named.excluded,
+        excluded=scoring.excluded,
         figures=seen,
-        predictions=tables.write(job.store, f"{key}/predictions.csv", table),
+        predictions=work.put_table("predictions.csv", table),
     )
 
 
-def _log(named: Named, seen: Figures) -> None:
+def _log(scoring: Scoring, seen: Figures) -> None:
     log.info(
         'scored name="%s" images=%d excluded=%d accuracy=%.4f sensitivity=%.4f specificity=%.4f '
         "auc=%.4f",
-        named.name,
+        scoring.name,
         seen.images,
-        named.excluded,
+        scoring.excluded,
         seen.accuracy.value,
         seen.sensitivity.value,
         seen.specificity.value,
@@ -194,9 +145,9 @@ def _log(named: Named, seen: Figures) -> None:
     )
 
 
-def trained_on(store: Store, split: str) -> pd.DataFrame:
-    """Rows of a split's manifest that some run trained on or validated with."""
-    table = manifest.read(store, load(store, split, Split).table)
+def trained_on(work: Work, split: str) -> pd.DataFrame:
+    """Returns the rows of a split's manifest that some run trained on or validated with."""
+    table = manifest.read(work.store, work.load(split, Split).table)
     sides = table.filter(regex=r"^run_\d+$")
     return table[sides.isin([TRAIN, VALIDATION]).any(axis=1)]
 
@@ -215,11 +166,11 @@ def known_to(trained: pd.DataFrame, table: pd.DataFrame) -> NDArray[np.bool_]:
     return np.asarray(table["group"].isin(table["group"][known]))
 
 
-def external_source(store: Store, dataset: str, features: Sequence[str]) -> Source:
-    """All readable images of an external set; those of a patient or lesion are one group."""
-    document = load(store, dataset, Dataset)
-    table = manifest.read_readable(store, document.table)
+def external_source(work: Work, dataset: str, features: Sequence[str]) -> Source:
+    """Returns all readable images of an external set; those of a patient or lesion are a group."""
+    document = work.load(dataset, Dataset)
+    table = manifest.read_readable(work.store, document.table)
     group = table["key"]
     for column in ("lesion_id", "patient_id"):
         group = (column + ":" + table[column]).where(table[column] != "", group)
-    return Source(store, table.assign(group=group), features, document.shards)
+    return Source(work.store, table.assign(group=group), features, document.shards)

@@ -1,4 +1,4 @@
-"""The work of the step `gate`: from scores to a verdict, its report and its model card."""
+"""What a verdict says beside its checks: the comparison with the champion, costs and pages."""
 
 from __future__ import annotations
 
@@ -24,52 +24,20 @@ from skin_pipeline.contracts import (
     parse,
 )
 from skin_pipeline.data import manifest
-from skin_pipeline.evaluation import card, comparison, gate, report
+from skin_pipeline.evaluation import card, comparison, report
 from skin_pipeline.evaluation.comparison import Calls
-from skin_pipeline.job import Job
 from skin_pipeline.storage import Store
 
 PACKAGES = ("tensorflow", "keras", "numpy", "pandas", "scikit-learn", "great-expectations")
 
 
-def write(
-    job: Job, key: str, evaluation: str, validation: str, champion: str, external: tuple[str, ...]
-) -> Verdict:
-    """Judge an evaluation, and put report and card beside the verdict; see `contracts.Verdict`."""
-    store, result = job.store, load(job.store, evaluation, Evaluation)
-    theirs = load(store, champion, Scored) if champion else None
-    compared_now = compared(store, job.settings, result, evaluation, theirs)
-    checks = gate.judge(
-        result,
-        job.settings,
-        evaluation_key=evaluation,
-        champion=theirs,
-        comparison=compared_now,
-        external=[load(store, item, Scored) for item in external],
-    )
-    verdict = Verdict(
-        evaluation=evaluation,
-        validation=validation,
-        champion=champion,
-        external=external,
-        released_as=job.settings.released_as,
-        approved=all(check.passed for check in checks),
-        checks=checks,
-        reasons=gate.reasons(checks),
-        comparison=compared_now,
-        settings=job.settings.model_dump(),
-        versions={"python": platform.python_version(), **{p: version(p) for p in PACKAGES}},
-        seconds=seconds(store, evaluation, validation, champion, external),
-        judged_at=job.moment,
-        report=f"{key}/report.html",
-        card=f"{key}/card.md",
-        card_data=f"{key}/card.json",
-    )
-    _put_pages(store, verdict, result)
-    return verdict
+def versions() -> dict[str, str]:
+    """Returns the versions of Python and of the packages that a verdict depends on."""
+    return {"python": platform.python_version(), **{p: version(p) for p in PACKAGES}}
 
 
-def _put_pages(store: Store, verdict: Verdict, evaluation: Evaluation) -> None:
+def put_pages(store: Store, verdict: Verdict, evaluation: Evaluation) -> None:
+    """Writes the report and the model card where the verdict names them."""
     told = card.data(store, verdict, evaluation)
     store.put(verdict.card, card.markdown(told).encode())
     store.put(verdict.card_data, (json.dumps(told, indent=2, ensure_ascii=False) + "\n").encode())

@@ -25,10 +25,10 @@ import numpy as np
 from skin_pipeline.data.images import decode
 from skin_pipeline.errors import BadInput, Unavailable
 from skin_pipeline.foreign import shown
-from skin_pipeline.job import scratch
 from skin_pipeline.model_file import loading
 from skin_pipeline.sandbox import confine
 from skin_pipeline.sandbox.confine import Cell
+from skin_pipeline.storage import scratch
 
 MIB = 2**20
 SECONDS = 900.0  # TensorFlow starts in 10; the machine may be busy

@@ -16,10 +16,9 @@ from typing import Any
 
 from skin_pipeline.contracts import LABELS, Dataset, Release, address, dump, parse
 from skin_pipeline.errors import BadInput, Unavailable
-from skin_pipeline.job import scratch
 from skin_pipeline.provenance import signing
 from skin_pipeline.provenance.signing import SigningKeys
-from skin_pipeline.storage import Store, copied, digest_file
+from skin_pipeline.storage import Store, copied, digest_file, scratch
 
 log = logging.getLogger(__name__)
 

@@ -22,9 +22,8 @@ from skin_pipeline.config import Settings
 from skin_pipeline.contracts import Trunk
 from skin_pipeline.errors import BadInput, Unavailable
 from skin_pipeline.foreign import line, words
-from skin_pipeline.job import scratch
 from skin_pipeline.roots import ANYWHERE, Roots
-from skin_pipeline.storage import Store, copied, copied_file, digest_named
+from skin_pipeline.storage import Store, copied, copied_file, digest_named, scratch
 from skin_pipeline.training import weight_files
 
 log = logging.getLogger(__name__)

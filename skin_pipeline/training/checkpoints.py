@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 from skin_pipeline import arrays
 from skin_pipeline.contracts import Epoch
 from skin_pipeline.errors import BadInput
-from skin_pipeline.job import scratch
-from skin_pipeline.storage import Store
+from skin_pipeline.storage import Store, scratch
 
 log = logging.getLogger(__name__)
 

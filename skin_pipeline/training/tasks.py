@@ -1,4 +1,7 @@
-"""The work of the steps `features` and `train`, from documents to documents."""
+"""The work of the steps `features` and `train`.
+
+The door (`skin_pipeline.steps`) decides whether a result is made; these functions make it.
+"""
 
 from __future__ import annotations
 
@@ -12,13 +15,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from skin_pipeline import arrays, config, tables
-from skin_pipeline.contracts import Dataset, Features, Split, TrainedRun, Trunk, load
+from skin_pipeline import arrays
+from skin_pipeline.contracts import Dataset, Features, Split, TrainedRun, Trunk
 from skin_pipeline.data import manifest
-from skin_pipeline.data.splitting import run_seed
-from skin_pipeline.job import Job, scratch
+from skin_pipeline.job import Job, Work
 from skin_pipeline.provenance.store import owner_of
-from skin_pipeline.storage import Store
+from skin_pipeline.seeds import run_seed
+from skin_pipeline.storage import Store, scratch
 from skin_pipeline.training import backbone, cache, resources, runs
 from skin_pipeline.training import features as room
 from skin_pipeline.training.backbone import Network
@@ -29,16 +32,17 @@ log = logging.getLogger(__name__)
 
 
 def features(
-    job: Job,
-    key: str,
+    work: Work,
     dataset: Dataset,
     shard: int,
     trunk: Trunk,
     kinds: Sequence[str],
     views: int,
 ) -> Features:
-    """Compute the activations of one shard's images that the cache does not have."""
-    store = job.store
+    """Computes the activations of one shard's images that the cache does not have."""
+    job, store = work.job, work.store
+    most = min(work.settings.shard_size, sum(dataset.classes.values()))
+    job.expect("features", most, views)
     pixels = arrays.loaded(store, dataset.shards[shard])
     ids = cache.ids_of(pixels)
     known = cache.FeatureCache(store, trunk, dataset.image_size, ids)
@@ -61,8 +65,7 @@ def features(
             found = [known.find(kind, view, ids) for view in range(views)]
             blocks[kind], index = cache.index_of(found)
             np.save(folder / "places.npy", index)
-            places[kind] = f"{key}/{kind}.npy"
-            store.put_file(places[kind], folder / "places.npy")
+            places[kind] = work.put_file(f"{kind}.npy", folder / "places.npy")
     return Features(
         shard=dataset.shards[shard], trunk=trunk, views=views, blocks=blocks, places=places
     )
@@ -84,7 +87,7 @@ def _check(job: Job, network: Network, kinds: Sequence[str], views: int, images:
 
 def network_on(job: Job, dataset: Dataset, trunk: Trunk) -> Network:
     """The network, in a TensorFlow that is held to this task's threads."""
-    keras = backbone.keras_on(config.threads(job.deployment))
+    keras = backbone.keras_on(job.threads)
     resources.announce(job.deployment, len(backbone.gpus()))
     # Every store can be hashed, which a protocol cannot say.
     return _loaded(keras, trunk, dataset.image_size, job.store)  # type: ignore[arg-type]
@@ -97,19 +100,20 @@ def _loaded(keras: Any, trunk: Trunk, image_size: int, store: Store) -> Network:
     return Network.load(keras, trunk, image_size, store)
 
 
-def source_of(job: Job, split: Split, features: tuple[str, ...]) -> Source:
-    """What runs read."""
-    table = manifest.read_readable(job.store, split.table)
-    return Source(job.store, table, features, load(job.store, split.dataset, Dataset).shards)
+def source_of(work: Work, split: Split, features: tuple[str, ...]) -> Source:
+    """Returns what runs read."""
+    table = manifest.read_readable(work.store, split.table)
+    return Source(work.store, table, features, work.load(split.dataset, Dataset).shards)
 
 
-def train(job: Job, key: str, split: str, features: tuple[str, ...], run: int) -> TrainedRun:
-    """Train one run, from its last completed epoch if there is one."""
-    settings, seed = job.settings, run_seed(job.settings.seed, run)
-    document = load(job.store, split, Split)
-    source = source_of(job, document, features)
-    dataset = load(job.store, document.dataset, Dataset)
-    network = network_on(job, dataset, load(job.store, features[0], Features).trunk)
+def train(work: Work, split: str, features: tuple[str, ...], run: int) -> TrainedRun:
+    """Trains one run, from its last completed epoch if there is one."""
+    job, settings, seed = work.job, work.settings, run_seed(work.settings.seed, run)
+    document = work.load(split, Split)
+    dataset = work.load(document.dataset, Dataset)
+    _expect_training(job, sum(dataset.classes.values()))
+    source = source_of(work, document, features)
+    network = network_on(job, dataset, work.load(features[0], Features).trunk)
     stages = stages_of(network, source, settings, run, seed)
     log.info(
         "run run=%d seed=%d strategy=%s backbone=%s train=%d validation=%d views=%d",
@@ -132,11 +136,11 @@ def train(job: Job, key: str, split: str, features: tuple[str, ...], run: int) -
         f"training run {run}",
         "Choose strategy=head, or lower tune_batch_size",
     )
-    kept = Checkpoints(job.store, owner_of(f"{key}/"))  # where the next try looks, too
+    # Below the key of the step, where the next try looks too: a result's files may go elsewhere.
+    kept = Checkpoints(work.store, owner_of(f"{work.key}/"))
     trained = runs.train_run(network.keras, stages, run, seed, kept)
     return _kept(
-        job.store,
-        key,
+        work,
         trained,
         run=run,
         seed=seed,
@@ -146,16 +150,23 @@ def train(job: Job, key: str, split: str, features: tuple[str, ...], run: int) -
     )
 
 
-def _kept(store: Store, key: str, trained: runs.Trained, **about: Any) -> TrainedRun:
-    """The finished run's files in the store, and its document."""
+def _expect_training(job: Job, images: int) -> None:
+    settings = job.settings
+    if settings.strategy == "head":
+        job.expect("train", images, settings.epochs)
+    else:
+        job.expect(settings.strategy, images, settings.tune_epochs + settings.epochs)
+
+
+def _kept(work: Work, trained: runs.Trained, **about: Any) -> TrainedRun:
+    """Writes the files of a finished run, and returns its document."""
     best, history = trained.best, trained.history
+    table = pd.DataFrame([line.model_dump() for line in history])
     with scratch() as folder:
         write_weights(folder / "weights.npz", trained.weights)
         np.save(folder / "held_out.npy", trained.held_out)
-        table = pd.DataFrame([line.model_dump() for line in history])
-        (folder / "history.csv").write_bytes(tables.to_csv(table))
-        for name in ("weights.npz", "held_out.npy", "history.csv"):
-            store.put_file(f"{key}/{name}", folder / name)
+        weights = work.put_file("weights.npz", folder / "weights.npz")
+        held_out = work.put_file("held_out.npy", folder / "held_out.npy")
     log.info(
         "trained run=%d seed=%d best_stage=%s best_epoch=%d val_auc=%.4f epochs=%d seconds=%.0f",
         about["run"],
@@ -168,9 +179,9 @@ def _kept(store: Store, key: str, trained: runs.Trained, **about: Any) -> Traine
     )
     return TrainedRun(
         **about,
-        weights=f"{key}/weights.npz",
-        held_out=f"{key}/held_out.npy",
-        table=f"{key}/history.csv",
+        weights=weights,
+        held_out=held_out,
+        table=work.put_table("history.csv", table),
         best=best,
         history=history,
     )

@@ -22,8 +22,8 @@ from skin_pipeline.data.sources import from_bucket, from_folder, from_kaggle, fr
 from skin_pipeline.data.sources.contents import Contents, SourceFile, each_file_once, not_used
 from skin_pipeline.errors import BadInput
 from skin_pipeline.foreign import line, shown, words
-from skin_pipeline.job import Job, scratch
-from skin_pipeline.storage import S3Access
+from skin_pipeline.job import Job
+from skin_pipeline.storage import S3Access, scratch
 
 log = logging.getLogger(__name__)
 

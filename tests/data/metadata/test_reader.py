@@ -184,7 +184,8 @@ REFUSED = {
     ),
     "a label against the folder": (
         GOOD.replace("c,P3,malignant", "c,P3,benign"),
-        r"1 images have another label .* malignant/c.jpg lies in malignant/ but is 'benign'",
+        r"1 images have another label .* malignant/c.jpg is in malignant/, "
+        r"but the table says 'benign'",
     ),
 }
 
@@ -202,7 +203,9 @@ def test_tables_about_the_images_that_cannot_be_right_are_refused(tables, conten
 def test_a_bare_name_for_images_of_both_classes_is_a_contradiction(tables):
     files = [Found("benign", "benign/a.jpg", Path()), Found("malignant", "malignant/a.jpg", Path())]
     files.append(Found("malignant", "malignant/b.jpg", Path()))
-    with pytest.raises(BadInput, match=r"malignant/a.jpg lies in malignant/ but is 'benign'"):
+    with pytest.raises(
+        BadInput, match=r"malignant/a.jpg is in malignant/, but the table says 'benign'"
+    ):
         read(tables("image,label\na,benign\nb,malignant\n"), files, Labelling())
 
 
@@ -304,7 +307,9 @@ def test_each_of_several_tables_is_compared_with_the_others_and_with_the_folders
         labels(tables(*texts), KEYS, USUAL)
     others = "image,label\nb,benign\nc,malignant\n"
     texts = [right.replace("a,benign", "a,malignant") if i == wrong else others for i in range(3)]
-    with pytest.raises(BadInput, match=f"benign/a.jpg lies in benign/ but is .*info{wrong}.csv"):
+    with pytest.raises(
+        BadInput, match=f"benign/a.jpg is in benign/, but the table says .*info{wrong}.csv"
+    ):
         patients(tables(*texts))
 
 

@@ -90,13 +90,13 @@ def test_a_folder_and_its_zip_have_the_same_content(tmp_path, make_job):
 
 def test_nothing_at_the_path_says_what_can_be_given(make_job):
     job = make_job(data="/no/such/place", weights="imagenet")
-    with pytest.raises(BadInput, match=r"nothing stands at /no/such/place.*kaggle://OWNER/NAME"):
+    with pytest.raises(BadInput, match=r"there is nothing at /no/such/place.*kaggle://OWNER/NAME"):
         sources.folder_of(job).__enter__()
 
 
 def test_a_path_that_no_system_takes_is_bad_input(make_job):
     for data in ("x" * 300, "a" * 5000, "nul\0byte"):
-        with pytest.raises(BadInput, match=r"cannot be reached|nothing stands at"):
+        with pytest.raises(BadInput, match=r"cannot be reached|there is nothing at"):
             sources.folder_of(make_job(data=data, weights="imagenet")).__enter__()
 
 

@@ -1,0 +1,278 @@
+"""The work of the steps `champion`, `promote` and `reject`: all that reads or changes the registry.
+
+The door (`skin_pipeline.steps`) decides when they run.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from skin_pipeline import journal, tables
+from skin_pipeline.contracts import (
+    Dataset,
+    Evaluation,
+    Judgement,
+    Pointer,
+    Release,
+    Scored,
+    Split,
+    Validation,
+    Verdict,
+)
+from skin_pipeline.errors import BadInput, Rejected, Unavailable
+from skin_pipeline.job import Job, Work
+from skin_pipeline.provenance.signing import SigningKeys
+from skin_pipeline.release import chain, registry
+
+log = logging.getLogger(__name__)
+
+REMATCHES = 10  # champions that may come in between before a promotion gives up
+
+
+def champion(
+    work: Work, split: str, pointer: Pointer, features_for: Callable[[str, str], Sequence[str]]
+) -> Scored:
+    """Scores the champion on the test set of a split, without images that it was trained on.
+
+    Args:
+        work: The making of the scores.
+        split: Key of the split.
+        pointer: The champion.
+        features_for: Computes the features of a data set as the models of an evaluation read them,
+            given the keys of both.
+
+    Returns:
+        The scores; or why there are none, which the gate judges.
+    """
+    dataset, evaluation = work.load(split, Split).dataset, ""
+    try:
+        evaluation = evaluation_of(work.job, pointer.version, work.job.keys)
+        if work.load(evaluation, Evaluation).split == split:
+            return _as_judged(work, pointer.version, evaluation)
+        features = features_for(evaluation, dataset)
+        return _scored_again(work, split, pointer.version, evaluation, tuple(features))
+    except BadInput as error:
+        log.warning('champion_not_scored version=%s problem="%s"', pointer.version, error)
+        return Scored(
+            name=pointer.version,
+            dataset=dataset,
+            evaluation=evaluation,
+            images=0,
+            excluded=0,
+            problem=str(error),
+        )
+
+
+def _as_judged(work: Work, version: str, evaluation: str) -> Scored:
+    """Returns the champion's scores on the very test set that it was judged on, found again."""
+    from skin_pipeline.evaluation import scoring
+
+    model = work.load(evaluation, Evaluation)
+    table = tables.read_scores(work.store, model.predictions)
+    table = table.loc[table["test"], ["key", "label", "group", "probability"]]
+    return scoring.written(work, evaluation, scoring.Scoring(version, model.dataset, 0), table)
+
+
+def _scored_again(
+    work: Work, split: str, version: str, evaluation: str, features: tuple[str, ...]
+) -> Scored:
+    """Scores the champion on the images of another test set that it was not trained on."""
+    from skin_pipeline.data.splitting import TEST
+    from skin_pipeline.evaluation import scoring
+    from skin_pipeline.training.tasks import source_of
+
+    document, model = work.load(split, Split), work.load(evaluation, Evaluation)
+    images = sum(work.load(document.dataset, Dataset).classes.values())
+    work.job.expect("champion", images, work.settings.runs)
+    source = source_of(work, document, features)
+    is_test = (source.table["run_0"] == TEST).to_numpy()
+    known = is_test & scoring.known_to(scoring.trained_on(work, model.split), source.table)
+    about = scoring.Scoring(version, document.dataset, int(known.sum()))
+    return scoring.scored(work, evaluation, about, source, is_test & ~known)
+
+
+def evaluation_of(job: Job, version: str, keys: SigningKeys) -> str:
+    """Returns the key of the evaluation on which a version was promoted.
+
+    Raises:
+        BadInput: A document is missing, was written by another version of this code, or is not
+            signed as the keys require.
+    """
+    release = registry.release_of(job.store, job.settings.released_as, version, keys)
+    return job.load(release.verdict, Verdict).evaluation
+
+
+def rival(job: Job, evaluation: str, champion: str) -> str:
+    """Returns the key of the scores that a model is compared with: never its own.
+
+    A model that is the champion already is compared with the one that it was promoted against, so
+    that on unchanged data and settings its verdict is found again.
+    """
+    theirs = job.load(champion, Scored) if champion else None
+    if theirs is None or theirs.evaluation != evaluation:
+        return champion
+    try:
+        model = job.settings.released_as
+        release = registry.release_of(job.store, model, theirs.name, job.keys)
+        return job.load(release.verdict, Verdict).champion
+    except BadInput:  # of a version of this code that wrote other documents
+        return champion
+
+
+def promote(job: Job, verdict: str, judge_again: Callable[[Verdict], str]) -> str:
+    """Publishes the judged model and points the champion to it; see `steps.promote`.
+
+    Args:
+        job: The job.
+        verdict: Key of the verdict.
+        judge_again: Returns the key of a verdict against the champion of now.
+    """
+    job.keys.check()
+    for _ in range(REMATCHES):
+        judged = job.load(verdict, Verdict)
+        if not judged.approved:
+            raise Rejected("; ".join(judged.reasons))
+        standing = _standing(job, judged)
+        if standing:
+            return _kept(job, verdict, judged, standing)
+        version = _moved(job, verdict, judged)
+        if version:
+            registry.record(job.store, _judgement(job, judged, version), verdict)
+            _note(job, judged, unchanged=False)
+            return registry.version_key(judged.released_as, version)
+        log.info("champion_moved model=%s", judged.released_as)
+        verdict = judge_again(judged)
+        if not job.load(verdict, Verdict).approved:
+            reject(job, verdict)
+    raise Unavailable(f"the champion of {judged.released_as} moved {REMATCHES} times meanwhile")
+
+
+def _standing(job: Job, judged: Verdict) -> Release | None:
+    """Returns the champion, if the judged model is the champion already."""
+    pointer = registry.champion(job.store, judged.released_as, keys=job.keys)
+    if pointer is None:
+        return None
+    try:  # only to find out which model it is: whether it is signed is asked below
+        evaluation = evaluation_of(job, pointer.version, SigningKeys())
+    except BadInput:  # of a version of this code that wrote other documents
+        return None
+    if evaluation != judged.evaluation:
+        return None
+    log.info("already_champion model=%s version=%s", pointer.model, pointer.version)
+    return registry.release_of(job.store, pointer.model, pointer.version, job.keys)
+
+
+def _kept(job: Job, key: str, judged: Verdict, standing: Release) -> str:
+    """Returns the key of the version of a model that is the champion already.
+
+    It has its judgement, unless a try that was stopped did not record it.
+    """
+    if standing.verdict == key:
+        registry.record(job.store, _judgement(job, judged, standing.version), key)
+    _note(job, judged, unchanged=standing.verdict != key or _is_old(job, judged))
+    return registry.version_key(standing.model, standing.version)
+
+
+def _moved(job: Job, key: str, judged: Verdict) -> str | None:
+    """Publishes a version and makes it the champion in the place of the one that it was judged
+    against; returns None if there is another by now."""
+    rival = job.load(judged.champion, Scored).name if judged.champion else None
+    pointer = registry.champion(job.store, judged.released_as, keys=job.keys)
+    if rival != (pointer.version if pointer else None):
+        return None  # before a version is written that nothing will name
+    chain.check(job.proven, key)
+    release, files = described(job, key, judged)
+    # Of the bare store: the files are copied and compared with the digests that `described` took
+    # from the chain, and what is signed is the manifest that was made from these.
+    store = job.proven.inner
+    manifest = registry.publish(
+        store, release, files, lambda model: _try(job, judged.evaluation, model)
+    )
+    if job.keys.private:
+        registry.sign_manifest(store, release.model, release.version, job.keys, manifest)
+    registry.release_of(job.store, release.model, release.version, job.keys)  # is it signed?
+    won = registry.move(
+        job.store,
+        release.model,
+        release.version,
+        alias=registry.CHAMPION,
+        by=job.run_id,
+        reason="passed the gate",
+        expected=rival,
+        keys=job.keys,
+    )
+    return release.version if won else None
+
+
+def described(job: Job, key: str, verdict: Verdict) -> tuple[Release, dict[str, str]]:
+    """Returns the manifest of a version, and its files, each with the key of its source."""
+    result = job.load(verdict.evaluation, Evaluation)
+    files = dict(chain.sources(key, verdict, result))
+    release = registry.describe(
+        job.store,
+        verdict.released_as,
+        files,
+        verdict=key,
+        threshold=result.threshold,
+        dataset=job.load(result.dataset, Dataset),
+        known={name: job.proven.digest_of(source) for name, source in files.items()},
+    )
+    return release, files
+
+
+def _try(job: Job, evaluation: str, model: Path) -> None:
+    """Refuses a model file that scores the golden images otherwise than `evaluate` recorded."""
+    from skin_pipeline.evaluation.gate import SMOKE_TOLERANCE
+    from skin_pipeline.model_file import trial
+
+    result = job.load(evaluation, Evaluation)
+    golden = chain.golden(job.store, result.dataset)
+    table = tables.read_scores(job.store, result.predictions)
+    trial.agree(
+        model,
+        golden,
+        dict(zip(table["key"], table["probability"], strict=True)),
+        tolerance=SMOKE_TOLERANCE,
+        threads=job.threads,
+    )
+    log.info("model_tried evaluation=%s images=%d", evaluation, len(golden))
+
+
+def reject(job: Job, verdict: str) -> str:
+    """Records a refusal in the model's history, once; returns the verdict's key."""
+    judged = job.load(verdict, Verdict)
+    new = registry.record(job.store, _judgement(job, judged, None), verdict)
+    _note(job, judged, unchanged=not new and _is_old(job, judged))
+    log.warning('refused model=%s reasons="%s"', judged.released_as, "; ".join(judged.reasons))
+    return verdict
+
+
+def _is_old(job: Job, judged: Verdict) -> bool:
+    """Returns whether an earlier run came to this verdict."""
+    return judged.judged_at != job.moment
+
+
+def _note(job: Job, judged: Verdict, *, unchanged: bool) -> None:
+    """Notes whether an earlier run came to the same, so that this one changed nothing."""
+    if unchanged:
+        log.info("nothing_changed model=%s judged_at=%s", judged.released_as, judged.judged_at)
+    journal.note(job.store, job.run_id, unchanged=unchanged)
+
+
+def _judgement(job: Job, verdict: Verdict, version: str | None) -> Judgement:
+    figures = job.load(verdict.evaluation, Evaluation).ensemble
+    return Judgement(
+        model=verdict.released_as,
+        run=job.run_id,
+        judged_at=verdict.judged_at,
+        approved=verdict.approved,
+        version=version,
+        reasons=verdict.reasons,
+        accuracy=figures.accuracy,
+        sensitivity=figures.sensitivity,
+        auc=figures.auc,
+        report=verdict.report,
+        docs=job.load(verdict.validation, Validation).docs,
+    )
