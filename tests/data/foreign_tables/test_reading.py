@@ -7,6 +7,10 @@ import io
 import re
 import struct
 import zipfile
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any, NoReturn
 
 import numpy as np
 import openpyxl
@@ -27,7 +31,7 @@ CLUES = clues_of(ImageNames(KEYS), Labelling())
 GOOD = "image_name,patient_id,sex\na,P1,male\nb,P2,female\n"
 
 
-def read(tmp_path, content, name="table.csv"):
+def read(tmp_path: Path, content: str | bytes, name: str = "table.csv") -> Any:
     """The one table of a file, or why it is none."""
     path = tmp_path / name
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
@@ -35,7 +39,7 @@ def read(tmp_path, content, name="table.csv"):
     return found
 
 
-def workbook(*sheets):
+def workbook(*sheets: tuple[str, Iterable[Sequence[Any]]]) -> bytes:
     book = openpyxl.Workbook()
     book.remove(book.active)
     for title, rows in sheets:
@@ -47,7 +51,7 @@ def workbook(*sheets):
     return file.getvalue()
 
 
-ROWS = [["image_name", "patient_id", "age"], ["a", 123.0, 45.5], ["b", 124, None]]
+ROWS: list[list[Any]] = [["image_name", "patient_id", "age"], ["a", 123.0, 45.5], ["b", 124, None]]
 SHAPES = {
     "as it should be": GOOD,
     "a title above": f"My data set, version 2\n\nmade in 2020; with care\n{GOOD}",
@@ -70,7 +74,9 @@ SHAPES = {
 
 @pytest.mark.parametrize("name", ["META.CSV", "meta.tab", "meta.txt", "HAM10000_metadata", "m.TSV"])
 @pytest.mark.parametrize("content", SHAPES.values(), ids=SHAPES)
-def test_a_table_is_read_whatever_it_is_called_and_however_it_is_written(tmp_path, content, name):
+def test_a_table_is_read_whatever_it_is_called_and_however_it_is_written(
+    tmp_path: Path, content: str | bytes, name: str
+) -> None:
     table = read(tmp_path, content, name)
     assert isinstance(table, Table), table
     assert list(table.values(0))[:2] == ["a", "b"]
@@ -80,25 +86,26 @@ def test_a_table_is_read_whatever_it_is_called_and_however_it_is_written(tmp_pat
         assert list(table.values(1))[:2] == ["P1", "P2"]
 
 
-def test_a_table_without_a_header_may_begin_with_other_images(tmp_path):
+def test_a_table_without_a_header_may_begin_with_other_images(tmp_path: Path) -> None:
     table = read(tmp_path, "ISIC_0000003,benign\nISIC_0000007,malignant\n")
     assert table.header == ["column 1", "column 2"]
     assert list(table.values(0)) == ["ISIC_0000003", "ISIC_0000007"]
 
 
-def test_a_workbook_is_read_by_its_content_a_sheet_at_a_time(tmp_path):
+def test_a_workbook_is_read_by_its_content_a_sheet_at_a_time(tmp_path: Path) -> None:
     data = workbook(("notes", [["made by hand"]]), ("images", [["A title"], [], *ROWS]), ("e", []))
     for name in ("PH2.XLSX", "named_wrongly.csv"):
         (tmp_path / name).write_bytes(data)
         found = dict(tables_of(tmp_path / name, name, CLUES))
         table = found[f"{name} [images]"]
+        assert isinstance(table, Table)
         assert list(table.values(1)) == ["123", "124"]
         assert list(table.values(2)) == ["45.5", ""]
         assert table.lines == [4, 5]
         assert isinstance(found[f"{name} [e]"], NoTable)
 
 
-def test_only_columns_that_may_matter_are_kept(tmp_path):
+def test_only_columns_that_may_matter_are_kept(tmp_path: Path) -> None:
     """ISIC 2024 has 401,059 rows of 55 columns."""
     header = ["isic_id", "target", "patient_id", *(f"tbp_lv_{i}" for i in range(50)), "biopsied"]
     row = ["a", "0", "IP_1", *(f"{i}.25" for i in range(50)), "1"]
@@ -106,7 +113,7 @@ def test_only_columns_that_may_matter_are_kept(tmp_path):
     assert sorted(table.columns) == [0, 1, 2, 53]
 
 
-def test_a_huge_table_of_pixels_is_told_by_its_head_alone(tmp_path):
+def test_a_huge_table_of_pixels_is_told_by_its_head_alone(tmp_path: Path) -> None:
     path = tmp_path / "hmnist_28_28_RGB.csv"
     rows = ",".join(f"pixel{i:04d}" for i in range(2352)) + ",label\n"
     rows += (",".join(["17"] * 2352) + ",4\n") * 200
@@ -117,14 +124,14 @@ def test_a_huge_table_of_pixels_is_told_by_its_head_alone(tmp_path):
     assert "it has 2,353 columns" in str(found)
 
 
-def test_a_wide_table_that_names_images_is_read(tmp_path):
+def test_a_wide_table_that_names_images_is_read(tmp_path: Path) -> None:
     header = ",".join(["image_id", "patient_id", *(f"f{i}" for i in range(400))])
     table = read(tmp_path, f"{header}\na,P1{',1.5' * 400}\n")
     assert list(table.values(1)) == ["P1"]
     assert len(table.columns) == 2
 
 
-def test_a_file_that_is_too_large_is_told(tmp_path, monkeypatch):
+def test_a_file_that_is_too_large_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(csv_text, "MOST_BYTES", 40)
     assert "over 40" in str(read(tmp_path, GOOD))
 
@@ -141,7 +148,9 @@ NO_TABLES = {
 
 
 @pytest.mark.parametrize(("content", "name", "why"), NO_TABLES.values(), ids=NO_TABLES)
-def test_what_is_no_table_is_told_with_the_reason(tmp_path, content, name, why):
+def test_what_is_no_table_is_told_with_the_reason(
+    tmp_path: Path, content: str | bytes, name: str, why: str
+) -> None:
     found = read(tmp_path, content, name)
     assert isinstance(found, NoTable)
     assert why in str(found)
@@ -159,7 +168,7 @@ def test_what_is_no_table_is_told_with_the_reason(tmp_path, content, name, why):
         ("Icon", bytes(300)),
     ],
 )
-def test_a_readme_is_no_cause_for_alarm(tmp_path, name, content):
+def test_a_readme_is_no_cause_for_alarm(tmp_path: Path, name: str, content: str | bytes) -> None:
     found = read(tmp_path, content, name)
     assert isinstance(found, NoTable), found
     assert found.quiet
@@ -172,7 +181,9 @@ def test_a_readme_is_no_cause_for_alarm(tmp_path, name, content):
     ids=["blanks between", "a list with numbers", "JSON"],
 )
 @pytest.mark.parametrize("name", ["split.txt", "patients", "patients.csv"])
-def test_text_that_names_images_without_columns_is_told(tmp_path, content, name):
+def test_text_that_names_images_without_columns_is_told(
+    tmp_path: Path, content: str | bytes, name: str
+) -> None:
     found = read(tmp_path, content, name)
     if isinstance(found, NoTable):
         assert not found.quiet
@@ -181,7 +192,7 @@ def test_text_that_names_images_without_columns_is_told(tmp_path, content, name)
         assert name.endswith(".csv")  # a table of one column, which names what it can
 
 
-def test_a_spreadsheet_of_another_kind_says_how_to_save_it(tmp_path):
+def test_a_spreadsheet_of_another_kind_says_how_to_save_it(tmp_path: Path) -> None:
     path = tmp_path / "meta.ods"
     with zipfile.ZipFile(path, "w") as packed:
         packed.writestr("mimetype", "application/vnd.oasis.opendocument.spreadsheet")
@@ -193,7 +204,7 @@ def test_a_spreadsheet_of_another_kind_says_how_to_save_it(tmp_path):
 # --- hostile and broken --------------------------------------------------------------------------
 
 
-def altered(data, member, change):
+def altered(data: bytes, member: str, change: Callable[[bytes], bytes]) -> bytes:
     """A workbook one member of which is changed."""
     file = io.BytesIO()
     with zipfile.ZipFile(io.BytesIO(data)) as old, zipfile.ZipFile(file, "w", 8) as new:
@@ -206,7 +217,7 @@ SHEET = "xl/worksheets/sheet1.xml"
 BOMB = b'<!DOCTYPE x [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;&a;&a;&a;&a;">]>'
 
 
-def test_a_workbook_that_unpacks_to_too_much_is_refused_before_it_is_read(tmp_path):
+def test_a_workbook_that_unpacks_to_too_much_is_refused_before_it_is_read(tmp_path: Path) -> None:
     data = altered(workbook(("x", ROWS)), SHEET, lambda old: old + b" " * 80 * 2**20)
     assert len(data) < 2**20
     assert "it unpacks to" in str(read(tmp_path, data, "m.xlsx"))
@@ -221,7 +232,9 @@ def test_a_workbook_that_unpacks_to_too_much_is_refused_before_it_is_read(tmp_pa
     ],
     ids=["a false size", "too small a size", "a cell far away"],
 )
-def test_a_workbook_that_claims_to_be_huge_is_read_as_it_is(tmp_path, change):
+def test_a_workbook_that_claims_to_be_huge_is_read_as_it_is(
+    tmp_path: Path, change: Callable[[bytes], bytes]
+) -> None:
     table = read(tmp_path, altered(workbook(("x", ROWS)), SHEET, change), "m.xlsx")
     assert list(table.values(1)) == ["123", "124"]
 
@@ -249,8 +262,8 @@ def test_a_workbook_that_claims_to_be_huge_is_read_as_it_is(tmp_path, change):
 )
 @pytest.mark.parametrize("member", [SHEET, "xl/sharedStrings.xml", "xl/workbook.xml"])
 def test_a_workbook_with_one_broken_part_is_told_and_no_stack_trace(
-    tmp_path, monkeypatch, member, change
-):
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, member: str, change: Callable[[bytes], bytes]
+) -> None:
     monkeypatch.setattr(workbooks, "MOST_CELLS", 10_000)
     assert isinstance(
         read(tmp_path, altered(workbook(("x", ROWS)), member, change), "m.xlsx"), Table | NoTable
@@ -286,8 +299,8 @@ ODD = [
     name=st.sampled_from(["m.csv", "m.txt", "m"]),
 )
 def test_one_odd_field_in_a_sound_table_is_no_stack_trace(
-    tmp_path, row, column, odd, delimiter, encoding, name
-):
+    tmp_path: Path, row: int, column: int, odd: str, delimiter: str, encoding: str, name: str
+) -> None:
     cells = [line.split(",") for line in GOOD.splitlines()]
     cells[row][column] = odd
     text = "\n".join(delimiter.join(line) for line in cells) + "\n"
@@ -295,21 +308,23 @@ def test_one_odd_field_in_a_sound_table_is_no_stack_trace(
     assert isinstance(found, Table | NoTable)
 
 
-def test_a_name_is_the_same_whichever_way_its_accents_are_written():
+def test_a_name_is_the_same_whichever_way_its_accents_are_written() -> None:
     apart, together = "Le\u0301sion 1", "L\u00e9sion 1"
     assert apart != together
     assert ImageNames([f"benign/{apart}.jpg"]).images(together) == (0,)
     assert ImageNames([f"benign/{together}.jpg"]).images(f"{apart}.JPG") == (0,)
 
 
-def test_a_path_means_the_image_whose_whole_folder_it_names():
+def test_a_path_means_the_image_whose_whole_folder_it_names() -> None:
     names = ImageNames(["part_1/a.jpg", "apart_1/a.jpg"])
     assert names.images("part_1/a.jpg") == (0,)
     assert names.images("a") == (0, 1)
 
 
 @pytest.mark.parametrize(("first", "lines"), [("", [2, 3]), ("sep=,\n", [3, 4])])
-def test_the_line_of_a_row_is_the_one_that_an_editor_shows(tmp_path, first, lines):
+def test_the_line_of_a_row_is_the_one_that_an_editor_shows(
+    tmp_path: Path, first: str, lines: list[int]
+) -> None:
     assert list(read(tmp_path, first + GOOD).lines) == lines
 
 
@@ -336,9 +351,13 @@ RAISED = [
     ],
 )
 def test_a_table_that_makes_a_library_raise_anything_is_told_by_name(
-    tmp_path, monkeypatch, error, module, function
-):
-    def broken(*_, **__):
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+    module: ModuleType,
+    function: str,
+) -> None:
+    def broken(*_: object, **__: object) -> NoReturn:
         raise error
 
     monkeypatch.setattr(module, function, broken)
@@ -352,8 +371,10 @@ def test_a_table_that_makes_a_library_raise_anything_is_told_by_name(
     assert "\n" not in str(found)
 
 
-def test_a_zip_whose_list_makes_the_library_raise_anything_is_told(tmp_path, monkeypatch):
-    def broken(*_, **__):
+def test_a_zip_whose_list_makes_the_library_raise_anything_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object, **__: object) -> NoReturn:
         raise struct.error("unpack requires a buffer")
 
     monkeypatch.setattr(zipfile, "ZipFile", broken)
@@ -361,8 +382,10 @@ def test_a_zip_whose_list_makes_the_library_raise_anything_is_told(tmp_path, mon
     assert "damaged (error: unpack requires a buffer)" in str(found)
 
 
-def test_a_machine_without_memory_is_not_blamed_on_a_table(tmp_path, monkeypatch):
-    def broken(*_, **__):
+def test_a_machine_without_memory_is_not_blamed_on_a_table(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object, **__: object) -> NoReturn:
         raise MemoryError
 
     monkeypatch.setattr(csv_text, "table_of", broken)
@@ -370,7 +393,7 @@ def test_a_machine_without_memory_is_not_blamed_on_a_table(tmp_path, monkeypatch
         read(tmp_path, GOOD)
 
 
-def test_a_workbook_with_any_byte_changed_is_read_or_told(tmp_path):
+def test_a_workbook_with_any_byte_changed_is_read_or_told(tmp_path: Path) -> None:
     random = np.random.RandomState(14)
     sound = workbook(("images", ROWS))
     for _ in range(150):

@@ -6,6 +6,9 @@ The tables have the columns, spellings and oddities of the real ones; the images
 from __future__ import annotations
 
 import io
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 import openpyxl
 import pytest
@@ -17,15 +20,16 @@ from skin_pipeline.contracts import Dataset, load
 from skin_pipeline.data import manifest, sources
 from skin_pipeline.data.metadata import Labelling, Reader
 from skin_pipeline.errors import BadInput
+from skin_pipeline.job import Job
 
 
-def jpeg(shade):
+def jpeg(shade: int) -> bytes:
     file = io.BytesIO()
     Image.new("RGB", (64, 64), (shade % 256, 90, 60)).save(file, "JPEG")
     return file.getvalue()
 
 
-def lay_out(root, images, **tables):
+def lay_out(root: Path, images: Iterable[str], **tables: str | bytes | list[Any]) -> Path:
     """Images, and tables by file name with `__` for a dot, as text, bytes or rows of a workbook."""
     for number, name in enumerate(images):
         path = root / (name if "." in name.rpartition("/")[2] else f"{name}.jpg")
@@ -43,7 +47,7 @@ def lay_out(root, images, **tables):
     return root
 
 
-def understood(root, **settings):
+def understood(root: Path, **settings: Any) -> tuple[dict[str, tuple[Any, ...]], list[str]]:
     """What is known of a folder: label and ids by the image's name, and what is told."""
     reader = Reader(Labelling.of(Settings(**settings)))
     known = reader.read(sources.find(root, reader.labels))
@@ -54,13 +58,13 @@ def understood(root, **settings):
     return by_name, [str(notice) for notice in known.images.notices]
 
 
-def asked(root, **settings):
+def asked(root: Path, **settings: Any) -> str:
     with pytest.raises(BadInput) as error:
         understood(root, **settings)
     return str(error.value)
 
 
-def classes(by_name):
+def classes(by_name: Mapping[str, Sequence[Any]]) -> dict[str, str]:
     return {name: facts[0] for name, facts in by_name.items()}
 
 
@@ -96,8 +100,8 @@ SIIM_CLASSES = {"ISIC_1": "benign", "ISIC_2": "benign", "ISIC_3": "malignant"}
 )
 @pytest.mark.parametrize("columns", ["", "label=target"])
 def test_placeholders_and_predictions_are_no_labels_and_this_is_told(
-    tmp_path, name, content, columns
-):
+    tmp_path: Path, name: str, content: str, columns: str
+) -> None:
     tables = {name: content, "train__csv": SIIM, "test__csv": SIIM_TEST}
     by_name, told = understood(lay_out(tmp_path, SIIM_IMAGES, **tables), columns=columns)
     assert classes(by_name) == SIIM_CLASSES
@@ -106,7 +110,7 @@ def test_placeholders_and_predictions_are_no_labels_and_this_is_told(
     assert any(line.startswith("(no row) (2): left out") for line in told)
 
 
-def test_the_placeholders_of_a_test_set_do_not_contradict_class_folders(tmp_path):
+def test_the_placeholders_of_a_test_set_do_not_contradict_class_folders(tmp_path: Path) -> None:
     images = ["benign/ISIC_1", "malignant/ISIC_2", "malignant/ISIC_3"]
     zeros = "image_name,target\nISIC_1,0\nISIC_2,0\nISIC_3,0\n"
     by_name, told = understood(lay_out(tmp_path, images, zeros__csv=zeros))
@@ -114,7 +118,7 @@ def test_the_placeholders_of_a_test_set_do_not_contradict_class_folders(tmp_path
     assert [line for line in told if "has one class only ('0')" in line]
 
 
-def test_real_labels_of_a_test_set_in_a_table_of_their_own_are_used(tmp_path):
+def test_real_labels_of_a_test_set_in_a_table_of_their_own_are_used(tmp_path: Path) -> None:
     truth = "image_name,target\nISIC_8,1\nISIC_9,0\n"
     root = lay_out(
         tmp_path,
@@ -127,7 +131,9 @@ def test_real_labels_of_a_test_set_in_a_table_of_their_own_are_used(tmp_path):
     assert found == {**SIIM_CLASSES, "ISIC_8": "malignant", "ISIC_9": "benign"}
 
 
-def test_a_table_for_each_class_is_asked_about_and_used_when_the_column_is_named(tmp_path):
+def test_a_table_for_each_class_is_asked_about_and_used_when_the_column_is_named(
+    tmp_path: Path,
+) -> None:
     root = lay_out(
         tmp_path,
         ["a", "b"],
@@ -141,7 +147,9 @@ def test_a_table_for_each_class_is_asked_about_and_used_when_the_column_is_named
     assert "sample_submission.csv: found, not used as labels" in str(told)
 
 
-def test_the_only_table_is_used_whatever_it_is_called_when_its_column_is_named(tmp_path):
+def test_the_only_table_is_used_whatever_it_is_called_when_its_column_is_named(
+    tmp_path: Path,
+) -> None:
     root = lay_out(tmp_path, ["a", "b"], sample__csv="image,dx\na,nv\nb,mel\n")
     values = {"malignant_values": "mel", "benign_values": "nv"}
     assert "sample.csv: by its name it holds placeholders" in asked(root, **values)
@@ -160,21 +168,23 @@ EXPORT = (
 )
 
 
-def test_the_indeterminate_of_an_archive_export_are_left_out_and_counted(tmp_path):
+def test_the_indeterminate_of_an_archive_export_are_left_out_and_counted(tmp_path: Path) -> None:
     by_name, told = understood(lay_out(tmp_path, "abcde", metadata__csv=EXPORT))
     assert classes(by_name) == {"a": "benign", "b": "malignant"}
     assert "indeterminate/malignant: left out, because this stands for neither class" in str(told)
     assert "(empty): left out, because no table says which class" in str(told)
 
 
-def test_a_value_of_neither_class_leaves_an_image_out_of_its_class_folder(tmp_path):
+def test_a_value_of_neither_class_leaves_an_image_out_of_its_class_folder(tmp_path: Path) -> None:
     images = ["benign/a", "malignant/b", "benign/c", "malignant/d", "benign/e"]
     by_name, told = understood(lay_out(tmp_path, images, metadata__csv=EXPORT))
     assert classes(by_name) == {"a": "benign", "b": "malignant", "e": "benign"}
     assert len([line for line in told if "neither class" in line]) == 2
 
 
-def test_one_strange_value_is_asked_about_and_never_makes_another_column_the_label(tmp_path):
+def test_one_strange_value_is_asked_about_and_never_makes_another_column_the_label(
+    tmp_path: Path,
+) -> None:
     text = EXPORT.replace("c,MSK,CC-0,,,indeterminate,", "c,MSK,CC-0,,,borderline,").replace(
         "e,MSK,CC-0,,,,,", "e,MSK,CC-0,,,benign,nevus,"
     )
@@ -187,7 +197,7 @@ def test_one_strange_value_is_asked_about_and_never_makes_another_column_the_lab
     assert found == {"a": "benign", "b": "malignant", "e": "benign"}
 
 
-def test_the_newer_export_of_the_archive_is_read(tmp_path):
+def test_the_newer_export_of_the_archive_is_read(tmp_path: Path) -> None:
     """HIBA and BCN20000 come like this from the archive."""
     text = (
         "isic_id,attribution,copyright_license,diagnosis_1,diagnosis_2,diagnosis_3,image_type,"
@@ -217,7 +227,9 @@ NAMED = {"malignant_values": "MEL, BCC, SCC", "benign_values": "NV, BKL, DF, VAS
 
 
 @pytest.mark.parametrize("columns", ["", "label=MEL"])
-def test_a_one_hot_table_is_asked_about_until_every_class_is_named(tmp_path, columns):
+def test_a_one_hot_table_is_asked_about_until_every_class_is_named(
+    tmp_path: Path, columns: str
+) -> None:
     root = lay_out(tmp_path, "abcd", GroundTruth__csv=ISIC_2019, Metadata__csv=ISIC_2019_METADATA)
     message = asked(root, columns=columns)
     assert "GroundTruth.csv: the labels have a column a class" in message
@@ -232,7 +244,7 @@ def test_a_one_hot_table_is_asked_about_until_every_class_is_named(tmp_path, col
     assert any(line.startswith("AK: left out") for line in told)
 
 
-def test_several_label_columns_are_named_in_one_mapping(tmp_path):
+def test_several_label_columns_are_named_in_one_mapping(tmp_path: Path) -> None:
     root = lay_out(tmp_path, "abcd", GroundTruth__csv=ISIC_2019)
     columns = "label=MEL, label=BCC"
     assert "'none of them' (2)" in asked(root, columns=columns, malignant_values="MEL, BCC")
@@ -242,7 +254,7 @@ def test_several_label_columns_are_named_in_one_mapping(tmp_path):
     assert classes(found[0]) == {"a": "malignant", "b": "benign", "c": "malignant", "d": "benign"}
 
 
-def test_one_of_two_exclusive_columns_is_the_label_once_the_other_is_named(tmp_path):
+def test_one_of_two_exclusive_columns_is_the_label_once_the_other_is_named(tmp_path: Path) -> None:
     """ISIC 2017: what is neither melanoma nor seborrheic keratosis is a nevus."""
     text = (
         "image_id,melanoma,seborrheic_keratosis\na,0.000000000000000000e+00,0.0\nb,1.0,0.0\n"
@@ -257,7 +269,7 @@ def test_one_of_two_exclusive_columns_is_the_label_once_the_other_is_named(tmp_p
     assert classes(found[0]) == {"a": "benign", "b": "malignant", "c": "benign"}
 
 
-def test_a_row_without_any_mark_says_nothing_of_its_image(tmp_path):
+def test_a_row_without_any_mark_says_nothing_of_its_image(tmp_path: Path) -> None:
     one_hot = "image,melanoma,nevus\na,1,0\nb,0,1\nc,,\n"
     found, told = understood(lay_out(tmp_path / "one", "abc", t__csv=one_hot))
     assert classes(found) == {"a": "malignant", "b": "benign"}
@@ -268,13 +280,13 @@ def test_a_row_without_any_mark_says_nothing_of_its_image(tmp_path):
     assert classes(found) == {"a": "malignant", "b": "benign", "d": "benign"}
 
 
-def test_marks_for_both_classes_of_one_image_are_asked_about(tmp_path):
+def test_marks_for_both_classes_of_one_image_are_asked_about(tmp_path: Path) -> None:
     root = lay_out(tmp_path, "abc", t__csv="image,MEL,NV\na,1,0\nb,0,1\nc,1,1\n")
     message = asked(root, columns="label=MEL,label=NV", malignant_values="MEL", benign_values="NV")
     assert "columns of both classes are set for one image (MEL + NV)" in message
 
 
-def test_one_hot_predictions_are_no_labels(tmp_path):
+def test_one_hot_predictions_are_no_labels(tmp_path: Path) -> None:
     text = "image,MEL,NV\na,0.7,0.3\nb,0.2,0.8\n"
     assert "no column is known to hold the label" in asked(
         lay_out(tmp_path, "ab", scores__csv=text), malignant_values="MEL", benign_values="NV"
@@ -284,7 +296,9 @@ def test_one_hot_predictions_are_no_labels(tmp_path):
 # --- tables that were not seen -------------------------------------------------------------------
 
 
-def test_ham10000s_table_without_a_suffix_is_read_beside_that_of_the_archive(tmp_path):
+def test_ham10000s_table_without_a_suffix_is_read_beside_that_of_the_archive(
+    tmp_path: Path,
+) -> None:
     ham = (
         "lesion_id,image_id,dx,dx_type,age,sex,localization,dataset\n"
         "HAM_1,ISIC_1,nv,histo,45.0,male,scalp,vidir_modern\n"
@@ -333,14 +347,14 @@ PH2_TEXT = (
 PH2_IMAGES = [f"PH2/IMD00{i}/IMD00{i}_Dermoscopic_Image/IMD00{i}" for i in (3, 4, 5)]
 
 
-def test_ph2s_workbook_with_rows_above_its_header_is_read(tmp_path):
+def test_ph2s_workbook_with_rows_above_its_header_is_read(tmp_path: Path) -> None:
     root = lay_out(tmp_path, PH2_IMAGES, PH2_dataset__xlsx=PH2)
     assert "'Common Nevus' (1)" in asked(root)
     found = understood(root, benign_values="common nevus, atypical nevus")
     assert classes(found[0]) == {"IMD003": "benign", "IMD004": "benign", "IMD005": "malignant"}
 
 
-def test_ph2s_text_table_is_read(tmp_path):
+def test_ph2s_text_table_is_read(tmp_path: Path) -> None:
     root = lay_out(tmp_path, PH2_IMAGES, PH2_dataset__txt=PH2_TEXT)
     assert "'Clinical Diagnosis'" in asked(root)
     found = understood(
@@ -353,7 +367,9 @@ def test_ph2s_text_table_is_read(tmp_path):
     "text",
     ["ISIC_0000000,benign\nISIC_0000001,malignant\n", "ISIC_0000000,0.0\nISIC_0000001,1.0\n"],
 )
-def test_isic_2016s_table_without_a_header_is_asked_about_with_its_columns(tmp_path, text):
+def test_isic_2016s_table_without_a_header_is_asked_about_with_its_columns(
+    tmp_path: Path, text: str
+) -> None:
     root = lay_out(tmp_path, ["ISIC_0000000", "ISIC_0000001"], GroundTruth__csv=text)
     message = asked(root)
     assert "GroundTruth.csv" in message
@@ -365,7 +381,7 @@ def test_isic_2016s_table_without_a_header_is_asked_about_with_its_columns(tmp_p
 # --- columns of unusual names --------------------------------------------------------------------
 
 
-def test_derm7pts_columns_are_named_with_the_settings_that_would_help(tmp_path):
+def test_derm7pts_columns_are_named_with_the_settings_that_would_help(tmp_path: Path) -> None:
     meta = (
         "case_num,diagnosis,seven_point_score,location,sex,management,clinic,derm,case_id,notes\n"
         "1,basal cell carcinoma,0,abdomen,female,excision,NEL/NEL025.JPG,NEL/Nel026.jpg,,\n"
@@ -391,7 +407,9 @@ def test_derm7pts_columns_are_named_with_the_settings_that_would_help(tmp_path):
     assert len(both[0]) == 5
 
 
-def test_ddis_and_fitzpatricks_columns_are_named_with_the_settings_that_would_help(tmp_path):
+def test_ddis_and_fitzpatricks_columns_are_named_with_the_settings_that_would_help(
+    tmp_path: Path,
+) -> None:
     ddi = (
         ",DDI_ID,DDI_file,skin_tone,malignant,disease\n0,1,000001.png,56,True,melanoma-in-situ\n"
         "1,2,000002.png,56,False,nevus\n"
@@ -417,7 +435,7 @@ def test_ddis_and_fitzpatricks_columns_are_named_with_the_settings_that_would_he
     assert found == {two: "malignant", three: "benign"}
 
 
-def test_pad_ufes_and_bcn20000_are_read_with_their_classes_named(tmp_path):
+def test_pad_ufes_and_bcn20000_are_read_with_their_classes_named(tmp_path: Path) -> None:
     pad = (
         "patient_id,lesion_id,smoke,gender,region,diagnostic,itch,img_id,biopsed\n"
         "PAT_1,881,False,MALE,NECK,NEV,False,PAT_1_881_939.png,False\n"
@@ -448,7 +466,7 @@ def test_pad_ufes_and_bcn20000_are_read_with_their_classes_named(tmp_path):
     }
 
 
-def test_the_older_archives_dotted_columns_are_read(tmp_path):
+def test_the_older_archives_dotted_columns_are_read(tmp_path: Path) -> None:
     text = (
         "_id,name,meta.clinical.benign_malignant,meta.clinical.sex,meta.clinical.age_approx\n"
         "5436e3ab,ISIC_1,benign,male,55\n5436e3ac,ISIC_2,malignant,female,40\n"
@@ -460,7 +478,9 @@ def test_the_older_archives_dotted_columns_are_read(tmp_path):
 # --- through the step ----------------------------------------------------------------------------
 
 
-def test_what_ingest_found_and_did_not_use_is_in_its_result_and_its_log(tmp_path, make_job, caplog):
+def test_what_ingest_found_and_did_not_use_is_in_its_result_and_its_log(
+    tmp_path: Path, make_job: Callable[..., Job], caplog: pytest.LogCaptureFixture
+) -> None:
     root = lay_out(
         tmp_path / "set",
         SIIM_IMAGES,

@@ -175,7 +175,7 @@ def test_outside_airflow_the_environment_opens_the_bucket(
     for name, value in place.server.reader_credentials.items():
         monkeypatch.setenv(name.upper().replace("REGION_NAME", "AWS_DEFAULT_REGION"), value)
     place.put(GOOD)
-    here = {"s3_endpoint": "http://127.0.0.1:9", endpoint_in: place.server.endpoint}
+    here: dict[str, Any] = {"s3_endpoint": "http://127.0.0.1:9", endpoint_in: place.server.endpoint}
     job = Job(Settings(data=place.url()), Deployment(**here), store)
 
     with sources.folder_of(job) as contents:

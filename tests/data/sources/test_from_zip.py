@@ -347,7 +347,7 @@ def test_names_that_no_file_could_have_cost_nothing(case: str, tmp_path: Path, p
 
 
 # a name, bytes or text; how it is known
-STRANGE_NAMES = {
+STRANGE_NAMES: dict[str, tuple[bytes | str, str]] = {
     "line feed": ("a\nERROR b.jpg", "a%0AERROR b.jpg"),
     "escape": ("\x1b[2Ja.jpg", "%1B[2Ja.jpg"),
     "line separator": ("a\u2028b.jpg", "a%E2%80%A8b.jpg"),

@@ -4,6 +4,7 @@ import os
 import shutil
 import tempfile
 import zipfile
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -15,14 +16,15 @@ from skin_pipeline import steps
 from skin_pipeline.data import kinds, manifest, sources
 from skin_pipeline.data.sources import classes, from_folder, from_zip
 from skin_pipeline.errors import BadInput, Unavailable
+from skin_pipeline.job import Job
 
 
-def image(path):
+def image(path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.new("RGB", (8, 8)).save(path)
 
 
-def lay_out(root, *paths):
+def lay_out(root: Path, *paths: str) -> Path:
     for path in paths:
         image(root / path)
     return root
@@ -43,7 +45,9 @@ def lay_out(root, *paths):
         (("benign/a.jpg", "malignant/b.jpg", "benign/.c.jpg"), ["benign/a.jpg", "malignant/b.jpg"]),
     ],
 )
-def test_class_folders_are_found_anywhere_below(tmp_path, paths, keys):
+def test_class_folders_are_found_anywhere_below(
+    tmp_path: Path, paths: tuple[str, ...], keys: list[str]
+) -> None:
     assert [item.key for item in sources.find(lay_out(tmp_path, *paths)).files] == keys
 
 
@@ -55,14 +59,16 @@ def test_class_folders_are_found_anywhere_below(tmp_path, paths, keys):
         (("malignant/a.jpg", "nevus/a.jpg"), "no images of class benign"),
     ],
 )
-def test_a_missing_class_is_named_with_what_was_found(tmp_path, paths, message):
+def test_a_missing_class_is_named_with_what_was_found(
+    tmp_path: Path, paths: tuple[str, ...], message: str
+) -> None:
     with pytest.raises(BadInput) as error:
         sources.find(lay_out(tmp_path, *paths))
     assert message in str(error.value)
     assert (paths[0].split("/")[0] if paths else "an empty folder") in str(error.value)
 
 
-def test_the_digest_is_of_the_content_wherever_it_lies(tmp_path):
+def test_the_digest_is_of_the_content_wherever_it_lies(tmp_path: Path) -> None:
     lay_out(tmp_path / "one", "benign/a.jpg", "malignant/b.jpg")
     shutil.copytree(tmp_path / "one", tmp_path / "two" / "inner")
     digest = sources.find(tmp_path / "one").digest
@@ -71,14 +77,16 @@ def test_the_digest_is_of_the_content_wherever_it_lies(tmp_path):
     assert sources.find(tmp_path / "two").digest != digest
 
 
-def test_a_table_beside_the_images_is_part_of_the_content(tmp_path):
+def test_a_table_beside_the_images_is_part_of_the_content(tmp_path: Path) -> None:
     lay_out(tmp_path, "benign/a.jpg", "malignant/b.jpg")
     before = sources.find(tmp_path).digest
     (tmp_path / "patients.csv").write_text("image_name,patient_id\na,P1\n")
     assert sources.find(tmp_path).digest != before
 
 
-def test_a_folder_and_its_zip_have_the_same_content(tmp_path, make_job):
+def test_a_folder_and_its_zip_have_the_same_content(
+    tmp_path: Path, make_job: Callable[..., Job]
+) -> None:
     lay_out(tmp_path / "set", "benign/a.jpg", "malignant/b.jpg")
     packed = shutil.make_archive(str(tmp_path / "set"), "zip", tmp_path, "set")
     digests = set()
@@ -88,19 +96,19 @@ def test_a_folder_and_its_zip_have_the_same_content(tmp_path, make_job):
     assert len(digests) == 1
 
 
-def test_nothing_at_the_path_says_what_can_be_given(make_job):
+def test_nothing_at_the_path_says_what_can_be_given(make_job: Callable[..., Job]) -> None:
     job = make_job(data="/no/such/place", weights="imagenet")
     with pytest.raises(BadInput, match=r"there is nothing at /no/such/place.*kaggle://OWNER/NAME"):
         sources.folder_of(job).__enter__()
 
 
-def test_a_path_that_no_system_takes_is_bad_input(make_job):
+def test_a_path_that_no_system_takes_is_bad_input(make_job: Callable[..., Job]) -> None:
     for data in ("x" * 300, "a" * 5000, "nul\0byte"):
         with pytest.raises(BadInput, match=r"cannot be reached|there is nothing at"):
             sources.folder_of(make_job(data=data, weights="imagenet")).__enter__()
 
 
-def test_a_temporary_folder_is_gone_afterwards(make_job):
+def test_a_temporary_folder_is_gone_afterwards(make_job: Callable[..., Job]) -> None:
     with sources.folder_of(make_job()) as contents:
         paths = [item.path for item in contents.images]
         assert paths
@@ -111,11 +119,11 @@ def test_a_temporary_folder_is_gone_afterwards(make_job):
 # --- what is left out, and told -----------------------------------------------------------------
 
 
-def told(found):
+def told(found: sources.Images) -> dict[tuple[str, str], int]:
     return {(notice.kind, notice.subject): notice.count for notice in found.notices}
 
 
-def test_folders_beside_the_class_folders_are_left_out_and_told(tmp_path):
+def test_folders_beside_the_class_folders_are_left_out_and_told(tmp_path: Path) -> None:
     classes = ["benign/a.jpg", "malignant/b.jpg"]
     beside = ["indeterminate/c.jpg", "indeterminate/deep/d.jpg", "masks/e.png", "f.jpg"]
     sets = [f"{part}/{path}" for part in ("train", "test") for path in (*classes, *beside)]
@@ -131,7 +139,7 @@ def test_folders_beside_the_class_folders_are_left_out_and_told(tmp_path):
     assert all("move them into a class folder" in notice.reason for notice in found.notices)
 
 
-def test_many_folders_beside_give_few_notices(tmp_path):
+def test_many_folders_beside_give_few_notices(tmp_path: Path) -> None:
     names = [f"class_{number}/a.jpg" for number in range(40)]
     found = sources.find(lay_out(tmp_path, "benign/a.jpg", "malignant/b.jpg", *names))
 
@@ -140,7 +148,7 @@ def test_many_folders_beside_give_few_notices(tmp_path):
     assert found.notices[-1].subject == "28 further folders"
 
 
-def test_images_and_other_files_are_known_by_content_and_told_by_kind(tmp_path):
+def test_images_and_other_files_are_known_by_content_and_told_by_kind(tmp_path: Path) -> None:
     lay_out(tmp_path, "benign/a.jpg", "malignant/b.jpg")
     (tmp_path / "benign/a.jpg").rename(tmp_path / "benign/a.JFIF")
     (tmp_path / "malignant/b.jpg").rename(tmp_path / "malignant/b")
@@ -158,13 +166,15 @@ def test_images_and_other_files_are_known_by_content_and_told_by_kind(tmp_path):
     assert "save them as PNG or JPEG" in phones.reason
 
 
-def test_where_there_is_nothing_to_read_what_was_found_is_told(tmp_path):
+def test_where_there_is_nothing_to_read_what_was_found_is_told(tmp_path: Path) -> None:
     (tmp_path / "imgs_part_1.zip").write_bytes(b"PK\x03\x04" + bytes(30))
     with pytest.raises(BadInput, match=r"not used: \.zip: archives within .* unpack them"):
         sources.find(tmp_path)
 
 
-def test_a_folder_a_zip_and_a_copy_with_windows_separators_are_the_same_data(tmp_path, make_job):
+def test_a_folder_a_zip_and_a_copy_with_windows_separators_are_the_same_data(
+    tmp_path: Path, make_job: Callable[..., Job]
+) -> None:
     lay_out(tmp_path / "set", "benign/a.jpg", "malignant/b.jpg", "other/c.jpg", ".git/d.jpg")
     (tmp_path / "set/table.CSV").write_text("image,patient_id\na,1\n")
     (tmp_path / "set/malignant/caf\u00e9").write_bytes((tmp_path / "set/other/c.jpg").read_bytes())
@@ -283,18 +293,18 @@ LAYOUTS = {
 }
 
 
-def by_letter(_, keys):
+def by_letter(_: Sequence[Path], keys: Sequence[str]) -> list[str]:
     return [{"b": "benign", "m": "malignant"}[key.rpartition("/")[2][0]] for key in keys]
 
 
-def laid_out(root, files):
+def laid_out(root: Path, files: Mapping[str, bytes]) -> Path:
     for name, data in files.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_bytes(data)
     return root
 
 
-def zipped(path, files):
+def zipped(path: Path, files: Mapping[str, bytes]) -> Path:
     with zipfile.ZipFile(path, "w") as bundle:
         for name, data in files.items():
             bundle.writestr(name, data)
@@ -303,7 +313,9 @@ def zipped(path, files):
 
 @pytest.mark.parametrize("case", LAYOUTS)
 @pytest.mark.parametrize("packed", [False, True], ids=["folder", "zip"])
-def test_public_archives_are_read_as_they_are(case, packed, tmp_path, make_job):
+def test_public_archives_are_read_as_they_are(
+    case: str, packed: bool, tmp_path: Path, make_job: Callable[..., Job]
+) -> None:
     files, keys, tables, notices = LAYOUTS[case]
     data = zipped(tmp_path / "set.zip", files) if packed else laid_out(tmp_path / "set", files)
     with sources.folder_of(make_job(data=str(data), weights="imagenet")) as contents:
@@ -313,7 +325,9 @@ def test_public_archives_are_read_as_they_are(case, packed, tmp_path, make_job):
     assert {notice.subject: notice.count for notice in found.notices} == notices
 
 
-def test_archives_within_the_archive_are_told_where_there_is_nothing_else(tmp_path, make_job):
+def test_archives_within_the_archive_are_told_where_there_is_nothing_else(
+    tmp_path: Path, make_job: Callable[..., Job]
+) -> None:
     pad_ufes = {f"images/imgs_part_{part}.zip": ZIP for part in (1, 2, 3)} | {"metadata.csv": TEXT}
     data = zipped(tmp_path / "set.zip", pad_ufes)
     with (
@@ -348,7 +362,7 @@ TREES = st.dictionaries(
 
 @settings(max_examples=60, deadline=None)
 @given(files=TREES)
-def test_a_folder_and_a_zip_of_the_same_files_are_the_same_data(files):
+def test_a_folder_and_a_zip_of_the_same_files_are_the_same_data(files: dict[str, bytes]) -> None:
     with tempfile.TemporaryDirectory() as place:
         root = laid_out(Path(place, "set"), files)
         packed = from_zip.extract(zipped(Path(place, "set.zip"), files), Path(place, "t"))
@@ -370,7 +384,7 @@ def test_a_folder_and_a_zip_of_the_same_files_are_the_same_data(files):
 # --- names of class folders ----------------------------------------------------------------------
 
 
-def test_a_set_that_is_called_like_a_class_is_no_class_folder(tmp_path):
+def test_a_set_that_is_called_like_a_class_is_no_class_folder(tmp_path: Path) -> None:
     found = sources.find(lay_out(tmp_path, "Malignant/benign/a.jpg", "Malignant/malignant/b.jpg"))
     assert [(item.key, item.label) for item in found.files] == [
         ("benign/a.jpg", "benign"),
@@ -378,7 +392,7 @@ def test_a_set_that_is_called_like_a_class_is_no_class_folder(tmp_path):
     ]
 
 
-def test_a_class_folder_within_one_of_the_other_class_is_asked_about(tmp_path):
+def test_a_class_folder_within_one_of_the_other_class_is_asked_about(tmp_path: Path) -> None:
     paths = ("benign/a.jpg", "malignant/b.jpg", "benign/second look/malignant/c.jpg")
     with pytest.raises(BadInput, match=r"both classes at once, .*second look.*Rename"):
         sources.find(lay_out(tmp_path, *paths))
@@ -394,18 +408,20 @@ def test_a_class_folder_within_one_of_the_other_class_is_asked_about(tmp_path):
         ("benign", "malignant_images"),
     ],
 )
-def test_folders_of_other_names_are_asked_about_with_the_settings(tmp_path, one, other):
+def test_folders_of_other_names_are_asked_about_with_the_settings(
+    tmp_path: Path, one: str, other: str
+) -> None:
     with pytest.raises(BadInput) as error:
         sources.find(lay_out(tmp_path, f"{one}/a.jpg", f"{other}/b.jpg", f"{other}/c.jpg"))
     assert f"{other}/ (2), {one}/ (1)" in str(error.value)
     assert "`malignant_values` and `benign_values`" in str(error.value)
 
 
-def test_folders_of_other_names_are_asked_about_where_tables_do_not_help(tmp_path):
+def test_folders_of_other_names_are_asked_about_where_tables_do_not_help(tmp_path: Path) -> None:
     lay_out(tmp_path, "nevus/a.jpg", "melanoma/b.jpg")
     (tmp_path / "labels.csv").touch()
 
-    def labels_of(tables, keys):
+    def labels_of(tables: Sequence[Path], keys: Sequence[str]) -> list[str]:
         raise BadInput("no column is known to hold the label")
 
     with pytest.raises(BadInput, match=r"no column is known.*melanoma/ \(1\), nevus/ \(1\)"):
@@ -429,14 +445,18 @@ MEANINGS = {"melanoma": "malignant", "nevus": "benign", "unknown": ""}
         ),
     ],
 )
-def test_folders_count_by_what_the_settings_say_that_names_mean(tmp_path, paths, expected):
+def test_folders_count_by_what_the_settings_say_that_names_mean(
+    tmp_path: Path, paths: tuple[str, ...], expected: list[str] | dict[str, str]
+) -> None:
     found = sources.find(lay_out(tmp_path, *paths), meanings=MEANINGS)
     assert {item.key: item.label for item in found.files} == expected
     left_out = {notice.subject for notice in found.notices}
     assert left_out == {f"{path.split('/')[0]}/" for path in paths if path not in expected}
 
 
-def test_numbered_folders_are_no_classes_unless_somebody_said_so(make_job, tmp_path):
+def test_numbered_folders_are_no_classes_unless_somebody_said_so(
+    make_job: Callable[..., Job], tmp_path: Path
+) -> None:
     lay_out(tmp_path / "set", *(f"{part}/{name}.jpg" for part in "01" for name in "ab"))
     data = {"data": str(tmp_path / "set"), "weights": "imagenet"}
     with pytest.raises(BadInput, match="malignant_values"):
@@ -453,7 +473,7 @@ def test_numbered_folders_are_no_classes_unless_somebody_said_so(make_job, tmp_p
 # --- links, and files that go away ---------------------------------------------------------------
 
 
-def test_a_link_as_a_class_folder_gives_its_images_their_class(tmp_path):
+def test_a_link_as_a_class_folder_gives_its_images_their_class(tmp_path: Path) -> None:
     lay_out(tmp_path, "elsewhere/a.jpg", "set/pool/b.jpg", "set/pool/c.jpg")
     (tmp_path / "set/benign").symlink_to("../elsewhere")
     (tmp_path / "set/malignant").symlink_to("pool")
@@ -465,7 +485,7 @@ def test_a_link_as_a_class_folder_gives_its_images_their_class(tmp_path):
     ]
 
 
-def test_each_real_file_counts_once_for_each_class_and_the_others_are_told(tmp_path):
+def test_each_real_file_counts_once_for_each_class_and_the_others_are_told(tmp_path: Path) -> None:
     lay_out(tmp_path, "benign/a.jpg", "malignant/b.jpg")
     (tmp_path / "benign/also.jpg").symlink_to("a.jpg")
     (tmp_path / "benign/again").symlink_to(".")
@@ -484,8 +504,8 @@ def test_each_real_file_counts_once_for_each_class_and_the_others_are_told(tmp_p
 
 
 def test_what_is_new_beside_known_images_is_told_though_nothing_is_made_again(
-    make_job, tmp_path, caplog
-):
+    make_job: Callable[..., Job], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     root = lay_out(tmp_path / "set", "benign/a.jpg", "malignant/b.jpg", "other/c.jpg")
     job = make_job(data=str(root), weights="imagenet")
     first = steps._ingested(job, job.settings.data, job.settings)
@@ -497,14 +517,16 @@ def test_what_is_new_beside_known_images_is_told_though_nothing_is_made_again(
     assert news[0].startswith('beside_the_images what=".heic: HEIC files are not read')
 
 
-def test_a_file_that_goes_away_while_it_is_read_is_no_fault_of_the_data(tmp_path):
+def test_a_file_that_goes_away_while_it_is_read_is_no_fault_of_the_data(tmp_path: Path) -> None:
     found = sources.find(lay_out(tmp_path, "benign/a.jpg", "malignant/b.jpg"))
     (tmp_path / "benign/a.jpg").unlink()
     with pytest.raises(Unavailable, match=r"a\.jpg' was found, but cannot be read any more"):
         _ = found.digest
 
 
-def test_a_name_that_is_no_text_becomes_one_everywhere(make_job, tmp_path):
+def test_a_name_that_is_no_text_becomes_one_everywhere(
+    make_job: Callable[..., Job], tmp_path: Path
+) -> None:
     root = tmp_path / "set"
     lay_out(root, "benign/a.jpg", "malignant/b.jpg")
     (root / "benign/a.jpg").rename(root / "benign" / os.fsdecode(b"caf\xe9\n.jpg"))
@@ -523,14 +545,14 @@ def test_a_name_that_is_no_text_becomes_one_everywhere(make_job, tmp_path):
 # --- without class folders -----------------------------------------------------------------------
 
 
-def by_name(tables, keys):
+def by_name(tables: Sequence[Path], keys: Sequence[str]) -> list[str]:
     """Labels as a table would give them: by the first letter, none for the others."""
     assert [path.name for path in tables] == ["labels.csv"]
     names = {"b": "benign", "m": "malignant"}
     return [names.get(key.rpartition("/")[2][0], "") for key in keys]
 
 
-def test_without_class_folders_the_tables_have_the_labels(tmp_path):
+def test_without_class_folders_the_tables_have_the_labels(tmp_path: Path) -> None:
     lay_out(tmp_path, "set/x/b1.jpg", "set/y/m1.jpg", "set/y/other.jpg", "set/y/.m2.jpg")
     (tmp_path / "labels.csv").touch()
     found = sources.find(tmp_path, by_name).files
@@ -540,7 +562,7 @@ def test_without_class_folders_the_tables_have_the_labels(tmp_path):
     ]
 
 
-def test_class_folders_go_before_tables(tmp_path):
+def test_class_folders_go_before_tables(tmp_path: Path) -> None:
     lay_out(tmp_path, "benign/m1.jpg", "malignant/b1.jpg", "m2.jpg")
     (tmp_path / "labels.csv").touch()
     found = sources.find(tmp_path, by_name).files
@@ -551,21 +573,23 @@ def test_class_folders_go_before_tables(tmp_path):
 
 
 @pytest.mark.parametrize("names", [("b1.jpg",), ("x1.jpg", "x2.jpg")])
-def test_a_class_that_no_table_names_is_told(tmp_path, names):
+def test_a_class_that_no_table_names_is_told(tmp_path: Path, names: tuple[str, ...]) -> None:
     lay_out(tmp_path, *names)
     (tmp_path / "labels.csv").touch()
     with pytest.raises(BadInput, match=r"no images of class .*malignant"):
         sources.find(tmp_path, by_name)
 
 
-def test_a_name_that_no_system_takes_ends_no_list(make_job, tmp_path):
+def test_a_name_that_no_system_takes_ends_no_list(
+    make_job: Callable[..., Job], tmp_path: Path
+) -> None:
     image(tmp_path / "a.jpg")
     (tmp_path / "list").write_text(f"{'x' * 5000}\n{tmp_path}/a.jpg\n")
     with sources.files_at(make_job(), [f"@{tmp_path}/list"]) as files:
         assert [item.name for item in files] == ["x" * 5000, f"{tmp_path}/a.jpg"]
 
 
-def test_a_zip_is_scored_under_any_name(make_job, tmp_path):
+def test_a_zip_is_scored_under_any_name(make_job: Callable[..., Job], tmp_path: Path) -> None:
     image(tmp_path / "a.jpg")
     with zipfile.ZipFile(tmp_path / "export", "w") as bundle:
         bundle.write(tmp_path / "a.jpg", "x/a.jpg")
@@ -573,7 +597,9 @@ def test_a_zip_is_scored_under_any_name(make_job, tmp_path):
         assert [item.name for item in files] == [f"{tmp_path}/export/x/a.jpg"]
 
 
-def test_images_are_scored_by_content_and_what_is_not_is_told(make_job, tmp_path, caplog):
+def test_images_are_scored_by_content_and_what_is_not_is_told(
+    make_job: Callable[..., Job], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     image(tmp_path / "a.jpg")
     (tmp_path / "a.jpg").rename(tmp_path / "photo")
     (tmp_path / "b.heic").write_bytes(b"\0\0\0\x18ftypheic")
@@ -584,7 +610,9 @@ def test_images_are_scored_by_content_and_what_is_not_is_told(make_job, tmp_path
     assert "each file is used once" in caplog.text
 
 
-def test_where_no_image_is_scored_what_was_found_is_told(make_job, tmp_path):
+def test_where_no_image_is_scored_what_was_found_is_told(
+    make_job: Callable[..., Job], tmp_path: Path
+) -> None:
     (tmp_path / "b.heic").write_bytes(b"\0\0\0\x18ftypheic")
     with (
         pytest.raises(BadInput, match=r"no images .*not used: \.heic: HEIC files are not read"),
@@ -593,7 +621,9 @@ def test_where_no_image_is_scored_what_was_found_is_told(make_job, tmp_path):
         pass
 
 
-def test_files_come_in_the_order_of_the_places_that_name_them(make_job, tmp_path, monkeypatch):
+def test_files_come_in_the_order_of_the_places_that_name_them(
+    make_job: Callable[..., Job], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     for name in ("demo/b.png", "demo/a/c.JPG", "demo/notes.txt", "demo/.hidden.png", "z.dcm"):
         Path(name).parent.mkdir(parents=True, exist_ok=True)
