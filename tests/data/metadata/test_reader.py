@@ -13,8 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from skin_pipeline.config import Settings
-from skin_pipeline.data.metadata import METADATA, Known, Labelling, Reader
-from skin_pipeline.data.sources import Found, Images
+from skin_pipeline.data.metadata import METADATA, Known, Labelling, Reader, reader
+from skin_pipeline.data.sources import Found, Images, find
 from skin_pipeline.errors import BadInput
 
 Write = Callable[..., tuple[Path, ...]]
@@ -454,3 +454,18 @@ def test_spoilt_tables_are_no_problem(
     path = tmp_path / "fuzz.csv"
     path.write_bytes(text.encode(encoding, errors="replace"))
     holds(path)
+
+
+# --- the example ---------------------------------------------------------------------------------
+
+
+def test_the_example_at_the_top_of_the_module_runs(tmp_path: Path) -> None:
+    for key in KEYS:
+        (tmp_path / key).parent.mkdir(exist_ok=True)
+        (tmp_path / key).touch()
+    (tmp_path / "patients.csv").write_text(GOOD)
+    lines = (reader.__doc__ or "").splitlines()
+    example = "\n".join(line.strip() for line in lines if line.startswith("    "))
+    names = {"settings": Settings(), "folder": tmp_path, "find": find} | vars(reader)
+    exec(example, names)
+    assert list(names["known"].table["patient_id"]) == IN_ORDER

@@ -9,12 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from skin_pipeline.data.sources.contents import EXAMPLES, SUBJECTS, Skipped
 from skin_pipeline.data.sources.names import SafePaths, folded, leads_out, parts_of, text_of
 
 ANY_NAME = st.text(st.characters(), min_size=1, max_size=30)
+
+
 # Names of few letters meet often.
 TIGHT = st.text(st.sampled_from("aA~1/\\. "), min_size=1, max_size=8)
+
+
 PATHS = st.lists(ANY_NAME | TIGHT, max_size=30, unique=True)
 
 
@@ -66,18 +69,3 @@ def test_what_leads_up_is_found_in_any_spelling(between: str, parts: list[str]) 
         assert leads_out(name)
     elif parts[0] and set(parts) & {"a", "b.jpg"}:
         assert leads_out(name) is None
-
-
-def test_notices_stay_few_however_many_files_there_are() -> None:
-    skipped = Skipped()
-    for number in range(1000):
-        skipped.add("files_skipped", f".{number % 50:02}", "not read", f"{999 - number:03}.x")
-    skipped.add("link_skipped", "links", "circle")
-
-    first, second = skipped.notices()
-
-    assert (first.count, first.subject.count(",")) == (1000, SUBJECTS - 1)
-    assert first.subject.endswith("and 42 more")
-    assert first.reason == "not read (for instance '000.x', '001.x', '002.x')"
-    assert first.reason.count(".x") == EXAMPLES
-    assert (second.kind, second.reason) == ("link_skipped", "circle")

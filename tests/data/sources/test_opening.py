@@ -1,3 +1,5 @@
+"""From a source to its files: folders, zip files, the demo, and lists of files to be scored."""
+
 from __future__ import annotations
 
 import os
@@ -10,78 +12,13 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from image_folders import image, lay_out, told
 
 from skin_pipeline import steps
 from skin_pipeline.data import kinds, manifest, sources
-from skin_pipeline.data.sources import classes, from_folder, from_zip
-from skin_pipeline.errors import BadInput, Unavailable
+from skin_pipeline.data.sources import from_folder, from_zip
+from skin_pipeline.errors import BadInput
 from skin_pipeline.job import Job
-
-
-def image(path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new("RGB", (8, 8)).save(path)
-
-
-def lay_out(root: Path, *paths: str) -> Path:
-    for path in paths:
-        image(root / path)
-    return root
-
-
-@pytest.mark.parametrize(
-    ("paths", "keys"),
-    [
-        (("benign/a.jpg", "malignant/b.jpg"), ["benign/a.jpg", "malignant/b.jpg"]),
-        (("Set/benign/a.jpg", "Set/malignant/b.jpg"), ["benign/a.jpg", "malignant/b.jpg"]),
-        (("x/y/Benign/a.JPG", "x/y/Malignant/b.png"), ["Benign/a.JPG", "Malignant/b.png"]),
-        (
-            ("train/benign/a.jpg", "test/benign/a.jpg", "test/malignant/b.jpg"),
-            ["test/benign/a.jpg", "test/malignant/b.jpg", "train/benign/a.jpg"],
-        ),
-        (("benign/deep/er/a.jpg", "malignant/b.jpg"), ["benign/deep/er/a.jpg", "malignant/b.jpg"]),
-        (("benign/a.jpg", "malignant/b.jpg", "other/c.jpg"), ["benign/a.jpg", "malignant/b.jpg"]),
-        (("benign/a.jpg", "malignant/b.jpg", "benign/.c.jpg"), ["benign/a.jpg", "malignant/b.jpg"]),
-    ],
-)
-def test_class_folders_are_found_anywhere_below(
-    tmp_path: Path, paths: tuple[str, ...], keys: list[str]
-) -> None:
-    assert [item.key for item in sources.find(lay_out(tmp_path, *paths)).files] == keys
-
-
-@pytest.mark.parametrize(
-    ("paths", "message"),
-    [
-        ((), "no images of class benign and malignant"),
-        (("benign/a.jpg",), "no images of class malignant"),
-        (("malignant/a.jpg", "nevus/a.jpg"), "no images of class benign"),
-    ],
-)
-def test_a_missing_class_is_named_with_what_was_found(
-    tmp_path: Path, paths: tuple[str, ...], message: str
-) -> None:
-    with pytest.raises(BadInput) as error:
-        sources.find(lay_out(tmp_path, *paths))
-    assert message in str(error.value)
-    assert (paths[0].split("/")[0] if paths else "an empty folder") in str(error.value)
-
-
-def test_the_digest_is_of_the_content_wherever_it_lies(tmp_path: Path) -> None:
-    lay_out(tmp_path / "one", "benign/a.jpg", "malignant/b.jpg")
-    shutil.copytree(tmp_path / "one", tmp_path / "two" / "inner")
-    digest = sources.find(tmp_path / "one").digest
-    assert sources.find(tmp_path / "two").digest == digest
-    (tmp_path / "two/inner/benign/a.jpg").write_bytes(b"changed")
-    assert sources.find(tmp_path / "two").digest != digest
-
-
-def test_a_table_beside_the_images_is_part_of_the_content(tmp_path: Path) -> None:
-    lay_out(tmp_path, "benign/a.jpg", "malignant/b.jpg")
-    before = sources.find(tmp_path).digest
-    (tmp_path / "patients.csv").write_text("image_name,patient_id\na,P1\n")
-    assert sources.find(tmp_path).digest != before
 
 
 def test_a_folder_and_its_zip_have_the_same_content(
@@ -114,38 +51,6 @@ def test_a_temporary_folder_is_gone_afterwards(make_job: Callable[..., Job]) -> 
         assert paths
         assert all(path.is_file() for path in paths)
     assert not paths[0].parents[1].exists()
-
-
-# --- what is left out, and told -----------------------------------------------------------------
-
-
-def told(found: sources.Images) -> dict[tuple[str, str], int]:
-    return {(notice.kind, notice.subject): notice.count for notice in found.notices}
-
-
-def test_folders_beside_the_class_folders_are_left_out_and_told(tmp_path: Path) -> None:
-    classes = ["benign/a.jpg", "malignant/b.jpg"]
-    beside = ["indeterminate/c.jpg", "indeterminate/deep/d.jpg", "masks/e.png", "f.jpg"]
-    sets = [f"{part}/{path}" for part in ("train", "test") for path in (*classes, *beside)]
-    found = sources.find(lay_out(tmp_path, *sets, "all_images/g.jpg"))
-
-    assert len(found.files) == 4
-    assert told(found) == {
-        ("folder_left_out", "indeterminate/"): 4,
-        ("folder_left_out", "masks/"): 2,
-        ("folder_left_out", "beside the class folders themselves"): 2,
-        ("folder_left_out", "all_images/"): 1,
-    }
-    assert all("move them into a class folder" in notice.reason for notice in found.notices)
-
-
-def test_many_folders_beside_give_few_notices(tmp_path: Path) -> None:
-    names = [f"class_{number}/a.jpg" for number in range(40)]
-    found = sources.find(lay_out(tmp_path, "benign/a.jpg", "malignant/b.jpg", *names))
-
-    assert len(found.notices) == classes.FOLDERS_SHOWN + 1
-    assert sum(notice.count for notice in found.notices) == 40
-    assert found.notices[-1].subject == "28 further folders"
 
 
 def test_images_and_other_files_are_known_by_content_and_told_by_kind(tmp_path: Path) -> None:
@@ -194,7 +99,11 @@ def test_a_folder_a_zip_and_a_copy_with_windows_separators_are_the_same_data(
 
 
 JPEG, BMP = b"\xff\xd8\xff\xe0", b"BM" + bytes(12) + b"\x28\0\0\0"
+
+
 TEXT, WORKBOOK, ZIP = b"a,b\n1,2\n", b"PK\x03\x04\x14\0\6\0", b"PK\x03\x04\x14\0\0\0"
+
+
 # Public archives as they are laid out: their files, the images and tables that are found in them,
 # and what is told. Classes come from folders or, where there are none, from the first letters.
 LAYOUTS = {
@@ -352,6 +261,8 @@ PARTS = st.sampled_from([
     ),
     *("a.jpg", "A.jpg", "b.JFIF", "t.csv", "meta", "c.heic", "d.dcm", "e.py", "z.zip", "Thumbs.db"),
 ])
+
+
 TREES = st.dictionaries(
     st.lists(PARTS, min_size=1, max_size=4).map("/".join),
     st.sampled_from([JPEG, BMP, TEXT, ZIP, b"", b"\0\1"]),
@@ -381,79 +292,6 @@ def test_a_folder_and_a_zip_of_the_same_files_are_the_same_data(files: dict[str,
         assert used + sum(notice.count for notice in plain.notices) + len(marks) == len(files)
 
 
-# --- names of class folders ----------------------------------------------------------------------
-
-
-def test_a_set_that_is_called_like_a_class_is_no_class_folder(tmp_path: Path) -> None:
-    found = sources.find(lay_out(tmp_path, "Malignant/benign/a.jpg", "Malignant/malignant/b.jpg"))
-    assert [(item.key, item.label) for item in found.files] == [
-        ("benign/a.jpg", "benign"),
-        ("malignant/b.jpg", "malignant"),
-    ]
-
-
-def test_a_class_folder_within_one_of_the_other_class_is_asked_about(tmp_path: Path) -> None:
-    paths = ("benign/a.jpg", "malignant/b.jpg", "benign/second look/malignant/c.jpg")
-    with pytest.raises(BadInput, match=r"both classes at once, .*second look.*Rename"):
-        sources.find(lay_out(tmp_path, *paths))
-
-
-@pytest.mark.parametrize(
-    ("one", "other"),
-    [
-        ("benign_images", "malignant_images"),
-        ("0", "1"),
-        ("nevus", "melanoma"),
-        ("gutartig", "bösartig"),
-        ("benign", "malignant_images"),
-    ],
-)
-def test_folders_of_other_names_are_asked_about_with_the_settings(
-    tmp_path: Path, one: str, other: str
-) -> None:
-    with pytest.raises(BadInput) as error:
-        sources.find(lay_out(tmp_path, f"{one}/a.jpg", f"{other}/b.jpg", f"{other}/c.jpg"))
-    assert f"{other}/ (2), {one}/ (1)" in str(error.value)
-    assert "`malignant_values` and `benign_values`" in str(error.value)
-
-
-def test_folders_of_other_names_are_asked_about_where_tables_do_not_help(tmp_path: Path) -> None:
-    lay_out(tmp_path, "nevus/a.jpg", "melanoma/b.jpg")
-    (tmp_path / "labels.csv").touch()
-
-    def labels_of(tables: Sequence[Path], keys: Sequence[str]) -> list[str]:
-        raise BadInput("no column is known to hold the label")
-
-    with pytest.raises(BadInput, match=r"no column is known.*melanoma/ \(1\), nevus/ \(1\)"):
-        sources.find(tmp_path, labels_of)
-
-
-MEANINGS = {"melanoma": "malignant", "nevus": "benign", "unknown": ""}
-
-
-@pytest.mark.parametrize(
-    ("paths", "expected"),
-    [
-        (
-            ("Nevus/a.jpg", "x/MELANOMA /b.jpg", "unknown/c.jpg", "bkl/d.jpg"),
-            {"Nevus/a.jpg": "benign", "x/MELANOMA /b.jpg": "malignant"},
-        ),
-        # What is called benign or malignant says it better.
-        (
-            ("benign/a.jpg", "malignant/nevus/b.jpg", "melanoma/c.jpg"),
-            {"benign/a.jpg": "benign", "malignant/nevus/b.jpg": "malignant"},
-        ),
-    ],
-)
-def test_folders_count_by_what_the_settings_say_that_names_mean(
-    tmp_path: Path, paths: tuple[str, ...], expected: list[str] | dict[str, str]
-) -> None:
-    found = sources.find(lay_out(tmp_path, *paths), meanings=MEANINGS)
-    assert {item.key: item.label for item in found.files} == expected
-    left_out = {notice.subject for notice in found.notices}
-    assert left_out == {f"{path.split('/')[0]}/" for path in paths if path not in expected}
-
-
 def test_numbered_folders_are_no_classes_unless_somebody_said_so(
     make_job: Callable[..., Job], tmp_path: Path
 ) -> None:
@@ -470,39 +308,6 @@ def test_numbered_folders_are_no_classes_unless_somebody_said_so(
     }
 
 
-# --- links, and files that go away ---------------------------------------------------------------
-
-
-def test_a_link_as_a_class_folder_gives_its_images_their_class(tmp_path: Path) -> None:
-    lay_out(tmp_path, "elsewhere/a.jpg", "set/pool/b.jpg", "set/pool/c.jpg")
-    (tmp_path / "set/benign").symlink_to("../elsewhere")
-    (tmp_path / "set/malignant").symlink_to("pool")
-    found = sources.find(tmp_path / "set")
-    assert [(item.key, item.label) for item in found.files] == [
-        ("benign/a.jpg", "benign"),
-        ("malignant/b.jpg", "malignant"),
-        ("malignant/c.jpg", "malignant"),
-    ]
-
-
-def test_each_real_file_counts_once_for_each_class_and_the_others_are_told(tmp_path: Path) -> None:
-    lay_out(tmp_path, "benign/a.jpg", "malignant/b.jpg")
-    (tmp_path / "benign/also.jpg").symlink_to("a.jpg")
-    (tmp_path / "benign/again").symlink_to(".")
-    (tmp_path / "train").mkdir()
-    (tmp_path / "train/benign").symlink_to("../benign")
-    (tmp_path / "malignant/a.jpg").symlink_to("../benign/a.jpg")  # validation finds this
-    found = sources.find(tmp_path)
-    keys = [(item.key, item.label) for item in found.files]
-    assert keys == [
-        ("benign/a.jpg", "benign"),
-        ("malignant/a.jpg", "malignant"),
-        ("malignant/b.jpg", "malignant"),
-    ]
-    assert {notice.kind for notice in found.notices} == {"link_skipped"}
-    assert sum(notice.count for notice in found.notices) == 3
-
-
 def test_what_is_new_beside_known_images_is_told_though_nothing_is_made_again(
     make_job: Callable[..., Job], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -515,13 +320,6 @@ def test_what_is_new_beside_known_images_is_told_though_nothing_is_made_again(
     news = [record.getMessage() for record in caplog.records if "beside" in record.getMessage()]
     assert len(news) == 1
     assert news[0].startswith('beside_the_images what=".heic: HEIC files are not read')
-
-
-def test_a_file_that_goes_away_while_it_is_read_is_no_fault_of_the_data(tmp_path: Path) -> None:
-    found = sources.find(lay_out(tmp_path, "benign/a.jpg", "malignant/b.jpg"))
-    (tmp_path / "benign/a.jpg").unlink()
-    with pytest.raises(Unavailable, match=r"a\.jpg' was found, but cannot be read any more"):
-        _ = found.digest
 
 
 def test_a_name_that_is_no_text_becomes_one_everywhere(
@@ -540,44 +338,6 @@ def test_a_name_that_is_no_text_becomes_one_everywhere(
     assert list(table["key"]) == ["benign/caf\u00e9%0A.jpg", "malignant/\u00ff.jpg"]
     assert list(table["image_id"]) == ["caf\u00e9%0A", "\u00ff"]
     assert table["problem"][1].startswith("\u00ff.jpg: cannot identify")
-
-
-# --- without class folders -----------------------------------------------------------------------
-
-
-def by_name(tables: Sequence[Path], keys: Sequence[str]) -> list[str]:
-    """Labels as a table would give them: by the first letter, none for the others."""
-    assert [path.name for path in tables] == ["labels.csv"]
-    names = {"b": "benign", "m": "malignant"}
-    return [names.get(key.rpartition("/")[2][0], "") for key in keys]
-
-
-def test_without_class_folders_the_tables_have_the_labels(tmp_path: Path) -> None:
-    lay_out(tmp_path, "set/x/b1.jpg", "set/y/m1.jpg", "set/y/other.jpg", "set/y/.m2.jpg")
-    (tmp_path / "labels.csv").touch()
-    found = sources.find(tmp_path, by_name).files
-    assert [(item.key, item.label) for item in found] == [
-        ("x/b1.jpg", "benign"),
-        ("y/m1.jpg", "malignant"),
-    ]
-
-
-def test_class_folders_go_before_tables(tmp_path: Path) -> None:
-    lay_out(tmp_path, "benign/m1.jpg", "malignant/b1.jpg", "m2.jpg")
-    (tmp_path / "labels.csv").touch()
-    found = sources.find(tmp_path, by_name).files
-    assert [(item.key, item.label) for item in found] == [
-        ("benign/m1.jpg", "benign"),
-        ("malignant/b1.jpg", "malignant"),
-    ]
-
-
-@pytest.mark.parametrize("names", [("b1.jpg",), ("x1.jpg", "x2.jpg")])
-def test_a_class_that_no_table_names_is_told(tmp_path: Path, names: tuple[str, ...]) -> None:
-    lay_out(tmp_path, *names)
-    (tmp_path / "labels.csv").touch()
-    with pytest.raises(BadInput, match=r"no images of class .*malignant"):
-        sources.find(tmp_path, by_name)
 
 
 def test_a_name_that_no_system_takes_ends_no_list(
