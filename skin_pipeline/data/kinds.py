@@ -20,7 +20,7 @@ SUFFIXES = frozenset({
     *(".apng", ".bmp", ".dib", ".jfif", ".jif", ".jpe", ".jpeg", ".jpg", ".mpo"),
     *(".pjp", ".pjpeg", ".png", ".tif", ".tiff", ".webp"),
 })  # fmt: skip
-# Files that may be a table of metadata: only their content tells. HAM10000's has no suffix at all.
+# Files that may be a table of metadata; their content decides. HAM10000's has no suffix at all.
 TABLE_SUFFIXES = frozenset({"", ".csv", ".ods", ".tab", ".tsv", ".txt", ".xls", ".xlsx"})
 Use = Literal["image", "table", ""]
 
@@ -122,9 +122,9 @@ UNKNOWN_TEXT = (
 
 
 class Look(NamedTuple):
-    """What a file is used as; where it is not used, a heading under which it is told, and why.
+    """What a file is used as; if it is not used, the subject and the reason of a notice.
 
-    Without use and reason there is nothing to tell: the file is an empty mark.
+    A file without use and reason is an empty mark, of which no notice is given.
     """
 
     use: Use
@@ -175,7 +175,7 @@ def by_content(parts: tuple[str, ...], head: bytes) -> Look:
     return Look("", shown_suffix(suffix), UNKNOWN_TEXT if is_text else OTHER)
 
 
-# Text of other uses, which nobody takes for a table.
+# Text of other uses. No advice is given about it, because it is no table.
 PLAIN = frozenset({
     *(".bat", ".c", ".cfg", ".cpp", ".css", ".h", ".htm", ".html", ".ini", ".ipynb", ".js", ".log"),
     *(".m", ".md", ".py", ".r", ".rst", ".rtf", ".sh", ".tex", ".toml", ".yaml", ".yml"),
@@ -201,7 +201,7 @@ def other_image(suffix: str, head: bytes) -> str:
 
 
 def _boxed(head: bytes) -> str:
-    """Knows the kinds whose mark does not stand at the very beginning."""
+    """Returns the kind of an image whose mark is not at the very beginning; "" for others."""
     if head[4:8] == b"ftyp":
         brands = {head[8:12], *(head[place : place + 4] for place in range(16, 40, 4))}
         if brands & AVIF_BRANDS:

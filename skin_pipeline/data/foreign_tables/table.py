@@ -16,7 +16,7 @@ MOST_WORDS = 200  # letters of a library's error in a message
 class NoTable(Exception):
     """The reason why a file is no table that can be read.
 
-    `quiet` is true for text that nobody would take for a table: no notice is given of it.
+    `quiet` is true for text that is clearly no table: no notice is given of it.
     """
 
     def __init__(self, reason: str, *, quiet: bool = False) -> None:

@@ -219,7 +219,7 @@ def _answer(client: Any, wanted: _Reference, origin: str, start: int) -> Respons
     except RequestException as error:
         problem = unreachable(error)
     except OSError as error:  # requests opens the file of certificates itself
-        problem = BadInput(f"Kaggle cannot be asked, check REQUESTS_CA_BUNDLE: {line(error)}")
+        problem = BadInput(f"Kaggle cannot be reached, check REQUESTS_CA_BUNDLE: {line(error)}")
     # Not raised above: the new error would keep the caught one, and with it the signed request.
     raise problem
 

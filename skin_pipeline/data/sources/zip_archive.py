@@ -113,7 +113,7 @@ class ZipArchive:
             if info.header_offset < 0 or (
                 info.header_offset + LOCAL_HEADER_BYTES + info.compress_size > end
             ):
-                reason = "lies outside the archive or over another part of it"
+                reason = "is outside the archive or overlaps another part of it"
                 raise self.refusal(info.orig_filename, reason)
 
     def refuse_bulk(self, wanted: list[zipfile.ZipInfo]) -> None:

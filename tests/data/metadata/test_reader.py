@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -466,6 +467,6 @@ def test_the_example_at_the_top_of_the_module_runs(tmp_path: Path) -> None:
     (tmp_path / "patients.csv").write_text(GOOD)
     lines = (reader.__doc__ or "").splitlines()
     example = "\n".join(line.strip() for line in lines if line.startswith("    "))
-    names = {"settings": Settings(), "folder": tmp_path, "find": find} | vars(reader)
+    names: dict[str, Any] = {"settings": Settings(), "folder": tmp_path, "find": find} | vars(reader)
     exec(example, names)
     assert list(names["known"].table["patient_id"]) == IN_ORDER

@@ -35,4 +35,4 @@ def test_what_a_person_must_put_right_is_raised_at_once() -> None:
         raise BadInput("no such bucket")
 
     with pytest.raises(BadInput):
-        patiently(attempt, pytest.fail)
+        patiently(attempt, lambda _: pytest.fail("it waits"))
