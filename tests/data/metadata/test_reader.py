@@ -467,6 +467,7 @@ def test_the_example_at_the_top_of_the_module_runs(tmp_path: Path) -> None:
     (tmp_path / "patients.csv").write_text(GOOD)
     lines = (reader.__doc__ or "").splitlines()
     example = "\n".join(line.strip() for line in lines if line.startswith("    "))
-    names: dict[str, Any] = {"settings": Settings(), "folder": tmp_path, "find": find} | vars(reader)
+    names: dict[str, Any] = {"settings": Settings(), "folder": tmp_path, "find": find}
+    names |= {"Labelling": Labelling, "Reader": Reader}
     exec(example, names)
     assert list(names["known"].table["patient_id"]) == IN_ORDER
