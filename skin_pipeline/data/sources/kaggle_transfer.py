@@ -24,6 +24,7 @@ class Changed(Unavailable):
 
 
 def unreachable(error: Exception) -> Unavailable:
+    """Makes the error for a connection that failed."""
     # Only the error's name: its text contains the signed address, or the proxy's password.
     return Unavailable(
         f"the connection to Kaggle failed ({type(error).__name__}). Check the network and, if "
