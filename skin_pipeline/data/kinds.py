@@ -203,7 +203,7 @@ def other_image(suffix: str, head: bytes) -> str:
 def _boxed(head: bytes) -> str:
     """Returns the kind of an image whose mark is not at the very beginning; "" for others."""
     if head[4:8] == b"ftyp":
-        brands = {head[8:12], *(head[place : place + 4] for place in range(16, 40, 4))}
+        brands = {head[8:12], *(head[at : at + 4] for at in range(16, 40, 4))}
         if brands & AVIF_BRANDS:
             return "AVIF"
         if b"crx " in brands:
