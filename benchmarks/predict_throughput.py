@@ -19,8 +19,8 @@ from measuring import folder_of, in_turn, parser, report
 from skin_pipeline import config
 from skin_pipeline.config import Deployment, Settings
 from skin_pipeline.contracts import LABELS, Release
+from skin_pipeline.data import kinds
 from skin_pipeline.data.images import inspect
-from skin_pipeline.data.sources import SUFFIXES
 from skin_pipeline.model_file import loading
 from skin_pipeline.model_file.building import released_model
 from skin_pipeline.release.predict import BATCH, Resolved, Scorer
@@ -88,7 +88,7 @@ def main() -> None:
     logging.disable(logging.INFO)
     threads = config.threads(Deployment())
     with folder_of(arguments.data) as (data, name), tempfile.TemporaryDirectory() as scratch:
-        found = sorted(path for path in data.rglob("*") if path.suffix.lower() in SUFFIXES)
+        found = sorted(path for path in data.rglob("*") if path.suffix.lower() in kinds.SUFFIXES)
         paths = found[:IMAGES]
         model = model_in(Path(scratch), arguments.weights, threads)
         scorer = Scorer.of(model, threads)

@@ -75,7 +75,7 @@ def test_steps_can_be_run_one_by_one(finished, monkeypatch, capsys):
 @pytest.mark.parametrize(
     ("command", "message"),
     [
-        (["run", "--data", "/no/such/folder"], "BadInput: data: nothing stands at /no/such/folder"),
+        (["run", "--data", "/no/such/folder"], "BadInput: data: there is nothing at /no/such"),
         (["run", "--runs", "many"], "BadInput: settings do not fit: runs: "),
         (["split", "validate/none"], "BadInput: "),
         (["run", "--weights", "none"], "weights=none (a random trunk) is for synthetic data only"),

@@ -109,7 +109,7 @@ def test_no_spelling_of_a_path_leads_out_of_the_roots(
         if where.lower() in {"demo", f"s3://{outside}", f"file://{outside}"}:
             # These name nothing outside: they are relative, and lie within.
             with (
-                pytest.raises(BadInput, match="nothing stands"),
+                pytest.raises(BadInput, match="there is nothing"),
                 sources.folder_of(job(inside), where),
             ):
                 pass

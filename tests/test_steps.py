@@ -641,7 +641,7 @@ def absent(folder):
     [
         (empty, "no images of class benign and malignant"),
         (one_class, "no images of class benign"),
-        (absent, "nothing stands at"),
+        (absent, "there is nothing at"),
     ],
 )
 def test_a_folder_without_the_images_is_told_and_nothing_is_written(

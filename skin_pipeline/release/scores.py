@@ -16,11 +16,8 @@ from typing import NamedTuple, TextIO
 
 from tqdm import tqdm
 
-from skin_pipeline import config
 from skin_pipeline.contracts import Release
-from skin_pipeline.data.archive import appearing
-from skin_pipeline.data.contents import Named
-from skin_pipeline.data.sources import files_at
+from skin_pipeline.data import disk, sources
 from skin_pipeline.errors import BadInput
 from skin_pipeline.foreign import defused_all, escaped, line
 from skin_pipeline.job import Job
@@ -66,7 +63,7 @@ def score(
     resolved = _model(job, model, model_name or job.settings.released_as)
     log.info("model name=%s version=%s", resolved.release.model, resolved.release.version)
     scored: Counter[bool] = Counter()
-    with files_at(job, places) as files:
+    with sources.files_at(job, places) as files:
         _save(_rows(job, files, resolved, scored), output, resolved.release)
     counts = Counts(scored.total(), scored[False])
     log.info("predicted images=%d unreadable=%d", *counts)
@@ -80,10 +77,10 @@ def _model(job: Job, model: str, name: str) -> Resolved:
 
 
 def _rows(
-    job: Job, files: Sequence[Named], model: Resolved, scored: Counter[bool]
+    job: Job, files: Sequence[sources.SourceFile], model: Resolved, scored: Counter[bool]
 ) -> Iterator[Prediction]:
     """Yields a row for each file; `scored` counts those with a score and those without."""
-    rows = predict((item.path for item in files), model, threads=config.threads(job.deployment))
+    rows = predict((item.path for item in files), model, threads=job.threads)
     rows = tqdm(rows, total=len(files), unit="image", disable=None)
     for item, row in zip(files, rows, strict=True):
         scored[row.probability is not None] += 1
@@ -94,7 +91,8 @@ def _save(rows: Iterator[Prediction], output: Path | None, release: Release) -> 
     if output is None:
         _to_csv(rows, sys.stdout)
         return
-    with appearing(output) as part:  # before the first row is computed: it may not be writable
+    # Before the first row is requested: the file may not be writable.
+    with disk.appearing(output) as part:
         if output.suffix.lower() == PARQUET:
             _to_parquet(rows, part, release)
         else:

@@ -339,7 +339,7 @@ def test_bad_input_fails_at_once_and_says_what_to_do(place):
     assert states(failed)["ingest"] == {"failed"}
     assert states(failed)["promote"] == {"upstream_failed"}
     message = failed.errors["ingest", -1]
-    assert "nothing stands at /no/such/folder" in message
+    assert "there is nothing at /no/such/folder" in message
     assert "kaggle://OWNER/NAME" in message
     assert "attempt=2" not in place.logs(failed)
     place.wait(lambda: set(told(place, failed)) == {"task_failed", "run_failed"})

@@ -519,7 +519,8 @@ def test_without_a_name_the_model_is_the_one_that_the_settings_release_to(
 def test_a_folder_without_images_is_named(run: Any, tmp_path: Path) -> None:
     status, _, said = run(tmp_path)
     assert status == 1
-    assert f"lie below {tmp_path}" in said
+    assert "there are no images (" in said
+    assert f" below {tmp_path}" in said
 
 
 @pytest.mark.usefixtures("loaded")
