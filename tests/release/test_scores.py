@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import pytest
 
-from skin_pipeline.data.contents import Named
+from skin_pipeline.data.sources import SourceFile
 from skin_pipeline.release import scores
 from skin_pipeline.release.predict import Prediction
 
@@ -37,7 +37,7 @@ def test_a_file_name_is_no_formula_and_one_line(
     row = Prediction(name, None, "", f"{Path(name).name}: damaged")
     monkeypatch.setattr(scores, "predict", lambda *_args, **_more: iter([row]))
     job: Any = type("Job", (), {"deployment": type("Deployment", (), {"threads": 1})()})()
-    files = [Named(name, Path("x"))]
+    files = [SourceFile(name, Path("x"))]
     sheet = io.StringIO()
     scores._to_csv(scores._rows(job, files, cast(Any, None), Counter()), sheet)
     header, cells = csv.reader(io.StringIO(sheet.getvalue()))
