@@ -438,6 +438,10 @@ class GateCheck(Contract):
     passed: bool
     advice: str = ""
 
+    def described(self) -> str:
+        """Returns the check in words: its name, the value, and what is required."""
+        return f"{self.name}: {self.value}, required {self.bound}"
+
 
 class Verdict(Contract):
     """Result of `gate`: approved or not, with every check that was made.
