@@ -282,8 +282,8 @@ def _verdict_words(context: Any, place: Place) -> Words:
     figures = evaluation.ensemble
     lines.insert(
         1,
-        f"On {figures.images} test images: accuracy {_figure(figures.accuracy)}, "
-        f"sensitivity {_figure(figures.sensitivity)}.",
+        f"On {figures.images} test images: accuracy {_with_interval(figures.accuracy)}, "
+        f"sensitivity {_with_interval(figures.sensitivity)}.",
     )
     lines[2:2] = _data_warnings(store, verdict.validation, evaluation.split)
     return Words(
@@ -314,7 +314,7 @@ def _outcome(verdict: Verdict, champion: Pointer | None, unchanged: bool) -> lis
             f"The champion stays as it was: {version}.",
             *(same if unchanged else []),
             *(
-                f"Failed: {item.name}: {_one_line(item.value)}, asked for {item.bound}"
+                f"Failed: {_one_line(item.described())}"
                 f"{f' ({item.advice})' if item.advice else ''}."
                 for item in verdict.checks
                 if not item.passed
@@ -351,7 +351,7 @@ def _model(context: Any) -> tuple[str, bool]:
     return settings.released_as, settings.synthetic
 
 
-def _figure(item: Interval) -> str:
+def _with_interval(item: Interval) -> str:
     return f"{item.value:.3f} (95 % interval {item.low:.3f} to {item.high:.3f})"
 
 
