@@ -11,6 +11,7 @@ from skin_pipeline.contracts import Dataset, Evaluation, Scored, Split, TrainedR
 from skin_pipeline.data import manifest
 from skin_pipeline.evaluation import metrics
 from skin_pipeline.evaluation.gate import SMOKE_TOLERANCE
+from skin_pipeline.evaluation.metrics import Predictions, Sample
 
 
 @pytest.fixture(scope="module")
@@ -30,12 +31,13 @@ def scores(hard, judged):
 def figures(table: pd.DataFrame, probabilities: str, threshold: float, hard):
     settings = hard.job.settings
     return metrics.figures(
-        table[probabilities].to_numpy(),
-        manifest.labels(table),
-        table["group"].to_numpy(object),
-        threshold,
-        settings.seed,
-        settings.prevalence_list,
+        Predictions(table[probabilities].to_numpy(), threshold),
+        Sample(
+            manifest.labels(table),
+            table["group"].to_numpy(object),
+            settings.seed,
+            settings.prevalence_list,
+        ),
     )
 
 
@@ -104,7 +106,7 @@ def test_on_newer_data_the_champion_is_judged_on_patients_that_it_has_not_met(
     assert seen.figures == figures(table, "probability", judged.threshold, hard)
 
 
-def test_a_second_model_is_compared_with_the_champion_call_by_call(hard, judged):
+def test_a_second_model_is_compared_with_the_champion_image_by_image(hard, judged):
     job = hard.job
     other = steps.evaluate(job, hard.split, hard.trained[:2], hard.validation)
     ours = load(job.store, other, Evaluation)

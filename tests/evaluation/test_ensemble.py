@@ -17,6 +17,7 @@ from scipy.special import expit
 from skin_pipeline import intervals
 from skin_pipeline.evaluation import ensemble, metrics
 from skin_pipeline.evaluation.ensemble import Judging, temperature_of
+from skin_pipeline.evaluation.metrics import Predictions, Sample
 
 
 def test_an_image_is_scored_by_the_runs_that_it_validates():
@@ -208,7 +209,8 @@ def test_the_figures_are_those_of_the_test_images_with_their_groups_at_their_own
         column = "probability" if name == "ensemble" else name
         scores = SEEN.predictions[column].to_numpy()[test]
         expected = metrics.figures(
-            scores, DRAWN.labels[test], DRAWN.groups[test], seen.threshold, 5, (0.03, 0.2)
+            Predictions(scores, seen.threshold),
+            Sample(DRAWN.labels[test], DRAWN.groups[test], 5, (0.03, 0.2)),
         )
         assert seen == expected, name
     assert len({figures.threshold for figures in of.values()}) == len(of)
@@ -216,8 +218,10 @@ def test_the_figures_are_those_of_the_test_images_with_their_groups_at_their_own
 
 def test_the_figures_without_temperature_are_of_the_bare_logits_of_the_test_images():
     test, bare = DRAWN.is_test, expit(RUN_LOGITS.mean(axis=0))
-    groups = DRAWN.groups[test]
-    expected = metrics.figures(bare[test], DRAWN.labels[test], groups, SEEN.ensemble.threshold, 5)
+    expected = metrics.figures(
+        Predictions(bare[test], SEEN.ensemble.threshold),
+        Sample(DRAWN.labels[test], DRAWN.groups[test], 5),
+    )
     assert SEEN.calibration.brier == expected.brier
     assert SEEN.calibration.calibration_error == expected.calibration_error
     calibrated = SEEN.predictions["probability"].to_numpy()[test]
@@ -258,7 +262,7 @@ def test_no_score_of_a_training_or_test_image_moves_a_threshold_or_temperature(k
 
 
 def test_a_threshold_that_would_be_met_before_calibration_is_not_met_after_it():
-    """Set on bare logits, a target of .9 would find far fewer, or call everything malignant."""
+    """Set on bare logits, a threshold for .9 would find far fewer, or classify all as malignant."""
     unseen = ensemble.held_out_logits(RUN_LOGITS, VALIDATES)
     known = np.isfinite(unseen)
     bare = metrics.threshold_at(0.9, expit(unseen[known]), DRAWN.labels[known])

@@ -17,8 +17,9 @@ from skin_pipeline.contracts import (
     Trunk,
 )
 from skin_pipeline.evaluation import metrics
-from skin_pipeline.evaluation.comparison import Calls, compare
-from skin_pipeline.evaluation.gate import judge, reasons
+from skin_pipeline.evaluation.comparison import compare
+from skin_pipeline.evaluation.gate import Case, judge, reasons
+from skin_pipeline.evaluation.metrics import Predictions, Sample
 from skin_pipeline.intervals import proportion
 
 NAN = math.nan
@@ -79,14 +80,8 @@ def evaluation(runs=6, smoke=0.001, slices=(), figures=None, per_run=None, **cha
 
 
 def judged(result=None, champion=None, comparison=None, sets=(), **bounds):
-    return judge(
-        result or evaluation(),
-        Settings(**bounds),
-        evaluation_key=KEY,
-        champion=champion,
-        comparison=comparison,
-        external=sets,
-    )
+    case = Case(KEY, result or evaluation(), champion, comparison, sets)
+    return judge(case, Settings(**bounds))
 
 
 def failed(checks):
@@ -155,7 +150,7 @@ def test_the_checks_that_fail_are_exactly_those_that_should(seen, bounds, names)
 def test_a_reason_tells_the_value_its_interval_and_the_bound():
     (reason,) = reasons(judged(evaluation(accuracy=0.7)))
     assert reason == (
-        "accuracy: 0.700 [0.650, 0.750], asked for at least 0.750 "
+        "accuracy: 0.700 [0.650, 0.750], required at least 0.750 "
         "(the lower end of its 95 % interval)"
     )
 
@@ -163,7 +158,7 @@ def test_a_reason_tells_the_value_its_interval_and_the_bound():
 def test_an_error_is_judged_on_its_upper_end():
     (reason,) = reasons(judged(max_calibration_error=0.12))
     assert reason == (
-        "calibration error: 0.100 [0.050, 0.150], asked for at most 0.120 "
+        "calibration error: 0.100 [0.050, 0.150], required at most 0.120 "
         "(the upper end of its 95 % interval)"
     )
 
@@ -175,10 +170,10 @@ def test_an_approved_model_needs_no_reasons():
 @pytest.mark.parametrize(
     ("field", "text"),
     [
-        ("accuracy", "232 images: 212 right would show 0.870, 197 were"),
+        ("accuracy", "232 images: 212 correct would show 0.870, 197 were"),
         ("sensitivity", "116 malignant images: 109 found would show 0.870, 97 were"),
-        ("specificity", "116 benign images: 109 called benign would show 0.870, 100 were"),
-        ("precision", "113 calls of malignant: 106 right would show 0.870, 97 were"),
+        ("specificity", "116 benign images: 109 classified as benign would show 0.870, 100 were"),
+        ("precision", "113 images classified as malignant: 106 correct would show 0.870, 97 were"),
     ],
 )
 def test_a_proportion_that_missed_its_bound_comes_with_advice(field, text):
@@ -287,7 +282,7 @@ def test_every_gated_feature_is_judged_by_every_bound():
     assert named(checks, "AUC by sex").passed
 
 
-def test_slices_are_not_judged_unless_asked_for():
+def test_slices_are_not_judged_unless_required():
     assert failed(judged(evaluation(slices=(part("sex", "male", 0.1, 0.1),)))) == ()
 
 
@@ -337,11 +332,11 @@ CHANGES = [
     ("a little worse may do", {"auc": -0.01}, {"min_auc_change": -0.02}, ()),
     ("not shown", {}, {"changes_judged_on": "lower_bound"}, ("change of AUC",)),
     ("shown", {"auc": 0.03}, {"changes_judged_on": "lower_bound"}, ()),
-    ("only what is asked for", {"accuracy": -0.5, "sensitivity": -0.5}, {}, ()),
+    ("only what is required", {"accuracy": -0.5, "sensitivity": -0.5}, {}, ()),
     ("accuracy", {"accuracy": 0.0}, {"min_accuracy_change": 0.0}, ("change of accuracy",)),
     ("sensitivity", {}, {"min_sensitivity_change": 0.01}, ("change of sensitivity",)),
     ("specificity", {}, {"min_specificity_change": 0.1}, ("change of specificity",)),
-    ("nothing asked", {"auc": -0.5}, {"min_auc_change": None}, ()),
+    ("nothing required", {"auc": -0.5}, {"min_auc_change": None}, ()),
 ]
 
 
@@ -356,7 +351,7 @@ def test_a_change_must_be_more_than_its_bound(values, bounds, names):
 def test_a_reason_tells_the_change_with_its_sign():
     checks = judged(champion=the_champion(), comparison=changes(auc=-0.004))
     assert reasons(checks) == (
-        "change of AUC: -0.004 [-0.024, +0.016], asked for more than +0.000 (the change itself)",
+        "change of AUC: -0.004 [-0.024, +0.016], required more than +0.000 (the change itself)",
     )
 
 
@@ -395,7 +390,7 @@ def outside(name, figures=None, problem=""):
 ISIC, CLINIC = outside("isic", made_figures()), outside("clinic", made_figures(auc=0.62))
 BOTH = {"external": "isic=/a, clinic=/b"}
 EXTERNAL = [
-    ("not asked for", (CLINIC,), BOTH, ()),
+    ("not required", (CLINIC,), BOTH, ()),
     ("good", (ISIC,), {"min_external_sensitivity": 0.8, "min_external_auc": 0.8}, ()),
     ("one too low", (ISIC, CLINIC), {"min_external_auc": 0.6}, ("AUC on clinic",)),
     ("no set at all", (), {"min_external_auc": 0.6}, ("external sets",)),
@@ -425,7 +420,7 @@ def test_every_external_set_must_reach_the_bounds(sets, bounds, names):
 
 def test_the_problem_of_a_set_is_the_reason():
     checks = judged(sets=[outside("clinic", problem="it is empty")], min_external_auc=0.5)
-    assert reasons(checks) == ("external set clinic: it is empty, asked for figures to judge",)
+    assert reasons(checks) == ("external set clinic: it is empty, required figures to judge",)
 
 
 def test_sensitivity_on_an_external_set_comes_with_advice():
@@ -444,7 +439,7 @@ GROUPS = np.arange(240) // 2
 
 
 def seen(scores, labels=LABELS):
-    return metrics.figures(scores, labels, GROUPS, 0.5, seed=0)
+    return metrics.figures(Predictions(scores, 0.5), Sample(labels, GROUPS, seed=0))
 
 
 def test_a_good_model_is_approved():
@@ -485,8 +480,8 @@ def test_a_run_of_nan_is_refused_whatever_the_mean_says():
 
 
 def test_the_champions_own_scores_do_not_beat_it():
-    model = Calls(GOOD, 0.5)
-    comparison = compare(model, model, LABELS, GROUPS, version="v1", excluded=0, seed=0)
+    model = Predictions(GOOD, 0.5)
+    comparison = compare(model, model, Sample(LABELS, GROUPS, seed=0), version="v1", excluded=0)
     for judged_on in ("point", "lower_bound"):
         checks = judged(
             evaluation(figures=seen(GOOD)),
@@ -499,7 +494,8 @@ def test_the_champions_own_scores_do_not_beat_it():
 
 def test_too_few_images_are_refused_with_how_many_it_takes():
     figures = metrics.figures(
-        np.repeat([0.9, 0.1], 10), np.repeat([1, 0], 10), np.arange(20), 0.5, 0
+        Predictions(np.repeat([0.9, 0.1], 10), 0.5),
+        Sample(np.repeat([1, 0], 10), np.arange(20), 0),
     )
     check = named(judged(evaluation(figures=figures)), "sensitivity")
     assert figures.sensitivity == proportion(10, 10)

@@ -12,6 +12,7 @@ from skin_pipeline import intervals
 from skin_pipeline.contracts import Interval
 from skin_pipeline.errors import BadInput
 from skin_pipeline.evaluation import metrics
+from skin_pipeline.evaluation.metrics import Predictions, Sample
 
 FIGURES = (
     "accuracy",
@@ -94,7 +95,8 @@ def test_too_few_malignant_images_are_told_with_how_many_it_takes(malignant, by,
 def figures(scores, labels, groups=None, threshold=0.5, **options):
     names = np.arange(len(labels)) if groups is None else groups
     return metrics.figures(
-        np.asarray(scores, float), np.asarray(labels), names, threshold, seed=0, **options
+        Predictions(np.asarray(scores, float), threshold),
+        Sample(np.asarray(labels), names, seed=0, **options),
     )
 
 
@@ -107,7 +109,7 @@ def test_the_confusion_and_its_figures_agree():
     assert seen.precision == intervals.proportion(2, 3)
 
 
-def test_an_image_at_the_threshold_is_called_malignant():
+def test_an_image_at_the_threshold_is_classified_as_malignant():
     seen = figures([0.5, 0.4], [1, 0])
     assert seen.confusion == {"tp": 1, "fn": 0, "fp": 0, "tn": 1}
 
@@ -124,10 +126,10 @@ def sample(images=240, seed=0, difference=1.5):
 @pytest.mark.parametrize("seed", range(3))
 def test_the_figures_are_those_of_scikit_learn(seed):
     scores, labels, groups = sample(seed=seed)
-    called = scores >= 0.4
+    predicted = scores >= 0.4
     seen = figures(scores, labels, groups, threshold=0.4)
-    assert seen.balanced_accuracy.value == pytest.approx(balanced_accuracy_score(labels, called))
-    assert seen.f1.value == pytest.approx(f1_score(labels, called))
+    assert seen.balanced_accuracy.value == pytest.approx(balanced_accuracy_score(labels, predicted))
+    assert seen.f1.value == pytest.approx(f1_score(labels, predicted))
     assert seen.auc.value == pytest.approx(roc_auc_score(labels, scores))
     assert seen.brier.value == pytest.approx(brier_score_loss(labels, scores))
 
@@ -179,7 +181,7 @@ UNDEFINED = [
     ("no image", [], [], 0.5, FIGURES),
     ("no malignant image", [0.9, 0.2], [0, 0], 0.5, ("sensitivity", "balanced_accuracy", "auc")),
     ("no benign image", [0.9, 0.2], [1, 1], 0.5, ("specificity", "balanced_accuracy", "auc")),
-    ("none called malignant", [0.3, 0.2], [1, 0], 0.5, ("precision",)),
+    ("none classified as malignant", [0.3, 0.2], [1, 0], 0.5, ("precision",)),
 ]
 
 
@@ -250,7 +252,7 @@ def test_different_probabilities_are_binned_in_equal_counts():
     assert [item.images for item in metrics.bins(scores, labels)] == [24] * 10
 
 
-# --- what a call is worth ------------------------------------------------------------------------
+# --- what a prediction is worth -------------------------------------------------------------------
 
 
 def test_ppv_and_npv_at_the_prevalence_of_the_test_set_are_its_own_shares():
@@ -278,7 +280,7 @@ def test_ppv_and_npv_follow_from_sensitivity_specificity_and_prevalence():
 
 @given(rows)
 @settings(deadline=None, max_examples=30)
-def test_more_disease_makes_a_positive_call_worth_more_and_a_negative_one_less(rows):
+def test_more_disease_makes_a_positive_prediction_worth_more_and_a_negative_one_less(rows):
     rare, common = figures(*arrays(rows), prevalences=(0.02, 0.5)).predictive
     assert not rare.ppv.value > common.ppv.value
     assert not rare.npv.value < common.npv.value
@@ -304,7 +306,10 @@ def test_more_images_of_the_same_patients_make_no_figure_more_certain():
 
 def test_a_seed_repeats_the_intervals_and_another_one_gives_others():
     scores, labels, groups = sample()
-    one, again, other = (metrics.figures(scores, labels, groups, 0.5, seed) for seed in (3, 3, 4))
+    one, again, other = (
+        metrics.figures(Predictions(scores, 0.5), Sample(labels, groups, seed))
+        for seed in (3, 3, 4)
+    )
     assert one == again
     for name in ("balanced_accuracy", "f1", "auc", "brier", "calibration_error"):
         assert getattr(one, name).value == getattr(other, name).value

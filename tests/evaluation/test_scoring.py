@@ -6,6 +6,9 @@ known: calibrated, averaged over the runs and over the model's own views.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import documents
 import hand_made
 import judged_run
@@ -18,7 +21,9 @@ from scipy.special import expit
 from skin_pipeline import intervals, steps, tables
 from skin_pipeline.contracts import Evaluation, Pointer, Release, Scored, load
 from skin_pipeline.errors import BadInput
-from skin_pipeline.evaluation import metrics, scoring
+from skin_pipeline.evaluation import metrics, scoring, tasks
+from skin_pipeline.evaluation.metrics import Predictions, Sample
+from skin_pipeline.job import Job, Work
 from skin_pipeline.release import registry
 
 TEMPERATURE, THRESHOLD, VIEWS = 4.0, 0.37, 2
@@ -74,12 +79,13 @@ def assert_judged(job, seen: Scored, images: Drawn, rows) -> None:
     assert list(table["key"]) == list(images.table["key"][rows])
     np.testing.assert_allclose(table["probability"], probabilities(images)[rows], rtol=1e-5)
     expected = metrics.figures(
-        table["probability"].to_numpy(),
-        images.labels[rows],
-        images.groups[rows],
-        THRESHOLD,
-        job.settings.seed,
-        job.settings.prevalence_list,
+        Predictions(table["probability"].to_numpy(), THRESHOLD),
+        Sample(
+            images.labels[rows],
+            images.groups[rows],
+            job.settings.seed,
+            job.settings.prevalence_list,
+        ),
     )
     assert seen.figures == expected
     assert seen.images == rows.sum()
@@ -89,7 +95,8 @@ def assert_judged(job, seen: Scored, images: Drawn, rows) -> None:
 
 
 def champion(job, features) -> Scored:
-    return scoring.champion(job, "champion/1", "v1", CHAMPION, "split/new", features)
+    work = Work(job, "champion/1")
+    return scoring.on_test_set(work, "split/new", "v1", CHAMPION, lambda *_: features)
 
 
 @pytest.fixture
@@ -186,6 +193,10 @@ def test_a_group_that_has_another_name_by_now_is_known_as_a_whole(store, linear)
     assert_judged(job, seen, new, new.is_test & ~np.isin(np.arange(len(new.table)), inside))
 
 
+def not_computed(*_: Any) -> Sequence[str]:
+    pytest.fail("features were computed")
+
+
 def test_on_the_split_that_it_was_judged_on_the_champions_own_scores_are_found_again(store):
     """Those of the test images alone, though it has scores of validation images as well."""
     old = images(1)
@@ -196,7 +207,8 @@ def test_on_the_split_that_it_was_judged_on_the_champions_own_scores_are_found_a
     key = tables.write(store, f"{CHAMPION}/predictions.csv", table)
     put_champion(store, predictions=key)
     job = hand_made.job(store)
-    seen = scoring.as_judged(job, "champion/1", "v1", CHAMPION)
+    work = Work(job, "champion/1")
+    seen = scoring.on_test_set(work, "split/old", "v1", CHAMPION, not_computed)
     assert_judged(job, seen, old, old.is_test)
     assert (seen.name, seen.dataset, seen.excluded) == ("v1", "ingest/old", 0)
 
@@ -278,8 +290,8 @@ def test_the_step_finds_the_scores_again_only_on_the_very_split(store, promoted,
     def refused(*_):
         raise BadInput("asked for")
 
-    monkeypatch.setattr(scoring, "as_judged", lambda *_: pytest.fail("not its split"))
-    monkeypatch.setattr(scoring, "champion", refused)
+    monkeypatch.setattr(scoring, "_as_judged", lambda *_: pytest.fail("not its split"))
+    monkeypatch.setattr(scoring, "_scored_again", refused)
     monkeypatch.setattr(steps, "_features", lambda *_: "")
     seen = load(store, steps.champion(hand_made.job(store), "split/new"), Scored)
     assert seen.problem == "asked for"
@@ -310,10 +322,15 @@ def elsewhere(store):
     return there, features
 
 
+def external(job: Job, features: Sequence[str]) -> Scored:
+    work = Work(job, "external/1")
+    return tasks.external(work, "clinic", CHAMPION, "validate/1", lambda *_: features)
+
+
 def test_a_set_of_another_origin_is_scored_without_what_our_data_hold(store, elsewhere, linear):
     there, features = elsewhere
     job = hand_made.job(store)
-    seen = scoring.external(job, "external/1", "clinic", CHAMPION, "validate/1", features)
+    seen = external(job, features)
     assert (seen.name, seen.dataset, seen.excluded) == ("clinic", "ingest/there", 4)
     assert_judged(job, seen, there, np.arange(len(there.table)) >= 4)
     assert [network.image_size for network in linear] == [224]
@@ -323,10 +340,12 @@ def test_images_of_a_patient_elsewhere_are_no_independent_ones(store, elsewhere,
     """The interval is as wide as that of so many patients."""
     there, features = elsewhere
     job = hand_made.job(store)
-    seen = scoring.external(job, "external/1", "clinic", CHAMPION, "validate/1", features).figures
+    seen = external(job, features).figures
     rows = np.arange(len(there.table)) >= 4
     scores, labels = probabilities(there)[rows], there.labels[rows]
-    alone = metrics.figures(scores, labels, np.arange(len(labels)), THRESHOLD, job.settings.seed)
+    alone = metrics.figures(
+        Predictions(scores, THRESHOLD), Sample(labels, np.arange(len(labels)), job.settings.seed)
+    )
     assert seen.auc.high - seen.auc.low > 1.1 * (alone.auc.high - alone.auc.low)
 
 
@@ -337,7 +356,8 @@ def test_elsewhere_images_of_a_patient_are_one_group_else_those_of_a_lesion(stor
     broken = table.tail(1).assign(key="broken.jpg", readable=False)
     key = tables.write(store, "there.csv", pd.concat([table, broken]))
     judged_run.put(store, "ingest/there", documents.dataset("ingest/there", table=key))
-    source = scoring.external_source(store, "ingest/there", ["f"])
+    work = Work(hand_made.job(store), "external/1")
+    source = scoring.external_source(work, "ingest/there", ["f"])
     assert list(source.table["group"]) == [
         "patient_id:P",
         "patient_id:P",
@@ -355,13 +375,15 @@ def test_elsewhere_images_of_a_patient_are_one_group_else_those_of_a_lesion(stor
 def test_runs_stand_in_the_order_of_their_numbers(store):
     keys = hand_made.put_runs(store, "any", [], {0: 0, 2: 1, 3: 2})
     assert keys != [f"train/any-{9 - run}" for run in (0, 2, 3)]  # as sorted names they do not
-    assert [run.run for run in scoring.runs_of(store, keys)] == [0, 2, 3]
+    work = Work(hand_made.job(store), "any/1")
+    assert [run.run for run in scoring.runs_of(work, keys)] == [0, 2, 3]
 
 
 def test_each_run_scores_its_own_rows_by_its_own_weights_and_says_nothing_of_others(store, linear):
     made = images(4)
     features = hand_made.put_images(store, "any", made)
-    runs = scoring.runs_of(store, hand_made.put_runs(store, "any", features, {0: 2, 1: 0}))
+    work = Work(hand_made.job(store), "any/1")
+    runs = scoring.runs_of(work, hand_made.put_runs(store, "any", features, {0: 2, 1: 0}))
     source = scoring.Source(store, made.table, features, ())
     wanted = [np.array([5, 1]), np.array([0, 5, len(made.table) - 1])]
     weights = [scoring.weights_of(store, run) for run in runs]
@@ -394,7 +416,8 @@ def test_only_a_network_that_can_be_is_compiled(
     monkeypatch.setattr(scoring, "scorer", scorer)
     made = images(4)
     features = hand_made.put_images(store, "any", made)
-    (run,) = scoring.runs_of(store, hand_made.put_runs(store, "any", features, {0: 2}))
+    work = Work(hand_made.job(store), "any/1")
+    (run,) = scoring.runs_of(work, hand_made.put_runs(store, "any", features, {0: 2}))
     run = run.model_copy(update={"strategy": strategy})
     source = scoring.Source(store, made.table, features, ("images/any-0.npy", "images/any-1.npy"))
     network = hand_made.Network(224, hand_made.TRUNK, jit=can)

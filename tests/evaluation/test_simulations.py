@@ -22,8 +22,9 @@ from skin_pipeline import intervals
 from skin_pipeline.config import Settings
 from skin_pipeline.contracts import Evaluation
 from skin_pipeline.evaluation import comparison, metrics
-from skin_pipeline.evaluation.comparison import Calls, compare
-from skin_pipeline.evaluation.gate import judge
+from skin_pipeline.evaluation.comparison import compare
+from skin_pipeline.evaluation.gate import Case, judge
+from skin_pipeline.evaluation.metrics import Predictions, Sample
 
 SETS = 2_000
 PATIENTS = 153
@@ -65,9 +66,9 @@ class Model:
     def balanced_accuracy(self):
         return self.accuracy
 
-    def calls(self, labels, noise):
+    def predictions(self, labels, noise):
         scores = self.distance * (labels - 0.5) + noise
-        return Calls(expit(scores), expit(self.distance / 2 - ndtri(self.sensitivity)))
+        return Predictions(expit(scores), expit(self.distance / 2 - ndtri(self.sensitivity)))
 
 
 def drawn(seed):
@@ -84,10 +85,6 @@ def drawn(seed):
     return labels, groups, ours, 0.6 * ours + 0.8 * others
 
 
-def figures_of(calls, labels, groups, seed):
-    return metrics.figures(calls.probabilities, labels, groups, calls.threshold, seed)
-
-
 # --- coverage ------------------------------------------------------------------------------------
 
 CHALLENGER, CHAMPION = Model(sensitivity=0.85, specificity=0.72), Model(0.82, 0.70)
@@ -101,9 +98,11 @@ def missed():
     below, above = Counter(), Counter()
     for seed in range(SETS):
         labels, groups, ours, theirs = drawn(seed)
-        challenger, champion = CHALLENGER.calls(labels, ours), CHAMPION.calls(labels, theirs)
-        alone = figures_of(challenger, labels, groups, seed)
-        change = compare(challenger, champion, labels, groups, version="v", excluded=0, seed=seed)
+        challenger = CHALLENGER.predictions(labels, ours)
+        champion = CHAMPION.predictions(labels, theirs)
+        sample = Sample(labels, groups, seed)
+        alone = metrics.figures(challenger, sample)
+        change = compare(challenger, champion, sample, version="v", excluded=0)
         seen = {name: (getattr(alone, name), getattr(CHALLENGER, name)) for name in FIGURES}
         for name in DIFFERENCES:
             truth = getattr(CHALLENGER, name) - getattr(CHAMPION, name)
@@ -148,7 +147,8 @@ def test_the_interval_of_the_calibration_error_covers_at_the_least(sharpness):
     covered = 0
     for seed in range(SETS // 5):
         scores, labels = calibrated(rng, 230, sharpness)
-        seen = figures_of(Calls(scores, 0.5), labels, np.arange(230), seed).calibration_error
+        sample = Sample(labels, np.arange(230), seed)
+        seen = metrics.figures(Predictions(scores, 0.5), sample).calibration_error
         covered += seen.low <= truth <= seen.high
     assert covered >= 0.93 * SETS / 5
 
@@ -162,12 +162,11 @@ def passed(model, sets, **bounds):
     approved = Counter()
     for seed in range(sets):
         labels, groups, noise, _ = drawn(seed)
-        seen = figures_of(model.calls(labels, noise), labels, groups, seed)
+        seen = metrics.figures(model.predictions(labels, noise), Sample(labels, groups, seed))
         evaluation = Evaluation.model_construct(
             ensemble=seen, per_run={}, slices=(), runs=("run",) * 6, smoke_difference=0.0
         )
-        nothing = {"evaluation_key": "", "champion": None, "comparison": None, "external": ()}
-        checks = judge(evaluation, settings, **nothing)
+        checks = judge(Case("", evaluation), settings)
         approved.update(check.name for check in checks if check.passed)
         approved["all"] += all(check.passed for check in checks)
     return approved

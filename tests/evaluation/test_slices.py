@@ -9,6 +9,7 @@ import pytest
 from skin_pipeline import intervals
 from skin_pipeline.data import audit
 from skin_pipeline.evaluation import metrics, slices
+from skin_pipeline.evaluation.metrics import Predictions, Sample
 from skin_pipeline.intervals import auc
 
 FIGURES = ("accuracy", "sensitivity", "specificity", "auc")
@@ -42,7 +43,7 @@ def table(count=200, seed=0):
 def sliced(rows=None, seed=0):
     rows = table() if rows is None else rows
     scores = np.random.default_rng(seed).random(len(rows))
-    return slices.slices(rows, scores, threshold=0.5, seed=0)
+    return slices.slices(rows, Predictions(scores, 0.5), seed=0)
 
 
 @pytest.mark.parametrize(
@@ -161,11 +162,13 @@ def patients(count=60, times=4):
 def test_a_slice_has_the_figures_of_its_images_with_their_groups_at_the_threshold():
     rows, scores = patients()
     labels, groups = (rows["label"] == "malignant").to_numpy(int), rows["group"].to_numpy(object)
-    seen = slices.slices(rows, scores, 0.7, seed=2)
+    seen = slices.slices(rows, Predictions(scores, 0.7), seed=2)
     assert len(seen) > 5
     for item in seen:
         here = (slices.features(rows)[item.feature] == item.value).to_numpy()
-        expected = metrics.figures(scores[here], labels[here], groups[here], 0.7, seed=2)
+        expected = metrics.figures(
+            Predictions(scores[here], 0.7), Sample(labels[here], groups[here], seed=2)
+        )
         for name in FIGURES:
             assert repr(getattr(item, name)) == repr(getattr(expected, name)), item
 
@@ -225,9 +228,8 @@ def test_more_images_of_the_same_patients_make_the_auc_within_strata_no_more_cer
         rows, scores = patients(times=times)
         malignant = (rows["label"] == "malignant").to_numpy()
         strata = np.repeat(np.arange(60) % 3, times)
-        made = slices._within(
-            "any", strata, scores, malignant.astype(int), rows["group"].to_numpy(object), 0
-        )
+        sample = Sample(malignant.astype(int), rows["group"].to_numpy(object), seed=0)
+        made = slices._within("any", strata, scores, sample)
         widths.append(made.auc.high - made.auc.low)
     assert widths[0] == pytest.approx(widths[1])
 
@@ -236,19 +238,23 @@ def test_few_patients_make_the_auc_within_strata_less_certain_than_their_images_
     rows, scores = patients(16, 8)
     malignant = (rows["label"] == "malignant").to_numpy()
     groups, strata = rows["group"].to_numpy(object), np.zeros(len(rows), int)
-    made = slices._within("any", strata, scores, malignant.astype(int), groups, 1)
+    sample = Sample(malignant.astype(int), groups, seed=1)
+    made = slices._within("any", strata, scores, sample)
     assert made.auc == intervals.auc_interval(scores, malignant.astype(int), groups, 1)
 
 
 def test_another_seed_gives_other_intervals_in_slices_and_strata():
     rows, scores = patients()
     for one, other in zip(
-        *(slices.slices(rows, scores, 0.5, seed) for seed in (0, 1)), strict=True
+        *(slices.slices(rows, Predictions(scores, 0.5), seed) for seed in (0, 1)), strict=True
     ):
         assert one.auc.low != other.auc.low or np.isnan(one.auc.low)
     strata, labels = np.zeros(len(rows), int), (rows["label"] == "malignant").to_numpy(int)
     groups = rows["group"].to_numpy(object)
-    ends = {slices._within("any", strata, scores, labels, groups, seed).auc.low for seed in (0, 1)}
+    ends = {
+        slices._within("any", strata, scores, Sample(labels, groups, seed)).auc.low
+        for seed in (0, 1)
+    }
     assert len(ends) == 2
 
 

@@ -18,6 +18,8 @@ from scipy.special import expit
 from skin_pipeline import intervals, tables
 from skin_pipeline.contracts import Evaluation
 from skin_pipeline.evaluation import ensemble, saliency, slices, tasks
+from skin_pipeline.evaluation.metrics import Predictions
+from skin_pipeline.job import Work
 
 VIEWS, SCORED = 4, 2
 CHANNELS = {0: 2, 2: 0, 3: 1}  # which channel of the features each run reads
@@ -103,16 +105,12 @@ class World:
         return self.images.logits[list(CHANNELS.values()), :SCORED].mean(axis=1)
 
     def expected(self):
-        judging = ensemble.Judging(
-            self.job.settings.target_sensitivity,
-            self.job.settings.threshold_by,
-            self.job.settings.prevalence_list,
-            self.job.settings.seed,
-        )
+        judging = ensemble.Judging.of(self.job.settings)
         return ensemble.score(self.images.table, self.logits, tuple(CHANNELS), judging)
 
     def evaluate(self) -> Evaluation:
-        return tasks.evaluate(self.job, "evaluate/now", "split/now", self.keys, SHORTCUTS)
+        work = Work(self.job, "evaluate/now")
+        return tasks.evaluate(work, "split/now", self.keys, SHORTCUTS)
 
 
 @pytest.fixture(autouse=True)
@@ -232,7 +230,7 @@ def test_slices_and_strata_are_those_of_the_test_images_at_the_ensembles_thresho
     images, table = world.images, tables.read_scores(world.job.store, seen.predictions)
     scores, test = table["probability"].to_numpy(), images.is_test
     rows, seed = images.table[test], world.job.settings.seed
-    expected = slices.slices(rows, scores[test], seen.threshold, seed)
+    expected = slices.slices(rows, Predictions(scores[test], seen.threshold), seed)
     assert {item.feature for item in seen.slices} == {"sex", "original size"}
     assert [dict(item) for item in seen.slices] == [dict(item) for item in expected]
     (within,) = slices.within(images.table, test, scores, SHORTCUTS, seed)

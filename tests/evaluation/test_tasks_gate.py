@@ -1,4 +1,4 @@
-"""From documents to a verdict: who is compared with whom, on which images, at whose threshold."""
+"""The step `gate`: who is compared with whom, on which images, at whose threshold."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ import pytest
 from judged_run import CHAMPION, EVALUATION, SPLIT, VALIDATION, put
 
 from skin_pipeline import intervals, tables
-from skin_pipeline.contracts import COST, RESULT, Cost, Scored, dump
-from skin_pipeline.evaluation import card, comparison, metrics, report, verdict
-from skin_pipeline.evaluation.comparison import Calls
+from skin_pipeline.contracts import RESULT, Scored, dump
+from skin_pipeline.evaluation import card, comparison, metrics, report, tasks
+from skin_pipeline.evaluation.metrics import Predictions, Sample
+from skin_pipeline.job import Work
 
 OURS, THEIRS = 0.3, 0.6  # thresholds
 OLDER = "evaluate/older"
@@ -86,7 +87,7 @@ def put_instead(store, key, document):
 
 def write(store, *, champion=CHAMPION, external=(), **settings):
     job = hand_made.job(store, **{"min_runs": 6, **settings})
-    return verdict.write(job, "gate/1", EVALUATION, VALIDATION, champion, external)
+    return tasks.gate(Work(job, "gate/1"), EVALUATION, VALIDATION, champion, external)
 
 
 def test_both_are_compared_on_the_images_of_the_champion_each_at_its_own_threshold(
@@ -94,22 +95,18 @@ def test_both_are_compared_on_the_images_of_the_champion_each_at_its_own_thresho
 ):
     made, (ours, theirs) = images
     labels, groups = made.labels[rivals], made.groups[rivals]
+    sample = Sample(labels, groups, 5, (0.03, 0.2))
     expected = comparison.compare(
-        Calls(ours[rivals], OURS),
-        Calls(theirs[rivals], THEIRS),
-        labels,
-        groups,
+        Predictions(ours[rivals], OURS),
+        Predictions(theirs[rivals], THEIRS),
+        sample,
         version="v1",
         excluded=EXCLUDED,
-        seed=5,
-        prevalences=(0.03, 0.2),
     )
     seen = write(store, min_accuracy_change=-1.0).comparison
     assert seen == expected
     assert seen.images == len(made.table) - EXCLUDED
-    assert seen.champion_figures == metrics.figures(
-        theirs[rivals], labels, groups, THEIRS, 5, (0.03, 0.2)
-    )
+    assert seen.champion_figures == metrics.figures(Predictions(theirs[rivals], THEIRS), sample)
 
 
 @pytest.mark.parametrize("changes", [{"seed": 6}, {"prevalences": "0.4"}])
@@ -186,37 +183,4 @@ def test_the_verdict_says_from_what_it_was_made_and_where_its_pages_lie(store, r
     assert store.read(seen.report) == b"a report"
     assert store.read(seen.card) == "# card, für alle".encode()
     assert json.loads(store.read(seen.card_data)) == {"a": "card, für alle"}
-    assert set(seen.versions) == {"python", *verdict.PACKAGES}
-
-
-def test_the_time_of_every_step_is_added_up_over_its_tasks(store, rivals):
-    """Of each shard's features, each run, the champion and each set elsewhere; once each."""
-    spent = {
-        "ingest/01": 1.0,
-        "ingest/there": 2.0,
-        VALIDATION: 4.0,
-        "split/01": 8.0,
-        "features/0": 16.0,
-        "features/1": 32.04,
-        **{f"train/{run}": 64.0 for run in range(5)},  # what the sixth took was not noted
-        EVALUATION: 128.0,
-        CHAMPION: 256.0,
-        "external/a": 512.0,
-        "external/b": 1024.0,
-    }
-    for key, seconds in spent.items():
-        cost = Cost(seconds=seconds, cores=2, finished_at="")
-        store.put(f"{key}/{COST}", dump(cost))
-    external = ("external/a", "external/b")
-    seen = verdict.seconds(store, EVALUATION, VALIDATION, CHAMPION, external)
-    assert seen == {
-        "ingest": 3.0,
-        "validate": 4.0,
-        "split": 8.0,
-        "features": 48.0,
-        "train": 320.0,
-        "evaluate": 128.0,
-        "champion": 256.0,
-        "external": 1536.0,
-    }
-    assert "champion" not in verdict.seconds(store, EVALUATION, VALIDATION, "", external)
+    assert set(seen.versions) == {"python", *tasks.PACKAGES}
