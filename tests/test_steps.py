@@ -302,7 +302,7 @@ def test_a_missing_run_is_counted_by_the_gate(finished):
     verdict = load(
         finished.job.store, steps.gate(finished.job, evaluation, finished.validation), Verdict
     )
-    assert verdict.reasons == ("successful runs: 1, asked for at least 2",)
+    assert verdict.reasons == ("successful runs: 1, required at least 2",)
 
 
 def test_no_run_at_all_is_told(finished):

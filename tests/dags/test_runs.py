@@ -331,7 +331,7 @@ def test_a_run_that_fails_leaves_the_others_to_be_judged_and_the_gate_counts_the
     assert states(follower)["train"] == {"success", "failed"}
     assert states(follower)["reject"] == {"success"}
     verdict = load(place.store, follower.value("gate"), Verdict)
-    assert verdict.reasons == ("successful runs: 2, asked for at least 3",)
+    assert verdict.reasons == ("successful runs: 2, required at least 3",)
 
 
 def test_bad_input_fails_at_once_and_says_what_to_do(place):

@@ -50,7 +50,7 @@ def test_the_card_says_what_the_model_is_for_and_for_whom_not(judged):
     text = written(judged)
     assert text.startswith("# skin-resnet50: model card\n\n> For research")
     assert "It is not a medical device and gives no diagnosis." in text
-    for heading in ("Intended use", "Not for", "Limits, and what was not measured", "Provenance"):
+    for heading in ("Intended use", "Not intended for", "Limits", "Provenance"):
         assert f"\n## {heading}\n\n" in text
 
 
@@ -65,7 +65,8 @@ def test_figures_stand_with_their_intervals_and_in_counts(judged):
 
 def test_the_threshold_and_how_many_images_it_was_tried_on_come_first(judged):
     text = " ".join(written(judged).split())
-    assert "From 0.412 on it calls the image malignant. On 240 test images of 120 groups" in text
+    assert "with a probability of 0.412 or more is classified as malignant." in text
+    assert "on 240 test images of 120 groups" in text
     assert card.data(*judged)["threshold"] == {
         "value": judged.evaluation.threshold,
         "target_sensitivity": judged.verdict.settings["target_sensitivity"],
@@ -76,13 +77,13 @@ def test_the_threshold_and_how_many_images_it_was_tried_on_come_first(judged):
 def test_how_it_was_made_and_chosen_is_told(judged):
     text = " ".join(written(judged).split())
     assert "6 ResNet50 networks (strategy fine_tune)" in text
-    assert "divided by 1.37, fitted on 904 validation images" in text
+    assert "divided by 1.37, a temperature that was fitted on 904 validation images" in text
     assert "validation images so that the sensitivity there reaches 0.9." in text
     assert "560 benign, 584 malignant, 3 not readable" in text
     assert "240 groups of images" in text
 
 
-def test_the_threshold_says_if_the_lower_end_was_asked_for(judged):
+def test_the_threshold_says_if_the_lower_end_was_required(judged):
     settings = {**judged.verdict.settings, "threshold_by": "lower_bound"}
     verdict = judged.verdict.model_copy(update={"settings": settings})
     assert "the lower end of the 95 % interval of" in written(judged._replace(verdict=verdict))
@@ -104,13 +105,13 @@ def test_other_origins_are_told_beside_the_test_set(store):
     ("verdict", "evaluation", "sentence"),
     [
         ({}, {}, "No images of another origin were scored"),
-        ({}, {"slices": ()}, "Not known of the images, and so not measured by: sex, age, site."),
-        ({}, {}, "Too few test images to say anything: age 75 and over, age under 30"),
+        ({}, {"slices": ()}, "Not known for these images, so that there are no figures by: sex, age, site."),
+        ({}, {}, "Too few test images to judge: age 75 and over, age under 30"),
         ({}, {}, "Skin tones are not known"),
         ({}, {}, "Border ring colour alone predicts the label (AUC 0.790 [0.760, 0.820])"),
         ({}, {}, "48 % of the test images are malignant."),
         ({}, {"synthetic": True}, "The images were drawn by a program"),
-        ({}, {}, "whether patients fare better"),
+        ({}, {}, "whether patients benefit"),
     ],
 )
 def test_a_limit_is_told_where_it_holds(store, verdict, evaluation, sentence):

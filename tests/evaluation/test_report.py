@@ -83,7 +83,7 @@ def test_every_figure_of_the_ensemble_stands_with_its_interval(judged, page):
 def test_a_figure_that_is_not_defined_says_so(store, told):
     figures = judged_run.figures(*_scores()).model_copy(update={"auc": judged_run.UNDEFINED})
     said = told(write(store, evaluation={"ensemble": figures}), "figures")
-    assert "above a benign one not defined" in said
+    assert "than a benign one not defined" in said
 
 
 def _scores():
@@ -98,7 +98,7 @@ def test_each_run_alone_stands_beside_the_ensemble_with_its_calls(judged, page):
         assert f"Run {run} {figures.accuracy} {figures.sensitivity}" in said
         assert f"malignant {calls['tp']} {calls['fn']} benign {calls['fp']} {calls['tn']}" in said
     assert f"Ensemble {judged.evaluation.ensemble.accuracy}" in said
-    assert "The best of several runs on one test set is partly luck, so it is no result." in said
+    assert "so the best run is not a result." in said
 
 
 def test_calibration_is_told_with_and_without_temperature(page):
@@ -116,14 +116,14 @@ def test_differences_to_the_champion_stand_with_their_intervals(page):
     assert "+0.025 [-0.015, +0.065] may be chance" in said
     assert "+0.060 [+0.010, +0.110] higher" in said
     assert "-0.050 [-0.070, -0.030] lower" in said
-    assert "alone called 17 images rightly, the champion alone 11" in said
-    assert "p\xa0=\xa00.34." in page.replace("&nbsp;", "\xa0")
+    assert "17 images were classified correctly by this model only, 11 by the champion only" in said
+    assert "p\xa0=\xa00.34 (McNemar" in page.replace("&nbsp;", "\xa0")
 
 
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        (None, "There is no champion yet to compare with."),
+        (None, "There is no champion to compare with yet."),
         ({"problem": "its image_size is 128"}, "could not be scored on this test set: its image_"),
         ({"evaluation": EVALUATION}, "This model is the champion already, version 8c1f."),
         ({}, "The champion, version 8c1f, was not compared."),
@@ -156,7 +156,7 @@ def test_a_set_that_could_not_be_scored_says_why_and_the_others_are_shown(store,
     good = scored(store, "good", 2, excluded=7)
     said = told(write(store, external=(broken, good)), "external")
     assert "broken could not be scored: its pixels are gone" in said
-    assert "Test images good Images 240 240, 7 shared with our own left out" in said
+    assert "Test images good Images 240 240; 7 more left out, which our own data contain" in said
 
 
 def test_without_sets_of_another_origin_the_report_says_what_is_not_known(store, told):
@@ -198,12 +198,15 @@ def test_each_mistake_is_shown_with_what_spoke_for_it(judged, page):
     ]
     assert page.count("<img ") == page.count(' alt="') == len(wanted) == 16
     said = section(page, "mistakes")
-    assert "Is malignant, has a probability of 0.040: malignant/ISIC_0000000.jpg" in said
+    assert (
+        "True class: malignant. Predicted probability of malignant: 0.040. "
+        "malignant/ISIC_0000000.jpg"
+    ) in said
 
 
 def test_a_run_without_mistakes_says_so(store, told):
     said = told(write(store, evaluation={"mistakes": ()}), "mistakes")
-    assert said.endswith("No test image was called wrongly.")
+    assert said.endswith("All test images were classified correctly.")
 
 
 def test_slices_with_few_images_are_greyed_and_not_hidden(judged, page):
@@ -224,7 +227,7 @@ def test_the_auc_where_a_shortcut_cannot_help_stands_below_the_plain_one(judged,
 def test_a_run_of_which_nothing_more_is_known_has_a_report(store, told):
     bare = {"slices": (), "within": (), "mistakes": ()}
     said = told(write(store, evaluation=bare), "slices")
-    assert said.endswith("Nothing is known of the images by which they could be told apart.")
+    assert said.endswith("Nothing is known about the images by which they could be divided.")
 
 
 # --- data ----------------------------------------------------------------------------------------
@@ -246,10 +249,10 @@ def test_what_was_found_and_not_used_is_listed_the_first_twenty_of_each_kind(sto
     ]
     put(store, judged_run.DATASET, judged_run.dataset(notices=tuple(found)))
     said = told(write(store), "data")
-    assert "Found, not used: table not used." in said
+    assert "Found but not used: table not used." in said
     assert said.count("no column fits") == 20
     assert "t0.csv: no column fits" in said
-    assert "and 5 more, which the log of ingest names" in said
+    assert "and 5 more, which are in the log of ingest" in said
 
 
 def test_the_report_leads_to_the_data_docs_from_where_it_lies(page):
@@ -306,7 +309,7 @@ def test_the_training_curves_stand_in_the_page_with_a_caption(page):
     (figure,) = re.findall(r"<figure>.*?</figure>", part, re.DOTALL)
     assert "<svg " in figure  # as markup, not as escaped text
     assert "Run 5</text>" in figure
-    assert "Look for runs whose validation loss climbs" in figure
+    assert "Look for runs whose validation loss rises" in figure
 
 
 # --- provenance ----------------------------------------------------------------------------------
@@ -331,7 +334,7 @@ def test_settings_other_than_the_default_come_first_and_all_follow(judged, page)
 def test_a_run_with_default_settings_says_so(judged, told):
     verdict = judged.verdict.model_copy(update={"settings": {"seed": 0, "external": ""}})
     said = told(judged._replace(verdict=verdict), "provenance")
-    assert "All as they are by default." in said
+    assert "All settings have their default values." in said
 
 
 # --- the page ------------------------------------------------------------------------------------

@@ -232,7 +232,7 @@ def test_the_page_shows_champions_and_judged_runs(client: Any, empty: FolderStor
         "refused",
         "approved",
     ]
-    assert "accuracy: 0.743 [0.693, 0.793], asked for at least 0.750" in real
+    assert "accuracy: 0.743 [0.693, 0.793], required at least 0.750" in real
     assert "synthetic data" not in real + refused
     assert "synthetic data: not for patients" in synthetic
     assert "No champion yet" in refused
