@@ -50,8 +50,8 @@ UNMEASURED = (
 # Words in the name of a column of the metadata that tells skin tones.
 SKIN_TONE = ("skin", "fitzpatrick", "tone")
 METADATA = ("sex", "age", "site")
-# Text from the data that Markdown would take for markup: anywhere, at an end of a word, at the start
-# of a line, and in what becomes a link without any brackets.
+# Text from the data that Markdown would take for markup: anywhere, at an end of a word, at the
+# start of a line, and in what becomes a link without any brackets.
 MARKDOWN = re.compile(
     r"[\\`*<\[|&~$]|(?<!\w)_|_(?!\w)|\A[#>+=-]|(?<=\A\d)[.)](?=\s)"
     r"|(?<=http):(?=//)|(?<=https):(?=//)|(?<=ftp):(?=//)|(?<=www)\.|(?<!\S)@",
@@ -195,8 +195,8 @@ def _limits(
 def _origin(names: list[str]) -> str:
     if not names:
         return (
-            "No images of another origin were scored. How the model performs with other cameras, in "
-            "other clinics and on other people was not measured; expect lower figures there."
+            "No images of another origin were scored. How the model performs with other cameras, "
+            "in other clinics and on other people was not measured; expect lower figures there."
         )
     return f"Images of another origin were scored from {' and '.join(names)} only."
 

@@ -26,7 +26,8 @@ FIGURES = {
     "auc": Word("AUC", "how often a malignant image has a higher score than a benign one"),
     "brier": Word("Brier score", "mean squared error of the probabilities; 0 is best"),
     "calibration_error": Word(
-        "Calibration error", "mean distance of probabilities from shares of malignant images; 0 is best"
+        "Calibration error",
+        "mean distance between probability and share of malignant images; 0 is best",
     ),
 }
 NOT_A_DEVICE = (

@@ -105,7 +105,11 @@ def test_other_origins_are_told_beside_the_test_set(store):
     ("verdict", "evaluation", "sentence"),
     [
         ({}, {}, "No images of another origin were scored"),
-        ({}, {"slices": ()}, "Not known for these images, so that there are no figures by: sex, age, site."),
+        (
+            {},
+            {"slices": ()},
+            "Not known for these images, so that there are no figures by: sex, age, site.",
+        ),
         ({}, {}, "Too few test images to judge: age 75 and over, age under 30"),
         ({}, {}, "Skin tones are not known"),
         ({}, {}, "Border ring colour alone predicts the label (AUC 0.790 [0.760, 0.820])"),

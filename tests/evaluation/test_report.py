@@ -52,7 +52,7 @@ def told(monkeypatch) -> Callable[[Judged, str], str]:
 def test_the_verdict_comes_first_with_reasons_and_what_would_help(page):
     said = section(page, "verdict")
     assert said.startswith("Refused on 2026-06-30 at 00:00 UTC accuracy: 0.790 [0.740, 0.840]")
-    assert "What would help: accuracy: 240 images: 193 right would show 0.75, 189 were." in said
+    assert "What would help: accuracy: 240 images: 193 correct would show 0.75, 189 were." in said
     assert "successful runs 6 at least 6 passed" in said
     assert page.index('id="verdict"') < page.index('id="figures"')
 
@@ -199,7 +199,7 @@ def test_each_mistake_is_shown_with_what_spoke_for_it(judged, page):
     assert page.count("<img ") == page.count(' alt="') == len(wanted) == 16
     said = section(page, "mistakes")
     assert (
-        "True class: malignant. Predicted probability of malignant: 0.040. "
+        "True class: malignant. Predicted probability of malignancy: 0.040. "
         "malignant/ISIC_0000000.jpg"
     ) in said
 
