@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -22,15 +22,8 @@ from skin_pipeline.contracts import (
 from skin_pipeline.data import manifest
 from skin_pipeline.data.splitting import TRAIN, VALIDATION
 from skin_pipeline.evaluation.metrics import figures
-from skin_pipeline.intervals import Floats
 from skin_pipeline.job import Work
-from skin_pipeline.training.backbone import Network
-from skin_pipeline.training.checkpoints import Arrays
-from skin_pipeline.training.inputs import Ints
-from skin_pipeline.training.plan import Source
-from skin_pipeline.training.runs import scorer
-from skin_pipeline.training.strategies import STRATEGIES
-from skin_pipeline.training.tasks import network_on, weights_of
+from skin_pipeline.training import inputs, models
 
 log = logging.getLogger(__name__)
 
@@ -43,35 +36,6 @@ def runs_of(work: Work, keys: Sequence[str]) -> list[TrainedRun]:
     return sorted((work.load(key, TrainedRun) for key in keys), key=lambda run: run.run)
 
 
-def logits_of(
-    network: Network,
-    source: Source,
-    runs: Sequence[TrainedRun],
-    weights: Iterable[Arrays],
-    wanted: Sequence[Ints],
-    views: int,
-) -> Floats:
-    """Logits (runs, n) of the images of a source, averaged over views; NaN where none are wanted.
-
-    Args:
-        network: With its pretrained weights.
-        source: Its features are those of the runs' strategy.
-        runs: All of one strategy.
-        weights: Those of each run.
-        wanted: For each run the rows that it scores.
-        views: Dihedral views, from the first.
-    """
-    strategy = runs[0].strategy
-    model = STRATEGIES[strategy].model(network, "run")
-    score = scorer(model, jit=strategy != "head" and network.jit)
-    inputs = source.inputs(strategy, network)
-    logits = np.full((len(runs), len(source.table)), np.nan)
-    for own, line, rows in zip(weights, logits, wanted, strict=True):
-        model.set_weights(own)
-        line[rows] = score(inputs, rows, views)
-    return logits
-
-
 class Scoring(NamedTuple):
     """What is scored: its name, its data set, and how many images were left out."""
 
@@ -81,7 +45,7 @@ class Scoring(NamedTuple):
 
 
 def scored(
-    work: Work, evaluation: str, scoring: Scoring, source: Source, wanted: NDArray[np.bool_]
+    work: Work, evaluation: str, scoring: Scoring, source: inputs.Source, wanted: NDArray[np.bool_]
 ) -> Scored:
     """Scores the rows `wanted` (n,) of a source by the models of an evaluation.
 
@@ -93,10 +57,10 @@ def scored(
         wanted: The rows to score.
     """
     model = work.load(evaluation, Evaluation)
-    network = network_on(work.job, work.load(scoring.dataset, Dataset), model.trunk)
+    network = models.network_on(work.job, work.load(scoring.dataset, Dataset), model.trunk)
     runs, rows = runs_of(work, model.runs), np.flatnonzero(wanted)
-    weights = (weights_of(work.store, run) for run in runs)
-    logits = logits_of(network, source, runs, weights, [rows] * len(runs), model.views)
+    weights = (models.weights_of(work.store, run) for run in runs)
+    logits = models.logits_of(network, source, runs, weights, [rows] * len(runs), model.views)
     probability = expit(logits[:, rows].mean(axis=0) / model.calibration.temperature)
     table = source.table[["key", "label", "group"]].iloc[rows]
     return written(work, evaluation, scoring, table.assign(probability=probability))
@@ -166,11 +130,11 @@ def known_to(trained: pd.DataFrame, table: pd.DataFrame) -> NDArray[np.bool_]:
     return np.asarray(table["group"].isin(table["group"][known]))
 
 
-def external_source(work: Work, dataset: str, features: Sequence[str]) -> Source:
+def external_source(work: Work, dataset: str, features: Sequence[str]) -> inputs.Source:
     """Returns all readable images of an external set; those of a patient or lesion are a group."""
     document = work.load(dataset, Dataset)
     table = manifest.read_readable(work.store, document.table)
     group = table["key"]
     for column in ("lesion_id", "patient_id"):
         group = (column + ":" + table[column]).where(table[column] != "", group)
-    return Source(work.store, table.assign(group=group), features, document.shards)
+    return inputs.Source(work.store, table.assign(group=group), features, document.shards)

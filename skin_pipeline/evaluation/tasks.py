@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from skin_pipeline.arrays import Arrays
 from skin_pipeline.contracts import (
     Dataset,
     Evaluation,
@@ -31,14 +32,9 @@ from skin_pipeline.evaluation import gate as gates
 from skin_pipeline.evaluation import saliency, scoring, slices, verdict
 from skin_pipeline.evaluation.ensemble import Judging, Scores, score
 from skin_pipeline.job import Work
-from skin_pipeline.model_file import loading, trial
-from skin_pipeline.model_file.building import released_model
+from skin_pipeline.model_file import building, loading, trial
 from skin_pipeline.storage import scratch
-from skin_pipeline.training.backbone import Network
-from skin_pipeline.training.checkpoints import Arrays
-from skin_pipeline.training.inputs import Squares
-from skin_pipeline.training.plan import Source
-from skin_pipeline.training.tasks import network_on, source_of, weights_of
+from skin_pipeline.training import backbone, inputs, models
 
 log = logging.getLogger(__name__)
 
@@ -51,11 +47,11 @@ FeaturesFor = Callable[[str, str], Sequence[str]]
 class Judged:
     """What an evaluation is made from: the runs, what they read, and the scores."""
 
-    network: Network
+    network: backbone.Network
     trunk: Trunk
     document: Split
     dataset: Dataset
-    source: Source
+    source: inputs.Source
     runs: list[TrainedRun]
     weights: list[Arrays]
     scores: Scores
@@ -122,15 +118,15 @@ def _judge(work: Work, split: Split, keys: tuple[str, ...]) -> Judged:
     """
     runs, settings = scoring.runs_of(work, keys), work.settings
     dataset = work.load(split.dataset, Dataset)
-    source = source_of(work, split, runs[0].features)
+    source = inputs.source_of(work, split, runs[0].features)
     trunk = work.load(runs[0].features[0], Features).trunk
-    network = network_on(work.job, dataset, trunk)
+    network = models.network_on(work.job, dataset, trunk)
     golden = np.flatnonzero(source.table["key"].isin(list(dataset.golden)))
     everyone = np.union1d(source.rows(runs[0].run, TEST), golden)
     wanted = [np.union1d(everyone, source.rows(run.run, VALIDATION)) for run in runs]
     # Read once: what is scored here is what `model.keras` is made of.
-    weights = [weights_of(work.store, run) for run in runs]
-    logits = scoring.logits_of(network, source, runs, weights, wanted, settings.scored_views)
+    weights = [models.weights_of(work.store, run) for run in runs]
+    logits = models.logits_of(network, source, runs, weights, wanted, settings.scored_views)
     scores = score(
         source.table,
         logits,
@@ -148,7 +144,7 @@ def _judge(work: Work, split: Split, keys: tuple[str, ...]) -> Judged:
 def _save(work: Work, judged: Judged) -> float:
     """Writes `model.keras`, loads it again, and returns the largest difference between its scores
     of golden images and those of the ensemble."""
-    model = released_model(
+    model = building.released_model(
         judged.network,
         judged.runs[0].strategy,
         judged.weights,
@@ -173,8 +169,7 @@ def _mistakes(work: Work, judged: Judged) -> tuple[Mistake, ...]:
     if rows.empty:
         return ()
     places = rows.index.to_numpy(np.int64)
-    squares = Squares(work.store, judged.source.shards).take(places, np.zeros_like(places))[0]
-    squares = squares.astype(np.uint8)
+    squares = judged.source.squares(places)
     strategy = judged.runs[0].strategy
     malignant = saliency.saliency(judged.network, strategy, judged.weights, squares)
     called = np.where(rows["probability"] >= threshold, 1, -1)

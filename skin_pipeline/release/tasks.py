@@ -81,12 +81,12 @@ def _scored_again(
     """Scores the champion on the images of another test set that it was not trained on."""
     from skin_pipeline.data.splitting import TEST
     from skin_pipeline.evaluation import scoring
-    from skin_pipeline.training.tasks import source_of
+    from skin_pipeline.training import inputs
 
     document, model = work.load(split, Split), work.load(evaluation, Evaluation)
     images = sum(work.load(document.dataset, Dataset).classes.values())
     work.job.expect("champion", images, work.settings.runs)
-    source = source_of(work, document, features)
+    source = inputs.source_of(work, document, features)
     is_test = (source.table["run_0"] == TEST).to_numpy()
     known = is_test & scoring.known_to(scoring.trained_on(work, model.split), source.table)
     about = scoring.Scoring(version, document.dataset, int(known.sum()))
