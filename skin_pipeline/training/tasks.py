@@ -17,6 +17,7 @@ from skin_pipeline.contracts import Dataset, Features, Split, TrainedRun, Trunk
 from skin_pipeline.data import splitting
 from skin_pipeline.job import Job, Work
 from skin_pipeline.provenance.store import owner_of
+from skin_pipeline.seeds import run_seed
 from skin_pipeline.storage import scratch
 from skin_pipeline.training import cache, models, resources
 from skin_pipeline.training.backbone import Network
@@ -151,7 +152,7 @@ def _context(work: Work, split: str, features: tuple[str, ...], number: int) -> 
         source=source_of(work, document, features),
         settings=settings,
         number=number,
-        seed=splitting.run_seed(settings.seed, number),
+        seed=run_seed(settings.seed, number),
     )
 
 

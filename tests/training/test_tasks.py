@@ -20,9 +20,9 @@ from skin_pipeline import steps, tables
 from skin_pipeline.config import Deployment, Settings
 from skin_pipeline.contracts import RESULT, Dataset, Features, Split, TrainedRun, dump, load
 from skin_pipeline.data import manifest
-from skin_pipeline.data.splitting import run_seed
 from skin_pipeline.intervals import auc
 from skin_pipeline.job import Job, Work
+from skin_pipeline.seeds import run_seed
 from skin_pipeline.storage import Store
 from skin_pipeline.training import models, tasks
 from skin_pipeline.training.backbone import Network
