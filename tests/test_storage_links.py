@@ -29,7 +29,7 @@ from skin_pipeline.data.duplicates import Side
 from skin_pipeline.data.sources import Found, Images
 from skin_pipeline.errors import BadInput, Unavailable
 from skin_pipeline.storage import FolderStore, Store
-from skin_pipeline.training import backbone, tasks
+from skin_pipeline.training import backbone, pretrained, tasks
 from skin_pipeline.training.inputs import Squares
 
 KEY = "gate/4f1a/report.html"
@@ -398,7 +398,7 @@ class TestNamedByTheirBytes:
         self, make_job: Callable[..., Any], store: FolderStore, exchanged: str
     ) -> None:
         dataset = documents.dataset("ingest/x").model_copy(update={"shards": (exchanged,)})
-        trunk = backbone.trunk_of("ResNet50", "none")
+        trunk = pretrained.trunk_of("ResNet50", "none")
         with pytest.raises(BadInput, match="is not what it was"):
             tasks.features(make_job(), "features/x", dataset, 0, trunk, ("pooled",), 1)
 
@@ -458,7 +458,7 @@ class TestCheckedThenUsed:
 
         monkeypatch.setattr(FolderStore, "put_file", exchange_first)
         good = path.read_bytes()
-        key = backbone.pin_weights(settings, store)
+        key = pretrained.pin_weights(settings, store)
         assert path.read_bytes() != good
         assert (store.root / key).read_bytes() == good
         assert storage.digest_named(key) == storage.digest((store.root / key).read_bytes())
@@ -485,7 +485,7 @@ class TestCheckedThenUsed:
 
         monkeypatch.setattr(Path, "is_file", exchange_after)
         with pytest.raises(BadInput, match="is not a file"):
-            backbone.pin_weights(settings, store)
+            pretrained.pin_weights(settings, store)
         assert store.list("") == []
 
     def test_keras_reads_no_pinned_weights_that_were_exchanged(self, store: FolderStore) -> None:
@@ -499,7 +499,7 @@ class TestCheckedThenUsed:
             applications=SimpleNamespace(ResNet50=lambda **_: whole),
         )
         with pytest.raises(BadInput, match=f"{key} in the store .* is not what it was"):
-            backbone.Network.load(keras, backbone.trunk_of("ResNet50", key), 64, store)
+            backbone.Network.load(keras, pretrained.trunk_of("ResNet50", key), 64, store)
         assert read == []
 
     @pytest.fixture

@@ -18,8 +18,7 @@ from scipy.special import expit
 
 from skin_pipeline.config import Settings
 from skin_pipeline.contracts import Bin, Calibration, Figures
-from skin_pipeline.data import manifest
-from skin_pipeline.data.splitting import TEST, VALIDATION
+from skin_pipeline.data import manifest, splitting
 from skin_pipeline.evaluation.metrics import Predictions, Sample, bins, figures, threshold_at
 from skin_pipeline.intervals import Floats, Ints
 
@@ -86,9 +85,9 @@ def score(table: pd.DataFrame, logits: Floats, runs: Sequence[int], judging: Jud
         BadInput: There are too few malignant validation images to show the target sensitivity.
     """
     sides = np.stack([table[f"run_{run}"].to_numpy() for run in runs])
-    validates = sides == VALIDATION
+    validates = sides == splitting.VALIDATION
     labels = manifest.labels(table)
-    tests = _TestImages.of(table, sides[0] == TEST, judging)
+    tests = _TestImages.of(table, sides[0] == splitting.TEST, judging)
     alone = {
         run: _calibrated(row, np.where(own, row, np.nan), labels, judging)
         for run, row, own in zip(runs, logits, validates, strict=True)
@@ -184,7 +183,7 @@ def rescored(
         judging: As for `score`.
     """
     labels = manifest.labels(table)
-    tests = _TestImages.of(table, (table[f"run_{runs[0]}"] == TEST).to_numpy(), judging)
+    tests = _TestImages.of(table, (table[f"run_{runs[0]}"] == splitting.TEST).to_numpy(), judging)
 
     def judged(column: str, unseen: Floats) -> Figures:
         known = np.isfinite(unseen)
@@ -194,7 +193,7 @@ def rescored(
     alone = {}
     for run in runs:
         seen = predictions[f"run_{run}"].to_numpy(np.float64)
-        validates = (table[f"run_{run}"] == VALIDATION).to_numpy()
+        validates = (table[f"run_{run}"] == splitting.VALIDATION).to_numpy()
         alone[run] = judged(f"run_{run}", np.where(validates, seen, np.nan))
     together = judged("probability", predictions["held_out_probability"].to_numpy(np.float64))
     probabilities = predictions["probability"].to_numpy(np.float64)

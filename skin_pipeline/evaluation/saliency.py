@@ -18,9 +18,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image
 
-from skin_pipeline.training.backbone import Network
-from skin_pipeline.training.checkpoints import Arrays
-from skin_pipeline.training.strategies import STRATEGIES
+from skin_pipeline.arrays import Arrays
+from skin_pipeline.training import backbone, strategies
 
 EACH = 4  # mistakes of each kind that are shown
 COLOUR = (230, 159, 0)  # Okabe and Ito's orange: visible on skin and with any colour vision
@@ -50,7 +49,7 @@ def most_confident(predictions: pd.DataFrame, threshold: float) -> pd.DataFrame:
 
 
 def saliency(
-    network: Network, strategy: str, runs: Sequence[Arrays], squares: NDArray[np.uint8]
+    network: backbone.Network, strategy: str, runs: Sequence[Arrays], squares: NDArray[np.uint8]
 ) -> NDArray[np.float32]:
     """Returns how much each pixel contributes to the mean logit of the runs (n, size, size).
 
@@ -64,8 +63,8 @@ def saliency(
     """
     import tensorflow as tf
 
-    model = STRATEGIES[strategy].model(network, "explained")
-    ends, logit = STRATEGIES[strategy].explained(network, model)
+    model = strategies.STRATEGIES[strategy].model(network, "explained")
+    ends, logit = strategies.STRATEGIES[strategy].explained(network, model)
     images = tf.cast(squares, tf.float32)
     total = np.zeros(squares.shape[:3], np.float32)
     for weights in runs:

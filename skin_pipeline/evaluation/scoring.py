@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -13,17 +13,10 @@ from scipy.special import expit
 
 from skin_pipeline import tables
 from skin_pipeline.contracts import Dataset, Evaluation, Figures, Scored, Split, TrainedRun
-from skin_pipeline.data import manifest
-from skin_pipeline.data.splitting import TEST, TRAIN, VALIDATION
+from skin_pipeline.data import manifest, splitting
 from skin_pipeline.evaluation.metrics import Predictions, Sample, figures
-from skin_pipeline.intervals import Floats, Ints
 from skin_pipeline.job import Work
-from skin_pipeline.training.backbone import Network
-from skin_pipeline.training.checkpoints import Arrays
-from skin_pipeline.training.plan import Source
-from skin_pipeline.training.runs import scorer
-from skin_pipeline.training.strategies import STRATEGIES
-from skin_pipeline.training.tasks import network_on, source_of, weights_of
+from skin_pipeline.training import inputs, models
 
 log = logging.getLogger(__name__)
 
@@ -83,9 +76,9 @@ def _scored_again(
     features = tuple(features_for(evaluation, document.dataset))
     images = sum(work.load(document.dataset, Dataset).classes.values())
     work.job.expect("champion", images, work.settings.runs)
-    source = source_of(work, document, features)
+    source = inputs.source_of(work, document, features)
     # All runs have the same test set.
-    is_test = (source.table["run_0"] == TEST).to_numpy()
+    is_test = (source.table["run_0"] == splitting.TEST).to_numpy()
     # A model looks better than it is on images that it knows, and so would the champion.
     known = is_test & known_to(trained_on(work, model.split), source.table)
     about = Scoring(version, document.dataset, int(known.sum()))
@@ -100,7 +93,7 @@ def trained_on(work: Work, split: str) -> pd.DataFrame:
     """
     table = manifest.read(work.store, work.load(split, Split).table)
     sides = table.filter(regex=r"^run_\d+$")
-    return table[sides.isin([TRAIN, VALIDATION]).any(axis=1)]
+    return table[sides.isin([splitting.TRAIN, splitting.VALIDATION]).any(axis=1)]
 
 
 def known_to(trained: pd.DataFrame, table: pd.DataFrame) -> NDArray[np.bool_]:
@@ -124,21 +117,21 @@ def known_to(trained: pd.DataFrame, table: pd.DataFrame) -> NDArray[np.bool_]:
 # --- sets of another origin -----------------------------------------------------------------------
 
 
-def external_source(work: Work, dataset: str, features: Sequence[str]) -> Source:
+def external_source(work: Work, dataset: str, features: Sequence[str]) -> inputs.Source:
     """Returns all readable images of an external set, in groups by patient or else by lesion."""
     document = work.load(dataset, Dataset)
     table = manifest.read_readable(work.store, document.table)
     group = table["key"]
     for column in ("lesion_id", "patient_id"):  # the last one that is known counts
         group = (column + ":" + table[column]).where(table[column] != "", group)
-    return Source(work.store, table.assign(group=group), features, document.shards)
+    return inputs.Source(work.store, table.assign(group=group), features, document.shards)
 
 
 # --- any images -----------------------------------------------------------------------------------
 
 
 def scored(
-    work: Work, evaluation: str, scoring: Scoring, source: Source, wanted: NDArray[np.bool_]
+    work: Work, evaluation: str, scoring: Scoring, source: inputs.Source, wanted: NDArray[np.bool_]
 ) -> Scored:
     """Scores images by the models of an evaluation, in the way that they were judged.
 
@@ -150,10 +143,10 @@ def scored(
         wanted: Which of them to score (n,).
     """
     model = work.load(evaluation, Evaluation)
-    network = network_on(work.job, work.load(scoring.dataset, Dataset), model.trunk)
+    network = models.network_on(work.job, work.load(scoring.dataset, Dataset), model.trunk)
     runs, rows = runs_of(work, model.runs), np.flatnonzero(wanted)
-    weights = (weights_of(work.store, run) for run in runs)
-    logits = logits_of(network, source, runs, weights, [rows] * len(runs), model.views)
+    weights = (models.weights_of(work.store, run) for run in runs)
+    logits = models.logits_of(network, source, runs, weights, [rows] * len(runs), model.views)
     # The model's own temperature: with another one its threshold would mean something else.
     probability = expit(logits[:, rows].mean(axis=0) / model.calibration.temperature)
     table = source.table[["key", "label", "group"]].iloc[rows]
@@ -203,33 +196,3 @@ def _log(scoring: Scoring, seen: Figures) -> None:
 def runs_of(work: Work, keys: Sequence[str]) -> list[TrainedRun]:
     """Returns the runs with these keys, in the order of their numbers."""
     return sorted((work.load(key, TrainedRun) for key in keys), key=lambda run: run.run)
-
-
-def logits_of(
-    network: Network,
-    source: Source,
-    runs: Sequence[TrainedRun],
-    weights: Iterable[Arrays],
-    wanted: Sequence[Ints],
-    views: int,
-) -> Floats:
-    """Returns the logits of images (runs, n), averaged over views; NaN where none is wanted.
-
-    Args:
-        network: The network with its pretrained weights.
-        source: The images (n), with the features that the runs' strategy reads.
-        runs: Runs of one strategy.
-        weights: The weights of each run.
-        wanted: For each run, the numbers of the images that it scores.
-        views: How many views of each image are scored, from the first.
-    """
-    strategy = runs[0].strategy
-    model = STRATEGIES[strategy].model(network, "run")
-    # Compiling takes longer than it saves for a head, which is small.
-    score = scorer(model, jit=strategy != "head" and network.jit)
-    inputs = source.inputs(strategy, network)
-    logits = np.full((len(runs), len(source.table)), np.nan)
-    for own, line, rows in zip(weights, logits, wanted, strict=True):
-        model.set_weights(own)  # one model for all runs: building it takes longer than this
-        line[rows] = score(inputs, rows, views)
-    return logits

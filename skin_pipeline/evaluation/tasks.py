@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from skin_pipeline.arrays import Arrays
 from skin_pipeline.contracts import (
     Dataset,
     Evaluation,
@@ -27,22 +28,16 @@ from skin_pipeline.contracts import (
     Validation,
     Verdict,
 )
-from skin_pipeline.data import manifest
-from skin_pipeline.data.splitting import TEST, VALIDATION
+from skin_pipeline.data import manifest, splitting
 from skin_pipeline.evaluation import card, comparison, costs, report, saliency, scoring, slices
 from skin_pipeline.evaluation.ensemble import Judging, Scores, score
 from skin_pipeline.evaluation.gate import Case, judge, reasons
 from skin_pipeline.evaluation.metrics import Predictions
 from skin_pipeline.evaluation.scoring import FeaturesFor
 from skin_pipeline.job import Work
-from skin_pipeline.model_file import loading, trial
-from skin_pipeline.model_file.building import released_model
+from skin_pipeline.model_file import building, loading, trial
 from skin_pipeline.storage import scratch
-from skin_pipeline.training.backbone import Network
-from skin_pipeline.training.checkpoints import Arrays
-from skin_pipeline.training.inputs import Squares
-from skin_pipeline.training.plan import Source
-from skin_pipeline.training.tasks import network_on, source_of, weights_of
+from skin_pipeline.training import backbone, inputs, models
 
 log = logging.getLogger(__name__)
 
@@ -66,10 +61,10 @@ class Judged:
         scores: Figures and probabilities of the runs and their ensemble.
     """
 
-    network: Network
+    network: backbone.Network
     trunk: Trunk
     dataset: Dataset
-    source: Source
+    source: inputs.Source
     runs: list[TrainedRun]
     weights: list[Arrays]
     scores: Scores
@@ -141,17 +136,17 @@ def _judge(work: Work, split: str, keys: tuple[str, ...]) -> Judged:
     """
     document, runs = work.load(split, Split), scoring.runs_of(work, keys)
     dataset = work.load(document.dataset, Dataset)
-    source = source_of(work, document, runs[0].features)
+    source = inputs.source_of(work, document, runs[0].features)
     trunk = work.load(runs[0].features[0], Features).trunk
-    network = network_on(work.job, dataset, trunk)
+    network = models.network_on(work.job, dataset, trunk)
     # The saved model is tried on golden images, some of which may be training images.
     golden = np.flatnonzero(source.table["key"].isin(list(dataset.golden)))
-    everyone = np.union1d(source.rows(runs[0].run, TEST), golden)
-    wanted = [np.union1d(everyone, source.rows(run.run, VALIDATION)) for run in runs]
+    everyone = np.union1d(source.rows(runs[0].run, splitting.TEST), golden)
+    wanted = [np.union1d(everyone, source.rows(run.run, splitting.VALIDATION)) for run in runs]
     # Read only once, so that `model.keras` is certain to have the weights that were judged.
-    weights = [weights_of(work.store, run) for run in runs]
+    weights = [models.weights_of(work.store, run) for run in runs]
     views = work.settings.scored_views
-    logits = scoring.logits_of(network, source, runs, weights, wanted, views)
+    logits = models.logits_of(network, source, runs, weights, wanted, views)
     judging = Judging.of(work.settings)
     scores = score(source.table, logits, [run.run for run in runs], judging)
     return Judged(network, trunk, dataset, source, runs, weights, scores)
@@ -167,7 +162,7 @@ def _save(work: Work, judged: Judged) -> float:
     Returns:
         The largest difference between its scores and those of the ensemble; NaN if one is.
     """
-    model = released_model(
+    model = building.released_model(
         judged.network,
         judged.strategy,
         judged.weights,
@@ -192,8 +187,7 @@ def _mistakes(work: Work, judged: Judged) -> tuple[Mistake, ...]:
     if rows.empty:
         return ()
     numbers = rows.index.to_numpy(np.int64)
-    upright = np.zeros_like(numbers)  # the first view is the image as it is
-    squares = Squares(work.store, judged.source.shards).take(numbers, upright)[0].astype(np.uint8)
+    squares = judged.source.squares(numbers)
     malignant = saliency.saliency(judged.network, judged.strategy, judged.weights, squares)
     # Saliency is positive where the image looks malignant. What led to a prediction of benign is
     # where it is negative.

@@ -33,7 +33,7 @@ from skin_pipeline.provenance import signing
 from skin_pipeline.provenance.signing import NONE, SigningKeys
 from skin_pipeline.release import registry
 from skin_pipeline.storage import Store
-from skin_pipeline.training.backbone import quick_with_xla
+from skin_pipeline.training import backbone
 
 CHAMPION = "champion"
 VERSION = re.compile(r"[0-9a-f]{20}")
@@ -217,7 +217,7 @@ def _forward(model: Any, square: Any) -> Forward:
         return network(tf.cast(squares, tf.float32), training=False)
 
     plain: Forward = tf.function(forward, reduce_retracing=True)
-    if not quick_with_xla(model, square.shape[1]):
+    if not backbone.quick_with_xla(model, square.shape[1]):
         return plain
     # XLA compiles for one shape, so that it is worth it for full batches only.
     compiled: Forward = tf.function(forward, jit_compile=True)

@@ -9,7 +9,7 @@ from PIL import Image
 
 from skin_pipeline.contracts import Trunk
 from skin_pipeline.evaluation import saliency
-from skin_pipeline.training import backbone
+from skin_pipeline.training import runtime
 from skin_pipeline.training.backbone import Network
 from skin_pipeline.training.strategies import STRATEGIES
 
@@ -17,7 +17,7 @@ from skin_pipeline.training.strategies import STRATEGIES
 @pytest.fixture(scope="module")
 def network():
     trunk = Trunk(backbone="ResNet50", source="none", digest="none")
-    return Network.load(backbone.keras_on(2), trunk, 64, None)
+    return Network.load(runtime.keras_on(2), trunk, 64, None)
 
 
 def weights_of(network, strategy, seed):

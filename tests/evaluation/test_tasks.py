@@ -65,11 +65,11 @@ class World:
 
     def _without_tensorflow(self, monkeypatch):
         monkeypatch.setattr(
-            tasks,
+            tasks.models,
             "network_on",
             lambda job, dataset, trunk: hand_made.Network(dataset.image_size, trunk),
         )
-        monkeypatch.setattr(tasks, "released_model", self._released)
+        monkeypatch.setattr(tasks.building, "released_model", self._released)
         monkeypatch.setattr(
             tasks.loading, "load", lambda path, threads: json.loads(path.read_text())
         )

@@ -51,7 +51,7 @@ def gate(job: Job, **inputs: str) -> str:
             load(job.store, earlier, Verdict)
         return documents.verdict()
 
-    return job.once("gate", 1, inputs, work)
+    return job.once("gate", 1, inputs, lambda making: work(making.key))
 
 
 def test_every_step_writes_results_that_are_proven():
@@ -79,7 +79,7 @@ def test_a_result_within_another_has_a_proof_of_its_own(make):
         job.store.put(f"{key}/predictions.csv", b"")
         return documents.verdict()
 
-    outer = job.once("evaluate", 1, {}, work)
+    outer = job.once("evaluate", 1, {}, lambda making: work(making.key))
     assert set(job.proven.prove(outer).proof.files) == {
         f"{outer}/predictions.csv",
         f"{outer}/cost.json",
@@ -102,11 +102,11 @@ def test_two_that_make_a_result_at_once_do_not_mix_their_files(make):
             second.store.put(f"{other}/model.keras", b"the faster one's")
             return documents.verdict(report=f"{other}/model.keras")
 
-        second.once("gate", 1, {}, faster)
+        second.once("gate", 1, {}, lambda making: faster(making.key))
         first.store.put(f"{key}/model.keras", b"the slower one's")
         return documents.verdict(report=f"{key}/model.keras")
 
-    key = first.once("gate", 1, {}, slower)
+    key = first.once("gate", 1, {}, lambda making: slower(making.key))
     model = load(make().store, key, Verdict).report
     assert make().store.read(model) == b"the faster one's"
 
