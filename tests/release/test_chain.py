@@ -241,19 +241,17 @@ def against_champion(judged):
     job, run = judged.job, judged.run
     known = load(job.store, run.evaluation, Evaluation)
 
-    def older(work):
-        files = {"predictions": known.predictions, "model": known.model}
-        copies = {name: file.replace(run.evaluation, work.key) for name, file in files.items()}
-        for name, file in files.items():
-            job.store.put(copies[name], job.store.read(file))
-        return known.model_copy(update=copies)
-
-    def as_judged(work):
-        return scoring.on_test_set(work, run.split, "old", other, lambda *_: ())
+    def older(key):
+        for file in (known.model, known.predictions):
+            job.store.put(file.replace(run.evaluation, key), job.store.read(file))
+        places = {"predictions": f"{key}/predictions.csv", "model": f"{key}/model.keras"}
+        return known.model_copy(update=places)
 
     inputs = job.proven.prove(run.evaluation).proof.inputs
     other = job.once("evaluate", 1, {"of": inputs}, older)
-    champion = job.once("champion", 1, {"split": run.split}, as_judged)
+    champion = job.once(
+        "champion", 1, {"split": run.split}, lambda key: scoring.as_judged(job, key, "old", other)
+    )
     settings = job.settings.model_copy(update={"min_auc_change": -0.5})
     verdict = steps.gate(
         dataclasses.replace(job, settings=settings), run.evaluation, run.validation, champion
