@@ -32,7 +32,7 @@ from skin_pipeline.intervals import (
     share,
 )
 
-Rows = NDArray[np.bool_] | slice
+Rows = NDArray[np.bool_] | Ints | slice
 PREVALENCES = (0.02, 0.1, 0.5)
 BINS = 10
 NOTHING = slice(0)  # selects no image

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ from hypothesis import strategies as st
 from scipy.stats import binom, t
 
 from skin_pipeline import intervals
+from skin_pipeline.contracts import Comparison
 from skin_pipeline.evaluation import comparison, metrics
 from skin_pipeline.evaluation.comparison import compare, mcnemar
 from skin_pipeline.evaluation.metrics import Predictions, Sample
@@ -17,13 +20,13 @@ DIFFERENCES = ("accuracy", "sensitivity", "specificity", "auc")
 
 
 @pytest.fixture(scope="module", autouse=True)
-def quick():
+def quick() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(intervals, "RESAMPLES", 100)
         yield
 
 
-def sample(images=240, seed=0):
+def sample(images: int = 240, seed: int = 0) -> tuple[Any, ...]:
     """Labels, groups of 1 to 3 images, and scores of two models, of which the first is better."""
     rng = np.random.default_rng(seed)
     labels, groups = rng.integers(0, 2, images), np.arange(images) // rng.integers(1, 4)
@@ -32,16 +35,16 @@ def sample(images=240, seed=0):
     return labels, groups, *(1 / (1 + np.exp(-scores)) for scores in (better, worse))
 
 
-def compared(challenger, champion, labels, groups):
+def compared(challenger: Any, champion: Any, labels: Any, groups: Any) -> Comparison:
     sample = Sample(labels, groups, seed=0)
     return compare(challenger, champion, sample, version="v1", excluded=3)
 
 
-def differences(seen):
+def differences(seen: Any) -> dict[Any, Any]:
     return {name: getattr(seen, name) for name in DIFFERENCES}
 
 
-def test_a_difference_is_that_of_the_models_own_figures():
+def test_a_difference_is_that_of_the_models_own_figures() -> None:
     labels, groups, better, worse = sample()
     seen = compared(Predictions(better, 0.7), Predictions(worse, 0.6), labels, groups)
     images = Sample(labels, groups, seed=0)
@@ -56,7 +59,7 @@ def test_a_difference_is_that_of_the_models_own_figures():
     assert seen.auc.low > 0
 
 
-def test_the_same_scores_differ_by_exactly_nothing():
+def test_the_same_scores_differ_by_exactly_nothing() -> None:
     labels, groups, scores, _ = sample()
     seen = compared(Predictions(scores, 0.5), Predictions(scores.copy(), 0.5), labels, groups)
     for change in differences(seen).values():
@@ -64,14 +67,14 @@ def test_the_same_scores_differ_by_exactly_nothing():
     assert (seen.only_challenger, seen.only_champion, seen.p_value) == (0, 0, 1.0)
 
 
-def test_another_threshold_changes_the_predictions_and_not_the_auc():
+def test_another_threshold_changes_the_predictions_and_not_the_auc() -> None:
     labels, groups, scores, _ = sample()
     seen = compared(Predictions(scores, 0.2), Predictions(scores, 0.6), labels, groups)
     assert (seen.auc.low, seen.auc.value, seen.auc.high) == (0.0, 0.0, 0.0)
     assert seen.sensitivity.value > 0 > seen.specificity.value
 
 
-def test_pairing_makes_the_interval_narrower_than_that_of_either_figure():
+def test_pairing_makes_the_interval_narrower_than_that_of_either_figure() -> None:
     labels, groups, better, _ = sample()
     nearly = np.clip(better + np.random.default_rng(1).normal(0, 0.01, 240), 0, 1)
     seen = compared(Predictions(better, 0.5), Predictions(nearly, 0.5), labels, groups)
@@ -93,7 +96,7 @@ rows = st.lists(
 
 @given(rows)
 @settings(deadline=None, max_examples=50)
-def test_champion_and_challenger_in_each_others_place_turn_the_signs(rows):
+def test_champion_and_challenger_in_each_others_place_turn_the_signs(rows: Any) -> None:
     one, two, labels, groups = (np.array(column) for column in zip(*rows, strict=True))
     ahead = compared(Predictions(one, 0.5), Predictions(two, 0.3), labels.astype(int), groups)
     behind = compared(Predictions(two, 0.3), Predictions(one, 0.5), labels.astype(int), groups)
@@ -109,12 +112,12 @@ def test_champion_and_challenger_in_each_others_place_turn_the_signs(rows):
 
 
 @pytest.mark.parametrize(("ours", "theirs"), [(0, 5), (9, 2), (6, 6), (30, 14)])
-def test_mcnemar_is_the_chance_of_a_coin_to_fall_so_one_sidedly(ours, theirs):
+def test_mcnemar_is_the_chance_of_a_coin_to_fall_so_one_sidedly(ours: int, theirs: int) -> None:
     tail = binom.cdf(min(ours, theirs), ours + theirs, 0.5)
     assert mcnemar(ours, theirs) == pytest.approx(min(1.0, 2 * tail))
 
 
-def test_images_that_one_model_alone_classified_correctly_are_counted():
+def test_images_that_one_model_alone_classified_correctly_are_counted() -> None:
     labels = np.array([1, 1, 1, 0, 0])
     one, two = np.array([0.9, 0.9, 0.1, 0.1, 0.1]), np.array([0.9, 0.1, 0.1, 0.9, 0.1])
     seen = compared(Predictions(one, 0.5), Predictions(two, 0.5), labels, np.arange(5))
@@ -123,7 +126,7 @@ def test_images_that_one_model_alone_classified_correctly_are_counted():
 
 
 @pytest.mark.parametrize("broken", ["challenger", "champion"])
-def test_scores_that_are_no_numbers_give_no_difference(broken):
+def test_scores_that_are_no_numbers_give_no_difference(broken: str) -> None:
     labels, groups, scores, _ = sample()
     nothing = np.where(np.arange(240) == 7, np.nan, scores)
     models = {"challenger": Predictions(scores, 0.5), "champion": Predictions(scores, 0.5)}
@@ -134,7 +137,7 @@ def test_scores_that_are_no_numbers_give_no_difference(broken):
 
 
 @pytest.mark.parametrize("count", [0, 5])
-def test_without_images_of_both_classes_there_is_no_difference_of_the_auc(count):
+def test_without_images_of_both_classes_there_is_no_difference_of_the_auc(count: int) -> None:
     seen = compared(
         Predictions(np.full(count, 0.9), 0.5),
         Predictions(np.full(count, 0.1), 0.5),
@@ -145,12 +148,12 @@ def test_without_images_of_both_classes_there_is_no_difference_of_the_auc(count)
     assert math.isnan(seen.specificity.value)
 
 
-def width(change):
+def width(change: Any) -> Any:
     return change.high - change.low
 
 
 @pytest.mark.parametrize("name", DIFFERENCES)
-def test_more_images_of_the_same_patients_make_no_difference_more_certain(name):
+def test_more_images_of_the_same_patients_make_no_difference_more_certain(name: str) -> None:
     labels, _, better, worse = sample(120)
     one, many = (
         compared(
@@ -164,7 +167,7 @@ def test_more_images_of_the_same_patients_make_no_difference_more_certain(name):
     assert width(getattr(many, name)) == pytest.approx(width(getattr(one, name)))
 
 
-def test_few_patients_make_a_difference_less_certain_than_their_images_would():
+def test_few_patients_make_a_difference_less_certain_than_their_images_would() -> None:
     """The quantile is Student's of so many patients."""
     labels, _, better, worse = sample(80)
     few = np.arange(80) // 20 + 10 * labels  # four or so of each class
@@ -181,7 +184,7 @@ def test_few_patients_make_a_difference_less_certain_than_their_images_would():
     assert width(seen.auc) / 2 == pytest.approx(t.ppf(0.975, 4 - 1) * error)
 
 
-def test_an_image_at_the_threshold_is_classified_as_malignant_by_both():
+def test_an_image_at_the_threshold_is_classified_as_malignant_by_both() -> None:
     labels = np.array([1, 1, 0, 0])
     at, below = np.array([0.5, 0.5, 0.5, 0.1]), np.array([0.49, 0.5, 0.49, 0.1])
     seen = compared(Predictions(at, 0.5), Predictions(below, 0.5), labels, np.arange(4))
@@ -190,7 +193,7 @@ def test_an_image_at_the_threshold_is_classified_as_malignant_by_both():
     assert (seen.only_challenger, seen.only_champion) == (1, 1)
 
 
-def test_a_seed_repeats_the_intervals_and_another_one_gives_others():
+def test_a_seed_repeats_the_intervals_and_another_one_gives_others() -> None:
     labels, groups, better, worse = sample()
     one, again, other = (
         compare(
@@ -209,7 +212,7 @@ def test_a_seed_repeats_the_intervals_and_another_one_gives_others():
     assert one.champion_figures.auc.low != other.champion_figures.auc.low
 
 
-def test_predictive_values_of_the_champion_are_at_the_required_prevalences():
+def test_predictive_values_of_the_champion_are_at_the_required_prevalences() -> None:
     labels, groups, better, worse = sample()
     seen = compare(
         Predictions(better, 0.5),
@@ -221,7 +224,7 @@ def test_predictive_values_of_the_champion_are_at_the_required_prevalences():
     assert [item.prevalence for item in seen.champion_figures.predictive] == [0.07]
 
 
-def test_a_draw_has_the_differences_of_the_images_drawn():
+def test_a_draw_has_the_differences_of_the_images_drawn() -> None:
     labels, _groups, better, worse = sample(60)
     ours, theirs = Predictions(better, 0.6), Predictions(worse, 0.4)
     images = Sample(labels, np.arange(60), seed=0)
