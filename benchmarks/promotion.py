@@ -17,11 +17,11 @@ import uuid
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from measuring import in_turn, parser, report
 
-from skin_pipeline.release import registry
+from skin_pipeline.provenance import SigningKeys
+from skin_pipeline.release import MODEL_FILE, Registry
 from skin_pipeline.storage import Store, digest_file, open_store
 
 sys.path.append(str(Path(__file__).parents[1] / "tests/support"))
@@ -80,19 +80,17 @@ def promotion(server: S3Server, folder: Path, *, copied: bool) -> Callable[[], N
 
 
 def promote(store: Store, known: str) -> None:
-    sources = {registry.MODEL_FILE: "evaluate/1/model.keras"}
-    release = registry.describe(
-        store,
-        MODEL,
+    sources = {MODEL_FILE: "evaluate/1/model.keras"}
+    model = Registry(store, SigningKeys()).model(MODEL)
+    release = model.describe(
         sources,
         verdict="gate/1",
         threshold=0.5,
         dataset=dataset(MODEL),
-        known={registry.MODEL_FILE: known},
+        known={MODEL_FILE: known},
     )
-    registry.publish(store, release, sources)
-    where: dict[str, Any] = {"alias": registry.CHAMPION, "by": "benchmark", "reason": "benchmark"}
-    assert registry.move(store, MODEL, release.version, **where)
+    model.publish(release, sources)
+    assert model.move(release.version, by="benchmark", reason="benchmark")
 
 
 def main() -> None:

@@ -270,13 +270,14 @@ def _verdict_words(context: Any, place: Place) -> Words:
     from skin_models import report_link
 
     from skin_pipeline import journal
-    from skin_pipeline.contracts import Evaluation, Verdict, load
-    from skin_pipeline.release import registry
+    from skin_pipeline.contracts import CHAMPION, Evaluation, Verdict, load
+    from skin_pipeline.release import Unverified
 
     store = open_configured_store()
     verdict = load(store, context["ti"].xcom_pull(task_ids=GATE), Verdict)
     evaluation = load(store, verdict.evaluation, Evaluation)
-    champion = registry.champion(store, verdict.released_as)
+    # Only for the text of the message; nothing is decided by it.
+    champion = Unverified(store, verdict.released_as).pointer(CHAMPION)
     unchanged = journal.changed_nothing(store, place.run_id)
     outcome, *lines = _outcome(verdict, champion, unchanged)
     figures = evaluation.ensemble

@@ -33,7 +33,7 @@ from skin_pipeline.contracts import Verdict, load
 from skin_pipeline.errors import BadInput, PipelineError, Rejected
 from skin_pipeline.foreign import line
 from skin_pipeline.job import Job
-from skin_pipeline.provenance.signing import SigningKeys
+from skin_pipeline.release import Registry
 from skin_pipeline.release import commands as models
 from skin_pipeline.roots import Roots
 from skin_pipeline.storage import Store, open_store
@@ -54,7 +54,7 @@ def main(arguments: list[str] | None = None) -> int:
             return DONE
         if command == "models":
             deployment = read_deployment()
-            told = models.run(store_of(deployment), keys=SigningKeys.of(deployment), **flags)
+            told = models.run(Registry.of(store_of(deployment), deployment), **flags)
             print(
                 "\n".join(map(line, told.split("\n")))
             )  # what is read from the store may be text of others

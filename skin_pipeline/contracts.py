@@ -20,6 +20,7 @@ from skin_pipeline.storage import Store
 RESULT = "result.json"
 COST = "cost.json"
 LABELS = ("benign", "malignant")
+CHAMPION = "champion"
 SHA256 = r"^(?:[0-9a-f]{64})?$"
 C = TypeVar("C", bound="Contract")
 
@@ -507,7 +508,7 @@ class Pointer(Contract):
     moved_at: str
     by: str
     reason: str
-    alias: str = "champion"
+    alias: str = CHAMPION
     number: int = Field(0, ge=0)
     rollback: bool = False
     previous_sha256: str = Field("", pattern=SHA256)

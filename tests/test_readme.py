@@ -10,13 +10,14 @@ from pathlib import Path
 
 import pytest
 import released
+from released import opened
 
 from skin_pipeline import cli, steps
 from skin_pipeline.contracts import LABELS, Dataset, load
 from skin_pipeline.data import demo
 from skin_pipeline.model_file import loading, trial
-from skin_pipeline.provenance.signing import SigningKeys
-from skin_pipeline.release import registry
+from skin_pipeline.provenance import SigningKeys
+from skin_pipeline.release import version_key
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -57,8 +58,8 @@ def test_a_version_signed_as_described_is_verified_by_hand_as_described(store, t
     keys = SigningKeys(f"{tmp_path}/signing.pem", f"{tmp_path}/public.pem")
     keys.check()
     made = released.release(store)
-    registry.sign(store, made.model, made.version, keys)
-    for key in store.list(registry.version_key(made.model, made.version)):
+    opened(store, keys, name=made.model).sign(made.version)
+    for key in store.list(version_key(made.model, made.version)):
         shutil.copy(store.local(key), tmp_path)
     python = f"{sys.executable} {check.removeprefix('python')}"
     said = subprocess.run(["sh", "-euc", python], cwd=tmp_path, check=True, capture_output=True)

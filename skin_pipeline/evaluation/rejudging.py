@@ -20,7 +20,7 @@ from skin_pipeline.data import manifest
 from skin_pipeline.errors import BadInput
 from skin_pipeline.evaluation import comparison, ensemble, gate, slices
 from skin_pipeline.evaluation.metrics import Predictions, Sample, figures
-from skin_pipeline.provenance.store import ProvenStore
+from skin_pipeline.provenance import ProvenStore
 
 # Another processor computes the same figures with a smaller difference than this, and no reader of
 # a report sees so many digits.

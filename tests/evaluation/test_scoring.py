@@ -24,7 +24,7 @@ from skin_pipeline.errors import BadInput
 from skin_pipeline.evaluation import metrics, scoring, tasks
 from skin_pipeline.evaluation.metrics import Predictions, Sample
 from skin_pipeline.job import Job, Work
-from skin_pipeline.release import registry
+from skin_pipeline.release import Model
 from skin_pipeline.storage import FolderStore
 
 TEMPERATURE, THRESHOLD, VIEWS = 4.0, 0.37, 2
@@ -261,8 +261,8 @@ def promoted(store: FolderStore, monkeypatch: pytest.MonkeyPatch) -> None:
         files={},
     )
     judged_run.put(store, "gate/champion", documents.verdict(evaluation=CHAMPION))
-    monkeypatch.setattr(registry, "champion", lambda *_, **__: pointer)
-    monkeypatch.setattr(registry, "release_of", lambda *_, **__: release)
+    monkeypatch.setattr(Model, "champion", pointer)
+    monkeypatch.setattr(Model, "release", lambda *_: release)
 
 
 @pytest.mark.parametrize(

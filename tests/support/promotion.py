@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from released import MODEL, described, sources
+from released import MODEL, described, moves, opened, sources
 
 from skin_pipeline.contracts import Release
-from skin_pipeline.release import registry
+from skin_pipeline.release import version_key
 from skin_pipeline.storage import Store, digest
 
 
@@ -21,8 +21,9 @@ class Promotion:
     versions: set[str]  # all that there are so far
 
     def run(self, store: Store) -> None:
-        registry.publish(store, self.made, self.sources)
-        assert registry.promote(store, self.made, by="run", reason="passed the gate")
+        model = opened(store, name=self.made.model)
+        model.publish(self.made, self.sources)
+        assert model.promote(self.made.version, by="run", reason="passed the gate")
 
 
 def prepared(store: Store, content: bytes, model: str = MODEL) -> Promotion:
@@ -32,12 +33,12 @@ def prepared(store: Store, content: bytes, model: str = MODEL) -> Promotion:
         made,
         sources(store, content),
         history(store, model),
-        set(registry.versions(store, model)),
+        set(opened(store, name=model).versions()),
     )
 
 
 def history(store: Store, model: str) -> list[str]:
-    return [move.version for move in registry.moves(store, model)]
+    return [move.version for move in moves(store, model=model)]
 
 
 def assert_harmless(store: Store, promotion: Promotion) -> None:
@@ -57,12 +58,12 @@ def assert_harmless(store: Store, promotion: Promotion) -> None:
 def assert_sound(store: Store, promotion: Promotion) -> str:
     """The promotion was done or not, and all that can be seen is whole; the champion."""
     model, new = promotion.made.model, promotion.made.version
-    champion = registry.verify_alias(store, model).version
+    champion = opened(store, name=model).verify_alias().version
     assert history(store, model) == [new] * (champion == new) + promotion.history
-    seen = set(registry.versions(store, model))
+    seen = set(opened(store, name=model).versions())
     assert seen - {new} == promotion.versions
     for version in seen - {champion}:
-        registry.verify(store, model, version)
+        opened(store, name=model).verify(version)
     if new not in seen:
         _assert_whole(store, promotion.made)
     return champion
@@ -70,6 +71,6 @@ def assert_sound(store: Store, promotion: Promotion) -> str:
 
 def _assert_whole(store: Store, made: Release) -> None:
     """What there is of a version that is not published yet is as it should be."""
-    place = registry.version_key(made.model, made.version)
+    place = version_key(made.model, made.version)
     for key in store.list(place):
         assert digest(store.read(key)) == made.files[key.removeprefix(f"{place}/")]
