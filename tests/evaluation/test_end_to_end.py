@@ -139,13 +139,13 @@ def test_a_second_model_is_compared_with_the_champion_image_by_image(
         steps.gate(job, other, hard.validation, steps.champion(job, hard.split)),
         Verdict,
     )
-    tables = [
+    scored = [
         tables.read_scores(job.store, model.predictions).query("test").set_index("key")
         for model in (ours, judged)
     ]
     right = [
         (table["probability"] >= model.threshold) == (table["label"] == "malignant")
-        for table, model in zip(tables, (ours, judged), strict=True)
+        for table, model in zip(scored, (ours, judged), strict=True)
     ]
     seen = verdict.comparison
     assert seen.only_challenger == (right[0] & ~right[1]).sum()
