@@ -21,13 +21,10 @@ from skin_pipeline.config import Deployment, Settings
 from skin_pipeline.contracts import LABELS, Release
 from skin_pipeline.data import kinds
 from skin_pipeline.data.images import inspect
-from skin_pipeline.model_file import loading
-from skin_pipeline.model_file.building import released_model
+from skin_pipeline.model_file import building, loading
 from skin_pipeline.release.predict import BATCH, Resolved, Scorer
 from skin_pipeline.storage import FolderStore, digest_file
-from skin_pipeline.training import backbone
-from skin_pipeline.training.backbone import Network
-from skin_pipeline.training.strategies import STRATEGIES
+from skin_pipeline.training import backbone, pretrained, runtime, strategies
 
 IMAGES = 192
 RUNS = 6
@@ -35,14 +32,14 @@ RUNS = 6
 
 def model_in(folder: Path, weights: Path | None, threads: int) -> Resolved:
     """Returns a model as the pipeline releases it, of six heads that learned nothing."""
-    keras = backbone.keras_on(threads)
+    keras = runtime.keras_on(threads)
     store = FolderStore(folder / "store")
     settings = Settings(weights=str(weights)) if weights else None
-    source = backbone.pin_weights(settings, store) if settings else "none"
-    network = Network.load(keras, backbone.trunk_of("ResNet50", source), 224, store)
-    heads = [STRATEGIES["head"].model(network, "run").get_weights()] * RUNS
+    source = pretrained.pin_weights(settings, store) if settings else "none"
+    network = backbone.Network.load(keras, pretrained.trunk_of("ResNet50", source), 224, store)
+    heads = [strategies.STRATEGIES["head"].model(network, "run").get_weights()] * RUNS
     path = folder / "model.keras"
-    released_model(network, "head", heads, 0.8).save(path)
+    building.released_model(network, "head", heads, 0.8).save(path)
     release = Release(
         model="benchmark",
         version="0",

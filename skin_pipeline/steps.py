@@ -68,10 +68,10 @@ def ingest(job: Job) -> Ingested:
             themselves or the folders, or credentials are wrong.
         Unavailable: The source did not answer.
     """
-    from skin_pipeline.training import backbone
+    from skin_pipeline.training import pretrained
 
     settings = job.settings
-    weights = backbone.pin_weights(settings, job.store, job.roots)
+    weights = pretrained.pin_weights(settings, job.store, job.roots)
     # The columns that are named by hand are those of our own metadata.
     theirs = settings.model_copy(update={"columns": ""})
     external = {
@@ -196,10 +196,10 @@ def features(job: Job, split: str, weights: str, shard: int) -> str:
         BadInput: The weight file belongs to another network.
         Unavailable: Keras could not download its ImageNet weights.
     """
-    from skin_pipeline.training import backbone
+    from skin_pipeline.training import pretrained
 
     dataset = job.load(job.load(split, Split).dataset, Dataset)
-    trunk = backbone.trunk_of(job.settings.backbone, weights)
+    trunk = pretrained.trunk_of(job.settings.backbone, weights)
     return _features(job, dataset, shard, trunk, job.settings.strategy, job.settings.views)
 
 

@@ -33,7 +33,7 @@ from skin_pipeline.model_file import loading
 from skin_pipeline.provenance import SigningKeys, signing
 from skin_pipeline.release.registry import Model
 from skin_pipeline.release.versions import MANIFEST, MODEL_FILE, models
-from skin_pipeline.training.backbone import quick_with_xla
+from skin_pipeline.training import backbone
 
 VERSION = re.compile(r"[0-9a-f]{20}")
 BATCH = 16  # images that the network is given at a time
@@ -213,7 +213,7 @@ def _forward(model: Any, square: Any) -> Forward:
         return network(tf.cast(squares, tf.float32), training=False)
 
     plain: Forward = tf.function(forward, reduce_retracing=True)
-    if not quick_with_xla(model, square.shape[1]):
+    if not backbone.quick_with_xla(model, square.shape[1]):
         return plain
     # XLA compiles for one shape, so that it is worth it for full batches only.
     compiled: Forward = tf.function(forward, jit_compile=True)

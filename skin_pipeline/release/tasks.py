@@ -45,16 +45,15 @@ def champion(
             given the keys of both.
 
     Returns:
-        The scores; or why there are none, which the gate judges.
+        The scores; or the reason why there are none, which the gate judges.
     """
+    from skin_pipeline.evaluation import scoring
+
     dataset, evaluation = work.load(split, Split).dataset, ""
     try:
         model = _model(work.job, pointer.model)
         evaluation = _evaluation_of(work.job, model.release(pointer.version))
-        if work.load(evaluation, Evaluation).split == split:
-            return _as_judged(work, pointer.version, evaluation)
-        features = features_for(evaluation, dataset)
-        return _scored_again(work, split, pointer.version, evaluation, tuple(features))
+        return scoring.on_test_set(work, split, pointer.version, evaluation, features_for)
     except BadInput as error:
         log.warning('champion_not_scored version=%s problem="%s"', pointer.version, error)
         return Scored(
@@ -65,34 +64,6 @@ def champion(
             excluded=0,
             problem=str(error),
         )
-
-
-def _as_judged(work: Work, version: str, evaluation: str) -> Scored:
-    """Returns the champion's scores on the very test set that it was judged on, found again."""
-    from skin_pipeline.evaluation import scoring
-
-    model = work.load(evaluation, Evaluation)
-    table = tables.read_scores(work.store, model.predictions)
-    table = table.loc[table["test"], ["key", "label", "group", "probability"]]
-    return scoring.written(work, evaluation, scoring.Scoring(version, model.dataset, 0), table)
-
-
-def _scored_again(
-    work: Work, split: str, version: str, evaluation: str, features: tuple[str, ...]
-) -> Scored:
-    """Scores the champion on the images of another test set that it was not trained on."""
-    from skin_pipeline.data.splitting import TEST
-    from skin_pipeline.evaluation import scoring
-    from skin_pipeline.training.tasks import source_of
-
-    document, model = work.load(split, Split), work.load(evaluation, Evaluation)
-    images = sum(work.load(document.dataset, Dataset).classes.values())
-    work.job.expect("champion", images, work.settings.runs)
-    source = source_of(work, document, features)
-    is_test = (source.table["run_0"] == TEST).to_numpy()
-    known = is_test & scoring.known_to(scoring.trained_on(work, model.split), source.table)
-    about = scoring.Scoring(version, document.dataset, int(known.sum()))
-    return scoring.scored(work, evaluation, about, source, is_test & ~known)
 
 
 def _model(job: Job, name: str, store: Store | None = None) -> Model:

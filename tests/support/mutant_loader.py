@@ -77,9 +77,9 @@ def by_plain_keras(path: Path) -> None:
 
 def main(sound: str) -> None:
     for place, name in (
-        (loading.Network, "untrained"),
+        (loading.backbone.Network, "untrained"),
         (loading, "rebuilt"),
-        (loading, "keras_on"),
+        (loading.runtime, "keras_on"),
         (loading.metadata, "version"),
         (keras.saving, "serialize_keras_object"),
     ):

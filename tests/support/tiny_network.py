@@ -13,8 +13,7 @@ import pandas as pd
 from skin_pipeline.contracts import RESULT, Features, Trunk, dump
 from skin_pipeline.storage import FolderStore, Store
 from skin_pipeline.training.backbone import Network, Spec
-from skin_pipeline.training.inputs import dihedral
-from skin_pipeline.training.plan import Source
+from skin_pipeline.training.inputs import Source, dihedral
 
 SIZE = 16
 TRUNK = Trunk(backbone="ResNet50", source="none", digest="none")

@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from hard_run import Hard
 
 from skin_pipeline import steps
 from skin_pipeline.config import Deployment, Settings
-from skin_pipeline.contracts import TrainedRun, load
+from skin_pipeline.contracts import Epoch, TrainedRun, load
 from skin_pipeline.job import Job
 from skin_pipeline.storage import FolderStore
 from skin_pipeline.training.checkpoints import Checkpoints
@@ -33,10 +34,11 @@ KNOBS = {
     "tune_learning_rate": 1e-5,
 }
 PATIENCE = 500.0  # seconds until a test that waits gives up
+Prepared = tuple[FolderStore, Settings, list[str]]
 
 
 @pytest.fixture(scope="module")
-def prepared(hard, tmp_path_factory):
+def prepared(hard: Hard, tmp_path_factory: pytest.TempPathFactory) -> Prepared:
     """A store in which nothing is left to do but to train, and the arguments to do it."""
     folder = tmp_path_factory.mktemp("killed")
     shutil.copytree(hard.job.store.root, folder / "store")
@@ -66,7 +68,12 @@ cli.main(arguments)
 """
 
 
-def started(store, settings, arguments, program=("-m", "skin_pipeline")):
+def started(
+    store: FolderStore,
+    settings: Settings,
+    arguments: list[str],
+    program: tuple[str, ...] = ("-m", "skin_pipeline"),
+) -> subprocess.Popen[str]:
     """The step as a process of its own."""
     given = settings.model_dump(exclude_defaults=True).items()
     flags = [f"--{name.replace('_', '-')}={value}" for name, value in given]
@@ -81,7 +88,12 @@ def started(store, settings, arguments, program=("-m", "skin_pipeline")):
     )
 
 
-def trained(store, settings, arguments, process=None):
+def trained(
+    store: FolderStore,
+    settings: Settings,
+    arguments: list[str],
+    process: subprocess.Popen[str] | None = None,
+) -> tuple[TrainedRun, str]:
     """The run, trained to its end; and what was logged."""
     process = process or started(store, settings, arguments)
     printed, logged = process.communicate(timeout=PATIENCE)
@@ -89,7 +101,7 @@ def trained(store, settings, arguments, process=None):
     return load(store, printed.strip(), TrainedRun), logged
 
 
-def peak_gib(process):
+def peak_gib(process: subprocess.Popen[str]) -> float:
     """The most memory that a process has had when it ends, in GiB, as Linux counts it."""
     most = 0
     while process.poll() is None:
@@ -108,7 +120,7 @@ class Whole(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(prepared, tmp_path_factory):
+def uninterrupted(prepared: Prepared, tmp_path_factory: pytest.TempPathFactory) -> Whole:
     """The run of a process that nobody stopped, its store, what it logged, and its memory."""
     source, *arguments = prepared
     store = FolderStore(tmp_path_factory.mktemp("whole") / "store")
@@ -119,11 +131,13 @@ def uninterrupted(prepared, tmp_path_factory):
     return Whole(run, store, logged, peak)
 
 
-def checkpoints(store):
+def checkpoints(store: FolderStore) -> list[str]:
     return [key for key in store.list("train") if "/checkpoints/" in key]
 
 
-def killed_after(store, arguments, epochs):
+def killed_after(
+    store: FolderStore, arguments: tuple[Settings, list[str]], epochs: int
+) -> list[Epoch]:
     """Start the run, which is killed as soon as so many epochs are kept.
 
     Returns:
@@ -138,8 +152,8 @@ def killed_after(store, arguments, epochs):
 
 
 def test_a_process_killed_in_each_stage_goes_on_and_ends_with_the_same_bits(
-    prepared, uninterrupted, tmp_path
-):
+    prepared: Prepared, uninterrupted: Whole, tmp_path: Path
+) -> None:
     source, *arguments = prepared
     shutil.copytree(source.root, tmp_path / "store")
     store = FolderStore(tmp_path / "store")
@@ -165,7 +179,9 @@ def test_a_process_killed_in_each_stage_goes_on_and_ends_with_the_same_bits(
     assert checkpoints(store) == []
 
 
-def test_a_finished_run_that_is_cleared_does_nothing(prepared, uninterrupted):
+def test_a_finished_run_that_is_cleared_does_nothing(
+    prepared: Prepared, uninterrupted: Whole
+) -> None:
     store = uninterrupted.store
     before = store.list("")
     again, logged = trained(store, *prepared[1:])
@@ -176,6 +192,6 @@ def test_a_finished_run_that_is_cleared_does_nothing(prepared, uninterrupted):
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads Linux's own count")
-def test_the_memory_that_a_task_tells_before_is_about_what_it_takes(uninterrupted):
+def test_the_memory_that_a_task_tells_before_is_about_what_it_takes(uninterrupted: Whole) -> None:
     told = float(re.findall(r"training run 0. needed_gib=([\d.]+)", uninterrupted.logged)[0])
     assert 0.9 * uninterrupted.peak < told < 2 * uninterrupted.peak

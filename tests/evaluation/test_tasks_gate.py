@@ -1,8 +1,9 @@
-"""From documents to a verdict: who is compared with whom, on which images, at whose threshold."""
+"""The step `gate`: who is compared with whom, on which images, at whose threshold."""
 
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import documents
 import hand_made
@@ -10,12 +11,15 @@ import judged_run
 import numpy as np
 import pandas as pd
 import pytest
+from hand_made import Drawn
 from judged_run import CHAMPION, EVALUATION, SPLIT, VALIDATION, put
 
 from skin_pipeline import intervals, tables
-from skin_pipeline.contracts import COST, RESULT, Cost, Scored, dump
-from skin_pipeline.evaluation import card, comparison, metrics, report, verdict
-from skin_pipeline.evaluation.comparison import Calls
+from skin_pipeline.contracts import RESULT, Scored, Verdict, dump
+from skin_pipeline.evaluation import card, comparison, metrics, report, tasks
+from skin_pipeline.evaluation.metrics import Predictions, Sample
+from skin_pipeline.job import Work
+from skin_pipeline.storage import FolderStore
 
 OURS, THEIRS = 0.3, 0.6  # thresholds
 OLDER = "evaluate/older"
@@ -23,7 +27,7 @@ EXCLUDED = 5
 
 
 @pytest.fixture(autouse=True)
-def quick(monkeypatch):
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Report and card have tests of their own."""
     monkeypatch.setattr(intervals, "RESAMPLES", 100)
     monkeypatch.setattr(report, "render", lambda *_: "a report")
@@ -32,14 +36,14 @@ def quick(monkeypatch):
 
 
 @pytest.fixture
-def images():
+def images() -> tuple[Drawn, Any]:
     """Test images of patients with several each, and what two models say of them."""
     made = hand_made.drawn(2, patients=80, models=2)
     return made, 1 / (1 + np.exp(-made.mean() / hand_made.SCALE))
 
 
 @pytest.fixture
-def rivals(store, images):
+def rivals(store: FolderStore, images: tuple[Drawn, Any]) -> Any:
     """A challenger and a champion that knows some of the images, and so is scored on the others,
     in another order."""
     made, (ours, theirs) = images
@@ -66,7 +70,7 @@ def rivals(store, images):
     return seen
 
 
-def champion(**changes):
+def champion(**changes: Any) -> Scored:
     usual = {
         "name": "v1",
         "dataset": judged_run.DATASET,
@@ -79,41 +83,41 @@ def champion(**changes):
     return Scored(**{**usual, **changes})
 
 
-def put_instead(store, key, document):
+def put_instead(store: FolderStore, key: Any, document: Scored) -> None:
     """The store keeps what it has."""
     (store.root / key / RESULT).write_bytes(dump(document))
 
 
-def write(store, *, champion=CHAMPION, external=(), **settings):
+def write(
+    store: FolderStore, *, champion: Any = CHAMPION, external: Any = (), **settings: Any
+) -> Verdict:
     job = hand_made.job(store, **{"min_runs": 6, **settings})
-    return verdict.write(job, "gate/1", EVALUATION, VALIDATION, champion, external)
+    return tasks.gate(Work(job, "gate/1"), EVALUATION, VALIDATION, champion, external)
 
 
 def test_both_are_compared_on_the_images_of_the_champion_each_at_its_own_threshold(
-    store, images, rivals
-):
+    store: FolderStore, images: tuple[Drawn, Any], rivals: Any
+) -> None:
     made, (ours, theirs) = images
     labels, groups = made.labels[rivals], made.groups[rivals]
+    sample = Sample(labels, groups, 5, (0.03, 0.2))
     expected = comparison.compare(
-        Calls(ours[rivals], OURS),
-        Calls(theirs[rivals], THEIRS),
-        labels,
-        groups,
+        Predictions(ours[rivals], OURS),
+        Predictions(theirs[rivals], THEIRS),
+        sample,
         version="v1",
         excluded=EXCLUDED,
-        seed=5,
-        prevalences=(0.03, 0.2),
     )
     seen = write(store, min_accuracy_change=-1.0).comparison
     assert seen == expected
     assert seen.images == len(made.table) - EXCLUDED
-    assert seen.champion_figures == metrics.figures(
-        theirs[rivals], labels, groups, THEIRS, 5, (0.03, 0.2)
-    )
+    assert seen.champion_figures == metrics.figures(Predictions(theirs[rivals], THEIRS), sample)
 
 
 @pytest.mark.parametrize("changes", [{"seed": 6}, {"prevalences": "0.4"}])
-def test_the_comparison_follows_the_run_s_own_settings(store, rivals, changes):
+def test_the_comparison_follows_the_run_s_own_settings(
+    store: FolderStore, rivals: Any, changes: Any
+) -> None:
     usual, other = write(store).comparison, write(store, **changes).comparison
     assert usual.auc.value == other.auc.value
     if "seed" in changes:
@@ -122,7 +126,7 @@ def test_the_comparison_follows_the_run_s_own_settings(store, rivals, changes):
         assert [item.prevalence for item in other.champion_figures.predictive] == [0.4]
 
 
-def test_the_gate_judges_the_change_that_was_compared(store, rivals):
+def test_the_gate_judges_the_change_that_was_compared(store: FolderStore, rivals: Any) -> None:
     seen = write(store, min_auc_change=-1.0, min_specificity_change=1.0)
     checks = {check.name: check for check in seen.checks}
     assert checks["change of AUC"].passed
@@ -132,7 +136,9 @@ def test_the_gate_judges_the_change_that_was_compared(store, rivals):
     assert any(reason.startswith("change of specificity") for reason in seen.reasons)
 
 
-def test_a_champion_that_was_scored_on_an_image_that_we_do_not_know_is_no_comparison(store, rivals):
+def test_a_champion_that_was_scored_on_an_image_that_we_do_not_know_is_no_comparison(
+    store: FolderStore, rivals: Any
+) -> None:
     """Both must be judged on the same images: none is left out without a word."""
     scored = tables.read_scores(store, "theirs.csv")
     extra = pd.DataFrame([{**scored.iloc[0], "key": "unknown.jpg"}])
@@ -146,7 +152,9 @@ def test_a_champion_that_was_scored_on_an_image_that_we_do_not_know_is_no_compar
     ("changes", "passed"),
     [({"problem": "it is gone", "predictions": ""}, False), ({"evaluation": EVALUATION}, True)],
 )
-def test_who_cannot_be_compared_is_not(store, rivals, changes, passed):
+def test_who_cannot_be_compared_is_not(
+    store: FolderStore, rivals: Any, changes: Any, passed: bool
+) -> None:
     put_instead(store, CHAMPION, champion(**changes))
     seen = write(store)
     assert seen.comparison is None
@@ -154,12 +162,12 @@ def test_who_cannot_be_compared_is_not(store, rivals, changes, passed):
     assert check.passed == passed
 
 
-def test_without_a_champion_there_is_no_comparison(store, rivals):
+def test_without_a_champion_there_is_no_comparison(store: FolderStore, rivals: Any) -> None:
     seen = write(store, champion="")
     assert (seen.champion, seen.comparison) == ("", None)
 
 
-def test_every_check_must_pass_for_an_approval(store, rivals):
+def test_every_check_must_pass_for_an_approval(store: FolderStore, rivals: Any) -> None:
     bounds = {"min_accuracy": 0.1, "min_sensitivity": 0.1, "min_auc_change": None}
     assert write(store, **bounds).approved
     refused = write(store, **{**bounds, "min_auc": 1.0})
@@ -168,7 +176,7 @@ def test_every_check_must_pass_for_an_approval(store, rivals):
     assert len(refused.reasons) == 1
 
 
-def test_sets_of_another_origin_are_judged(store, rivals):
+def test_sets_of_another_origin_are_judged(store: FolderStore, rivals: Any) -> None:
     for number, name in enumerate(("clinic", "phone"), 1):
         put(store, f"external/{name}", judged_run.scored(store, name, number))
     keys = ("external/clinic", "external/phone")
@@ -177,7 +185,9 @@ def test_sets_of_another_origin_are_judged(store, rivals):
     assert {"AUC on clinic", "AUC on phone"} <= {check.name for check in seen.checks}
 
 
-def test_the_verdict_says_from_what_it_was_made_and_where_its_pages_lie(store, rivals):
+def test_the_verdict_says_from_what_it_was_made_and_where_its_pages_lie(
+    store: FolderStore, rivals: Any
+) -> None:
     seen = write(store, min_runs=4)
     assert (seen.evaluation, seen.validation, seen.champion) == (EVALUATION, VALIDATION, CHAMPION)
     assert seen.settings["min_runs"] == 4
@@ -186,37 +196,4 @@ def test_the_verdict_says_from_what_it_was_made_and_where_its_pages_lie(store, r
     assert store.read(seen.report) == b"a report"
     assert store.read(seen.card) == "# card, für alle".encode()
     assert json.loads(store.read(seen.card_data)) == {"a": "card, für alle"}
-    assert set(seen.versions) == {"python", *verdict.PACKAGES}
-
-
-def test_the_time_of_every_step_is_added_up_over_its_tasks(store, rivals):
-    """Of each shard's features, each run, the champion and each set elsewhere; once each."""
-    spent = {
-        "ingest/01": 1.0,
-        "ingest/there": 2.0,
-        VALIDATION: 4.0,
-        "split/01": 8.0,
-        "features/0": 16.0,
-        "features/1": 32.04,
-        **{f"train/{run}": 64.0 for run in range(5)},  # what the sixth took was not noted
-        EVALUATION: 128.0,
-        CHAMPION: 256.0,
-        "external/a": 512.0,
-        "external/b": 1024.0,
-    }
-    for key, seconds in spent.items():
-        cost = Cost(seconds=seconds, cores=2, finished_at="")
-        store.put(f"{key}/{COST}", dump(cost))
-    external = ("external/a", "external/b")
-    seen = verdict.seconds(store, EVALUATION, VALIDATION, CHAMPION, external)
-    assert seen == {
-        "ingest": 3.0,
-        "validate": 4.0,
-        "split": 8.0,
-        "features": 48.0,
-        "train": 320.0,
-        "evaluate": 128.0,
-        "champion": 256.0,
-        "external": 1536.0,
-    }
-    assert "champion" not in verdict.seconds(store, EVALUATION, VALIDATION, "", external)
+    assert set(seen.versions) == {"python", *tasks.PACKAGES}
