@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from skin_pipeline.data.images import scaled_side
+from skin_pipeline.geometry import Geometry
 from skin_pipeline.training.backbone import Network
 from skin_pipeline.training.checkpoints import Arrays
 from skin_pipeline.training.strategies import STRATEGIES
@@ -46,7 +46,7 @@ def released_model(
         views: Dihedral views of an image over which its logit is averaged, from the first.
         temperature: By which the logit is divided.
     """
-    whole_side = scaled_side(network.image_size, field_of_view)
+    whole_side = Geometry(network.image_size, field_of_view).whole_side
     return _built(network, strategy, runs, whole_side, views, 1 / temperature)
 
 
@@ -114,7 +114,7 @@ def _run(network: Network, strategy: str, weights: Arrays | None, number: int) -
 
 def geometry(keras: Any, image: Any, image_size: int, field_of_view: float) -> Any:
     """The centre of an image at the working size, as `data.images.working_square` cuts it."""
-    return _geometry(keras, image, image_size, scaled_side(image_size, field_of_view))
+    return _geometry(keras, image, image_size, Geometry(image_size, field_of_view).whole_side)
 
 
 def _geometry(keras: Any, image: Any, image_size: int, whole_side: int) -> Any:

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from PIL import UnidentifiedImageError
 
-from skin_pipeline.data import answers
 from skin_pipeline.data.images import Inspected
+from skin_pipeline.data.workers import answers
 from skin_pipeline.errors import BadInput
 
 
@@ -80,8 +80,8 @@ def test_an_answer_that_would_call_something_is_not_read(answer):
 @pytest.mark.parametrize(
     "named",
     [
-        ("skin_pipeline.data.workers", "os.system"),
-        ("skin_pipeline.data.images", "Path"),
+        ("skin_pipeline.data.workers.pool", "os.system"),
+        ("skin_pipeline.data.images.inspecting", "Path"),
         ("skin_pipeline.data.workers", "spread"),
         ("skin_pipeline.storage", "FolderStore"),
         ("skin_pipeline.data", "images.inspect"),

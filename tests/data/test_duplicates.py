@@ -16,7 +16,9 @@ from framing import encoded as jpeg
 from PIL import Image, ImageFilter
 
 from skin_pipeline.data import demo, duplicates, manifest, sources
-from skin_pipeline.data.duplicates import Side
+from skin_pipeline.data.duplicates import Side, searching
+from skin_pipeline.data.duplicates.likeness import likeness
+from skin_pipeline.geometry import Geometry
 
 FLIPS = list(Image.Transpose)
 
@@ -68,9 +70,7 @@ def side(tmp_path, store):
 
 
 def built(images, store, folder):
-    made = manifest.build(
-        images, store, size=64, field_of_view=1.0, shard_size=7, folder=folder, processes=1
-    )
+    made = manifest.build(images, store, Geometry(64), shard_size=7, processes=1)
     thumbnails = [np.load(store.local(key), mmap_mode="r") for key in made.thumbnails]
     return Side(made.table, thumbnails)
 
@@ -157,13 +157,13 @@ def test_few_images_are_no_problem(side, count):
 
 def test_likeness_is_near_one_for_the_same_and_low_for_other_thumbnails():
     first = np.stack([np.asarray(photograph(i).convert("L").resize((64, 64))) for i in range(6)])
-    assert duplicates.likeness((first, first)).min() > 0.99
-    assert duplicates.likeness((first, np.roll(first, 1, axis=0))).max() < 0.5
+    assert likeness((first, first)).min() > 0.99
+    assert likeness((first, np.roll(first, 1, axis=0))).max() < 0.5
 
 
 def test_flat_thumbnails_are_like_nothing():
     flat = np.full((2, 64, 64), 128, np.uint8)
-    assert duplicates.likeness((flat, flat)).max() == 0
+    assert likeness((flat, flat)).max() == 0
 
 
 # --- frames, rulers and what else the pictures of a set have in common ----------------------------
@@ -172,7 +172,7 @@ def test_flat_thumbnails_are_like_nothing():
 @pytest.fixture
 def in_this_process(monkeypatch):
     """Processes take longer to start than these small sets take."""
-    monkeypatch.setattr(duplicates, "spread", lambda work, pieces, processes: map(work, pieces))
+    monkeypatch.setattr(searching, "spread", lambda work, pieces, processes: map(work, pieces))
 
 
 def small(number):

@@ -20,13 +20,15 @@ from hostile_images import ATTACKS, LESION
 from PIL import Image
 
 from skin_pipeline import cli
-from skin_pipeline.data import bounds, images, jpeg, manifest, sources, workers
-from skin_pipeline.data.images import inspect, inspect_bytes
+from skin_pipeline.data import bounds, manifest, sources, workers
+from skin_pipeline.data.images import inspect, inspect_bytes, inspecting, jpeg
 from skin_pipeline.errors import Unavailable
+from skin_pipeline.geometry import Geometry
 from skin_pipeline.release import scores
 from skin_pipeline.release.predict import Resolved, Scorer
 
 SIDE = 32
+GEOMETRY = Geometry(SIDE, 0.8)
 linux = pytest.mark.skipif(not bounds.PAGES.exists(), reason="only Linux bounds this memory")
 
 
@@ -46,7 +48,7 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def seen(folder):
     """What the steps see of those images, by name."""
-    found = manifest.inspected(sources.find(folder).files, 2, SIDE, 0.8)
+    found = manifest.inspected(sources.find(folder).files, 2, GEOMETRY)
     return {Path(item.key).name: result for item, result in found}
 
 
@@ -66,7 +68,7 @@ def test_the_sound_images_beside_them_are_as_if_alone(folder, seen):
     sound = list(folder.rglob("*-sound.png"))
     assert len(sound) == 12
     for path in sound:
-        alone = inspect(path, SIDE, 0.8)
+        alone = inspect(path, GEOMETRY)
         assert seen[path.name].sha256 == alone.sha256
         assert np.array_equal(seen[path.name].pixels, alone.pixels)
 
@@ -90,10 +92,8 @@ def test_an_image_that_keeps_the_decoder_busy_is_ended_and_told_and_the_others_a
     table = manifest.build(
         sources.find(tmp_path),
         store,
-        size=SIDE,
-        field_of_view=1.0,
+        Geometry(SIDE),
         shard_size=4,
-        folder=tmp_path,
         processes=1,
     ).table.set_index("key")
     assert list(table.index[~table["readable"]]) == ["benign/slow.png"]
@@ -156,11 +156,11 @@ RAISED = [
     ZeroDivisionError(),
     UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte"),
     UserWarning("Corrupt EXIF data"),
-    images.Image.DecompressionBombError("too large"),
+    Image.DecompressionBombError("too large"),
     AssertionError(),
     StopIteration("frames"),
 ]
-PLACES = ["decode", "_small", "statistics", "fingerprint", "like_a_mask", "working_square"]
+PLACES = ["decode", "shrunk", "statistics", "fingerprint", "like_a_mask", "working_square"]
 
 
 @pytest.mark.parametrize("error", RAISED, ids=lambda error: type(error).__name__)
@@ -169,8 +169,8 @@ def test_whatever_is_raised_wherever_costs_one_image(place, error, monkeypatch):
     def broken(*_, **__):
         raise error
 
-    monkeypatch.setattr(images, place, broken)
-    found = inspect_bytes(hostile_images.encoded(), "a.png", SIDE)
+    monkeypatch.setattr(inspecting, place, broken)
+    found = inspect_bytes(hostile_images.encoded(), "a.png", GEOMETRY)
     assert found.problem.startswith("a.png: ")
     assert str(error).split(":")[0] in found.problem
     assert found.bytes > 0
@@ -181,7 +181,7 @@ def test_what_ends_the_task_ends_it(error, monkeypatch):
     def ended(*_, **__):
         raise error
 
-    monkeypatch.setattr(images, "decode", ended)
+    monkeypatch.setattr(inspecting, "decode", ended)
     with pytest.raises(error):
         inspect_bytes(hostile_images.encoded(), "a.png")
 
@@ -190,7 +190,7 @@ def test_an_error_is_told_in_one_short_line_that_can_be_printed(monkeypatch):
     def broken(*_, **__):
         raise ValueError("one\ntwo\r\x1b[31m \u202e" + "x" * 100_000)
 
-    monkeypatch.setattr(images, "decode", broken)
+    monkeypatch.setattr(inspecting, "decode", broken)
     problem = inspect_bytes(b"x", "a.png").problem
     assert problem.startswith(r"a.png: one two \x1b[31m \u202exxx")
     assert len(problem) < 400
@@ -207,7 +207,7 @@ def test_a_disk_that_fails_is_not_blamed_on_the_image(code, monkeypatch, tmp_pat
     def failing(_):
         raise OSError(code, os.strerror(code))
 
-    monkeypatch.setattr(images, "read", failing)
+    monkeypatch.setattr(inspecting, "read", failing)
     with pytest.raises(Unavailable, match=rf"a\.png: cannot be read \({os.strerror(code)}\)"):
         inspect(path)
 

@@ -14,8 +14,16 @@ import pytest
 from PIL import Image, ImageDraw, ImageFilter, PngImagePlugin, TiffImagePlugin
 
 from skin_pipeline.data import images
-from skin_pipeline.data.images import decode, inspect, inspect_bytes, working_square
+from skin_pipeline.data.images import (
+    decode,
+    inspect,
+    inspect_bytes,
+    inspecting,
+    measuring,
+    working_square,
+)
 from skin_pipeline.errors import BadInput, Unavailable
+from skin_pipeline.geometry import Geometry
 
 random = np.random.RandomState(0)
 LESION = Image.fromarray(
@@ -211,7 +219,7 @@ CASES = [
 def test_every_kind_of_file_has_its_outcome(tmp_path, name, data, outcome):
     path = tmp_path / name
     path.write_bytes(data)
-    seen = inspect(path, 64, 0.8)
+    seen = inspect(path, Geometry(64, 0.8))
     position = [case[0] for case in CASES].index(name)
     quarantined = position >= [case[0] for case in CASES].index("empty.jpg")
     assert bool(seen.problem) == quarantined
@@ -282,7 +290,7 @@ def test_a_decoder_that_raises_anything_at_all_costs_one_picture(monkeypatch):
     def broken(*_, **__):
         raise KeyError("no such thing")
 
-    monkeypatch.setattr(images.Image, "open", broken)
+    monkeypatch.setattr(Image, "open", broken)
     assert inspect_bytes(PNG, "a.png").problem == "a.png: KeyError: 'no such thing'"
 
 
@@ -290,7 +298,7 @@ def test_a_machine_without_memory_is_not_blamed_on_the_picture(monkeypatch):
     def out_of_memory(*_, **__):
         raise MemoryError
 
-    monkeypatch.setattr(images.Image, "open", out_of_memory)
+    monkeypatch.setattr(Image, "open", out_of_memory)
     with pytest.raises(
         Unavailable, match=r"a\.png could not be decoded: the machine has no memory"
     ):
@@ -360,7 +368,7 @@ def test_masks_are_known_by_the_names_that_public_sets_give_them(key, expected):
 def test_a_file_too_large_to_be_an_image_is_not_read(tmp_path, monkeypatch):
     path = tmp_path / "a.png"
     path.write_bytes(PNG)
-    monkeypatch.setattr(images, "MOST_BYTES", len(PNG) - 1)
+    monkeypatch.setattr(inspecting, "MOST_BYTES", len(PNG) - 1)
     assert inspect(path).problem == f"a.png: {len(PNG)} bytes are over {len(PNG) - 1}"
 
 
@@ -386,9 +394,13 @@ def test_a_file_that_changed_since_it_was_inspected_is_told(tmp_path):
 
 
 def measured(image):
-    small = images._small(image)
+    small = measuring.shrunk(image)
     return dict(
-        zip(images.STATISTICS, images.statistics(small, small @ images.LUMINANCE), strict=True)
+        zip(
+            measuring.STATISTICS,
+            measuring.statistics(small, small @ measuring.LUMINANCE),
+            strict=True,
+        )
     )
 
 
@@ -415,7 +427,7 @@ def test_blur_lowers_sharpness():
 def test_the_aspect_ratio_is_kept():
     disc = Image.new("L", (300, 200))
     disc.paste(255, (110, 60, 190, 140))  # a square in the middle
-    pixels = working_square(disc.convert("RGB"), 100, 1.0)[..., 0] > 127
+    pixels = working_square(disc.convert("RGB"), Geometry(100))[..., 0] > 127
     assert abs(int(pixels.any(axis=0).sum()) - int(pixels.any(axis=1).sum())) <= 1
 
 
@@ -423,10 +435,10 @@ def test_the_aspect_ratio_is_kept():
 def test_the_working_square_is_the_centre_of_the_image(size):
     pixels = np.zeros((size[1], size[0], 3), np.uint8)
     pixels[size[1] // 2, size[0] // 2] = 255
-    bright = working_square(Image.fromarray(pixels), 200, 1.0)[..., 0]
+    bright = working_square(Image.fromarray(pixels), Geometry(200))[..., 0]
     assert np.unravel_index(bright.argmax(), bright.shape) == (100, 100)
 
 
 @pytest.mark.parametrize("size", [(64, 64), (65, 64), (500, 31), (3, 200)])
 def test_images_of_any_shape_come_out_at_the_working_size(size):
-    assert working_square(Image.new("RGB", size), 64, 0.8).shape == (64, 64, 3)
+    assert working_square(Image.new("RGB", size), Geometry(64, 0.8)).shape == (64, 64, 3)

@@ -10,8 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
-from skin_pipeline.data import jpeg
-from skin_pipeline.data.images import decode, inspect_bytes
+from skin_pipeline.data.images import decode, inspect_bytes, jpeg
 
 END = b"\xff\xd9"
 NOISE = np.random.RandomState(0).randint(0, 60, (120, 160, 3))

@@ -13,6 +13,9 @@ from PIL import Image
 from skin_pipeline import tables
 from skin_pipeline.data import archive, images, manifest, sources
 from skin_pipeline.errors import BadInput, Unavailable
+from skin_pipeline.geometry import Geometry
+
+GEOMETRY = Geometry(32, 0.8)
 
 
 @pytest.fixture
@@ -31,10 +34,8 @@ def build(folder, store, tmp_path, shard_size=4, **options):
     return manifest.build(
         folder if isinstance(folder, sources.Images) else sources.find(folder),
         store,
-        size=32,
-        field_of_view=0.8,
+        GEOMETRY,
         shard_size=shard_size,
-        folder=tmp_path,
         processes=1,
         **options,
     )
@@ -110,7 +111,7 @@ def test_shards_hold_the_readable_images_in_the_order_of_the_table(folder, store
         (i // 4, i % 4) for i in range(9)
     ]
     last = readable.iloc[-1]
-    seen = images.inspect(folder / last["key"], 32, 0.8)
+    seen = images.inspect(folder / last["key"], GEOMETRY)
     assert np.array_equal(np.load(store.local(shards[last["shard"]]))[last["row"]], seen.pixels)
 
 
@@ -227,7 +228,7 @@ def test_readable_rows_are_numbered_as_the_packed_images_are(folder, store, tmp_
     packed = np.concatenate([np.load(store.local(key)) for key in shards])
     for number, row in enumerate(rows.itertuples()):
         assert (row.shard * 4 + row.row) == number
-        assert (packed[number] == images.inspect(folder / row.key, 32, 0.8).pixels).all()
+        assert (packed[number] == images.inspect(folder / row.key, GEOMETRY).pixels).all()
 
 
 def test_scores_are_read_number_for_number_as_they_were_written(store):

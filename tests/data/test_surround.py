@@ -7,7 +7,8 @@ import pytest
 from drawn_pictures import photograph
 from framing import FRAMES, WHITE, circle, cropped, encoded, frame, side_of, vignette
 
-from skin_pipeline.data import demo, surround
+from skin_pipeline.data import demo
+from skin_pipeline.data.images import surround
 
 
 def thumbnails(*images):

@@ -16,8 +16,9 @@ import pytest
 import worker_tasks as tasks
 from surroundings import SECRET, World, place
 
-from skin_pipeline.data import bounds, workers
-from skin_pipeline.data.workers import AHEAD, BATCH, each, spread
+from skin_pipeline.data import bounds
+from skin_pipeline.data.workers import BATCH, each, judging, pool, spread, spreading
+from skin_pipeline.data.workers.spreading import AHEAD
 from skin_pipeline.errors import BadInput, Unavailable
 
 __all__ = ["place"]  # a fixture
@@ -83,7 +84,7 @@ def test_items_are_taken_only_as_far_ahead_as_needed():
 def test_an_item_that_kills_its_process_is_known_and_all_others_are_done():
     numbers = range(3 * BATCH)
     assert done(tasks.double_or_die, numbers) == [
-        (i, workers.FATAL) if i in {3, 17} else 2 * i for i in numbers
+        (i, judging.FATAL) if i in {3, 17} else 2 * i for i in numbers
     ]
 
 
@@ -97,8 +98,8 @@ def test_an_item_that_kills_its_process_once_is_tried_again(tmp_path):
 def test_a_process_that_dies_while_items_are_handed_out_costs_only_its_item(monkeypatch):
     """Then the pool takes no more work before anybody has asked for a result."""
     pools = []
-    real = workers._Pool
-    monkeypatch.setattr(workers, "_Pool", lambda n: pools.append(real(n)) or pools[-1])
+    real = spreading.Pool
+    monkeypatch.setattr(spreading, "Pool", lambda n: pools.append(real(n)) or pools[-1])
 
     def items():
         yield from range(BATCH)
@@ -107,7 +108,7 @@ def test_a_process_that_dies_while_items_are_handed_out_costs_only_its_item(monk
             time.sleep(0.01)
         yield from range(BATCH, 2 * BATCH)
 
-    expected = [(i, workers.FATAL) if i in {3, 17} else 2 * i for i in range(2 * BATCH)]
+    expected = [(i, judging.FATAL) if i in {3, 17} else 2 * i for i in range(2 * BATCH)]
     assert done(tasks.double_or_die, items()) == expected
 
 
@@ -156,14 +157,14 @@ print(*each(compute, [{str(tmp_path / "endless")!r}], 1, named, str))
 @pytest.mark.usefixtures("workers_may_write")
 def test_too_many_items_that_take_too_long_are_refused_with_their_names(monkeypatch, tmp_path):
     monkeypatch.setattr(bounds, "SECONDS", 0.1)
-    monkeypatch.setattr(workers, "MOST_SLOW", 2)
+    monkeypatch.setattr(judging, "MOST_SLOW", 2)
     items = [f"{tmp_path}/{name}-endless" for name in "abcd"]
     with pytest.raises(BadInput, match=r"3 files took too long .* look.* at: .*/a-endless, .*/b-"):
         done(tasks.compute, items, 1)
 
 
 def test_too_many_items_that_kill_their_process_are_refused(monkeypatch):
-    monkeypatch.setattr(workers, "MOST_FATAL", 1)
+    monkeypatch.setattr(judging, "MOST_FATAL", 1)
     with pytest.raises(BadInput, match=r"2 files ended their process .* at: 3, 17"):
         done(tasks.double_or_die, range(20), 1)
 
@@ -214,7 +215,7 @@ print(list(spread(double, [1, 2], 2)))
 
 
 def test_a_machine_that_cannot_start_processes_is_told(monkeypatch):
-    monkeypatch.setattr(workers, "_begin", tasks.die)
+    monkeypatch.setattr(pool, "begin", tasks.die)
     with pytest.raises(Unavailable, match="worker processes end as soon as they start"):
         done(tasks.double, range(5))
 
@@ -226,7 +227,7 @@ def test_processes_that_are_ended_before_they_see_an_item_are_told():
 
 def test_an_item_on_which_a_process_is_told_to_end_is_known():
     """As one would be that makes a process answer what cannot be read."""
-    expected = [(i, workers.FATAL) if i == 3 else i for i in range(BATCH)]
+    expected = [(i, judging.FATAL) if i == 3 else i for i in range(BATCH)]
     assert done(tasks.end_at_three, range(BATCH)) == expected
 
 

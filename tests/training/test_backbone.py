@@ -20,6 +20,7 @@ from skin_pipeline.config import Settings
 from skin_pipeline.contracts import Trunk
 from skin_pipeline.data.images import working_square
 from skin_pipeline.errors import BadInput, Unavailable
+from skin_pipeline.geometry import Geometry
 from skin_pipeline.model_file.building import geometry, released_model, seen_as
 from skin_pipeline.training import backbone
 from skin_pipeline.training.backbone import Network
@@ -250,7 +251,7 @@ def test_the_model_cuts_an_image_as_the_packed_images_were_cut(size, field_of_vi
     coarse = Image.fromarray(rng.integers(0, 255, (12, 16, 3), dtype=np.uint8))
     image = coarse.resize(size, Image.Resampling.BICUBIC)
     square = geometry(keras, np.asarray(image, np.float32)[None], 64, field_of_view)
-    packed = working_square(image, 64, field_of_view)
+    packed = working_square(image, Geometry(64, field_of_view))
     # Pillow rounds to whole grey levels after each of its two passes.
     assert np.abs(np.asarray(square)[0] - packed).max() <= 1.01
 
