@@ -2,123 +2,43 @@
 
 from __future__ import annotations
 
-import io
 import itertools
 import os
-import struct
-import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image, ImageDraw, ImageFilter, PngImagePlugin, TiffImagePlugin
+from image_files import (
+    ELSEWHERE,
+    GREY16,
+    JPEG,
+    LESION,
+    ODD_TAGS,
+    PNG,
+    RATIONAL,
+    SMALL,
+    TEXT,
+    TWELVE,
+    claiming,
+    encoded,
+    flipped_bytes,
+    frames,
+    tiff,
+    tiff_of_12_bits,
+    turned,
+    with_exif,
+    with_texts,
+)
+from PIL import Image
 
 from skin_pipeline.data import images
 from skin_pipeline.data.images import (
-    decode,
     inspect,
     inspect_bytes,
     inspecting,
-    measuring,
-    working_square,
 )
 from skin_pipeline.errors import BadInput, Unavailable
 from skin_pipeline.geometry import Geometry
-
-random = np.random.RandomState(0)
-LESION = Image.fromarray(
-    np.kron(random.randint(0, 255, (10, 15, 3)), np.ones((12, 12, 1))).astype(np.uint8)
-)  # 180 x 120
-GREY16 = np.asarray(LESION.convert("L")).astype(np.uint16) * 257
-
-
-def encoded(image, kind="PNG", **options):
-    buffer = io.BytesIO()
-    image.save(buffer, kind, **options)
-    return buffer.getvalue()
-
-
-def turned(orientation):
-    exif = Image.Exif()
-    exif[0x0112] = orientation
-    return encoded(LESION, "JPEG", exif=exif)
-
-
-def claiming(width, height):
-    """A PNG of a few bytes that says it is so many pixels wide and high."""
-    data = bytearray(encoded(Image.new("RGB", (80, 80))))
-    data[16:24] = struct.pack(">II", width, height)
-    data[29:33] = struct.pack(">I", zlib.crc32(bytes(data[12:29])))
-    return bytes(data)
-
-
-def frames(kind):
-    return encoded(LESION, kind, save_all=True, append_images=[LESION.rotate(90)] * 2)
-
-
-def flipped_bytes(data, start, count=40):
-    spoilt = bytearray(data)
-    for i in range(start, start + count):
-        spoilt[i] ^= 0xFF
-    return bytes(spoilt)
-
-
-def with_exif(tag, kind, count, value, image_kind="JPEG"):
-    """An image whose EXIF says that it lies on its side, and holds one more tag as it is given."""
-    entries = sorted([struct.pack("<HHIHH", 0x0112, 3, 1, 6, 0), _entry(tag, kind, count, value)])
-    head = b"II*\0" + struct.pack("<IH", 8, len(entries))
-    minus_one_by_zero = struct.pack("<ii", -1, 0)
-    exif = head + b"".join(entries) + bytes(4) + minus_one_by_zero * 8
-    return encoded(LESION, image_kind, exif=b"Exif\0\0" + exif)
-
-
-def _entry(tag, kind, count, value):
-    return struct.pack("<HHI", tag, kind, count) + value
-
-
-def with_texts(*texts):
-    """A PNG whose texts stand compressed before its pixels, as image editors write them."""
-    info = PngImagePlugin.PngInfo()
-    for text in texts:
-        info.add_text("Comment", text, zip=True)
-    return encoded(LESION, "PNG", pnginfo=info)
-
-
-def tiff(image, bits=8, pages=(), kinds=()):
-    """A TIFF with further pages; `kinds` are their tag NewSubfileType."""
-    pages = [image, *pages]
-    buffer = io.BytesIO()
-    with TiffImagePlugin.AppendingTiffWriter(buffer, True) as writer:
-        for page, kind in zip(pages, (*kinds, *[0] * len(pages)), strict=False):
-            page.save(writer, "TIFF", tiffinfo={254: kind})
-            writer.newFrame()
-    return buffer.getvalue()
-
-
-def tiff_of_12_bits(grey):
-    """A TIFF of packed 12-bit greys, which Pillow reads and does not write."""
-    high, width = grey.shape
-    pairs = grey.reshape(-1, 2).astype(np.uint32)
-    packed = (pairs[:, 0] << 12) | pairs[:, 1]
-    pixels = packed.astype(">u4").tobytes()
-    pixels = np.frombuffer(pixels, np.uint8).reshape(-1, 4)[:, 1:].tobytes()
-    tags = [(256, width), (257, high), (258, 12), (259, 1), (262, 1), (273, 8), (277, 1)]
-    tags += [(278, high), (279, len(pixels))]
-    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags)
-    count = struct.pack("<H", len(tags))
-    return b"II*\0" + struct.pack("<I", 8 + len(pixels)) + pixels + count + entries + bytes(4)
-
-
-PNG, JPEG = encoded(LESION), encoded(LESION, "JPEG", quality=95)
-JPEG_75 = encoded(LESION, "JPEG")
-ODD_TAGS = TiffImagePlugin.ImageFileDirectory_v2()
-ODD_TAGS[270] = "x" * 70_000
-
-SMALL = LESION.resize((60, 40))
-TWELVE = (GREY16 >> 4).astype(np.uint16)
-RATIONAL, TEXT = 5, 2
-# A value that stands elsewhere, at the place where -1/0 stands.
-ELSEWHERE = struct.pack("<I", 8 + 2 + 24 + 4)
 
 TAKEN = "taken as it is"
 CASES = [
@@ -243,41 +163,6 @@ def test_there_are_enough_cases():
     assert len(CASES) >= 60
 
 
-@pytest.mark.parametrize("orientation", range(1, 9))
-def test_an_image_that_lies_on_its_side_is_set_upright(orientation):
-    upright = decode(turned(orientation)).image
-    assert upright.size == ((180, 120) if orientation < 5 else (120, 180))
-
-
-def test_pixels_of_16_bits_are_scaled_and_not_cut_off():
-    eight = np.asarray(LESION.convert("L"))
-    scaled = np.asarray(decode(encoded(Image.fromarray(GREY16))).image)[..., 0]
-    assert np.array_equal(scaled, eight)
-
-
-@pytest.mark.parametrize("bits", [8, 12, 16])
-@pytest.mark.parametrize("kind", ["PNG", "TIFF"])
-def test_greys_of_any_depth_are_as_bright_as_their_8_bits(bits, kind):
-    eight = np.asarray(LESION.convert("L"))
-    deep = (eight.astype(np.uint32) * (2**bits - 1) // 255).astype(np.uint16)
-    seen = np.asarray(decode(encoded(Image.fromarray(deep), kind)).image)[..., 0]
-    assert np.abs(seen.astype(int) - eight).max() <= 1
-
-
-def test_a_thumbnail_is_not_taken_for_the_picture():
-    for pages in (tiff(LESION, pages=[SMALL]), tiff(SMALL, pages=[LESION], kinds=[1, 0])):
-        assert np.array_equal(decode(pages).image, LESION)
-
-
-def test_a_png_is_the_same_picture_without_its_texts():
-    assert np.array_equal(decode(with_texts("x" * 3_000_000)).image, LESION)
-
-
-@pytest.mark.parametrize("orientation", [0, 9, 300])
-def test_an_orientation_that_does_not_exist_changes_nothing(orientation):
-    assert np.array_equal(decode(turned(orientation)).image, decode(JPEG_75).image)
-
-
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
 def test_no_value_of_an_exif_tag_costs_the_picture(kind):
     tags = (0x0112, 0x011A, 0x0128, 0x8769, 0x8825, 0x010E, 0xA005, 0x02BC)
@@ -317,54 +202,6 @@ def test_a_name_that_is_not_utf_8_can_be_written_into_a_report(tmp_path):
     assert inspect(path).problem.encode().startswith(b"l\\udce9sion.png: cannot identify")
 
 
-# --- masks ---------------------------------------------------------------------------------------
-
-
-def mask(kind="PNG", mode="L", **options):
-    drawn = Image.new("L", (300, 200))
-    ImageDraw.Draw(drawn).ellipse((60, 30, 220, 170), fill=255)
-    return encoded(drawn.convert(mode), kind, **options)
-
-
-@pytest.mark.parametrize(
-    "data",
-    [mask(), mask(mode="1"), mask(mode="RGB"), mask(mode="P"), mask("JPEG"), mask("BMP")],
-)
-def test_an_image_of_two_greys_is_like_a_mask(data):
-    assert inspect_bytes(data, "a.png").mask
-
-
-def test_a_lesion_is_not_like_a_mask_whatever_its_frame():
-    for image in (LESION, LESION.convert("L"), LESION.convert("L").point(lambda v: v // 8)):
-        assert not inspect_bytes(encoded(image), "a.png").mask
-    framed = Image.new("RGB", (400, 400))
-    framed.paste(LESION.resize((180, 180)), (110, 110))
-    assert not inspect_bytes(encoded(framed), "a.png").mask
-
-
-@pytest.mark.parametrize(
-    ("key", "expected"),
-    [
-        ("benign/ISIC_0000000_segmentation.png", True),
-        ("benign/ISIC_0000000_Segmentation.PNG", True),
-        ("benign/ISIC_0000000_superpixels.png", True),
-        ("benign/ISIC_0000000_attribute_pigment_network.png", True),
-        ("benign/a_mask.png", True),
-        ("benign/mask-a.png", False),
-        ("benign/a.overlay.jpg", True),
-        ("benign/masks/a.png", True),
-        ("GroundTruth/benign/a.png", True),
-        ("benign/ISIC_0000000.jpg", False),
-        ("benign/unmasked.jpg", False),
-        ("benign/damask.jpg", False),
-        ("benign/lesion.jpg", False),
-        ("benign/segment 3.jpg", False),
-    ],
-)
-def test_masks_are_known_by_the_names_that_public_sets_give_them(key, expected):
-    assert images.named_like_a_mask(key) is expected
-
-
 def test_a_file_too_large_to_be_an_image_is_not_read(tmp_path, monkeypatch):
     path = tmp_path / "a.png"
     path.write_bytes(PNG)
@@ -388,57 +225,3 @@ def test_a_file_that_changed_since_it_was_inspected_is_told(tmp_path):
     path.write_bytes(b"gone")
     with pytest.raises(BadInput, match=r"a\.png: .*changed while it was read"):
         images.pixels_digest(path)
-
-
-# --- what is measured ----------------------------------------------------------------------------
-
-
-def measured(image):
-    small = measuring.shrunk(image)
-    return dict(
-        zip(
-            measuring.STATISTICS,
-            measuring.statistics(small, small @ measuring.LUMINANCE),
-            strict=True,
-        )
-    )
-
-
-def test_statistics_say_what_their_names_say():
-    pixels = np.full((200, 200, 3), (180, 120, 90), np.uint8)
-    pixels[60:140, 60:140] = (60, 40, 30)
-    seen = measured(Image.fromarray(pixels))
-    assert [seen[name] for name in ("ring_red", "ring_green", "ring_blue")] == [180, 120, 90]
-    assert seen["ring_spread"] == 0
-    assert seen["red"] == pytest.approx(pixels[..., 0].mean(), abs=1)
-    light = pixels @ np.array([0.299, 0.587, 0.114])
-    assert seen["brightness"] == pytest.approx(light.mean(), abs=1)
-    assert seen["contrast"] == pytest.approx(light.std(), abs=2)
-
-
-def test_blur_lowers_sharpness():
-    sharp, blurred = LESION, LESION.filter(ImageFilter.GaussianBlur(8))
-    assert measured(blurred)["sharpness"] < 0.5 * measured(sharp)["sharpness"]
-
-
-# --- the working square --------------------------------------------------------------------------
-
-
-def test_the_aspect_ratio_is_kept():
-    disc = Image.new("L", (300, 200))
-    disc.paste(255, (110, 60, 190, 140))  # a square in the middle
-    pixels = working_square(disc.convert("RGB"), Geometry(100))[..., 0] > 127
-    assert abs(int(pixels.any(axis=0).sum()) - int(pixels.any(axis=1).sum())) <= 1
-
-
-@pytest.mark.parametrize("size", [(300, 200), (200, 300)])
-def test_the_working_square_is_the_centre_of_the_image(size):
-    pixels = np.zeros((size[1], size[0], 3), np.uint8)
-    pixels[size[1] // 2, size[0] // 2] = 255
-    bright = working_square(Image.fromarray(pixels), Geometry(200))[..., 0]
-    assert np.unravel_index(bright.argmax(), bright.shape) == (100, 100)
-
-
-@pytest.mark.parametrize("size", [(64, 64), (65, 64), (500, 31), (3, 200)])
-def test_images_of_any_shape_come_out_at_the_working_size(size):
-    assert working_square(Image.new("RGB", size), Geometry(64, 0.8)).shape == (64, 64, 3)

@@ -17,7 +17,6 @@ from PIL import Image, ImageFilter
 
 from skin_pipeline.data import demo, duplicates, manifest, sources
 from skin_pipeline.data.duplicates import Side, searching
-from skin_pipeline.data.duplicates.likeness import likeness
 from skin_pipeline.geometry import Geometry
 
 FLIPS = list(Image.Transpose)
@@ -153,20 +152,6 @@ def test_few_images_are_no_problem(side, count):
     made = side({f"benign/{i}.png": photograph(i) for i in range(count)})
     assert duplicates.within(made, 1) == []
     assert duplicates.between(made, made._replace(table=made.table[:0]), 1) == []
-
-
-def test_likeness_is_near_one_for_the_same_and_low_for_other_thumbnails():
-    first = np.stack([np.asarray(photograph(i).convert("L").resize((64, 64))) for i in range(6)])
-    assert likeness((first, first)).min() > 0.99
-    assert likeness((first, np.roll(first, 1, axis=0))).max() < 0.5
-
-
-def test_flat_thumbnails_are_like_nothing():
-    flat = np.full((2, 64, 64), 128, np.uint8)
-    assert likeness((flat, flat)).max() == 0
-
-
-# --- frames, rulers and what else the pictures of a set have in common ----------------------------
 
 
 @pytest.fixture

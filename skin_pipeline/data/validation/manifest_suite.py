@@ -1,8 +1,4 @@
-"""What is expected of the data: two suites, one of the images and one of the split.
-
-Every expectation has a stable name (`description`), a reason to ask for it (`notes`), and its
-bound in words (`meta`). A failed `critical` one ends the run, a failed `warning` is told.
-"""
+"""What is expected of the images."""
 
 # ruff: file-ignore[banned-module-level-imports] it is imported only where there is work for it
 from __future__ import annotations
@@ -10,12 +6,13 @@ from __future__ import annotations
 from typing import Any
 
 import great_expectations.expectations as gxe
-import pandas as pd
 from great_expectations.expectations.row_conditions import Column
 
 from skin_pipeline.contracts import LABELS
 from skin_pipeline.data.validation import expectations as own
+from skin_pipeline.data.validation.wording import READABLE, UNITS, about, percent
 
+# Columns that every later step reads.
 COLUMNS = (
     "image_id",
     "key",
@@ -44,8 +41,6 @@ COLUMNS = (
     "group",
     "anchor",
 )
-SIDES = ("train", "validation", "test")
-UNUSED = "unused"
 
 SMALLEST_SIDE, LARGEST_SIDE = 64, 20_000  # pixels
 # What dermoscopic images look like: 1144 of SIIM-ISIC 2020 and 717 of ISIC 2017 have a brightness
@@ -56,11 +51,10 @@ LOOKS = (
     ("contrast", 5, 100, "standard deviation of the luminance", "Blank images"),
     ("sharpness", 2.5, 60, "mean Laplacian of a thumbnail", "Blurred images, or noise"),
 )
-MOST_LOOKS = 0.98  # of the images
+MOST_LOOKS = 0.98  # share of the images that must look so
 ASPECTS = (0.4, 2.5)
-LARGEST_CLASS = 0.9
-MOST_CONVERTED = 0.1
-UNEVEN = 0.1  # share of malignant images on a side against that of all
+LARGEST_CLASS = 0.9  # share of the images
+MOST_CONVERTED = 0.1  # share of the images
 SEXES = r"(?i)^\s*(?:f|female|woman|m|male|man|other)\s*$"
 AGES = r"^\s*(?:\d{1,2}|10\d|110)(?:\.\d+)?\s*$"
 SITES = (  # of SIIM-ISIC 2020, the ISIC archive and HAM10000; part of the name is enough
@@ -68,22 +62,9 @@ SITES = (  # of SIIM-ISIC 2020, the ISIC archive and HAM10000; part of the name 
     "face|scalp|ear|nose|lip|oral|genital|buttock|thigh|forearm|shoulder|nail"
 )
 
-READABLE = Column("readable") == 1
 
-
-def prepared(table: pd.DataFrame) -> pd.DataFrame:
-    """The table with what the expectations look at beside its own columns."""
-    return table.assign(
-        readable=table["readable"].astype(int),
-        malignant=(table["label"] == LABELS[1]).astype(int),
-        aspect=table["width"] / table["height"].where(table["height"] > 0),
-        # Pixels are hashed only where another file may have the same ones.
-        picture=table["pixels_sha256"].where(table["pixels_sha256"] != "", table["sha256"]),
-    )
-
-
-def manifest_suite(min_per_class: int, max_unreadable: float, max_group_share: float) -> list[Any]:
-    """What is expected of the images; the columns come first."""
+def suite(min_per_class: int, max_unreadable: float, max_group_share: float) -> list[Any]:
+    """Returns what is expected of the images; the columns come first."""
     return [
         *_table(min_per_class, max_unreadable),
         *_groups(max_group_share),
@@ -93,77 +74,13 @@ def manifest_suite(min_per_class: int, max_unreadable: float, max_group_share: f
     ]
 
 
-def split_suite(runs: list[str]) -> list[Any]:
-    """What is expected of the columns `runs`, in which a cell is the side of an image."""
-    return [
-        own.ExpectKnownSides(
-            columns=runs,
-            sides=[*SIDES, UNUSED],
-            **_about("every image has a side", "one of the four", "A run reads nothing else."),
-        ),
-        *(_parted(key, what, runs) for key, what in UNITS.items()),
-        own.ExpectSameTestSet(
-            columns=runs,
-            test="test",
-            **_about(
-                "the test set is the same in all runs",
-                "the same",
-                "The runs are judged together, on images that none of them has seen.",
-            ),
-        ),
-        own.ExpectBothClasses(
-            columns=runs,
-            sides=list(SIDES),
-            **_about("each side has both classes", "both", "No figure is defined on one class."),
-        ),
-        own.ExpectEvenSides(
-            columns=runs,
-            sides=["validation", "test"],  # training sets are balanced on purpose
-            bound=UNEVEN,
-            row_condition=READABLE,
-            severity="warning",
-            **_about(
-                "share of malignant images on each side",
-                f"within {UNEVEN:g} of the share of all",
-                "Precision and the decision threshold depend on it.",
-            ),
-        ),
-    ]
-
-
-UNITS = {
-    "group": "group",
-    "patient_id": "patient",
-    "lesion_id": "lesion",
-    "duplicates": "set of duplicates",
-}
-
-
-def _parted(key: str, what: str, runs: list[str]) -> Any:
-    why = "What is seen in training must not come back in the test: it leaks the answer."
-    return own.ExpectOneValueEach(
-        key=key,
-        columns=runs,
-        ignored=UNUSED,
-        **_about(f"no {what} on two sides of a run", "none", why),
-    )
-
-
-def _about(name: str, bound: str, why: str) -> dict[str, Any]:
-    return {"description": name, "notes": why, "meta": {"bound": bound}}
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:g} %"
-
-
 def _table(min_per_class: int, max_unreadable: float) -> list[Any]:
-    """That there is something to train on."""
+    """Returns the expectations that there is something to train on."""
     return [
         gxe.ExpectTableColumnsToMatchSet(
             column_set=list(COLUMNS),
             exact_match=False,
-            **_about(
+            **about(
                 "columns of the manifest",
                 f"has the {len(COLUMNS)} agreed columns",
                 "Every later step reads this table.",
@@ -172,12 +89,12 @@ def _table(min_per_class: int, max_unreadable: float) -> list[Any]:
         gxe.ExpectColumnValuesToBeInSet(
             column="label",
             value_set=list(LABELS),
-            **_about("labels", "one of " + ", ".join(LABELS), "The model knows two classes."),
+            **about("labels", "one of " + ", ".join(LABELS), "The model knows two classes."),
         ),
         gxe.ExpectColumnMeanToBeBetween(
             column="readable",
             min_value=1 - max_unreadable,
-            **_about(
+            **about(
                 "share of images that can be decoded",
                 f"at least {1 - max_unreadable:g}",
                 "Many broken files mean a broken download. Quarantined images are listed with "
@@ -191,7 +108,7 @@ def _table(min_per_class: int, max_unreadable: float) -> list[Any]:
             max_value=LARGEST_CLASS,
             row_condition=READABLE,
             severity="warning",
-            **_about(
+            **about(
                 "share of malignant images",
                 f"{1 - LARGEST_CLASS:.2g} to {LARGEST_CLASS:g}",
                 "Beyond it, choose how training is balanced (`balance`) with care.",
@@ -199,16 +116,18 @@ def _table(min_per_class: int, max_unreadable: float) -> list[Any]:
         ),
         gxe.ExpectColumnValuesToBeUnique(
             column="key",
-            **_about("each file stands once", "all", "A key names one file."),
+            # The name of a check is in stored results and alerts, so it stays.
+            **about("each file stands once", "all", "A key names one file."),
         ),
     ]
 
 
 def _enough(label: str, count: int) -> Any:
+    """Returns the expectation of enough readable images of a class."""
     return gxe.ExpectTableRowCountToBeBetween(
         min_value=count,
         row_condition=(Column("label") == label) & READABLE,
-        **_about(
+        **about(
             f"readable {label} images",
             f"at least {count}",
             "Fewer cannot be learned from, nor judged on.",
@@ -217,14 +136,14 @@ def _enough(label: str, count: int) -> Any:
 
 
 def _groups(max_group_share: float) -> list[Any]:
-    """That images which belong together are known to."""
+    """Returns the expectations that images which belong together are in one group."""
     why = "Images of one {} are alike: on two sides of a split they leak the answer."
     return (
         [
             gxe.ExpectColumnValueLengthsToBeBetween(
                 column=column,
                 min_value=1,
-                **_about(f"each image has {article}", "all", "The split goes by it."),
+                **about(f"each image has {article}", "all", "The split goes by it."),
             )
             for column, article in (("group", "a group"), ("anchor", "an anchor"))
         ]
@@ -232,7 +151,7 @@ def _groups(max_group_share: float) -> list[Any]:
             own.ExpectOneValueEach(
                 key=key,
                 columns=["group"],
-                **_about(f"each {what} is in one group", "one group", why.format(what)),
+                **about(f"each {what} is in one group", "one group", why.format(what)),
             )
             for key, what in UNITS.items()
             if key != "group"
@@ -241,9 +160,9 @@ def _groups(max_group_share: float) -> list[Any]:
             own.ExpectNoGiantGroup(
                 share=max_group_share,
                 row_condition=READABLE,
-                **_about(
+                **about(
                     "no group holds a large share of the images",
-                    f"at most {_percent(max_group_share)} of them (max_group_share)",
+                    f"at most {percent(max_group_share)} of them (max_group_share)",
                     "A group is never parted, and one side of the split would be this group. "
                     "Mostly it is a word for nobody, such as `unknown`, taken for a patient.",
                 ),
@@ -253,7 +172,7 @@ def _groups(max_group_share: float) -> list[Any]:
 
 
 def _pixels() -> list[Any]:
-    """That the images look like dermoscopic images."""
+    """Returns the expectations that the images look like dermoscopic images."""
     return [
         *(
             gxe.ExpectColumnValuesToBeBetween(
@@ -261,7 +180,7 @@ def _pixels() -> list[Any]:
                 min_value=SMALLEST_SIDE,
                 max_value=LARGEST_SIDE,
                 row_condition=READABLE,
-                **_about(
+                **about(
                     f"{side} of readable images in pixels",
                     f"{SMALLEST_SIDE} to {LARGEST_SIDE}",
                     "Icons and whole-slide scans are no dermoscopic images.",
@@ -276,7 +195,7 @@ def _pixels() -> list[Any]:
             mostly=0.99,
             row_condition=READABLE,
             severity="warning",
-            **_about(
+            **about(
                 "width divided by height",
                 f"{ASPECTS[0]} to {ASPECTS[1]} for 99 %",
                 "Strips and panoramas lose most of their area when the centre is cut out.",
@@ -289,9 +208,9 @@ def _pixels() -> list[Any]:
             mostly=1 - MOST_CONVERTED,
             row_condition=READABLE,
             severity="warning",
-            **_about(
+            **about(
                 "images used as they are",
-                f"at least {_percent(1 - MOST_CONVERTED)}",
+                f"at least {percent(1 - MOST_CONVERTED)}",
                 "The others were converted (turned upright, CMYK to RGB, …) to be used.",
             ),
         ),
@@ -299,6 +218,7 @@ def _pixels() -> list[Any]:
 
 
 def _look(column: str, low: float, high: float, unit: str, otherwise: str) -> Any:
+    """Returns the expectation that nearly all images have a figure in its usual range."""
     return gxe.ExpectColumnValuesToBeBetween(
         column=column,
         min_value=low,
@@ -306,22 +226,39 @@ def _look(column: str, low: float, high: float, unit: str, otherwise: str) -> An
         mostly=MOST_LOOKS,
         row_condition=READABLE,
         severity="warning",
-        **_about(
+        **about(
             f"{column} ({unit})",
-            f"{low:g} to {high:g} for {_percent(MOST_LOOKS)}",
+            f"{low:g} to {high:g} for {percent(MOST_LOOKS)}",
             f"{otherwise} have other values than dermoscopic images.",
         ),
     )
 
 
 def _copies() -> list[Any]:
-    """That no picture counts twice, or says two things."""
+    """Returns the expectations that no picture counts twice, and none has two labels."""
+    return [
+        *_counted_once(),
+        *_one_label(),
+        gxe.ExpectColumnValuesToBeInSet(
+            column="external",
+            value_set=[""],
+            severity="warning",
+            **about(
+                "no image is shared with an external set",
+                "none",
+                "A model knows what it was trained on: the external score would be too good.",
+            ),
+        ),
+    ]
+
+
+def _counted_once() -> list[Any]:
     return [
         own.ExpectNoneTwice(
             column="picture",
             row_condition=READABLE,
             severity="warning",
-            **_about(
+            **about(
                 "no two images have the same pixels",
                 "none",
                 "They count twice. They are kept in one group, so that none leaks.",
@@ -331,16 +268,22 @@ def _copies() -> list[Any]:
             column="duplicates",
             differing="picture",
             severity="warning",
-            **_about(
+            **about(
                 "no two images are nearly the same",
                 "none",
                 "Resized, re-encoded, turned or cropped copies count twice as well.",
             ),
         ),
+    ]
+
+
+def _one_label() -> list[Any]:
+    # Only duplicates must agree: they are one photograph. A lesion may change between two.
+    return [
         own.ExpectOneValueEach(
             key="duplicates",
             columns=["label"],
-            **_about(
+            **about(
                 "duplicates have one label",
                 "none contradict",
                 "One of the labels is wrong. Remove the image or correct its label.",
@@ -350,27 +293,17 @@ def _copies() -> list[Any]:
             key="lesion_id",
             columns=["label"],
             severity="warning",
-            **_about(
+            **about(
                 "images of a lesion have one label",
                 "none contradict",
                 "A lesion is benign or malignant, unless it has changed between two images.",
-            ),
-        ),
-        gxe.ExpectColumnValuesToBeInSet(
-            column="external",
-            value_set=[""],
-            severity="warning",
-            **_about(
-                "no image is shared with an external set",
-                "none",
-                "A model knows what it was trained on: the external score would be too good.",
             ),
         ),
     ]
 
 
 def _metadata() -> list[Any]:
-    """That what is known of the patients makes sense."""
+    """Returns the expectations that what is known of the patients makes sense."""
     domains = (
         ("age", AGES, 0.99, "0 to 110 years"),
         ("sex", SEXES, 0.99, "male, female or other"),
@@ -383,9 +316,9 @@ def _metadata() -> list[Any]:
             mostly=mostly,
             row_condition=Column(column) != "",
             severity="warning",
-            **_about(
+            **about(
                 f"{column}, where given",
-                f"{bound} for {_percent(mostly)}",
+                f"{bound} for {percent(mostly)}",
                 "Figures by age, sex and site, and the audit for shortcuts, read it.",
             ),
         )
