@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 
 import numpy as np
 import pytest
@@ -125,7 +126,9 @@ def test_no_bytes_make_the_structure_raise_anything_but_a_value_error(noise, pla
     try:
         assert jpeg.variants(spoilt)
     except ValueError as error:
-        assert "truncated" in str(error)  # ruff: ignore[pytest-assert-in-except]
+        # The noise may also be a size, or many scans.
+        refusals = r"truncated|is over \d+ pixels|has over \d+ (scans|segments)"
+        assert re.search(refusals, str(error))  # ruff: ignore[pytest-assert-in-except]
 
 
 def test_many_fill_bytes_take_no_more_time_than_their_number():
