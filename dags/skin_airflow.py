@@ -1,4 +1,7 @@
-"""Where Airflow and the steps meet: a `Job` from a task's context, and errors as Airflow's own."""
+"""What the DAGs share: a `Job` from a task's context, errors as Airflow's own, the trigger form.
+
+Nothing else in the project but `dags/` and `plugins/` imports Airflow.
+"""
 
 from __future__ import annotations
 
@@ -26,6 +29,7 @@ from airflow.sdk.log import mask_secret
 from skin_pipeline import timing
 from skin_pipeline.config import (
     FIRST,
+    Deployment,
     Settings,
     form_schema,
     may_be_empty,
@@ -48,7 +52,7 @@ BOUNDS = ("minimum", "maximum", "exclusiveMinimum")
 
 @contextmanager
 def airflow_errors() -> Generator[None, None, None]:
-    """Errors as Airflow's own: bad input fails a task at once, the rest may be tried again."""
+    """Raises errors as Airflow's own: bad input fails a task at once, others may be retried."""
     try:
         yield
     except BadInput as error:
@@ -59,19 +63,25 @@ def airflow_errors() -> Generator[None, None, None]:
         raise AirflowException(str(error)) from (None if tells_secret(error) else error)
     except AirflowException:
         raise
-    except Exception as error:  # which nobody expected; Airflow logs all that led to it
+    except Exception as error:  # an unexpected one, whose whole chain Airflow would log
         if tells_secret(error):
             raise AirflowException(f"{type(error).__name__}: {line(error)}") from None
         raise
 
 
+def airflow_deployment() -> Deployment:
+    """Returns the settings of the installation; a task has one core unless they say otherwise."""
+    deployment = read_deployment()
+    return deployment.model_copy(update={"threads": deployment.threads or 1})
+
+
 @contextmanager
 def airflow_job(*, kaggle: bool = False) -> Generator[Job, None, None]:
-    """The job of the running task, with errors as in `airflow_errors`.
+    """Gives the job of the running task, with errors as in `airflow_errors`.
 
     Args:
-        kaggle: Whether the step may ask Kaggle. Only then is the connection looked up, which
-            costs two requests to Airflow.
+        kaggle: Whether the step may download from Kaggle. Only then is the connection looked up,
+            which costs two requests to Airflow.
     """
     from skin_connections import (
         data_access,
@@ -86,12 +96,12 @@ def airflow_job(*, kaggle: bool = False) -> Generator[Job, None, None]:
         access: dict[str, Any] = {}
         if kaggle:
             access = {"kaggle": kaggle_credentials(), "kaggle_endpoint": kaggle_endpoint()}
-        deployment = read_deployment()
+        deployment = airflow_deployment()
         if deployment.signing_password:
             mask_secret(deployment.signing_password.get_secret_value())
         yield Job(
             settings=read_settings(dict(context["params"])),
-            deployment=deployment.model_copy(update={"threads": deployment.threads or 1}),
+            deployment=deployment,
             store=open_configured_store(),
             data_access=data_access,
             roots=Roots.of(deployment, by_others=True),
@@ -104,11 +114,11 @@ def airflow_job(*, kaggle: bool = False) -> Generator[Job, None, None]:
 
 
 def allow_processes() -> None:
-    """Lets the running task start processes, which decode images.
+    """Allows the running task to start processes, which decode images.
 
-    A task of a Celery worker is forked from a process that Celery made by a library of its own: it
-    is marked as one that may start no others, and its key does not let itself be handed to them.
-    What a task starts ends with it, so that nothing is left behind.
+    A task of a Celery worker is forked from a process that was made by Celery's own library: it is
+    marked as one that must not start others, and its key refuses to be passed to them. The
+    processes of a task end with it, so nothing is left behind.
     """
     from multiprocessing import process
 
@@ -119,7 +129,7 @@ def allow_processes() -> None:
 
 @contextmanager
 def airflow_store() -> Generator[Store, None, None]:
-    """The store alone, for tasks that are no step; with errors as in `airflow_errors`."""
+    """Gives the store alone, for tasks that are no step; with errors as in `airflow_errors`."""
     from skin_connections import open_configured_store
 
     with airflow_errors():
@@ -127,8 +137,11 @@ def airflow_store() -> Generator[Store, None, None]:
 
 
 def step(**options: Any) -> Callable[[Callable[..., Any]], Any]:
-    """Like `@task`, with the function's docstring as the text that Airflow shows of the task, and
-    with the time that the step of this name may take."""
+    """Returns a decorator like `@task`, which also gives a task its texts and its time.
+
+    Airflow shows the docstring of the function, and ends the task when the time is over that
+    `skin_pipeline.timing` allows a step of this name.
+    """
 
     def decorate(function: Callable[..., Any]) -> Any:
         name = function.__name__
@@ -140,17 +153,18 @@ def step(**options: Any) -> Callable[[Callable[..., Any]], Any]:
                 return function(*args, **values)
 
         about = inspect.cleandoc(function.__doc__ or "")
-        # Ours ends it a minute sooner, and says what to do.
+        # The clock ends a task a minute earlier, with a message that says what to do.
         return task(doc_md=about, execution_timeout=most + MINUTE, **options)(timed)
 
     return decorate
 
 
 class Clock:
-    """Ends a task whose time is over. Airflow knows the longest time of a task before it begins;
-    by this one, a task tells what its work may take as soon as it knows how much it is.
+    """Ends a task whose time is over.
 
-    It uses the timer that Airflow's own timeout uses, and gives it back.
+    Airflow is given the longest time of a task before the task begins. A task knows more as soon as
+    it has counted its images: `allow` then sets a shorter time. Both use the same timer of the
+    process, so this one gives it back at the end.
     """
 
     def __init__(self) -> None:
@@ -159,7 +173,7 @@ class Clock:
 
     @contextmanager
     def running(self, step: str, most: timedelta) -> Generator[None, None, None]:
-        """Bounds the block, which is a task."""
+        """Ends the block, which is the work of a task, after its longest time."""
         if threading.current_thread() is not threading.main_thread():
             yield  # no signal would reach it
             return
@@ -177,7 +191,7 @@ class Clock:
             signal.setitimer(signal.ITIMER_REAL, rest)
 
     def allow(self, seconds: float, work: str) -> None:
-        """Gives what begins now its time, but never more than is left of the task's longest."""
+        """Sets the time of the work that begins now, within what is left of the longest time."""
         if self._end is None:
             return
         self._work, self._seconds = work, min(seconds, self._end - time.monotonic())
@@ -198,9 +212,9 @@ _clock = Clock()
 
 
 def form() -> dict[str, Param]:
-    """The trigger form: a field for every knob of `skin_pipeline.config.Settings`.
+    """Returns the trigger form: a field for each setting of a run.
 
-    What most runs need stands open at the top; Airflow folds the sections that have a name.
+    The fields that most runs need come first and are open; Airflow folds the named sections.
     """
     return {name: _field(name, **schema) for name, schema in form_schema().items()}
 
@@ -212,17 +226,17 @@ def _field(name: str, *, default: Any, description: str, **schema: Any) -> Param
         empty = f"(empty: {default})"
         schema["values_display"] = {**schema.get("values_display", {}), "null": empty}
     help_text = f"{description} {_about(name, default, schema)}"
-    # Where the form knows the bounds, it changes 50 to 20 without a word. Airflow finds them here,
-    # and refuses 50.
+    # A form that has the bounds silently changes 50 to the maximum of 20. Under `allOf` it does not
+    # see them; Airflow's server does, and refuses 50.
     limits = {limit: schema.pop(limit) for limit in BOUNDS if limit in schema}
     if limits:
         schema["allOf"] = [limits]
-    # Code in Markdown covers half of the line above it, in the form.
+    # In the form, code in Markdown covers half of the line above it.
     return Param(default, description_md=help_text.replace("`", "*"), **schema)
 
 
 def _about(name: str, default: Any, schema: dict[str, Any]) -> str:
-    """How `conf` and the README call a knob, its bounds, and what it means left empty."""
+    """Returns the name of a setting in `conf` and the docs, its bounds, and what empty means."""
     parts = [f"Setting `{name}`"]
     if "enum" not in schema:
         parts += filter(None, [range_of(schema)])
@@ -232,14 +246,15 @@ def _about(name: str, default: Any, schema: dict[str, Any]) -> str:
 
 
 def answers(defaults: Mapping[str, str]) -> dict[str, str]:
-    """What a person wrote into the form of the running task: without blanks around it, and the
-    default where a field was left empty.
+    """Returns what was entered into the form of the running task.
+
+    Blanks around a value are removed; an empty field gets its default.
 
     Args:
-        defaults: The fields of the form, and what each is without an answer.
+        defaults: The fields of the form, each with its default.
 
     Raises:
-        BadInput: there is something in it that is no field; it may be a field misspelt.
+        BadInput: A name is no field of the form; it may be misspelt.
     """
     context: Any = get_current_context()
     given = context["params"]
@@ -250,29 +265,28 @@ def answers(defaults: Mapping[str, str]) -> dict[str, str]:
     return {name: text or defaults[name] for name, text in texts.items()}
 
 
-def push(**values: str | list[str]) -> None:
-    """Hand further keys to later tasks, beside the list that a task returns to be mapped over."""
+AS_CALLED = "{{ called }}"  # a `map_index_template`: the name that `call_task` gives
+
+
+def call_task(name: str) -> None:
+    """Names the running task among those that are mapped over, for the pages of Airflow."""
     context: Any = get_current_context()
-    for name, value in values.items():
-        context["ti"].xcom_push(name, value)
+    context["called"] = name
 
 
-def most_mapped(most: int, runs: int) -> int:
-    """How many features tasks there may be.
+def most_mapped(most: int) -> int:
+    """Returns how many tasks a step may have: `most`, or fewer if this Airflow allows fewer.
 
     Airflow refuses a list that is mapped over when the task that made it ends, after all its work.
-
-    Args:
-        most: What is good for the scheduler.
-        runs: How many training tasks there will be.
-
-    Raises:
-        BadInput: even those are more than this Airflow allows.
     """
-    allowed: int = conf.getint("core", "max_map_length")
+    return min(conf.getint("core", "max_map_length"), most)
+
+
+def check_mapped(runs: int) -> None:
+    """Raises `BadInput` if there are more training runs than this Airflow makes tasks of a step."""
+    allowed = most_mapped(runs)
     if runs > allowed:
         raise BadInput(
             f"runs={runs}, but this Airflow makes at most {allowed} tasks of one step ([core] "
             "max_map_length). Raise that, or lower runs and min_runs"
         )
-    return min(allowed, most)

@@ -19,19 +19,171 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta, timezone
 from itertools import chain
+from typing import Any
 
 from airflow.sdk import TriggerRule, dag
 from airflow.sdk.exceptions import AirflowSkipException
-from skin_airflow import airflow_job, form, most_mapped, push, step
+from skin_airflow import (
+    AS_CALLED,
+    airflow_deployment,
+    airflow_job,
+    call_task,
+    check_mapped,
+    form,
+    most_mapped,
+    step,
+)
 from skin_notifier import SkinNotifier
 
 from skin_pipeline import steps
-from skin_pipeline.config import read_deployment
-from skin_pipeline.contracts import Verdict, load
+from skin_pipeline.contracts import Verdict
+from skin_pipeline.seeds import run_seed
 
-deployment = read_deployment()
-# A slot of the pool stands for a core: tasks share the cores by it, and do not fight for them.
-computing = {"pool": deployment.pool, "pool_slots": deployment.threads or 1}
+deployment = airflow_deployment()
+# A slot of the pool is a core: tasks share the cores through it, instead of slowing each other.
+computing = {"pool": deployment.pool, "pool_slots": deployment.threads}
+
+
+@step(multiple_outputs=True, **computing)
+def ingest() -> dict[str, Any]:
+    """
+    Fetches the images from where `data` and `external` point, decodes each once, and writes the
+    manifest (a row an image) and the packed images. Also brings the weight file to the store.
+
+    *Fails at once* on wrong credentials, an unknown data set, a broken archive, a missing class or
+    metadata that contradict the folders; *tries again* when Kaggle or the store does not answer.
+    """
+    with airflow_job(kaggle=True) as job:
+        check_mapped(job.settings.runs)
+        return steps.ingest(job)._asdict()
+
+
+@step(**computing)
+def validate(dataset: str, external: dict[str, str]) -> str:
+    """
+    Finds duplicates, near-duplicates and images shared with external sets; audits for shortcuts;
+    checks the manifest with Great Expectations. The Data Docs are kept with the result.
+
+    *Fails at once* when a critical check fails; warnings are in the log and the report.
+    """
+    with airflow_job() as job:
+        return steps.validate(job, dataset, external)
+
+
+@step()
+def split(validation: str) -> str:
+    """
+    Sets the test set apart (by the hash of the group, so that it never changes) and draws train and
+    validation images for each run. Images of one patient stay together.
+    """
+    with airflow_job() as job:
+        return steps.split(job, validation)
+
+
+@step()
+def shards(dataset: str) -> list[list[int]]:
+    """
+    Lists the shards of images that each *features* task works on.
+    """
+    with airflow_job() as job:
+        return steps.shard_groups(job, dataset, most_mapped(steps.MOST_TASKS))
+
+
+@step(map_index_template=AS_CALLED, **computing)
+def features(split: str, weights: str, shards: list[int]) -> list[str]:
+    """
+    Computes what the frozen ResNet50 sees in each image of a shard, once for all runs; shard by
+    shard where there are more of them than tasks.
+
+    *Fails at once* on a weight file of another network; *tries again* when ImageNet weights could
+    not be downloaded.
+    """
+    with airflow_job() as job:
+        call_task(steps.images_in(job, split, shards))
+        return [steps.features(job, split, weights, shard) for shard in shards]
+
+
+@step()
+def runs() -> list[int]:
+    """
+    Lists the numbers of the training runs: as many as the setting `runs` says.
+    """
+    with airflow_job() as job:
+        return list(range(job.settings.runs))
+
+
+@step(map_index_template=AS_CALLED, **computing)
+def train(split: str, features: list[list[str]], run: int) -> str:
+    """
+    Trains one run's head, one log line an epoch. The epoch with the best validation AUC is kept. A
+    run that diverges fails and leaves the others be.
+    """
+    with airflow_job() as job:
+        call_task(f"run {run}, seed {run_seed(job.settings.seed, run)}")
+        return steps.train(job, split, list(chain.from_iterable(features)), run)
+
+
+# A failed run does not stop the others from being judged: the gate counts them.
+@step(**computing, trigger_rule=TriggerRule.ALL_DONE_MIN_ONE_SUCCESS)
+def evaluate(split: str, trained: list[str], validation: str) -> str:
+    """
+    Averages the runs, sets temperature and threshold on validation images, and judges the ensemble
+    and each run on the test set, in all and by slices. Builds the self-contained model, loads it
+    again and tries it.
+    """
+    with airflow_job() as job:
+        return steps.evaluate(job, split, trained, validation)
+
+
+@step(**computing)
+def champion(split: str) -> str:
+    """
+    Scores the champion again, on the same test set as the new model and by the same code. Images
+    that it was trained on are left out. Nothing to do while there is no champion.
+    """
+    with airflow_job() as job:
+        return steps.champion(job, split)
+
+
+@step(**computing)
+def external(evaluation: str, validation: str) -> list[str]:
+    """
+    Scores the new model on each set of another origin that `external` names. Images that the
+    model's own data contain too are left out.
+    """
+    with airflow_job() as job:
+        return steps.external(job, evaluation, validation)
+
+
+@step()
+def gate(evaluation: str, validation: str, champion: str, external: list[str]) -> str:
+    """
+    Compares the figures with the bounds, and with the champion's. Writes the verdict with its
+    reasons, the report and the model card.
+    """
+    with airflow_job() as job:
+        return steps.gate(job, evaluation, validation, champion, external)
+
+
+@step(on_success_callback=SkinNotifier("promoted"))
+def promote(verdict: str) -> str:
+    """
+    Writes the model as an immutable version, signs it if there is a key to sign with, and points
+    the champion to it. Skipped when the gate refused.
+    """
+    with airflow_job() as job:
+        return steps.promote(job, verdict)
+
+
+@step(on_success_callback=SkinNotifier("refused"))
+def reject(verdict: str) -> str:
+    """
+    Records the refusal in the model's history. Skipped when the gate approved.
+    """
+    with airflow_job() as job:
+        if job.load(verdict, Verdict).approved:
+            raise AirflowSkipException("approved by the gate")
+        return steps.reject(job, verdict)
 
 
 @dag(
@@ -54,132 +206,16 @@ computing = {"pool": deployment.pool, "pool_slots": deployment.threads or 1}
     },
 )
 def skin_training() -> None:
-    @step(**computing)
-    def ingest() -> list[list[int]]:
-        """
-        Fetches the images from where `data` and `external` point, decodes each once, and writes
-        the manifest (a row an image) and the packed images. Also brings the weight file to the
-        store.
-
-        *Fails at once* on wrong credentials, an unknown data set, a broken archive, a missing
-        class or metadata that contradict the folders; *tries again* when Kaggle or the store does
-        not answer.
-        """
-        with airflow_job(kaggle=True) as job:
-            most = most_mapped(steps.MOST_TASKS, job.settings.runs)
-            pinned = steps.ingest(job)
-            push(dataset=pinned.dataset, weights=pinned.weights, external=list(pinned.external))
-            return steps.shard_groups(job, pinned.dataset, most)
-
-    @step(**computing)
-    def validate(dataset: str, external: list[str]) -> str:
-        """
-        Finds duplicates, near-duplicates and images shared with external sets; audits for
-        shortcuts; checks the manifest with Great Expectations. The Data Docs are kept with the
-        result.
-
-        *Fails at once* when a critical check fails; warnings stand in the log and the report.
-        """
-        with airflow_job() as job:
-            return steps.validate(job, dataset, external)
-
-    @step()
-    def split(validation: str) -> list[int]:
-        """
-        Sets the test set apart (by the hash of the group, so that it never changes) and draws
-        train and validation images for each run. Images of one patient stay together.
-        """
-        with airflow_job() as job:
-            push(key=steps.split(job, validation))
-            return list(range(job.settings.runs))
-
-    @step(**computing)
-    def features(split: str, weights: str, shards: list[int]) -> list[str]:
-        """
-        Computes what the frozen ResNet50 sees in each image of a shard, once for all runs; shard by
-        shard where there are more of them than tasks.
-
-        *Fails at once* on a weight file of another network; *tries again* when ImageNet weights
-        could not be downloaded.
-        """
-        with airflow_job() as job:
-            return [steps.features(job, split, weights, shard) for shard in shards]
-
-    @step(**computing)
-    def train(split: str, features: list[list[str]], run: int) -> str:
-        """
-        Trains one run's head, one log line an epoch. The epoch with the best validation AUC is
-        kept. A run that diverges fails and leaves the others be.
-        """
-        with airflow_job() as job:
-            return steps.train(job, split, list(chain.from_iterable(features)), run)
-
-    # A failed run does not stop the others from being judged: the gate counts them.
-    @step(**computing, trigger_rule=TriggerRule.ALL_DONE_MIN_ONE_SUCCESS)
-    def evaluate(split: str, trained: list[str], validation: str) -> str:
-        """
-        Averages the runs, sets temperature and threshold on validation images, and judges the
-        ensemble and each run on the test set, in all and by slices. Builds the self-contained
-        model, loads it again and tries it.
-        """
-        with airflow_job() as job:
-            return steps.evaluate(job, split, trained, validation)
-
-    @step(**computing)
-    def champion(split: str) -> str:
-        """
-        Scores the champion again, on the same test set as the new model and by the same code.
-        Images that it was trained on are left out. Nothing to do while there is no champion.
-        """
-        with airflow_job() as job:
-            return steps.champion(job, split)
-
-    @step(**computing)
-    def external(evaluation: str, validation: str) -> list[str]:
-        """
-        Scores the new model on each set of another origin that `external` names. Images that the
-        model's own data holds too are left out.
-        """
-        with airflow_job() as job:
-            return steps.external(job, evaluation, validation)
-
-    @step()
-    def gate(evaluation: str, validation: str, champion: str, external: list[str]) -> str:
-        """
-        Compares the figures with the bounds, and with the champion's. Writes the verdict with its
-        reasons, the report and the model card.
-        """
-        with airflow_job() as job:
-            return steps.gate(job, evaluation, validation, champion, external)
-
-    @step(on_success_callback=SkinNotifier("promoted"))
-    def promote(verdict: str) -> str:
-        """
-        Writes the model as an immutable version, signs it if there is a key to sign with, and
-        points the champion to it.
-        Skipped when the gate refused.
-        """
-        with airflow_job() as job:
-            return steps.promote(job, verdict)
-
-    @step(on_success_callback=SkinNotifier("refused"))
-    def reject(verdict: str) -> str:
-        """
-        Records the refusal in the model's history. Skipped when the gate approved.
-        """
-        with airflow_job() as job:
-            if load(job.store, verdict, Verdict).approved:
-                raise AirflowSkipException("approved by the gate")
-            return steps.reject(job, verdict)
-
+    """Wires the steps: what each is given comes from an earlier one."""
     images = ingest()
     validation = validate(images["dataset"], images["external"])
-    runs = split(validation)
-    cached = features.partial(split=runs["key"], weights=images["weights"]).expand(shards=images)
-    trained = train.partial(split=runs["key"], features=cached).expand(run=runs)
-    evaluation = evaluate(runs["key"], trained, validation)
+    divided = split(validation)
+    computed = features.partial(split=divided, weights=images["weights"])
+    cached = computed.expand(shards=shards(images["dataset"]))
+    trained = train.partial(split=divided, features=cached).expand(run=runs())
+    evaluation = evaluate(divided, trained, validation)
     scores = external(evaluation, validation)
-    verdict = gate(evaluation, validation, champion(runs["key"]), scores)
+    verdict = gate(evaluation, validation, champion(divided), scores)
     promote(verdict)
     reject(verdict)
 

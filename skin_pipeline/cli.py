@@ -1,4 +1,4 @@
-"""The command line: every step, or all of them in turn, without Airflow.
+"""The command line: each step, or all of them in turn, without Airflow.
 
 ```
 python -m skin_pipeline run --data FOLDER --weights FILE
@@ -30,10 +30,10 @@ from skin_pipeline.config import (
     read_settings,
 )
 from skin_pipeline.contracts import Verdict, load
-from skin_pipeline.errors import PipelineError, Rejected
+from skin_pipeline.errors import BadInput, PipelineError, Rejected
 from skin_pipeline.foreign import line
 from skin_pipeline.job import Job
-from skin_pipeline.provenance.signing import SigningKeys
+from skin_pipeline.provenance import SigningKeys
 from skin_pipeline.release import commands as models
 from skin_pipeline.roots import Roots
 from skin_pipeline.storage import Store, open_store
@@ -42,7 +42,7 @@ DONE, FAILED, REFUSED = 0, 1, 3
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run a command; returns 0 when done, 1 when it failed, 3 when the gate refused."""
+    """Runs a command; returns 0 when done, 1 when it failed, 3 when the gate refused."""
     logging.basicConfig(
         level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s"
     )
@@ -55,7 +55,9 @@ def main(arguments: list[str] | None = None) -> int:
         if command == "models":
             deployment = read_deployment()
             told = models.run(store_of(deployment), keys=SigningKeys.of(deployment), **flags)
-            print("\n".join(map(line, told.split("\n"))))  # what the store says may be of others
+            print(
+                "\n".join(map(line, told.split("\n")))
+            )  # what is read from the store may be text of others
             return DONE
         if command == "predict":
             return _predict(**flags)
@@ -69,7 +71,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _flags(arguments: list[str] | None) -> argparse.Namespace:
-    """What the command line says. What nobody knows ends the program, and the nearest is named."""
+    """Returns the parsed command line; ends the program at an unknown flag."""
     parser = _parser()
     flags, unknown = parser.parse_known_args(arguments)
     problems = [part.partition("=")[0] for part in unknown]
@@ -83,7 +85,7 @@ def _flags(arguments: list[str] | None) -> argparse.Namespace:
 
 
 def store_of(deployment: Deployment) -> Store:
-    """The store outside Airflow: credentials come from the environment."""
+    """Opens the store outside Airflow: credentials come from the environment."""
     return open_store(
         deployment.store,
         endpoint=deployment.s3_endpoint,
@@ -94,7 +96,7 @@ def store_of(deployment: Deployment) -> Store:
 
 
 def job_of(settings: Settings, deployment: Deployment) -> Job:
-    """A job outside Airflow: credentials come from the environment."""
+    """Returns a job outside Airflow: credentials come from the environment."""
     kaggle_endpoint = os.environ.get(f"{ENV_PREFIX}KAGGLE_ENDPOINT", "")
     roots = Roots.of(deployment, by_others=False)
     return Job(
@@ -112,7 +114,7 @@ def _run_command(command: str, positional: list[str], flags: dict[str, Any]) -> 
 
 
 def run_all(job: Job) -> int:
-    """Every step in turn, in this process; returns the exit status."""
+    """Runs every step in turn, in this process; returns the exit status."""
     dataset, weights, external = steps.ingest(job)
     validation = steps.validate(job, dataset, external)
     split = steps.split(job, validation)
@@ -136,7 +138,7 @@ def run_all(job: Job) -> int:
 
 
 def _predict(images: list[str], model: str, model_name: str, output: Path | None) -> int:
-    """Score images; it failed if no image at all could be read."""
+    """Scores images; returns `FAILED` if none of them could be read."""
     from skin_pipeline.release import scores
 
     job = job_of(read_settings({}), read_deployment())
@@ -148,11 +150,17 @@ def _predict(images: list[str], model: str, model_name: str, output: Path | None
 
 def _ingest(job: Job) -> str:
     dataset, weights, external = steps.ingest(job)
-    return "\n".join((dataset, weights, *external))
+    return "\n".join((dataset, weights, *(f"{name}={key}" for name, key in external.items())))
 
 
 def _validate(job: Job, dataset: str, *external: str) -> str:
-    return steps.validate(job, dataset, external)
+    sets = {}
+    for item in external:
+        name, equals, key = item.partition("=")
+        if not equals:
+            raise BadInput(f"an external set is given as NAME=KEY. Received: {item!r}")
+        sets[name] = key
+    return steps.validate(job, dataset, sets)
 
 
 def _features(job: Job, split: str, weights: str, shard: str) -> str:
@@ -258,7 +266,7 @@ def _add_knobs(parser: argparse.ArgumentParser) -> None:
 
 
 def settings_table() -> str:
-    """Two Markdown tables, made from `config.py`: the knobs of a run, and the installation's."""
+    """Returns two Markdown tables: the settings of a run, and those of the installation."""
     knobs = ["| Setting | Default | Range | What it does |", "|---|---|---|---|"]
     for name, schema in form_schema().items():
         knobs.append(

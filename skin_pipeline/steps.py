@@ -9,7 +9,7 @@ step whose result exists returns at once.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import partial
 from itertools import pairwise
 from typing import NamedTuple
@@ -52,12 +52,12 @@ VERSIONS = {
 
 
 class Ingested(NamedTuple):
-    """Everything that came from outside, pinned: the images, the trunk's weights, and the external
-    sets, each as `NAME=KEY`."""
+    """The keys of everything that came from outside: the images, the trunk's weights (or the name
+    of weights that Keras has), and the external sets by name."""
 
     dataset: str
     weights: str
-    external: tuple[str, ...] = ()
+    external: Mapping[str, str] = {}
 
 
 def ingest(job: Job) -> Ingested:
@@ -74,11 +74,10 @@ def ingest(job: Job) -> Ingested:
     weights = backbone.pin_weights(settings, job.store, job.roots)
     # The columns that are named by hand are those of our own metadata.
     theirs = settings.model_copy(update={"columns": ""})
-    external = [
-        f"{name}={_ingested(job, source, theirs)}"
-        for name, source in settings.external_sets.items()
-    ]
-    return Ingested(_ingested(job, settings.data, settings), weights, tuple(external))
+    external = {
+        name: _ingested(job, source, theirs) for name, source in settings.external_sets.items()
+    }
+    return Ingested(_ingested(job, settings.data, settings), weights, external)
 
 
 def _ingested(job: Job, source: str, settings: Settings) -> str:
@@ -100,13 +99,13 @@ def _ingested(job: Job, source: str, settings: Settings) -> str:
         return key
 
 
-def validate(job: Job, dataset: str, external: Iterable[str] = ()) -> str:
+def validate(job: Job, dataset: str, external: Mapping[str, str] = {}) -> str:
     """Finds duplicates and groups, audits for shortcuts, and checks all with Great Expectations.
 
     Args:
         job: The job.
         dataset: Key of the data set.
-        external: External sets as `NAME=KEY`, from `ingest`.
+        external: Keys of the external sets, by name.
 
     Raises:
         BadInput: A critical check failed; the message lists every one that did, and what was
@@ -114,7 +113,7 @@ def validate(job: Job, dataset: str, external: Iterable[str] = ()) -> str:
     """
     from skin_pipeline.data import history
 
-    sets = dict(item.split("=", 1) for item in external)
+    sets = dict(external)
     previous = history.before(job.store, job.settings.released_as, dataset)
     bounds = job.settings.subset("min_per_class", "max_unreadable", "max_group_share")
     inputs = {
@@ -170,6 +169,13 @@ def split(job: Job, validation: str) -> str:
 def shard_numbers(job: Job, dataset: str) -> list[int]:
     """Returns the numbers of the shards of a data set's images."""
     return list(range(len(job.load(dataset, Dataset).shards)))
+
+
+def images_in(job: Job, split: str, shards: list[int]) -> str:
+    """Returns which images are in consecutive shards, in words, by their place in the packing."""
+    dataset = job.load(job.load(split, Split).dataset, Dataset)
+    size, packed = job.settings.shard_size, sum(dataset.classes.values()) - dataset.unreadable
+    return f"images {shards[0] * size + 1} to {min((shards[-1] + 1) * size, packed)}"
 
 
 def shard_groups(job: Job, dataset: str, most: int = MOST_TASKS) -> list[list[int]]:

@@ -18,6 +18,8 @@ LONGEST_HOURS = {
     "ingest": 72,
     "validate": 48,
     "split": 12,
+    "shards": 6,
+    "runs": 6,
     "features": 72,
     "train": 240,
     "evaluate": 72,

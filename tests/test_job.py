@@ -11,11 +11,9 @@ import documents
 import pytest
 
 from skin_pipeline.config import Deployment, Settings
-from skin_pipeline.contracts import Cost, Verdict, load, parse
-from skin_pipeline.contracts import address
+from skin_pipeline.contracts import Cost, Verdict, address, load, parse
 from skin_pipeline.job import Job
-from skin_pipeline.storage import scratch
-from skin_pipeline.storage import FolderStore, digest
+from skin_pipeline.storage import FolderStore, digest, scratch
 
 INPUTS = {"split": "split/1", "runs": ("train/1", "train/2")}
 
@@ -32,9 +30,9 @@ def made():
 
 
 def once(job, made, step="gate", version=1, inputs=INPUTS, **changes):
-    def make(key):
-        made.append(key)
-        job.store.put(f"{key}/report.html", b"a file of the result")
+    def make(work):
+        made.append(work.key)
+        work.put("report.html", b"a file of the result")
         return documents.verdict(**changes)
 
     return job.once(step, version, inputs, make)
@@ -75,8 +73,8 @@ def test_a_key_names_its_step_and_is_the_same_in_another_store(job, made, tmp_pa
 
 
 def test_a_result_that_could_not_be_made_is_made_by_the_next_try(job, made):
-    def fail(key):
-        job.store.put(f"{key}/report.html", b"half of it")
+    def fail(work):
+        work.put("report.html", b"half of it")
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -109,7 +107,7 @@ def test_a_result_that_is_there_has_its_files_and_what_it_took(job, made, monkey
 def test_what_a_result_took_is_the_time_of_the_work(job, monkeypatch):
     now = iter((100.0, 107.25))
     monkeypatch.setattr("skin_pipeline.job.time.monotonic", lambda: next(now))
-    key = job.once("gate", 1, INPUTS, lambda key: documents.verdict())
+    key = job.once("gate", 1, INPUTS, lambda _: documents.verdict())
     assert json.loads(job.store.read(f"{key}/cost.json"))["seconds"] == pytest.approx(7.25)
 
 

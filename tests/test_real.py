@@ -70,7 +70,7 @@ def test_what_is_known_of_the_real_sets_is_found(shared, tmp_path):
     result = load(job.store, steps.validate(job, dataset, external), Validation)
     table = manifest.read(job.store, result.table)
     assert (len(table), table["patient_id"].nunique()) == (1144, 777)
-    for key in (dataset, external[0].partition("=")[2]):
+    for key in (dataset, external["isic2017"]):
         found = load(job.store, key, Dataset)
         assert (found.unreadable, found.notices) == (0, ())
     clusters = table[table["duplicates"] != ""].groupby("duplicates")["image_id"]

@@ -24,10 +24,10 @@ from skin_pipeline.contracts import (
     Pointer,
     Scored,
     Split,
+    address,
     dump,
     load,
 )
-from skin_pipeline.contracts import address
 from skin_pipeline.job import Job
 from skin_pipeline.storage import FolderStore
 
@@ -161,7 +161,7 @@ class Pretending(Job):
 
     def once(self, step, version, inputs, make):
         assert version == steps.VERSIONS[step], step
-        return super().once(step, version, inputs, lambda key: MADE[step](self, key, inputs))
+        return super().once(step, version, inputs, lambda work: MADE[step](self, work.key, inputs))
 
 
 def _dataset(job: Job, key: str, inputs: dict[str, Any]) -> Contract:
@@ -279,7 +279,7 @@ def keys_of(job):
     others = steps.external(job, evaluation, validation)
     made = {
         "ingest": [dataset],
-        "elsewhere": external,
+        "elsewhere": list(external.values()),
         "validate": [validation],
         "split": [split],
         "features": features,
@@ -336,7 +336,7 @@ def test_a_step_depends_on_its_own_settings_also_where_all_before_it_is_the_same
     made = {name: sorted(found) for name, found in keys_of(job_of(folder, store)).items()}
     (validation,), (split,), (evaluation,) = made["validate"], made["split"], made["evaluate"]
     calls = {
-        "validate": lambda job: steps.validate(job, made["ingest"][0], ["a=ingest/a"]),
+        "validate": lambda job: steps.validate(job, made["ingest"][0], {"a": "ingest/a"}),
         "split": lambda job: steps.split(job, validation),
         "features": lambda job: steps.features(job, split, "weights/1.weights.h5", 0),
         "train": lambda job: steps.train(job, split, made["features"], 0),

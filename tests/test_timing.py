@@ -8,8 +8,9 @@ import pytest
 
 from skin_pipeline import steps, timing
 from skin_pipeline.contracts import Dataset, load
-from skin_pipeline.evaluation import scoring
-from skin_pipeline.evaluation import tasks as judging
+from skin_pipeline.evaluation import tasks as evaluation
+from skin_pipeline.job import Work
+from skin_pipeline.training import backbone
 from skin_pipeline.training import tasks as training
 
 
@@ -17,25 +18,8 @@ class Begun(Exception):
     """The work of a step, which the test does not do."""
 
 
-@pytest.fixture
-def told(monkeypatch):
-    """What a job's steps said of their work."""
-
-    def begun(*_, **__):
-        raise Begun
-
-    for room, name in (
-        (training, "features"),
-        (training, "train"),
-        (judging, "evaluate"),
-        (scoring, "external"),
-    ):
-        monkeypatch.setattr(room, name, begun)
-    return []
-
-
-def test_ingest_validate_and_split_tell_how_many_images_there_are(make_job, told):
-    job = make_job(runs=3)
+def test_ingest_validate_and_split_tell_how_many_images_there_are(make_job):
+    told, job = [], make_job(runs=3)
     job = replace(job, allow=lambda seconds, work: told.append((work, seconds)))
     pinned = steps.ingest(job)
     count = sum(load(job.store, pinned.dataset, Dataset).classes.values())
@@ -52,20 +36,24 @@ def test_ingest_validate_and_split_tell_how_many_images_there_are(make_job, told
     ]
 
 
-def test_steps_with_networks_tell_how_often_they_look_at_each_image(finished, told):
-    place = finished.job.deployment.model_copy(update={"time_factor": 5})
-    job = replace(
-        finished.job, place=place, allow=lambda seconds, work: told.append((work, seconds))
-    )
+def test_steps_with_networks_tell_how_often_they_look_at_each_image(finished):
+    told = []
+
+    def begin(seconds, work):
+        told.append((work, seconds))
+        raise Begun
+
+    deployment = finished.job.deployment.model_copy(update={"time_factor": 5})
+    job = replace(finished.job, deployment=deployment, allow=begin)
     dataset = load(job.store, finished.dataset, Dataset)
     count = sum(dataset.classes.values())
     tuned = replace(job, settings=job.settings.model_copy(update={"strategy": "full"}))
-    trunk = steps.backbone.trunk_of(job.settings.backbone, "none")
+    trunk = backbone.trunk_of(job.settings.backbone, "none")
     for work in (
         lambda: steps._features(job, dataset, 0, trunk, "head", 7),
-        lambda: steps._train(job, "key", finished.split, (), 0),
-        lambda: steps._train(tuned, "key", finished.split, (), 0),
-        lambda: steps._evaluate(job, "key", finished.split, ("a", "b"), ()),
+        lambda: training.train(Work(job, "key"), finished.split, (), 0),
+        lambda: training.train(Work(tuned, "key"), finished.split, (), 0),
+        lambda: evaluation.evaluate(Work(job, "key"), finished.split, ("a", "b"), ()),
     ):
         with pytest.raises(Begun):
             work()

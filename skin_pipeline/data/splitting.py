@@ -16,6 +16,7 @@ from sklearn.model_selection import GroupShuffleSplit
 
 from skin_pipeline.contracts import LABELS
 from skin_pipeline.errors import BadInput
+from skin_pipeline.seeds import run_seed
 
 log = logging.getLogger(__name__)
 
@@ -108,15 +109,6 @@ def _sides(table: pd.DataFrame, fraction: float) -> tuple[pd.Series[bool], pd.Se
             len(rows),
         )
     return test, usable & ~beside_test
-
-
-def run_seed(seed: int, run: int) -> int:
-    """Returns the seed of one run, 0…2³¹-1: derived, so that runs differ and each can be repeated.
-
-    SeedSequence mixes the two: `seed + run` would give run 1 of seed 0 the images of run 0 of
-    seed 1.
-    """
-    return int(np.random.SeedSequence([seed, run]).generate_state(1)[0] >> 1)
 
 
 def _resample(

@@ -38,7 +38,7 @@ from skin_pipeline.sandbox import kernel
 
 log = logging.getLogger(__name__)
 
-PACKAGE = Path(__file__).parent
+PACKAGE = Path(__file__).parents[1]  # all of skin_pipeline: the work is in another room than this
 PASSED_ON = ("PATH", "LD_LIBRARY_PATH", "TMPDIR", "TZ", "LANG")
 FAMILIES = ("PYTHON", "LC_", "OMP_", "OPENBLAS_", "MKL_", "MALLOC_")
 NOBODY = 65534

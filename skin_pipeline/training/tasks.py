@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from skin_pipeline import arrays
 from skin_pipeline.contracts import Dataset, Features, Split, TrainedRun, Trunk
 from skin_pipeline.data import manifest
-from skin_pipeline.data.splitting import run_seed
 from skin_pipeline.job import Job, Work
-from skin_pipeline.provenance.store import owner_of
+from skin_pipeline.provenance import owner_of
+from skin_pipeline.seeds import run_seed
 from skin_pipeline.storage import Store, scratch
 from skin_pipeline.training import backbone, cache, resources, runs
 from skin_pipeline.training import features as room

@@ -16,6 +16,7 @@ import pytest
 
 from skin_pipeline import timing
 from skin_pipeline.config import form_schema
+from skin_pipeline.seeds import run_seed
 from skin_pipeline.steps import Ingested
 
 ROOT = Path(__file__).parents[2]
@@ -104,8 +105,10 @@ def test_the_steps_stand_in_order(dag):
         "ingest": set(),
         "validate": {"ingest"},
         "split": {"validate"},
-        "features": {"ingest", "split"},
-        "train": {"features", "split"},
+        "shards": {"ingest"},
+        "features": {"ingest", "shards", "split"},
+        "runs": set(),
+        "train": {"features", "runs", "split"},
         "evaluate": {"split", "train", "validate"},
         "champion": {"split"},
         "external": {"evaluate", "validate"},
@@ -247,14 +250,24 @@ WIRED = {
     "ingest": {},
     "validate": {"dataset": "ingest.dataset", "external": "ingest.external"},
     "split": {"validation": f"validate.{RESULT}"},
-    "features": {"split": "split.key", "weights": "ingest.weights", "shards": f"ingest.{RESULT}"},
-    "train": {"split": "split.key", "features": f"features.{RESULT}", "run": f"split.{RESULT}"},
+    "shards": {"dataset": "ingest.dataset"},
+    "features": {
+        "split": f"split.{RESULT}",
+        "weights": "ingest.weights",
+        "shards": f"shards.{RESULT}",
+    },
+    "runs": {},
+    "train": {
+        "split": f"split.{RESULT}",
+        "features": f"features.{RESULT}",
+        "run": f"runs.{RESULT}",
+    },
     "evaluate": {
-        "split": "split.key",
+        "split": f"split.{RESULT}",
         "trained": f"train.{RESULT}",
         "validation": f"validate.{RESULT}",
     },
-    "champion": {"split": "split.key"},
+    "champion": {"split": f"split.{RESULT}"},
     "external": {"evaluation": f"evaluate.{RESULT}", "validation": f"validate.{RESULT}"},
     "gate": {
         "evaluation": f"evaluate.{RESULT}",
@@ -286,35 +299,36 @@ class Steps:
         def call(job, *arguments):
             self.calls.append((name, job, arguments))
             if name == "ingest":
-                return Ingested("dataset", "weights", ("a=b",))
-            return [[0], [1]] if name == "shard_groups" else f"{name} result"
+                return Ingested("dataset", "weights", {"a": "b"})
+            results = {"shard_groups": [[0], [1]], "images_in": "images 9 to 16"}
+            return results.get(name, f"{name} result")
 
         return call
 
 
 @pytest.fixture
 def called(wired, monkeypatch):
-    """Calls the function of a task as Airflow does; its result, the steps' calls, the pushes."""
+    """Calls the function of a task as Airflow does; its result, the steps' calls, the names."""
     import skin_training
 
-    stand_in, pushed, asked = Steps(), {}, []
+    stand_in, names, asked = Steps(), [], []
 
     @contextmanager
     def job(**how):
         asked.append(how)
-        yield SimpleNamespace(settings=SimpleNamespace(runs=3), store=None)
+        settings = SimpleNamespace(runs=3, seed=7)
+        yield SimpleNamespace(settings=settings, load=lambda *_: verdict)
 
     monkeypatch.setattr(skin_training, "steps", stand_in)
     monkeypatch.setattr(skin_training, "airflow_job", job)
-    monkeypatch.setattr(skin_training, "push", lambda **values: pushed.update(values))
+    monkeypatch.setattr(skin_training, "call_task", names.append)
     verdict = SimpleNamespace(approved=False)
-    monkeypatch.setattr(skin_training, "load", lambda *_: verdict)
 
     def call(name, *arguments):
         task = wired.get_task(name)
         result = task.python_callable(*arguments)
         made = [(step, given) for step, _, given in stand_in.calls]
-        return result, made, pushed, asked
+        return result, made, names, asked
 
     call.verdict = verdict
     return call
@@ -323,7 +337,8 @@ def called(wired, monkeypatch):
 @pytest.mark.parametrize(
     ("name", "arguments"),
     [
-        ("validate", ("d", ["e=f"])),
+        ("validate", ("d", {"e": "f"})),
+        ("split", ("v",)),
         ("evaluate", ("s", ["t"], "v")),
         ("champion", ("s",)),
         ("external", ("e", "v")),
@@ -333,33 +348,37 @@ def called(wired, monkeypatch):
     ],
 )
 def test_a_task_calls_its_step_and_returns_its_key(called, name, arguments):
-    result, made, pushed, asked = called(name, *arguments)
+    result, made, names, asked = called(name, *arguments)
     assert (result, made) == (f"{name} result", [(name, arguments)])
-    assert (pushed, asked) == ({}, [{}])
+    assert (names, asked) == ([], [{}])
 
 
 def test_a_features_task_works_on_its_shards_one_after_another(called):
-    result, made, _, _ = called("features", "s", "w", [4, 5])
+    result, made, names, _ = called("features", "s", "w", [4, 5])
     assert result == ["features result", "features result"]
-    assert made == [("features", ("s", "w", 4)), ("features", ("s", "w", 5))]
+    assert made == [
+        ("images_in", ("s", [4, 5])),
+        ("features", ("s", "w", 4)),
+        ("features", ("s", "w", 5)),
+    ]
+    assert names == ["images 9 to 16"]
 
 
 def test_a_run_reads_the_features_of_all_shards_in_their_order(called):
-    result, made, _, _ = called("train", "s", [["f0"], ["f1", "f2"]], 2)
+    result, made, names, _ = called("train", "s", [["f0"], ["f1", "f2"]], 2)
+    assert names == [f"run 2, seed {run_seed(7, 2)}"]
     assert (result, made) == ("train result", [("train", ("s", ["f0", "f1", "f2"], 2))])
 
 
 def test_ingest_may_ask_kaggle_and_hands_on_what_it_pinned(called):
-    result, made, pushed, asked = called("ingest")
-    assert (result, asked) == ([[0], [1]], [{"kaggle": True}])
-    assert made == [("ingest", ()), ("shard_groups", ("dataset", 512))]
-    assert pushed == {"dataset": "dataset", "weights": "weights", "external": ["a=b"]}
+    result, made, _, asked = called("ingest")
+    assert (made, asked) == ([("ingest", ())], [{"kaggle": True}])
+    assert result == {"dataset": "dataset", "weights": "weights", "external": {"a": "b"}}
 
 
-def test_split_hands_on_its_key_and_a_number_for_each_run(called):
-    result, made, pushed, _ = called("split", "v")
-    assert (result, pushed) == ([0, 1, 2], {"key": "split result"})
-    assert made == [("split", ("v",))]
+def test_there_is_a_features_task_for_each_group_of_shards_and_a_train_task_for_each_run(called):
+    assert called("shards", "d")[:2] == ([[0], [1]], [("shard_groups", ("d", 512))])
+    assert called("runs")[0] == [0, 1, 2]
 
 
 def test_a_model_that_was_approved_is_not_recorded_as_refused(called):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 from worker_runs import run
@@ -10,7 +11,9 @@ from worker_runs import run
 from skin_pipeline.data import bounds
 
 
-def test_the_bounds_hold_whatever_the_parent_makes_of_their_signals(monkeypatch, tmp_path):
+def test_the_bounds_hold_whatever_the_parent_makes_of_their_signals(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setattr(bounds, "SECONDS", 0.3)
     script = f"""
 import signal
@@ -27,7 +30,9 @@ print(*each(compute, [{str(tmp_path / "endless")!r}], 1, named, str))
 
 
 @pytest.mark.skipif(not bounds.PAGES.exists(), reason="only Linux bounds this memory")
-def test_a_machine_without_memory_is_told_from_an_item_that_asks_for_too_much(monkeypatch):
+def test_a_machine_without_memory_is_told_from_an_item_that_asks_for_too_much(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(bounds, "_pages", os.open(bounds.PAGES, os.O_RDONLY))
     assert not bounds.were_reached()  # nothing is bounded here
     with bounds.of_memory(1 << 20):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import struct
 import zlib
+from typing import Any
 
 import numpy as np
 from PIL import Image, PngImagePlugin, TiffImagePlugin
@@ -16,19 +17,19 @@ LESION = Image.fromarray(
 GREY16 = np.asarray(LESION.convert("L")).astype(np.uint16) * 257
 
 
-def encoded(image, kind="PNG", **options):
+def encoded(image: Any, kind: str = "PNG", **options: Any) -> Any:
     buffer = io.BytesIO()
     image.save(buffer, kind, **options)
     return buffer.getvalue()
 
 
-def turned(orientation):
+def turned(orientation: Any) -> Any:
     exif = Image.Exif()
     exif[0x0112] = orientation
     return encoded(LESION, "JPEG", exif=exif)
 
 
-def claiming(width, height):
+def claiming(width: Any, height: Any) -> bytes:
     """A PNG of a few bytes that says it is so many pixels wide and high."""
     data = bytearray(encoded(Image.new("RGB", (80, 80))))
     data[16:24] = struct.pack(">II", width, height)
@@ -36,18 +37,18 @@ def claiming(width, height):
     return bytes(data)
 
 
-def frames(kind):
+def frames(kind: Any) -> Any:
     return encoded(LESION, kind, save_all=True, append_images=[LESION.rotate(90)] * 2)
 
 
-def flipped_bytes(data, start, count=40):
+def flipped_bytes(data: Any, start: Any, count: int = 40) -> bytes:
     spoilt = bytearray(data)
     for i in range(start, start + count):
         spoilt[i] ^= 0xFF
     return bytes(spoilt)
 
 
-def with_exif(tag, kind, count, value, image_kind="JPEG"):
+def with_exif(tag: Any, kind: Any, count: Any, value: Any, image_kind: str = "JPEG") -> Any:
     """An image whose EXIF says that it lies on its side, and holds one more tag as it is given."""
     entries = sorted([struct.pack("<HHIHH", 0x0112, 3, 1, 6, 0), _entry(tag, kind, count, value)])
     head = b"II*\0" + struct.pack("<IH", 8, len(entries))
@@ -56,11 +57,11 @@ def with_exif(tag, kind, count, value, image_kind="JPEG"):
     return encoded(LESION, image_kind, exif=b"Exif\0\0" + exif)
 
 
-def _entry(tag, kind, count, value):
+def _entry(tag: Any, kind: Any, count: Any, value: Any) -> Any:
     return struct.pack("<HHI", tag, kind, count) + value
 
 
-def with_texts(*texts):
+def with_texts(*texts: Any) -> Any:
     """A PNG whose texts stand compressed before its pixels, as image editors write them."""
     info = PngImagePlugin.PngInfo()
     for text in texts:
@@ -68,7 +69,7 @@ def with_texts(*texts):
     return encoded(LESION, "PNG", pnginfo=info)
 
 
-def tiff(image, bits=8, pages=(), kinds=()):
+def tiff(image: Any, bits: int = 8, pages: Any = (), kinds: Any = ()) -> Any:
     """A TIFF with further pages; `kinds` are their tag NewSubfileType."""
     pages = [image, *pages]
     buffer = io.BytesIO()
@@ -79,7 +80,7 @@ def tiff(image, bits=8, pages=(), kinds=()):
     return buffer.getvalue()
 
 
-def tiff_of_12_bits(grey):
+def tiff_of_12_bits(grey: Any) -> Any:
     """A TIFF of packed 12-bit greys, which Pillow reads and does not write."""
     high, width = grey.shape
     pairs = grey.reshape(-1, 2).astype(np.uint32)

@@ -37,9 +37,9 @@ from skin_pipeline.contracts import (
     Pointer,
     Release,
     Split,
+    address,
     dump,
 )
-from skin_pipeline.contracts import address
 from skin_pipeline.release import registry
 from skin_pipeline.storage import FolderStore, Store
 

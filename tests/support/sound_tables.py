@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
@@ -11,7 +13,7 @@ COUNT = 40
 BOUNDS = {"min_per_class": 10, "max_unreadable": 0.0, "max_group_share": 0.1}
 
 
-def table(**changes) -> pd.DataFrame:
+def table(**changes: Any) -> pd.DataFrame:
     """A sound manifest of 40 images, with changes."""
     names = {column: [f"{column}{i}" for i in range(COUNT)] for column in manifest_suite.COLUMNS}
     frame = pd.DataFrame({
@@ -38,7 +40,7 @@ def table(**changes) -> pd.DataFrame:
     return frame.assign(**changes)
 
 
-def first(*values_and_rest):
+def first(*values_and_rest: Any) -> list[Any]:
     """The values for the first images, the last one for all others."""
     *values, rest = values_and_rest
     return [*values, *[rest] * (COUNT - len(values))]
@@ -61,7 +63,7 @@ QUARANTINED = {
 }
 
 
-def failed(checks) -> dict[str, str]:
+def failed(checks: Any) -> dict[str, str]:
     return {item.name: item.severity for item in checks if not item.passed}
 
 
@@ -74,7 +76,7 @@ def groups_of(*sizes: int) -> dict[str, list[str]]:
 SIDES = ["test"] * 8 + ["validation"] * 8 + ["train"] * 22 + ["unused"] * 2
 
 
-def divided(**changes) -> pd.DataFrame:
+def divided(**changes: Any) -> pd.DataFrame:
     """A sound split of the manifest into two runs, with changes."""
     turned = [*SIDES[:8], *["train"] * 20, *["validation"] * 12]
     return table(run_0=SIDES, run_1=turned).assign(**changes)

@@ -6,11 +6,12 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from skin_pipeline.data.workers import each
 
 
-def run(script):
+def run(script: Any) -> Any:
     """What a script says that runs as a file of its own."""
     root = Path(__file__).parents[2]
     with tempfile.NamedTemporaryFile("w", suffix=".py") as file:
@@ -28,10 +29,10 @@ def run(script):
     return ended.stdout
 
 
-def dead(number, why):
+def dead(number: Any, why: Any) -> tuple[Any, Any]:
     return number, why
 
 
-def done(work, items, processes=2):
+def done(work: Any, items: Any, processes: int = 2) -> list[Any]:
     """What comes of each item; of one that its process died on, its number and why."""
     return list(each(work, items, processes, dead, str))

@@ -16,9 +16,9 @@ from skin_pipeline import steps, tables
 from skin_pipeline.config import Deployment, Settings
 from skin_pipeline.contracts import RESULT, Dataset, Features, Split, TrainedRun, dump, load
 from skin_pipeline.data import manifest
-from skin_pipeline.data.splitting import run_seed
 from skin_pipeline.intervals import auc
 from skin_pipeline.job import Job
+from skin_pipeline.seeds import run_seed
 from skin_pipeline.training import tasks
 from skin_pipeline.training.cache import ids_of
 from skin_pipeline.training.inputs import Activations, dihedral

@@ -15,7 +15,9 @@ def table(values: list[int]) -> pd.DataFrame:
 def test_the_nearest_in_a_set_are_candidates_and_no_image_is_its_own() -> None:
     images = table([0, 1, 2, 3, 4, 200, 201, 202, 203, 204])
     pairs = {tuple(pair) for pair in neighbours(images, images)}
-    assert pairs == {(i, j) for part in (range(5), range(5, 10)) for i in part for j in part if i < j}
+    assert pairs == {
+        (i, j) for part in (range(5), range(5, 10)) for i in part for j in part if i < j
+    }
     assert NEIGHBOURS == 4
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -136,7 +137,9 @@ CASES = [
 
 
 @pytest.mark.parametrize(("name", "data", "outcome"), CASES, ids=[case[0] for case in CASES])
-def test_every_kind_of_file_has_its_outcome(tmp_path, name, data, outcome):
+def test_every_kind_of_file_has_its_outcome(
+    tmp_path: Path, name: Any, data: Any, outcome: Any
+) -> None:
     path = tmp_path / name
     path.write_bytes(data)
     seen = inspect(path, Geometry(64, 0.8))
@@ -159,28 +162,32 @@ def test_every_kind_of_file_has_its_outcome(tmp_path, name, data, outcome):
             assert seen.converted == outcome.replace(TAKEN, "")
 
 
-def test_there_are_enough_cases():
+def test_there_are_enough_cases() -> None:
     assert len(CASES) >= 60
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
-def test_no_value_of_an_exif_tag_costs_the_picture(kind):
+def test_no_value_of_an_exif_tag_costs_the_picture(kind: str) -> None:
     tags = (0x0112, 0x011A, 0x0128, 0x8769, 0x8825, 0x010E, 0xA005, 0x02BC)
     for tag, type_, count in itertools.product(tags, range(14), (0, 1, 2**32 - 1)):
         seen = inspect_bytes(with_exif(tag, type_, count, b"\xff" * 4, kind), "a")
         assert not seen.problem, (tag, type_, count)
 
 
-def test_a_decoder_that_raises_anything_at_all_costs_one_picture(monkeypatch):
-    def broken(*_, **__):
+def test_a_decoder_that_raises_anything_at_all_costs_one_picture(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def broken(*_: Any, **__: Any) -> None:
         raise KeyError("no such thing")
 
     monkeypatch.setattr(Image, "open", broken)
     assert inspect_bytes(PNG, "a.png").problem == "a.png: KeyError: 'no such thing'"
 
 
-def test_a_machine_without_memory_is_not_blamed_on_the_picture(monkeypatch):
-    def out_of_memory(*_, **__):
+def test_a_machine_without_memory_is_not_blamed_on_the_picture(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def out_of_memory(*_: Any, **__: Any) -> None:
         raise MemoryError
 
     monkeypatch.setattr(Image, "open", out_of_memory)
@@ -190,26 +197,28 @@ def test_a_machine_without_memory_is_not_blamed_on_the_picture(monkeypatch):
         inspect_bytes(PNG, "a.png")
 
 
-def test_a_file_that_cannot_be_read_is_quarantined_with_the_reason(tmp_path):
+def test_a_file_that_cannot_be_read_is_quarantined_with_the_reason(tmp_path: Path) -> None:
     assert inspect(tmp_path / "gone.png").problem == (
         "gone.png: cannot be read (No such file or directory)"
     )
 
 
-def test_a_name_that_is_not_utf_8_can_be_written_into_a_report(tmp_path):
+def test_a_name_that_is_not_utf_8_can_be_written_into_a_report(tmp_path: Path) -> None:
     path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/l\xe9sion.png"))
     path.write_bytes(b"no image")
     assert inspect(path).problem.encode().startswith(b"l\\udce9sion.png: cannot identify")
 
 
-def test_a_file_too_large_to_be_an_image_is_not_read(tmp_path, monkeypatch):
+def test_a_file_too_large_to_be_an_image_is_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "a.png"
     path.write_bytes(PNG)
     monkeypatch.setattr(inspecting, "MOST_BYTES", len(PNG) - 1)
     assert inspect(path).problem == f"a.png: {len(PNG)} bytes are over {len(PNG) - 1}"
 
 
-def test_the_same_pixels_in_another_file_are_recognised(tmp_path):
+def test_the_same_pixels_in_another_file_are_recognised(tmp_path: Path) -> None:
     LESION.save(tmp_path / "a.png")
     LESION.save(tmp_path / "b.bmp")
     LESION.transpose(Image.Transpose.ROTATE_90).save(tmp_path / "c.png")
@@ -220,7 +229,7 @@ def test_the_same_pixels_in_another_file_are_recognised(tmp_path):
     assert digests[0] == digests[1] != digests[2]
 
 
-def test_a_file_that_changed_since_it_was_inspected_is_told(tmp_path):
+def test_a_file_that_changed_since_it_was_inspected_is_told(tmp_path: Path) -> None:
     path = tmp_path / "a.png"
     path.write_bytes(b"gone")
     with pytest.raises(BadInput, match=r"a\.png: .*changed while it was read"):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from image_files import LESION, encoded
 from PIL import Image, ImageDraw
@@ -12,7 +14,7 @@ from skin_pipeline.data.images import (
 )
 
 
-def mask(kind="PNG", mode="L", **options):
+def mask(kind: str = "PNG", mode: str = "L", **options: Any) -> Any:
     drawn = Image.new("L", (300, 200))
     ImageDraw.Draw(drawn).ellipse((60, 30, 220, 170), fill=255)
     return encoded(drawn.convert(mode), kind, **options)
@@ -22,11 +24,11 @@ def mask(kind="PNG", mode="L", **options):
     "data",
     [mask(), mask(mode="1"), mask(mode="RGB"), mask(mode="P"), mask("JPEG"), mask("BMP")],
 )
-def test_an_image_of_two_greys_is_like_a_mask(data):
+def test_an_image_of_two_greys_is_like_a_mask(data: Any) -> None:
     assert inspect_bytes(data, "a.png").mask
 
 
-def test_a_lesion_is_not_like_a_mask_whatever_its_frame():
+def test_a_lesion_is_not_like_a_mask_whatever_its_frame() -> None:
     for image in (LESION, LESION.convert("L"), LESION.convert("L").point(lambda v: v // 8)):
         assert not inspect_bytes(encoded(image), "a.png").mask
     framed = Image.new("RGB", (400, 400))
@@ -53,5 +55,5 @@ def test_a_lesion_is_not_like_a_mask_whatever_its_frame():
         ("benign/segment 3.jpg", False),
     ],
 )
-def test_masks_are_known_by_the_names_that_public_sets_give_them(key, expected):
+def test_masks_are_known_by_the_names_that_public_sets_give_them(key: str, expected: bool) -> None:
     assert images.named_like_a_mask(key) is expected

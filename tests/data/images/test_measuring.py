@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from skin_pipeline.data.images import (
 )
 
 
-def measured(image):
+def measured(image: Any) -> dict[str, Any]:
     small = measuring.shrunk(image)
     return dict(
         zip(
@@ -26,7 +27,7 @@ def measured(image):
     )
 
 
-def test_statistics_say_what_their_names_say():
+def test_statistics_say_what_their_names_say() -> None:
     pixels = np.full((200, 200, 3), (180, 120, 90), np.uint8)
     pixels[60:140, 60:140] = (60, 40, 30)
     seen = measured(Image.fromarray(pixels))
@@ -38,7 +39,7 @@ def test_statistics_say_what_their_names_say():
     assert seen["contrast"] == pytest.approx(light.std(), abs=2)
 
 
-def test_blur_lowers_sharpness():
+def test_blur_lowers_sharpness() -> None:
     sharp, blurred = LESION, LESION.filter(ImageFilter.GaussianBlur(8))
     assert measured(blurred)["sharpness"] < 0.5 * measured(sharp)["sharpness"]
 

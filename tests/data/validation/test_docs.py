@@ -12,7 +12,7 @@ from skin_pipeline.data import validation
 
 
 @pytest.fixture(scope="module")
-def docs(tmp_path_factory) -> Path:
+def docs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Data Docs of a set with faults, in whose names HTML is hidden."""
     folder = tmp_path_factory.mktemp("docs")
     faulty = table(
@@ -25,7 +25,9 @@ def docs(tmp_path_factory) -> Path:
     return folder
 
 
-def test_data_docs_are_the_same_two_pages_whenever_they_are_made(docs, tmp_path):
+def test_data_docs_are_the_same_two_pages_whenever_they_are_made(
+    docs: Path, tmp_path: Path
+) -> None:
     assert {path.name for path in docs.iterdir()} == {"index.html", "checks.html"}
     for folder in (tmp_path / "a", tmp_path / "b"):
         folder.mkdir()
@@ -34,7 +36,7 @@ def test_data_docs_are_the_same_two_pages_whenever_they_are_made(docs, tmp_path)
         assert (tmp_path / "a" / page).read_bytes() == (tmp_path / "b" / page).read_bytes()
 
 
-def test_data_docs_need_nothing_from_elsewhere(docs):
+def test_data_docs_need_nothing_from_elsewhere(docs: Path) -> None:
     for page in docs.iterdir():
         text = page.read_text()
         assert not re.search(
@@ -42,7 +44,7 @@ def test_data_docs_need_nothing_from_elsewhere(docs):
         )
 
 
-def test_links_between_the_pages_lead_to_the_check(docs):
+def test_links_between_the_pages_lead_to_the_check(docs: Path) -> None:
     index, checks = ((docs / page).read_text() for page in ("index.html", "checks.html"))
     links = dict(re.findall(r'<a href="checks\.html#(\d+)">(.*?)</a>', index))
     titles = dict(re.findall(r'<article id="(\d+)">\n<h3>.*?</span>: (.*?)</h3>', checks))
@@ -50,7 +52,7 @@ def test_links_between_the_pages_lead_to_the_check(docs):
     assert 'href="index.html"' in checks
 
 
-def test_data_docs_say_what_failed_why_and_in_which_images(docs):
+def test_data_docs_say_what_failed_why_and_in_which_images(docs: Path) -> None:
     index, checks = ((docs / page).read_text() for page in ("index.html", "checks.html"))
     assert re.search(r"Not fit for training: \d+ checks,\s+1 failed, 2 warnings", index)
     assert "Remove the image or correct its label." in index
@@ -59,13 +61,13 @@ def test_data_docs_say_what_failed_why_and_in_which_images(docs):
     assert "k3: 1" in checks
 
 
-def test_what_a_file_is_called_is_shown_as_text(docs):
+def test_what_a_file_is_called_is_shown_as_text(docs: Path) -> None:
     text = (docs / "checks.html").read_text()
     assert "<b>0</b>" not in text
     assert "&lt;b&gt;0&lt;/b&gt;" in text
 
 
-def test_every_expectation_reads_as_a_sentence(tmp_path):
+def test_every_expectation_reads_as_a_sentence(tmp_path: Path) -> None:
     validation.check_manifest(table(), tmp_path, **BOUNDS)
     manifest = (tmp_path / "checks.html").read_text()
     validation.check_split(divided(), tmp_path)

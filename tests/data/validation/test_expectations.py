@@ -23,7 +23,7 @@ SHARES = {  # groups, the share that one may have, and whether one has more
 
 
 @pytest.mark.parametrize("case", SHARES)
-def test_a_group_with_a_large_share_of_the_images_is_refused(case):
+def test_a_group_with_a_large_share_of_the_images_is_refused(case: str) -> None:
     sizes, share, refused = SHARES[case]
     found = expectations.ExpectNoGiantGroup(share=share).faults(table(**groups_of(*sizes)))
     assert len(found) == refused
@@ -37,7 +37,7 @@ REMEDIES = {
 
 
 @pytest.mark.parametrize("link", REMEDIES)
-def test_a_giant_group_is_named_by_what_holds_it_together(link):
+def test_a_giant_group_is_named_by_what_holds_it_together(link: str) -> None:
     held = {link: first(*["x"] * 20, ""), "group": first(*["a group"] * 24, "")}
     held["group"] = [name or f"g{i}" for i, name in enumerate(held["group"])]
     assert expectations.ExpectNoGiantGroup(share=0.1).faults(table(**held)) == [

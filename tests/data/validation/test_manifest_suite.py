@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from sound_tables import BOUNDS, COUNT, PAIRED, QUARANTINED, failed, first, groups_of, table, twice
 
@@ -92,14 +94,16 @@ SOUND = {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_fault_fails_the_check_that_is_there_for_it_and_no_other(tmp_path, fault):
+def test_a_fault_fails_the_check_that_is_there_for_it_and_no_other(
+    tmp_path: Path, fault: str
+) -> None:
     changes, names, severity = FAULTS[fault]
     checks = validation.check_manifest(table(**changes), tmp_path, **BOUNDS)
     assert failed(checks) == dict.fromkeys(names, severity)
 
 
 @pytest.mark.parametrize("case", SOUND)
-def test_sound_data_passes_every_check(tmp_path, case):
+def test_sound_data_passes_every_check(tmp_path: Path, case: str) -> None:
     checks = validation.check_manifest(table(**SOUND[case]), tmp_path, **BOUNDS)
     assert failed(checks) == {}
 
@@ -142,7 +146,7 @@ BEYOND = {
 }
 
 
-def test_what_lies_on_a_bound_passes(tmp_path):
+def test_what_lies_on_a_bound_passes(tmp_path: Path) -> None:
     label = first(*["malignant"] * 4, "benign")
     checks = validation.check_manifest(
         table(**WITHIN, label=label), tmp_path, **{**BOUNDS, "min_per_class": 4}
@@ -151,7 +155,7 @@ def test_what_lies_on_a_bound_passes(tmp_path):
 
 
 @pytest.mark.parametrize("side", BEYOND)
-def test_what_lies_a_little_beyond_a_bound_fails_its_check(tmp_path, side):
+def test_what_lies_a_little_beyond_a_bound_fails_its_check(tmp_path: Path, side: str) -> None:
     checks = validation.check_manifest(table(**BEYOND[side]), tmp_path, **BOUNDS)
     assert failed(checks) == {
         "width of readable images in pixels": "critical",
@@ -165,7 +169,9 @@ def test_what_lies_a_little_beyond_a_bound_fails_its_check(tmp_path, side):
     }
 
 
-def test_the_share_of_images_that_can_be_decoded_is_held_against_its_own_bound(tmp_path):
+def test_the_share_of_images_that_can_be_decoded_is_held_against_its_own_bound(
+    tmp_path: Path,
+) -> None:
     """Three of 40 are .075."""
     off = {name: [values[0]] * 3 + values[1:38] for name, values in QUARANTINED.items()}
     for most, passes in ((0.075, True), (0.074, False)):
@@ -177,19 +183,19 @@ def test_the_share_of_images_that_can_be_decoded_is_held_against_its_own_bound(t
         )
 
 
-def test_quarantined_images_do_not_count_as_images_of_their_class(tmp_path):
+def test_quarantined_images_do_not_count_as_images_of_their_class(tmp_path: Path) -> None:
     off = {name: [values[0]] * 3 + values[1:38] for name, values in QUARANTINED.items()}
     bounds = {**BOUNDS, "min_per_class": 19, "max_unreadable": 0.5}
     checks = validation.check_manifest(table(**off), tmp_path, **bounds)
     assert failed(checks) == {"readable benign images": "critical"}  # 18, and 19 malignant
 
 
-def test_duplicates_in_two_groups_are_a_leak_to_come(tmp_path):
+def test_duplicates_in_two_groups_are_a_leak_to_come(tmp_path: Path) -> None:
     checks = validation.check_manifest(table(duplicates=first("d", "d", "")), tmp_path, **BOUNDS)
     assert failed(checks)["each set of duplicates is in one group"] == "critical"
 
 
-def test_copies_of_the_same_pixels_are_not_told_twice(tmp_path):
+def test_copies_of_the_same_pixels_are_not_told_twice(tmp_path: Path) -> None:
     changes = {"duplicates": first("d", "d", ""), "pixels_sha256": "p", "group": "g"}
     checks = validation.check_manifest(table(**changes), tmp_path, **BOUNDS)
     assert "no two images have the same pixels" in failed(checks)
@@ -199,7 +205,7 @@ def test_copies_of_the_same_pixels_are_not_told_twice(tmp_path):
 GIANT = "no group holds a large share of the images"
 
 
-def test_a_giant_group_and_nothing_else_ends_the_run(tmp_path):
+def test_a_giant_group_and_nothing_else_ends_the_run(tmp_path: Path) -> None:
     checks = validation.check_manifest(table(**groups_of(13, *[1] * 27)), tmp_path, **BOUNDS)
     assert failed(checks) == {GIANT: "critical"}
     bounds = {**BOUNDS, "max_group_share": 0.33}
@@ -209,14 +215,14 @@ def test_a_giant_group_and_nothing_else_ends_the_run(tmp_path):
     )
 
 
-def test_images_that_cannot_be_read_do_not_count_to_a_groups_share(tmp_path):
+def test_images_that_cannot_be_read_do_not_count_to_a_groups_share(tmp_path: Path) -> None:
     unreadable = {name: first(*[value[0]] * 8, value[-1]) for name, value in QUARANTINED.items()}
     changes = table(**{**unreadable, **groups_of(12, *[1] * 28)})
     bounds = {**BOUNDS, "max_unreadable": 0.5}
     assert failed(validation.check_manifest(changes, tmp_path, **bounds)) == {}
 
 
-def test_a_class_that_nearly_all_images_belong_to_is_a_warning(tmp_path):
+def test_a_class_that_nearly_all_images_belong_to_is_a_warning(tmp_path: Path) -> None:
     label = first(*["malignant"] * 3, "benign")
     checks = validation.check_manifest(
         table(label=label), tmp_path, **{**BOUNDS, "min_per_class": 3}
@@ -226,14 +232,14 @@ def test_a_class_that_nearly_all_images_belong_to_is_a_warning(tmp_path):
     assert (balance.observed, balance.bound) == ("0.075", "0.1 to 0.9")
 
 
-def test_a_missing_column_is_the_only_thing_said(tmp_path):
+def test_a_missing_column_is_the_only_thing_said(tmp_path: Path) -> None:
     checks = validation.check_manifest(table().drop(columns="sex"), tmp_path, **BOUNDS)
     assert failed(checks) == {"columns of the manifest": "critical"}
     assert len(checks) == 1
     assert checks[0].observed.endswith("without sex")
 
 
-def test_a_quarantined_image_within_the_share_passes(tmp_path):
+def test_a_quarantined_image_within_the_share_passes(tmp_path: Path) -> None:
     changes = table(**QUARANTINED)
     checks = validation.check_manifest(changes, tmp_path, **{**BOUNDS, "max_unreadable": 0.05})
     assert failed(checks) == {}

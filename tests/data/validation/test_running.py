@@ -9,12 +9,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from sound_tables import BOUNDS, divided, table
 
 from skin_pipeline.data import validation
 
 
-def test_the_log_has_a_line_a_check_and_a_sum(tmp_path, caplog):
+def test_the_log_has_a_line_a_check_and_a_sum(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     checks = validation.check_manifest(table(sharpness=1.0), tmp_path, **BOUNDS)
     with caplog.at_level(logging.INFO, logger="skin_pipeline"):
         validation.log_checks(checks)
@@ -28,7 +31,7 @@ def test_the_log_has_a_line_a_check_and_a_sum(tmp_path, caplog):
     assert total == f"checked checks={len(checks)} passed={len(checks) - 1} warnings=1 critical=0"
 
 
-def test_great_expectations_is_imported_only_for_work_and_says_nothing(tmp_path):
+def test_great_expectations_is_imported_only_for_work_and_says_nothing(tmp_path: Path) -> None:
     code = (
         "import logging, sys, pandas\n"
         "from skin_pipeline.data import validation\n"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from sound_tables import SIDES, divided, failed, first
 
@@ -60,6 +62,6 @@ LEAKS = {
 
 
 @pytest.mark.parametrize("leak", LEAKS)
-def test_a_leak_fails_the_check_that_is_there_for_it(tmp_path, leak):
+def test_a_leak_fails_the_check_that_is_there_for_it(tmp_path: Path, leak: str) -> None:
     changes, expected = LEAKS[leak]
     assert failed(validation.check_split(divided(**changes), tmp_path)) == expected

@@ -7,6 +7,7 @@ import pickle
 import subprocess
 from concurrent.futures.process import BrokenProcessPool
 from io import BytesIO
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from skin_pipeline.data.workers import answers
 from skin_pipeline.errors import BadInput
 
 
-def read(pickled):
+def read(pickled: Any) -> Any:
     return answers._Unpickler(BytesIO(pickled)).load()
 
 
@@ -31,29 +32,29 @@ ANSWERS = [
 
 @pytest.mark.parametrize("answer", ANSWERS)
 @pytest.mark.parametrize("protocol", range(3, pickle.HIGHEST_PROTOCOL + 1))
-def test_what_workers_answer_is_read(answer, protocol):
+def test_what_workers_answer_is_read(answer: Any, protocol: int) -> None:
     assert repr(read(pickle.dumps(answer, protocol))) == repr(answer)
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "float32", "float16", "bool"])
-def test_arrays_are_read(dtype):
+def test_arrays_are_read(dtype: str) -> None:
     pixels = np.arange(60).reshape(4, 5, 3).astype(dtype)
     found = read(pickle.dumps([pixels, pixels.T, pixels[:0]]))
     assert all(map(np.array_equal, found, [pixels, pixels.T, pixels[:0]]))
 
 
 @pytest.mark.parametrize("error", [ValueError("x"), OSError(5, "x"), UnidentifiedImageError("x")])
-def test_errors_are_read(error):
+def test_errors_are_read(error: Any) -> None:
     assert repr(read(pickle.dumps(error))) == repr(error)
 
 
 class Calling:
     """A pickle that has its reader call something."""
 
-    def __init__(self, function, *arguments):
+    def __init__(self, function: Any, *arguments: Any) -> None:
         self.call = function, arguments
 
-    def __reduce__(self):
+    def __reduce__(self) -> Any:
         return self.call
 
 
@@ -72,7 +73,7 @@ CALLS = {
 
 
 @pytest.mark.parametrize("answer", CALLS.values(), ids=CALLS)
-def test_an_answer_that_would_call_something_is_not_read(answer):
+def test_an_answer_that_would_call_something_is_not_read(answer: Calling) -> None:
     with pytest.raises(pickle.UnpicklingError, match="a worker process answered with"):
         read(pickle.dumps(answer))
 
@@ -91,7 +92,7 @@ def test_an_answer_that_would_call_something_is_not_read(answer):
         ("a.module.that.is.not.there", "X"),
     ],
 )
-def test_a_name_that_leads_elsewhere_is_not_followed(named):
+def test_a_name_that_leads_elsewhere_is_not_followed(named: Any) -> None:
     pickled = (
         b"\x80\x04" + b"".join(b"\x8c" + bytes([len(n)]) + n.encode() for n in named) + b"\x93."
     )
@@ -99,5 +100,5 @@ def test_a_name_that_leads_elsewhere_is_not_followed(named):
         read(pickled)
 
 
-def test_errors_of_ours_are_read():
+def test_errors_of_ours_are_read() -> None:
     assert str(read(pickle.dumps(BadInput("why")))) == "why"

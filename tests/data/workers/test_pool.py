@@ -21,7 +21,7 @@ __all__ = ["place"]  # a fixture
 PATIENCE = 300.0  # seconds until a test that waits gives up
 
 
-def test_the_main_script_is_not_run_again():
+def test_the_main_script_is_not_run_again() -> None:
     """Where it is Airflow's, it refuses to run in a task."""
     script = """
 import sys
@@ -47,7 +47,9 @@ READABLE = {
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the layers are Linux's")
-def test_a_worker_that_is_taken_over_reads_files_and_gets_nothing_else(place, monkeypatch):
+def test_a_worker_that_is_taken_over_reads_files_and_gets_nothing_else(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("SKIN_SIGNING_PASSWORD", SECRET)
     with ExitStack() as open_for:
         world = World(place, open_for)
@@ -56,7 +58,7 @@ def test_a_worker_that_is_taken_over_reads_files_and_gets_nothing_else(place, mo
         assert world.harm() == {}
 
 
-def test_a_result_that_would_run_code_is_that_of_a_dead_process(tmp_path):
+def test_a_result_that_would_run_code_is_that_of_a_dead_process(tmp_path: Path) -> None:
     made = tmp_path / "made"
     with pytest.raises(BrokenProcessPool) as broken:
         list(spread(attacks.Bomb, [str(made)], 1))
@@ -64,7 +66,7 @@ def test_a_result_that_would_run_code_is_that_of_a_dead_process(tmp_path):
     assert not made.exists()
 
 
-def test_workers_end_when_their_parent_is_killed(tmp_path):
+def test_workers_end_when_their_parent_is_killed(tmp_path: Path) -> None:
     code = f"""
 from worker_tasks import linger
 from skin_pipeline.data.workers import spread
