@@ -35,13 +35,13 @@ def inputs(job: Job) -> dict[str, object]:
 def test_a_data_set_is_made_from_the_images_and_the_meaning_of_labels(
     make_job: MakeJob, source: str
 ) -> None:
-    first = inputs(make_job(data=source))
-    assert first == inputs(make_job(data=source, seed=7))
+    first = inputs(make_job(weights="imagenet", data=source))
+    assert first == inputs(make_job(weights="imagenet", data=source, seed=7))
     assert first["synthetic"] is False
-    named = inputs(make_job(data=source, malignant_values="bad"))
+    named = inputs(make_job(weights="imagenet", data=source, malignant_values="bad"))
     assert {name for name in first if first[name] != named[name]} == {"labelling"}
     (Path(source) / "benign/more.jpg").write_bytes(b"more")
-    more = inputs(make_job(data=source))
+    more = inputs(make_job(weights="imagenet", data=source))
     assert {name for name in first if first[name] != more[name]} == {"content"}
 
 
@@ -49,7 +49,7 @@ def test_what_is_beside_the_images_and_was_not_there_before_is_logged(
     make_job: MakeJob, source: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     (Path(source) / "notes.docx").write_bytes(b"beside")
-    job = make_job(data=source)
+    job = make_job(weights="imagenet", data=source)
     with fetched(job, source, job.settings) as found, caplog.at_level(logging.WARNING):
         (notice,) = found.images.notices
         assert isinstance(notice, Notice)

@@ -30,7 +30,7 @@ def job(make_job: MakeJob, tmp_path: Any) -> Job:
     folder = tmp_path / "set/benign"
     (folder / "benign0.png").write_bytes(b"broken")
     (folder / "copy.png").write_bytes((folder / "benign1.png").read_bytes())
-    settings = {"min_per_class": 5, "max_unreadable": 0.5, "test_fraction": 0.4}
+    settings = {"min_per_class": 10, "max_unreadable": 0.5, "test_fraction": 0.4}
     return make_job(data=str(tmp_path / "set"), weights="imagenet", shard_size=16, **settings)
 
 
