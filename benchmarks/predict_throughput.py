@@ -21,6 +21,7 @@ from skin_pipeline.config import Deployment, Settings
 from skin_pipeline.contracts import LABELS, Release
 from skin_pipeline.data import kinds
 from skin_pipeline.data.images import inspect
+from skin_pipeline.geometry import Geometry
 from skin_pipeline.model_file import building, loading
 from skin_pipeline.release.predict import BATCH, Resolved, Scorer
 from skin_pipeline.storage import FolderStore, digest_file
@@ -89,7 +90,8 @@ def main() -> None:
         paths = found[:IMAGES]
         model = model_in(Path(scratch), arguments.weights, threads)
         scorer = Scorer.of(model, threads)
-        seen = [inspect(path, scorer.size, scorer.field_of_view) for path in paths]
+        geometry = Geometry(scorer.size, scorer.field_of_view)
+        seen = [inspect(path, geometry) for path in paths]
         squares = np.stack([item.pixels for item in seen if item.pixels is not None])
         bare, ours = in_turn(bare_loop(model, squares, threads), our_command(scorer, paths))
     report(

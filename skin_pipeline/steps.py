@@ -81,15 +81,21 @@ def ingest(job: Job) -> Ingested:
 
 
 def _ingested(job: Job, source: str, settings: Settings) -> str:
-    from skin_pipeline.data import tasks
+    from skin_pipeline.data import fetching
 
-    with tasks.found(job, source, settings) as found:
+    with fetching.fetched(job, source, settings) as fetched:
         inputs = {
-            **found.inputs,
+            **fetched.inputs,
             **settings.subset("image_size", "field_of_view", "shard_size", "masks"),
         }
-        key = job.once("ingest", VERSIONS["ingest"], inputs, lambda work: tasks.ingest(work, found))
-        tasks.log_news(found, job.load(key, Dataset))
+
+        def make(work: Work) -> Dataset:
+            from skin_pipeline.data import tasks
+
+            return tasks.ingest(work, fetched)
+
+        key = job.once("ingest", VERSIONS["ingest"], inputs, make)
+        fetched.log_news(job.load(key, Dataset))
         return key
 
 

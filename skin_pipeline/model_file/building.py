@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from skin_pipeline.arrays import Arrays
-from skin_pipeline.data.images import scaled_side
+from skin_pipeline.geometry import Geometry
 from skin_pipeline.training import backbone, strategies
 
 
@@ -59,7 +59,7 @@ def released_model(
         views: Dihedral views of an image over which its logit is averaged, from the first.
         temperature: What the logit is divided by, so that probabilities are calibrated.
     """
-    whole_side = scaled_side(network.image_size, field_of_view)
+    whole_side = Geometry(network.image_size, field_of_view).whole_side
     return _built(network, strategy, runs, whole_side, views, 1 / temperature)
 
 
@@ -130,7 +130,7 @@ def _run(network: backbone.Network, strategy: str, weights: Arrays | None, numbe
 
 def geometry(keras: Any, image: Any, image_size: int, field_of_view: float) -> Any:
     """Returns the centre of an image at the working size, as `data.images.working_square` does."""
-    return _geometry(keras, image, image_size, scaled_side(image_size, field_of_view))
+    return _geometry(keras, image, image_size, Geometry(image_size, field_of_view).whole_side)
 
 
 def _geometry(keras: Any, image: Any, image_size: int, whole_side: int) -> Any:

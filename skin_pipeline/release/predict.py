@@ -29,6 +29,7 @@ from skin_pipeline.data import images as room
 from skin_pipeline.data.images import Inspected
 from skin_pipeline.data.workers import each
 from skin_pipeline.errors import BadInput
+from skin_pipeline.geometry import Geometry
 from skin_pipeline.model_file import loading
 from skin_pipeline.provenance import SigningKeys, signing
 from skin_pipeline.release.registry import Model
@@ -181,7 +182,7 @@ class Scorer:
 
     def predict(self, images: Iterable[Image]) -> Iterator[Prediction]:
         """Scores images; see the function `predict`."""
-        work = partial(_inspect, size=self.size, field_of_view=self.field_of_view)
+        work = partial(_inspect, geometry=Geometry(self.size, self.field_of_view))
         named = ((_name(image, i), image) for i, image in enumerate(images))
         for seen in _batches(each(work, named, self.processes, _killed, itemgetter(0))):
             yield from self._scored(seen)
@@ -230,10 +231,10 @@ def _batches(items: Iterable[T]) -> Iterator[list[T]]:
         yield batch
 
 
-def _inspect(item: tuple[str, Image], size: int, field_of_view: float) -> tuple[str, Inspected]:
+def _inspect(item: tuple[str, Image], geometry: Geometry) -> tuple[str, Inspected]:
     name, image = item
     if isinstance(image, bytes):
-        return name, room.inspect_bytes(image, name, size, field_of_view)
+        return name, room.inspect_bytes(image, name, geometry)
     path = Path(image)
     try:
         if not path.is_file():  # a pipe or a device would block for ever
@@ -241,7 +242,7 @@ def _inspect(item: tuple[str, Image], size: int, field_of_view: float) -> tuple[
         data = room.read(path)
     except (OSError, ValueError) as error:  # no permission, a NUL in its name, a disk that fails
         return name, _problem(f"{path.name}: cannot be read ({error})")
-    return name, room.inspect_bytes(data, path.name, size, field_of_view)
+    return name, room.inspect_bytes(data, path.name, geometry)
 
 
 def _killed(item: tuple[str, Image], why: str) -> tuple[str, Inspected]:
