@@ -18,6 +18,8 @@ from scipy.special import expit
 from skin_pipeline import intervals, tables
 from skin_pipeline.contracts import Evaluation
 from skin_pipeline.evaluation import ensemble, saliency, slices, tasks
+from skin_pipeline.model_file import building
+from skin_pipeline.training import models
 
 VIEWS, SCORED = 4, 2
 CHANNELS = {0: 2, 2: 0, 3: 1}  # which channel of the features each run reads
@@ -63,11 +65,11 @@ class World:
 
     def _without_tensorflow(self, monkeypatch):
         monkeypatch.setattr(
-            tasks.models,
+            models,
             "network_on",
             lambda job, dataset, trunk: hand_made.Network(dataset.image_size, trunk),
         )
-        monkeypatch.setattr(tasks.building, "released_model", self._released)
+        monkeypatch.setattr(building, "released_model", self._released)
         monkeypatch.setattr(
             tasks.loading, "load", lambda path, threads: json.loads(path.read_text())
         )

@@ -22,6 +22,7 @@ import model_files as files
 from skin_pipeline.errors import BadInput
 from skin_pipeline.model_file import loading
 from skin_pipeline.model_file.memory import STATUS
+from skin_pipeline.training import backbone, runtime
 
 FORBIDDEN = (
     *("os.", "shutil.", "subprocess.", "socket.", "urllib.", "ctypes.dlopen", "tempfile."),
@@ -77,9 +78,9 @@ def by_plain_keras(path: Path) -> None:
 
 def main(sound: str) -> None:
     for place, name in (
-        (loading.backbone.Network, "untrained"),
+        (backbone.Network, "untrained"),
         (loading, "rebuilt"),
-        (loading.runtime, "keras_on"),
+        (runtime, "keras_on"),
         (loading.metadata, "version"),
         (keras.saving, "serialize_keras_object"),
     ):
