@@ -244,7 +244,7 @@ def beside_a_node(payload: Any) -> Change:
     return lambda config: files.layer(config, "ensemble")["inbound_nodes"][0].update(x=payload)
 
 
-PLACES = {
+PLACES: dict[str, Callable[[Any], Change]] = {
     "below shared_object_id in a node": files.hidden_in_a_node,
     "as an activation": in_place_of("probability", "activation"),
     "as an initializer": in_place_of("logit", "kernel_initializer"),

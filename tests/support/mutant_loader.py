@@ -13,6 +13,7 @@ import json
 import os
 import sys
 import tempfile
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +82,7 @@ def main(sound: str) -> None:
         (backbone.Network, "untrained"),
         (loading, "rebuilt"),
         (runtime, "keras_on"),
-        (loading.metadata, "version"),
+        (metadata, "version"),
         (keras.saving, "serialize_keras_object"),
     ):
         setattr(place, name, functools.cache(getattr(place, name)))
