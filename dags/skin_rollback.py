@@ -26,7 +26,7 @@ from airflow.sdk import Param, dag, get_current_context
 from skin_airflow import airflow_store, answers, step
 
 from skin_pipeline.config import read_deployment, read_settings, with_blanks
-from skin_pipeline.provenance.signing import SigningKeys
+from skin_pipeline.provenance import SigningKeys
 from skin_pipeline.release import registry
 
 deployment = read_deployment()

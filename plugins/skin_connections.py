@@ -215,16 +215,16 @@ def _credentials(hook: Any, name: str, setting: str) -> dict[str, str]:
     from airflow.sdk.log import mask_secret
 
     from skin_pipeline.errors import BadInput, PipelineError, Unavailable
-    from skin_pipeline.storage import Named, explained
+    from skin_pipeline.storage import SettingNames, explained
 
     def found() -> Any:
         credentials = hook.get_session().get_credentials()
         return credentials and credentials.get_frozen_credentials()
 
-    named = Named(connection=setting, rights="assume its role")
+    names = SettingNames(connection=setting, rights="assume its role")
     doing = f"get credentials by the Airflow connection {name!r}"
     try:
-        frozen = explained(found, doing, (), named)
+        frozen = explained(found, doing, (), names)
     except PipelineError:
         raise
     except OSError as error:  # of who signs people in; its message may hold what they sign in with

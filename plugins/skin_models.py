@@ -158,7 +158,7 @@ def _trust(store: Store, name: str) -> tuple[str, str]:
     """A word about the signature of the champion's pointer, and why nobody may act on it."""
     from skin_pipeline.config import read_deployment
     from skin_pipeline.errors import BadInput
-    from skin_pipeline.provenance.signing import PUBLIC_KEY, SigningKeys
+    from skin_pipeline.provenance import PUBLIC_KEY, SigningKeys
     from skin_pipeline.release import registry
 
     keys = SigningKeys.of(read_deployment())
@@ -175,7 +175,7 @@ def _moves(store: Store, name: str) -> tuple[tuple[Pointer, str], ...]:
     """The latest moves of the champion, each with a word about its signature."""
     from skin_pipeline.config import read_deployment
     from skin_pipeline.errors import BadInput
-    from skin_pipeline.provenance.signing import NONE, SigningKeys
+    from skin_pipeline.provenance import NONE, SigningKeys
     from skin_pipeline.release import registry
 
     history = registry.documents(store, name, last=LAST_MOVES)

@@ -1,7 +1,11 @@
-"""NumPy arrays from files that others could have exchanged: `.npy`, mapped or in memory, `.npz`.
+"""Reads NumPy arrays from files that other people could have replaced: `.npy` and `.npz`.
 
-Everything that a file says of itself is compared with its size before memory is asked for, and
-nothing in it is ever unpickled or unpacked: the store's own arrays are neither.
+What a file says about its arrays is compared with its size before any memory is taken, so that a
+small file cannot ask for a large array. Nothing is ever unpickled, which could run any code, or
+decompressed: the store's own arrays need neither.
+
+    shard = mapped(store, "images/4f1a….npy")         # on the disk: little of it is in memory
+    state = several_of(store, "train/4f1a/checkpoints/1.npz")
 """
 
 from __future__ import annotations
@@ -26,7 +30,7 @@ from skin_pipeline.storage import Store
 Arrays = list[NDArray[Any]]
 
 VERSION = (1, 0)  # of the format, as np.save writes it for arrays without named fields
-HEADER_BYTES = 1000  # NumPy evaluates the header as a Python expression; ours has 118
+HEADER_BYTES = 1000  # NumPy parses the header as a Python expression; ours has 118 bytes
 DAMAGE = (  # what zipfile raises for bytes that it did not expect
     zipfile.BadZipFile,
     NotImplementedError,
@@ -36,14 +40,16 @@ DAMAGE = (  # what zipfile raises for bytes that it did not expect
     OverflowError,
     struct.error,
 )
-MOST_ARRAYS = 10_000  # in an .npz; the largest network has some 500
+MOST_ARRAYS = 10_000  # in an .npz; the largest network has some 500 variables
 
 
 class Broken(ValueError):
-    """The file is no array, or not one that the store writes."""
+    """Says that a file is no array, or not one that the store writes."""
 
 
 class _Header(NamedTuple):
+    """What an `.npy` file says about its array."""
+
     shape: tuple[int, ...]
     fortran: bool
     dtype: np.dtype[Any]
@@ -52,20 +58,20 @@ class _Header(NamedTuple):
 def mapped(store: Store, key: str) -> NDArray[Any]:
     """Returns an `.npy` array of the store as a read-only map, of which little is in memory.
 
-    If the key names the bytes, they are verified now. Whoever owns the file can still change it in
-    place afterwards; who may only write to its folder cannot.
+    If the key names the bytes, they are verified now. Afterwards only the owner of the file can
+    change them, by writing into it; replacing the file has no effect on the map.
 
     Raises:
         BadInput: there is no such array, or its bytes are not those that the key names.
     """
     with _told(store, key), store.opened(key) as file:
         header = _header_of(file, _size(file))
-        if 0 in header.shape:  # of nothing there is no map
+        if 0 in header.shape:  # no system maps a file of no bytes
             return np.empty(header.shape, header.dtype)
         order: Literal["C", "F"] = "F" if header.fortran else "C"
         try:
             return np.memmap(file, header.dtype, "r", file.tell(), header.shape, order)
-        except ValueError as error:  # cut off since it was looked at
+        except ValueError as error:  # the file became shorter meanwhile
             raise Broken(str(error)) from None
 
 
@@ -98,10 +104,10 @@ def several(source: Path | BinaryIO) -> dict[str, NDArray[Any]]:
 
 
 def several_of(store: Store, key: str) -> dict[str, NDArray[Any]]:
-    """`several`, of a file in the store.
+    """Works like `several`, for a file in the store.
 
     Raises:
-        BadInput: there is no such file, or it is not as the store writes it.
+        BadInput: there is no such file, or it is not one that the store writes.
     """
     with _told(store, key), store.opened(key) as file:
         return several(file)
@@ -109,6 +115,7 @@ def several_of(store: Store, key: str) -> dict[str, NDArray[Any]]:
 
 @contextmanager
 def _told(store: Store, key: str) -> Generator[None, None, None]:
+    """Turns `Broken` into an error that names the object and says what to do."""
     try:
         yield
     except Broken as problem:
@@ -119,7 +126,7 @@ def _told(store: Store, key: str) -> Generator[None, None, None]:
 
 
 def _check_members(members: list[zipfile.ZipInfo], file: Any) -> None:
-    """Refuse what takes more memory than the file has bytes."""
+    """Raises `Broken` for members that would take more memory than the file has bytes."""
     names = {item.filename for item in members}
     if len(names) < len(members) or len(members) > MOST_ARRAYS:
         raise Broken(f"it has {len(members)} arrays with {len(names)} names")
@@ -131,10 +138,11 @@ def _check_members(members: list[zipfile.ZipInfo], file: Any) -> None:
 
 
 def _member(bundle: zipfile.ZipFile, item: zipfile.ZipInfo) -> NDArray[Any]:
-    return np.array(_parsed(bundle.read(item)))  # a copy, which may be written to
+    return np.array(_parsed(bundle.read(item)))  # a copy: unlike the bytes, it can be changed
 
 
 def _parsed(data: bytes) -> NDArray[Any]:
+    """Returns the array in the bytes of an `.npy` file, without a copy and thus read-only."""
     file = io.BytesIO(data)
     header = _header_of(file, len(data))
     flat = np.frombuffer(data, header.dtype, math.prod(header.shape), file.tell())
@@ -142,7 +150,7 @@ def _parsed(data: bytes) -> NDArray[Any]:
 
 
 def _header_of(file: BinaryIO, size: int) -> _Header:
-    """What a file says of its array, which begins where the file stands then."""
+    """Returns what a file says about its array, and leaves its position at the array's start."""
     try:
         version = npy.read_magic(file)
         if version != VERSION:
@@ -150,7 +158,7 @@ def _header_of(file: BinaryIO, size: int) -> _Header:
         header = _Header(*npy.read_array_header_1_0(file, max_header_size=HEADER_BYTES))
     except (Broken, OSError):
         raise
-    # Three parsers of Python's work on a header, and a hostile one can make each raise anything.
+    # Three parsers of Python work on a header, and a hostile header can make each raise anything.
     except Exception as error:
         raise Broken(f"it is no .npy file, or a damaged one ({str(error)[:200]})") from None
     _check_size(header, size - file.tell())
@@ -158,16 +166,18 @@ def _header_of(file: BinaryIO, size: int) -> _Header:
 
 
 def _check_size(header: _Header, left: int) -> None:
+    """Raises `Broken` unless the array takes exactly the bytes that are left in the file."""
     if header.dtype.hasobject:
         raise Broken("it has Python objects, which could run any code")
     count = math.prod(header.shape)
     said = count * header.dtype.itemsize
+    # Elements of no bytes would allow any number of them.
     if said != left or min(header.shape, default=0) < 0 or (count and not said):
         raise Broken(f"it says {header.shape} of {header.dtype}, and has {left} bytes for that")
 
 
 def _size(file: Any) -> int:
-    """The bytes of a file, which stands where it stood."""
+    """Returns the size of a file; its position stays."""
     here = file.tell()
     size = int(file.seek(0, io.SEEK_END))
     file.seek(here)

@@ -33,7 +33,7 @@ from skin_pipeline.contracts import Verdict, load
 from skin_pipeline.errors import BadInput, PipelineError, Rejected
 from skin_pipeline.foreign import line
 from skin_pipeline.job import Job
-from skin_pipeline.provenance.signing import SigningKeys
+from skin_pipeline.provenance import SigningKeys
 from skin_pipeline.release import commands as models
 from skin_pipeline.roots import Roots
 from skin_pipeline.storage import Store, open_store

@@ -18,8 +18,7 @@ from skin_pipeline import timing
 from skin_pipeline.config import Deployment, Settings, threads
 from skin_pipeline.contracts import COST, RESULT, Contract, Cost, address, dump, load
 from skin_pipeline.credentials import KaggleCredentials
-from skin_pipeline.provenance.signing import SigningKeys
-from skin_pipeline.provenance.store import ProvenStore, Record, TakenError, another_place
+from skin_pipeline.provenance import ProvenStore, Record, SigningKeys, TakenError, another_place
 from skin_pipeline.roots import ANYWHERE, Roots
 from skin_pipeline.storage import S3Access, Store, digest
 

@@ -1,7 +1,10 @@
 """Tables in the store, as CSV that a person may open in a spreadsheet.
 
-put(store, table)                      # under the digest of its content: `tables/4f1a….csv`
-write(store, f"{key}/scores.csv", t)   # under a name of its own, beside a result
+    put(store, table)                              # under its digest: `tables/4f1a….csv`
+    write(store, f"{key}/scores.csv", table)       # under a name of its own, below a result
+    read_scores(store, f"{key}/scores.csv")
+
+No text in them is taken for a formula by the spreadsheet.
 """
 
 from __future__ import annotations
@@ -18,8 +21,9 @@ from skin_pipeline.storage import Store, digest
 
 
 def read_scores(store: Store, key: str) -> pd.DataFrame:
-    """A table of scores from the store, number for number as it was written; NaN where there are
-    none."""
+    """Returns a table of scores from the store, each number exactly as it was written; NaN where
+    there is none."""
+    # Only an empty cell is a missing value: a group may be called "NA" or "null".
     table = pd.read_csv(
         io.BytesIO(store.read(key)),
         dtype=dict.fromkeys(("key", "label", "group"), str),
@@ -31,24 +35,25 @@ def read_scores(store: Store, key: str) -> pd.DataFrame:
 
 
 def to_csv(table: pd.DataFrame) -> bytes:
-    """A table as CSV that a person may open in a spreadsheet: no text in it becomes a formula.
+    """Returns a table as CSV that a person may open in a spreadsheet: no text becomes a formula.
 
-    Numbers stay numbers, `-1` among them. `read` and `read_scores` give the texts back.
+    Numbers stay numbers, also `-1`. Readers restore the texts by `texts_restored`.
     """
     safe = _with_texts(table, defused)
     text = safe.to_csv(index=False, lineterminator="\n")
-    if "\r" in text:  # which pandas leaves without quotes, and reads as the end of a row
+    # pandas writes a carriage return without quotes, and reads it as the end of a row.
+    if "\r" in text:
         text = safe.to_csv(index=False, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
     return text.encode("utf-8", "backslashreplace")
 
 
 def texts_restored(table: pd.DataFrame) -> pd.DataFrame:
-    """A table that was read, with its texts as they were before `to_csv`."""
+    """Returns a table that was read, with its texts as they were before `to_csv`."""
     return _with_texts(table, restored)
 
 
 def _with_texts(table: pd.DataFrame, change: Callable[[str], str]) -> pd.DataFrame:
-    """A table with its texts changed, the names of its columns too."""
+    """Returns a table with its texts changed, including the names of its columns."""
     changed: dict[str, pd.Series[Any]] = {}
     for name in table.columns:
         new = {text: made for text in _texts(table[name]) if (made := change(text)) != text}
@@ -58,20 +63,20 @@ def _with_texts(table: pd.DataFrame, change: Callable[[str], str]) -> pd.DataFra
 
 
 def _texts(cells: pd.Series[Any]) -> set[str]:
-    """The texts in a column; none in one of numbers."""
+    """Returns the texts in a column, each once, so that each is changed once for all its cells."""
     if pd.api.types.is_numeric_dtype(cells):
         return set()
     return {cell for cell in cells.tolist() if isinstance(cell, str)}
 
 
 def write(store: Store, key: str, table: pd.DataFrame) -> str:
-    """Put a table into the store as CSV; returns its key."""
+    """Puts a table into the store as CSV; returns its key."""
     store.put(key, to_csv(table))
     return key
 
 
 def put(store: Store, table: pd.DataFrame) -> str:
-    """Put a table into the store under the digest of its content; returns its key."""
+    """Puts a table into the store under the digest of its content; returns its key."""
     data = to_csv(table)
     key = f"tables/{digest(data)}.csv"
     store.put(key, data)

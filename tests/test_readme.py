@@ -15,7 +15,7 @@ from skin_pipeline import cli, steps
 from skin_pipeline.contracts import LABELS, Dataset, load
 from skin_pipeline.data import demo
 from skin_pipeline.model_file import loading, trial
-from skin_pipeline.provenance.signing import SigningKeys
+from skin_pipeline.provenance import SigningKeys
 from skin_pipeline.release import registry
 
 ROOT = Path(__file__).parents[1]

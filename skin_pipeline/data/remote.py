@@ -33,16 +33,15 @@ from skin_pipeline.data.contents import (
 from skin_pipeline.data.kinds import Use
 from skin_pipeline.errors import BadInput, Unavailable
 from skin_pipeline.foreign import shown
-from skin_pipeline.storage import CONNECTIONS, Bucket, S3Access, S3Object
-from skin_pipeline.storage import Named as Naming
+from skin_pipeline.storage import CONNECTIONS, Bucket, S3Access, S3Object, SettingNames
 
 log = logging.getLogger(__name__)
 
 S3 = "s3://"
 LIMITS = Limits()
 ZIP = ".zip"
-IMAGES = Naming(
-    place="the address in `data` or `external`",
+IMAGES = SettingNames(
+    address="the address in `data` or `external`",
     connection="SKIN_DATA_CONNECTION (if empty: SKIN_STORE_CONNECTION)",
     endpoint="SKIN_DATA_ENDPOINT (if empty: SKIN_S3_ENDPOINT)",
     rights="list and read",

@@ -19,7 +19,7 @@ from skin_pipeline.data import manifest
 from skin_pipeline.errors import BadInput
 from skin_pipeline.evaluation import ensemble, gate, slices, verdict
 from skin_pipeline.evaluation.metrics import figures
-from skin_pipeline.provenance.store import ProvenStore
+from skin_pipeline.provenance import ProvenStore
 
 # Far below what anybody reads, and above what another processor makes of the same numbers.
 TOLERANCE = 1e-6

@@ -21,7 +21,7 @@ from pathlib import PurePosixPath
 
 from skin_pipeline.contracts import Move, Pointer, parse
 from skin_pipeline.errors import BadInput, Unavailable
-from skin_pipeline.provenance.signing import NONE, SigningKeys
+from skin_pipeline.provenance import NONE, SigningKeys
 from skin_pipeline.release import pointers
 from skin_pipeline.release.pointers import PATTERN, Document, move_key, pointer_key, recorded
 from skin_pipeline.release.seen import recall

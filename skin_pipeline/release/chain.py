@@ -26,8 +26,7 @@ from skin_pipeline.contracts import (
 )
 from skin_pipeline.errors import BadInput
 from skin_pipeline.evaluation import rejudging
-from skin_pipeline.provenance.signing import SigningKeys
-from skin_pipeline.provenance.store import ProvenStore
+from skin_pipeline.provenance import ProvenStore, SigningKeys
 from skin_pipeline.release import versions
 from skin_pipeline.storage import Store, digest
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 
 from skin_pipeline.contracts import Pointer
 from skin_pipeline.errors import BadInput
-from skin_pipeline.provenance.signing import NONE, PUBLIC_KEY, SigningKeys
+from skin_pipeline.provenance import NONE, PUBLIC_KEY, SigningKeys
 from skin_pipeline.release import registry
 from skin_pipeline.storage import Store
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
-from skin_pipeline.provenance.signing import NONE, SigningKeys
+from skin_pipeline.provenance import NONE, SigningKeys
 from skin_pipeline.release import pointers
 from skin_pipeline.release.aliases import CHAMPION, documents
 from skin_pipeline.release.pointers import Document, move_key, moves_key, number_of, pointer_key

@@ -24,8 +24,7 @@ from pydantic import Field
 
 from skin_pipeline.contracts import Contract, Pointer, dump, parse
 from skin_pipeline.errors import BadInput
-from skin_pipeline.provenance import signing
-from skin_pipeline.provenance.signing import NONE, PUBLIC_KEY, SigningKeys
+from skin_pipeline.provenance import NONE, PUBLIC_KEY, SigningKeys, signing
 from skin_pipeline.release import seen
 from skin_pipeline.release.seen import Memory, Seen
 from skin_pipeline.release.versions import folder

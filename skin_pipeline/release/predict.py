@@ -29,8 +29,7 @@ from skin_pipeline.data.images import Inspected
 from skin_pipeline.data.workers import each
 from skin_pipeline.errors import BadInput
 from skin_pipeline.model_file import loading
-from skin_pipeline.provenance import signing
-from skin_pipeline.provenance.signing import NONE, SigningKeys
+from skin_pipeline.provenance import NONE, SigningKeys, signing
 from skin_pipeline.release import registry
 from skin_pipeline.storage import Store
 from skin_pipeline.training import backbone

@@ -23,7 +23,7 @@ from typing import NamedTuple
 
 from skin_pipeline.contracts import Judgement, Move, Pointer, Release, dump, parse
 from skin_pipeline.errors import BadInput
-from skin_pipeline.provenance.signing import NONE, SigningKeys
+from skin_pipeline.provenance import NONE, SigningKeys
 from skin_pipeline.release import pointers, seen
 from skin_pipeline.release.aliases import (
     ANY,

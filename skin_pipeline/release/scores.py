@@ -25,7 +25,7 @@ from skin_pipeline.errors import BadInput
 from skin_pipeline.foreign import defused_all, escaped, line
 from skin_pipeline.job import Job
 from skin_pipeline.model_file import loading
-from skin_pipeline.provenance.signing import SigningKeys
+from skin_pipeline.provenance import SigningKeys
 from skin_pipeline.release.predict import Prediction, Resolved, beside, predict, resolve
 
 log = logging.getLogger(__name__)

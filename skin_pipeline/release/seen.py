@@ -20,7 +20,7 @@ from pydantic import Field
 
 from skin_pipeline.contracts import Contract, Pointer, dump, parse
 from skin_pipeline.errors import BadInput
-from skin_pipeline.provenance.signing import SigningKeys
+from skin_pipeline.provenance import SigningKeys
 from skin_pipeline.storage import Store, digest
 
 log = logging.getLogger(__name__)

@@ -23,7 +23,7 @@ from skin_pipeline.contracts import (
 )
 from skin_pipeline.errors import BadInput, Rejected, Unavailable
 from skin_pipeline.job import Job, Work
-from skin_pipeline.provenance.signing import SigningKeys
+from skin_pipeline.provenance import SigningKeys
 from skin_pipeline.release import chain, registry
 
 log = logging.getLogger(__name__)

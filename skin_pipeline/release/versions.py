@@ -16,8 +16,7 @@ from typing import Any
 
 from skin_pipeline.contracts import LABELS, Dataset, Release, address, dump, parse
 from skin_pipeline.errors import BadInput, Unavailable
-from skin_pipeline.provenance import signing
-from skin_pipeline.provenance.signing import SigningKeys
+from skin_pipeline.provenance import SigningKeys, signing
 from skin_pipeline.storage import Store, copied, digest_file, scratch
 
 log = logging.getLogger(__name__)

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from skin_pipeline import arrays
 from skin_pipeline.contracts import Trunk, address
 from skin_pipeline.errors import BadInput, Unavailable
-from skin_pipeline.provenance.store import ProvenStore, signed_by
+from skin_pipeline.provenance import ProvenStore, signed_by
 from skin_pipeline.storage import FolderStore, Store
 
 log = logging.getLogger(__name__)

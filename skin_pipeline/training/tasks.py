@@ -16,7 +16,7 @@ from skin_pipeline import arrays
 from skin_pipeline.contracts import Dataset, Features, Split, TrainedRun, Trunk
 from skin_pipeline.data import splitting
 from skin_pipeline.job import Job, Work
-from skin_pipeline.provenance.store import owner_of
+from skin_pipeline.provenance import owner_of
 from skin_pipeline.seeds import run_seed
 from skin_pipeline.storage import scratch
 from skin_pipeline.training import cache, models, resources

@@ -22,7 +22,6 @@ import boto3
 import pytest
 from servers import S3Server, free_ports, proxy
 
-from skin_pipeline import storage
 from skin_pipeline.config import Deployment, Settings
 from skin_pipeline.data import sources
 from skin_pipeline.data.archive import Limits
@@ -142,7 +141,7 @@ def test_a_slash_at_the_end_makes_a_folder_of_a_name_like_a_zips(place: Place) -
 def test_more_objects_than_one_listing_shows_all_come(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(storage, "PAGE", 3)
+    monkeypatch.setattr("skin_pipeline.storage.s3.requests.PAGE", 3)
     files = {f"benign/{number}.jpg": b"%d" % number for number in range(10)}
     place.put(files)
     assert place.fetch() == files
@@ -447,7 +446,7 @@ def test_an_endpoint_that_is_none_is_told(place: Place) -> None:
 def test_a_server_that_is_away_is_unavailable(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(storage, "ATTEMPTS", 1)
+    monkeypatch.setattr("skin_pipeline.storage.s3.client.ATTEMPTS", 1)
     place.through(f"http://127.0.0.1:{free_ports(1)[0]}")
     told = place.failure(Unavailable)
     assert "no answer" in told

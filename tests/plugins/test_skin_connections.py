@@ -129,7 +129,7 @@ def test_what_a_connection_says_beside_its_credentials_is_honoured(
     assert meta.config.read_timeout == 7
     assert meta.config.s3["addressing_style"] == "path"
     assert meta.config.proxies == config["proxies"]
-    assert store._checksums == {}
+    assert meta.config.request_checksum_calculation == "when_required"
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,7 @@ from skin_models import data_link, readable, report_link
 
 from skin_pipeline import journal
 from skin_pipeline.contracts import RESULT, Notice, dump
-from skin_pipeline.provenance.signing import SigningKeys
+from skin_pipeline.provenance import SigningKeys
 from skin_pipeline.release import registry
 from skin_pipeline.storage import FolderStore, Store
 

@@ -8,36 +8,38 @@ import json
 import shutil
 import subprocess
 import sys
-import traceback
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import key_pairs
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric import ec
 from model_signing.signing import Config
-from pydantic import SecretStr
 from released import MODEL, named, promote, release, releases, vouch_for
 
 from skin_pipeline import cli, steps
-from skin_pipeline.config import Deployment, read_deployment
+from skin_pipeline.config import Deployment
 from skin_pipeline.errors import BadInput, Unavailable
 from skin_pipeline.job import Job
 from skin_pipeline.model_file import trial
-from skin_pipeline.provenance import signing
-from skin_pipeline.provenance.signing import SigningKeys
+from skin_pipeline.provenance import SigningKeys, signing
 from skin_pipeline.release import predict, registry
-from skin_pipeline.storage import FolderStore
+from skin_pipeline.storage import FolderStore, Store
 
 PLANTED = "planted-5f0c"
 
+# Makes a signature of a manifest by keys, with a folder to work in.
+Forger = Callable[[bytes, SigningKeys, Path], bytes]
+
 
 @pytest.fixture(scope="module")
-def keys(tmp_path_factory) -> SigningKeys:
+def keys(tmp_path_factory: pytest.TempPathFactory) -> SigningKeys:
     return key_pairs.write(tmp_path_factory.mktemp("keys"), "ours")
 
 
 @pytest.fixture(scope="module")
-def theirs(tmp_path_factory) -> SigningKeys:
+def theirs(tmp_path_factory: pytest.TempPathFactory) -> SigningKeys:
     return key_pairs.write(tmp_path_factory.mktemp("keys"), "theirs")
 
 
@@ -45,15 +47,14 @@ def signature_of(version: str) -> str:
     return f"{registry.version_key(MODEL, version)}/{signing.SIGNATURE}"
 
 
-def replace(store, key: str, data: bytes) -> None:
+def replace(store: FolderStore, key: str, data: bytes) -> None:
     store.remove(key)
     store.put(key, data)
 
 
-# --- signing --------------------------------------------------------------------------------------
-
-
-def test_a_signed_version_passes_with_the_public_key_and_without(any_store, keys):
+def test_a_signed_version_passes_with_the_public_key_and_without(
+    any_store: Store, keys: SigningKeys
+) -> None:
     made = release(any_store)
     assert not registry.is_signed(any_store, MODEL, made.version)
     assert registry.sign(any_store, MODEL, made.version, keys)
@@ -64,7 +65,7 @@ def test_a_signed_version_passes_with_the_public_key_and_without(any_store, keys
     assert registry.verify_alias(any_store, MODEL, keys=keys).version == made.version
 
 
-def test_signing_again_changes_nothing(store, keys):
+def test_signing_again_changes_nothing(store: FolderStore, keys: SigningKeys) -> None:
     made = release(store)
     registry.sign(store, MODEL, made.version, keys)
     before = store.read(signature_of(made.version))
@@ -73,7 +74,9 @@ def test_signing_again_changes_nothing(store, keys):
 
 
 @pytest.mark.parametrize("there", ["theirs", "nonsense"])
-def test_a_signature_that_is_not_ours_is_never_overwritten(store, keys, theirs, there):
+def test_a_signature_that_is_not_ours_is_never_overwritten(
+    store: FolderStore, keys: SigningKeys, theirs: SigningKeys, there: str
+) -> None:
     made = release(store)
     if there == "theirs":
         registry.sign(store, MODEL, made.version, theirs)
@@ -86,17 +89,22 @@ def test_a_signature_that_is_not_ours_is_never_overwritten(store, keys, theirs, 
 
 
 @pytest.mark.parametrize("curve", [ec.SECP256R1(), ec.SECP384R1(), ec.SECP521R1()])
-def test_a_key_on_each_curve_signs_be_it_encrypted_or_not(tmp_path, curve):
+def test_a_key_on_each_curve_signs_be_it_encrypted_or_not(
+    tmp_path: Path, curve: ec.EllipticCurve
+) -> None:
     key = ec.generate_private_key(curve)
     for password in ("", "pässword"):
         pair = key_pairs.write(tmp_path, f"key{password}", key, password)
         pair.check()
-        signature = signing.sign(b"{}", pair)
-        assert signing.problem(b"{}", signature, pair.trusted()) == ""
+        signature, trusted = signing.sign(b"{}", pair), pair.trusted()
+        assert trusted
+        assert signing.problem(b"{}", signature, trusted) == ""
         assert len(signature) < signing.SIGNATURE_BYTES / 10
 
 
-def test_the_standard_command_verifies_the_files_of_a_version(store, keys):
+def test_the_standard_command_verifies_the_files_of_a_version(
+    store: FolderStore, keys: SigningKeys
+) -> None:
     made = release(store)
     registry.sign(store, MODEL, made.version, keys)
     folder = Path(store.link(registry.version_key(MODEL, made.version)))
@@ -111,14 +119,16 @@ def test_the_standard_command_verifies_the_files_of_a_version(store, keys):
     assert verified() != 0
 
 
-def test_pruning_removes_the_signature_too(store, keys):
+def test_pruning_removes_the_signature_too(store: FolderStore, keys: SigningKeys) -> None:
     (version,) = releases(store, 1)
     registry.sign(store, MODEL, version, keys)
     assert registry.prune(store, MODEL, 0, dry_run=False) == [version]
     assert store.list(registry.version_key(MODEL, version)) == []
 
 
-def test_the_signature_of_a_version_that_was_pruned_by_half_gives_way_to_a_new_one(store, keys):
+def test_the_signature_of_a_version_that_was_pruned_by_half_gives_way_to_a_new_one(
+    store: FolderStore, keys: SigningKeys
+) -> None:
     made = release(store)
     registry.sign(store, MODEL, made.version, keys)
     store.remove(f"{registry.version_key(MODEL, made.version)}/{registry.MANIFEST}")
@@ -127,10 +137,7 @@ def test_the_signature_of_a_version_that_was_pruned_by_half_gives_way_to_a_new_o
     registry.verify(store, MODEL, made.version, keys)
 
 
-# --- what is refused ------------------------------------------------------------------------------
-
-
-def beside(store, version: str, keys: SigningKeys):
+def beside(store: FolderStore, version: str, keys: SigningKeys) -> predict.Resolved:
     """Load a version's model from its folder."""
     folder = Path(store.link(registry.version_key(MODEL, version)))
     return predict.beside(folder / registry.MODEL_FILE, keys)
@@ -151,7 +158,7 @@ USES = {
 
 
 @pytest.fixture
-def second(store) -> str:
+def second(store: FolderStore) -> str:
     """A version that the canary names, beside another one that is the champion; none is signed."""
     first, second = releases(store, 2)
     promote(store, first)
@@ -161,8 +168,12 @@ def second(store) -> str:
 
 @pytest.mark.parametrize("use", USES.values(), ids=USES)
 def test_what_is_not_signed_by_the_trusted_key_is_refused_and_moves_nothing(
-    store, second, keys, theirs, use
-):
+    store: FolderStore,
+    second: str,
+    keys: SigningKeys,
+    theirs: SigningKeys,
+    use: Callable[[FolderStore, str, SigningKeys], object],
+) -> None:
     before = named(store)
     with pytest.raises(BadInput, match=r"is not signed, but SKIN_PUBLIC_KEY is set\..*models sign"):
         use(store, second, keys)
@@ -187,7 +198,7 @@ def of_another_file(manifest: bytes, keys: SigningKeys, folder: Path) -> bytes:
     return (folder / "sig").read_bytes()
 
 
-def changed(change):
+def changed(change: Callable[[dict[str, Any]], object]) -> Forger:
     """A right signature in which one thing is not."""
 
     def make(manifest: bytes, keys: SigningKeys, folder: Path) -> bytes:
@@ -198,12 +209,14 @@ def changed(change):
     return make
 
 
-def forge(bundle) -> None:
+def forge(bundle: dict[str, Any]) -> None:
     said = base64.b64decode(bundle["dsseEnvelope"]["payload"])
     bundle["dsseEnvelope"]["payload"] = base64.b64encode(said.replace(b"false", b"true")).decode()
 
 
 DAMAGED = "manifest.json.sig is damaged or forged"
+
+
 WRONG = {
     "of another version": (of_other_bytes, "manifest.json is not what was signed"),
     "of another file": (of_another_file, "it is that of a file 'other.json'"),
@@ -222,8 +235,14 @@ WRONG = {
 
 @pytest.mark.parametrize(("make", "said"), WRONG.values(), ids=WRONG)
 def test_a_wrong_signature_is_refused_with_what_is_wrong(
-    store, second, keys, make, said, tmp_path, capfd
-):
+    store: FolderStore,
+    second: str,
+    keys: SigningKeys,
+    make: Forger,
+    said: str,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
     manifest = store.read(f"{registry.version_key(MODEL, second)}/{registry.MANIFEST}")
     store.put(signature_of(second), make(manifest, keys, tmp_path))
     for use in (USES["verify"], USES["beside"]):
@@ -235,7 +254,9 @@ def test_a_wrong_signature_is_refused_with_what_is_wrong(
     assert capfd.readouterr().out == ""  # where the scores of `predict` go
 
 
-def test_a_signed_manifest_speaks_for_its_own_bytes_only(store, keys):
+def test_a_signed_manifest_speaks_for_its_own_bytes_only(
+    store: FolderStore, keys: SigningKeys
+) -> None:
     made = release(store)
     registry.sign(store, MODEL, made.version, keys)
     key = f"{registry.version_key(MODEL, made.version)}/{registry.MANIFEST}"
@@ -245,7 +266,9 @@ def test_a_signed_manifest_speaks_for_its_own_bytes_only(store, keys):
             use(store, made.version, keys)
 
 
-def test_a_signed_version_under_the_name_of_another_is_refused(store, keys):
+def test_a_signed_version_under_the_name_of_another_is_refused(
+    store: FolderStore, keys: SigningKeys
+) -> None:
     first, second = releases(store, 2)
     registry.sign(store, MODEL, first, keys)
     for key in store.list(registry.version_key(MODEL, first)):
@@ -255,117 +278,19 @@ def test_a_signed_version_under_the_name_of_another_is_refused(store, keys):
             use(store, second, keys)
 
 
-# --- keys -----------------------------------------------------------------------------------------
-
-
-def wrong_keys(folder: Path) -> dict[str, tuple[SigningKeys, str]]:
-    """Keys that cannot be used, and what is to be said."""
-    ours = key_pairs.write(folder, "ours")
-    shut = key_pairs.write(folder, "shut", password=PLANTED)
-    rsa_key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-    rsa_pair = key_pairs.write(folder, "rsa", rsa_key)
-    edwards = key_pairs.write(folder, "edwards", ed25519.Ed25519PrivateKey.generate())
-    bitcoin = key_pairs.write(folder, "bitcoin", ec.generate_private_key(ec.SECP256K1()))
-    (folder / "text").write_text("no key")
-    cut = Path(ours.private).read_text().replace("A", "", 1)
-    (folder / "cut").write_text(cut)
-    (folder / "cut").chmod(0o600)
-    text, planted = str(folder / "text"), SecretStr(PLANTED)
-    return {
-        "no file": (SigningKeys(f"{folder}/none"), "(SKIN_SIGNING_KEY) is not there"),
-        "a folder": (SigningKeys(public=str(folder)), "(SKIN_PUBLIC_KEY) is not there"),
-        "no PEM": (SigningKeys(text), "is no PEM file with a private key"),
-        "no public PEM": (SigningKeys(public=text), "is no PEM file with a public key"),
-        "cut": (SigningKeys(f"{folder}/cut"), "cannot be read"),
-        "wrong password": (
-            dataclasses.replace(shut, password=SecretStr("no")),
-            "does not open with SKIN_SIGNING_PASSWORD",
-        ),
-        "no password": (SigningKeys(shut.private), "needs SKIN_SIGNING_PASSWORD"),
-        "empty password": (
-            SigningKeys(shut.private, password=SecretStr("")),
-            "needs SKIN_SIGNING_PASS",
-        ),
-        "needless password": (SigningKeys(ours.private, password=planted), "needs no password"),
-        "RSA": (
-            SigningKeys(rsa_pair.private),
-            "RSAPrivateKey; one on P-256, P-384, P-521 is needed",
-        ),
-        "public RSA": (SigningKeys(public=rsa_pair.public), "of the kind RSAPublicKey"),
-        "Ed25519": (SigningKeys(edwards.private), "of the kind Ed25519PrivateKey"),
-        "public Ed25519": (SigningKeys(public=edwards.public), "of the kind Ed25519PublicKey"),
-        "curve": (SigningKeys(bitcoin.private), "of the kind secp256k1"),
-        "public curve": (SigningKeys(public=bitcoin.public), "of the kind secp256k1"),
-        "public for private": (SigningKeys(ours.public), "holds a public key, where the private"),
-        "private for public": (
-            SigningKeys(public=ours.private),
-            "holds a private key, where the public",
-        ),
-        "shut for public": (
-            SigningKeys(public=shut.private),
-            "holds a private key, where the public",
-        ),
-        "no pair": (
-            SigningKeys(ours.private, shut.public),
-            "is not the public half of SKIN_SIGNING_KEY",
-        ),
-    }
-
-
-@pytest.fixture(scope="module")
-def hopeless(tmp_path_factory):
-    return wrong_keys(tmp_path_factory.mktemp("wrong"))
-
-
-def test_a_key_that_cannot_be_used_is_told_with_its_setting_and_the_way_out(hopeless):
-    for name, (pair, said) in hopeless.items():
-        with pytest.raises(BadInput) as error:
-            pair.check()
-        assert said in str(error.value), name
-        assert "openssl" in str(error.value), name
-
-
-def test_without_a_signing_key_nothing_is_signed(store):
+def test_without_a_signing_key_nothing_is_signed(store: FolderStore) -> None:
     made = release(store)
     with pytest.raises(BadInput, match=r"\(SKIN_SIGNING_KEY\) is not set"):
         registry.sign(store, MODEL, made.version, SigningKeys())
 
 
-def test_a_password_is_in_no_error_log_or_text(tmp_path, monkeypatch, caplog):
-    pair = key_pairs.write(tmp_path, "shut", password="another")
-    monkeypatch.setenv("SKIN_SIGNING_KEY", pair.private)
-    monkeypatch.setenv("SKIN_SIGNING_PASSWORD", PLANTED)
-    deployment = read_deployment()
-    assert deployment.signing_password.get_secret_value() == PLANTED
-    with pytest.raises(BadInput, match="does not open") as refused:
-        SigningKeys.of(deployment).check()
-    monkeypatch.setenv("SKIN_THREADS", "many")
-    with pytest.raises(BadInput) as misfit:
-        read_deployment()
-    seen = [
-        repr(deployment),
-        str(deployment),
-        repr(SigningKeys.of(deployment)),
-        deployment.model_dump_json(),
-        caplog.text,
-    ]
-    seen.append(cli.settings_table())
-    for error in (refused.value, misfit.value):
-        told = traceback.TracebackException.from_exception(error, capture_locals=True)
-        seen += [repr(error), repr(error.__context__), *told.format()]
-    assert PLANTED not in "".join(seen)
-
-
-# --- promotion ------------------------------------------------------------------------------------
-
-
 class Cut:
     """A store that fails when the signature is to be written."""
 
-    def __init__(self, store) -> None:
+    def __init__(self, store: Store) -> None:
         self._store = store
 
-    def __getattr__(self, name: str):
+    def __getattr__(self, name: str) -> Any:
         return getattr(self._store, name)
 
     def put(self, key: str, data: bytes) -> bool:
@@ -375,7 +300,7 @@ class Cut:
 
 
 @pytest.fixture
-def judged(finished, tmp_path):
+def judged(finished: Any, tmp_path: Path) -> Callable[[SigningKeys], Job]:
     """Makes jobs with keys, on a store with an approved verdict and no model."""
     store = FolderStore(tmp_path / "store")
     shutil.copytree(finished.job.store.root, store.root)
@@ -388,7 +313,7 @@ def judged(finished, tmp_path):
             signing_password=keys.password,
             public_key=keys.public,
         )
-        job = dataclasses.replace(finished.job, store=store, deployment=deployment)
+        job: Job = dataclasses.replace(finished.job, store=store, deployment=deployment)
         if keys.private:  # as if the steps had had the key
             alone = deployment.model_copy(update={"public_key": ""})
             vouch_for(dataclasses.replace(job, deployment=alone), finished.verdict)
@@ -398,12 +323,14 @@ def judged(finished, tmp_path):
 
 
 @pytest.fixture
-def tried(monkeypatch):
+def tried(monkeypatch: pytest.MonkeyPatch) -> None:
     """The model is taken for one that was tried: it takes long, and is the same in each test."""
     monkeypatch.setattr(trial, "agree", lambda *_, **__: None)
 
 
-def test_a_promoted_version_is_signed_and_can_be_loaded(finished, judged, tmp_path):
+def test_a_promoted_version_is_signed_and_can_be_loaded(
+    finished: Any, judged: Callable[[SigningKeys], Job], tmp_path: Path
+) -> None:
     keys = key_pairs.write(tmp_path, "shut", password=PLANTED)
     job = judged(keys)
     key = steps.promote(job, finished.verdict)
@@ -416,7 +343,9 @@ def test_a_promoted_version_is_signed_and_can_be_loaded(finished, judged, tmp_pa
 
 
 @pytest.mark.usefixtures("tried")
-def test_a_promotion_that_was_stopped_before_it_signed_signs_when_repeated(finished, judged, keys):
+def test_a_promotion_that_was_stopped_before_it_signed_signs_when_repeated(
+    finished: Any, judged: Callable[[SigningKeys], Job], keys: SigningKeys
+) -> None:
     job = judged(keys)
     with pytest.raises(Unavailable):
         steps.promote(dataclasses.replace(job, store=Cut(job.store)), finished.verdict)
@@ -427,7 +356,9 @@ def test_a_promotion_that_was_stopped_before_it_signed_signs_when_repeated(finis
     assert registry.verify_alias(job.store, model, keys=keys).version == version
 
 
-def test_keys_that_are_no_pair_publish_nothing(finished, judged, keys, theirs):
+def test_keys_that_are_no_pair_publish_nothing(
+    finished: Any, judged: Callable[[SigningKeys], Job], keys: SigningKeys, theirs: SigningKeys
+) -> None:
     job = judged(SigningKeys(keys.private, theirs.public))
     with pytest.raises(BadInput, match="is not the public half"):
         steps.promote(job, finished.verdict)
@@ -435,7 +366,9 @@ def test_keys_that_are_no_pair_publish_nothing(finished, judged, keys, theirs):
 
 
 @pytest.mark.usefixtures("tried")
-def test_a_version_may_be_signed_by_hand_before_it_is_promoted(finished, judged, keys):
+def test_a_version_may_be_signed_by_hand_before_it_is_promoted(
+    finished: Any, judged: Callable[[SigningKeys], Job], keys: SigningKeys
+) -> None:
     job = judged(SigningKeys(public=keys.public))
     with pytest.raises(BadInput, match="is not signed"):
         steps.promote(job, finished.verdict)
@@ -449,32 +382,40 @@ def test_a_version_may_be_signed_by_hand_before_it_is_promoted(finished, judged,
     assert steps.promote(job, finished.verdict).endswith(version)
 
 
-# --- command line ---------------------------------------------------------------------------------
-
-
 @pytest.fixture
-def models(models, keys, monkeypatch):
+def models(
+    models: Callable[..., tuple[int, str]], keys: SigningKeys, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., tuple[int, str]]:
     """Runs `models …` with both keys; its exit status, and what it said."""
     monkeypatch.setenv("SKIN_SIGNING_KEY", keys.private)
     monkeypatch.setenv("SKIN_PUBLIC_KEY", keys.public)
     return models
 
 
-def test_a_version_is_signed_on_the_command_line_once(store, models, second):
+def test_a_version_is_signed_on_the_command_line_once(
+    store: FolderStore, models: Callable[..., tuple[int, str]], second: str
+) -> None:
     assert models("sign", MODEL, second) == (0, f"Version {second} of {MODEL} is signed.\n")
     before = store.read(signature_of(second))
     assert models("sign", MODEL, second) == (0, f"Version {second} of {MODEL} is signed already.\n")
     assert store.read(signature_of(second)) == before
 
 
-def test_a_damaged_version_is_not_signed(store, models, second):
+def test_a_damaged_version_is_not_signed(
+    store: FolderStore, models: Callable[..., tuple[int, str]], second: str
+) -> None:
     store.remove(f"{registry.version_key(MODEL, second)}/metrics.json")
     status, said = models("sign", MODEL, second)
     assert (status, "metrics.json is missing" in said) == (1, True)
     assert not registry.is_signed(store, MODEL, second)
 
 
-def test_verifying_says_whether_a_version_is_signed(store, models, second, monkeypatch):
+def test_verifying_says_whether_a_version_is_signed(
+    store: FolderStore,
+    models: Callable[..., tuple[int, str]],
+    second: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     assert "is not signed" in models("verify", MODEL, second)[1]
     models("sign", MODEL, second)
     models("sign", MODEL, registry.champion(store, MODEL).version)
@@ -487,7 +428,9 @@ def test_verifying_says_whether_a_version_is_signed(store, models, second, monke
     assert "signed, but SKIN_PUBLIC_KEY names no key" in said
 
 
-def test_aliases_move_to_signed_versions_only(store, models, second):
+def test_aliases_move_to_signed_versions_only(
+    store: FolderStore, models: Callable[..., tuple[int, str]], second: str
+) -> None:
     moves = (
         ["alias", MODEL, "champion", second, "--reason", "r"],
         ["rollback", MODEL, second, "--reason", "r"],
@@ -508,7 +451,14 @@ def test_aliases_move_to_signed_versions_only(store, models, second):
     assert named(store) == second
 
 
-def test_what_is_predicted_with_must_be_signed(store, second, keys, monkeypatch, tmp_path, capsys):
+def test_what_is_predicted_with_must_be_signed(
+    store: FolderStore,
+    second: str,
+    keys: SigningKeys,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     monkeypatch.setenv("SKIN_STORE", store.url)
     monkeypatch.setenv("SKIN_PUBLIC_KEY", keys.public)
     folder = Path(store.link(registry.version_key(MODEL, second)))
@@ -516,35 +466,3 @@ def test_what_is_predicted_with_must_be_signed(store, second, keys, monkeypatch,
         command = ["predict", str(tmp_path), "--model", model, "--model-name", MODEL]
         assert cli.main(command) == 1
         assert "is not signed, but SKIN_PUBLIC_KEY is set" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(
-    ("mode", "who"),
-    [
-        (0o600, ""),
-        (0o400, ""),
-        (0o440, ""),  # a secret that Kubernetes mounts for a group
-        (0o640, ""),
-        (0o444, "read by everybody"),
-        (0o644, "read by everybody"),
-        (0o604, "read by everybody"),
-        (0o660, "changed by others"),
-        (0o622, "changed by others"),
-    ],
-)
-def test_a_signing_key_that_others_may_use_is_refused(tmp_path, mode, who):
-    keys = key_pairs.write(tmp_path, "mine")
-    Path(keys.private).chmod(mode)
-    if not who:
-        keys.check()
-        return
-    (tmp_path / "link.pem").symlink_to(keys.private)
-    for path in (keys.private, str(tmp_path / "link.pem")):
-        with pytest.raises(BadInput, match=rf"SKIN_SIGNING_KEY\) may be {who}.*chmod 600"):
-            dataclasses.replace(keys, private=path).own()
-
-
-def test_a_public_key_may_be_read_by_everybody(tmp_path):
-    keys = key_pairs.write(tmp_path, "mine")
-    Path(keys.public).chmod(0o644)
-    assert keys.trusted()

@@ -25,8 +25,7 @@ from skin_pipeline.errors import BadInput
 from skin_pipeline.evaluation import scoring
 from skin_pipeline.job import Job
 from skin_pipeline.model_file import trial
-from skin_pipeline.provenance.signing import SigningKeys
-from skin_pipeline.provenance.store import ProvenStore
+from skin_pipeline.provenance import ProvenStore, SigningKeys
 from skin_pipeline.release import chain, registry, versions
 from skin_pipeline.storage import FolderStore, digest
 

@@ -14,7 +14,7 @@ import key_pairs
 import pytest
 from released import MODEL, described, named, promote, release, releases, sources
 
-from skin_pipeline.provenance.signing import SigningKeys
+from skin_pipeline.provenance import SigningKeys
 from skin_pipeline.release import registry
 from skin_pipeline.storage import FolderStore, open_store
 

@@ -20,8 +20,7 @@ from released import MODEL, in_threads, named, promote, release, releases
 
 from skin_pipeline.contracts import Pointer, parse
 from skin_pipeline.errors import BadInput
-from skin_pipeline.provenance import signing
-from skin_pipeline.provenance.signing import SigningKeys
+from skin_pipeline.provenance import SigningKeys, signing
 from skin_pipeline.release import commands, pointers, predict, registry, seen
 from skin_pipeline.storage import FolderStore, digest
 

@@ -16,7 +16,6 @@ from promotion import assert_harmless, prepared
 from released import promote, release
 from servers import S3Server
 
-from skin_pipeline import storage
 from skin_pipeline.errors import Unavailable
 from skin_pipeline.storage import FolderStore, Store, open_store
 
@@ -118,13 +117,14 @@ class Forgetful(set):
 @pytest.fixture(params=FAULTS, ids=lambda fault: fault.__name__)
 def fault(request, monkeypatch) -> faulty.Fault:
     """A fault, and clients that soon give up."""
-    monkeypatch.setattr(storage, "ATTEMPTS", 2)
-    monkeypatch.setattr(storage, "_CONDITIONAL", Forgetful())
+    monkeypatch.setattr("skin_pipeline.storage.s3.client.ATTEMPTS", 2)
+    monkeypatch.setattr("skin_pipeline.storage.s3.checks._CONDITIONAL", Forgetful())
     pause = "botocore.retries.standard.ExponentialBackoff.delay_amount"
     monkeypatch.setattr(pause, lambda *_: 0)
     monkeypatch.setattr(os, "fsync", lambda _: None)  # of local copies, which nobody keeps
     if request.param is faulty.stall:
-        monkeypatch.setattr(storage, "READ_SECONDS", 3)  # others are answered in time
+        # Others are answered in time.
+        monkeypatch.setattr("skin_pipeline.storage.s3.client.READ_SECONDS", 3)
     return request.param
 
 

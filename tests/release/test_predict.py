@@ -24,7 +24,7 @@ from skin_pipeline.contracts import Dataset, Evaluation, Pointer, dump, load
 from skin_pipeline.errors import BadInput, Unavailable
 from skin_pipeline.model_file import loading
 from skin_pipeline.model_file.building import geometry
-from skin_pipeline.provenance.signing import SigningKeys
+from skin_pipeline.provenance import SigningKeys
 from skin_pipeline.release import registry, scores
 from skin_pipeline.release.predict import BATCH, Scorer, beside, predict, resolve
 from skin_pipeline.storage import FolderStore

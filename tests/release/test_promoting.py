@@ -13,7 +13,7 @@ from released import MODEL, named, promote, release, releases, sources
 from skin_pipeline import journal, steps
 from skin_pipeline.contracts import RESULT, Scored, dump
 from skin_pipeline.errors import BadInput, Rejected, Unavailable
-from skin_pipeline.provenance.signing import SigningKeys
+from skin_pipeline.provenance import SigningKeys
 from skin_pipeline.release import registry
 
 GATE, EVALUATION = "gate/7", "evaluate/7"

@@ -12,7 +12,7 @@ from released import MODEL, promote, releases
 
 from skin_pipeline.config import Deployment
 from skin_pipeline.errors import BadInput
-from skin_pipeline.provenance.signing import SigningKeys
+from skin_pipeline.provenance import SigningKeys
 from skin_pipeline.release import registry, seen
 from skin_pipeline.storage import FolderStore
 

@@ -12,7 +12,6 @@ from promotion import assert_harmless, prepared
 from released import promote, release
 from servers import seaweedfs
 
-from skin_pipeline import storage
 from skin_pipeline.errors import Unavailable
 from skin_pipeline.storage import open_store
 
@@ -54,7 +53,7 @@ def answered(server, exchange):
 def test_a_server_killed_during_a_promotion_comes_back_with_all_that_it_had(
     server, tmp_path, monkeypatch, written, die
 ):
-    monkeypatch.setattr(storage, "ATTEMPTS", 2)
+    monkeypatch.setattr("skin_pipeline.storage.s3.client.ATTEMPTS", 2)
     url = f"s3://{server.bucket}/{uuid.uuid4().hex}"
 
     def opened(endpoint=server.endpoint):

@@ -8,7 +8,7 @@ from released import MODEL, described, keras_file, release, sources
 
 from skin_pipeline.contracts import Release, address, dump, parse
 from skin_pipeline.errors import BadInput, Unavailable
-from skin_pipeline.provenance.signing import SigningKeys
+from skin_pipeline.provenance import SigningKeys
 from skin_pipeline.release import registry, versions
 from skin_pipeline.storage import digest
 

@@ -12,8 +12,7 @@ from documents import dataset
 
 from skin_pipeline.contracts import Pointer, Release
 from skin_pipeline.job import Job
-from skin_pipeline.provenance.signing import NONE
-from skin_pipeline.provenance.store import ProvenStore
+from skin_pipeline.provenance import NONE, ProvenStore
 from skin_pipeline.release import chain, registry
 from skin_pipeline.storage import Store, digest
 

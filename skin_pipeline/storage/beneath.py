@@ -1,10 +1,10 @@
-"""Files below a folder that others may write to, reached without following a link.
+"""Opens files below a folder that other users may write to, without following a link.
 
-A path is a chain of names, and each may be exchanged for a link between two looks at it. So every
+A path is a chain of names, and each may be replaced by a link between two system calls. So every
 folder on the way is opened by itself, relative to the one above it, and the last name is used
-relative to the folder that is open by then. Only the root may be a link: whoever names it made it.
+relative to the folder that is open by then. Only the root may be a link: the operator chose it.
 
-    with at(Path("/srv/skin"), "gate/4f1a/report.html") as place, place.open() as file:
+    with at(Path("/srv/skin"), "gate/4f1a/report.html") as entry, entry.open() as file:
         file.read()
 """
 
@@ -22,17 +22,18 @@ from typing import BinaryIO
 
 from skin_pipeline.errors import BadInput
 
-# Nobody else on the machine reads any of it. What the umask takes away is gone too, so that the
-# usual 022 leaves 0640 and 0750, and 002 lets a group share the folders.
+# No other user of the machine may read any of it. The umask takes its bits away as well: the usual
+# 022 leaves 0640 and 0750, and 002 lets a group share the folders.
 FILE_MODE = 0o640
 FOLDER_MODE = 0o770
 LOCK_MODE = 0o660
 
 NOT_THERE = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-# A pipe without a writer would block whoever opens it.
+# Without O_NONBLOCK, opening a pipe that has no writer would never return.
 _FILE = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-_LINK_IN_THE_WAY = {errno.ELOOP, errno.EMLINK, errno.ENXIO}  # the last one is a socket's
+# What the kernel reports for a link that O_NOFOLLOW refuses; ENXIO is for a socket.
+_LINK_IN_THE_WAY = {errno.ELOOP, errno.EMLINK, errno.ENXIO}
 _KINDS = {
     stat.S_IFLNK: "a link",
     stat.S_IFIFO: "a pipe",
@@ -43,6 +44,7 @@ _KINDS = {
     stat.S_IFREG: "a file",
 }
 
+# Ends of messages: what a person can do about it.
 REMOVE = "Remove it, and find out who put it there"
 COPY = (
     "If a snapshot made the others, use a copy of the whole folder (cp -a --no-preserve=links). "
@@ -51,19 +53,19 @@ COPY = (
 
 
 def kind(mode: int) -> str:
-    """Returns what a file of this mode is, for people."""
+    """Returns what a file of this mode is, for a message."""
     return _KINDS.get(stat.S_IFMT(mode), "something unknown")
 
 
 @dataclass(frozen=True)
-class Place:
-    """A name in an open folder.
+class Entry:
+    """A name in an open folder, whether or not a file has it.
 
     Attributes:
-        folder: descriptor of the folder.
-        name: the name in it, without a slash.
-        root: the folder below which all this lies, for messages.
-        key: the whole name below the root, for messages.
+        folder: Descriptor of the open folder.
+        name: The name in it, without a slash.
+        root: The folder that `at` started from, for messages.
+        key: The whole name below the root, for messages.
     """
 
     folder: int
@@ -71,18 +73,18 @@ class Place:
     root: Path
     key: str
 
-    def beside(self, name: str) -> Place:
-        """Another name in the same folder."""
+    def beside(self, name: str) -> Entry:
+        """Returns another name in the same folder."""
         key = "/".join([*self.key.split("/")[:-1], name])
-        return Place(self.folder, name, self.root, key)
+        return Entry(self.folder, name, self.root, key)
 
     def seen(self) -> os.stat_result:
-        """What stands under the name, if it is a plain file.
+        """Returns the state of the file under the name.
 
         Raises:
-            FileNotFoundError: nothing does.
-            IsADirectoryError: a folder does.
-            BadInput: a link, a pipe, a device, or another name of a file of elsewhere.
+            FileNotFoundError: there is nothing.
+            IsADirectoryError: it is a folder.
+            BadInput: it is a link, a pipe, a device, or a hard link to a file outside this folder.
         """
         return self._check(self._look)
 
@@ -90,7 +92,7 @@ class Place:
         return os.stat(self.name, dir_fd=self.folder, follow_symlinks=False)
 
     def is_taken(self) -> bool:
-        """Whether a plain file has the name.
+        """Returns whether a plain file has the name.
 
         Raises:
             BadInput: something else has it.
@@ -104,20 +106,20 @@ class Place:
         return True
 
     def open(self) -> BinaryIO:
-        """The file, open for reading; raises what `seen` does."""
-        self.seen()  # before it is opened: opening a device can already do something
+        """Opens the file for reading; raises what `seen` raises."""
+        self.seen()  # before it is opened: the opening alone can make a device do something
         return self._checked(self._descriptor(os.O_RDONLY), "rb")
 
     def create(self) -> BinaryIO:
-        """A new file, open for writing; raises FileExistsError if anything has the name."""
+        """Opens a new file for writing; raises FileExistsError if anything has the name."""
         how = os.O_WRONLY | os.O_CREAT | os.O_EXCL
         return os.fdopen(self._descriptor(how, FILE_MODE), "wb")
 
     def open_lock(self) -> BinaryIO:
-        """A file to lock, made if there is none.
+        """Opens a file to lock, and makes it if there is none.
 
         Raises:
-            BadInput: something else than a file has the name.
+            BadInput: something other than a file has the name.
         """
         self.is_taken()
         return self._checked(self._descriptor(os.O_RDWR | os.O_CREAT, LOCK_MODE), "rb+")
@@ -127,20 +129,20 @@ class Place:
         here = {"src_dir_fd": self.folder, "dst_dir_fd": self.folder}
         os.link(self.name, name, **here, follow_symlinks=False)
 
-    def move_to(self, other: Place) -> None:
-        """Gives the file another name, whose file goes."""
+    def move_to(self, other: Entry) -> None:
+        """Gives the file another name; a file that had this name is gone."""
         os.replace(self.name, other.name, src_dir_fd=self.folder, dst_dir_fd=other.folder)
 
-    def is_same(self, other: Place) -> bool:
-        """Whether both names are of one file."""
+    def is_same(self, other: Entry) -> bool:
+        """Returns whether both names are of one file."""
         return os.path.samestat(self._look(), other._look())
 
     def written(self) -> float:
-        """When what stands under the name was last written to."""
+        """Returns when the file was last written to, in seconds since 1970."""
         return self._look().st_mtime
 
     def touch(self) -> None:
-        """Makes the file as new as one that is written now."""
+        """Sets the time of the last change to now."""
         os.utime(self.name, dir_fd=self.folder, follow_symlinks=False)
 
     def unlink(self) -> None:
@@ -148,7 +150,12 @@ class Place:
         os.unlink(self.name, dir_fd=self.folder)
 
     def refused(self, what: str, way_out: str = REMOVE) -> BadInput:
-        """The error for what stands under the name."""
+        """Returns the error for something that this program did not put there.
+
+        Args:
+            what: What it is, such as `a link`.
+            way_out: What a person can do about it.
+        """
         return BadInput(
             f"{self.key} in the folder {self.root} is {what}, and no file that this program wrote. "
             f"Nothing was read or written through it. {way_out}"
@@ -163,7 +170,7 @@ class Place:
             raise
 
     def _checked(self, handle: int, mode: str) -> BinaryIO:
-        """The open file, if it is a plain one: it may have been exchanged since it was seen."""
+        """Returns the open file; refuses it if another one took the name since `seen`."""
         try:
             self._check(partial(os.fstat, handle))
         except BaseException:
@@ -177,17 +184,19 @@ class Place:
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
         if not stat.S_ISREG(found.st_mode):
             raise self.refused(kind(found.st_mode))
-        # A file has a second, hidden name while it is written, or if its writer was killed. That
-        # one may go while the names are counted, so they are counted before the second look.
+        # A draft is a second, hidden name of a file, until the write is over or after a killed
+        # one. It may be removed while the names are counted. So they are counted first, and then
+        # compared with the number of links that the file has now.
         if found.st_nlink > 1 and self._names(found) < look().st_nlink:
             raise self.refused("one of several names (hard links) of a file", COPY)
         return found
 
     def _names(self, found: os.stat_result) -> int:
-        """How many names in this folder are the store's own names of a file: at least one."""
+        """Counts the names in this folder that the store itself gave to a file: at least one."""
         return max(1, sum(self._is(name, found) for name in names_of(self.folder)))
 
     def _is(self, name: str, found: os.stat_result) -> bool:
+        """Returns whether a name is one of the store's own for this file."""
         if name != self.name and not name.startswith("."):
             return False
         with suppress(FileNotFoundError):
@@ -197,34 +206,34 @@ class Place:
 
 
 def names_of(folder: int) -> list[str]:
-    """All names in an open folder."""
+    """Returns all names in an open folder."""
     with os.scandir(folder) as entries:
         return [entry.name for entry in entries]
 
 
 @contextmanager
-def at(root: Path, key: str, *, make: bool = False) -> Generator[Place, None, None]:
-    """The place of a key below a root.
+def at(root: Path, key: str, *, make: bool = False) -> Generator[Entry, None, None]:
+    """Opens the folder of a key below a root, and yields the key's entry in it.
 
     Args:
-        root: The folder; it may be a link.
+        root: The folder to start from; it may be a link.
         key: Names, separated by slashes. None of them may be empty, `.` or `..`.
-        make: Whether folders that are missing are made, the root among them.
+        make: Whether to make folders that are missing, including the root.
 
     Raises:
         FileNotFoundError, NotADirectoryError: there is no such folder.
-        BadInput: a link, a pipe or a device stands in the place of a folder.
+        BadInput: a link, a pipe or a device has the name of a folder.
     """
     *folders, name = key.split("/")
     with opened_folder(root, folders, make=make) as folder:
-        yield Place(folder, name, root, key)
+        yield Entry(folder, name, root, key)
 
 
 @contextmanager
 def opened_folder(
     root: Path, names: list[str], *, make: bool = False
 ) -> Generator[int, None, None]:
-    """The descriptor of a folder below a root; see `at`."""
+    """Opens a folder below a root, and yields its descriptor; see `at`."""
     if make:
         root.mkdir(FOLDER_MODE, parents=True, exist_ok=True)
     folder = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -233,33 +242,33 @@ def opened_folder(
             try:
                 below = os.open(name, _FOLDER, dir_fd=folder)
             except OSError as error:
-                place = Place(folder, name, root, "/".join(names[:number]))
-                below = _made(place, error, make=make)
-            os.close(folder)
+                entry = Entry(folder, name, root, "/".join(names[:number]))
+                below = _made(entry, error, make=make)
+            os.close(folder)  # one descriptor at a time, however deep the folder is
             folder = below
         yield folder
     finally:
         os.close(folder)
 
 
-def _made(place: Place, error: OSError, *, make: bool) -> int:
-    """The descriptor of a new folder at a place where none could be opened; or why not."""
+def _made(entry: Entry, error: OSError, *, make: bool) -> int:
+    """Returns the descriptor of a new folder where none could be opened, or raises why not."""
     if error.errno in {errno.ENOTDIR, *_LINK_IN_THE_WAY}:
-        place.seen()  # says what it is, unless that is a file
+        entry.seen()  # raises the error that says what it is, unless it is a file
     if not make or error.errno != errno.ENOENT:
         raise error
     with suppress(FileExistsError):  # another process was faster
-        os.mkdir(place.name, FOLDER_MODE, dir_fd=place.folder)
-    return os.open(place.name, _FOLDER, dir_fd=place.folder)
+        os.mkdir(entry.name, FOLDER_MODE, dir_fd=entry.folder)
+    return os.open(entry.name, _FOLDER, dir_fd=entry.folder)
 
 
 def walk(root: Path, key: str) -> Iterator[tuple[str, str]]:
-    """All that lies below a folder and is no folder: its key, and what it is, such as `a file`.
+    """Yields all that is below a folder, except folders: its key, and what it is, such as `a file`.
 
-    Hidden names are left out, and so is what lies below them. A folder that is gone is empty.
+    Hidden names are left out with everything below them. A folder that does not exist is empty.
 
     Raises:
-        BadInput: the folder's own place is taken by a link, a pipe or a device.
+        BadInput: a link, a pipe or a device has the name of the folder.
     """
     waiting = [key]
     while waiting:
@@ -273,7 +282,7 @@ def walk(root: Path, key: str) -> Iterator[tuple[str, str]]:
 
 
 def _entries(root: Path, key: str) -> list[tuple[str, str]]:
-    """Names in a folder that are not hidden, and what each is."""
+    """Returns the names in a folder that are not hidden, and what each is."""
     found: list[tuple[str, str]] = []
     names = key.split("/") if key else []
     with (
@@ -286,7 +295,8 @@ def _entries(root: Path, key: str) -> list[tuple[str, str]]:
 
 
 def _kind_of(entry: os.DirEntry[str]) -> str:
-    """What an entry is; from the folder alone, where the disk's folders say that."""
+    """Returns what an entry is. On most disks the folder itself says it, which saves a look at each
+    file."""
     if entry.is_file(follow_symlinks=False):
         return "a file"
     if entry.is_dir(follow_symlinks=False):
