@@ -30,7 +30,7 @@ demo: $(VENV)/.runs ## run the whole workflow once: [DATA=FOLDER_OR_ZIP WEIGHTS=
 up: $(VENV)/.runs ## serve Airflow's pages on 127.0.0.1 until Ctrl-C: [PORT=8080]
 	@$(PY) scripts/local_airflow.py --port "$(PORT)"
 
-pictures: $(VENV)/.tests ## take the README's pictures anew; needs Chromium or Chrome
+pictures: $(VENV)/.tests ## take the documentation's pictures anew; needs Chromium or Chrome
 	@$(PY) scripts/pictures.py
 
 # tests/conftest.py says how many processes, and what begins first. A file stays in one process,
@@ -45,10 +45,11 @@ test: $(VENV)/.tests ## run the tests: [ARGS="-k gate"]
 test-exhaustive: $(VENV)/.tests ## run every case of what test shows by a representative: [ARGS=…]
 	@$(PY) -m pytest $(ON_ALL_CORES) -m exhaustive $(ARGS)
 
-lint: $(VENV)/.tests ## check style, Airflow's rules and types
+lint: $(VENV)/.tests ## check style, Airflow's rules, types, and that imports go downward only
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/ruff format --check .
 	@$(VENV)/bin/mypy
+	@$(VENV)/bin/lint-imports --no-logo
 
 bench: $(VENV)/.tests ## measure one claim: BENCH=NAME [DATA=FOLDER_OR_ZIP WEIGHTS=FILE ARGS=…]
 	@test -f "benchmarks/$$BENCH.py" || { echo "make bench BENCH=NAME, one of:" \
@@ -73,7 +74,7 @@ compose-images: ## ask the registry for the digests of the images and write them
 	@python3 scripts/compose_images.py
 
 clean: ## remove what was set up here: .venv, Airflow's database and logs; var/store with the models stays
-	rm -rf $(VENV) var/airflow .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
+	rm -rf $(VENV) var/airflow .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis *.egg-info
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 # --- what is installed ----------------------------------------------------------------------------

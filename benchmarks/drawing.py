@@ -11,7 +11,7 @@ COPY_EVERY = 100
 
 
 def picture(number: int) -> Image.Image:
-    """An image of 96x72 pixels with structure at three scales and colours of its own."""
+    """Returns an image of 96x72 pixels with structure at three scales and colours of its own."""
     random = np.random.RandomState(number)
     canvas = np.zeros((72, 96, 3), np.float32)
     for cells, weight in ((3, 0.4), (6, 0.35), (14, 0.25)):
@@ -22,7 +22,7 @@ def picture(number: int) -> Image.Image:
 
 
 def draw(numbers: range, folder: Path) -> int:
-    """Draw a batch of images; every hundredth is a copy of the one before."""
+    """Draws a batch of images; every hundredth is a copy of the one before."""
     for number in numbers:
         image = picture(number)
         if number % COPY_EVERY == COPY_EVERY - 1:

@@ -27,7 +27,7 @@ PLAIN_BATCH = 32
 
 
 def bare_loop(network: backbone.Network, pixels: np.ndarray[Any, Any]) -> Any:
-    """A plain forward pass over all images, as one would write it first."""
+    """Runs a plain forward pass over all images, as one would write it first."""
     import tensorflow as tf
 
     model = network.stages()
@@ -44,7 +44,7 @@ def bare_loop(network: backbone.Network, pixels: np.ndarray[Any, Any]) -> Any:
 def our_step(
     network: backbone.Network, pixels: np.ndarray[Any, Any], folder: Path, kinds: list[str]
 ) -> Any:
-    """The features of all images into an empty cache."""
+    """Computes the features of all images into an empty cache."""
     forward = features.forward_of(network, kinds)
     trunk = pretrained.trunk_of("ResNet50", "none")
     count = iter(range(1000))
@@ -60,6 +60,7 @@ def our_step(
 
 
 def main() -> None:
+    """Measures both sides and reports the figure."""
     arguments = parser(str(__doc__)).parse_args()
     logging.disable(logging.INFO)
     with folder_of(arguments.data) as (data, name), tempfile.TemporaryDirectory() as scratch:

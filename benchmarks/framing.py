@@ -37,8 +37,8 @@ def circle(
     moved: float = 0.0,
     colour: Colour = BLACK,
 ) -> Image.Image:
-    """A round field of view; lengths are shares of the short side. `moved` is how far it may lie
-    off the centre, and by how much its radius may differ."""
+    """Draws a round field of view; lengths are shares of the short side. `moved` is how far it
+    may lie off the centre, and by how much its radius may differ."""
     random = np.random.default_rng(number)
     right, down, wider = random.uniform(-moved, moved, 3)
     short = min(image.size)
@@ -73,20 +73,20 @@ def frame(
 
 
 def cut_corners(image: Image.Image, number: int) -> Image.Image:
-    """Black triangles at the corners."""
+    """Draws black triangles at the corners."""
     y, x = np.mgrid[: image.height, : image.width]
     away = np.minimum(x, image.width - 1 - x) + np.minimum(y, image.height - 1 - y)
     return _blended(image, (away > 0.2 * min(image.size)).astype(float), BLACK)
 
 
 def vignette(image: Image.Image, number: int, strength: float = 0.8) -> Image.Image:
-    """Darker towards the corners."""
+    """Darkens the corners."""
     y, x = np.mgrid[-1 : 1 : image.height * 1j, -1 : 1 : image.width * 1j]
     return _blended(image, 1 - strength * (np.hypot(x, y) / np.sqrt(2)) ** 3, BLACK)
 
 
 def ruler(image: Image.Image, number: int) -> Image.Image:
-    """A scale along the lower side."""
+    """Draws a scale along the lower side."""
     ruled = image.copy()
     draw, (width, height) = ImageDraw.Draw(ruled), image.size
     foot = 0.93 * height
@@ -98,7 +98,7 @@ def ruler(image: Image.Image, number: int) -> Image.Image:
 
 
 def writing(image: Image.Image, number: int) -> Image.Image:
-    """A logo, the device's name and a date."""
+    """Draws a logo, the device's name and a date."""
     written = image.copy()
     draw, (width, height) = ImageDraw.Draw(written), image.size
     draw.text((4, 4), "DERMATOSCOPE 10x", (255, 255, 0))
@@ -109,7 +109,7 @@ def writing(image: Image.Image, number: int) -> Image.Image:
 
 
 def grid(image: Image.Image, number: int) -> Image.Image:
-    """A measuring grid over all of the picture."""
+    """Draws a measuring grid over the whole picture."""
     ruled = image.copy()
     draw, (width, height) = ImageDraw.Draw(ruled), image.size
     for step in np.arange(0.125, 1, 0.125):
@@ -119,19 +119,19 @@ def grid(image: Image.Image, number: int) -> Image.Image:
 
 
 def bare(image: Image.Image, number: int) -> Image.Image:
-    """No frame."""
+    """Returns the picture as it is."""
     return image
 
 
 def all_of(image: Image.Image, number: int, frames: Sequence[Frame]) -> Image.Image:
-    """Several frames over each other."""
+    """Draws several frames over each other."""
     for each in frames:
         image = each(image, number)
     return image
 
 
 def one_of(image: Image.Image, number: int, frames: Sequence[Frame]) -> Image.Image:
-    """Several devices in one set."""
+    """Draws one of several frames, as several devices in one set do."""
     return frames[number % len(frames)](image, number)
 
 
@@ -178,14 +178,14 @@ FRAMES: dict[str, Frame] = {
 
 
 def encoded(image: Image.Image, quality: int) -> Image.Image:
-    """The image after a JPEG of this quality."""
+    """Returns the image after a JPEG of this quality."""
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=quality)
     return Image.open(buffer).convert("RGB")
 
 
 def cropped(image: Image.Image, keep: float, left: float = 0.4, top: float = 0.6) -> Image.Image:
-    """A share of each side, with so much of what is cut away at the left and the top."""
+    """Returns a share of each side, with so much of what is cut away at the left and the top."""
     width, height = image.size
     x, y = int(width * (1 - keep) * left), int(height * (1 - keep) * top)
     box = (x, y, x + int(width * keep), y + int(height * keep))
@@ -205,7 +205,7 @@ COPIES: dict[str, Callable[[Image.Image], Image.Image]] = {
 
 
 def side_of(images: Sequence[Image.Image], name: str = "") -> Side:
-    """A data set of these images, as `ingest` makes it, held in memory."""
+    """Returns a data set of these images, as `ingest` makes it, held in memory."""
     rows, thumbnails = [], []
     for number, image in enumerate(images):
         buffer = io.BytesIO()

@@ -19,6 +19,7 @@ from skin_pipeline import steps
 
 
 def main() -> None:
+    """Measures both sides and reports the figure."""
     flags = parser(str(__doc__))
     flags.add_argument("--strategy", default="head")
     arguments = flags.parse_args()

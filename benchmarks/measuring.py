@@ -29,7 +29,7 @@ def parser(description: str) -> argparse.ArgumentParser:
 
 @contextmanager
 def folder_of(data: Path | None) -> Generator[tuple[Path, str], None, None]:
-    """The folder to measure on, and what it is; generated lesions if none is given."""
+    """Yields the folder to measure on, and what it is; generated lesions if none is given."""
     if data:
         yield data, str(data.name)
         return
@@ -41,7 +41,7 @@ def folder_of(data: Path | None) -> Generator[tuple[Path, str], None, None]:
 
 
 def bare_decoding(paths: list[Path]) -> int:
-    """Decode files with PIL, and nothing else; how many."""
+    """Decodes files with PIL, and nothing else; returns how many."""
     for path in paths:
         with Image.open(path) as image:
             image.convert("RGB")
@@ -49,7 +49,7 @@ def bare_decoding(paths: list[Path]) -> int:
 
 
 def machine() -> str:
-    """The machine, as far as it explains a figure."""
+    """Describes the machine, as far as it explains a figure."""
     memory = psutil.virtual_memory().total / 2**30
     return f"{os.cpu_count()} cores, {memory:.0f} GiB, {platform.machine()}, {_processor()}"
 
@@ -63,14 +63,14 @@ def _processor() -> str:
 
 
 def seconds(call: Callable[[], Any]) -> float:
-    """How long a call takes."""
+    """Returns how long a call takes."""
     start = time.perf_counter()
     call()
     return time.perf_counter() - start
 
 
 def in_turn(*calls: Callable[[], Any], rounds: int = 3) -> list[float]:
-    """Median seconds of each call, measured in turn after a warm-up of each."""
+    """Returns the median seconds of each call, measured in turn after a warm-up of each."""
     for call in calls:
         call()
     times = [[seconds(call) for call in calls] for _ in range(rounds)]
@@ -123,7 +123,7 @@ def _memory(process: psutil.Process) -> int:
 
 
 def report(rows: list[tuple[str, str]], **result: Any) -> None:
-    """Print a table for people and, as the last line, one JSON object for machines."""
+    """Prints a table for people and, as the last line, one JSON object for machines."""
     width = max(len(name) for name, _ in rows)
     for name, value in rows:
         print(f"{name:<{width}}  {value}")

@@ -33,7 +33,7 @@ def different(folder: Path, count: int) -> list[Image.Image]:
 
 
 def measure(images: Sequence[Image.Image], frame: Frame) -> tuple[int, dict[str, float]]:
-    """False pairs, and the share of each kind of copy that is found."""
+    """Returns false pairs, and the share of each kind of copy that is found."""
     framed = [frame(image, number) for number, image in enumerate(images)]
     each = len(images) // len(KINDS)
     kinds = [kind for kind in KINDS for _ in range(each)]
@@ -48,6 +48,7 @@ def measure(images: Sequence[Image.Image], frame: Frame) -> tuple[int, dict[str,
 
 
 def main() -> None:
+    """Measures both sides and reports the figure."""
     flags = parser(str(__doc__))
     flags.add_argument("--images", type=int, default=300, help="different images; default: 300")
     flags.add_argument("--frames", nargs="*", default=list(FRAMES), help="default: all kinds")

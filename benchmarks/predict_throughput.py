@@ -19,8 +19,8 @@ from measuring import folder_of, in_turn, parser, report
 from skin_pipeline import config
 from skin_pipeline.config import Deployment, Settings
 from skin_pipeline.contracts import LABELS, Release
+from skin_pipeline.data import kinds
 from skin_pipeline.data.images import inspect
-from skin_pipeline.data.sources import SUFFIXES
 from skin_pipeline.model_file import building, loading
 from skin_pipeline.release.predict import BATCH, Resolved, Scorer
 from skin_pipeline.storage import FolderStore, digest_file
@@ -31,7 +31,7 @@ RUNS = 6
 
 
 def model_in(folder: Path, weights: Path | None, threads: int) -> Resolved:
-    """A model as the pipeline releases it, of six heads that learned nothing."""
+    """Returns a model as the pipeline releases it, of six heads that learned nothing."""
     keras = runtime.keras_on(threads)
     store = FolderStore(folder / "store")
     settings = Settings(weights=str(weights)) if weights else None
@@ -54,7 +54,7 @@ def model_in(folder: Path, weights: Path | None, threads: int) -> Resolved:
 
 
 def bare_loop(model: Resolved, squares: np.ndarray[Any, Any], threads: int) -> Any:
-    """A plain forward pass over all squares, as one would write it first."""
+    """Runs a plain forward pass over all squares, as one would write it first."""
     import keras
     import tensorflow as tf
 
@@ -71,6 +71,8 @@ def bare_loop(model: Resolved, squares: np.ndarray[Any, Any], threads: int) -> A
 
 
 def our_command(scorer: Scorer, paths: Sequence[Path]) -> Any:
+    """Returns a call that scores all files as the command `predict` does."""
+
     def run() -> None:
         assert not any(row.problem for row in scorer.predict(paths))
 
@@ -78,11 +80,12 @@ def our_command(scorer: Scorer, paths: Sequence[Path]) -> Any:
 
 
 def main() -> None:
+    """Measures both sides and reports the figure."""
     arguments = parser(str(__doc__)).parse_args()
     logging.disable(logging.INFO)
     threads = config.threads(Deployment())
     with folder_of(arguments.data) as (data, name), tempfile.TemporaryDirectory() as scratch:
-        found = sorted(path for path in data.rglob("*") if path.suffix.lower() in SUFFIXES)
+        found = sorted(path for path in data.rglob("*") if path.suffix.lower() in kinds.SUFFIXES)
         paths = found[:IMAGES]
         model = model_in(Path(scratch), arguments.weights, threads)
         scorer = Scorer.of(model, threads)

@@ -17,11 +17,11 @@ import uuid
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from measuring import in_turn, parser, report
 
-from skin_pipeline.release import registry
+from skin_pipeline.provenance import SigningKeys
+from skin_pipeline.release import MODEL_FILE, Registry
 from skin_pipeline.storage import Store, digest_file, open_store
 
 sys.path.append(str(Path(__file__).parents[1] / "tests/support"))
@@ -34,7 +34,8 @@ ROUNDS = 7
 
 
 def model_file(folder: Path) -> Path:
-    """A file that passes for a model: a zip archive of random bytes, which no server can pack."""
+    """Returns a file that passes for a model: a zip archive of random bytes, which no server can
+    pack."""
     path = folder / f"{uuid.uuid4().hex}.keras"
     with zipfile.ZipFile(path, "w") as bundle:
         bundle.writestr("model.weights.h5", os.urandom(100 * MB))
@@ -42,6 +43,7 @@ def model_file(folder: Path) -> Path:
 
 
 def by_hand(server: S3Server, folder: Path) -> Callable[[], None]:
+    """Returns a call that uploads a model and reads it back, without this project."""
     import boto3
 
     client = boto3.client("s3", endpoint_url=server.endpoint, **server.credentials)
@@ -56,7 +58,7 @@ def by_hand(server: S3Server, folder: Path) -> Callable[[], None]:
 
 
 def promotion(server: S3Server, folder: Path, *, copied: bool) -> Callable[[], None]:
-    """Promote the same bytes as a new version each time, on a worker with or without a copy."""
+    """Promotes the same bytes as a new version each time, on a worker with or without a copy."""
     path = model_file(folder)
     known = digest_file(path)
 
@@ -80,22 +82,21 @@ def promotion(server: S3Server, folder: Path, *, copied: bool) -> Callable[[], N
 
 
 def promote(store: Store, known: str) -> None:
-    sources = {registry.MODEL_FILE: "evaluate/1/model.keras"}
-    release = registry.describe(
-        store,
-        MODEL,
+    sources = {MODEL_FILE: "evaluate/1/model.keras"}
+    model = Registry(store, SigningKeys()).model(MODEL)
+    release = model.describe(
         sources,
         verdict="gate/1",
         threshold=0.5,
         dataset=dataset(MODEL),
-        known={registry.MODEL_FILE: known},
+        known={MODEL_FILE: known},
     )
-    registry.publish(store, release, sources)
-    where: dict[str, Any] = {"alias": registry.CHAMPION, "by": "benchmark", "reason": "benchmark"}
-    assert registry.move(store, MODEL, release.version, **where)
+    model.publish(release, sources)
+    assert model.move(release.version, by="benchmark", reason="benchmark")
 
 
 def main() -> None:
+    """Measures both sides and reports the figure."""
     parser(str(__doc__)).parse_args()
     logging.disable(logging.INFO)
     with tempfile.TemporaryDirectory() as scratch, seaweedfs() as server:

@@ -32,7 +32,7 @@ RESAMPLES = 1000
 
 
 def fold_split(job: Job, split: str, number: int, test: pd.Series) -> str:
-    """A split with this test set, as a result in the store; its key."""
+    """Puts a split with this test set into the store; returns its key."""
     document = load(job.store, split, Split)
     table = manifest.read(job.store, document.table)
     test = test.reindex(table.index, fill_value=False)
@@ -57,7 +57,7 @@ class Prepared(NamedTuple):
 
 
 def judged(job: Job, split: str, work: Prepared) -> tuple[pd.DataFrame, Evaluation]:
-    """Six runs and their ensemble on a split: the test images' scores."""
+    """Trains and judges six runs on a split; returns the test images' scores."""
     trained = [steps.train(job, split, work.features, run) for run in range(job.settings.runs)]
     seen = load(job.store, steps.evaluate(job, split, trained, work.validation), Evaluation)
     table = pd.read_csv(job.store.local(seen.predictions))
@@ -66,14 +66,14 @@ def judged(job: Job, split: str, work: Prepared) -> tuple[pd.DataFrame, Evaluati
 
 
 def specificity_at(scores: pd.DataFrame) -> float:
-    """Specificity where the original's share of malignant images is found."""
+    """Returns the specificity where the original's share of malignant images is found."""
     malignant = np.sort(scores.loc[scores["malignant"], "logit"])[::-1]
     threshold = malignant[int(np.ceil(ORIGINAL_SENSITIVITY * len(malignant))) - 1]
     return float((scores.loc[~scores["malignant"], "logit"] < threshold).mean())
 
 
 def within_stratum_auc(scores: pd.DataFrame) -> float:
-    """AUC over pairs of images of one original size."""
+    """Returns the AUC over pairs of images of one original size."""
     won = pairs = 0.0
     for _, rows in scores.groupby(["width", "height"]):
         count = rows["malignant"].sum() * (~rows["malignant"]).sum()
@@ -95,7 +95,7 @@ FIGURES: dict[str, Callable[[pd.DataFrame], float]] = {
 
 
 def figures(scores: pd.DataFrame) -> dict[str, float]:
-    """Every figure with the ends of its interval."""
+    """Returns every figure with the ends of its interval."""
     random = np.random.default_rng(0)
     groups = [rows for _, rows in scores.groupby("group")]
     drawn: dict[str, list[float]] = {name: [] for name in FIGURES}
@@ -113,7 +113,7 @@ def figures(scores: pd.DataFrame) -> dict[str, float]:
 
 
 def prepared(job: Job) -> Prepared:
-    """Everything that comes before training."""
+    """Runs everything that comes before training."""
     dataset, weights, external = steps.ingest(job)
     validation = steps.validate(job, dataset, external)
     split = steps.split(job, validation)
@@ -124,6 +124,7 @@ def prepared(job: Job) -> Prepared:
 
 
 def main() -> None:
+    """Measures both sides and reports the figure."""
     flags = parser(str(__doc__))
     flags.add_argument("--strategy", default="fine_tune")
     flags.add_argument("--folds", type=int, default=5)
@@ -171,7 +172,8 @@ def main() -> None:
 
 
 def with_calls(scores: pd.DataFrame) -> pd.DataFrame:
-    """The scores with labels and calls as booleans; each fold is called at its own threshold."""
+    """Returns the scores with labels and predictions as booleans, each fold at its own
+    threshold."""
     return scores.assign(
         malignant=scores["label"] == "malignant",
         called=scores["probability"] >= scores["threshold"],
@@ -180,8 +182,8 @@ def with_calls(scores: pd.DataFrame) -> pd.DataFrame:
 
 
 def fold_auc(scores: pd.DataFrame) -> float:
-    """AUC of one fold."""
-    labels = (scores["label"] == "malignant").to_numpy(np.int64)
+    """Returns the AUC of one fold."""
+    labels = np.asarray(scores["label"] == "malignant", dtype=np.int64)
     return auc(scores["probability"].to_numpy(), labels)
 
 

@@ -38,7 +38,7 @@ def part_of(source: Path, target: Path, *, all_images: bool) -> None:
 
 
 def run(data: Path, store: Path, flags: list[str]) -> None:
-    """The whole workflow in a process of its own."""
+    """Runs the whole workflow in a process of its own."""
     done = subprocess.run(
         [sys.executable, "-m", "skin_pipeline", "run", "--data", str(data), *flags],
         env={**os.environ, "SKIN_STORE": f"file://{store}"},
@@ -49,6 +49,7 @@ def run(data: Path, store: Path, flags: list[str]) -> None:
 
 
 def main() -> None:
+    """Measures both sides and reports the figure."""
     flags = parser(str(__doc__))
     flags.add_argument("--strategy", default="head")
     arguments = flags.parse_args()

@@ -19,6 +19,7 @@ ORIGINAL_ACCURACY = 0.745  # mean of its six runs, each on a test set of its own
 
 
 def main() -> None:
+    """Measures both sides and reports the figure."""
     flags = parser(str(__doc__))
     flags.add_argument("--strategies", nargs="+", default=["head", "fine_tune"])
     arguments = flags.parse_args()

@@ -30,7 +30,7 @@ KEYS = {"dataset": "ingest/memory", "split": "split/memory"}
 
 
 def prepare(folder: Path, images: int) -> list[str]:
-    """A store with everything that a training task reads; the keys of the features."""
+    """Fills a store with all that a training task reads; returns the keys of the features."""
     store = FolderStore(folder / "store")
     random = np.random.default_rng(0)
     keys = []
@@ -98,7 +98,7 @@ def _dataset(images: int) -> Dataset:
 
 
 def peak_mib(folder: Path, features: list[str], strategy: str) -> float:
-    """Peak of the training task in a process of its own."""
+    """Returns the peak memory of the training task in a process of its own."""
     flags = f"--strategy={strategy} --data=demo --weights=none --epochs=1 --tune-epochs=1".split()
     process = subprocess.Popen(
         [sys.executable, "-m", "skin_pipeline", "train", KEYS["split"], "0", *features, *flags],
@@ -116,6 +116,7 @@ def peak_mib(folder: Path, features: list[str], strategy: str) -> float:
 
 
 def main() -> None:
+    """Measures both sides and reports the figure."""
     parser(str(__doc__)).parse_args()
     peaks: dict[str, list[int]] = {"head": [], "fine_tune": []}
     for images in (USUAL, 4 * USUAL):

@@ -30,7 +30,7 @@ BATCH = 500
 
 
 def generate(folder: Path, count: int) -> None:
-    """A folder with the class folders and a table of patients with two images each."""
+    """Writes a folder with the class folders and a table of patients with two images each."""
     for label in ("benign", "malignant"):
         (folder / label).mkdir(parents=True)
     batches = [range(i, min(i + BATCH, count)) for i in range(0, count, BATCH)]
@@ -43,7 +43,7 @@ def generate(folder: Path, count: int) -> None:
 
 
 def validated(folder: Path, store: str) -> Job:
-    """Ingest and validate a folder; the job that did."""
+    """Ingests and validates a folder; returns the job that did."""
     settings = Settings(data=str(folder), weights="imagenet", image_size=64)
     deployment = Deployment(store=store)
     job = Job(settings, deployment, open_store(store))
@@ -52,7 +52,7 @@ def validated(folder: Path, store: str) -> Job:
 
 
 def pairs_found(job: Job) -> int:
-    """Planted copies that stand in one cluster with their originals."""
+    """Returns how many planted copies are in one cluster with their originals."""
     (key,) = (key for key in job.store.list("validate") if key.endswith("/result.json"))
     result = load(job.store, key.removesuffix("/result.json"), Validation)
     assert load(job.store, result.dataset, Dataset).unreadable == 0
@@ -73,6 +73,7 @@ def measure(count: int) -> tuple[float, float, int]:
 
 
 def main() -> None:
+    """Measures both sides and reports the figure."""
     flags = parser(str(__doc__))
     flags.add_argument("--images", type=int, default=LARGE, help=f"default: {LARGE}")
     large = flags.parse_args().images

@@ -23,16 +23,19 @@ CORES = os.cpu_count() or 1
 
 
 def decode_all(files: tuple[sources.Found, ...]) -> None:
+    """Decodes all files with PIL, on all cores."""
     paths = [item.path for item in files]
     batches = [paths[i : i + BATCH] for i in range(0, len(paths), BATCH)]
     assert sum(spread(bare_decoding, batches, CORES)) == len(files)
 
 
 def inspect_all(files: tuple[sources.Found, ...], side: int | None) -> None:
+    """Inspects all files as `ingest` does."""
     assert sum(1 for _ in manifest.inspected(files, CORES, side)) == len(files)
 
 
 def main() -> None:
+    """Measures both sides and reports the figure."""
     arguments = parser(str(__doc__)).parse_args()
     with folder_of(arguments.data) as (folder, name), tempfile.TemporaryDirectory() as scratch:
         images = sources.find(folder)

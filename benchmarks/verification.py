@@ -22,6 +22,7 @@ COMPUTED = 32  # images of it whose features are computed; the rest would take a
 
 
 def main() -> None:
+    """Measures both sides and reports the figure."""
     parser(str(__doc__)).parse_args()
     with tempfile.TemporaryDirectory() as folder:
         store, path = FolderStore(Path(folder) / "store"), Path(folder) / "shard.npy"

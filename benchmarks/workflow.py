@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -16,6 +16,8 @@ from skin_pipeline.config import Deployment, Settings
 from skin_pipeline.contracts import Evaluation, load
 from skin_pipeline.job import Job
 from skin_pipeline.storage import open_store
+
+T = TypeVar("T")
 
 # The notebook that this project comes from: six runs of 40 epochs of 93 steps on 8 images.
 RUNS, EPOCHS, STEPS, BATCH, SIZE = 6, 40, 93, 8, 224
@@ -31,19 +33,19 @@ class Workflow:
 
     @classmethod
     def on(cls, folder: Path, data: Path, weights: Path | None, **knobs: Any) -> Workflow:
-        """A workflow on images in `data` and a store below `folder`."""
+        """Prepares a workflow on images in `data` and a store below `folder`."""
         source = str(weights) if weights else "imagenet"
         settings = Settings(data=str(data), weights=source, **knobs)
         deployment = Deployment(store=f"file://{folder}/store")
         return cls(Job(settings, deployment, open_store(deployment.store)))
 
     def with_strategy(self, strategy: str) -> Workflow:
-        """The same with another strategy."""
+        """Returns the same workflow with another strategy."""
         settings = self.job.settings.model_copy(update={"strategy": strategy})
         return Workflow(replace(self.job, settings=settings))
 
     def train(self) -> list[str]:
-        """From the images to the trained runs."""
+        """Makes the trained runs from the images; returns their keys."""
         job = self.job
         dataset, weights, external = self._timed("ingest", lambda: steps.ingest(job))
         self.validation = self._timed("validate", lambda: steps.validate(job, dataset, external))
@@ -58,7 +60,7 @@ class Workflow:
         )
 
     def judge(self, trained: list[str]) -> Evaluation:
-        """The runs on the test set."""
+        """Evaluates the runs on the test set."""
         key = self._timed(
             "evaluate", lambda: steps.evaluate(self.job, self.split, trained, self.validation)
         )
@@ -70,7 +72,7 @@ class Workflow:
         """Seconds of all steps so far."""
         return sum(self.seconds.values())
 
-    def _timed(self, name: str, call: Callable[[], Any]) -> Any:
+    def _timed(self, name: str, call: Callable[[], T]) -> T:
         start = time.perf_counter()
         made = call()
         self.seconds[name] = time.perf_counter() - start
@@ -78,8 +80,8 @@ class Workflow:
 
 
 def original_step_seconds(weights: Path | None, steps_measured: int = 12) -> float:
-    """Median seconds of the original's training step: all of ResNet50, batch normalisation
-    learning, Adam, pixels scaled by 1/255."""
+    """Returns the median seconds of the original's training step: all of ResNet50 with Adam, batch
+    normalisation that learns, and pixels scaled by 1/255."""
     import keras
 
     network = keras.applications.ResNet50(
@@ -101,5 +103,5 @@ def original_step_seconds(weights: Path | None, steps_measured: int = 12) -> flo
 
 
 def original_seconds(step: float) -> float:
-    """The original's six runs, from the seconds of a step."""
+    """Returns the seconds of the original's six runs, from those of a step."""
     return RUNS * EPOCHS * STEPS * step

@@ -72,7 +72,7 @@ def airflow_errors() -> Generator[None, None, None]:
 def airflow_deployment() -> Deployment:
     """Returns the settings of the installation; a task has one core unless they say otherwise."""
     deployment = read_deployment()
-    return deployment.model_copy(update={"threads": deployment.threads or 1})
+    return deployment.model_copy(update={"threads": deployment.slots})
 
 
 @contextmanager
@@ -279,7 +279,8 @@ def most_mapped(most: int) -> int:
 
     Airflow refuses a list that is mapped over when the task that made it ends, after all its work.
     """
-    return min(conf.getint("core", "max_map_length"), most)
+    allowed: int = conf.getint("core", "max_map_length")
+    return min(allowed, most)
 
 
 def check_mapped(runs: int) -> None:

@@ -26,17 +26,72 @@ from airflow.sdk import Param, dag, get_current_context
 from skin_airflow import airflow_store, answers, step
 
 from skin_pipeline.config import read_deployment, read_settings, with_blanks
-from skin_pipeline.provenance import SigningKeys
-from skin_pipeline.release import registry
+from skin_pipeline.contracts import CHAMPION
+from skin_pipeline.release import ALIAS_PATTERN, PREVIOUS, Model, Registry, Rollback
+from skin_pipeline.storage import Store
 
-deployment = read_deployment()
 DEFAULTS = {
     "model": read_settings({}).model_name,
-    "version": registry.PREVIOUS,
-    "alias": registry.CHAMPION,
+    "version": PREVIOUS,
+    "alias": CHAMPION,
     "reason": "",
 }
 OPTIONAL: Any = ["null", "string"]  # an empty field is sent as null, and takes its default
+PARAMS = {
+    "model": Param(
+        DEFAULTS["model"],
+        title="Model",
+        type=OPTIONAL,
+        description_md="Name under which the model was released.",
+    ),
+    "version": Param(
+        DEFAULTS["version"],
+        title="Version",
+        type=OPTIONAL,
+        description_md="A version, or *previous* for the one that was named before.",
+    ),
+    "alias": Param(
+        DEFAULTS["alias"],
+        title="Alias",
+        type=OPTIONAL,
+        pattern=with_blanks(ALIAS_PATTERN),
+        description_md="The alias that is to name the version: *champion*, or another one.",
+    ),
+    "reason": Param(
+        title="Reason",
+        type="string",
+        pattern=r"\S",
+        description_md="Why. It stays in the history.",
+    ),
+}
+
+
+@step()
+def verify() -> list[str]:
+    """
+    Finds the version and compares every byte of it with its manifest. Moves nothing.
+
+    *Fails at once* when there is no such version, it is damaged or not signed as it must be;
+    *tries again* when the store does not answer.
+    """
+    given = answers(DEFAULTS)
+    with airflow_store() as store:
+        return list(model_in(store, given).plan_rollback(given["version"], given["alias"]))
+
+
+# Apart from the search for the version: a second try must not go one version further back.
+@step()
+def rollback(plan: list[str]) -> str:
+    """
+    Moves the alias to the version that was verified. Tried again, it moves nothing twice.
+
+    *Fails at once* when the alias was moved meanwhile, by a training run or a person.
+    """
+    given = answers(DEFAULTS)
+    with airflow_store() as store:
+        model = model_in(store, given)
+        now = model.carry_out(Rollback(*plan), given["alias"], by=mover(), reason=given["reason"])
+    return now.version
 
 
 @dag(
@@ -45,88 +100,27 @@ OPTIONAL: Any = ["null", "string"]  # an empty field is sent as null, and takes 
     schedule=None,
     catchup=False,
     max_active_runs=1,
-    params={
-        "model": Param(
-            DEFAULTS["model"],
-            title="Model",
-            type=OPTIONAL,
-            description_md="Name under which the model was released.",
-        ),
-        "version": Param(
-            DEFAULTS["version"],
-            title="Version",
-            type=OPTIONAL,
-            description_md="A version, or *previous* for the one that was named before.",
-        ),
-        "alias": Param(
-            DEFAULTS["alias"],
-            title="Alias",
-            type=OPTIONAL,
-            pattern=with_blanks(registry.PATTERN),
-            description_md="What shall name the version: *champion*, or another alias.",
-        ),
-        "reason": Param(
-            title="Reason",
-            type="string",
-            pattern=r"\S",
-            description_md="Why. It stays in the history.",
-        ),
-    },
+    params=PARAMS,
     doc_md=__doc__,
     tags=["skin", "release"],
-    default_args={"retries": deployment.retries, "retry_delay": timedelta(seconds=30)},
+    default_args={"retries": read_deployment().retries, "retry_delay": timedelta(seconds=30)},
 )
 def skin_rollback() -> None:
-    @step()
-    def verify() -> list[str]:
-        """
-        Finds the version and compares every byte of it with its manifest. Moves nothing.
-
-        *Fails at once* when there is no such version, it is damaged or not signed as it must be;
-        *tries again* when the store does not answer.
-        """
-        with airflow_store() as store:
-            asked = answers(DEFAULTS)
-            plan = registry.plan_rollback(
-                store,
-                asked["model"],
-                asked["version"],
-                asked["alias"],
-                SigningKeys.of(read_deployment()),
-            )
-        return [plan.version, plan.instead_of]
-
-    # Apart from the search for the version: a second try must not go one version further back.
-    @step()
-    def rollback(plan: list[str]) -> str:
-        """
-        Moves the alias to the version that was verified. Tried again, it moves nothing twice.
-
-        *Fails at once* when somebody else has moved the alias meanwhile.
-        """
-        with airflow_store() as store:
-            asked = answers(DEFAULTS)
-            now = registry.carry_out(
-                store,
-                asked["model"],
-                registry.Rollback(*plan),
-                alias=asked["alias"],
-                by=mover(),
-                reason=asked["reason"],
-                keys=SigningKeys.of(read_deployment()),
-            )
-        return now.version
-
     rollback(verify())
 
 
+def model_in(store: Store, given: dict[str, str]) -> Model:
+    """Returns the model that the form names, with the keys of the deployment."""
+    return Registry.of(store, read_deployment()).model(given["model"])
+
+
 def context() -> Any:
-    """What Airflow knows of the running task."""
+    """Returns what Airflow knows of the running task."""
     return get_current_context()
 
 
 def mover() -> str:
-    """Who triggered the run, if Airflow knows, and the run."""
+    """Returns who triggered the run, if Airflow knows, and the run."""
     run = context()["dag_run"]
     return f"{run.triggering_user_name}, {run.run_id}" if run.triggering_user_name else run.run_id
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from fastapi.responses import Response
 
     from skin_pipeline.contracts import Figures, Interval, Judgement, Pointer
+    from skin_pipeline.release import Model
     from skin_pipeline.storage import Store
 
 log = logging.getLogger(__name__)
@@ -123,29 +124,31 @@ def overview(store: Store) -> list[ModelView]:
     Raises:
         PipelineError: the store cannot be listed.
     """
-    from skin_pipeline.release import registry
+    from skin_pipeline.config import read_deployment
+    from skin_pipeline.release import Registry
 
-    views = [_view(store, name) for name in registry.models(store)]
+    registry = Registry.of(store, read_deployment())
+    views = [_view(registry.model(name)) for name in registry.models()]
     return sorted(views, key=lambda view: view.synthetic)
 
 
-def _view(store: Store, name: str) -> ModelView:
+def _view(model: Model) -> ModelView:
     from skin_pipeline.config import SYNTHETIC
+    from skin_pipeline.contracts import CHAMPION
     from skin_pipeline.errors import BadInput
-    from skin_pipeline.release import registry
 
-    synthetic = name.endswith(SYNTHETIC)
-    trust, refused = _trust(store, name)
+    name, synthetic = model.name, model.name.endswith(SYNTHETIC)
+    trust, refused = _trust(model)
     try:
-        champion = registry.champion(store, name)
-        every = _each_once(registry.judgements(store, name, last=LAST_DRAWN))
+        champion = model.unverified.pointer(CHAMPION)
+        every = _each_once(model.judgements(last=LAST_DRAWN))
         judged, drawing = every[:LAST_RUNS], _history(every, champion.version if champion else None)
         if champion is None:
             return ModelView(
                 name, judged=judged, history=drawing, synthetic=synthetic, refused=refused
             )
-        moves = _moves(store, name)
-        figures, report, generated = _champion_figures(store, champion)
+        moves = _moves(model)
+        figures, report, generated = _champion_figures(model, champion)
         synthetic = synthetic or generated
         shown = (name, champion, figures, report, synthetic, judged, drawing)
         return ModelView(*shown, trust=trust, refused=refused, moves=moves)
@@ -154,35 +157,32 @@ def _view(store: Store, name: str) -> ModelView:
         return ModelView(name, synthetic=synthetic, problem=str(error))
 
 
-def _trust(store: Store, name: str) -> tuple[str, str]:
-    """A word about the signature of the champion's pointer, and why nobody may act on it."""
-    from skin_pipeline.config import read_deployment
+def _trust(model: Model) -> tuple[str, str]:
+    """Returns a word about the signature of the champion's pointer, and why it may not be used."""
+    from skin_pipeline.contracts import CHAMPION
     from skin_pipeline.errors import BadInput
-    from skin_pipeline.provenance import PUBLIC_KEY, SigningKeys
-    from skin_pipeline.release import registry
+    from skin_pipeline.provenance import PUBLIC_KEY
 
-    keys = SigningKeys.of(read_deployment())
-    if not keys.public:
+    if not model.keys.public:
         return f"not verified, as {PUBLIC_KEY} names no key here", ""
     try:
-        registry.champion(store, name, keys=keys)
+        model.pointer(CHAMPION)
     except BadInput as error:
         return "not trusted", str(error)
     return "signed with the trusted key", ""
 
 
-def _moves(store: Store, name: str) -> tuple[tuple[Pointer, str], ...]:
-    """The latest moves of the champion, each with a word about its signature."""
-    from skin_pipeline.config import read_deployment
+def _moves(model: Model) -> tuple[tuple[Pointer, str], ...]:
+    """Returns the latest moves of the champion, each with a word about its signature."""
     from skin_pipeline.errors import BadInput
-    from skin_pipeline.provenance import NONE, SigningKeys
-    from skin_pipeline.release import registry
+    from skin_pipeline.provenance import SigningKeys
+    from skin_pipeline.release import Registry
 
-    history = registry.documents(store, name, last=LAST_MOVES)
+    history = model.unverified.documents(last=LAST_MOVES)
     try:
-        words = registry.signatures(store, history, SigningKeys.of(read_deployment()))
+        words = model.signatures(history)
     except BadInput:  # of a key that cannot be read; `_trust` says so
-        words = registry.signatures(store, history, NONE)
+        words = Registry(model.store, SigningKeys()).model(model.name).signatures(history)
     return tuple((document.move, word) for document, word in zip(history, words, strict=True))
 
 
@@ -210,14 +210,14 @@ def _history(judged: tuple[Judgement, ...], champion: str | None) -> str:
     return Markup(plots.history(judged, champion))
 
 
-def _champion_figures(store: Store, champion: Pointer) -> tuple[Figures, str, bool]:
-    """The champion's figures on its test set, its report's key, and whether it is synthetic."""
+def _champion_figures(model: Model, champion: Pointer) -> tuple[Figures, str, bool]:
+    """Returns the champion's figures on its test set, its report's key, and whether it is
+    synthetic."""
     from skin_pipeline.contracts import Evaluation, Verdict, load
-    from skin_pipeline.release import registry
 
-    release = registry.release_of(store, champion.model, champion.version)
-    verdict = load(store, release.verdict, Verdict)
-    evaluation = load(store, verdict.evaluation, Evaluation)
+    release = model.unverified.release(champion.version)
+    verdict = load(model.store, release.verdict, Verdict)
+    evaluation = load(model.store, verdict.evaluation, Evaluation)
     return evaluation.ensemble, verdict.report, evaluation.synthetic
 
 
@@ -285,7 +285,7 @@ def _models_page() -> Response:
     from skin_connections import open_configured_store
 
     store = open_configured_store()
-    shown = {"models": overview(store), "last": LAST_RUNS, "last_moves": LAST_MOVES}
+    shown: dict[str, Any] = {"models": overview(store), "last": LAST_RUNS, "last_moves": LAST_MOVES}
     return _render("models.html", **shown, store=store.url)
 
 
@@ -358,13 +358,15 @@ def build_app() -> FastAPI:
 
     from skin_pipeline.errors import PipelineError
 
+    # FastAPI's own type allows only handlers that are coroutines; it calls plain functions, too.
+    handlers: dict[Any, Any] = {PipelineError: _failed, Exception: _broken}
     app = FastAPI(
         title="Skin models",
         docs_url=None,
         redoc_url=None,
         openapi_url=None,
         dependencies=[Depends(requires_access_view(AccessView.PLUGINS))],
-        exception_handlers={PipelineError: _failed, Exception: _broken},
+        exception_handlers=handlers,
     )
     for path, page in (
         ("/", _models_page),
@@ -397,10 +399,11 @@ class SkinModelsPlugin(AirflowPlugin):
     """Registers the page with its entry in the navigation, and the tab of each run."""
 
     name = "skin_models"
-    fastapi_apps: ClassVar[list[Any]] = [
+    # Airflow's base class declares these two for instances, and reads them from the class.
+    fastapi_apps: ClassVar[list[Any]] = [  # type: ignore[misc]
         {"app": _LazyApp(), "url_prefix": f"/{PREFIX}", "name": "Skin models"}
     ]
-    external_views: ClassVar[list[Any]] = [
+    external_views: ClassVar[list[Any]] = [  # type: ignore[misc]
         {
             "name": "Models",
             "href": f"{PREFIX}/",  # relative, so that it also works below a base path

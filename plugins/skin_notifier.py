@@ -270,13 +270,14 @@ def _verdict_words(context: Any, place: Place) -> Words:
     from skin_models import report_link
 
     from skin_pipeline import journal
-    from skin_pipeline.contracts import Evaluation, Verdict, load
-    from skin_pipeline.release import registry
+    from skin_pipeline.contracts import CHAMPION, Evaluation, Verdict, load
+    from skin_pipeline.release import Unverified
 
     store = open_configured_store()
     verdict = load(store, context["ti"].xcom_pull(task_ids=GATE), Verdict)
     evaluation = load(store, verdict.evaluation, Evaluation)
-    champion = registry.champion(store, verdict.released_as)
+    # Only for the text of the message; nothing is decided by it.
+    champion = Unverified(store, verdict.released_as).pointer(CHAMPION)
     unchanged = journal.changed_nothing(store, place.run_id)
     outcome, *lines = _outcome(verdict, champion, unchanged)
     figures = evaluation.ensemble
@@ -314,7 +315,7 @@ def _outcome(verdict: Verdict, champion: Pointer | None, unchanged: bool) -> lis
             f"The champion stays as it was: {version}.",
             *(same if unchanged else []),
             *(
-                f"Failed: {item.name}: {_one_line(item.value)}, asked for {item.bound}"
+                f"Failed: {_one_line(item.described())}"
                 f"{f' ({item.advice})' if item.advice else ''}."
                 for item in verdict.checks
                 if not item.passed
@@ -363,7 +364,7 @@ def _one_line(value: Any) -> str:
 def _masked(text: str) -> str:
     """`text` without the passwords that this process has seen in connections, and without whatever
     else looks like one."""
-    from airflow.sdk.log import redact
+    from airflow.sdk.log import redact  # type: ignore[attr-defined]
 
     return "\n".join(line(part) for part in masked(str(redact(text))).split("\n"))
 

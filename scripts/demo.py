@@ -75,7 +75,7 @@ def main(
     dags: Path = DAGS,
     plugins: Path = PLUGINS,
 ) -> int:
-    """Run the demo; returns the exit status."""
+    """Runs the demo; returns the exit status."""
     end_on_signals()
     began = time.monotonic()
     # Who runs the demo may read what the demo reads.
@@ -100,7 +100,7 @@ def main(
 
 
 def parameters(arguments: list[str]) -> dict[str, Any]:
-    """The run's parameters: those of the demo, and what the command line says otherwise.
+    """Returns the run's parameters: those of the demo, and what the command line says otherwise.
 
     Raises:
         BadInput: a path does not exist, or a setting is unknown or does not fit.
@@ -182,7 +182,7 @@ class Follower:
         self._shown: dict[Task, tuple[int, str]] = {}
 
     def lines(self) -> Iterator[str]:
-        """A line for each step that starts or ends, as it happens."""
+        """Yields a line for each step that starts or ends, as it happens."""
         answered = time.monotonic()
         while True:
             self._airflow.check()
@@ -201,7 +201,7 @@ class Follower:
             time.sleep(POLL_SECONDS)
 
     def value(self, task: str) -> str | None:
-        """What a task returned, or None if it did not succeed."""
+        """Returns what a task returned, or None if it did not succeed."""
         if self.states.get((task, -1)) != "success":
             return None
         entry = self._airflow.api.get(f"{self._path}/taskInstances/{task}/xcomEntries/return_value")
@@ -247,13 +247,13 @@ class Follower:
 
 
 def label(task: Task) -> str:
-    """A task's name as people see it: `train [3]`."""
+    """Returns a task's name as people see it: `train [3]`."""
     name, index = task
     return name if index < 0 else f"{name} [{index}]"
 
 
 def describe(instance: Mapping[str, Any], error: str) -> str:
-    """What just happened to a task instance; empty if it is nothing to speak of."""
+    """Returns what just happened to a task instance; empty if it is nothing to speak of."""
     attempt = instance["try_number"]
     again = f" (try {attempt})" if attempt > 1 else ""
     return {
@@ -267,12 +267,12 @@ def describe(instance: Mapping[str, Any], error: str) -> str:
 
 
 def retried(error: str) -> str:
-    """An attempt that failed and is not the last."""
+    """Returns an attempt that failed and is not the last."""
     return paint(f"failed, will try again: {error}", 33)
 
 
 def error_in(content: Any) -> str:
-    """The message of the last exception in a task's log, or else its last error line.
+    """Returns the message of the last exception in a task's log, or else its last error line.
 
     Args:
         content: The log as Airflow's API gives it: a list of events.
@@ -346,7 +346,7 @@ def _outcome(airflow: LocalAirflow, run: str, judged: str, promoted: str | None)
 
 
 def render(outcome: Outcome) -> str:
-    """The verdict, the table of the runs, and where to look: the last page of the demo."""
+    """Returns the verdict, the table of the runs, and where to look: the last page of the demo."""
     verdict, evaluation = outcome.verdict, outcome.evaluation
     word = paint("PROMOTED", 32) if outcome.model else paint("REFUSED", 33)
     lines = [f"{word}  {verdict.released_as}"]
@@ -362,7 +362,7 @@ def render(outcome: Outcome) -> str:
 
 
 def render_failure(states: Mapping[Task, str], errors: Mapping[Task, str]) -> str:
-    """Which steps failed and why."""
+    """Returns which steps failed and why."""
     failed = [task for task, state in states.items() if state == "failed"]
     lines = [f"{paint('FAILED', 31)}  Nothing was promoted."]
     lines += [f"  {label(task)}: {errors.get(task, 'see its log')}" for task in failed]
@@ -401,7 +401,7 @@ def _figure(interval: Interval, part: str) -> str:
 
 
 def paint(text: str, colour: int) -> str:
-    """The text in an ANSI colour if people see it on a terminal."""
+    """Returns the text in an ANSI colour if people see it on a terminal."""
     if sys.stdout.isatty() and "NO_COLOR" not in os.environ:
         return f"\033[{colour}m{text}\033[0m"
     return text

@@ -37,7 +37,7 @@ LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
 def main(grace: float) -> None:
-    """Start what standard input asks for until it ends or a command does; then end them all."""
+    """Starts the commands on standard input until it or one of them ends; then ends them all."""
     if LIBC:  # orphans become our children instead of init's, so none gets out of sight
         LIBC.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):

@@ -100,20 +100,20 @@ class Api:
         self._session.trust_env = False  # a proxy has no business on the loopback
 
     def login(self, password: str) -> None:
-        """Get a token and send it from now on."""
+        """Gets a token and sends it from now on."""
         answer = self._call("POST", "auth/token", {"username": USER, "password": password})
         self._session.headers["Authorization"] = f"Bearer {answer['access_token']}"
 
     def get(self, path: str) -> Any:
-        """The JSON that stands at `path`. Raises `ApiError`, or `requests`' own errors."""
+        """Returns the JSON at `path`. Raises `ApiError`, or `requests`' own errors."""
         return self._call("GET", f"api/v2/{path}")
 
     def post(self, path: str, body: Mapping[str, Any]) -> Any:
-        """Create something. Raises like `get`."""
+        """Creates something. Raises like `get`."""
         return self._call("POST", f"api/v2/{path}", body)
 
     def patch(self, path: str, body: Mapping[str, Any]) -> Any:
-        """Change something. Raises like `get`."""
+        """Changes something. Raises like `get`."""
         return self._call("PATCH", f"api/v2/{path}", body)
 
     def _call(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
@@ -205,7 +205,7 @@ class LocalAirflow:
         self.stop()
 
     def start(self) -> None:
-        """Start Airflow and return once it answers, schedules and reads DAGs.
+        """Starts Airflow and returns once it answers, schedules and reads DAGs.
 
         Raises:
             BadInput: another Airflow of this checkout is running, or the port is taken.
@@ -234,7 +234,8 @@ class LocalAirflow:
             raise
 
     def stop(self) -> None:
-        """End every process of this Airflow, asking first. May be called at any time, and again."""
+        """Ends every process of this Airflow, asking first. May be called at any time, and
+        again."""
         restore = {number: signal.signal(number, signal.SIG_IGN) for number in _STOPPING}
         try:
             if self._keeper:
@@ -248,7 +249,7 @@ class LocalAirflow:
                 signal.signal(number, handler)
 
     def check(self) -> None:
-        """Raise `Unavailable` if a component has ended."""
+        """Raises `Unavailable` if a component has ended."""
         if self._keeper is None or self._keeper.poll() is None:
             return
         assert self._keeper.stdout is not None
@@ -256,7 +257,7 @@ class LocalAirflow:
         raise Unavailable(f"Airflow broke off: {last}.", *self._log_tail(last.split()[0]))
 
     def wait_for_dag(self, dag_id: str) -> None:
-        """Wait until the DAG has been read since the start.
+        """Waits until the DAG has been read since the start.
 
         Raises:
             BadInput: its file cannot be imported; the message has the reason.
@@ -480,7 +481,7 @@ _STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def end_on_signals() -> None:
-    """Turn Ctrl-C, SIGTERM and the closing of the terminal into `SystemExit` (128 + number)."""
+    """Turns Ctrl-C, SIGTERM and the closing of the terminal into `SystemExit` (128 + number)."""
 
     def leave(number: int, _frame: object) -> None:
         raise SystemExit(128 + number)
@@ -623,7 +624,7 @@ def _time(text: str) -> datetime:
 
 
 def serve(port: int, *, home: Path = HOME, dags: Path = DAGS, plugins: Path = PLUGINS) -> int:
-    """Serve Airflow's pages until Ctrl-C; returns the exit status."""
+    """Serves Airflow's pages until Ctrl-C; returns the exit status."""
     end_on_signals()
     try:
         print("Starting Airflow", flush=True)

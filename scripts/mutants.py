@@ -24,12 +24,13 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 COPIED = (
     *("skin_pipeline", "tests", "scripts", "benchmarks"),
-    *("README.md", "Makefile", "requirements.in"),
+    *("README.md", "CONTRIBUTING.md", "docs", "Makefile", "requirements.in"),
 )
 SHOWN = 40  # changes that are shown with their code
 
 
 def main(arguments: list[str]) -> int:
+    """Tries changes of one module, shows those that no test sees; returns the exit status."""
     if not arguments or not arguments[0]:
         sys.exit("make mutants MODULE=skin_pipeline/… [TESTS=tests/…]")
     if not arguments[0].startswith("skin_pipeline/"):
@@ -47,13 +48,13 @@ def main(arguments: list[str]) -> int:
 
 
 def mirrored(module: str) -> str:
-    """The tests of a module: `skin_pipeline/a/b.py` is tested by `tests/a/test_b.py`."""
+    """Returns the tests of a module: `skin_pipeline/a/b.py` is tested by `tests/a/test_b.py`."""
     path = Path(module).relative_to("skin_pipeline")
     return (Path("tests") / path.with_name(f"test_{path.name}")).as_posix()
 
 
 def prepare(folder: Path, module: str, tests: list[str]) -> None:
-    """Copy what tests need, and say in the copy's settings what is changed and what is run."""
+    """Copies what tests need, and says in the copy's settings what is changed and what is run."""
     for name in COPIED:
         source = ROOT / name
         if source.is_dir():
@@ -61,7 +62,7 @@ def prepare(folder: Path, module: str, tests: list[str]) -> None:
             shutil.copytree(source, folder / name, ignore=ignored)
         else:
             shutil.copy(source, folder / name)
-    settings = {
+    settings: dict[str, list[str] | bool] = {
         "source_paths": ["skin_pipeline"],
         "only_mutate": [module],
         "also_copy": list(COPIED),
@@ -82,7 +83,7 @@ def _toml(value: list[str] | bool) -> str:
 
 
 def run(folder: str) -> None:
-    """Try every change. What mutmut says meanwhile is for a terminal; elsewhere only its end is
+    """Tries every change. What mutmut says meanwhile is for a terminal; elsewhere only its end is
     shown, and only if it failed."""
     quiet = not sys.stdout.isatty()
     children = str(os.cpu_count() or 1)
@@ -92,14 +93,16 @@ def run(folder: str) -> None:
         sys.exit(f"{said.rsplit(chr(13), 1)[-1][-3000:]}\nmutmut could not try the changes")
 
 
-def mutmut(folder: str, *arguments: str, **how: object) -> subprocess.CompletedProcess[str]:
-    """Run mutmut in a folder."""
+def mutmut(
+    folder: str, *arguments: str, capture_output: bool = False
+) -> subprocess.CompletedProcess[str]:
+    """Runs mutmut in a folder."""
     command = [sys.executable, "-m", "mutmut", *arguments]
-    return subprocess.run(command, cwd=folder, text=True, **how)  # type: ignore[call-overload]
+    return subprocess.run(command, cwd=folder, text=True, capture_output=capture_output)
 
 
 def show(folder: str, results: str) -> None:
-    """Print how many changes were seen, and the code of those that were not."""
+    """Prints how many changes were seen, and the code of those that were not."""
     found = re.findall(r"^\s*(\S+): (.+)$", results, re.MULTILINE)
     counts = {
         status: sum(s == status for _, s in found) for status in sorted({s for _, s in found})

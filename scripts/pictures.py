@@ -1,7 +1,7 @@
-"""Takes the pictures of the README anew, in a browser, of a local Airflow that ran the demo.
+"""Takes the pictures of the documentation anew, in a browser, of a local Airflow that ran the demo.
 
 ```
-python scripts/pictures.py             docs/run.png, docs/form.png, docs/models.png
+python scripts/pictures.py             docs/run.png, docs/form.png, docs/models.png, docs/report.png
 python scripts/pictures.py --to FOLDER
 ```
 
@@ -47,7 +47,7 @@ RUNS: tuple[dict[str, Any], ...] = (SYNTHETIC, {**SYNTHETIC, "min_accuracy": 0.9
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the demo twice and take the pictures; returns the exit status."""
+    """Runs the demo twice and takes the pictures; returns the exit status."""
     end_on_signals()
     parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("--to", type=Path, default=CHECKOUT / "docs", help="folder of the pictures")
@@ -80,11 +80,12 @@ def _take_all(scratch: Path, folder: Path) -> None:
         _graph(page, airflow.url, first, folder / "run.png")
         _form(page, airflow.url, folder / "form.png")
         _models(page, airflow.url, folder / "models.png")
+        _report(page, folder / "report.png")
 
 
 @contextmanager
 def open_browser() -> Generator[Browser, None, None]:
-    """A browser without a window.
+    """Yields a browser without a window.
 
     Raises:
         BadInput: none is installed.
@@ -98,7 +99,7 @@ def open_browser() -> Generator[Browser, None, None]:
 
 
 def log_in(page: Page, url: str, user: str, password: str) -> None:
-    """Go to a page of Airflow that asks for the login, and log in."""
+    """Goes to a page of Airflow that requires a login, and logs in."""
     page.goto(url)
     page.locator("input[name=username]").fill(user)
     page.locator("input[name=password]").fill(password)
@@ -106,7 +107,7 @@ def log_in(page: Page, url: str, user: str, password: str) -> None:
 
 
 def open_form(page: Page, url: str, dag: str) -> None:
-    """Go to a DAG and press Trigger, which opens its form."""
+    """Goes to a DAG and presses Trigger, which opens its form."""
     page.goto(f"{url}/dags/{dag}")
     page.get_by_role("button", name="Trigger").first.click()
     page.get_by_role("dialog").get_by_role("button", name="Run Parameters").wait_for()
@@ -141,6 +142,15 @@ def _form(page: Page, url: str, to: Path) -> None:
 def _models(page: Page, url: str, to: Path) -> None:
     page.goto(f"{url}/plugin/models")
     page.frame_locator("iframe[title=Models]").get_by_role("table").wait_for()
+    _settle(page)
+    _take(page, to)
+
+
+def _report(page: Page, to: Path) -> None:
+    """Opens the champion's report from the page Models, which must be open."""
+    framed = page.frame_locator("iframe[title=Models]")
+    framed.get_by_role("link", name="Report", exact=True).first.click()
+    framed.frame_locator("iframe[title=Report]").get_by_role("heading").first.wait_for()
     _settle(page)
     _take(page, to)
 

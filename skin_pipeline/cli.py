@@ -25,15 +25,16 @@ from skin_pipeline.config import (
     Settings,
     form_schema,
     no_setting,
-    range_of,
     read_deployment,
     read_settings,
+    settings_tables,
+    write_tables,
 )
 from skin_pipeline.contracts import Verdict, load
 from skin_pipeline.errors import BadInput, PipelineError, Rejected
 from skin_pipeline.foreign import line
 from skin_pipeline.job import Job
-from skin_pipeline.provenance import SigningKeys
+from skin_pipeline.release import Registry
 from skin_pipeline.release import commands as models
 from skin_pipeline.roots import Roots
 from skin_pipeline.storage import Store, open_store
@@ -50,11 +51,10 @@ def main(arguments: list[str] | None = None) -> int:
     command, positional = flags.pop("command"), flags.pop("arguments", [])
     try:
         if command == "settings":
-            print(settings_table())
-            return DONE
+            return _settings(**flags)
         if command == "models":
             deployment = read_deployment()
-            told = models.run(store_of(deployment), keys=SigningKeys.of(deployment), **flags)
+            told = models.run(Registry.of(store_of(deployment), deployment), **flags)
             print(
                 "\n".join(map(line, told.split("\n")))
             )  # what is read from the store may be text of others
@@ -82,6 +82,15 @@ def _flags(arguments: list[str] | None) -> argparse.Namespace:
     if problems:
         parser.error(f"not understood: {'; '.join(problems)}")
     return flags
+
+
+def _settings(write: Path | None) -> int:
+    """Prints the tables of all settings, or writes them between the marks of a page."""
+    if write:
+        write_tables(write)
+    else:
+        print(settings_tables())
+    return DONE
 
 
 def store_of(deployment: Deployment) -> Store:
@@ -220,7 +229,9 @@ _ARGUMENTS = {
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m skin_pipeline")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    commands.add_parser("settings", help="print the table of all settings, as in the README")
+    commands.add_parser(
+        "settings", help="print the tables of all settings, as in docs/settings.md"
+    ).add_argument("--write", type=Path, metavar="PAGE", help="write them to a page instead")
     models.add_to(
         commands.add_parser("models", help="list, verify, sign, roll back and prune versions")
     )
@@ -263,23 +274,3 @@ def _add_knobs(parser: argparse.ArgumentParser) -> None:
             f"--{name.replace('_', '-')}",
             help=f"{schema['description']} Default: {schema['default']}.".replace("%", "%%"),
         )
-
-
-def settings_table() -> str:
-    """Returns two Markdown tables: the settings of a run, and those of the installation."""
-    knobs = ["| Setting | Default | Range | What it does |", "|---|---|---|---|"]
-    for name, schema in form_schema().items():
-        knobs.append(
-            f"| `{name}` | {_code(schema['default'])} | {range_of(schema)} | "
-            f"{schema['description']} |"
-        )
-    place = ["| Variable | Default | What it does |", "|---|---|---|"]
-    for name, field in Deployment.model_fields.items():
-        place.append(
-            f"| `{ENV_PREFIX}{name.upper()}` | {_code(field.default)} | {field.description} |"
-        )
-    return "\n".join([*knobs, "", *place])
-
-
-def _code(value: Any) -> str:
-    return f"`{value}`" if value not in {"", None} else ""

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class KaggleCredentials:
-    """Who asks: a user name and key, or an API token, which wins. A key alone is a token.
+    """A user name and a key, or an API token, which takes precedence. A key alone is a token.
 
-    `origin` ends the phrase "the credentials from …" in messages.
+    `origin` ends the phrase "the credentials from …" in messages. Secrets are not in the `repr`,
+    which logs and tracebacks may show.
     """
 
     username: str = ""

@@ -1,4 +1,7 @@
-"""Three kinds of bad news, and what each means for a retry."""
+"""The three kinds of errors, and what each means for a retry.
+
+The DAGs turn them into Airflow's own: one kind is retried, the others are not.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +12,12 @@ class PipelineError(Exception):
     """Base of everything the pipeline raises on purpose.
 
     Args:
-        lines: The message, mostly one line. What others wrote in it cannot break a line, cannot
-            hide, and tells no secret.
+        lines: The message, mostly one line. Text of others in it cannot break a line or hide
+            anything, and secrets in it are masked.
     """
 
     def __init__(self, *lines: str) -> None:
+        # Here, where every message passes, and not where each one is written.
         super().__init__(*(line(" ".join(map(str.strip, str(text).split("\n")))) for text in lines))
 
     def __str__(self) -> str:
@@ -21,12 +25,12 @@ class PipelineError(Exception):
 
 
 class BadInput(PipelineError):
-    """What was given cannot work: a person must change it, so it is never retried."""
+    """What was given cannot work. A person must change it, so it is never retried."""
 
 
 class Unavailable(PipelineError):
-    """Something outside did not answer: the same call may work later, so it is retried."""
+    """Something outside did not answer. The same call may work later, so it is retried."""
 
 
 class Rejected(PipelineError):
-    """The gate refused the model. A verdict, not a fault: nothing is retried or repaired."""
+    """The gate refused the model. This is a verdict and no fault: nothing is retried."""

@@ -4,8 +4,8 @@ r"""Words of others: file names, cells, labels, addresses, what libraries say in
     raise BadInput(f"{shown(name)} is refused")       # the same in quotes
     table.writerow([defused(cell) for cell in row])   # no formula where a spreadsheet opens it
 
-Errors of ours pass through `line` when they are made, and records of our loggers when they are
-written (`guard`), so that a place that forgets it does no harm.
+Our errors pass through `line` when they are made, and records of our loggers when they are written
+(`guard`), so that code that forgets it does no harm.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ MOST = 10_000  # characters of one message
 NAME = 120  # characters of one name in a message
 WORDS = 200  # characters of what another library says in an error
 WINDOW = 2**16  # characters that are looked through for secrets: more are never shown
-SHORTEST = 8  # characters of a secret that is masked wherever it stands
+SHORTEST = 8  # characters of a secret that is masked everywhere: shorter ones are parts of words
 STARS = "***"
 
 # --- one printable line --------------------------------------------------------------------------
 
-# What Python takes for printable and nobody sees: joiners, fillers of Hangul and Braille,
+# What Python counts as printable although nobody sees it: joiners, fillers of Hangul and Braille,
 # and selectors of variants, in which whole texts can be hidden.
 INVISIBLE = (
     "\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\uffa0\ufe00-\ufe0f"
@@ -38,7 +38,10 @@ UNSEEN = re.compile(f"[{INVISIBLE}]")
 
 
 def escaped(text: str) -> str:
-    r"""Returns text on one line: what cannot be seen, or turns or moves what can, as `\u202e`."""
+    r"""Returns text on one line, with what cannot be seen written out, as `\u202e`.
+
+    So is what turns or moves the text around it.
+    """
     if text.isprintable() and not UNSEEN.search(text):
         return text
     return "".join(_visible(letter) for letter in text)
@@ -53,7 +56,7 @@ def _visible(letter: str) -> str:
 def line(value: object, most: int = MOST) -> str:
     r"""Returns any text as one printable line of at most so many characters, without secrets.
 
-    Some readers of logs look up what stands in `${…}`; it is written as `$\{…}`.
+    Some readers of logs look up what is within `${…}`, so it is written as `$\{…}`.
     """
     text = escaped(masked(_text(value))).replace("${", "$\\{")
     return text if len(text) <= most else f"{text[: most - 1]}…"
@@ -66,12 +69,13 @@ def shown(value: object, most: int = NAME) -> str:
 
 
 def on_page(value: Any) -> Any:
-    """Returns what a template is about to write, its text on one line and visible, as `escaped`."""
+    """Returns what a template is about to write; text is on one line and visible, as `escaped`."""
+    # Not a subclass of text: that is markup of our own, with line feeds that it needs.
     return escaped(re.sub(r"\s+", " ", value)) if type(value) is str else value
 
 
 def words(error: BaseException, most: int = WORDS) -> str:
-    """Returns what another library says in an error, on one line; its type where it says nothing.
+    """Returns the text of another library's error on one line, or the error's type if it has none.
 
     Of a text of several lines the first is taken.
     """
@@ -94,8 +98,8 @@ NAMES = (
     "|access[_-]?key(?:[_-]?id)?|private[_-]?key|account[_-]?key|googleaccessid|kaggle_key)"
 )
 VALUE = r"""(?:"[^"]*"|'[^']*'|(?:(?!%(?:25)*26)(?:[^\s&#"'<>]|["'](?=\w)))+)"""
-# Pairs of what is looked for and what is written for it. Each is short enough a search for text
-# that was made to take long; `masked` bounds that text.
+# Pairs of what is searched for and what is written in its place. None of them searches for long,
+# whatever the text is: strangers may write one that is made to be slow.
 SECRETS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
     (re.compile(pattern, flags), instead)
     for flags, pattern, instead in (
@@ -119,7 +123,7 @@ SECRETS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
             r"(?<![\w.+-])(?!mailto:)[\w.+-]{1,80}:[^\s/@,;\"']{3,200}@(?!sha256:)",
             f"{STARS}@",
         ),
-        # What is named as a secret: in addresses, in words of programs, in JSON, in headers.
+        # What is named as a secret: in addresses, in arguments of programs, in JSON, in headers.
         (re.I, rf"({NAMES}[\w.-]{{0,20}}\s{{0,2}}{EQUALS}\s{{0,2}}){VALUE}", rf"\1{STARS}"),
         (
             re.I,
@@ -146,7 +150,7 @@ SECRETS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
             r"\b((?:bearer|basic|negotiate)(?:\s+|%20))(?=\S*(?-i:[A-Z0-9]))[\w.~+/=-]{8,}",
             rf"\1{STARS}",
         ),
-        # What tells by itself: ids and tokens of AWS, Kaggle, GitHub, Slack, Google and the like.
+        # What is known by its own form: ids and tokens of AWS, Kaggle, GitHub, Slack, Google, ….
         (0, r"(?<![A-Z0-9])(?:AKIA|ASIA|AROA|AIDA|ABIA|ACCA)[A-Z0-9]{12,}", STARS),
         (0, r"\b(?:KGAT_\w{6,}|gh[opsur]_\w{20,}|github_pat_\w{20,}|hf_\w{20,})", STARS),
         (0, r"\b(?:glpat-[\w-]{16,}|xox[a-z]-[\w-]{10,}|AIza[\w-]{30,})", STARS),
@@ -154,33 +158,60 @@ SECRETS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (0, r"(hooks\.slack\.com/services/)[^\s\"'<>]+", rf"\1{STARS}"),
     )
 )
-# Names of variables that hold secrets, and ends of names that hold where one lies.
-SECRET_VARIABLE = re.compile(
-    rf"(?:{NAMES}|_(?:fernet|kaggle|secret)_key)(?!.*(?:_FILE|_PATH|_URI|_CMD)$)", re.IGNORECASE
+# Names of variables that contain secrets.
+SECRET_VARIABLE = re.compile(rf"{NAMES}|_(?:fernet|kaggle|secret)_key", re.IGNORECASE)
+# Names among them that do not contain one: the shell's folders, which read like passwords, language
+# models, and what only describes a secret (where it is, its name, how long it lasts) or a service
+# that is named after secrets. Their values are commonplace. If these were masked, a store below the
+# working folder, or at the address of such a service, would be refused as one with a secret in it.
+DESCRIBES = (
+    *("FILE", "PATH", "DIR", "DIRECTORY", "FOLDER", "STORE", "BACKEND", "PROVIDER", "PREFIX"),
+    *("URI", "URL", "ENDPOINT", "HOST", "PORT", "ADDR", "SOCK", "SOCKET", "REGION", "ARN"),
+    *("CMD", "COMMAND", "HELPER", "NAME", "USER", "USERNAME", "TYPE", "VERSION", "ALGORITHM"),
+    *("ENABLED", "TTL", "EXPIRATION", "EXPIRY", "EXPIRES", "EXPIRES_AT", "EXPIRES_IN"),
 )
+HARMLESS_VARIABLE = re.compile(
+    r"^(?:OLD)?PWD$|^GOOGLE_APPLICATION_CREDENTIALS$|CREDENTIALS?_ID$|TOKENI[SZ]E"
+    rf"|_PORT_\d+_(?:TCP|UDP)|_(?:{'|'.join(DESCRIBES)})$",
+    re.IGNORECASE,
+)
+# Passwords that images and manuals begin with, and words that turn something off. Everybody knows
+# them, so masking them protects nothing, and some are parts of ordinary addresses.
+COMMONPLACE = frozenset({
+    *("password", "passw0rd", "changeme", "change-me", "change_me", "changeit", "12345678"),
+    *("postgres", "postgresql", "rabbitmq", "minioadmin", "rootpassword", "anonymous"),
+    *("disabled", "required", "optional", "undefined", "automatic", "localhost"),
+})
 _hidden: set[str] = set()
 
 
 def hide(*secrets: str | None) -> None:
-    """Has secrets masked wherever they stand, from now on and in this process."""
+    """Has secrets masked wherever they occur, from now on and in this process."""
     for secret in secrets:
         if secret and len(secret) >= SHORTEST:
             _hidden.update({secret, quote(secret, safe=""), escaped(secret)})
 
 
 def hide_environment() -> None:
-    """Has the secrets masked that the environment holds under the usual names.
+    """Has the secrets masked that the environment contains under the usual names.
 
-    What exists as a file or folder is none: `PWD` reads like a password, and is where one works.
+    A value that exists as a file or folder is a path, whatever its name says.
     """
-    held = (value for name, value in os.environ.items() if SECRET_VARIABLE.search(name))
-    hide(*(value for value in held if not os.path.lexists(value)))
+    hide(*(value for name, value in os.environ.items() if _is_secret(name, value)))
+
+
+def _is_secret(name: str, value: str) -> bool:
+    if not SECRET_VARIABLE.search(name) or HARMLESS_VARIABLE.search(name):
+        return False
+    return value.lower() not in COMMONPLACE and not os.path.lexists(value)
 
 
 def masked(text: str) -> str:
-    """Returns text with stars in the place of passwords, keys, tokens and signatures: of those that
-    were given to `hide`, and of all that stand where secrets do, be it an address, a header, JSON
-    or a list of options."""
+    """Returns text with stars in the place of passwords, keys, tokens and signatures.
+
+    These are the ones that were given to `hide`, and whatever is where secrets are: in an address,
+    a header, JSON or a list of options.
+    """
     for secret in _hidden:
         if secret in text:
             text = text.replace(secret, STARS)
@@ -190,12 +221,12 @@ def masked(text: str) -> str:
 
 
 def holds_secret(text: str) -> bool:
-    """Tells whether something in a text looks like a password, a key, a token or a signature."""
+    """Returns whether something in a text looks like a password, a key, a token or a signature."""
     return masked(text) != text
 
 
 def tells_secret(error: BaseException) -> bool:
-    """Tells whether an error, or one that led to it, says a secret."""
+    """Returns whether the text of an error, or of one that led to it, contains a secret."""
     seen: list[BaseException] = []
     waiting = [error]
     while waiting:
@@ -211,9 +242,11 @@ def tells_secret(error: BaseException) -> bool:
 
 
 def crosses_networks(url: str) -> bool:
-    """Tells whether everybody on the way to a server can read along: plain HTTP to a host that is
-    neither this machine nor in a private network. A name without a dot is one of a private network,
-    such as a service of Docker Compose."""
+    """Returns whether others on the way to a server can read along.
+
+    They can if it is plain HTTP to a host that is neither this machine nor in a private network. A
+    name without a dot is in a private network, such as a service of Docker Compose.
+    """
     parts = urlsplit(url.strip())
     if parts.scheme.lower() != "http":
         return False
@@ -231,22 +264,23 @@ def crosses_networks(url: str) -> bool:
 
 
 class Net(logging.Handler):
-    """Makes each record one printable line without secrets, before any other handler has it.
+    """Makes each record one printable line without secrets, before any other handler gets it.
 
-    It belongs on the loggers of our packages. Handlers of loggers above them come later.
+    It belongs on the loggers of our packages: handlers of loggers above them come later.
     """
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
             text = record.getMessage()
-        except Exception:  # of a message and values that do not fit each other
+        except Exception:  # the message and its values do not fit each other
             text = f"{record.msg!r} {record.args!r}"
         record.msg, record.args = line(text), None
         if record.exc_info or record.exc_text:
             record.exc_text, record.exc_info = _trace(record), None
         if record.stack_info:
             record.stack_info = _indented(record.stack_info)
-        # A handler of ours must not silence Python's own, which speaks where there is no other.
+        # Python writes warnings by itself if no handler is set up. This one counts as a handler, so
+        # it has to hand them on.
         if not logging.getLogger().handlers and record.levelno >= logging.WARNING:
             assert logging.lastResort
             logging.lastResort.handle(record)
@@ -259,12 +293,12 @@ def _trace(record: logging.LogRecord) -> str:
 
 
 def _indented(text: str) -> str:
-    """Several lines, none of which can look like the start of a record."""
+    # Several lines, none of which can look like the start of a record.
     return "\n".join(f"  {line(part)}" for part in masked(text).split("\n") if part)
 
 
 def guard(name: str) -> None:
-    """Puts the net on a logger, once; what the loggers below it write falls into it, too."""
+    """Puts the net on a logger, once; it also gets what the loggers below that one write."""
     logger = logging.getLogger(name)
     if not any(isinstance(handler, Net) for handler in logger.handlers):
         logger.addHandler(Net())
@@ -272,18 +306,18 @@ def guard(name: str) -> None:
 
 # --- tables that people open ---------------------------------------------------------------------
 
-# A spreadsheet takes a cell for a formula that begins with one of these, or with its wide, small,
+# A spreadsheet reads a cell as a formula if it begins with one of these, or with its wide, small,
 # raised or lowered form.
 FORMULA = (
     "=\uff1d\ufe66\u207c\u208c+\uff0b\ufe62\u207a\u208a"
     "\\-\uff0d\ufe63\u2212\u207b\u208b@\uff20\ufe6b"
 )
-# It looks past quotes, blanks and what nobody sees.
+# It skips quotes, blanks and what nobody sees.
 PASSED = (
     f"\"'`\xb4\u2018-\u201f\xab\xbb \\x00-\\x08\\x0b\\x0c\\x0e-\\x1f\\x7f-\xa0\xad\u061c\u1680"
     f"\u2000-\u200f\u2028-\u202f\u205f-\u206f\u3000\ufeff{INVISIBLE}"
 )
-SEPARATORS = ";,|\\t\\r\\n"  # one of which some countries and programs begin a new cell at
+SEPARATORS = ";,|\\t\\r\\n"  # each begins a new cell in some country or program
 QUOTE = "'"
 _START = rf"(?=[{PASSED}]*[{FORMULA}\t\r\n])"
 _INSIDE = rf"(?=[{PASSED}]*[{FORMULA}])"
@@ -291,19 +325,23 @@ BEGINS = re.compile(rf"\A{_START}|(?<=[{SEPARATORS}]){_INSIDE}")
 QUOTED = re.compile(rf"\A{QUOTE}{_START}|(?<=[{SEPARATORS}]){QUOTE}{_INSIDE}")
 
 
-# Says quickly of nearly every cell that there is nothing to do.
+# Finds out quickly, of nearly every cell, that there is nothing to do.
 SUSPICIOUS = re.compile(rf"\A[{PASSED}]*[{FORMULA}\t\r\n]|[{SEPARATORS}][{PASSED}]*[{FORMULA}]")
 
 
 def defused(cell: str) -> str:
-    """Returns the text of a cell so that no spreadsheet takes it for a formula: with an apostrophe
-    before each place that could begin one. `restored` gives the text back."""
+    """Returns the text of a cell in a form that no spreadsheet reads as a formula.
+
+    It has an apostrophe before each place that could begin one. `restored` gives the text back.
+    """
     return BEGINS.sub(QUOTE, cell) if SUSPICIOUS.search(cell) else cell
 
 
 def restored(cell: str) -> str:
-    """Returns the text that `defused` was given. Text that needs no apostrophe stays as it is, so
-    that tables from before there were any are read as well."""
+    """Returns the text that `defused` was given.
+
+    Text that needs no apostrophe stays as it is, so tables without any are read, too.
+    """
     return QUOTED.sub("", cell) if QUOTE in cell else cell
 
 

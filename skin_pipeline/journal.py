@@ -1,8 +1,11 @@
-"""What a run has made so far, so that people find it from the run: also when the run failed.
+"""What a workflow run has made so far, so that people find it from the run, even from a failed one.
 
-note(store, run_id, validation="validate/4f1a…")   # a step, as soon as its result exists
-data = data_of(store, journal.validation, journal.split)
-data.warnings                                       # what people should know of the data
+    note(store, run_id, validation="validate/4f1a…")   # a step, as soon as its result exists
+    made = of_run(store, run_id)                       # the pages and alerts
+    data = data_of(store, made.validation, made.split)
+    data.warnings                                      # what people should know about the data
+
+A journal contains keys and nothing else: the results themselves are where the keys say.
 """
 
 from __future__ import annotations
@@ -30,9 +33,9 @@ log = logging.getLogger(__name__)
 
 
 class Journal(Contract):
-    """The keys of what a run has made; empty where it has not come so far.
+    """The keys of the results of a workflow run; empty for steps that it has not come to.
 
-    `unchanged` is whether an earlier run had come to the same verdict, so that nothing changed.
+    `unchanged` is true if an earlier run had come to the same verdict, so that nothing changed.
     """
 
     run: str
@@ -43,13 +46,12 @@ class Journal(Contract):
     unchanged: bool = False
 
 
-NOTICES = 20  # of a kind that people are shown
+NOTICES = 20  # of one kind that people are shown: a folder may contain thousands of other files
 
 
 @dataclass(frozen=True)
 class Noticed:
-    """What was found beside the images and not used, of one kind: the first lines, and how many
-    more there are."""
+    """Notices of one kind about what was not used: the first lines, and how many more there are."""
 
     title: str
     lines: tuple[str, ...]
@@ -58,8 +60,11 @@ class Noticed:
 
 @dataclass(frozen=True)
 class Data:
-    """The data of a run, and what was said about it. `split` is None if it has not come so far, and
-    `external` are the sets of another origin, by name."""
+    """The data of a workflow run, and what was found out about it.
+
+    `split` is None if the run has not come to it. `external` are the sets of another origin, by
+    name.
+    """
 
     dataset: Dataset
     validation: Validation
@@ -68,17 +73,17 @@ class Data:
 
     @property
     def checks(self) -> tuple[Check, ...]:
-        """All checks of the images and of the split."""
+        """Returns all checks of the images and of the split."""
         return self.validation.checks + (self.split.checks if self.split else ())
 
     @property
     def faults(self) -> tuple[str, ...]:
-        """The critical checks that failed, in words."""
-        return tuple(_words(c) for c in self.checks if not c.passed and c.severity == "critical")
+        """Returns the critical checks that failed, in words."""
+        return self._failed("critical")
 
     @property
     def warning_names(self) -> tuple[str, ...]:
-        """The warnings, each by its name only."""
+        """Returns the warnings, each by its name only: an alert has room for no more."""
         checks = (c.name for c in self.checks if not c.passed and c.severity == "warning")
         return (
             *checks,
@@ -88,19 +93,17 @@ class Data:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """The warnings, in words: failed checks first, then shortcuts."""
-        checks = (_words(c) for c in self.checks if not c.passed and c.severity == "warning")
-        shortcuts = (
-            f"{item.name} alone predicts the label: AUC {item.auc}, "
-            f"asked for at most {item.bound:g}"
-            for item in self.validation.shortcuts
-            if not item.passed
-        )
-        return (*checks, *shortcuts)
+        """Returns the warnings in words: failed checks first, then shortcuts."""
+        shortcuts = (s.described() for s in self.validation.shortcuts if not s.passed)
+        return (*self._failed("warning"), *shortcuts)
+
+    def _failed(self, severity: str) -> tuple[str, ...]:
+        failed = (c for c in self.checks if not c.passed and c.severity == severity)
+        return tuple(check.described() for check in failed)
 
     @property
     def noticed(self) -> tuple[Noticed, ...]:
-        """What was found beside the images and not used, by its kind, as it was found."""
+        """Returns the notices about what was not used, by kind, in the order of the data sets."""
         kinds: dict[str, list[str]] = {}
         for notice in self.dataset.notices:
             kinds.setdefault(notice.kind, []).append(str(notice))
@@ -117,40 +120,38 @@ def _title(kind: str) -> str:
     return kind.replace("_", " ").capitalize()
 
 
-def _words(check: Check) -> str:
-    return f"{check.name}: {check.observed}, asked for {check.bound}"
-
-
 def note(store: Store, run: str, **keys: str | bool) -> None:
-    """Add keys to a run's journal; nothing is written if it knows them.
+    """Adds keys to a run's journal; nothing is written if they are in it.
 
     Args:
-        store: Where the journal lies.
+        store: The store of the journal.
         run: Airflow's id of the run.
         keys: Some of `validation`, `split`, `verdict`, `unchanged`.
 
     Raises:
-        BadInput, Unavailable: as of the store.
+        BadInput, Unavailable: as the store does.
     """
-    moved = False
-    while not moved:
+    # Steps of one run may note their keys at the same time. Who loses the race reads the other's
+    # journal and adds to that, so that no key is lost.
+    written = False
+    while not written:
         found = store.tagged(_key(run))
         known = parse(found[0], Journal, _key(run)) if found else Journal(run=run, noted_at="")
         if keys.items() <= known.model_dump().items():
             return
         now = datetime.now(timezone.utc).isoformat()
         new = Journal(**{**known.model_dump(), **keys, "noted_at": now})
-        moved = store.swap(_key(run), dump(new), found[1] if found else None)
+        written = store.swap(_key(run), dump(new), found[1] if found else None)
 
 
 def of_run(store: Store, run: str) -> Journal | None:
-    """The journal of a run, or None if it has made nothing yet."""
+    """Returns the journal of a run, or None if it has made nothing yet."""
     found = store.tagged(_key(run))
     return parse(found[0], Journal, _key(run)) if found else None
 
 
 def changed_nothing(store: Store, run: str) -> bool:
-    """Whether an earlier run had come to the same verdict."""
+    """Returns whether an earlier run had come to the same verdict."""
     made = of_run(store, run)
     return made is not None and made.unchanged
 
@@ -170,7 +171,7 @@ def log_verdict(verdict: Verdict) -> None:
 
 
 def data_of(store: Store, validation: str, split: str = "") -> Data:
-    """The data behind a validation, and the split if there is one.
+    """Returns the data that a validation is about, with the split if there is one.
 
     Raises:
         BadInput: there is no such result, or another version wrote it.

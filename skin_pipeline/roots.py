@@ -1,9 +1,10 @@
 """Which files of a machine the settings of a run may name.
 
-    roots = Roots.of(deployment(), by_others=True)   # in Airflow: what SKIN_PATHS names, no more
+    roots = Roots.of(read_deployment(), by_others=True)   # in Airflow: only what SKIN_PATHS names
     path = roots.path("~/lesions")                   # without links, or `BadInput`
 
-Whoever may trigger a run chooses its settings, and is mostly not who may read the worker's files.
+Whoever may trigger a run chooses its settings. Mostly that person may not read all files that the
+worker can read, so a run must not read them in their place.
 """
 
 from __future__ import annotations
@@ -21,28 +22,33 @@ SETTING = "SKIN_PATHS"
 
 @dataclass(frozen=True)
 class Roots:
-    """Folders below which paths must lie, without links; None for anywhere."""
+    """Folders that paths must be below, themselves without links; None for anywhere."""
 
     folders: tuple[str, ...] | None = None
 
     @classmethod
     def of(cls, deployment: Deployment, *, by_others: bool) -> Roots:
-        """The folders that a deployment names. Where it names none, others may name no path, and
-        the person at the command line may name any."""
+        """Returns the folders that a deployment names.
+
+        If it names none, others (`by_others`: who starts a run in Airflow) may give no path at all,
+        and the person at the command line may give any.
+        """
         folders = tuple(os.path.realpath(folder) for folder in parts(deployment.paths))
         return cls(folders if folders or by_others else None)
 
     def hold(self, real: str) -> bool:
-        """Whether a path without links lies in one of the folders."""
+        """Returns whether a path without links is in one of the folders."""
         return self.folders is None or any(
-            f"{real}/".startswith(f"{folder.rstrip('/')}/") for folder in self.folders
+            # With the slash, since `/srv/images-of-others` is not below `/srv/images`.
+            f"{real}/".startswith(f"{folder.rstrip('/')}/")
+            for folder in self.folders
         )
 
     def path(self, where: str) -> Path:
-        """The path that a setting means; without links, unless it may lie anywhere.
+        """Returns the path that a setting names: without links, unless it may be anywhere.
 
         Raises:
-            BadInput: it is none, or lies elsewhere. Whether there is something is not told then.
+            BadInput: it is no path, or is elsewhere. The error does not reveal what is there.
         """
         try:
             path = Path(where).expanduser()

@@ -292,9 +292,9 @@ def champion(job: Job, split: str) -> str:
     Images that it was trained on are left out. That a champion cannot be scored is a result too:
     the gate decides what follows.
     """
-    from skin_pipeline.release import registry
+    from skin_pipeline.release import Registry
 
-    pointer = registry.champion(job.store, job.settings.released_as, keys=job.keys)
+    pointer = Registry.of(job.store, job.deployment).model(job.settings.released_as).champion
     if pointer is None:
         log.info("no_champion model=%s", job.settings.released_as)
         return ""

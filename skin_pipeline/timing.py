@@ -1,10 +1,10 @@
-"""How long a step may take: so long that only one that stands still runs out of its time.
+"""How long a step may take: so long that only a step that makes no progress is ended.
 
     longest("features", factor=1.0)                    # before anything is known of the images
     allowed("features", images=160, passes=8)          # seconds, once it is
 
-Figures are seconds of one slow core for one image, ten to twenty times what was measured on two
-cores of 2020. `SKIN_TIME_FACTOR` stretches all of them, for machines that are slower yet.
+The figures are seconds for one image on one slow core: ten to twenty times what was measured on two
+cores of 2020. `SKIN_TIME_FACTOR` stretches all of them, for machines that are slower still.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from __future__ import annotations
 from datetime import timedelta
 
 HOUR = 3600.0
-# However large the work. `ingest` is most of all a download, and `train` is done by people who fine
-# tune whole networks without a GPU.
+# The time-out of each Airflow task, which is fixed before the number of images is known. `ingest`
+# is mostly a download. `train` has ten days, for a whole network that is trained without a GPU.
 LONGEST_HOURS = {
     "ingest": 72,
     "validate": 48,
@@ -32,12 +32,12 @@ LONGEST_HOURS = {
     "verify": 12,
     "rollback": 6,
 }
-# For what does not grow with the images: TensorFlow's start, weights that are downloaded, a store
-# that is slow to answer, and images that were made to take long (`workers.MOST_SLOW`).
+# For what does not grow with the number of images: TensorFlow's start, the download of weights, a
+# slow store, and images that were made to take long (`workers.MOST_SLOW`).
 START = 2 * HOUR
 FETCH = 24 * HOUR  # of one set of images; 50 GiB at half a megabyte a second
-# Decoding takes a hundredth of a second, ResNet50 an eighth for each view, and a second where it is
-# trained as a whole.
+# For comparison: decoding takes a hundredth of a second, ResNet50 an eighth of a second for each
+# view, and a second if it is trained as a whole.
 EACH_IMAGE = {
     "ingest": 1.0,
     "validate": 0.5,
@@ -53,7 +53,7 @@ EACH_IMAGE = {
 
 
 def longest(step: str, factor: float) -> timedelta:
-    """Returns how long a step may take at most, whatever its size."""
+    """Returns how long a step may take at most, however many images there are."""
     return timedelta(hours=LONGEST_HOURS[step] * factor)
 
 
@@ -62,7 +62,7 @@ def allowed(work: str, images: int, passes: int = 1) -> float:
 
     Args:
         work: A step, or `fine_tune` and `full` for stages of `train`.
-        images: How many it looks at.
-        passes: How often it looks at each: views, epochs, runs.
+        images: The number of images that it processes.
+        passes: How often it processes each: views, epochs, runs.
     """
     return START + EACH_IMAGE[work] * images * passes

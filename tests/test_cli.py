@@ -15,7 +15,7 @@ from servers import HOST, free_ports
 
 from skin_pipeline import cli
 from skin_pipeline.config import Settings
-from skin_pipeline.release import registry
+from skin_pipeline.release import MODEL_FILE, version_key
 
 ROOT = Path(__file__).parents[1]
 
@@ -75,7 +75,7 @@ def test_steps_can_be_run_one_by_one(finished, monkeypatch, capsys):
 @pytest.mark.parametrize(
     ("command", "message"),
     [
-        (["run", "--data", "/no/such/folder"], "BadInput: data: nothing stands at /no/such/folder"),
+        (["run", "--data", "/no/such/folder"], "BadInput: data: there is nothing at /no/such"),
         (["run", "--runs", "many"], "BadInput: settings do not fit: runs: "),
         (["split", "validate/none"], "BadInput: "),
         (["run", "--weights", "none"], "weights=none (a random trunk) is for synthetic data only"),
@@ -229,8 +229,8 @@ def test_the_traceback_of_a_bug_tells_no_secret(said, s3_server):
 def test_scoring_images_of_a_bucket_that_fails_tells_no_secret(
     said, s3_server, store, changes, message
 ):
-    folder = store.root / registry.version_key(MODEL, release(store).version)
-    arguments = ("predict", "s3://models/none", "--model", str(folder / registry.MODEL_FILE))
+    folder = store.root / version_key(MODEL, release(store).version)
+    arguments = ("predict", "s3://models/none", "--model", str(folder / MODEL_FILE))
     output = said("-m", "skin_pipeline", *arguments, **changes)
     assert_untold(output, s3_server.secret, message)
     assert_untold(output, SECRET, message)

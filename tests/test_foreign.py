@@ -8,6 +8,9 @@ import json
 import logging
 import time
 import unicodedata
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -17,6 +20,7 @@ from markupsafe import Markup
 
 import skin_pipeline
 from skin_pipeline import foreign
+from skin_pipeline.config import read_deployment
 from skin_pipeline.errors import BadInput
 from skin_pipeline.foreign import defused, escaped, line, masked, restored, shown
 
@@ -66,7 +70,7 @@ HIDDEN = {
 
 
 @pytest.mark.parametrize("text", HIDDEN.values(), ids=HIDDEN)
-def test_what_cannot_be_seen_is_written_out(text):
+def test_what_cannot_be_seen_is_written_out(text: str) -> None:
     told = line(f"a{text}b")
     assert text[0] not in told
     assert "\\" in told
@@ -76,7 +80,7 @@ def test_what_cannot_be_seen_is_written_out(text):
 @given(some.text(alphabet=some.characters(exclude_categories=[])))
 @example("\ud800")
 @example("${jndi:ldap://x}")
-def test_any_text_becomes_one_printable_line(text):
+def test_any_text_becomes_one_printable_line(text: str) -> None:
     for told in (line(text), shown(text), escaped(text)):
         assert told.isprintable()
         assert len(told.splitlines()) <= 1
@@ -85,25 +89,25 @@ def test_any_text_becomes_one_printable_line(text):
 
 
 @given(some.text(min_size=1, max_size=3), some.integers(1, 9999))
-def test_no_text_is_too_long(part, times):
+def test_no_text_is_too_long(part: str, times: int) -> None:
     assert len(line(part * times, 500)) <= 500
     assert len(shown(part * times)) <= 10 * foreign.NAME + 20
 
 
-def test_usual_names_are_shown_as_they_are():
+def test_usual_names_are_shown_as_they_are() -> None:
     for name in ("ISIC_0024306.jpg", "Läsion 3 (links).png", "病変/1.jpg", "a+b=c.tif", "40 %"):
         assert line(name) == name
         assert shown(name) == repr(name)
 
 
 @pytest.mark.parametrize("text", ["${jndi:ldap://x}", "${${lower:j}ndi:x}", "a${env:AWS_KEY}"])
-def test_readers_of_logs_find_nothing_to_look_up(text):
+def test_readers_of_logs_find_nothing_to_look_up(text: str) -> None:
     assert "${" not in line(text)
 
 
-def test_an_error_whose_text_cannot_be_made_still_says_what_it_is():
+def test_an_error_whose_text_cannot_be_made_still_says_what_it_is() -> None:
     class Odd(Exception):
-        def __str__(self):
+        def __str__(self) -> str:
             raise RuntimeError
 
     assert line(Odd()) == "Odd"
@@ -112,7 +116,7 @@ def test_an_error_whose_text_cannot_be_made_still_says_what_it_is():
     assert foreign.words(ValueError("first\nsecond")) == "first"
 
 
-def test_a_page_shows_what_hides_in_text_and_leaves_its_own_markup_alone():
+def test_a_page_shows_what_hides_in_text_and_leaves_its_own_markup_alone() -> None:
     assert foreign.on_page("gpj.\u202eexe\n  x") == "gpj.\\u202eexe x"
     assert foreign.on_page(" (few)") == " (few)"  # it joins a word before it
     drawn = Markup("<svg>\n</svg>")
@@ -120,15 +124,17 @@ def test_a_page_shows_what_hides_in_text_and_leaves_its_own_markup_alone():
     assert foreign.on_page(3) == 3
 
 
+Written = Callable[..., str]
+
 # --- the net -------------------------------------------------------------------------------------
 
 
 @pytest.fixture
-def records(caplog):
+def records(caplog: pytest.LogCaptureFixture) -> Written:
     """Logs through a logger of ours; gives what handlers make of it."""
     log = logging.getLogger("skin_pipeline.some.room")
 
-    def written(message, *values, **more):
+    def written(message: str, *values: Any, **more: Any) -> str:
         caplog.clear()
         with caplog.at_level("INFO"):
             log.error(message, *values, **more)
@@ -138,22 +144,22 @@ def records(caplog):
 
 
 @pytest.mark.parametrize("text", HIDDEN.values(), ids=HIDDEN)
-def test_no_record_of_ours_holds_what_cannot_be_seen(records, text):
+def test_no_record_of_ours_holds_what_cannot_be_seen(records: Written, text: str) -> None:
     assert records("found name=%s", f"x{text}y").isprintable()
 
 
-def test_a_record_cannot_be_forged_by_a_file_name(records):
+def test_a_record_cannot_be_forged_by_a_file_name(records: Written) -> None:
     name = "x\n2026-01-01 00:00:00 INFO promoted model=evil"
     assert records('quarantined image="%s"', name).count("\n") == 0
     assert records(f"not lazy {name}").count("\n") == 0
 
 
-def test_a_record_tells_no_secret(records):
+def test_a_record_tells_no_secret(records: Written) -> None:
     assert "hunter2" not in records("at %s", "https://ada:hunter2@host/x")
     assert "hunter2" not in records("at %(where)s", {"where": "https://ada:hunter2@host/x"})
 
 
-def test_a_record_with_a_trace_tells_no_secret_and_forges_no_line(records):
+def test_a_record_with_a_trace_tells_no_secret_and_forges_no_line(records: Written) -> None:
     try:
         try:
             raise ValueError("https://ada:hunter2@host/x")
@@ -167,11 +173,13 @@ def test_a_record_with_a_trace_tells_no_secret_and_forges_no_line(records):
     assert all(part.startswith("  ") for part in text.split("\n")[1:])
 
 
-def test_a_message_that_does_not_fit_its_values_is_still_told(records):
+def test_a_message_that_does_not_fit_its_values_is_still_told(records: Written) -> None:
     assert "'%d lost'" in records("%d lost", "three\n")
 
 
-def test_without_any_other_handler_warnings_are_still_seen(capsys, monkeypatch):
+def test_without_any_other_handler_warnings_are_still_seen(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     root = logging.getLogger()
     monkeypatch.setattr(root, "handlers", [])
     monkeypatch.setattr(logging, "lastResort", logging.StreamHandler())
@@ -179,13 +187,13 @@ def test_without_any_other_handler_warnings_are_still_seen(capsys, monkeypatch):
     assert capsys.readouterr().err == "seen\\n\n"
 
 
-def test_the_net_hangs_once_on_the_package():
+def test_the_net_hangs_once_on_the_package() -> None:
     foreign.guard(skin_pipeline.__name__)
     nets = [h for h in logging.getLogger("skin_pipeline").handlers if isinstance(h, foreign.Net)]
     assert len(nets) == 1
 
 
-def test_an_error_of_ours_is_one_line_without_secrets():
+def test_an_error_of_ours_is_one_line_without_secrets() -> None:
     error = BadInput("no \x1b[31m\nhttps://ada:hunter2@host \u202e")
     assert str(error).isprintable()
     assert "hunter2" not in f"{error} {error!r} {error.args}"
@@ -261,7 +269,7 @@ TELLTALE = (
 
 @pytest.mark.parametrize("text", SPELLINGS.values(), ids=SPELLINGS)
 @pytest.mark.parametrize("around", ["{}", "cannot read {} now", "({})", "x={}, y=2", "a\n{}\nb"])
-def test_a_secret_is_masked_however_it_is_spelled(text, around):
+def test_a_secret_is_masked_however_it_is_spelled(text: str, around: str) -> None:
     told = line(around.format(text))
     assert foreign.STARS in told
     assert not [secret for secret in TELLTALE if secret in told]
@@ -289,18 +297,20 @@ def test_a_secret_is_masked_however_it_is_spelled(text, around):
         "-----BEGIN PUBLIC KEY-----",
     ],
 )
-def test_what_is_no_secret_stays(text):
+def test_what_is_no_secret_stays(text: str) -> None:
     assert masked(text) == text
 
 
-def test_a_secret_that_is_known_is_masked_wherever_it_stands(monkeypatch):
+def test_a_secret_that_is_known_is_masked_wherever_it_stands(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(foreign, "_hidden", set())
     foreign.hide("pass word/1", "short", None, "")
     assert masked(f"x pass word/1 y {quote('pass word/1', safe='')}") == "x *** y ***"
     assert masked("short") == "short"  # it would be found within words
 
 
-def test_secrets_of_the_environment_are_known(monkeypatch):
+def test_secrets_of_the_environment_are_known(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(foreign, "_hidden", set())
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wJalrXUtnFEMI")
     monkeypatch.setenv("KAGGLE_KEY", "9f86d081884c")
@@ -311,7 +321,9 @@ def test_secrets_of_the_environment_are_known(monkeypatch):
     )
 
 
-def test_the_folder_one_works_in_is_no_secret(monkeypatch, tmp_path):
+def test_the_folder_one_works_in_is_no_secret(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     """Shells hand it on as `PWD`, which reads like a password."""
     for name in ("PWD", "OLDPWD"):
         monkeypatch.setenv(name, str(tmp_path))
@@ -319,8 +331,73 @@ def test_the_folder_one_works_in_is_no_secret(monkeypatch, tmp_path):
     assert not foreign.holds_secret(f"file://{tmp_path}/var/store")
 
 
+# As a shell, a container, CI or an ordinary program sets them.
+HARMLESS = {
+    "PWD": "/builds/clinic/skin",
+    "OLDPWD": "/builds/clinic",
+    "GOOGLE_APPLICATION_CREDENTIALS": "/var/secrets/google/key.json",
+    "AWS_WEB_IDENTITY_TOKEN_FILE": "/var/run/secrets/eks/token",
+    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI": "/v2/credentials/4f1a",
+    "AWS_CREDENTIAL_EXPIRATION": "2026-01-01T00:00:00Z",
+    "AWS_SECRET_NAME": "skin-pipeline",
+    "DB_PASSWORD_SECRET_ARN": "arn:aws:secretsmanager:eu-central-1:1:secret:skin",
+    "CREDENTIALS_DIRECTORY": "/run/credentials/airflow.service",
+    "PASSWORD_STORE_DIR": "/home/ada/.password-store",
+    "GIT_CREDENTIAL_HELPER": "libsecret",
+    "GIT_CREDENTIALS_ID": "clinic-deployment",
+    "ACTIONS_ID_TOKEN_REQUEST_URL": "https://actions.example/token",
+    "AIRFLOW__SECRETS__BACKEND": "airflow.providers.hashicorp.secrets.vault.VaultBackend",
+    "TOKENIZERS_PARALLELISM": "disabled by us",
+    "TOKENIZER_MODEL": "bert-base-uncased",
+    "SECRETS_MANAGER_SERVICE_HOST": "10.96.0.10",
+    "SECRETS_MANAGER_PORT": "tcp://10.96.0.10:8200",
+    "SECRETS_MANAGER_PORT_8200_TCP_ADDR": "10.96.0.10",
+    "SECRETS_MANAGER_PORT_8200_TCP": "tcp://10.96.0.10:8200",
+    "VAULT_TOKEN_TTL": "768 hours",
+    "POSTGRES_PASSWORD": "postgres",
+    "MINIO_ROOT_PASSWORD": "minioadmin",
+    "S3_SECRET_KEY": "Required",
+}
+
+
+@pytest.mark.parametrize(("name", "value"), HARMLESS.items(), ids=HARMLESS)
+def test_what_only_looks_like_a_secret_in_the_environment_is_none(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    foreign.hide_environment()
+    assert not foreign.holds_secret(value)
+    assert not foreign.holds_secret(f"s3://bucket/{value.strip('/')}/store")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("PGPASSWORD", "DB_PWD", "MYSQL_PWD", "SKIN_SIGNING_PASSWORD", "VAULT_TOKEN"),
+        *("CI_JOB_TOKEN", "GITHUB_TOKEN", "ACTIONS_ID_TOKEN_REQUEST_TOKEN", "VAULT_SECRET_ID"),
+        *("AWS_ACCESS_KEY_ID", "AWS_SESSION_TOKEN", "AIRFLOW__CORE__FERNET_KEY", "KAGGLE_KEY"),
+        *("AIRFLOW__API_AUTH__JWT_SECRET", "AZURE_STORAGE_ACCOUNT_KEY", "aws_secret_access_key"),
+        *("AWS_CONTAINER_AUTHORIZATION_TOKEN", "CI_REGISTRY_PASSWORD", "DJANGO_SECRET_KEY"),
+    ],
+)
+def test_what_is_a_secret_in_the_environment_is_masked(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv(name, "/tr0ub4dor/x")
+    foreign.hide_environment()
+    assert masked("it is /tr0ub4dor/x.") == "it is ***."
+
+
+def test_a_store_is_taken_though_its_name_is_a_commonplace_password(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("POSTGRES_PASSWORD", "postgres")
+    monkeypatch.setenv("SKIN_STORE", "s3://postgres-and-models/skin")
+    assert read_deployment().store == "s3://postgres-and-models/skin"
+
+
 @given(some.text(max_size=200))
-def test_masking_twice_changes_nothing_more(text):
+def test_masking_twice_changes_nothing_more(text: str) -> None:
     assert masked(masked(text)) == masked(text)
 
 
@@ -328,14 +405,14 @@ SLOW = ("://", "a:", "%3A%2F%2F", "password", "'password'", "password :", '"', "
 
 
 @pytest.mark.parametrize("part", SLOW)
-def test_no_text_takes_long_to_mask(part):
+def test_no_text_takes_long_to_mask(part: str) -> None:
     """Searches that backtrack take a thousand times what this allows."""
     began = time.process_time()
     line(part * (foreign.WINDOW // len(part)))
     assert time.process_time() - began < 5
 
 
-def test_the_chain_of_an_error_is_looked_through():
+def test_the_chain_of_an_error_is_looked_through() -> None:
     clean, told = ValueError("x"), OSError("https://ada:hunter2@host")
     assert not foreign.tells_secret(clean)
     clean.__context__ = told
@@ -368,7 +445,7 @@ def test_the_chain_of_an_error_is_looked_through():
         ("", False),
     ],
 )
-def test_plain_http_is_remarked_on_where_it_crosses_networks(url, crosses):
+def test_plain_http_is_remarked_on_where_it_crosses_networks(url: str, crosses: bool) -> None:
     assert foreign.crosses_networks(url) is crosses
 
 
@@ -409,7 +486,7 @@ FORMULAS = {
 PASSED = "\"'\u2018\u2019\u201c\u201d `"
 
 
-def begins(text):
+def begins(text: str) -> str:
     """What a spreadsheet takes for the first letter of a cell."""
     kept = (
         letter
@@ -421,7 +498,7 @@ def begins(text):
 
 @pytest.mark.parametrize("cell", FORMULAS.values(), ids=FORMULAS)
 @pytest.mark.parametrize("delimiter", [",", ";", "\t"])
-def test_no_cell_begins_a_formula_whatever_parts_the_cells(cell, delimiter):
+def test_no_cell_begins_a_formula_whatever_parts_the_cells(cell: str, delimiter: str) -> None:
     sheet = io.StringIO()
     csv.writer(sheet).writerow(["x", defused(cell), -1.5])
     text = sheet.getvalue().replace("\r", "\n")  # Python reads no bare one
@@ -437,20 +514,20 @@ def test_no_cell_begins_a_formula_whatever_parts_the_cells(cell, delimiter):
 @given(some.text(alphabet=some.sampled_from("=+-@;,|\t\r\n'\" a1\uff1d\u200b\0"), max_size=12))
 @example("'=")
 @example("''=")
-def test_a_defused_cell_gives_its_text_back(cell):
+def test_a_defused_cell_gives_its_text_back(cell: str) -> None:
     assert restored(defused(cell)) == cell
 
 
 @given(some.text(max_size=60))
-def test_any_cell_gives_its_text_back(cell):
+def test_any_cell_gives_its_text_back(cell: str) -> None:
     assert restored(defused(cell)) == cell
 
 
-def test_usual_cells_stay_as_they_are():
+def test_usual_cells_stay_as_they_are() -> None:
     cells = ("benign", "O'Brien", "'quoted'", "2026-01-01", "a-b", "Melanoma, NOS", "1e-5", "", "'")
     for cell in cells:
         assert defused(cell) == restored(cell) == cell
 
 
-def test_numbers_of_a_row_stay_numbers():
+def test_numbers_of_a_row_stay_numbers() -> None:
     assert foreign.defused_all(["=1", -1, None, 0.5]) == ["'=1", -1, None, 0.5]

@@ -16,6 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from released import opened
 
 from skin_pipeline import journal, steps, tables
 from skin_pipeline.config import Settings
@@ -38,7 +39,6 @@ from skin_pipeline.data import demo, manifest, splitting
 from skin_pipeline.errors import BadInput, Rejected
 from skin_pipeline.intervals import auc
 from skin_pipeline.model_file import trial
-from skin_pipeline.release import registry
 from skin_pipeline.storage import FolderStore, S3Access
 
 HEAVY = (
@@ -102,8 +102,8 @@ def test_the_data_docs_are_kept_with_the_run(finished):
 
 def test_the_released_version_is_complete_and_its_digests_are_right(finished):
     store = finished.job.store
-    champion = registry.champion(store, "skin-resnet50-synthetic")
-    release = registry.release_of(store, champion.model, champion.version)
+    champion = opened(store, name="skin-resnet50-synthetic").champion
+    release = opened(store, name=champion.model).release(champion.version)
     assert set(release.files) == {
         "model.keras",
         "metrics.json",
@@ -283,7 +283,7 @@ def test_duplicates_with_both_labels_are_refused_with_a_list(make_job, folder):
 
 def test_a_refused_model_is_recorded_and_the_champion_stays(finished):
     job = with_settings(finished.job, min_accuracy=1.0)
-    before = registry.champion(job.store, "skin-resnet50-synthetic")
+    before = opened(job.store, name="skin-resnet50-synthetic").champion
     key = steps.gate(job, finished.evaluation, finished.validation)
     verdict = load(job.store, key, Verdict)
     assert not verdict.approved
@@ -291,8 +291,10 @@ def test_a_refused_model_is_recorded_and_the_champion_stays(finished):
     with pytest.raises(Rejected, match="accuracy"):
         steps.promote(job, key)
     steps.reject(job, key)
-    assert registry.champion(job.store, "skin-resnet50-synthetic") == before
-    assert any(not item.approved for item in registry.judgements(job.store, verdict.released_as))
+    assert opened(job.store, name="skin-resnet50-synthetic").champion == before
+    assert any(
+        not item.approved for item in opened(job.store, name=verdict.released_as).judgements()
+    )
 
 
 def test_a_missing_run_is_counted_by_the_gate(finished):
@@ -302,7 +304,7 @@ def test_a_missing_run_is_counted_by_the_gate(finished):
     verdict = load(
         finished.job.store, steps.gate(finished.job, evaluation, finished.validation), Verdict
     )
-    assert verdict.reasons == ("successful runs: 1, asked for at least 2",)
+    assert verdict.reasons == ("successful runs: 1, required at least 2",)
 
 
 def test_no_run_at_all_is_told(finished):
@@ -343,10 +345,13 @@ def judge_and_conclude(job, finished):
 
 def test_a_repeated_run_finds_the_verdict_and_adds_no_judgement(finished, again, caplog):
     job = again()
-    before = registry.judgements(job.store, MODEL), registry.champion(job.store, MODEL)
+    before = opened(job.store, name=MODEL).judgements(), opened(job.store, name=MODEL).champion
     caplog.set_level("INFO")
     assert judge_and_conclude(job, finished) == finished.verdict
-    assert (registry.judgements(job.store, MODEL), registry.champion(job.store, MODEL)) == before
+    assert (
+        opened(job.store, name=MODEL).judgements(),
+        opened(job.store, name=MODEL).champion,
+    ) == before
     assert f"nothing_changed model={MODEL}" in caplog.text
     assert journal.changed_nothing(job.store, "next week")
     assert not journal.changed_nothing(job.store, "another run")
@@ -355,23 +360,23 @@ def test_a_repeated_run_finds_the_verdict_and_adds_no_judgement(finished, again,
 def test_the_champion_under_other_bounds_is_judged_against_the_one_before_it(finished, again):
     """Not against itself; and a version has one judgement, however often it is approved."""
     job = again(min_accuracy=0.4)
-    before = registry.judgements(job.store, MODEL)
+    before = opened(job.store, name=MODEL).judgements()
     key = judge_and_conclude(job, finished)
     assert key != finished.verdict
     verdict = load(job.store, key, Verdict)
     assert verdict.champion == load(job.store, finished.verdict, Verdict).champion
     assert not [check for check in verdict.checks if "already" in check.value]
-    assert registry.judgements(job.store, MODEL) == before
+    assert opened(job.store, name=MODEL).judgements() == before
     assert journal.changed_nothing(job.store, "next week")
 
 
 def test_the_champion_that_misses_new_bounds_is_refused_once_however_often_it_runs(finished, again):
-    before = len(registry.judgements(again().store, MODEL))
+    before = len(opened(again().store, name=MODEL).judgements())
     for run, days in (("first", 7), ("second", 14), ("third", 21)):
         job = again(run, days, min_accuracy=0.999)
         judge_and_conclude(job, finished)
         assert journal.changed_nothing(job.store, run) == (run != "first")
-    latest, *_ = judged = registry.judgements(job.store, MODEL)
+    latest, *_ = judged = opened(job.store, name=MODEL).judgements()
     assert len(judged) == before + 1
     assert (latest.run, latest.approved) == ("first", False)
 
@@ -381,7 +386,7 @@ def test_a_try_that_was_stopped_before_the_judgement_was_kept_is_completed(finis
     for key in job.store.list(f"models/{MODEL}/judged"):
         job.store.remove(key)
     steps.promote(job, finished.verdict)
-    (kept,) = registry.judgements(job.store, MODEL)
+    (kept,) = opened(job.store, name=MODEL).judgements()
     assert finished.version.endswith(kept.version)
     assert not journal.changed_nothing(job.store, job.run_id)
 
@@ -505,23 +510,23 @@ def test_who_loses_a_race_is_judged_again_against_the_new_champion(finished, rac
     job, key = raced(min_auc_change=-1.0, min_accuracy=0.0, min_sensitivity=0.0)
     assert load(job.store, key, Verdict).approved
     version = steps.promote(job, key)
-    champion = registry.champion(job.store, "skin-resnet50-synthetic")
+    champion = opened(job.store, name="skin-resnet50-synthetic").champion
     assert version.endswith(champion.version)
     assert champion.previous == finished.version.rsplit("/", 1)[1]
-    release = registry.release_of(job.store, champion.model, champion.version)
+    release = opened(job.store, name=champion.model).release(champion.version)
     assert load(job.store, release.verdict, Verdict).comparison.champion == champion.previous
     steps.promote(job, key)  # cleared, or tried again
-    assert registry.champion(job.store, "skin-resnet50-synthetic") == champion
+    assert opened(job.store, name="skin-resnet50-synthetic").champion == champion
 
 
 def test_who_loses_a_race_and_is_no_better_than_the_new_champion_is_refused(finished, raced):
     job, key = raced(min_auc_change=1.0, min_accuracy=0.0, min_sensitivity=0.0)
     assert load(job.store, key, Verdict).approved
-    before = registry.champion(job.store, "skin-resnet50-synthetic")
+    before = opened(job.store, name="skin-resnet50-synthetic").champion
     with pytest.raises(Rejected, match="change of AUC"):
         steps.promote(job, key)
-    assert registry.champion(job.store, "skin-resnet50-synthetic") == before
-    judged = registry.judgements(job.store, "skin-resnet50-synthetic")
+    assert opened(job.store, name="skin-resnet50-synthetic").champion == before
+    judged = opened(job.store, name="skin-resnet50-synthetic").judgements()
     reasons = [reason for item in judged if not item.approved for reason in item.reasons]
     assert any(reason.startswith("change of AUC: ") for reason in reasons)
 
@@ -531,11 +536,14 @@ def test_a_model_that_says_another_thing_than_was_recorded_is_not_published(
 ):
     job, key = raced(min_auc_change=-1.0, min_accuracy=0.0, min_sensitivity=0.0)
     model = "skin-resnet50-synthetic"
-    before = registry.champion(job.store, model), registry.versions(job.store, model)
+    before = opened(job.store, name=model).champion, opened(job.store, name=model).versions()
     monkeypatch.setattr(trial, "ask", lambda _, images, **how: dict.fromkeys(images, 2.0))
     with pytest.raises(BadInput, match=r"a probability of 2\.0000 where evaluate recorded 0\."):
         steps.promote(job, key)
-    assert (registry.champion(job.store, model), registry.versions(job.store, model)) == before
+    assert (
+        opened(job.store, name=model).champion,
+        opened(job.store, name=model).versions(),
+    ) == before
 
 
 def test_an_external_set_is_scored_without_the_images_that_our_data_holds(finished, tmp_path):
@@ -633,7 +641,7 @@ def absent(folder):
     [
         (empty, "no images of class benign and malignant"),
         (one_class, "no images of class benign"),
-        (absent, "nothing stands at"),
+        (absent, "there is nothing at"),
     ],
 )
 def test_a_folder_without_the_images_is_told_and_nothing_is_written(
@@ -753,7 +761,7 @@ def test_a_refused_data_set_is_refused_again(make_job, folder):
     job = make_job(data=str(folder), weights="imagenet", min_per_class=50)
     dataset = steps.ingest(job).dataset
     for _ in range(2):
-        with pytest.raises(BadInput, match=r"readable benign images: 12, asked for at least 50"):
+        with pytest.raises(BadInput, match=r"readable benign images: 12, required at least 50"):
             steps.validate(job, dataset)
     # The run's pages show what is wrong with the data, of a run that failed too.
     noted = journal.of_run(job.store, job.run_id).validation

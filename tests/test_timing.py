@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from skin_pipeline import steps, timing
 from skin_pipeline.contracts import Dataset, load
 from skin_pipeline.evaluation import tasks as evaluation
-from skin_pipeline.job import Work
+from skin_pipeline.job import Job, Work
 from skin_pipeline.training import pretrained
 from skin_pipeline.training import tasks as training
 
@@ -78,17 +79,17 @@ def test_steps_with_networks_tell_how_often_they_look_at_each_image(finished):
     ]
 
 
-def test_a_job_that_nobody_watches_tells_nobody(make_job):
+def test_a_job_that_nobody_watches_tells_nobody(make_job: Callable[..., Job]) -> None:
     make_job().expect("features", 100)
     make_job().fetch()
 
 
 @pytest.mark.parametrize("step", timing.LONGEST_HOURS)
-def test_the_longest_time_of_a_step_grows_with_the_factor(step):
+def test_the_longest_time_of_a_step_grows_with_the_factor(step: str) -> None:
     assert timing.longest(step, 2) == 2 * timing.longest(step, 1)
 
 
-def test_thousands_of_images_on_a_slow_machine_fit_into_the_longest_time():
+def test_thousands_of_images_on_a_slow_machine_fit_into_the_longest_time() -> None:
     """The sets that this is made for, on two cores that need a tenth of what is allowed."""
     for step, passes in (("ingest", 1), ("validate", 1), ("split", 6), ("train", 40)):
         assert timing.allowed(step, 100_000, passes) < 3600 * timing.LONGEST_HOURS[step]

@@ -13,14 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-VERSION = 1
-PER_CLASS = 300
+VERSION = 1  # part of the seed: raised when the drawings change
+PER_CLASS = 300  # enough for a model to pass the gate, and few enough for a laptop
 WIDTH, HEIGHT = 176, 132
 SITES = ("torso", "upper extremity", "lower extremity", "head/neck")
 
 
 def generate(folder: Path, seed: int, per_class: int = PER_CLASS) -> None:
-    """Write `benign/`, `malignant/` and `metadata.csv` below `folder`; the same for a seed."""
+    """Writes `benign/`, `malignant/` and `metadata.csv` below `folder`: the same for a seed."""
     rng = np.random.default_rng([VERSION, seed])
     rows = []
     for label in ("benign", "malignant"):
@@ -43,7 +43,7 @@ def generate(folder: Path, seed: int, per_class: int = PER_CLASS) -> None:
 
 
 def lesion(rng: np.random.Generator, *, malignant: bool) -> Image.Image:
-    """One synthetic lesion on skin: irregular and many-coloured if malignant, else round."""
+    """Draws one lesion on skin: irregular and many-coloured if malignant, else round."""
     rough = rng.normal(0.24 if malignant else 0.07, 0.06)
     inside = _blob(rng, max(rough, 0.01))
     skin = np.array((226, 180, 155)) + rng.normal(0, 9, 3)
@@ -55,11 +55,13 @@ def lesion(rng: np.random.Generator, *, malignant: bool) -> Image.Image:
 
 
 def _blob(rng: np.random.Generator, rough: float) -> NDArray[np.bool_]:
+    """Returns the inside of a lesion: a disc whose radius varies by some waves."""
     y, x = np.mgrid[:HEIGHT, :WIDTH].astype(float)
     y -= HEIGHT / 2 + rng.normal(0, 4)
     x -= WIDTH / 2 + rng.normal(0, 4)
     angle = np.arctan2(y, x)
     radius = rng.uniform(0.26, 0.36) * HEIGHT
+    # From two waves a turn: one wave only moves the disc. Fine waves are weaker, as in nature.
     waves = range(2, 9)
     outline = sum(
         rng.normal(0, rough / np.sqrt(k)) * np.cos(k * angle + rng.uniform(0, 6.28)) for k in waves
@@ -68,7 +70,7 @@ def _blob(rng: np.random.Generator, rough: float) -> NDArray[np.bool_]:
 
 
 def _patches(rng: np.random.Generator, strength: float) -> NDArray[np.float64]:
-    """Smooth patches of colour: noise on a coarse grid, scaled up."""
+    """Returns smooth patches of colour: noise on a coarse grid, scaled up."""
     coarse = rng.normal(0, strength, (6, 8, 3))
     channels = [
         np.asarray(

@@ -30,7 +30,7 @@ from PIL import Image
 
 from skin_pipeline.data import bounds, jpeg, surround
 from skin_pipeline.data.bounds import MIB, MOST_PIXELS
-from skin_pipeline.data.contents import MOST_BYTES
+from skin_pipeline.data.kinds import MOST_BYTES
 from skin_pipeline.errors import BadInput, Unavailable
 from skin_pipeline.foreign import line
 

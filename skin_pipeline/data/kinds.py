@@ -14,14 +14,13 @@ from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import Literal, NamedTuple
 
-HEAD = (
-    2048  # bytes of a file's start that `by_content` wants: enough for a tar's and a DICOM's mark
-)
+HEAD = 2048  # bytes of a file's start: a tar has its mark at byte 257, a DICOM file at 128
+MOST_BYTES = 256 * 2**20  # of an image or a table: no real one has as many
 SUFFIXES = frozenset({
     *(".apng", ".bmp", ".dib", ".jfif", ".jif", ".jpe", ".jpeg", ".jpg", ".mpo"),
     *(".pjp", ".pjpeg", ".png", ".tif", ".tiff", ".webp"),
 })  # fmt: skip
-# Files that may be a table of metadata: only their content tells. HAM10000's has no suffix at all.
+# Files that may be a table of metadata; their content decides. HAM10000's has no suffix at all.
 TABLE_SUFFIXES = frozenset({"", ".csv", ".ods", ".tab", ".tsv", ".txt", ".xls", ".xlsx"})
 Use = Literal["image", "table", ""]
 
@@ -123,9 +122,9 @@ UNKNOWN_TEXT = (
 
 
 class Look(NamedTuple):
-    """What a file is used as; where it is not used, a heading under which it is told, and why.
+    """What a file is used as; if it is not used, the subject and the reason of a notice.
 
-    Without use and reason there is nothing to tell: the file is an empty mark.
+    A file without use and reason is an empty mark, of which no notice is given.
     """
 
     use: Use
@@ -176,7 +175,7 @@ def by_content(parts: tuple[str, ...], head: bytes) -> Look:
     return Look("", shown_suffix(suffix), UNKNOWN_TEXT if is_text else OTHER)
 
 
-# Text of other uses, which nobody takes for a table.
+# Text of other uses. No advice is given about it, because it is no table.
 PLAIN = frozenset({
     *(".bat", ".c", ".cfg", ".cpp", ".css", ".h", ".htm", ".html", ".ini", ".ipynb", ".js", ".log"),
     *(".m", ".md", ".py", ".r", ".rst", ".rtf", ".sh", ".tex", ".toml", ".yaml", ".yml"),
@@ -202,9 +201,9 @@ def other_image(suffix: str, head: bytes) -> str:
 
 
 def _boxed(head: bytes) -> str:
-    """Knows the kinds whose mark does not stand at the very beginning."""
+    """Returns the kind of an image whose mark is not at the very beginning; "" for others."""
     if head[4:8] == b"ftyp":
-        brands = {head[8:12], *(head[place : place + 4] for place in range(16, 40, 4))}
+        brands = {head[8:12], *(head[at : at + 4] for at in range(16, 40, 4))}
         if brands & AVIF_BRANDS:
             return "AVIF"
         if b"crx " in brands:
@@ -241,6 +240,11 @@ def _is_text(head: bytes) -> bool:
 def suffix_of(name: str) -> str:
     """Returns what a name ends with, in lower case and without blanks."""
     return PurePosixPath(name.strip()).suffix.casefold()
+
+
+def shown_suffixes() -> str:
+    """Returns the suffixes of the images that are read, for messages."""
+    return ", ".join(sorted(SUFFIXES))
 
 
 def shown_suffix(suffix: str) -> str:

@@ -17,8 +17,9 @@ from skin_pipeline import tables
 from skin_pipeline.contracts import Notice
 from skin_pipeline.data import images as room
 from skin_pipeline.data.images import STATISTICS, Inspected
+from skin_pipeline.data.kinds import SUFFIXES
 from skin_pipeline.data.metadata import METADATA
-from skin_pipeline.data.sources import SUFFIXES, Found, Images, changed, exchanged
+from skin_pipeline.data.sources import Found, Images, changed, exchanged
 from skin_pipeline.data.workers import each
 from skin_pipeline.errors import BadInput, Unavailable
 from skin_pipeline.storage import Store, copied_file, digest_file, digest_named, scratch

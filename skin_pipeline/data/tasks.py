@@ -27,7 +27,6 @@ from skin_pipeline.data import (
     splitting,
     validation,
 )
-from skin_pipeline.data.labelling import Labelling
 from skin_pipeline.job import Job, Work
 from skin_pipeline.storage import scratch
 
@@ -79,7 +78,7 @@ def found(job: Job, source: str, settings: Settings) -> Generator[Found, None, N
         BadInput: There are no usable images, or the credentials are wrong.
         Unavailable: The source did not answer.
     """
-    labelling = Labelling.of(settings)
+    labelling = metadata.Labelling.of(settings)
     # The usual values are no names of folders: 0 and 1 are as often parts of a large set.
     named = labelling.meanings if settings.names_values else {}
     classes = {name: meaning for name, meaning in named.items() if meaning in LABELS}

@@ -29,7 +29,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 from skin_pipeline.data import bounds
 from skin_pipeline.data.answers import CarefulContext
 from skin_pipeline.errors import BadInput, Unavailable
-from skin_pipeline.sandbox import confine
+from skin_pipeline.sandbox import confine_decoder, workers_without_secrets
 
 AHEAD = 3  # pieces under way for each process
 BATCH = 16  # items that a process is given at a time
@@ -276,7 +276,7 @@ class _Process(SpawnProcess):
         main = sys.modules["__main__"]
         sys.modules["__main__"] = ModuleType("__main__")
         try:
-            with confine.strangers_may_see():
+            with workers_without_secrets():
                 return SpawnProcess._Popen(process)
         finally:
             sys.modules["__main__"] = main
@@ -380,7 +380,7 @@ def _note(place: int) -> None:
 
 def _end_with_parent() -> None:
     """Confines a worker, and ends it with its parent, for whose work it would wait for ever."""
-    confine.enter_decoder()  # before there is another thread, and before it sees an image
+    confine_decoder()  # before there is another thread, and before it sees an image
     parent = multiprocessing.parent_process()
 
     def watch() -> None:

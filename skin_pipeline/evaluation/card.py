@@ -28,6 +28,7 @@ from skin_pipeline.contracts import (
     Verdict,
     load,
 )
+from skin_pipeline.data import metadata
 from skin_pipeline.evaluation import wording
 from skin_pipeline.foreign import on_page
 from skin_pipeline.storage import Store
@@ -48,7 +49,6 @@ UNMEASURED = (
     "Not measured: how many of the labels are wrong. They are taken as they came.",
 )
 SKIN_TONE = ("skin", "fitzpatrick", "tone")  # in the name of what images are sliced by
-METADATA = ("sex", "age", "site")
 # What means something else than itself: anywhere, at an end of a word, at the start of a line, and
 # in what becomes a link by itself.
 MARKDOWN = re.compile(
@@ -205,7 +205,7 @@ def _people(evaluation: Evaluation) -> Iterator[str]:
     features = {item.feature for item in evaluation.slices}
     if not any(word in feature for word in SKIN_TONE for feature in features):
         yield "Skin tones are not known: how the model does on dark skin was not measured."
-    unknown = [name for name in METADATA if name not in features]
+    unknown = [name for name in metadata.TRAITS if name not in features]
     if unknown:
         yield f"Not known of the images, and so not measured by: {', '.join(unknown)}."
     few = [f"{item.feature} {item.value}" for item in evaluation.slices if item.small]

@@ -22,7 +22,7 @@ from skin_pipeline.intervals import advice
 SMOKE_TOLERANCE = 0.02
 LOWER_BOUND = "lower_bound"
 UNCOMPARED = "to release without comparing, leave the bounds on changes empty"
-CHAMPION = {"name": "champion", "bound": "a gain on the same test images"}
+NO_COMPARISON = {"name": "champion", "bound": "a gain on the same test images"}
 
 
 class Counted(NamedTuple):
@@ -68,9 +68,7 @@ def judge(
 
 def reasons(checks: tuple[GateCheck, ...]) -> tuple[str, ...]:
     """A sentence for each failed check; none if all passed."""
-    return tuple(
-        f"{item.name}: {item.value}, asked for {item.bound}" for item in checks if not item.passed
-    )
+    return tuple(item.described() for item in checks if not item.passed)
 
 
 def _figure_checks(figures: Figures, settings: Settings) -> list[GateCheck]:
@@ -208,12 +206,12 @@ def _change_checks(
     if not asked:
         return []
     if champion is None:
-        return [GateCheck(**CHAMPION, value="there is none yet", passed=True)]
+        return [GateCheck(**NO_COMPARISON, value="there is none yet", passed=True)]
     if champion.evaluation == evaluation_key:
-        return [GateCheck(**CHAMPION, value="this model is the champion already", passed=True)]
+        return [GateCheck(**NO_COMPARISON, value="this model is the champion already", passed=True)]
     if champion.problem or comparison is None:
         problem = champion.problem or "not compared"
-        return [GateCheck(**CHAMPION, value=problem, passed=False, advice=UNCOMPARED)]
+        return [GateCheck(**NO_COMPARISON, value=problem, passed=False, advice=UNCOMPARED)]
     return [
         _change_check(figure, getattr(comparison, figure), bound, settings.changes_judged_on)
         for figure, bound in asked.items()

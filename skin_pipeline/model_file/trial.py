@@ -2,9 +2,9 @@
 
     ask(Path("model.keras"), {"lesion-7": jpeg}, threads=2)  # {"lesion-7": 0.83}
 
-That process is confined (`sandbox.confine`) before it reads the file: it knows no credential, reads
-a copy of the model and the images and no other data, and reaches no network and no other process;
-it uses no GPU, and its memory and time are bounded. What it answers is checked, since a model that
+That process is confined (see `sandbox`) before it reads the file: it knows no credential, reads a
+copy of the model and the images and no other data, and reaches no network and no other process; it
+uses no GPU, and its memory and time are bounded. What it answers is checked, since a model that
 takes the process over can answer what it likes. A model that brings it down brings down nothing
 else.
 """
@@ -26,8 +26,7 @@ from skin_pipeline.data.images import decode
 from skin_pipeline.errors import BadInput, Unavailable
 from skin_pipeline.foreign import line, shown
 from skin_pipeline.model_file import loading
-from skin_pipeline.sandbox import confine
-from skin_pipeline.sandbox.confine import Cell
+from skin_pipeline.sandbox import Cell, Overflow, run_confined
 from skin_pipeline.storage import scratch
 
 MIB = 2**20
@@ -114,10 +113,10 @@ def _cell(folder: Path, path: Path, seconds: float) -> Cell:
 def _answer(path: Path, cell: Cell, arguments: Iterable[str]) -> bytes:
     """Returns the answer of the process that tries the model."""
     try:
-        ended = confine.run(cell, __name__, arguments, {"CUDA_VISIBLE_DEVICES": "-1"})
+        ended = run_confined(cell, __name__, arguments, {"CUDA_VISIBLE_DEVICES": "-1"})
     except TimeoutError:
         raise Unavailable(f"the model {path} gave no answer within {cell.seconds:g} s") from None
-    except confine.Overflow as error:
+    except Overflow as error:
         raise BadInput(f"the model {path} was stopped while it was tried: {error}") from None
     if ended.status:
         raise BadInput(

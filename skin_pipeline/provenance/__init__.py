@@ -27,11 +27,10 @@ from skin_pipeline.provenance import signing
 from skin_pipeline.provenance.layout import another_place, owner_of
 from skin_pipeline.provenance.pem import PUBLIC_KEY, SIGNING_KEY
 from skin_pipeline.provenance.records import Record, TakenError
-from skin_pipeline.provenance.signing import NONE, SigningKeys
+from skin_pipeline.provenance.signing import SigningKeys
 from skin_pipeline.provenance.store import ProvenStore, signed_by
 
 __all__ = [
-    "NONE",
     "PUBLIC_KEY",
     "SIGNING_KEY",
     "ProvenStore",

@@ -1,1 +1,60 @@
-"""Immutable model versions and the pointer to the champion."""
+"""The room of releases: what becomes of a judged model.
+
+It takes in verdicts and the results that they were made from, and keeps immutable versions of
+models, the aliases that name them (`champion` above all) with the history of every move, and the
+judgements of all runs. It gives the version to act on: to the next run, which compares with the
+champion, to `predict`, to operators and to the web pages. The steps, the command line, the DAGs and
+the plugins call it; nothing below it does.
+
+All of these go through one object, which is opened with the keys that say what must be signed:
+
+    Registry.of(store, read_deployment()).model("skin-resnet50").champion
+
+The modules, in reading order:
+
+    registry   Registry, Model: the door to all below
+    versions   a version: its files, its manifest, its signature, its publication
+    pointers   an alias, and the documents of its moves: read, chained, signed
+    trust      whether a pointer may be acted on
+    seen       what was seen of the aliases here, by which an old pointer is noticed
+    aliases    moving an alias
+    history    what was done to a history by others; verifying it
+    rollback   back to what an alias named before
+    pruning    removal of old versions
+    tasks      the work of the steps `champion`, `promote` and `reject`
+    chain      from a verdict down to the images, checked before a release
+    commands   `models …` on the command line
+    predict    the probabilities of images by a model
+    scores     a table of them, for the command `predict`
+
+`tasks`, `chain`, `commands`, `predict` and `scores` are handed on as modules and not imported here:
+what they import is heavy, or needed on the command line only.
+"""
+
+from typing import TYPE_CHECKING
+
+from skin_pipeline.release.pointers import ALIAS_PATTERN, Document
+from skin_pipeline.release.registry import Model, Registry, Unverified
+from skin_pipeline.release.rollback import PREVIOUS, Rollback
+from skin_pipeline.release.versions import MANIFEST, MODEL_FILE, version_key
+
+if TYPE_CHECKING:
+    from skin_pipeline.release import chain, commands, predict, scores, tasks
+
+__all__ = [
+    "ALIAS_PATTERN",
+    "MANIFEST",
+    "MODEL_FILE",
+    "PREVIOUS",
+    "Document",
+    "Model",
+    "Registry",
+    "Rollback",
+    "Unverified",
+    "chain",
+    "commands",
+    "predict",
+    "scores",
+    "tasks",
+    "version_key",
+]

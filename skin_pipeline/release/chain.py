@@ -1,13 +1,14 @@
-"""From a verdict down to the images: all that a release stands on, checked before it is made.
+"""From a verdict down to the images: all that a release is made from, checked before it is made.
 
-chain.check(store, "gate/4f1a…")            # by `promote`, before anything is published
-chain.sign(store, "skin", "9c2e…", keys)    # by a person, for what `promote` did not sign
+chain.check(store, "gate/4f1a…")         # by `promote`, before anything is published
+registry.model("skin").sign("9c2e…")     # by a person, for what `promote` did not sign
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -27,14 +28,14 @@ from skin_pipeline.contracts import (
 from skin_pipeline.errors import BadInput
 from skin_pipeline.evaluation import rejudging
 from skin_pipeline.provenance import ProvenStore, SigningKeys
-from skin_pipeline.release import versions
+from skin_pipeline.release.versions import MODEL_FILE, Version
 from skin_pipeline.storage import Store, digest
 
 log = logging.getLogger(__name__)
 
 
 def results_of(store: ProvenStore, verdict: str) -> Iterator[str]:
-    """The keys of all results that a verdict stands on, itself first; each once."""
+    """Yields the keys of all results that a verdict is made from, its own first; each once."""
     judged = load(store, verdict, Verdict)
     model = load(store, judged.evaluation, Evaluation)
     data = load(store, judged.validation, Validation)
@@ -49,10 +50,10 @@ def results_of(store: ProvenStore, verdict: str) -> Iterator[str]:
 
 
 def check(store: ProvenStore, verdict: str) -> None:
-    """Refuse a verdict that does not follow from what it names.
+    """Refuses a verdict that does not follow from what it names.
 
     Every result and each of its files is compared with its proof, every proof with what was read
-    when a later result was made from it; then the figures are computed again from the predictions,
+    when a later result was made from it. Then the figures are computed again from the predictions,
     and the gate's checks from the figures.
 
     Raises:
@@ -77,7 +78,7 @@ def check(store: ProvenStore, verdict: str) -> None:
 
 
 def _check_result(store: ProvenStore, proof: Proof) -> None:
-    """Compare the files of a result with its proof, and the results that it was made from."""
+    """Compares the files of a result with its proof, and the results that it was made from."""
     for file in proof.files:
         store.check_file(file)
     for earlier, expected in proof.made_from.items():
@@ -92,7 +93,7 @@ def _check_result(store: ProvenStore, proof: Proof) -> None:
 
 
 def golden(store: Store, dataset: str) -> dict[str, bytes]:
-    """The files of a data set's golden images, by image key.
+    """Returns the files of a data set's golden images, by image key.
 
     Raises:
         BadInput: one of them is not what its name says.
@@ -110,7 +111,7 @@ def golden(store: Store, dataset: str) -> dict[str, bytes]:
 
 
 def _check_names(store: ProvenStore, key: str, judged: Verdict) -> None:
-    """Refuse a verdict or an evaluation that names other things than its key was made from."""
+    """Refuses a verdict or an evaluation that names other things than its key was made from."""
     model = load(store, judged.evaluation, Evaluation)
     said: dict[str, dict[str, Any]] = {
         key: {
@@ -140,8 +141,8 @@ def _check_names(store: ProvenStore, key: str, judged: Verdict) -> None:
         )
 
 
-def sign(store: Store, model: str, version: str, keys: SigningKeys) -> bool:
-    """Sign a published version on a person's word; whether this call did.
+def sign(version: Version) -> bool:
+    """Signs a published version on a person's word. Returns whether this call did.
 
     All its bytes are read, and what it was made from is checked as `promote` does, if it is still
     there; else the person alone vouches, which the log says. The results that it was made from are
@@ -151,22 +152,25 @@ def sign(store: Store, model: str, version: str, keys: SigningKeys) -> bool:
         BadInput: it is damaged, it does not follow from its verdict, the key cannot be used, or
             there is a signature that is not ours.
     """
-    keys.own()
-    manifest = versions.verified(store, model, version)
-    release = parse(manifest, Release, version)
-    bare = ProvenStore.of(store, SigningKeys())
-    if not store.exists(f"{release.verdict}/{RESULT}"):
+    version.keys.own()
+    # It has no signature yet, or one to be made anew: all is read without asking for any.
+    unsigned = replace(version, keys=SigningKeys())
+    manifest = unsigned.verified()
+    release = parse(manifest, Release, version.name)
+    bare = ProvenStore.of(version.store, unsigned.keys)
+    if not version.store.exists(f"{release.verdict}/{RESULT}"):
         log.warning(
-            "a_person_vouches model=%s version=%s: its verdict is not in the store", model, version
+            "a_person_vouches model=%s version=%s: its verdict is not in the store",
+            *(version.model, version.name),
         )
     else:
         _check_release(bare, release)
-        _vouch(ProvenStore.of(store, keys), bare, release)
-    return versions.sign_manifest(store, model, version, keys, manifest)
+        _vouch(ProvenStore.of(version.store, version.keys), bare, release)
+    return version.sign(manifest)
 
 
 def _check_release(store: ProvenStore, release: Release) -> None:
-    """Check a version against its verdict, as far as that says what it is made of."""
+    """Checks a version against its verdict, as far as that says what it is made of."""
     judged = load(store, release.verdict, Verdict)
     evaluation = load(store, judged.evaluation, Evaluation)
     proofs = [store.prove(key).proof for key in (release.verdict, judged.evaluation)]
@@ -174,8 +178,7 @@ def _check_release(store: ProvenStore, release: Release) -> None:
         log.warning(
             "a_person_vouches model=%s version=%s: its verdict is from before results said what "
             "they are made of",
-            release.model,
-            release.version,
+            *(release.model, release.version),
         )
         return
     check(store, release.verdict)
@@ -197,8 +200,8 @@ def _check_release(store: ProvenStore, release: Release) -> None:
 
 
 def sources(key: str, verdict: Verdict, evaluation: Evaluation) -> Iterator[tuple[str, str]]:
-    """The files of a version, each with the key of what it is copied from."""
-    yield versions.MODEL_FILE, evaluation.model
+    """Yields the files of a version, each with the key of what it is copied from."""
+    yield MODEL_FILE, evaluation.model
     yield "metrics.json", f"{verdict.evaluation}/{RESULT}"
     yield "predictions.csv", evaluation.predictions
     yield "verdict.json", f"{key}/{RESULT}"
@@ -208,7 +211,7 @@ def sources(key: str, verdict: Verdict, evaluation: Evaluation) -> Iterator[tupl
 
 
 def _vouch(store: ProvenStore, bare: ProvenStore, release: Release) -> None:
-    """Sign the results that a version was made from and that are still there."""
+    """Signs the results that a version was made from and that are still there."""
     try:
         keys = set(results_of(bare, release.verdict))
     except BadInput as gone:

@@ -12,12 +12,13 @@ import argparse
 import getpass
 import os
 from collections.abc import Callable, Sequence
+from typing import Any
 
-from skin_pipeline.contracts import Pointer
+from skin_pipeline.contracts import CHAMPION, Pointer
 from skin_pipeline.errors import BadInput
-from skin_pipeline.provenance import NONE, PUBLIC_KEY, SigningKeys
-from skin_pipeline.release import registry
-from skin_pipeline.storage import Store
+from skin_pipeline.provenance import PUBLIC_KEY
+from skin_pipeline.release.history import is_written_down
+from skin_pipeline.release.registry import Model, Registry
 
 SHOWN_MOVES = 10
 SECONDS = len("2026-11-24T12:00:00")  # as much of a time as people read
@@ -36,7 +37,7 @@ _HELP = {
 
 
 def add_to(parser: argparse.ArgumentParser) -> None:
-    """Add the commands to the parser of `models`."""
+    """Adds the commands to the parser of `models`."""
     commands = parser.add_subparsers(dest="action", required=True, metavar="COMMAND")
     added = {
         name: commands.add_parser(name, help=text, description=text) for name, text in _HELP.items()
@@ -46,7 +47,7 @@ def add_to(parser: argparse.ArgumentParser) -> None:
     for name in ("show", "verify"):
         added[name].add_argument("name", nargs="?", metavar="VERSION|ALIAS")
     added["rollback"].add_argument("target", metavar="VERSION|previous")
-    added["rollback"].add_argument("--alias", default=registry.CHAMPION, help="default: champion")
+    added["rollback"].add_argument("--alias", default=CHAMPION, help="default: champion")
     added["verify"].add_argument(
         "--accept-older",
         metavar="REASON",
@@ -64,69 +65,80 @@ def add_to(parser: argparse.ArgumentParser) -> None:
     added["prune"].add_argument("--yes", action="store_true", help="remove, instead of listing")
 
 
-def run(store: Store, action: str, keys: SigningKeys = NONE, **arguments: str) -> str:
-    """What a command has to say.
+def run(registry: Registry, action: str, **arguments: Any) -> str:
+    """Runs a command. Returns what it has to say.
 
     Args:
-        store: The store.
+        registry: Opened with the keys of the deployment.
         action: The command, such as `list`.
-        keys: The keys of the deployment.
         **arguments: As `add_to` reads them.
 
     Raises:
-        BadInput, Unavailable: as the functions of `registry`.
+        BadInput, Unavailable: as the methods of `Model`.
     """
-    return _ACTIONS[action](store, keys=keys, **arguments)
+    name = arguments.pop("model")
+    if action == "list" and name is None:
+        return _list_models(registry)
+    return _ACTIONS[action](_known_model(registry, name), **arguments)
 
 
-def _list(store: Store, model: str | None, keys: SigningKeys) -> str:
-    if model is None:
-        head: tuple[str, ...] = ("MODEL", "CHAMPION", "SINCE", "VERSIONS", "OTHER ALIASES")
-        names = registry.models(store)
-        rows = [_model(store, name) for name in names]
-        if keys.public:
-            head = (*head, "TRUSTED")
-            rows = [
-                (*row, _trusted(store, name, keys)) for row, name in zip(rows, names, strict=True)
-            ]
-        return _table(head, rows)
-    _check_known(store, model)
-    named = registry.aliases(store, model)
-    rows = [
-        (*_version(store, model, version), _names(version, named))
-        for version in registry.versions(store, model)
-    ]
-    newest_first = sorted(rows, key=lambda row: row[1], reverse=True)
-    shown = [(version, at[:SECONDS], *rest) for version, at, *rest in newest_first]
-    return _table(("VERSION", "PUBLISHED", "THRESHOLD", "DATA", "ALIASES"), shown)
+def _known_model(registry: Registry, name: str) -> Model:
+    known = registry.models()
+    if name not in known:
+        raise BadInput(
+            f"there is no model {name} in {registry.store.url}. There are: "
+            f"{', '.join(known) or 'none'}"
+        )
+    return registry.model(name)
 
 
-def _model(store: Store, model: str) -> tuple[str, ...]:
-    count = str(len(registry.versions(store, model)))
+# --- looking: no signature is required here, and what is not trusted is marked -------------------
+
+
+def _list_models(registry: Registry) -> str:
+    head: tuple[str, ...] = ("MODEL", "CHAMPION", "SINCE", "VERSIONS", "OTHER ALIASES")
+    models = [registry.model(name) for name in registry.models()]
+    rows = [_model_row(model) for model in models]
+    if registry.keys.public:
+        head = (*head, "TRUSTED")
+        rows = [(*row, _trusted(model)) for row, model in zip(rows, models, strict=True)]
+    return _table(head, rows)
+
+
+def _model_row(model: Model) -> tuple[str, ...]:
+    count = str(len(model.versions()))
     try:
-        named = registry.aliases(store, model)
+        named = model.unverified.pointers()
     except BadInput as error:  # the other models are to be seen all the same
-        return model, "unreadable", "", count, str(error)
-    champion = named.pop(registry.CHAMPION, None)
+        return model.name, "unreadable", "", count, str(error)
+    champion = named.pop(CHAMPION, None)
     others = ", ".join(f"{name}={pointer.version}" for name, pointer in named.items())
     if champion is None:
-        return model, "none", "", count, others
-    return model, champion.version, champion.moved_at, count, others
+        return model.name, "none", "", count, others
+    return model.name, champion.version, champion.moved_at, count, others
 
 
-def _trusted(store: Store, model: str, keys: SigningKeys) -> str:
-    """Whether all aliases of a model may be acted on, or why one may not."""
+def _trusted(model: Model) -> str:
+    """Returns whether all aliases of a model may be acted on, or why one may not."""
     try:
-        for alias in registry.watched(store, model, keys):
-            registry.champion(store, model, alias, keys)
+        for alias in model.aliases():
+            model.pointer(alias)
     except BadInput as error:
         return f"NO: {error}"
     return "yes"
 
 
-def _version(store: Store, model: str, version: str) -> tuple[str, str, str, str]:
+def _list(model: Model) -> str:
+    named = model.unverified.pointers()
+    rows = [(*_version_row(model, name), _names(name, named)) for name in model.versions()]
+    newest_first = sorted(rows, key=lambda row: row[1], reverse=True)
+    shown = [(version, at[:SECONDS], *rest) for version, at, *rest in newest_first]
+    return _table(("VERSION", "PUBLISHED", "THRESHOLD", "DATA", "ALIASES"), shown)
+
+
+def _version_row(model: Model, version: str) -> tuple[str, str, str, str]:
     try:
-        release = registry.release_of(store, model, version)
+        release = model.unverified.release(version)
     except BadInput as error:
         return version, "", "", str(error)
     published = release.published_at or "-"  # sorts before every time
@@ -141,45 +153,44 @@ def _names(version: str, named: dict[str, Pointer]) -> str:
     return ", ".join(name for name, pointer in named.items() if pointer.version == version)
 
 
-def _show(store: Store, model: str, name: str | None, keys: SigningKeys) -> str:
-    _check_known(store, model)
-    name = name or registry.CHAMPION
-    release = registry.release_of(store, model, registry.resolve(store, model, name))
-    named = registry.aliases(store, model)
+def _show(model: Model, name: str | None) -> str:
+    name = name or CHAMPION
+    release = model.unverified.release(model.unverified.resolve(name))
+    named = model.unverified.pointers()
     facts = {
-        "model": model,
+        "model": model.name,
         "version": release.version,
         "aliases": _names(release.version, named),
-        **({"pointer": _pointer(store, model, name, keys)} if name in named else {}),
+        **({"pointer": _pointer(model, name)} if name in named else {}),
         "published": release.published_at or "unknown",
         "verdict": release.verdict,
         "data": f"{release.content_digest} ({_data(release.synthetic)})",
         "threshold": f"{release.threshold:.6g} ({' / '.join(release.labels)})",
-        "place": store.link(registry.version_key(model, release.version)),
+        "place": model.store.link(model.version_key(release.version)),
     }
     parts = [
         _table((), list(facts.items())),
         _table(("FILE", "SHA-256"), list(release.files.items())),
-        *([_moves(store, model, name, keys)] if name in named else []),
+        *([_moves(model, name)] if name in named else []),
     ]
     return "\n\n".join(parts)
 
 
-def _pointer(store: Store, model: str, alias: str, keys: SigningKeys) -> str:
-    """Whether what an alias names may be acted on."""
-    if not keys.public:
+def _pointer(model: Model, alias: str) -> str:
+    """Returns whether what an alias names may be acted on."""
+    if not model.keys.public:
         return f"not verified: {PUBLIC_KEY} names no key to check it with"
     try:
-        registry.champion(store, model, alias, keys)
+        model.pointer(alias)
     except BadInput as error:
         return f"NOT TRUSTED: {error}"
     return "signed with the trusted key"
 
 
-def _moves(store: Store, model: str, alias: str, keys: SigningKeys) -> str:
-    """The latest moves of an alias, newest first."""
-    history = registry.documents(store, model, alias)
-    signed = registry.signatures(store, history, keys)
+def _moves(model: Model, alias: str) -> str:
+    """Returns a table of the latest moves of an alias, newest first."""
+    history = model.unverified.documents(alias)
+    signed = model.signatures(history)
     rows = [
         (
             str(move.number),
@@ -197,31 +208,30 @@ def _moves(store: Store, model: str, alias: str, keys: SigningKeys) -> str:
     return _table(head, rows)
 
 
-def _verify(
-    store: Store, model: str, name: str | None, keys: SigningKeys, accept_older: str | None = None
-) -> str:
-    _check_known(store, model)
-    watched = registry.watched(store, model, keys)
+# --- verifying and signing -----------------------------------------------------------------------
+
+
+def _verify(model: Model, name: str | None, accept_older: str | None = None) -> str:
+    watched = model.aliases()
     if name is not None and name not in watched:
-        release = registry.verify(store, model, name, keys)
-        signed = _signed(store, model, name, keys)
-        return f"Version {name} of {model} is whole: {len(release.files)} files, {signed}."
+        release = model.verify(name)
+        signed = _signed(model, name)
+        return f"Version {name} of {model.name} is whole: {len(release.files)} files, {signed}."
     checked = [name] if name else watched
     if not checked:
-        return f"{model} has no alias; name a version to verify it."
-    accepted = _accepted(store, model, checked, keys, accept_older)
-    forgotten = {*watched} - {*registry.watched(store, model, keys)}
+        return f"{model.name} has no alias; name a version to verify it."
+    accepted = _accepted(model, checked, accept_older)
+    # An alias that went with the backup is no longer watched once that was accepted.
+    forgotten = {*watched} - {*model.aliases()}
     there = [alias for alias in checked if alias not in forgotten]
-    return "\n".join([*accepted, *_all_verified(store, model, there, keys)])
+    return "\n".join([*accepted, *_all_verified(model, there)])
 
 
-def _accepted(
-    store: Store, model: str, aliases: list[str], keys: SigningKeys, reason: str | None
-) -> list[str]:
-    """What was seen here and is no longer asked for, if a person said so."""
+def _accepted(model: Model, aliases: list[str], reason: str | None) -> list[str]:
+    """Returns what was seen here and need not be there any more, if a person said so."""
     if reason is None:
         return []
-    older = registry.accept_older(store, model, aliases, by=_user(), reason=reason, keys=keys)
+    older = model.accept_older(aliases, by=_user(), reason=reason)
     told = [
         f"Accepted here: {item.alias} has {item.now or 'no move'}, though {item.seen} was seen at "
         f"{item.seen.seen_at}."
@@ -230,12 +240,12 @@ def _accepted(
     return told or ["Nothing is older than what was seen here."]
 
 
-def _all_verified(store: Store, model: str, aliases: list[str], keys: SigningKeys) -> list[str]:
-    """A line an alias. Raises `BadInput` with the problems of all, if there are any."""
+def _all_verified(model: Model, aliases: list[str]) -> list[str]:
+    """Returns a line an alias. Raises `BadInput` with the problems of all, if there are any."""
     lines, problems = [], []
     for alias in aliases:
         try:
-            lines.append(_verified(store, model, alias, keys))
+            lines.append(_verified(model, alias))
         except BadInput as error:
             problems.append(str(error))
     if problems:
@@ -243,80 +253,75 @@ def _all_verified(store: Store, model: str, aliases: list[str], keys: SigningKey
     return lines
 
 
-def _verified(store: Store, model: str, alias: str, keys: SigningKeys) -> str:
-    release = registry.verify_alias(store, model, alias, keys)
-    signed = _signed(store, model, release.version, keys)
-    history = registry.documents(store, model, alias)
+def _verified(model: Model, alias: str) -> str:
+    release = model.verify_alias(alias)
+    signed = _signed(model, release.version)
+    history = model.unverified.documents(alias)  # for its length and newest move, in words
     newest = history[0].move
     notes = (
         ""
-        if registry.is_written_down(store, history[0])
+        if is_written_down(model.store, history[0])
         else (
-            f" Move {newest.number} stands in the pointer only, as its mover was stopped; the next "
+            f" Move {newest.number} is in the pointer only, as its process was stopped; the next "
             "move writes it down."
         )
     )
     if newest.rollback:
         notes += f" It was rolled back on purpose: move {newest.number}, {newest.moved_at}."
-    how = "signed with the trusted key" if keys.public else "not verified against a key"
+    how = "signed with the trusted key" if model.keys.public else "not verified against a key"
     return (
-        f"{alias} of {model}: version {release.version} is whole ({len(release.files)} files, "
+        f"{alias} of {model.name}: version {release.version} is whole ({len(release.files)} files, "
         f"{signed}), and so is the history (moves: {len(history)}, {how}).{notes}"
     )
 
 
-def _signed(store: Store, model: str, version: str, keys: SigningKeys) -> str:
-    """Whether a verified version is signed."""
-    if keys.public:
+def _signed(model: Model, version: str) -> str:
+    """Returns whether a verified version is signed."""
+    if model.keys.public:
         return "signed with the trusted key"
-    signed = registry.is_signed(store, model, version)
+    signed = model.is_signed(version)
     return f"signed, but {PUBLIC_KEY} names no key to check it with" if signed else "not signed"
 
 
-def _sign(store: Store, model: str, version: str | None, keys: SigningKeys) -> str:
-    _check_known(store, model)
-    keys.check()
+def _sign(model: Model, version: str | None) -> str:
+    model.keys.check()
     if version is None:
-        return _sign_aliases(store, model, keys)
-    registry.verify(store, model, version)
-    done = registry.sign(store, model, version, keys)
-    return f"Version {version} of {model} is signed{'' if done else ' already'}."
+        return _sign_aliases(model)
+    done = model.sign(version)
+    return f"Version {version} of {model.name} is signed{'' if done else ' already'}."
 
 
-def _sign_aliases(store: Store, model: str, keys: SigningKeys) -> str:
-    """Sign what the aliases name, and their history so far."""
+def _sign_aliases(model: Model) -> str:
+    """Signs what the aliases name, and their history so far."""
     lines = []
-    for alias in registry.aliases(store, model):
-        done = registry.sign_history(store, model, alias, _user(), keys)
-        lines.append(f"{alias} of {model}: {f'signed {done}' if done else 'signed already'}.")
-    return "\n".join(lines) or f"{model} has no alias; name a version to sign it."
+    for alias in model.unverified.pointers():  # they may lack the signature that is made here
+        done = model.sign_history(alias, _user())
+        lines.append(f"{alias} of {model.name}: {f'signed {done}' if done else 'signed already'}.")
+    return "\n".join(lines) or f"{model.name} has no alias; name a version to sign it."
 
 
-def _rollback(
-    store: Store, model: str, target: str, alias: str, reason: str, keys: SigningKeys
-) -> str:
-    _check_known(store, model)
-    plan = registry.plan_rollback(store, model, target, alias, keys)
-    registry.carry_out(store, model, plan, alias=alias, by=_user(), reason=reason)
+# --- moving and removing -------------------------------------------------------------------------
+
+
+def _rollback(model: Model, target: str, alias: str, reason: str) -> str:
+    plan = model.plan_rollback(target, alias)
+    model.carry_out(plan, alias, by=_user(), reason=reason)
     if plan.version == plan.instead_of:
-        return f"{alias} of {model} names version {plan.version} already; nothing was moved."
-    return f"{alias} of {model} names version {plan.version} now, instead of {plan.instead_of}."
+        return f"{alias} of {model.name} names version {plan.version} already; nothing was moved."
+    return (
+        f"{alias} of {model.name} names version {plan.version} now, instead of {plan.instead_of}."
+    )
 
 
-def _alias(
-    store: Store, model: str, alias: str, version: str, reason: str, keys: SigningKeys
-) -> str:
-    _check_known(store, model)
-    release = registry.release_of(store, model, version)
-    registry.promote(store, release, alias=alias, by=_user(), reason=reason, keys=keys)
-    return f"{alias} of {model} names version {version} now."
+def _alias(model: Model, alias: str, version: str, reason: str) -> str:
+    model.promote(version, alias, by=_user(), reason=reason)
+    return f"{alias} of {model.name} names version {version} now."
 
 
-def _prune(store: Store, model: str, keep: int, yes: bool, keys: SigningKeys) -> str:
-    _check_known(store, model)
-    going = registry.prune(store, model, keep, dry_run=not yes, keys=keys)
+def _prune(model: Model, keep: int, yes: bool) -> str:
+    going = model.prune(keep, dry_run=not yes)
     if not going:
-        return f"No version of {model} to remove."
+        return f"No version of {model.name} to remove."
     head = "Removed" if yes else "Would remove (--yes removes them)"
     return "\n".join([f"{head}:", *(f"  {version}" for version in going)])
 
@@ -332,16 +337,8 @@ _ACTIONS: dict[str, Callable[..., str]] = {
 }
 
 
-def _check_known(store: Store, model: str) -> None:
-    known = registry.models(store)
-    if model not in known:
-        raise BadInput(
-            f"there is no model {model} in {store.url}. There are: {', '.join(known) or 'none'}"
-        )
-
-
 def _user() -> str:
-    """Who is at the command line."""
+    """Returns the user of the command line."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):  # a container may run under a number without a name
@@ -349,7 +346,7 @@ def _user() -> str:
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Columns, as wide as their widest cell."""
+    """Returns rows as text, with columns as wide as their widest cell."""
     lines = [*([head] if head else []), *rows]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "\n".join(

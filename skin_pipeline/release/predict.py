@@ -1,6 +1,7 @@
 """Use of a model: the probability of malignancy of images, whatever is wrong with some of them.
 
-    model = resolve(store, "skin-resnet50")                # the champion
+    registry = Registry.of(store, read_deployment())
+    model = resolve(registry.model("skin-resnet50"))        # the champion
     for image, probability, label, problem in predict(["a.jpg", "b.jpg"], model):
         …
 
@@ -23,18 +24,17 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from skin_pipeline.contracts import Release, parse
+from skin_pipeline.contracts import CHAMPION, Release, parse
 from skin_pipeline.data import images as room
 from skin_pipeline.data.images import Inspected
 from skin_pipeline.data.workers import each
 from skin_pipeline.errors import BadInput
 from skin_pipeline.model_file import loading
-from skin_pipeline.provenance import NONE, SigningKeys, signing
-from skin_pipeline.release import registry
-from skin_pipeline.storage import Store
+from skin_pipeline.provenance import SigningKeys, signing
+from skin_pipeline.release.registry import Model
+from skin_pipeline.release.versions import MANIFEST, MODEL_FILE, models
 from skin_pipeline.training import backbone
 
-CHAMPION = "champion"
 VERSION = re.compile(r"[0-9a-f]{20}")
 BATCH = 16  # images that the network is given at a time
 T = TypeVar("T")
@@ -43,15 +43,18 @@ Image = str | os.PathLike[str] | bytes
 
 
 class Resolved(NamedTuple):
-    """A model's manifest, and the file that it speaks of. The file's digest is compared with the
-    manifest's when it is loaded: until then somebody could exchange it."""
+    """A model's manifest, and the file that it describes.
+
+    The file's digest is compared with the manifest's when it is loaded, and not before: until then
+    the file could be exchanged.
+    """
 
     release: Release
     path: Path
 
 
 class Prediction(NamedTuple):
-    """One image's row; without a probability there is a `problem`, and no label."""
+    """One image's row. Without a probability there is a `problem`, and no label."""
 
     image: str
     probability: float | None
@@ -59,48 +62,48 @@ class Prediction(NamedTuple):
     problem: str
 
 
-def resolve(
-    store: Store, model: str, version_or_alias: str = CHAMPION, keys: SigningKeys = NONE
-) -> Resolved:
-    """A version of a model from the store; a copy of what lies in S3 is kept locally.
+def resolve(model: Model, version_or_alias: str = CHAMPION) -> Resolved:
+    """Returns a version of a model from the store. A file that is in S3 is copied to here first.
 
     Args:
-        store: Where the versions lie.
-        model: The model's name.
+        model: A model of the registry, whose keys say what must be signed.
         version_or_alias: A version, `champion`, or another alias.
-        keys: Whether the version and the alias must be signed, and by which key.
 
     Raises:
         BadInput: there is no such model, version or alias, or its manifest is of no use, or one of
-            them is not signed as the keys ask for; or the alias is older than what was seen here.
+            them is not signed as the keys require; or the alias is older than what was seen here.
         Unavailable: the store does not answer.
     """
     is_version = VERSION.fullmatch(version_or_alias)
-    version = version_or_alias if is_version else _pointed(store, model, version_or_alias, keys)
-    release = registry.release_of(store, model, version, keys)
-    if (release.model, release.version) != (model, version):
+    version = version_or_alias if is_version else _pointed(model, version_or_alias)
+    release = model.release(version)
+    # A signed manifest can be copied into another version's folder, with its signature.
+    if (release.model, release.version) != (model.name, version):
         raise BadInput(
-            f"the manifest of {model}, version {version}, is that of {release.model}, version "
+            f"the manifest of {model.name}, version {version}, is that of {release.model}, version "
             f"{release.version}. Use another version"
         )
-    path = store.local(f"{registry.version_key(model, version)}/{registry.MODEL_FILE}")
-    return _usable(release, path)
+    return _usable(release, model.store.local(f"{model.version_key(version)}/{MODEL_FILE}"))
 
 
-def beside(path: Path, keys: SigningKeys = NONE) -> Resolved:
-    """A model file with the manifest that lies beside it, and its signature, as in a version's
+def beside(path: Path, keys: SigningKeys) -> Resolved:
+    """Returns a model file with the manifest beside it, and its signature, as in a version's
     folder.
 
+    Args:
+        path: The `.keras` file.
+        keys: Whether the manifest must be signed, and by which key.
+
     Raises:
-        BadInput: one of them is missing, or the manifest is not signed as the keys ask for, or is
+        BadInput: one of them is missing, or the manifest is not signed as the keys require, or is
             of no use.
     """
-    manifest = path.with_name(registry.MANIFEST)
+    manifest = path.with_name(MANIFEST)
     for needed in (path, manifest):
         if not needed.is_file():
             raise BadInput(
-                f"there is no file {needed}. Keep {registry.MODEL_FILE} and {registry.MANIFEST} of "
-                "a version in one folder: the threshold stands in the manifest"
+                f"there is no file {needed}. Keep {MODEL_FILE} and {MANIFEST} of a version in one "
+                "folder: the threshold is in the manifest"
             )
     content, signature = manifest.read_bytes(), path.with_name(signing.SIGNATURE)
     signed = signature.read_bytes() if signature.is_file() else None
@@ -108,22 +111,22 @@ def beside(path: Path, keys: SigningKeys = NONE) -> Resolved:
     return _usable(parse(content, Release, str(manifest)), path)
 
 
-def _pointed(store: Store, model: str, alias: str, keys: SigningKeys) -> str:
-    """The version that an alias names."""
-    pointer = registry.champion(store, model, alias, keys)
+def _pointed(model: Model, alias: str) -> str:
+    """Returns the version that an alias names."""
+    pointer = model.pointer(alias)
     if pointer is None:
-        known = ", ".join(registry.models(store)) or "none"
+        known = ", ".join(models(model.store)) or "none"
         raise BadInput(
-            f"the model {model!r} has no {alias!r} in the store {store.url}. Promote a version "
-            f"first, or name another model or version. Models there: {known}"
+            f"the model {model.name!r} has no {alias!r} in the store {model.store.url}. Promote a "
+            f"version first, or name another model or version. Models there: {known}"
         )
     return pointer.version
 
 
 def _usable(release: Release, path: Path) -> Resolved:
-    if not release.files.get(registry.MODEL_FILE):
+    if not release.files.get(MODEL_FILE):
         raise BadInput(
-            f"the manifest of {path} does not name the SHA-256 of {registry.MODEL_FILE}. Use "
+            f"the manifest of {path} does not name the SHA-256 of {MODEL_FILE}. Use "
             "another version or copy"
         )
     if not 0 <= release.threshold <= 1:
@@ -135,27 +138,21 @@ def _usable(release: Release, path: Path) -> Resolved:
 
 
 def predict(
-    images: Iterable[Image],
-    model: Resolved | Path,
-    *,
-    threads: int | None = None,
-    keys: SigningKeys = NONE,
+    images: Iterable[Image], model: Resolved, *, threads: int | None = None
 ) -> Iterator[Prediction]:
-    """Score images with a model; the rows come in the images' order.
+    """Scores images with a model. The rows come in the images' order.
 
     Args:
         images: Paths of image files, or their bytes; taken only as far ahead as is needed.
-        model: From `resolve`, or a `.keras` file with its manifest beside it.
+        model: From `resolve` or `beside`.
         threads: Threads and processes to use; by default one for each core.
-        keys: Whether the manifest beside a file must be signed, and by which key.
 
     Raises:
-        BadInput: the model is none of ours, or not signed as the keys ask for. What is wrong with
-            an image stands in its row.
+        BadInput: the model is not one of this pipeline. What is wrong with an image is said in its
+            row.
         Unavailable: no worker process can be started.
     """
-    resolved = model if isinstance(model, Resolved) else beside(Path(model), keys)
-    return Scorer.of(resolved, threads or os.cpu_count() or 1).predict(images)
+    return Scorer.of(model, threads or os.cpu_count() or 1).predict(images)
 
 
 @dataclass(frozen=True)
@@ -173,9 +170,9 @@ class Scorer:
 
     @classmethod
     def of(cls, model: Resolved, threads: int) -> Scorer:
-        """Load a model. Raises `BadInput` if it is none of ours, or not the one that its manifest
-        names."""
-        expected = model.release.files[registry.MODEL_FILE]
+        """Loads a model. Raises `BadInput` if it is not one of this pipeline, or not the one that
+        its manifest names."""
+        expected = model.release.files[MODEL_FILE]
         loaded = loading.load(model.path, threads, expected)
         square = loaded.get_layer("field_of_view").output
         size, whole = int(square.shape[1]), int(loaded.get_layer("centre_square").height)
@@ -183,7 +180,7 @@ class Scorer:
         return cls(model.release, _forward(loaded, square), size, size / whole, processes)
 
     def predict(self, images: Iterable[Image]) -> Iterator[Prediction]:
-        """Score images; see the function `predict`."""
+        """Scores images; see the function `predict`."""
         work = partial(_inspect, size=self.size, field_of_view=self.field_of_view)
         named = ((_name(image, i), image) for i, image in enumerate(images))
         for seen in _batches(each(work, named, self.processes, _killed, itemgetter(0))):
@@ -206,7 +203,7 @@ class Scorer:
 
 
 def _forward(model: Any, square: Any) -> Forward:
-    """The part of a model behind its geometry."""
+    """Returns the part of a model that follows its geometry."""
     import keras
     import tensorflow as tf
 

@@ -1,4 +1,4 @@
-"""From places with images to a table of scores: the command `predict`.
+"""From images to a table of scores: the command `predict`.
 
 score(job, ["lesions/"], model="champion", model_name="", output=Path("scores.csv"))
 """
@@ -16,17 +16,15 @@ from typing import NamedTuple, TextIO
 
 from tqdm import tqdm
 
-from skin_pipeline import config
 from skin_pipeline.contracts import Release
-from skin_pipeline.data.archive import appearing
-from skin_pipeline.data.contents import Named
-from skin_pipeline.data.sources import files_at
+from skin_pipeline.data import disk, sources
 from skin_pipeline.errors import BadInput
 from skin_pipeline.foreign import defused_all, escaped, line
 from skin_pipeline.job import Job
 from skin_pipeline.model_file import loading
 from skin_pipeline.provenance import SigningKeys
 from skin_pipeline.release.predict import Prediction, Resolved, beside, predict, resolve
+from skin_pipeline.release.registry import Registry
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +42,7 @@ class Counts(NamedTuple):
 def score(
     job: Job, places: Sequence[str], *, model: str, model_name: str, output: Path | None
 ) -> Counts:
-    """Write a row (`image`, `probability`, `label`, `problem`) for each image, in order.
+    """Writes a row (`image`, `probability`, `label`, `problem`) for each image, in order.
 
     In CSV, a text that a spreadsheet would take for a formula begins with an apostrophe.
 
@@ -52,7 +50,7 @@ def score(
         job: The store with the models; how S3 is reached.
         places: Files, folders, zips, `s3://BUCKET/PREFIX`, `@LIST`; see `sources.files_at`.
         model: A `.keras` file with its manifest beside it, a version, or an alias.
-        model_name: Of the versions; "" for the one that the settings release to.
+        model_name: The model of the version or alias; "" for the one that the settings release to.
         output: A `.csv` or `.parquet` file, which appears whole or not at all; None for CSV on the
             standard output. What a row does not have is empty in CSV, null in Parquet.
 
@@ -65,7 +63,7 @@ def score(
     resolved = _model(job, model, model_name or job.settings.released_as)
     log.info("model name=%s version=%s", resolved.release.model, resolved.release.version)
     scored: Counter[bool] = Counter()
-    with files_at(job, places) as files:
+    with sources.files_at(job, places) as files:
         _save(_rows(job, files, resolved, scored), output, resolved.release)
     counts = Counts(scored.total(), scored[False])
     log.info("predicted images=%d unreadable=%d", *counts)
@@ -73,17 +71,16 @@ def score(
 
 
 def _model(job: Job, model: str, name: str) -> Resolved:
-    keys = SigningKeys.of(job.deployment)
     if model.endswith(loading.SUFFIX):
-        return beside(Path(model).expanduser(), keys)
-    return resolve(job.store, name, model, keys)
+        return beside(Path(model).expanduser(), SigningKeys.of(job.deployment))
+    return resolve(Registry.of(job.store, job.deployment).model(name), model)
 
 
 def _rows(
-    job: Job, files: Sequence[Named], model: Resolved, scored: Counter[bool]
+    job: Job, files: Sequence[sources.SourceFile], model: Resolved, scored: Counter[bool]
 ) -> Iterator[Prediction]:
-    """A row for each file; `scored` counts those with a score and those without."""
-    rows = predict((item.path for item in files), model, threads=config.threads(job.deployment))
+    """Yields a row for each file; `scored` counts those with a score and those without."""
+    rows = predict((item.path for item in files), model, threads=job.threads)
     rows = tqdm(rows, total=len(files), unit="image", disable=None)
     for item, row in zip(files, rows, strict=True):
         scored[row.probability is not None] += 1
@@ -94,7 +91,8 @@ def _save(rows: Iterator[Prediction], output: Path | None, release: Release) -> 
     if output is None:
         _to_csv(rows, sys.stdout)
         return
-    with appearing(output) as part:  # before the first row is asked for: it may not be writable
+    # Before the first row is requested: the file may not be writable.
+    with disk.appearing(output) as part:
         if output.suffix.lower() == PARQUET:
             _to_parquet(rows, part, release)
         else:
@@ -111,7 +109,7 @@ def _to_csv(rows: Iterable[Prediction], sink: TextIO) -> None:
 
 
 def _to_parquet(rows: Iterator[Prediction], path: Path, release: Release) -> None:
-    """A row group at a time; which model it was stands in the file's metadata."""
+    """Writes a row group at a time. The file's metadata say which model it was."""
     import pyarrow as arrow
     from pyarrow import parquet
 

@@ -1,8 +1,8 @@
-"""What was seen of the aliases of a store where this runs, so that an old pointer is noticed.
+"""What was seen of the aliases of a store on this machine, so that an old pointer is noticed.
 
-Whoever may write into the store can put an old pointer back and take the newest moves away; what
-is left then fits together. Only one who saw the newer move can tell, so it is written down out of
-the reach of the store: in `<state folder>/<digest of the store's place>.json`, mode 0600.
+Who may write into the store can put an old pointer back and remove the newest moves. What is left
+fits together, with all its signatures: only a machine that saw the newer move can tell. So it is
+written down out of the reach of the store, in `<state folder>/<digest of the address>.json`.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ LONGEST = 100  # of a text of the store, as messages repeat it
 
 
 class Seen(Contract):
-    """The newest move of an alias that was seen, and when."""
+    """The newest move of an alias that was seen here, and when."""
 
     number: int
     sha256: str
@@ -39,7 +39,7 @@ class Seen(Contract):
     seen_at: str
 
     def __str__(self) -> str:
-        """For people: `move 6 (to version 4f1a, made 2026-11-24T12:00:00+00:00)`."""
+        """Returns words for people: `move 6 (to version 4f1a, made 2026-11-24T12:00:00+00:00)`."""
         return told(self.number, self.version, self.moved_at)
 
 
@@ -57,9 +57,10 @@ class Accepted(Contract):
 class Memory(Contract):
     """What was seen of one store. Keys are `MODEL/ALIAS`.
 
-    `store` is the name that its signed pointers were signed for. `signed` are pointers whose
-    signature was checked, `unsigned` those seen while none was asked for: a forged one of these,
-    with a number of its own choice, must not bar those that are signed.
+    `place` is the store's address, and `store` the name that its pointers were signed for. `signed`
+    are pointers whose signature was checked, `unsigned` those seen while none was required. They
+    are kept apart because a forged pointer, which is only found among the second, can have any
+    number, and would bar all signed moves with a lower one.
     """
 
     place: str
@@ -69,17 +70,17 @@ class Memory(Contract):
     accepted: tuple[Accepted, ...] = ()
 
     def of(self, keys: SigningKeys) -> dict[str, Seen]:
-        """Returns what counts where these keys are used."""
+        """Returns the part that counts where these keys are used."""
         return self.signed if keys.public else self.unsigned
 
 
 def told(number: int, version: str, moved_at: str) -> str:
-    """Returns how a message calls a move."""
+    """Returns what messages call a move."""
     return f"move {number} (to version {_plain(version)}, made {_plain(moved_at)})"
 
 
 def _plain(text: str) -> str:
-    """A text of the store, safe for a line of a log."""
+    """Returns a text from the store, safe for a line of a log."""
     return text if text.isprintable() and len(text) <= LONGEST else repr(text[:LONGEST])
 
 
@@ -102,20 +103,20 @@ def seen_now(pointer: Pointer, sha256: str) -> Seen:
 def recall(store: Store, keys: SigningKeys) -> Memory:
     """Returns what was seen of a store; nothing if it was never seen, or nothing is remembered.
 
-    Call it before you read a pointer: one that is read later is never older than what others, who
-    run at the same time, had remembered by then.
+    Call it before you read a pointer: a pointer that is read later is never older than what other
+    processes, which run at the same time, had remembered by then.
 
     Raises:
         BadInput: the file is damaged, cannot be read, or is about another store.
     """
-    place = _place(store)
+    address = _address(store)
     if not keys.state:
-        return Memory(place=place)
-    return _load(_file(keys, place), place)
+        return Memory(place=address)
+    return _load(_file(keys, address), address)
 
 
 def remember(store: Store, keys: SigningKeys, name: str, seen: Seen, identity: str = "") -> bool:
-    """Remembers a move that was seen, unless a later one was; returns whether it could.
+    """Remembers a move that was seen, unless a later one was. Returns whether it could.
 
     Where nothing can be written a warning is logged, and an old pointer is not noticed later.
     """
@@ -129,7 +130,7 @@ def remember(store: Store, keys: SigningKeys, name: str, seen: Seen, identity: s
         return _with(memory, keys, {name: seen}, identity)
 
     try:
-        _change(keys, _place(store), change)
+        _change(keys, _address(store), change)
     except OSError as error:
         problem = f"{error.strerror}; name a folder that this user may write to in {SETTING}"
         log.warning('move_not_remembered alias=%s problem="%s"', name, problem)
@@ -146,7 +147,7 @@ def accept(
     by: str,
     reason: str,
 ) -> list[Accepted]:
-    """Makes a memory say what the store has now, although more was seen; returns what changed.
+    """Makes a memory say what the store has now, although more was seen. Returns what changed.
 
     Args:
         store: The store.
@@ -174,7 +175,7 @@ def accept(
         return changed.model_copy(update={"accepted": (*memory.accepted, *taken)})
 
     try:
-        _change(keys, _place(store), change)
+        _change(keys, _address(store), change)
     except OSError as error:
         raise _unusable(keys.state, str(error.strerror)) from error
     return taken
@@ -182,7 +183,7 @@ def accept(
 
 def file_of(store: Store, keys: SigningKeys) -> Path:
     """Returns the file in which it is remembered what was seen of a store."""
-    return _file(keys, _place(store))
+    return _file(keys, _address(store))
 
 
 def _with(
@@ -193,47 +194,47 @@ def _with(
     return memory.model_copy(update={part: entries, "store": identity or memory.store})
 
 
-def _place(store: Store) -> str:
-    """Where a store is: two servers may have buckets of the same name."""
+def _address(store: Store) -> str:
+    """Returns where a store is: two servers may have buckets of the same name."""
     endpoint = getattr(store, "endpoint", "")  # a folder has none
     return f"{store.url} at {endpoint}" if endpoint else store.url
 
 
-def _file(keys: SigningKeys, place: str) -> Path:
-    return Path(keys.state) / f"{digest(place.encode())[:20]}.json"
+def _file(keys: SigningKeys, address: str) -> Path:
+    return Path(keys.state) / f"{digest(address.encode())[:20]}.json"
 
 
-def _load(file: Path, place: str) -> Memory:
+def _load(file: Path, address: str) -> Memory:
     try:
         content = file.read_bytes()
     except FileNotFoundError:
-        return Memory(place=place)
+        return Memory(place=address)
     except OSError as error:
         raise _unusable(str(file), str(error.strerror)) from error
     try:
         memory = parse(content, Memory, str(file))
     except BadInput as error:
         raise _unusable(str(file), str(error)) from None
-    if memory.place != place:
-        raise _unusable(str(file), f"it is about the store {memory.place}, not {place}")
+    if memory.place != address:
+        raise _unusable(str(file), f"it is about the store {memory.place}, not {address}")
     return memory
 
 
 def _unusable(file: str, problem: str) -> BadInput:
     return BadInput(
-        f"what was seen of the aliases cannot be looked up in {file}: {problem}. It tells old "
+        f"what was seen of the aliases cannot be looked up in {file}: {problem}. It reveals old "
         "pointers that were put back. Put a copy of it back, or correct it. If there is none, look "
         "whether each alias names what it should (python -m skin_pipeline models show MODEL), "
         f"remove the file, and what is there is taken as a new start; {SETTING} names the folder"
     )
 
 
-def _change(keys: SigningKeys, place: str, change: Callable[[Memory], Memory]) -> None:
-    """Changes a memory, alone among all processes; a reader finds it whole at any time."""
-    file = _file(keys, place)
+def _change(keys: SigningKeys, address: str, change: Callable[[Memory], Memory]) -> None:
+    """Changes a memory, one process at a time. Readers find it whole at any moment."""
+    file = _file(keys, address)
     file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with _locked(file.with_suffix(".lock")):
-        before = _load(file, place)
+        before = _load(file, address)
         after = change(before)
         if after != before:
             _write(file, dump(after))

@@ -23,8 +23,9 @@ from skin_pipeline.contracts import (
 )
 from skin_pipeline.errors import BadInput, Rejected, Unavailable
 from skin_pipeline.job import Job, Work
-from skin_pipeline.provenance import SigningKeys
-from skin_pipeline.release import chain, registry
+from skin_pipeline.release import chain
+from skin_pipeline.release.registry import Model, Registry
+from skin_pipeline.storage import Store
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +49,8 @@ def champion(
     """
     dataset, evaluation = work.load(split, Split).dataset, ""
     try:
-        evaluation = evaluation_of(work.job, pointer.version, work.job.keys)
+        model = _model(work.job, pointer.model)
+        evaluation = _evaluation_of(work.job, model.release(pointer.version))
         if work.load(evaluation, Evaluation).split == split:
             return _as_judged(work, pointer.version, evaluation)
         features = features_for(evaluation, dataset)
@@ -93,14 +95,23 @@ def _scored_again(
     return scoring.scored(work, evaluation, about, source, is_test & ~known)
 
 
-def evaluation_of(job: Job, version: str, keys: SigningKeys) -> str:
+def _model(job: Job, name: str, store: Store | None = None) -> Model:
+    """Returns a model of the job's registry, opened with the keys of the deployment.
+
+    Args:
+        job: The job.
+        name: The model's name.
+        store: The store, where it is not the one that proves what is read from it.
+    """
+    return Registry.of(store or job.store, job.deployment).model(name)
+
+
+def _evaluation_of(job: Job, release: Release) -> str:
     """Returns the key of the evaluation on which a version was promoted.
 
     Raises:
-        BadInput: A document is missing, was written by another version of this code, or is not
-            signed as the keys require.
+        BadInput: Its verdict is missing, or was written by another version of this code.
     """
-    release = registry.release_of(job.store, job.settings.released_as, version, keys)
     return job.load(release.verdict, Verdict).evaluation
 
 
@@ -114,8 +125,7 @@ def rival(job: Job, evaluation: str, champion: str) -> str:
     if theirs is None or theirs.evaluation != evaluation:
         return champion
     try:
-        model = job.settings.released_as
-        release = registry.release_of(job.store, model, theirs.name, job.keys)
+        release = _model(job, job.settings.released_as).release(theirs.name)
         return job.load(release.verdict, Verdict).champion
     except BadInput:  # of a version of this code that wrote other documents
         return champion
@@ -139,9 +149,10 @@ def promote(job: Job, verdict: str, judge_again: Callable[[Verdict], str]) -> st
             return _kept(job, verdict, judged, standing)
         version = _moved(job, verdict, judged)
         if version:
-            registry.record(job.store, _judgement(job, judged, version), verdict)
+            model = _model(job, judged.released_as)
+            model.record(_judgement(job, judged, version), verdict)
             _note(job, judged, unchanged=False)
-            return registry.version_key(judged.released_as, version)
+            return model.version_key(version)
         log.info("champion_moved model=%s", judged.released_as)
         verdict = judge_again(judged)
         if not job.load(verdict, Verdict).approved:
@@ -151,17 +162,18 @@ def promote(job: Job, verdict: str, judge_again: Callable[[Verdict], str]) -> st
 
 def _standing(job: Job, judged: Verdict) -> Release | None:
     """Returns the champion, if the judged model is the champion already."""
-    pointer = registry.champion(job.store, judged.released_as, keys=job.keys)
+    model = _model(job, judged.released_as)
+    pointer = model.champion
     if pointer is None:
         return None
-    try:  # only to find out which model it is: whether it is signed is asked below
-        evaluation = evaluation_of(job, pointer.version, SigningKeys())
+    try:  # only to find out which model it is: whether it is signed is checked below
+        evaluation = _evaluation_of(job, model.unverified.release(pointer.version))
     except BadInput:  # of a version of this code that wrote other documents
         return None
     if evaluation != judged.evaluation:
         return None
     log.info("already_champion model=%s version=%s", pointer.model, pointer.version)
-    return registry.release_of(job.store, pointer.model, pointer.version, job.keys)
+    return model.release(pointer.version)
 
 
 def _kept(job: Job, key: str, judged: Verdict, standing: Release) -> str:
@@ -169,40 +181,29 @@ def _kept(job: Job, key: str, judged: Verdict, standing: Release) -> str:
 
     It has its judgement, unless a try that was stopped did not record it.
     """
+    model = _model(job, standing.model)
     if standing.verdict == key:
-        registry.record(job.store, _judgement(job, judged, standing.version), key)
+        model.record(_judgement(job, judged, standing.version), key)
     _note(job, judged, unchanged=standing.verdict != key or _is_old(job, judged))
-    return registry.version_key(standing.model, standing.version)
+    return model.version_key(standing.version)
 
 
 def _moved(job: Job, key: str, judged: Verdict) -> str | None:
     """Publishes a version and makes it the champion in the place of the one that it was judged
     against; returns None if there is another by now."""
     rival = job.load(judged.champion, Scored).name if judged.champion else None
-    pointer = registry.champion(job.store, judged.released_as, keys=job.keys)
+    model = _model(job, judged.released_as)
+    pointer = model.champion
     if rival != (pointer.version if pointer else None):
         return None  # before a version is written that nothing will name
     chain.check(job.proven, key)
     release, files = described(job, key, judged)
     # Of the bare store: the files are copied and compared with the digests that `described` took
     # from the chain, and what is signed is the manifest that was made from these.
-    store = job.proven.inner
-    manifest = registry.publish(
-        store, release, files, lambda model: _try(job, judged.evaluation, model)
-    )
-    if job.keys.private:
-        registry.sign_manifest(store, release.model, release.version, job.keys, manifest)
-    registry.release_of(job.store, release.model, release.version, job.keys)  # is it signed?
-    won = registry.move(
-        job.store,
-        release.model,
-        release.version,
-        alias=registry.CHAMPION,
-        by=job.run_id,
-        reason="passed the gate",
-        expected=rival,
-        keys=job.keys,
-    )
+    bare = _model(job, judged.released_as, job.proven.inner)
+    bare.publish(release, files, lambda file: _try(job, judged.evaluation, file))
+    model.release(release.version)  # raises if there was no key to sign it with, and must be one
+    won = model.move(release.version, by=job.run_id, reason="passed the gate", expected=rival)
     return release.version if won else None
 
 
@@ -210,9 +211,7 @@ def described(job: Job, key: str, verdict: Verdict) -> tuple[Release, dict[str, 
     """Returns the manifest of a version, and its files, each with the key of its source."""
     result = job.load(verdict.evaluation, Evaluation)
     files = dict(chain.sources(key, verdict, result))
-    release = registry.describe(
-        job.store,
-        verdict.released_as,
+    release = _model(job, verdict.released_as).describe(
         files,
         verdict=key,
         threshold=result.threshold,
@@ -243,7 +242,8 @@ def _try(job: Job, evaluation: str, model: Path) -> None:
 def reject(job: Job, verdict: str) -> str:
     """Records a refusal in the model's history, once; returns the verdict's key."""
     judged = job.load(verdict, Verdict)
-    new = registry.record(job.store, _judgement(job, judged, None), verdict)
+    model = _model(job, judged.released_as)
+    new = model.record(_judgement(job, judged, None), verdict)
     _note(job, judged, unchanged=not new and _is_old(job, judged))
     log.warning('refused model=%s reasons="%s"', judged.released_as, "; ".join(judged.reasons))
     return verdict

@@ -1,6 +1,7 @@
-"""Immutable model versions: a folder of files, and a manifest with their digests, written last.
+"""Immutable versions of a model: a folder of files, and a manifest with their digests.
 
-If versions are signed, the signature of the manifest follows, before any alias names the version.
+The manifest is written last, so a version without one does not exist. If versions are signed, the
+signature of the manifest follows, before any alias names the version.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import json
 import logging
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from itertools import chain
 from pathlib import Path
@@ -23,57 +25,164 @@ log = logging.getLogger(__name__)
 
 MANIFEST = signing.MANIFEST
 MODEL_FILE = "model.keras"
-UNNAMED = {"version", "published_at"}  # what a manifest says that is no part of its version's name
+UNNAMED = {"version", "published_at"}  # fields of a manifest that do not count for its name
+
+
+# --- keys in the store ---------------------------------------------------------------------------
 
 
 def folder(model: str) -> str:
-    """The key below which everything about a model lies."""
+    """Returns the key below which everything about a model is kept."""
     return f"models/{model}"
 
 
 def version_key(model: str, version: str) -> str:
-    """The key below which the files of a version lie."""
+    """Returns the key below which the files of a version are kept."""
     return f"{folder(model)}/versions/{version}"
 
 
-def manifest_key(model: str, version: str) -> str:
-    """The key of a version's manifest; a version without one is not there."""
-    return f"{version_key(model, version)}/{MANIFEST}"
+def models(store: Store) -> list[str]:
+    """Returns the names of all models that were judged or promoted, sorted."""
+    return sorted({key.split("/")[1] for key in store.list("models")})
 
 
-def _signature_key(model: str, version: str) -> str:
-    return f"{version_key(model, version)}/{signing.SIGNATURE}"
+def versions(store: Store, model: str) -> list[str]:
+    """Returns the names of all complete versions of a model, sorted."""
+    keys = store.list(f"{folder(model)}/versions")
+    return [key.split("/")[-2] for key in keys if key.endswith(f"/{MANIFEST}")]
 
 
-def _signature(store: Store, model: str, version: str) -> bytes | None:
-    found = store.tagged(_signature_key(model, version))
-    return found[0] if found else None
+# --- one version ---------------------------------------------------------------------------------
 
 
-def _called(model: str, version: str) -> str:
-    return f"version {version} of {model}"
+@dataclass(frozen=True)
+class Version:
+    """A version of a model, be it in the store yet or not.
+
+    `keys` say how it is signed and by which key its signature is checked. A version that may be
+    read unverified is made with `SigningKeys()`.
+    """
+
+    store: Store
+    model: str
+    name: str
+    keys: SigningKeys
+
+    def __str__(self) -> str:
+        """For messages: `version 4f1a of skin-resnet50`."""
+        return f"version {self.name} of {self.model}"
+
+    @property
+    def key(self) -> str:
+        """The key below which the files are kept."""
+        return version_key(self.model, self.name)
+
+    @property
+    def manifest_key(self) -> str:
+        """The key of the manifest."""
+        return f"{self.key}/{MANIFEST}"
+
+    @property
+    def signature_key(self) -> str:
+        """The key of the manifest's signature."""
+        return f"{self.key}/{signing.SIGNATURE}"
+
+    def is_signed(self) -> bool:
+        """Returns whether there is a signature, which need not be a right one."""
+        return self.store.exists(self.signature_key)
+
+    def manifest(self) -> bytes:
+        """Returns the bytes of the manifest, of which the signature was checked.
+
+        Raises:
+            BadInput: it is not in the store, or not signed as the keys require.
+        """
+        found = self.store.tagged(self.manifest_key)
+        if found is None:
+            raise BadInput(f"{self.model} has no version {self.name}. {self._there_are()}")
+        if trusted := self.keys.trusted():
+            signature = self.store.tagged(self.signature_key)
+            signing.check(found[0], signature[0] if signature else None, trusted, str(self))
+        return found[0]
+
+    def release(self) -> Release:
+        """Returns the manifest. Raises `BadInput` like `manifest`, or if it cannot be read."""
+        return parse(self.manifest(), Release, self.manifest_key)
+
+    def verify(self) -> Release:
+        """Reads every byte and compares it with what the manifest says. Returns the manifest.
+
+        The bytes come from the store itself, never from a local copy.
+
+        Raises:
+            BadInput: there is no such version, or it is damaged; names every problem. Or it is not
+                signed as the keys require: then nothing is compared with what the manifest says.
+            Unavailable: the store does not answer.
+        """
+        return parse(self.verified(), Release, self.manifest_key)
+
+    def verified(self) -> bytes:
+        """Returns the bytes of the manifest with which every byte was compared; see `verify`."""
+        manifest = self.manifest()
+        release = parse(manifest, Release, self.manifest_key)
+        found = chain(_manifest_problems(manifest, release, self), _file_problems(self, release))
+        _refuse_damaged(self, found)
+        files = len(release.files)
+        log.info("version_verified model=%s version=%s files=%d", self.model, self.name, files)
+        return manifest
+
+    def sign(self, manifest: bytes) -> bool:
+        """Writes the signature beside the manifest. Returns whether this call did.
+
+        Nothing is written where the same key signed before.
+
+        Args:
+            manifest: The manifest as it was checked: what `publish` or `verified` returned. It is
+                not read again, so that nothing else is signed than what was checked.
+
+        Raises:
+            BadInput: the private key cannot be used, or there is a signature that is not that of
+                this manifest by this key; it is left as it is.
+        """
+        own, key = self.keys.own(), self.signature_key
+        written = not self.is_signed() and self.store.put(key, signing.sign(manifest, self.keys))
+        if found := signing.problem(manifest, self.store.read(key), own):
+            raise BadInput(
+                f"{self} has a signature already, which is not ours: {found}. It is never "
+                f"overwritten; if it is worth nothing, remove {self.store.link(key)} and sign again"
+            )
+        if written:
+            log.info("version_signed model=%s version=%s", self.model, self.name)
+        return written
+
+    def _there_are(self) -> str:
+        names = versions(self.store, self.model)
+        return f"It has: {', '.join(names)}" if names else f"It has none in {self.store.url}"
+
+
+# --- publication ---------------------------------------------------------------------------------
 
 
 def describe(
     store: Store,
     model: str,
-    sources: dict[str, str],
+    sources: Mapping[str, str],
     *,
     verdict: str,
     threshold: float,
     dataset: Dataset,
     known: Mapping[str, str] = {},
 ) -> Release:
-    """The manifest of a version; its name is made from all else that it says.
+    """Returns the manifest of a new version. Its name is made from all else that it says.
 
     Args:
-        store: Where the files lie.
+        store: Where the files are.
         model: The model's name.
         sources: Maps each file name to the key that its bytes are copied from.
         verdict: Key of the verdict.
-        threshold: Probability from which an image is called malignant.
+        threshold: Probability from which an image is classified as malignant.
         dataset: What the model was trained and judged on.
-        known: The SHA-256 of files that are known already, by name; the others are read.
+        known: The SHA-256 of files, by name, where it is known already; the others are read.
     """
     release = Release(
         model=model,
@@ -92,208 +201,122 @@ def describe(
 
 
 def _name(manifest: dict[str, Any]) -> str:
-    """The name of the version of a manifest; from its JSON, which later fields do not change."""
+    """Returns the name of a manifest's version.
+
+    It is made from the JSON as it was written, so that fields which later code adds do not change
+    the names of old versions.
+    """
     return address({name: value for name, value in manifest.items() if name not in UNNAMED})
 
 
 def publish(
-    store: Store,
+    version: Version,
     release: Release,
-    sources: dict[str, str],
+    sources: Mapping[str, str],
     approve: Callable[[Path], object] = lambda model: None,
 ) -> bytes:
-    """Write a version: its files first, all read back and compared, the manifest last.
+    """Writes a version: its files first, all read back and compared, the manifest last.
 
     When this returns, `verify` would find nothing wrong. It can be repeated, and then writes only
     what is missing. What is written and tried are private copies of the files, which were compared
     with their digests first.
 
     Args:
-        store: The store.
-        release: The version; `files` maps a file name to its sha256.
+        version: Where it is written.
+        release: The manifest from `describe`; `files` maps a file name to its SHA-256.
         sources: Maps each file name to the key that its bytes are copied from.
-        approve: Called with a private copy of the model's file, of the digest that the version
-            names, unless the version is there already; what it raises keeps the version from being
+        approve: Called with a private copy of the model's file, of the digest that the manifest
+            names, unless the version is there already. What it raises keeps the version from being
             there.
 
     Returns:
-        The manifest as it stands in the store, for `sign_manifest`: what is signed is what was
-        checked here.
+        The manifest as it is in the store, for `Version.sign`: what is signed is what was checked
+        here.
 
     Raises:
-        BadInput: a file is not what the version says, or there is such a version, and its manifest
+        BadInput: a file is not what the manifest says, or there is such a version, and its manifest
             is damaged.
         Unavailable: what was read back is not what was written.
     """
-    place = version_key(release.model, release.version)
-    with scratch() as folder:
+    store = version.store
+    with scratch() as copies:
         for name, expected in release.files.items():
-            copied(store, sources[name], folder / name, expected)
+            copied(store, sources[name], copies / name, expected)
         for name in release.files:
-            store.put_file(f"{place}/{name}", folder / name)
-        _check_written(store, release, place)
-        if not store.exists(f"{place}/{MANIFEST}"):
-            approve(folder / MODEL_FILE)
-    return _put_manifest(store, release, place)
+            store.put_file(f"{version.key}/{name}", copies / name)
+        _check_written(version, release)
+        if not store.exists(version.manifest_key):
+            approve(copies / MODEL_FILE)
+    return _put_manifest(version, release)
 
 
-def _check_written(store: Store, release: Release, place: str) -> None:
-    if problems := list(_file_problems(store, release, place)):
+def _check_written(version: Version, release: Release) -> None:
+    """Raises `Unavailable` unless the store gives back what was just written."""
+    if problems := list(_file_problems(version, release)):
         raise Unavailable(
-            f"version {release.version} of {release.model} does not read back as written: "
-            f"{'; '.join(problems)}. If it stays so, remove {store.link(place)}"
+            f"{version} does not read back as written: {'; '.join(problems)}. If it stays so, "
+            f"remove {version.store.link(version.key)}"
         )
 
 
-def _put_manifest(store: Store, release: Release, place: str) -> bytes:
-    """Write the manifest, unless somebody did; the one that is there, which says the same."""
-    model, version = release.model, release.version
-    _drop_stale_signature(store, model, version)
+def _put_manifest(version: Version, release: Release) -> bytes:
+    """Writes the manifest unless another process did. Returns the one that is there, which says
+    the same."""
+    store = version.store
+    _drop_stale_signature(version)
     now = datetime.now(timezone.utc).isoformat(timespec="microseconds")
-    store.put(f"{place}/{MANIFEST}", dump(release.model_copy(update={"published_at": now})))
-    manifest = _manifest(store, model, version)
-    published = parse(manifest, Release, f"{place}/{MANIFEST}")
+    store.put(version.manifest_key, dump(release.model_copy(update={"published_at": now})))
+    # Unsigned as yet: `Version.sign` comes after this.
+    manifest = replace(version, keys=SigningKeys()).manifest()
+    published = parse(manifest, Release, version.manifest_key)
     # A pruning that goes on where another was stopped may have taken files meanwhile.
     found = [
-        *_manifest_problems(manifest, published, model, version),
-        *_name_problems(published, _there(store, place)),
+        *_manifest_problems(manifest, published, version),
+        *_name_problems(published, _there(version)),
     ]
     if not found and published.model_copy(update={"published_at": release.published_at}) != release:
         found = [f"{MANIFEST} says something else than was published"]
-    _refuse_damaged(store, place, found)
+    _refuse_damaged(version, found)
     return manifest
 
 
-def _drop_stale_signature(store: Store, model: str, version: str) -> None:
-    """Remove the signature of a manifest that is gone: a pruning was killed between the two.
+def _drop_stale_signature(version: Version) -> None:
+    """Removes the signature of a manifest that is gone: a pruning was killed between the two.
 
-    It is looked for first, since whoever publishes at the same time writes the manifest before it.
+    The signature is looked for first: a process that publishes the same version at the same time
+    writes the manifest before it signs, so that no fresh signature is ever taken for a stale one.
     """
-    key = _signature_key(model, version)
-    if store.exists(key) and not store.exists(manifest_key(model, version)):
-        store.remove(key)
+    if version.is_signed() and not version.store.exists(version.manifest_key):
+        version.store.remove(version.signature_key)
 
 
-def sign_manifest(
-    store: Store, model: str, version: str, keys: SigningKeys, manifest: bytes
-) -> bool:
-    """Write the signature of a published version beside its manifest; whether this call did.
-
-    Nothing is written where the same key signed before.
-
-    Args:
-        store: The store.
-        model: The model's name.
-        version: A version of it.
-        keys: The private key is used.
-        manifest: Its manifest, as it was checked: see `publish` and `verified`.
-
-    Raises:
-        BadInput: the key cannot be used, there is no such version, or there is a signature that is
-            not that of this manifest by this key; it is left as it is.
-    """
-    own = keys.own()
-    key = _signature_key(model, version)
-    written = not store.exists(key) and store.put(key, signing.sign(manifest, keys))
-    if found := signing.problem(manifest, store.read(key), own):
-        raise BadInput(
-            f"{_called(model, version)} has a signature already, which is not ours: {found}. It is "
-            f"never overwritten; if it is worth nothing, remove {store.link(key)} and sign again"
-        )
-    if written:
-        log.info("version_signed model=%s version=%s", model, version)
-    return written
+# --- what is wrong with a version ----------------------------------------------------------------
 
 
-def is_signed(store: Store, model: str, version: str) -> bool:
-    """Whether there is a signature beside the manifest of a version; not whether it is right."""
-    return store.exists(_signature_key(model, version))
-
-
-def versions(store: Store, model: str) -> list[str]:
-    """The names of all complete versions of a model, sorted."""
-    keys = store.list(f"{folder(model)}/versions")
-    return [key.split("/")[-2] for key in keys if key.endswith(f"/{MANIFEST}")]
-
-
-def release_of(store: Store, model: str, version: str, keys: SigningKeys = signing.NONE) -> Release:
-    """The manifest of a version.
-
-    Raises:
-        BadInput: it is not in the store or not readable, or not signed as the keys ask for.
-    """
-    return parse(_manifest(store, model, version, keys), Release, manifest_key(model, version))
-
-
-def _manifest(store: Store, model: str, version: str, keys: SigningKeys = signing.NONE) -> bytes:
-    found = store.tagged(manifest_key(model, version))
-    if found is None:
-        raise BadInput(f"{model} has no version {version}. {_there_are(store, model)}")
-    if trusted := keys.trusted():
-        signature = _signature(store, model, version)
-        signing.check(found[0], signature, trusted, _called(model, version))
-    return found[0]
-
-
-def _there_are(store: Store, model: str) -> str:
-    names = versions(store, model)
-    return f"It has: {', '.join(names)}" if names else f"It has none in {store.url}"
-
-
-def verify(store: Store, model: str, version: str, keys: SigningKeys = signing.NONE) -> Release:
-    """Read every byte of a version, and compare it with what its manifest says; the manifest.
-
-    The bytes come from the store itself, never from a local copy.
-
-    Raises:
-        BadInput: there is no such version, or it is damaged; names every problem. Or it is not
-            signed as the keys ask for: then nothing is compared with what the manifest says.
-        Unavailable: the store does not answer.
-    """
-    return parse(verified(store, model, version, keys), Release, manifest_key(model, version))
-
-
-def verified(store: Store, model: str, version: str, keys: SigningKeys = signing.NONE) -> bytes:
-    """The bytes of a manifest with which every byte of its version was compared; see `verify`."""
-    manifest = _manifest(store, model, version, keys)
-    release = parse(manifest, Release, manifest_key(model, version))
-    place = version_key(model, version)
-    found = chain(
-        _manifest_problems(manifest, release, model, version),
-        _file_problems(store, release, place),
-    )
-    _refuse_damaged(store, place, found)
-    log.info("version_verified model=%s version=%s files=%d", model, version, len(release.files))
-    return manifest
-
-
-def _refuse_damaged(store: Store, place: str, problems: Iterable[str]) -> None:
+def _refuse_damaged(version: Version, problems: Iterable[str]) -> None:
     if told := "; ".join(problems):
-        _, model, _, version = place.split("/")
         raise BadInput(
-            f"version {version} of {model} is damaged: {told}. Use another version; this one lies "
-            f"at {store.link(place)}"
+            f"{version} is damaged: {told}. Use another version; this one is at "
+            f"{version.store.link(version.key)}"
         )
 
 
-def _manifest_problems(
-    manifest: bytes, release: Release, model: str, version: str
-) -> Iterator[str]:
+def _manifest_problems(manifest: bytes, release: Release, version: Version) -> Iterator[str]:
     said = json.loads(manifest)
-    if (release.model, release.version) != (model, version):
+    if (release.model, release.version) != (version.model, version.name):
         yield f"{MANIFEST} is that of version {release.version} of {release.model}"
     # Versions were once named by their files alone.
-    elif version not in {_name(said), address(said["files"])}:
-        yield f"{MANIFEST} was changed: its content does not give the name {version}"
+    elif version.name not in {_name(said), address(said["files"])}:
+        yield f"{MANIFEST} was changed: its content does not give the name {version.name}"
     if MODEL_FILE not in release.files:
         yield f"{MANIFEST} names no {MODEL_FILE}"
 
 
-def _file_problems(store: Store, release: Release, place: str) -> Iterator[str]:
-    there = _there(store, place)
+def _file_problems(version: Version, release: Release) -> Iterator[str]:
+    there = _there(version)
     yield from _name_problems(release, there)
     for name in sorted(release.files.keys() & there):
-        path, found = _read_back(store, f"{place}/{name}")
+        path, found = _read_back(version.store, f"{version.key}/{name}")
         if found != release.files[name]:
             yield f"{name} has the SHA-256 {found} instead of {release.files[name]}"
         elif name == MODEL_FILE and not zipfile.is_zipfile(path):
@@ -307,13 +330,13 @@ def _name_problems(release: Release, there: set[str]) -> Iterator[str]:
         yield f"{name} does not belong to it"
 
 
-def _there(store: Store, place: str) -> set[str]:
-    """The names of the files that lie in a version's folder."""
-    return {key.removeprefix(f"{place}/") for key in store.list(place)}
+def _there(version: Version) -> set[str]:
+    """Returns the names of the files in a version's folder."""
+    return {key.removeprefix(f"{version.key}/") for key in version.store.list(version.key)}
 
 
 def _read_back(store: Store, key: str) -> tuple[Path, str]:
-    """A file as the store has it now, and its SHA-256."""
+    """Returns a file as the store has it now, not a copy of it from the cache, and its SHA-256."""
     path = store.local(key, fresh=True)
     try:
         return path, digest_file(path)

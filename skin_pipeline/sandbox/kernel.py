@@ -1,12 +1,12 @@
 """What Linux offers a process that wants to give up rights, through the C library.
 
 Each function gives up one kind of right for good, for the calling thread and all that it starts,
-and says whether this kernel could. Nothing is imported but the standard library, so that a process
-can call them before it has any other thread. On other systems each one says no.
+and returns whether this kernel could do so. Nothing is imported but the standard library, so that a
+process can call them before it has any other thread. On other systems nothing is given up.
 
-Own code and no library: these calls and numbers are a promise of the kernel, and what wraps them
-for Python is in its first releases or not looked after, or needs libseccomp or user namespaces,
-which containers do without.
+This is our own code, since the libraries that wrap these calls for Python are in their first
+releases, are not maintained, or need libseccomp or user namespaces, which containers do without.
+The calls and their numbers never change: the kernel guarantees that.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def _library() -> ctypes.CDLL:
 
 
 def _call(number: int, *arguments: int | bytes | None) -> int:
-    """Makes a system call. Raises OSError."""
+    """Makes a system call, for which the C library has no function. Raises OSError."""
     sent = [ctypes.c_long(a) if isinstance(a, int) else a for a in arguments]
     return _checked(_library().syscall(ctypes.c_long(number), *sent))
 
@@ -70,36 +70,38 @@ def _checked(result: int) -> int:
 
 
 def hide() -> bool:
-    """Keeps this process' memory, environment and open files from all others of its user. A process
-    that it starts with another program is not hidden."""
+    """Hides this process' memory, environment and open files from all others of its user.
+
+    A process that it starts with another program is not hidden.
+    """
     if LINUX:
         _control(SET_DUMPABLE, 0)
     return LINUX
 
 
 def show() -> None:
-    """Undoes what a change of user hides: the process that started this one is to watch it."""
+    """Undoes the hiding that a change of user brings: the process that started this watches it."""
     if LINUX:
         _control(SET_DUMPABLE, 1)
 
 
 def keep_privileges() -> bool:
-    """Never gets more rights by starting a program; needed before `Landlock` and the filter."""
+    """Gives up getting more rights by starting a program; Landlock and the filter require it."""
     if LINUX:
         _control(NO_NEW_PRIVILEGES, 1)
     return LINUX
 
 
 def end_with(parent: int) -> None:
-    """Ends this process with the one that started it, whose number is given."""
+    """Has the kernel end this process with the one that started it, whose number is given."""
     if LINUX:
         _control(SET_PARENT_DEATH_SIGNAL, signal.SIGKILL)
-        if os.getppid() != parent:  # it ended before
+        if os.getppid() != parent:  # it ended before the kernel was told to watch it
             os._exit(1)
 
 
 def drop_capabilities(kept: Iterable[int] = ()) -> bool:
-    """Gives up root's special rights, but for some that it has."""
+    """Gives up root's special rights, except those of `kept` that this process has."""
     if not LINUX:
         return False
     head = ctypes.create_string_buffer(struct.pack("=Ii", CAPABILITIES_VERSION, 0))
@@ -113,8 +115,11 @@ def drop_capabilities(kept: Iterable[int] = ()) -> bool:
 
 
 def leave_namespaces(names: Iterable[str]) -> list[str]:
-    """Enters new namespaces, in which there is nothing yet: no network, for one. Returns the names
-    of those that this process may enter: all, or all but the users', or none."""
+    """Enters new namespaces, in which there is nothing yet: no network, for example.
+
+    Returns the names of those that were entered: all, or all but the users', or none. Root needs no
+    namespace of users to enter the others, and in containers that one is often forbidden.
+    """
     for wanted in (list(names), [name for name in names if name != "user"]):
         try:
             if LINUX and wanted:
@@ -127,14 +132,18 @@ def leave_namespaces(names: Iterable[str]) -> list[str]:
 
 
 def bound_threads(most: int) -> bool:
-    """Bounds this process' threads where they are counted apart from those of its user."""
+    """Bounds this process' threads, if they are counted apart from the others of its user.
+
+    They are in a namespace of users. Elsewhere the bound would be on all processes of the user, so
+    it is tried out with one thread, and taken back if there are more already.
+    """
     old, hard = resource.getrlimit(resource.RLIMIT_NPROC)
     resource.setrlimit(resource.RLIMIT_NPROC, (most, hard))
     try:
         probe = threading.Thread(target=int)
         probe.start()
         probe.join()
-    except RuntimeError:  # the user has more than that elsewhere
+    except RuntimeError:  # the user has more threads than that in other processes
         resource.setrlimit(resource.RLIMIT_NPROC, (old, hard))
         return False
     resource.setrlimit(resource.RLIMIT_NPROC, (most, most))
@@ -145,7 +154,7 @@ def bound_threads(most: int) -> bool:
 
 
 def landlock_version() -> int:
-    """Returns the version of Landlock that this kernel has; 0 if none."""
+    """Returns the version of Landlock that this kernel has; 0 if it has none."""
     try:
         return _call(CREATE_RULESET, None, 0, ASK_VERSION) if LINUX else 0
     except OSError as error:
@@ -157,8 +166,9 @@ def landlock_version() -> int:
 class Landlock:
     """Rules for files: what they do not name can be neither read nor written, by whatever path.
 
-    With them comes that this process cannot look into those outside (Linux 5.13), bind or connect
-    TCP (6.7), nor send signals or connect to abstract sockets outside (6.12).
+    In force, they also keep this process from looking into processes outside (Linux 5.13), from
+    binding and connecting TCP (6.7), and from sending signals or connecting to abstract sockets
+    outside (6.12).
     """
 
     def __init__(self) -> None:
@@ -172,12 +182,12 @@ class Landlock:
         self._rules = _call(CREATE_RULESET, wanted, len(wanted), 0)
 
     def allow(self, path: Path | str, kinds: int) -> None:
-        """Allows kinds of access to a file, or to all that a folder holds, if it is there."""
+        """Allows kinds of access to a file, or to all that a folder contains, if it exists."""
         if not self.version:
             return
         try:
             opened = os.open(path, os.O_PATH | os.O_CLOEXEC)
-        except OSError:  # then there is nothing to be allowed
+        except OSError:  # it does not exist here, so there is nothing to allow
             return
         try:
             kinds &= self._kinds if Path(path).is_dir() else self._kinds & OF_FILES
@@ -195,8 +205,8 @@ class Landlock:
 
 # --- system calls --------------------------------------------------------------------------------
 
-# Refused: name, and number on x86_64 and aarch64. What is not in the list is allowed, since which
-# calls TensorFlow makes changes with its version and the C library's.
+# The calls that are refused: name, and number on x86_64 and aarch64. All others are allowed: a list
+# of allowed calls would fail with new versions of TensorFlow and the C library, which make others.
 REFUSED = """
     fork 57 -             vfork 58 -            execve 59 221           execveat 322 281
     socket 41 198         socketpair 53 199     connect 42 203          bind 49 200
@@ -232,10 +242,12 @@ REFUSED = """
     modify_ldt 154 -      uselib 134 -          lookup_dcookie 212 18   vhangup 153 58
     setpriority 141 140   ioprio_set 251 30
 """
-NEWEST = 462  # a call that is newer than these lists is answered as by a kernel without it
-UNKNOWN = {"clone3": (435, 435), "openat2": (437, 437)}  # their arguments cannot be read
+NEWEST = 462  # a call newer than this list is answered as by a kernel that does not have it
+# Their arguments are behind a pointer, which a filter cannot follow. They are answered as unknown,
+# so that the C library makes the older call, whose arguments the filter can read.
+UNKNOWN = {"clone3": (435, 435), "openat2": (437, 437)}
 NONE = 0xFFFF_FFFF  # the number of a call that a processor does not have
-# What one argument decides: the call's numbers, and which argument.
+# Calls for which one argument decides: the call's numbers, and the position of the argument.
 CLONE = (56, 220)
 OWN_PROCESS = {
     "kill": ((62, 129), 0),
@@ -255,9 +267,9 @@ VALUES = {
     "ioctl": ((16, 29), 1, (0x5412, 0x541C)),
 }
 MASKS = {
-    # Shared memory is not counted as data, and files could be written past all counting.
+    # Shared memory is not counted as data, and files written through it escape all counting.
     "mmap": ((9, 222), 3, 0x1, 0x1),
-    # Opened for reading and emptied: Landlock knows this from its third version.
+    # Opening a file for reading can empty it: Landlock refuses this from its third version on.
     "open": ((2, NONE), 1, 0x203, 0x200),
     "openat": ((257, 56), 2, 0x203, 0x200),
 }
@@ -266,11 +278,11 @@ PROCESSORS = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)}
 LOAD, EQUAL, GREATER, ANY_BIT, AND, RETURN = 0x20, 0x15, 0x25, 0x45, 0x54, 0x06
 ALLOWED, ERROR = 0x7FFF_0000, 0x0005_0000
 REFUSE, NO_SUCH_CALL = ERROR | errno.EPERM, ERROR | errno.ENOSYS
-Step = tuple[int, int, int, int]  # what, steps to skip if so, if not, a number
+Step = tuple[int, int, int, int]  # what to do, steps to skip if true, if false, and a number
 
 
 def filter_system_calls() -> str:
-    """Refuses sockets, other processes, and whatever reaches past this one.
+    """Refuses sockets, other processes, and all calls whose effects reach beyond this process.
 
     Returns:
         The processor that the filter is for; empty if there is none for this one.
@@ -291,7 +303,10 @@ def filter_system_calls() -> str:
 
 
 def _program(column: int, processor: int) -> Iterator[Step]:
-    """The filter, for one processor; it is run for every call."""
+    """Yields the filter for one processor, in the kernel's BPF; it is run for every call.
+
+    It reads the call's number at byte 0, the processor at byte 4, and arguments from byte 16 on.
+    """
     yield LOAD, 0, 0, 4
     yield from _unless(EQUAL, processor, REFUSE)
     yield LOAD, 0, 0, 0
@@ -309,18 +324,18 @@ def _program(column: int, processor: int) -> Iterator[Step]:
 def _by_argument() -> Iterator[tuple[tuple[int, ...], list[Step]]]:
     allow, refuse = (RETURN, 0, 0, ALLOWED), (RETURN, 0, 0, REFUSE)
     yield CLONE, [_argument(0), *_when(ANY_BIT, CLONE_THREAD, [allow]), refuse]
-    for name, (numbers, place) in OWN_PROCESS.items():
+    for name, (numbers, position) in OWN_PROCESS.items():
         own = [os.getpid(), *([0] if name in SELF_AS_ZERO else [])]
-        yield numbers, [_argument(place), *_each(own, allow), refuse]
-    for numbers, place, values in VALUES.values():
-        yield numbers, [_argument(place), *_each(values, refuse), allow]
-    for wide, place, mask, value in MASKS.values():
-        masked = [_argument(place), (AND, 0, 0, mask)]
+        yield numbers, [_argument(position), *_each(own, allow), refuse]
+    for numbers, position, values in VALUES.values():
+        yield numbers, [_argument(position), *_each(values, refuse), allow]
+    for wide, position, mask, value in MASKS.values():
+        masked = [_argument(position), (AND, 0, 0, mask)]
         yield wide, [*masked, *_when(EQUAL, value, [refuse]), allow]
 
 
-def _argument(place: int) -> Step:
-    return LOAD, 0, 0, 16 + 8 * place  # its lower half: these processors store it first
+def _argument(position: int) -> Step:
+    return LOAD, 0, 0, 16 + 8 * position  # the lower half, which these processors store first
 
 
 def _each(values: Iterable[int], then: Step) -> list[Step]:

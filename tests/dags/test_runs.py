@@ -20,12 +20,12 @@ from demo import Follower
 from kaggle_server import KaggleServer
 from leaks import files, leaks, objects, rows
 from local_airflow import ApiError, LocalAirflow
+from released import opened
 from servers import HOST, Inbox, S3Server, free_ports, webhook_inbox
 
 from skin_pipeline.config import Settings, form_schema, read_settings
 from skin_pipeline.contracts import Verdict, load
 from skin_pipeline.data import demo as generator
-from skin_pipeline.release import registry
 from skin_pipeline.storage import Store, open_store
 
 pytestmark = pytest.mark.airflow
@@ -237,13 +237,13 @@ def results(place):
 
 def test_every_step_runs_and_the_model_is_promoted(place, promoted):
     assert states(promoted) == {**{task: {"success"} for task in ALL}, "reject": {"skipped"}}
-    champion = registry.champion(place.store, "skin-resnet50-synthetic")
+    champion = opened(place.store, name="skin-resnet50-synthetic").champion
     assert promoted.value("promote").endswith(champion.version)
     assert champion.by == promoted.run
 
 
 def test_the_history_names_the_run(place, promoted):
-    (judged,) = registry.judgements(place.store, "skin-resnet50-synthetic")
+    (judged,) = opened(place.store, name="skin-resnet50-synthetic").judgements()
     assert (judged.run, judged.approved) == (promoted.run, True)
 
 
@@ -271,8 +271,8 @@ def test_a_run_on_unchanged_data_finds_every_result_and_says_that_nothing_change
     """With a form that somebody emptied, where what is empty is what the first run had anyway."""
     before, model = results(place), "skin-resnet50-synthetic"
     champion, judged = (
-        registry.champion(place.store, model),
-        registry.judgements(place.store, model),
+        opened(place.store, name=model).champion,
+        opened(place.store, name=model).judgements(),
     )
     usual = Settings()
     as_usual = {
@@ -289,8 +289,8 @@ def test_a_run_on_unchanged_data_finds_every_result_and_says_that_nothing_change
     # There was no champion the first time, so now it is scored; it is not judged again.
     assert set(re.findall(r"started key=(\w+)/", logs)) == {"champion"}
     assert {key.split("/")[0] for key in set(results(place)) - set(before)} == {"champion"}
-    assert registry.champion(place.store, model) == champion
-    assert registry.judgements(place.store, model) == judged
+    assert opened(place.store, name=model).champion == champion
+    assert opened(place.store, name=model).judgements() == judged
     assert f"nothing_changed model={model}" in logs
     place.wait(lambda: told(place, again) == ["promoted"])
     assert "Nothing changed: " in place.alerts.received[-1].json["text"]
@@ -309,13 +309,13 @@ def test_a_setting_that_there_is_none_of_is_named_with_the_nearest(place):
 
 
 def test_a_refusal_is_a_green_run_with_reasons(place, promoted):
-    champion = registry.champion(place.store, "skin-resnet50-synthetic")
+    champion = opened(place.store, name="skin-resnet50-synthetic").champion
     refused = place.run(min_accuracy=1.0)
     assert states(refused)["promote"] == {"skipped"}
     assert states(refused)["reject"] == {"success"}
     verdict = load(place.store, refused.value("gate"), Verdict)
     assert verdict.reasons[0].startswith("accuracy: ")
-    assert registry.champion(place.store, "skin-resnet50-synthetic") == champion
+    assert opened(place.store, name="skin-resnet50-synthetic").champion == champion
     place.wait(lambda: told(place, refused) == ["refused"])
     assert "Failed: accuracy: " in place.alerts.received[-1].json["text"]
 
@@ -331,7 +331,7 @@ def test_a_run_that_fails_leaves_the_others_to_be_judged_and_the_gate_counts_the
     assert states(follower)["train"] == {"success", "failed"}
     assert states(follower)["reject"] == {"success"}
     verdict = load(place.store, follower.value("gate"), Verdict)
-    assert verdict.reasons == ("successful runs: 2, asked for at least 3",)
+    assert verdict.reasons == ("successful runs: 2, required at least 3",)
 
 
 def test_bad_input_fails_at_once_and_says_what_to_do(place):
@@ -339,7 +339,7 @@ def test_bad_input_fails_at_once_and_says_what_to_do(place):
     assert states(failed)["ingest"] == {"failed"}
     assert states(failed)["promote"] == {"upstream_failed"}
     message = failed.errors["ingest", -1]
-    assert "nothing stands at /no/such/folder" in message
+    assert "there is nothing at /no/such/folder" in message
     assert "kaggle://OWNER/NAME" in message
     assert "attempt=2" not in place.logs(failed)
     place.wait(lambda: set(told(place, failed)) == {"task_failed", "run_failed"})
@@ -354,7 +354,7 @@ def from_kaggle(place) -> Follower:
 def test_images_come_from_kaggle_with_the_connection_of_airflow(from_kaggle):
     assert states(from_kaggle)["ingest"] == {"success"}
     message = from_kaggle.errors["validate", -1]
-    assert "readable benign images: 12, asked for at least 50" in message
+    assert "readable benign images: 12, required at least 50" in message
 
 
 @pytest.mark.parametrize(

@@ -7,14 +7,15 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import key_pairs
 import pytest
 from airflow_home import put_database
-from released import MODEL, promote, releases
+from released import MODEL, champion_of, moves, opened, promote, releases
 
 from skin_pipeline import timing
-from skin_pipeline.release import registry
+from skin_pipeline.release import version_key
 from skin_pipeline.storage import FolderStore
 
 ROOT = Path(__file__).parents[2]
@@ -72,7 +73,7 @@ class Airflow:
         }
         put_database(home)
 
-    def ask(self, code: str, **asked: dict[str, str]):
+    def ask(self, code: str, **asked: dict[str, str]) -> Any:
         """What the code leaves in `answer`, and everything that it logged."""
         run = self._python("-c", TALK.format(code=code), json.dumps(asked))
         (line,) = [line for line in run.stdout.splitlines() if line.startswith("ANSWER ")]
@@ -90,20 +91,20 @@ class Airflow:
 
 
 @pytest.fixture(scope="module")
-def airflow(tmp_path_factory) -> Airflow:
+def airflow(tmp_path_factory: pytest.TempPathFactory) -> Airflow:
     return Airflow(tmp_path_factory.mktemp("airflow"))
 
 
 @pytest.fixture(scope="module")
-def dag(airflow):
+def dag(airflow: Any) -> Any:
     return airflow.ask(READ)[0]
 
 
-def test_reading_the_dag_imports_nothing_heavy(dag):
+def test_reading_the_dag_imports_nothing_heavy(dag: Any) -> None:
     assert dag["heavy"] == []
 
 
-def test_it_runs_only_when_asked_and_verifies_first(dag):
+def test_it_runs_only_when_asked_and_verifies_first(dag: Any) -> None:
     assert (dag["schedule"], dag["active"]) == ("None", 1)
     assert {task["rule"] for task in dag["tasks"].values()} == {"all_success"}
     assert all(10 <= task["delay"] <= 60 for task in dag["tasks"].values())
@@ -115,7 +116,7 @@ def test_it_runs_only_when_asked_and_verifies_first(dag):
     }
 
 
-def test_the_dag_its_tasks_and_its_form_are_documented(dag):
+def test_the_dag_its_tasks_and_its_form_are_documented(dag: Any) -> None:
     assert "previous" in dag["doc"]
     for name, shown in {**dag["tasks"], **dag["params"]}.items():
         text = shown.get("doc") or shown.get("description_md")
@@ -124,7 +125,7 @@ def test_the_dag_its_tasks_and_its_form_are_documented(dag):
 
 
 @pytest.fixture(scope="module")
-def ran(airflow, tmp_path_factory):
+def ran(airflow: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """A rollback, one to a damaged version, two without a reason, one with a field misspelt, one to
     a version that is not signed and one of another alias, after each other; the log.
 
@@ -135,9 +136,9 @@ def ran(airflow, tmp_path_factory):
     promote(airflow.store, first)
     promote(airflow.store, second)
     for version, expected in ((first, None), (second, first)):
-        move = {"alias": "canary", "by": "a person", "reason": "on trial", "expected": expected}
-        assert registry.move(airflow.store, MODEL, version, **move)
-    airflow.store.remove(f"{registry.version_key(MODEL, damaged)}/metrics.json")
+        more = {"by": "a person", "reason": "on trial"}
+        assert opened(airflow.store).move(version, "canary", **more, expected=expected)
+    airflow.store.remove(f"{version_key(MODEL, damaged)}/metrics.json")
     return airflow.ask(
         RUN,
         # Fields that were emptied come as null, and blanks do not count.
@@ -157,46 +158,52 @@ def ran(airflow, tmp_path_factory):
     )
 
 
-def test_a_rollback_moves_the_champion_to_the_version_before(airflow, ran):
+def test_a_rollback_moves_the_champion_to_the_version_before(airflow: Any, ran: Any) -> None:
     state, run = ran[0]["previous"]
     assert state == "success"
-    now, before, first = registry.moves(airflow.store, MODEL)
+    now, before, first = moves(airflow.store)
     assert (now.version, now.rollback) == (first.version, True)
     assert now.previous == before.version
     assert now.reason == "too many false alarms"
     assert run in now.by
-    registry.verify_alias(airflow.store, MODEL)
+    opened(airflow.store).verify_alias()
 
 
-def test_a_rollback_of_another_alias_moves_that_one_and_leaves_the_champion(airflow, ran):
+def test_a_rollback_of_another_alias_moves_that_one_and_leaves_the_champion(
+    airflow: Any, ran: Any
+) -> None:
     assert ran[0]["canary"][0] == "success"
-    now, _, first = registry.moves(airflow.store, MODEL, "canary")
+    now, _, first = moves(airflow.store, "canary")
     assert (now.version, now.rollback, now.reason) == (first.version, True, "no better")
-    assert "no better" not in {move.reason for move in registry.moves(airflow.store, MODEL)}
+    assert "no better" not in {move.reason for move in moves(airflow.store)}
 
 
-def test_a_rollback_to_a_damaged_version_fails_and_moves_nothing(airflow, ran):
+def test_a_rollback_to_a_damaged_version_fails_and_moves_nothing(airflow: Any, ran: Any) -> None:
     answer, logged = ran
     assert answer["damaged"][0] == "failed"
     assert "metrics.json is missing" in logged
-    assert registry.champion(airflow.store, MODEL).number == 3
+    assert champion_of(airflow.store).number == 3
 
 
 @pytest.mark.parametrize("case", ["unreasoned", "blank"])
-def test_a_rollback_without_a_reason_is_not_begun(ran, case):
+def test_a_rollback_without_a_reason_is_not_begun(ran: Any, case: Any) -> None:
     state, said = ran[0][case]
     assert state == "not begun"
     assert "reason" in said
 
 
-def test_a_field_misspelt_moves_nothing_and_is_named_with_the_nearest(airflow, ran):
+def test_a_field_misspelt_moves_nothing_and_is_named_with_the_nearest(
+    airflow: Any, ran: Any
+) -> None:
     answer, logged = ran
     assert answer["misspelt"][0] == "failed"
     assert "verison is no setting; the nearest is version" in logged
-    assert registry.champion(airflow.store, MODEL).number == 3
+    assert champion_of(airflow.store).number == 3
 
 
-def test_a_rollback_to_a_version_that_is_not_signed_fails_where_signatures_are_asked_for(ran):
+def test_a_rollback_to_a_version_that_is_not_signed_fails_where_signatures_are_asked_for(
+    ran: Any,
+) -> None:
     answer, logged = ran
     assert answer["unsigned"][0] == "failed"
     assert "is not signed, but SKIN_PUBLIC_KEY is set" in logged

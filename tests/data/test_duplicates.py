@@ -189,7 +189,7 @@ def found(images):
     return {(pair.first, pair.second) for pair in duplicates.within(side, 1)}
 
 
-# A grid over all of the picture hides the skin in each block: see the known limits in the README.
+# A grid over all of the picture hides the skin in each block: see "Known limits" in docs/data.md.
 @pytest.mark.parametrize("kind", [kind for kind in FRAMES if kind != "grid"])
 def test_different_pictures_behind_one_frame_are_not_duplicates(in_this_process, kind):
     assert found(framed(kind, range(40))) == set()

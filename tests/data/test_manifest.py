@@ -11,7 +11,8 @@ import worker_tasks
 from PIL import Image
 
 from skin_pipeline import tables
-from skin_pipeline.data import archive, images, manifest, sources
+from skin_pipeline.data import images, manifest, sources
+from skin_pipeline.data.sources import from_zip
 from skin_pipeline.errors import BadInput, Unavailable
 
 
@@ -182,7 +183,7 @@ def test_an_image_is_called_what_its_source_calls_it_wherever_it_was_written(
     with zipfile.ZipFile(tmp_path / "set.zip", "w") as bundle:
         for key, item in zip(keys, sources.find(folder).files, strict=True):
             bundle.write(item.path, f"con/{key}")  # no folder of Windows may be called so
-    contents = archive.extract(tmp_path / "set.zip", tmp_path / "extracted")
+    contents = from_zip.extract(tmp_path / "set.zip", tmp_path / "extracted")
     table = build(contents, store, tmp_path).table
     assert list(table["key"]) == keys
     assert list(table["image_id"]) == [PurePosixPath(key).stem for key in keys]

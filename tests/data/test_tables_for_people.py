@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -17,6 +19,7 @@ from skin_pipeline import steps, tables
 from skin_pipeline.contracts import Dataset, Validation, load
 from skin_pipeline.data import demo, manifest
 from skin_pipeline.errors import BadInput
+from skin_pipeline.job import Job
 from skin_pipeline.storage import FolderStore
 
 HOSTILE = (
@@ -37,7 +40,7 @@ def cells(data: bytes) -> list[list[str]]:
     return list(csv.reader(io.StringIO(data.decode(), newline="")))
 
 
-def test_texts_become_no_formula_and_numbers_stay_numbers(store):
+def test_texts_become_no_formula_and_numbers_stay_numbers(store: FolderStore) -> None:
     data = store.read(tables.write(store, "x/manifest.csv", TABLE))
     for row, written in zip(TABLE.itertuples(), cells(data)[1:], strict=True):
         for cell in written[:3]:
@@ -46,7 +49,7 @@ def test_texts_become_no_formula_and_numbers_stay_numbers(store):
         assert float(written[3]) == pytest.approx(row.brightness)
 
 
-def test_what_was_written_is_read_back(store):
+def test_what_was_written_is_read_back(store: FolderStore) -> None:
     read = manifest.read(store, tables.write(store, "x/manifest.csv", TABLE))
     pd.testing.assert_frame_equal(read, TABLE, check_dtype=False)
     scores = TABLE.rename(columns={"patient_id": "group"})[["key", "group", "brightness"]]
@@ -57,7 +60,9 @@ def test_what_was_written_is_read_back(store):
 
 
 @given(some.lists(some.text(max_size=8), min_size=1, max_size=5))
-def test_any_texts_are_read_back(tmp_path_factory, texts):
+def test_any_texts_are_read_back(
+    tmp_path_factory: pytest.TempPathFactory, texts: list[str]
+) -> None:
     store = FolderStore(tmp_path_factory.getbasetemp() / "texts")
     table = pd.DataFrame({"image_id": texts, "row": range(len(texts))})
     read = manifest.read(store, tables.put(store, table))
@@ -65,28 +70,30 @@ def test_any_texts_are_read_back(tmp_path_factory, texts):
 
 
 @given(some.lists(some.text("=+-@;,'\" \t\r\nab\0", max_size=8), min_size=1, max_size=5))
-def test_any_formulas_are_read_back(tmp_path_factory, texts):
+def test_any_formulas_are_read_back(
+    tmp_path_factory: pytest.TempPathFactory, texts: list[str]
+) -> None:
     store = FolderStore(tmp_path_factory.getbasetemp() / "formulas")
     table = pd.DataFrame({"patient_id": texts, "row": range(len(texts))})
     read = manifest.read(store, tables.put(store, table))
     assert read["patient_id"].tolist() == texts
 
 
-def test_a_table_from_before_is_read_as_it_was_written(store):
+def test_a_table_from_before_is_read_as_it_was_written(store: FolderStore) -> None:
     usual = TABLE[["image_id", "row"]][~TABLE["image_id"].str.contains(r"\r|\n|'=|\0", regex=True)]
     store.put("x/old.csv", usual.to_csv(index=False, lineterminator="\n").encode())
     read = manifest.read(store, "x/old.csv")
     assert read["image_id"].tolist() == usual["image_id"].tolist()
 
 
-def test_a_table_without_formulas_keeps_its_bytes(store):
+def test_a_table_without_formulas_keeps_its_bytes(store: FolderStore) -> None:
     usual = pd.DataFrame({"key": ["a/1.jpg", "b-2, c.jpg"], "x": [-0.5, np.nan], "n": [-1, 2]})
     assert tables.to_csv(usual) == usual.to_csv(index=False, lineterminator="\n").encode()
 
 
 def test_names_and_patients_of_a_stranger_are_no_formulas_in_what_ingest_and_validate_write(
-    make_job, tmp_path
-):
+    make_job: Callable[..., Job], store: FolderStore, tmp_path: Path
+) -> None:
     root = tmp_path / "set"
     demo.generate(root, 0, 12)
     images = sorted(path for path in root.rglob("benign/*") if path.is_file())
@@ -108,7 +115,7 @@ def test_names_and_patients_of_a_stranger_are_no_formulas_in_what_ingest_and_val
         steps.validate(job, key)
     dataset = load(job.store, key, Dataset)
     written = [dataset.table]
-    for path in (job.store.root / "validate").rglob("result.json"):
+    for path in (store.root / "validate").rglob("result.json"):
         made = load(job.store, f"validate/{path.parent.name}", Validation)
         written += [made.table, made.quarantine]
     assert len(written) == 3

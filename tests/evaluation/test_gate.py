@@ -155,7 +155,7 @@ def test_the_checks_that_fail_are_exactly_those_that_should(seen, bounds, names)
 def test_a_reason_tells_the_value_its_interval_and_the_bound():
     (reason,) = reasons(judged(evaluation(accuracy=0.7)))
     assert reason == (
-        "accuracy: 0.700 [0.650, 0.750], asked for at least 0.750 "
+        "accuracy: 0.700 [0.650, 0.750], required at least 0.750 "
         "(the lower end of its 95 % interval)"
     )
 
@@ -163,7 +163,7 @@ def test_a_reason_tells_the_value_its_interval_and_the_bound():
 def test_an_error_is_judged_on_its_upper_end():
     (reason,) = reasons(judged(max_calibration_error=0.12))
     assert reason == (
-        "calibration error: 0.100 [0.050, 0.150], asked for at most 0.120 "
+        "calibration error: 0.100 [0.050, 0.150], required at most 0.120 "
         "(the upper end of its 95 % interval)"
     )
 
@@ -356,7 +356,7 @@ def test_a_change_must_be_more_than_its_bound(values, bounds, names):
 def test_a_reason_tells_the_change_with_its_sign():
     checks = judged(champion=the_champion(), comparison=changes(auc=-0.004))
     assert reasons(checks) == (
-        "change of AUC: -0.004 [-0.024, +0.016], asked for more than +0.000 (the change itself)",
+        "change of AUC: -0.004 [-0.024, +0.016], required more than +0.000 (the change itself)",
     )
 
 
@@ -425,7 +425,7 @@ def test_every_external_set_must_reach_the_bounds(sets, bounds, names):
 
 def test_the_problem_of_a_set_is_the_reason():
     checks = judged(sets=[outside("clinic", problem="it is empty")], min_external_auc=0.5)
-    assert reasons(checks) == ("external set clinic: it is empty, asked for figures to judge",)
+    assert reasons(checks) == ("external set clinic: it is empty, required figures to judge",)
 
 
 def test_sensitivity_on_an_external_set_comes_with_advice():

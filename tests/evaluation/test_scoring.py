@@ -19,7 +19,7 @@ from skin_pipeline import intervals, steps, tables
 from skin_pipeline.contracts import Evaluation, Pointer, Release, Scored, load
 from skin_pipeline.errors import BadInput
 from skin_pipeline.evaluation import metrics, scoring
-from skin_pipeline.release import registry
+from skin_pipeline.release import Model
 
 TEMPERATURE, THRESHOLD, VIEWS = 4.0, 0.37, 2
 CHANNELS = {0: 4, 3: 1}  # which channel of the features each of the champion's runs reads
@@ -234,8 +234,8 @@ def promoted(store, monkeypatch):
         files={},
     )
     judged_run.put(store, "gate/champion", documents.verdict(evaluation=CHAMPION))
-    monkeypatch.setattr(registry, "champion", lambda *_, **__: pointer)
-    monkeypatch.setattr(registry, "release_of", lambda *_, **__: release)
+    monkeypatch.setattr(Model, "champion", pointer)
+    monkeypatch.setattr(Model, "release", lambda *_: release)
 
 
 @pytest.mark.parametrize(

@@ -33,12 +33,13 @@ from models_server import (
     judge,
     promote,
 )
+from released import moves, opened
 from skin_models import data_link, readable, report_link
 
 from skin_pipeline import journal
 from skin_pipeline.contracts import RESULT, Notice, dump
 from skin_pipeline.provenance import SigningKeys
-from skin_pipeline.release import registry
+from skin_pipeline.release import Rollback
 from skin_pipeline.storage import FolderStore, Store
 
 REPORTS = {"gate/4f1ac2/report.html", DOCS, "split/aa11/docs/checks.html"}
@@ -232,7 +233,7 @@ def test_the_page_shows_champions_and_judged_runs(client: Any, empty: FolderStor
         "refused",
         "approved",
     ]
-    assert "accuracy: 0.743 [0.693, 0.793], asked for at least 0.750" in real
+    assert "accuracy: 0.743 [0.693, 0.793], required at least 0.750" in real
     assert "synthetic data" not in real + refused
     assert "synthetic data: not for patients" in synthetic
     assert "No champion yet" in refused
@@ -269,9 +270,9 @@ def test_with_a_key_the_page_says_which_champion_not_to_use_and_why(
     fill(empty)
     before = empty.read(f"models/{REAL}/champion.json")
     assert f"models sign {REAL}" in client.get("/").text.split("Do not use this champion.")[1]
-    now = registry.champion(empty, REAL)
+    now = opened(empty, name=REAL).champion
     move = {"alias": "champion", "by": "ops", "reason": "looked at"}
-    assert registry.move(empty, REAL, now.previous, **move, keys=SigningKeys(private=keys.private))
+    assert opened(empty, SigningKeys(private=keys.private), name=REAL).move(now.previous, **move)
     real = client.get("/").text.split("<section")[1]
     assert "Its pointer is signed with the trusted key." in real
     assert "Do not use" not in real
@@ -297,9 +298,9 @@ def test_a_key_that_is_not_there_hides_no_model(
 
 def test_a_rollback_is_told_as_one(client: Any, empty: FolderStore) -> None:
     fill(empty)
-    now, before = registry.moves(empty, REAL)[:2]
-    back = {"alias": "champion", "by": "ops", "reason": "false alarms", "rollback": True}
-    assert registry.move(empty, REAL, before.version, **back)
+    now, before = moves(empty, model=REAL)[:2]
+    back = Rollback(before.version, now.version)
+    assert opened(empty, name=REAL).carry_out(back, by="ops", reason="false alarms").rollback
     real = client.get("/").text.split("<section")[1]
     assert real.count("rolled back on purpose") == 1
     assert "false alarms" in real
@@ -378,10 +379,11 @@ def test_a_version_that_was_judged_again_stands_on_the_page_once(
     """As a store has it in which a champion was judged against itself."""
     fill(empty)
     before = client.get("/").text
-    approved = [item for item in registry.judgements(empty, REAL) if item.approved]
+    approved = [item for item in opened(empty, name=REAL).judgements() if item.approved]
     for number, item in enumerate(approved):
         later = {"judged_at": f"2026-07-0{number + 1}T03:12:40+00:00", "run": "again"}
-        registry.record(empty, item.model_copy(update=later), f"again-{number}")
+        again = item.model_copy(update=later)
+        opened(empty, name=REAL).record(again, f"again-{number}")
     after = client.get("/").text
     assert "again</code>" not in after
     for part in ('data-label="Run"', ">champion</span>"):

@@ -10,7 +10,7 @@ import pytest
 
 from skin_pipeline.config import Deployment, Settings
 from skin_pipeline.job import Job
-from skin_pipeline.provenance import SigningKeys, signing
+from skin_pipeline.provenance import SigningKeys
 from skin_pipeline.storage import FolderStore
 
 
@@ -23,7 +23,8 @@ def keys(tmp_path: Path) -> SigningKeys:
 def make(store: FolderStore) -> Callable[..., Job]:
     """Makes jobs with other keys on the test's store."""
 
-    def job(keys: SigningKeys = signing.NONE) -> Job:
+    def job(keys: SigningKeys | None = None) -> Job:
+        keys = keys or SigningKeys()
         deployment = Deployment(store=store.url, signing_key=keys.private, public_key=keys.public)
         return Job(Settings(), deployment, store)
 

@@ -17,16 +17,16 @@ import hard_run
 import key_pairs
 import pytest
 from attacker import Attacker
-from released import vouch_for
+from released import opened, registry, vouch_for
 
 from skin_pipeline import steps
 from skin_pipeline.contracts import RESULT, Dataset, Evaluation, Proof, Verdict, load
 from skin_pipeline.errors import BadInput
-from skin_pipeline.evaluation import scoring
-from skin_pipeline.job import Job
+from skin_pipeline.job import Job, Work
 from skin_pipeline.model_file import trial
 from skin_pipeline.provenance import ProvenStore, SigningKeys
-from skin_pipeline.release import chain, registry, versions
+from skin_pipeline.release import chain, tasks, versions
+from skin_pipeline.release.versions import Version
 from skin_pipeline.storage import FolderStore, digest
 
 
@@ -61,7 +61,7 @@ class Base(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def base(hard, tmp_path_factory):
+def base(hard: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
     folder = tmp_path_factory.mktemp("judged")
     plain, signed = folder / "plain", folder / "signed"
     shutil.copytree(hard.job.store.inner.root, plain)
@@ -79,21 +79,21 @@ def base(hard, tmp_path_factory):
 
 
 @pytest.fixture
-def judged(hard, base, tmp_path, monkeypatch):
+def judged(hard: Any, base: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Nothing is released yet. The trial of the model takes long, and has tests of its own."""
     monkeypatch.setattr(trial, "agree", lambda *_, **__: None)
     return in_copy(hard, base.plain, tmp_path / "store")
 
 
 @pytest.fixture
-def signed(hard, base, tmp_path, monkeypatch):
+def signed(hard: Any, base: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """The same where every result is signed, as if the steps had had the key."""
     monkeypatch.setattr(trial, "agree", lambda *_, **__: None)
     keys = {"signing_key": base.keys.private, "public_key": base.keys.public}
     return in_copy(hard, base.signed, tmp_path / "store", **keys)
 
 
-def in_copy(hard, store, root, **keys) -> Judged:
+def in_copy(hard: Any, store: Any, root: Any, **keys: Any) -> Judged:
     shutil.copytree(store, root)
     deployment = hard.job.deployment.model_copy(update={"store": f"file://{root}", **keys})
     job = dataclasses.replace(hard.job, store=FolderStore(root), deployment=deployment)
@@ -101,7 +101,7 @@ def in_copy(hard, store, root, **keys) -> Judged:
 
 
 @pytest.fixture(params=["without keys", "with keys"])
-def either(request):
+def either(request: pytest.FixtureRequest) -> Any:
     return request.getfixturevalue("signed" if request.param == "with keys" else "judged")
 
 
@@ -110,18 +110,18 @@ def refused(judged: Judged, *said: str) -> str:
         judged.promote()
     for part in said:
         assert part in str(told.value)
-    assert registry.models(judged.job.store) == []
+    assert registry(judged.job.store).models() == []
     return str(told.value)
 
 
-def test_a_run_that_nobody_touched_is_released_with_the_bytes_that_were_judged(either):
+def test_a_run_that_nobody_touched_is_released_with_the_bytes_that_were_judged(either: Any) -> None:
     key = either.promote()
     model = load(either.job.store, either.run.evaluation, Evaluation).model
     assert either.attacker.read(f"{key}/model.keras") == either.attacker.read(model)
     assert load(either.job.store, either.run.verdict, Verdict).approved
 
 
-def test_a_model_and_its_predictions_that_were_exchanged_are_not_released(either):
+def test_a_model_and_its_predictions_that_were_exchanged_are_not_released(either: Any) -> None:
     """The trial would agree: the predictions are those of the exchanged model."""
     result = load(either.job.store, either.run.evaluation, Evaluation)
     other = either.attacker.read(result.predictions).replace(b"malignant", b"benign")
@@ -132,7 +132,7 @@ def test_a_model_and_its_predictions_that_were_exchanged_are_not_released(either
     assert any(found in said for found in now)
 
 
-def test_no_file_of_any_result_is_exchanged_unnoticed(either):
+def test_no_file_of_any_result_is_exchanged_unnoticed(either: Any) -> None:
     proofs = [either.job.proven.prove(key).proof for key in either.results]
     files = {file: found for proof in proofs for file, found in proof.files.items()}
     kinds = {re.sub(r"[0-9a-f]{20}|\d", "", file): file for file in files if "/docs/" not in file}
@@ -143,14 +143,14 @@ def test_no_file_of_any_result_is_exchanged_unnoticed(either):
         either.attacker.undo()
 
 
-def test_no_document_is_exchanged_unnoticed(either):
+def test_no_document_is_exchanged_unnoticed(either: Any) -> None:
     for key in either.results:
         either.attacker.exchange(f"{key}/{RESULT}", either.attacker.read(f"{key}/{RESULT}") + b"\n")
         refused(either, key)
         either.attacker.undo()
 
 
-def test_no_document_is_exchanged_together_with_its_proof(either):
+def test_no_document_is_exchanged_together_with_its_proof(either: Any) -> None:
     """Without keys, this is noticed of everything that a later result was made from."""
     for key in either.results:
         if key == either.run.verdict and not either.job.deployment.signing_key:
@@ -163,7 +163,7 @@ def test_no_document_is_exchanged_together_with_its_proof(either):
         either.attacker.undo()
 
 
-def test_no_proof_is_removed_unnoticed(either):
+def test_no_proof_is_removed_unnoticed(either: Any) -> None:
     for key in either.results:
         either.attacker.strip(key)
         refused(either, key)
@@ -172,7 +172,7 @@ def test_no_proof_is_removed_unnoticed(either):
 
 # --- verdicts that do not follow from what they name ----------------------------------------------
 
-FORGED = {
+FORGED: dict[str, tuple[dict[str, Any], str]] = {
     "approved": ({"approved": True, "reasons": []}, "approved is True, computed again False"),
     "a check that passed": ({"checks": []}, "checks has 0 parts"),
     "lower bounds": ({"settings.min_accuracy": 0.1}, "made from settings"),
@@ -182,7 +182,9 @@ FORGED = {
 
 
 @pytest.mark.parametrize("name", FORGED)
-def test_a_forged_verdict_is_refused_though_its_proof_is_right(judged, base, name):
+def test_a_forged_verdict_is_refused_though_its_proof_is_right(
+    judged: Any, base: Any, name: str
+) -> None:
     """Without keys, too: the key names what it was made from, and the rest follows from that."""
     assert not load(judged.job.store, base.refusal, Verdict).approved
     changes, said = FORGED[name]
@@ -217,30 +219,33 @@ FIGURES = {
 
 
 @pytest.mark.parametrize("figure", FIGURES)
-def test_figures_that_do_not_follow_from_the_predictions_are_refused(judged, figure):
+def test_figures_that_do_not_follow_from_the_predictions_are_refused(
+    judged: Any, figure: Any
+) -> None:
     value, said = FIGURES[figure]
     everything_forged(judged, {figure: value}, judged.run.evaluation)
     refused(judged, judged.run.evaluation, "does not follow from its predictions", said)
 
 
 @pytest.mark.parametrize("model", ["images/another.keras", "model.keras", "evaluate/1/../2"])
-def test_a_model_that_is_no_file_of_its_evaluation_is_not_released(judged, model):
+def test_a_model_that_is_no_file_of_its_evaluation_is_not_released(judged: Any, model: str) -> None:
     everything_forged(judged, {"model": model}, judged.run.evaluation)
     refused(judged, model)
 
 
-def test_figures_of_an_external_set_that_do_not_follow_are_refused(judged):
+def test_figures_of_an_external_set_that_do_not_follow_are_refused(judged: Any) -> None:
     everything_forged(judged, {"figures.auc.value": 0.999}, judged.run.external[0])
     refused(judged, judged.run.external[0], "figures.auc.value is 0.999")
 
 
 @pytest.fixture
-def against_champion(judged):
+def against_champion(judged: Any) -> Any:
     """The run judged against a champion: the same predictions under the name of another model."""
     job, run = judged.job, judged.run
     known = load(job.store, run.evaluation, Evaluation)
 
-    def older(key):
+    def older(work: Work) -> Any:
+        key = work.key
         for file in (known.model, known.predictions):
             job.store.put(file.replace(run.evaluation, key), job.store.read(file))
         places = {"predictions": f"{key}/predictions.csv", "model": f"{key}/model.keras"}
@@ -249,17 +254,19 @@ def against_champion(judged):
     inputs = job.proven.prove(run.evaluation).proof.inputs
     other = job.once("evaluate", 1, {"of": inputs}, older)
     champion = job.once(
-        "champion", 1, {"split": run.split}, lambda key: scoring.as_judged(job, key, "old", other)
+        "champion", 1, {"split": run.split}, lambda work: tasks._as_judged(work, "old", other)
     )
     settings = job.settings.model_copy(update={"min_auc_change": -0.5})
     verdict = steps.gate(
         dataclasses.replace(job, settings=settings), run.evaluation, run.validation, champion
     )
-    assert load(job.store, verdict, Verdict).comparison.champion == "old"
+    comparison = load(job.store, verdict, Verdict).comparison
+    assert comparison
+    assert comparison.champion == "old"
     return judged._replace(run=dataclasses.replace(run, verdict=verdict)), champion
 
 
-def test_a_comparison_is_made_again(against_champion):
+def test_a_comparison_is_made_again(against_champion: Any) -> None:
     judged, champion = against_champion
     chain.check(judged.afresh().proven, judged.run.verdict)
     for change, said in (
@@ -283,14 +290,14 @@ def signatures(judged: Judged) -> list[str]:
     return judged.job.store.list("signatures")
 
 
-def test_a_signature_that_was_removed_is_missed(signed):
+def test_a_signature_that_was_removed_is_missed(signed: Any) -> None:
     for key in signatures(signed):
         signed.attacker.remove(key)
         refused(signed, "its signature by our key is missing")
         signed.attacker.undo()
 
 
-def test_a_signature_of_another_result_is_not_taken(signed):
+def test_a_signature_of_another_result_is_not_taken(signed: Any) -> None:
     first, *others = signatures(signed)
     for key in others:
         signed.attacker.exchange(key, signed.attacker.read(first))
@@ -299,12 +306,12 @@ def test_a_signature_of_another_result_is_not_taken(signed):
 
 
 @pytest.mark.parametrize("stamp", [b"", b"!", b"MEUCIQ==\n", b"A" * 2**20])
-def test_what_is_no_signature_is_not_taken(signed, stamp):
+def test_what_is_no_signature_is_not_taken(signed: Any, stamp: Any) -> None:
     signed.attacker.exchange(signatures(signed)[0], stamp)
     refused(signed, "is not of this content by this key")
 
 
-def test_a_signature_by_another_key_is_not_taken(judged, tmp_path):
+def test_a_signature_by_another_key_is_not_taken(judged: Any, tmp_path: Path) -> None:
     ours, theirs = (key_pairs.write(tmp_path, name) for name in ("mine", "theirs"))
     stranger = judged.afresh(signing_key=theirs.private).proven
     for key in judged.results:
@@ -316,12 +323,12 @@ def test_a_signature_by_another_key_is_not_taken(judged, tmp_path):
     refused(mine, "is not of this content by this key")
 
 
-def test_a_signed_run_cannot_be_forged_as_a_whole(signed):
+def test_a_signed_run_cannot_be_forged_as_a_whole(signed: Any) -> None:
     everything_forged(signed, {"mistakes": []}, signed.run.evaluation)
     refused(signed, "its signature by our key is missing")
 
 
-def test_unsigned_results_are_refused_with_what_to_do(judged, tmp_path):
+def test_unsigned_results_are_refused_with_what_to_do(judged: Any, tmp_path: Path) -> None:
     keys = key_pairs.write(tmp_path, "ours")
     said = refused(judged._replace(job=judged.afresh(signing_key=keys.private)))
     assert "every process that runs steps needs SKIN_SIGNING_KEY" in said
@@ -366,7 +373,7 @@ MOMENTS = (
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
-def test_the_next_step_refuses_a_result_that_was_exchanged(either, moment):
+def test_the_next_step_refuses_a_result_that_was_exchanged(either: Any, moment: Any) -> None:
     key, step = steps_after(either)[moment]
     either.attacker.exchange(f"{key}/{RESULT}", either.attacker.read(f"{key}/{RESULT}") + b"\n")
     # A step that made its result before would find it: these are made of other settings.
@@ -376,7 +383,9 @@ def test_the_next_step_refuses_a_result_that_was_exchanged(either, moment):
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
-def test_with_a_key_the_next_step_refuses_a_result_with_a_forged_proof(signed, moment):
+def test_with_a_key_the_next_step_refuses_a_result_with_a_forged_proof(
+    signed: Any, moment: Any
+) -> None:
     key, step = steps_after(signed)[moment]
     signed.attacker.exchange(f"{key}/{RESULT}", signed.attacker.read(f"{key}/{RESULT}") + b"\n")
     signed.attacker.prove(key)
@@ -384,7 +393,7 @@ def test_with_a_key_the_next_step_refuses_a_result_with_a_forged_proof(signed, m
         step(signed.afresh())
 
 
-def test_a_forged_result_is_not_taken_for_one_that_was_made_before(signed):
+def test_a_forged_result_is_not_taken_for_one_that_was_made_before(signed: Any) -> None:
     run, job = signed.run, signed.afresh()
     gate = partial(steps.gate, evaluation=run.evaluation, validation=run.validation)
     key = gate(job)
@@ -396,7 +405,9 @@ def test_a_forged_result_is_not_taken_for_one_that_was_made_before(signed):
     assert gate(signed.afresh()) == key  # as it was told to
 
 
-def test_a_result_that_was_put_there_before_a_signed_step_runs_is_refused(signed, tmp_path):
+def test_a_result_that_was_put_there_before_a_signed_step_runs_is_refused(
+    signed: Any, tmp_path: Path
+) -> None:
     """Its key can be known in advance, from what it is made of."""
     run = signed.run
     gate = partial(steps.gate, evaluation=run.evaluation, validation=run.validation)
@@ -408,7 +419,7 @@ def test_a_result_that_was_put_there_before_a_signed_step_runs_is_refused(signed
         gate(signed.afresh())
 
 
-def test_files_that_lie_where_a_step_will_write_are_not_adopted(judged):
+def test_files_that_lie_where_a_step_will_write_are_not_adopted(judged: Any) -> None:
     run = judged.run
     other = dataclasses.replace(
         judged.afresh(), settings=judged.job.settings.model_copy(update={"min_auc": 0.2})
@@ -426,11 +437,13 @@ def test_files_that_lie_where_a_step_will_write_are_not_adopted(judged):
 # --- while it is released -------------------------------------------------------------------------
 
 
-def test_a_file_that_is_exchanged_after_the_check_is_not_released(either, monkeypatch):
+def test_a_file_that_is_exchanged_after_the_check_is_not_released(
+    either: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     model = load(either.job.store, either.run.evaluation, Evaluation).model
     check = chain.check
 
-    def check_then_exchange(store, verdict):
+    def check_then_exchange(store: ProvenStore, verdict: str) -> None:
         check(store, verdict)
         either.attacker.exchange(model, b"PK another model")
 
@@ -438,25 +451,27 @@ def test_a_file_that_is_exchanged_after_the_check_is_not_released(either, monkey
     refused(either, model, digest(b"PK another model"))
 
 
-def test_a_manifest_that_is_exchanged_before_it_is_signed_is_not_signed(signed, monkeypatch):
-    sign, seen = versions.sign_manifest, []
+def test_a_manifest_that_is_exchanged_before_it_is_signed_is_not_signed(
+    signed: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sign, seen = Version.sign, []
 
-    def exchange_then_sign(store, model, version, keys, manifest):
-        key = versions.manifest_key(model, version)
-        seen.extend([model, version])
+    def exchange_then_sign(version: Version, manifest: bytes) -> Any:
+        key = version.manifest_key
+        seen.append(version.model)
         other = {**json.loads(signed.attacker.read(key)), "threshold": 0.001}
         signed.attacker.exchange(key, json.dumps(other).encode())
-        return sign(store, model, version, keys, manifest)
+        return sign(version, manifest)
 
-    monkeypatch.setattr(registry, "sign_manifest", exchange_then_sign)
+    monkeypatch.setattr(Version, "sign", exchange_then_sign)
     with pytest.raises(BadInput, match=r"manifest\.json is not what was signed"):
         signed.promote()
-    assert registry.champion(signed.job.store, seen[0]) is None
+    assert opened(signed.job.store, name=seen[0]).champion is None
 
 
 def test_a_manifest_that_stands_there_with_another_threshold_is_not_taken_over(
-    either, monkeypatch, tmp_path
-):
+    either: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     key = either.promote()
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))  # somebody who has not seen that promotion
     shutil.rmtree(either.attacker.root / "models" / key.split("/")[1] / "moves")
@@ -467,7 +482,7 @@ def test_a_manifest_that_stands_there_with_another_threshold_is_not_taken_over(
         either.promote()
 
 
-def test_a_golden_image_that_was_exchanged_tries_no_model(either):
+def test_a_golden_image_that_was_exchanged_tries_no_model(either: Any) -> None:
     golden = load(either.job.store, either.run.dataset, Dataset).golden
     copy = next(iter(golden.values()))
     either.attacker.exchange(copy, b"another image")
@@ -477,7 +492,9 @@ def test_a_golden_image_that_was_exchanged_tries_no_model(either):
 # --- results of before, and a person's word -------------------------------------------------------
 
 
-def test_results_of_before_still_work_without_a_key_but_for_a_verdict(judged, caplog):
+def test_results_of_before_still_work_without_a_key_but_for_a_verdict(
+    judged: Any, caplog: pytest.LogCaptureFixture
+) -> None:
     for key in judged.results:
         judged.attacker.strip(key)
     run, job = judged.run, judged.afresh()
@@ -487,24 +504,28 @@ def test_results_of_before_still_work_without_a_key_but_for_a_verdict(judged, ca
     assert f"result_not_provable key={run.validation}" in caplog.text
 
 
-def test_a_person_who_signs_a_version_signs_what_it_was_made_from(judged, tmp_path):
+def test_a_person_who_signs_a_version_signs_what_it_was_made_from(
+    judged: Any, tmp_path: Path
+) -> None:
     _, model, _, version = judged.promote().split("/")
     keys = key_pairs.write(tmp_path, "ours")
     signing = judged._replace(job=judged.afresh(signing_key=keys.private))
     with pytest.raises(BadInput, match="is missing"):
         signing.job.proven.prove(judged.run.evaluation)
-    assert registry.sign(judged.job.store, model, version, keys)
+    assert opened(judged.job.store, keys, name=model).sign(version)
     for key in signing.results:
         signing.afresh().proven.prove(key)
 
 
-def test_a_person_is_told_who_vouches_for_what_came_before(judged, tmp_path, caplog):
+def test_a_person_is_told_who_vouches_for_what_came_before(
+    judged: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     _, model, _, version = judged.promote().split("/")
     for key in judged.results:
         judged.attacker.strip(key)
     keys = key_pairs.write(tmp_path, "ours")
     with caplog.at_level(logging.WARNING):
-        assert registry.sign(judged.job.store.inner, model, version, keys)
+        assert opened(judged.job.store.inner, keys, name=model).sign(version)
     assert f"a_person_vouches model={model} version={version}" in caplog.text
     signing = judged.afresh(signing_key=keys.private)
     assert load(signing.store, judged.run.evaluation, Evaluation).dataset == judged.run.dataset
@@ -514,44 +535,48 @@ def test_a_person_is_told_who_vouches_for_what_came_before(judged, tmp_path, cap
 
 
 @pytest.mark.parametrize("exchanged", ["evaluate", "gate"])
-def test_a_version_whose_verdict_was_exchanged_is_not_signed(judged, tmp_path, exchanged):
+def test_a_version_whose_verdict_was_exchanged_is_not_signed(
+    judged: Any, tmp_path: Path, exchanged: Any
+) -> None:
     _, model, _, version = judged.promote().split("/")
     key = {"evaluate": judged.run.evaluation, "gate": judged.run.verdict}[exchanged]
     judged.attacker.exchange(f"{key}/{RESULT}", judged.attacker.read(f"{key}/{RESULT}") + b"\n")
     with pytest.raises(BadInput, match=key):
-        registry.sign(judged.job.store, model, version, key_pairs.write(tmp_path, "ours"))
-    assert not registry.is_signed(judged.job.store, model, version)
+        opened(judged.job.store, key_pairs.write(tmp_path, "ours"), name=model).sign(version)
+    assert not opened(judged.job.store, name=model).is_signed(version)
 
 
-def test_a_version_that_is_not_what_its_verdict_judged_is_not_signed(judged, tmp_path):
+def test_a_version_that_is_not_what_its_verdict_judged_is_not_signed(
+    judged: Any, tmp_path: Path
+) -> None:
     """A whole version beside the right verdict, with a name that fits what it says."""
-    release, files = steps._release(
+    release, files = tasks.described(
         judged.job, judged.run.verdict, load(judged.job.store, judged.run.verdict, Verdict)
     )
     other = release.model_copy(update={"threshold": 0.001})
     said = json.loads(other.model_dump_json())
     other = other.model_copy(update={"version": versions._name(said)})
-    registry.publish(judged.job.store.inner, other, files)
+    opened(judged.job.store.inner, name=other.model).publish(other, files)
     with pytest.raises(BadInput, match=r"has the threshold 0\.001"):
-        registry.sign(
-            judged.job.store, other.model, other.version, key_pairs.write(tmp_path, "ours")
+        opened(judged.job.store, key_pairs.write(tmp_path, "ours"), name=other.model).sign(
+            other.version
         )
 
 
 @pytest.mark.exhaustive
-def test_a_run_with_keys_signs_all_that_it_makes_and_reads_it_again(tmp_path, monkeypatch):
+def test_a_run_with_keys_signs_all_that_it_makes_and_reads_it_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The other tests sign a run that was made without keys."""
     monkeypatch.setattr(trial, "agree", lambda *_, **__: None)
     keys = key_pairs.write(tmp_path, "ours")
     run = hard_run.build(tmp_path, signing_key=keys.private, public_key=keys.public)
     shutil.rmtree(tmp_path / "store/models")
     job = dataclasses.replace(run.job, store=run.job.proven.inner)
-    version = steps.promote(job, run.verdict)
-    assert registry.verify(job.store, *version.split("/")[1::2], keys=keys).verdict == run.verdict
-    signed = {
-        job.proven.prove(key).proof.inputs["signed_by"]
-        for key in chain.results_of(job.proven, run.verdict)
-    }
+    _, model, _, version = steps.promote(job, run.verdict).split("/")
+    assert opened(job.store, keys, name=model).verify(version).verdict == run.verdict
+    proofs = [job.proven.prove(key).proof for key in chain.results_of(job.proven, run.verdict)]
+    signed = {((proof and proof.inputs) or {})["signed_by"] for proof in proofs}
     assert signed == {job.proven.stamper.own}
     bare = ProvenStore(FolderStore(tmp_path / "store"), SigningKeys())
     attacker = Attacker(tmp_path / "store")
@@ -563,7 +588,7 @@ def test_a_run_with_keys_signs_all_that_it_makes_and_reads_it_again(tmp_path, mo
         steps.train(other, run.split, run.features, 0)
 
 
-def test_web_pages_ask_for_no_key(signed):
+def test_web_pages_ask_for_no_key(signed: Any) -> None:
     """They read the same store without a job."""
     bare = FolderStore(signed.attacker.root)
     assert load(bare, signed.run.verdict, Verdict).approved

@@ -1,15 +1,17 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import pytest
-from released import MODEL, named, promote, releases
+from released import MODEL, moves, named, opened, promote, releases
 
-from skin_pipeline.release import registry
+from skin_pipeline.release import version_key
+from skin_pipeline.storage import FolderStore, Store
 
 
 @pytest.fixture
-def three(store):
+def three(store: Store) -> Any:
     """Three versions: the first was the champion, the second is, the third is the canary."""
     versions = releases(store, 3)
     promote(store, versions[0])
@@ -18,7 +20,9 @@ def three(store):
     return versions
 
 
-def test_all_models_are_listed_with_their_champions(store, models, three):
+def test_all_models_are_listed_with_their_champions(
+    store: FolderStore, models: Any, three: Any
+) -> None:
     releases(store, 1, "other")
     status, said = models("list")
     assert status == 0
@@ -28,7 +32,9 @@ def test_all_models_are_listed_with_their_champions(store, models, three):
     assert (rows[1][0], rows[1][1], *rows[1][3:]) == (MODEL, three[1], "3", f"canary={three[2]}")
 
 
-def test_a_pointer_that_cannot_be_read_hides_no_other_model(store, models, three):
+def test_a_pointer_that_cannot_be_read_hides_no_other_model(
+    store: FolderStore, models: Any, three: Any
+) -> None:
     store.put("models/broken/champion.json", b"{")
     status, said = models("list")
     assert status == 0
@@ -36,7 +42,7 @@ def test_a_pointer_that_cannot_be_read_hides_no_other_model(store, models, three
     assert three[1] in said
 
 
-def test_the_versions_of_a_model_are_listed_newest_first(models, three):
+def test_the_versions_of_a_model_are_listed_newest_first(models: Any, three: Any) -> None:
     status, said = models("list", MODEL)
     assert status == 0
     rows = [line.split() for line in said.splitlines()[1:]]
@@ -44,12 +50,14 @@ def test_the_versions_of_a_model_are_listed_newest_first(models, three):
     assert [row[4:] for row in rows] == [["canary"], ["champion"], []]
 
 
-def test_an_empty_store_is_no_error(models):
+def test_an_empty_store_is_no_error(models: Any) -> None:
     assert models("list") == (0, "MODEL  CHAMPION  SINCE  VERSIONS  OTHER ALIASES\n")
 
 
 @pytest.mark.parametrize(("name", "number"), [([], 1), (["canary"], 2)])
-def test_an_alias_is_shown_with_its_files_and_moves(models, three, name, number):
+def test_an_alias_is_shown_with_its_files_and_moves(
+    models: Any, three: Any, name: str, number: int
+) -> None:
     status, said = models("show", MODEL, *name)
     assert status == 0
     assert f"version    {three[number]}" in said
@@ -58,25 +66,25 @@ def test_an_alias_is_shown_with_its_files_and_moves(models, three, name, number)
     assert "passed the gate" in said
 
 
-def test_of_many_moves_the_latest_are_shown(models, three):
+def test_of_many_moves_the_latest_are_shown(models: Any, three: Any) -> None:
     for turn in range(14):
         models("alias", MODEL, "canary", three[turn % 2], "--reason", f"turn {turn:02}")
     said = models("show", MODEL, "canary")[1]
     assert re.findall(r"turn \d\d", said) == [f"turn {turn:02}" for turn in range(13, 3, -1)]
 
 
-def test_a_version_is_shown_without_moves(models, three):
+def test_a_version_is_shown_without_moves(models: Any, three: Any) -> None:
     status, said = models("show", MODEL, three[0])
     assert (status, "passed the gate" in said) == (0, False)
 
 
-def test_all_that_aliases_name_is_verified(store, models, three):
+def test_all_that_aliases_name_is_verified(store: FolderStore, models: Any, three: Any) -> None:
     assert models("verify", MODEL)[1].count("is whole") == 2
     assert models("verify", MODEL, three[0]) == (
         0,
         f"Version {three[0]} of {MODEL} is whole: 2 files, not signed.\n",
     )
-    store.remove(f"{registry.version_key(MODEL, three[2])}/metrics.json")
+    store.remove(f"{version_key(MODEL, three[2])}/metrics.json")
     status, said = models("verify", MODEL)
     assert status == 1
     assert "metrics.json is missing" in said
@@ -84,31 +92,31 @@ def test_all_that_aliases_name_is_verified(store, models, three):
 
 
 def test_verifying_says_that_a_mover_was_killed_and_leaves_the_move_to_the_next_one(
-    store, models, three
-):
+    store: FolderStore, models: Any, three: Any
+) -> None:
     key = f"models/{MODEL}/moves/champion/00000002.json"
     store.remove(key)
     status, said = models("verify", MODEL)
-    assert (status, "Move 2 stands in the pointer only" in said) == (0, True)
+    assert (status, "Move 2 is in the pointer only" in said) == (0, True)
     assert not store.exists(key)
     promote(store, three[2])
     assert store.exists(key)
-    assert "stands in the pointer only" not in models("verify", MODEL)[1]
+    assert "is in the pointer only" not in models("verify", MODEL)[1]
 
 
-def test_the_champion_is_rolled_back_once(store, models, three):
+def test_the_champion_is_rolled_back_once(store: FolderStore, models: Any, three: Any) -> None:
     status, said = models("rollback", MODEL, "previous", "--reason", "false alarms")
     assert (status, named(store)) == (0, three[0])
     assert f"names version {three[0]} now, instead of {three[1]}" in said
-    move = registry.moves(store, MODEL)[0]
+    move = moves(store)[0]
     assert (move.reason, move.rollback, bool(move.by)) == ("false alarms", True, True)
     status, said = models("rollback", MODEL, three[0], "--reason", "false alarms")
     assert status == 0
     assert "already; nothing was moved" in said
-    assert len(registry.moves(store, MODEL)) == 3
+    assert len(moves(store)) == 3
 
 
-def test_an_alias_is_made_and_rolled_back(store, models, three):
+def test_an_alias_is_made_and_rolled_back(store: FolderStore, models: Any, three: Any) -> None:
     for version in three[:2]:
         status, said = models("alias", MODEL, "shadow", version, "--reason", "to compare")
         assert (status, named(store, "shadow")) == (0, version)
@@ -117,16 +125,18 @@ def test_an_alias_is_made_and_rolled_back(store, models, three):
     assert (named(store, "shadow"), named(store)) == (three[0], three[1])
 
 
-def test_pruning_lists_first_and_removes_when_told(store, models, three):
+def test_pruning_lists_first_and_removes_when_told(
+    store: FolderStore, models: Any, three: Any
+) -> None:
     promote(store, three[2])  # from here on, the first is neither named nor was named before
     status, said = models("prune", MODEL, "--keep", "0")
     assert status == 0
     assert "Would remove (--yes removes them):" in said
     assert said.count(three[0]) == 1
-    assert len(registry.versions(store, MODEL)) == 3
+    assert len(opened(store).versions()) == 3
     status, said = models("prune", MODEL, "--keep", "0", "--yes")
     assert "Removed:" in said
-    assert set(registry.versions(store, MODEL)) == set(three[1:])
+    assert set(opened(store).versions()) == set(three[1:])
     assert "No version of skin to remove." in models("prune", MODEL)[1]
 
 
@@ -143,14 +153,16 @@ def test_pruning_lists_first_and_removes_when_told(store, models, three):
         (["prune", MODEL, "--keep", "-1"], "keep must be 0 or more"),
     ],
 )
-def test_what_cannot_be_done_ends_with_1_and_says_what_can(models, three, command, message):
+def test_what_cannot_be_done_ends_with_1_and_says_what_can(
+    models: Any, three: Any, command: Any, message: str
+) -> None:
     status, said = models(*command)
     assert status == 1
     assert message in said
     assert "Traceback" not in said
 
 
-def test_a_move_is_not_begun_without_a_reason(store, models, three):
+def test_a_move_is_not_begun_without_a_reason(store: FolderStore, models: Any, three: Any) -> None:
     for command in (["rollback", MODEL, "previous"], ["alias", MODEL, "champion", three[0]]):
         with pytest.raises(SystemExit):
             models(*command)

@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
-from released import MODEL, promote, release
+from released import MODEL, opened, promote, release
 
 from skin_pipeline.errors import BadInput
-from skin_pipeline.release import registry
-from skin_pipeline.storage import FolderStore
+from skin_pipeline.release import version_key
+from skin_pipeline.storage import FolderStore, Store
 
 POINTER = f"models/{MODEL}/champion.json"
 FILES = ["manifest.json", "metrics.json", "model.keras"]
 
 
 @pytest.fixture
-def place(any_store) -> str:
+def place(any_store: Store) -> str:
     """The folder of the champion, which another one was before."""
     for content in (b"old", b"new"):
         version = release(any_store, content).version
         promote(any_store, version)
-    return registry.version_key(MODEL, version)
+    return version_key(MODEL, version)
 
 
-def replace(store, key, data):
+def replace(store: Store, key: str, data: bytes) -> None:
     """Change what is never changed."""
     store.remove(key)
     store.put(key, data)
@@ -33,37 +35,43 @@ def flipped(data: bytes, at: int) -> bytes:
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_a_bit_flipped_in_any_file_of_the_champion_is_told(any_store, elsewhere, place, name):
+def test_a_bit_flipped_in_any_file_of_the_champion_is_told(
+    any_store: Store, elsewhere: Store, place: Any, name: str
+) -> None:
     key = f"{place}/{name}"
     data = any_store.read(key)
     any_store.local(key)
     for at in (0, len(data) // 2, len(data) - 2):
         replace(elsewhere, key, flipped(data, at))
         with pytest.raises(BadInput, match=name):
-            registry.verify_alias(any_store, MODEL)
+            opened(any_store).verify_alias()
     replace(elsewhere, key, data)
-    registry.verify_alias(any_store, MODEL)
+    opened(any_store).verify_alias()
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_any_file_that_the_champion_lacks_is_told(any_store, elsewhere, place, name):
+def test_any_file_that_the_champion_lacks_is_told(
+    any_store: Store, elsewhere: Store, place: Any, name: str
+) -> None:
     key = f"{place}/{name}"
     data = any_store.read(key)
     any_store.local(key)
     elsewhere.remove(key)
     with pytest.raises(BadInput, match=r"has no version|is missing"):
-        registry.verify_alias(any_store, MODEL)
+        opened(any_store).verify_alias()
     any_store.put(key, data)
-    registry.verify_alias(any_store, MODEL)
+    opened(any_store).verify_alias()
 
 
-def test_a_bit_flipped_in_a_pointer_is_told_and_written_down_nowhere(any_store, place):
+def test_a_bit_flipped_in_a_pointer_is_told_and_written_down_nowhere(
+    any_store: Store, place: Any
+) -> None:
     data, keys = any_store.read(POINTER), any_store.list("")
     step = 1 if isinstance(any_store, FolderStore) else 40
     for at in range(0, len(data), step):
         replace(any_store, POINTER, flipped(data, at))
         with pytest.raises(BadInput):
-            registry.verify_alias(any_store, MODEL)
+            opened(any_store).verify_alias()
         assert any_store.list("") == keys
     replace(any_store, POINTER, data)
-    registry.verify_alias(any_store, MODEL)
+    opened(any_store).verify_alias()

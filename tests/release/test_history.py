@@ -9,20 +9,32 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import key_pairs
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, utils
 from hypothesis import example, given
 from hypothesis import strategies as st
-from released import MODEL, in_threads, named, promote, release, releases
+from released import (
+    MODEL,
+    champion_of,
+    in_threads,
+    moves,
+    named,
+    opened,
+    problems,
+    promote,
+    registry,
+    release,
+    releases,
+)
 
 from skin_pipeline.contracts import Pointer, parse
 from skin_pipeline.errors import BadInput
 from skin_pipeline.provenance import SigningKeys, signing
-from skin_pipeline.release import commands, pointers, predict, registry, seen
-from skin_pipeline.storage import FolderStore, digest
+from skin_pipeline.release import Rollback, aliases, commands, pointers, predict, seen
+from skin_pipeline.storage import FolderStore, S3Store, Store, digest
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 POINTER = f"models/{MODEL}/champion.json"
@@ -30,7 +42,7 @@ MOVES = 6
 
 
 @pytest.fixture(scope="module")
-def theirs(tmp_path_factory) -> SigningKeys:
+def theirs(tmp_path_factory: pytest.TempPathFactory) -> SigningKeys:
     return key_pairs.write(tmp_path_factory.mktemp("keys"), "theirs")
 
 
@@ -38,7 +50,7 @@ def key_of(number: int, alias: str = "champion", model: str = MODEL) -> str:
     return f"models/{model}/moves/{alias}/{number:08}.json"
 
 
-def overwrite(store, key: str, content: bytes | None) -> None:
+def overwrite(store: Store, key: str, content: bytes | None) -> None:
     store.remove(key)
     if content is not None:
         store.put(key, content)
@@ -60,22 +72,21 @@ class History:
 
     def verify(self) -> str:
         """What `models verify` says; it raises what it refuses."""
-        return commands.run(self.store, "verify", self.keys, model=MODEL, name=None)
+        return commands.run(registry(self.store, self.keys), "verify", model=MODEL, name=None)
 
     def promote(self, version: str, keys: SigningKeys | None = None, **known: Any) -> bool:
-        made = registry.release_of(self.store, MODEL, version)
         more = {"by": "run", "reason": "passed the gate", **known}
-        return registry.promote(self.store, made, keys=keys or self.keys, **more)
+        return opened(self.store, keys or self.keys).promote(version, **more)
 
     def anew(self, folder: Path) -> History:
         """The same, for one who never saw the store."""
         return replace(self, keys=replace(self.keys, state=str(folder)))
 
 
-def build(store, keys: SigningKeys, moves: int = MOVES) -> History:
+def build(store: Store, keys: SigningKeys, moves: int = MOVES) -> History:
     made = History(store, keys, releases(store, 3), {})
     for version in made.versions:
-        registry.sign(store, MODEL, version, keys)
+        opened(store, keys).sign(version)
     made.promote(made.versions[0], alias="canary")
     for number in range(1, moves + 1):
         made.promote(made.versions[number % 3])
@@ -83,12 +94,12 @@ def build(store, keys: SigningKeys, moves: int = MOVES) -> History:
     return made
 
 
-def whole(store) -> dict[str, bytes]:
+def whole(store: Store) -> dict[str, bytes]:
     return {key: store.read(key) for key in store.list("")}
 
 
 @pytest.fixture(scope="module")
-def built(tmp_path_factory):
+def built(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """A history in a folder, and all that is in its store and its state: made once."""
     folder = tmp_path_factory.mktemp("built")
     keys = replace(key_pairs.write(folder, "ours"), state=str(folder / "state"))
@@ -107,10 +118,11 @@ def reset(made: History, contents: dict[str, bytes], state: bytes) -> None:
 
 
 @pytest.fixture
-def history(built) -> History:
+def history(built: Any) -> History:
     """That history as it was made, whatever another test did to it."""
     reset(*built)
-    return built[0]
+    made: History = built[0]
+    return made
 
 
 # --- attacks -------------------------------------------------------------------------------------
@@ -309,8 +321,8 @@ NAMES = [attack.act.__name__ for attack in ATTACKS]
 
 @pytest.mark.parametrize("attack", ATTACKS, ids=NAMES)
 def test_an_attack_is_found_out_by_verify_and_nobody_acts_on_such_a_pointer(
-    history, attack, tmp_path
-):
+    history: History, attack: Attack, tmp_path: Path
+) -> None:
     attack.act(history)
     left = whole(history.store)
     with pytest.raises(BadInput) as refused:
@@ -328,7 +340,7 @@ def test_an_attack_is_found_out_by_verify_and_nobody_acts_on_such_a_pointer(
         history.anew(tmp_path).verify()
 
 
-def test_attacks_are_found_out_in_s3(s3_store, built, tmp_path):
+def test_attacks_are_found_out_in_s3(s3_store: S3Store, built: Any, tmp_path: Path) -> None:
     keys = replace(built[0].keys, state=str(tmp_path))
     history = build(s3_store, keys)
     history.verify()
@@ -343,53 +355,51 @@ def test_attacks_are_found_out_in_s3(s3_store, built, tmp_path):
 
 
 ACTS: dict[str, Callable[[History, SigningKeys], object]] = {
-    "predict": lambda history, keys: predict.resolve(history.store, MODEL, keys=keys),
-    "champion": lambda history, keys: registry.champion(history.store, MODEL, keys=keys),
+    "predict": lambda history, keys: predict.resolve(opened(history.store, keys)),
+    "champion": lambda history, keys: opened(history.store, keys).champion,
     "promote": lambda history, keys: history.promote(history.versions[2], keys),
-    "plan": lambda history, keys: registry.plan_rollback(
-        history.store, MODEL, history.versions[2], keys=keys
+    "plan": lambda history, keys: opened(history.store, keys).plan_rollback(history.versions[2]),
+    "rollback": lambda history, keys: opened(history.store, keys).rollback(
+        history.versions[2], by="ops", reason="r"
     ),
-    "rollback": lambda history, keys: registry.rollback(
-        history.store, MODEL, history.versions[2], by="ops", reason="r", keys=keys
+    "carry out": lambda history, keys: opened(history.store, keys).carry_out(
+        plan(history), by="ops", reason="r"
     ),
-    "carry out": lambda history, keys: registry.carry_out(
-        history.store, MODEL, plan(history), by="ops", reason="r", keys=keys
-    ),
-    "prune": lambda history, keys: registry.prune(
-        history.store, MODEL, 0, dry_run=False, keys=keys
-    ),
+    "prune": lambda history, keys: opened(history.store, keys).prune(0, dry_run=False),
 }
 
 
-def plan(history: History) -> registry.Rollback:
-    return registry.Rollback(history.versions[2], history.versions[0])
+def plan(history: History) -> Rollback:
+    return Rollback(history.versions[2], history.versions[0])
 
 
-def test_the_signature_of_another_model_is_worth_nothing(history):
+def test_the_signature_of_another_model_is_worth_nothing(history: History) -> None:
     made = release(history.store, b"other", "other")
-    registry.sign(history.store, "other", made.version, history.keys)
-    registry.promote(history.store, made, by="run", reason="r", keys=history.keys)
+    opened(history.store, history.keys, name="other").sign(made.version)
+    opened(history.store, history.keys, name="other").promote(made.version, by="run", reason="r")
     foreign = history.store.read("models/other/champion.json")
     overwrite(history.store, POINTER, foreign)
     with pytest.raises(BadInput, match="is damaged: it says champion of other"):
-        predict.resolve(history.store, MODEL, keys=history.keys)
+        predict.resolve(opened(history.store, history.keys))
     overwrite(history.store, POINTER, changed(foreign, model=MODEL))
     with pytest.raises(BadInput, match=WRONG):
-        predict.resolve(history.store, MODEL, keys=history.keys)
+        predict.resolve(opened(history.store, history.keys))
 
 
-def test_the_signature_of_another_kind_of_document_is_worth_nothing(history):
+def test_the_signature_of_another_kind_of_document_is_worth_nothing(history: History) -> None:
     plain = changed(history.documents[6], signature="")
     other = signing.sign_bytes(plain, "result", history.keys)
     overwrite(history.store, POINTER, changed(plain, signature=other))
     with pytest.raises(BadInput, match=WRONG):
         history.verify()
     ours = signing.sign_bytes(plain, pointers.KIND, history.keys)
-    assert signing.signed_by(history.keys.trusted(), plain, pointers.KIND, ours)
+    assert signing.signed_by(history.keys.trusted() or b"", plain, pointers.KIND, ours)
 
 
 @pytest.mark.parametrize("with_its_name", [False, True])
-def test_what_was_signed_for_another_store_is_refused_in_this_one(history, tmp_path, with_its_name):
+def test_what_was_signed_for_another_store_is_refused_in_this_one(
+    history: History, tmp_path: Path, with_its_name: bool
+) -> None:
     other = build(FolderStore(tmp_path / "other"), replace(history.keys, state=""), moves=8)
     for key, content in whole(other.store).items():
         if with_its_name or key != "store.json":
@@ -398,49 +408,47 @@ def test_what_was_signed_for_another_store_is_refused_in_this_one(history, tmp_p
     with pytest.raises(BadInput, match=says):
         history.verify()
     with pytest.raises(BadInput, match=says):
-        predict.resolve(history.store, MODEL, keys=history.keys)
+        predict.resolve(opened(history.store, history.keys))
 
 
-def test_two_signed_moves_under_one_number_are_told(history, tmp_path):
+def test_two_signed_moves_under_one_number_are_told(history: History, tmp_path: Path) -> None:
     sixth, seen_here = history.documents[6], history.versions[0]
     put_back(history)  # and one who never saw the sixth move makes another
     history.anew(tmp_path).promote(history.versions[1])
     assert history.store.read(POINTER) != sixth
     with pytest.raises(BadInput, match="there are two moves under one number") as refused:
-        predict.resolve(history.store, MODEL, keys=history.keys)
+        predict.resolve(opened(history.store, history.keys))
     assert digest(sixth) in str(refused.value)
     assert seen_here in str(refused.value)
 
 
-def test_a_longer_history_that_leaves_out_what_was_seen_is_told(history, tmp_path):
+def test_a_longer_history_that_leaves_out_what_was_seen_is_told(
+    history: History, tmp_path: Path
+) -> None:
     put_back(history)
     for version in (1, 2, 0):
         history.anew(tmp_path).promote(history.versions[version])
     with pytest.raises(BadInput, match="does not lead back to what was seen here"):
-        predict.resolve(history.store, MODEL, keys=history.keys)
+        predict.resolve(opened(history.store, history.keys))
 
 
 def test_a_pointer_signed_by_another_key_is_refused_until_the_history_is_signed_by_ours(
-    history, theirs
-):
+    history: History, theirs: SigningKeys
+) -> None:
     version = history.versions[1]
     where = {"alias": "champion", "by": "x", "reason": "r"}
-    assert registry.move(
-        history.store, MODEL, version, **where, keys=SigningKeys(private=theirs.private)
-    )
+    assert opened(history.store, SigningKeys(private=theirs.private)).move(version, **where)
     with pytest.raises(BadInput, match=f"{WRONG}.*models sign {MODEL}"):
-        predict.resolve(history.store, MODEL, keys=history.keys)
-    said = commands.run(history.store, "sign", history.keys, model=MODEL, version=None)
+        predict.resolve(opened(history.store, history.keys))
+    said = commands.run(registry(history.store, history.keys), "sign", model=MODEL, version=None)
     assert f"champion of {MODEL}: signed version {version} and the history so far, up to" in said
     assert f"canary of {MODEL}: signed already." in said
-    assert predict.resolve(history.store, MODEL, keys=history.keys).release.version == version
+    assert predict.resolve(opened(history.store, history.keys)).release.version == version
     history.verify()
 
 
-def test_a_replay_after_a_rollback_and_a_rollback_are_told_apart(history):
-    back = registry.rollback(
-        history.store, MODEL, history.versions[1], by="ops", reason="r", keys=history.keys
-    )
+def test_a_replay_after_a_rollback_and_a_rollback_are_told_apart(history: History) -> None:
+    back = opened(history.store, history.keys).rollback(history.versions[1], by="ops", reason="r")
     assert f"It was rolled back on purpose: move {back.number}" in history.verify()
     # The fourth move led to the same version.
     overwrite(history.store, POINTER, history.documents[4])
@@ -454,8 +462,8 @@ def test_a_replay_after_a_rollback_and_a_rollback_are_told_apart(history):
     assert "on purpose: move" not in str(refused.value)
 
 
-def test_what_is_not_to_be_trusted_is_shown_and_said_to_be_so(history):
-    shown = partial(commands.run, history.store, keys=history.keys)
+def test_what_is_not_to_be_trusted_is_shown_and_said_to_be_so(history: History) -> None:
+    shown = partial(commands.run, registry(history.store, history.keys))
     assert shown("list", model=None).splitlines()[1].endswith("  yes")
     assert "pointer    signed with the trusted key" in shown("show", model=MODEL, name=None)
     put_back(history)
@@ -463,7 +471,7 @@ def test_what_is_not_to_be_trusted_is_shown_and_said_to_be_so(history):
     said = shown("show", model=MODEL, name=None)
     assert f"pointer    NOT TRUSTED: {OLD}" in said
     assert history.versions[2] in said
-    said = commands.run(history.store, "show", SigningKeys(), model=MODEL, name=None)
+    said = commands.run(registry(history.store, SigningKeys()), "show", model=MODEL, name=None)
     assert "pointer    not verified: SKIN_PUBLIC_KEY names no key" in said
     assert said.count("  not checked  ") == 5
 
@@ -537,7 +545,7 @@ def tamper(shelf: Shelf, documents: dict[int, bytes], how: str, key: str, what: 
             there.pop(key_of(number), None)
 
 
-def earlier_state(shelf: Shelf, original: dict[str, bytes], documents) -> int | None:
+def earlier_state(shelf: Shelf, original: dict[str, bytes], documents: Any) -> int | None:
     """The number of the move after which the store was as it is now; None if it never was."""
     there = {key: content for key, content in shelf.contents.items() if "/moves/champion/" in key}
     name = shelf.contents.get("store.json", b"").strip()  # blanks do not make it another
@@ -554,7 +562,7 @@ def earlier_state(shelf: Shelf, original: dict[str, bytes], documents) -> int | 
 
 def told(shelf: Shelf, keys: SigningKeys) -> list[str]:
     try:
-        return registry.problems(shelf, MODEL, keys=keys)
+        return problems(cast(Store, shelf), keys=keys)
     except BadInput as error:
         return [str(error)]
 
@@ -565,7 +573,9 @@ def told(shelf: Shelf, keys: SigningKeys) -> list[str]:
 @example([("replace", POINTER, 5)])
 @example([("blank", POINTER, None)])
 @example([("edit", "store.json", ("store", "0" * 32))])
-def test_any_tampering_is_noticed_but_an_earlier_state_by_one_who_never_saw_a_later(built, harms):
+def test_any_tampering_is_noticed_but_an_earlier_state_by_one_who_never_saw_a_later(
+    built: Any, harms: Any
+) -> None:
     made, original, state = built
     seen.file_of(made.store, made.keys).write_bytes(state)  # whatever other tests saw
     shelf = Shelf(made.store.url, original)
@@ -583,17 +593,19 @@ def test_any_tampering_is_noticed_but_an_earlier_state_by_one_who_never_saw_a_la
 class ReadOnly:
     """A store that takes nothing."""
 
-    def __init__(self, store) -> None:
+    def __init__(self, store: Any) -> None:
         self._store = store
 
-    def __getattr__(self, name: str):
+    def __getattr__(self, name: str) -> Any:
         assert name not in {"put", "put_file", "swap", "remove"}, f"{name} was called"
         return getattr(self._store, name)
 
 
 @pytest.mark.parametrize("harm", [lambda _: None, lambda it: it.store.remove(key_of(6)), put_back])
 @pytest.mark.parametrize("with_keys", [True, False])
-def test_verify_never_writes_into_the_store(history, harm, with_keys, tmp_path):
+def test_verify_never_writes_into_the_store(
+    history: History, harm: Any, with_keys: bool, tmp_path: Path
+) -> None:
     harm(history)
     keys = history.keys if with_keys else SigningKeys(state=str(tmp_path))
     reading = replace(history, store=ReadOnly(history.store), keys=keys)
@@ -611,124 +623,128 @@ def mislead(history: History) -> None:
 
 
 @pytest.mark.parametrize("harm", [mislead, forge_middle, remove_middle, graft])
-def test_a_history_that_was_changed_says_neither_where_to_go_back_nor_what_to_keep(history, harm):
+def test_a_history_that_was_changed_says_neither_where_to_go_back_nor_what_to_keep(
+    history: History, harm: Any
+) -> None:
     harm(history)
     before = whole(history.store)
-    rollback = partial(registry.plan_rollback, history.store, MODEL, keys=history.keys)
+    rollback = opened(history.store, history.keys).plan_rollback
     with pytest.raises(BadInput, match="nobody knows what it named before"):
         rollback("previous")
     with pytest.raises(BadInput, match="nobody knows what it named before"):
-        registry.prune(history.store, MODEL, 0, dry_run=False, keys=history.keys)
+        opened(history.store, history.keys).prune(0, dry_run=False)
     assert whole(history.store) == before
     named_by_hand = rollback(history.versions[1])
-    assert named_by_hand == registry.Rollback(history.versions[1], history.versions[0])
+    assert named_by_hand == Rollback(history.versions[1], history.versions[0])
 
 
 # --- stores from before --------------------------------------------------------------------------
 
 
 @pytest.fixture
-def unsigned(store, built, tmp_path) -> History:
+def unsigned(store: Store, built: Any, tmp_path: Path) -> History:
     """A history of four moves that were made without keys, of versions that are signed."""
     keys = replace(built[0].keys, state=str(tmp_path / "state"))
     made = History(store, keys, releases(store, 3), {})
-    for number, version in enumerate([0, 1, 2, 1], 1):
-        promote(store, made.versions[version])
+    for number, index in enumerate([0, 1, 2, 1], 1):
+        promote(store, made.versions[index])
         made.documents[number] = store.read(POINTER)
     for version in made.versions:
-        registry.sign(store, MODEL, version, keys)
+        opened(store, keys).sign(version)
     return made
 
 
-def test_a_history_without_signatures_is_signed_by_the_command_that_the_refusal_names(unsigned):
-    for act in (History.verify, *(partial(act, keys=unsigned.keys) for act in ACTS.values())):
+def test_a_history_without_signatures_is_signed_by_the_command_that_the_refusal_names(
+    unsigned: History,
+) -> None:
+    for act in (lambda it, _: it.verify(), *ACTS.values()):
         with pytest.raises(BadInput, match=UNSIGNED) as refused:
-            act(unsigned)
+            act(unsigned, unsigned.keys)
     (command,) = re.findall(r"where the private key is: (.*)$", str(refused.value))
     assert command == f"python -m skin_pipeline models sign {MODEL}"
-    said = commands.run(unsigned.store, "sign", unsigned.keys, model=MODEL, version=None)
+    said = commands.run(registry(unsigned.store, unsigned.keys), "sign", model=MODEL, version=None)
     assert "and the history so far, up to move 4, SHA-256 " in said
-    now, before = registry.moves(unsigned.store, MODEL)[:2]
+    now, before = moves(unsigned.store)[:2]
     assert (now.version, now.number) == (before.version, 5)
     assert now.history_sha256 in now.reason
     assert now.reason.removeprefix("signed ") in said
     assert "(moves: 5, signed with the trusted key)" in unsigned.verify()
-    again = commands.run(unsigned.store, "sign", unsigned.keys, model=MODEL, version=None)
+    again = commands.run(registry(unsigned.store, unsigned.keys), "sign", model=MODEL, version=None)
     assert again == f"champion of {MODEL}: signed already."
-    shown = commands.run(unsigned.store, "show", unsigned.keys, model=MODEL, name=None)
+    shown = commands.run(registry(unsigned.store, unsigned.keys), "show", model=MODEL, name=None)
     assert re.findall(r"^\d  .*  (yes|later)  ", shown, re.MULTILINE) == ["yes", *["later"] * 4]
 
 
-def test_a_rollback_after_the_history_was_signed_goes_where_it_would_have_gone(unsigned):
-    expected = registry.before(registry.moves(unsigned.store, MODEL))
-    registry.sign_history(unsigned.store, MODEL, "champion", "ops", unsigned.keys)
-    now = registry.rollback(
-        unsigned.store, MODEL, "previous", by="ops", reason="r", keys=unsigned.keys
-    )
+def test_a_rollback_after_the_history_was_signed_goes_where_it_would_have_gone(
+    unsigned: History,
+) -> None:
+    expected = aliases.before(opened(unsigned.store).unverified.documents())
+    opened(unsigned.store, unsigned.keys).sign_history("champion", "ops")
+    now = opened(unsigned.store, unsigned.keys).rollback("previous", by="ops", reason="r")
     assert now.version == expected
     unsigned.verify()
 
 
 @pytest.mark.parametrize("number", [1, 2, 3, 4])
 @pytest.mark.parametrize("change", [{"reason": "x"}, {"moved_at": "yesterday"}])
-def test_what_was_signed_of_an_old_history_cannot_be_changed(unsigned, tmp_path, number, change):
-    registry.sign_history(unsigned.store, MODEL, "champion", "ops", unsigned.keys)
+def test_what_was_signed_of_an_old_history_cannot_be_changed(
+    unsigned: History, tmp_path: Path, number: int, change: Any
+) -> None:
+    opened(unsigned.store, unsigned.keys).sign_history("champion", "ops")
     unsigned.anew(tmp_path / "new").verify()
     overwrite(unsigned.store, key_of(number), changed(unsigned.documents[number], **change))
     with pytest.raises(BadInput, match="the moves before 5 are not those that it signed"):
         unsigned.anew(tmp_path / "newer").verify()
 
 
-def test_a_version_that_is_not_signed_is_not_vouched_for_by_signing_its_alias(store, built):
+def test_a_version_that_is_not_signed_is_not_vouched_for_by_signing_its_alias(
+    store: FolderStore, built: Any
+) -> None:
     (version,) = releases(store, 1)
     promote(store, version)
     with pytest.raises(BadInput, match=f"{version} of {MODEL} is not signed"):
-        commands.run(store, "sign", built[0].keys, model=MODEL, version=None)
-    assert registry.champion(store, MODEL).number == 1
+        commands.run(registry(store, built[0].keys), "sign", model=MODEL, version=None)
+    assert champion_of(store).number == 1
 
 
-def test_an_old_pointer_is_not_signed_over(history):
+def test_an_old_pointer_is_not_signed_over(history: History) -> None:
     put_back(history)
     overwrite(history.store, POINTER, changed(history.documents[5], signature=""))
     with pytest.raises(BadInput, match=OLD):
-        commands.run(history.store, "sign", history.keys, model=MODEL, version=None)
+        commands.run(registry(history.store, history.keys), "sign", model=MODEL, version=None)
 
 
-def test_histories_of_before_go_on_without_keys_and_are_chained_from_then_on(any_store):
+def test_histories_of_before_go_on_without_keys_and_are_chained_from_then_on(
+    any_store: Store,
+) -> None:
     old = (GOLDEN / "pointer-before-moves.json").read_bytes()
     any_store.put(POINTER, old)
     versions = releases(any_store, 2)
     for version in versions:
         promote(any_store, version)
-    newest, first, zeroth = registry.documents(any_store, MODEL)
+    newest, first, zeroth = opened(any_store).unverified.documents()
     assert (zeroth.content, first.move.previous_sha256) == (old, digest(old))
     assert newest.move.previous_sha256 == first.sha256
-    assert registry.problems(any_store, MODEL) == []
+    assert problems(any_store) == []
     overwrite(any_store, key_of(0), changed(old, reason="x"))
-    assert "is not the move that number 1 followed" in registry.problems(any_store, MODEL)[0]
-
-
-def test_a_signed_pointer_of_this_schema_stays_trusted():
-    content = (GOLDEN / "pointer-signed.json").read_bytes()
-    document = pointers.Document("golden", content, parse(content, Pointer, "golden"))
-    public = (GOLDEN / "pointer-public.pem").read_bytes()
-    assert pointers.signature_problem(document, public, document.move.store) == ""
-    assert "was signed for the store" in pointers.signature_problem(document, public, "0" * 32)
+    assert "is not the move that number 1 followed" in problems(any_store)[0]
 
 
 # --- movers --------------------------------------------------------------------------------------
 
 
-def test_a_mover_without_a_private_key_is_told_what_to_set_before_anything_moves(history):
+def test_a_mover_without_a_private_key_is_told_what_to_set_before_anything_moves(
+    history: History,
+) -> None:
     before, keys = whole(history.store), replace(history.keys, private="")
     for name in ("promote", "plan", "rollback", "carry out"):
         with pytest.raises(BadInput, match=r"SKIN_PUBLIC_KEY is set, .* but SKIN_SIGNING_KEY is"):
             ACTS[name](history, keys)
     assert whole(history.store) == before
-    assert predict.resolve(history.store, MODEL, keys=keys).release.version == history.versions[0]
+    assert predict.resolve(opened(history.store, keys)).release.version == history.versions[0]
 
 
-def test_nobody_moves_on_from_an_old_pointer_even_without_keys(store):
+def test_nobody_moves_on_from_an_old_pointer_even_without_keys(store: FolderStore) -> None:
     versions = releases(store, 4)
     for version in versions[:3]:
         promote(store, version)
@@ -739,10 +755,12 @@ def test_nobody_moves_on_from_an_old_pointer_even_without_keys(store):
     assert f"copy {key_of(3)} to the pointer" in str(refused.value)
     overwrite(store, POINTER, newest)
     assert promote(store, versions[3])
-    assert registry.problems(store, MODEL) == []
+    assert problems(store) == []
 
 
-def test_nobody_moves_on_from_a_pointer_that_is_not_the_move_that_was_written_down(store):
+def test_nobody_moves_on_from_a_pointer_that_is_not_the_move_that_was_written_down(
+    store: FolderStore,
+) -> None:
     versions = releases(store, 3)
     for version in versions[:2]:
         promote(store, version)
@@ -752,19 +770,19 @@ def test_nobody_moves_on_from_a_pointer_that_is_not_the_move_that_was_written_do
 
 
 def test_of_signed_movers_who_race_one_wins_and_what_was_seen_is_never_newer_than_the_store(
-    history, tmp_path
-):
+    history: History, tmp_path: Path
+) -> None:
     keys = replace(history.keys, state=str(tmp_path))
     for _ in range(4):
         expected = named(history.store)
 
-        def compete(version: str, expected=expected) -> None:
+        def compete(version: str, expected: Any = expected) -> None:
             where = {"alias": "champion", "by": "x", "reason": "r", "expected": expected}
-            registry.move(history.store, MODEL, version, **where, keys=keys)
-            registry.champion(history.store, MODEL, keys=keys)
+            opened(history.store, keys).move(version, **where)
+            opened(history.store, keys).pointer("champion")
 
         in_threads(compete, [version for version in history.versions * 2 if version != expected])
-    assert len(registry.moves(history.store, MODEL)) == MOVES + 4
+    assert len(moves(history.store)) == MOVES + 4
     replace(history, keys=keys).verify()
 
 
@@ -773,10 +791,12 @@ def test_of_signed_movers_who_race_one_wins_and_what_was_seen_is_never_newer_tha
 
 def accept(history: History, reason: str = "the disk failed") -> str:
     arguments = {"model": MODEL, "name": None, "accept_older": reason}
-    return commands.run(history.store, "verify", history.keys, **arguments)
+    return commands.run(registry(history.store, history.keys), "verify", **arguments)
 
 
-def test_a_store_that_was_restored_on_purpose_is_accepted_with_a_reason_that_is_kept(history):
+def test_a_store_that_was_restored_on_purpose_is_accepted_with_a_reason_that_is_kept(
+    history: History,
+) -> None:
     put_back_far(history)
     before = whole(history.store)
     with pytest.raises(BadInput, match=f"models verify {MODEL} --accept-older REASON"):
@@ -785,20 +805,23 @@ def test_a_store_that_was_restored_on_purpose_is_accepted_with_a_reason_that_is_
     assert re.search(r"skin/champion has move 2 .* though move 6 .* was seen at", said)
     assert whole(history.store) == before
     (kept,) = seen.recall(history.store, history.keys).accepted
+    assert kept.now
     assert (kept.reason, kept.seen.number, kept.now.number) == ("the disk failed", 6, 2)
     assert history.promote(history.versions[0])
     assert "(moves: 3, signed" in history.verify()
     assert "Nothing is older than what was seen here." in accept(history)
 
 
-def test_an_alias_that_went_with_the_backup_is_forgotten_when_that_is_accepted(history):
+def test_an_alias_that_went_with_the_backup_is_forgotten_when_that_is_accepted(
+    history: History,
+) -> None:
     take_away_with_its_history(history)
     assert "skin/champion has no move, though move 6" in accept(history)
     assert "champion" not in history.verify()
 
 
 @pytest.mark.parametrize("harm", [forge_move, take_away, remove_middle, unname_the_store])
-def test_only_the_age_of_a_store_is_accepted(history, harm):
+def test_only_the_age_of_a_store_is_accepted(history: History, harm: Any) -> None:
     harm(history)
     with suppress(BadInput):
         accept(history)
@@ -807,7 +830,7 @@ def test_only_the_age_of_a_store_is_accepted(history, harm):
     assert seen.recall(history.store, history.keys).of(history.keys)["skin/canary"].number == 1
 
 
-def test_nothing_older_is_accepted_without_a_reason(history):
+def test_nothing_older_is_accepted_without_a_reason(history: History) -> None:
     put_back(history)
     with pytest.raises(BadInput, match="it needs a reason"):
         accept(history, " ")
@@ -818,7 +841,7 @@ def test_nothing_older_is_accepted_without_a_reason(history):
 # --- without keys --------------------------------------------------------------------------------
 
 
-def test_verify_without_keys_notices_an_old_pointer_too(history, tmp_path):
+def test_verify_without_keys_notices_an_old_pointer_too(history: History, tmp_path: Path) -> None:
     keyless = replace(history, keys=SigningKeys(state=str(tmp_path)))
     assert "not verified against a key" in keyless.verify()
     put_back(history)
@@ -826,7 +849,7 @@ def test_verify_without_keys_notices_an_old_pointer_too(history, tmp_path):
         keyless.verify()
 
 
-def test_a_forged_number_seen_without_keys_does_not_bar_the_signed_moves(history):
+def test_a_forged_number_seen_without_keys_does_not_bar_the_signed_moves(history: History) -> None:
     forged = changed(history.documents[6], number=10**9, signature="", previous_sha256="")
     known = parse(forged, Pointer, "forged")
     keyless = SigningKeys(state=history.keys.state)

@@ -8,11 +8,11 @@ import uuid
 from collections.abc import Container, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import faulty
 import pytest
-from promotion import assert_harmless, prepared
+from interrupted import assert_harmless, prepared
 from released import promote, release
 from servers import S3Server
 
@@ -86,17 +86,17 @@ class Bench:
 
 
 @pytest.fixture(scope="module")
-def bench(s3_server, tmp_path_factory) -> Bench:
+def bench(s3_server: Any, tmp_path_factory: pytest.TempPathFactory) -> Bench:
     return Bench(s3_server, tmp_path_factory.mktemp("bench"))
 
 
 @pytest.fixture(scope="module")
-def count(bench) -> int:
+def count(bench: Any) -> int:
     """How many requests a promotion takes that nothing disturbs."""
     done, requests = bench.hit(faulty.pass_on, ALWAYS)
     assert done
     assert requests >= 10
-    return requests
+    return int(requests)
 
 
 def first_middle_and_last(count: int) -> Iterable[int]:
@@ -107,15 +107,15 @@ def every_one(count: int) -> Iterable[int]:
     return range(1, count + 1)
 
 
-class Forgetful(set):
+class Forgetful(set[Any]):
     """Knows no server again: one of these proxies may have the port that another one had."""
 
-    def add(self, _) -> None:
+    def add(self, _: Any) -> None:
         pass
 
 
 @pytest.fixture(params=FAULTS, ids=lambda fault: fault.__name__)
-def fault(request, monkeypatch) -> faulty.Fault:
+def fault(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> faulty.Fault:
     """A fault, and clients that soon give up."""
     monkeypatch.setattr("skin_pipeline.storage.s3.client.ATTEMPTS", 2)
     monkeypatch.setattr("skin_pipeline.storage.s3.checks._CONDITIONAL", Forgetful())
@@ -123,9 +123,11 @@ def fault(request, monkeypatch) -> faulty.Fault:
     monkeypatch.setattr(pause, lambda *_: 0)
     monkeypatch.setattr(os, "fsync", lambda _: None)  # of local copies, which nobody keeps
     if request.param is faulty.stall:
-        # Others are answered in time.
-        monkeypatch.setattr("skin_pipeline.storage.s3.client.READ_SECONDS", 3)
-    return request.param
+        monkeypatch.setattr(
+            "skin_pipeline.storage.s3.client.READ_SECONDS", 3
+        )  # others are answered in time
+    chosen: faulty.Fault = request.param
+    return chosen
 
 
 @pytest.mark.parametrize(
@@ -133,7 +135,9 @@ def fault(request, monkeypatch) -> faulty.Fault:
     [first_middle_and_last, pytest.param(every_one, marks=pytest.mark.exhaustive)],
     ids=lambda of: of.__name__,
 )
-def test_a_fault_of_any_request_of_a_promotion_harms_nothing(bench, count, fault, of):
+def test_a_fault_of_any_request_of_a_promotion_harms_nothing(
+    bench: Any, count: int, fault: Any, of: Any
+) -> None:
     with ThreadPoolExecutor(AT_ONCE) as pool:
         found = list(pool.map(lambda number: bench.hit(fault, {number}), of(count)))
     assert all(outcome.struck for outcome in found)
@@ -148,7 +152,9 @@ def test_a_fault_of_any_request_of_a_promotion_harms_nothing(bench, count, fault
     ],
     ids=["first_and_last", "with_those_between"],
 )
-def test_a_fault_that_stays_is_unavailable_and_harms_nothing(bench, count, fault, of):
+def test_a_fault_that_stays_is_unavailable_and_harms_nothing(
+    bench: Any, count: int, fault: Any, of: Any
+) -> None:
     for first in of(count):
         done, struck = bench.hit(fault, range(first, sys.maxsize))
         assert struck

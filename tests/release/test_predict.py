@@ -9,7 +9,9 @@ import os
 import shutil
 import uuid
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import boto3
 import keras
@@ -18,6 +20,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from pyarrow import parquet
+from released import opened
 
 from skin_pipeline import cli, tables
 from skin_pipeline.contracts import Dataset, Evaluation, Pointer, dump, load
@@ -25,9 +28,9 @@ from skin_pipeline.errors import BadInput, Unavailable
 from skin_pipeline.model_file import loading
 from skin_pipeline.model_file.building import geometry
 from skin_pipeline.provenance import SigningKeys
-from skin_pipeline.release import registry, scores
+from skin_pipeline.release import MANIFEST, MODEL_FILE, scores, version_key
 from skin_pipeline.release.predict import BATCH, Scorer, beside, predict, resolve
-from skin_pipeline.storage import FolderStore
+from skin_pipeline.storage import FolderStore, S3Store
 from skin_pipeline.training import backbone
 
 MODEL = "skin-resnet50-synthetic"
@@ -35,7 +38,7 @@ RANDOM = np.random.default_rng(0)
 
 
 @pytest.fixture(scope="module")
-def golden(finished, tmp_path_factory):
+def golden(finished: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """The golden images as files in a folder, and what `evaluate` recorded for each."""
     store, folder = finished.job.store, tmp_path_factory.mktemp("golden")
     evaluation = load(store, finished.evaluation, Evaluation)
@@ -50,19 +53,19 @@ def golden(finished, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def champion(finished):
-    return resolve(finished.job.store, MODEL)
+def champion(finished: Any) -> Any:
+    return resolve(opened(finished.job.store, name=MODEL))
 
 
 @pytest.fixture(scope="module")
-def scorer(champion):
+def scorer(champion: Any) -> Any:
     return Scorer.of(champion, threads=2)
 
 
 @pytest.fixture
-def version(finished, tmp_path):
+def version(finished: Any, tmp_path: Path) -> Any:
     """A copy of the champion's version in a folder of its own."""
-    for name in (registry.MODEL_FILE, registry.MANIFEST):
+    for name in (MODEL_FILE, MANIFEST):
         shutil.copy(finished.job.store.local(f"{finished.version}/{name}"), tmp_path)
     return tmp_path
 
@@ -70,7 +73,9 @@ def version(finished, tmp_path):
 # --- which model ----------------------------------------------------------------------------------
 
 
-def test_champion_version_alias_and_file_are_the_same_model(finished, champion, version, tmp_path):
+def test_champion_version_alias_and_file_are_the_same_model(
+    finished: Any, champion: Any, version: Path, tmp_path: Path
+) -> None:
     store = FolderStore(tmp_path / "store")
     shutil.copytree(finished.job.store.root / "models", store.root / "models")
     release = champion.release
@@ -79,87 +84,89 @@ def test_champion_version_alias_and_file_are_the_same_model(finished, champion, 
     )
     store.put(f"models/{MODEL}/canary.json", dump(pointer.model_copy(update={"alias": "canary"})))
     for wanted in ("champion", "canary", release.version):
-        assert resolve(store, MODEL, wanted).release == release
-    assert beside(version / registry.MODEL_FILE).release == release
+        assert resolve(opened(store, name=MODEL), wanted).release == release
+    assert beside(version / MODEL_FILE, SigningKeys()).release == release
 
 
-def test_a_model_from_s3_is_kept_locally(finished, champion, s3_store):
+def test_a_model_from_s3_is_kept_locally(finished: Any, champion: Any, s3_store: S3Store) -> None:
     for key in finished.job.store.list(f"models/{MODEL}"):
         s3_store.put_file(key, finished.job.store.local(key))
-    found = resolve(s3_store, MODEL)
+    found = resolve(opened(s3_store, name=MODEL))
     assert found.release == champion.release
     assert found.path.read_bytes() == champion.path.read_bytes()
-    assert resolve(s3_store, MODEL).path == found.path
+    assert resolve(opened(s3_store, name=MODEL)).path == found.path
 
 
 @pytest.mark.parametrize("wanted", ["champion", "canary", "0" * 20])
-def test_a_model_that_is_not_there_is_named(wanted, store):
+def test_a_model_that_is_not_there_is_named(wanted: Any, store: FolderStore) -> None:
     with pytest.raises(BadInput, match=f"has no (version |'){wanted}"):
-        resolve(store, "no-such-model", wanted)
+        resolve(opened(store, name="no-such-model"), wanted)
 
 
-def test_a_model_with_a_tampered_byte_is_refused(version):
-    path = version / registry.MODEL_FILE
+def test_a_model_with_a_tampered_byte_is_refused(version: Path) -> None:
+    path = version / MODEL_FILE
     with path.open("r+b") as file:
         file.seek(10_000_000)
         byte = file.read(1)
         file.seek(-1, os.SEEK_CUR)
         file.write(bytes([byte[0] ^ 1]))
     with pytest.raises(BadInput, match=r"model.keras is not the one that its manifest names"):
-        predict([], path)
+        predict([], beside(path, SigningKeys()))
 
 
-def test_a_version_under_the_name_of_another_is_refused(finished, champion, tmp_path):
+def test_a_version_under_the_name_of_another_is_refused(
+    finished: Any, champion: Any, tmp_path: Path
+) -> None:
     store = FolderStore(tmp_path)
-    key = registry.version_key(MODEL, "0" * 20)
-    for name in (registry.MODEL_FILE, registry.MANIFEST):
+    key = version_key(MODEL, "0" * 20)
+    for name in (MODEL_FILE, MANIFEST):
         store.put_file(f"{key}/{name}", finished.job.store.local(f"{finished.version}/{name}"))
     with pytest.raises(BadInput, match=f"is that of {MODEL}, version {champion.release.version}"):
-        resolve(store, MODEL, "0" * 20)
+        resolve(opened(store, name=MODEL), "0" * 20)
 
 
-@pytest.mark.parametrize("missing", [registry.MODEL_FILE, registry.MANIFEST])
-def test_a_file_without_its_manifest_is_refused(missing, version):
+@pytest.mark.parametrize("missing", [MODEL_FILE, MANIFEST])
+def test_a_file_without_its_manifest_is_refused(missing: Any, version: Path) -> None:
     (version / missing).unlink()
     with pytest.raises(BadInput, match=f"there is no file .*{missing}"):
-        predict([], version / registry.MODEL_FILE)
+        predict([], beside(version / MODEL_FILE, SigningKeys()))
 
 
-def test_a_threshold_that_is_no_probability_is_refused(version):
-    about = json.loads((version / registry.MANIFEST).read_text())
-    (version / registry.MANIFEST).write_text(json.dumps({**about, "threshold": "NaN"}))
+def test_a_threshold_that_is_no_probability_is_refused(version: Path) -> None:
+    about = json.loads((version / MANIFEST).read_text())
+    (version / MANIFEST).write_text(json.dumps({**about, "threshold": "NaN"}))
     with pytest.raises(BadInput, match="threshold: Input should be a finite number"):
-        beside(version / registry.MODEL_FILE)
+        beside(version / MODEL_FILE, SigningKeys())
 
 
-def test_a_manifest_that_names_no_digest_of_the_model_is_refused(version):
-    about = json.loads((version / registry.MANIFEST).read_text())
-    (version / registry.MANIFEST).write_text(json.dumps({**about, "files": {}}))
+def test_a_manifest_that_names_no_digest_of_the_model_is_refused(version: Path) -> None:
+    about = json.loads((version / MANIFEST).read_text())
+    (version / MANIFEST).write_text(json.dumps({**about, "files": {}}))
     with pytest.raises(BadInput, match=r"does not name the SHA-256 of model\.keras"):
-        beside(version / registry.MODEL_FILE)
+        beside(version / MODEL_FILE, SigningKeys())
 
 
 def test_a_model_that_is_exchanged_after_its_digest_was_compared_is_not_loaded(
-    version, champion, monkeypatch
-):
-    path, check = version / registry.MODEL_FILE, loading._inspected
+    version: Path, champion: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, check = version / MODEL_FILE, loading._inspected
 
-    def exchanged(file):
+    def exchanged(file: Any) -> Any:
         path.write_bytes(b"another model")
         return check(file)
 
     monkeypatch.setattr(loading, "_inspected", exchanged)
-    scorer = Scorer.of(beside(path), threads=2)
+    scorer = Scorer.of(beside(path, SigningKeys()), threads=2)
     assert scorer.release == champion.release
     assert path.read_bytes() == b"another model"
     with pytest.raises(BadInput, match="is not the one that its manifest names"):
-        Scorer.of(beside(path), threads=2)
+        Scorer.of(beside(path, SigningKeys()), threads=2)
 
 
 # --- scores ---------------------------------------------------------------------------------------
 
 
-def test_golden_images_score_what_evaluate_recorded(scorer, golden):
+def test_golden_images_score_what_evaluate_recorded(scorer: Any, golden: Any) -> None:
     rows = list(scorer.predict(golden))
     assert [row.image for row in rows] == [str(path) for path in golden]
     assert [row.probability for row in rows] == pytest.approx(list(golden.values()), abs=0.02)
@@ -169,7 +176,9 @@ def test_golden_images_score_what_evaluate_recorded(scorer, golden):
         assert row.problem == ""
 
 
-def test_images_score_what_the_whole_model_gives_them(champion, scorer, golden, tmp_path):
+def test_images_score_what_the_whole_model_gives_them(
+    champion: Any, scorer: Any, golden: Any, tmp_path: Path
+) -> None:
     model = loading.load(champion.path, threads=2)
     images = [Image.open(path).convert("RGB") for path in list(golden)[:3]]
     images = [images[0].resize((300, 120)), images[1].resize((90, 331)), images[2].rotate(90)]
@@ -180,23 +189,29 @@ def test_images_score_what_the_whole_model_gives_them(champion, scorer, golden, 
     assert [row.probability for row in scorer.predict(paths)] == pytest.approx(whole, abs=0.02)
 
 
-def test_bytes_score_like_the_file(scorer, golden):
+def test_bytes_score_like_the_file(scorer: Any, golden: Any) -> None:
     data = [path.read_bytes() for path in golden]
     rows, files = list(scorer.predict(data)), scorer.predict(golden)
     assert [row.image for row in rows] == [f"image {i}" for i in range(len(data))]
     assert [row[1:] for row in rows] == [row[1:] for row in files]
 
 
-def test_images_are_taken_only_as_far_ahead_as_they_are_needed(scorer, golden):
-    taken = []
-    endless = (taken.append(0) or path for path in iter(lambda: next(iter(golden)), None))
+def test_images_are_taken_only_as_far_ahead_as_they_are_needed(scorer: Any, golden: Any) -> None:
+    taken: list[int] = []
+
+    def endlessly() -> Iterator[Any]:
+        while True:
+            taken.append(0)
+            yield next(iter(golden))
+
+    endless = endlessly()
     rows = scorer.predict(endless)
     assert next(rows).problem == ""
     rows.close()
     assert len(taken) < 300
 
 
-def test_a_score_that_is_no_probability_is_a_problem(champion, golden):
+def test_a_score_that_is_no_probability_is_a_problem(champion: Any, golden: Any) -> None:
     broken = Scorer(champion.release, lambda x: np.full((len(x), 1), np.nan), 64, 1.0, 1)
     row = next(broken.predict(golden))
     assert (row.probability, row.label) == (None, "")
@@ -204,22 +219,26 @@ def test_a_score_that_is_no_probability_is_a_problem(champion, golden):
 
 
 @pytest.mark.parametrize(("beyond", "label"), [(-1e-9, 0), (0.0, 1), (1e-9, 1)])
-def test_a_probability_at_the_threshold_is_called_malignant(champion, beyond, label):
+def test_a_probability_at_the_threshold_is_called_malignant(
+    champion: Any, beyond: Any, label: Any
+) -> None:
     threshold = champion.release.threshold
     scorer = Scorer(champion.release, lambda squares: squares, 64, 1.0, 1)
     assert scorer._called("a.png", threshold + beyond).label == champion.release.labels[label]
 
 
-def test_a_file_is_only_used_if_it_is_signed_as_the_keys_ask_for(champion, tmp_path, golden):
+def test_a_file_is_only_used_if_it_is_signed_as_the_keys_ask_for(
+    champion: Any, tmp_path: Path, golden: Any
+) -> None:
     """Its manifest lies beside it, as where somebody has copied both."""
     pair = key_pairs.write(tmp_path, "ours")
     for name in ("model.keras", "manifest.json"):
         shutil.copy(champion.path.with_name(name), tmp_path / name)
     with pytest.raises(BadInput, match="not signed"):
-        predict(golden, tmp_path / "model.keras", keys=SigningKeys(public=pair.public))
+        predict(golden, beside(tmp_path / "model.keras", SigningKeys(public=pair.public)))
 
 
-def made_of(name, size):
+def made_of(name: str, size: Any) -> Any:
     """A small model with the geometry of a released one and the layer names of its network."""
     stages = [keras.layers.Identity(name=stage) for stage in backbone.BACKBONES[name].stages]
     image = keras.Input((None, None, 3), dtype="uint8")
@@ -234,8 +253,8 @@ def made_of(name, size):
     [("ResNet50", 160, True), ("ResNet50", 64, False), ("EfficientNetV2B0", 160, False)],
 )
 def test_full_and_other_batches_score_alike_with_and_without_xla(
-    name, size, quick, champion, monkeypatch
-):
+    name: str, size: Any, quick: Any, champion: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     model = made_of(name, size)
     assert backbone.quick_with_xla(model, size) == quick
     squares = RANDOM.integers(0, 255, (BATCH, size, size, 3), dtype=np.uint8)
@@ -252,13 +271,13 @@ def test_full_and_other_batches_score_alike_with_and_without_xla(
 # --- hostile images -------------------------------------------------------------------------------
 
 
-def encoded(image, kind, **options):
+def encoded(image: Any, kind: Any, **options: Any) -> Any:
     buffer = io.BytesIO()
     image.save(buffer, kind, **options)
     return buffer.getvalue()
 
 
-def claiming(side):
+def claiming(side: Any) -> Any:
     """A BMP of a few bytes that says it is so many pixels wide and high."""
     data = bytearray(encoded(Image.new("RGB", (80, 80)), "BMP"))
     data[18:26] = side.to_bytes(4, "little") * 2
@@ -268,7 +287,7 @@ def claiming(side):
 NOISE = Image.fromarray(RANDOM.integers(0, 255, (90, 90, 3), dtype=np.uint8))
 
 
-def half(data):
+def half(data: bytes) -> Any:
     """Half a JPEG with an end marker behind it, for which decoders show a grey rest."""
     return data[: len(data) // 2] + b"\xff\xd9"
 
@@ -289,7 +308,7 @@ HOSTILE = {
 
 
 @pytest.fixture
-def mixed(golden, tmp_path):
+def mixed(golden: Any, tmp_path: Path) -> Any:
     """A folder with hostile images between good ones, and one good one with a wrong suffix."""
     folder = tmp_path / "mixed"
     (folder / "deeper").mkdir(parents=True)
@@ -303,18 +322,18 @@ def mixed(golden, tmp_path):
 
 
 @pytest.fixture
-def loaded(scorer, monkeypatch):
+def loaded(scorer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Loads the champion once for several commands."""
     monkeypatch.setattr(Scorer, "of", lambda model, threads: scorer)
 
 
 @pytest.fixture
-def run(finished, monkeypatch, capsys):
+def run(finished: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
     """Runs the command; its exit status, its rows, and what it says."""
     monkeypatch.setenv("SKIN_STORE", finished.job.store.url)
     monkeypatch.setenv("SKIN_THREADS", "2")
 
-    def command(*arguments):
+    def command(*arguments: Any) -> Any:
         status = cli.main(["predict", *map(str, arguments), "--model-name", MODEL])
         said = capsys.readouterr()
         return status, list(csv.DictReader(io.StringIO(said.out))), said.err
@@ -323,7 +342,9 @@ def run(finished, monkeypatch, capsys):
 
 
 @pytest.mark.usefixtures("loaded")
-def test_hostile_images_have_a_problem_and_the_others_a_score(run, mixed, golden):
+def test_hostile_images_have_a_problem_and_the_others_a_score(
+    run: Any, mixed: Any, golden: Any
+) -> None:
     status, rows, said = run(mixed)
     names = [Path(row["image"]).relative_to(mixed).as_posix() for row in rows]
     assert names == sorted(names)
@@ -342,7 +363,7 @@ def test_hostile_images_have_a_problem_and_the_others_a_score(run, mixed, golden
 
 
 @pytest.mark.usefixtures("loaded")
-def test_it_failed_if_no_image_has_a_score(run, tmp_path):
+def test_it_failed_if_no_image_has_a_score(run: Any, tmp_path: Path) -> None:
     (tmp_path / "no.jpg").write_bytes(b"no image")
     status, rows, said = run(tmp_path / "no.jpg", tmp_path / "missing.jpg", "/dev/zero")
     assert status == 1
@@ -354,13 +375,15 @@ def test_it_failed_if_no_image_has_a_score(run, tmp_path):
 # --- from where -----------------------------------------------------------------------------------
 
 
-def put_into_s3(server, prefix, files):
+def put_into_s3(server: Any, prefix: Any, files: Any) -> None:
     client = boto3.client("s3", endpoint_url=server.endpoint, **server.credentials)
     for name, path in files.items():
         client.put_object(Bucket=server.bucket, Key=f"{prefix}/{name}", Body=path.read_bytes())
 
 
-def test_folder_list_zip_and_s3_give_the_same_scores(run, golden, tmp_path, s3_server, monkeypatch):
+def test_folder_list_zip_and_s3_give_the_same_scores(
+    run: Any, golden: Any, tmp_path: Path, s3_server: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     root = next(iter(golden)).parents[1]
     files = {path.relative_to(root).as_posix(): path for path in golden}
     (tmp_path / "list.txt").write_text("".join(f"{path}\n" for path in golden))
@@ -385,7 +408,7 @@ def test_folder_list_zip_and_s3_give_the_same_scores(run, golden, tmp_path, s3_s
 
 
 @pytest.mark.usefixtures("loaded")
-def test_a_file_is_written_whole(run, golden, tmp_path):
+def test_a_file_is_written_whole(run: Any, golden: Any, tmp_path: Path) -> None:
     output = tmp_path / "out" / "scores.csv"
     status, printed, _ = run(*golden, "--output", output)
     assert (status, printed) == (0, [])
@@ -397,8 +420,8 @@ def test_a_file_is_written_whole(run, golden, tmp_path):
 
 @pytest.mark.usefixtures("loaded")
 def test_parquet_has_the_rows_of_csv_in_groups_and_the_models_facts(
-    run, mixed, tmp_path, champion, monkeypatch
-):
+    run: Any, mixed: Any, tmp_path: Path, champion: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(scores, "GROUP", 4)
     odd = b"/\xff.jpg"
     shutil.copy(mixed / "good0.jpg", os.fsencode(mixed) + odd)
@@ -433,10 +456,10 @@ def test_parquet_has_the_rows_of_csv_in_groups_and_the_models_facts(
 
 @pytest.mark.parametrize("suffix", ["csv", "parquet"])
 def test_an_output_that_breaks_off_leaves_no_file(
-    suffix, run, golden, tmp_path, scorer, monkeypatch
-):
+    suffix: Any, run: Any, golden: Any, tmp_path: Path, scorer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     class Breaking:
-        def predict(self, images):
+        def predict(self, images: Any) -> Iterator[Any]:
             yield next(scorer.predict(images))
             raise Unavailable("no more")
 
@@ -448,8 +471,8 @@ def test_an_output_that_breaks_off_leaves_no_file(
 
 @pytest.mark.parametrize("suffix", ["csv", "parquet"])
 def test_an_output_that_cannot_be_written_is_named_before_anything_is_scored(
-    suffix, run, golden, tmp_path
-):
+    suffix: Any, run: Any, golden: Any, tmp_path: Path
+) -> None:
     (tmp_path / "file").write_text("")
     output = tmp_path / "file" / f"scores.{suffix}"
     status, _, said = run(*golden, "--output", output)
@@ -465,7 +488,9 @@ def test_an_output_that_cannot_be_written_is_named_before_anything_is_scored(
         (["@/no/such/list.txt"], "the list /no/such/list.txt cannot be read"),
     ],
 )
-def test_what_a_person_must_change_is_said_in_one_line(arguments, message, run, golden):
+def test_what_a_person_must_change_is_said_in_one_line(
+    arguments: Any, message: str, run: Any, golden: Any
+) -> None:
     status, rows, said = run(next(iter(golden)), *arguments)
     assert (status, rows) == (1, [])
     assert message in said
@@ -481,9 +506,9 @@ def test_what_a_person_must_change_is_said_in_one_line(arguments, message, run, 
     ],
 )
 def test_without_a_name_the_model_is_the_one_that_the_settings_release_to(
-    make_job, monkeypatch, given, settings, asked
-):
-    def stop(_, model, name):
+    make_job: Any, monkeypatch: pytest.MonkeyPatch, given: Any, settings: Any, asked: Any
+) -> None:
+    def stop(_: Any, model: str, name: str) -> None:
         raise BadInput(f"{name}, {model}")
 
     monkeypatch.setattr(scores, "_model", stop)
@@ -491,14 +516,15 @@ def test_without_a_name_the_model_is_the_one_that_the_settings_release_to(
         scores.score(make_job(**settings), [], model="champion", model_name=given, output=None)
 
 
-def test_a_folder_without_images_is_named(run, tmp_path):
+def test_a_folder_without_images_is_named(run: Any, tmp_path: Path) -> None:
     status, _, said = run(tmp_path)
     assert status == 1
-    assert f"lie below {tmp_path}" in said
+    assert "there are no images (" in said
+    assert f" below {tmp_path}" in said
 
 
 @pytest.mark.usefixtures("loaded")
-def test_a_name_that_is_no_text_is_written_escaped(run, tmp_path, golden):
+def test_a_name_that_is_no_text_is_written_escaped(run: Any, tmp_path: Path, golden: Any) -> None:
     odd = os.fsencode(tmp_path) + b"/\xff.jpg"
     shutil.copy(next(iter(golden)), odd)
     _, rows, _ = run(tmp_path)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
+from collections import Counter
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
+from skin_pipeline.data.sources import SourceFile
 from skin_pipeline.release import scores
 from skin_pipeline.release.predict import Prediction
 
@@ -28,13 +31,15 @@ from skin_pipeline.release.predict import Prediction
         ("lesions/1.jpg", "lesions/1.jpg"),
     ],
 )
-def test_a_file_name_is_no_formula_and_one_line(monkeypatch, name, written):
+def test_a_file_name_is_no_formula_and_one_line(
+    monkeypatch: pytest.MonkeyPatch, name: str, written: Any
+) -> None:
     row = Prediction(name, None, "", f"{Path(name).name}: damaged")
     monkeypatch.setattr(scores, "predict", lambda *_args, **_more: iter([row]))
-    job = type("Job", (), {"place": type("Place", (), {"threads": 1})()})()
-    files = [scores.Named(name, Path("x"))]
+    job: Any = type("Job", (), {"deployment": type("Deployment", (), {"threads": 1})()})()
+    files = [SourceFile(name, Path("x"))]
     sheet = io.StringIO()
-    scores._to_csv(scores._rows(job, files, None, scores.Counter()), sheet)
+    scores._to_csv(scores._rows(job, files, cast(Any, None), Counter()), sheet)
     header, cells = csv.reader(io.StringIO(sheet.getvalue()))
     assert header == list(Prediction._fields)
     assert cells[0] == written

@@ -4,29 +4,32 @@ from __future__ import annotations
 
 import json
 import stat
+import tempfile
+from functools import partial
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 from children import in_children
-from released import MODEL, promote, releases
+from released import champion_of, opened, promote, releases
 
 from skin_pipeline.config import Deployment
 from skin_pipeline.errors import BadInput
 from skin_pipeline.provenance import SigningKeys
-from skin_pipeline.release import registry, seen
-from skin_pipeline.storage import FolderStore
+from skin_pipeline.release import seen
+from skin_pipeline.storage import FolderStore, S3Store, Store
 
 
 @pytest.fixture
-def keys(tmp_path) -> SigningKeys:
+def keys(tmp_path: Path) -> SigningKeys:
     return SigningKeys(state=str(tmp_path / "home/state"))
 
 
 @pytest.fixture
-def file(store, keys) -> Path:
+def file(store: Store, keys: SigningKeys) -> Path:
     """The memory of a store whose champion was seen."""
     promote(store, *releases(store, 1))
-    registry.verify_alias(store, MODEL, keys=keys)
+    opened(store, keys).verify_alias()
     return seen.file_of(store, keys)
 
 
@@ -34,15 +37,17 @@ def entry(number: int, sha256: str = "0" * 64) -> seen.Seen:
     return seen.Seen(number=number, sha256=sha256, version="v", moved_at="then", seen_at="now")
 
 
-def test_what_was_seen_is_the_users_alone(file):
+def test_what_was_seen_is_the_users_alone(file: Path) -> None:
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert stat.S_IMODE(file.parent.stat().st_mode) == 0o700
     assert [path.name for path in file.parent.iterdir() if path.suffix == ".part"] == []
 
 
-def test_a_memory_says_when_which_move_was_seen(store, keys, file):
+def test_a_memory_says_when_which_move_was_seen(
+    store: FolderStore, keys: SigningKeys, file: Path
+) -> None:
     (known,) = seen.recall(store, keys).unsigned.values()
-    pointer = registry.champion(store, MODEL)
+    pointer = champion_of(store)
     assert (known.number, known.version, known.moved_at) == (1, pointer.version, pointer.moved_at)
     assert known.seen_at >= known.moved_at
 
@@ -62,38 +67,46 @@ DAMAGE = {
 
 @pytest.mark.parametrize(("damage", "says"), DAMAGE.values(), ids=DAMAGE)
 def test_a_memory_that_cannot_be_right_is_refused_and_left_as_it_is(
-    store, keys, file, damage, says
-):
+    store: FolderStore, keys: SigningKeys, file: Path, damage: Any, says: str
+) -> None:
     file.write_text(damage(file.read_text()))
     before = file.read_bytes()
     with pytest.raises(BadInput) as refused:
-        registry.verify_alias(store, MODEL, keys=keys)
+        opened(store, keys).verify_alias()
     for part in (says, str(file), seen.SETTING, "models show"):
         assert part in str(refused.value)
     assert file.read_bytes() == before
 
 
-def test_a_folder_in_the_place_of_a_memory_is_refused(store, keys, file):
+def test_a_folder_in_the_place_of_a_memory_is_refused(
+    store: FolderStore, keys: SigningKeys, file: Path
+) -> None:
     file.unlink()
     file.mkdir()
     with pytest.raises(BadInput, match="cannot be looked up"):
         seen.recall(store, keys)
 
 
-def test_each_store_has_a_memory_of_its_own(store, keys, file, tmp_path):
+def test_each_store_has_a_memory_of_its_own(
+    store: FolderStore, keys: SigningKeys, file: Path, tmp_path: Path
+) -> None:
     other = FolderStore(tmp_path / "other")
     assert seen.recall(other, keys).unsigned == {}
     assert seen.file_of(other, keys) != file
 
 
-def test_two_servers_with_a_bucket_of_one_name_are_two_stores(s3_store, keys):
+def test_two_servers_with_a_bucket_of_one_name_are_two_stores(
+    s3_store: S3Store, keys: SigningKeys
+) -> None:
     class Elsewhere:
         url, endpoint = s3_store.url, "http://elsewhere:1"
 
-    assert seen.file_of(Elsewhere(), keys) != seen.file_of(s3_store, keys)
+    assert seen.file_of(cast(Store, Elsewhere()), keys) != seen.file_of(s3_store, keys)
 
 
-def test_an_older_move_is_never_remembered_in_the_place_of_a_newer_one(store, keys):
+def test_an_older_move_is_never_remembered_in_the_place_of_a_newer_one(
+    store: FolderStore, keys: SigningKeys
+) -> None:
     for number in (3, 2, 3):
         assert seen.remember(store, keys, "m/a", entry(number))
     assert seen.recall(store, keys).unsigned["m/a"].number == 3
@@ -101,25 +114,30 @@ def test_an_older_move_is_never_remembered_in_the_place_of_a_newer_one(store, ke
     assert seen.recall(store, keys).unsigned["m/a"].sha256 == "0" * 64
 
 
-def test_processes_that_remember_at_once_lose_nothing(store, keys):
+def test_processes_that_remember_at_once_lose_nothing(
+    store: FolderStore, keys: SigningKeys
+) -> None:
     def remember(alias: str) -> None:
         for number in range(1, 21):
             seen.remember(store, keys, alias, entry(number))
 
-    in_children([lambda alias=alias: remember(alias) for alias in ("m/a", "m/b", "m/a")])
+    in_children([partial(remember, alias) for alias in ("m/a", "m/b", "m/a")])
     known = seen.recall(store, keys).unsigned
     assert {name: item.number for name, item in known.items()} == {"m/a": 20, "m/b": 20}
 
 
 def test_where_nothing_can_be_remembered_it_is_said_and_what_is_signed_is_used(
-    store, keys, monkeypatch, caplog
-):
+    store: FolderStore,
+    keys: SigningKeys,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(seen.tempfile, "mkstemp", full)
+    monkeypatch.setattr(tempfile, "mkstemp", full)
     promote(store, *releases(store, 1))
-    registry.verify_alias(store, MODEL, keys=keys)
+    opened(store, keys).verify_alias()
     assert "move_not_remembered" in caplog.text
     assert f"name a folder that this user may write to in {seen.SETTING}" in caplog.text
     with pytest.raises(BadInput, match="No space left on device"):
@@ -135,13 +153,17 @@ def test_where_nothing_can_be_remembered_it_is_said_and_what_is_signed_is_used(
         ({"XDG_STATE_HOME": "", "HOME": "/home/a"}, "/home/a/.local/state/skin-pipeline"),
     ],
 )
-def test_the_folder_is_what_a_setting_or_the_desktop_standard_says(monkeypatch, given, folder):
+def test_the_folder_is_what_a_setting_or_the_desktop_standard_says(
+    monkeypatch: pytest.MonkeyPatch, given: dict[str, str], folder: str
+) -> None:
     for name, value in given.items():
         monkeypatch.setenv(name, value)
     assert SigningKeys.of(Deployment()).state == folder
 
 
-def test_a_user_without_a_home_remembers_nothing(store, monkeypatch):
+def test_a_user_without_a_home_remembers_nothing(
+    store: FolderStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv("XDG_STATE_HOME", raising=False)
     monkeypatch.delenv("HOME", raising=False)
 

@@ -2,132 +2,135 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
-from released import MODEL, described, keras_file, release, sources
+from released import MODEL, described, keras_file, opened, release, sources
 
 from skin_pipeline.contracts import Release, address, dump, parse
 from skin_pipeline.errors import BadInput, Unavailable
 from skin_pipeline.provenance import SigningKeys
-from skin_pipeline.release import registry, versions
-from skin_pipeline.storage import digest
+from skin_pipeline.release import MANIFEST, version_key, versions
+from skin_pipeline.storage import FolderStore, Store, digest
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 
 
-def place(made):
-    return registry.version_key(made.model, made.version)
+def place(made: Any) -> Any:
+    return version_key(made.model, made.version)
 
 
-def replace(store, key, data):
+def replace(store: Store, key: str, data: bytes) -> None:
     """Change what is never changed."""
     store.remove(key)
     store.put(key, data)
 
 
-def test_a_published_version_is_whole(any_store):
+def test_a_published_version_is_whole(any_store: Store) -> None:
     made = release(any_store)
     assert any_store.read(f"{place(made)}/model.keras") == keras_file(b"model")
-    found = registry.verify(any_store, MODEL, made.version)
+    found = opened(any_store).verify(made.version)
     assert found.published_at
     assert found.model_copy(update={"published_at": ""}) == made
 
 
-def test_the_same_files_are_the_same_version(any_store):
+def test_the_same_files_are_the_same_version(any_store: Store) -> None:
     first = release(any_store)
-    published = registry.release_of(any_store, MODEL, first.version).published_at
+    published = opened(any_store).release(first.version).published_at
     assert release(any_store) == first
-    assert registry.release_of(any_store, MODEL, first.version).published_at == published
+    assert opened(any_store).release(first.version).published_at == published
     assert release(any_store, b"other").version != first.version
-    assert len(registry.versions(any_store, MODEL)) == 2
+    assert len(opened(any_store).versions()) == 2
 
 
-def test_another_threshold_is_another_version(store):
+def test_another_threshold_is_another_version(store: FolderStore) -> None:
     made = described(store)
     manifest = {**json.loads(dump(made)), "threshold": 0.5}
     assert versions._name(manifest) != made.version
 
 
-def test_bytes_that_do_not_read_back_are_not_published(store):
+def test_bytes_that_do_not_read_back_are_not_published(store: FolderStore) -> None:
     made = described(store)
     store.put(f"{place(made)}/model.keras", b"half")
     with pytest.raises(Unavailable, match="does not read back as written"):
-        registry.publish(store, made, sources(store, b"model"))
-    assert registry.versions(store, MODEL) == []
+        opened(store).publish(made, sources(store, b"model"))
+    assert opened(store).versions() == []
 
 
 class Interposed:
     """A store in which something happens before a key is written that ends in some way."""
 
-    def __init__(self, store, ending, before):
+    def __init__(self, store: Any, ending: Any, before: Any) -> None:
         self._store, self._ending, self._before = store, ending, before
 
-    def __getattr__(self, name):
+    def __getattr__(self, name: str) -> Any:
         return getattr(self._store, name)
 
-    def put(self, key, data):
+    def put(self, key: str, data: bytes) -> Any:
         if key.endswith(self._ending):
             self._before()
         return self._store.put(key, data)
 
 
-def test_a_model_is_tried_as_it_was_read_back_before_its_version_is_there(any_store):
+def test_a_model_is_tried_as_it_was_read_back_before_its_version_is_there(any_store: Store) -> None:
     made = described(any_store)
     tried = []
 
-    def approve(model):
-        assert registry.versions(any_store, MODEL) == []
+    def approve(model: Path) -> None:
+        assert opened(any_store).versions() == []
         tried.append(model.read_bytes())
 
     for _ in range(2):  # what is there was tried
-        registry.publish(any_store, made, sources(any_store, b"model"), approve)
+        opened(any_store).publish(made, sources(any_store, b"model"), approve)
     assert tried == [keras_file(b"model")]
 
 
-def test_a_model_that_is_not_approved_is_not_published(any_store):
+def test_a_model_that_is_not_approved_is_not_published(any_store: Store) -> None:
     made = described(any_store)
 
-    def refuse(model):
+    def refuse(model: Path) -> None:
         raise BadInput(f"{model.name} is no good")
 
     for _ in range(2):
         with pytest.raises(BadInput, match=r"model\.keras is no good"):
-            registry.publish(any_store, made, sources(any_store, b"model"), refuse)
-    assert registry.versions(any_store, MODEL) == []
+            opened(any_store).publish(made, sources(any_store, b"model"), refuse)
+    assert opened(any_store).versions() == []
     with pytest.raises(BadInput, match="has no version"):
-        registry.promote(any_store, made, by="test", reason="passed the gate")
+        opened(any_store).promote(made.version, by="test", reason="passed the gate")
 
 
-def test_what_is_read_back_are_the_bytes_in_the_store_and_not_a_copy_of_them(any_store, elsewhere):
+def test_what_is_read_back_are_the_bytes_in_the_store_and_not_a_copy_of_them(
+    any_store: Store, elsewhere: Store
+) -> None:
     made = described(any_store)
 
-    def refuse(_):
+    def refuse(_: Any) -> None:
         raise Unavailable("broken off, when all files were read back once")
 
     with pytest.raises(Unavailable, match="broken off"):
-        registry.publish(any_store, made, sources(any_store, b"model"), refuse)
+        opened(any_store).publish(made, sources(any_store, b"model"), refuse)
     flip_a_bit(elsewhere, made)
     with pytest.raises(Unavailable, match=r"does not read back as written: metrics\.json has"):
-        registry.publish(any_store, made, sources(any_store, b"model"))
-    assert registry.versions(any_store, MODEL) == []
+        opened(any_store).publish(made, sources(any_store, b"model"))
+    assert opened(any_store).versions() == []
 
 
-def test_a_file_that_a_pruning_takes_at_the_last_moment_is_noticed(any_store):
+def test_a_file_that_a_pruning_takes_at_the_last_moment_is_noticed(any_store: Store) -> None:
     made = described(any_store)
     last_moment = Interposed(any_store, "/manifest.json", lambda: lose_a_file(any_store, made))
     with pytest.raises(BadInput, match=r"is damaged: metrics\.json is missing"):
-        registry.publish(last_moment, made, sources(any_store, b"model"))
+        opened(last_moment).publish(made, sources(any_store, b"model"))
 
 
-def test_a_manifest_of_others_that_stands_there_already_is_noticed(any_store):
+def test_a_manifest_of_others_that_stands_there_already_is_noticed(any_store: Store) -> None:
     made = described(any_store)
     other = made.model_copy(update={"threshold": 0.9})
     any_store.put(f"{place(made)}/manifest.json", dump(other))
     with pytest.raises(BadInput, match=r"is damaged: manifest\.json was changed"):
-        registry.publish(any_store, made, sources(any_store, b"model"))
+        opened(any_store).publish(made, sources(any_store, b"model"))
 
 
-def test_a_version_says_which_data_threshold_and_verdict_it_came_of(store):
+def test_a_version_says_which_data_threshold_and_verdict_it_came_of(store: FolderStore) -> None:
     made = described(store)
     assert (made.model, made.verdict, made.threshold) == (MODEL, "gate/1", 0.4)
     assert (made.synthetic, made.content_digest) == (False, "53b1c0ffee")
@@ -135,31 +138,31 @@ def test_a_version_says_which_data_threshold_and_verdict_it_came_of(store):
     assert made.files["model.keras"] == digest(keras_file(b"model"))
 
 
-def flip_a_bit(store, made):
+def flip_a_bit(store: Store, made: Any) -> None:
     key = f"{place(made)}/metrics.json"
     replace(store, key, bytes([store.read(key)[0] ^ 1]) + store.read(key)[1:])
 
 
-def change_the_threshold(store, made):
+def change_the_threshold(store: Store, made: Any) -> None:
     key = f"{place(made)}/manifest.json"
     replace(store, key, store.read(key).replace(b'"threshold": 0.4', b'"threshold": 0.9'))
 
 
-def borrow_a_manifest(store, made):
+def borrow_a_manifest(store: Store, made: Any) -> None:
     other = release(store, b"other")
     replace(store, f"{place(made)}/manifest.json", store.read(f"{place(other)}/manifest.json"))
 
 
-def cut_the_manifest(store, made):
+def cut_the_manifest(store: Store, made: Any) -> None:
     key = f"{place(made)}/manifest.json"
     replace(store, key, store.read(key)[:-9])
 
 
-def lose_a_file(store, made):
+def lose_a_file(store: Store, made: Any) -> None:
     store.remove(f"{place(made)}/metrics.json")
 
 
-def add_a_file(store, made):
+def add_a_file(store: Store, made: Any) -> None:
     store.put(f"{place(made)}/run.py", b"import os")
 
 
@@ -174,24 +177,26 @@ DAMAGE = {
 
 
 @pytest.mark.parametrize(("damage", "said"), DAMAGE.values(), ids=DAMAGE)
-def test_a_damaged_version_is_refused_with_what_is_wrong(any_store, elsewhere, damage, said):
+def test_a_damaged_version_is_refused_with_what_is_wrong(
+    any_store: Store, elsewhere: Store, damage: Any, said: str
+) -> None:
     made = release(any_store)
-    registry.verify(any_store, MODEL, made.version)  # a local copy of what was right is no proof
+    opened(any_store).verify(made.version)  # a local copy of what was right is no proof
     damage(elsewhere, made)
     with pytest.raises(BadInput, match=said):
-        registry.verify(any_store, MODEL, made.version)
+        opened(any_store).verify(made.version)
     with pytest.raises(BadInput, match=said):
-        registry.promote(any_store, made, by="test", reason="passed the gate")
-    assert registry.champion(any_store, MODEL) is None
+        opened(any_store).promote(made.version, by="test", reason="passed the gate")
+    assert opened(any_store).champion is None
 
 
-def test_every_problem_of_a_version_is_named(store):
+def test_every_problem_of_a_version_is_named(store: FolderStore) -> None:
     made = release(store)
     flip_a_bit(store, made)
     store.remove(f"{place(made)}/model.keras")
     store.put(f"{place(made)}/extra", b"")
     with pytest.raises(BadInput) as error:
-        registry.verify(store, MODEL, made.version)
+        opened(store).verify(made.version)
     for part in ("metrics.json has", "model.keras is missing", "extra does not belong"):
         assert part in str(error.value)
 
@@ -204,48 +209,48 @@ def test_every_problem_of_a_version_is_named(store):
         ({"../model.keras": keras_file(b"m")}, "is not a Release document"),
     ],
 )
-def test_only_a_keras_file_of_its_own_is_a_model(store, files, said):
+def test_only_a_keras_file_of_its_own_is_a_model(store: FolderStore, files: Any, said: str) -> None:
     made = described(store).model_copy(update={"files": {k: digest(v) for k, v in files.items()}})
     made = made.model_copy(update={"version": address(made.files)})
     for name, data in files.items():
         store.put(f"{place(made)}/{name.removeprefix('../')}", data)
     store.put(f"{place(made)}/manifest.json", dump(made))
     with pytest.raises(BadInput, match=said):
-        registry.verify(store, MODEL, made.version)
+        opened(store).verify(made.version)
 
 
-def test_a_version_that_is_not_there_is_told_with_those_that_are(any_store):
+def test_a_version_that_is_not_there_is_told_with_those_that_are(any_store: Store) -> None:
     made = release(any_store)
     with pytest.raises(BadInput, match=f"skin has no version none. It has: {made.version}"):
-        registry.release_of(any_store, MODEL, "none")
+        opened(any_store).release("none")
     with pytest.raises(BadInput, match="It has none in"):
-        registry.release_of(any_store, "other", "none")
+        opened(any_store, name="other").release("none")
 
 
-def test_a_manifest_from_before_publication_times_is_still_read():
+def test_a_manifest_from_before_publication_times_is_still_read() -> None:
     data = (GOLDEN / "manifest-before-publication-times.json").read_bytes()
     old = parse(data, Release, "golden")
     assert (old.threshold, old.published_at) == (0.412, "")
     assert address(json.loads(data)["files"]) == old.version
 
 
-def test_a_version_that_was_named_by_its_files_alone_is_still_whole(store):
+def test_a_version_that_was_named_by_its_files_alone_is_still_whole(store: FolderStore) -> None:
     made = described(store)
     old = json.loads(dump(made.model_copy(update={"version": address(made.files)})))
     del old["published_at"]
     for name, key in sources(store, b"model").items():
-        store.put(f"{registry.version_key(MODEL, old['version'])}/{name}", store.read(key))
-    store.put(versions.manifest_key(MODEL, old["version"]), json.dumps(old).encode())
-    assert registry.verify(store, MODEL, old["version"]).published_at == ""
+        store.put(f"{version_key(MODEL, old['version'])}/{name}", store.read(key))
+    store.put(f"{version_key(MODEL, old['version'])}/{MANIFEST}", json.dumps(old).encode())
+    assert opened(store).verify(old["version"]).published_at == ""
 
 
-def test_a_manifest_of_this_schema_and_its_signature_stay_readable(store):
+def test_a_manifest_of_this_schema_and_its_signature_stay_readable(store: FolderStore) -> None:
     data = (GOLDEN / "manifest-signed.json").read_bytes()
     kept = parse(data, Release, "golden")
-    where = registry.version_key(kept.model, kept.version)
+    where = version_key(kept.model, kept.version)
     store.put(f"{where}/manifest.json", data)
     store.put(f"{where}/manifest.json.sig", (GOLDEN / "manifest-signed.json.sig").read_bytes())
     keys = SigningKeys(public=str(GOLDEN / "public.pem"))
-    assert registry.release_of(store, kept.model, kept.version, keys) == kept
+    assert opened(store, keys, name=kept.model).release(kept.version) == kept
     with pytest.raises(BadInput, match=r"is damaged: metrics\.json is missing; model\.keras"):
-        registry.verify(store, kept.model, kept.version, keys)  # and no word of the manifest
+        opened(store, keys, name=kept.model).verify(kept.version)  # and no word of the manifest

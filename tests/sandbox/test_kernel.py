@@ -6,7 +6,9 @@ import errno
 import os
 import re
 import struct
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,14 +23,14 @@ CLONE_FOR_THREADS = 0x3D0F00  # as glibc starts a thread
 SIGCHLD = 17
 
 
-def decided(machine, number, *arguments, processor=None):
+def decided(machine: str, number: int, *arguments: int, processor: int | None = None) -> int | str:
     """What the filter makes of a call, by running its program."""
     column, known = kernel.PROCESSORS[machine]
     words = [number & 0xFFFF_FFFF, processor or known, 0, 0]
     for argument in (*arguments, 0, 0, 0, 0, 0, 0)[:6]:
         words += struct.unpack("=2I", struct.pack("=Q", argument % 2**64))
     program, place, value = list(kernel._program(column, known)), 0, 0
-    tests = {
+    tests: dict[int, Callable[[int, int], bool]] = {
         kernel.EQUAL: lambda a, b: a == b,
         kernel.GREATER: lambda a, b: a > b,
         kernel.ANY_BIT: lambda a, b: bool(a & b),
@@ -46,14 +48,14 @@ def decided(machine, number, *arguments, processor=None):
             place += yes if tests[what](value, operand) else no
 
 
-def numbers(machine):
+def numbers(machine: str) -> dict[str, int]:
     column = kernel.PROCESSORS[machine][0]
     words = kernel.REFUSED.split()
     named = zip(words[::3], words[1 + column :: 3], strict=True)
     return {name: int(number) for name, number in named if number != "-"}
 
 
-def by_argument(machine):
+def by_argument(machine: str) -> dict[str, int]:
     column = kernel.PROCESSORS[machine][0]
     tables = (kernel.UNKNOWN.items(), (("clone", kernel.CLONE),))
     listed = dict(pair for table in tables for pair in table)
@@ -64,7 +66,7 @@ def by_argument(machine):
 
 
 @pytest.mark.parametrize("machine", kernel.PROCESSORS)
-def test_numbers_are_those_of_the_kernel(machine):
+def test_numbers_are_those_of_the_kernel(machine: str) -> None:
     header = Path(HEADERS[machine])
     if not header.exists():
         pytest.skip("the kernel's headers are not installed")
@@ -80,7 +82,7 @@ def test_numbers_are_those_of_the_kernel(machine):
 
 
 @pytest.mark.parametrize("machine", kernel.PROCESSORS)
-def test_each_call_of_the_list_is_refused_and_others_are_not(machine):
+def test_each_call_of_the_list_is_refused_and_others_are_not(machine: str) -> None:
     listed = set(numbers(machine).values()) | set(by_argument(machine).values())
     for number in range(kernel.NEWEST + 1):
         if number in numbers(machine).values():
@@ -90,7 +92,7 @@ def test_each_call_of_the_list_is_refused_and_others_are_not(machine):
 
 
 @pytest.mark.parametrize("machine", kernel.PROCESSORS)
-def test_calls_of_other_processors_and_later_kernels_are_not_made(machine):
+def test_calls_of_other_processors_and_later_kernels_are_not_made(machine: str) -> None:
     other = next(p for name, (_, p) in kernel.PROCESSORS.items() if name != machine)
     for processor in (other, 0x40000003, 1):  # the second is that of 32 bits
         assert decided(machine, 1, processor=processor) == REFUSED
@@ -129,11 +131,13 @@ CASES = [
 
 @pytest.mark.parametrize("machine", kernel.PROCESSORS)
 @pytest.mark.parametrize(("name", "arguments", "answer"), CASES)
-def test_what_an_argument_decides(machine, name, arguments, answer):
+def test_what_an_argument_decides(
+    machine: str, name: str, arguments: tuple[int, ...], answer: int | str
+) -> None:
     assert decided(machine, by_argument(machine)[name], *arguments) == answer
 
 
-def test_the_filter_can_be_taken_by_the_kernel():
+def test_the_filter_can_be_taken_by_the_kernel() -> None:
     assert all(
         len(list(kernel._program(*processor))) < 4096 and max(step[1:3]) < 256
         for processor in kernel.PROCESSORS.values()
@@ -141,7 +145,7 @@ def test_the_filter_can_be_taken_by_the_kernel():
     )
 
 
-def test_other_systems_give_up_nothing_and_say_so(monkeypatch):
+def test_other_systems_give_up_nothing_and_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kernel, "LINUX", False)
     assert not kernel.hide()
     assert not kernel.keep_privileges()
@@ -154,16 +158,20 @@ def test_other_systems_give_up_nothing_and_say_so(monkeypatch):
 
 
 @pytest.mark.parametrize("number", [errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM])
-def test_a_kernel_that_has_no_landlock_or_has_it_turned_off_has_version_0(number, monkeypatch):
-    def refuse(*arguments):
+def test_a_kernel_that_has_no_landlock_or_has_it_turned_off_has_version_0(
+    number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*arguments: object) -> None:
         raise OSError(number, "refused")
 
     monkeypatch.setattr(kernel, "_call", refuse)
     assert kernel.landlock_version() == 0
 
 
-def test_a_landlock_that_fails_for_another_reason_is_not_passed_over(monkeypatch):
-    def fail(*arguments):
+def test_a_landlock_that_fails_for_another_reason_is_not_passed_over(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(*arguments: object) -> None:
         raise OSError(errno.ENOMEM, "no memory")
 
     monkeypatch.setattr(kernel, "_call", fail)
@@ -185,11 +193,11 @@ def test_a_landlock_that_fails_for_another_reason_is_not_passed_over(monkeypatch
     ],
 )
 def test_a_kernel_is_asked_for_what_its_version_of_landlock_knows(
-    version, kinds, tcp, scoped, monkeypatch
-):
+    version: int, kinds: int, tcp: int, scoped: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     asked = []
 
-    def call(number, *arguments):
+    def call(number: int, *arguments: Any) -> int:
         asked.append(arguments)
         return version
 

@@ -21,7 +21,8 @@ from skin_pipeline import steps
 from skin_pipeline.config import Deployment, Settings
 from skin_pipeline.contracts import Verdict, load
 from skin_pipeline.job import Job
-from skin_pipeline.release import registry
+from skin_pipeline.provenance import SigningKeys
+from skin_pipeline.release import Registry, tasks
 from skin_pipeline.storage import open_store
 
 PATIENTS = 100
@@ -159,17 +160,17 @@ def build_later(hard: Hard, folder: Path) -> Later:
 def crown(job: Job, verdict: str) -> str:
     """Make a judged model the champion as `promote` does, but without trying its file in a process
     of its own, which takes as long as all the rest."""
-    release, files = steps._release(job, verdict, load(job.store, verdict, Verdict))
-    registry.publish(job.store, release, files, lambda model: None)
-    before = registry.champion(job.store, release.model)
-    assert registry.move(
-        *(job.store, release.model, release.version),
-        alias=registry.CHAMPION,
+    release, files = tasks.described(job, verdict, load(job.store, verdict, Verdict))
+    model = Registry(job.store, SigningKeys()).model(release.model)
+    model.publish(release, files, lambda model: None)
+    before = model.champion
+    assert model.move(
+        release.version,
         by=job.run_id,
         reason="passed the gate",
         expected=before.version if before else None,
     )
-    return registry.version_key(release.model, release.version)
+    return model.version_key(release.version)
 
 
 def _moved(path: Path, root: Path) -> str:

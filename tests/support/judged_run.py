@@ -378,7 +378,7 @@ def _verdict(champion: str, external: tuple[str, ...]) -> Verdict:
         released_as="skin-resnet50",
         approved=False,
         checks=(failed, passed),
-        reasons=(f"accuracy: {failed.value}, asked for {failed.bound}",),
+        reasons=(failed.described(),),
         comparison=None,
         settings=settings,
         versions={"python": "3.12.4", "keras": "3.14.0", "tensorflow": "2.21.0"},

@@ -24,6 +24,7 @@ import pytest
 import requests
 import sharing
 from airflow_home import put_database
+from released import opened, point
 from servers import HOST, end_with_parent, free_ports
 
 from skin_pipeline import journal
@@ -40,7 +41,7 @@ from skin_pipeline.contracts import (
     address,
     dump,
 )
-from skin_pipeline.release import registry
+from skin_pipeline.release import MANIFEST, version_key
 from skin_pipeline.storage import FolderStore, Store
 
 ROOT = Path(__file__).parents[2]
@@ -136,7 +137,7 @@ def judge(
         bound="at least 0.750 (the lower end of its 95 % interval)",
         advice="" if approved else "232 images: 187 right would show 0.750, 163 were",
     )
-    reasons = () if approved else (f"accuracy: {value}, asked for {check.bound}",)
+    reasons = () if approved else (check.described(),)
     key, report = f"gate/{digest}", f"gate/{digest}/report.html"
     verdict = documents.verdict(
         evaluation=f"evaluate/{digest}",
@@ -165,14 +166,14 @@ def judge(
     store.put(f"evaluate/{digest}/{RESULT}", dump(evaluation))
     store.put(report, (REPORT % run).encode())
     store.put(f"{key}/{RESULT}", dump(verdict))
-    registry.record(store, judgement, digest)
+    opened(store, name=judgement.model).record(judgement, digest)
     return key
 
 
 def promote(store: Store, model: str, verdict: str, *, at: str, synthetic: bool = False) -> str:
     """Make the model of a verdict the champion; its version."""
     version = verdict.removeprefix("gate/")[:12]
-    previous = registry.champion(store, model)
+    previous = opened(store, name=model).champion
     release = Release(
         model=model,
         version=version,
@@ -183,7 +184,7 @@ def promote(store: Store, model: str, verdict: str, *, at: str, synthetic: bool 
         threshold=0.412,
         files={},
     )
-    store.put(f"{registry.version_key(model, version)}/{registry.MANIFEST}", dump(release))
+    store.put(f"{version_key(model, version)}/{MANIFEST}", dump(release))
     pointer = Pointer(
         model=model,
         version=version,
@@ -192,7 +193,7 @@ def promote(store: Store, model: str, verdict: str, *, at: str, synthetic: bool 
         by="skin_training",
         reason="approved by the gate",
     )
-    assert registry.point(store, pointer, previous.version if previous else None)
+    assert point(store, pointer, previous.version if previous else None)
     return version
 
 

@@ -12,8 +12,9 @@ from documents import dataset
 
 from skin_pipeline.contracts import Pointer, Release
 from skin_pipeline.job import Job
-from skin_pipeline.provenance import NONE, ProvenStore
-from skin_pipeline.release import chain, registry
+from skin_pipeline.provenance import ProvenStore, SigningKeys
+from skin_pipeline.release import Model, Registry, aliases, chain, history
+from skin_pipeline.release.pointers import Alias
 from skin_pipeline.storage import Store, digest
 
 MODEL = "skin"
@@ -36,11 +37,26 @@ def sources(store: Store, content: bytes) -> dict[str, str]:
     return keys
 
 
+def registry(store: Store, keys: SigningKeys | None = None) -> Registry:
+    """The registry of a store, opened with keys, or expressly without any."""
+    return Registry(store, keys or SigningKeys())
+
+
+def opened(store: Store, keys: SigningKeys | None = None, name: str = MODEL) -> Model:
+    """A model of the registry."""
+    return registry(store, keys).model(name)
+
+
+def alias_of(
+    store: Store, alias: str = "champion", keys: SigningKeys | None = None, model: str = MODEL
+) -> Alias:
+    """An alias of a model, for what tests call below the registry."""
+    return Alias(store, model, alias, keys or SigningKeys())
+
+
 def described(store: Store, content: bytes = b"model", model: str = MODEL) -> Release:
     """A version that is not published yet."""
-    return registry.describe(
-        store,
-        model,
+    return opened(store, name=model).describe(
         sources(store, content),
         verdict="gate/1",
         threshold=0.4,
@@ -51,7 +67,7 @@ def described(store: Store, content: bytes = b"model", model: str = MODEL) -> Re
 def release(store: Store, content: bytes = b"model", model: str = MODEL) -> Release:
     """A published version."""
     made = described(store, content, model)
-    registry.publish(store, made, sources(store, content))
+    opened(store, name=model).publish(made, sources(store, content))
     return made
 
 
@@ -60,15 +76,15 @@ def releases(store: Store, count: int, model: str = MODEL) -> list[str]:
     return [release(store, bytes([number]), model).version for number in range(count)]
 
 
-def promote(store: Store, version: str, model: str = MODEL, **known: str) -> bool:
+def promote(store: Store, version: str, model: str = MODEL, **known: Any) -> bool:
     """Promote a published version, by default to the champion."""
-    made = registry.release_of(store, model, version)
-    return registry.promote(store, made, **{"by": "test", "reason": "passed the gate", **known})
+    known = {"by": "test", "reason": "passed the gate", **known}
+    return opened(store, name=model).promote(version, **known)
 
 
 def vouch_for(job: Job, verdict: str) -> None:
-    """Sign all that a verdict stands on, as if the steps had had the job's key."""
-    bare = ProvenStore.of(job.store, NONE)
+    """Sign all that a verdict is made from, as if the steps had had the job's key."""
+    bare = ProvenStore.of(job.store, SigningKeys())
     for key in chain.results_of(bare, verdict):
         proof = bare.prove(key).proof
         for result in (key, *(proof.made_from if proof else ())):
@@ -77,14 +93,37 @@ def vouch_for(job: Job, verdict: str) -> None:
 
 def named(store: Store, alias: str = "champion", model: str = MODEL) -> str | None:
     """The version that an alias names."""
-    pointer = registry.champion(store, model, alias)
+    pointer = opened(store, name=model).pointer(alias)
     return pointer.version if pointer else None
 
 
-def pointer(version: str, **known: str) -> Pointer:
+def champion_of(store: Store, keys: SigningKeys | None = None, model: str = MODEL) -> Pointer:
+    """What the champion is, where there must be one."""
+    pointer = opened(store, keys, model).champion
+    assert pointer
+    return pointer
+
+
+def moves(store: Store, alias: str = "champion", model: str = MODEL) -> list[Pointer]:
+    """All moves of an alias, newest first."""
+    documents = opened(store, name=model).unverified.documents(alias)
+    return [document.move for document in documents]
+
+
+def problems(store: Store, alias: str = "champion", keys: SigningKeys | None = None) -> list[str]:
+    """What is wrong with the history of an alias."""
+    return history.problems(alias_of(store, alias, keys))
+
+
+def pointer(version: str, **known: Any) -> Pointer:
     """A pointer as a mover makes it, before it has a number."""
     usual = {"model": MODEL, "moved_at": "2026-11-24T12:00:00+00:00", "by": "test", "reason": "r"}
     return Pointer(**{**usual, "version": version, "previous": None, **known})
+
+
+def point(store: Store, pointer: Pointer, expected: str | None) -> bool:
+    """Move an alias once, without looking whether it is where it shall be already."""
+    return aliases.point(alias_of(store, pointer.alias, model=pointer.model), pointer, expected)
 
 
 def in_threads(function: Callable[[Any], object], items: Iterable[Any]) -> None:

@@ -14,6 +14,7 @@ import pandas as pd
 from great_expectations.expectations.row_conditions import Column
 
 from skin_pipeline.contracts import LABELS
+from skin_pipeline.data.metadata import METADATA
 from skin_pipeline.data.validation import expectations as own
 
 COLUMNS = (
@@ -34,11 +35,7 @@ COLUMNS = (
     "sharpness",
     "shard",
     "row",
-    "patient_id",
-    "lesion_id",
-    "sex",
-    "age",
-    "site",
+    *METADATA,
     "duplicates",
     "external",
     "group",

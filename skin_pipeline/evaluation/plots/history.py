@@ -15,7 +15,7 @@ from skin_pipeline.evaluation.plots.style import BLUE, DOT, INK, VERMILION, draw
 METRICS = {"accuracy": "Accuracy", "sensitivity": "Sensitivity", "auc": "AUC"}
 REFUSED = {**DOT, "color": INK, "markerfacecolor": "none"}
 APPROVED = {**DOT, "color": BLUE}
-CHAMPION = {**DOT, "color": VERMILION, "marker": "D", "markersize": 7}
+CURRENT = {**DOT, "color": VERMILION, "marker": "D", "markersize": 7}
 SIZE = 7.2, 5.4  # inches
 DATES = 8  # so many fit below the axis
 FEW = 50  # runs: where there are more, their marks shrink so as not to run into one another
@@ -54,7 +54,7 @@ def _draw(axes: Axes, judgements: Sequence[Judgement], name: str, champion: str 
     figures = [getattr(item, name) for item in judgements]
     kinds = [_kind(item, champion) for item in judgements]
     small = {"markersize": DOT["markersize"] * min(1.0, FEW / len(judgements)) ** 0.5}
-    marks = {"refused": REFUSED | small, "approved": APPROVED | small, "champion": CHAMPION}
+    marks = {"refused": REFUSED | small, "approved": APPROVED | small, "champion": CURRENT}
     for kind, mark in marks.items():
         places = [place for place, other in enumerate(kinds) if other == kind]
         if places:

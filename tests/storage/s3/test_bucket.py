@@ -70,7 +70,7 @@ def test_a_public_bucket_is_read_without_credentials_if_asked_for(
     (item,) = bucket.objects(bucket.prefix)
     assert bucket.fetch(item, tmp_path / "a")
 
-    from skin_pipeline.data.remote import IMAGES
+    from skin_pipeline.data.sources.from_bucket import IMAGES
 
     with pytest.raises(BadInput, match="For a public bucket, set SKIN_DATA_ANONYMOUS to true"):
         list(Bucket(url, S3Access(public), IMAGES).objects(""))

@@ -1,0 +1,82 @@
+"""The settings of one run: the knobs of all sections, and how they fit together."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from pydantic import model_validator
+from pydantic_settings import SettingsConfigDict
+
+from skin_pipeline.config.data import DataKnobs, SplitKnobs
+from skin_pipeline.config.environment import refuse_secrets
+from skin_pipeline.config.judging import JudgingKnobs
+from skin_pipeline.config.training import TrainingKnobs
+
+
+# Pydantic takes the fields of the last base first, so the trigger form shows the sections in the
+# order in which a run needs them: data, split, training, judging.
+class Settings(JudgingKnobs, TrainingKnobs, SplitKnobs, DataKnobs):
+    """The knobs of one run. Frozen: a run never changes its own settings."""
+
+    model_config = SettingsConfigDict(extra="forbid")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_secrets(cls, values: dict[str, Any]) -> dict[str, Any]:
+        return refuse_secrets(
+            values,
+            "Settings are kept with the results and shown to everybody who may see a run. Store "
+            "the login in the Airflow connection of Kaggle (SKIN_KAGGLE_CONNECTION) or of S3 "
+            "(SKIN_DATA_CONNECTION), outside Airflow in KAGGLE_USERNAME and KAGGLE_KEY or where "
+            "boto3 looks, and give kaggle://OWNER/NAME or s3://BUCKET/PREFIX. What was given is "
+            "known to whoever could read it: make a new key",
+        )
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Settings:
+        for name, where in self.external_sets.items():
+            if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,48}", name) or not where:
+                raise ValueError(
+                    "external must be NAME=WHERE, NAME=WHERE with names of a-z, 0-9, - and _. "
+                    f"Received: {self.external!r}"
+                )
+        if self.min_runs > self.runs:
+            raise ValueError(f"min_runs ({self.min_runs}) is more than runs ({self.runs})")
+        if self.balance == "smote" and self.strategy != "head":
+            raise ValueError(
+                "balance=smote makes features, which only strategy=head trains on. "
+                f"Received: strategy={self.strategy}; choose strategy=head or another balance"
+            )
+        if self.weights == "none" and not self.synthetic:
+            raise ValueError(
+                "weights=none (a random trunk) is for synthetic data only; "
+                "give weights=imagenet or weights=FILE"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _can_be_judged(self) -> Settings:
+        if self.scored_views > self.views:
+            raise ValueError(f"test_views ({self.test_views}) is more than views ({self.views})")
+        if not all(0 < share < 1 for share in self.prevalence_list):
+            raise ValueError(
+                "prevalences must be numbers between 0 and 1, as 0.02, 0.1. "
+                f"Received: {self.prevalences!r}"
+            )
+        bounds = (self.min_slice_sensitivity, self.min_slice_auc)
+        if bool(self.gated_features) != any(bound is not None for bound in bounds):
+            raise ValueError(
+                "gated_slices needs a bound (min_slice_sensitivity, min_slice_auc), and such a "
+                f"bound needs gated_slices. Received: gated_slices={self.gated_slices!r}"
+            )
+        return self
+
+    @property
+    def scored_views(self) -> int:
+        """Returns how many dihedral views a score is averaged over."""
+        return self.test_views or self.views
+
+    def subset(self, *names: str) -> dict[str, Any]:
+        """Returns the named knobs or properties: part of what a result's key is made from."""
+        return {name: getattr(self, name) for name in names}

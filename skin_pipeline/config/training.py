@@ -1,0 +1,128 @@
+"""The knobs of the training: the network, what of it is trained, and how."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator
+
+from skin_pipeline.config.environment import Environment
+from skin_pipeline.config.knobs import FIRST, knob, number
+
+
+class TrainingKnobs(Environment):
+    """The network and its weights, the strategy, and the course of a run."""
+
+    backbone: Literal["ResNet50", "ResNet50V2", "EfficientNetV2B0", "ConvNeXtTiny"] = knob(
+        "ResNet50",
+        "Training",
+        "The network, of keras.applications.",
+        title="Network",
+    )
+    weights: str = knob(
+        "imagenet",
+        "Training",
+        "The network's weights: `imagenet` (downloaded by Keras), a `.weights.h5` file, or `none` "
+        "(random; synthetic data only).",
+        min_length=1,
+        title="Weights of the network",
+    )
+    strategy: Literal["head", "fine_tune", "full"] = knob(
+        "fine_tune",
+        FIRST,
+        "What each run trains: a `head` on cached features (seconds), the last stage and the head "
+        "on cached maps (`fine_tune`), or the whole network (`full`, for a GPU).",
+        title="Strategy",
+        labels={
+            "head": "head: a quick check, in minutes",
+            "fine_tune": "fine_tune: the standard",
+            "full": "full: the whole network, for a GPU",
+        },
+    )
+    views: Annotated[Literal[1, 2, 4, 8], BeforeValidator(number)] = knob(
+        4,
+        "Training",
+        "Dihedral views (flips and quarter turns) of each image to train on.",
+        title="Views of each image to train on",
+    )
+    shard_size: int = knob(
+        256,
+        "Training",
+        "Images that are packed and worked on together. A features task takes one such shard, or "
+        "several where a data set has more than 512.",
+        ge=16,
+        le=4096,
+        title="Images in a shard",
+    )
+    epochs: int = knob(
+        60,
+        "Training",
+        "Most epochs of a head.",
+        ge=1,
+        le=1000,
+        title="Most epochs of a head",
+    )
+    patience: int = knob(
+        8,
+        "Training",
+        "Epochs without a better validation AUC before a run stops.",
+        ge=1,
+        le=1000,
+        title="Patience (epochs)",
+    )
+    batch_size: int = knob(
+        64,
+        "Training",
+        "Images in a batch of a head.",
+        ge=1,
+        le=4096,
+        title="Batch of a head (images)",
+    )
+    learning_rate: float = knob(
+        3e-4,
+        "Training",
+        "Adam's learning rate for a head.",
+        gt=0.0,
+        le=1.0,
+        title="Learning rate of a head",
+    )
+    l2: float = knob(
+        3e-3,
+        "Training",
+        "L2 penalty on the head's weights.",
+        ge=0.0,
+        le=10.0,
+        title="L2 penalty of a head",
+    )
+    tune_epochs: int = knob(
+        3,
+        "Training",
+        "Most epochs of `fine_tune` and `full`, after the head's.",
+        ge=1,
+        le=1000,
+        title="Most epochs of fine tuning",
+    )
+    tune_batch_size: int = knob(
+        32,
+        "Training",
+        "Images in a batch of `fine_tune` and `full`.",
+        ge=1,
+        le=4096,
+        title="Batch of fine tuning (images)",
+    )
+    tune_learning_rate: float = knob(
+        1e-4,
+        "Training",
+        "Adam's learning rate for `fine_tune` and `full`; it falls to 0 along a cosine.",
+        gt=0.0,
+        le=1.0,
+        title="Learning rate of fine tuning",
+    )
+    jitter: float = knob(
+        0.1,
+        "Training",
+        "Strength of the colour and crop augmentation of `full`; 0 for none.",
+        ge=0.0,
+        le=0.5,
+        title="Strength of the colour and crop augmentation",
+    )

@@ -1,0 +1,114 @@
+"""What passes between steps: small, frozen, versioned JSON documents in the store.
+
+A step returns the key of its result (`split/4f1a…`), never the data. The document is at
+`<key>/result.json`, and is written after the files that it names: if it exists, the result is
+whole. This room takes in documents as bytes, and gives them as typed values, or refuses them. It
+knows of no step and of no folder but those names; every room may call it.
+
+    validation = load(store, "validate/4f1a…", Validation)   # BadInput if it is not one
+    store.put(f"{key}/{RESULT}", dump(validation))
+
+In reading order:
+
+- `document`: the base of all documents, and how one is addressed, written and read
+- `data`: the results of `ingest`, `validate` and `split`
+- `training`: the results of `features` and `train`
+- `evaluation`: the results of `evaluate`, `champion`, `external` and `gate`
+- `release`: the manifest of a version, what an alias names, and a model's history
+"""
+
+from skin_pipeline.contracts.data import (
+    Changes,
+    Check,
+    DataPointer,
+    Dataset,
+    Notice,
+    Shortcut,
+    Split,
+    Validation,
+    stopping,
+)
+from skin_pipeline.contracts.document import (
+    COST,
+    LABELS,
+    RESULT,
+    Contract,
+    Cost,
+    Interval,
+    Proof,
+    address,
+    dump,
+    load,
+    parse,
+)
+from skin_pipeline.contracts.evaluation import (
+    Bin,
+    Calibration,
+    Comparison,
+    Evaluation,
+    Figures,
+    GateCheck,
+    Mistake,
+    Predictive,
+    Scored,
+    Slice,
+    Verdict,
+    Within,
+)
+from skin_pipeline.contracts.release import (
+    CHAMPION,
+    Judgement,
+    Move,
+    Pointer,
+    Release,
+)
+from skin_pipeline.contracts.training import (
+    Epoch,
+    Features,
+    TrainedRun,
+    Trunk,
+)
+
+__all__ = [
+    "CHAMPION",
+    "COST",
+    "LABELS",
+    "RESULT",
+    "Bin",
+    "Calibration",
+    "Changes",
+    "Check",
+    "Comparison",
+    "Contract",
+    "Cost",
+    "DataPointer",
+    "Dataset",
+    "Epoch",
+    "Evaluation",
+    "Features",
+    "Figures",
+    "GateCheck",
+    "Interval",
+    "Judgement",
+    "Mistake",
+    "Move",
+    "Notice",
+    "Pointer",
+    "Predictive",
+    "Proof",
+    "Release",
+    "Scored",
+    "Shortcut",
+    "Slice",
+    "Split",
+    "TrainedRun",
+    "Trunk",
+    "Validation",
+    "Verdict",
+    "Within",
+    "address",
+    "dump",
+    "load",
+    "parse",
+    "stopping",
+]

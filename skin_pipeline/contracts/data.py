@@ -1,0 +1,157 @@
+"""The results of `ingest`, `validate` and `split`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Literal
+
+from skin_pipeline.contracts.document import Address, Contract, Interval, Told, described
+
+
+class Notice(Contract):
+    """Something that was found with the images and not used, and what to do if it should be used.
+
+    `kind` is a short name such as `table_not_used`, `files_skipped` or `images_left_out`. `subject`
+    is what it is about (a file, a suffix, a value), and `count` the number of files or images.
+    """
+
+    kind: str
+    subject: Told
+    reason: Told
+    count: int = 1
+
+    def __str__(self) -> str:
+        """Returns it for people: `METADATA.xlsx: found, not used, because it names no image`."""
+        many = f" ({self.count})" if self.count > 1 else ""
+        return f"{self.subject}{many}: {self.reason}"
+
+
+class Dataset(Contract):
+    """Result of `ingest`: the images as one table and packed shards.
+
+    - `table` is the key of the manifest: a CSV with a row for each image, readable or not.
+    - `shards` are keys of `.npy` arrays (n, size, size, 3) of uint8: the working squares, in the
+      order of the table's readable rows.
+    - `thumbnails` are keys of arrays (n, 64, 64) of uint8: the luminance of the whole images in the
+      same order, by which near-duplicates are verified.
+    - `golden` maps a few images to copies of their files, on which a saved model is tried.
+    """
+
+    source: Address
+    synthetic: bool
+    content_digest: str
+    table: str
+    shards: tuple[str, ...]
+    thumbnails: tuple[str, ...]
+    golden: dict[str, str]
+    image_size: int
+    field_of_view: float
+    classes: dict[str, int]
+    unreadable: int
+    notices: tuple[Notice, ...] = ()
+
+
+class Check(Contract):
+    """One line of the validation: what was checked, what was observed, and what is required.
+
+    A failed `critical` check ends the run; a failed `warning` is only reported.
+    """
+
+    name: str
+    severity: Literal["critical", "warning"]
+    observed: str
+    bound: str
+    passed: bool
+
+    def described(self) -> str:
+        """Returns it for people: `readable benign images: 12, required at least 50`."""
+        return described(self.name, self.observed, self.bound)
+
+
+def stopping(checks: Iterable[Check]) -> str:
+    """Returns the failed critical checks in words, which end a run; "" for none."""
+    failed = (check for check in checks if not check.passed and check.severity == "critical")
+    return "; ".join(check.described() for check in failed)
+
+
+class Shortcut(Contract):
+    """One line of the shortcut audit: how well a trivial feature alone predicts the label."""
+
+    name: str
+    images: int
+    auc: Interval
+    bound: float
+    passed: bool
+
+    def described(self) -> str:
+        """Returns it for people, as of a check that failed."""
+        named = f"{self.name} alone predicts the label"
+        return described(named, f"AUC {self.auc}", f"at most {self.bound:g}")
+
+
+class Changes(Contract):
+    """What is new in a data set against the one that was accepted before it, if there is one.
+
+    An image is known by the digest of its file. So a renamed or moved file is no change, and a file
+    that was saved anew is one image removed and one added. `examples` names a few of each.
+    """
+
+    previous: str | None
+    added: int
+    removed: int
+    relabelled: int
+    examples: tuple[str, ...]
+
+
+class Validation(Contract):
+    """Result of `validate`: the checks, and the groups of images that stay together.
+
+    - `external` are the data sets of another origin, by name.
+    - `overlaps` is for each of them the key of a CSV that lists which of its images this data set
+      contains, too.
+    - `table` is the manifest with the columns `duplicates`, `external`, `group` and `anchor`.
+    - `quarantine` is a CSV of the images that no later step uses, with the reasons.
+    - `anchors` is a CSV of the name of the group that each image was first seen in, in this data
+      set or an earlier one: the test set is drawn by it, so that it stays the test set.
+    - `docs` is the page of the Data Docs.
+    """
+
+    dataset: str
+    external: dict[str, str]
+    overlaps: dict[str, str]
+    table: str
+    quarantine: str
+    anchors: str
+    checks: tuple[Check, ...]
+    shortcuts: tuple[Shortcut, ...]
+    changes: Changes
+    docs: str
+
+
+class Split(Contract):
+    """Result of `split`: the table with a column `run_0`, `run_1`, … for each run.
+
+    A cell is the side of an image in a run: `train`, `validation`, `test` or `unused`. `counts` are
+    the images of each side by run. `stratification` is, for each run and side, the difference of
+    its share of malignant images from that of all images.
+    """
+
+    dataset: str
+    table: str
+    runs: int
+    counts: dict[str, dict[str, int]]
+    stratification: dict[str, dict[str, float]]
+    checks: tuple[Check, ...]
+    docs: str
+
+
+class DataPointer(Contract):
+    """The data set that was accepted last for a model's name: `datasets/<name>/current.json`.
+
+    `validation` is the key of its validation, and `previous` that of the validation before.
+    """
+
+    dataset: str
+    validation: str
+    previous: str | None
+    moved_at: str

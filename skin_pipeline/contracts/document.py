@@ -1,0 +1,114 @@
+"""The base of all documents: how one is addressed, written and read."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
+
+from skin_pipeline.errors import BadInput
+from skin_pipeline.foreign import line, masked, shown
+from skin_pipeline.storage import Store
+
+RESULT = "result.json"  # the document of a step's result, below the result's key
+COST = "cost.json"  # what it took, beside it
+LABELS = ("benign", "malignant")  # in the order of the network's output: 0 and 1
+C = TypeVar("C", bound="Contract")
+
+# Text that contains words of others, and an address that others gave: made safe when a document is
+# made, so that no page, log or alert that shows it has to think of it.
+Told = Annotated[str, AfterValidator(line)]
+Address = Annotated[str, AfterValidator(masked)]
+
+
+class Contract(BaseModel):
+    """Base of the documents. A reader refuses a schema that it does not know.
+
+    Unknown fields are refused, too: a document that a later version wrote is not read in part.
+    """
+
+    # A figure that is not defined stays NaN in JSON, where pydantic would write null.
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
+    schema_version: Literal[1] = 1
+
+
+class Cost(Contract):
+    """What a result took, in `cost.json` beside it: wall time and cores of the try that made it."""
+
+    seconds: float
+    cores: int
+    finished_at: str
+
+
+class Proof(Contract):
+    """What a result was made from, and what it consists of; it is signed, under `proofs/`.
+
+    - `key` is the result's, and `inputs` is what that key is made from: None where a person vouches
+      for a result from before there were proofs.
+    - `result` is the SHA-256 of the result's document, and `files` that of each file that the step
+      wrote, by key.
+    - `made_from` is the SHA-256 of the proof of each result that the step read, by key. It is empty
+      for a result without a proof.
+    """
+
+    key: str
+    inputs: dict[str, Any] | None
+    result: str
+    files: dict[str, str]
+    made_from: dict[str, str]
+
+
+class Interval(Contract):
+    """A figure and the ends of its 95 % interval. NaN where a figure is not defined."""
+
+    value: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        """Returns it for people: `0.812 [0.757, 0.857]`."""
+        return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
+
+
+def described(name: str, observed: str, bound: str) -> str:
+    """Returns the one wording of a check, for reports, alerts and logs alike."""
+    return f"{name}: {observed}, required {bound}"
+
+
+def address(inputs: dict[str, Any]) -> str:
+    """Returns a short digest of JSON-serialisable inputs: the same for the same inputs."""
+    text = json.dumps(inputs, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:20]
+
+
+def load(store: Store, key: str, kind: type[C]) -> C:
+    """Returns the document of a step's result.
+
+    Raises:
+        BadInput: there is no such result, or it was written by a version that this one cannot
+            read.
+    """
+    return parse(store.read(f"{key}/{RESULT}"), kind, key)
+
+
+def parse(data: bytes, kind: type[C], where: str) -> C:
+    """Returns the document that a JSON text is; `where` names it in the error.
+
+    Raises:
+        BadInput: the document is damaged or of a schema that this version cannot read.
+    """
+    try:
+        return kind.model_validate_json(data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise BadInput(
+            f"{where} is not a {kind.__name__} document that this version reads: "
+            f"{'.'.join(map(str, first['loc']))}: {first['msg']}. Received: {shown(first['input'])}"
+        ) from None
+
+
+def dump(contract: Contract) -> bytes:
+    """Returns the JSON of a document, ending with a line feed."""
+    return (contract.model_dump_json(indent=2) + "\n").encode()

@@ -1,0 +1,68 @@
+"""The results of `features` and `train`."""
+
+from __future__ import annotations
+
+from skin_pipeline.contracts.document import Contract
+
+
+class Trunk(Contract):
+    """The frozen part of a network of keras.applications, and its weights.
+
+    `source` is `imagenet`, `none`, or the key of a file under `weights/`; `digest` is theirs.
+    """
+
+    backbone: str
+    source: str
+    digest: str
+
+
+class Features(Contract):
+    """Result of `features` for one shard: where the feature cache has its images' activations.
+
+    Both dicts are by kind: `pooled`, arrays (n, channels) of float32, and `maps`, arrays (n,
+    height, width, channels) of float16. `blocks` are the keys of such arrays. `places` is the key
+    of an array (views, n, 2) which gives, for each view of each image of the shard, the number of
+    its block and its row in that block.
+    """
+
+    shard: str
+    trunk: Trunk
+    views: int
+    blocks: dict[str, tuple[str, ...]]
+    places: dict[str, str]
+
+
+class Epoch(Contract):
+    """One line of a run's training history. Sensitivity and specificity are those at 0.5."""
+
+    stage: str
+    epoch: int
+    loss: float
+    validation_loss: float
+    validation_auc: float
+    validation_sensitivity: float
+    validation_specificity: float
+    images_per_second: float
+    seconds: float
+
+
+class TrainedRun(Contract):
+    """Result of `train`: what one run learned.
+
+    - `weights` is the key of an `.npz` with the model's weights: `w0`, `w1`, …, in the order of the
+      strategy's model.
+    - `held_out` is the key of a `.npy` of logits (n,): those of the run's validation images, in the
+      table's order.
+    - `table` is the history as CSV, and `best` the epoch whose weights were kept.
+    """
+
+    run: int
+    seed: int
+    split: str
+    strategy: str
+    features: tuple[str, ...]
+    weights: str
+    held_out: str
+    table: str
+    best: Epoch
+    history: tuple[Epoch, ...]

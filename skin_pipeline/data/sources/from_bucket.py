@@ -1,0 +1,251 @@
+"""Images from an S3 bucket: all those below a prefix, or a zip file.
+
+    contents = fetch("s3://clinic/lesions", Path("work/images"), S3Access())
+    contents = fetch("s3://clinic/lesions.zip", Path("work/images"), S3Access())
+
+A bucket is trusted as little as an archive: what refuses an archive refuses a prefix too. The
+target appears with one rename, when every object has arrived whole and unchanged.
+"""
+
+from __future__ import annotations
+
+import logging
+import operator
+import time
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+from skin_pipeline.data import kinds
+from skin_pipeline.data.disk import appearing, refuse_full
+from skin_pipeline.data.kinds import Use
+from skin_pipeline.data.sources.contents import Contents, Gathering, SourceFile
+from skin_pipeline.data.sources.from_zip import extract
+from skin_pipeline.data.sources.names import SafePaths, harmless, leads_out, parts_of
+from skin_pipeline.data.sources.patience import Pause, patiently
+from skin_pipeline.data.sources.zip_archive import LIMITS, Limits
+from skin_pipeline.errors import BadInput, Unavailable
+from skin_pipeline.foreign import shown
+from skin_pipeline.storage import CONNECTIONS, Bucket, S3Access, S3Object, SettingNames
+
+log = logging.getLogger(__name__)
+
+S3 = "s3://"
+ZIP = ".zip"
+IMAGES = SettingNames(
+    address="the address in `data` or `external`",
+    connection="SKIN_DATA_CONNECTION (if empty: SKIN_STORE_CONNECTION)",
+    endpoint="SKIN_DATA_ENDPOINT (if empty: SKIN_S3_ENDPOINT)",
+    rights="list and read",
+    public=". For a public bucket, set SKIN_DATA_ANONYMOUS to true",
+)
+BATCH = 1000  # objects between two lines in the log; also bounds what waits in the pool
+WAYS = "Give s3://BUCKET/PREFIX with the images somewhere below, or s3://BUCKET/KEY.zip"
+
+
+def fetch(
+    url: str,
+    target: Path,
+    access: S3Access,
+    *,
+    limits: Limits = LIMITS,
+    pause: Pause = time.sleep,
+) -> Contents:
+    """Brings the images and tables below a prefix, or of a zip file, into the new folder `target`.
+
+    The use of memory does not grow with the objects: none is held whole. Several are fetched at the
+    same time.
+
+    Args:
+        url: `s3://BUCKET/PREFIX`, or `s3://BUCKET/KEY.zip`.
+        target: Appears whole or not at all.
+        access: Endpoint and credentials.
+        limits: The same as for archives.
+        pause: Waits some seconds before the next attempt.
+
+    Raises:
+        BadInput: The URL, the bucket or the access is wrong, there is nothing to use, or an
+            object's name could lead out of the target (the message names it and the reason).
+        Unavailable: The server or the disk fails, or an object changed meanwhile.
+    """
+    bucket = _Fetching(Bucket(url, access, IMAGES), limits, pause)
+    if bucket.prefix.lower().endswith(ZIP) and not url.endswith("/"):
+        return bucket.fetch_zip(target)
+    return bucket.fetch_folder(target)
+
+
+class _Listed(NamedTuple):
+    """An object below the prefix, and its name in parts."""
+
+    parts: tuple[str, ...]
+    item: S3Object
+
+
+class _Wanted(NamedTuple):
+    """An object that is fetched: what it is used as, its name, and its path below the target."""
+
+    item: S3Object
+    use: Use
+    name: str
+    path: str
+
+
+@dataclass(frozen=True)
+class _Fetching:
+    """A bucket, what may be fetched from it, and how long to wait for it."""
+
+    bucket: Bucket
+    limits: Limits
+    pause: Pause
+
+    @property
+    def prefix(self) -> str:
+        return self.bucket.prefix
+
+    @property
+    def url(self) -> str:
+        return f"s3://{self.bucket.name}/{self.prefix}"
+
+    # --- a zip file ---
+
+    def fetch_zip(self, target: Path) -> Contents:
+        item = self._zip()
+        name = PurePosixPath(item.key).name
+        # Messages name the archive as the bucket does, where that is a name for a file here.
+        path = target.with_name(name if harmless(name) else f"{target.name}{ZIP}")
+        start = 's3_fetch_started bucket=%s key="%s" bytes=%d'
+        log.info(start, self.bucket.name, item.key, item.bytes)
+        with appearing(path) as part:
+            refuse_full(path.parent, item.bytes)
+            self._fetch(item, part)
+        try:
+            return extract(path, target, self.limits)
+        finally:
+            path.unlink()
+
+    def _zip(self) -> S3Object:
+        """Returns the object that the URL names."""
+        item = next(self.bucket.objects(self.prefix), None)  # the shortest key comes first
+        if item is None or item.key != self.prefix:
+            raise BadInput(
+                f"there is no object {shown(self.prefix)} in the bucket {self.bucket.name!r}. "
+                f"{WAYS}"
+            )
+        if item.bytes > self.limits.total_bytes:
+            reason = f"has {item.bytes} bytes; {self.limits.total_bytes} are allowed"
+            raise self._refusal(item.key, reason)
+        return item
+
+    # --- a prefix ---
+
+    def fetch_folder(self, target: Path) -> Contents:
+        gathering = Gathering(self.url, operator.eq, self.limits.entry_bytes)
+        wanted = self._wanted(self._listed(), gathering)
+        size = sum(one.item.bytes for one in wanted)
+        about = (self.bucket.name, self.prefix)
+        start = 's3_fetch_started bucket=%s prefix="%s" files=%d bytes=%d'
+        log.info(start, *about, len(wanted), size)
+        with appearing(target) as part:
+            part.mkdir()
+            refuse_full(part, size)
+            self._fetch_all(wanted, part)
+        log.info('s3_fetch_finished bucket=%s prefix="%s" files=%d', *about, len(wanted))
+        for one in wanted:
+            gathering.add(one.use, SourceFile(one.name, target / one.path))
+        return gathering.contents()
+
+    def _listed(self) -> list[_Listed]:
+        """Lists the objects below the prefix. All have passed every check of their names."""
+        folder = f"{self.prefix}/".lstrip("/")
+        listing: list[_Listed] = []
+        for item in self.bucket.objects(folder):
+            name = item.key.removeprefix(folder)
+            if reason := name and (_bad_parts(name) or leads_out(name)):
+                raise self._refusal(item.key, reason)
+            if name and not name.endswith(("/", "\\")):  # how some tools keep an empty folder
+                listing.append(_Listed(parts_of(name), item))
+            if len(listing) > self.limits.entries:
+                reason = f"is one too many; {self.limits.entries} are allowed"
+                raise self._refusal(item.key, reason)
+        return listing
+
+    def _wanted(self, listing: list[_Listed], gathering: Gathering) -> list[_Wanted]:
+        """Chooses the images and tables among the objects; the gathering counts the others."""
+        paths, wanted, size = SafePaths(self.limits.entries), [], 0
+        starts = self._starts(listing)
+        for parts, item in listing:
+            use = gathering.use(parts, item.bytes, partial(_start_of, item, starts))
+            name = "/".join(parts)
+            if not use or not gathering.is_new(name, (item.tag, item.bytes)):
+                continue
+            wanted.append(_Wanted(item, use, name, paths.take(parts)))
+            size += item.bytes
+            if size > self.limits.total_bytes:
+                reason = f"brings the total to {size} bytes; {self.limits.total_bytes} are allowed"
+                raise self._refusal(item.key, reason)
+        if not wanted:
+            raise BadInput(self._nothing(gathering))
+        return wanted
+
+    def _starts(self, listing: list[_Listed]) -> dict[str, bytes]:
+        """Returns, by key, the first bytes of objects whose names do not say what they are."""
+        unknown = [
+            item
+            for parts, item in listing
+            if item.bytes and kinds.by_name(parts, item.bytes) is None
+        ]
+        with ThreadPoolExecutor(CONNECTIONS) as pool:
+            starts = pool.map(self._start, unknown)
+            return {item.key: start for item, start in zip(unknown, starts, strict=True)}
+
+    def _start(self, item: S3Object) -> bytes:
+        return patiently(lambda: self.bucket.start(item, kinds.HEAD), self.pause)
+
+    def _nothing(self, gathering: Gathering) -> str:
+        """Says that no image or table is below the prefix, and what is."""
+        first = next(self.bucket.objects(self.prefix), None) if self.prefix else None
+        if first and first.key == self.prefix:
+            advice = "Unpack it if it is an archive other than zip"
+            return f"{self.url} is a single object. {advice}. {WAYS}"
+        found = "; ".join(map(str, gathering.skipped.notices())) or "nothing"
+        images = f"images ({kinds.shown_suffixes()})"
+        return f"there are no {images} below {self.url}. Found there: {found}. {WAYS}"
+
+    def _fetch_all(self, wanted: list[_Wanted], folder: Path) -> None:
+        def fetch_one(one: _Wanted) -> None:
+            path = folder / one.path
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._fetch(one.item, path)
+
+        waiting = iter(wanted)
+        done = 0
+        with ThreadPoolExecutor(CONNECTIONS) as pool:
+            while batch := list(islice(waiting, BATCH)):
+                done += sum(1 for _ in pool.map(fetch_one, batch))
+                log.info("s3_fetched files=%d of=%d", done, len(wanted))
+
+    def _fetch(self, item: S3Object, path: Path) -> None:
+        if not patiently(lambda: self.bucket.fetch(item, path), self.pause):
+            raise Unavailable(
+                f"s3://{self.bucket.name}/{item.key} changed between listing and reading. Try "
+                "again when nobody writes there"
+            )
+
+    def _refusal(self, key: str, reason: str) -> BadInput:
+        return BadInput(
+            f"the bucket {self.bucket.name!r} is refused because of its object {shown(key)}, which "
+            f"{reason}. Nothing was kept; rename or remove it, or name another prefix"
+        )
+
+
+def _start_of(item: S3Object, starts: Mapping[str, bytes]) -> bytes:
+    return starts.get(item.key, b"")
+
+
+def _bad_parts(name: str) -> str | None:
+    # HTTP clients take such a part out of an address, so another object would come.
+    return "has `.` as a part of its name" if "." in name.split("/") else None

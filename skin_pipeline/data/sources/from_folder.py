@@ -1,0 +1,173 @@
+"""Images from a folder. Links are followed, circles end, and only files are opened."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections import deque
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+from skin_pipeline.data import kinds
+from skin_pipeline.data.sources.contents import (
+    FILES_SKIPPED,
+    LINK_SKIPPED,
+    Contents,
+    Gathering,
+    SourceFile,
+)
+from skin_pipeline.data.sources.names import parts_of, text_of
+from skin_pipeline.errors import BadInput
+from skin_pipeline.roots import ANYWHERE, Roots
+from skin_pipeline.storage import digest_file
+
+LINKS = "symbolic links"
+CIRCLE = "links that lead in a circle, or back to a folder above them, are not followed"
+NOWHERE = "links that lead nowhere; if the images are wanted, put them where the link says"
+OUTSIDE = "links that lead out of the folders that SKIN_PATHS names are not followed"
+SPECIAL = "pipes, sockets and devices are no files"
+
+
+def contents_of(root: Path, roots: Roots = ANYWHERE) -> Contents:
+    """Finds the images and tables below a folder; notices name everything else.
+
+    Args:
+        root: The folder.
+        roots: Folders that no link may lead out of.
+
+    Raises:
+        BadInput: The folder cannot be read, or contains different files of one name.
+    """
+    return _Walk(root, roots).contents()
+
+
+class _Entry(NamedTuple):
+    """A file, folder or link: its path, its path without links, and its name in parts."""
+
+    path: Path
+    real: str
+    parts: tuple[str, ...]
+    linked: bool
+
+
+class _Walk:
+    """Goes through a folder: first its own files, then the targets of links, so that a file gets
+    its own name if it has one. Each link is followed once, which ends every circle."""
+
+    def __init__(self, root: Path, roots: Roots) -> None:
+        self._roots = roots
+        self._root = _Entry(root, os.path.realpath(root), (), linked=False)
+        self._gathering = Gathering(root.name or str(root), _same)
+        self._folders = deque([self._root])
+        self._links: deque[_Entry] = deque()
+        self._followed: set[str] = set()
+
+    def contents(self) -> Contents:
+        """Returns what the folder contains."""
+        while self._folders or self._links:
+            if self._folders:
+                self._enter(self._folders.popleft())
+            else:
+                self._follow(self._links.popleft())
+        return self._gathering.contents()
+
+    def _enter(self, folder: _Entry) -> None:
+        try:
+            with os.scandir(folder.path) as listing:
+                found = sorted(listing, key=lambda one: one.name)
+        except OSError as error:
+            if folder is self._root:
+                reason = f"cannot be read ({error.strerror}). Change its permissions"
+                raise BadInput(f"the folder {folder.path} {reason}") from None
+            self._skip_unreadable(f"folder {folder.parts[-1]}", folder, error)
+            return
+        for one in found:
+            self._look_at(one, folder)
+
+    def _look_at(self, found: os.DirEntry[str], folder: _Entry) -> None:
+        parts = (*folder.parts, *parts_of(_text(found.name)))
+        entry = _Entry(Path(found.path), f"{folder.real}/{found.name}", parts, folder.linked)
+        if found.is_symlink():
+            self._links.append(entry)
+        elif found.is_dir(follow_symlinks=False):
+            self._folder(entry)
+        elif found.is_file(follow_symlinks=False):
+            self._file(entry)
+        else:
+            # Opening a pipe would wait for ever for another process to write into it.
+            self._skip(FILES_SKIPPED, "special files", SPECIAL, entry)
+
+    def _folder(self, entry: _Entry) -> None:
+        look = kinds.by_name((*entry.parts, "file"), 1)
+        if look is None:
+            self._folders.append(entry)
+            return
+        count = sum(len(names) for _, _, names in os.walk(entry.path))
+        if count:  # counted like the files in a hidden folder of an archive
+            self._gathering.skipped.add(FILES_SKIPPED, look.subject, look.reason, count=count)
+
+    def _file(self, entry: _Entry) -> None:
+        try:
+            size = entry.path.stat().st_size
+            use = self._gathering.use(entry.parts, size, partial(start, entry.path))
+        except OSError as error:
+            self._skip_unreadable(
+                kinds.shown_suffix(kinds.suffix_of(entry.parts[-1])), entry, error
+            )
+            return
+        name = "/".join(entry.parts)
+        if use and self._gathering.is_new(name, entry.path):
+            self._gathering.add(use, SourceFile(name, entry.path, entry.real, entry.linked))
+
+    def _follow(self, link: _Entry) -> None:
+        if link.real in self._followed:
+            return
+        self._followed.add(link.real)
+        target = link._replace(real=os.path.realpath(link.path), linked=True)
+        # First of all: whether a target outside exists must not be found out this way.
+        if not self._roots.hold(target.real):
+            self._skip(LINK_SKIPPED, LINKS, OUTSIDE, link)
+            return
+        try:
+            mode = link.path.stat().st_mode
+        except OSError as error:
+            reason = CIRCLE if error.errno == errno.ELOOP else NOWHERE
+            self._skip(LINK_SKIPPED, LINKS, reason, link)
+            return
+        if stat.S_ISREG(mode):
+            self._file(target)
+        elif not stat.S_ISDIR(mode):
+            self._skip(FILES_SKIPPED, "special files", SPECIAL, link)
+        elif _leads_up(target.real, self._root.real) or _leads_up(target.real, link.real):
+            self._skip(LINK_SKIPPED, LINKS, CIRCLE, link)
+        else:
+            self._folder(target)
+
+    def _skip(self, kind: str, subject: str, reason: str, entry: _Entry) -> None:
+        self._gathering.skipped.add(kind, subject, reason, entry.parts[-1])
+
+    def _skip_unreadable(self, subject: str, entry: _Entry, error: OSError) -> None:
+        reason = f"cannot be read ({error.strerror}); change the permissions if it is wanted"
+        self._skip(FILES_SKIPPED, subject, reason, entry)
+
+
+def _text(name: str) -> str:
+    """Returns a file's name as text, although its bytes may be no valid text."""
+    return name if name.isascii() else text_of(os.fsencode(name))
+
+
+def start(path: Path) -> bytes:
+    """Returns the first bytes of a file, which show its kind."""
+    with path.open("rb") as file:
+        return file.read(kinds.HEAD)
+
+
+def _leads_up(folder: str, below: str) -> bool:
+    """Tells whether `folder` is `below` or a folder above it."""
+    return f"{below}/".startswith(f"{folder.rstrip('/')}/")
+
+
+def _same(one: Path, other: Path) -> bool:
+    return digest_file(one) == digest_file(other)

@@ -1,0 +1,151 @@
+"""Images from a zip file: what is wanted of it is extracted whole, or nothing.
+
+    contents = extract(Path("lesions.zip"), Path("work/lesions"))
+
+The whole archive is inspected before a byte is written. Only images and tables are unpacked, so one
+harmless entry of another kind costs nothing. The target appears with one rename, when every wanted
+entry is written and its checksum agreed.
+"""
+
+from __future__ import annotations
+
+import logging
+import operator
+import re
+import zipfile
+from pathlib import Path
+from typing import NamedTuple
+
+from skin_pipeline.data import kinds
+from skin_pipeline.data.disk import appearing, refuse_full, refuse_taken
+from skin_pipeline.data.kinds import Use
+from skin_pipeline.data.sources.contents import (
+    FILES_SKIPPED,
+    LINK_SKIPPED,
+    Contents,
+    Gathering,
+    SourceFile,
+)
+from skin_pipeline.data.sources.names import SafePaths, leads_out, parts_of, printable, text_of
+from skin_pipeline.data.sources.zip_archive import (
+    LIMITS,
+    Limits,
+    ZipArchive,
+    is_link,
+    name_of,
+    opened,
+    special,
+    unreadable,
+)
+from skin_pipeline.foreign import shown
+
+log = logging.getLogger(__name__)
+
+LINK_BYTES = 4096  # the longest path of Linux
+LINK = "symbolic links within an archive are not followed; pack the files that they mean"
+MAYBE_NO_TABLE = {"", ".txt"}  # a file of such a name may be a table, but need not
+
+
+def extract(path: Path, target: Path, limits: Limits = LIMITS) -> Contents:
+    """Extracts the images and tables of a zip file into the new folder `target`.
+
+    Other entries are not unpacked; notices say what they are. Files are written under names that
+    are safe on every system, without the permissions and times of the archive.
+
+    Raises:
+        BadInput: The archive is refused (the message names the entry and the reason), or the
+            target is taken or cannot be written. The target is as it was.
+        Unavailable: The disk is full or fails. The target is as it was.
+    """
+    refuse_taken(target)
+    with opened(path, limits) as archive:
+        selection = _Selection(archive)
+        size = sum(item.info.file_size for item in selection.wanted)
+        with appearing(target) as part:
+            part.mkdir()
+            refuse_full(part, size)
+            for item in selection.wanted:
+                archive.write(item.info, part / item.path)
+    files, name = len(selection.wanted), printable(path.name)
+    log.info('archive_extracted archive="%s" files=%d bytes=%d', name, files, size)
+    return selection.contents(target)
+
+
+class _Wanted(NamedTuple):
+    """An entry that is extracted: what it is used as, its name, and its path below the target."""
+
+    info: zipfile.ZipInfo
+    use: Use
+    name: str
+    path: str
+
+
+class _Selection:
+    """Chooses the entries of an archive that are images or tables, and where to write them.
+
+    Raises:
+        BadInput: An entry is dangerous, even if it is not wanted; or a wanted one cannot be read.
+    """
+
+    def __init__(self, archive: ZipArchive) -> None:
+        self.wanted: list[_Wanted] = []
+        self._archive = archive
+        self._gathering = Gathering(str(archive.path), operator.eq, archive.limits.entry_bytes)
+        self._paths = SafePaths(archive.limits.entries)
+        for info in archive.entries():
+            self._look_at(info)
+        archive.refuse_bulk([item.info for item in self.wanted])
+
+    def _look_at(self, info: zipfile.ZipInfo) -> None:
+        name = name_of(info)
+        if reason := leads_out(name) or special(info) or self._bad_link(info, name):
+            raise self._archive.refusal(name, reason)
+        parts = parts_of(name)
+        if name.endswith(("/", "\\")) or not parts:
+            return
+        if is_link(info):
+            self._gathering.skipped.add(LINK_SKIPPED, "symbolic links", LINK, parts[-1])
+            return
+        use = self._gathering.use(
+            parts, info.file_size, lambda: self._archive.start(info, kinds.HEAD)
+        )
+        if use and self._is_readable(info, parts):
+            self._want(use, info, parts)
+
+    def _want(self, use: Use, info: zipfile.ZipInfo, parts: tuple[str, ...]) -> None:
+        name = "/".join(parts)
+        if self._gathering.is_new(name, (info.CRC, info.file_size)):
+            self.wanted.append(_Wanted(info, use, name, self._paths.take(parts)))
+
+    def _is_readable(self, info: zipfile.ZipInfo, parts: tuple[str, ...]) -> bool:
+        reason = unreadable(info)
+        if reason and kinds.suffix_of(parts[-1]) in MAYBE_NO_TABLE:
+            # A readme that cannot be read must not cost the images.
+            skipped = f"cannot be read, because each {reason}"
+            self._gathering.skipped.add(FILES_SKIPPED, parts[-1], skipped)
+            return False
+        if reason:
+            raise self._archive.refusal("/".join(parts), reason)
+        return True
+
+    def _bad_link(self, info: zipfile.ZipInfo, name: str) -> str | None:
+        """Says why a symbolic link is dangerous; None if it is harmless or no link."""
+        if not is_link(info):
+            return None
+        if not 0 < info.file_size <= LINK_BYTES:
+            return "is a symbolic link to an impossible place"
+        target = text_of(self._archive.start(info, LINK_BYTES)).replace("\\", "/")
+        depth = len(parts_of(name)) - 1
+        for part in target.split("/"):
+            depth += {"..": -1, ".": 0, "": 0}.get(part, 1)
+            if depth < 0:
+                break
+        absolute = target.startswith("/") or re.match(r"[A-Za-z]:", target)
+        outside = depth < 0 or absolute or not target
+        return f"is a symbolic link that leads out ({shown(target)})" if outside else None
+
+    def contents(self, target: Path) -> Contents:
+        """Returns what was extracted, by the archive's names."""
+        for item in self.wanted:
+            self._gathering.add(item.use, SourceFile(item.name, target / item.path))
+        return self._gathering.contents()

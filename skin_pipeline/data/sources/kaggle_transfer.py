@@ -1,0 +1,117 @@
+"""A download from Kaggle's storage that continues where it was interrupted."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
+
+from skin_pipeline.errors import PipelineError, Unavailable
+
+if TYPE_CHECKING:
+    from requests import Response
+
+log = logging.getLogger(__name__)
+
+CHUNK = 2**16  # at most so many bytes are lost by an interruption
+CONTENT_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+)")
+
+
+class Changed(Unavailable):
+    """The storage has another file now, so the received bytes are of no use."""
+
+
+def unreachable(error: Exception) -> Unavailable:
+    """Makes the error for a connection that failed."""
+    # Only the error's name: its text contains the signed address, or the proxy's password.
+    return Unavailable(
+        f"the connection to Kaggle failed ({type(error).__name__}). Check the network and, if "
+        "used, HTTPS_PROXY and REQUESTS_CA_BUNDLE; or try later"
+    )
+
+
+class Transfer:
+    """The transfer of one file. Each attempt fetches what the attempts before it did not.
+
+    Args:
+        request: Returns the storage's answer to a request for the bytes from a position on.
+        path: The file that is written. It exists from the start.
+    """
+
+    def __init__(self, request: Callable[[int], Response], path: Path) -> None:
+        self._request = request
+        self._path = path
+        self._source: _Source | None = None  # the file whose beginning is in `path`
+        path.touch(exist_ok=False)
+
+    def attempt(self) -> None:
+        """Fetches all that is missing.
+
+        Raises:
+            BadInput, Unavailable: It did not arrive. The next attempt continues where this one
+                stopped if the file is still the same, and starts again if not.
+        """
+        start = self._path.stat().st_size if self._source else 0
+        try:
+            response = self._request(start)
+            with response:
+                self._take(response, start)
+        except Changed:
+            self._source = None
+            raise
+
+    def _take(self, response: Response, start: int) -> None:
+        source = _source(response, start)
+        if response.status_code != 206:
+            start = 0  # the storage ignored the position and sends the whole file
+        elif source is None or source != self._source:
+            raise Changed("the data set changed on Kaggle while it was downloaded")
+        if start:
+            log.info("kaggle_download_resumed bytes=%d", start)
+        self._source = source
+        with self._path.open("r+b") as sink:
+            sink.truncate(start)
+            sink.seek(start)
+            _copy(response, sink)
+            size = sink.tell()
+        if source and size != source.bytes:
+            raise Unavailable(f"{size} of {source.bytes} bytes came from Kaggle's storage")
+
+
+class _Source(NamedTuple):
+    """The state of a file in the storage, by which a change is seen."""
+
+    bytes: int
+    tag: str
+    changed: str
+
+
+def _source(response: Response, start: int) -> _Source | None:
+    """Returns the file that an answer is a part of.
+
+    None if the answer does not say, or does not begin at `start`: then nothing may be appended.
+    """
+    headers = response.headers
+    length: str | None = headers.get("Content-Length")
+    if response.status_code == 206:
+        match = CONTENT_RANGE.fullmatch(headers.get("Content-Range", ""))
+        length = match[2] if match and int(match[1]) == start else None
+    encoding = headers.get("Content-Encoding", "identity")
+    if length is None or not length.isdecimal() or encoding != "identity":
+        return None
+    return _Source(int(length), headers.get("ETag", ""), headers.get("Last-Modified", ""))
+
+
+def _copy(response: Response, sink: BinaryIO) -> None:
+    from requests import RequestException
+
+    problem: PipelineError | None = None
+    try:
+        for chunk in response.iter_content(CHUNK):  # raises below the announced length
+            sink.write(chunk)
+    except RequestException as error:
+        problem = unreachable(error)
+    if problem:
+        raise problem

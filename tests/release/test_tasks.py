@@ -1,0 +1,239 @@
+"""The step `promote`, without a network: what it does in which order, and what it never does."""
+
+from __future__ import annotations
+
+import dataclasses
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import key_pairs
+import pytest
+from documents import dataset, evaluation, validation, verdict
+from released import MODEL, champion_of, moves, named, opened, promote, release, releases, sources
+
+from skin_pipeline import journal, steps
+from skin_pipeline.contracts import RESULT, Scored, dump
+from skin_pipeline.errors import BadInput, Rejected, Unavailable
+from skin_pipeline.provenance import SigningKeys
+from skin_pipeline.release import aliases, chain, tasks, version_key, versions
+from skin_pipeline.storage import Store
+
+GATE, EVALUATION = "gate/7", "evaluate/7"
+
+
+def put(store: Store, key: str, document: Any) -> None:
+    store.put(f"{key}/{RESULT}", dump(document))
+
+
+def approval(**known: Any) -> Any:
+    return verdict(**{"released_as": MODEL, "evaluation": EVALUATION, **known})
+
+
+@pytest.fixture
+def candidate(store: Store, make_job: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A job, and an approved model that was judged when there was no champion; what was tried."""
+    put(store, EVALUATION, evaluation())
+    put(store, "validate/1", validation("validate/1", "ingest/1"))
+    put(store, GATE, approval())
+    files, data = sources(store, b"candidate"), dataset("ingest/1")
+    made = opened(store).describe(files, verdict=GATE, threshold=0.4, dataset=data)
+    monkeypatch.setattr(tasks, "described", lambda *_: (made, files))
+    # These documents were written by no step; what is checked of real ones: see test_chain.py.
+    monkeypatch.setattr(chain, "check", lambda *_: None)
+    tried = []
+
+    def try_model(job: Any, key: str, model: Path) -> None:
+        assert opened(store).versions() == []
+        tried.append((key, model.name))
+
+    monkeypatch.setattr(tasks, "_try", try_model)
+    return make_job(), made.version, tried
+
+
+def test_a_model_is_tried_published_made_the_champion_and_written_into_the_history(
+    candidate: Any,
+) -> None:
+    job, version, tried = candidate
+    assert steps.promote(job, GATE) == version_key(MODEL, version)
+    assert tried == [(EVALUATION, "model.keras")]
+    now = champion_of(job.store)
+    assert (now.version, now.previous, now.by) == (version, None, job.run_id)
+    assert (now.reason, now.rollback) == ("passed the gate", False)
+    (judged,) = opened(job.store).judgements()
+    assert (judged.approved, judged.version, judged.run) == (True, version, job.run_id)
+    assert judged.judged_at == approval().judged_at != job.moment
+
+
+def test_a_model_that_fails_its_trial_is_neither_published_nor_named(
+    candidate: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job, _, _ = candidate
+
+    def refuse(*_: object) -> None:
+        raise BadInput("says another thing")
+
+    monkeypatch.setattr(tasks, "_try", refuse)
+    with pytest.raises(BadInput, match="says another thing"):
+        steps.promote(job, GATE)
+    assert opened(job.store).versions() == []
+    assert named(job.store) is None
+    assert opened(job.store).judgements() == []
+
+
+def test_the_champion_again_moves_nothing_and_keeps_the_judgement_that_it_has(
+    candidate: Any,
+) -> None:
+    job, version, tried = candidate
+    steps.promote(job, GATE)
+    before = opened(job.store).champion
+    next_week = job.started + timedelta(days=7)
+    later = dataclasses.replace(job, run_id="the next run", started=next_week)
+    assert steps.promote(later, GATE) == version_key(MODEL, version)
+    assert opened(job.store).champion == before
+    assert len(tried) == 1
+    (judged,) = opened(job.store).judgements()
+    assert judged.run == job.run_id
+    assert journal.changed_nothing(job.store, "the next run")
+
+
+def test_a_champion_that_comes_in_at_the_last_moment_is_not_overwritten(
+    candidate: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job, version, _ = candidate
+    publish = versions.publish
+
+    def publish_then_lose(*arguments: Any) -> Any:
+        manifest = publish(*arguments)
+        monkeypatch.setattr(versions, "publish", publish)
+        promote(job.store, release(job.store, b"faster").version)
+        return manifest
+
+    monkeypatch.setattr(versions, "publish", publish_then_lose)
+    again = []
+
+    def judged_again(_: Any, judged: Any) -> None:
+        again.append(judged.champion)
+        raise Rejected("no better than the faster one")
+
+    monkeypatch.setattr(steps, "_judged_again", judged_again)
+    with pytest.raises(Rejected, match="the faster one"):
+        steps.promote(job, GATE)
+    assert again == [""]
+    assert named(job.store) not in {None, version}
+    assert len(moves(job.store)) == 1
+
+
+def test_a_model_judged_against_another_champion_is_judged_again_before_it_is_published(
+    candidate: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job, _, tried = candidate
+    (rival,) = releases(job.store, 1)
+    promote(job.store, rival)
+    monkeypatch.setattr(steps, "_judged_again", lambda *_: GATE)
+    with pytest.raises(Unavailable, match=f"champion of {MODEL} moved {tasks.REMATCHES} times"):
+        steps.promote(job, GATE)
+    assert opened(job.store).versions() == [rival]
+    assert tried == []
+
+
+def test_a_model_that_was_better_than_the_champion_takes_its_place(
+    candidate: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job, version, _ = candidate
+    monkeypatch.setattr(tasks, "_try", lambda *_: None)
+    (rival,) = releases(job.store, 1)
+    promote(job.store, rival)
+    scored = Scored(
+        name=rival, dataset="ingest/1", evaluation="", images=0, excluded=0, problem="gone"
+    )
+    put(job.store, "champion/1", scored)
+    put(job.store, "gate/2", approval(champion="champion/1"))
+    steps.promote(job, "gate/2")
+    now = champion_of(job.store)
+    assert (now.version, now.previous) == (version, rival)
+
+
+def test_a_refused_model_is_not_even_tried(candidate: Any) -> None:
+    job, _, tried = candidate
+    refused = approval(approved=False, reasons=("accuracy: 0.7",))
+    put(job.store, "gate/2", refused)
+    with pytest.raises(Rejected, match=r"accuracy: 0\.7"):
+        steps.promote(job, "gate/2")
+    assert (tried, named(job.store)) == ([], None)
+
+
+# --- keys -----------------------------------------------------------------------------------------
+
+
+def with_keys(job: Any, keys: SigningKeys, **parts: Any) -> Any:
+    deployment = job.deployment.model_copy(
+        update={"signing_key": keys.private, "public_key": keys.public, **parts}
+    )
+    signing = dataclasses.replace(job, deployment=deployment)
+    for key in (GATE, EVALUATION, "validate/1") if signing.proven.keys.private else ():
+        signing.proven.vouch(key)
+    return signing
+
+
+def test_a_version_is_signed_before_the_champion_names_it(
+    candidate: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job, version, _ = candidate
+    keys = key_pairs.write(tmp_path, "ours")
+    signed = []
+    move = aliases.move
+
+    def moved(*arguments: Any, **known: Any) -> Any:
+        signed.append(opened(job.store).is_signed(version))
+        return move(*arguments, **known)
+
+    monkeypatch.setattr(aliases, "move", moved)
+    steps.promote(with_keys(job, keys), GATE)
+    assert signed == [True]
+    assert opened(job.store, keys).verify_alias().version == version
+
+
+def test_where_signatures_are_asked_for_and_none_can_be_made_nothing_moves(
+    candidate: Any, tmp_path: Path
+) -> None:
+    job, version, _ = candidate
+    keys = key_pairs.write(tmp_path, "ours")
+    with pytest.raises(BadInput, match="is not signed"):
+        steps.promote(with_keys(job, keys, signing_key=""), GATE)
+    assert named(job.store) is None
+    steps.promote(job, GATE)  # without keys it is made the champion, unsigned
+    with pytest.raises(BadInput, match="is not signed"):  # which then stands, and is not enough
+        steps.promote(with_keys(job, keys, signing_key=""), GATE)
+    assert named(job.store) == version
+
+
+def test_an_old_champion_that_was_put_back_stops_the_steps(candidate: Any, tmp_path: Path) -> None:
+    job, _, tried = candidate
+    signed = with_keys(job, key_pairs.write(tmp_path, "ours"), state=str(tmp_path / "state"))
+    keys = SigningKeys.of(signed.deployment)
+    for model in (MODEL, job.settings.released_as):
+        pointer, documents = f"models/{model}/champion.json", []
+        for content in (b"old", b"new"):
+            made = release(job.store, content, model)
+            opened(job.store, keys, name=model).sign(made.version)
+            opened(job.store, keys, name=model).promote(
+                made.version, by="run", reason="passed the gate"
+            )
+            documents.append(job.store.read(pointer))
+        job.store.remove(f"models/{model}/moves/champion/00000002.json")
+        job.store.swap(pointer, documents[0], job.store.tagged(pointer)[1])
+    for step, key in ((steps.promote, GATE), (steps.champion, "split/1")):
+        with pytest.raises(BadInput, match=r"an old pointer was put back: .* move 1 .* move 2 "):
+            step(signed, key)
+    assert tried == []
+
+
+def test_keys_that_do_not_belong_together_stop_a_promotion_before_anything_is_written(
+    candidate: Any, tmp_path: Path
+) -> None:
+    job, _, tried = candidate
+    ours, theirs = (key_pairs.write(tmp_path, name) for name in ("ours", "theirs"))
+    with pytest.raises(BadInput, match="is not the public half"):
+        steps.promote(with_keys(job, ours, public_key=theirs.public), GATE)
+    assert (tried, opened(job.store).versions()) == ([], [])
