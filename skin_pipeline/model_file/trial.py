@@ -3,10 +3,10 @@
     ask(Path("model.keras"), {"lesion-7": jpeg}, threads=2)  # {"lesion-7": 0.83}
 
 That process is confined (see `sandbox`) before it reads the file: it knows no credential, reads a
-copy of the model and the images and nothing else that is a person's, and reaches no network and no
-other process; it uses no GPU, and its memory and time are bounded. What it answers is checked,
-since a model that takes it over can answer what it likes. A model that brings it down brings down
-nothing else.
+copy of the model and the images and no other data, and reaches no network and no other process; it
+uses no GPU, and its memory and time are bounded. What it answers is checked, since a model that
+takes the process over can answer what it likes. A model that brings it down brings down nothing
+else.
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@
 Takes in the manifest, the split and the packed images of `data`, and pretrained weights. Gives the
 weights of each run, its history, and its logits on its validation images; and to other rooms the
 models of runs, so that they can score images. The door (`steps`) calls `pretrained`, `strategies`,
-`checkpoints` and `tasks`; `model_file` builds on `backbone` and `strategies`; `evaluation` and
-`release` score with `models` on what `inputs` reads. The modules in reading order:
+`checkpoints` and `tasks`; `model_file` builds on `backbone`, `strategies`, `runtime` and `hdf5`;
+`evaluation` and `release` score with `models` on what `inputs` reads. The modules in reading order:
 
     strategies     what a run trains: the head, the last stage with it, or the whole network
     backbone       which networks there are, and how each is taken apart

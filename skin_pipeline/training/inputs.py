@@ -12,9 +12,10 @@ from __future__ import annotations
 import mmap
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from skin_pipeline import arrays
@@ -22,11 +23,7 @@ from skin_pipeline.contracts import Dataset, Features, Split, load
 from skin_pipeline.data import manifest
 from skin_pipeline.job import Work
 from skin_pipeline.storage import Store
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from skin_pipeline.training.backbone import Network
+from skin_pipeline.training.backbone import Network
 
 Ints = NDArray[np.int64]
 WINDOW = 64 * 2**20  # bytes that may be mapped in before the pages are given back

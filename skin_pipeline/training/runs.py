@@ -96,8 +96,9 @@ def train_run(run: Run, stages: Sequence[Stage], checkpoints: Checkpoints) -> Tr
         training = _begun(run, stages[number], number)
         if before is not None:
             _copy_head(before.model, training.model)
-            # The best epoch may stay one of the stage before. What this model begins with has the
-            # same head, so it is the best that there is of this stage's kind of model.
+            # If no epoch of this stage is better, the best one stays that of the stage before. Its
+            # weights are those of another model; this one as it begins has the same head, and
+            # takes its place.
             state = State(number, state.history, training.model.get_weights())
         _train(training, state, checkpoints)
         training.model.set_weights(state.best)

@@ -141,7 +141,7 @@ def test_what_is_no_configuration_has_no_recipe(config: Any) -> None:
 
 # --- whether it was built so ----------------------------------------------------------------------
 
-OURS = {
+OURS: dict[str, Any] = {
     "name": "outer",
     "layers": [
         {"name": "dense", "units": 1, "on": True, "rate": 1.0},

@@ -7,6 +7,7 @@ import os
 import struct
 import zipfile
 from collections.abc import Callable
+from typing import Literal
 
 import model_files as files
 import pytest
@@ -37,7 +38,7 @@ def test_members_may_stand_in_any_order() -> None:
 
 
 def written(
-    mode: str = "w",
+    mode: Literal["w", "x", "a"] = "w",
     infos: Callable[[zipfile.ZipInfo], None] = lambda info: None,
     comment: bytes = b"",
     **replaced: bytes,

@@ -25,7 +25,7 @@ from skin_pipeline.errors import BadInput
 from skin_pipeline.model_file import loading
 from skin_pipeline.model_file.building import released_model
 from skin_pipeline.model_file.loading import check, load
-from skin_pipeline.training import backbone
+from skin_pipeline.training import backbone, runtime
 from skin_pipeline.training.backbone import Network
 from skin_pipeline.training.strategies import STRATEGIES
 
@@ -244,7 +244,7 @@ def beside_a_node(payload: Any) -> Change:
     return lambda config: files.layer(config, "ensemble")["inbound_nodes"][0].update(x=payload)
 
 
-PLACES = {
+PLACES: dict[str, Callable[[Any], Change]] = {
     "below shared_object_id in a node": files.hidden_in_a_node,
     "as an activation": in_place_of("probability", "activation"),
     "as an initializer": in_place_of("logit", "kernel_initializer"),
@@ -500,7 +500,7 @@ def test_a_file_of_another_digest_is_not_looked_at(written: Write) -> None:
 
 @pytest.mark.parametrize(
     ("module", "moment"),
-    [(loading, "_inspected"), (loading.runtime, "keras_on"), (loading, "_built")],
+    [(loading, "_inspected"), (runtime, "keras_on"), (loading, "_built")],
 )
 def test_what_is_loaded_is_what_was_checked_whatever_becomes_of_the_file(
     module: ModuleType, moment: str, written: Write, monkeypatch: pytest.MonkeyPatch

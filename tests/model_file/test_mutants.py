@@ -47,11 +47,14 @@ class Loader:
             stderr=subprocess.DEVNULL,
             text=True,
         )
+        assert self._process.stdin
+        assert self._process.stdout
+        self._to, self._from = self._process.stdin, self._process.stdout
         self._answers()
         self._before = self._files()
 
     def _answers(self) -> str:
-        for line in self._process.stdout:  # TensorFlow may say something of its own
+        for line in self._from:  # TensorFlow may say something of its own
             if line.startswith(("ready", '{"said"')):
                 return line
         pytest.fail("the process that loads files ended")
@@ -61,13 +64,13 @@ class Loader:
 
     def ask(self, work: str, path: Path) -> tuple[str, list[str]]:
         """What became of a file, and what else happened."""
-        self._process.stdin.write(f"{work} {path}\n")
-        self._process.stdin.flush()
+        self._to.write(f"{work} {path}\n")
+        self._to.flush()
         answer = json.loads(self._answers())
         return answer["said"], answer["seen"] + sorted(self._files() - self._before)
 
     def close(self) -> None:
-        self._process.stdin.close()
+        self._to.close()
         self._process.wait()
 
 
@@ -81,7 +84,8 @@ def loader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loader]:
 def became(mutants: Mutants, numbers: range, loader: Loader, folder: Path) -> Counter[str]:
     """How many of these mutants were refused at once, refused when their network was there, and
     loaded. Whatever else happens is a failure that names the mutant."""
-    path, counts = folder / "mutant.keras", Counter()
+    path = folder / "mutant.keras"
+    counts: Counter[str] = Counter()
     for number in numbers:
         path.write_bytes(mutants.make(number))
         try:

@@ -17,6 +17,7 @@ from skin_pipeline import arrays
 from skin_pipeline.data import manifest
 from skin_pipeline.data.duplicates import Side
 from skin_pipeline.errors import BadInput
+from skin_pipeline.job import Work
 from skin_pipeline.storage import FolderStore, Store, digest, digest_named
 from skin_pipeline.training import pretrained, tasks
 from skin_pipeline.training.inputs import Squares
@@ -70,7 +71,7 @@ class TestNamedByTheirBytes:
         dataset = documents.dataset("ingest/x").model_copy(update={"shards": (exchanged,)})
         trunk = pretrained.trunk_of("ResNet50", "none")
         with pytest.raises(BadInput, match="is not what it was"):
-            tasks.features(make_job(), "features/x", dataset, 0, trunk, ("pooled",), 1)
+            tasks.features(Work(make_job(), "features/x"), dataset, 0, trunk, ("pooled",), 1)
 
     def test_a_map_stays_what_was_verified(self, store: FolderStore, tmp_path: Path) -> None:
         data = shard(tmp_path, 1)

@@ -207,7 +207,7 @@ class Linear:
     def score(self, inputs: Any, rows: Ints, views: int = 1) -> NDArray[np.float32]:
         """As `training.models.scorer` does it."""
         seen = [inputs.take(rows, np.full_like(rows, view))[0] for view in range(views)]
-        return np.asarray(np.mean(seen, axis=0, dtype=np.float32)[:, self.channel])
+        return np.asarray(np.mean(np.stack(seen), axis=0, dtype=np.float32))[:, self.channel]
 
 
 class Strategy:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tracemalloc
 from pathlib import Path
 from types import SimpleNamespace
@@ -80,7 +81,8 @@ def test_activations_are_known_only_once_they_are_there(
     """Whatever stops the writing between a block and its names."""
     ids = ids_of(IMAGES[:2])
     np.save(tmp_path / "block.npy", np.zeros((2, 4), np.float32))
-    written, put = [], store.put_file
+    written: list[str] = []
+    put = store.put_file
 
     def put_one(key: str, path: Path) -> None:
         if written:
@@ -98,7 +100,7 @@ def test_activations_are_known_only_once_they_are_there(
 def test_activations_that_the_disk_has_no_room_for_may_be_tried_again(
     store: FolderStore, monkeypatch: pytest.MonkeyPatch, free: int, fits: bool
 ) -> None:
-    monkeypatch.setattr(cache.shutil, "disk_usage", lambda folder: SimpleNamespace(free=free))
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=free))
     if fits:
         cache.check_disk(store, 2 * cache.GIB, 50)
     else:

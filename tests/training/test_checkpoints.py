@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from skin_pipeline.arrays import Arrays
 from skin_pipeline.contracts import Epoch
 from skin_pipeline.errors import Unavailable
 from skin_pipeline.storage import FolderStore
@@ -29,14 +30,15 @@ def line(epoch: int, stage: str = "head", auc: float = 0.7) -> Epoch:
 
 def state(epochs: int, stage: int = 0) -> State:
     """A state after so many epochs, whose arrays say which it is."""
-    best = [np.full((2, 3), epochs, np.float32), np.array([epochs], np.int64)]
+    best: Arrays = [np.full((2, 3), epochs, np.float32), np.array([epochs], np.int64)]
     variables = [np.full(2, number + 100 * epochs, np.float32) for number in range(12)]
     return State(stage, [line(number) for number in range(1, epochs + 1)], best, variables)
 
 
 def same(one: State | None, other: State) -> bool:
     return (
-        (one.stage, one.history) == (other.stage, other.history)
+        one is not None
+        and (one.stage, one.history) == (other.stage, other.history)
         and all(map(np.array_equal, one.best, other.best))
         and all(map(np.array_equal, one.variables, other.variables))
         and (len(one.best), len(one.variables)) == (len(other.best), len(other.variables))
@@ -50,6 +52,7 @@ def test_a_state_reads_back_as_it_was_kept_with_every_array_in_its_place(
     Checkpoints(store, "train/a").save(kept)
     read = Checkpoints(store, "train/a").latest()
     assert same(read, kept)
+    assert read is not None
     assert [array.dtype for array in read.best] == [np.float32, np.int64]
 
 
@@ -90,7 +93,7 @@ def test_a_checkpoint_stays_until_the_next_one_is_whole(
     checkpoints = Checkpoints(store, "train/a")
     checkpoints.save(state(1))
 
-    def fails(self, key: str, path: Path) -> None:
+    def fails(self: FolderStore, key: str, path: Path) -> None:
         raise Unavailable("the store is full")
 
     monkeypatch.setattr(FolderStore, "put_file", fails)

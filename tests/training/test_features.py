@@ -53,7 +53,7 @@ def test_a_view_that_cannot_be_kept_stops_the_task(
     """Views are kept while the next one is computed; the last one too must not fail in silence."""
     add = FeatureCache.add
 
-    def full(self, kind: str, number: int, ids: Ids, path: Path) -> None:
+    def full(self: FeatureCache, kind: str, number: int, ids: Ids, path: Path) -> None:
         if number == view:
             raise Unavailable("no space left")
         add(self, kind, number, ids, path)

@@ -46,7 +46,12 @@ def test_rows_are_read_right_before_and_after_memory_is_given_back(
     mapped, given = inputs.Mapped(store, ["0.npy", "1.npy"]), []
     back = inputs.Mapped._give_back
     monkeypatch.setattr(inputs, "WINDOW", 3 * 4 * (32 + inputs.AROUND))  # three reads of four rows
-    monkeypatch.setattr(inputs.Mapped, "_give_back", lambda self: given.append(1) or back(self))
+
+    def counted(self: inputs.Mapped) -> None:
+        given.append(1)
+        back(self)
+
+    monkeypatch.setattr(inputs.Mapped, "_give_back", counted)
     rng, after = np.random.default_rng(3), []
     for _ in range(9):
         which, rows = rng.integers(2, size=4), rng.integers(50, size=4)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from telling import Told, telling
 from skin_pipeline.contracts import TrainedRun, load
 from skin_pipeline.storage import FolderStore
 from skin_pipeline.training import models
+from skin_pipeline.training.backbone import Network
 from skin_pipeline.training.inputs import Source
 from skin_pipeline.training.models import logits_of, read_weights, weights_of, write_weights
 
@@ -44,8 +46,8 @@ def test_weights_read_back_in_their_order(tmp_path: Path) -> None:
 def test_the_network_is_built_once_for_all_runs_of_a_process(
     monkeypatch: pytest.MonkeyPatch, store: FolderStore
 ) -> None:
-    built = []
-    monkeypatch.setattr(models.Network, "load", lambda *about: built.append(about) or len(built))
+    numbers = itertools.count()
+    monkeypatch.setattr(Network, "load", lambda *about: next(numbers))
     models._loaded.cache_clear()
     try:
         first = models._loaded(keras, tiny.TRUNK, 16, store)
@@ -83,7 +85,8 @@ def test_each_run_scores_its_own_rows_by_its_own_weights_and_says_nothing_of_oth
     source = Source(store, made.table, features, ())
     wanted = [np.array([5, 1]), np.array([0, 5, len(made.table) - 1])]
     weights = [weights_of(store, run) for run in runs]
-    logits = logits_of(hand_made.Network(224, hand_made.TRUNK), source, runs, weights, wanted, 3)
+    network: Any = hand_made.Network(224, hand_made.TRUNK)
+    logits = logits_of(network, source, runs, weights, wanted, 3)
     assert logits.shape == (2, len(made.table))
     for line, rows, channel in zip(logits, wanted, (2, 0), strict=True):
         np.testing.assert_allclose(
@@ -118,7 +121,7 @@ def test_only_a_network_that_can_be_is_compiled(
     (run,) = runs_of(store, hand_made.put_runs(store, "any", features, {0: 2}))
     run = run.model_copy(update={"strategy": strategy})
     source = Source(store, made.table, features, ("images/any-0.npy", "images/any-1.npy"))
-    network = hand_made.Network(224, hand_made.TRUNK, jit=can)
+    network: Any = hand_made.Network(224, hand_made.TRUNK, jit=can)
     weights = [weights_of(store, run)]
     logits_of(network, source, [run], weights, [np.array([], int)], 1)
     assert asked == [compiled]

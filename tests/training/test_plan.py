@@ -240,7 +240,7 @@ def test_mean_and_spread_are_those_of_all_rows_however_many_are_read_at_once(cou
 def test_xla_is_used_where_it_is_quicker(
     network: Network, strategy: str, quick: bool, size: int, devices: int, expected: bool
 ) -> None:
-    made = plan.Network(keras, tiny.SPEC._replace(jit=quick), network.whole, size)
+    made = Network(keras, tiny.SPEC._replace(jit=quick), network.whole, size)
     assert plan._jit(made, strategy, devices) is expected
 
 

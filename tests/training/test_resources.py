@@ -13,6 +13,7 @@ from skin_pipeline.config import Deployment
 from skin_pipeline.errors import BadInput, Unavailable
 from skin_pipeline.job import Job
 from skin_pipeline.training import resources
+from skin_pipeline.training.inputs import WINDOW
 from skin_pipeline.training.resources import GIB, check_memory
 
 WAY_OUT = "Lower image_size"
@@ -86,7 +87,7 @@ def test_memory_of_training_counts_weights_activations_and_what_is_read() -> Non
     trained, others = 10 * 30 + 30 + 30 * 5 + 5, 5 * 7 + 7
     outputs = 10 + 30 + 5 + 7
     expected = (
-        *(resources.BASE, resources.COMPILING, 2 * resources.WINDOW),
+        *(resources.BASE, resources.COMPILING, 2 * WINDOW),
         4 * (trained + others) + 7 * 4 * trained,
         64 * (2 * 4 * outputs + 4 * 1000),
     )
@@ -102,7 +103,7 @@ def test_memory_of_running_counts_weights_twice_and_the_largest_layers() -> None
     layers = [keras.layers.Dense(size) for size in sizes]
     model = keras.Sequential([keras.Input((5,)), *layers])
     expected = (
-        *(resources.BASE, resources.COMPILING, resources.WINDOW),
+        *(resources.BASE, resources.COMPILING, WINDOW),
         2 * 4 * model.count_params(),
         16 * 4 * sum(sorted(sizes)[-6:]),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import logging
+import time
 from typing import Any
 
 import keras
@@ -214,7 +215,7 @@ def test_the_pace_of_an_epoch_is_that_of_its_images(
     store: FolderStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = itertools.count(step=2.0)
-    monkeypatch.setattr(runs.time, "monotonic", lambda: float(next(clock)))
+    monkeypatch.setattr(time, "monotonic", lambda: float(next(clock)))
     (line,) = train(store, [stage(epochs=1, train=examples(100, 0), batch_size=32)]).history
     assert (line.seconds, line.images_per_second) == (2.0, 96 / 2)
 
@@ -353,11 +354,11 @@ def test_batches_are_of_one_size_and_what_is_left_over_waits_for_another_epoch(
 
 
 DRAWN = (np.array([2, 0]), np.array([3, 1]))
-TOLD = {"rows": np.array([50, 60, 70]), "labels": np.array([1, 0, 0])}
+TOLD = (np.array([50, 60, 70]), np.array([1, 0, 0]))  # rows and labels
 
 
 def test_a_batch_holds_the_rows_of_its_images_in_their_views_with_their_labels() -> None:
-    read, labels = runs._batch(Examples(Told(), **TOLD), *DRAWN)
+    read, labels = runs._batch(Examples(Told(), *TOLD), *DRAWN)
     assert read.tolist() == [[70, 3], [50, 1]]
     assert labels.tolist() == [[0], [1]]
     assert labels.dtype == np.float32
@@ -365,12 +366,12 @@ def test_a_batch_holds_the_rows_of_its_images_in_their_views_with_their_labels()
 
 def test_a_batch_holds_the_weights_of_its_images() -> None:
     weights = np.array([0.1, 0.2, 0.3], np.float32)
-    batch = runs._batch(Examples(Told(), **TOLD, weights=weights), *DRAWN)
+    batch = runs._batch(Examples(Told(), *TOLD, weights=weights), *DRAWN)
     assert batch[2] == pytest.approx([0.3, 0.1])
 
 
 def test_a_batch_holds_all_that_a_model_reads() -> None:
-    (one, two), _ = runs._batch(Examples(Told(2), **TOLD), *DRAWN)
+    (one, two), _ = runs._batch(Examples(Told(2), *TOLD), *DRAWN)
     assert one.tolist() == [[70, 3], [50, 1]]
     assert two.tolist() == [[-70, -3], [-50, -1]]
 
@@ -415,7 +416,7 @@ def test_a_run_that_was_stopped_after_any_epoch_ends_with_the_same_weights(
     whole = train(store, both_stages(), key="train/whole")
     keep, kept = Checkpoints.save, []
 
-    def cut(self, state: State) -> None:
+    def cut(self: Checkpoints, state: State) -> None:
         keep(self, state)
         kept.append(state)
         if len(kept) == epochs:

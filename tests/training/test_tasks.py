@@ -24,7 +24,7 @@ from skin_pipeline.intervals import auc
 from skin_pipeline.job import Job, Work
 from skin_pipeline.seeds import run_seed
 from skin_pipeline.storage import Store
-from skin_pipeline.training import models, tasks
+from skin_pipeline.training import cache, models, resources, tasks
 from skin_pipeline.training.backbone import Network
 from skin_pipeline.training.cache import ids_of
 from skin_pipeline.training.inputs import Activations, Ints, Source, dihedral
@@ -259,7 +259,7 @@ def test_the_memory_that_is_asked_for_is_that_of_the_last_stage(
         asked.append(([tensor.name for tensor in model.inputs], batch, row_bytes))
         return 1.0
 
-    monkeypatch.setattr(tasks.resources, "bytes_to_train", counted)
+    monkeypatch.setattr(resources, "bytes_to_train", counted)
     steps.train(job, "split/1", source.features, 0)
     names = {"head": 1, "fine_tune": 2, "full": 1}
     ((inputs, size, row),) = asked
@@ -331,7 +331,7 @@ def test_what_all_images_of_the_data_set_take_is_looked_at_before_the_first_is_c
     pixels = np.random.default_rng(0).integers(0, 255, (4, 16, 16, 3), dtype=np.uint8)
     dataset = shard_of(job, 0, pixels, tmp_path)
     asked = []
-    monkeypatch.setattr(tasks.cache, "check_disk", lambda *about: asked.append(about))
+    monkeypatch.setattr(cache, "check_disk", lambda *about: asked.append(about))
     kinds = ("pooled", "maps")
     tasks.features(Work(job, "features/1"), dataset, 0, tiny.TRUNK, kinds, views)
     images = sum(dataset.classes.values())
