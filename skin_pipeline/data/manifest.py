@@ -101,13 +101,17 @@ def build(
                 thumbnails.add(seen.thumbnail)
         packed = squares.close(), thumbnails.close()
     if not rows:
-        raise BadInput(
-            f"masks=leave_out leaves no image: all {len(masks)} look like masks, such as "
-            f"{', '.join(masks[:SHOWN])}. Give masks=warn, or other images"
-        )
+        raise _only_masks(masks)
     table = pd.DataFrame.from_dict(rows, orient="index")
     table["pixels_sha256"] = _pixel_digests(table, images.files, processes)
     return Built(table, *packed, tuple(masks))
+
+
+def _only_masks(masks: Sequence[str]) -> BadInput:
+    return BadInput(
+        f"masks=leave_out leaves no image: all {len(masks)} look like masks, such as "
+        f"{', '.join(masks[:SHOWN])}. Give masks=warn, or other images"
+    )
 
 
 def mask_notices(keys: Sequence[str], left_out: bool) -> tuple[Notice, ...]:
