@@ -148,7 +148,7 @@ class Activations:
         return self._blocks.row_bytes
 
     def take(self, rows: Ints, views: Ints) -> tuple[NDArray[Any], ...]:
-        """See `Inputs`."""
+        """Returns what a model reads of images; see `Inputs`."""
         entries = self._entries[views, rows]
         return (self._blocks.take(entries[:, 0], entries[:, 1]),)
 
@@ -165,7 +165,7 @@ class PooledAndMaps:
         self._pooled, self._maps, self._shallow = pooled, maps, shallow
 
     def take(self, rows: Ints, views: Ints) -> tuple[NDArray[Any], ...]:
-        """See `Inputs`."""
+        """Returns what a model reads of images; see `Inputs`."""
         (pooled,), (maps,) = self._pooled.take(rows, views), self._maps.take(rows, views)
         return pooled[:, : self._shallow], maps
 
@@ -188,7 +188,7 @@ class Squares:
         ])
 
     def take(self, rows: Ints, views: Ints) -> tuple[NDArray[Any], ...]:
-        """See `Inputs`."""
+        """Returns what a model reads of images; see `Inputs`."""
         entries = self._entries[rows]
         images = self._shards.take(entries[:, 0], entries[:, 1])
         for view in np.unique(views):
@@ -204,7 +204,7 @@ class Made:
         self._features = features
 
     def take(self, rows: Ints, views: Ints) -> tuple[NDArray[Any], ...]:
-        """See `Inputs`."""
+        """Returns what a model reads of images; see `Inputs`."""
         return (self._features[rows],)
 
 
