@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from measuring import folder_of, in_turn, parser, report
 
-from skin_pipeline import config, steps
+from skin_pipeline import steps
 from skin_pipeline.config import Deployment, Settings
 from skin_pipeline.contracts import Dataset, load
 from skin_pipeline.job import Job
@@ -70,7 +70,7 @@ def main() -> None:
         ingested = steps.ingest(job)
         shard = load(store, ingested.dataset, Dataset).shards[0]
         pixels = np.load(store.local(shard))[:IMAGES]
-        keras = runtime.keras_on(config.threads(job.deployment))
+        keras = runtime.keras_on(job.threads)
         source = ingested.weights if arguments.weights else "none"
         network = backbone.Network.load(keras, pretrained.trunk_of("ResNet50", source), 224, store)
         bare, pooled, both = in_turn(

@@ -15,8 +15,7 @@ from pathlib import Path
 
 from measuring import bare_decoding, folder_of, in_turn, parser, report, seconds
 
-from skin_pipeline.data import duplicates, manifest, sources
-from skin_pipeline.data.workers import BATCH, spread
+from skin_pipeline.data import duplicates, manifest, sources, workers
 from skin_pipeline.geometry import Geometry
 from skin_pipeline.storage import FolderStore
 
@@ -26,8 +25,8 @@ CORES = os.cpu_count() or 1
 def decode_all(files: tuple[sources.Found, ...]) -> None:
     """Decodes all files with PIL, on all cores."""
     paths = [item.path for item in files]
-    batches = [paths[i : i + BATCH] for i in range(0, len(paths), BATCH)]
-    assert sum(spread(bare_decoding, batches, CORES)) == len(files)
+    batches = [paths[i : i + workers.BATCH] for i in range(0, len(paths), workers.BATCH)]
+    assert sum(workers.spread(bare_decoding, batches, CORES)) == len(files)
 
 
 def inspect_all(files: tuple[sources.Found, ...], geometry: Geometry | None) -> None:

@@ -18,7 +18,7 @@ import sharing
 from hypothesis import settings
 from servers import S3Server
 
-from skin_pipeline import cli, foreign, steps
+from skin_pipeline import cli, foreign, sharding, steps
 from skin_pipeline.config import Deployment, Settings
 from skin_pipeline.contracts import LABELS
 from skin_pipeline.data import demo
@@ -243,7 +243,7 @@ def _run_through(folder: Path, knobs: Mapping[str, Any]) -> dict[str, Any]:
     dataset, weights, external = steps.ingest(job)
     validation = steps.validate(job, dataset, external)
     split = steps.split(job, validation)
-    features = [steps.features(job, split, weights, i) for i in steps.shard_numbers(job, dataset)]
+    features = [steps.features(job, split, weights, i) for i in sharding.numbers(job, dataset)]
     trained = [steps.train(job, split, features, run) for run in range(job.settings.runs)]
     evaluation = steps.evaluate(job, split, trained, validation)
     verdict = steps.gate(job, evaluation, validation)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from skin_pipeline import steps
+from skin_pipeline import sharding, steps
 from skin_pipeline.config import Deployment, Settings
 from skin_pipeline.contracts import Dataset, Evaluation, Validation, load
 from skin_pipeline.data import manifest
@@ -47,7 +47,7 @@ def test_real_images_train_a_model_better_than_chance(job):
     dataset, weights, _ = steps.ingest(job)
     validation = steps.validate(job, dataset)
     split = steps.split(job, validation)
-    features = [steps.features(job, split, weights, i) for i in steps.shard_numbers(job, dataset)]
+    features = [steps.features(job, split, weights, i) for i in sharding.numbers(job, dataset)]
     trained = [steps.train(job, split, features, run) for run in range(2)]
     seen = load(job.store, steps.evaluate(job, split, trained, validation), Evaluation)
     predictions = pd.read_csv(job.store.local(seen.predictions))

@@ -16,7 +16,7 @@ import judged_run
 import pytest
 import weights_file
 
-from skin_pipeline import steps
+from skin_pipeline import sharding, steps
 from skin_pipeline.config import Deployment, Settings
 from skin_pipeline.contracts import (
     Contract,
@@ -271,7 +271,7 @@ def keys_of(job):
     dataset, weights, external = steps.ingest(job)
     validation = steps.validate(job, dataset, external)
     split = steps.split(job, validation)
-    shards = steps.shard_numbers(job, dataset)
+    shards = sharding.numbers(job, dataset)
     features = [steps.features(job, split, weights, shard) for shard in shards]
     trained = [steps.train(job, split, features, run) for run in range(job.settings.runs)]
     evaluation = steps.evaluate(job, split, trained, validation)

@@ -13,12 +13,10 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from PIL import Image
 from released import opened
 
-from skin_pipeline import journal, steps, tables
+from skin_pipeline import journal, sharding, steps, tables
 from skin_pipeline.config import Settings
 from skin_pipeline.contracts import (
     LABELS,
@@ -133,7 +131,7 @@ def test_every_step_finds_its_result(finished):
     dataset, weights, external = steps.ingest(job)
     validation = steps.validate(job, dataset, external)
     split = steps.split(job, validation)
-    shards = steps.shard_numbers(job, dataset)
+    shards = sharding.numbers(job, dataset)
     assert [steps.features(job, split, weights, i) for i in shards] == finished.features
     assert [steps.train(job, split, finished.features, i) for i in range(2)] == finished.trained
     assert steps.evaluate(job, split, reversed(finished.trained), validation) == finished.evaluation
@@ -154,7 +152,7 @@ job = Job(Settings(**{finished.job.settings.model_dump()!r}), Deployment(), open
 dataset, weights, external = steps.ingest(job)
 validation = steps.validate(job, dataset, external)
 split = steps.split(job, validation)
-features = [steps.features(job, split, weights, i) for i in steps.shard_numbers(job, dataset)]
+features = [steps.features(job, split, weights, i) for i in sharding.numbers(job, dataset)]
 trained = [steps.train(job, split, features, run) for run in range(2)]
 steps.promote(job, steps.gate(job, steps.evaluate(job, split, trained, validation), validation))
 print([name for name in {HEAVY!r} if name in sys.modules])
@@ -391,30 +389,6 @@ def test_a_try_that_was_stopped_before_the_judgement_was_kept_is_completed(finis
     assert not journal.changed_nothing(job.store, job.run_id)
 
 
-# --- how many tasks -------------------------------------------------------------------------------
-
-
-@given(st.integers(0, 5000), st.integers(1, 600))
-def test_every_shard_is_in_one_task_and_there_are_no_more_tasks_than_asked_for(shards, most):
-    groups = steps.grouped(list(range(shards)), most)
-    assert [shard for group in groups for shard in group] == list(range(shards))
-    assert len(groups) == min(shards, most)
-    sizes = {len(group) for group in groups}
-    assert not sizes or max(sizes) - min(sizes) <= 1
-    assert 0 not in sizes
-
-
-def test_a_million_images_make_no_more_tasks_than_the_scheduler_can_take(make_job):
-    job = make_job()
-    shards = tuple(f"images/{number}.npy" for number in range(1_000_000 // 256 + 1))
-    job.store.put(
-        "ingest/large/result.json", dump(documents.dataset("ingest/large", shards=shards))
-    )
-    groups = steps.shard_groups(job, "ingest/large")
-    assert len(groups) == steps.MOST_TASKS == 512
-    assert max(map(len, groups)) == 8
-
-
 # --- the champion, and sets of another origin ----------------------------------------------------
 
 
@@ -588,7 +562,7 @@ def test_a_model_of_shuffled_labels_is_no_better_than_a_coin_and_refused(make_jo
     dataset, weights, _ = steps.ingest(job)
     validation = steps.validate(job, dataset)
     split = steps.split(job, validation)
-    features = [steps.features(job, split, weights, i) for i in steps.shard_numbers(job, dataset)]
+    features = [steps.features(job, split, weights, i) for i in sharding.numbers(job, dataset)]
     trained = [steps.train(job, split, features, run) for run in range(2)]
     evaluation = steps.evaluate(job, split, trained, validation)
     auc = load(job.store, evaluation, Evaluation).ensemble.auc

@@ -12,8 +12,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any, NamedTuple
 
-from skin_pipeline import config
-from skin_pipeline.config import Settings
+from skin_pipeline.config import DEMO, Settings
 from skin_pipeline.contracts import LABELS, Dataset, address
 from skin_pipeline.data import metadata, sources
 from skin_pipeline.data.metadata import Labelling
@@ -49,7 +48,7 @@ class Fetched(NamedTuple):
     @property
     def synthetic(self) -> bool:
         """Whether the images are drawn."""
-        return self.source == config.DEMO
+        return self.source == DEMO
 
     def log_news(self, dataset: Dataset) -> None:
         """Logs what is beside the images now and was not there when their data set was made.

@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from skin_pipeline.data.images import decode
+from skin_pipeline.data import images as reading
 from skin_pipeline.errors import BadInput, Unavailable
 from skin_pipeline.foreign import line, shown
 from skin_pipeline.model_file import loading
@@ -155,7 +155,7 @@ def _ending(status: int) -> str:
 
 def probabilities(model: Any, images: Iterable[bytes]) -> list[float]:
     """Returns the probabilities that a loaded model gives to images, which are files' bytes."""
-    pixels = (np.asarray(decode(data).image)[None] for data in images)
+    pixels = (np.asarray(reading.decode(data).image)[None] for data in images)
     return [float(model(batch)[0, 0]) for batch in pixels]
 
 

@@ -105,6 +105,10 @@ def rival(job: Job, evaluation: str, champion: str) -> str:
 def promote(job: Job, verdict: str, judge_again: Callable[[Verdict], str]) -> str:
     """Publishes the judged model and points the champion to it; see `steps.promote`.
 
+    Nothing moves if it is the champion already, which a run on unchanged data comes to; the model
+    then keeps the judgement that it has. If there is another champion by now than the one it was
+    judged against, it is judged again against that one.
+
     Args:
         job: The job.
         verdict: Key of the verdict.
@@ -194,7 +198,7 @@ def described(job: Job, key: str, verdict: Verdict) -> tuple[Release, dict[str, 
 
 def _try(job: Job, evaluation: str, model: Path) -> None:
     """Refuses a model file that scores the golden images otherwise than `evaluate` recorded."""
-    from skin_pipeline.evaluation.gate import SMOKE_TOLERANCE
+    from skin_pipeline.evaluation import gate
     from skin_pipeline.model_file import trial
 
     result = job.load(evaluation, Evaluation)
@@ -204,7 +208,7 @@ def _try(job: Job, evaluation: str, model: Path) -> None:
         model,
         golden,
         dict(zip(table["key"], table["probability"], strict=True)),
-        tolerance=SMOKE_TOLERANCE,
+        tolerance=gate.SMOKE_TOLERANCE,
         threads=job.threads,
     )
     log.info("model_tried evaluation=%s images=%d", evaluation, len(golden))

@@ -288,7 +288,7 @@ def test_each_task_is_given_what_an_earlier_one_hands_on(wired):
 
 
 class Steps:
-    """Stands for the steps: keeps what each was called with, and answers with its name."""
+    """Replaces the steps and `sharding`: keeps the calls, and answers with the name of each."""
 
     MOST_TASKS = 512
 
@@ -300,7 +300,7 @@ class Steps:
             self.calls.append((name, job, arguments))
             if name == "ingest":
                 return Ingested("dataset", "weights", {"a": "b"})
-            results = {"shard_groups": [[0], [1]], "images_in": "images 9 to 16"}
+            results = {"groups": [[0], [1]], "images_in": "images 9 to 16"}
             return results.get(name, f"{name} result")
 
         return call
@@ -320,6 +320,7 @@ def called(wired, monkeypatch):
         yield SimpleNamespace(settings=settings, load=lambda *_: verdict)
 
     monkeypatch.setattr(skin_training, "steps", stand_in)
+    monkeypatch.setattr(skin_training, "sharding", stand_in)
     monkeypatch.setattr(skin_training, "airflow_job", job)
     monkeypatch.setattr(skin_training, "call_task", names.append)
     verdict = SimpleNamespace(approved=False)
@@ -377,7 +378,7 @@ def test_ingest_may_ask_kaggle_and_hands_on_what_it_pinned(called):
 
 
 def test_there_is_a_features_task_for_each_group_of_shards_and_a_train_task_for_each_run(called):
-    assert called("shards", "d")[:2] == ([[0], [1]], [("shard_groups", ("d", 512))])
+    assert called("shards", "d")[:2] == ([[0], [1]], [("groups", ("d", 512))])
     assert called("runs")[0] == [0, 1, 2]
 
 

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import pytest
 from hard_run import Hard
 
-from skin_pipeline import steps
+from skin_pipeline import sharding, steps
 from skin_pipeline.config import Deployment, Settings
 from skin_pipeline.contracts import Epoch, TrainedRun, load
 from skin_pipeline.job import Job
@@ -56,7 +56,7 @@ def prepared(hard: Hard, tmp_path_factory: pytest.TempPathFactory) -> Prepared:
     store = FolderStore(folder / "store")
     settings = Settings(**{**hard.job.settings.model_dump(), **KNOBS})
     job = Job(settings, Deployment(store=store.url, threads=1), store)
-    shards = steps.shard_numbers(job, hard.dataset)
+    shards = sharding.numbers(job, hard.dataset)
     features = [steps.features(job, hard.split, hard.weights, shard) for shard in shards]
     return Prepared(store, settings, ["train", hard.split, "0", *features])
 
