@@ -284,12 +284,14 @@ def workers_may_write(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(params=["folder", "s3"])
-def any_store(request, store):
+def any_store(request: pytest.FixtureRequest, store: FolderStore) -> Any:
     return store if request.param == "folder" else request.getfixturevalue("s3_store")
 
 
 @pytest.fixture
-def elsewhere(any_store, request, tmp_path):
+def elsewhere(
+    any_store: Any, request: pytest.FixtureRequest, tmp_path: Path
+) -> Store | FolderStore:
     """The same place through another client, which knows nothing of the first one's copies."""
     if isinstance(any_store, FolderStore):
         return FolderStore(any_store.root)
@@ -299,11 +301,13 @@ def elsewhere(any_store, request, tmp_path):
 
 
 @pytest.fixture
-def models(store, monkeypatch, capsys):
+def models(
+    store: FolderStore, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., Any]:
     """Runs `models …` on the test's store; its exit status, and what it said in all."""
     monkeypatch.setenv("SKIN_STORE", store.url)
 
-    def run(*arguments):
+    def run(*arguments: Any) -> tuple[int, Any]:
         status = cli.main(["models", *arguments])
         said = capsys.readouterr()
         return status, said.out + said.err

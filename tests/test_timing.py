@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -19,7 +20,9 @@ class Begun(Exception):
     """The work of a step, which the test does not do."""
 
 
-def test_ingest_validate_and_split_tell_how_many_images_there_are(make_job):
+def test_ingest_validate_and_split_tell_how_many_images_there_are(
+    make_job: Callable[..., Job],
+) -> None:
     told, job = [], make_job(runs=3)
     job = replace(job, allow=lambda seconds, work: told.append((work, seconds)))
     pinned = steps.ingest(job)
@@ -37,10 +40,10 @@ def test_ingest_validate_and_split_tell_how_many_images_there_are(make_job):
     ]
 
 
-def test_steps_with_networks_tell_how_often_they_look_at_each_image(finished):
+def test_steps_with_networks_tell_how_often_they_look_at_each_image(finished: Any) -> None:
     told = []
 
-    def begin(seconds, work):
+    def begin(seconds: Any, work: Any) -> None:
         told.append((work, seconds))
         raise Begun
 
