@@ -62,7 +62,8 @@ def test_its_judgements_reports_and_journals_are_read(old: FolderStore) -> None:
     made = journal.of_run(old, LAST_RUN)
     assert made
     verdict = load(old, made.verdict, Verdict)
-    assert load(old, verdict.evaluation, Evaluation).ensemble.accuracy.value == 0.81
+    accuracy = load(old, verdict.evaluation, Evaluation).ensemble.accuracy
+    assert (accuracy.value, verdict.approved) == (0.81, True)
     assert journal.data_of(old, made.validation, made.split).warnings
 
 
