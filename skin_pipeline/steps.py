@@ -72,7 +72,7 @@ def ingest(job: Job) -> Ingested:
 
     settings = job.settings
     weights = backbone.pin_weights(settings, job.store, job.roots)
-    # The columns that are named by hand are those of our own metadata.
+    # The setting `columns` describes the tables of `data`, and not those of external sets.
     theirs = settings.model_copy(update={"columns": ""})
     external = {
         name: _ingested(job, source, theirs) for name, source in settings.external_sets.items()
@@ -166,7 +166,7 @@ def shard_numbers(job: Job, dataset: str) -> list[int]:
 
 
 def images_in(job: Job, split: str, shards: list[int]) -> str:
-    """Returns which images are in consecutive shards, in words, by their place in the packing."""
+    """Returns which images are in consecutive shards, in words, by their order in the shards."""
     dataset = job.load(job.load(split, Split).dataset, Dataset)
     size, packed = job.settings.shard_size, sum(dataset.classes.values()) - dataset.unreadable
     return f"images {shards[0] * size + 1} to {min((shards[-1] + 1) * size, packed)}"

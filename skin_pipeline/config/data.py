@@ -136,18 +136,18 @@ class DataKnobs(Environment):
 
     @property
     def external_sets(self) -> dict[str, str]:
-        """Returns the addresses of the external sets, by name."""
+        """The addresses of the external sets, by name."""
         pairs = (part.partition("=") for part in parts(self.external))
         return {name.strip(): where.strip() for name, _, where in pairs}
 
     @property
     def synthetic(self) -> bool:
-        """Returns whether the images are generated."""
+        """Whether the images are generated."""
         return self.data == DEMO
 
     @property
     def names_values(self) -> bool:
-        """Returns whether other values than the usual were given for malignant or benign.
+        """Whether other values than the usual were given for malignant or benign.
 
         Folders may then have these names, too.
         """
@@ -157,7 +157,7 @@ class DataKnobs(Environment):
 
     @property
     def released_as(self) -> str:
-        """Returns the name to release the model under; a synthetic one never shares a real name."""
+        """The name to release the model under; a synthetic one never shares a real name."""
         return f"{self.model_name}{SYNTHETIC}" if self.synthetic else self.model_name
 
 

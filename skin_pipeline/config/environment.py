@@ -58,9 +58,8 @@ def _given(kind: type[BaseSettings], values: Mapping[str, Any]) -> dict[str, Any
     taken = {}
     for name, value in values.items():
         field = kind.model_fields.get(name)
-        text = (
-            value.strip() if isinstance(value, str) and not _is_secret(field) else value
-        )  # of a password, blanks count
+        # Blanks are a part of a password.
+        text = value.strip() if isinstance(value, str) and not _is_secret(field) else value
         if field is None or (text is not None and text != ""):
             taken[name] = text
         elif _nullable(field):

@@ -13,6 +13,7 @@ In reading order:
 
 - `cell`: what a confined process may do, how it ended, and what it could give up
 - `confine`: the process that starts it, listens to it, and ends it
+- `__main__`: what is started
 - `inside`: the process itself, which gives up its rights
 - `kernel`: what Linux offers for that, one function for each kind of right
 """

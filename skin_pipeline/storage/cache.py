@@ -144,7 +144,7 @@ class LocalCache:
 
 
 def _unlink(path: Path) -> None:
-    """Removes a file, if it exists, and its folder, if nothing else is in it."""
+    """Removes a file, if it exists, and its folder, if that is empty then."""
     path.unlink(missing_ok=True)
     with suppress(OSError):
         path.parent.rmdir()

@@ -417,7 +417,7 @@ def test_what_comes_from_the_data_is_escaped(client: Any, empty: FolderStore) ->
 @pytest.mark.parametrize(
     ("dag", "run", "said"),
     [
-        ("skin_training", "manual__new", "as soon as the task validate has looked"),
+        ("skin_training", "manual__new", "as soon as the task validate has checked"),
         ("another_dag", JUDGED_RUN, "Only runs of skin_training"),
     ],
 )
