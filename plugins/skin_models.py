@@ -180,7 +180,7 @@ def _trust(model: Model) -> tuple[str, str]:
     from skin_pipeline.provenance import PUBLIC_KEY
 
     if not model.keys.public:
-        return f"not verified, as {PUBLIC_KEY} names no key here", ""
+        return f"not verified, as {PUBLIC_KEY} is not set here", ""
     try:
         model.pointer(CHAMPION)
     except BadInput as error:

@@ -52,7 +52,7 @@ class DataKnobs(Environment):
     benign_values: str = knob(
         "benign, nevus, 0, 0.0, false, no",
         "Data",
-        "Values that mean benign, in the same places.",
+        "Values that mean benign, given in the same way.",
         title="Values that mean benign",
         min_length=1,
     )
@@ -60,7 +60,7 @@ class DataKnobs(Environment):
         "indeterminate, indeterminate/benign, indeterminate/malignant, indeterminable, uncertain, "
         "undetermined, equivocal",
         "Data",
-        "Values that mean neither class there: such images are left out, and counted.",
+        "Values that mean neither class: such images are left out, and counted.",
         title="Values that mean neither class",
     )
     model_name: str = knob(

@@ -22,8 +22,8 @@ PROOF, OBJECT = "proof of a result", "object"  # kinds of statements
 class Stamper:
     """Signs and checks statements about objects.
 
-    They are signed with plain ECDSA by the same keys as versions, in milliseconds. What
-    `model-signing` signs begins with `DSSEv1`, and a statement is a JSON object, so that no
+    The keys are those of versions, but the signatures are plain ECDSA, which takes milliseconds.
+    What `model-signing` signs begins with `DSSEv1`, and a statement is a JSON object, so that no
     signature is ever valid for both.
 
     Args:

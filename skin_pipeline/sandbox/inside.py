@@ -100,8 +100,8 @@ def _threads() -> int:
 
 
 def _limit(cell: Cell) -> None:
-    # The limit is on the time of all cores together. The one on data counts memory of its own; a
-    # limit on addresses would count the libraries that TensorFlow maps, too.
+    # RLIMIT_CPU counts the time of all cores together. RLIMIT_DATA counts the process' own memory;
+    # a limit on addresses would also count the libraries that TensorFlow maps.
     seconds = math.ceil(cell.seconds) * (os.cpu_count() or 1) + 1
     limits = {
         resource.RLIMIT_DATA: cell.memory,

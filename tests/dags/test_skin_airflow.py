@@ -296,7 +296,9 @@ def test_a_task_that_stands_still_is_ended_and_says_what_it_was_given_and_what_t
         run_by_airflow(features)
     assert time.monotonic() - began < PATIENCE / 2
     said = str(caught.value)
-    assert said.startswith("features did not finish features of 160 images, 8 times each, within 0")
+    assert said.startswith(
+        "features did not finish features of 160 images, 8 times each within 0 s"
+    )
     assert "raise SKIN_TIME_FACTOR (now 1) or SKIN_THREADS" in said
 
 
