@@ -101,7 +101,7 @@ class Alert:
 
 
 class SkinNotifier(BaseNotifier):
-    """An Airflow callback that sends an alert about one event of a run. It never raises.
+    """An Airflow callback that sends an alert about one event of a run. The call never raises.
 
     Args:
         event: `task_failed` is for the failure callback of a task, `run_failed` for that of a DAG.
@@ -140,7 +140,7 @@ def compose(event: Event, context: Any) -> Alert:
     """
     place = _place(context)
     words = WORDS[event](context, place)
-    if event == "run_failed":  # the context names the task that ended last, mostly not the cause
+    if event == "run_failed":  # the context names the task that ended last, whatever the cause
         place = Place(place.dag_id, place.run_id)
     run_url = _run_url(place)
     about = f"Model {words.model}, run" if words.model else "Run"
@@ -221,7 +221,7 @@ def _next_step(fault: Any) -> str:
         return "correct what the error names, then clear the task or start a new run."
     again = "then clear the task; finished steps are not repeated."
     if isinstance(fault, Unavailable):
-        return f"wait until the service that the error names answers again, {again}"
+        return f"wait until what the error names is available again, {again}"
     return f"read the log of the task, remove the cause, {again}"
 
 
@@ -251,7 +251,7 @@ def _failed_tasks(context: Any, place: Place) -> list[str]:
     """Returns the tasks that failed themselves; none if Airflow does not say."""
     try:
         states = context["ti"].get_task_states(dag_id=place.dag_id, run_ids=[place.run_id])
-    except Exception as error:  # `airflow dags test` has no such method
+    except Exception as error:  # not available under `airflow dags test`
         log.info("task_states_unknown error=%s", type(error).__name__)
         return []
     return sorted(name for name, state in states[place.run_id].items() if state == "failed")
@@ -444,7 +444,7 @@ def _send_through(name: str, alert: Alert) -> None:
 def _is_slack(connection: Connection) -> bool:
     """Returns whether a connection leads to Slack, or to a server that takes its format.
 
-    The type alone does not tell: without the Slack provider, Airflow turns it into `generic`.
+    The type alone is not enough: without the Slack provider, Airflow turns it into `generic`.
     """
     return (
         connection.conn_type in {"slack", "slackwebhook"}
