@@ -116,9 +116,9 @@ def airflow_job(*, kaggle: bool = False) -> Generator[Job, None, None]:
 def allow_processes() -> None:
     """Allows the running task to start processes, which decode images.
 
-    A task of a Celery worker is forked from a process that was made by Celery's own library: it is
-    marked as one that must not start others, and its key refuses to be passed to them. The
-    processes of a task end with it, so nothing is left behind.
+    Celery makes its workers by a library of its own. This marks them as processes that must not
+    start others (`daemon`), and gives them a key that cannot be passed on (`authkey`). A task is
+    forked from a worker, so it inherits both. Its own processes end with it.
     """
     from multiprocessing import process
 
@@ -137,10 +137,10 @@ def airflow_store() -> Generator[Store, None, None]:
 
 
 def step(**options: Any) -> Callable[[Callable[..., Any]], Any]:
-    """Returns a decorator like `@task`, which also gives a task its texts and its time.
+    """Returns a decorator like `@task`, which also gives a task its description and its time-out.
 
-    Airflow shows the docstring of the function, and ends the task when the time is over that
-    `skin_pipeline.timing` allows a step of this name.
+    The description is the docstring of the function. The time-out is what `skin_pipeline.timing`
+    allows a step of this name.
     """
 
     def decorate(function: Callable[..., Any]) -> Any:
@@ -162,9 +162,9 @@ def step(**options: Any) -> Callable[[Callable[..., Any]], Any]:
 class Clock:
     """Ends a task whose time is over.
 
-    Airflow is given the longest time of a task before the task begins. A task knows more as soon as
-    it has counted its images: `allow` then sets a shorter time. Both use the same timer of the
-    process, so this one gives it back at the end.
+    Airflow must know the longest time of a task before the task begins. The task itself knows more
+    as soon as it has counted its images: `allow` then sets a shorter time. A process has one alarm
+    timer, which Airflow uses as well, so its state is restored at the end.
     """
 
     def __init__(self) -> None:
@@ -200,11 +200,10 @@ class Clock:
 
     def _ring(self, *_: object) -> None:
         raise AirflowTaskTimeout(
-            f"{self._step} was given {self._seconds:.0f} s for {self._work}, and is not done. What "
-            "it finished is kept, and a further try goes on from there. If the machine is only "
-            "slow, raise SKIN_TIME_FACTOR (now "
-            f"{read_deployment().time_factor:g}) or SKIN_THREADS; else see in the log where it "
-            "stands still"
+            f"{self._step} did not finish {self._work} within {self._seconds:.0f} s. What it "
+            "finished is kept, and the next try continues from there. If the machine is only "
+            f"slow, raise SKIN_TIME_FACTOR (now {read_deployment().time_factor:g}) or "
+            "SKIN_THREADS; otherwise the log shows how far it came"
         )
 
 
@@ -226,8 +225,8 @@ def _field(name: str, *, default: Any, description: str, **schema: Any) -> Param
         empty = f"(empty: {default})"
         schema["values_display"] = {**schema.get("values_display", {}), "null": empty}
     help_text = f"{description} {_about(name, default, schema)}"
-    # A form that has the bounds silently changes 50 to the maximum of 20. Under `allOf` it does not
-    # see them; Airflow's server does, and refuses 50.
+    # If the form knows the bounds, it silently changes 50 to the maximum of 20. It does not look
+    # for them under `allOf`; Airflow's server does, and refuses 50.
     limits = {limit: schema.pop(limit) for limit in BOUNDS if limit in schema}
     if limits:
         schema["allOf"] = [limits]

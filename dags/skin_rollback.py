@@ -1,7 +1,7 @@
 """
 ### Point the champion back to an earlier version
 
-Makes an alias, mostly `champion`, name a version that it named before.
+Moves an alias, mostly `champion`, back to a version that it named before.
 
 * *Start it* with **Trigger**: the model, the version or `previous`, and the reason, which stays in
   the history.
@@ -79,11 +79,11 @@ def verify() -> list[str]:
         return list(model_in(store, given).plan_rollback(given["version"], given["alias"]))
 
 
-# Apart from the search for the version: a second try must not go one version further back.
+# A task of its own: if it also searched for the version, a second try would find one further back.
 @step()
 def rollback(plan: list[str]) -> str:
     """
-    Moves the alias to the version that was verified. Tried again, it moves nothing twice.
+    Moves the alias to the version that was verified. A second try does not move it again.
 
     *Fails at once* when the alias was moved meanwhile, by a training run or a person.
     """
@@ -106,7 +106,7 @@ def rollback(plan: list[str]) -> str:
     default_args={"retries": read_deployment().retries, "retry_delay": timedelta(seconds=30)},
 )
 def skin_rollback() -> None:
-    """Wires the tasks: nothing is moved before the version is verified."""
+    """Connects the two tasks: the plan that `verify` returns is what `rollback` carries out."""
     rollback(verify())
 
 

@@ -9,8 +9,8 @@ images, else **rejected** with reasons.
 * *Start it* with **Trigger**; every field of the form is explained and has bounds.
 * *Started again* with the same data and settings it ends in a minute: each step finds its result.
 * *Refused* is a verdict, not a failure: the run is green, `promote` is skipped, and an alert
-  tells why.
-* *Failed* tasks say what was wrong in the last lines of their log. Mend it and clear the task.
+  gives the reasons.
+* *Failed* tasks say what was wrong in the last lines of their log. Correct it and clear the task.
 
 The models are for research and give no diagnosis.
 """
@@ -36,7 +36,7 @@ from skin_airflow import (
 from skin_notifier import SkinNotifier
 
 from skin_pipeline import sharding, steps
-from skin_pipeline.contracts import Verdict
+from skin_pipeline.contracts import Split, Verdict
 from skin_pipeline.seeds import run_seed
 
 deployment = airflow_deployment()
@@ -104,19 +104,19 @@ def features(split: str, weights: str, shards: list[int]) -> list[str]:
 
 
 @step()
-def runs() -> list[int]:
+def runs(split: str) -> list[int]:
     """
-    Lists the numbers of the training runs: as many as the setting `runs` says.
+    Lists the numbers of the training runs that the split has images for.
     """
     with airflow_job() as job:
-        return list(range(job.settings.runs))
+        return list(range(job.load(split, Split).runs))
 
 
 @step(map_index_template=AS_CALLED, **computing)
 def train(split: str, features: list[list[str]], run: int) -> str:
     """
-    Trains one run's head, one log line an epoch. The epoch with the best validation AUC is kept. A
-    run that diverges fails and leaves the others be.
+    Trains one run, with one log line an epoch. The epoch with the best validation AUC is kept. A
+    run that diverges fails, and the others go on.
     """
     with airflow_job() as job:
         call_task(f"run {run}, seed {run_seed(job.settings.seed, run)}")
@@ -206,13 +206,13 @@ def reject(verdict: str) -> str:
     },
 )
 def skin_training() -> None:
-    """Wires the steps: what each is given comes from an earlier one."""
+    """Connects the steps: each takes the keys that earlier ones return."""
     images = ingest()
     validation = validate(images["dataset"], images["external"])
     divided = split(validation)
     computed = features.partial(split=divided, weights=images["weights"])
     cached = computed.expand(shards=shards(images["dataset"]))
-    trained = train.partial(split=divided, features=cached).expand(run=runs())
+    trained = train.partial(split=divided, features=cached).expand(run=runs(divided))
     evaluation = evaluate(divided, trained, validation)
     scores = external(evaluation, validation)
     verdict = gate(evaluation, validation, champion(divided), scores)

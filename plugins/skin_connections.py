@@ -1,7 +1,7 @@
-"""What the pipeline is given from Airflow's connections: access to the store, S3 images, Kaggle.
+"""Access to the store, to images in S3 and to Kaggle, from Airflow's connections.
 
-Used by the DAGs, the notifier and the page "Models". Everything is read when it is asked for,
-never at import.
+The DAGs, the notifier and the page "Models" use it. Connections are read when a function here is
+called, never at import: every component of Airflow imports this file.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 
 def open_configured_store() -> Store:
-    """The store that this deployment names, with the credentials of its Airflow connection.
+    """Returns the store that the deployment names, with the credentials of its connection.
 
     Raises:
-        BadInput: a setting does not fit, there is no such connection, or it holds no credentials.
+        BadInput: A setting is not valid, there is no such connection, or it has no credentials.
         Unavailable: AWS did not give the credentials of the role that the connection names.
     """
     from dataclasses import replace
@@ -42,7 +42,7 @@ def open_configured_store() -> Store:
 
 
 def data_access() -> S3Access:
-    """How S3 buckets with images are reached: like the store, where nothing else is set.
+    """Returns how S3 buckets with images are reached: like the store, unless something else is set.
 
     Raises `BadInput` and `Unavailable` like `open_configured_store`.
     """
@@ -63,7 +63,8 @@ def data_access() -> S3Access:
 
 
 def kaggle_credentials() -> KaggleCredentials | None:
-    """User name and key, or token, of the Kaggle connection; None without such a connection."""
+    """Returns the user name and key, or the token, of the Kaggle connection; None if there is no
+    such connection."""
     from airflow.sdk.log import mask_secret
 
     from skin_pipeline.config import read_deployment
@@ -86,26 +87,29 @@ def kaggle_credentials() -> KaggleCredentials | None:
 
 
 def _first(extra: dict[str, str], *names: str) -> str:
-    """The first of these entries that there is, or "": people paste what Kaggle gave them."""
+    """Returns the first of these entries that exists, or "".
+
+    People paste what Kaggle gave them, in which the same value has different names.
+    """
     return next((extra[name] for name in names if name in extra), "")
 
 
 def kaggle_endpoint() -> str:
-    """The host of the Kaggle connection: an endpoint other than Kaggle's own; mostly empty."""
+    """Returns the host of the Kaggle connection, a server other than Kaggle's; mostly ""."""
     from skin_pipeline.config import read_deployment
 
     connection = find_connection(read_deployment().kaggle_connection)
     host = ((connection.host if connection else "") or "").strip()
     if not connection or not host or "://" in host:
         return host
-    # Fields of their own, as a connection of the type `http` has them.
+    # A connection of the type `http` has protocol and port in separate fields.
     protocol = connection.schema if connection.schema in {"http", "https"} else ""
     port = f":{connection.port}" if connection.port and ":" not in host else ""
     return f"{protocol}://{host}{port}" if protocol else f"{host}{port}"
 
 
 def find_connection(name: str) -> Connection | None:
-    """The Airflow connection of that name, or None."""
+    """Returns the Airflow connection of that name, or None."""
     from airflow.sdk import BaseHook
     from airflow.sdk.exceptions import AirflowNotFoundException
 
@@ -115,7 +119,7 @@ def find_connection(name: str) -> Connection | None:
         return None
 
 
-# What `AwsBaseHook` and this file read of a connection's extra.
+# The entries of a connection's extra that `AwsBaseHook` or this file reads.
 EXTRAS = frozenset({
     *("aws_access_key_id", "aws_secret_access_key", "aws_session_token", "session_kwargs"),
     *("region_name", "profile_name", "endpoint_url", "verify", "config_kwargs", "service_config"),
@@ -128,14 +132,17 @@ SESSION = frozenset({"aws_access_key_id", "aws_secret_access_key", "aws_session_
 
 
 def _s3_access(name: str, setting: str, *, anonymous: bool = False) -> S3Access:
-    """What the connection `name`, which `setting` names, knows; without a name, nothing."""
+    """Returns the access that the connection `name` gives; boto3's own search without a name.
+
+    `setting` is the setting that names the connection, for messages.
+    """
     from skin_pipeline.errors import BadInput
     from skin_pipeline.storage import S3Access
 
     if not name:
         return S3Access(anonymous=anonymous)
     connection = find_connection(name)
-    if connection is None:  # the hook would quietly use other credentials
+    if connection is None:  # the hook would silently use other credentials
         raise BadInput(
             f"{setting} names the Airflow connection {name!r}, which does not exist: "
             "add it with type `aws`, or leave the setting empty"
@@ -156,7 +163,8 @@ def _s3_access(name: str, setting: str, *, anonymous: bool = False) -> S3Access:
 
 
 def _unused(connection: Connection) -> str:
-    """What a connection holds that nobody would read; "" if there is nothing."""
+    """Returns what is wrong with a connection, after its name: something in it that nothing reads,
+    or half a key pair; "" if nothing is. An entry that is misspelt would otherwise be ignored."""
     from difflib import get_close_matches
 
     extra = connection.extra_dejson
@@ -171,14 +179,12 @@ def _unused(connection: Connection) -> str:
     if connection.host:
         return "has a host, which is not used: put the server's URL into the extra `endpoint_url`"
     if bool(connection.login) != bool(connection.password):
-        return (
-            "has half a key pair: the key's id belongs into the login, its secret into the password"
-        )
+        return "has half a key pair: the key's id must be in the login, its secret in the password"
     return ""
 
 
 def _hook(name: str) -> tuple[Any, Any]:
-    """Airflow's hook for a connection, and the settings of botocore's that the connection has."""
+    """Returns Airflow's hook for a connection, and the connection's settings for botocore."""
     from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
     from botocore.exceptions import BotoCoreError
 
@@ -187,7 +193,8 @@ def _hook(name: str) -> tuple[Any, Any]:
     hook = AwsBaseHook(aws_conn_id=name, client_type="s3")
     try:
         return hook, hook.conn_config.botocore_config
-    # An option that does not exist, or a value that no option has; none of them is a secret.
+    # Raised for an unknown option or a wrong value of one. No option here is a secret, so the
+    # message may repeat it.
     except (TypeError, ValueError, AttributeError, NotImplementedError, BotoCoreError) as error:
         message = f"the extra of the Airflow connection {name!r} does not fit: {error}"
         raise BadInput(message) from None
@@ -200,17 +207,17 @@ def _is_unsigned(config: Any) -> bool:
 
 
 def _verify(given: Any) -> bool | str | None:
-    """Whether certificates are checked, also where somebody wrote it as text."""
+    """Returns whether, or by which file, certificates are checked; "true" as text means True."""
     words = {"true": True, "false": False, "": None}
     return words.get(given.strip().lower(), given) if isinstance(given, str) else given
 
 
 def _credentials(hook: Any, name: str, setting: str) -> dict[str, str]:
-    """What the hook finds, be it a key pair, a profile or an assumed role.
+    """Returns the credentials that the hook finds: of a key pair, a profile or an assumed role.
 
     Raises:
-        BadInput: there are none, or the role or the profile is refused.
-        Unavailable: who gives them does not answer.
+        BadInput: There are none, or the role or the profile is refused.
+        Unavailable: The service that gives them does not answer.
     """
     from airflow.sdk.log import mask_secret
 
@@ -227,7 +234,8 @@ def _credentials(hook: Any, name: str, setting: str) -> dict[str, str]:
         frozen = explained(found, doing, (), names)
     except PipelineError:
         raise
-    except OSError as error:  # of who signs people in; its message may hold what they sign in with
+    # The connection to a sign-in service failed; the error's message may contain a credential.
+    except OSError as error:
         raise Unavailable(f"cannot {doing} now: {type(error).__name__}") from None
     except Exception as error:
         what = f"a part of it is missing or does not fit ({type(error).__name__})"
@@ -238,7 +246,7 @@ def _credentials(hook: Any, name: str, setting: str) -> dict[str, str]:
             "(login and password), a profile or a role"
         )
     for secret in filter(None, (frozen.secret_key, frozen.token)):
-        mask_secret(secret)  # of a role, which no connection holds
+        mask_secret(secret)  # those of a role are in no connection, so Airflow does not know them
     return {
         "aws_access_key_id": frozen.access_key,
         "aws_secret_access_key": frozen.secret_key,

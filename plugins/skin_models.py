@@ -1,8 +1,8 @@
 """The page "Models" in the Airflow UI (champions, judged runs and their reports), and the tab
 "Data" of each run.
 
-Every component of Airflow loads this file, so the page itself (FastAPI, templates, the store) is
-built at the first request, which only the API server gets.
+Every component of Airflow loads this file, but only the API server gets requests. So FastAPI, the
+templates and the store are imported at the first request.
 """
 
 from __future__ import annotations
@@ -37,15 +37,15 @@ guard(__name__)
 PREFIX = "skin-models"
 ROUTE = "models"
 RUN_ROUTE = "skin-data"  # of the tab "Data"
-DAG = "skin_training"  # whose runs have data
+DAG = "skin_training"  # the DAG whose runs have data
 PAGES = Path(__file__).parent / "skin_pages"
-LAST_RUNS = 20  # that the table shows
-LAST_DRAWN = 50  # and the drawing
-LAST_MOVES = 10  # of the champion
+LAST_RUNS = 20  # judged runs in the table
+LAST_DRAWN = 50  # judged runs in the drawing
+LAST_MOVES = 10  # moves of the champion in the table
 DASH = "\N{EN DASH}"
 
-# The only keys of the store that the page hands out. No part of one starts with a dot, so none
-# leads out of its folder. `again_…` is the place of a result whose first try was killed.
+# The only keys of the store whose objects the page shows. No part of one starts with a dot, so
+# none leads out of its folder. `again_…` is the folder of a result whose first try was killed.
 REPORT_KEY = re.compile(r"gate/\w+/(?:again_\w+/)?report\.html")
 DOCS_KEY = re.compile(r"(?:validate|split)/\w+/(?:again_\w+/)?docs/\w+\.html")
 
@@ -53,15 +53,15 @@ PAGE_POLICY = (
     "default-src 'none'; script-src 'sha256-{}'; style-src 'unsafe-inline'; img-src data:; "
     "frame-src 'self'; frame-ancestors 'self'; base-uri 'none'; form-action 'none'"
 )
-# `sandbox` without scripts; the same origin is kept because the login cookie must go along when
-# one page of the Data Docs leads to the next.
+# `sandbox` forbids scripts. The report keeps its origin (`allow-same-origin`), because a link from
+# one page of the Data Docs to the next must send the login cookie.
 REPORT_POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'self'; "
     "base-uri 'none'; form-action 'none'; sandbox allow-same-origin allow-downloads"
 )
 HEADERS = {
     "X-Content-Type-Options": "nosniff",
-    "X-DNS-Prefetch-Control": "off",  # a report's links would name who reads it to their owners
+    "X-DNS-Prefetch-Control": "off",  # looking a report's links up would reveal that it is read
     "Cross-Origin-Resource-Policy": "same-origin",
     "Referrer-Policy": "same-origin",
     "Cache-Control": "private, no-cache",
@@ -69,11 +69,11 @@ HEADERS = {
 
 
 def report_link(key: str, base_url: str) -> str:
-    """The URL that shows a report inside the Airflow UI; it asks for a login if need be.
+    """Returns the URL that shows a report inside the Airflow UI, which requires a login.
 
     Args:
         key: Key of the report in the store, such as `gate/4f1a…/report.html`.
-        base_url: Where people reach Airflow; empty gives an empty link.
+        base_url: The URL at which people reach Airflow; if it is empty, so is the link.
     """
     if not base_url or not readable(key):
         return ""
@@ -82,28 +82,39 @@ def report_link(key: str, base_url: str) -> str:
 
 
 def data_link(dag_id: str, run_id: str, base_url: str) -> str:
-    """The URL of a run's tab "Data"; empty for the runs of other DAGs, or without a base URL."""
+    """Returns the URL of a run's tab "Data"; "" for runs of other DAGs, or without a base URL."""
     if not base_url or dag_id != DAG:
         return ""
     return f"{base_url.rstrip('/')}/dags/{DAG}/runs/{quote(run_id)}/plugin/{RUN_ROUTE}"
 
 
 def view_path(key: str) -> str:
-    """Path of the page that frames a report, relative to the page "Models"."""
+    """Returns the path of the page that frames a report, relative to the page "Models"."""
     return f"view/{quote(key)}"
 
 
 def readable(key: str) -> bool:
-    """Whether the page may hand out the object under `key`."""
+    """Returns whether the page may show the object under `key`."""
     return bool(REPORT_KEY.fullmatch(key) or DOCS_KEY.fullmatch(key))
 
 
 @dataclass(frozen=True)
 class ModelView:
-    """What the page says about one model name. `problem` replaces what could not be read; `history`
-    is a drawing of the judged runs, empty until there are two. `trust` is a word about the
-    signature of the champion's pointer; `refused` says why nobody may act on it. `moves` are pairs
-    of a move of the champion and a word about its signature, newest first."""
+    """What the page shows about one model name.
+
+    Attributes:
+        name: The model's name.
+        champion: The pointer of the champion; None if no run was approved.
+        figures: The champion's figures on its test set.
+        report: The key of the champion's report.
+        synthetic: Whether the model was made from synthetic data.
+        judged: The latest judged runs, newest first.
+        history: A drawing of the judged runs; empty until there are two.
+        problem: Why the model cannot be read; the page then shows nothing else about it.
+        trust: What is known of the signature of the champion's pointer, after "its pointer is".
+        refused: Why the champion must not be used; empty if it may be.
+        moves: The latest moves of the champion, each with the state of its signature, newest first.
+    """
 
     name: str
     champion: Pointer | None = None
@@ -119,10 +130,12 @@ class ModelView:
 
 
 def overview(store: Store) -> list[ModelView]:
-    """All models of the store, synthetic ones last; a damaged document spoils its own model only.
+    """Returns all models of the store, synthetic ones last.
+
+    A damaged document affects only the model that it belongs to.
 
     Raises:
-        PipelineError: the store cannot be listed.
+        PipelineError: The store cannot be listed.
     """
     from skin_pipeline.config import read_deployment
     from skin_pipeline.release import Registry
@@ -158,13 +171,16 @@ def _view(model: Model) -> ModelView:
 
 
 def _trust(model: Model) -> tuple[str, str]:
-    """Returns a word about the signature of the champion's pointer, and why it may not be used."""
+    """Returns the state of the champion's signature, and why the champion must not be used.
+
+    The second is empty if it may be used.
+    """
     from skin_pipeline.contracts import CHAMPION
     from skin_pipeline.errors import BadInput
     from skin_pipeline.provenance import PUBLIC_KEY
 
     if not model.keys.public:
-        return f"not verified, as {PUBLIC_KEY} names no key here", ""
+        return f"not verified, as {PUBLIC_KEY} is not set here", ""
     try:
         model.pointer(CHAMPION)
     except BadInput as error:
@@ -173,7 +189,7 @@ def _trust(model: Model) -> tuple[str, str]:
 
 
 def _moves(model: Model) -> tuple[tuple[Pointer, str], ...]:
-    """Returns the latest moves of the champion, each with a word about its signature."""
+    """Returns the latest moves of the champion, each with the state of its signature."""
     from skin_pipeline.errors import BadInput
     from skin_pipeline.provenance import SigningKeys
     from skin_pipeline.release import Registry
@@ -181,14 +197,16 @@ def _moves(model: Model) -> tuple[tuple[Pointer, str], ...]:
     history = model.unverified.documents(last=LAST_MOVES)
     try:
         words = model.signatures(history)
-    except BadInput:  # of a key that cannot be read; `_trust` says so
+    except BadInput:  # the public key cannot be read, which `_trust` reports
         words = Registry(model.store, SigningKeys()).model(model.name).signatures(history)
     return tuple((document.move, word) for document, word in zip(history, words, strict=True))
 
 
 def _each_once(newest_first: list[Judgement]) -> tuple[Judgement, ...]:
-    """Judged runs without those that made an approved version again, as stores of before have
-    them: a version has one judgement, its first."""
+    """Returns judged runs with one judgement for each version: the first.
+
+    Stores of older releases also contain runs that made an approved version again.
+    """
     known: set[str | None] = set()
     kept = []
     for item in reversed(newest_first):
@@ -200,7 +218,7 @@ def _each_once(newest_first: list[Judgement]) -> tuple[Judgement, ...]:
 
 @functools.lru_cache(maxsize=32)  # drawing takes as long as all the rest of the page
 def _history(judged: tuple[Judgement, ...], champion: str | None) -> str:
-    """The figures of judged runs over time as an `<svg>` element; empty for a single one."""
+    """Returns the figures of judged runs over time as an `<svg>` element; "" for fewer than two."""
     if len(judged) < 2:
         return ""
     from markupsafe import Markup
@@ -211,8 +229,8 @@ def _history(judged: tuple[Judgement, ...], champion: str | None) -> str:
 
 
 def _champion_figures(model: Model, champion: Pointer) -> tuple[Figures, str, bool]:
-    """Returns the champion's figures on its test set, its report's key, and whether it is
-    synthetic."""
+    """Returns the champion's figures on its test set, the key of its report, and whether its data
+    is synthetic."""
     from skin_pipeline.contracts import Evaluation, Verdict, load
 
     release = model.unverified.release(champion.version)
@@ -222,24 +240,24 @@ def _champion_figures(model: Model, champion: Pointer) -> tuple[Figures, str, bo
 
 
 def figure(value: float) -> str:
-    """A figure in 0…1 for people; a dash where it is not defined."""
+    """Returns a figure in 0…1 as text; a dash if it is not defined."""
     return DASH if math.isnan(value) else f"{value:.3f}"
 
 
 def interval(item: Interval) -> str:
-    """The ends of a figure's interval for people."""
+    """Returns the ends of a figure's interval as text."""
     if math.isnan(item.value):
         return "not defined"
     return f"{figure(item.low)} {DASH} {figure(item.high)}"
 
 
 def share(value: float) -> str:
-    """A figure in 0…1 as a CSS percentage."""
+    """Returns a figure in 0…1 as a CSS percentage."""
     return f"{100 * min(max(value, 0.0), 1.0):.1f}%" if not math.isnan(value) else "0%"
 
 
 def moment(text: str) -> str:
-    """A time of a document, without what people do not read; as it is if it is no time."""
+    """Returns a time of a document to the minute; text that is no time is returned unchanged."""
     try:
         when = datetime.fromisoformat(text.replace("Z", "+00:00"))
     except ValueError:
@@ -249,7 +267,7 @@ def moment(text: str) -> str:
 
 @functools.cache
 def _pages() -> tuple[Any, str]:
-    """The Jinja2 environment of the page, which escapes all it shows, and the page's policy."""
+    """Returns the Jinja2 environment, which escapes all values, and the content policy of pages."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 
@@ -290,19 +308,19 @@ def _models_page() -> Response:
 
 
 def _run_page(dag_id: str, run_id: str) -> Response:
-    """What the run was given, also if it failed for that."""
+    """Returns the tab "Data" of a run: its data, even if the run failed because of it."""
     from skin_connections import open_configured_store
 
     from skin_pipeline import journal
     from skin_pipeline.contracts import Verdict, load
 
     if dag_id != DAG:
-        nothing = f"Only runs of {DAG} have data of their own."
+        nothing = f"Only runs of {DAG} have data."
         return _render("run.html", run=run_id, data=None, nothing=nothing)
     store = open_configured_store()
     made = journal.of_run(store, run_id)
     if made is None or not made.validation:
-        nothing = "It shows as soon as the task validate has looked at the images."
+        nothing = "The data appears here as soon as the task validate has checked the images."
         return _render("run.html", run=run_id, data=None, nothing=nothing)
     data = journal.data_of(store, made.validation, made.split)
     verdict = load(store, made.verdict, Verdict) if made.verdict else None
@@ -338,27 +356,27 @@ def _report(key: str) -> Response:
 
 
 def _failed(_request: Any, error: Exception) -> Response:
-    """A page that says what is wrong with the store, instead of a stack trace."""
+    """Returns a page that says what is wrong with the store, instead of a stack trace."""
     log.error("store_unreadable error=%s: %s", type(error).__name__, error)
     heading = "The model store cannot be read"
     return _render("problem.html", 503, heading=heading, problem=str(error))
 
 
 def _broken(_request: Any, error: Exception) -> Response:
-    """The same for an error that nobody expected; Airflow logs it with its stack trace."""
+    """Returns the page for an unexpected error, which Airflow logs with its stack trace."""
     problem = f"{type(error).__name__}. The log of the API server says more."
     return _render("problem.html", 500, heading="The models cannot be shown", problem=problem)
 
 
 def build_app() -> FastAPI:
-    """The page as a FastAPI app; every route asks for the login and the right to see plugins."""
+    """Returns the FastAPI app; every route requires a login with the right to see plugins."""
     from airflow.api_fastapi.auth.managers.models.resource_details import AccessView
     from airflow.api_fastapi.core_api.security import requires_access_view
     from fastapi import Depends, FastAPI
 
     from skin_pipeline.errors import PipelineError
 
-    # FastAPI's own type allows only handlers that are coroutines; it calls plain functions, too.
+    # FastAPI calls plain functions as well, but its type allows only coroutines as handlers.
     handlers: dict[Any, Any] = {PipelineError: _failed, Exception: _broken}
     app = FastAPI(
         title="Skin models",
@@ -390,16 +408,16 @@ class _LazyApp:
 
 
 def _icon() -> str:
-    """The navigation's icon, inline: no request, and none that would need the login."""
+    """Returns the navigation's icon as a data URL: a request for it would require the login."""
     encoded = base64.b64encode((PAGES / "icon.svg").read_bytes()).decode()
     return f"data:image/svg+xml;base64,{encoded}"
 
 
 class SkinModelsPlugin(AirflowPlugin):
-    """Registers the page with its entry in the navigation, and the tab of each run."""
+    """The plugin that Airflow loads: the page, its navigation entry, and the tab of each run."""
 
     name = "skin_models"
-    # Airflow's base class declares these two for instances, and reads them from the class.
+    # Airflow reads these two from the class, although its base class declares them for instances.
     fastapi_apps: ClassVar[list[Any]] = [  # type: ignore[misc]
         {"app": _LazyApp(), "url_prefix": f"/{PREFIX}", "name": "Skin models"}
     ]

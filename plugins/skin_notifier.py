@@ -1,16 +1,17 @@
-"""Alerts: a task failed for good, a run failed, the gate refused a model, a model was promoted.
+"""Alerts: a task or a run failed, the gate refused a model, a model was promoted.
 
     @dag(on_failure_callback=SkinNotifier("run_failed"))
     @task(on_failure_callback=SkinNotifier("task_failed"))
     @task(on_success_callback=SkinNotifier("promoted"))
 
-They go through the Airflow connection that `SKIN_NOTIFY_CONNECTION` names, and to the log without
-one. An alert that cannot be sent is a line in the log, never an error of the run.
+They go through the Airflow connection that `SKIN_NOTIFY_CONNECTION` names; if it names none, they
+go to the log. An alert that cannot be sent is a line in the log, never an error of the run.
 
     webhook   type `http`, host: the URL; password: a bearer token, if any
     Slack     type `http`, host: https://hooks.slack.com/services, password: T…/B…/…
-              (for servers that take the same as Slack: their URL, and extra {"format": "slack"})
-    e-mail    type `smtp`, extra {"to": "a@…, b@…", "from_email": "…"} and what Airflow's own has
+              (for a server that takes Slack's format: its URL, and extra {"format": "slack"})
+    e-mail    type `smtp`, extra {"to": "a@…, b@…", "from_email": "…"}, and the fields that
+              Airflow's SMTP provider requires
 """
 
 from __future__ import annotations
@@ -37,9 +38,10 @@ log = logging.getLogger(__name__)
 guard(__name__)
 
 Event = Literal["task_failed", "run_failed", "refused", "promoted"]
-GATE = "gate"  # the task whose result is the key of the verdict
+GATE = "gate"  # the task that returns the key of the verdict
 DATA_TASKS = ("validate", "split")  # if they fail, the run's tab "Data" says more
 
+# Short, since a task does not end before its alert is sent.
 CONNECT_SECONDS, ANSWER_SECONDS = 3.05, 5
 ATTEMPTS = 2
 LONGEST_ERROR = 500  # characters
@@ -47,12 +49,12 @@ SLACK = "https://hooks.slack.com/services"
 
 
 class NotSent(Exception):
-    """An alert was not taken. The message holds no address and no secret."""
+    """An alert could not be delivered. The message contains no address and no secret."""
 
 
 @dataclass(frozen=True)
 class Words:
-    """What an alert says, and about which model."""
+    """The text of an alert, and the model that it is about."""
 
     subject: str
     lines: tuple[str, ...]
@@ -64,7 +66,7 @@ class Words:
 
 @dataclass(frozen=True)
 class Place:
-    """Where in Airflow it happened. A part that is not known is empty."""
+    """The task or run of Airflow that an alert is about. A part that is not known is empty."""
 
     dag_id: str = ""
     run_id: str = ""
@@ -74,13 +76,13 @@ class Place:
 
     @property
     def task(self) -> str:
-        """The task for people: `train [3]` for a mapped one."""
+        """The task's name for people, such as `train [3]` for a mapped task."""
         return self.task_id if self.map_index < 0 else f"{self.task_id} [{self.map_index}]"
 
 
 @dataclass(frozen=True)
 class Alert:
-    """What is sent: subject and text for people, the rest for machines."""
+    """What is sent: `subject` and `text` for people, the rest for machines."""
 
     event: Event
     subject: str
@@ -93,20 +95,20 @@ class Alert:
     data_url: str = ""
 
     def payload(self) -> dict[str, Any]:
-        """The JSON of a webhook: one flat object."""
+        """Returns the JSON that a webhook gets: one flat object."""
         fields = asdict(self)
         return {**fields.pop("place"), **fields}
 
 
 class SkinNotifier(BaseNotifier):
-    """Tells people about one event of a run. Nothing that goes wrong in here is raised.
+    """An Airflow callback that sends an alert about one event of a run. The call never raises.
 
     Args:
-        event: `task_failed` and `run_failed` are failure callbacks of a task and of a DAG;
-            `promoted` and `refused` are success callbacks of tasks after the gate.
+        event: `task_failed` is for the failure callback of a task, `run_failed` for that of a DAG.
+            `promoted` and `refused` are for success callbacks of the tasks after the gate.
 
     Raises:
-        ValueError: there is no such event.
+        ValueError: There is no such event.
     """
 
     def __init__(self, event: Event, **kwargs: Any) -> None:
@@ -116,10 +118,10 @@ class SkinNotifier(BaseNotifier):
         self.event: Event = event
 
     def render_template_fields(self, context: Context, jinja_env: Any = None) -> None:
-        """Render nothing: there are no templates, and not every DAG of Airflow's could do it."""
+        """Does nothing. There are no templates, and Airflow could not render them for every DAG."""
 
     def notify(self, context: Context) -> None:
-        """Compose the alert and send it."""
+        """Composes the alert and sends it."""
         try:
             send(compose(self.event, context))
         except Exception as error:  # an alert must never fail a run
@@ -130,15 +132,15 @@ class SkinNotifier(BaseNotifier):
 
 
 def compose(event: Event, context: Any) -> Alert:
-    """The alert for an event.
+    """Returns the alert for an event.
 
     Args:
         event: What happened.
-        context: Airflow's context of the callback; every part of it may be missing.
+        context: The context that Airflow gives a callback; every part of it may be missing.
     """
     place = _place(context)
     words = WORDS[event](context, place)
-    if event == "run_failed":  # Airflow's context names the task that happened to end last
+    if event == "run_failed":  # the context names the task that ended last, whatever the cause
         place = Place(place.dag_id, place.run_id)
     run_url = _run_url(place)
     about = f"Model {words.model}, run" if words.model else "Run"
@@ -183,7 +185,7 @@ def _task_failed(context: Any, place: Place) -> Words:
     return Words(
         f"Task {place.task} failed in {place.dag_id}",
         (
-            f"Task {place.task} failed for good on try {place.try_number}.",
+            f"Task {place.task} failed on try {place.try_number} and is not tried again.",
             f"Error: {_described(fault)}",
             f"What to do: {_next_step(fault)}",
         ),
@@ -193,39 +195,40 @@ def _task_failed(context: Any, place: Place) -> Words:
 
 
 def _fault(error: Any) -> Any:
-    """The pipeline's own error, where the DAG passed one on in an error of Airflow's."""
+    """Returns the pipeline's own error if the DAG turned one into an error of Airflow's."""
     from skin_pipeline.errors import PipelineError
 
-    # Also where it says `from None`, which hides the cause from people only.
+    # Raised `from None`, Airflow's error has no cause, but the first error is still its context.
     cause = getattr(error, "__cause__", None) or getattr(error, "__context__", None)
     return cause if isinstance(cause, PipelineError) else error
 
 
 def _described(fault: Any) -> str:
-    """An error on one line; a foreign one with its type, as its message alone may say little."""
+    """Returns an error on one line. Other errors than the pipeline's own come with their type, as
+    their messages alone may say little."""
     from skin_pipeline.errors import PipelineError
 
     if isinstance(fault, BaseException) and not isinstance(fault, PipelineError):
         return _one_line(f"{type(fault).__name__}: {fault}")
-    return _one_line(fault) or "the task's process ended without one; see the log of the task"
+    return _one_line(fault) or "none was reported before the process of the task ended"
 
 
 def _next_step(fault: Any) -> str:
-    """What a person does about a failed task."""
+    """Returns what a person should do about a failed task."""
     from skin_pipeline.errors import BadInput, Unavailable
 
     if isinstance(fault, BadInput):
         return "correct what the error names, then clear the task or start a new run."
     again = "then clear the task; finished steps are not repeated."
     if isinstance(fault, Unavailable):
-        return f"wait until what the error names answers again, {again}"
+        return f"wait until what the error names is available again, {again}"
     return f"read the log of the task, remove the cause, {again}"
 
 
 REASONS = {
     "task_failure": "a task failed",
-    "all_tasks_deadlocked": "no task could go on",
-    "timed_out": "it took longer than it may",
+    "all_tasks_deadlocked": "no remaining task could start",
+    "timed_out": "it took longer than allowed",
 }
 
 
@@ -245,17 +248,17 @@ def _run_failed(context: Any, place: Place) -> Words:
 
 
 def _failed_tasks(context: Any, place: Place) -> list[str]:
-    """Tasks that failed themselves, as far as Airflow tells."""
+    """Returns the tasks that failed themselves; none if Airflow does not say."""
     try:
         states = context["ti"].get_task_states(dag_id=place.dag_id, run_ids=[place.run_id])
-    except Exception as error:  # not there under `airflow dags test`
+    except Exception as error:  # not available under `airflow dags test`
         log.info("task_states_unknown error=%s", type(error).__name__)
         return []
     return sorted(name for name, state in states[place.run_id].items() if state == "failed")
 
 
 def _judged(context: Any, place: Place) -> Words:
-    """Words about a verdict; without its figures if the store cannot be read."""
+    """Returns the text about a verdict, without its figures if the store cannot be read."""
     try:
         return _verdict_words(context, place)
     except Exception as error:
@@ -276,7 +279,7 @@ def _verdict_words(context: Any, place: Place) -> Words:
     store = open_configured_store()
     verdict = load(store, context["ti"].xcom_pull(task_ids=GATE), Verdict)
     evaluation = load(store, verdict.evaluation, Evaluation)
-    # Only for the text of the message; nothing is decided by it.
+    # It needs no verified signature, since nothing is decided by it: it is only shown.
     champion = Unverified(store, verdict.released_as).pointer(CHAMPION)
     unchanged = journal.changed_nothing(store, place.run_id)
     outcome, *lines = _outcome(verdict, champion, unchanged)
@@ -298,7 +301,7 @@ def _verdict_words(context: Any, place: Place) -> Words:
 
 
 def _data_warnings(store: Store, validation: str, split: str) -> list[str]:
-    """A line that names the warnings about the data, if there are any."""
+    """Returns a line that names the warnings about the data, or no line if there are none."""
     from skin_pipeline import journal
 
     names = journal.data_of(store, validation, split).warning_names
@@ -306,9 +309,9 @@ def _data_warnings(store: Store, validation: str, split: str) -> list[str]:
 
 
 def _outcome(verdict: Verdict, champion: Pointer | None, unchanged: bool) -> list[str]:
-    """The end of the subject, what became of the champion, and what to do."""
+    """Returns the end of the subject, then lines: what became of the champion, and what to do."""
     version = f"version {champion.version}" if champion else "none"
-    same = [f"Nothing changed: a run came to this verdict on {verdict.judged_at}."]
+    same = [f"Nothing changed: an earlier run came to the same verdict on {verdict.judged_at}."]
     if not verdict.approved:
         return [
             "was refused, as before" if unchanged else "was refused",
@@ -323,7 +326,8 @@ def _outcome(verdict: Verdict, champion: Pointer | None, unchanged: bool) -> lis
             "What to do: read the report, change the data or the settings, start a new run.",
         ]
     if unchanged:
-        return ["is unchanged", f"The run made the champion again: {version}.", *same, NOTHING]
+        again = f"The run produced the present champion again: {version}."
+        return ["is unchanged", again, *same, NOTHING]
     return ["was promoted", f"The champion is now {version}.", NOTHING]
 
 
@@ -339,7 +343,7 @@ WORDS: dict[Event, Callable[[Any, Place], Words]] = {
 
 
 def _model(context: Any) -> tuple[str, bool]:
-    """The name that the run's model gets, and whether its data is synthetic; from the form."""
+    """Returns the name of the run's model, and whether its data is synthetic, from the settings."""
     from skin_pipeline.config import Settings, read_settings
     from skin_pipeline.errors import BadInput
 
@@ -362,8 +366,7 @@ def _one_line(value: Any) -> str:
 
 
 def _masked(text: str) -> str:
-    """`text` without the passwords that this process has seen in connections, and without whatever
-    else looks like one."""
+    """Returns text without secrets: those of Airflow's connections, and all that looks like one."""
     from airflow.sdk.log import redact  # type: ignore[attr-defined]
 
     return "\n".join(line(part) for part in masked(str(redact(text))).split("\n"))
@@ -376,7 +379,7 @@ def _base_url() -> str:
 
 
 def _run_url(place: Place) -> str:
-    """The page of the task or run in the Airflow UI; empty if its address is not configured."""
+    """Returns the URL of the task or run in the Airflow UI; "" if Airflow's URL is not set."""
     base = _base_url()
     if not base or not place.run_id:
         return ""
@@ -395,10 +398,12 @@ def _data_url(place: Place) -> str:
 
 
 def send(alert: Alert) -> None:
-    """Send an alert through the configured connection, or log it; a failure is logged, not raised.
+    """Sends an alert through the configured connection, or logs it if there is none.
+
+    A failed delivery is logged, not raised.
 
     Raises:
-        BadInput: the deployment's settings do not fit.
+        BadInput: The deployment's settings are not valid.
     """
     from skin_pipeline.config import read_deployment
 
@@ -411,7 +416,7 @@ def send(alert: Alert) -> None:
         _send_through(name, alert)
         log.info('alert_sent event=%s connection=%s subject="%s"', alert.event, name, alert.subject)
     except Exception as error:  # an alert must never fail a run
-        # Of foreign errors the type only: their messages hold addresses, which may be secrets.
+        # Of a library's error only the type: its message may contain a URL, which may be a secret.
         reason = str(error) if isinstance(error, NotSent) else type(error).__name__
         log.error(
             'alert_not_sent event=%s connection=%s reason="%s" subject="%s"',
@@ -437,8 +442,10 @@ def _send_through(name: str, alert: Alert) -> None:
 
 
 def _is_slack(connection: Connection) -> bool:
-    """Whether it is Slack, or says that it takes the same. Without the Slack provider, Airflow
-    offers no connection type for it and turns the type into `generic`."""
+    """Returns whether a connection leads to Slack, or to a server that takes its format.
+
+    The type alone is not enough: without the Slack provider, Airflow turns it into `generic`.
+    """
     return (
         connection.conn_type in {"slack", "slackwebhook"}
         or connection.extra_dejson.get("format") == "slack"
@@ -449,7 +456,10 @@ def _is_slack(connection: Connection) -> bool:
 
 
 def _send_webhook(alert: Alert, connection: Connection) -> None:
-    """POST the alert as JSON. A login makes it basic, a password alone bearer authentication."""
+    """Posts the alert as JSON.
+
+    A connection with a login gives basic authentication, one with a password alone a bearer token.
+    """
     headers, login = {}, None
     if connection.login:
         login = (connection.login, connection.password or "")
@@ -459,10 +469,10 @@ def _send_webhook(alert: Alert, connection: Connection) -> None:
 
 
 def _webhook_url(connection: Connection) -> str:
-    """The URL of a connection, be it one URL in the host or spread over the fields.
+    """Returns the URL of a connection, which is whole in its host, or in parts in its fields.
 
-    `http://HOST:PORT/PATH` as the URI of a connection leaves the path in its schema, where other
-    connections have `https`.
+    The field `schema` contains the protocol or a path: if a connection is given as the URI
+    `http://HOST:PORT/PATH`, Airflow puts the path there.
     """
     host = (connection.host or "").rstrip("/")
     if not host:
@@ -479,7 +489,7 @@ def _webhook_url(connection: Connection) -> str:
 
 
 def _send_slack(alert: Alert, connection: Connection) -> None:
-    """POST to an incoming webhook; its secret part is the password, as Airflow stores it."""
+    """Posts the alert to an incoming webhook, whose secret part is the connection's password."""
     text = f"*{alert.subject}*\n{alert.text}"
     _post(_slack_url(connection), {"text": html.escape(text, quote=False)})
 
@@ -495,10 +505,10 @@ def _slack_url(connection: Connection) -> str:
 
 
 def _post(url: str, payload: dict[str, Any], **options: Any) -> None:
-    """POST JSON, once more if the server was not reached or failed.
+    """Posts JSON, and tries once more if the server could not be reached or failed.
 
     Raises:
-        NotSent: with what the last attempt met.
+        NotSent: Every attempt failed; the message is about the last one.
     """
     import requests
 
@@ -509,7 +519,7 @@ def _post(url: str, payload: dict[str, Any], **options: Any) -> None:
                 url,
                 json=payload,
                 timeout=(CONNECT_SECONDS, ANSWER_SECONDS),
-                allow_redirects=False,
+                allow_redirects=False,  # the alert and its token go to no other server
                 **options,
             )
         except requests.RequestException as error:
@@ -518,17 +528,17 @@ def _post(url: str, payload: dict[str, Any], **options: Any) -> None:
         if answer.status_code < 300:
             return
         problem = f"the server answered {answer.status_code}"
-        if answer.status_code < 500:
+        if answer.status_code < 500:  # a refusal, which a second attempt does not change
             break
     raise NotSent(problem)
 
 
 def _send_mail(alert: Alert, connection: Connection) -> None:
-    """Send an e-mail through Airflow's own SMTP provider."""
+    """Sends an e-mail through Airflow's own SMTP provider."""
     from airflow.providers.smtp.hooks.smtp import SmtpHook
 
     class QuickHook(SmtpHook):
-        """The hook without its long waits: a task's process stands still meanwhile."""
+        """Airflow's hook with short time-outs: the process of a task waits for it."""
 
         timeout = ANSWER_SECONDS
         smtp_retry_limit = ATTEMPTS - 1

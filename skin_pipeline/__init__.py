@@ -8,7 +8,7 @@ A map of the package. The rooms, in the order in which the data passes through t
     evaluation   scores, figures with intervals, the gate's verdict, report and model card
     release      versions, the aliases that name them, the history of their moves, prediction
 
-What they stand on, from above to below:
+The layers below them, from top to bottom:
 
     steps        the door: each step, what its result is made from, the call that makes it
     job          Job, one workflow run as the steps see it; Work, the making of one result

@@ -10,7 +10,7 @@ try:
         status = main()
     finally:
         print(end="", flush=True)  # while an error can still be caught
-except BrokenPipeError:  # who read the output, `head` for one, wants no more of it
+except BrokenPipeError:  # the reader of the output, such as `head`, has closed it
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more
     status = FAILED
 sys.exit(status)

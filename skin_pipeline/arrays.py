@@ -44,7 +44,7 @@ MOST_ARRAYS = 10_000  # in an .npz; the largest network has some 500 variables
 
 
 class Broken(ValueError):
-    """Says that a file is no array, or not one that the store writes."""
+    """A file contains no array, or not one that the store writes."""
 
 
 class _Header(NamedTuple):
@@ -64,7 +64,7 @@ def mapped(store: Store, key: str) -> NDArray[Any]:
     Raises:
         BadInput: there is no such array, or its bytes are not those that the key names.
     """
-    with _told(store, key), store.opened(key) as file:
+    with _reported(store, key), store.opened(key) as file:
         header = _header_of(file, _size(file))
         if 0 in header.shape:  # no system maps a file of no bytes
             return np.empty(header.shape, header.dtype)
@@ -77,7 +77,7 @@ def mapped(store: Store, key: str) -> NDArray[Any]:
 
 def loaded(store: Store, key: str) -> NDArray[Any]:
     """Returns an `.npy` array of the store in memory, read-only; raises what `mapped` does."""
-    with _told(store, key):
+    with _reported(store, key):
         return _parsed(store.read(key))
 
 
@@ -109,12 +109,12 @@ def several_of(store: Store, key: str) -> dict[str, NDArray[Any]]:
     Raises:
         BadInput: there is no such file, or it is not one that the store writes.
     """
-    with _told(store, key), store.opened(key) as file:
+    with _reported(store, key), store.opened(key) as file:
         return several(file)
 
 
 @contextmanager
-def _told(store: Store, key: str) -> Generator[None, None, None]:
+def _reported(store: Store, key: str) -> Generator[None, None, None]:
     """Turns `Broken` into an error that names the object and says what to do."""
     try:
         yield
@@ -173,7 +173,8 @@ def _check_size(header: _Header, left: int) -> None:
     said = count * header.dtype.itemsize
     # Elements of no bytes would allow any number of them.
     if said != left or min(header.shape, default=0) < 0 or (count and not said):
-        raise Broken(f"it says {header.shape} of {header.dtype}, and has {left} bytes for that")
+        claim = f"it claims an array {header.shape} of {header.dtype}"
+        raise Broken(f"{claim}, and has {left} bytes for it")
 
 
 def _size(file: Any) -> int:

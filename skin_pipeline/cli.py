@@ -54,10 +54,9 @@ def main(arguments: list[str] | None = None) -> int:
             return _settings(**flags)
         if command == "models":
             deployment = read_deployment()
-            told = models.run(Registry.of(store_of(deployment), deployment), **flags)
-            print(
-                "\n".join(map(line, told.split("\n")))
-            )  # what is read from the store may be text of others
+            text = models.run(Registry.of(store_of(deployment), deployment), **flags)
+            # What is read from the store may contain text of others.
+            print("\n".join(map(line, text.split("\n"))))
             return DONE
         if command == "predict":
             return _predict(**flags)

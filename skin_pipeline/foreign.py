@@ -28,8 +28,8 @@ STARS = "***"
 
 # --- one printable line --------------------------------------------------------------------------
 
-# What Python counts as printable although nobody sees it: joiners, fillers of Hangul and Braille,
-# and selectors of variants, in which whole texts can be hidden.
+# Characters that Python counts as printable although they are invisible: joiners, fillers of Hangul
+# and Braille, and selectors of variants, in which whole texts can be hidden.
 INVISIBLE = (
     "\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\uffa0\ufe00-\ufe0f"
     "\U000e0000-\U000e0fff"
@@ -38,9 +38,9 @@ UNSEEN = re.compile(f"[{INVISIBLE}]")
 
 
 def escaped(text: str) -> str:
-    r"""Returns text on one line, with what cannot be seen written out, as `\u202e`.
+    r"""Returns text on one line, in which invisible characters are written out, as `\u202e`.
 
-    So is what turns or moves the text around it.
+    So are characters that turn or move the text around them.
     """
     if text.isprintable() and not UNSEEN.search(text):
         return text
@@ -98,8 +98,8 @@ NAMES = (
     "|access[_-]?key(?:[_-]?id)?|private[_-]?key|account[_-]?key|googleaccessid|kaggle_key)"
 )
 VALUE = r"""(?:"[^"]*"|'[^']*'|(?:(?!%(?:25)*26)(?:[^\s&#"'<>]|["'](?=\w)))+)"""
-# Pairs of what is searched for and what is written in its place. None of them searches for long,
-# whatever the text is: strangers may write one that is made to be slow.
+# Each pattern, and what is written in its place. None of them takes long on any text: an attacker
+# may send a text that is made to keep a pattern busy.
 SECRETS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
     (re.compile(pattern, flags), instead)
     for flags, pattern, instead in (
@@ -312,7 +312,7 @@ FORMULA = (
     "=\uff1d\ufe66\u207c\u208c+\uff0b\ufe62\u207a\u208a"
     "\\-\uff0d\ufe63\u2212\u207b\u208b@\uff20\ufe6b"
 )
-# It skips quotes, blanks and what nobody sees.
+# It skips quotes, blanks and invisible characters.
 PASSED = (
     f"\"'`\xb4\u2018-\u201f\xab\xbb \\x00-\\x08\\x0b\\x0c\\x0e-\\x1f\\x7f-\xa0\xad\u061c\u1680"
     f"\u2000-\u200f\u2028-\u202f\u205f-\u206f\u3000\ufeff{INVISIBLE}"
@@ -325,7 +325,7 @@ BEGINS = re.compile(rf"\A{_START}|(?<=[{SEPARATORS}]){_INSIDE}")
 QUOTED = re.compile(rf"\A{QUOTE}{_START}|(?<=[{SEPARATORS}]){QUOTE}{_INSIDE}")
 
 
-# Finds out quickly, of nearly every cell, that there is nothing to do.
+# A quick test: nearly no cell matches, and all others need no apostrophe.
 SUSPICIOUS = re.compile(rf"\A[{PASSED}]*[{FORMULA}\t\r\n]|[{SEPARATORS}][{PASSED}]*[{FORMULA}]")
 
 

@@ -39,7 +39,7 @@ class Job:
         deployment: The settings of the installation.
         store: The store. It is wrapped, so that what is read from it is proven.
         kaggle: Credentials for Kaggle, where the source is a Kaggle data set.
-        kaggle_endpoint: Another address than Kaggle's, for tests.
+        kaggle_endpoint: A server other than Kaggle's; empty: Kaggle's own.
         data_access: Looks up how S3 buckets with images are reached; it is called only when there
             is one. Without it boto3 searches for credentials by itself.
         roots: The folders below which paths in the settings must be.
@@ -77,12 +77,12 @@ class Job:
 
     @property
     def threads(self) -> int:
-        """How many cores the step may use."""
+        """The number of cores that the step may use."""
         return threads(self.deployment)
 
     @property
     def moment(self) -> str:
-        """When the run started, for people and machines: UTC, to the second."""
+        """The time at which the run started, for people and machines: UTC, to the second."""
         return self.started.strftime("%Y-%m-%dT%H:%M:%SZ")
 
     def load(self, key: str, kind: type[C]) -> C:
@@ -115,7 +115,7 @@ class Job:
             BadInput: There is such a result, but it is not what its step wrote, or not signed as
                 the keys of the deployment require.
         """
-        # Called so that an input of this name is an error, and does not hide the version.
+        # By this call, an input with the name `version` raises an error instead of replacing it.
         inputs = dict(version=version, **inputs, **self.proven.signed_by)
         key = f"{step}/{address(inputs)}"
         if self.store.exists(f"{key}/{RESULT}"):
@@ -178,7 +178,7 @@ class Work:
 
     @property
     def threads(self) -> int:
-        """How many cores the work may use."""
+        """The number of cores that the work may use."""
         return self.job.threads
 
     def load(self, key: str, kind: type[C]) -> C:

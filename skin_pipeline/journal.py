@@ -33,9 +33,9 @@ log = logging.getLogger(__name__)
 
 
 class Journal(Contract):
-    """The keys of the results of a workflow run; empty for steps that it has not come to.
+    """The keys of the results of a workflow run; empty for steps that it has not reached.
 
-    `unchanged` is true if an earlier run had come to the same verdict, so that nothing changed.
+    `unchanged` is true if an earlier run came to the same verdict, so that nothing changed.
     """
 
     run: str
@@ -62,7 +62,7 @@ class Noticed:
 class Data:
     """The data of a workflow run, and what was found out about it.
 
-    `split` is None if the run has not come to it. `external` are the sets of another origin, by
+    `split` is None if the run has not reached it. `external` are the sets of another origin, by
     name.
     """
 
@@ -73,17 +73,17 @@ class Data:
 
     @property
     def checks(self) -> tuple[Check, ...]:
-        """Returns all checks of the images and of the split."""
+        """All checks of the images and of the split."""
         return self.validation.checks + (self.split.checks if self.split else ())
 
     @property
     def faults(self) -> tuple[str, ...]:
-        """Returns the critical checks that failed, in words."""
+        """The critical checks that failed, in words."""
         return self._failed("critical")
 
     @property
     def warning_names(self) -> tuple[str, ...]:
-        """Returns the warnings, each by its name only: an alert has room for no more."""
+        """The warnings, each by its name only: an alert has room for no more."""
         checks = (c.name for c in self.checks if not c.passed and c.severity == "warning")
         return (
             *checks,
@@ -93,7 +93,7 @@ class Data:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """Returns the warnings in words: failed checks first, then shortcuts."""
+        """The warnings in words: failed checks first, then shortcuts."""
         shortcuts = (s.described() for s in self.validation.shortcuts if not s.passed)
         return (*self._failed("warning"), *shortcuts)
 
@@ -103,7 +103,7 @@ class Data:
 
     @property
     def noticed(self) -> tuple[Noticed, ...]:
-        """Returns the notices about what was not used, by kind, in the order of the data sets."""
+        """The notices about what was not used, by kind, in the order of the data sets."""
         kinds: dict[str, list[str]] = {}
         for notice in self.dataset.notices:
             kinds.setdefault(notice.kind, []).append(str(notice))
@@ -131,8 +131,8 @@ def note(store: Store, run: str, **keys: str | bool) -> None:
     Raises:
         BadInput, Unavailable: as the store does.
     """
-    # Steps of one run may note their keys at the same time. Who loses the race reads the other's
-    # journal and adds to that, so that no key is lost.
+    # Steps of one run may note their keys at the same time. If another step was faster, its
+    # journal is read and added to, so that no key is lost.
     written = False
     while not written:
         found = store.tagged(_key(run))
@@ -151,7 +151,7 @@ def of_run(store: Store, run: str) -> Journal | None:
 
 
 def changed_nothing(store: Store, run: str) -> bool:
-    """Returns whether an earlier run had come to the same verdict."""
+    """Returns whether an earlier run came to the same verdict as this one."""
     made = of_run(store, run)
     return made is not None and made.unchanged
 

@@ -3,8 +3,8 @@
     roots = Roots.of(read_deployment(), by_others=True)   # in Airflow: only what SKIN_PATHS names
     path = roots.path("~/lesions")                   # without links, or `BadInput`
 
-Whoever may trigger a run chooses its settings. Mostly that person may not read all files that the
-worker can read, so a run must not read them in their place.
+The person who triggers a run chooses its settings, and mostly may not read all files that the
+worker can read. So a run must not read just any file for that person.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Roots:
             real = "" if self.folders is None else os.path.realpath(path)
         except (RuntimeError, ValueError, OSError):  # no such user, a NUL, too long a name
             raise BadInput(
-                f"{shown(where)} is no path. Give one without `~` and odd letters"
+                f"{shown(where)} is no path. Give one without `~` and special characters"
             ) from None
         if self.folders is None:
             return path
@@ -66,10 +66,11 @@ class Roots:
     def _refusal(self, where: str) -> str:
         named = ", ".join(self.folders or ()) or "none"
         return (
-            f"{shown(where)} may not be read: a path in the settings of a run must lie, links "
-            f"followed, below a folder that {SETTING} names. It names: {named}. Whoever runs this "
-            f"installation can add the folder to {SETTING} of all workers; `kaggle://OWNER/NAME`, "
-            "`s3://BUCKET/PREFIX`, `demo` and the weights `imagenet` need no path"
+            f"{shown(where)} may not be read: a path in the settings of a run must be, links "
+            f"followed, below a folder that {SETTING} names. It names: {named}. The operator of "
+            f"this installation can add the folder to {SETTING} of all workers; "
+            "`kaggle://OWNER/NAME`, `s3://BUCKET/PREFIX`, `demo` and the weights `imagenet` need "
+            "no path"
         )
 
 

@@ -69,7 +69,7 @@ def ingest(job: Job) -> Ingested:
 
     settings = job.settings
     weights = pretrained.pin_weights(settings, job.store, job.roots)
-    # The columns that are named by hand are those of our own metadata.
+    # The setting `columns` describes the tables of `data`, and not those of external sets.
     theirs = settings.model_copy(update={"columns": ""})
     external = {
         name: _ingested(job, source, theirs) for name, source in settings.external_sets.items()

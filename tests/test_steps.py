@@ -148,7 +148,7 @@ def test_every_step_finds_its_result(finished: Any) -> None:
 def test_finding_a_result_imports_nothing_heavy(finished: Any) -> None:
     code = f"""
 import sys
-from skin_pipeline import steps
+from skin_pipeline import sharding, steps
 from skin_pipeline.config import Deployment, Settings
 from skin_pipeline.job import Job
 from skin_pipeline.storage import open_store

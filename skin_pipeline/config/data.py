@@ -52,7 +52,7 @@ class DataKnobs(Environment):
     benign_values: str = knob(
         "benign, nevus, 0, 0.0, false, no",
         "Data",
-        "Values that mean benign, in the same places.",
+        "Values that mean benign, given in the same way.",
         title="Values that mean benign",
         min_length=1,
     )
@@ -60,7 +60,7 @@ class DataKnobs(Environment):
         "indeterminate, indeterminate/benign, indeterminate/malignant, indeterminable, uncertain, "
         "undetermined, equivocal",
         "Data",
-        "Values that mean neither class there: such images are left out, and counted.",
+        "Values that mean neither class: such images are left out, and counted.",
         title="Values that mean neither class",
     )
     model_name: str = knob(
@@ -136,18 +136,18 @@ class DataKnobs(Environment):
 
     @property
     def external_sets(self) -> dict[str, str]:
-        """Returns the addresses of the external sets, by name."""
+        """The addresses of the external sets, by name."""
         pairs = (part.partition("=") for part in parts(self.external))
         return {name.strip(): where.strip() for name, _, where in pairs}
 
     @property
     def synthetic(self) -> bool:
-        """Returns whether the images are generated."""
+        """Whether the images are generated."""
         return self.data == DEMO
 
     @property
     def names_values(self) -> bool:
-        """Returns whether other values than the usual were given for malignant or benign.
+        """Whether other values than the usual were given for malignant or benign.
 
         Folders may then have these names, too.
         """
@@ -157,7 +157,7 @@ class DataKnobs(Environment):
 
     @property
     def released_as(self) -> str:
-        """Returns the name to release the model under; a synthetic one never shares a real name."""
+        """The name to release the model under; a synthetic one never shares a real name."""
         return f"{self.model_name}{SYNTHETIC}" if self.synthetic else self.model_name
 
 

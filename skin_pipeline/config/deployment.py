@@ -28,7 +28,7 @@ class Deployment(Environment):
     paths: str = Field(
         "",
         description="Folders below which the paths in a run's settings (`data`, `external`, "
-        "`weights`) must lie, links followed, as `/srv/skin, /mnt/clinic`; `/` for anywhere. "
+        "`weights`) must be, links followed, as `/srv/skin, /mnt/clinic`; `/` for anywhere. "
         "Empty: in Airflow no path may be given, on the command line any.",
     )
     store_connection: str = Field(
@@ -60,8 +60,7 @@ class Deployment(Environment):
     )
     data_connection: str = Field(
         "",
-        description="Airflow connection (type `aws`) for images that lie in S3. Empty: that of "
-        "the store.",
+        description="Airflow connection (type `aws`) for images in S3. Empty: that of the store.",
     )
     data_endpoint: str = Field(
         "",
@@ -188,7 +187,7 @@ class Deployment(Environment):
 
     @property
     def state_folder(self) -> str:
-        """Returns the folder in which moves that were seen are remembered; "" if there is none."""
+        """The folder in which moves that were seen are remembered; "" if there is none."""
         if self.state:
             return str(Path(self.state).absolute())
         given = Path(os.environ.get("XDG_STATE_HOME", ""))
@@ -201,14 +200,14 @@ class Deployment(Environment):
 
     @property
     def s3_writing(self) -> S3Writing:
-        """Returns how objects are written to S3."""
+        """The way in which objects are written to S3."""
         return S3Writing(
             self.s3_encryption, self.s3_kms_key, self.s3_storage_class, self.s3_versioning
         )
 
     @property
     def slots(self) -> int:
-        """Returns the slots of Airflow's pool that a computing task takes: one for each thread.
+        """The slots of Airflow's pool that a computing task takes: one for each thread.
 
         Where nothing is set, a task in Airflow has one thread, since others run beside it.
         """
@@ -216,7 +215,7 @@ class Deployment(Environment):
 
     @property
     def cache_bytes(self) -> int:
-        """Returns the largest size of the local copies, in bytes."""
+        """The largest size of the local copies, in bytes."""
         return int(self.cache_gib * 2**30)
 
 

@@ -27,15 +27,15 @@ def _title(name: str, _field: object) -> str:
 class Environment(BaseSettings):
     """Base of `Settings` and `Deployment`: reads `SKIN_<NAME>` where no value is given.
 
-    A scheduled run has defaults of its own in this way. Frozen: what a run was begun with is part
-    of the keys of its results, so it never changes under way.
+    So an installation can give its scheduled runs other defaults. Frozen: the keys of a run's
+    results are made from its settings, so these must not change while it runs.
     """
 
     model_config = SettingsConfigDict(
         env_prefix=ENV_PREFIX,
         frozen=True,
         field_title_generator=_title,
-        hide_input_in_errors=True,  # of all values, whichever is wrong
+        hide_input_in_errors=True,  # it may contain a secret, also if another value is wrong
     )
 
     def __init__(self, **values: Any) -> None:
@@ -58,9 +58,8 @@ def _given(kind: type[BaseSettings], values: Mapping[str, Any]) -> dict[str, Any
     taken = {}
     for name, value in values.items():
         field = kind.model_fields.get(name)
-        text = (
-            value.strip() if isinstance(value, str) and not _is_secret(field) else value
-        )  # of a password, blanks count
+        # Blanks are a part of a password.
+        text = value.strip() if isinstance(value, str) and not _is_secret(field) else value
         if field is None or (text is not None and text != ""):
             taken[name] = text
         elif _nullable(field):

@@ -14,7 +14,7 @@ def form_schema() -> dict[str, dict[str, Any]]:
     Returns:
         A dict from knob name to `type`, `title`, `description`, `section`, bounds and `default`.
         Every knob may be null, which `Settings` reads as empty: the form sends it for a field that
-        was emptied, and asks for a value where a type has no null.
+        was emptied, and requires a value where a type has no null.
     """
     properties = Settings.model_json_schema()["properties"]
     defaults = read_settings({})
@@ -25,7 +25,7 @@ def form_schema() -> dict[str, dict[str, Any]]:
 
 
 def _optional(schema: dict[str, Any]) -> dict[str, Any]:
-    # The schema as it also takes null, and blanks around text.
+    # Lets the schema take null, and blanks around text, as well.
     options = schema.pop("anyOf", [])
     schema |= next((option for option in options if option["type"] != "null"), {})
     schema["type"] = ["null", schema["type"]]

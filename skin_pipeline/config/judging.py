@@ -106,18 +106,19 @@ class JudgingKnobs(Environment):
     @field_validator("gated_slices")
     @classmethod
     def _slices_are_a_list(cls, text: str) -> str:
-        # Named apart from the other parts' validators: of two with one name, `Settings` has one.
+        # Its name must differ from those of the other parts' validators: of two with one name,
+        # `Settings` would inherit only one.
         parts(text)
         return text
 
     @property
     def prevalence_list(self) -> tuple[float, ...]:
-        """Returns the shares of malignant images for PPV and NPV; NaN for what is no number."""
+        """The shares of malignant images for PPV and NPV; NaN for what is no number."""
         return tuple(_share(part) for part in parts(self.prevalences))
 
     @property
     def gated_features(self) -> tuple[str, ...]:
-        """Returns the features whose slices the gate judges."""
+        """The features whose slices the gate judges."""
         return tuple(parts(self.gated_slices))
 
 

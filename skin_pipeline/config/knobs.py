@@ -32,7 +32,7 @@ def knob(
 
 
 def number(value: Any) -> Any:
-    """Returns the number that a text is, and all else as it is.
+    """Returns the number that a text contains, and any other value unchanged.
 
     Pydantic does so by itself for numbers with bounds, and not for a choice of a few (`Literal`),
     whose values come as text from variables and flags.

@@ -74,7 +74,7 @@ class Settings(JudgingKnobs, TrainingKnobs, SplitKnobs, DataKnobs):
 
     @property
     def scored_views(self) -> int:
-        """Returns how many dihedral views a score is averaged over."""
+        """The number of dihedral views that a score is averaged over."""
         return self.test_views or self.views
 
     def subset(self, *names: str) -> dict[str, Any]:

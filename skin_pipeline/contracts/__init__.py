@@ -3,7 +3,7 @@
 A step returns the key of its result (`split/4f1a…`), never the data. The document is at
 `<key>/result.json`, and is written after the files that it names: if it exists, the result is
 whole. This room takes in documents as bytes, and gives them as typed values, or refuses them. It
-knows of no step and of no folder but those names; every room may call it.
+contains no code of any step; every room may call it.
 
     validation = load(store, "validate/4f1a…", Validation)   # BadInput if it is not one
     store.put(f"{key}/{RESULT}", dump(validation))

@@ -10,8 +10,8 @@ from skin_pipeline.contracts.document import Contract, Interval
 
 CHAMPION = "champion"  # the alias that names the version in use
 
-# A stranger who can write to the store may have written a manifest, beside a model of
-# theirs. So each part of a manifest has a form, which no markup, formula or line feed fits.
+# An attacker who can write to the store may put a manifest there, beside another model. So each
+# field of a manifest has a pattern that no markup, formula or line feed matches.
 SHA256 = r"^(?:[0-9a-f]{64})?$"
 
 

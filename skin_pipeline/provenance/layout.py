@@ -21,7 +21,7 @@ STEPS = (
     "gate",
 )
 PROOFS, CHECKPOINTS = "proofs", "checkpoints"
-OF = "of_"  # before a digest in a name, where it is not that of the object itself
+OF = "of_"  # marks a digest in a name that is not the digest of the object itself
 SIGNATURES, ACTIVATIONS = "signatures", "activations"
 AGAIN = "again_"  # begins the name of a second folder for the files of a result
 

@@ -98,7 +98,7 @@ def _read(path: str, setting: str) -> bytes:
 
 
 def _open_to(found: os.stat_result) -> str:
-    """Returns who else may use a private key, by its file's mode; "" for nobody.
+    """Returns what other users may do with a private key, by its file's mode; "" for nothing.
 
     A group may read it, as it does a mounted secret of Kubernetes (`defaultMode: 0440`, `fsGroup`).
     """

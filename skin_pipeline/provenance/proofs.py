@@ -103,7 +103,8 @@ class Proofs:
 
     def _without_proof(self, owner: str, found: str) -> Proven:
         """Accepts a result from before there were proofs, unless it must be signed."""
-        # The document of a result that has a proof was replaced: nobody may pass it off as old.
+        # The result has a proof, but of another document: so it is not older than proofs, and its
+        # document was replaced.
         if others := self._store.list(f"{owner}/{PROOFS}"):
             expected = digest_proven(others[0])
             raise self.refusal(

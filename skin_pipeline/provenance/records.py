@@ -14,7 +14,7 @@ from skin_pipeline.storage import digest
 
 
 class TakenError(Exception):
-    """There is already another file where a step wants to write one."""
+    """Another file already has the key that a step writes to."""
 
 
 @dataclass

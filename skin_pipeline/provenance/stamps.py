@@ -22,8 +22,8 @@ PROOF, OBJECT = "proof of a result", "object"  # kinds of statements
 class Stamper:
     """Signs and checks statements about objects.
 
-    They are signed with plain ECDSA by the same keys as versions, in milliseconds. What
-    `model-signing` signs begins with `DSSEv1`, and a statement is a JSON object, so that no
+    The keys are those of versions, but the signatures are plain ECDSA, which takes milliseconds.
+    What `model-signing` signs begins with `DSSEv1`, and a statement is a JSON object, so that no
     signature is ever valid for both.
 
     Args:
@@ -38,7 +38,7 @@ class Stamper:
 
     @classmethod
     def of(cls, keys: SigningKeys) -> Stamper:
-        """Returns one with the keys of these files; each may be left out.
+        """Returns a stamper with the keys of these files; each may be left out.
 
         Raises:
             BadInput: a key cannot be used, or the two do not belong together.
@@ -78,7 +78,7 @@ class Stamps:
 
     @property
     def stamper(self) -> Stamper:
-        """Signs and checks with the keys, which are read from their files at the first use."""
+        """The signer of statements, whose keys are read from their files at the first use."""
         if self._stamper is None:
             self._stamper = Stamper.of(self._keys)
         return self._stamper

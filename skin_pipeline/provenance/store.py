@@ -69,37 +69,38 @@ class ProvenStore:
     # --- what every store does -------------------------------------------------------------------
 
     def exists(self, key: str) -> bool:
-        """See `Store`."""
+        """Implements `Store`."""
         return self.inner.exists(key)
 
     def list(self, prefix: str) -> KeyList:
-        """See `Store`."""
+        """Implements `Store`."""
         return self.inner.list(prefix)
 
     def tagged(self, key: str) -> tuple[bytes, str] | None:
-        """See `Store`; for pointers, which have no proof."""
+        """Implements `Store`. Nothing is compared here: pointers have no proof."""
         return self.inner.tagged(key)
 
     def swap(self, key: str, data: bytes, tag: str | None) -> bool:
-        """See `Store`."""
+        """Implements `Store`."""
         return self.inner.swap(key, data, tag)
 
     def remove(self, key: str) -> None:
-        """See `Store`."""
+        """Implements `Store`."""
         self.inner.remove(key)
 
     def link(self, key: str) -> str:
-        """See `Store`."""
+        """Implements `Store`."""
         return self.inner.link(key)
 
     def put(self, key: str, data: bytes) -> bool:
-        """See `Store`. Below a result that is being made, the digest is noted for its proof."""
+        """Implements `Store`. For a file of a result that is being made, the digest is noted for
+        the result's proof."""
         written = self.inner.put(key, data)
         self._note(key, digest(data), written=written)
         return written
 
     def put_file(self, key: str, path: Path) -> bool:
-        """See `put`."""
+        """Implements `Store`, and notes the digest as `put` does."""
         record = records.current()
         signed = bool(self.keys.private) and is_signed_alone(key)
         ours = record is not None and key.startswith(f"{record.folder}/")
@@ -111,7 +112,7 @@ class ProvenStore:
         return written
 
     def read(self, key: str) -> bytes:
-        """See `Store`.
+        """Implements `Store`.
 
         Raises:
             BadInput: Its step did not write this, or it is not signed as the keys require.
@@ -122,10 +123,10 @@ class ProvenStore:
         return data
 
     def local(self, key: str, *, fresh: bool = False) -> Path:
-        """See `Store`. A file of a result is a copy that no other user can change.
+        """Implements `Store`. A file of a result is a copy that no other user can change.
 
         Raises:
-            BadInput: See `read`.
+            BadInput: as `read`.
         """
         if self.keys.private and is_signed_alone(key):
             return self._signed_alone(key, fresh=fresh)
@@ -138,11 +139,13 @@ class ProvenStore:
 
     @contextmanager
     def opened(self, key: str) -> Generator[BinaryIO, None, None]:
-        """See `Store`. A file of a result is a copy that no other user can change. Activations may
-        be too large for a copy: they are compared with their signature where they are.
+        """Implements `Store`. A file of a result is a copy that no other user can change.
+
+        Activations may be too large for a copy, so the file in the store is compared with its
+        signature.
 
         Raises:
-            BadInput: See `read`.
+            BadInput: as `read`.
         """
         alone = bool(self.keys.private) and is_signed_alone(key)
         if owner_of(key) and (alone or self.digest_of(key)):
@@ -158,13 +161,13 @@ class ProvenStore:
 
     @property
     def signed_by(self) -> dict[str, str]:
-        """What is added to the inputs of all that is signed, so that it has another address than
-        unsigned results: the fingerprint of the key. Nothing without a private key."""
+        """The input that is added to those of each signed result: the fingerprint of the key; none
+        without a private key. It gives signed results other addresses than unsigned ones."""
         return {"signed_by": self.stamper.own} if self.keys.private else {}
 
     @property
     def stamper(self) -> Stamper:
-        """Signs and checks with the keys, which are read from their files at the first use."""
+        """The signer of statements, whose keys are read from their files at the first use."""
         return self._stamps.stamper
 
     def place_for(self, key: str) -> str:

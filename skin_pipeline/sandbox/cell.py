@@ -10,7 +10,7 @@ from skin_pipeline.sandbox import kernel
 
 
 class Overflow(PipelineError):
-    """A confined process wrote more than it may write."""
+    """A confined process wrote more than it was allowed to."""
 
 
 @dataclass(frozen=True)

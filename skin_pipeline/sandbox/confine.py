@@ -3,7 +3,8 @@
     cell = Cell(folder, readable=(), memory=2**31, file_bytes=2**26, seconds=900)
     ended = run_confined(cell, "skin_pipeline.model_file.trial", ["1", "image"])
 
-It trusts nothing that comes back: whoever takes the confined process over chooses what it writes.
+It trusts nothing that comes back: a hostile file may have taken the confined process over, and then
+chooses what that writes.
 """
 
 from __future__ import annotations
@@ -130,7 +131,7 @@ def _log_report(report: bytes, status: int, last: str) -> None:
     try:
         gave_up = Report(**json.loads(report))
     except (ValueError, TypeError):
-        why = (last or "it said nothing").splitlines()[-1][:500]
+        why = (last or "it wrote nothing").splitlines()[-1][:500]
         raise Unavailable(
             f"a process that reads strangers' files could not be started and confined (exit status "
             f"{status}): {why}"

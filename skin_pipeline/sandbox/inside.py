@@ -48,8 +48,9 @@ def confine_this_process(cell: Cell) -> Report:
     """Gives up, in this process and for good, all that its cell does not allow.
 
     There must be no other thread yet: it would keep its rights. The order of the steps matters:
-    Landlock and the filter need the promise of `keep_privileges`, root must become nobody while it
-    still may, and the filter comes last since it refuses some of what the others do.
+    Landlock and the filter need the promise of `keep_privileges`, root must become the user
+    `nobody` while it still may, and the filter comes last since it refuses some of what the others
+    do.
     """
     if _threads() > 1:
         raise RuntimeError("a process with several threads cannot be confined")
@@ -99,8 +100,8 @@ def _threads() -> int:
 
 
 def _limit(cell: Cell) -> None:
-    # The limit is on the time of all cores together. The one on data counts memory of its own; a
-    # limit on addresses would count the libraries that TensorFlow maps, too.
+    # RLIMIT_CPU counts the time of all cores together. RLIMIT_DATA counts the process' own memory;
+    # a limit on addresses would also count the libraries that TensorFlow maps.
     seconds = math.ceil(cell.seconds) * (os.cpu_count() or 1) + 1
     limits = {
         resource.RLIMIT_DATA: cell.memory,
@@ -129,7 +130,10 @@ def _of_python() -> Iterator[str]:
 
 
 def _leave_root(cell: Cell, readable: Iterable[str]) -> str:
-    """Becomes nobody, if this is root and nobody can read what is needed. Returns the user."""
+    """Becomes the user `nobody` if this is root and that user can read all that is needed.
+
+    Returns the user by which the process now runs.
+    """
     if os.geteuid() != 0:
         return str(os.geteuid())
     inside = [entry.path for entry in os.scandir(cell.folder)]
@@ -148,7 +152,7 @@ def _leave_root(cell: Cell, readable: Iterable[str]) -> str:
 
 
 def _nobody_can_read(paths: Iterable[str]) -> bool:
-    """Returns whether nobody can read these paths, and what is in those that are folders."""
+    """Returns whether the user `nobody` can read these paths, and all that is in the folders."""
     there = [Path(path) for path in paths if Path(path).exists()]
     inside = [inner for path in there if path.is_dir() for inner in path.iterdir()]
     os.seteuid(NOBODY)

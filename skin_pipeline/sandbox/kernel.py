@@ -80,7 +80,10 @@ def hide() -> bool:
 
 
 def show() -> None:
-    """Undoes the hiding that a change of user brings: the process that started this watches it."""
+    """Undoes the hiding that a change of user brings.
+
+    The process that started this one reads in `/proc` how much it writes.
+    """
     if LINUX:
         _control(SET_DUMPABLE, 1)
 
@@ -96,7 +99,7 @@ def end_with(parent: int) -> None:
     """Has the kernel end this process with the one that started it, whose number is given."""
     if LINUX:
         _control(SET_PARENT_DEATH_SIGNAL, signal.SIGKILL)
-        if os.getppid() != parent:  # it ended before the kernel was told to watch it
+        if os.getppid() != parent:  # the parent ended before the kernel began to watch it
             os._exit(1)
 
 

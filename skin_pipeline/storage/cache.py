@@ -144,7 +144,7 @@ class LocalCache:
 
 
 def _unlink(path: Path) -> None:
-    """Removes a file, if it exists, and its folder, if nothing else is in it."""
+    """Removes a file, if it exists, and its folder, if that is empty then."""
     path.unlink(missing_ok=True)
     with suppress(OSError):
         path.parent.rmdir()
@@ -157,7 +157,8 @@ def own_cache() -> Path:
     """
     folder = Path(tempfile.gettempdir()) / f"skin-pipeline-{os.getuid()}"
     _make_private(folder)
-    # Every user may make a link of this name before; a folder that an operator chose may be one.
+    # In the temporary directory, any user can make a link of this name first. Only a folder that
+    # an operator chose may be a link.
     if folder.is_symlink():
         raise _of_another_user(folder)
     return folder

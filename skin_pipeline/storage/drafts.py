@@ -1,8 +1,8 @@
 """How a file appears in a folder: written under a hidden name, put on the disk, then named.
 
 A reader sees the whole file or none, also after a power cut; a rename or a hard link is one step
-of the file system. Who names a file first is decided by the hard link, which fails if the name is
-taken; a file system without hard links decides by a lock.
+of the file system. The hard link decides which process names a file first: it fails if the name is
+taken. On a file system without hard links, a lock decides.
 """
 
 from __future__ import annotations

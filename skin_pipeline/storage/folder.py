@@ -38,13 +38,13 @@ class FolderStore:
         return f"FolderStore({self.url!r})"
 
     def exists(self, key: str) -> bool:
-        """See `Store`."""
+        """Implements `Store`."""
         with self._at(key) as entry, suppress(*NOT_THERE):
             return entry is not None and bool(entry.seen())
         return False
 
     def read(self, key: str) -> bytes:
-        """See `Store`."""
+        """Implements `Store`."""
         found = self.tagged(key)
         if found is None:
             raise missing(self, key)
@@ -56,40 +56,40 @@ class FolderStore:
 
     @contextmanager
     def opened(self, key: str) -> Generator[BinaryIO, None, None]:
-        """See `Store`."""
+        """Implements `Store`."""
         with self._open(key) as file:
             with self._errors():
                 check_named(self, key, file)
             yield file
 
     def list(self, prefix: str) -> KeyList:
-        """See `Store`."""
+        """Implements `Store`."""
         prefix = prefix.rstrip("/")
         with self._errors():
             found = list(beneath.walk(self.root, checked(prefix) if prefix else ""))
         return keys_among(self, found)
 
     def put(self, key: str, data: bytes) -> bool:
-        """See `Store`."""
+        """Implements `Store`."""
         return self._publish(key, io.BytesIO(data))
 
     def put_file(self, key: str, path: Path) -> bool:
-        """See `Store`."""
+        """Implements `Store`."""
         with opened(path) as source:
             return self._publish(key, source)
 
     def local(self, key: str, *, fresh: bool = False) -> Path:
-        """See `Store`. There is no copy here: it is the object's own file, always fresh."""
+        """Implements `Store`. There is no copy here: it is the object's own file, always fresh."""
         with self._open(key):  # raises if it cannot be read
             return self.root / key
 
     def tagged(self, key: str) -> tuple[bytes, str] | None:
-        """See `Store`."""
+        """Implements `Store`."""
         with self._at(key) as entry:
             return None if entry is None else _state(entry)
 
     def swap(self, key: str, data: bytes, tag: str | None) -> bool:
-        """See `Store`."""
+        """Implements `Store`."""
         if tag is None:
             return self.put(key, data)
         with self._errors(), beneath.at(self.root, checked(key), make=True) as entry:
@@ -99,14 +99,14 @@ class FolderStore:
         return True
 
     def remove(self, key: str) -> None:
-        """See `Store`."""
+        """Implements `Store`."""
         with self._at(key) as entry, suppress(*NOT_THERE):
             if entry is not None:
                 entry.seen()
                 entry.unlink()  # but not its folder: another process may be about to write in it
 
     def link(self, key: str) -> str:
-        """See `Store`."""
+        """Implements `Store`."""
         return str(self.root / checked(key))
 
     @contextmanager

@@ -27,6 +27,7 @@ from servers import HOST, Inbox, S3Server, free_ports, webhook_inbox
 from skin_pipeline.config import Settings, form_schema, read_settings
 from skin_pipeline.contracts import Verdict, load
 from skin_pipeline.data import demo as generator
+from skin_pipeline.seeds import run_seed
 from skin_pipeline.storage import Store, open_store
 
 pytestmark = pytest.mark.airflow
@@ -50,7 +51,8 @@ QUICK = {
 }
 MOST_MAPPED = 3  # tasks of a step that this Airflow allows
 ALL = {
-    *("ingest", "validate", "split", "features", "train", "evaluate", "champion", "external"),
+    *("ingest", "validate", "split", "shards", "features", "runs", "train", "evaluate"),
+    *("champion", "external"),
     *("gate", "promote", "reject"),
 }
 PATIENCE = 300.0  # seconds until a test that waits gives up
@@ -251,7 +253,18 @@ def test_the_history_names_the_run(place: Place, promoted: Follower) -> None:
 def test_tasks_pass_short_keys_and_no_data(place: Place, promoted: Follower) -> None:
     for task in ("validate", "gate", "promote"):
         assert len(promoted.value(task)) < 100
-    assert promoted.value("ingest") == "[[0], [1], [2, 3]]"  # shards: no more lists than allowed
+    assert promoted.value("shards") == "[[0], [1], [2, 3]]"  # no more lists than allowed
+    assert promoted.value("runs") == "[0, 1]"
+
+
+def test_mapped_tasks_are_called_by_their_images_or_by_run_and_seed(
+    place: Place, promoted: Follower
+) -> None:
+    path = f"dags/skin_training/dagRuns/{promoted.run}/taskInstances?limit=100"
+    found = place.airflow.api.get(path)["task_instances"]
+    names = {(item["task_id"], item["map_index"]): item["rendered_map_index"] for item in found}
+    assert names["features", 0].startswith("images 1 to ")
+    assert names["train", 1] == f"run 1, seed {run_seed(0, 1)}"
 
 
 def test_the_logs_are_events_without_noise(place: Place, promoted: Follower) -> None:

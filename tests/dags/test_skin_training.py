@@ -109,7 +109,7 @@ def test_the_steps_stand_in_order(dag: Any) -> None:
         "split": {"validate"},
         "shards": {"ingest"},
         "features": {"ingest", "shards", "split"},
-        "runs": set(),
+        "runs": {"split"},
         "train": {"features", "runs", "split"},
         "evaluate": {"split", "train", "validate"},
         "champion": {"split"},
@@ -262,7 +262,7 @@ WIRED = {
         "weights": "ingest.weights",
         "shards": f"shards.{RESULT}",
     },
-    "runs": {},
+    "runs": {"split": f"split.{RESULT}"},
     "train": {
         "split": f"split.{RESULT}",
         "features": f"features.{RESULT}",
@@ -329,7 +329,7 @@ def called(wired: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     monkeypatch.setattr(skin_training, "sharding", stand_in)
     monkeypatch.setattr(skin_training, "airflow_job", job)
     monkeypatch.setattr(skin_training, "call_task", names.append)
-    verdict = SimpleNamespace(approved=False)
+    verdict = SimpleNamespace(approved=False, runs=3)
 
     def call(name: Any, *arguments: Any) -> tuple[Any, list[tuple[Any, Any]], Any, Any]:
         task = wired.get_task(name)
@@ -389,7 +389,7 @@ def test_there_is_a_features_task_for_each_group_of_shards_and_a_train_task_for_
     called: Callable[..., Any],
 ) -> None:
     assert called("shards", "d")[:2] == ([[0], [1]], [("groups", ("d", 512))])
-    assert called("runs")[0] == [0, 1, 2]
+    assert called("runs", "s")[0] == [0, 1, 2]
 
 
 def test_a_model_that_was_approved_is_not_recorded_as_refused(called: Callable[..., Any]) -> None:

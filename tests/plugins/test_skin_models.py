@@ -259,7 +259,7 @@ def keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SigningKeys:
 def test_without_a_key_a_pointer_is_shown_as_not_verified(client: Any, empty: FolderStore) -> None:
     fill(empty)
     real = client.get("/").text.split("<section")[1]
-    assert "Its pointer is not verified, as SKIN_PUBLIC_KEY names no key here." in real
+    assert "Its pointer is not verified, as SKIN_PUBLIC_KEY is not set here." in real
     assert "Do not use" not in real
     assert re.findall(r'data-label="Signed"><span>(.*?)</span>', real) == ["no", "no"]
 
@@ -417,7 +417,7 @@ def test_what_comes_from_the_data_is_escaped(client: Any, empty: FolderStore) ->
 @pytest.mark.parametrize(
     ("dag", "run", "said"),
     [
-        ("skin_training", "manual__new", "as soon as the task validate has looked"),
+        ("skin_training", "manual__new", "as soon as the task validate has checked"),
         ("another_dag", JUDGED_RUN, "Only runs of skin_training"),
     ],
 )

@@ -151,7 +151,11 @@ def fail_fast(error: Exception) -> Exception:
         (fail_fast(BadInput("no images at x")), "Error: no images at x", "correct what the error"),
         (Unavailable("Kaggle is\n busy"), "Error: Kaggle is busy", "wait until"),
         (KeyError("row"), "Error: KeyError: 'row'", "read the log of the task"),
-        (None, "Error: the task's process ended without one", "read the log of the task"),
+        (
+            None,
+            "Error: none was reported before the process of the task ended",
+            "read the log of the task",
+        ),
     ],
     ids=["bad input", "unavailable", "a bug", "killed"],
 )
@@ -161,7 +165,7 @@ def test_a_failed_task_says_what_was_wrong_and_what_to_do(
     alert = compose("task_failed", context(map_index=3, exception=error))
 
     assert alert.subject == "Task train [3] failed in skin_training"
-    assert "failed for good on try 4" in alert.text
+    assert "failed on try 4 and is not tried again" in alert.text
     assert said in alert.text
     assert f"What to do: {advice}" in alert.text
     quoted = RUN.replace(":", "%3A").replace("+", "%2B")
@@ -227,8 +231,8 @@ def test_a_failed_run_names_the_tasks_that_failed() -> None:
 @pytest.mark.parametrize(
     ("reason", "said"),
     [
-        ("timed_out", "it took longer than it may"),
-        ("all_tasks_deadlocked", "no task could go on"),
+        ("timed_out", "it took longer than allowed"),
+        ("all_tasks_deadlocked", "no remaining task could start"),
         ("", "a task failed"),
         ("another one", "another one"),
     ],
@@ -297,8 +301,8 @@ def test_the_same_model_again_is_not_called_a_promotion(judged: FolderStore) -> 
     alert = compose("promoted", context("promote", verdict=verdict))
 
     assert alert.subject == f"{REAL} is unchanged"
-    assert f"The run made the champion again: version {version}." in alert.text
-    assert "Nothing changed: a run came to this verdict on " in alert.text
+    assert f"The run produced the present champion again: version {version}." in alert.text
+    assert "Nothing changed: an earlier run came to the same verdict on " in alert.text
 
 
 def test_the_same_refusal_again_says_that_nothing_changed(judged: FolderStore) -> None:
@@ -309,7 +313,7 @@ def test_the_same_refusal_again_says_that_nothing_changed(judged: FolderStore) -
     alert = compose("refused", context("reject", verdict=verdict))
 
     assert alert.subject == f"{REAL} was refused, as before"
-    assert "Nothing changed: a run came to this verdict on " in alert.text
+    assert "Nothing changed: an earlier run came to the same verdict on " in alert.text
     assert "Failed: accuracy: " in alert.text
 
 

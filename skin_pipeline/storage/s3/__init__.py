@@ -1,4 +1,4 @@
-"""All that knows of S3 and boto3, which is imported at the first use only.
+"""All code that uses S3 and boto3, which is imported at the first use only.
 
     access      how a server is reached: its address, credentials, certificates
     advice      what each error code means, and which setting to change

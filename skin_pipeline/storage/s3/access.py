@@ -21,7 +21,7 @@ class S3Access:
     Attributes:
         endpoint: The server's URL; empty: AWS.
         credentials: Some of `CREDENTIALS`; without a key boto3 searches by itself.
-        profile: Of boto3's own files, for the settings beside credentials.
+        profile: A profile of boto3's own files, for all that is not given here.
         verify: False to accept any certificate, a path to trust only the authorities in that file;
             None for boto3's default.
         config: A `Config` of botocore's, whose values take precedence over ours.

@@ -128,7 +128,7 @@ ADVICE: dict[tuple[str, ...], str] = {
         "write with"
     ),
     ("InvalidEncryptionAlgorithmError", "InvalidArgument"): (
-        "the server does not know something that was asked of it. For a write, check "
+        "the server does not know a part of the request. For a write, check "
         "SKIN_S3_ENCRYPTION and SKIN_S3_KMS_KEY; then check {0.endpoint}"
     ),
     ("InvalidStorageClass",): (
@@ -136,7 +136,7 @@ ADVICE: dict[tuple[str, ...], str] = {
     ),
     ("NotImplemented", "501"): (
         "this server does not know conditional writes, which keep two runs from overwriting each "
-        "other, or not what SKIN_S3_ENCRYPTION asks for. Name one that does in {0.endpoint}"
+        "other, or not what SKIN_S3_ENCRYPTION requires. Name one that does in {0.endpoint}"
     ),
     ("CredentialRetrievalError",): (
         f"the service that gives credentials did not. If it stays so: {CHANGE_CREDENTIALS}"

@@ -37,7 +37,8 @@ class ServerChecks:
         self._unchecked = writing.versioned  # whether the versioning is yet to be looked at
 
     def check_versioning(self) -> None:
-        """Refuses a bucket without versioning, if the settings require it. Asks once."""
+        """Refuses a bucket without versioning, if the settings require it. The server is asked
+        once."""
         if not self._unchecked:
             return
         bucket, endpoint = self._requests.bucket, self._requests.endpoint
@@ -82,10 +83,10 @@ class ServerChecks:
         except BadInput as problem:
             if not checksums_of(self._requests.client) or not self._takes_plain():
                 raise
-            told = str(problem).rpartition(" (")[2]
+            code = str(problem).rpartition(" (")[2]
         raise BadInput(
             f"cannot write {key} in the bucket {self._requests.bucket!r} at "
-            f"{self._requests.endpoint}: {CHECKSUMS.format(self._requests.names)} ({told}"
+            f"{self._requests.endpoint}: {CHECKSUMS.format(self._requests.names)} ({code}"
         )
 
     def _takes_plain(self) -> bool:
@@ -131,5 +132,5 @@ class ServerChecks:
             except BadInput:
                 if not which:
                     raise
-                continue  # whoever may remove an object may not always remove a version of it
+                continue  # the right to remove an object does not include that for its versions
             return

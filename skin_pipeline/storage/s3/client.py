@@ -18,7 +18,7 @@ from skin_pipeline.storage.s3.errors import explained
 from skin_pipeline.storage.s3.renewal import Renewal
 
 # Of one request, for a whole object or a part of one. Before each new attempt botocore waits for a
-# random share of a pause that doubles: from 50 ms, or from 1 s if the server asked for it, to 20 s.
+# random share of a pause that doubles: from 50 ms, or from 1 s if the server is busy, up to 20 s.
 ATTEMPTS = 5
 CONNECT_SECONDS = 10
 READ_SECONDS = 60  # without a single byte

@@ -15,7 +15,8 @@ from skin_pipeline.storage.s3.advice import (
     advice,
 )
 
-# Error codes of servers that ask to be left alone for a while, or got only a part of a request.
+# Error codes of a server that is overloaded, or that got only a part of a request. The same request
+# may succeed later.
 SLOW = {
     "SlowDown",
     "Throttling",

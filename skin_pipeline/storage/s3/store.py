@@ -78,7 +78,7 @@ class S3Store:
     # --- what every store does -------------------------------------------------------------------
 
     def exists(self, key: str) -> bool:
-        """See `Store`."""
+        """Implements `Store`."""
         # Not HEAD: its errors say no reason, so a missing bucket would look like a missing key. Of
         # all keys that begin with this one, this one comes first.
         name = self._name(key)
@@ -87,7 +87,7 @@ class S3Store:
         return any(entry["Key"] == name for entry in page.get("Contents", ()))
 
     def read(self, key: str) -> bytes:
-        """See `Store`."""
+        """Implements `Store`."""
         found = self.tagged(key)
         if found is None:
             raise missing(self, key)
@@ -96,13 +96,13 @@ class S3Store:
 
     @contextmanager
     def opened(self, key: str) -> Generator[BinaryIO, None, None]:
-        """See `Store`."""
+        """Implements `Store`."""
         with opened(self.local(key)) as file:
             check_named(self, key, file)
             yield file
 
     def list(self, prefix: str) -> KeyList:
-        """See `Store`."""
+        """Implements `Store`."""
         prefix = prefix.rstrip("/")
         folder = f"{self._name(prefix) if prefix else self.prefix}/".lstrip("/")
         names = self._requests.ask("list", folder or "all keys", partial(self._names, folder))
@@ -111,11 +111,11 @@ class S3Store:
         return keys_among(self, ((name[base:], "a file") for name in names if name[-1:] != "/"))
 
     def put(self, key: str, data: bytes) -> bool:
-        """See `Store`."""
+        """Implements `Store`."""
         return self._write(key, data)
 
     def put_file(self, key: str, path: Path) -> bool:
-        """See `Store`."""
+        """Implements `Store`."""
         with opened(path) as source:
             if self.exists(key):  # only saves the transfer: the server decides who is first
                 return False
@@ -130,11 +130,11 @@ class S3Store:
             )
 
     def local(self, key: str, *, fresh: bool = False) -> Path:
-        """See `Store`."""
+        """Implements `Store`."""
         return self.cache.get(self._copy(key), partial(self._download, key), fresh=fresh)
 
     def tagged(self, key: str) -> tuple[bytes, str] | None:
-        """See `Store`."""
+        """Implements `Store`."""
         answer = self._get(key)
         if answer is None:
             return None
@@ -143,7 +143,7 @@ class S3Store:
         return data, answer["ETag"]
 
     def swap(self, key: str, data: bytes, tag: str | None) -> bool:
-        """See `Store`."""
+        """Implements `Store`."""
         self._name(key)  # raises for an invalid key before anything is tried
         self._checks.check_conditions()
         moved = self._write(key, data, tag)
@@ -152,13 +152,13 @@ class S3Store:
         return moved
 
     def remove(self, key: str) -> None:
-        """See `Store`."""
+        """Implements `Store`."""
         delete = partial(self._client.delete_object, Bucket=self.bucket, Key=self._name(key))
         self._requests.ask("remove", key, delete, none_on={"NoSuchKey"})
         self.cache.drop(self._copy(key))
 
     def link(self, key: str) -> str:
-        """See `Store`."""
+        """Implements `Store`."""
         return f"s3://{self.bucket}/{self._name(key)}"
 
     # --- names -----------------------------------------------------------------------------------
