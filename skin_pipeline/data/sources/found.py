@@ -60,7 +60,7 @@ class Images:
         return hashlib.sha256("\n".join(rows).encode()).hexdigest()
 
     def check_unchanged(self, inspected: Iterable[tuple[str, str]]) -> None:
-        """Compares the files as they were decoded with `digests`, which a result's key is made from.
+        """Compares the files as they were decoded with `digests`, which make the result's key.
 
         Without this check, the result of files that change during the work would be stored under
         the key of the files before.

@@ -192,7 +192,7 @@ class _Fetching:
         return wanted
 
     def _starts(self, listing: list[_Listed]) -> dict[str, bytes]:
-        """Returns, by key, the first bytes of the objects whose names do not decide what they are."""
+        """Returns, by key, the first bytes of the objects whose names do not show what they are."""
         unknown = [
             item
             for parts, item in listing

@@ -67,7 +67,7 @@ def download(
 ) -> Path:
     """Downloads a data set as one zip file into `folder`.
 
-    The file appears whole or not at all, and replaces an earlier one. A download that is interrupted
+    The file appears whole or not at all, and replaces an earlier one. An interrupted download
     continues where it stopped, at most twice. Proxies and certificates come from the environment
     (`HTTPS_PROXY`, `REQUESTS_CA_BUNDLE`).
 
@@ -76,8 +76,8 @@ def download(
         folder: It is made if it is missing.
         credentials: By default those that the kaggle client would find: `KAGGLE_API_TOKEN`,
             `~/.kaggle/access_token`, `KAGGLE_USERNAME` and `KAGGLE_KEY`, `kaggle.json`.
-        endpoint: URL of a server other than Kaggle's. Kaggle's own address, in any form, is the same
-            as none.
+        endpoint: URL of a server other than Kaggle's. Kaggle's own address, in any form, is the
+            same as none.
         pause: Called with the seconds to wait before the next attempt.
 
     Returns:
@@ -163,7 +163,7 @@ def _other_server(endpoint: str) -> str:
 
 @contextmanager
 def _client(credentials: KaggleCredentials, endpoint: str) -> Generator[Any, None, None]:
-    """Yields the kaggle client with exactly these credentials, and with timeouts, which it lacks."""
+    """Yields the kaggle client with exactly these credentials, and with timeouts (it has none)."""
     from kagglesdk.kaggle_client import KaggleClient
     from kagglesdk.kaggle_env import KaggleEnv
 

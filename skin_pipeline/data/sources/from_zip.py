@@ -49,8 +49,8 @@ MAYBE_NO_TABLE = {"", ".txt"}  # suffixes of tables and of other texts
 def extract(path: Path, target: Path, limits: Limits = LIMITS) -> Contents:
     """Extracts the images and tables of a zip file into the new folder `target`.
 
-    Other entries are not unpacked; notices name them. Files are written under names that are safe on
-    every system, without the permissions and times in the archive.
+    Other entries are not unpacked; notices name them. Files are written under names that are safe
+    on every system, without the permissions and times in the archive.
 
     Raises:
         BadInput: The archive is refused (the message names the entry and the reason), or the

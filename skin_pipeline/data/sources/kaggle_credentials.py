@@ -85,8 +85,8 @@ def _entries(text: str, origin: str) -> dict[str, str]:
 def checked(credentials: KaggleCredentials) -> KaggleCredentials:
     """Returns the credentials without what copying adds.
 
-    Copying adds spaces or quotes around them, or brings a whole `kaggle.json` instead of its key, or
-    a token instead of a key.
+    Copying adds spaces or quotes around them, or brings a whole `kaggle.json` instead of its key,
+    or a token instead of a key.
 
     Raises:
         BadInput: Something is missing, or there is a character that no header may have. (Otherwise

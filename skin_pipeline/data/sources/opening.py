@@ -141,8 +141,8 @@ def _files_at(source: str, stack: ExitStack, job: Job) -> list[SourceFile]:
     if source.startswith(from_bucket.S3):
         return _files_in(source, stack.enter_context(folder_of(job, source)))
     path = job.roots.path(source)
-    # A file that does not exist or cannot be read is returned too: scoring reports it in its row, and
-    # still scores the other files.
+    # A file that does not exist or cannot be read is returned too: scoring reports it in its row,
+    # and still scores the other files.
     one = [SourceFile(source, path)]
     try:
         if path.is_dir():
