@@ -15,20 +15,18 @@ from typing import Any
 import numpy as np
 from measuring import folder_of, in_turn, parser, report
 
-from skin_pipeline import config, steps
+from skin_pipeline import steps
 from skin_pipeline.config import Deployment, Settings
 from skin_pipeline.contracts import Dataset, load
 from skin_pipeline.job import Job
 from skin_pipeline.storage import FolderStore
-from skin_pipeline.training import backbone, features
-from skin_pipeline.training.backbone import Network
-from skin_pipeline.training.cache import FeatureCache, ids_of
+from skin_pipeline.training import backbone, cache, features, pretrained, runtime
 
 IMAGES = 192
 PLAIN_BATCH = 32
 
 
-def bare_loop(network: Network, pixels: np.ndarray[Any, Any]) -> Any:
+def bare_loop(network: backbone.Network, pixels: np.ndarray[Any, Any]) -> Any:
     """Runs a plain forward pass over all images, as one would write it first."""
     import tensorflow as tf
 
@@ -43,16 +41,18 @@ def bare_loop(network: Network, pixels: np.ndarray[Any, Any]) -> Any:
     return run
 
 
-def our_step(network: Network, pixels: np.ndarray[Any, Any], folder: Path, kinds: list[str]) -> Any:
+def our_step(
+    network: backbone.Network, pixels: np.ndarray[Any, Any], folder: Path, kinds: list[str]
+) -> Any:
     """Computes the features of all images into an empty cache."""
     forward = features.forward_of(network, kinds)
-    trunk = backbone.trunk_of("ResNet50", "none")
+    trunk = pretrained.trunk_of("ResNet50", "none")
     count = iter(range(1000))
 
     def run() -> None:
         store = FolderStore(folder / f"store{next(count)}")
-        ids = ids_of(pixels)
-        known = FeatureCache(store, trunk, network.image_size, ids)
+        ids = cache.ids_of(pixels)
+        known = cache.FeatureCache(store, trunk, network.image_size, ids)
         features.compute(forward, pixels, ids, known, kinds=kinds, views=1, folder=folder)
         assert not len(known.missing(kinds[-1], 0, ids))
 
@@ -70,9 +70,9 @@ def main() -> None:
         ingested = steps.ingest(job)
         shard = load(store, ingested.dataset, Dataset).shards[0]
         pixels = np.load(store.local(shard))[:IMAGES]
-        keras = backbone.keras_on(config.threads(job.deployment))
+        keras = runtime.keras_on(job.threads)
         source = ingested.weights if arguments.weights else "none"
-        network = Network.load(keras, backbone.trunk_of("ResNet50", source), 224, store)
+        network = backbone.Network.load(keras, pretrained.trunk_of("ResNet50", source), 224, store)
         bare, pooled, both = in_turn(
             bare_loop(network, pixels),
             our_step(network, pixels, Path(scratch), ["pooled"]),

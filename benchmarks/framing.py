@@ -16,8 +16,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from skin_pipeline.data.duplicates import Side
-from skin_pipeline.data.images import inspect_bytes
+from skin_pipeline.data import duplicates
+from skin_pipeline.data import images as reading
 
 Colour = tuple[int, int, int]
 Frame = Callable[[Image.Image, int], Image.Image]
@@ -204,15 +204,15 @@ COPIES: dict[str, Callable[[Image.Image], Image.Image]] = {
 }
 
 
-def side_of(images: Sequence[Image.Image], name: str = "") -> Side:
+def side_of(images: Sequence[Image.Image], name: str = "") -> duplicates.Side:
     """Returns a data set of these images, as `ingest` makes it, held in memory."""
     rows, thumbnails = [], []
     for number, image in enumerate(images):
         buffer = io.BytesIO()
         image.save(buffer, "BMP")
-        seen = inspect_bytes(buffer.getvalue(), f"{name}{number}.bmp")
+        seen = reading.inspect_bytes(buffer.getvalue(), f"{name}{number}.bmp")
         assert seen.thumbnail is not None, seen.problem
         thumbnails.append(seen.thumbnail)
         rows.append((f"{name}{number}", seen.sha256, "", seen.fingerprint, True, 0, number))
     columns = ["key", "sha256", "pixels_sha256", "fingerprint", "readable", "shard", "row"]
-    return Side(pd.DataFrame(rows, columns=columns), [np.stack(thumbnails)])
+    return duplicates.Side(pd.DataFrame(rows, columns=columns), [np.stack(thumbnails)])

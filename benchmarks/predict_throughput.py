@@ -8,6 +8,7 @@ reads, checks and decodes the files, cuts the squares and calls the label.
 from __future__ import annotations
 
 import logging
+import os
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,33 +17,29 @@ from typing import Any
 import numpy as np
 from measuring import folder_of, in_turn, parser, report
 
-from skin_pipeline import config
-from skin_pipeline.config import Deployment, Settings
+from skin_pipeline.config import Settings
 from skin_pipeline.contracts import LABELS, Release
-from skin_pipeline.data import kinds
-from skin_pipeline.data.images import inspect
-from skin_pipeline.model_file import loading
-from skin_pipeline.model_file.building import released_model
-from skin_pipeline.release.predict import BATCH, Resolved, Scorer
+from skin_pipeline.data import images, kinds
+from skin_pipeline.geometry import Geometry
+from skin_pipeline.model_file import building, loading
+from skin_pipeline.release import predict
 from skin_pipeline.storage import FolderStore, digest_file
-from skin_pipeline.training import backbone
-from skin_pipeline.training.backbone import Network
-from skin_pipeline.training.strategies import STRATEGIES
+from skin_pipeline.training import backbone, pretrained, runtime, strategies
 
 IMAGES = 192
 RUNS = 6
 
 
-def model_in(folder: Path, weights: Path | None, threads: int) -> Resolved:
+def model_in(folder: Path, weights: Path | None, threads: int) -> predict.Resolved:
     """Returns a model as the pipeline releases it, of six heads that learned nothing."""
-    keras = backbone.keras_on(threads)
+    keras = runtime.keras_on(threads)
     store = FolderStore(folder / "store")
     settings = Settings(weights=str(weights)) if weights else None
-    source = backbone.pin_weights(settings, store) if settings else "none"
-    network = Network.load(keras, backbone.trunk_of("ResNet50", source), 224, store)
-    heads = [STRATEGIES["head"].model(network, "run").get_weights()] * RUNS
+    source = pretrained.pin_weights(settings, store) if settings else "none"
+    network = backbone.Network.load(keras, pretrained.trunk_of("ResNet50", source), 224, store)
+    heads = [strategies.STRATEGIES["head"].model(network, "run").get_weights()] * RUNS
     path = folder / "model.keras"
-    released_model(network, "head", heads, 0.8).save(path)
+    building.released_model(network, "head", heads, 0.8).save(path)
     release = Release(
         model="benchmark",
         version="0",
@@ -53,10 +50,10 @@ def model_in(folder: Path, weights: Path | None, threads: int) -> Resolved:
         threshold=0.5,
         files={path.name: digest_file(path)},
     )
-    return Resolved(release, path)
+    return predict.Resolved(release, path)
 
 
-def bare_loop(model: Resolved, squares: np.ndarray[Any, Any], threads: int) -> Any:
+def bare_loop(model: predict.Resolved, squares: np.ndarray[Any, Any], threads: int) -> Any:
     """Runs a plain forward pass over all squares, as one would write it first."""
     import keras
     import tensorflow as tf
@@ -67,13 +64,13 @@ def bare_loop(model: Resolved, squares: np.ndarray[Any, Any], threads: int) -> A
     floats = squares.astype(np.float32)
 
     def run() -> None:
-        for start in range(0, len(floats), BATCH):
-            forward(floats[start : start + BATCH]).numpy()
+        for start in range(0, len(floats), predict.BATCH):
+            forward(floats[start : start + predict.BATCH]).numpy()
 
     return run
 
 
-def our_command(scorer: Scorer, paths: Sequence[Path]) -> Any:
+def our_command(scorer: predict.Scorer, paths: Sequence[Path]) -> Any:
     """Returns a call that scores all files as the command `predict` does."""
 
     def run() -> None:
@@ -86,13 +83,14 @@ def main() -> None:
     """Measures both sides and reports the figure."""
     arguments = parser(str(__doc__)).parse_args()
     logging.disable(logging.INFO)
-    threads = config.threads(Deployment())
+    threads = os.cpu_count() or 1
     with folder_of(arguments.data) as (data, name), tempfile.TemporaryDirectory() as scratch:
         found = sorted(path for path in data.rglob("*") if path.suffix.lower() in kinds.SUFFIXES)
         paths = found[:IMAGES]
         model = model_in(Path(scratch), arguments.weights, threads)
-        scorer = Scorer.of(model, threads)
-        seen = [inspect(path, scorer.size, scorer.field_of_view) for path in paths]
+        scorer = predict.Scorer.of(model, threads)
+        geometry = Geometry(scorer.size, scorer.field_of_view)
+        seen = [images.inspect(path, geometry) for path in paths]
         squares = np.stack([item.pixels for item in seen if item.pixels is not None])
         bare, ours = in_turn(bare_loop(model, squares, threads), our_command(scorer, paths))
     report(

@@ -82,6 +82,7 @@ def promotion(server: S3Server, folder: Path, *, copied: bool) -> Callable[[], N
 
 
 def promote(store: Store, known: str) -> None:
+    """Publishes the model file of a store, and makes it the champion."""
     sources = {MODEL_FILE: "evaluate/1/model.keras"}
     model = Registry(store, SigningKeys()).model(MODEL)
     release = model.describe(

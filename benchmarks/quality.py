@@ -21,7 +21,7 @@ from measuring import folder_of, parser, report
 from sklearn.model_selection import StratifiedGroupKFold
 from workflow import Workflow
 
-from skin_pipeline import steps, tables
+from skin_pipeline import sharding, steps, tables
 from skin_pipeline.contracts import RESULT, Evaluation, Split, dump, load
 from skin_pipeline.data import manifest, splitting
 from skin_pipeline.intervals import auc
@@ -117,7 +117,7 @@ def prepared(job: Job) -> Prepared:
     dataset, weights, external = steps.ingest(job)
     validation = steps.validate(job, dataset, external)
     split = steps.split(job, validation)
-    shards = steps.shard_numbers(job, dataset)
+    shards = sharding.numbers(job, dataset)
     features = [steps.features(job, split, weights, shard) for shard in shards]
     table = manifest.read(job.store, load(job.store, split, Split).table)
     return Prepared(validation, split, features, table[table["readable"]])

@@ -20,8 +20,7 @@ from measuring import PeakMemory, parser, report, seconds
 from skin_pipeline import steps
 from skin_pipeline.config import Deployment, Settings
 from skin_pipeline.contracts import Dataset, Validation, load
-from skin_pipeline.data import manifest
-from skin_pipeline.data.workers import spread
+from skin_pipeline.data import manifest, workers
 from skin_pipeline.job import Job
 from skin_pipeline.storage import open_store
 
@@ -34,7 +33,7 @@ def generate(folder: Path, count: int) -> None:
     for label in ("benign", "malignant"):
         (folder / label).mkdir(parents=True)
     batches = [range(i, min(i + BATCH, count)) for i in range(0, count, BATCH)]
-    assert sum(spread(partial(draw, folder=folder), batches, os.cpu_count() or 1)) == count
+    assert sum(workers.spread(partial(draw, folder=folder), batches, os.cpu_count() or 1)) == count
     with (folder / "images.csv").open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["image_id", "patient_id", "age", "sex"])

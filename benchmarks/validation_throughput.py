@@ -15,8 +15,8 @@ from pathlib import Path
 
 from measuring import bare_decoding, folder_of, in_turn, parser, report, seconds
 
-from skin_pipeline.data import duplicates, manifest, sources
-from skin_pipeline.data.workers import BATCH, spread
+from skin_pipeline.data import duplicates, manifest, sources, workers
+from skin_pipeline.geometry import Geometry
 from skin_pipeline.storage import FolderStore
 
 CORES = os.cpu_count() or 1
@@ -25,13 +25,13 @@ CORES = os.cpu_count() or 1
 def decode_all(files: tuple[sources.Found, ...]) -> None:
     """Decodes all files with PIL, on all cores."""
     paths = [item.path for item in files]
-    batches = [paths[i : i + BATCH] for i in range(0, len(paths), BATCH)]
-    assert sum(spread(bare_decoding, batches, CORES)) == len(files)
+    batches = [paths[i : i + workers.BATCH] for i in range(0, len(paths), workers.BATCH)]
+    assert sum(workers.spread(bare_decoding, batches, CORES)) == len(files)
 
 
-def inspect_all(files: tuple[sources.Found, ...], side: int | None) -> None:
+def inspect_all(files: tuple[sources.Found, ...], geometry: Geometry | None) -> None:
     """Inspects all files as `ingest` does."""
-    assert sum(1 for _ in manifest.inspected(files, CORES, side)) == len(files)
+    assert sum(1 for _ in manifest.inspected(files, CORES, geometry)) == len(files)
 
 
 def main() -> None:
@@ -44,18 +44,10 @@ def main() -> None:
         decoding, validating, packing = in_turn(
             partial(decode_all, files),
             partial(inspect_all, files, None),
-            partial(inspect_all, files, 224),
+            partial(inspect_all, files, Geometry(224)),
         )
         store = FolderStore(Path(scratch, "store"))
-        made = manifest.build(
-            images,
-            store,
-            size=64,
-            field_of_view=1.0,
-            shard_size=256,
-            folder=Path(scratch),
-            processes=CORES,
-        )
+        made = manifest.build(images, store, Geometry(64), shard_size=256, processes=CORES)
         side = duplicates.Side.read(store, made.table, made.thumbnails)
         searching = seconds(lambda: duplicates.within(side, CORES))
     rates = {

@@ -15,7 +15,7 @@ from measuring import in_turn, parser, report
 
 from skin_pipeline import arrays
 from skin_pipeline.storage import FolderStore, digest_file
-from skin_pipeline.training import backbone, features
+from skin_pipeline.training import backbone, features, pretrained, runtime
 
 IMAGES, SIZE = 256, 224  # the usual shard
 COMPUTED = 32  # images of it whose features are computed; the rest would take as long
@@ -29,8 +29,8 @@ def main() -> None:
         np.save(path, np.random.default_rng(0).integers(0, 256, (IMAGES, SIZE, SIZE, 3), np.uint8))
         key = f"images/{digest_file(path)}.npy"
         store.put_file(key, path)
-        keras = backbone.keras_on(1)
-        network = backbone.Network.load(keras, backbone.trunk_of("ResNet50", "none"), SIZE, store)
+        keras = runtime.keras_on(1)
+        network = backbone.Network.load(keras, pretrained.trunk_of("ResNet50", "none"), SIZE, store)
         forward = features.forward_of(network, ["pooled"])
         pixels = arrays.loaded(store, key)[:COMPUTED]
 

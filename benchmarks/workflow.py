@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from skin_pipeline import steps
+from skin_pipeline import sharding, steps
 from skin_pipeline.config import Deployment, Settings
 from skin_pipeline.contracts import Evaluation, load
 from skin_pipeline.job import Job
@@ -50,7 +50,7 @@ class Workflow:
         dataset, weights, external = self._timed("ingest", lambda: steps.ingest(job))
         self.validation = self._timed("validate", lambda: steps.validate(job, dataset, external))
         self.split = self._timed("split", lambda: steps.split(job, self.validation))
-        shards = steps.shard_numbers(job, dataset)
+        shards = sharding.numbers(job, dataset)
         features = self._timed(
             "features", lambda: [steps.features(job, self.split, weights, i) for i in shards]
         )

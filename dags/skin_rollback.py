@@ -106,6 +106,7 @@ def rollback(plan: list[str]) -> str:
     default_args={"retries": read_deployment().retries, "retry_delay": timedelta(seconds=30)},
 )
 def skin_rollback() -> None:
+    """Wires the tasks: nothing is moved before the version is verified."""
     rollback(verify())
 
 

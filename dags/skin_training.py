@@ -35,7 +35,7 @@ from skin_airflow import (
 )
 from skin_notifier import SkinNotifier
 
-from skin_pipeline import steps
+from skin_pipeline import sharding, steps
 from skin_pipeline.contracts import Verdict
 from skin_pipeline.seeds import run_seed
 
@@ -86,7 +86,7 @@ def shards(dataset: str) -> list[list[int]]:
     Lists the shards of images that each *features* task works on.
     """
     with airflow_job() as job:
-        return steps.shard_groups(job, dataset, most_mapped(steps.MOST_TASKS))
+        return sharding.groups(job, dataset, most_mapped(sharding.MOST_TASKS))
 
 
 @step(map_index_template=AS_CALLED, **computing)
@@ -99,7 +99,7 @@ def features(split: str, weights: str, shards: list[int]) -> list[str]:
     not be downloaded.
     """
     with airflow_job() as job:
-        call_task(steps.images_in(job, split, shards))
+        call_task(sharding.images_in(job, split, shards))
         return [steps.features(job, split, weights, shard) for shard in shards]
 
 

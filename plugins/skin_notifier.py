@@ -283,8 +283,8 @@ def _verdict_words(context: Any, place: Place) -> Words:
     figures = evaluation.ensemble
     lines.insert(
         1,
-        f"On {figures.images} test images: accuracy {_figure(figures.accuracy)}, "
-        f"sensitivity {_figure(figures.sensitivity)}.",
+        f"On {figures.images} test images: accuracy {_with_interval(figures.accuracy)}, "
+        f"sensitivity {_with_interval(figures.sensitivity)}.",
     )
     lines[2:2] = _data_warnings(store, verdict.validation, evaluation.split)
     return Words(
@@ -352,7 +352,7 @@ def _model(context: Any) -> tuple[str, bool]:
     return settings.released_as, settings.synthetic
 
 
-def _figure(item: Interval) -> str:
+def _with_interval(item: Interval) -> str:
     return f"{item.value:.3f} (95 % interval {item.low:.3f} to {item.high:.3f})"
 
 

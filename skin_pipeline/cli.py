@@ -18,7 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from skin_pipeline import journal, steps
+from skin_pipeline import journal, sharding, steps
 from skin_pipeline.config import (
     ENV_PREFIX,
     Deployment,
@@ -128,7 +128,7 @@ def run_all(job: Job) -> int:
     validation = steps.validate(job, dataset, external)
     split = steps.split(job, validation)
     features = [
-        steps.features(job, split, weights, shard) for shard in steps.shard_numbers(job, dataset)
+        steps.features(job, split, weights, shard) for shard in sharding.numbers(job, dataset)
     ]
     trained = [steps.train(job, split, features, run) for run in range(job.settings.runs)]
     evaluation = steps.evaluate(job, split, trained, validation)

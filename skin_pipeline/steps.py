@@ -11,7 +11,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Mapping
 from functools import partial
-from itertools import pairwise
 from typing import NamedTuple
 
 from skin_pipeline import journal
@@ -33,7 +32,6 @@ from skin_pipeline.job import Job, Work
 
 log = logging.getLogger(__name__)
 
-MOST_TASKS = 512  # of one step: Airflow's scheduler makes a row of each at once
 # Raised when a step's code gives another result from the same inputs.
 VERSIONS = {
     "ingest": 3,
@@ -52,8 +50,7 @@ VERSIONS = {
 
 
 class Ingested(NamedTuple):
-    """The keys of everything that came from outside: the images, the trunk's weights (or the name
-    of weights that Keras has), and the external sets by name."""
+    """Keys of what came from outside: images, weights (or a name of Keras's), external sets."""
 
     dataset: str
     weights: str
@@ -68,10 +65,10 @@ def ingest(job: Job) -> Ingested:
             themselves or the folders, or credentials are wrong.
         Unavailable: The source did not answer.
     """
-    from skin_pipeline.training import backbone
+    from skin_pipeline.training import pretrained
 
     settings = job.settings
-    weights = backbone.pin_weights(settings, job.store, job.roots)
+    weights = pretrained.pin_weights(settings, job.store, job.roots)
     # The columns that are named by hand are those of our own metadata.
     theirs = settings.model_copy(update={"columns": ""})
     external = {
@@ -81,15 +78,21 @@ def ingest(job: Job) -> Ingested:
 
 
 def _ingested(job: Job, source: str, settings: Settings) -> str:
-    from skin_pipeline.data import tasks
+    from skin_pipeline.data import fetching
 
-    with tasks.found(job, source, settings) as found:
+    with fetching.fetched(job, source, settings) as fetched:
         inputs = {
-            **found.inputs,
+            **fetched.inputs,
             **settings.subset("image_size", "field_of_view", "shard_size", "masks"),
         }
-        key = job.once("ingest", VERSIONS["ingest"], inputs, lambda work: tasks.ingest(work, found))
-        tasks.log_news(found, job.load(key, Dataset))
+
+        def make(work: Work) -> Dataset:
+            from skin_pipeline.data import tasks
+
+            return tasks.ingest(work, fetched)
+
+        key = job.once("ingest", VERSIONS["ingest"], inputs, make)
+        fetched.log_news(job.load(key, Dataset))
         return key
 
 
@@ -160,29 +163,6 @@ def split(job: Job, validation: str) -> str:
 # --- training -------------------------------------------------------------------------------------
 
 
-def shard_numbers(job: Job, dataset: str) -> list[int]:
-    """Returns the numbers of the shards of a data set's images."""
-    return list(range(len(job.load(dataset, Dataset).shards)))
-
-
-def images_in(job: Job, split: str, shards: list[int]) -> str:
-    """Returns which images are in consecutive shards, in words, by their place in the packing."""
-    dataset = job.load(job.load(split, Split).dataset, Dataset)
-    size, packed = job.settings.shard_size, sum(dataset.classes.values()) - dataset.unreadable
-    return f"images {shards[0] * size + 1} to {min((shards[-1] + 1) * size, packed)}"
-
-
-def shard_groups(job: Job, dataset: str, most: int = MOST_TASKS) -> list[list[int]]:
-    """Returns the shards for each features task: several where there are more shards than tasks.
-
-    The size of a shard stays, and so do a task's memory and what is in the cache.
-    """
-    numbers = shard_numbers(job, dataset)
-    count = min(len(numbers), most)
-    ends = [len(numbers) * end // count for end in range(count + 1)] if count else [0]
-    return [numbers[start:end] for start, end in pairwise(ends)]
-
-
 def features(job: Job, split: str, weights: str, shard: int) -> str:
     """Computes the activations of the frozen trunk for one shard of images.
 
@@ -196,10 +176,10 @@ def features(job: Job, split: str, weights: str, shard: int) -> str:
         BadInput: The weight file belongs to another network.
         Unavailable: Keras could not download its ImageNet weights.
     """
-    from skin_pipeline.training import backbone
+    from skin_pipeline.training import pretrained
 
     dataset = job.load(job.load(split, Split).dataset, Dataset)
-    trunk = backbone.trunk_of(job.settings.backbone, weights)
+    trunk = pretrained.trunk_of(job.settings.backbone, weights)
     return _features(job, dataset, shard, trunk, job.settings.strategy, job.settings.views)
 
 
@@ -312,8 +292,7 @@ def champion(job: Job, split: str) -> str:
 
 
 def _features_for(job: Job, evaluation: str, dataset: str) -> list[str]:
-    """Computes the activations of all images of a data set, as the models of an evaluation read
-    them.
+    """Computes the activations of all images of a data set that an evaluation's models read.
 
     Raises:
         BadInput: The models need other squares of the images than the data set has.
@@ -331,15 +310,13 @@ def _features_for(job: Job, evaluation: str, dataset: str) -> list[str]:
 
 
 def external(job: Job, evaluation: str, validation: str) -> list[str]:
-    """Scores the new model on each external set; images that our own data contains are left out.
+    """Scores the new model on each external set, without images that its own data contains.
 
     Args:
         job: The job.
         evaluation: Key of the model's evaluation.
-        validation: Key of the validation of its data, which names the sets.
-
-    Returns:
-        A key for each set, in the order of their names.
+        validation: Key of the validation of its data; the keys returned are in the order of its
+            sets' names.
     """
     sets = job.load(validation, Validation).external
     return [_external(job, evaluation, validation, name) for name in sorted(sets)]
@@ -396,12 +373,8 @@ def gate(
 def promote(job: Job, verdict: str) -> str:
     """Publishes the judged model as an immutable version, and points the champion to it.
 
-    Nothing moves if it is the champion already, which a run on unchanged data comes to; the model
-    then keeps the judgement that it has. If there is another champion by now than the one it was
-    judged against, it is judged again against that one.
-
-    Returns:
-        The key of the champion's version.
+    Returns the key of the champion's version. A model that is the champion already stays it; one
+    that was judged against another champion than there is by now is judged again.
 
     Raises:
         BadInput: A key for signatures cannot be used, a version is not signed as the keys require,

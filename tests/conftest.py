@@ -18,7 +18,7 @@ import sharing
 from hypothesis import settings
 from servers import S3Server
 
-from skin_pipeline import cli, foreign, steps
+from skin_pipeline import cli, foreign, sharding, steps
 from skin_pipeline.config import Deployment, Settings
 from skin_pipeline.contracts import LABELS
 from skin_pipeline.data import demo
@@ -243,7 +243,7 @@ def _run_through(folder: Path, knobs: Mapping[str, Any]) -> dict[str, Any]:
     dataset, weights, external = steps.ingest(job)
     validation = steps.validate(job, dataset, external)
     split = steps.split(job, validation)
-    features = [steps.features(job, split, weights, i) for i in steps.shard_numbers(job, dataset)]
+    features = [steps.features(job, split, weights, i) for i in sharding.numbers(job, dataset)]
     trained = [steps.train(job, split, features, run) for run in range(job.settings.runs)]
     evaluation = steps.evaluate(job, split, trained, validation)
     verdict = steps.gate(job, evaluation, validation)
@@ -284,12 +284,14 @@ def workers_may_write(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(params=["folder", "s3"])
-def any_store(request, store):
+def any_store(request: pytest.FixtureRequest, store: FolderStore) -> Any:
     return store if request.param == "folder" else request.getfixturevalue("s3_store")
 
 
 @pytest.fixture
-def elsewhere(any_store, request, tmp_path):
+def elsewhere(
+    any_store: Any, request: pytest.FixtureRequest, tmp_path: Path
+) -> Store | FolderStore:
     """The same place through another client, which knows nothing of the first one's copies."""
     if isinstance(any_store, FolderStore):
         return FolderStore(any_store.root)
@@ -299,11 +301,13 @@ def elsewhere(any_store, request, tmp_path):
 
 
 @pytest.fixture
-def models(store, monkeypatch, capsys):
+def models(
+    store: FolderStore, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., Any]:
     """Runs `models …` on the test's store; its exit status, and what it said in all."""
     monkeypatch.setenv("SKIN_STORE", store.url)
 
-    def run(*arguments):
+    def run(*arguments: Any) -> tuple[int, Any]:
         status = cli.main(["models", *arguments])
         said = capsys.readouterr()
         return status, said.out + said.err

@@ -4,24 +4,27 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import weights_file
 from kaggle_server import KaggleServer
 from leaks import leaks
 from released import MODEL, release
-from servers import HOST, free_ports
+from servers import HOST, S3Server, free_ports
 
 from skin_pipeline import cli
 from skin_pipeline.config import Settings
 from skin_pipeline.release import MODEL_FILE, version_key
+from skin_pipeline.storage import FolderStore
 
 ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture(autouse=True)
-def place(tmp_path, monkeypatch):
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SKIN_STORE", f"file://{tmp_path / 'store'}")
 
 
@@ -34,7 +37,9 @@ def flags(settings: Settings) -> list[str]:
     ]
 
 
-def test_a_finished_run_ends_with_0_and_the_paths(finished, monkeypatch, capsys):
+def test_a_finished_run_ends_with_0_and_the_paths(
+    finished: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setenv("SKIN_STORE", finished.job.store.url)
     assert cli.main(["run", *flags(finished.job.settings)]) == 0
     said = capsys.readouterr().out
@@ -45,18 +50,22 @@ def test_a_finished_run_ends_with_0_and_the_paths(finished, monkeypatch, capsys)
     assert Path(version, "model.keras").is_file()
 
 
-def test_a_refused_run_ends_with_3_and_the_reasons(finished, monkeypatch, capsys):
+def test_a_refused_run_ends_with_3_and_the_reasons(
+    finished: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setenv("SKIN_STORE", finished.job.store.url)
     settings = finished.job.settings.model_copy(update={"min_sensitivity": 1.0})
     assert cli.main(["run", *flags(settings)]) == 3
     assert "Refused: sensitivity: " in capsys.readouterr().err
 
 
-def test_steps_can_be_run_one_by_one(finished, monkeypatch, capsys):
+def test_steps_can_be_run_one_by_one(
+    finished: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setenv("SKIN_STORE", finished.job.store.url)
     knobs = flags(finished.job.settings)
 
-    def keys(*command):
+    def keys(*command: Any) -> Any:
         assert cli.main([*command, *knobs]) == 0
         return capsys.readouterr().out.split()
 
@@ -82,14 +91,18 @@ def test_steps_can_be_run_one_by_one(finished, monkeypatch, capsys):
         (["run", "--data", "kaggle://x"], "BadInput: "),
     ],
 )
-def test_bad_input_ends_with_1_and_one_clear_line(command, message, capsys):
+def test_bad_input_ends_with_1_and_one_clear_line(
+    command: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert cli.main(command) == 1
     said = capsys.readouterr().err
     assert message in said
     assert "Traceback" not in said
 
 
-def test_a_store_that_cannot_be_written_is_named(tmp_path, monkeypatch, capsys):
+def test_a_store_that_cannot_be_written_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("SKIN_STORE", f"file://{tmp_path}/file/store")
     assert cli.main(["run", "--data", "demo", "--weights", "none"]) == 1
@@ -98,7 +111,7 @@ def test_a_store_that_cannot_be_written_is_named(tmp_path, monkeypatch, capsys):
     assert f"{tmp_path}/file/store" in said
 
 
-def test_without_credentials_kaggle_is_explained(tmp_path):
+def test_without_credentials_kaggle_is_explained(tmp_path: Path) -> None:
     environment = {
         name: value for name, value in os.environ.items() if not name.startswith("KAGGLE")
     }
@@ -131,11 +144,11 @@ def left_alone(*command: str, after: int = 0) -> tuple[int, str]:
 
 
 @pytest.mark.parametrize("command", ["settings", "models list", "settings --help"])
-def test_a_command_whose_reader_has_gone_ends_quietly(command):
+def test_a_command_whose_reader_has_gone_ends_quietly(command: str) -> None:
     assert left_alone(*command.split()) == (1, "")
 
 
-def test_scoring_ends_quietly_when_its_reader_has_gone(finished, tmp_path):
+def test_scoring_ends_quietly_when_its_reader_has_gone(finished: Any, tmp_path: Path) -> None:
     images = tmp_path / "images.txt"
     images.write_text("no-such-image.jpg\n" * 5000)  # more rows than a pipe holds
     model = finished.job.store.local(f"{finished.version}/model.keras")
@@ -146,7 +159,7 @@ def test_scoring_ends_quietly_when_its_reader_has_gone(finished, tmp_path):
     assert "predicted images=" not in said
 
 
-def test_the_help_names_every_knob(capsys):
+def test_the_help_names_every_knob(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         cli.main(["run", "--help"])
     said = capsys.readouterr().out
@@ -165,7 +178,7 @@ sys.exit(cli.main(["models", "list"]))
 
 
 @pytest.fixture
-def said(s3_server):
+def said(s3_server: S3Server) -> Callable[..., Any]:
     """Runs Python against the real S3 server with the right secrets, or others; all it prints."""
     usual = {
         "SKIN_STORE": f"s3://{s3_server.bucket}/cli",
@@ -206,14 +219,18 @@ def assert_untold(output: bytes, secret: str, message: str) -> None:
         ({"SKIN_S3_ENDPOINT": f"http://key:{SECRET}@{HOST}"}, "s3_endpoint holds a user name"),
     ],
 )
-def test_a_command_that_fails_tells_no_secret(said, s3_server, changes, message):
+def test_a_command_that_fails_tells_no_secret(
+    said: Callable[..., Any], s3_server: S3Server, changes: Any, message: str
+) -> None:
     output = said("-m", "skin_pipeline", "models", "list", **changes)
     assert_untold(output, s3_server.secret, message)
     assert_untold(output, SECRET, message)
     assert b"Traceback" not in output
 
 
-def test_the_traceback_of_a_bug_tells_no_secret(said, s3_server):
+def test_the_traceback_of_a_bug_tells_no_secret(
+    said: Callable[..., Any], s3_server: S3Server
+) -> None:
     output = said("-c", BUG)
     assert b"Traceback" in output
     assert_untold(output, s3_server.secret, "KeyError: 'a bug'")
@@ -227,8 +244,8 @@ def test_the_traceback_of_a_bug_tells_no_secret(said, s3_server):
     ],
 )
 def test_scoring_images_of_a_bucket_that_fails_tells_no_secret(
-    said, s3_server, store, changes, message
-):
+    said: Callable[..., Any], s3_server: S3Server, store: FolderStore, changes: Any, message: str
+) -> None:
     folder = store.root / version_key(MODEL, release(store).version)
     arguments = ("predict", "s3://models/none", "--model", str(folder / MODEL_FILE))
     output = said("-m", "skin_pipeline", *arguments, **changes)
@@ -236,7 +253,9 @@ def test_scoring_images_of_a_bucket_that_fails_tells_no_secret(
     assert_untold(output, SECRET, message)
 
 
-def test_a_download_from_kaggle_that_fails_tells_no_secret(said, tmp_path):
+def test_a_download_from_kaggle_that_fails_tells_no_secret(
+    said: Callable[..., Any], tmp_path: Path
+) -> None:
     weights_file.written(tmp_path / "any.weights.h5")
     data = ("--data", "kaggle://owner/skin", "--weights", str(tmp_path / "any.weights.h5"))
     with KaggleServer({}, username="ada", key="another") as kaggle:
@@ -256,7 +275,9 @@ def test_a_download_from_kaggle_that_fails_tells_no_secret(said, tmp_path):
         (["predict", "folder", "--min-runs", "2"], "not understood: --min-runs"),
     ],
 )
-def test_a_flag_that_there_is_none_of_is_named_with_the_nearest(command, told, capsys):
+def test_a_flag_that_there_is_none_of_is_named_with_the_nearest(
+    command: list[str], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit) as ended:
         cli.main(command)
     assert ended.value.code == 2

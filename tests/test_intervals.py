@@ -79,12 +79,12 @@ ADVICE = [
     (
         "too few images, whatever comes of them",
         (10, 10, 0.8),
-        "even 10 of 10 images right would show only 0.722; it takes at least 16 images",
+        "even 10 of 10 images correct would show only 0.722; it takes at least 16 images",
     ),
     (
         "a bound that nothing can show",
         (5, 5, 1.0),
-        "even 5 of 5 images right would show only 0.566; it takes at least 10,000,000 images",
+        "even 5 of 5 images correct would show only 0.566; it takes at least 10,000,000 images",
     ),
 ]
 

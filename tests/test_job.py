@@ -6,6 +6,8 @@ import dataclasses
 import json
 import logging
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
 
 import documents
 import pytest
@@ -19,18 +21,25 @@ INPUTS = {"split": "split/1", "runs": ("train/1", "train/2")}
 
 
 @pytest.fixture
-def job(store):
+def job(store: FolderStore) -> Job:
     return Job(Settings(), Deployment(store=store.url, threads=3), store)
 
 
 @pytest.fixture
-def made():
+def made() -> list[Any]:
     """Keys for which work was done."""
     return []
 
 
-def once(job, made, step="gate", version=1, inputs=INPUTS, **changes):
-    def make(work):
+def once(
+    job: Job,
+    made: list[Any],
+    step: str = "gate",
+    version: int = 1,
+    inputs: dict[str, str | tuple[str, str]] = INPUTS,
+    **changes: Any,
+) -> str:
+    def make(work: Any) -> Verdict:
         made.append(work.key)
         work.put("report.html", b"a file of the result")
         return documents.verdict(**changes)
@@ -38,7 +47,9 @@ def once(job, made, step="gate", version=1, inputs=INPUTS, **changes):
     return job.once(step, version, inputs, make)
 
 
-def test_a_result_is_made_once_and_found_afterwards(job, made, caplog):
+def test_a_result_is_made_once_and_found_afterwards(
+    job: Job, made: list[Any], caplog: pytest.LogCaptureFixture
+) -> None:
     key = once(job, made)
     assert load(job.store, key, Verdict) == documents.verdict()
     before = job.store.list("")
@@ -60,20 +71,24 @@ def test_a_result_is_made_once_and_found_afterwards(job, made, caplog):
         {"inputs": {"split": "split/1"}},
     ],
 )
-def test_what_is_made_of_other_things_is_another_result(job, made, other):
+def test_what_is_made_of_other_things_is_another_result(
+    job: Job, made: list[Any], other: Any
+) -> None:
     assert once(job, made) != once(job, made, **other)
     assert len(made) == 2
 
 
-def test_a_key_names_its_step_and_is_the_same_in_another_store(job, made, tmp_path):
+def test_a_key_names_its_step_and_is_the_same_in_another_store(
+    job: Job, made: list[Any], tmp_path: Path
+) -> None:
     elsewhere = dataclasses.replace(job, store=FolderStore(tmp_path / "elsewhere"))
     key = once(job, made)
     assert key.split("/")[0] == "gate"
     assert once(elsewhere, made) == key
 
 
-def test_a_result_that_could_not_be_made_is_made_by_the_next_try(job, made):
-    def fail(work):
+def test_a_result_that_could_not_be_made_is_made_by_the_next_try(job: Job, made: list[Any]) -> None:
+    def fail(work: Any) -> None:
         work.put("report.html", b"half of it")
         raise KeyboardInterrupt
 
@@ -85,11 +100,13 @@ def test_a_result_that_could_not_be_made_is_made_by_the_next_try(job, made):
     assert job.store.read(f"{made[0]}/report.html") == b"a file of the result"
 
 
-def test_a_result_that_is_there_has_its_files_and_what_it_took(job, made, monkeypatch):
+def test_a_result_that_is_there_has_its_files_and_what_it_took(
+    job: Job, made: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The document is written last: whoever sees it finds all that it names."""
     order, put = [], FolderStore.put
 
-    def noting(self, key, data):
+    def noting(self: Any, key: Any, data: Any) -> Any:
         order.append(key.split("/", 2)[2])
         return put(self, key, data)
 
@@ -104,31 +121,35 @@ def test_a_result_that_is_there_has_its_files_and_what_it_took(job, made, monkey
     assert abs(datetime.now(timezone.utc) - finished) < timedelta(minutes=5)
 
 
-def test_what_a_result_took_is_the_time_of_the_work(job, monkeypatch):
+def test_what_a_result_took_is_the_time_of_the_work(
+    job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
     now = iter((100.0, 107.25))
     monkeypatch.setattr("skin_pipeline.job.time.monotonic", lambda: next(now))
     key = job.once("gate", 1, INPUTS, lambda _: documents.verdict())
     assert json.loads(job.store.read(f"{key}/cost.json"))["seconds"] == pytest.approx(7.25)
 
 
-def test_an_address_stays_what_it_is_and_is_long_enough_for_many_results():
+def test_an_address_stays_what_it_is_and_is_long_enough_for_many_results() -> None:
     """Another address of the same inputs would make every result of every store anew."""
     assert address({"version": 1, "split": "split/1", "runs": ("a", "b")}) == "68d3e3d8f29baa41e35f"
     assert len({address({"number": number}) for number in range(20_000)}) == 20_000
     assert len(address({})) == 20
 
 
-def test_the_moment_of_a_run_is_told_to_the_second(job):
+def test_the_moment_of_a_run_is_told_to_the_second(job: Job) -> None:
     started = datetime(2026, 3, 4, 5, 6, 7, 890, tzinfo=timezone.utc)
     assert dataclasses.replace(job, started=started).moment == "2026-03-04T05:06:07Z"
 
 
-def test_a_run_started_now_unless_it_is_told_otherwise(job):
+def test_a_run_started_now_unless_it_is_told_otherwise(job: Job) -> None:
     assert abs(datetime.now(timezone.utc) - job.started) < timedelta(minutes=5)
 
 
 @pytest.mark.parametrize("error", [None, KeyboardInterrupt])
-def test_a_scratch_folder_is_gone_afterwards_whatever_happens(error):
+def test_a_scratch_folder_is_gone_afterwards_whatever_happens(
+    error: type[Exception] | None,
+) -> None:
     try:
         with scratch() as folder:
             (folder / "file").write_text("x")

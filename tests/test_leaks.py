@@ -7,10 +7,14 @@ import json
 import sqlite3
 from base64 import b64encode, urlsafe_b64encode
 from contextlib import closing
+from pathlib import Path
+from typing import Any
 from urllib.parse import quote, quote_plus, urlencode
 
 import pytest
 from leaks import files, leaks, objects, rows
+
+from skin_pipeline.storage import FolderStore, Store
 
 SECRET = 'owner/9f"3a\\+5c 7e?>'
 WRITTEN = {
@@ -29,15 +33,17 @@ WRITTEN = {
 
 
 @pytest.mark.parametrize("written", WRITTEN.values(), ids=WRITTEN.keys())
-def test_a_secret_is_found_however_it_is_written(written):
+def test_a_secret_is_found_however_it_is_written(written: Any) -> None:
     assert leaks({"key": SECRET}, {"log": [b"nothing", written]}) == {"key in log"}
 
 
-def test_another_secret_is_not_found():
+def test_another_secret_is_not_found() -> None:
     assert leaks({"key": "0ther-secret"}, {"log": WRITTEN.values()}) == set()
 
 
-def test_a_secret_is_found_in_files_objects_and_rows(store, s3_store, tmp_path):
+def test_a_secret_is_found_in_files_objects_and_rows(
+    store: FolderStore, s3_store: Store, tmp_path: Path
+) -> None:
     secrets = {name: f"{name}-7d1b" for name in ("content", "name", "object", "key", "row", "blob")}
     folder = tmp_path / "logs" / "deeper"
     folder.mkdir(parents=True)

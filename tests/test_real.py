@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import pandas as pd
 import pytest
 
-from skin_pipeline import steps
+from skin_pipeline import sharding, steps
 from skin_pipeline.config import Deployment, Settings
 from skin_pipeline.contracts import Dataset, Evaluation, Validation, load
 from skin_pipeline.data import manifest
@@ -17,7 +20,7 @@ PER_CLASS = 70
 
 
 @pytest.fixture(scope="module")
-def images(shared, tmp_path_factory):
+def images(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """The first images of each class, and the table, as links to the real ones."""
     source = shared / "data/kaggle/Melanoma-b584m584"
     folder = tmp_path_factory.mktemp("real")
@@ -30,7 +33,7 @@ def images(shared, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def job(shared, images, tmp_path_factory):
+def job(shared: Path, images: Any, tmp_path_factory: pytest.TempPathFactory) -> Job:
     settings = Settings(
         data=str(images),
         weights=str(shared / "weights/resnet50_notop.weights.h5"),
@@ -43,11 +46,11 @@ def job(shared, images, tmp_path_factory):
     return Job(settings, deployment, open_store(deployment.store))
 
 
-def test_real_images_train_a_model_better_than_chance(job):
+def test_real_images_train_a_model_better_than_chance(job: Job) -> None:
     dataset, weights, _ = steps.ingest(job)
     validation = steps.validate(job, dataset)
     split = steps.split(job, validation)
-    features = [steps.features(job, split, weights, i) for i in steps.shard_numbers(job, dataset)]
+    features = [steps.features(job, split, weights, i) for i in sharding.numbers(job, dataset)]
     trained = [steps.train(job, split, features, run) for run in range(2)]
     seen = load(job.store, steps.evaluate(job, split, trained, validation), Evaluation)
     predictions = pd.read_csv(job.store.local(seen.predictions))
@@ -58,7 +61,7 @@ def test_real_images_train_a_model_better_than_chance(job):
     assert not seen.synthetic
 
 
-def test_what_is_known_of_the_real_sets_is_found(shared, tmp_path):
+def test_what_is_known_of_the_real_sets_is_found(shared: Path, tmp_path: Path) -> None:
     deployment = Deployment(store=f"file://{tmp_path}/store")
     settings = Settings(
         data=str(shared / "data/kaggle/Melanoma-b584m584"),

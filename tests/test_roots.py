@@ -18,7 +18,7 @@ from skin_pipeline.errors import BadInput
 from skin_pipeline.job import Job
 from skin_pipeline.roots import Roots
 from skin_pipeline.storage import FolderStore
-from skin_pipeline.training import backbone
+from skin_pipeline.training import pretrained
 
 Making = Callable[..., Job]
 
@@ -229,10 +229,10 @@ def test_a_weight_file_outside_is_not_copied_into_the_store(
     for where in (outside / "real.weights.h5", inside / "link.h5", outside / "secret-name"):
         bound = job(inside, weights=str(where))
         with pytest.raises(BadInput, match="SKIN_PATHS"):
-            backbone.pin_weights(bound.settings, store, bound.roots)
+            pretrained.pin_weights(bound.settings, store, bound.roots)
     assert not (tmp_path / "store/weights").exists()
     bound = job(outside, weights=str(inside / "link.h5"))
-    assert backbone.pin_weights(bound.settings, store, bound.roots).startswith("weights/")
+    assert pretrained.pin_weights(bound.settings, store, bound.roots).startswith("weights/")
 
 
 @pytest.mark.parametrize("paths", ["var/images", "/srv, images", "~", "./x"])

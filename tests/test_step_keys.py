@@ -9,6 +9,8 @@ say what the real ones would of the same inputs. So a key tells exactly what a r
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import documents
@@ -16,7 +18,7 @@ import judged_run
 import pytest
 import weights_file
 
-from skin_pipeline import steps
+from skin_pipeline import sharding, steps
 from skin_pipeline.config import Deployment, Settings
 from skin_pipeline.contracts import (
     Contract,
@@ -159,7 +161,7 @@ DIRECTLY = {
 class Pretending(Job):
     """A job that makes short documents in the place of results."""
 
-    def once(self, step, version, inputs, make):
+    def once(self, step: Any, version: Any, inputs: Any, make: Any) -> Any:
         assert version == steps.VERSIONS[step], step
         return super().once(step, version, inputs, lambda work: MADE[step](self, work.key, inputs))
 
@@ -230,7 +232,7 @@ MADE = {
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """Three sets of what a look at the files' names and bytes takes for images, and weights."""
     folder = tmp_path_factory.mktemp("keys")
     for name in ("ours", "other", "elsewhere"):
@@ -244,18 +246,18 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture
-def keys(folder, tmp_path, monkeypatch):
+def keys(folder: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     """Runs all steps with settings; the keys of what each step made, as sets by its name."""
     count = iter(range(100))
     monkeypatch.setattr(os, "fsync", lambda descriptor: None)  # the disk is not what is tested
 
-    def run(**changes):
+    def run(**changes: Any) -> dict[Any, Any]:
         return keys_of(job_of(folder, FolderStore(tmp_path / f"store{next(count)}"), **changes))
 
     return run
 
 
-def job_of(folder, store, **changes):
+def job_of(folder: Any, store: FolderStore, **changes: Any) -> Pretending:
     """A job on the sets in a folder, and champions of two names."""
     values = {**BASE, **changes}
     values["data"] = str(folder / values["data"])
@@ -267,11 +269,11 @@ def job_of(folder, store, **changes):
     return Pretending(Settings(**values), Deployment(store=store.url), store)
 
 
-def keys_of(job):
+def keys_of(job: Pretending) -> dict[Any, Any]:
     dataset, weights, external = steps.ingest(job)
     validation = steps.validate(job, dataset, external)
     split = steps.split(job, validation)
-    shards = steps.shard_numbers(job, dataset)
+    shards = sharding.numbers(job, dataset)
     features = [steps.features(job, split, weights, shard) for shard in shards]
     trained = [steps.train(job, split, features, run) for run in range(job.settings.runs)]
     evaluation = steps.evaluate(job, split, trained, validation)
@@ -292,17 +294,17 @@ def keys_of(job):
     return {step: frozenset(found) for step, found in made.items()}
 
 
-def changed(one, other):
+def changed(one: Any, other: Any) -> set[Any]:
     return {step for step in STEPS if one[step] != other[step]}
 
 
-def test_every_setting_has_a_line():
+def test_every_setting_has_a_line() -> None:
     assert CHANGES.keys() == Settings.model_fields.keys(), (
         "a setting was added or removed: say in CHANGES which steps' results it changes"
     )
 
 
-def test_every_step_has_a_version_and_a_line():
+def test_every_step_has_a_version_and_a_line() -> None:
     assert steps.VERSIONS.keys() == FOLLOWS.keys() == MADE.keys()
 
 
@@ -319,7 +321,9 @@ TRAINING = (
         *((strategy, name) for strategy in BY_STRATEGY for name in TRAINING),
     ],
 )
-def test_a_setting_changes_the_results_that_depend_on_it_and_no_others(keys, strategy, name):
+def test_a_setting_changes_the_results_that_depend_on_it_and_no_others(
+    keys: Callable[..., Any], strategy: Any, name: Any
+) -> None:
     value, usual = CHANGES[name]
     expected = BY_STRATEGY.get(strategy, {}).get(name, usual)
     if name == "strategy" and strategy != "fine_tune":
@@ -330,8 +334,8 @@ def test_a_setting_changes_the_results_that_depend_on_it_and_no_others(keys, str
 
 @pytest.mark.parametrize("step", list(DIRECTLY))
 def test_a_step_depends_on_its_own_settings_also_where_all_before_it_is_the_same(
-    folder, store, monkeypatch, step
-):
+    folder: Any, store: FolderStore, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
     monkeypatch.setattr(os, "fsync", lambda descriptor: None)
     made = {name: sorted(found) for name, found in keys_of(job_of(folder, store)).items()}
     (validation,), (split,), (evaluation,) = made["validate"], made["split"], made["evaluate"]
@@ -355,31 +359,41 @@ def test_a_step_depends_on_its_own_settings_also_where_all_before_it_is_the_same
 
 
 @pytest.mark.parametrize("step", list(FOLLOWS))
-def test_a_raised_version_makes_a_step_anew_and_what_follows_from_it(keys, step, monkeypatch):
+def test_a_raised_version_makes_a_step_anew_and_what_follows_from_it(
+    keys: Callable[..., Any], step: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     before = keys()
     monkeypatch.setitem(steps.VERSIONS, step, steps.VERSIONS[step] + 1)
     assert changed(before, keys()) == FOLLOWS[step]
 
 
-def test_an_input_cannot_take_the_place_of_the_version_of_a_step(make_job):
+def test_an_input_cannot_take_the_place_of_the_version_of_a_step(
+    make_job: Callable[..., Job],
+) -> None:
     with pytest.raises(TypeError, match="version"):
         make_job().once("split", 1, {"version": 2}, lambda key: documents.verdict())
 
 
-def test_the_same_settings_have_the_same_keys_wherever_the_store_lies(keys):
+def test_the_same_settings_have_the_same_keys_wherever_the_store_lies(
+    keys: Callable[..., Any],
+) -> None:
     assert changed(keys(), keys()) == set()
 
 
-def test_each_run_and_each_shard_and_each_external_set_has_a_result_of_its_own(keys):
+def test_each_run_and_each_shard_and_each_external_set_has_a_result_of_its_own(
+    keys: Callable[..., Any],
+) -> None:
     made = keys(runs=5, external="a=elsewhere, b=other")
     assert [len(made[step]) for step in ("train", "features", "external")] == [5, 2, 2]
 
 
-def test_an_external_set_is_read_without_the_columns_of_ours(keys):
+def test_an_external_set_is_read_without_the_columns_of_ours(keys: Callable[..., Any]) -> None:
     assert changed(keys(), keys(columns="sex=gender")) & {"elsewhere"} == set()
 
 
-def test_the_order_in_which_runs_end_changes_nothing_and_a_missing_one_does(folder, store):
+def test_the_order_in_which_runs_end_changes_nothing_and_a_missing_one_does(
+    folder: Any, store: FolderStore
+) -> None:
     values = {**BASE, "external": "", "data": str(folder / "ours"), "weights": "imagenet"}
     job = Pretending(Settings(**values), Deployment(store=store.url), store)
     validation = steps.validate(job, steps.ingest(job).dataset)
@@ -398,7 +412,7 @@ def test_the_order_in_which_runs_end_changes_nothing_and_a_missing_one_does(fold
         ({"a": "ä"}, {"a": "ä"}),
     ],
 )
-def test_an_address_does_not_depend_on_how_its_inputs_were_written(first, second):
+def test_an_address_does_not_depend_on_how_its_inputs_were_written(first: Any, second: Any) -> None:
     assert address(first) == address(second)
 
 
@@ -414,5 +428,5 @@ def test_an_address_does_not_depend_on_how_its_inputs_were_written(first, second
         ({"a": 0}, {"a": False}),
     ],
 )
-def test_other_inputs_have_other_addresses(first, second):
+def test_other_inputs_have_other_addresses(first: Any, second: Any) -> None:
     assert address(first) != address(second)

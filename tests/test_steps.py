@@ -5,20 +5,22 @@ import hashlib
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import documents
+import hard_run
 import keras
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from PIL import Image
 from released import opened
+from servers import S3Server
 
-from skin_pipeline import journal, steps, tables
+from skin_pipeline import journal, sharding, steps, tables
 from skin_pipeline.config import Settings
 from skin_pipeline.contracts import (
     LABELS,
@@ -38,8 +40,9 @@ from skin_pipeline.contracts import (
 from skin_pipeline.data import demo, manifest, splitting
 from skin_pipeline.errors import BadInput, Rejected
 from skin_pipeline.intervals import auc
+from skin_pipeline.job import Job
 from skin_pipeline.model_file import trial
-from skin_pipeline.storage import FolderStore, S3Access
+from skin_pipeline.storage import FolderStore, S3Access, Store
 
 HEAVY = (
     "boto3",
@@ -53,7 +56,7 @@ HEAVY = (
 )
 
 
-def with_settings(job, **changes):
+def with_settings(job: Any, **changes: Any) -> Any:
     """The same job with other knobs."""
     values = {**job.settings.model_dump(), **changes}
     return dataclasses.replace(job, settings=Settings(**values))
@@ -62,7 +65,7 @@ def with_settings(job, **changes):
 # --- what a whole run leaves behind --------------------------------------------------------------
 
 
-def test_the_manifest_has_a_row_for_every_image(finished):
+def test_the_manifest_has_a_row_for_every_image(finished: Any) -> None:
     dataset = load(finished.job.store, finished.dataset, Dataset)
     table = manifest.read(finished.job.store, dataset.table)
     assert len(table) == 2 * demo.PER_CLASS
@@ -70,7 +73,7 @@ def test_the_manifest_has_a_row_for_every_image(finished):
     assert dataset.synthetic
 
 
-def test_the_figures_can_be_recomputed_from_the_predictions(finished):
+def test_the_figures_can_be_recomputed_from_the_predictions(finished: Any) -> None:
     store = finished.job.store
     seen = load(store, finished.evaluation, Evaluation)
     table = pd.read_csv(store.local(seen.predictions))
@@ -80,27 +83,27 @@ def test_the_figures_can_be_recomputed_from_the_predictions(finished):
     assert seen.ensemble.images == len(test)
 
 
-def test_predictions_of_the_test_set_come_from_groups_that_no_run_trained_on(finished):
+def test_predictions_of_the_test_set_come_from_groups_that_no_run_trained_on(finished: Any) -> None:
     table = manifest.read(finished.job.store, load(finished.job.store, finished.split, Split).table)
     test = set(table["group"][table["run_0"] == "test"])
     for run in ("run_0", "run_1"):
         assert not test & set(table["group"][table[run].isin(["train", "validation"])])
 
 
-def test_each_run_has_its_seed_and_history_on_record(finished):
+def test_each_run_has_its_seed_and_history_on_record(finished: Any) -> None:
     runs = [load(finished.job.store, key, TrainedRun) for key in finished.trained]
     assert [run.run for run in runs] == [0, 1]
     assert runs[0].seed != runs[1].seed
     assert all(run.history for run in runs)
 
 
-def test_the_data_docs_are_kept_with_the_run(finished):
+def test_the_data_docs_are_kept_with_the_run(finished: Any) -> None:
     for key, kind in ((finished.validation, Validation), (finished.split, Split)):
         docs = load(finished.job.store, key, kind).docs
         assert b"<html" in finished.job.store.read(docs)
 
 
-def test_the_released_version_is_complete_and_its_digests_are_right(finished):
+def test_the_released_version_is_complete_and_its_digests_are_right(finished: Any) -> None:
     store = finished.job.store
     champion = opened(store, name="skin-resnet50-synthetic").champion
     release = opened(store, name=champion.model).release(champion.version)
@@ -117,7 +120,7 @@ def test_the_released_version_is_complete_and_its_digests_are_right(finished):
         assert hashlib.sha256(store.read(f"{finished.version}/{name}")).hexdigest() == digest
 
 
-def test_the_report_says_that_the_data_are_synthetic(finished):
+def test_the_report_says_that_the_data_are_synthetic(finished: Any) -> None:
     verdict = load(finished.job.store, finished.verdict, Verdict)
     page = finished.job.store.read(verdict.report).decode()
     assert "Synthetic data" in page
@@ -127,13 +130,13 @@ def test_the_report_says_that_the_data_are_synthetic(finished):
 # --- done once, found afterwards -----------------------------------------------------------------
 
 
-def test_every_step_finds_its_result(finished):
+def test_every_step_finds_its_result(finished: Any) -> None:
     job = finished.job
     before = job.store.list("")
     dataset, weights, external = steps.ingest(job)
     validation = steps.validate(job, dataset, external)
     split = steps.split(job, validation)
-    shards = steps.shard_numbers(job, dataset)
+    shards = sharding.numbers(job, dataset)
     assert [steps.features(job, split, weights, i) for i in shards] == finished.features
     assert [steps.train(job, split, finished.features, i) for i in range(2)] == finished.trained
     assert steps.evaluate(job, split, reversed(finished.trained), validation) == finished.evaluation
@@ -142,7 +145,7 @@ def test_every_step_finds_its_result(finished):
     assert job.store.list("") == before
 
 
-def test_finding_a_result_imports_nothing_heavy(finished):
+def test_finding_a_result_imports_nothing_heavy(finished: Any) -> None:
     code = f"""
 import sys
 from skin_pipeline import steps
@@ -154,7 +157,7 @@ job = Job(Settings(**{finished.job.settings.model_dump()!r}), Deployment(), open
 dataset, weights, external = steps.ingest(job)
 validation = steps.validate(job, dataset, external)
 split = steps.split(job, validation)
-features = [steps.features(job, split, weights, i) for i in steps.shard_numbers(job, dataset)]
+features = [steps.features(job, split, weights, i) for i in sharding.numbers(job, dataset)]
 trained = [steps.train(job, split, features, run) for run in range(2)]
 steps.promote(job, steps.gate(job, steps.evaluate(job, split, trained, validation), validation))
 print([name for name in {HEAVY!r} if name in sys.modules])
@@ -172,7 +175,7 @@ print([name for name in {HEAVY!r} if name in sys.modules])
 # --- on drawings that are hard to tell apart, where a fault shows --------------------------------
 
 
-def logits_of(hard, views):
+def logits_of(hard: hard_run.Hard, views: int) -> Any:
     """Logits (runs, n) of every readable image, from what the steps of features and training left:
     the head of each run by hand."""
     store, parts = hard.job.store, []
@@ -190,11 +193,13 @@ def logits_of(hard, views):
 
 
 @pytest.fixture(scope="module")
-def sides(hard):
+def sides(hard: hard_run.Hard) -> Any:
     return manifest.read_readable(hard.job.store, load(hard.job.store, hard.split, Split).table)
 
 
-def test_every_run_keeps_its_best_epoch_and_scores_its_own_validation_images(hard, sides):
+def test_every_run_keeps_its_best_epoch_and_scores_its_own_validation_images(
+    hard: hard_run.Hard, sides: Any
+) -> None:
     logits = logits_of(hard, views=1)
     for number, key in enumerate(hard.trained):
         run = load(hard.job.store, key, TrainedRun)
@@ -207,7 +212,7 @@ def test_every_run_keeps_its_best_epoch_and_scores_its_own_validation_images(har
         assert best > run.history[-1].validation_auc
 
 
-def test_every_run_learns_from_its_own_training_images(hard, sides):
+def test_every_run_learns_from_its_own_training_images(hard: hard_run.Hard, sides: Any) -> None:
     """What a run knows by heart are the images on its own side, and not another run's."""
     logits, labels = logits_of(hard, views=1), manifest.labels(sides)
     for number, scores in enumerate(logits.astype(float)):
@@ -217,7 +222,9 @@ def test_every_run_learns_from_its_own_training_images(hard, sides):
         assert auc(scores[mine], labels[mine]) > auc(scores[theirs], labels[theirs]) + 0.04
 
 
-def test_the_ensemble_is_the_mean_of_its_runs_over_all_views_and_calibrated(hard, sides):
+def test_the_ensemble_is_the_mean_of_its_runs_over_all_views_and_calibrated(
+    hard: hard_run.Hard, sides: Any
+) -> None:
     seen = load(hard.job.store, hard.evaluation, Evaluation)
     table = tables.read_scores(hard.job.store, seen.predictions)
     assert list(table["key"]) == list(sides["key"])
@@ -233,8 +240,8 @@ def test_the_ensemble_is_the_mean_of_its_runs_over_all_views_and_calibrated(hard
 
 
 def test_images_from_an_s3_prefix_are_the_same_data_set_as_from_a_folder(
-    make_job, folder, s3_server, s3_store
-):
+    make_job: Callable[..., Job], folder: Path, s3_server: S3Server, s3_store: Store
+) -> None:
     for path in filter(Path.is_file, folder.rglob("*")):
         s3_store.put_file(path.relative_to(folder).as_posix(), path)
     access = S3Access(s3_server.endpoint, s3_server.credentials)
@@ -244,11 +251,13 @@ def test_images_from_an_s3_prefix_are_the_same_data_set_as_from_a_folder(
     assert steps.ingest(with_settings(job, data=str(folder))).dataset == dataset
 
 
-def test_what_changed_is_told_and_no_old_image_changes_its_side(make_job, tmp_path):
+def test_what_changed_is_told_and_no_old_image_changes_its_side(
+    make_job: Callable[..., Job], tmp_path: Path
+) -> None:
     demo.generate(tmp_path / "set", seed=0, per_class=60)
     job = make_job(data=str(tmp_path / "set"), weights="imagenet")
 
-    def run():
+    def run() -> tuple[Any, Any]:
         validation = steps.validate(job, steps.ingest(job).dataset)
         split = load(job.store, steps.split(job, validation), Split)
         table = manifest.read(job.store, split.table).set_index("sha256")
@@ -268,7 +277,9 @@ def test_what_changed_is_told_and_no_old_image_changes_its_side(make_job, tmp_pa
     assert ((before["run_0"] == "test")[both] == (after["run_0"] == "test")[both]).all()
 
 
-def test_duplicates_with_both_labels_are_refused_with_a_list(make_job, folder):
+def test_duplicates_with_both_labels_are_refused_with_a_list(
+    make_job: Callable[..., Job], folder: Path
+) -> None:
     with Image.open(folder / "benign/DEMO_B0001.jpg") as image:
         image.transpose(Image.Transpose.ROTATE_90).save(folder / "malignant/turned.png")
     job = make_job(data=str(folder), weights="imagenet")
@@ -281,7 +292,7 @@ def test_duplicates_with_both_labels_are_refused_with_a_list(make_job, folder):
 # --- refusal -------------------------------------------------------------------------------------
 
 
-def test_a_refused_model_is_recorded_and_the_champion_stays(finished):
+def test_a_refused_model_is_recorded_and_the_champion_stays(finished: Any) -> None:
     job = with_settings(finished.job, min_accuracy=1.0)
     before = opened(job.store, name="skin-resnet50-synthetic").champion
     key = steps.gate(job, finished.evaluation, finished.validation)
@@ -297,7 +308,7 @@ def test_a_refused_model_is_recorded_and_the_champion_stays(finished):
     )
 
 
-def test_a_missing_run_is_counted_by_the_gate(finished):
+def test_a_missing_run_is_counted_by_the_gate(finished: Any) -> None:
     evaluation = steps.evaluate(
         finished.job, finished.split, finished.trained[:1], finished.validation
     )
@@ -307,7 +318,7 @@ def test_a_missing_run_is_counted_by_the_gate(finished):
     assert verdict.reasons == ("successful runs: 1, required at least 2",)
 
 
-def test_no_run_at_all_is_told(finished):
+def test_no_run_at_all_is_told(finished: Any) -> None:
     with pytest.raises(BadInput, match="no training run succeeded"):
         steps.evaluate(finished.job, finished.split, [], finished.validation)
 
@@ -318,7 +329,7 @@ MODEL = "skin-resnet50-synthetic"
 
 
 @pytest.fixture
-def again(finished, tmp_path):
+def again(finished: Any, tmp_path: Path) -> Callable[..., Any]:
     """Makes a later run on the data and models of the finished one, in a store of its own."""
     store = FolderStore(tmp_path / "store")
     shutil.copytree(finished.job.store.root, store.root)
@@ -326,7 +337,7 @@ def again(finished, tmp_path):
     judged_at = load(store, finished.verdict, Verdict).judged_at
     first = datetime.strptime(judged_at, "%Y-%m-%dT%H:%M:%S%z")
 
-    def make(run="next week", days=7, **changes):
+    def make(run: str = "next week", days: int = 7, **changes: Any) -> Any:
         started = first + timedelta(days=days)
         job = dataclasses.replace(finished.job, store=store, run_id=run, started=started)
         return with_settings(job, **changes)
@@ -334,7 +345,7 @@ def again(finished, tmp_path):
     return make
 
 
-def judge_and_conclude(job, finished):
+def judge_and_conclude(job: Any, finished: Any) -> str:
     """What a run does after its evaluation; the verdict's key."""
     theirs = steps.champion(job, finished.split)
     key = steps.gate(job, finished.evaluation, finished.validation, theirs)
@@ -343,7 +354,9 @@ def judge_and_conclude(job, finished):
     return key
 
 
-def test_a_repeated_run_finds_the_verdict_and_adds_no_judgement(finished, again, caplog):
+def test_a_repeated_run_finds_the_verdict_and_adds_no_judgement(
+    finished: Any, again: Callable[..., Any], caplog: pytest.LogCaptureFixture
+) -> None:
     job = again()
     before = opened(job.store, name=MODEL).judgements(), opened(job.store, name=MODEL).champion
     caplog.set_level("INFO")
@@ -357,7 +370,9 @@ def test_a_repeated_run_finds_the_verdict_and_adds_no_judgement(finished, again,
     assert not journal.changed_nothing(job.store, "another run")
 
 
-def test_the_champion_under_other_bounds_is_judged_against_the_one_before_it(finished, again):
+def test_the_champion_under_other_bounds_is_judged_against_the_one_before_it(
+    finished: Any, again: Callable[..., Any]
+) -> None:
     """Not against itself; and a version has one judgement, however often it is approved."""
     job = again(min_accuracy=0.4)
     before = opened(job.store, name=MODEL).judgements()
@@ -370,7 +385,9 @@ def test_the_champion_under_other_bounds_is_judged_against_the_one_before_it(fin
     assert journal.changed_nothing(job.store, "next week")
 
 
-def test_the_champion_that_misses_new_bounds_is_refused_once_however_often_it_runs(finished, again):
+def test_the_champion_that_misses_new_bounds_is_refused_once_however_often_it_runs(
+    finished: Any, again: Callable[..., Any]
+) -> None:
     before = len(opened(again().store, name=MODEL).judgements())
     for run, days in (("first", 7), ("second", 14), ("third", 21)):
         job = again(run, days, min_accuracy=0.999)
@@ -381,7 +398,9 @@ def test_the_champion_that_misses_new_bounds_is_refused_once_however_often_it_ru
     assert (latest.run, latest.approved) == ("first", False)
 
 
-def test_a_try_that_was_stopped_before_the_judgement_was_kept_is_completed(finished, again):
+def test_a_try_that_was_stopped_before_the_judgement_was_kept_is_completed(
+    finished: Any, again: Callable[..., Any]
+) -> None:
     job = again(finished.job.run_id, days=0)
     for key in job.store.list(f"models/{MODEL}/judged"):
         job.store.remove(key)
@@ -391,39 +410,15 @@ def test_a_try_that_was_stopped_before_the_judgement_was_kept_is_completed(finis
     assert not journal.changed_nothing(job.store, job.run_id)
 
 
-# --- how many tasks -------------------------------------------------------------------------------
-
-
-@given(st.integers(0, 5000), st.integers(1, 600))
-def test_every_shard_is_in_one_task_and_there_are_no_more_tasks_than_asked_for(shards, most):
-    groups = steps.grouped(list(range(shards)), most)
-    assert [shard for group in groups for shard in group] == list(range(shards))
-    assert len(groups) == min(shards, most)
-    sizes = {len(group) for group in groups}
-    assert not sizes or max(sizes) - min(sizes) <= 1
-    assert 0 not in sizes
-
-
-def test_a_million_images_make_no_more_tasks_than_the_scheduler_can_take(make_job):
-    job = make_job()
-    shards = tuple(f"images/{number}.npy" for number in range(1_000_000 // 256 + 1))
-    job.store.put(
-        "ingest/large/result.json", dump(documents.dataset("ingest/large", shards=shards))
-    )
-    groups = steps.shard_groups(job, "ingest/large")
-    assert len(groups) == steps.MOST_TASKS == 512
-    assert max(map(len, groups)) == 8
-
-
 # --- the champion, and sets of another origin ----------------------------------------------------
 
 
 @pytest.fixture
-def later(finished):
+def later(finished: Any) -> Callable[..., Any]:
     """Keys of a second run on other test images, made with the store in which the first one was
     promoted."""
 
-    def make(**changes):
+    def make(**changes: Any) -> tuple[Any, str]:
         job = with_settings(finished.job, **changes)
         dataset = steps.ingest(job).dataset
         split = steps.split(job, steps.validate(job, dataset))
@@ -432,7 +427,9 @@ def later(finished):
     return make
 
 
-def test_a_champion_on_the_test_set_that_it_was_judged_on_has_the_same_figures(finished):
+def test_a_champion_on_the_test_set_that_it_was_judged_on_has_the_same_figures(
+    finished: Any,
+) -> None:
     scored = load(finished.job.store, steps.champion(finished.job, finished.split), Scored)
     judged = load(finished.job.store, finished.evaluation, Evaluation)
     assert scored.name == finished.version.rsplit("/", 1)[1]
@@ -440,12 +437,14 @@ def test_a_champion_on_the_test_set_that_it_was_judged_on_has_the_same_figures(f
     assert scored.figures == judged.ensemble
 
 
-def test_without_a_champion_there_is_nothing_to_score(finished):
+def test_without_a_champion_there_is_nothing_to_score(finished: Any) -> None:
     job = with_settings(finished.job, model_name="nobody")
     assert steps.champion(job, finished.split) == ""
 
 
-def test_test_images_that_the_champion_was_trained_on_are_left_out_and_counted(finished, later):
+def test_test_images_that_the_champion_was_trained_on_are_left_out_and_counted(
+    finished: Any, later: Callable[..., Any]
+) -> None:
     job, split = later(test_fraction=0.4)
     scored = load(job.store, steps.champion(job, split), Scored)
     table = manifest.read(job.store, load(job.store, split, Split).table)
@@ -459,8 +458,8 @@ def test_test_images_that_the_champion_was_trained_on_are_left_out_and_counted(f
 
 
 def test_a_champion_that_saw_images_in_another_way_cannot_be_scored_and_the_gate_says_so(
-    finished, later
-):
+    finished: Any, later: Callable[..., Any]
+) -> None:
     job, split = later(field_of_view=0.9)
     key = steps.champion(job, split)
     scored = load(job.store, key, Scored)
@@ -474,7 +473,7 @@ def test_a_champion_that_saw_images_in_another_way_cannot_be_scored_and_the_gate
     assert (check.passed, check.value) == (False, scored.problem)
 
 
-def test_a_second_model_is_compared_with_the_champion_on_the_same_images(finished):
+def test_a_second_model_is_compared_with_the_champion_on_the_same_images(finished: Any) -> None:
     job = with_settings(finished.job, seed=1, l2=10.0, min_auc_change=-1.0)
     split = steps.split(job, finished.validation)
     trained = [steps.train(job, split, finished.features, run) for run in range(2)]
@@ -490,13 +489,13 @@ def test_a_second_model_is_compared_with_the_champion_on_the_same_images(finishe
 
 
 @pytest.fixture
-def raced(finished, tmp_path):
+def raced(finished: Any, tmp_path: Path) -> Callable[..., Any]:
     """A store in which a second model was approved when there was no champion; and now there is."""
     store = FolderStore(tmp_path / "store")
     shutil.copytree(finished.job.store.root, store.root)
     job = dataclasses.replace(finished.job, store=store)
 
-    def verdict(**bounds):
+    def verdict(**bounds: Any) -> tuple[Any, str]:
         changed = with_settings(job, seed=1, l2=10.0, **bounds)
         split = steps.split(changed, finished.validation)
         trained = [steps.train(changed, split, finished.features, run) for run in range(2)]
@@ -506,7 +505,9 @@ def raced(finished, tmp_path):
     return verdict
 
 
-def test_who_loses_a_race_is_judged_again_against_the_new_champion(finished, raced):
+def test_who_loses_a_race_is_judged_again_against_the_new_champion(
+    finished: Any, raced: Callable[..., Any]
+) -> None:
     job, key = raced(min_auc_change=-1.0, min_accuracy=0.0, min_sensitivity=0.0)
     assert load(job.store, key, Verdict).approved
     version = steps.promote(job, key)
@@ -519,7 +520,9 @@ def test_who_loses_a_race_is_judged_again_against_the_new_champion(finished, rac
     assert opened(job.store, name="skin-resnet50-synthetic").champion == champion
 
 
-def test_who_loses_a_race_and_is_no_better_than_the_new_champion_is_refused(finished, raced):
+def test_who_loses_a_race_and_is_no_better_than_the_new_champion_is_refused(
+    finished: Any, raced: Callable[..., Any]
+) -> None:
     job, key = raced(min_auc_change=1.0, min_accuracy=0.0, min_sensitivity=0.0)
     assert load(job.store, key, Verdict).approved
     before = opened(job.store, name="skin-resnet50-synthetic").champion
@@ -532,8 +535,8 @@ def test_who_loses_a_race_and_is_no_better_than_the_new_champion_is_refused(fini
 
 
 def test_a_model_that_says_another_thing_than_was_recorded_is_not_published(
-    finished, raced, monkeypatch
-):
+    finished: Any, raced: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     job, key = raced(min_auc_change=-1.0, min_accuracy=0.0, min_sensitivity=0.0)
     model = "skin-resnet50-synthetic"
     before = opened(job.store, name=model).champion, opened(job.store, name=model).versions()
@@ -546,7 +549,9 @@ def test_a_model_that_says_another_thing_than_was_recorded_is_not_published(
     ) == before
 
 
-def test_an_external_set_is_scored_without_the_images_that_our_data_holds(finished, tmp_path):
+def test_an_external_set_is_scored_without_the_images_that_our_data_holds(
+    finished: Any, tmp_path: Path
+) -> None:
     demo.generate(tmp_path / "other", seed=5, per_class=20)
     ours = tmp_path / "ours"
     demo.generate(ours, seed=0)
@@ -575,7 +580,9 @@ def test_an_external_set_is_scored_without_the_images_that_our_data_holds(finish
     assert any("other" in reason for reason in verdict.reasons)
 
 
-def test_a_model_of_shuffled_labels_is_no_better_than_a_coin_and_refused(make_job, tmp_path):
+def test_a_model_of_shuffled_labels_is_no_better_than_a_coin_and_refused(
+    make_job: Callable[..., Job], tmp_path: Path
+) -> None:
     demo.generate(tmp_path / "set", seed=0, per_class=60)
     for number, path in enumerate(sorted((tmp_path / "set").rglob("*.jpg"))):
         path.rename(tmp_path / "set" / LABELS[number % 2] / f"shuffled_{number}.jpg")
@@ -588,7 +595,7 @@ def test_a_model_of_shuffled_labels_is_no_better_than_a_coin_and_refused(make_jo
     dataset, weights, _ = steps.ingest(job)
     validation = steps.validate(job, dataset)
     split = steps.split(job, validation)
-    features = [steps.features(job, split, weights, i) for i in steps.shard_numbers(job, dataset)]
+    features = [steps.features(job, split, weights, i) for i in sharding.numbers(job, dataset)]
     trained = [steps.train(job, split, features, run) for run in range(2)]
     evaluation = steps.evaluate(job, split, trained, validation)
     auc = load(job.store, evaluation, Evaluation).ensemble.auc
@@ -598,7 +605,7 @@ def test_a_model_of_shuffled_labels_is_no_better_than_a_coin_and_refused(make_jo
     assert verdict.reasons[0].startswith("accuracy: ")
 
 
-def test_what_each_step_took_is_in_the_verdict(finished):
+def test_what_each_step_took_is_in_the_verdict(finished: Any) -> None:
     verdict = load(finished.job.store, finished.verdict, Verdict)
     spent = {"ingest", "validate", "split", "features", "train", "evaluate"}
     assert set(verdict.seconds) == spent
@@ -606,7 +613,7 @@ def test_what_each_step_took_is_in_the_verdict(finished):
     assert verdict.seconds["train"] > 0
 
 
-def test_report_and_card_lie_beside_the_verdict_and_in_the_version(finished):
+def test_report_and_card_lie_beside_the_verdict_and_in_the_version(finished: Any) -> None:
     store = finished.job.store
     verdict = load(store, finished.verdict, Verdict)
     assert b"not a medical device" in store.read(verdict.report)
@@ -618,21 +625,21 @@ def test_report_and_card_lie_beside_the_verdict_and_in_the_version(finished):
 
 
 @pytest.fixture
-def folder(tmp_path):
+def folder(tmp_path: Path) -> Path:
     demo.generate(tmp_path / "set", seed=0, per_class=12)
     return tmp_path / "set"
 
 
-def empty(folder):
+def empty(folder: Path) -> None:
     shutil.rmtree(folder)
     folder.mkdir()
 
 
-def one_class(folder):
+def one_class(folder: Path) -> None:
     shutil.rmtree(folder / "benign")
 
 
-def absent(folder):
+def absent(folder: Path) -> None:
     shutil.rmtree(folder)
 
 
@@ -645,8 +652,8 @@ def absent(folder):
     ],
 )
 def test_a_folder_without_the_images_is_told_and_nothing_is_written(
-    make_job, folder, spoil, message
-):
+    make_job: Callable[..., Job], folder: Path, spoil: Callable[..., Any], message: str
+) -> None:
     spoil(folder)
     job = make_job(data=str(folder), weights="imagenet")
     with pytest.raises(BadInput, match=message):
@@ -654,7 +661,9 @@ def test_a_folder_without_the_images_is_told_and_nothing_is_written(
     assert job.store.list("") == []
 
 
-def test_a_broken_zip_is_told_and_nothing_is_written(make_job, tmp_path):
+def test_a_broken_zip_is_told_and_nothing_is_written(
+    make_job: Callable[..., Job], tmp_path: Path
+) -> None:
     path = tmp_path / "images.zip"
     path.write_bytes(b"PK\x03\x04 and no more")
     job = make_job(data=str(path), weights="imagenet")
@@ -664,7 +673,9 @@ def test_a_broken_zip_is_told_and_nothing_is_written(make_job, tmp_path):
 
 
 @pytest.mark.parametrize(("masks", "images"), [("warn", 26), ("leave_out", 24)])
-def test_masks_are_told_and_left_out_where_asked(make_job, folder, masks, images):
+def test_masks_are_told_and_left_out_where_asked(
+    make_job: Callable[..., Job], folder: Path, masks: str, images: int
+) -> None:
     lesion = next((folder / "benign").iterdir())
     shutil.copy(lesion, folder / "benign" / f"000_mask{lesion.suffix}")
     shutil.copy(lesion, folder / "malignant" / f"000_overlay{lesion.suffix}")
@@ -681,7 +692,9 @@ def test_masks_are_told_and_left_out_where_asked(make_job, folder, masks, images
     assert table["key"].iloc[-1] == f"malignant/{last.name}"
 
 
-def test_a_corrupt_image_is_named_when_there_are_too_many(make_job, folder):
+def test_a_corrupt_image_is_named_when_there_are_too_many(
+    make_job: Callable[..., Job], folder: Path
+) -> None:
     (folder / "benign" / "DEMO_B0003.jpg").write_bytes(b"\xff\xd8\xff broken")
     job = make_job(data=str(folder), weights="imagenet")
     dataset = steps.ingest(job).dataset
@@ -689,7 +702,9 @@ def test_a_corrupt_image_is_named_when_there_are_too_many(make_job, folder):
         steps.validate(job, dataset)
 
 
-def test_a_corrupt_image_within_the_share_is_left_out_of_every_side(make_job, tmp_path):
+def test_a_corrupt_image_within_the_share_is_left_out_of_every_side(
+    make_job: Callable[..., Job], tmp_path: Path
+) -> None:
     demo.generate(tmp_path / "set", seed=0, per_class=60)
     (tmp_path / "set/benign/DEMO_B0003.jpg").write_bytes(b"\xff\xd8\xff broken")
     job = make_job(data=str(tmp_path / "set"), weights="imagenet", max_unreadable=0.05)
@@ -700,12 +715,12 @@ def test_a_corrupt_image_within_the_share_is_left_out_of_every_side(make_job, tm
 
 
 def test_a_split_that_leaks_is_refused_each_time_and_says_what_leaks(
-    make_job, tmp_path, monkeypatch
-):
+    make_job: Callable[..., Job], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """An image of a test patient is trained on, as a mistake in splitting would have it."""
     sound = splitting.split
 
-    def leaky(table, **knobs):
+    def leaky(table: Any, **knobs: Any) -> Any:
         made = sound(table, **knobs)
         groups = made.loc[made["run_1"] == "test", "group"].value_counts()
         assert groups.iloc[0] > 1
@@ -735,8 +750,12 @@ def test_a_split_that_leaks_is_refused_each_time_and_says_what_leaks(
     ],
 )
 def test_only_a_critical_check_that_failed_refuses_a_split(
-    make_job, monkeypatch, severity, passed, refused
-):
+    make_job: Callable[..., Job],
+    monkeypatch: pytest.MonkeyPatch,
+    severity: str,
+    passed: bool,
+    refused: bool,
+) -> None:
     job = make_job()
     job.store.put("validate/1/result.json", dump(documents.validation("validate/1", "ingest/1")))
     check = Check(name="sides", severity=severity, observed="2 off", bound="none", passed=passed)
@@ -757,7 +776,7 @@ def test_only_a_critical_check_that_failed_refuses_a_split(
         assert load(job.store, steps.split(job, "validate/1"), Split) == made
 
 
-def test_a_refused_data_set_is_refused_again(make_job, folder):
+def test_a_refused_data_set_is_refused_again(make_job: Callable[..., Job], folder: Path) -> None:
     job = make_job(data=str(folder), weights="imagenet", min_per_class=50)
     dataset = steps.ingest(job).dataset
     for _ in range(2):
@@ -768,7 +787,7 @@ def test_a_refused_data_set_is_refused_again(make_job, folder):
     assert not all(check.passed for check in load(job.store, noted, Validation).checks)
 
 
-def test_data_docs_keep_their_folders(make_job, tmp_path):
+def test_data_docs_keep_their_folders(make_job: Callable[..., Job], tmp_path: Path) -> None:
     job = make_job()
     for name in ("index.html", "one/page.html", "two/page.html"):
         (tmp_path / "docs" / name).parent.mkdir(parents=True, exist_ok=True)
@@ -779,7 +798,9 @@ def test_data_docs_keep_their_folders(make_job, tmp_path):
 
 
 @pytest.mark.parametrize("version", ["v1", None])
-def test_a_judgement_tells_of_its_run_and_of_the_moment_of_its_verdict(make_job, version):
+def test_a_judgement_tells_of_its_run_and_of_the_moment_of_its_verdict(
+    make_job: Callable[..., Job], version: str | None
+) -> None:
     job = dataclasses.replace(make_job(), run_id="manual__1")
     figures = documents.figures(
         accuracy=Interval(value=0.1, low=0, high=1),
@@ -799,17 +820,21 @@ def test_a_judgement_tells_of_its_run_and_of_the_moment_of_its_verdict(make_job,
     assert values == pytest.approx((0.1, 0.2, 0.3))
 
 
-def test_a_key_that_cannot_sign_is_found_before_anything_else_is_read(make_job, tmp_path):
+def test_a_key_that_cannot_sign_is_found_before_anything_else_is_read(
+    make_job: Callable[..., Job], tmp_path: Path
+) -> None:
     job = make_job()
     deployment = job.deployment.model_copy(update={"signing_key": str(tmp_path / "nowhere.pem")})
     with pytest.raises(BadInput, match=r"nowhere\.pem"):
         steps.promote(dataclasses.replace(job, deployment=deployment), "gate/nowhere")
 
 
-def test_a_step_that_is_cut_short_leaves_no_result(make_job, folder, monkeypatch):
+def test_a_step_that_is_cut_short_leaves_no_result(
+    make_job: Callable[..., Job], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     job = make_job(data=str(folder), weights="imagenet")
 
-    def cut(*args):
+    def cut(*args: Any) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(manifest, "golden", cut)

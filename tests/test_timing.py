@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -11,7 +12,7 @@ from skin_pipeline import steps, timing
 from skin_pipeline.contracts import Dataset, load
 from skin_pipeline.evaluation import tasks as evaluation
 from skin_pipeline.job import Job, Work
-from skin_pipeline.training import backbone
+from skin_pipeline.training import pretrained
 from skin_pipeline.training import tasks as training
 
 
@@ -19,7 +20,9 @@ class Begun(Exception):
     """The work of a step, which the test does not do."""
 
 
-def test_ingest_validate_and_split_tell_how_many_images_there_are(make_job):
+def test_ingest_validate_and_split_tell_how_many_images_there_are(
+    make_job: Callable[..., Job],
+) -> None:
     told, job = [], make_job(runs=3)
     job = replace(job, allow=lambda seconds, work: told.append((work, seconds)))
     pinned = steps.ingest(job)
@@ -37,10 +40,10 @@ def test_ingest_validate_and_split_tell_how_many_images_there_are(make_job):
     ]
 
 
-def test_steps_with_networks_tell_how_often_they_look_at_each_image(finished):
+def test_steps_with_networks_tell_how_often_they_look_at_each_image(finished: Any) -> None:
     told = []
 
-    def begin(seconds, work):
+    def begin(seconds: Any, work: Any) -> None:
         told.append((work, seconds))
         raise Begun
 
@@ -49,7 +52,7 @@ def test_steps_with_networks_tell_how_often_they_look_at_each_image(finished):
     dataset = load(job.store, finished.dataset, Dataset)
     count = sum(dataset.classes.values())
     tuned = replace(job, settings=job.settings.model_copy(update={"strategy": "full"}))
-    trunk = backbone.trunk_of(job.settings.backbone, "none")
+    trunk = pretrained.trunk_of(job.settings.backbone, "none")
     for work in (
         lambda: steps._features(job, dataset, 0, trunk, "head", 7),
         lambda: training.train(Work(job, "key"), finished.split, (), 0),

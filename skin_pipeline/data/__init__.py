@@ -1,16 +1,46 @@
 """From where the images are to a table, packed shards and leak-free splits.
 
-Takes in a source (a folder, a zip, Kaggle, a bucket), the tables beside the images, and what the
-settings say of them. Gives the data set. Code outside of the room uses the modules in `__all__`.
+Takes in a source (a folder, a zip, a Kaggle data set, a bucket), the tables beside the images, and
+the settings that say what these mean. Gives the data set, its validation and its split. The door
+(`skin_pipeline.steps`) calls `tasks`; rooms above use the modules in `__all__`, and no others.
 
 In reading order:
 
-- `sources`: from a source to images and their classes (a folder with a room for each kind)
-- `kinds`: what a file is, by its name or its first bytes
-- `metadata`: what tables say of the images (and `foreign_tables`, which reads the tables)
-- `disk`: files that appear whole or not at all
-- `demo`: a generator of synthetic lesions
+    kinds           what a file is, by its name or its first bytes
+    sources         from a source to images and their classes
+    foreign_tables  reads the tables that people bring
+    metadata        what these tables say about the images
+    disk            files that appear whole or not at all
+    demo            a generator of synthetic lesions
+    fetching        what a data set is made from, before anything is decoded
+    tasks           makes the results of `ingest`, `validate` and `split`
+    bounds          how much time and memory a file of unknown origin may take
+    workers         work on many processes, whatever a file does to one of them
+    images          one image file: decoded, measured, cut
+    manifest        the table of images, and the packed shards
+    duplicates      pictures that are in a data set more than once
+    grouping        which images must stay together
+    audit           shortcuts by which a model could predict the label
+    validation      the checks of Great Expectations and their pages
+    history         which data set was accepted before
+    changes         what has changed since
+    splitting       the test set, and the resamples of the rest
 """
 
 # Names of modules: importing them here would load numpy and pandas into every step.
-__all__ = ["demo", "disk", "kinds", "metadata", "sources"]  # ruff: ignore[undefined-export]
+__all__ = [  # ruff: ignore[undefined-export]
+    "audit",
+    "demo",
+    "disk",
+    "duplicates",
+    "fetching",
+    "history",
+    "images",
+    "kinds",
+    "manifest",
+    "metadata",
+    "sources",
+    "splitting",
+    "tasks",
+    "workers",
+]

@@ -1,7 +1,8 @@
-"""Can something trivial predict the label? Then a model may learn that instead of the lesion.
+"""Audits the images for shortcuts: whether something trivial can predict the label.
 
-Each feature alone is given to a small random forest, cross-validated by group, and judged by its
-AUC. The audit describes the data and chooses nothing, so it may look at all images.
+If it can, a model may learn that instead of the lesion. Each trivial feature alone is given to a
+small random forest, which is cross-validated by group and judged by its AUC. The audit describes
+the data and chooses nothing, so it may look at all images, those of the test set too.
 """
 
 from __future__ import annotations
@@ -27,12 +28,12 @@ Fold = tuple[NDArray[np.int64], NDArray[np.int64]]
 
 FOLDS = 5
 MOST_IMAGES = 5_000  # more would not change the answer; whole groups are drawn
-FEWEST_GROUPS = 2 * FOLDS  # with images of the rarer class
+FEWEST_GROUPS = 2 * FOLDS  # with images of the rarer class, about two in each fold
 TREES = 60
 
 
 def audit(table: pd.DataFrame, bound: float, seed: int) -> tuple[Shortcut, ...]:
-    """The AUC of each trivial feature that the table knows, in the order of `features`.
+    """Returns the AUC of each trivial feature that the table knows, in the order of `features`.
 
     Args:
         table: The manifest with the column `group`; quarantined images are left out.
@@ -41,7 +42,7 @@ def audit(table: pd.DataFrame, bound: float, seed: int) -> tuple[Shortcut, ...]:
         seed: Of the sample, the folds, the forests and the bootstrap.
 
     Returns:
-        A shortcut a feature; none if there are too few images to tell.
+        One shortcut for each feature; none if there are too few images to judge by.
     """
     rows = _sample(table[table["readable"]], seed)
     malignant = rows["label"] == "malignant"
@@ -75,7 +76,8 @@ def _judged(name: str, images: int, auc: Interval, bound: float) -> Shortcut:
 
 
 def features(rows: pd.DataFrame) -> dict[str, NDArray[np.float64]]:
-    """Trivial features by name, each (n, columns) without columns that are the same for all."""
+    """Returns trivial features by name, each (n, columns), without columns that are the same for
+    all images."""
     pixels = rows["width"] * rows["height"]
     size = rows[["width", "height"]].assign(
         aspect=rows["width"] / rows["height"], megapixels=pixels / 1e6
@@ -93,16 +95,16 @@ def features(rows: pd.DataFrame) -> dict[str, NDArray[np.float64]]:
 def scores(
     table: pd.DataFrame, is_test: NDArray[np.bool_], names: Sequence[str], seed: int
 ) -> dict[str, NDArray[np.float64]]:
-    """What forests that see one trivial feature each say of test images.
+    """Returns scores of test images by forests that see one trivial feature each.
 
     Args:
         table: Readable images, of the manifest (n).
-        is_test: Which of them are test images (n,): the forests learn on others only.
-        names: Of features that vary.
+        is_test: Which of them are test images (n,): the forests learn on the others only.
+        names: Of the features; each must vary.
         seed: Of the sample and the forests.
 
     Returns:
-        For each name scores (test images,) in 0…1.
+        The scores (test images,) in 0…1, by the feature's name.
     """
     known = features(table)
     learned = table.index.isin(_sample(table[~is_test], seed).index)
@@ -115,7 +117,11 @@ def scores(
 
 
 def _metadata(rows: pd.DataFrame) -> pd.DataFrame:
-    """Age, sex and site as numbers; that something is not known may tell as much."""
+    """Returns age, sex and site as numbers.
+
+    That something is not known is a value too: it may predict the label as well as any other, for
+    instance where the metadata of one class come from another clinic.
+    """
     age = pd.to_numeric(rows["age"], errors="coerce")
     kinds = pd.get_dummies(rows[["sex", "site"]].apply(lambda column: column.str.casefold()))
     return kinds.astype(float).assign(age=age.fillna(-1.0))
@@ -126,7 +132,7 @@ def _varying(frame: pd.DataFrame) -> NDArray[np.float64]:
 
 
 def _sample(rows: pd.DataFrame, seed: int) -> pd.DataFrame:
-    """All rows, or those of as many whole groups, drawn at random, as make about 5,000 images."""
+    """Returns all rows, or those of groups drawn at random that have up to 5,000 images in all."""
     if len(rows) <= MOST_IMAGES:
         return rows
     sizes = rows.groupby("group").size().sample(frac=1, random_state=seed)
@@ -134,7 +140,11 @@ def _sample(rows: pd.DataFrame, seed: int) -> pd.DataFrame:
 
 
 def _folds(labels: NDArray[np.int64], groups: NDArray[np.object_], seed: int) -> list[Fold]:
-    """The rows to learn from and those to score, five times; no group is on both sides."""
+    """Returns the rows to learn from and those to score, five times; no group is on both sides.
+
+    Images of one patient are alike. If some were learned from and others scored, the forest would
+    know the patient again, and any feature would seem to predict the label.
+    """
     from sklearn.model_selection import StratifiedGroupKFold
 
     folds = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=seed)
@@ -144,7 +154,7 @@ def _folds(labels: NDArray[np.int64], groups: NDArray[np.object_], seed: int) ->
 def _out_of_fold(
     values: NDArray[np.float64], labels: NDArray[np.int64], folds: list[Fold], seed: int
 ) -> NDArray[np.float64]:
-    """Each image's score from a forest that has seen no image of its group."""
+    """Returns each image's score from a forest that has seen no image of its group."""
     from sklearn.model_selection import cross_val_predict
 
     made: NDArray[np.float64] = cross_val_predict(

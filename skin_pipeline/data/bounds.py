@@ -1,15 +1,15 @@
-"""How much time and memory the file of a stranger may take, in the worker process that reads it.
+"""Bounds the time and memory that the file of a stranger takes, in the worker that reads it.
 
     prepare()                      # once, when the process starts
     with of_memory():              # for a few files
         with of_time(SECONDS):     # for each of them
             …
 
-Decoders are written in C. No exception reaches them while they work, so the system ends the whole
-process when the time is over; who started it sees by which signal. Memory is bounded by the system
-too: what is asked for beyond the bound is refused, which Python raises as `MemoryError`.
+Decoders are written in C, and no exception can interrupt them. So the system ends the whole process
+when the time is over; its parent sees by which signal. Memory is bounded by the system too: an
+allocation beyond the bound is refused, which Python raises as `MemoryError`.
 
-Time is that of the processor, so that a busy machine makes no file slow. What waits for a disk or a
+Time is that of the processor, so that a busy machine makes no file slow. Waiting for a disk or a
 network uses none, and has a bound of its own.
 """
 
@@ -24,38 +24,41 @@ from contextlib import contextmanager
 from pathlib import Path
 
 MIB = 2**20
-# The largest images that are taken need some 5 s on a slow core, and usual ones a fiftieth of one.
+# The largest images that are allowed take about 5 s on a slow core, usual ones 0.02 s.
 SECONDS = 60.0
-# For a disk that stands still: a busy machine gives a process a twentieth of its time, if not more.
+# For a disk that does not answer. Even on a very busy machine a process gets a twentieth of the
+# time, so that one which computes reaches the other bound first.
 WAITED = 20 * SECONDS
-# Two copies of the largest image, at the four bytes that Pillow takes for each pixel.
+# Two copies of the largest image, at the four bytes that Pillow needs for each pixel.
 MEMORY = 1024 * MIB
-# Beyond any dermatoscope; a few kilobytes of a hostile PNG can claim to be gigabytes of pixels.
+# More than any dermatoscope has; a hostile PNG of a few kilobytes can claim gigabytes of pixels.
 MOST_PIXELS = 120_000_000
 
 TOO_SLOW, TOO_LATE = signal.SIGPROF, signal.SIGALRM
 TIMERS = {signal.ITIMER_PROF: TOO_SLOW, signal.ITIMER_REAL: TOO_LATE}
-PAGES = Path("/proc/self/statm")  # of Linux. Elsewhere the system bounds no memory of this kind
+# How much memory this process has, on Linux. Other systems do not enforce this kind of bound.
+PAGES = Path("/proc/self/statm")
 
 _bounded = False
-_pages = -1  # `PAGES`, kept open: a process that is confined later could not open it
+_pages = -1  # `PAGES`, kept open: once a process is confined it cannot open the file any more
 
 
 def prepare() -> None:
-    """Lets the signals of the timers end this process, whatever its parent made of them. Called
-    before the process gives up any right."""
+    """Makes the signals of the timers end this process, even where its parent ignores or blocks
+    them. It is called before the process is confined."""
     global _pages
     if PAGES.exists():
         _pages = os.open(PAGES, os.O_RDONLY | os.O_CLOEXEC)
     for sign in TIMERS.values():
         signal.signal(sign, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, TIMERS.values())
+    # A dump of the memory at each hostile file would fill the disk.
     resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
 
 
 @contextmanager
 def of_time(seconds: float, waited: float) -> Generator[None, None, None]:
-    """Has the system end this process if the block takes longer.
+    """Makes the system end this process if the block takes longer.
 
     Args:
         seconds: Of the processor's time.
@@ -72,12 +75,15 @@ def of_time(seconds: float, waited: float) -> Generator[None, None, None]:
 
 @contextmanager
 def of_memory(size: int) -> Generator[None, None, None]:
-    """Has the system refuse the block more than `size` bytes of memory beyond what is used now, in
-    a process that was prepared."""
+    """Makes the system refuse the block more than `size` bytes of memory beyond what is used now.
+
+    Without effect in a process that was not prepared.
+    """
     global _bounded
     if _pages < 0:
         yield
         return
+    # The bound counts all memory of the process, also that of the interpreter and its libraries.
     old, most = resource.getrlimit(resource.RLIMIT_DATA)
     limit = _used() + size
     _set(limit if most == resource.RLIM_INFINITY else min(limit, most))
@@ -90,7 +96,7 @@ def of_memory(size: int) -> Generator[None, None, None]:
 
 
 def _used() -> int:
-    """Bytes of memory as the system counts them against RLIMIT_DATA."""
+    """Returns the bytes of memory that the system counts against RLIMIT_DATA."""
     return int(os.pread(_pages, 200, 0).split()[5]) * resource.getpagesize()
 
 
@@ -99,13 +105,17 @@ def _set(limit: int) -> None:
 
 
 def were_reached() -> bool:
-    """Tells a file that asks for too much memory from a machine that has none, at a `MemoryError`:
-    whether without the bound the machine would give as much as that."""
+    """Returns whether a `MemoryError` is due to the bound, and not to a machine without memory.
+
+    It lifts the bound and tries to allocate as much as the bound allows: a machine that has that
+    much refused the file because of the bound.
+    """
     if not _bounded:
         return False
     limit = resource.getrlimit(resource.RLIMIT_DATA)[0]
     try:
         _set(resource.getrlimit(resource.RLIMIT_DATA)[1])
+        # Reserved and given back; no page of it is ever touched.
         mmap.mmap(-1, MEMORY, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS).close()
     except (OSError, MemoryError):
         return False

@@ -1,4 +1,4 @@
-"""What is new in a data set against the one that was accepted before it."""
+"""Compares a data set with the one that was accepted before it."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ EXAMPLES = 5  # of each kind of change
 
 
 def against(store: Store, table: pd.DataFrame, previous: str | None) -> Changes:
-    """The changes since `previous`, the key of a validation.
+    """Returns the changes since `previous`, the key of a validation.
 
-    Images are known by their files' digests, wherever they lie.
+    An image is identified by the digest of its file, so a renamed or moved file is no change. A
+    file that could not be read has no digest, and is identified by its key.
     """
     if previous is None:
         return Changes(previous=None, added=len(table), removed=0, relabelled=0, examples=())
@@ -30,6 +31,7 @@ def against(store: Store, table: pd.DataFrame, previous: str | None) -> Changes:
         "removed": old.index.difference(new.index),
         "relabelled": both[new.loc[both, "label"].to_numpy() != old.loc[both, "label"].to_numpy()],
     }
+    # Of an image that is in both, the new key is shown: there the user can find the file.
     keys = pd.concat([new["key"], old["key"][~old.index.isin(new.index)]])
     examples = [
         f"{what}: {key}" for what, rows in lists.items() for key in keys.loc[rows].head(EXAMPLES)
@@ -40,5 +42,6 @@ def against(store: Store, table: pd.DataFrame, previous: str | None) -> Changes:
 
 
 def _labels(table: pd.DataFrame) -> pd.DataFrame:
+    """Returns label and key of each different image, indexed by what identifies it."""
     known = table.assign(sha256=table["sha256"].where(table["sha256"] != "", table["key"]))
     return known.drop_duplicates("sha256").set_index("sha256")[["label", "key"]]

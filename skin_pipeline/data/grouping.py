@@ -1,8 +1,8 @@
-"""Which images must never be parted, and under which name each was first seen.
+"""Finds which images must stay together, and under which name each was first seen.
 
-A group is what patient, lesion and duplicates link together. Its name decides whether it belongs to
-the test set, so an image keeps the name that its group had when it came (its *anchor*), whatever
-is added or removed later.
+A *group* is what patient, lesion and duplicates link together. The name of a group decides whether
+it belongs to the test set. Names change when images are added or removed, so an image keeps the
+name that its group had when the image was first seen: its *anchor*.
 """
 
 from __future__ import annotations
@@ -23,11 +23,16 @@ from skin_pipeline.storage import Store
 log = logging.getLogger(__name__)
 
 LINKS = ("patient_id", "lesion_id", "duplicates")
-NAMES = ("patient_id", "lesion_id", "sha256", "key")  # what a group is called after, best first
+# What a group is named after, best first. Only an image that could not be read has no digest.
+NAMES = ("patient_id", "lesion_id", "sha256", "key")
 
 
 def clusters(table: pd.DataFrame, pairs: list[Pair]) -> pd.Series[str]:
-    """The name of each image's cluster of duplicates: its first image's digest; "" if alone."""
+    """Returns the name of each image's cluster of duplicates: the lowest digest; "" if alone.
+
+    Pairs are links of a graph, and a cluster is what hangs together in it: if A is a copy of B and
+    B of C, all three are one cluster.
+    """
     size = len(table)
     ends = np.array([(pair.first, pair.second) for pair in pairs], np.int64).reshape(-1, 2)
     graph = coo_matrix((np.ones(len(ends)), (ends[:, 0], ends[:, 1])), shape=(size, size))
@@ -38,7 +43,7 @@ def clusters(table: pd.DataFrame, pairs: list[Pair]) -> pd.Series[str]:
 
 
 def groups(table: pd.DataFrame) -> pd.Series[str]:
-    """Images that must not be parted: of one patient, of one lesion, or duplicates.
+    """Returns the group of each image: those of one patient, of one lesion, or duplicates.
 
     Returns:
         A group's name for each row: its first patient, else its first lesion, else its first
@@ -54,17 +59,22 @@ def groups(table: pd.DataFrame) -> pd.Series[str]:
 
 
 def _components(links: pd.DataFrame) -> pd.Series[int]:
-    """Connected components of rows that share a value (other than "") in any column."""
+    """Returns connected components of rows that share a value (other than "") in any column.
+
+    The graph has a node for each row and one for each value, and an edge where a row has a value.
+    So a hundred images of one patient are a hundred edges, and not one for each pair of them.
+    """
     edges = links.melt(ignore_index=False).query("value != ''")
     rows = links.index.get_indexer(edges.index)
-    anchors, names = pd.factorize(edges["variable"] + ":" + edges["value"])
+    # The column is part of the value's name: patient 7 and lesion 7 are not the same.
+    values, names = pd.factorize(edges["variable"] + ":" + edges["value"])
     size = len(links) + len(names)
-    graph = coo_matrix((np.ones(len(edges)), (rows, len(links) + anchors)), shape=(size, size))
+    graph = coo_matrix((np.ones(len(edges)), (rows, len(links) + values)), shape=(size, size))
     return pd.Series(connected_components(graph, directed=False)[1][: len(links)], links.index)
 
 
 def known_anchors(store: Store, previous: str | None) -> pd.Series[str]:
-    """Anchors of all images seen so far, by sha256."""
+    """Returns the anchors of all images up to the previous validation, by sha256."""
     if previous is None:
         return pd.Series([], index=pd.Index([], name="sha256"), dtype=str)
     data = io.BytesIO(store.read(load(store, previous, Validation).anchors))
@@ -73,10 +83,10 @@ def known_anchors(store: Store, previous: str | None) -> pd.Series[str]:
 
 
 def anchors(table: pd.DataFrame, known: pd.Series[str]) -> pd.Series[str]:
-    """The group name under which each image was first seen.
+    """Returns the name of the group in which each image was first seen.
 
     A new image takes the anchor of an old one in its group, if there is one, else its group's name.
-    Groups that were apart before and are one now are told.
+    Groups that were separate before and are one now are logged.
 
     Args:
         table: With the columns `sha256` and `group`.
@@ -91,7 +101,10 @@ def anchors(table: pd.DataFrame, known: pd.Series[str]) -> pd.Series[str]:
 
 
 def remembered(table: pd.DataFrame, known: pd.Series[str]) -> pd.Series[str]:
-    """All anchors so far, by sha256: those known before, and those of the table."""
+    """Returns all anchors so far, by sha256: those known before, and those of the table.
+
+    Images that are gone keep theirs, in case they come back.
+    """
     now = table[table["sha256"] != ""].drop_duplicates("sha256").set_index("sha256")["anchor"]
     together: pd.Series[str] = pd.concat([known, now[~now.index.isin(known.index)]])
     return together.rename("anchor").rename_axis("sha256").sort_index()

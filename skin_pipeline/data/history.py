@@ -1,7 +1,7 @@
-"""Which data set came before.
+"""Remembers which data set was accepted before.
 
-A data set's identity is its content digest. `datasets/<name>/current.json` points to the one that
-was accepted last for a model's name.
+`datasets/<name>/current.json` points to the data set that was accepted last for a model's name, and
+to the validation of the one before it. So a run on the same data finds the same predecessor again.
 """
 
 from __future__ import annotations
@@ -15,7 +15,13 @@ log = logging.getLogger(__name__)
 
 
 def before(store: Store, name: str, dataset: str) -> str | None:
-    """The validation that was accepted before this data set, if any."""
+    """Returns the key of the validation that was accepted before this data set, if any.
+
+    Args:
+        store: The store.
+        name: Of the model.
+        dataset: Key of the data set. If it is the accepted one already, its predecessor counts.
+    """
     pointer = _pointer(store, name)[0]
     if pointer is None:
         return None
@@ -23,7 +29,7 @@ def before(store: Store, name: str, dataset: str) -> str | None:
 
 
 def accept(store: Store, name: str, dataset: str, validation: str, moved_at: str) -> None:
-    """Point to an accepted data set; nothing happens if the pointer is there already."""
+    """Points to an accepted data set; nothing happens if the pointer is there already."""
     pointer, tag = _pointer(store, name)
     if pointer is not None and pointer.dataset == dataset:
         return
@@ -33,13 +39,15 @@ def accept(store: Store, name: str, dataset: str, validation: str, moved_at: str
         previous=pointer.validation if pointer else None,
         moved_at=moved_at,
     )
+    # The tag makes this fail if another run has moved the pointer since it was read.
     if store.swap(_key(name), dump(now), tag):
         log.info("data_accepted name=%s dataset=%s", name, dataset)
-    else:  # another run was faster: its data set is the one that the next is compared with
+    else:  # no error: the next data set is then compared with that of the other run
         log.warning("data_pointer_moved_by_another_run name=%s", name)
 
 
 def _pointer(store: Store, name: str) -> tuple[DataPointer | None, str | None]:
+    """Returns the pointer and its tag; None for both if there is no pointer yet."""
     found = store.tagged(_key(name))
     if found is None:
         return None, None

@@ -1,4 +1,8 @@
-"""The one table: a row an image, written by `ingest` and widened by later steps."""
+"""The manifest: a table with a row for each image, written by `ingest` and widened by later steps.
+
+`build` makes it from image files, together with the packed shards of working squares. `read` gives
+it back to every later step.
+"""
 
 from __future__ import annotations
 
@@ -15,28 +19,37 @@ from numpy.typing import NDArray
 
 from skin_pipeline import tables
 from skin_pipeline.contracts import Notice
-from skin_pipeline.data import images as room
+from skin_pipeline.data import images as decoder
 from skin_pipeline.data.images import STATISTICS, Inspected
 from skin_pipeline.data.kinds import SUFFIXES
 from skin_pipeline.data.metadata import METADATA
 from skin_pipeline.data.sources import Found, Images, changed, exchanged
 from skin_pipeline.data.workers import each
 from skin_pipeline.errors import BadInput, Unavailable
+from skin_pipeline.geometry import Geometry
 from skin_pipeline.storage import Store, copied_file, digest_file, digest_named, scratch
 
 log = logging.getLogger(__name__)
 
+# Columns that are texts whatever they look like: a patient 007 is not the number 7.
 TEXTS = (
     *("image_id", "key", "label", "sha256", "format", "problem", "converted", "fingerprint"),
     *("pixels_sha256", *METADATA, "duplicates", "external", "group", "anchor"),
 )
+# An empty cell means "not known" for figures only. Words such as NA or null are texts like others.
 NAN = {name: [""] for name in STATISTICS}
 SHOWN = 10  # names in a notice
 
 
 class Built(NamedTuple):
-    """The table, the keys of the shards of working squares and of thumbnails, and the keys of the
-    images that look like masks."""
+    """What `build` has made.
+
+    Attributes:
+        table: Of the images, without metadata, indexed by their number among all files.
+        shards: Keys of the packed working squares.
+        thumbnails: Keys of the packed thumbnails.
+        masks: Keys of the images that look like masks.
+    """
 
     table: pd.DataFrame
     shards: tuple[str, ...]
@@ -47,53 +60,62 @@ class Built(NamedTuple):
 def build(
     images: Images,
     store: Store,
+    geometry: Geometry,
     *,
-    size: int,
-    field_of_view: float,
     shard_size: int,
-    folder: Path,
     processes: int,
     with_masks: bool = True,
 ) -> Built:
-    """Decodes every image once, on all cores: the table, and packed shards in the store.
+    """Decodes every image once, on all cores; gives the table, and writes packed shards.
 
-    Memory stays flat: no more than one shard's images are held at a time. Quarantined images have
-    a row with `readable` False and their `problem`, and stand in no shard. Without masks, images
+    Memory stays flat: no more than the images of one shard are held at a time. Quarantined images
+    have a row with `readable` False and their `problem`, and are in no shard. Without masks, images
     that look like one have no row.
 
-    Returns:
-        The table without metadata, indexed by the place of an image among `images.files`, and the
-        keys of the shards, `.npy` arrays (n, size, size, 3) and (n, 64, 64) of uint8 that their
-        digest names: the same images give the same shard.
+    The shards are `.npy` arrays (n, size, size, 3) and (n, 64, 64) of uint8. Their digest names
+    them: the same images give the same shard.
+
+    Args:
+        images: What was found at the source.
+        store: Where the shards go.
+        geometry: Of the working squares.
+        shard_size: Images in a shard; the last one may have fewer.
+        processes: How many to use.
+        with_masks: Whether images that look like masks are used.
 
     Raises:
         BadInput: No image is left without masks.
     """
     rows: dict[int, dict[str, Any]] = {}
     masks = []
-    squares, thumbnails = _Packer(store, folder, shard_size), _Packer(store, folder, shard_size)
-    seen_in_order = inspected(images.files, processes, size, field_of_view)
-    for place, (found, seen) in enumerate(seen_in_order):
-        if room.named_like_a_mask(found.key) or seen.mask:
-            masks.append(found.key)
-            if not with_masks:
-                continue
-        rows[place] = _row(found, seen, len(squares.keys), len(squares.waiting))
-        if seen.pixels is not None and seen.thumbnail is not None:
-            squares.add(seen.pixels)
-            thumbnails.add(seen.thumbnail)
+    with scratch() as folder:
+        squares, thumbnails = _Packer(store, folder, shard_size), _Packer(store, folder, shard_size)
+        for number, (found, seen) in enumerate(inspected(images.files, processes, geometry)):
+            if decoder.named_like_a_mask(found.key) or seen.mask:
+                masks.append(found.key)
+                if not with_masks:
+                    continue
+            rows[number] = _row(found, seen, len(squares.keys), len(squares.waiting))
+            if seen.pixels is not None and seen.thumbnail is not None:
+                squares.add(seen.pixels)
+                thumbnails.add(seen.thumbnail)
+        packed = squares.close(), thumbnails.close()
     if not rows:
-        raise BadInput(
-            f"masks=leave_out leaves no image: all {len(masks)} look like masks, such as "
-            f"{', '.join(masks[:SHOWN])}. Give masks=warn, or other images"
-        )
+        raise _only_masks(masks)
     table = pd.DataFrame.from_dict(rows, orient="index")
     table["pixels_sha256"] = _pixel_digests(table, images.files, processes)
-    return Built(table, squares.close(), thumbnails.close(), tuple(masks))
+    return Built(table, *packed, tuple(masks))
+
+
+def _only_masks(masks: Sequence[str]) -> BadInput:
+    return BadInput(
+        f"masks=leave_out leaves no image: all {len(masks)} look like masks, such as "
+        f"{', '.join(masks[:SHOWN])}. Give masks=warn, or other images"
+    )
 
 
 def mask_notices(keys: Sequence[str], left_out: bool) -> tuple[Notice, ...]:
-    """Returns what is said of images that look like masks; nothing if there are none."""
+    """Returns the notice about images that look like masks; none if there are none."""
     if not keys:
         return ()
     names = ", ".join(keys[:SHOWN]) + (", …" if len(keys) > SHOWN else "")
@@ -107,7 +129,11 @@ def mask_notices(keys: Sequence[str], left_out: bool) -> tuple[Notice, ...]:
 
 
 class _Packer:
-    """Stacks arrays of one shape, and puts each full stack into the store."""
+    """Stacks arrays of one shape, and puts each full stack into the store.
+
+    `keys` has the key of each stack that was put, `waiting` the arrays of the next one. So their
+    lengths are the shard and the row of the array that is added next.
+    """
 
     def __init__(self, store: Store, folder: Path, count: int) -> None:
         self.keys: list[str] = []
@@ -115,11 +141,13 @@ class _Packer:
         self._store, self._path, self._count = store, folder / "shard.npy", count
 
     def add(self, array: NDArray[np.uint8]) -> None:
+        """Adds an array to the stack."""
         self.waiting.append(array)
         if len(self.waiting) == self._count:
             self._pack()
 
     def close(self) -> tuple[str, ...]:
+        """Puts what is left; returns the keys of all stacks."""
         if self.waiting:
             self._pack()
         return tuple(self.keys)
@@ -133,31 +161,28 @@ class _Packer:
 
 
 def inspected(
-    files: tuple[Found, ...],
-    processes: int,
-    size: int | None = None,
-    field_of_view: float = 1.0,
+    files: tuple[Found, ...], processes: int, geometry: Geometry | None = None
 ) -> Iterator[tuple[Found, Inspected]]:
-    """`images.inspect` of every file, in order, in worker processes."""
-    work = partial(_inspect, size=size, field_of_view=field_of_view)
+    """Gives every file with what `images.inspect` says of it, in order, from worker processes."""
+    work = partial(_inspect, geometry=geometry)
     yield from zip(files, each(work, files, processes, _killed, _name), strict=True)
 
 
-def _inspect(item: Found, size: int | None, field_of_view: float) -> Inspected:
+def _inspect(item: Found, geometry: Geometry | None) -> Inspected:
     """Returns what `images.inspect` says of an image.
 
     Raises:
-        Unavailable: it went away since it was found. As quarantined, it would stay so in the result
-            for this content, also when it is there again.
+        Unavailable: It was deleted since it was found. If it were quarantined, it would stay so in
+            the result for this content, also when it is there again.
     """
-    seen = room.inspect(item.path, size, field_of_view, PurePosixPath(item.key).name)
+    seen = decoder.inspect(item.path, geometry, PurePosixPath(item.key).name)
     if not seen.sha256 and not item.path.exists():
         raise changed(item.path, seen.problem)
     return seen
 
 
 def _killed(item: Found, why: str) -> Inspected:
-    return room.killed(item.path, PurePosixPath(item.key).name, why)
+    return decoder.killed(item.path, PurePosixPath(item.key).name, why)
 
 
 def _name(item: Found) -> str:
@@ -165,6 +190,7 @@ def _name(item: Found) -> str:
 
 
 def _row(found: Found, seen: Inspected, shard: int, row: int) -> dict[str, Any]:
+    """Returns the row of an image, which is packed as this row of this shard if it is readable."""
     readable = not seen.problem
     return {
         "image_id": PurePosixPath(found.key).stem,
@@ -186,27 +212,34 @@ def _row(found: Found, seen: Inspected, shard: int, row: int) -> dict[str, Any]:
 
 
 def _pixel_digests(table: pd.DataFrame, files: tuple[Found, ...], processes: int) -> pd.Series[str]:
-    """Digests of the decoded pixels, where another file may have the same ones.
+    """Returns digests of the decoded pixels, where another file may have the same ones.
 
-    Equal pixels have an equal fingerprint, and equal files equal pixels, so that few images need
-    to be decoded and hashed once more: hashing all pixels takes a third of the time of decoding.
+    Equal pixels have an equal fingerprint, and equal files have equal pixels. So few images need to
+    be decoded once more and hashed: to hash all pixels would take a third of the time of decoding.
     """
     digests = pd.Series("", index=table.index)
     files_of = table[table["readable"]].drop_duplicates("sha256")
     alike = files_of[files_of.duplicated(["fingerprint", "width", "height"], keep=False)]
     paths = [files[i].path for i in alike.index]
-    digested = each(room.pixels_digest, paths, processes, _refuse_killed, str)
+    digested = each(decoder.pixels_digest, paths, processes, _refuse_killed, str)
     known = dict(zip(alike["sha256"], digested, strict=True))
     return digests.mask(table["readable"], table["sha256"].map(known).fillna(""))
 
 
 def _refuse_killed(path: Path, why: str) -> str:
-    """An image that could be decoded a moment ago now ends its process."""
+    """Refuses an image that could be decoded a moment ago, and now ends its process."""
     raise Unavailable(f"{path.name} was decoded once, and not again: {why}")
 
 
 def golden(table: pd.DataFrame, images: Images, store: Store, per_class: int = 4) -> dict[str, str]:
-    """Copies of a few readable image files of each class in the store: `{image key: key}`."""
+    """Puts copies of a few readable image files of each class into the store.
+
+    A released model is tried on them later. Sorted by digest, they are the same few of the same
+    images, whatever their order.
+
+    Returns:
+        `{image key: key of the copy}`.
+    """
     chosen = table[table["readable"]].sort_values("sha256").groupby("label").head(per_class)
     wanted = dict(zip(chosen["key"], chosen["sha256"], strict=True))
     copies = {}
@@ -224,7 +257,7 @@ def _keep(store: Store, key: str, path: Path, copy: Path) -> None:
     """Puts an image file under the key that names its bytes.
 
     Raises:
-        Unavailable: They are others since it was inspected.
+        Unavailable: The file has other bytes than when it was inspected.
     """
     if copied_file(path, copy) != digest_named(key):
         raise exchanged(path)
@@ -232,7 +265,7 @@ def _keep(store: Store, key: str, path: Path, copy: Path) -> None:
 
 
 def read(store: Store, key: str) -> pd.DataFrame:
-    """A table from the store; metadata columns are strings, empty where nothing is known."""
+    """Returns a table from the store; metadata are strings, empty where nothing is known."""
     data = io.BytesIO(store.read(key))
     kinds = dict.fromkeys(TEXTS, str)
     return tables.texts_restored(
@@ -241,19 +274,18 @@ def read(store: Store, key: str) -> pd.DataFrame:
 
 
 def read_readable(store: Store, key: str) -> pd.DataFrame:
-    """The rows of a table whose images no check has quarantined, numbered from 0: as the packed
-    images are."""
+    """Returns the rows of images that are not quarantined, numbered from 0 as the packed images."""
     table = read(store, key)
     return table[table["readable"]].reset_index(drop=True)
 
 
 def labels(table: pd.DataFrame) -> NDArray[np.int64]:
-    """1 for malignant, 0 for benign (n,)."""
+    """Returns 1 for malignant, 0 for benign (n,)."""
     return np.asarray(table["label"] == "malignant", np.int64)
 
 
 def log_outcomes(table: pd.DataFrame) -> None:
-    """One line an image that is quarantined, and one for every kind of conversion."""
+    """Logs a line for each quarantined image, and one for every kind of conversion."""
     for row in table[~table["readable"]].itertuples():
         log.warning('quarantined image="%s" problem="%s"', row.key, row.problem)
     for change, count in table.loc[table["converted"] != "", "converted"].value_counts().items():

@@ -1,4 +1,8 @@
-"""A test set that stays the test set, and seeded train/validation resamples of the rest."""
+"""Divides the images: a test set that stays the test set, and seeded resamples of the rest.
+
+Whole groups are divided, never images, so that nothing which a model has seen in training comes
+back in the test. Each run draws its own train and validation images from what is no test image.
+"""
 
 from __future__ import annotations
 
@@ -17,13 +21,14 @@ from skin_pipeline.seeds import run_seed
 log = logging.getLogger(__name__)
 
 TRAIN, VALIDATION, TEST, UNUSED = "train", "validation", "test", "unused"
-PARTINGS = 20
+PARTINGS = 20  # random divisions of which the best is taken
 
 
 def in_test(group: str, fraction: float) -> bool:
-    """Whether a group belongs to the test set: decided by its name alone.
+    """Returns whether a group belongs to the test set, which its name alone decides.
 
-    New data can therefore never move an old group, and no seed can choose a lucky test set.
+    The digest of a name is as good as a random number that is the same for ever. New data can
+    therefore never move an old group, and no seed can choose a lucky test set.
     """
     digest = hashlib.sha256(f"test set:{group}".encode()).digest()
     return int.from_bytes(digest[:8], "big") < fraction * 2**64
@@ -38,13 +43,13 @@ def split(
     balance: str,
     seed: int,
 ) -> pd.DataFrame:
-    """The manifest with a column `run_0`, `run_1`, … for each run.
+    """Returns the manifest with a column `run_0`, `run_1`, … for each run.
 
     A cell is `train`, `validation`, `test` or `unused` (quarantined, set aside, or dropped to
     balance the training set). Images of one group are never on two sides.
 
     Raises:
-        BadInput: a side of a run has no image of a class.
+        BadInput: A side of a run has no image of a class.
     """
     test, rest = _sides(table, test_fraction)
     return assigned(
@@ -68,7 +73,8 @@ def assigned(
     balance: str,
     seed: int,
 ) -> pd.DataFrame:
-    """`split`, with the test set given: `test` marks its rows, `rest` those that runs resample."""
+    """Does what `split` does with a given test set: `test` marks its rows, `rest` those that the
+    runs resample."""
     _need_both_classes(table[test], "the test set")
     if table.loc[rest, "group"].nunique() < 2:
         raise BadInput("split: fewer than two groups are left to train and validate on")
@@ -84,10 +90,12 @@ def assigned(
 
 
 def _sides(table: pd.DataFrame, fraction: float) -> tuple[pd.Series[bool], pd.Series[bool]]:
-    """Which images are in the test set, and which may be trained on.
+    """Returns which images are in the test set, and which may be trained on.
 
-    The anchor decides, which an image keeps for ever. Where a new near-duplicate united a group of
-    the test set with one outside of it, neither moves: the images outside are set aside.
+    The anchor decides, which an image keeps for ever, and not the name of its group of today. A new
+    near-duplicate may unite a group of the test set with one outside. Then neither moves: an image
+    that came into the test set would flatter all models that were trained on it. The images outside
+    are set aside, since they would leak the test into the training.
     """
     usable = table["readable"].astype(bool)
     test = usable & table["anchor"].map(lambda anchor: in_test(anchor, fraction)).astype(bool)
@@ -106,6 +114,7 @@ def _sides(table: pd.DataFrame, fraction: float) -> tuple[pd.Series[bool], pd.Se
 def _resample(
     rest: pd.DataFrame, run: int, validation_fraction: float, balance: str, seed: int
 ) -> dict[str, pd.DataFrame]:
+    """Returns the rows of the training and the validation set of one run."""
     random = np.random.RandomState(run_seed(seed, run))
     train, validation = _stratified(rest, validation_fraction, random)
     sides = {TRAIN: rest.iloc[train], VALIDATION: rest.iloc[validation]}
@@ -117,22 +126,32 @@ def _resample(
 def _stratified(
     rest: pd.DataFrame, fraction: float, random: np.random.RandomState
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Rows to train and to validate on: of some random partings of the groups the one whose sides
-    have the most similar shares of malignant images."""
+    """Returns the positions of the rows to train on and to validate on.
+
+    Groups must stay together, and both sides should have the same share of malignant images. Groups
+    have different sizes and mixtures, so no division does both exactly. Of some random divisions of
+    the groups, the one with the most similar shares is taken.
+    """
     malignant = (rest["label"] == "malignant").to_numpy(np.float64)
     splitter = GroupShuffleSplit(PARTINGS, test_size=fraction, random_state=random)
     partings: list[tuple[NDArray[np.int64], NDArray[np.int64]]]
     partings = list(splitter.split(rest, groups=rest["group"]))
-    return min(partings, key=lambda p: abs(malignant[p[0]].mean() - malignant[p[1]].mean()))
+
+    def apart(parting: tuple[NDArray[np.int64], NDArray[np.int64]]) -> float:
+        train, validation = parting
+        return float(abs(malignant[train].mean() - malignant[validation].mean()))
+
+    return min(partings, key=apart)
 
 
 def _undersample(rows: pd.DataFrame, random: np.random.RandomState) -> pd.DataFrame:
-    """As many images of each class as the smaller class has."""
+    """Returns as many images of each class as the smaller class has."""
     size = rows["label"].value_counts().min()
     return rows.groupby("label", group_keys=False).sample(n=size, random_state=random)
 
 
 def _need_both_classes(rows: pd.DataFrame, what: str) -> None:
+    """Refuses a side without images of a class: it can neither be learned from nor judged on."""
     counts = {label: int((rows["label"] == label).sum()) for label in LABELS}
     if min(counts.values()) == 0:
         raise BadInput(
@@ -142,7 +161,7 @@ def _need_both_classes(rows: pd.DataFrame, what: str) -> None:
 
 
 def counts(table: pd.DataFrame) -> dict[str, dict[str, int]]:
-    """Images of each side of each run: `{"run_0": {"train": 700, …}, …}`."""
+    """Returns the number of images on each side of each run: `{"run_0": {"train": 700, …}, …}`."""
     runs = [column for column in table.columns if column.startswith("run_")]
     return {
         run: {str(side): int(count) for side, count in table[run].value_counts().items()}
@@ -151,7 +170,7 @@ def counts(table: pd.DataFrame) -> dict[str, dict[str, int]]:
 
 
 def stratification(table: pd.DataFrame) -> dict[str, dict[str, float]]:
-    """By how much each side's share of malignant images differs from that of all readable ones.
+    """Returns how far each side's share of malignant images is from that of all readable images.
 
     Returns:
         `{"run_0": {"train": 0.02, …}, …}`, each 0…1. A training set that was balanced by leaving

@@ -1,32 +1,30 @@
-"""The work of the steps `ingest`, `validate` and `split`.
+"""Makes the results of the steps `ingest`, `validate` and `split`.
 
-The door (`skin_pipeline.steps`) decides whether a result is made; these functions make it.
+The door (`skin_pipeline.steps`) decides whether a result is made; these functions make it. The
+module imports nearly all of the data room, so the door imports it only when there is work to do.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Generator, Iterable, Mapping
-from contextlib import contextmanager
-from dataclasses import asdict
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import pandas as pd
 
-from skin_pipeline import config, tables
-from skin_pipeline.config import Settings
-from skin_pipeline.contracts import LABELS, Dataset, Notice, Split, Validation, address
+from skin_pipeline import tables
+from skin_pipeline.contracts import Dataset, Notice, Split, Validation
 from skin_pipeline.data import (
     audit,
     changes,
     duplicates,
     grouping,
     manifest,
-    metadata,
-    sources,
     splitting,
     validation,
 )
+from skin_pipeline.data.fetching import Fetched
+from skin_pipeline.geometry import Geometry
 from skin_pipeline.job import Job, Work
 from skin_pipeline.storage import scratch
 
@@ -35,93 +33,39 @@ log = logging.getLogger(__name__)
 SHOWN = 5  # problems of quarantined images in a message
 
 
-class Found(NamedTuple):
-    """The images at a source, before they are decoded.
-
-    Attributes:
-        source: What the setting `data` or `external` says.
-        images: The images.
-        reader: Reads the metadata tables beside them.
-        labelling: Digest of the settings by which labels are read.
-    """
-
-    source: str
-    images: sources.Images
-    reader: metadata.Reader
-    labelling: str
-
-    @property
-    def inputs(self) -> dict[str, Any]:
-        """What a data set is made from, beside the settings of its geometry."""
-        return {
-            "content": self.images.digest,
-            "synthetic": self.synthetic,
-            "labelling": self.labelling,
-        }
-
-    @property
-    def synthetic(self) -> bool:
-        """Whether the images are drawn."""
-        return self.source == config.DEMO
-
-
-@contextmanager
-def found(job: Job, source: str, settings: Settings) -> Generator[Found, None, None]:
-    """Fetches the images of a source, and gives them back for the time of the block.
-
-    Args:
-        job: The job.
-        source: A folder, an archive, a Kaggle data set, a bucket, or `demo`.
-        settings: By which labels are read; those of the job for its own images.
-
-    Raises:
-        BadInput: There are no usable images, or the credentials are wrong.
-        Unavailable: The source did not answer.
-    """
-    labelling = metadata.Labelling.of(settings)
-    # The usual values are no names of folders: 0 and 1 are as often parts of a large set.
-    named = labelling.meanings if settings.names_values else {}
-    classes = {name: meaning for name, meaning in named.items() if meaning in LABELS}
-    job.fetch()
-    with sources.folder_of(job, source) as contents:
-        reader = metadata.Reader(labelling)
-        images = sources.find(contents, reader.labels, classes)
-        yield Found(source, images, reader, address(asdict(labelling)))
-
-
-def ingest(work: Work, here: Found) -> Dataset:
+def ingest(work: Work, fetched: Fetched) -> Dataset:
     """Decodes each image once, and writes the manifest, the shards and the thumbnails."""
-    settings, known = work.settings, here.reader.read(here.images)
+    settings, known = work.settings, fetched.reader.read(fetched.images)
     images = known.images
     work.job.expect("ingest", len(images.files))
-    with scratch() as folder:
-        built = manifest.build(
-            images,
-            work.store,
-            size=settings.image_size,
-            field_of_view=settings.field_of_view,
-            shard_size=settings.shard_size,
-            folder=folder,
-            processes=work.threads,
-            with_masks=settings.masks == "warn",
-        )
+    with_masks = settings.masks == "warn"
+    geometry = Geometry(settings.image_size, settings.field_of_view)
+    built = manifest.build(
+        images,
+        work.store,
+        geometry,
+        shard_size=settings.shard_size,
+        processes=work.threads,
+        with_masks=with_masks,
+    )
     table = built.table.join(known.table).reset_index(drop=True)
-    # What was decoded must be what the key of this result says it is made from.
-    here.images.check_unchanged(zip(table["key"], table["sha256"], strict=True))
-    notices = images.notices + manifest.mask_notices(built.masks, settings.masks != "warn")
+    # Files can change while they are decoded. What was decoded must be what the key of this result
+    # says it is made from.
+    fetched.images.check_unchanged(zip(table["key"], table["sha256"], strict=True))
+    notices = images.notices + manifest.mask_notices(built.masks, left_out=not with_masks)
     manifest.log_outcomes(table)
     _log_notices(notices)
     classes = table["label"].value_counts()
     return Dataset(
-        source=here.source,
-        synthetic=here.synthetic,
+        source=fetched.source,
+        synthetic=fetched.synthetic,
         content_digest=images.digest,
         table=work.put_table("manifest.csv", table),
         shards=built.shards,
         thumbnails=built.thumbnails,
         golden=manifest.golden(table, images, work.store),
-        image_size=settings.image_size,
-        field_of_view=settings.field_of_view,
+        image_size=geometry.size,
+        field_of_view=geometry.field_of_view,
         classes={str(label): int(count) for label, count in classes.items()},
         unreadable=int((~table["readable"]).sum()),
         notices=notices,
@@ -130,18 +74,8 @@ def ingest(work: Work, here: Found) -> Dataset:
 
 def _log_notices(notices: Iterable[Notice]) -> None:
     for notice in notices:
-        said = (notice.kind, notice.subject, notice.count, notice.reason)
-        log.warning('%s subject="%s" count=%d reason="%s"', *said)
-
-
-def log_news(here: Found, dataset: Dataset) -> None:
-    """Logs what is beside the images now and was not there when their data set was made.
-
-    The data set is of the same images, so it was not made again.
-    """
-    for notice in here.images.notices:
-        if notice not in dataset.notices:
-            log.warning('beside_the_images what="%s"', notice)
+        fields = (notice.kind, notice.subject, notice.count, notice.reason)
+        log.warning('%s subject="%s" count=%d reason="%s"', *fields)
 
 
 def validate(
@@ -162,7 +96,10 @@ def validate(
     """
     settings = work.settings
     work.job.expect("validate", sum(images_of(work, key) for key in (dataset, *sets.values())))
-    table, known, overlaps = _grouped(work, dataset, sets, previous)
+    ours = duplicates.Side.of(work.store, work.load(dataset, Dataset))
+    overlaps = _mark_copies(work, ours, sets)
+    table = ours.table
+    anchors = _group(work, table, previous)
     shortcuts = audit.audit(table, settings.max_shortcut_auc, settings.seed)
     with scratch() as folder:
         checks = validation.check_manifest(table, folder, **bounds)
@@ -175,7 +112,7 @@ def validate(
         overlaps=overlaps,
         table=tables.put(work.store, table),
         quarantine=work.put_table("quarantine.csv", table.loc[~table["readable"], columns]),
-        anchors=tables.put(work.store, known.reset_index()),
+        anchors=tables.put(work.store, anchors.reset_index()),
         checks=checks,
         shortcuts=shortcuts,
         changes=changes.against(work.store, table, previous),
@@ -188,29 +125,33 @@ def images_of(job: Job | Work, dataset: str) -> int:
     return sum(job.load(dataset, Dataset).classes.values())
 
 
-def _grouped(
-    work: Work, dataset: str, sets: Mapping[str, str], previous: str | None
-) -> tuple[pd.DataFrame, pd.Series[str], dict[str, str]]:
-    """Returns the manifest with duplicates, external sets and groups; the anchors of all images so
-    far; and the keys of the tables of images that are in an external set too."""
-    ours = duplicates.Side.of(work.store, work.load(dataset, Dataset))
+def _mark_copies(work: Work, ours: duplicates.Side, sets: Mapping[str, str]) -> dict[str, str]:
+    """Adds the columns `duplicates` and `external` to the manifest.
+
+    Returns:
+        For each external set the key of the table of its images that ours contains too.
+    """
     table = ours.table
     table["duplicates"] = grouping.clusters(table, duplicates.within(ours, work.threads))
     theirs = {
         name: duplicates.Side.of(work.store, work.load(key, Dataset)) for name, key in sets.items()
     }
     shared = {name: duplicates.between(ours, side, work.threads) for name, side in theirs.items()}
-    overlaps = {
+    table["external"] = duplicates.names_of(table, shared)
+    return {
         name: work.put_table(
-            f"overlap-{name}.csv", duplicates.overlap(ours.table, theirs[name].table, pairs)
+            f"overlap-{name}.csv", duplicates.overlap(table, theirs[name].table, pairs)
         )
         for name, pairs in shared.items()
     }
-    table["external"] = duplicates.names_of(table, shared)
+
+
+def _group(work: Work, table: pd.DataFrame, previous: str | None) -> pd.Series[str]:
+    """Adds the columns `group` and `anchor`; returns the anchors of all images so far."""
     table["group"] = grouping.groups(table)
     known = grouping.known_anchors(work.store, previous)
     table["anchor"] = grouping.anchors(table, known)
-    return table, grouping.remembered(table, known), overlaps
+    return grouping.remembered(table, known)
 
 
 def quarantined(job: Job, result: Validation) -> str:
@@ -235,13 +176,7 @@ def split(work: Work, validated: Validation, knobs: Mapping[str, Any]) -> Split:
     table = splitting.split(manifest.read(work.store, validated.table), **knobs)
     counts = splitting.counts(table)
     stratification = splitting.stratification(table)
-    for run, sides in counts.items():
-        log.info(
-            "split run=%s %s %s",
-            run,
-            " ".join(f"{k}={v}" for k, v in sorted(sides.items())),
-            " ".join(f"{k}_error={v:.3f}" for k, v in sorted(stratification[run].items())),
-        )
+    _log_split(counts, stratification)
     with scratch() as folder:
         checks = validation.check_split(table, folder)
         docs = work.put_folder("docs", folder)
@@ -255,3 +190,15 @@ def split(work: Work, validated: Validation, knobs: Mapping[str, Any]) -> Split:
         checks=checks,
         docs=f"{docs}/index.html",
     )
+
+
+def _log_split(
+    counts: Mapping[str, Mapping[str, int]], stratification: Mapping[str, Mapping[str, float]]
+) -> None:
+    for run, sides in counts.items():
+        log.info(
+            "split run=%s %s %s",
+            run,
+            " ".join(f"{k}={v}" for k, v in sorted(sides.items())),
+            " ".join(f"{k}_error={v:.3f}" for k, v in sorted(stratification[run].items())),
+        )

@@ -1,10 +1,10 @@
-"""The model card: what a model is for, how good it is, and what nobody has measured.
+"""The model card: what a model is for, how good it is, and what was not measured.
 
 After Mitchell et al. 2019, "Model Cards for Model Reporting". `data` gathers it from the documents
 of a judged run, `markdown` writes it for people:
 
-told = data(store, verdict, evaluation)   # JSON, for other programs
-text = markdown(told)
+content = data(store, verdict, evaluation)   # JSON, for other programs
+text = markdown(content)
 """
 
 from __future__ import annotations
@@ -39,18 +39,19 @@ INTENDED_USE = (
     "Running and comparing models, data and settings in this workflow.",
 )
 NOT_FOR = (
-    "Anyone who wants to know whether a lesion is malignant: that is for a doctor to say.",
-    "Care of patients: no study has shown that it helps them, and no authority has cleared it.",
-    "Images that are not dermoscopic, such as photographs by phone, and images that do not show "
-    "one lesion: the model gives a probability for any image.",
+    "Diagnosis: whether a lesion is malignant is for a doctor to decide.",
+    "Patient care: no study has shown a benefit to patients, and no authority has approved it.",
+    "Images that are not dermoscopic, such as photographs taken with a phone, and images that do "
+    "not show exactly one lesion: the model returns a probability for any image.",
 )
 UNMEASURED = (
-    "Not measured: whether patients fare better with the model, and how doctors would use it.",
-    "Not measured: how many of the labels are wrong. They are taken as they came.",
+    "Not measured: whether patients benefit from the model, and how doctors would use it.",
+    "Not measured: how many of the labels are wrong. They were used as they were given.",
 )
-SKIN_TONE = ("skin", "fitzpatrick", "tone")  # in the name of what images are sliced by
-# What means something else than itself: anywhere, at an end of a word, at the start of a line, and
-# in what becomes a link by itself.
+# Words in the name of a column of the metadata that tells skin tones.
+SKIN_TONE = ("skin", "fitzpatrick", "tone")
+# Text from the data that Markdown would take for markup: anywhere, at an end of a word, at the
+# start of a line, and in what becomes a link without any brackets.
 MARKDOWN = re.compile(
     r"[\\`*<\[|&~$]|(?<!\w)_|_(?!\w)|\A[#>+=-]|(?<=\A\d)[.)](?=\s)"
     r"|(?<=http):(?=//)|(?<=https):(?=//)|(?<=ftp):(?=//)|(?<=www)\.|(?<!\S)@",
@@ -59,16 +60,16 @@ MARKDOWN = re.compile(
 
 
 def data(store: Store, verdict: Verdict, evaluation: Evaluation) -> dict[str, Any]:
-    """What the card says, as plain values for JSON; NaN as None.
+    """Returns the content of the card as plain values for JSON; NaN as None.
 
     Raises:
-        BadInput, Unavailable: as of the store.
+        BadInput, Unavailable: As of the store.
     """
     found = journal.data_of(store, verdict.validation, evaluation.split)
     external = [load(store, key, Scored) for key in verdict.external]
     shortcuts = [item for item in found.validation.shortcuts if not item.passed]
     images = _images(store, found.dataset, evaluation)
-    told = {
+    content = {
         "name": verdict.released_as,
         "warning": wording.NOT_A_DEVICE,
         "synthetic": evaluation.synthetic,
@@ -94,11 +95,11 @@ def data(store: Store, verdict: Verdict, evaluation: Evaluation) -> dict[str, An
         "settings": verdict.settings,
         "seconds": verdict.seconds,
     }
-    return {name: _plain(value) for name, value in told.items()}
+    return {name: _plain(value) for name, value in content.items()}
 
 
 def markdown(card: dict[str, Any]) -> str:
-    """The card for people to read, from `data`."""
+    """Returns the card as Markdown, from the result of `data`."""
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
         undefined=StrictUndefined,
@@ -107,7 +108,7 @@ def markdown(card: dict[str, Any]) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters["figure"] = _figure
+    environment.filters["figure"] = _with_interval
     return environment.get_template("card.md").render(card, words=wording.FIGURES)
 
 
@@ -164,57 +165,57 @@ def _limits(
     shortcuts: Sequence[Shortcut],
     images: dict[str, Any],
 ) -> Iterator[str]:
-    """What the figures do not say, and what spoils them; a sentence each, the gravest first."""
+    """Yields a sentence for each limit of the figures, the gravest first."""
     if evaluation.synthetic:
-        yield "The images were drawn by a program: nothing here says anything about skin."
+        yield "The images were drawn by a program: the figures say nothing about skin."
     yield from (
         f"{item.name[:1].upper()}{item.name[1:]} alone predicts the label "
-        f"(AUC {wording.shown(item.auc)}): the model may lean on it, and fail where it is absent."
+        f"(AUC {wording.shown(item.auc)}): the model may rely on it, and fail where it is absent."
         for item in shortcuts
     )
     yield _origin([item.name for item in external if item.figures])
     yield from _people(evaluation)
     if not images["patients_known"]:
         yield (
-            "Patients are not known. Images of one patient may have been learned and tested on, "
-            "which flatters the figures."
+            "Patients are not known. Images of one patient may be in the training set and in the "
+            "test set, which makes the figures look better than they are."
         )
     calls = evaluation.ensemble.confusion
     share = (calls["tp"] + calls["fn"]) / evaluation.ensemble.images
     yield (
-        f"{100 * share:.0f} % of the test images are malignant. Where fewer are, as in screening, "
-        "far more of the alarms are false."
+        f"{100 * share:.0f} % of the test images are malignant. Where the share is lower, as in "
+        "screening, far more of the alarms are false."
     )
     yield (
-        "The test set stays the same from one training to the next. The more models are judged on "
-        "it, the more the best of them owes to chance."
+        "Every model is judged on the same test set. The more models have been judged on it, the "
+        "more the best of them owes to chance."
     )
 
 
 def _origin(names: list[str]) -> str:
     if not names:
         return (
-            "No images of another origin were scored: how the model does with other cameras, in "
-            "other clinics and on other people was not measured. Expect less there."
+            "No images of another origin were scored. How the model performs with other cameras, "
+            "in other clinics and on other people was not measured; expect lower figures there."
         )
     return f"Images of another origin were scored from {' and '.join(names)} only."
 
 
 def _people(evaluation: Evaluation) -> Iterator[str]:
-    """On whom nothing was measured."""
+    """Yields the limits that come from unknown or rare kinds of people."""
     features = {item.feature for item in evaluation.slices}
     if not any(word in feature for word in SKIN_TONE for feature in features):
-        yield "Skin tones are not known: how the model does on dark skin was not measured."
+        yield "Skin tones are not known: how the model performs on dark skin was not measured."
     unknown = [name for name in metadata.TRAITS if name not in features]
     if unknown:
-        yield f"Not known of the images, and so not measured by: {', '.join(unknown)}."
+        yield f"Not known for these images, so that there are no figures by: {', '.join(unknown)}."
     few = [f"{item.feature} {item.value}" for item in evaluation.slices if item.small]
     if few:
-        yield f"Too few test images to say anything: {', '.join(few)}."
+        yield f"Too few test images to judge: {', '.join(few)}."
 
 
 def _plain(value: Any) -> Any:
-    """Values for JSON: documents as dicts, and None for NaN, which JSON does not know."""
+    """Returns a value for JSON: documents as dicts, and None for NaN, which JSON does not have."""
     if hasattr(value, "model_dump"):
         return _plain(value.model_dump())
     if isinstance(value, dict):
@@ -224,14 +225,14 @@ def _plain(value: Any) -> Any:
     return None if isinstance(value, float) and math.isnan(value) else value
 
 
-def _figure(value: dict[str, float | None]) -> Markup:
-    """An interval of `data`, for people. Its brackets are meant, and so not escaped."""
+def _with_interval(value: dict[str, float | None]) -> Markup:
+    """Returns a figure of `data` with its interval. Its brackets are not escaped."""
     numbers = {name: math.nan if end is None else end for name, end in value.items()}
     return Markup(wording.shown(Interval(**numbers)))
 
 
 def _escaped(value: Any) -> Any:
-    """Text from the data as Markdown that shows it: no tag, no link, no new cell or line."""
+    """Returns text from the data so that Markdown shows it as it is: no tag, link, cell or line."""
     if not isinstance(value, str) or isinstance(value, Markup):
         return value
     return MARKDOWN.sub(r"\\\g<0>", on_page(value))

@@ -1,4 +1,8 @@
-"""The six runs as one model, the mean of their logits, and each of them alone."""
+"""The runs as one model, the mean of their logits, and each of them alone.
+
+Nothing is chosen on the test images. For the ensemble and for each run alone, two numbers are found
+on validation images: first the temperature, then the threshold.
+"""
 
 from __future__ import annotations
 
@@ -12,23 +16,42 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 from scipy.special import expit
 
+from skin_pipeline.config import Settings
 from skin_pipeline.contracts import Bin, Calibration, Figures
-from skin_pipeline.data import manifest
-from skin_pipeline.data.splitting import TEST, VALIDATION
-from skin_pipeline.evaluation.metrics import bins, figures, threshold_at
+from skin_pipeline.data import manifest, splitting
+from skin_pipeline.evaluation.metrics import Predictions, Sample, bins, figures, threshold_at
 from skin_pipeline.intervals import Floats, Ints
 
-TEMPERATURES = (0.05, 20.0)  # outside, the logits say nothing that a temperature could mend
+# Logits that need a temperature outside of these carry no information that it could bring out.
+TEMPERATURES = (0.05, 20.0)
 
 
 @dataclass(frozen=True)
 class Judging:
-    """The settings that scores are judged by; see `config.Settings`."""
+    """The settings that predictions are judged by; see `config.Settings`."""
 
     target_sensitivity: float
     threshold_by: Literal["point", "lower_bound"]
     prevalences: tuple[float, ...]
     seed: int
+
+    @classmethod
+    def of(cls, settings: Settings) -> Judging:
+        """Returns those of a run's settings."""
+        return cls(
+            settings.target_sensitivity,
+            settings.threshold_by,
+            settings.prevalence_list,
+            settings.seed,
+        )
+
+    def sample(self, table: pd.DataFrame) -> Sample:
+        """Returns images, for figures."""
+        return Sample.of(table, self.seed, self.prevalences)
+
+    def threshold(self, probabilities: Floats, labels: Ints) -> float:
+        """Returns the threshold that meets the target on validation images (n,)."""
+        return threshold_at(self.target_sensitivity, probabilities, labels, by=self.threshold_by)
 
 
 @dataclass(frozen=True)
@@ -41,37 +64,38 @@ class Scores:
     predictions: pd.DataFrame
 
     def by_key(self) -> dict[str, float]:
-        """The ensemble's probability of each image, by its key."""
+        """Returns the ensemble's probability of each image, by the image's key."""
         return dict(zip(self.predictions["key"], self.predictions["probability"], strict=True))
 
 
 def score(table: pd.DataFrame, logits: Floats, runs: Sequence[int], judging: Judging) -> Scores:
-    """Judge the runs and their ensemble on the test images, which nothing before has read.
+    """Judges the runs and their ensemble on the test images, which nothing has used before.
 
-    Temperature and threshold are found on validation images: a run's own, and for the ensemble
-    every image that validates some run, scored by those runs alone.
+    Temperature and threshold are found on validation images: those of the run itself; for the
+    ensemble all images that validate some run, each scored by these runs alone, since the others
+    may have been trained on it.
 
     Args:
         table: The split's rows of readable images.
-        logits: (runs, n), columns in the order of `table`.
+        logits: Of each run and image (runs, n), columns in the order of `table`.
         runs: The numbers of the runs, in the order of `logits`.
-        judging: The target that thresholds are to meet, and how figures are made.
+        judging: The target for the thresholds, and how figures are made.
 
     Raises:
-        BadInput: too few malignant validation images to show the target sensitivity.
+        BadInput: There are too few malignant validation images to show the target sensitivity.
     """
     sides = np.stack([table[f"run_{run}"].to_numpy() for run in runs])
-    validation = sides == VALIDATION
+    validates = sides == splitting.VALIDATION
     labels = manifest.labels(table)
-    tests = _TestSet(labels, table["group"].to_numpy(object), sides[0] == TEST, judging)
+    tests = _TestImages.of(table, sides[0] == splitting.TEST, judging)
     alone = {
-        run: _calibrated(row, np.where(held_out, row, np.nan), labels, judging)
-        for run, row, held_out in zip(runs, logits, validation, strict=True)
+        run: _calibrated(row, np.where(own, row, np.nan), labels, judging)
+        for run, row, own in zip(runs, logits, validates, strict=True)
     }
-    unseen = held_out_logits(logits, validation)
-    together = _calibrated(logits.mean(axis=0), unseen, labels, judging)
+    mean, unseen = logits.mean(axis=0), held_out_logits(logits, validates)
+    together = _calibrated(mean, unseen, labels, judging)
     predictions = table[["key", "label", "group"]].assign(
-        test=tests.test,
+        test=tests.rows,
         held_out_probability=expit(unseen / together.temperature),
         probability=together.probabilities,
         **{f"run_{run}": one.probabilities for run, one in alone.items()},
@@ -79,35 +103,34 @@ def score(table: pd.DataFrame, logits: Floats, runs: Sequence[int], judging: Jud
     return Scores(
         tests.figures(together.probabilities, together.threshold),
         {run: tests.figures(one.probabilities, one.threshold) for run, one in alone.items()},
-        _calibration(logits.mean(axis=0), together, int(np.isfinite(unseen).sum()), tests),
+        _calibration(mean, together, int(np.isfinite(unseen).sum()), tests),
         predictions,
     )
 
 
 @dataclass(frozen=True)
-class _TestSet:
-    """Labels and groups (n,) of all images, and which of them are test images."""
+class _TestImages:
+    """Which of all images (n,) are test images, and these alone."""
 
-    labels: Ints
-    groups: NDArray[np.object_]
-    test: NDArray[np.bool_]
-    judging: Judging
+    rows: NDArray[np.bool_]
+    sample: Sample
+
+    @classmethod
+    def of(cls, table: pd.DataFrame, rows: NDArray[np.bool_], judging: Judging) -> _TestImages:
+        return cls(rows, judging.sample(table[rows]))
 
     def figures(self, probabilities: Floats, threshold: float) -> Figures:
-        """Figures of probabilities (n,) on the test images."""
-        return figures(
-            probabilities[self.test],
-            self.labels[self.test],
-            self.groups[self.test],
-            threshold,
-            self.judging.seed,
-            self.judging.prevalences,
-        )
+        """Returns the figures of probabilities of all images (n,) on the test images."""
+        return figures(Predictions(probabilities, threshold).at(self.rows), self.sample)
+
+    def bins(self, probabilities: Floats) -> tuple[Bin, ...]:
+        """Returns the test images in bins of similar probability."""
+        return bins(probabilities[self.rows], self.sample.labels)
 
 
 @dataclass(frozen=True)
 class _Calibrated:
-    """Probabilities (n,) of all images, and what was found on validation images."""
+    """Probabilities of all images (n,), and what was found on validation images."""
 
     probabilities: Floats
     temperature: float
@@ -115,22 +138,25 @@ class _Calibrated:
 
 
 def _calibrated(logits: Floats, unseen: Floats, labels: Ints, judging: Judging) -> _Calibrated:
-    """Calibrate logits (n,) by those of validation images (n,), NaN for others."""
+    """Returns the probabilities of logits (n,), after those of validation images (n,), which are
+    NaN for all other images."""
     known = np.isfinite(unseen)
     temperature = temperature_of(unseen[known], labels[known])
+    # The threshold comes second: the model that is released divides by the temperature, so that a
+    # threshold on bare logits would be another one there, and miss the target.
     held_out = np.asarray(expit(unseen[known] / temperature))
-    target = judging.target_sensitivity
-    threshold = threshold_at(target, held_out, labels[known], by=judging.threshold_by)
+    threshold = judging.threshold(held_out, labels[known])
     return _Calibrated(np.asarray(expit(logits / temperature)), temperature, threshold)
 
 
-def _calibration(logits: Floats, made: _Calibrated, images: int, tests: _TestSet) -> Calibration:
-    """How far the probabilities of the test images are shares, with and without temperature."""
+def _calibration(logits: Floats, made: _Calibrated, images: int, tests: _TestImages) -> Calibration:
+    """Returns how well the probabilities of the test images are calibrated, with the temperature
+    (`bins`) and without it (`brier`, `calibration_error`)."""
     before = tests.figures(np.asarray(expit(logits)), made.threshold)
     return Calibration(
         temperature=made.temperature,
         images=images,
-        bins=bins(made.probabilities[tests.test], tests.labels[tests.test]),
+        bins=tests.bins(made.probabilities),
         brier=before.brier,
         calibration_error=before.calibration_error,
     )
@@ -148,7 +174,7 @@ class Rescored(NamedTuple):
 def rescored(
     table: pd.DataFrame, predictions: pd.DataFrame, runs: Sequence[int], judging: Judging
 ) -> Rescored:
-    """The figures that `score` made, from the predictions that it wrote.
+    """Makes the figures of `score` again, from the predictions that it wrote.
 
     Args:
         table: The split's rows of readable images.
@@ -157,56 +183,54 @@ def rescored(
         judging: As for `score`.
     """
     labels = manifest.labels(table)
-    test = (table[f"run_{runs[0]}"] == TEST).to_numpy()
-    tests = _TestSet(labels, table["group"].to_numpy(object), test, judging)
+    tests = _TestImages.of(table, (table[f"run_{runs[0]}"] == splitting.TEST).to_numpy(), judging)
 
     def judged(column: str, unseen: Floats) -> Figures:
         known = np.isfinite(unseen)
-        threshold = threshold_at(
-            judging.target_sensitivity, unseen[known], labels[known], by=judging.threshold_by
-        )
+        threshold = judging.threshold(unseen[known], labels[known])
         return tests.figures(predictions[column].to_numpy(np.float64), threshold)
 
     alone = {}
     for run in runs:
         seen = predictions[f"run_{run}"].to_numpy(np.float64)
-        validates = (table[f"run_{run}"] == VALIDATION).to_numpy()
+        validates = (table[f"run_{run}"] == splitting.VALIDATION).to_numpy()
         alone[run] = judged(f"run_{run}", np.where(validates, seen, np.nan))
     together = judged("probability", predictions["held_out_probability"].to_numpy(np.float64))
-    probabilities = predictions["probability"].to_numpy(np.float64)[test]
-    return Rescored(together, alone, bins(probabilities, labels[test]), test)
+    probabilities = predictions["probability"].to_numpy(np.float64)
+    return Rescored(together, alone, tests.bins(probabilities), tests.rows)
 
 
 def temperature_of(logits: Floats, labels: Ints) -> float:
-    """What logits are divided by so that probabilities are shares (Guo et al. 2017).
+    """Returns what logits are divided by so that probabilities are calibrated (Guo et al. 2017).
 
-    The one with the least cross-entropy on validation images, within 0.05…20. It changes no order.
+    Of many images with a probability of 0.3, about 30 % are malignant then. It is the temperature
+    with the least cross-entropy on validation images, within 0.05…20: on the images that a network
+    was trained on, it is far too sure of itself. The order of the images stays the same.
 
     Args:
-        logits: (n,) of images that nothing was trained on.
-        labels: (n,), 1 for malignant.
+        logits: Of images that the model was not trained on (n,).
+        labels: 1 for malignant (n,).
     """
 
     def cross_entropy(log_temperature: float) -> float:
         scaled = logits / np.exp(log_temperature)
-        # From logits, without overflow: log(1 + e^x) - y x.
+        # log(1 + e^x) - y x: the same as from probabilities, but large logits cannot overflow.
         return float((np.logaddexp(0, scaled) - labels * scaled).mean())
 
     found = minimize_scalar(cross_entropy, bounds=np.log(TEMPERATURES), method="bounded")
     return float(np.exp(found.x))
 
 
-def held_out_logits(logits: Floats, is_validation: NDArray[np.bool_]) -> Floats:
-    """Mean logit of each image over the runs that it validates.
+def held_out_logits(logits: Floats, validates: NDArray[np.bool_]) -> Floats:
+    """Returns the mean logit of each image over the runs that it validates (n,).
+
+    It is NaN for an image that validates no run. A threshold that is set on these depends neither
+    on training images nor on test images.
 
     Args:
-        logits: (runs, n).
-        is_validation: (runs, n), whether the image validates the run.
-
-    Returns:
-        (n,), NaN for an image that validates no run. A threshold set on these has seen neither
-        a training image nor a test image.
+        logits: Of each run and image (runs, n).
+        validates: Whether the image validates the run (runs, n).
     """
-    counts = is_validation.sum(axis=0)
-    totals = np.where(is_validation, logits, 0.0).sum(axis=0)
+    counts = validates.sum(axis=0)
+    totals = np.where(validates, logits, 0.0).sum(axis=0)
     return np.asarray(np.divide(totals, counts, out=np.full(len(counts), np.nan), where=counts > 0))

@@ -1,9 +1,18 @@
-"""The gate: a pure function from figures and bounds to a verdict with reasons."""
+"""The gate: from figures and bounds to the checks of a verdict. It reads and writes nothing.
+
+checks = judge(case, settings)
+approved = all(check.passed for check in checks)
+reasons(checks)                # a sentence for each check that failed
+
+A verdict of an earlier version of this code must still follow from its figures (`rejudging`): the
+name, value and bound of a check that passes keep their wording.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from skin_pipeline.config import Settings
@@ -18,57 +27,125 @@ from skin_pipeline.contracts import (
 )
 from skin_pipeline.intervals import advice
 
-# What resizing in Pillow and in TensorFlow may differ by: one grey level here and there.
+# Pillow and TensorFlow resize images in slightly different ways: some pixels differ by one grey
+# level, and so do the probabilities by a little.
 SMOKE_TOLERANCE = 0.02
 LOWER_BOUND = "lower_bound"
 UNCOMPARED = "to release without comparing, leave the bounds on changes empty"
-NO_COMPARISON = {"name": "champion", "bound": "a gain on the same test images"}
+CHAMPION_CHECK = {"name": "champion", "bound": "a gain on the same test images"}
+
+
+@dataclass(frozen=True)
+class Case:
+    """What the gate judges.
+
+    Attributes:
+        key: Key of the challenger's evaluation.
+        evaluation: The challenger's evaluation.
+        champion: The champion's scores on the same test images; None if there is no champion yet.
+        comparison: Challenger against champion; None if they were not compared.
+        external: The challenger's scores on sets of another origin.
+    """
+
+    key: str
+    evaluation: Evaluation
+    champion: Scored | None = None
+    comparison: Comparison | None = None
+    external: Sequence[Scored] = ()
 
 
 class Counted(NamedTuple):
-    """What a proportion is made of, for advice: `hits` of `total` images were `right`."""
+    """What a proportion counts, for advice: `hits` of `total` `images` were `correct`."""
 
     hits: int
     total: int
     images: str
-    right: str
+    correct: str
 
 
-def judge(
-    evaluation: Evaluation,
-    settings: Settings,
-    *,
-    evaluation_key: str,
-    champion: Scored | None,
-    comparison: Comparison | None,
-    external: Sequence[Scored],
-) -> tuple[GateCheck, ...]:
-    """Every check that the settings ask for. The model is approved if all of them pass.
+@dataclass(frozen=True)
+class Bound:
+    """A bound of the settings, and what is compared with it.
 
-    No bound on a figure at all is itself a failed check: nothing is approved because nobody asked.
-    What is missing, not a number or too small to judge fails. A tie keeps the champion.
-
-    Args:
-        evaluation: Figures of the challenger.
-        settings: The bounds.
-        evaluation_key: The evaluation's own, by which a champion is known to be the same model.
-        champion: The champion on the same test images; None if there is no champion yet.
-        comparison: Challenger against champion; None if there is no champion to compare with.
-        external: The challenger on sets of another origin.
+    Attributes:
+        value: The bound.
+        judged_on: `point` for the figure itself; `lower_bound` for the end of its 95 % interval
+            that is worse, so that chance alone seldom passes a model that is too bad.
     """
+
+    value: float
+    judged_on: str
+
+    @property
+    def by_end(self) -> bool:
+        """Whether an end of the interval is judged."""
+        return self.judged_on == LOWER_BOUND
+
+    def judged(self, figure: Interval) -> float:
+        """Returns what is judged of a figure of which more is better."""
+        return figure.low if self.by_end else figure.value
+
+    def is_reached(self, figure: Interval) -> bool:
+        """Returns whether a figure is as high as the bound; NaN never is."""
+        return self.judged(figure) >= self.value
+
+    def is_exceeded(self, change: Interval) -> bool:
+        """Returns whether a change is more than the bound; NaN never is."""
+        return self.judged(change) > self.value
+
+    def is_kept(self, error: Interval) -> bool:
+        """Returns whether an error is at most the bound; NaN never is."""
+        return (error.high if self.by_end else error.value) <= self.value
+
+    @property
+    def at_least(self) -> str:
+        """The bound on a figure, in words."""
+        return f"at least {self.value:.3f} (the {self._end('lower', 'figure')})"
+
+    @property
+    def at_most(self) -> str:
+        """The bound on an error, in words."""
+        return f"at most {self.value:.3f} (the {self._end('upper', 'figure')})"
+
+    @property
+    def more_than(self) -> str:
+        """The bound on a change, in words."""
+        return f"more than {self.value:+.3f} (the {self._end('lower', 'change')})"
+
+    def _end(self, end: str, point: str) -> str:
+        return f"{end} end of its 95 % interval" if self.by_end else f"{point} itself"
+
+    def advice(self, counted: Counted) -> str:
+        """Returns what would bring a proportion that missed the bound to it; "" if unknown."""
+        if not self.by_end or not counted.total:
+            return ""
+        return advice(counted.hits, counted.total, self.value, counted.images, counted.correct)
+
+
+def judge(case: Case, settings: Settings) -> tuple[GateCheck, ...]:
+    """Returns every check that the settings require. The model is approved if all of them pass.
+
+    A model without any bound on a figure fails: nothing is approved because no bound was set. What
+    is missing, not a number or too small to judge fails as well. With equal figures the champion
+    stays.
+    """
+    figures = case.evaluation.ensemble
     return (
-        *_figure_checks(evaluation.ensemble, settings),
-        *_slice_checks(evaluation.slices, settings),
-        *_change_checks(evaluation_key, champion, comparison, settings),
-        *_external_checks({scored.name: scored for scored in external}, settings),
-        _runs_check(evaluation, settings.min_runs),
-        _smoke_check(evaluation),
+        *(_figure_checks(figures, settings) or [_missing_bounds()]),
+        *_slice_checks(case.evaluation.slices, settings),
+        *_change_checks(case, settings),
+        *_external_checks({scored.name: scored for scored in case.external}, settings),
+        _runs_check(case.evaluation, settings.min_runs),
+        _smoke_check(case.evaluation),
     )
 
 
 def reasons(checks: tuple[GateCheck, ...]) -> tuple[str, ...]:
-    """A sentence for each failed check; none if all passed."""
-    return tuple(item.described() for item in checks if not item.passed)
+    """Returns a sentence for each failed check; none if all passed."""
+    return tuple(check.described() for check in checks if not check.passed)
+
+
+# --- figures on the test set ----------------------------------------------------------------------
 
 
 def _figure_checks(figures: Figures, settings: Settings) -> list[GateCheck]:
@@ -82,70 +159,49 @@ def _figure_checks(figures: Figures, settings: Settings) -> list[GateCheck]:
     }
     counted = _counted(figures)
     checks = [
-        _at_least(name, figure, bound, settings.judged_on, counted.get(name))
+        _least_check(name, figure, Bound(bound, settings.judged_on), counted.get(name))
         for name, (bound, figure) in bounds.items()
         if bound is not None
     ]
     if settings.max_calibration_error is not None:
-        error, most = figures.calibration_error, settings.max_calibration_error
-        checks.append(_at_most("calibration error", error, most, settings.judged_on))
-    if not checks:
-        checks = [GateCheck(name="bounds", value="none set", bound="at least one", passed=False)]
+        most = Bound(settings.max_calibration_error, settings.judged_on)
+        checks.append(_most_check("calibration error", figures.calibration_error, most))
     return checks
+
+
+def _missing_bounds() -> GateCheck:
+    return GateCheck(name="bounds", value="none set", bound="at least one", passed=False)
 
 
 def _counted(figures: Figures) -> dict[str, Counted]:
     tp, fn, fp, tn = (figures.confusion[kind] for kind in ("tp", "fn", "fp", "tn"))
+    predicted = "images classified as malignant"
     return {
-        "accuracy": Counted(tp + tn, tp + fn + fp + tn, "images", "right"),
+        "accuracy": Counted(tp + tn, tp + fn + fp + tn, "images", "correct"),
         "sensitivity": Counted(tp, tp + fn, "malignant images", "found"),
-        "specificity": Counted(tn, tn + fp, "benign images", "called benign"),
-        "precision": Counted(tp, tp + fp, "calls of malignant", "right"),
+        "specificity": Counted(tn, tn + fp, "benign images", "classified as benign"),
+        "precision": Counted(tp, tp + fp, predicted, "correct"),
     }
 
 
-def _at_least(
-    name: str, figure: Interval, bound: float, judged_on: str, counted: Counted | None = None
+def _least_check(
+    name: str, figure: Interval, bound: Bound, counted: Counted | None = None
 ) -> GateCheck:
-    passed = _reaches(figure, bound, judged_on)
+    passed = bound.is_reached(figure)
     return GateCheck(
         name=name,
         value=str(figure),
-        bound=_least(bound, judged_on),
+        bound=bound.at_least,
         passed=passed,
-        advice="" if passed or counted is None else _advice(counted, bound, judged_on),
+        advice="" if passed or counted is None else bound.advice(counted),
     )
 
 
-def _at_most(name: str, figure: Interval, bound: float, judged_on: str) -> GateCheck:
-    by_end = judged_on == LOWER_BOUND
-    what = "upper end of its 95 % interval" if by_end else "figure itself"
-    return GateCheck(
-        name=name,
-        value=str(figure),
-        bound=f"at most {bound:.3f} (the {what})",
-        passed=(figure.high if by_end else figure.value) <= bound,
-    )
+def _most_check(name: str, error: Interval, bound: Bound) -> GateCheck:
+    return GateCheck(name=name, value=str(error), bound=bound.at_most, passed=bound.is_kept(error))
 
 
-def _reaches(figure: Interval, bound: float, judged_on: str) -> bool:
-    """Whether it is as high; NaN never is."""
-    return _judged(figure, judged_on) >= bound
-
-
-def _judged(figure: Interval, judged_on: str) -> float:
-    return figure.low if judged_on == LOWER_BOUND else figure.value
-
-
-def _least(bound: float, judged_on: str) -> str:
-    what = "lower end of its 95 % interval" if judged_on == LOWER_BOUND else "figure itself"
-    return f"at least {bound:.3f} (the {what})"
-
-
-def _advice(counted: Counted, bound: float, judged_on: str) -> str:
-    if judged_on != LOWER_BOUND or not counted.total:
-        return ""
-    return advice(counted.hits, counted.total, bound, counted.images, counted.right)
+# --- slices of the test set -----------------------------------------------------------------------
 
 
 def _slice_checks(slices: Sequence[Slice], settings: Settings) -> Iterator[GateCheck]:
@@ -154,82 +210,86 @@ def _slice_checks(slices: Sequence[Slice], settings: Settings) -> Iterator[GateC
         parts = [part for part in slices if part.feature == feature]
         for figure, bound in bounds.items():
             if bound is not None:
-                yield _slice_check(feature, parts, figure, bound, settings.judged_on)
+                yield _slice_check(feature, parts, figure, Bound(bound, settings.judged_on))
 
 
-def _slice_check(
-    feature: str, parts: Sequence[Slice], figure: str, bound: float, judged_on: str
-) -> GateCheck:
-    """One check of all slices of a feature. It names those that fail, else the lowest; and those
-    that are too small to judge."""
+def _slice_check(feature: str, parts: Sequence[Slice], figure: str, bound: Bound) -> GateCheck:
+    """Returns one check of all slices of a feature.
+
+    It names the slices that fail, or else the lowest one; and those that are too small to judge.
+    """
     seen: dict[str, Interval] = {p.value: getattr(p, figure) for p in parts if not p.small}
-    failed = [value for value in seen if not _reaches(seen[value], bound, judged_on)]
-    lowest = sorted(seen, key=lambda value: _judged(seen[value], judged_on))[:1]
-    told = [f"{value} {seen[value]}" for value in failed or lowest] or ["no slice to judge"]
+    failed = [value for value in seen if not bound.is_reached(seen[value])]
+    lowest = sorted(seen, key=lambda value: bound.judged(seen[value]))[:1]
+    named = [f"{value} {seen[value]}" for value in failed or lowest] or ["no slice to judge"]
     if small := [part.value for part in parts if part.small]:
-        told.append(f"too small to judge: {', '.join(small)}")
+        named.append(f"too small to judge: {', '.join(small)}")
+    failing = [part for part in parts if part.value in failed]
     return GateCheck(
         name=f"{_title(figure)} by {feature}",
-        value="; ".join(told),
-        bound=_least(bound, judged_on),
+        value="; ".join(named),
+        bound=bound.at_least,
         passed=bool(seen) and not failed,
-        advice=_slice_advice(parts, failed, bound, judged_on) if figure == "sensitivity" else "",
+        advice=_slice_advice(failing, bound) if figure == "sensitivity" else "",
     )
 
 
-def _slice_advice(
-    parts: Sequence[Slice], failed: Sequence[str], bound: float, judged_on: str
-) -> str:
+def _slice_advice(parts: Sequence[Slice], bound: Bound) -> str:
+    if not bound.by_end:
+        return ""
     lines = []
     for part in parts:
         share = part.sensitivity.value
-        if part.value in failed and not math.isnan(share):
+        if not math.isnan(share):
             hits = round(share * part.malignant)
             counted = Counted(hits, part.malignant, "malignant images", "found")
-            lines.append(f"{part.value}: {_advice(counted, bound, judged_on)}")
-    return "; ".join(lines) if judged_on == LOWER_BOUND else ""
+            lines.append(f"{part.value}: {bound.advice(counted)}")
+    return "; ".join(lines)
 
 
-def _change_checks(
-    evaluation_key: str,
-    champion: Scored | None,
-    comparison: Comparison | None,
-    settings: Settings,
-) -> list[GateCheck]:
+# --- changes against the champion -----------------------------------------------------------------
+
+
+def _change_checks(case: Case, settings: Settings) -> list[GateCheck]:
     bounds = {
         "auc": settings.min_auc_change,
         "accuracy": settings.min_accuracy_change,
         "sensitivity": settings.min_sensitivity_change,
         "specificity": settings.min_specificity_change,
     }
-    asked = {figure: bound for figure, bound in bounds.items() if bound is not None}
-    if not asked:
+    required = {figure: bound for figure, bound in bounds.items() if bound is not None}
+    if not required:
         return []
-    if champion is None:
-        return [GateCheck(**NO_COMPARISON, value="there is none yet", passed=True)]
-    if champion.evaluation == evaluation_key:
-        return [GateCheck(**NO_COMPARISON, value="this model is the champion already", passed=True)]
-    if champion.problem or comparison is None:
-        problem = champion.problem or "not compared"
-        return [GateCheck(**NO_COMPARISON, value=problem, passed=False, advice=UNCOMPARED)]
+    if case.champion is None:
+        return [GateCheck(**CHAMPION_CHECK, value="there is none yet", passed=True)]
+    if case.champion.evaluation == case.key:
+        same = "this model is the champion already"
+        return [GateCheck(**CHAMPION_CHECK, value=same, passed=True)]
+    if case.champion.problem or case.comparison is None:
+        problem = case.champion.problem or "not compared"
+        return [GateCheck(**CHAMPION_CHECK, value=problem, passed=False, advice=UNCOMPARED)]
     return [
-        _change_check(figure, getattr(comparison, figure), bound, settings.changes_judged_on)
-        for figure, bound in asked.items()
+        _change_check(
+            figure, getattr(case.comparison, figure), Bound(bound, settings.changes_judged_on)
+        )
+        for figure, bound in required.items()
     ]
 
 
-def _change_check(figure: str, change: Interval, bound: float, judged_on: str) -> GateCheck:
-    what = "lower end of its 95 % interval" if judged_on == LOWER_BOUND else "change itself"
+def _change_check(figure: str, change: Interval, bound: Bound) -> GateCheck:
     return GateCheck(
         name=f"change of {_title(figure)}",
         value=f"{change.value:+.3f} [{change.low:+.3f}, {change.high:+.3f}]",
-        bound=f"more than {bound:+.3f} (the {what})",
-        passed=_judged(change, judged_on) > bound,
+        bound=bound.more_than,
+        passed=bound.is_exceeded(change),
     )
 
 
 def _title(figure: str) -> str:
     return "AUC" if figure == "auc" else figure
+
+
+# --- sets of another origin -----------------------------------------------------------------------
 
 
 def _external_checks(sets: Mapping[str, Scored], settings: Settings) -> Iterator[GateCheck]:
@@ -253,17 +313,23 @@ def _external_checks(sets: Mapping[str, Scored], settings: Settings) -> Iterator
 
 
 def _external_figures(name: str, figures: Figures, settings: Settings) -> Iterator[GateCheck]:
-    if (bound := settings.min_external_sensitivity) is not None:
+    judged_on = settings.judged_on
+    if (least := settings.min_external_sensitivity) is not None:
         counted = _counted(figures)["sensitivity"]
-        yield _at_least(
-            f"sensitivity on {name}", figures.sensitivity, bound, settings.judged_on, counted
-        )
-    if (bound := settings.min_external_auc) is not None:
-        yield _at_least(f"AUC on {name}", figures.auc, bound, settings.judged_on)
+        bound = Bound(least, judged_on)
+        yield _least_check(f"sensitivity on {name}", figures.sensitivity, bound, counted)
+    if (least := settings.min_external_auc) is not None:
+        yield _least_check(f"AUC on {name}", figures.auc, Bound(least, judged_on))
+
+
+# --- the runs and the saved model -----------------------------------------------------------------
 
 
 def _runs_check(evaluation: Evaluation, least: int) -> GateCheck:
-    """A run without figures has failed, and has spoiled the mean of all."""
+    """Returns the check of how many runs succeeded.
+
+    A run without figures has failed, and the mean of all runs is of no use with it.
+    """
     lost = [run for run, figures in evaluation.per_run.items() if math.isnan(figures.auc.value)]
     count = len(evaluation.runs) - len(lost)
     return GateCheck(

@@ -1,15 +1,22 @@
-"""Figures with intervals, of probabilities and of the calls at a threshold."""
+"""Figures with intervals, from probabilities and labels.
+
+sample = Sample.of(table, seed)                                  # the test images
+seen = figures(Predictions(probabilities, threshold), sample)
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from skin_pipeline.contracts import Bin, Figures, Interval, Predictive
+from skin_pipeline.data import manifest
 from skin_pipeline.errors import BadInput
 from skin_pipeline.intervals import (
     UPPER,
@@ -25,8 +32,76 @@ from skin_pipeline.intervals import (
     share,
 )
 
+Rows = NDArray[np.bool_] | Ints | slice
 PREVALENCES = (0.02, 0.1, 0.5)
 BINS = 10
+NOTHING = slice(0)  # selects no image
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What a model predicts of a sample of images.
+
+    Attributes:
+        probabilities: That each image is malignant (n,), 0…1.
+        threshold: Images with this probability or a higher one are classified as malignant.
+    """
+
+    probabilities: Floats
+    threshold: float
+
+    @property
+    def malignant(self) -> NDArray[np.bool_]:
+        """Which images (n,) are classified as malignant."""
+        return np.asarray(self.probabilities >= self.threshold)
+
+    @property
+    def known(self) -> bool:
+        """Whether every probability is a number."""
+        return bool(np.isfinite(self.probabilities).all())
+
+    def at(self, rows: Rows) -> Predictions:
+        """Returns the predictions of some of the images."""
+        return Predictions(self.probabilities[rows], self.threshold)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """The images that figures are computed on: a test set, or a part of one.
+
+    Attributes:
+        labels: 1 for malignant (n,).
+        groups: Names of the images' groups (n,); the bootstrap draws whole groups.
+        seed: Of the bootstrap.
+        prevalences: Shares of malignant images, 0…1 without the ends, for PPV and NPV.
+    """
+
+    labels: Ints
+    groups: NDArray[Any]
+    seed: int
+    prevalences: Sequence[float] = PREVALENCES
+
+    @classmethod
+    def of(
+        cls, table: pd.DataFrame, seed: int, prevalences: Sequence[float] = PREVALENCES
+    ) -> Sample:
+        """Returns the images of a table with the columns `label` and `group`."""
+        groups = table["group"].to_numpy(object)
+        return cls(manifest.labels(table), groups, seed, prevalences)
+
+    @property
+    def malignant(self) -> NDArray[np.bool_]:
+        """Which images (n,) are malignant."""
+        return np.asarray(self.labels == 1)
+
+    @property
+    def independent(self) -> int:
+        """How many independent observations the rarer class has; see `intervals.independent`."""
+        return independent(self.labels, self.groups)
+
+    def at(self, rows: Rows) -> Sample:
+        """Returns some of the images."""
+        return replace(self, labels=self.labels[rows], groups=self.groups[rows])
 
 
 def threshold_at(
@@ -35,26 +110,24 @@ def threshold_at(
     labels: Ints,
     by: Literal["point", "lower_bound"] = "point",
 ) -> float:
-    """The highest threshold that still finds this share of the malignant images.
+    """Returns the highest threshold at which this share of the malignant images is found.
 
     Args:
         sensitivity: The share to be found, 0…1.
-        probabilities: Scores (n,) of validation images, never of test images.
-        labels: (n,), 1 for malignant.
+        probabilities: Of validation images (n,), never of test images: a threshold that was chosen
+            on the test set would make the sensitivity there look better than it is.
+        labels: 1 for malignant (n,).
         by: What must reach `sensitivity`: the share that is found, or the lower end of its Wilson
             interval.
 
-    Returns:
-        A score; an image is called malignant if its own is equal or higher.
-
     Raises:
-        BadInput: there are too few malignant images to show it.
+        BadInput: There are too few malignant images to show this sensitivity.
     """
     found = np.sort(probabilities[labels == 1])[::-1]
     if by == "lower_bound":
         needed = hits_to_show(sensitivity, len(found)) if len(found) else 1
     else:
-        # The rounding keeps .85 * 20 = 17.000000000000004 from asking for 18.
+        # Without the rounding, .85 * 20 = 17.000000000000004 would require 18.
         needed = max(math.ceil(round(sensitivity * len(found), 9)), 1)
     if needed > len(found):
         least = images_to_show(sensitivity) if by == "lower_bound" else 1
@@ -65,42 +138,27 @@ def threshold_at(
     return float(found[needed - 1])
 
 
-def figures(
-    probabilities: Floats,
-    labels: Ints,
-    groups: NDArray[Any],
-    threshold: float,
-    seed: int,
-    prevalences: Sequence[float] = PREVALENCES,
-) -> Figures:
-    """All figures at one threshold.
+def figures(predictions: Predictions, sample: Sample) -> Figures:
+    """Returns all figures of a model on a sample of images.
 
     Accuracy, sensitivity, specificity and precision have Wilson intervals, the other figures one
     from a bootstrap over groups. If a probability or the threshold is NaN, so are all figures.
-
-    Args:
-        probabilities: Scores (n,), 0…1.
-        labels: (n,), 1 for malignant.
-        groups: (n,) group names; the bootstrap draws whole groups.
-        threshold: Images that score as high or higher are called malignant.
-        seed: Of the bootstrap.
-        prevalences: Shares of malignant images, 0…1 without the ends, for PPV and NPV.
     """
-    images = len(labels)
-    if not np.isfinite(probabilities).all() or math.isnan(threshold):
-        probabilities, labels, groups = probabilities[:0], labels[:0], groups[:0]
-    outcomes = _outcomes(probabilities >= threshold, labels == 1)
+    images = len(sample.labels)
+    if not predictions.known or math.isnan(predictions.threshold):
+        # Of no images every figure is NaN. Figures of the other images alone would hide the fault.
+        predictions, sample = predictions.at(NOTHING), sample.at(NOTHING)
+    outcomes = _outcomes(predictions.malignant, sample.malignant)
     tp, fn, fp, tn = (int(count) for count in outcomes.sum(axis=0))
     sensitivity, specificity = proportion(tp, tp + fn), proportion(tn, tn + fp)
-    drawn = resampled(_statistic(probabilities, labels, outcomes), groups, seed).T
-    *shares, errors, distances = drawn
-    observations = independent(labels, groups)
-    balanced_accuracy, f1, auc, brier = (share(values, observations) for values in shares)
+    balanced_accuracy, f1, auc, brier, calibration_error = _bootstrapped(
+        predictions.probabilities, sample, outcomes
+    )
     return Figures(
         images=images,
-        threshold=threshold,
+        threshold=predictions.threshold,
         confusion={"tp": tp, "fn": fn, "fp": fp, "tn": tn},
-        accuracy=proportion(tp + tn, len(labels)),
+        accuracy=proportion(tp + tn, len(sample.labels)),
         balanced_accuracy=balanced_accuracy,
         sensitivity=sensitivity,
         specificity=specificity,
@@ -108,18 +166,35 @@ def figures(
         f1=f1,
         auc=auc,
         brier=brier,
-        calibration_error=_calibration_error(errors, distances),
-        predictive=tuple(_predictive(sensitivity, specificity, item) for item in prevalences),
+        calibration_error=calibration_error,
+        predictive=tuple(
+            _predictive(sensitivity, specificity, item) for item in sample.prevalences
+        ),
     )
 
 
+def _bootstrapped(probabilities: Floats, sample: Sample, outcomes: Floats) -> list[Interval]:
+    """Returns balanced accuracy, F1, AUC, Brier score and calibration error, with intervals.
+
+    The images of a patient resemble one another, so they are no independent observations: the
+    bootstrap draws whole groups. All five come from the same draws, so that each is drawn once.
+    """
+    statistic = _statistic(probabilities, sample.labels, outcomes)
+    *shares, errors, distances = resampled(statistic, sample.groups, sample.seed).T
+    return [
+        *(share(values, sample.independent) for values in shares),
+        _calibration_error(errors, distances),
+    ]
+
+
 def bins(probabilities: Floats, labels: Ints, count: int = BINS) -> tuple[Bin, ...]:
-    """Images of like probability, from the lowest to the highest.
+    """Returns images of similar probability together, from the lowest to the highest.
 
     Args:
-        probabilities: (n,), 0…1.
-        labels: (n,), 1 for malignant.
-        count: Bins of about equal count. Equal probabilities share one, so there may be fewer.
+        probabilities: Of the images (n,), 0…1.
+        labels: 1 for malignant (n,).
+        count: Number of bins, each with about as many images. Equal probabilities are in the same
+            bin, so there may be fewer.
     """
     numbers = _bin_numbers(probabilities, count)
     return tuple(
@@ -133,20 +208,32 @@ def bins(probabilities: Floats, labels: Ints, count: int = BINS) -> tuple[Bin, .
 
 
 def _bin_numbers(probabilities: Floats, count: int) -> Ints:
-    """The bin (n,) of each probability: by how many are lower, so that equals are never parted."""
+    """Returns the number of each probability's bin (n,).
+
+    It depends on how many probabilities are lower, so that equal ones are in the same bin.
+    """
     lower = np.searchsorted(np.sort(probabilities), probabilities)
     return np.asarray(lower * count // max(len(probabilities), 1))
 
 
-def _outcomes(called: NDArray[np.bool_], malignant: NDArray[np.bool_]) -> Floats:
-    """(n, 4), in the order of tp, fn, fp, tn: 1 where an image is of the kind."""
-    kinds = [called & malignant, ~called & malignant, called & ~malignant, ~called & ~malignant]
+def _outcomes(predicted: NDArray[np.bool_], malignant: NDArray[np.bool_]) -> Floats:
+    """Returns 1 where an image is a true positive, false negative, false positive or true negative
+    (n, 4), in this order, and 0 elsewhere."""
+    kinds = [
+        predicted & malignant,
+        ~predicted & malignant,
+        predicted & ~malignant,
+        ~predicted & ~malignant,
+    ]
     return np.stack(kinds, axis=1).astype(np.float64)
 
 
 def _statistic(probabilities: Floats, labels: Ints, outcomes: Floats) -> Statistic:
-    """Balanced accuracy, F1, AUC, Brier score, calibration error, and how far the bins are from
-    where they were seen: (m, 6) of images that count so many times (m, n)."""
+    """Returns a function from how often each image counts (m, n) to figures (m, 6).
+
+    They are balanced accuracy, F1, AUC, Brier score, calibration error, and the distance of the
+    bins from where they are when each image counts once.
+    """
     auc = auc_statistic(probabilities, labels)
     excess = probabilities - labels
     in_bin = _bin_numbers(probabilities, BINS)[:, None] == np.arange(BINS)
@@ -172,12 +259,13 @@ def _statistic(probabilities: Floats, labels: Ints, outcomes: Floats) -> Statist
 
 
 def _calibration_error(errors: Floats, distances: Floats) -> Interval:
-    """The error (1 + draws,) with an interval that covers in at least 95 % of test sets.
+    """Returns the calibration error, from (1 + draws,), with a 95 % interval.
 
-    Chance alone parts probabilities from shares, so errors of samples lie above the true one. The
-    upper end is a percentile of the draws, which lie higher still. For the lower end, the distance
-    by which bins may have strayed by chance is taken off: by the triangle inequality, the true
-    error is no lower. If it is 0, the probabilities may well be calibrated.
+    Chance alone moves shares away from probabilities, so the error of a sample is too high on
+    average. The upper end is a percentile of the draws, whose errors are higher still. For the
+    lower end, the distance that chance may have moved the bins is subtracted: by the triangle
+    inequality, the true error is not lower. If the lower end is 0, the probabilities may well be
+    calibrated. The interval contains the true error in at least 95 % of test sets.
     """
     value = float(errors[0])
     if len(errors) == 1:
@@ -188,17 +276,25 @@ def _calibration_error(errors: Floats, distances: Floats) -> Interval:
 
 
 def _predictive(sensitivity: Interval, specificity: Interval, prevalence: float) -> Predictive:
-    """PPV and NPV by Bayes' rule. Their ends are those of both intervals at once, so that they
-    cover in more than 95 % of test sets."""
+    """Returns PPV and NPV by Bayes' rule.
+
+    Each end of their intervals is computed from the ends of both intervals at once, so that they
+    contain the true value in more than 95 % of test sets.
+    """
     ends = ("value", "low", "high")
     pairs = {end: (getattr(sensitivity, end), getattr(specificity, end)) for end in ends}
-    ppv = {end: _share_right(a, b, prevalence) for end, (a, b) in pairs.items()}
-    npv = {end: _share_right(b, a, 1 - prevalence) for end, (a, b) in pairs.items()}
+    ppv = {end: _share_correct(a, b, prevalence) for end, (a, b) in pairs.items()}
+    npv = {end: _share_correct(b, a, 1 - prevalence) for end, (a, b) in pairs.items()}
     return Predictive(prevalence=prevalence, ppv=Interval(**ppv), npv=Interval(**npv))
 
 
-def _share_right(hit: float, spared: float, share: float) -> float:
-    """Of images called so, the share that is: `hit` of those that are and all but `spared` of the
-    others are called so, and `share` of all are."""
-    right, wrong = hit * share, (1 - spared) * (1 - share)
-    return right / (right + wrong) if right + wrong else math.nan
+def _share_correct(recognised: float, excluded: float, prevalence: float) -> float:
+    """Returns which share of the images that are predicted to be of a class are of it.
+
+    Args:
+        recognised: The share of the images of the class that are predicted to be of it.
+        excluded: The share of the other images that are not.
+        prevalence: The share of the class among all images.
+    """
+    correct, wrong = recognised * prevalence, (1 - excluded) * (1 - prevalence)
+    return correct / (correct + wrong) if correct + wrong else math.nan

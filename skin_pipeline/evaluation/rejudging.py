@@ -1,7 +1,8 @@
 """Judges a model again from the predictions that its verdict names, and refuses another outcome.
 
-A verdict is a document in the store. Before anything is released by it, its figures are computed
-once more by the functions that `evaluate`, `champion`, `external` and `gate` use.
+A verdict is a document in the store, which others may be able to write to. Before a model is
+released by it, its figures are computed again by the functions that `evaluate`, `champion`,
+`external` and `gate` use.
 """
 
 from __future__ import annotations
@@ -17,20 +18,26 @@ from skin_pipeline.config import Settings
 from skin_pipeline.contracts import Contract, Evaluation, Scored, Split, Verdict, load
 from skin_pipeline.data import manifest
 from skin_pipeline.errors import BadInput
-from skin_pipeline.evaluation import ensemble, gate, slices, verdict
-from skin_pipeline.evaluation.metrics import figures
+from skin_pipeline.evaluation import comparison, ensemble, gate, slices
+from skin_pipeline.evaluation.metrics import Predictions, Sample, figures
 from skin_pipeline.provenance import ProvenStore
 
-# Far below what anybody reads, and above what another processor makes of the same numbers.
+# Another processor computes the same figures with a smaller difference than this, and no reader of
+# a report sees so many digits.
 TOLERANCE = 1e-6
+# The settings that figures depend on.
 JUDGED_BY = ("target_sensitivity", "threshold_by", "prevalences", "seed")
 
 
 def check(store: ProvenStore, key: str) -> None:
-    """Refuse a verdict that is not what its predictions and settings lead to.
+    """Refuses a verdict that does not follow from its predictions and settings.
+
+    Args:
+        store: The store, which proves the results.
+        key: Key of the verdict.
 
     Raises:
-        BadInput: names the first figure or check that is another one, and both values.
+        BadInput: A figure or a check is another one; the message names the first, and both values.
     """
     judged = load(store, key, Verdict)
     settings = _settings(judged, key)
@@ -38,15 +45,9 @@ def check(store: ProvenStore, key: str) -> None:
     _check_evaluation(store, judged.evaluation, model, settings)
     champion = _scored(store, judged.champion, settings) if judged.champion else None
     external = [_scored(store, item, settings) for item in judged.external]
-    compared = verdict.compared(store, settings, model, judged.evaluation, champion)
-    checks = gate.judge(
-        model,
-        settings,
-        evaluation_key=judged.evaluation,
-        champion=champion,
-        comparison=compared,
-        external=external,
-    )
+    compared = comparison.with_champion(store, settings, judged.evaluation, model, champion)
+    case = gate.Case(judged.evaluation, model, champion, compared, external)
+    checks = gate.judge(case, settings)
     found = {
         "comparison": compared,
         "checks": checks,
@@ -66,7 +67,10 @@ def _settings(judged: Verdict, key: str) -> Settings:
 
 
 def _as_made(store: ProvenStore, key: str, settings: Settings) -> Settings:
-    """The settings that a result was made by, which may not be those of the gate."""
+    """Returns the settings that a result was made by.
+
+    They may differ from those of the gate: a result of an earlier run is found again.
+    """
     proof = store.prove(key).proof
     inputs = (proof.inputs if proof else None) or {}
     known = {name: inputs[name] for name in JUDGED_BY if name in inputs}
@@ -80,38 +84,30 @@ def _check_evaluation(store: ProvenStore, key: str, model: Evaluation, settings:
     for column in ("key", "label", "group"):
         if list(scores[column]) != list(table[column]):
             raise BadInput(f"{model.predictions} names other images than {model.split}: {column}")
-    judging = ensemble.Judging(
-        settings.target_sensitivity,
-        settings.threshold_by,
-        settings.prevalence_list,
-        settings.seed,
-    )
+    judging = ensemble.Judging.of(settings)
     again = ensemble.rescored(table, scores, sorted(model.per_run), judging)
-    tested = scores["probability"].to_numpy()[again.test]
-    seen = slices.slices(table[again.test], tested, again.ensemble.threshold, settings.seed)
+    probabilities = scores["probability"].to_numpy()[again.test]
+    tested = Predictions(probabilities, again.ensemble.threshold)
     found = {
         "threshold": again.ensemble.threshold,
         "ensemble": again.ensemble,
         "per_run": again.per_run,
-        "slices": seen,
+        "slices": slices.slices(table[again.test], tested, settings.seed),
     }
     _compare(key, model, found)
     _compare(key, model.calibration, {"bins": again.bins})
 
 
 def _scored(store: ProvenStore, key: str, settings: Settings) -> Scored:
-    """The scores of a champion or of an external set, if their figures are those of their table."""
+    """Returns the scores of a champion or of an external set, after a check of their figures."""
     scored, settings = load(store, key, Scored), _as_made(store, key, settings)
     if scored.figures is None:
         return scored
     table = tables.read_scores(store, scored.predictions)
+    threshold = load(store, scored.evaluation, Evaluation).threshold
     seen = figures(
-        table["probability"].to_numpy(),
-        manifest.labels(table),
-        table["group"].to_numpy(object),
-        load(store, scored.evaluation, Evaluation).threshold,
-        settings.seed,
-        settings.prevalence_list,
+        Predictions(table["probability"].to_numpy(), threshold),
+        Sample.of(table, settings.seed, settings.prevalence_list),
     )
     _compare(key, scored, {"figures": seen, "images": len(table)})
     return scored
@@ -119,16 +115,16 @@ def _scored(store: ProvenStore, key: str, settings: Settings) -> Scored:
 
 def _compare(key: str, document: Contract, found: Mapping[str, Any]) -> None:
     for name, value in found.items():
-        told = difference(name, plain(getattr(document, name)), plain(value))
-        if told:
+        other = difference(name, plain(getattr(document, name)), plain(value))
+        if other:
             raise BadInput(
-                f"{key} does not follow from its predictions: {told}. Nothing was released; find "
+                f"{key} does not follow from its predictions: {other}. Nothing was released; find "
                 "out who changed it, and judge the model again"
             )
 
 
 def plain(value: Any) -> Any:
-    """A value of a document as JSON has it, with numbers as they are."""
+    """Returns a value of a document as it is in JSON: documents as dicts, tuples as lists."""
     if isinstance(value, Contract):
         return value.model_dump()
     if isinstance(value, Mapping):
@@ -139,7 +135,13 @@ def plain(value: Any) -> Any:
 
 
 def difference(name: str, said: Any, found: Any) -> str:
-    """The first place in which two values differ, in words; empty for none."""
+    """Returns in words the first part in which two values differ; "" if none does.
+
+    Args:
+        name: Name of the value.
+        said: The value as a document has it.
+        found: The value as it was computed again.
+    """
     if isinstance(said, Mapping) and isinstance(found, Mapping):
         pairs = [(f"{name}.{key}", said.get(key), found.get(key)) for key in {**said, **found}]
     elif isinstance(said, list | tuple) and isinstance(found, list | tuple):

@@ -25,8 +25,7 @@ TEMPLATES = Path(__file__).parent / "templates"
 
 
 class TrainingRow(NamedTuple):
-    """A line of the table of runs: the run, and what its history comes to. `csv` is the history
-    itself, as an address that holds it."""
+    """A row of the table of runs: the run, and its history in figures and as `data:` address."""
 
     run: TrainedRun
     images_per_second: float
@@ -35,7 +34,7 @@ class TrainingRow(NamedTuple):
 
 
 class Pictures(NamedTuple):
-    """A mistake, and its two pictures as addresses that hold them."""
+    """A mistake, and its two pictures as `data:` addresses."""
 
     mistake: Mistake
     square: str
@@ -43,7 +42,7 @@ class Pictures(NamedTuple):
 
 
 class Knob(NamedTuple):
-    """A setting of the run as people write it, and whether it differs from the default."""
+    """A setting of the run in words, and whether it differs from the default."""
 
     name: str
     value: str
@@ -52,10 +51,10 @@ class Knob(NamedTuple):
 
 
 def render(store: Store, verdict: Verdict, evaluation: Evaluation) -> str:
-    """The report as HTML, everything it needs inside.
+    """Returns the report as HTML, which contains everything that it shows.
 
     Raises:
-        BadInput, Unavailable: as of the store.
+        BadInput, Unavailable: As of the store.
     """
     runs = sorted((load(store, key, TrainedRun) for key in evaluation.runs), key=lambda r: r.run)
     data = journal.data_of(store, verdict.validation, evaluation.split)
@@ -100,7 +99,7 @@ def _environment() -> Environment:
 def _drawings(
     store: Store, evaluation: Evaluation, runs: list[TrainedRun], champion: Scored | None
 ) -> dict[str, Markup]:
-    # matplotlib takes long to import, and only a report that is written needs it.
+    # Imports matplotlib, which takes a second: only a report that is written needs it.
     from skin_pipeline.evaluation import plots
 
     test = tables.read_scores(store, evaluation.predictions).query("test").set_index("key")
@@ -117,7 +116,7 @@ def _drawings(
 
 
 def _others(store: Store, test: pd.DataFrame, champion: Scored | None) -> Mapping[str, Floats]:
-    """What the test images are scored by the runs alone and by the champion."""
+    """Returns the probabilities that each run and the champion give to the test images."""
     others: dict[str, Floats] = {}
     others["each run alone"] = test.filter(regex=r"^run_\d+$").to_numpy(float).T
     if champion and champion.predictions:
@@ -141,7 +140,7 @@ def _pictures(store: Store, mistake: Mistake) -> Pictures:
 
 
 def _address(store: Store, key: str, kind: str) -> str:
-    """An address that holds the content itself."""
+    """Returns a `data:` address, which contains the file itself: the report needs no other file."""
     return f"data:{kind};base64,{base64.b64encode(store.read(key)).decode()}"
 
 

@@ -1,9 +1,9 @@
-"""Scores of models on images: of the runs of a new model, of the champion, of external sets."""
+"""What judged models predict of images: on another test set, and on sets of another origin."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -11,65 +11,21 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import expit
 
-from skin_pipeline.contracts import (
-    Dataset,
-    Evaluation,
-    Figures,
-    Scored,
-    Split,
-    TrainedRun,
-)
-from skin_pipeline.data import manifest
-from skin_pipeline.data.splitting import TRAIN, VALIDATION
-from skin_pipeline.evaluation.metrics import figures
-from skin_pipeline.intervals import Floats
+from skin_pipeline import tables
+from skin_pipeline.contracts import Dataset, Evaluation, Figures, Scored, Split, TrainedRun
+from skin_pipeline.data import manifest, splitting
+from skin_pipeline.evaluation.metrics import Predictions, Sample, figures
 from skin_pipeline.job import Work
-from skin_pipeline.training.backbone import Network
-from skin_pipeline.training.checkpoints import Arrays
-from skin_pipeline.training.inputs import Ints
-from skin_pipeline.training.plan import Source
-from skin_pipeline.training.runs import scorer
-from skin_pipeline.training.strategies import STRATEGIES
-from skin_pipeline.training.tasks import network_on, weights_of
+from skin_pipeline.training import inputs, models
 
 log = logging.getLogger(__name__)
 
-# What makes an image known to a model: the file, the pixels, or whose it is.
+# Computes the features of all images of a data set, as the models of an evaluation read them; given
+# the keys of the evaluation and of the data set.
+FeaturesFor = Callable[[str, str], Sequence[str]]
+# A model has met an image in training if one of these is the same: the file, the pixels, or what
+# links it to other images.
 SAME = ("sha256", "pixels_sha256", "patient_id", "lesion_id", "group")
-
-
-def runs_of(work: Work, keys: Sequence[str]) -> list[TrainedRun]:
-    """Returns the runs with these keys, in the order of their numbers."""
-    return sorted((work.load(key, TrainedRun) for key in keys), key=lambda run: run.run)
-
-
-def logits_of(
-    network: Network,
-    source: Source,
-    runs: Sequence[TrainedRun],
-    weights: Iterable[Arrays],
-    wanted: Sequence[Ints],
-    views: int,
-) -> Floats:
-    """Logits (runs, n) of the images of a source, averaged over views; NaN where none are wanted.
-
-    Args:
-        network: With its pretrained weights.
-        source: Its features are those of the runs' strategy.
-        runs: All of one strategy.
-        weights: Those of each run.
-        wanted: For each run the rows that it scores.
-        views: Dihedral views, from the first.
-    """
-    strategy = runs[0].strategy
-    model = STRATEGIES[strategy].model(network, "run")
-    score = scorer(model, jit=strategy != "head" and network.jit)
-    inputs = source.inputs(strategy, network)
-    logits = np.full((len(runs), len(source.table)), np.nan)
-    for own, line, rows in zip(weights, logits, wanted, strict=True):
-        model.set_weights(own)
-        line[rows] = score(inputs, rows, views)
-    return logits
 
 
 class Scoring(NamedTuple):
@@ -80,23 +36,118 @@ class Scoring(NamedTuple):
     excluded: int
 
 
-def scored(
-    work: Work, evaluation: str, scoring: Scoring, source: Source, wanted: NDArray[np.bool_]
+# --- a champion on a test set ---------------------------------------------------------------------
+
+
+def on_test_set(
+    work: Work, split: str, version: str, evaluation: str, features_for: FeaturesFor
 ) -> Scored:
-    """Scores the rows `wanted` (n,) of a source by the models of an evaluation.
+    """Scores the models of a version on a test set, without images that they were trained on.
+
+    Args:
+        work: The making of the scores.
+        split: Key of the split, which has the test set.
+        version: The version, by which the scores are named.
+        evaluation: Key of the evaluation of its models.
+        features_for: Computes the features of the images.
+
+    Raises:
+        BadInput: The models cannot score these images.
+    """
+    model = work.load(evaluation, Evaluation)
+    if model.split == split:
+        return _as_judged(work, version, evaluation)
+    return _scored_again(work, split, version, evaluation, features_for)
+
+
+def _as_judged(work: Work, version: str, evaluation: str) -> Scored:
+    """Returns the scores on the very test set that the models were judged on, from that time."""
+    model = work.load(evaluation, Evaluation)
+    table = tables.read_scores(work.store, model.predictions)
+    table = table.loc[table["test"], ["key", "label", "group", "probability"]]
+    return written(work, evaluation, Scoring(version, model.dataset, 0), table)
+
+
+def _scored_again(
+    work: Work, split: str, version: str, evaluation: str, features_for: FeaturesFor
+) -> Scored:
+    """Scores the images of another test set that the models were not trained on."""
+    document, model = work.load(split, Split), work.load(evaluation, Evaluation)
+    features = tuple(features_for(evaluation, document.dataset))
+    images = sum(work.load(document.dataset, Dataset).classes.values())
+    work.job.expect("champion", images, work.settings.runs)
+    source = inputs.source_of(work, document, features)
+    # All runs have the same test set.
+    is_test = (source.table["run_0"] == splitting.TEST).to_numpy()
+    # A model looks better than it is on images that it knows, and so would the champion.
+    known = is_test & known_to(trained_on(work, model.split), source.table)
+    about = Scoring(version, document.dataset, int(known.sum()))
+    return scored(work, evaluation, about, source, is_test & ~known)
+
+
+def trained_on(work: Work, split: str) -> pd.DataFrame:
+    """Returns the rows of a split's manifest that some run trained on or validated with.
+
+    Validation images count too: the best epoch, the temperature and the threshold were chosen on
+    them.
+    """
+    table = manifest.read(work.store, work.load(split, Split).table)
+    sides = table.filter(regex=r"^run_\d+$")
+    return table[sides.isin([splitting.TRAIN, splitting.VALIDATION]).any(axis=1)]
+
+
+def known_to(trained: pd.DataFrame, table: pd.DataFrame) -> NDArray[np.bool_]:
+    """Returns which images (n,) of a table are known to a model.
+
+    It knows an image that it has met in training: the file, the pixels, or another image of the
+    patient or lesion. It also knows an image that is in one group with such an image now. The name
+    of a group does not settle this: when a new image joins two groups, one of the names is gone.
+
+    Args:
+        trained: The rows that the model was trained on, of the manifest of that time.
+        table: Rows of the manifest of now (n).
+    """
+    known = np.zeros(len(table), bool)
+    for column in SAME:
+        met = set(trained[column]) - {""}
+        known |= table[column].isin(met).to_numpy()
+    return np.asarray(table["group"].isin(table["group"][known]))
+
+
+# --- sets of another origin -----------------------------------------------------------------------
+
+
+def external_source(work: Work, dataset: str, features: Sequence[str]) -> inputs.Source:
+    """Returns all readable images of an external set, in groups by patient or else by lesion."""
+    document = work.load(dataset, Dataset)
+    table = manifest.read_readable(work.store, document.table)
+    group = table["key"]
+    for column in ("lesion_id", "patient_id"):  # the last one that is known counts
+        group = (column + ":" + table[column]).where(table[column] != "", group)
+    return inputs.Source(work.store, table.assign(group=group), features, document.shards)
+
+
+# --- any images -----------------------------------------------------------------------------------
+
+
+def scored(
+    work: Work, evaluation: str, scoring: Scoring, source: inputs.Source, wanted: NDArray[np.bool_]
+) -> Scored:
+    """Scores images by the models of an evaluation, in the way that they were judged.
 
     Args:
         work: The making of the scores.
         evaluation: Key of the evaluation.
         scoring: What is scored.
-        source: Its features are those that the models read.
-        wanted: The rows to score.
+        source: The images (n), with the features that the models read.
+        wanted: Which of them to score (n,).
     """
     model = work.load(evaluation, Evaluation)
-    network = network_on(work.job, work.load(scoring.dataset, Dataset), model.trunk)
+    network = models.network_on(work.job, work.load(scoring.dataset, Dataset), model.trunk)
     runs, rows = runs_of(work, model.runs), np.flatnonzero(wanted)
-    weights = (weights_of(work.store, run) for run in runs)
-    logits = logits_of(network, source, runs, weights, [rows] * len(runs), model.views)
+    weights = (models.weights_of(work.store, run) for run in runs)
+    logits = models.logits_of(network, source, runs, weights, [rows] * len(runs), model.views)
+    # The model's own temperature: with another one its threshold would mean something else.
     probability = expit(logits[:, rows].mean(axis=0) / model.calibration.temperature)
     table = source.table[["key", "label", "group"]].iloc[rows]
     return written(work, evaluation, scoring, table.assign(probability=probability))
@@ -109,15 +160,12 @@ def written(work: Work, evaluation: str, scoring: Scoring, table: pd.DataFrame) 
         work: The making of the scores.
         evaluation: Key of the evaluation of the models that scored.
         scoring: What was scored.
-        table: A row an image with `key`, `label`, `group` and `probability`.
+        table: A row for each image with `key`, `label`, `group` and `probability`.
     """
+    threshold = work.load(evaluation, Evaluation).threshold
     seen = figures(
-        table["probability"].to_numpy(),
-        manifest.labels(table),
-        table["group"].to_numpy(object),
-        work.load(evaluation, Evaluation).threshold,
-        work.settings.seed,
-        work.settings.prevalence_list,
+        Predictions(table["probability"].to_numpy(), threshold),
+        Sample.of(table, work.settings.seed, work.settings.prevalence_list),
     )
     _log(scoring, seen)
     return Scored(
@@ -145,32 +193,6 @@ def _log(scoring: Scoring, seen: Figures) -> None:
     )
 
 
-def trained_on(work: Work, split: str) -> pd.DataFrame:
-    """Returns the rows of a split's manifest that some run trained on or validated with."""
-    table = manifest.read(work.store, work.load(split, Split).table)
-    sides = table.filter(regex=r"^run_\d+$")
-    return table[sides.isin([TRAIN, VALIDATION]).any(axis=1)]
-
-
-def known_to(trained: pd.DataFrame, table: pd.DataFrame) -> NDArray[np.bool_]:
-    """Which images (n,) of a table a model has met in training: the file, the pixels, another image
-    of the patient or lesion, or one that is in a group with such an image now.
-
-    A group may have another name by now than when the model was trained, where a new image has
-    joined it to another group.
-    """
-    known = np.zeros(len(table), bool)
-    for column in SAME:
-        met = set(trained[column]) - {""}
-        known |= table[column].isin(met).to_numpy()
-    return np.asarray(table["group"].isin(table["group"][known]))
-
-
-def external_source(work: Work, dataset: str, features: Sequence[str]) -> Source:
-    """Returns all readable images of an external set; those of a patient or lesion are a group."""
-    document = work.load(dataset, Dataset)
-    table = manifest.read_readable(work.store, document.table)
-    group = table["key"]
-    for column in ("lesion_id", "patient_id"):
-        group = (column + ":" + table[column]).where(table[column] != "", group)
-    return Source(work.store, table.assign(group=group), features, document.shards)
+def runs_of(work: Work, keys: Sequence[str]) -> list[TrainedRun]:
+    """Returns the runs with these keys, in the order of their numbers."""
+    return sorted((work.load(key, TrainedRun) for key in keys), key=lambda run: run.run)

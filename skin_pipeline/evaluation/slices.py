@@ -1,4 +1,4 @@
-"""Where the ensemble is good and where not: figures by group of people, and within shortcuts."""
+"""Where the ensemble is good and where it is not: by kind of image, and where no shortcut helps."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from skin_pipeline.contracts import Slice, Within
-from skin_pipeline.data import audit, manifest
-from skin_pipeline.evaluation.metrics import figures
-from skin_pipeline.intervals import Floats, Statistic, independent, resampled, share
+from skin_pipeline.data import audit
+from skin_pipeline.evaluation.metrics import Predictions, Sample, figures
+from skin_pipeline.intervals import Floats, Statistic, resampled, share
 
-# Of a stratum its malignant (m,) and its benign images (b,), and which of the first score higher
-# than which of the second (m, b).
+# Of a stratum the rows of its malignant (m,) and of its benign images (b,), and which of the first
+# score higher than which of the second (m, b).
 Pairs = tuple[NDArray[np.int64], NDArray[np.int64], Floats]
 AGE_BANDS = {"under 30": 30, "30 to 44": 45, "45 to 59": 60, "60 to 74": 75, "75 and over": 999}
 UNKNOWN, OTHER = "unknown", "other"
-COMMON = 0.05  # share of the images from which an original size is a class of its own
-SMALL = 10  # a slice with fewer images of a class says little
-STRATA = 5  # five remove most of what a score explains (Cochran 1968)
+COMMON = 0.05  # share of the images from which on an original size is a slice of its own
+SMALL = 10  # images of a class: the figures of a slice with fewer are too uncertain
+STRATA = 5  # these remove most of what a score explains (Cochran 1968)
 
 
 def features(rows: pd.DataFrame) -> dict[str, pd.Series[str]]:
-    """What images are sliced by, as text for each image; "unknown" where it is not known.
+    """Returns what images are sliced by: by its name, the value of each image as text.
 
     Args:
-        rows: Of the manifest.
+        rows: Rows of the manifest.
     """
     age = pd.to_numeric(rows["age"], errors="coerce")
     bands = pd.cut(age, [-1, *(end - 1 for end in AGE_BANDS.values())], labels=list(AGE_BANDS))
@@ -46,48 +46,38 @@ def _known(column: pd.Series[str]) -> pd.Series[str]:
     return text.where(text != "", UNKNOWN)
 
 
-def slices(rows: pd.DataFrame, scores: Floats, threshold: float, seed: int) -> tuple[Slice, ...]:
-    """Figures of each part of the test images, the largest first within a feature.
+def slices(rows: pd.DataFrame, predictions: Predictions, seed: int) -> tuple[Slice, ...]:
+    """Returns the figures of each part of the test images, the largest first within a feature.
 
     A feature that is the same for all images, or known of none, is left out.
 
     Args:
-        rows: Test images, of the manifest (n).
-        scores: Their probabilities (n,).
-        threshold: Images that score as high or higher are called malignant.
+        rows: The test images' rows of the manifest (n).
+        predictions: The ensemble's, of these images (n,).
         seed: Of the bootstrap.
     """
+    sample = Sample.of(rows, seed)
     return tuple(
-        _slice(name, str(value), rows, (values == value).to_numpy(), scores, threshold, seed)
+        _slice(name, str(value), predictions.at(here), sample.at(here))
         for name, values in features(rows).items()
         if values.nunique() > 1
         for value in values.value_counts().index
+        for here in [(values == value).to_numpy()]
     )
 
 
-def _slice(
-    feature: str,
-    value: str,
-    rows: pd.DataFrame,
-    here: NDArray[np.bool_],
-    scores: Floats,
-    threshold: float,
-    seed: int,
-) -> Slice:
-    part = rows[here]
-    labels = manifest.labels(part)
-    seen = figures(scores[here], labels, part["group"].to_numpy(object), threshold, seed)
-    malignant = int(labels.sum())
+def _slice(feature: str, value: str, predictions: Predictions, part: Sample) -> Slice:
+    seen, images, malignant = figures(predictions, part), len(part.labels), int(part.labels.sum())
     return Slice(
         feature=feature,
         value=value,
-        images=len(part),
+        images=images,
         malignant=malignant,
         accuracy=seen.accuracy,
         sensitivity=seen.sensitivity,
         specificity=seen.specificity,
         auc=seen.auc,
-        small=min(malignant, len(part) - malignant) < SMALL,
+        small=min(malignant, images - malignant) < SMALL,
     )
 
 
@@ -98,51 +88,41 @@ def within(
     shortcuts: Sequence[str],
     seed: int,
 ) -> tuple[Within, ...]:
-    """AUC among test images that agree in a shortcut, for each.
+    """Returns for each shortcut the AUC among test images that agree in it.
 
-    Images agree if a forest that sees the shortcut alone gives them a score in the same fifth
-    (subclassification on a score, Rosenbaum & Rubin 1984). It learns on images that are not in the
-    test set.
+    Images agree if a forest that sees nothing but the shortcut gives them a score in the same fifth
+    (subclassification on a score, Rosenbaum & Rubin 1984). Within a fifth the shortcut cannot tell
+    malignant from benign: what remains of the AUC there comes from something else. The forest is
+    trained on images that are not in the test set, or it would know their labels.
 
     Args:
-        table: Readable images, of the manifest (n).
+        table: The readable images' rows of the manifest (n).
         is_test: Which of them are test images (n,).
         scores: The ensemble's probabilities (n,).
-        shortcuts: Names of the trivial features that the audit found to predict the label.
+        shortcuts: Names of the trivial features that predict the label, as the audit found.
         seed: Of the forest and the bootstrap.
     """
     known = audit.scores(table, is_test, shortcuts, seed)
-    rows = table[is_test]
-    labels, groups = manifest.labels(rows), rows["group"].to_numpy(object)
-    return tuple(
-        _within(name, _strata(known[name]), scores[is_test], labels, groups, seed)
-        for name in shortcuts
-    )
+    sample = Sample.of(table[is_test], seed)
+    return tuple(_within(name, _strata(known[name]), scores[is_test], sample) for name in shortcuts)
 
 
 def _strata(scores: Floats) -> NDArray[np.int64]:
-    """The fifth (n,) that each score is in; equal scores stay together."""
+    """Returns the number of the fifth that each score is in (n,); equal scores stay together."""
     edges = np.quantile(scores, np.arange(1, STRATA) / STRATA)
     return np.searchsorted(edges, scores, side="left")
 
 
-def _within(
-    name: str,
-    strata: NDArray[np.int64],
-    scores: Floats,
-    labels: NDArray[np.int64],
-    groups: NDArray[np.object_],
-    seed: int,
-) -> Within:
-    parts = list(_pairs(strata, scores, labels == 1))
+def _within(name: str, strata: NDArray[np.int64], scores: Floats, sample: Sample) -> Within:
+    parts = list(_pairs(strata, scores, sample.malignant))
     agreeing = sum(wins.size for _, _, wins in parts)
-    every = int((labels == 1).sum() * (labels != 1).sum())
-    aucs = resampled(_statistic(parts), groups, seed)
+    every = int(sample.malignant.sum() * (~sample.malignant).sum())
+    aucs = resampled(_statistic(parts), sample.groups, sample.seed)
     return Within(
         shortcut=name,
         strata=len(np.unique(strata)),
         pairs=agreeing / every if every else 0.0,
-        auc=share(aucs, independent(labels, groups)),
+        auc=share(aucs, sample.independent),
     )
 
 
@@ -157,7 +137,8 @@ def _pairs(
 
 
 def _statistic(parts: Sequence[Pairs]) -> Statistic:
-    """The AUC (r,) over pairs within strata, of images that count so many times (r, n)."""
+    """Returns a function from how often each image counts (r, n) to the AUC over pairs within
+    strata (r,)."""
 
     def statistic(times: Floats) -> Floats:
         won, pairs = np.zeros(len(times)), np.zeros(len(times))

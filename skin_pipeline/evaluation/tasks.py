@@ -5,14 +5,17 @@ The door (`skin_pipeline.steps`) decides whether a result is made; these functio
 
 from __future__ import annotations
 
+import json
 import logging
-from collections.abc import Callable, Sequence
+import platform
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from skin_pipeline.arrays import Arrays
 from skin_pipeline.contracts import (
     Dataset,
     Evaluation,
@@ -25,50 +28,62 @@ from skin_pipeline.contracts import (
     Validation,
     Verdict,
 )
-from skin_pipeline.data import manifest
-from skin_pipeline.data.splitting import TEST, VALIDATION
-from skin_pipeline.evaluation import gate as gates
-from skin_pipeline.evaluation import saliency, scoring, slices, verdict
+from skin_pipeline.data import manifest, splitting
+from skin_pipeline.evaluation import card, comparison, costs, report, saliency, scoring, slices
 from skin_pipeline.evaluation.ensemble import Judging, Scores, score
+from skin_pipeline.evaluation.gate import Case, judge, reasons
+from skin_pipeline.evaluation.metrics import Predictions
+from skin_pipeline.evaluation.scoring import FeaturesFor
 from skin_pipeline.job import Work
-from skin_pipeline.model_file import loading, trial
-from skin_pipeline.model_file.building import released_model
+from skin_pipeline.model_file import building, loading, trial
 from skin_pipeline.storage import scratch
-from skin_pipeline.training.backbone import Network
-from skin_pipeline.training.checkpoints import Arrays
-from skin_pipeline.training.inputs import Squares
-from skin_pipeline.training.plan import Source
-from skin_pipeline.training.tasks import network_on, source_of, weights_of
+from skin_pipeline.training import backbone, inputs, models
 
 log = logging.getLogger(__name__)
 
-# Computes the features of all images of a data set, as the models of an evaluation read them; given
-# the keys of the evaluation and of the data set.
-FeaturesFor = Callable[[str, str], Sequence[str]]
+# A verdict names the versions of these, since its figures depend on them.
+PACKAGES = ("tensorflow", "keras", "numpy", "pandas", "scikit-learn", "great-expectations")
+
+# --- evaluate -------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Judged:
-    """What an evaluation is made from: the runs, what they read, and the scores."""
+    """What an evaluation is made from: the runs, what they read, and their scores.
 
-    network: Network
+    Attributes:
+        network: The network with its pretrained weights.
+        trunk: Where these weights come from.
+        dataset: The images.
+        source: The images as the runs read them.
+        runs: The runs, in the order of their numbers.
+        weights: The weights of each run.
+        scores: Figures and probabilities of the runs and their ensemble.
+    """
+
+    network: backbone.Network
     trunk: Trunk
-    document: Split
     dataset: Dataset
-    source: Source
+    source: inputs.Source
     runs: list[TrainedRun]
     weights: list[Arrays]
     scores: Scores
 
     @property
+    def strategy(self) -> str:
+        """The strategy of the runs, which is the same for all."""
+        return self.runs[0].strategy
+
+    @property
     def is_test(self) -> NDArray[np.bool_]:
-        """Which images (n,) are test images."""
+        """Which of all images (n,) are test images."""
         return self.scores.predictions["test"].to_numpy(bool)
 
     @property
-    def probabilities(self) -> NDArray[np.float64]:
-        """The ensemble's, of all images (n,); NaN where they would say nothing."""
-        return self.scores.predictions["probability"].to_numpy(np.float64)
+    def ensemble(self) -> Predictions:
+        """The ensemble's predictions of all images (n,); NaN for images that were not scored."""
+        probabilities = self.scores.predictions["probability"].to_numpy(np.float64)
+        return Predictions(probabilities, self.scores.ensemble.threshold)
 
 
 def evaluate(
@@ -82,31 +97,29 @@ def evaluate(
         runs: Keys of the runs.
         shortcuts: Names of the shortcuts that the images have.
     """
-    document = work.load(split, Split)
-    images = sum(work.load(document.dataset, Dataset).classes.values())
-    work.job.expect("evaluate", images, len(runs) * work.settings.scored_views)
-    judged = _judge(work, document, runs)
-    scores, seed = judged.scores, work.settings.seed
+    dataset, settings = work.load(split, Split).dataset, work.settings
+    images = sum(work.load(dataset, Dataset).classes.values())
+    work.job.expect("evaluate", images, len(runs) * settings.scored_views)
+    judged = _judge(work, split, runs)
+    scores, table, is_test = judged.scores, judged.source.table, judged.is_test
     difference = _save(work, judged)
     _log(scores, difference)
-    rows = judged.source.table[judged.is_test]
-    tested = judged.probabilities[judged.is_test]
     return Evaluation(
-        dataset=judged.document.dataset,
+        dataset=dataset,
         split=split,
         synthetic=judged.dataset.synthetic,
         trunk=judged.trunk,
-        strategy=judged.runs[0].strategy,
-        views=work.settings.scored_views,
+        strategy=judged.strategy,
+        views=settings.scored_views,
         runs=runs,
         seeds={run.run: run.seed for run in judged.runs},
         threshold=scores.ensemble.threshold,
         ensemble=scores.ensemble,
         per_run=scores.per_run,
         calibration=scores.calibration,
-        slices=slices.slices(rows, tested, scores.ensemble.threshold, seed),
+        slices=slices.slices(table[is_test], judged.ensemble.at(is_test), settings.seed),
         within=slices.within(
-            judged.source.table, judged.is_test, judged.probabilities, shortcuts, seed
+            table, is_test, judged.ensemble.probabilities, shortcuts, settings.seed
         ),
         mistakes=_mistakes(work, judged),
         predictions=work.put_table("predictions.csv", scores.predictions),
@@ -115,42 +128,43 @@ def evaluate(
     )
 
 
-def _judge(work: Work, split: Split, keys: tuple[str, ...]) -> Judged:
-    """Scores test and golden images by all runs, and each run's own validation images.
+def _judge(work: Work, split: str, keys: tuple[str, ...]) -> Judged:
+    """Scores what the runs have not been trained on, and judges them by it.
 
-    All other scores are NaN: that of an image that a run was trained on says nothing.
+    Each run scores the test images, the golden images and its own validation images. All other
+    scores are NaN: the score of an image that a run was trained on says nothing of new images.
     """
-    runs, settings = scoring.runs_of(work, keys), work.settings
-    dataset = work.load(split.dataset, Dataset)
-    source = source_of(work, split, runs[0].features)
+    document, runs = work.load(split, Split), scoring.runs_of(work, keys)
+    dataset = work.load(document.dataset, Dataset)
+    source = inputs.source_of(work, document, runs[0].features)
     trunk = work.load(runs[0].features[0], Features).trunk
-    network = network_on(work.job, dataset, trunk)
+    network = models.network_on(work.job, dataset, trunk)
+    # The saved model is tried on golden images, some of which may be training images.
     golden = np.flatnonzero(source.table["key"].isin(list(dataset.golden)))
-    everyone = np.union1d(source.rows(runs[0].run, TEST), golden)
-    wanted = [np.union1d(everyone, source.rows(run.run, VALIDATION)) for run in runs]
-    # Read once: what is scored here is what `model.keras` is made of.
-    weights = [weights_of(work.store, run) for run in runs]
-    logits = scoring.logits_of(network, source, runs, weights, wanted, settings.scored_views)
-    scores = score(
-        source.table,
-        logits,
-        [run.run for run in runs],
-        Judging(
-            settings.target_sensitivity,
-            settings.threshold_by,
-            settings.prevalence_list,
-            settings.seed,
-        ),
-    )
-    return Judged(network, trunk, split, dataset, source, runs, weights, scores)
+    everyone = np.union1d(source.rows(runs[0].run, splitting.TEST), golden)
+    wanted = [np.union1d(everyone, source.rows(run.run, splitting.VALIDATION)) for run in runs]
+    # Read only once, so that `model.keras` is certain to have the weights that were judged.
+    weights = [models.weights_of(work.store, run) for run in runs]
+    views = work.settings.scored_views
+    logits = models.logits_of(network, source, runs, weights, wanted, views)
+    judging = Judging.of(work.settings)
+    scores = score(source.table, logits, [run.run for run in runs], judging)
+    return Judged(network, trunk, dataset, source, runs, weights, scores)
 
 
 def _save(work: Work, judged: Judged) -> float:
-    """Writes `model.keras`, loads it again, and returns the largest difference between its scores
-    of golden images and those of the ensemble."""
-    model = released_model(
+    """Writes `model.keras` and tries it.
+
+    The figures are those of the runs, and the released model is another program: it decodes and
+    resizes images by itself, and contains all runs. So the file is opened again and scores golden
+    images.
+
+    Returns:
+        The largest difference between its scores and those of the ensemble; NaN if one is.
+    """
+    model = building.released_model(
         judged.network,
-        judged.runs[0].strategy,
+        judged.strategy,
         judged.weights,
         judged.dataset.field_of_view,
         views=work.settings.scored_views,
@@ -162,39 +176,40 @@ def _save(work: Work, judged: Judged) -> float:
         loaded = loading.load(folder / "model.keras", work.threads)
         work.put_file("model.keras", folder / "model.keras")
     expected, found = judged.scores.by_key(), trial.probabilities(loaded, golden.values())
-    # Of numpy, whose maximum is NaN where there is one.
+    # The maximum of numpy is NaN if a difference is; that of Python may not be.
     return float(np.max([abs(p - expected[name]) for name, p in zip(golden, found, strict=True)]))
 
 
 def _mistakes(work: Work, judged: Judged) -> tuple[Mistake, ...]:
-    """Returns the most confident mistakes, with what spoke for each call."""
+    """Returns the most confident mistakes, with the parts of each image that led to it."""
     threshold = judged.scores.ensemble.threshold
     rows = saliency.most_confident(judged.scores.predictions, threshold)
     if rows.empty:
         return ()
-    places = rows.index.to_numpy(np.int64)
-    squares = Squares(work.store, judged.source.shards).take(places, np.zeros_like(places))[0]
-    squares = squares.astype(np.uint8)
-    strategy = judged.runs[0].strategy
-    malignant = saliency.saliency(judged.network, strategy, judged.weights, squares)
-    called = np.where(rows["probability"] >= threshold, 1, -1)
+    numbers = rows.index.to_numpy(np.int64)
+    squares = judged.source.squares(numbers)
+    malignant = saliency.saliency(judged.network, judged.strategy, judged.weights, squares)
+    # Saliency is positive where the image looks malignant. What led to a prediction of benign is
+    # where it is negative.
+    signs = np.where(rows["probability"] >= threshold, 1, -1)
     return tuple(
-        _mistake(work, f"mistakes/{number}", row, square, sign * spoke)
-        for number, (row, square, sign, spoke) in enumerate(
-            zip(rows.itertuples(), squares, called, malignant, strict=True)
+        _mistake(work, f"mistakes/{number}", row, square, sign * found)
+        for number, (row, square, sign, found) in enumerate(
+            zip(rows.itertuples(), squares, signs, malignant, strict=True)
         )
     )
 
 
 def _mistake(
-    work: Work, name: str, row: Any, square: NDArray[np.uint8], spoke: NDArray[np.float32]
+    work: Work, name: str, row: Any, square: NDArray[np.uint8], salient: NDArray[np.float32]
 ) -> Mistake:
+    overlay = saliency.overlay(square, salient)
     return Mistake(
         key=row.key,
         label=row.label,
         probability=row.probability,
         square=work.put(f"{name}.jpg", saliency.jpeg(square)),
-        saliency=work.put(f"{name}-saliency.jpg", saliency.jpeg(saliency.overlay(square, spoke))),
+        saliency=work.put(f"{name}-saliency.jpg", saliency.jpeg(overlay)),
     )
 
 
@@ -213,6 +228,9 @@ def _log(scores: Scores, difference: float) -> None:
         figures.brier.value,
         difference,
     )
+
+
+# --- external -------------------------------------------------------------------------------------
 
 
 def external(
@@ -239,22 +257,24 @@ def external(
     return scoring.scored(work, evaluation, about, source, ~known)
 
 
+# --- gate -----------------------------------------------------------------------------------------
+
+
 def gate(
     work: Work, evaluation: str, validation: str, champion: str, external: tuple[str, ...]
 ) -> Verdict:
-    """Judges an evaluation, and writes the report and the model card; see `contracts.Verdict`."""
-    result = work.load(evaluation, Evaluation)
-    theirs = work.load(champion, Scored) if champion else None
-    comparison = verdict.compared(work.store, work.settings, result, evaluation, theirs)
-    checks = gates.judge(
-        result,
-        work.settings,
-        evaluation_key=evaluation,
-        champion=theirs,
-        comparison=comparison,
-        external=[work.load(item, Scored) for item in external],
-    )
-    judged = Verdict(
+    """Judges an evaluation, and writes the report and the model card; see `contracts.Verdict`.
+
+    Args:
+        work: The making of the verdict.
+        evaluation: Key of the evaluation.
+        validation: Key of the validation of its data.
+        champion: Key of the champion's scores on the same test set; "" if there is no champion.
+        external: Keys of the scores on sets of another origin.
+    """
+    case = _case(work, evaluation, champion, external)
+    checks = judge(case, work.settings)
+    verdict = Verdict(
         evaluation=evaluation,
         validation=validation,
         champion=champion,
@@ -262,15 +282,35 @@ def gate(
         released_as=work.settings.released_as,
         approved=all(check.passed for check in checks),
         checks=checks,
-        reasons=gates.reasons(checks),
-        comparison=comparison,
+        reasons=reasons(checks),
+        comparison=case.comparison,
         settings=work.settings.model_dump(),
-        versions=verdict.versions(),
-        seconds=verdict.seconds(work.store, evaluation, validation, champion, external),
+        versions={"python": platform.python_version(), **{p: version(p) for p in PACKAGES}},
+        seconds=costs.seconds(work, evaluation, validation, champion, external),
         judged_at=work.job.moment,
         report=f"{work.key}/report.html",
         card=f"{work.key}/card.md",
         card_data=f"{work.key}/card.json",
     )
-    verdict.put_pages(work.store, judged, result)
-    return judged
+    _put_pages(work, verdict, case.evaluation)
+    return verdict
+
+
+def _case(work: Work, evaluation: str, champion: str, external: tuple[str, ...]) -> Case:
+    result = work.load(evaluation, Evaluation)
+    theirs = work.load(champion, Scored) if champion else None
+    return Case(
+        key=evaluation,
+        evaluation=result,
+        champion=theirs,
+        comparison=comparison.with_champion(work.store, work.settings, evaluation, result, theirs),
+        external=[work.load(key, Scored) for key in external],
+    )
+
+
+def _put_pages(work: Work, verdict: Verdict, evaluation: Evaluation) -> None:
+    """Writes the model card and the report, under the names that the verdict has for them."""
+    content = card.data(work.store, verdict, evaluation)
+    work.put("card.md", card.markdown(content).encode())
+    work.put("card.json", (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode())
+    work.put("report.html", report.render(work.store, verdict, evaluation).encode())

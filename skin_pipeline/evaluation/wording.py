@@ -1,4 +1,4 @@
-"""How figures are called and written for people, in the report and on the model card."""
+"""The names of figures, and how they are written for people: in the report and on the card."""
 
 from __future__ import annotations
 
@@ -9,24 +9,25 @@ from skin_pipeline.contracts import Interval
 
 
 class Word(NamedTuple):
-    """A figure's name, and what it is in a few words."""
+    """A figure's name, and what it means in a few words."""
 
     name: str
     meaning: str
 
 
-# By their names in `contracts.Figures`.
+# By their names in `contracts.Figures`, in the order in which they are shown.
 FIGURES = {
-    "accuracy": Word("Accuracy", "share of all images called rightly"),
+    "accuracy": Word("Accuracy", "share of all images that are classified correctly"),
     "balanced_accuracy": Word("Balanced accuracy", "mean of sensitivity and specificity"),
     "sensitivity": Word("Sensitivity", "share of the malignant images that are found"),
-    "specificity": Word("Specificity", "share of the benign images that are cleared"),
-    "precision": Word("Precision", "share of the images called malignant that are"),
+    "specificity": Word("Specificity", "share of the benign images that are classified as benign"),
+    "precision": Word("Precision", "share of the images predicted malignant that are malignant"),
     "f1": Word("F1", "harmonic mean of precision and sensitivity"),
-    "auc": Word("AUC", "how often a malignant image scores above a benign one"),
+    "auc": Word("AUC", "how often a malignant image has a higher score than a benign one"),
     "brier": Word("Brier score", "mean squared error of the probabilities; 0 is best"),
     "calibration_error": Word(
-        "Calibration error", "mean distance between probability and share; 0 is best"
+        "Calibration error",
+        "mean distance between probability and share of malignant images; 0 is best",
     ),
 }
 NOT_A_DEVICE = (
@@ -36,19 +37,19 @@ NOT_A_DEVICE = (
 
 
 def shown(figure: Interval) -> str:
-    """`0.812 [0.757, 0.857]`, or that it is not defined."""
+    """Returns a figure such as `0.812 [0.757, 0.857]`, or `not defined`."""
     return "not defined" if math.isnan(figure.value) else str(figure)
 
 
 def signed(figure: Interval) -> str:
-    """A difference: `+0.025 [-0.015, +0.065]`."""
+    """Returns a difference such as `+0.025 [-0.015, +0.065]`, or `not defined`."""
     if math.isnan(figure.value):
         return shown(figure)
     return f"{figure.value:+.3f} [{figure.low:+.3f}, {figure.high:+.3f}]"
 
 
 def duration(seconds: float) -> str:
-    """`42 s`, `3 min 07 s`, `2 h 05 min`."""
+    """Returns a time such as `42 s`, `3 min 07 s` or `2 h 05 min`."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     if hours:

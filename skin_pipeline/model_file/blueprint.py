@@ -2,8 +2,10 @@
 
     found = recipe_of(parsed(data, "config.json"))  # Recipe(backbone="ResNet50", runs=6, …)
 
-It is only asked how often and how large: from that the project's own code builds the network, and
-what it says besides is compared with that network's own configuration.
+Only what the network was made from is taken from it: which backbone, how many runs, which sizes.
+From that the project's own code builds the network. Everything else in the configuration is
+compared with that network's own, and the first difference refuses the file. So a class, a function
+or an argument that only the file names is never looked up.
 """
 
 from __future__ import annotations
@@ -12,38 +14,38 @@ import json
 import math
 import re
 from collections.abc import Iterator
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn
 
 from skin_pipeline.foreign import shown
 from skin_pipeline.model_file.building import Recipe
 from skin_pipeline.model_file.container import Foreign
-from skin_pipeline.training.backbone import BACKBONES, TRAINED, is_name
+from skin_pipeline.training import backbone
 
 MOST_DEPTH = 64  # of lists and objects in one another; ours have 30
 MOST_CHARACTERS = 10_000  # of a text; ours have 60
 MOST_DIGITS = 20  # of a whole number: an address in memory has 15
 MOST_LAYERS = 2000  # of a network within the model
 MOST_NESTED = 6  # networks in one another; ours have 4
-# What the settings allow, and a little more: networks of tests are small.
+# What the settings allow, and a little more: networks of tests are small. The bounds come before
+# anything is built, since a network's memory grows with each of them.
 SIZES = range(8, 513)
 WHOLE_SIDES = range(8, 1025)
 RUNS = range(1, 21)
 VIEWS = (1, 2, 4, 8)
 SCALES = (1 / 20.1, 1 / 0.0499)  # of `ensemble.TEMPERATURES`
-NUMBERED = (
-    "shared_object_id"  # which Keras writes beside what it wrote before: a number that is new
-)
-# Of a layer that Keras had to name itself, and a number that depends on what was built before.
+# The key under which Keras numbers an object that it writes again: a new number each time.
+NUMBERED = "shared_object_id"
+# The name of a layer that Keras had to name itself, and a number that depends on what was built
+# before in the same process.
 STEM = re.compile(r"(.*?)(_\d+)?", re.DOTALL)
 LAYERS = "layers"
-T = TypeVar("T")
 
 
 def parsed(data: bytes, name: str) -> Any:
-    """A member that is JSON, if it is such as Keras writes.
+    """Returns a member that is JSON, if Keras could have written it.
 
     Raises:
-        Foreign: it is no JSON, has a key twice, or something larger than ours ever have.
+        Foreign: It is no JSON, has a key twice, or something larger than ours ever have.
     """
     try:
         found = json.loads(
@@ -61,8 +63,9 @@ def parsed(data: bytes, name: str) -> Any:
 
 def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
+    # Readers differ in which of two they take; here and in Keras it must be the same.
     if len(found) < len(pairs):
-        raise ValueError("a key stands twice in one object")
+        raise ValueError("an object has a key twice")
     return found
 
 
@@ -77,7 +80,10 @@ def _whole(digits: str) -> int:
 
 
 def _refuse_extremes(value: Any) -> None:
-    """Raises `ValueError` for what is deep, long or infinite. Not by calling itself: it may be."""
+    """Raises `ValueError` for what is deep, long or infinite.
+
+    It goes down level by level and does not call itself, which a deep value could do too often.
+    """
     level = [value]
     for _ in range(MOST_DEPTH):
         for item in level:
@@ -103,10 +109,11 @@ def _within(value: Any) -> Iterator[Any]:
 
 
 def recipe_of(config: Any) -> Recipe:
-    """What a released model was built from, as its configuration has it.
+    """Returns what a released model was built from, as its configuration has it.
 
     Raises:
-        Foreign: it is not that of a model that `training.released` ever made; says what is missing.
+        Foreign: `building.released_model` never makes a model with such a configuration; says what
+            is missing.
     """
     layers = dict(_layers(config))
     image_size = _number(layers, "field_of_view", "height", SIZES)
@@ -122,7 +129,7 @@ def recipe_of(config: Any) -> Recipe:
 
 
 def _layers(model: Any) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The layers of a model's configuration by name; none of what does not look like one."""
+    """Yields the layers of a model's configuration by name; none of what does not look like one."""
     listed = _get(_get(model, "config"), LAYERS)
     if isinstance(listed, list):
         for layer in listed[:MOST_LAYERS]:
@@ -132,7 +139,7 @@ def _layers(model: Any) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _ends(model: Any, deep: int) -> Iterator[str]:
-    """The names of layers at which a model or one within it ends."""
+    """Yields the names of the layers at which a model, or one within it, ends."""
     ends = _get(_get(model, "config"), "output_layers")
     for end in ends if isinstance(ends, list) else ():
         yield from (name for name in [end, *_within(end)] if isinstance(name, str))
@@ -173,7 +180,7 @@ def _scale(layers: dict[str, dict[str, Any]]) -> float:
 
 
 def _views(layers: dict[str, dict[str, Any]]) -> int:
-    """How often an image stands in the batch: its logits are reshaped to (views, images, 1)."""
+    """Returns how many views of an image are scored: logits are reshaped to (views, images, 1)."""
     shapes = [
         _get(_get(layer, "config"), "newshape")
         for layer in layers.values()
@@ -194,22 +201,22 @@ def _runs(layers: dict[str, dict[str, Any]]) -> int:
 
 
 def _strategy(layers: dict[str, dict[str, Any]]) -> str:
-    """What the runs trained, by the networks that stand in the first of them."""
+    """Returns what the runs trained, by the networks that the first of them contains."""
     within = dict(_layers(layers["run_0"]) if "run_0" in layers else ())
-    if TRAINED in within:
+    if backbone.TRAINED in within:
         return "full"
     return "fine_tune" if "last_stage" in within else "head"
 
 
 def _backbone(ends: set[str]) -> str:
-    """The network that ends with its third stage in some part of the model."""
+    """Returns the network of which some part of the model ends with the third stage."""
     fitting = [
-        backbone
-        for backbone, spec in BACKBONES.items()
-        if any(is_name(end, spec.stages[2]) for end in ends)
+        name
+        for name, spec in backbone.BACKBONES.items()
+        if any(backbone.is_name(end, spec.stages[2]) for end in ends)
     ]
     if len(fitting) != 1:
-        known = ", ".join(BACKBONES)
+        known = ", ".join(backbone.BACKBONES)
         raise Foreign(f"is no model of ours: its network is none of {known}")
     return fitting[0]
 
@@ -218,26 +225,30 @@ def _backbone(ends: set[str]) -> str:
 
 
 def difference(ours: Any, theirs: Any, *, same_version: bool) -> str | None:
-    """The first thing in which a configuration is not that of the model that we built.
+    """Returns the first difference of a file's configuration from that of our model, or None.
 
     Args:
         ours: Configuration of our model, as JSON data.
-        theirs: The file's.
-        same_version: Whether both were written by one version of Keras. If not, only what both say
-            is compared: each version writes a little more or less.
+        theirs: That of the file.
+        same_version: Whether one version of Keras wrote both. If not, only keys that both have are
+            compared: each version writes a few more or fewer.
     """
     return next(_Comparison(same_version).differences(ours, theirs, "config", _Names()), None)
 
 
 class _Names:
-    """Names that differ by a number only, of the layers of one network: each means one of ours."""
+    """Names of the layers of one network, which may differ from ours by a number of Keras's only.
+
+    Each of theirs must mean the same one of ours everywhere, and no two may mean the same: else two
+    layers could be exchanged for each other.
+    """
 
     def __init__(self) -> None:
         self._ours: dict[str, str] = {}
         self._theirs: dict[str, str] = {}
 
     def agree(self, ours: str, theirs: str) -> bool:
-        """Whether a name of theirs can mean ours, and did so before."""
+        """Returns whether a name of theirs can mean ours, and meant no other before."""
         if _stem(ours) != _stem(theirs):
             return False
         return (
@@ -252,11 +263,13 @@ def _stem(name: str) -> str:
 
 
 class _Comparison:
+    """Compares two configurations, of the same version of Keras or not."""
+
     def __init__(self, same_version: bool) -> None:
         self._same_version = same_version
 
     def differences(self, ours: Any, theirs: Any, where: str, names: _Names) -> Iterator[str]:
-        """What in theirs is not as in ours; `where` is the path to it."""
+        """Yields what in theirs is not as in ours; `where` is the path to it."""
         if type(ours) is not type(theirs):  # 1, 1.0 and true are equal in Python
             yield _told(where, ours, theirs)
         elif isinstance(ours, dict):
@@ -276,9 +289,10 @@ class _Comparison:
             yield from _other_keys(ours, theirs, where)
         if type(theirs.get(NUMBERED, 0)) is not int:
             yield _told(f"{where}.{NUMBERED}", "a number", theirs[NUMBERED])
+        # An object with layers is a network: the names of its layers mean something in it only, but
+        # its own name is one of the network around it.
         inner = _Names() if LAYERS in ours else names
         for key in (key for key in ours if key in theirs):
-            # The name of a network is one of those around it.
             scope = names if key == "name" else inner
             yield from self.differences(ours[key], theirs[key], f"{where}.{key}", scope)
 
@@ -287,8 +301,8 @@ class _Comparison:
     ) -> Iterator[str]:
         if len(ours) != len(theirs):
             yield f"{where} has {len(theirs)} items instead of {len(ours)}"
-        for place, (our, their) in enumerate(zip(ours, theirs, strict=False)):
-            yield from self.differences(our, their, f"{where}[{place}]", names)
+        for index, (our, their) in enumerate(zip(ours, theirs, strict=False)):
+            yield from self.differences(our, their, f"{where}[{index}]", names)
 
 
 def _other_keys(ours: dict[str, Any], theirs: dict[str, Any], where: str) -> Iterator[str]:

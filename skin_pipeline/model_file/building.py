@@ -1,21 +1,34 @@
-"""The self-contained model: an image of any size in, a probability out."""
+"""The self-contained model: an image of any size in, a probability out.
+
+    model = released_model(network, "head", [weights_of_run_0, weights_of_run_1], 0.8)
+    model.save("model.keras")
+
+All of it is made of Keras's own layers, so that everybody who has Keras can load the file without
+this project, and in safe mode.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from skin_pipeline.data.images import scaled_side
-from skin_pipeline.training.backbone import Network
-from skin_pipeline.training.checkpoints import Arrays
-from skin_pipeline.training.strategies import STRATEGIES
+from skin_pipeline.arrays import Arrays
+from skin_pipeline.geometry import Geometry
+from skin_pipeline.training import backbone, strategies
 
 
 class Recipe(NamedTuple):
     """What a released model is built from, beside its weights.
 
-    `whole_side` is the side in pixels to which the whole centre square is scaled before it is cut
-    to `image_size`; logits are multiplied by `scale`, which is one by the temperature.
+    Attributes:
+        backbone: Name of the network.
+        strategy: What the runs trained.
+        runs: How many there are.
+        image_size: Side in pixels of the square that the network sees.
+        whole_side: Side in pixels to which the whole centre square is scaled, before it is cut to
+            `image_size`.
+        views: Dihedral views of an image over which its logit is averaged.
+        scale: What logits are multiplied by: one by the temperature.
     """
 
     backbone: str
@@ -28,7 +41,7 @@ class Recipe(NamedTuple):
 
 
 def released_model(
-    network: Network,
+    network: backbone.Network,
     strategy: str,
     runs: Sequence[Arrays],
     field_of_view: float,
@@ -36,34 +49,36 @@ def released_model(
     views: int = 1,
     temperature: float = 1.0,
 ) -> Any:
-    """The runs as one model: RGB uint8 (n, h, w, 3) in, probability of malignancy (n, 1) out.
+    """Returns the runs as one model: RGB uint8 (n, h, w, 3) in, probability (n, 1) out.
 
     Args:
-        network: With its pretrained weights.
-        strategy: That the runs were trained with.
+        network: The network with its pretrained weights.
+        strategy: The strategy of the runs.
         runs: The weights of each run's model; their logits are averaged.
         field_of_view: Share of the image's short side that the network sees.
         views: Dihedral views of an image over which its logit is averaged, from the first.
-        temperature: By which the logit is divided.
+        temperature: What the logit is divided by, so that probabilities are calibrated.
     """
-    whole_side = scaled_side(network.image_size, field_of_view)
+    whole_side = Geometry(network.image_size, field_of_view).whole_side
     return _built(network, strategy, runs, whole_side, views, 1 / temperature)
 
 
-def rebuilt(network: Network, recipe: Recipe) -> Any:
-    """The model that `released_model` made from the same recipe, but for its weights.
+def rebuilt(network: backbone.Network, recipe: Recipe) -> Any:
+    """Returns the model that `released_model` made from the same recipe, but for its weights.
 
     Args:
         network: `Network.untrained` of the recipe's backbone and image size.
-        recipe: Of the released model.
+        recipe: The recipe of the released model.
     """
     runs = [None] * recipe.runs
     return _built(network, recipe.strategy, runs, recipe.whole_side, recipe.views, recipe.scale)
 
 
-def fewest_parameters(network: Network, recipe: Recipe) -> int:
-    """How many numbers the networks within a released model have, without building it: all of its
-    weights but those of the heads."""
+def fewest_parameters(network: backbone.Network, recipe: Recipe) -> int:
+    """Returns how many weights a released model has without its heads, before it is built.
+
+    A file with fewer lies about its runs or its backbone, and need not be built to know that.
+    """
     whole = network.parameters(network.whole.input)
     trained = {"head": 0, "fine_tune": network.parameters(network.ends[1]), "full": whole}
     shared = 0 if recipe.strategy == "full" else whole
@@ -71,7 +86,7 @@ def fewest_parameters(network: Network, recipe: Recipe) -> int:
 
 
 def _built(
-    network: Network,
+    network: backbone.Network,
     strategy: str,
     runs: Sequence[Arrays | None],
     whole_side: int,
@@ -81,10 +96,11 @@ def _built(
     keras = network.keras
     image = keras.Input((None, None, 3), dtype="uint8", name="image")
     square = _geometry(keras, image, network.image_size, whole_side)
-    # One after the other in the batch: the network stands in the model once.
+    # The views of an image follow each other in the batch, so that the model has one network for
+    # all of them.
     every = [seen_as(keras, square, view) for view in range(views)]
     squares = keras.ops.concatenate(every, axis=0) if views > 1 else square
-    seen = STRATEGIES[strategy].stem(network)(squares)
+    seen = strategies.STRATEGIES[strategy].stem(network)(squares)
     logits = [_run(network, strategy, arrays, i)(seen) for i, arrays in enumerate(runs)]
     logit = keras.layers.Average(name="ensemble")(logits) if len(logits) > 1 else logits[0]
     mean = keras.ops.mean(keras.ops.reshape(logit, (views, -1, 1)), axis=0)
@@ -94,7 +110,7 @@ def _built(
 
 
 def seen_as(keras: Any, squares: Any, view: int) -> Any:
-    """Squares (n, size, size, 3) in one of the eight views, as `inputs.dihedral` turns them."""
+    """Returns squares (n, size, size, 3) in one of the eight views, as `inputs.dihedral` does."""
     if view & 1:
         squares = keras.ops.flip(squares, axis=2)
     if view & 2:
@@ -104,8 +120,8 @@ def seen_as(keras: Any, squares: Any, view: int) -> Any:
     return squares
 
 
-def _run(network: Network, strategy: str, weights: Arrays | None, number: int) -> Any:
-    model = STRATEGIES[strategy].model(network, f"run_{number}")
+def _run(network: backbone.Network, strategy: str, weights: Arrays | None, number: int) -> Any:
+    model = strategies.STRATEGIES[strategy].model(network, f"run_{number}")
     if weights is not None:
         model.set_weights(weights)
     model.trainable = False
@@ -113,8 +129,8 @@ def _run(network: Network, strategy: str, weights: Arrays | None, number: int) -
 
 
 def geometry(keras: Any, image: Any, image_size: int, field_of_view: float) -> Any:
-    """The centre of an image at the working size, as `data.images.working_square` cuts it."""
-    return _geometry(keras, image, image_size, scaled_side(image_size, field_of_view))
+    """Returns the centre of an image at the working size, as `data.images.working_square` does."""
+    return _geometry(keras, image, image_size, Geometry(image_size, field_of_view).whole_side)
 
 
 def _geometry(keras: Any, image: Any, image_size: int, whole_side: int) -> Any:

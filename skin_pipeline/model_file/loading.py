@@ -3,10 +3,10 @@
     model = load(Path("model.keras"), threads=2)
 
 A `.keras` file says which classes to build with which arguments, so whoever wrote it chooses what
-runs; that is never followed. The file is copied to where nobody else can reach it, and from then on
-only the copy is read. What it says of its network is read as data: which of our networks, of how
-many runs, of which size. That network is built by `training.released`, must have the very
-configuration that the file has, and gets the file's weights, if they are exactly its own.
+runs; that is never followed. The file is copied to where no other process can reach it, and from
+then on only the copy is read. What it says of its network is read as data: which of our networks,
+of how many runs, of which size. That network is built by `building`, must have exactly the
+configuration that the file has, and gets the weights of the file, if they are exactly its own.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from skin_pipeline.model_file import blueprint, container, memory, weights
 from skin_pipeline.model_file.building import Recipe, fewest_parameters, rebuilt
 from skin_pipeline.model_file.container import CONFIG, METADATA, WEIGHTS, Foreign
 from skin_pipeline.model_file.weights import FLOAT, Weights
-from skin_pipeline.training.backbone import Network, keras_on
+from skin_pipeline.training import backbone, runtime
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ NOT_ALLOWED = {errno.EACCES, errno.EPERM, errno.EISDIR, errno.ELOOP, errno.ENOEN
 
 
 class _Checked(NamedTuple):
-    """A model file that passed all checks that need no network."""
+    """What is in a model file that passed all checks that need no network."""
 
     keras_version: str
     config: Any
@@ -62,33 +62,36 @@ class _Checked(NamedTuple):
 
 
 def load(path: Path, threads: int, expected: str = "") -> Any:
-    """A model that scores images, from a file that nobody vouches for.
+    """Returns a model that scores images, from a file that anybody may have written.
 
     Args:
         path: A `.keras` file.
-        threads: That TensorFlow may use.
+        threads: How many threads TensorFlow may use.
         expected: The SHA-256 that the file must have; empty for any.
 
     Returns:
         The Keras model: RGB uint8 (n, h, w, 3) in, probabilities (n, 1) out.
 
     Raises:
-        BadInput: it is no such file; the message says what was found. None of its code ran.
-        Unavailable: the disk fails.
+        BadInput: It is no model of ours; the message says what was found. None of its code ran.
+        Unavailable: The disk fails.
     """
+    # Keras is imported after the checks that need no network: it takes seconds, and a file that is
+    # refused does not need it.
     with _checked(path, expected) as found:
-        keras = keras_on(threads)
+        keras = runtime.keras_on(threads)
         with memory.at_most(MEMORY_BYTES + MEMORY_A_BYTE * found.size):
             return _built(keras, found)
 
 
 def check(path: Path, expected: str = "") -> None:
-    """Refuse a file that is not a model of ours, without Keras: all but whether its network and
-    weights are in every detail ours, which `load` does.
+    """Raises an error for a file that is not a model of ours, without Keras.
+
+    All is checked but whether its network and weights are ours in every detail, which `load` does.
 
     Raises:
-        BadInput: what was found instead.
-        Unavailable: the disk fails.
+        BadInput: It is not; the message says what was found instead.
+        Unavailable: The disk fails.
     """
     with _checked(path, expected):
         pass
@@ -96,10 +99,13 @@ def check(path: Path, expected: str = "") -> None:
 
 @contextmanager
 def _checked(path: Path, expected: str) -> Generator[_Checked, None, None]:
-    """A private copy of a model file, checked. What is wrong with it, then or while it is used,
-    becomes a `BadInput` that names the file."""
+    """Yields what is in a model file, of which a private copy is checked and then used.
+
+    Else the file could be exchanged for another after the check, or overwritten in place. What is
+    wrong with it, now or while it is used, becomes a `BadInput` that names the file.
+    """
     _refuse_other_names(path)
-    with tempfile.TemporaryFile() as copy:  # it has no name: nobody can open it
+    with tempfile.TemporaryFile() as copy:  # it has no name, so no other process can open it
         _copy(path, copy, expected)
         try:
             yield _inspected(copy)
@@ -136,6 +142,14 @@ def _copy(path: Path, copy: BinaryIO, expected: str) -> None:
 
 
 def _inspected(file: BinaryIO) -> _Checked:
+    """Returns what is in a model file.
+
+    Each check relies on those before it: what the members are, that the texts are small, what the
+    texts say, and only then the weights, which take the most time.
+
+    Raises:
+        Foreign: It is not a model of ours.
+    """
     _refuse_other_formats(file)
     members = container.members(file)
     for name, most in TEXT_BYTES.items():
@@ -159,7 +173,7 @@ def _refuse_other_formats(file: BinaryIO) -> None:
 
 
 def _keras_version(data: bytes) -> str:
-    """The version of Keras that saved a file."""
+    """Returns the version of Keras that saved a file."""
     found = blueprint.parsed(data, METADATA)
     if not isinstance(found, dict) or found.keys() != ABOUT:
         raise Foreign(f"has a {METADATA} that says something else than {', '.join(sorted(ABOUT))}")
@@ -173,8 +187,10 @@ def _keras_version(data: bytes) -> str:
 
 @contextmanager
 def _naming_versions(version: str) -> Generator[None, None, None]:
-    """Names two versions of Keras with what is refused: the one that saved the file, and the one
-    that is here; unless they are the same."""
+    """Adds two versions of Keras to what is refused: the one that saved the file, and this one.
+
+    Unless they are the same: a difference between versions is the likely reason otherwise.
+    """
     here = metadata.version("keras")
     try:
         yield
@@ -186,9 +202,9 @@ def _naming_versions(version: str) -> Generator[None, None, None]:
 
 
 def _built(keras: Any, found: _Checked) -> Any:
-    """The file's network, built by our own code, with the file's weights."""
+    """Returns the file's network, built by our own code, with the file's weights."""
     recipe, size = found.recipe, found.weights.bytes
-    network = Network.untrained(keras, recipe.backbone, recipe.image_size)
+    network = backbone.Network.untrained(keras, recipe.backbone, recipe.image_size)
     needed = FLOAT.itemsize * fewest_parameters(network, recipe)
     if size < needed:  # before more is built of what the file only says that it is
         raise Foreign(f"has {size} bytes of weights where {recipe} needs {needed}")

@@ -14,9 +14,9 @@ KIB = 2**10
 
 @contextmanager
 def at_most(more: int) -> Generator[None, None, None]:
-    """Within, the process gets only so many bytes of memory more than it has: then `MemoryError`.
+    """Lets the process take only so many bytes of memory more than it has; then `MemoryError`.
 
-    A bound that is tighter already stays. Where the system does not tell how much a process has
+    A bound that is tighter already stays. Where the system does not report how much a process has
     (only Linux does), nothing is bounded.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
@@ -32,7 +32,7 @@ def at_most(more: int) -> Generator[None, None, None]:
 
 
 def _used() -> int | None:
-    """Bytes of memory that this process has, as `RLIMIT_DATA` counts them."""
+    """Returns the bytes of memory that this process has, as `RLIMIT_DATA` counts them."""
     try:
         found = re.search(r"^VmData:\s*(\d+) kB", STATUS.read_text(), re.MULTILINE)
     except OSError:

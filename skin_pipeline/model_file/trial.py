@@ -1,12 +1,12 @@
-"""A model is loaded and asked before it is released: in a process of its own, within bounds.
+"""A model is loaded and scores images before it is released: in a process of its own, in bounds.
 
     ask(Path("model.keras"), {"lesion-7": jpeg}, threads=2)  # {"lesion-7": 0.83}
 
 That process is confined (see `sandbox`) before it reads the file: it knows no credential, reads a
-copy of the model and the images and nothing else that is a person's, and reaches no network and no
-other process; it uses no GPU, and its memory and time are bounded. What it answers is checked,
-since a model that takes it over can answer what it likes. A model that brings it down brings down
-nothing else.
+copy of the model and the images and no other data, and reaches no network and no other process; it
+uses no GPU, and its memory and time are bounded. What it answers is checked, since a model that
+takes the process over can answer what it likes. A model that brings it down brings down nothing
+else.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from typing import Any
 
 import numpy as np
 
-from skin_pipeline.data.images import decode
+from skin_pipeline.data import images as reading
 from skin_pipeline.errors import BadInput, Unavailable
-from skin_pipeline.foreign import shown
+from skin_pipeline.foreign import line, shown
 from skin_pipeline.model_file import loading
 from skin_pipeline.sandbox import Cell, Overflow, run_confined
 from skin_pipeline.storage import scratch
 
 MIB = 2**20
 SECONDS = 900.0  # TensorFlow starts in 10; the machine may be busy
-# TensorFlow takes .7 GiB, and the weights are in memory a few times while they are read.
+# TensorFlow takes 0.7 GiB, and the weights are in memory a few times while they are read.
 MEMORY_BYTES = 2048 * MIB
 MEMORY_A_BYTE = 8  # of the model file
 WRITTEN_BYTES = 64 * MIB  # beside two copies of the model
@@ -46,23 +46,24 @@ def agree(
     tolerance: float,
     threads: int,
 ) -> None:
-    """Refuse a model that does not say of images what was recorded.
+    """Raises an error for a model that does not give images the probabilities that were recorded.
 
     Args:
         path: The model file.
         images: The bytes of image files, by name.
         recorded: Their probabilities as `evaluate` found them.
         tolerance: The largest difference allowed.
-        threads: That TensorFlow may use.
+        threads: How many threads TensorFlow may use.
 
     Raises:
-        BadInput: names the image on which they differ most; or as `ask`.
-        Unavailable: as `ask`.
+        BadInput: It gives others; the message names the image on which they differ most. Or as
+            `ask` raises it.
+        Unavailable: As `ask` raises it.
     """
     found = ask(path, images, threads=threads)
     apart = {name: abs(found[name] - recorded[name]) for name in images}
     worst = max(apart, key=lambda name: np.nan_to_num(apart[name], nan=np.inf))
-    if not apart[worst] <= tolerance:
+    if not apart[worst] <= tolerance:  # NaN is never within it
         raise BadInput(
             f"the model {path} gives {worst} a probability of {found[worst]:.4f} where evaluate "
             f"recorded {recorded[worst]:.4f}; at most {tolerance} of difference is allowed. It is "
@@ -73,21 +74,22 @@ def agree(
 def ask(
     path: Path, images: Mapping[str, bytes], *, threads: int, seconds: float = SECONDS
 ) -> dict[str, float]:
-    """Load a model file in a fresh process, and score images with it.
+    """Loads a model file in a new process, and returns the probabilities that it gives to images.
 
     Args:
         path: The model file.
         images: The bytes of image files, by name.
-        threads: That TensorFlow may use.
-        seconds: That the process may take.
+        threads: How many threads TensorFlow may use.
+        seconds: The most time that the process may take.
 
     Raises:
-        BadInput: the model was refused, asked for too much memory, or brought the process down.
-        Unavailable: it took too long.
+        BadInput: The model was refused, took too much memory, or brought the process down.
+        Unavailable: It took too long.
     """
     with scratch() as folder:
+        # A copy, since the confined process can read nothing outside its folder.
         copy = folder / f"model{path.suffix}"
-        with suppress(FileNotFoundError):  # which the process tells
+        with suppress(FileNotFoundError):  # which the process reports
             shutil.copyfile(path, copy)
         for number, data in enumerate(images.values()):
             (folder / str(number)).write_bytes(data)
@@ -97,7 +99,7 @@ def ask(
 
 
 def _cell(folder: Path, path: Path, seconds: float) -> Cell:
-    """What the process may do that tries a model: it works in a folder that goes with it."""
+    """Returns what the process that tries a model may do; its folder is removed afterwards."""
     size = path.stat().st_size if path.is_file() else 0
     return Cell(
         folder=str(folder),
@@ -109,7 +111,7 @@ def _cell(folder: Path, path: Path, seconds: float) -> Cell:
 
 
 def _answer(path: Path, cell: Cell, arguments: Iterable[str]) -> bytes:
-    """What the process that tries the model has to say."""
+    """Returns the answer of the process that tries the model."""
     try:
         ended = run_confined(cell, __name__, arguments, {"CUDA_VISIBLE_DEVICES": "-1"})
     except TimeoutError:
@@ -129,7 +131,7 @@ def _understood(answer: bytes, path: Path, number: int) -> list[float]:
     """Returns the probabilities of an answer, which a stranger's code may have written.
 
     Raises:
-        BadInput: the model was refused, or the answer is not just so many probabilities.
+        BadInput: The model was refused, or the answer is not exactly so many probabilities.
     """
     try:
         said = json.loads(answer)
@@ -137,7 +139,7 @@ def _understood(answer: bytes, path: Path, number: int) -> list[float]:
         said = None
     match said:
         case {"refused": str(why), **rest} if not rest:
-            raise BadInput(_readable(why))
+            raise BadInput(line(why, WORDS))
         case {"probabilities": list(found), **rest} if not rest and len(found) == number:
             if all(type(value) is float and 0 <= value <= 1 for value in found):
                 return found
@@ -147,18 +149,13 @@ def _understood(answer: bytes, path: Path, number: int) -> list[float]:
     )
 
 
-def _readable(text: str) -> str:
-    """Returns a stranger's text as one line without anything that a terminal would obey."""
-    return "".join(c if c.isprintable() else " " for c in text[:WORDS])
-
-
 def _ending(status: int) -> str:
     return f"exit status {status}" if status > 0 else signal.Signals(-status).name
 
 
 def probabilities(model: Any, images: Iterable[bytes]) -> list[float]:
-    """What a loaded model says of images, given the bytes of their files, one by one."""
-    pixels = (np.asarray(decode(data).image)[None] for data in images)
+    """Returns the probabilities that a loaded model gives to images, which are files' bytes."""
+    pixels = (np.asarray(reading.decode(data).image)[None] for data in images)
     return [float(model(batch)[0, 0]) for batch in pixels]
 
 
@@ -172,16 +169,17 @@ def _try(copy: Path, threads: int, images: list[Path]) -> dict[str, Any]:
 
 
 def main(path: str, copy: str, threads: str, images: str) -> str:
-    """Tries a model in this process, which is given up to it; returns the answer.
+    """Tries a model in this process, which it may take over; returns the answer.
 
     Args:
-        path: How the one who asked calls the model.
-        copy: Of the model, in this folder.
-        threads: That TensorFlow may use.
-        images: How many there are in this folder, named by their numbers.
+        path: What the caller calls the model.
+        copy: Name of its copy in this folder.
+        threads: How many threads TensorFlow may use.
+        images: How many images there are in this folder, named by their numbers.
     """
     said = _try(Path(copy), int(threads), [Path(str(number)) for number in range(int(images))])
     if "refused" in said:
+        # The name of the copy would mean nothing to the reader of the message.
         for word in ("model", "file"):
             said["refused"] = said["refused"].replace(f"{word} {copy}", f"{word} {path}")
     return json.dumps(said)

@@ -4,9 +4,9 @@
     fill(model, weights)
 
 HDF5 can do much that no weights need: values that are not there and appear when they are read, data
-that are packed, scattered, in other files, or of types that run code. So an array must be what
-Keras writes: floats in one piece, all there, each piece its own. The library then only tells where
-they lie; they are read by this module.
+that are packed, scattered, in other files, or of types that run code. So an array must be as Keras
+writes it: floats in one piece, complete, in bytes that no other array has. Then the library only
+reports where they are in the file, and this module reads them.
 """
 
 from __future__ import annotations
@@ -23,29 +23,30 @@ from numpy.typing import NDArray
 
 from skin_pipeline.foreign import shown, words
 from skin_pipeline.model_file.container import Foreign
+from skin_pipeline.training import hdf5
 
 MOST_OBJECTS = 50_000  # twenty runs of the deepest network have some 20,000
 MOST_DEPTH = 20  # groups in one another; ours have 10
 MOST_NAME = 200  # bytes of an object's name
 FLOAT = np.dtype("<f4")
 OWN = "vars"  # the group with a layer's own arrays
-NAMED = b"name"  # what Keras notes beside it, which nobody reads
+NAMED = b"name"  # the attribute that Keras writes beside that group, and that is not used
 
 
 class Array(NamedTuple):
-    """Where the values of an array lie in the model file."""
+    """Where the values of an array are in the model file."""
 
     start: int
     shape: tuple[int, ...]
 
     @property
     def size(self) -> int:
-        """Bytes."""
+        """Size in bytes."""
         return math.prod(self.shape) * FLOAT.itemsize
 
 
 class Weights(NamedTuple):
-    """The arrays of a weights file by their paths, and the groups in which they stand."""
+    """The arrays of a weights file by their paths, and the paths of its groups."""
 
     file: BinaryIO
     arrays: dict[str, Array]
@@ -53,16 +54,16 @@ class Weights(NamedTuple):
 
     @property
     def bytes(self) -> int:
-        """Of all arrays together."""
+        """Size of all arrays together, in bytes."""
         return sum(array.size for array in self.arrays.values())
 
 
 class _Part(io.RawIOBase):
-    """Some of a file's bytes as a file of its own."""
+    """A part of a file's bytes as a file of its own, which is what h5py reads from."""
 
     def __init__(self, file: BinaryIO, start: int, size: int) -> None:
         super().__init__()
-        self._file, self._start, self._size, self._place = file, start, size, 0
+        self._file, self._start, self._size, self._position = file, start, size, 0
 
     def readable(self) -> bool:
         return True
@@ -71,20 +72,20 @@ class _Part(io.RawIOBase):
         return True
 
     def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
-        origin = {io.SEEK_SET: 0, io.SEEK_CUR: self._place, io.SEEK_END: self._size}[whence]
-        self._place = max(0, origin + offset)
-        return self._place
+        origin = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}[whence]
+        self._position = max(0, origin + offset)
+        return self._position
 
     def tell(self) -> int:
-        return self._place
+        return self._position
 
     def readinto(self, buffer: Any, /) -> int:
         view = memoryview(buffer).cast("B")
-        wanted = max(0, min(len(view), self._size - self._place))
-        self._file.seek(self._start + self._place)
+        wanted = max(0, min(len(view), self._size - self._position))
+        self._file.seek(self._start + self._position)
         data = self._file.read(wanted)
         view[: len(data)] = data
-        self._place += len(data)
+        self._position += len(data)
         return len(data)
 
 
@@ -98,19 +99,19 @@ def inspected(file: BinaryIO, start: int, size: int) -> Weights:
 
     try:
         with h5py.File(_Part(file, start, size), "r") as opened:
-            walk = _Walk(size)
-            walk.look_into(opened.id, "", 0)
+            inspection = _Inspection(size)
+            inspection.look_into(opened.id)
     # What the library raises for damage: of these types, and RuntimeError where it gives up.
     except (OSError, RuntimeError, ValueError, KeyError, TypeError, OverflowError) as error:
         reason = words(error)
         raise Foreign(f"has damaged weights ({reason})") from None
-    walk.refuse_overlap()
-    arrays = {path: array._replace(start=start + array.start) for path, array in walk.arrays}
-    return Weights(file, arrays, walk.groups)
+    inspection.refuse_overlap()
+    arrays = {path: array._replace(start=start + array.start) for path, array in inspection.arrays}
+    return Weights(file, arrays, inspection.groups)
 
 
-class _Walk:
-    """Looks at everything in a weights file once, and at nothing that lies elsewhere."""
+class _Inspection:
+    """Looks at everything in a weights file once, and at nothing that is elsewhere."""
 
     def __init__(self, size: int) -> None:
         self.arrays: list[tuple[str, Array]] = []
@@ -118,38 +119,38 @@ class _Walk:
         self._size = size
         self._seen: set[int] = set()
 
-    def look_into(self, group: Any, path: str, depth: int) -> None:
-        """A group's attributes, and what stands in it."""
+    def look_into(self, root: Any) -> None:
+        """Finds all groups and arrays; raises `Foreign` for the first that Keras does not write."""
+        self._look_at_group(root, "", 0)
+        for part in hdf5.parts(root):
+            self._look_at(part)
+
+    def _look_at(self, part: hdf5.Part) -> None:
         import h5py
 
-        self._refuse_odd_notes(group, path)
-        count = len(group)
-        if count + len(self._seen) > MOST_OBJECTS or depth > MOST_DEPTH:
-            raise Foreign("has weights of too many objects, or too deep in one another")
-        names = list(group)
-        for name in names:
-            where = f"{path}/{name.decode('utf-8', 'backslashreplace')}".lstrip("/")
-            if len(name) > MOST_NAME or group.links.get_info(name).type != h5py.h5l.TYPE_HARD:
-                raise _odd(where, "a link to something elsewhere")
-            self._look_at(h5py.h5o.open(group, name), where, depth)
-
-    def _look_at(self, item: Any, path: str, depth: int) -> None:
-        import h5py
-
-        address = h5py.h5o.get_info(item).addr
+        if part.item is None or len(part.name) > MOST_NAME:
+            raise _odd(part.path, "a link to something elsewhere")
+        # A second link to an object would give an array two paths, or lead round in a circle.
+        address = h5py.h5o.get_info(part.item).addr
         if address in self._seen:
-            raise _odd(path, "the same object as another")
+            raise _odd(part.path, "the same object as another")
         self._seen.add(address)
-        if isinstance(item, h5py.h5g.GroupID):
-            self.groups.add(path)
-            self.look_into(item, path, depth + 1)
-        elif isinstance(item, h5py.h5d.DatasetID):
-            self.arrays.append((path, self._array(item, path)))
+        if isinstance(part.item, h5py.h5g.GroupID):
+            self.groups.add(part.path)
+            self._look_at_group(part.item, part.path, part.depth + 1)
+        elif isinstance(part.item, h5py.h5d.DatasetID):
+            self.arrays.append((part.path, self._array(part.item, part.path)))
         else:
-            raise _odd(path, "neither a group nor an array")
+            raise _odd(part.path, "neither a group nor an array")
+
+    def _look_at_group(self, group: Any, path: str, depth: int) -> None:
+        """Raises `Foreign` for a group that is too large or too deep, before it is listed."""
+        self._refuse_odd_attributes(group, path)
+        if len(group) + len(self._seen) > MOST_OBJECTS or depth > MOST_DEPTH:
+            raise Foreign("has weights of too many objects, or too deep in one another")
 
     def _array(self, item: Any, path: str) -> Array:
-        """Where the values of an array lie, if all of them are there, in one piece."""
+        """Returns where the values of an array are, if they are complete and in one piece."""
         import h5py
 
         made, space = item.get_create_plist(), item.get_space()
@@ -162,7 +163,7 @@ class _Walk:
         if made.fill_value_defined() == h5py.h5d.FILL_VALUE_USER_DEFINED:
             raise _odd(path, "filled with a value of its own")
         if h5py.h5a.get_num_attrs(item):
-            raise _odd(path, "noted beside")
+            raise _odd(path, "an array with attributes")
         if space.get_simple_extent_type() not in {h5py.h5s.SIMPLE, h5py.h5s.SCALAR}:
             raise _odd(path, "without a shape")
         shape = tuple(map(int, space.get_simple_extent_dims()))
@@ -170,14 +171,16 @@ class _Walk:
             raise _odd(path, "able to grow")
         start = item.get_offset()
         array = Array(-1 if start is None else int(start), shape)
+        # An array that was never written has a shape and a size, but no bytes in the file: HDF5
+        # would fill memory with values that are not there.
         is_there = start is not None and item.get_storage_size() == array.size > 0
         if not is_there or not 0 <= array.start <= self._size - array.size:
-            raise _odd(path, "not all there")
+            raise _odd(path, "not complete")
         return array
 
     @staticmethod
-    def _refuse_odd_notes(group: Any, path: str) -> None:
-        """Raises for attributes that Keras does not write. They are not read."""
+    def _refuse_odd_attributes(group: Any, path: str) -> None:
+        """Raises `Foreign` for attributes that Keras does not write. They are not read."""
         import h5py
 
         count = h5py.h5a.get_num_attrs(group)
@@ -185,10 +188,10 @@ class _Walk:
             return
         name = h5py.h5a.open(group, index=0).name if count == 1 else b""
         if name != NAMED or path.rpartition("/")[2] != OWN:
-            raise _odd(path, "noted beside")
+            raise _odd(path, "a group with attributes")
 
     def refuse_overlap(self) -> None:
-        """Raises if two arrays have bytes in common."""
+        """Raises `Foreign` if two arrays have bytes in common."""
         end = 0
         for path, array in sorted(self.arrays, key=lambda item: item[1].start):
             if array.start < end:
@@ -201,26 +204,29 @@ def _odd(path: str, what: str) -> Foreign:
 
 
 def fill(model: Any, weights: Weights) -> None:
-    """Puts the arrays into a model, if they are its own, no less and no more.
+    """Puts the arrays into a model, if they are exactly those that the model has.
+
+    Keras's own loading would leave a layer at random whose weights are missing, and would ignore
+    those that no layer has.
 
     Raises:
-        Foreign: names the first that is missing, too much, or of another shape.
+        Foreign: Names the first that is missing, too much, or of another shape.
     """
     layers = dict(_layers(model, "", set()))
-    groups = {_joined(place, OWN) for place in layers}
-    wanted = {place: _own_arrays(layer) for place, layer in layers.items()}
+    groups = {_joined(path, OWN) for path in layers}
+    wanted = {path: _own_arrays(layer) for path, layer in layers.items()}
     shapes = {
-        _joined(place, OWN, name): shape
-        for place, own in wanted.items()
+        _joined(path, OWN, name): shape
+        for path, own in wanted.items()
         for name, shape in own.items()
     }
     _refuse_other_arrays(shapes, weights.arrays)
     if more := weights.groups - _with_parents(groups):
         raise Foreign(f"has more weights than its network: {shown(min(more))}")
-    for place, own in wanted.items():
+    for path, own in wanted.items():
         if own:
-            arrays = {name: _read(weights, _joined(place, OWN, name)) for name in own}
-            layers[place].load_own_variables(arrays)
+            arrays = {name: _read(weights, _joined(path, OWN, name)) for name in own}
+            layers[path].load_own_variables(arrays)
 
 
 def _refuse_other_arrays(shapes: dict[str, tuple[int, ...]], arrays: dict[str, Array]) -> None:
@@ -236,30 +242,33 @@ def _refuse_other_arrays(shapes: dict[str, tuple[int, ...]], arrays: dict[str, A
             )
 
 
-def _layers(model: Any, place: str, seen: set[int]) -> Iterator[tuple[str, Any]]:
-    """A model and all layers in it, by the path at which Keras keeps their weights: layers are
-    named by their classes, counted from the second of a class on, and kept once."""
+def _layers(model: Any, path: str, seen: set[int]) -> Iterator[tuple[str, Any]]:
+    """Yields a model and all layers in it, by the path at which Keras writes their weights.
+
+    Layers are named by their classes and numbered from the second of a class on; a layer that is
+    used several times is written once.
+    """
     if id(model) in seen:
         return
     seen.add(id(model))
-    yield place, model
+    yield path, model
     counts: Counter[str] = Counter()
     for layer in getattr(model, "layers", ()):
         name = _snake(type(layer).__name__)
         number = counts[name]
         counts[name] += 1
-        inner = _joined(place, "layers", f"{name}_{number}" if number else name)
+        inner = _joined(path, "layers", f"{name}_{number}" if number else name)
         yield from _layers(layer, inner, seen)
 
 
 def _snake(name: str) -> str:
-    """GlobalAveragePooling2D as global_average_pooling2d: Keras's way."""
+    """Returns GlobalAveragePooling2D as global_average_pooling2d, in Keras's way."""
     name = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", name)
     return re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower()
 
 
 def _own_arrays(layer: Any) -> dict[str, tuple[int, ...]]:
-    """The shapes of the arrays that a layer saves, by their names."""
+    """Returns the shapes of the arrays that a layer saves, by their names."""
     store: dict[str, Any] = {}
     layer.save_own_variables(store)
     return {name: tuple(variable.shape) for name, variable in store.items()}

@@ -25,15 +25,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skin_pipeline.contracts import CHAMPION, Release, parse
-from skin_pipeline.data import images as room
-from skin_pipeline.data.images import Inspected
-from skin_pipeline.data.workers import each
+from skin_pipeline.data import images as reading
+from skin_pipeline.data import workers
 from skin_pipeline.errors import BadInput
+from skin_pipeline.geometry import Geometry
 from skin_pipeline.model_file import loading
 from skin_pipeline.provenance import SigningKeys, signing
 from skin_pipeline.release.registry import Model
 from skin_pipeline.release.versions import MANIFEST, MODEL_FILE, models
-from skin_pipeline.training.backbone import quick_with_xla
+from skin_pipeline.training import backbone
 
 VERSION = re.compile(r"[0-9a-f]{20}")
 BATCH = 16  # images that the network is given at a time
@@ -185,12 +185,12 @@ class Scorer:
 
     def predict(self, images: Iterable[Image]) -> Iterator[Prediction]:
         """Scores images; see the function `predict`."""
-        work = partial(_inspect, size=self.size, field_of_view=self.field_of_view)
+        work = partial(_inspect, geometry=Geometry(self.size, self.field_of_view))
         named = ((_name(image, i), image) for i, image in enumerate(images))
-        for seen in _batches(each(work, named, self.processes, _killed, itemgetter(0))):
+        for seen in _batches(workers.each(work, named, self.processes, _killed, itemgetter(0))):
             yield from self._scored(seen)
 
-    def _scored(self, seen: list[tuple[str, Inspected]]) -> Iterator[Prediction]:
+    def _scored(self, seen: list[tuple[str, reading.Inspected]]) -> Iterator[Prediction]:
         squares = [item.pixels for _, item in seen if item.pixels is not None]
         scores = iter(np.asarray(self.forward(np.stack(squares)))[:, 0] if squares else ())
         for name, item in seen:
@@ -217,7 +217,7 @@ def _forward(model: Any, square: Any) -> Forward:
         return network(tf.cast(squares, tf.float32), training=False)
 
     plain: Forward = tf.function(forward, reduce_retracing=True)
-    if not quick_with_xla(model, square.shape[1]):
+    if not backbone.quick_with_xla(model, square.shape[1]):
         return plain
     # XLA compiles for each shape anew, which only pays for full batches.
     compiled: Forward = tf.function(forward, jit_compile=True)
@@ -234,23 +234,23 @@ def _batches(items: Iterable[T]) -> Iterator[list[T]]:
         yield batch
 
 
-def _inspect(item: tuple[str, Image], size: int, field_of_view: float) -> tuple[str, Inspected]:
+def _inspect(item: tuple[str, Image], geometry: Geometry) -> tuple[str, reading.Inspected]:
     name, image = item
     if isinstance(image, bytes):
-        return name, room.inspect_bytes(image, name, size, field_of_view)
+        return name, reading.inspect_bytes(image, name, geometry)
     path = Path(image)
     try:
         if not path.is_file():  # a pipe or a device would block for ever
             return name, _problem(f"{path.name}: there is no such file")
-        data = room.read(path)
+        data = reading.read(path)
     except (OSError, ValueError) as error:  # no permission, a NUL in its name, a disk that fails
         return name, _problem(f"{path.name}: cannot be read ({error})")
-    return name, room.inspect_bytes(data, path.name, size, field_of_view)
+    return name, reading.inspect_bytes(data, path.name, geometry)
 
 
-def _killed(item: tuple[str, Image], why: str) -> tuple[str, Inspected]:
+def _killed(item: tuple[str, Image], why: str) -> tuple[str, reading.Inspected]:
     return item[0], _problem(f"{item[0]}: {why}")
 
 
-def _problem(text: str) -> Inspected:
-    return Inspected("", 0, text)
+def _problem(text: str) -> reading.Inspected:
+    return reading.Inspected("", 0, text)

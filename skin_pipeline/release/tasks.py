@@ -45,16 +45,15 @@ def champion(
             given the keys of both.
 
     Returns:
-        The scores; or why there are none, which the gate judges.
+        The scores; or the reason why there are none, which the gate judges.
     """
+    from skin_pipeline.evaluation import scoring
+
     dataset, evaluation = work.load(split, Split).dataset, ""
     try:
         model = _model(work.job, pointer.model)
         evaluation = _evaluation_of(work.job, model.release(pointer.version))
-        if work.load(evaluation, Evaluation).split == split:
-            return _as_judged(work, pointer.version, evaluation)
-        features = features_for(evaluation, dataset)
-        return _scored_again(work, split, pointer.version, evaluation, tuple(features))
+        return scoring.on_test_set(work, split, pointer.version, evaluation, features_for)
     except BadInput as error:
         log.warning('champion_not_scored version=%s problem="%s"', pointer.version, error)
         return Scored(
@@ -65,34 +64,6 @@ def champion(
             excluded=0,
             problem=str(error),
         )
-
-
-def _as_judged(work: Work, version: str, evaluation: str) -> Scored:
-    """Returns the champion's scores on the very test set that it was judged on, found again."""
-    from skin_pipeline.evaluation import scoring
-
-    model = work.load(evaluation, Evaluation)
-    table = tables.read_scores(work.store, model.predictions)
-    table = table.loc[table["test"], ["key", "label", "group", "probability"]]
-    return scoring.written(work, evaluation, scoring.Scoring(version, model.dataset, 0), table)
-
-
-def _scored_again(
-    work: Work, split: str, version: str, evaluation: str, features: tuple[str, ...]
-) -> Scored:
-    """Scores the champion on the images of another test set that it was not trained on."""
-    from skin_pipeline.data.splitting import TEST
-    from skin_pipeline.evaluation import scoring
-    from skin_pipeline.training.tasks import source_of
-
-    document, model = work.load(split, Split), work.load(evaluation, Evaluation)
-    images = sum(work.load(document.dataset, Dataset).classes.values())
-    work.job.expect("champion", images, work.settings.runs)
-    source = source_of(work, document, features)
-    is_test = (source.table["run_0"] == TEST).to_numpy()
-    known = is_test & scoring.known_to(scoring.trained_on(work, model.split), source.table)
-    about = scoring.Scoring(version, document.dataset, int(known.sum()))
-    return scoring.scored(work, evaluation, about, source, is_test & ~known)
 
 
 def _model(job: Job, name: str, store: Store | None = None) -> Model:
@@ -133,6 +104,9 @@ def rival(job: Job, evaluation: str, champion: str) -> str:
 
 def promote(job: Job, verdict: str, judge_again: Callable[[Verdict], str]) -> str:
     """Publishes the judged model and makes it the champion; see `steps.promote`.
+
+    Nothing moves if it is the champion already, as after a run on unchanged data; its judgement then
+    stays. If the champion has changed since it was judged, it is judged again against the new one.
 
     Args:
         job: The job.
@@ -228,7 +202,7 @@ def described(job: Job, key: str, verdict: Verdict) -> tuple[Release, dict[str, 
 
 def _try(job: Job, evaluation: str, model: Path) -> None:
     """Refuses a model file whose scores of the golden images differ from those of `evaluate`."""
-    from skin_pipeline.evaluation.gate import SMOKE_TOLERANCE
+    from skin_pipeline.evaluation import gate
     from skin_pipeline.model_file import trial
 
     result = job.load(evaluation, Evaluation)
@@ -238,7 +212,7 @@ def _try(job: Job, evaluation: str, model: Path) -> None:
         model,
         golden,
         dict(zip(table["key"], table["probability"], strict=True)),
-        tolerance=SMOKE_TOLERANCE,
+        tolerance=gate.SMOKE_TOLERANCE,
         threads=job.threads,
     )
     log.info("model_tried evaluation=%s images=%d", evaluation, len(golden))

@@ -1,1 +1,44 @@
-"""The frozen trunk, its cached features and the heads that are trained on them."""
+"""From packed images to trained runs: pretrained weights, cached activations, and six runs on them.
+
+Takes in the manifest, the split and the packed images of `data`, and pretrained weights. Gives the
+weights of each run, its history, and its logits on its validation images; and to other rooms the
+models of runs, so that they can score images. The door (`steps`) calls `pretrained`, `strategies`,
+`checkpoints` and `tasks`; `model_file` builds on `backbone`, `strategies`, `runtime` and `hdf5`;
+`evaluation` and `release` score with `models` on what `inputs` reads. The modules in reading order:
+
+    strategies     what a run trains: the head, the last stage with it, or the whole network
+    backbone       which networks there are, and how each is taken apart
+    pretrained     their weights: pinned in the store, loaded into a network
+    weight_files   which files are taken for weights
+    hdf5           what is inside such a file, found without following a link
+    runtime        TensorFlow and Keras, set up as models need them
+    features       activations of the frozen network, computed once
+    cache          where they are kept, by what an image shows
+    inputs         what runs read: cached activations or packed images, memory-mapped
+    stages         a run, and the stages that it goes through
+    plan           the stages of a run, from its settings
+    balance        balance between the classes
+    models         the models of runs, on images: network, weights, logits
+    runs           a run, trained epoch by epoch
+    checkpoints    how far a run has come, so that a retry goes on
+    resources      whether a task fits on the machine
+    tasks          the work of the steps `features` and `train`
+
+Importing the room imports none of them, and no module imports TensorFlow before it is used.
+"""
+
+# ruff: file-ignore[undefined-export] (they are modules, imported when they are used)
+# `features` and `cache` are here for the benchmarks.
+__all__ = [
+    "backbone",
+    "cache",
+    "checkpoints",
+    "features",
+    "hdf5",
+    "inputs",
+    "models",
+    "pretrained",
+    "runtime",
+    "strategies",
+    "tasks",
+]

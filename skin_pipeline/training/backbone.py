@@ -1,43 +1,36 @@
-"""Which networks there are, their weights, and how each is taken apart.
+"""Which networks there are, and how each is taken apart.
 
 A network of keras.applications without its top is seen as three stages. The features of an image
-are its activations at their ends, averaged over the picture; the second end is where `fine_tune`
-starts from. TensorFlow is imported at first use, never at import.
+are the activations at their ends, averaged over the picture; `fine_tune` starts from the end of the
+second stage. The frozen part of a network is its trunk.
 """
 
 from __future__ import annotations
 
-import logging
-import os
 import re
-import warnings
-from collections.abc import Generator, Iterator, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property, partial
-from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from skin_pipeline.config import Settings
 from skin_pipeline.contracts import Trunk
-from skin_pipeline.errors import BadInput, Unavailable
-from skin_pipeline.foreign import line, words
-from skin_pipeline.roots import ANYWHERE, Roots
-from skin_pipeline.storage import Store, copied, copied_file, digest_named, scratch
-from skin_pipeline.training import weight_files
-
-log = logging.getLogger(__name__)
+from skin_pipeline.storage import Store
+from skin_pipeline.training.pretrained import load_weights
 
 
 class Spec(NamedTuple):
     """How a network of keras.applications is used.
 
-    `stages` are the layers at whose ends features are taken, the shallowest first: the deepest
-    features are not the best ones on skin. `scale` is what its weights want: `caffe` (zero-centred
-    BGR), `tf` (-1…1), or `inside` where the network begins with it. `jit` tells whether XLA makes
-    it faster on a CPU; `residual` that the sum after each of the first two layers is meant.
-    `skipping` are the layers of the third stage that read the second one's end, where they read
-    every other row and column of it only: then the rest need not be kept.
+    Attributes:
+        stages: The layers at whose ends features are taken, the shallowest first. There are three,
+            because the deepest features are not the best ones on skin.
+        scale: How its weights expect pixels: `caffe` (zero-centred BGR), `tf` (-1…1), or `inside`
+            where the network begins with its own scaling.
+        jit: Whether XLA makes it faster on a CPU; some networks become slower.
+        residual: Whether the first two stages end with the sum that follows their layer. Keras
+            gives such a sum no name of its own.
+        skipping: The layers of the third stage that read the second stage's end, where they read
+            every other row and column of it only: then the rest need not be kept.
     """
 
     stages: tuple[str, str, str]
@@ -69,147 +62,22 @@ BACKBONES = {
 # ImageNet means that "caffe" preprocessing takes from blue, green and red.
 CAFFE_MEANS = (103.939, 116.779, 123.68)
 TRAINED = "trained"  # name of a whole network that is trained, in the model of a run
-JIT_FROM = 160  # side in pixels; below, XLA was up to eight times slower
-BACKEND = "tensorflow"  # of Keras
-EPSILON = 1e-7  # Keras's own default, which its optimizers take
-SHORTENING = ("KERAS_MAX_EPOCHS", "KERAS_MAX_STEPS_PER_EPOCH")  # variables that end training early
-FLAGS = ("XLA_FLAGS", "TF_XLA_FLAGS")
+# Side of images in pixels from which XLA compiles a network: on the small maps of smaller images
+# it was up to eight times slower than TensorFlow's own kernels.
+JIT_FROM = 160
 RANDOM_SEED = 50  # of the network with weights=none: the same one on every worker
-WAYS_OUT = (
-    "Give weights=FILE with the weights of keras.applications.{0}(include_top=False), or "
-    "weights=imagenet on a machine that can download them"
-)
-
-
-def pin_weights(settings: Settings, store: Store, roots: Roots = ANYWHERE) -> str:
-    """Bring the weights that the settings name to where every worker can read them.
-
-    Returns:
-        `imagenet`, `none`, or the key of the file's copy in the store, which its digest names.
-
-    Raises:
-        BadInput: there is no such file, it holds no weights, or `roots` do not hold it.
-    """
-    if settings.weights in {"imagenet", "none"}:
-        return settings.weights
-    path = roots.path(settings.weights)
-    ways_out = f"{WAYS_OUT.format(settings.backbone)}."
-    if not path.is_file():
-        raise BadInput(f"weights: there is no file {line(path)}. {ways_out}")
-    weight_files.check(path, ways_out)  # before anything of another kind or size is copied
-    with scratch() as folder:
-        copy = folder / "pinned.weights.h5"
-        key = f"weights/{copied_file(path, copy)}.weights.h5"
-        weight_files.check(copy, ways_out, named=path)
-        if not store.exists(key):
-            store.put_file(key, copy)  # the bytes that the key names, whatever stands at the path
-    return key
-
-
-def trunk_of(backbone: str, weights: str) -> Trunk:
-    """Which network with which pinned weights."""
-    return Trunk(backbone=backbone, source=weights, digest=Path(weights).name.split(".")[0])
-
-
-def keras_on(threads: int) -> Any:
-    """Keras on TensorFlow, held to a number of threads, whatever the machine's own settings say.
-
-    Raises:
-        BadInput: Keras runs on another backend in this process already, or cannot be imported.
-    """
-    # What it says of itself while it works goes to the error stream, past every logger.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    with nullcontext() if _flagged() else _without_chatter():
-        keras = _keras_as_needed()
-        import tensorflow as tf
-
-        # TensorFlow that already runs in this process (the command line runs several steps in
-        # one) keeps its threads.
-        with suppress(RuntimeError):
-            tf.config.threading.set_intra_op_parallelism_threads(threads)
-            tf.config.threading.set_inter_op_parallelism_threads(1)
-        tf.config.list_logical_devices()  # starts the devices, which is what chatters
-    log.info("tensorflow version=%s keras=%s", tf.__version__, keras.__version__)
-    return keras
-
-
-def _flagged() -> bool:
-    """Whether somebody set flags of the compiler. TensorFlow ends the process at one that it does
-    not know, and says why on the error stream only."""
-    found = [f"{name}={os.environ[name]}" for name in FLAGS if os.environ.get(name)]
-    if found:
-        text = "tensorflow_flags %s (an unknown one ends the process: then correct or unset it)"
-        log.warning(text, " ".join(found))
-    return bool(found)
-
-
-def _keras_as_needed() -> Any:
-    """Keras with the settings that models are made with: those of a `keras.json`, of the
-    environment or of other code in this process would give other results."""
-    os.environ["KERAS_BACKEND"] = BACKEND
-    for name in SHORTENING:
-        os.environ.pop(name, None)
-    try:
-        import keras
-    except Exception as error:  # whatever its settings make it raise
-        raise BadInput(
-            f"Keras cannot be imported: {words(error)}. Correct or remove keras.json in "
-            "~/.keras or in KERAS_HOME, and install the locked packages"
-        ) from None
-    if keras.config.backend() != BACKEND:
-        raise BadInput(
-            f"Keras already runs on {keras.config.backend()} in this process; {BACKEND} is needed. "
-            f"Set KERAS_BACKEND={BACKEND}, or do not import Keras before"
-        )
-    keras.config.set_floatx("float32")
-    keras.config.set_epsilon(EPSILON)
-    keras.config.set_image_data_format("channels_last")
-    keras.config.set_dtype_policy("float32")
-    return keras
-
-
-def gpus() -> tuple[str, ...]:
-    """The GPUs that TensorFlow sees, by name."""
-    import tensorflow as tf
-
-    return tuple(device.name for device in tf.config.list_logical_devices("GPU"))
-
-
-@contextmanager
-def spread_over(keras: Any, devices: Sequence[str]) -> Generator[None, None, None]:
-    """What is built within is mirrored on these devices and computes in mixed precision; without
-    devices it is built as ever."""
-    if not devices:
-        yield
-        return
-    import tensorflow as tf
-
-    policy = keras.config.dtype_policy()
-    keras.config.set_dtype_policy("mixed_float16")
-    try:
-        with tf.distribute.MirroredStrategy(list(devices)).scope():
-            yield
-    finally:
-        keras.config.set_dtype_policy(policy)
-
-
-@contextmanager
-def _without_chatter() -> Generator[None, None, None]:
-    """Nothing on the error stream: TensorFlow's start writes there past every logger, and a task's
-    log would show as errors that there is no GPU. Python's exceptions still come through."""
-    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
-    try:
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)
 
 
 @dataclass(frozen=True)
 class Network:
-    """A network with its weights; `square` images are RGB (n, size, size, 3), 0…255."""
+    """A network with its weights, and the models that are made from it.
+
+    Attributes:
+        keras: The Keras module.
+        spec: How the network is used.
+        whole: The Keras model, without its top.
+        image_size: Side in pixels of the squares that it sees: RGB (n, size, size, 3), 0…255.
+    """
 
     keras: Any
     spec: Spec
@@ -218,27 +86,20 @@ class Network:
 
     @classmethod
     def load(cls, keras: Any, trunk: Trunk, image_size: int, store: Store) -> Network:
-        """Build the network that `trunk` names.
+        """Returns the network that `trunk` names.
 
         Raises:
-            BadInput: the weight file belongs to another network.
+            BadInput: The weight file belongs to another network.
             Unavailable: Keras could not download its ImageNet weights.
         """
         keras.utils.set_random_seed(RANDOM_SEED)
         made = cls.untrained(keras, trunk.backbone, image_size)
-        if trunk.source == "imagenet":
-            build = getattr(keras.applications, trunk.backbone)
-            _load_imagenet(build, made.whole, trunk.backbone)
-        elif trunk.source != "none":
-            with scratch() as folder:
-                copy = folder / Path(trunk.source).name
-                copied(store, trunk.source, copy, digest_named(trunk.source))
-                _load_file(made.whole, copy, trunk.backbone)
+        load_weights(keras, made.whole, trunk, store)
         return made
 
     @classmethod
     def untrained(cls, keras: Any, backbone: str, image_size: int) -> Network:
-        """Build a network of some weights, for those that will be put into it."""
+        """Returns a network whose weights are random, and will be replaced."""
         build = getattr(keras.applications, backbone)
         shape = (image_size, image_size, 3)
         whole = build(include_top=False, weights=None, input_shape=shape)
@@ -248,19 +109,19 @@ class Network:
     def ends(self) -> tuple[Any, Any, Any]:
         """The symbolic outputs of the three stages."""
         operations = self.whole.operations
-        places = [_place([item.name for item in operations], name) for name in self.spec.stages]
+        indices = [_index([item.name for item in operations], name) for name in self.spec.stages]
         after = int(self.spec.residual)
-        first, second, third = places[0] + after, places[1] + after, places[2]
-        return tuple(operations[place].output for place in (first, second, third))
+        first, second, third = indices[0] + after, indices[1] + after, indices[2]
+        return tuple(operations[index].output for index in (first, second, third))
 
     @property
     def jit(self) -> bool:
-        """Whether XLA makes it faster on a CPU: not on the small maps of small images."""
+        """Whether XLA makes the network faster on a CPU: not on the small maps of small images."""
         return self.spec.jit and self.image_size >= JIT_FROM
 
     @property
     def shallow(self) -> int:
-        """Channels of the first two stages together: the features that `fine_tune` leaves be."""
+        """Channels of the first two stages together: the features that `fine_tune` keeps frozen."""
         return int(self.ends[0].shape[-1] + self.ends[1].shape[-1])
 
     @property
@@ -274,32 +135,37 @@ class Network:
         return tuple(self.read_of(self.ends[1]).shape[1:])
 
     def parameters(self, begin: Any) -> int:
-        """How many numbers the layers from `begin` to the third stage's end have."""
+        """Returns how many weights the layers from `begin` to the third stage's end have."""
         return int(self.keras.Model(begin, self.ends[2]).count_params())
 
     def read_of(self, second_end: Any) -> Any:
-        """What the third stage reads of the second one's end, which may be a quarter of it."""
+        """Returns what the third stage reads of the second one's end: a quarter of it, or all.
+
+        Only that part is cached, which takes a quarter of the disk.
+        """
         if not self.spec.skipping:
             return second_end
+        # Pooling over one pixel only skips. Unlike a slice, it is one of Keras's own layers.
         return self.keras.layers.AveragePooling2D(1, strides=2, name="read")(second_end)
 
     def stages(self) -> Any:
-        """A frozen model from squares to the ends of the three stages."""
+        """Returns a frozen model from squares to the ends of the three stages."""
         self.whole.trainable = False
         return self._on_squares(self.keras.Model(self.whole.input, self.ends), "trunk")
 
     def trainable(self) -> Any:
-        """A copy to be trained, from squares to the ends of the three stages."""
+        """Returns a copy to be trained, from squares to the ends of the three stages."""
         copy = self._copied(
             self.keras.Model(self.whole.input, self.ends), "network", None, self._in_precision
         )
         return self._on_squares(copy, TRAINED)
 
     def last_stage(self, *, training: bool) -> Any:
-        """A copy of the third stage, from what it reads to its end.
+        """Returns a copy of the third stage, from what it reads to its end.
 
         Args:
-            training: Whether convolutions are computed in the way that is quick to train.
+            training: Whether convolutions are computed in the way that is quick to train. A model
+                that is released has Keras's own layers instead, so that everybody can load it.
         """
         stage = self.keras.Model(self.ends[1], self.ends[2])
         layer_of = partial(self._reading_all, training=training)
@@ -310,7 +176,7 @@ class Network:
         return self.keras.Model(image, model(self._scaled(image), training=False), name=name)
 
     def _scaled(self, image: Any) -> Any:
-        """What the weights want; built-in layers only."""
+        """Returns pixels as the weights expect them, scaled by layers of Keras only."""
         layers = self.keras.layers
         if self.spec.scale == "caffe":
             image = self.keras.ops.flip(image, axis=-1)
@@ -320,25 +186,27 @@ class Network:
         return image
 
     def _copied(self, model: Any, name: str, read: Any = None, layer_of: Any = None) -> Any:
-        """A copy with weights of its own. Batch normalisation stays as it was trained: a few small
-        batches of skin would spoil its statistics."""
+        """Returns a copy with weights of its own, of which batch normalisation stays frozen.
+
+        A few small batches of skin would spoil its statistics.
+        """
         copy = self.keras.models.clone_model(model, input_tensors=read, clone_function=layer_of)
         copy.set_weights(model.get_weights())
-        # `stages` freezes the network, and a copy is as frozen as what it was made of.
+        # `stages` freezes the network, and a copy is as frozen as its original.
         for layer in copy.layers:
             layer.trainable = not isinstance(layer, self.keras.layers.BatchNormalization)
         copy.name = name
         return copy
 
     def _in_precision(self, layer: Any) -> Any:
-        """A copy of a layer that computes in the precision of now, not in that of the original."""
+        """Returns a copy of a layer that computes in the current precision, not the original's."""
         config = layer.get_config()
         if isinstance(layer, self.keras.layers.Layer):  # an operation has no precision of its own
             config["dtype"] = self.keras.config.dtype_policy().name
         return type(layer).from_config(config)
 
     def _reading_all(self, layer: Any, training: bool) -> Any:
-        """A copy of a layer that skips nothing, because what it skipped is gone already."""
+        """Returns a copy of a layer that skips no pixels, because these are gone already."""
         config = layer.get_config()
         if layer.name in self.spec.skipping:
             config["strides"] = (1, 1)
@@ -348,7 +216,7 @@ class Network:
 
 
 def quick_with_xla(model: Any, image_size: int) -> bool:
-    """`Network.jit` for a model that was made of some network, wherever it stands in it."""
+    """Returns `Network.jit` for a model that contains some network, at whatever depth."""
     names = set(_layer_names(model))
     made_of = (spec for spec in BACKBONES.values() if names.issuperset(spec.stages))
     return image_size >= JIT_FROM and any(spec.jit for spec in made_of)
@@ -361,19 +229,21 @@ def _layer_names(model: Any) -> Iterator[str]:
             yield from _layer_names(layer)
 
 
-def _place(names: list[str], wanted: str) -> int:
-    """Where a layer stands. One that has no name of its own is numbered by Keras from the second
-    network on."""
-    return next(place for place, name in enumerate(names) if is_name(name, wanted))
+def _index(names: list[str], wanted: str) -> int:
+    """Returns which of these layers is the wanted one."""
+    return next(index for index, name in enumerate(names) if is_name(name, wanted))
 
 
 def is_name(name: str, wanted: str) -> bool:
-    """Whether a layer's name is the wanted one, with or without a number of Keras's."""
+    """Returns whether a layer's name is the wanted one, with or without a number of Keras's.
+
+    Keras numbers layers without a name of their own from the second network in a process on.
+    """
     return re.fullmatch(rf"{re.escape(wanted)}(_\d+)?", name) is not None
 
 
 def _is_plain(config: dict[str, Any]) -> bool:
-    """Whether a convolution takes every pixel, and all channels together."""
+    """Returns whether a convolution takes every pixel, and all channels together."""
     sides, ones = config["kernel_size"], {(1, 1)}
     centred = config["padding"] == "valid" or all(side % 2 for side in sides)
     steps = {tuple(config["strides"]), tuple(config["dilation_rate"])}
@@ -381,10 +251,11 @@ def _is_plain(config: dict[str, Any]) -> bool:
 
 
 def products(keras: Any) -> Any:
-    """A convolution as one product of matrices, with the same weights and results.
+    """Returns a class of convolutions that are one product of matrices, with the same results.
 
-    On a CPU, a convolution's gradient is summed up image by image, each time through the whole
-    kernel in memory. As a product it is as quick as the arithmetic: on small maps ten times.
+    On a CPU, the gradient of a convolution is summed up image by image, and each time the whole
+    kernel passes through memory. As one product it takes no longer than the arithmetic: on the
+    small maps of the third stage it is ten times as fast.
     """
 
     class Products(keras.layers.Conv2D):  # type: ignore[misc]
@@ -402,31 +273,3 @@ def products(keras: Any) -> Any:
             return self.activation(made + self.bias if self.use_bias else made)
 
     return Products
-
-
-def _load_imagenet(build: Any, network: Any, name: str) -> None:
-    try:
-        source = build(include_top=False, input_shape=tuple(network.input.shape[1:]))
-    except Exception as error:  # Keras raises a bare Exception when a download fails
-        raise Unavailable(
-            f"weights=imagenet could not be downloaded ({words(error)}). {WAYS_OUT.format(name)}."
-        ) from None
-    network.set_weights(source.get_weights())
-
-
-def _load_file(network: Any, path: Path, name: str) -> None:
-    # Of a layer that every network initialises at random.
-    place = next(i for i, array in enumerate(network.get_weights()) if array.ndim == 4)
-    before = network.get_weights()[place].copy()
-    try:
-        with warnings.catch_warnings():
-            # Keras names every layer of the other network in a warning of its own.
-            warnings.simplefilter("ignore", UserWarning)
-            network.load_weights(path)
-    except (ValueError, OSError, KeyError) as error:
-        raise BadInput(
-            f"weights: the file does not fit {name} without its top ({words(error)}). "
-            f"{WAYS_OUT.format(name)}."
-        ) from None
-    if (before == network.get_weights()[place]).all():
-        raise BadInput(f"weights: the file holds no {name} layers. {WAYS_OUT.format(name)}.")

@@ -5,9 +5,9 @@ activations/<recipe>/<kind>-<view>/<block>.npy       activations (n, …) of som
 activations/<recipe>/<kind>-<view>/<block>.ids.npy   those images, written last
 ```
 
-The recipe names the network, its weights, the images' size and this version; an image is named by
-the digest of its packed pixels. So whatever data set an image comes in, now or later, its
-activations are computed once.
+The recipe is an address of the network, its weights, the images' size and this version; an image
+has the digest of its packed pixels as its id. So the activations of an image are computed once,
+whatever data set it comes in, now or later.
 """
 
 from __future__ import annotations
@@ -33,10 +33,11 @@ IDS = ".ids.npy"
 GIB = 2**30
 
 Ids = NDArray[np.bytes_]
+Entry = tuple[str, int]  # the key of a block, and the row in it
 
 
 def ids_of(pixels: NDArray[np.uint8]) -> Ids:
-    """What each packed image (n, size, size, 3) shows, as a digest of 32 hex characters (n,)."""
+    """Returns the ids (n,) of packed images (n, size, size, 3): digests of 32 hex characters."""
     digests = [hashlib.sha256(image.tobytes()).hexdigest()[:32] for image in pixels]
     return np.array(digests, "S32")
 
@@ -45,78 +46,79 @@ class FeatureCache:
     """The cached activations of one recipe.
 
     Args:
-        store: Where they lie.
+        store: The store of the cache.
         trunk: The network and its weights.
         image_size: Side of the packed images in pixels.
-        ids: The only images that will be asked for, so that others take no memory; all by default.
+        ids: The only images that will be needed, so that others take no memory; all by default.
     """
 
     def __init__(self, store: Store, trunk: Trunk, image_size: int, ids: Ids | None = None) -> None:
         recipe = {"version": VERSION, **trunk.model_dump(), "image_size": image_size}
-        recipe |= signed_by(store)  # what nobody signed is never mixed with what is
-        self._store, self._asked = store, None if ids is None else frozenset(ids.tolist())
+        recipe |= signed_by(store)  # signed activations are never mixed with others
+        self._store, self._needed = store, None if ids is None else frozenset(ids.tolist())
         self._folder = f"activations/{address(recipe)}"
-        self._known: dict[str, dict[bytes, tuple[str, int]]] = {}
+        self._known: dict[str, dict[bytes, Entry]] = {}
         for key in store.list(self._folder):
             if key.endswith(IDS):
                 self._learn(key, arrays.loaded(store, key))
 
     def missing(self, kind: str, view: int, ids: Ids) -> Ids:
-        """Those of `ids` that have no activations yet, each once, in order."""
-        known = self._known.get(self._place(kind, view), {})
+        """Returns those of `ids` that have no activations yet, each once, in order."""
+        known = self._known.get(self._group(kind, view), {})
         return np.array([one for one in dict.fromkeys(ids.tolist()) if one not in known], "S32")
 
     def add(self, kind: str, view: int, ids: Ids, path: Path) -> None:
-        """Keep activations (n, …) of images `ids` (n,), an `.npy` file."""
-        block = f"{self._place(kind, view)}/{address({'ids': ids.tobytes().hex()})}"
+        """Adds activations (n, …) of images `ids` (n,), an `.npy` file."""
+        block = f"{self._group(kind, view)}/{address({'ids': ids.tobytes().hex()})}"
         self._store.put_file(f"{block}.npy", path)
+        # The ids come last: a block counts only with them, so one that was cut short never does.
         named = path.with_suffix(IDS)
         np.save(named, ids)
         self._store.put_file(f"{block}{IDS}", named)
         self._learn(f"{block}{IDS}", ids)
 
-    def find(self, kind: str, view: int, ids: Ids) -> list[tuple[str, int]]:
-        """The block and the row in it of each image; all of them must be there."""
-        known = self._known[self._place(kind, view)]
+    def find(self, kind: str, view: int, ids: Ids) -> list[Entry]:
+        """Returns the block of each image and the row in it; none may be missing."""
+        known = self._known[self._group(kind, view)]
         return [known[one] for one in ids.tolist()]
 
-    def _place(self, kind: str, view: int) -> str:
+    def _group(self, kind: str, view: int) -> str:
         return f"{self._folder}/{kind}-{view}"
 
     def _learn(self, key: str, ids: Ids) -> None:
         block = f"{key.removesuffix(IDS)}.npy"
         known = self._known.setdefault(key.rsplit("/", 1)[0], {})
         rows = enumerate(ids.tolist())
-        asked = self._asked
-        known.update((one, (block, row)) for row, one in rows if asked is None or one in asked)
+        needed = self._needed
+        known.update((one, (block, row)) for row, one in rows if needed is None or one in needed)
 
 
-def index_of(places: list[list[tuple[str, int]]]) -> tuple[tuple[str, ...], NDArray[np.int64]]:
-    """Blocks, each once, and for each view and image the number of its block and the row in it.
+def index_of(entries: list[list[Entry]]) -> tuple[tuple[str, ...], NDArray[np.int64]]:
+    """Returns blocks, each once, and where in them each view of each image is.
 
     Args:
-        places: For each view, block and row of each image.
+        entries: For each view the entries of the images.
 
     Returns:
-        Keys of blocks, and an array (views, n, 2).
+        Keys of the blocks, and an array (views, n, 2) of a block's number and the row in it.
     """
-    blocks = list(dict.fromkeys(block for view in places for block, _ in view))
-    number = {block: place for place, block in enumerate(blocks)}
-    index = [[(number[block], row) for block, row in view] for view in places]
+    blocks = list(dict.fromkeys(block for view in entries for block, _ in view))
+    numbers = {block: number for number, block in enumerate(blocks)}
+    index = [[(numbers[block], row) for block, row in view] for view in entries]
     return tuple(blocks), np.array(index, np.int64)
 
 
 def check_disk(store: Store, needed: int, bound_gib: float) -> None:
-    """Tell what the activations of a data set take before any is computed.
+    """Logs what the activations of a data set take, before any is computed.
 
     Args:
-        store: Where they go to.
+        store: The store of the cache.
         needed: Bytes of all activations of the data set.
         bound_gib: The setting `features_gib`.
 
     Raises:
-        BadInput: more than the setting allows.
-        Unavailable: more than the disk has left.
+        BadInput: They take more than the setting allows.
+        Unavailable: They take more than the disk has left.
     """
     log.info("disk activations_gib=%.2f allowed_gib=%g", needed / GIB, bound_gib)
     if needed > bound_gib * GIB:

@@ -1,4 +1,11 @@
-"""How far a run has come, kept in the store after each epoch until the run has a result."""
+"""How far a run has come, kept in the store after each epoch.
+
+    checkpoints = Checkpoints(store, "train/3f…")
+    state = checkpoints.latest() or State()        # where an earlier try was stopped
+    checkpoints.save(state)                        # after each epoch
+
+When the run has its result, `clear` removes them.
+"""
 
 from __future__ import annotations
 
@@ -6,26 +13,34 @@ import json
 import logging
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
-from numpy.typing import NDArray
 
 from skin_pipeline import arrays
+from skin_pipeline.arrays import Arrays
 from skin_pipeline.contracts import Epoch
 from skin_pipeline.errors import BadInput
 from skin_pipeline.storage import Store, scratch
 
 log = logging.getLogger(__name__)
 
-Arrays = list[NDArray[Any]]
 UNREADABLE = (ValueError, KeyError, TypeError, OSError, RecursionError)  # of a damaged file
 
 
 @dataclass
 class State:
-    """How far a run has come: the stage, the history, the weights of the best epoch, and all
-    variables of model and optimizer after the last one."""
+    """How far a run has come: all that the next epoch depends on, and what the result will be.
+
+    The order of the examples is not in it: it is drawn from the seed and the epoch's number.
+
+    Attributes:
+        stage: Number of the stage that is trained.
+        history: The epochs of all stages so far.
+        best: The weights of the best epoch.
+        variables: All variables of model and optimizer after the last epoch: Adam goes on with its
+            moments and the step of its learning rate. Empty where a stage begins.
+    """
 
     stage: int = 0
     history: list[Epoch] = field(default_factory=list)
@@ -38,23 +53,26 @@ class State:
         return max(self.history, key=lambda line: line.validation_auc, default=None)
 
     def epochs_of(self, stage: str) -> list[Epoch]:
-        """The history of one stage."""
+        """Returns the history of one stage."""
         return [line for line in self.history if line.stage == stage]
 
 
 class Checkpoints:
-    """States of a run in the store, the newest only, until the run has a result.
+    """The newest state of a run in the store, until the run has a result.
 
     Args:
-        store: Where they lie.
-        key: The key of the run's result.
+        store: The store of the states.
+        key: Key of the run's result.
     """
 
     def __init__(self, store: Store, key: str) -> None:
         self._store, self._folder = store, f"{key}/checkpoints"
 
     def save(self, state: State) -> None:
-        """Keep a state, and then no earlier one: whenever this is cut short, one is whole."""
+        """Writes a state, and removes earlier ones after it.
+
+        Whenever the process is killed, one complete state is in the store.
+        """
         old = self._store.list(self._folder)
         with scratch() as folder:
             _write(folder / "state.npz", state)
@@ -65,19 +83,23 @@ class Checkpoints:
                 self._store.remove(key)
 
     def latest(self) -> State | None:
-        """The newest state that can be read."""
+        """Returns the newest state that can be read; None if there is none.
+
+        One that cannot be read is removed: it costs an epoch, while an error would stop every
+        later try as well.
+        """
         for key in reversed(self._store.list(self._folder)):
             try:
                 with self._store.opened(key) as file:
                     return _read(file)
-            # `BadInput`: a key is set, and it is not what a step with this key wrote.
+            # `BadInput`: signatures are required, and no step with the deployment's key wrote it.
             except (BadInput, *UNREADABLE) as error:
                 log.warning('checkpoint_unreadable key=%s error="%s"', key, error)
                 self._store.remove(key)
         return None
 
     def clear(self) -> None:
-        """Remove what is left once the run has its result."""
+        """Removes all states, once the run has its result."""
         for key in self._store.list(self._folder):
             self._store.remove(key)
 

@@ -1,4 +1,10 @@
-"""Activations of the frozen network, computed once and shared by all runs."""
+"""Activations of the frozen network, computed once and shared by all runs.
+
+    forward = forward_of(network, ["pooled"])
+    compute(forward, pixels, ids, cache, kinds=["pooled"], views=4, folder=folder)
+
+The network sees each image in each of its views; what it gives goes to the cache.
+"""
 
 from __future__ import annotations
 
@@ -18,17 +24,17 @@ from skin_pipeline.training.inputs import dihedral
 
 log = logging.getLogger(__name__)
 
-BATCH = 16
-MOST = np.finfo(np.float16).max
+BATCH = 16  # images that the network sees at once
+MOST = np.finfo(np.float16).max  # beyond which an activation would become infinite
 
 Forward = Callable[[Any], dict[str, Any]]
 
 
 def forward_of(network: Network, kinds: Sequence[str]) -> Forward:
-    """A compiled function from squares (BATCH, size, size, 3) of uint8 to activations.
+    """Returns a compiled function from squares (BATCH, size, size, 3) of uint8 to activations.
 
     Args:
-        network: With its weights.
+        network: The network with its pretrained weights.
         kinds: `pooled` (n, channels) of float32 and `maps` (n, height, width, channels) of
             float16, what the third stage reads; either or both.
     """
@@ -49,7 +55,7 @@ def forward_of(network: Network, kinds: Sequence[str]) -> Forward:
 
 
 def bytes_of(network: Network, kinds: Sequence[str], views: int, images: int) -> int:
-    """What the activations of so many images take in the cache."""
+    """Returns how many bytes the activations of so many images take in the cache."""
     height, width, channels = network.map_shape
     sizes = {"pooled": 4 * network.channels, "maps": 2 * height * width * channels}
     return images * views * sum(sizes[kind] for kind in kinds)
@@ -65,24 +71,22 @@ def compute(
     views: int,
     folder: Path,
 ) -> None:
-    """Put into the cache what it does not have yet of some images.
+    """Puts into the cache what it does not have yet of some images.
 
     Args:
-        forward: From `forward_of`, of the same kinds.
+        forward: What `forward_of` returned for the same kinds.
         pixels: Packed images (n, size, size, 3).
-        ids: Their names (n,).
-        cache: Where the activations go to, view by view, while the next view is computed.
+        ids: Their ids (n,).
+        cache: The cache. A view is written to it while the next view is computed.
         kinds: `pooled`, `maps`, or both.
         views: How many dihedral views, from the first.
-        folder: For files on their way.
+        folder: A folder for files on their way.
     """
     kept: list[Future[None]] = []
     with ThreadPoolExecutor(1) as pool:
         for view in range(views):
             missing = {kind: cache.missing(kind, view, ids) for kind in kinds}
-            wanted = np.flatnonzero(np.isin(ids, np.concatenate(list(missing.values()))))
-            _, first = np.unique(ids[wanted], return_index=True)
-            wanted = wanted[np.sort(first)]
+            wanted = _first_of_each(ids, np.concatenate(list(missing.values())))
             if not len(wanted):
                 continue
             files = _one_view(forward, pixels, wanted, view, views, folder)
@@ -91,7 +95,15 @@ def compute(
         _wait(kept)
 
 
+def _first_of_each(ids: Ids, missing: Ids) -> NDArray[np.int64]:
+    """Returns the rows of the missing images, in order; of alike images only the first."""
+    wanted = np.flatnonzero(np.isin(ids, missing))
+    _, first = np.unique(ids[wanted], return_index=True)
+    return wanted[np.sort(first)]
+
+
 def _wait(kept: list[Future[None]]) -> None:
+    """Waits until all is written; raises what went wrong there."""
     while kept:
         kept.pop().result()
 
@@ -104,7 +116,10 @@ def _one_view(
     views: int,
     folder: Path,
 ) -> dict[str, Path]:
-    """Compute one view of the wanted images; a file of each kind."""
+    """Computes one view of the wanted images; returns a file of each kind.
+
+    It is written to a file as it comes: the maps of a shard need not fit into memory.
+    """
     started = time.monotonic()
     sinks: dict[str, Any] = {}
     for start in range(0, len(wanted), BATCH):
@@ -123,10 +138,10 @@ def _one_view(
 
 
 def _padded(forward: Forward, batch: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
-    """Activations of a batch of at most `BATCH` images.
+    """Returns the activations of a batch of at most `BATCH` images.
 
-    One shape for every batch, the last one padded: one trace, and the same arithmetic for an image
-    wherever it stands.
+    Every batch has one shape, the last one is padded: so the function is compiled once, and an
+    image gets the same activations, to the bit, wherever it is in a shard.
     """
     full = np.zeros((BATCH, *batch.shape[1:]), np.uint8)
     full[: len(batch)] = batch
@@ -136,7 +151,10 @@ def _padded(forward: Forward, batch: NDArray[np.uint8]) -> dict[str, NDArray[Any
 def _keep(
     cache: FeatureCache, files: dict[str, Path], ids: Ids, missing: dict[str, Ids], view: int
 ) -> None:
-    """Put one view's files into the cache, without what it had already."""
+    """Adds the files of one view to the cache, without what it has already.
+
+    An image may have been missing in one kind only; both were computed then.
+    """
     for kind, path in files.items():
         new = np.isin(ids, missing[kind])
         if not new.any():

@@ -1,35 +1,50 @@
-"""What a run reads: rows of cached activations, or packed images, memory-mapped.
+"""What runs read: rows of cached activations, or of packed images, through memory maps.
 
-Only a window of them is held in memory, however many there are.
+    source = source_of(work, split, features)         # everything that the runs of a split read
+    source.rows(run=0, side="train")                  # which images
+    source.inputs("fine_tune", network).take(rows, views)
+
+Only a window of them is in memory at a time, however many there are.
 """
 
 from __future__ import annotations
 
 import mmap
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from skin_pipeline import arrays
-from skin_pipeline.contracts import Features, load
+from skin_pipeline.contracts import Dataset, Features, Split, load
+from skin_pipeline.data import manifest
+from skin_pipeline.job import Work
 from skin_pipeline.storage import Store
+from skin_pipeline.training.backbone import Network
 
 Ints = NDArray[np.int64]
 WINDOW = 64 * 2**20  # bytes that may be mapped in before the pages are given back
-AROUND = 64 * 2**10  # bytes that Linux maps in around those that were asked for
+AROUND = 64 * 2**10  # bytes that Linux maps in around those that were read
 
 
 class Inputs(Protocol):
-    """Rows are those of the table's readable images; a view is one of the dihedral ones, 0…7."""
+    """What the models of a strategy read of images.
+
+    Rows are numbered as the readable images of the table; a view is one of the dihedral ones, 0…7.
+    """
 
     def take(self, rows: Ints, views: Ints) -> tuple[NDArray[Any], ...]:
-        """What a model reads of images `rows` (b,), each in its view (b,): arrays (b, …)."""
+        """Returns what a model reads of images `rows` (b,), each in its view (b,): arrays (b, …).
+
+        A tuple, since models of some strategies read two arrays.
+        """
 
 
 def dihedral(images: NDArray[np.uint8], view: int) -> NDArray[np.uint8]:
-    """One of the eight views of square images that turning and mirroring gives.
+    """Returns one of the eight views of square images that turning and mirroring gives.
 
     Args:
         images: An array (n, size, size, channels).
@@ -49,8 +64,8 @@ class Mapped:
     """Arrays of rows in files of the store, read through memory maps.
 
     Args:
-        store: Where they lie.
-        keys: Of `.npy` arrays (rows, …) of one type.
+        store: The store of the arrays.
+        keys: Keys of `.npy` arrays (rows, …) of one type.
     """
 
     def __init__(self, store: Store, keys: Sequence[str]) -> None:
@@ -64,16 +79,16 @@ class Mapped:
 
     @property
     def sizes(self) -> list[int]:
-        """Rows of each array."""
+        """Number of rows of each array."""
         return [len(array) for array in self._arrays]
 
     @property
     def row_bytes(self) -> int:
-        """Size of a row."""
+        """Size of a row in bytes."""
         return int(self._arrays[0][:1].nbytes)
 
     def take(self, arrays: Ints, rows: Ints) -> NDArray[Any]:
-        """Row `rows[i]` of array `arrays[i]`, for each i: an array (b, …)."""
+        """Returns row `rows[i]` of array `arrays[i]`, for each i: an array (b, …)."""
         taken = np.empty((len(rows), *self.shape), self._arrays[0].dtype)
         for number in np.unique(arrays):
             here = arrays == number
@@ -84,65 +99,73 @@ class Mapped:
         return taken
 
     def _give_back(self) -> None:
-        """Take the pages out of this process; the system keeps them while it has room."""
+        """Takes the pages out of this process; the system keeps them while it has room.
+
+        Pages that were read count as memory of the process, and a container would be stopped for
+        reading a data set that is larger than its memory.
+        """
         self._read = 0
         for array in self._arrays:
-            if isinstance(array, np.memmap):  # and not one without rows
+            if isinstance(array, np.memmap):  # an array without rows is none
                 array._mmap.madvise(mmap.MADV_DONTNEED)  # type: ignore[attr-defined]
 
 
 class Activations:
     """Cached activations of one kind.
 
+    Shards may share blocks of activations, in whatever order these were computed: so each image
+    and view has an entry that gives its block and its row in it.
+
     Args:
-        store: Where they lie.
+        store: The store of the activations.
         features: Keys of the features of all shards, in the shards' order.
         kind: `pooled` or `maps`.
     """
 
     def __init__(self, store: Store, features: Sequence[str], kind: str) -> None:
         found = [load(store, key, Features) for key in features]
-        blocks = {key: number for number, key in enumerate(_names(found, kind))}
+        blocks = {key: number for number, key in enumerate(_blocks(found, kind))}
         self._blocks = Mapped(store, list(blocks))
-        places = []
+        entries = []
         for shard in found:
-            place = arrays.loaded(store, shard.places[kind])
+            own = arrays.loaded(store, shard.places[kind])
+            # A shard numbers its own blocks; here they are numbered over all shards.
             numbers = np.array([blocks[key] for key in shard.blocks[kind]])
-            places.append(np.stack([numbers[place[..., 0]], place[..., 1]], axis=-1))
-        self._places = np.concatenate(places, axis=1)
+            entries.append(np.stack([numbers[own[..., 0]], own[..., 1]], axis=-1))
+        self._entries = np.concatenate(entries, axis=1)  # (views, n, 2)
 
     def __len__(self) -> int:
-        return int(self._places.shape[1])
+        return int(self._entries.shape[1])
 
     @property
     def views(self) -> int:
         """How many views there are of each image."""
-        return len(self._places)
+        return len(self._entries)
 
     @property
     def row_bytes(self) -> int:
-        """Size of one view of one image."""
+        """Size of one view of one image in bytes."""
         return self._blocks.row_bytes
 
     def take(self, rows: Ints, views: Ints) -> tuple[NDArray[Any], ...]:
-        """See `Inputs`."""
-        places = self._places[views, rows]
-        return (self._blocks.take(places[:, 0], places[:, 1]),)
+        """Returns what a model reads of images; see `Inputs`."""
+        entries = self._entries[views, rows]
+        return (self._blocks.take(entries[:, 0], entries[:, 1]),)
 
 
-def _names(found: list[Features], kind: str) -> list[str]:
-    """All blocks of the shards, each once, in order."""
+def _blocks(found: list[Features], kind: str) -> list[str]:
+    """Returns the keys of all blocks of the shards, each once, in order."""
     return list(dict.fromkeys(key for shard in found for key in shard.blocks[kind]))
 
 
 class PooledAndMaps:
-    """The features that `fine_tune` leaves be, and the maps that it starts from."""
+    """The features that `fine_tune` keeps frozen, and the maps that it starts from."""
 
     def __init__(self, pooled: Activations, maps: Activations, shallow: int) -> None:
         self._pooled, self._maps, self._shallow = pooled, maps, shallow
 
     def take(self, rows: Ints, views: Ints) -> tuple[NDArray[Any], ...]:
-        """See `Inputs`."""
+        """Returns what a model reads of images; see `Inputs`."""
         (pooled,), (maps,) = self._pooled.take(rows, views), self._maps.take(rows, views)
         return pooled[:, : self._shallow], maps
 
@@ -151,23 +174,23 @@ class Squares:
     """Packed images, turned and mirrored as they are read.
 
     Args:
-        store: Where they lie.
-        shards: Their keys, in order.
+        store: The store of the images.
+        shards: Keys of the shards, in order.
     """
 
     def __init__(self, store: Store, shards: Sequence[str]) -> None:
         self._shards = Mapped(store, shards)
         self.row_bytes = self._shards.row_bytes
         sizes = self._shards.sizes
-        self._places = np.concatenate([
+        self._entries = np.concatenate([
             np.stack([np.full(size, number), np.arange(size)], axis=1)
             for number, size in enumerate(sizes)
         ])
 
     def take(self, rows: Ints, views: Ints) -> tuple[NDArray[Any], ...]:
-        """See `Inputs`."""
-        places = self._places[rows]
-        images = self._shards.take(places[:, 0], places[:, 1])
+        """Returns what a model reads of images; see `Inputs`."""
+        entries = self._entries[rows]
+        images = self._shards.take(entries[:, 0], entries[:, 1])
         for view in np.unique(views):
             here = views == view
             images[here] = dihedral(images[here], int(view))
@@ -181,5 +204,63 @@ class Made:
         self._features = features
 
     def take(self, rows: Ints, views: Ints) -> tuple[NDArray[Any], ...]:
-        """See `Inputs`."""
+        """Returns what a model reads of images; see `Inputs`."""
         return (self._features[rows],)
+
+
+@dataclass(frozen=True)
+class Source:
+    """Everything that the runs of a split read.
+
+    Attributes:
+        store: The store of it all.
+        table: The readable images, a row each; `run_0`, `run_1`, … name their sides.
+        features: Keys of the features of all shards, in the shards' order.
+        shards: Keys of the shards of packed images.
+    """
+
+    store: Store
+    table: pd.DataFrame
+    features: Sequence[str]
+    shards: Sequence[str]
+
+    @property
+    def labels(self) -> Ints:
+        """1 for malignant (n,)."""
+        return manifest.labels(self.table)
+
+    def rows(self, run: int, side: str) -> Ints:
+        """Returns the rows on one side of a run."""
+        return np.flatnonzero(self.table[f"run_{run}"] == side)
+
+    def pooled(self) -> Activations:
+        """Returns the features of all images and views."""
+        return Activations(self.store, self.features, "pooled")
+
+    def squares(self, rows: Ints) -> NDArray[np.uint8]:
+        """Returns packed images (b, size, size, 3), as the network sees them."""
+        (squares,) = Squares(self.store, self.shards).take(rows, np.zeros_like(rows))
+        return squares.astype(np.uint8)
+
+    def row_bytes(self, strategy: str) -> int:
+        """Returns the size in bytes of what a model of a strategy reads of one image."""
+        kinds = {"head": ["pooled"], "fine_tune": ["pooled", "maps"]}
+        if strategy == "full":
+            return 4 * Squares(self.store, self.shards).row_bytes  # read as floats
+        parts = (Activations(self.store, self.features, kind) for kind in kinds[strategy])
+        return sum(part.row_bytes for part in parts)
+
+    def inputs(self, strategy: str, network: Network) -> Inputs:
+        """Returns what the models of a strategy read."""
+        if strategy == "head":
+            return self.pooled()
+        if strategy == "fine_tune":
+            maps = Activations(self.store, self.features, "maps")
+            return PooledAndMaps(self.pooled(), maps, network.shallow)
+        return Squares(self.store, self.shards)
+
+
+def source_of(work: Work, split: Split, features: Sequence[str]) -> Source:
+    """Returns what the runs of a split read, given the keys of the features of all shards."""
+    table = manifest.read_readable(work.store, split.table)
+    return Source(work.store, table, features, work.load(split.dataset, Dataset).shards)

@@ -1,4 +1,8 @@
-"""What the machine has, and whether a task fits on it before it begins."""
+"""What the machine has, and whether a task fits on it, known before it begins.
+
+A process that takes more memory than there is, is killed by the system without a word in its log.
+An estimate that is somewhat too high is better than that.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +28,7 @@ CONTROL_GROUPS = (  # limit and use of a container's memory, in its two versions
 
 
 def memory() -> tuple[int, int]:
-    """Bytes of memory in all, and available, to this container or machine."""
+    """Returns the bytes of memory of this container or machine: in all, and available."""
     machine = psutil.virtual_memory()
     for limit, used in CONTROL_GROUPS:
         try:
@@ -37,7 +41,7 @@ def memory() -> tuple[int, int]:
 
 
 def announce(deployment: Deployment, gpus: int) -> None:
-    """One line with what a computing task may use."""
+    """Logs in one line what a computing task may use."""
     total, available = memory()
     log.info(
         "machine cores=%d threads=%d memory_gib=%.1f available_gib=%.1f allowed_gib=%s gpus=%d",
@@ -51,17 +55,17 @@ def announce(deployment: Deployment, gpus: int) -> None:
 
 
 def check_memory(deployment: Deployment, needed: float, what: str, way_out: str) -> None:
-    """Tell what a task needs, and stop it if that is not there, before the system does.
+    """Logs what a task needs; raises an error if that is not available.
 
     Args:
-        place: Its `memory_gib` is the most that one task may take.
-        needed: Bytes, estimated.
+        deployment: Its `memory_gib` is the most that one task may take.
+        needed: The estimate in bytes.
         what: The task, for messages.
-        way_out: What a person can change.
+        way_out: What the user can change.
 
     Raises:
-        BadInput: more than the setting allows, or than the machine has at all.
-        Unavailable: more than is left now, while others run.
+        BadInput: It is more than the setting allows, or than the machine has at all.
+        Unavailable: It is more than is free now, while other tasks run.
     """
     total, available = memory()
     log.info(
@@ -80,20 +84,30 @@ def check_memory(deployment: Deployment, needed: float, what: str, way_out: str)
 
 
 def bytes_to_run(network: Any, batch: int) -> float:
-    """Memory of a task that runs a model forward, of which an image's largest layers count."""
+    """Returns the memory in bytes of a task that runs a model forward.
+
+    Few layers' outputs exist at a time, since each is freed when it was read. The six largest
+    together are at least as much.
+    """
     layers = sorted(_layer_bytes(network), reverse=True)
-    weights = 2 * 4 * int(network.count_params())
+    weights = 2 * 4 * int(network.count_params())  # as variables, and as constants of XLA
     return BASE + COMPILING + weights + batch * sum(layers[:6]) + WINDOW
 
 
 def bytes_to_train(model: Any, batch: int, row_bytes: int) -> float:
-    """Memory of a task that trains a model.
+    """Returns the memory in bytes of a task that trains a model.
 
-    Weights are held as variables, as gradients, as Adam's two moments, as the best so far, and
-    twice on their way to the store; every layer's output is kept for the way back.
+    Args:
+        model: The model.
+        batch: Examples in a batch.
+        row_bytes: Size of what the model reads of one example.
     """
     trained = sum(4 * int(weight.shape.num_elements()) for weight in _weights(model))
+    # Unlike in a forward run, every layer's output is kept until its gradient is computed; that
+    # gradient has the same size. What is read exists several times on its way into the model.
     activations = batch * (2 * sum(_layer_bytes(model)) + 4 * row_bytes)
+    # Beside the variables themselves: trained weights exist as gradients, as Adam's two moments, as
+    # the best so far and the state after the last epoch, and twice on their way to the store.
     weights = 4 * int(model.count_params()) + 7 * trained
     return BASE + COMPILING + weights + activations + 2 * WINDOW
 
@@ -103,7 +117,7 @@ def _weights(model: Any) -> list[Any]:
 
 
 def _layer_bytes(model: Any) -> list[float]:
-    """Size of each layer's output for one image, in single precision."""
+    """Returns the size in bytes of each layer's output for one image, in single precision."""
     sizes = []
     for layer in model.layers:
         if hasattr(layer, "layers"):

@@ -1,7 +1,10 @@
 """One training run: its stages, epoch by epoch, each kept in the store so that a retry goes on.
 
-A stage's epoch depends on nothing but the seed, the number of the epoch and the state after the one
-before it. So a run that was killed and goes on ends with the weights of one that was not.
+    trained = train_run(run, stages_of(run), Checkpoints(store, key))
+
+An epoch depends on nothing but the seed, the number of the epoch and the state after the epoch
+before it. So a run that was killed, and goes on in another process, ends with the same weights as
+one that was not, bit for bit.
 """
 
 from __future__ import annotations
@@ -9,67 +12,40 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
+from skin_pipeline.arrays import Arrays
 from skin_pipeline.contracts import Epoch
 from skin_pipeline.errors import BadInput
-from skin_pipeline.training.backbone import spread_over
-from skin_pipeline.training.checkpoints import Arrays, Checkpoints, State
-from skin_pipeline.training.inputs import Inputs, Ints
+from skin_pipeline.training.checkpoints import Checkpoints, State
+from skin_pipeline.training.inputs import Ints
+from skin_pipeline.training.models import Score, scorer
+from skin_pipeline.training.runtime import spread_over
+from skin_pipeline.training.stages import Examples, Run, Stage
 
 log = logging.getLogger(__name__)
 
-SCORED = 32  # images that are scored at once
 # Ten times the loss of a coin: no run comes back from there.
 DIVERGED = 10 * math.log(2)
 HALF = 0.5  # the threshold of the figures in the logs; the real one is set on all runs together
 
 
 @dataclass(frozen=True)
-class Examples:
-    """Which rows of `inputs` a stage reads: `labels` (n,) 1 for malignant, `weights` (n,) in the
-    loss (None for all alike), and how many views there are of each."""
-
-    inputs: Inputs
-    rows: Ints
-    labels: Ints
-    views: int = 1
-    weights: NDArray[np.float32] | None = None
-
-
-@dataclass(frozen=True)
-class Stage:
-    """A part of a run: what is trained on what, and for how long.
-
-    `build` makes the model. With `every_view` an epoch goes through all views of each image, else
-    through one at random. `rate` is Adam's learning rate, which falls to 0 along a cosine if
-    `falling`; `rate_setting` is what a person would change. `devices` are GPUs to spread over.
-    """
-
-    name: str
-    build: Callable[[], Any]
-    train: Examples
-    validation: Examples
-    epochs: int
-    patience: int
-    batch_size: int
-    rate: float
-    rate_setting: str
-    every_view: bool = False
-    falling: bool = False
-    jit: bool = False
-    devices: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
 class Trained:
-    """A finished run: its weights, logits of its validation images, and its history."""
+    """A finished run.
+
+    Attributes:
+        weights: The weights of its best epoch.
+        held_out: Logits of its validation images with these weights.
+        history: All epochs, of all stages.
+        best: The best epoch.
+    """
 
     weights: Arrays
     held_out: NDArray[np.float32]
@@ -77,43 +53,75 @@ class Trained:
     best: Epoch
 
 
-def train_run(
-    keras: Any, stages: Sequence[Stage], run: int, seed: int, checkpoints: Checkpoints
-) -> Trained:
-    """Train the stages of a run in turn; the epoch with the best validation AUC is kept.
+@dataclass(frozen=True)
+class _Training:
+    """A stage in training.
+
+    Attributes:
+        run: The run of the stage.
+        stage: The stage.
+        number: Number of the stage, from 0.
+        model: Its model, whose weights change.
+        score: Scores with the model as it is then.
+    """
+
+    run: Run
+    stage: Stage
+    number: int
+    model: Any
+    score: Score
+
+    def validated(self) -> NDArray[np.float32]:
+        """Returns the logits of the validation images."""
+        return self.score(self.stage.validation.inputs, self.stage.validation.rows)
+
+
+def train_run(run: Run, stages: Sequence[Stage], checkpoints: Checkpoints) -> Trained:
+    """Trains the stages of a run in turn; the epoch with the best validation AUC is kept.
 
     Args:
-        keras: The Keras module.
-        stages: Each model but the first takes its head from the one before it.
-        run: Number of the run, for messages.
-        seed: Of the run.
+        run: The run.
+        stages: Its stages. Each model but the first takes its head from the one before it.
         checkpoints: Where an earlier try may have left its state.
 
     Raises:
-        BadInput: the run diverges, or gives every image the same score.
+        BadInput: The run diverges, or gives every image the same score.
     """
     state = checkpoints.latest() or State()
-    if state.history:
-        last = state.history[-1]
-        log.info("resumed run=%d stage=%s epoch=%d", run, last.stage, last.epoch)
-    model = None
+    _log_resumed(run, state)
+    before = None
+    # A try that was killed between two stages left the last state of the first of them. That stage
+    # is over at once then, and hands its best head on as it would have done before.
     for number in range(state.stage, len(stages)):
-        stage, before = stages[number], model
-        model = _built(keras, stage, seed)
+        training = _begun(run, stages[number], number)
         if before is not None:
-            _copy_head(before, model)
-            state = State(number, state.history, model.get_weights())
-        score = scorer(model, stage.jit)
-        _train_stage(keras, model, stage, state, (run, seed), checkpoints, score)
-        model.set_weights(state.best)
+            _copy_head(before.model, training.model)
+            # If no epoch of this stage is better, the best one stays that of the stage before. Its
+            # weights are those of another model; this one as it begins has the same head, and
+            # takes its place.
+            state = State(number, state.history, training.model.get_weights())
+        _train(training, state, checkpoints)
+        training.model.set_weights(state.best)
+        before = training
     best = state.best_epoch
     assert best is not None
-    held_out = score(stage.validation.inputs, stage.validation.rows)
-    return Trained(state.best, held_out, tuple(state.history), best)
+    return Trained(state.best, training.validated(), tuple(state.history), best)
+
+
+def _log_resumed(run: Run, state: State) -> None:
+    if state.history:
+        last = state.history[-1]
+        log.info("resumed run=%d stage=%s epoch=%d", run.number, last.stage, last.epoch)
+
+
+def _begun(run: Run, stage: Stage, number: int) -> _Training:
+    model = _built(run.network.keras, stage, run.seed)
+    return _Training(run, stage, number, model, scorer(model, stage.jit))
 
 
 def _built(keras: Any, stage: Stage, seed: int) -> Any:
-    """The stage's model, ready to be trained."""
+    """Returns the stage's model, ready to be trained."""
+    # Seeded for each stage anew, so that a run that goes on in its second stage draws as others do.
     keras.utils.set_random_seed(seed)
     with spread_over(keras, stage.devices):
         model = stage.build()
@@ -122,6 +130,7 @@ def _built(keras: Any, stage: Stage, seed: int) -> Any:
             keras.losses.BinaryCrossentropy(from_logits=True),
             jit_compile=stage.jit,
         )
+        # Keras would make Adam's moments at the first step, after a state could be put into them.
         model.optimizer.build(model.trainable_variables)
     return model
 
@@ -142,39 +151,24 @@ def _variables(model: Any) -> list[Any]:
     return [*model.variables, *model.optimizer.variables]
 
 
-def _train_stage(
-    keras: Any,
-    model: Any,
-    stage: Stage,
-    state: State,
-    run_and_seed: tuple[int, int],
-    checkpoints: Checkpoints,
-    score: Score,
-) -> None:
-    """Train one stage to its end, from where `state` is; `state` goes along."""
-    run, seed = run_and_seed
+def _train(training: _Training, state: State, checkpoints: Checkpoints) -> None:
+    """Trains a stage to its end, from where `state` is; `state` is brought forward."""
+    model, stage = training.model, training.stage
     for variable, array in zip(_variables(model), state.variables, strict=bool(state.variables)):
         variable.assign(array)
     while not is_over(state, stage):
-        epoch = len(state.epochs_of(stage.name)) + 1
-        order = _Order(stage, seed, state.stage, epoch)
         started = time.monotonic()
-        loss = _trained_once(keras, model, stage, order)
-        seconds = time.monotonic() - started
-        logits = score(stage.validation.inputs, stage.validation.rows)
-        _refuse_useless(loss, logits, stage, run, epoch)
-        rate = len(order) * order.batch / seconds
-        line = _line(stage.name, epoch, loss, logits, stage.validation.labels, rate, seconds)
+        line = _trained_epoch(training, len(state.epochs_of(stage.name)) + 1)
         state.history.append(line)
         state.variables = [variable.numpy() for variable in _variables(model)]
         if state.best_epoch is line:
             state.best = model.get_weights()
         checkpoints.save(state)
-        _log_epoch(run, stage, line, time.monotonic() - started)
+        _log_epoch(training, line, time.monotonic() - started)
 
 
 def is_over(state: State, stage: Stage) -> bool:
-    """Whether a stage has had all its epochs, or too many without getting better."""
+    """Returns whether a stage has had all its epochs, or too many without getting better."""
     lines = state.epochs_of(stage.name)
     if len(lines) >= stage.epochs:
         return True
@@ -183,10 +177,27 @@ def is_over(state: State, stage: Stage) -> bool:
     return len(lines) - last_best >= stage.patience
 
 
+def _trained_epoch(training: _Training, epoch: int) -> Epoch:
+    """Trains one epoch, and returns its figures.
+
+    Raises:
+        BadInput: The run diverges, or gives every image the same score.
+    """
+    stage = training.stage
+    order = _Order(stage, training.run.seed, training.number, epoch)
+    started = time.monotonic()
+    loss = _trained_once(training.run.network.keras, training.model, stage, order)
+    seconds = time.monotonic() - started
+    logits = training.validated()
+    _refuse_useless(training, epoch, loss, logits)
+    return _line(stage, epoch, loss, logits, len(order) * order.batch, seconds)
+
+
 class _Order:
-    """Which rows and views the batches of one epoch hold."""
+    """Which images and views are in the batches of one epoch."""
 
     def __init__(self, stage: Stage, seed: int, number: int, epoch: int) -> None:
+        # Drawn from these numbers alone, whatever was drawn before: see the top of the module.
         random = np.random.default_rng([seed, number, epoch])
         count, views = len(stage.train.rows), stage.train.views
         if stage.every_view:
@@ -198,8 +209,8 @@ class _Order:
         self.batch = min(stage.batch_size, len(self.examples))
 
     def __len__(self) -> int:
-        # All batches are of one size, so that the step is compiled once: those that are left over
-        # are others in each epoch.
+        # All batches have one size, so that the step is compiled once. The images that are left
+        # over are others in each epoch.
         return len(self.examples) // self.batch
 
     def __getitem__(self, number: int) -> tuple[Ints, Ints]:
@@ -208,7 +219,7 @@ class _Order:
 
 
 def _trained_once(keras: Any, model: Any, stage: Stage, order: _Order) -> float:
-    """Train on every batch of an epoch; the mean loss."""
+    """Trains on every batch of an epoch; returns the mean loss."""
     if stage.devices:  # Keras spreads a data set over them, but no single batch
         fitted = model.fit(_batches(keras, stage, order), verbose=0, shuffle=False)
         return float(fitted.history["loss"][-1])
@@ -218,7 +229,7 @@ def _trained_once(keras: Any, model: Any, stage: Stage, order: _Order) -> float:
 
 
 def _batch(train: Examples, examples: Ints, views: Ints) -> tuple[Any, ...]:
-    """Inputs, labels (b, 1), and weights (b,) if there are any."""
+    """Returns inputs, labels (b, 1), and weights (b,) if there are any."""
     read = train.inputs.take(train.rows[examples], views)
     labels = train.labels[examples].astype(np.float32)[:, None]
     batch = (read if len(read) > 1 else read[0], labels)
@@ -226,7 +237,7 @@ def _batch(train: Examples, examples: Ints, views: Ints) -> tuple[Any, ...]:
 
 
 def _batches(keras: Any, stage: Stage, order: _Order) -> Any:
-    """The batches of one epoch, as a Keras data set."""
+    """Returns the batches of one epoch as a Keras data set."""
 
     class Batches(keras.utils.PyDataset):  # type: ignore[misc]
         def __len__(self) -> int:
@@ -238,42 +249,13 @@ def _batches(keras: Any, stage: Stage, order: _Order) -> Any:
     return Batches()
 
 
-class Score(Protocol):
-    """Logits (n,) of rows of inputs, averaged over some of their views, from the first."""
-
-    def __call__(self, inputs: Inputs, rows: Ints, views: int = 1) -> NDArray[np.float32]: ...
-
-
-def scorer(model: Any, jit: bool) -> Score:
-    """A compiled function from rows of inputs to logits."""
-    import tensorflow as tf
-
-    forward = tf.function(lambda read: model(read, training=False), jit_compile=jit)
-
-    def view_of(inputs: Inputs, rows: Ints, view: int) -> NDArray[np.float32]:
-        parts = []
-        for start in range(0, len(rows), SCORED):
-            batch = rows[start : start + SCORED]
-            full = np.resize(batch, SCORED)  # one shape for every batch
-            read = inputs.take(full, np.full_like(full, view))
-            values = forward(list(read) if len(read) > 1 else read[0])
-            parts.append(np.asarray(values, np.float32)[: len(batch), 0])
-        return np.concatenate(parts) if parts else np.zeros(0, np.float32)
-
-    def score(inputs: Inputs, rows: Ints, views: int = 1) -> NDArray[np.float32]:
-        each = [view_of(inputs, rows, view) for view in range(views)]
-        return np.asarray(np.mean(each, axis=0), np.float32)
-
-    return score
-
-
 def _refuse_useless(
-    loss: float, logits: NDArray[np.float32], stage: Stage, run: int, epoch: int
+    training: _Training, epoch: int, loss: float, logits: NDArray[np.float32]
 ) -> None:
-    """Raises BadInput for a run that another try or more epochs cannot help."""
-    labels = stage.validation.labels
+    """Raises `BadInput` for a run that neither another try nor more epochs can help."""
+    run, stage = training.run.number, training.stage
     finite = math.isfinite(loss) and bool(np.isfinite(logits).all())
-    validation_loss = _cross_entropy(logits, labels) if finite else math.nan
+    validation_loss = _cross_entropy(logits, stage.validation.labels) if finite else math.nan
     if not finite or validation_loss > DIVERGED:
         raise BadInput(
             f"run {run} diverged in epoch {epoch} of {stage.name}: loss {loss:.4g}, validation "
@@ -283,7 +265,7 @@ def _refuse_useless(
     if np.ptp(logits) == 0:
         raise BadInput(
             f"run {run} gives all {len(logits)} validation images the same score after epoch "
-            f"{epoch} of {stage.name}: it has learned nothing that tells images apart. Check the "
+            f"{epoch} of {stage.name}: it has learned nothing that distinguishes images. Check the "
             f"weights, and {stage.rate_setting} (received: {stage.rate:g})"
         )
 
@@ -294,37 +276,39 @@ def _cross_entropy(logits: NDArray[np.float32], labels: Ints) -> float:
 
 
 def _line(
-    stage: str,
+    stage: Stage,
     epoch: int,
     loss: float,
     logits: NDArray[np.float32],
-    labels: Ints,
-    rate: float,
+    images: int,
     seconds: float,
 ) -> Epoch:
-    called = logits >= math.log(HALF / (1 - HALF))
+    """Returns the figures of an epoch: its loss, and those of the validation images' logits."""
+    labels = stage.validation.labels
+    predicted = logits >= math.log(HALF / (1 - HALF))
     return Epoch(
-        stage=stage,
+        stage=stage.name,
         epoch=epoch,
         loss=loss,
         validation_loss=_cross_entropy(logits, labels),
         validation_auc=float(roc_auc_score(labels, logits)),
-        validation_sensitivity=float(called[labels == 1].mean()),
-        validation_specificity=float(1 - called[labels == 0].mean()),
-        images_per_second=round(rate, 2),
+        validation_sensitivity=float(predicted[labels == 1].mean()),
+        validation_specificity=float(1 - predicted[labels == 0].mean()),
+        images_per_second=round(images / seconds, 2),
         seconds=round(seconds, 2),
     )
 
 
-def _log_epoch(run: int, stage: Stage, line: Epoch, seconds: float) -> None:
+def _log_epoch(training: _Training, line: Epoch, seconds: float) -> None:
+    epochs = training.stage.epochs
     log.info(
         "epoch run=%d stage=%s epoch=%d/%d loss=%.4f val_loss=%.4f val_auc=%.4f "
         "val_sensitivity=%.3f val_specificity=%.3f threshold=%.1f images_per_second=%.1f "
         "seconds=%.1f seconds_left=%.0f",
-        run,
-        stage.name,
+        training.run.number,
+        line.stage,
         line.epoch,
-        stage.epochs,
+        epochs,
         line.loss,
         line.validation_loss,
         line.validation_auc,
@@ -333,5 +317,5 @@ def _log_epoch(run: int, stage: Stage, line: Epoch, seconds: float) -> None:
         HALF,
         line.images_per_second,
         line.seconds,
-        (stage.epochs - line.epoch) * seconds,
+        (epochs - line.epoch) * seconds,
     )

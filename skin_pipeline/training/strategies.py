@@ -5,8 +5,8 @@
     fine_tune   the third stage and the head    cached ends of the second stage        dihedral
     full        everything                      packed images          dihedral, colour, crop
 
-Each gives two models: `stem` takes squares to what the run reads, and `model` takes that to a
-logit. So a released model is a stem and the models of its runs behind it, whatever was trained.
+Each makes two models: `stem` turns squares into what the run reads, and `model` turns that into a
+logit. So a released model is a stem with the models of its runs behind it, whatever was trained.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from typing import Any, NamedTuple, Protocol
 
 from skin_pipeline.training.backbone import TRAINED, Network
 
-EPSILON = 1e-12
-Ends = Sequence[Any]
+EPSILON = 1e-12  # of the standardisation; the spread that it divides by has a floor already
+Ends = Sequence[Any]  # of the three stages of a network
 # Which activations each reads from the cache: every run begins with a head on pooled features.
 CACHED = {"head": ("pooled",), "fine_tune": ("pooled", "maps"), "full": ("pooled",)}
 HEAD_KNOBS = ("strategy", "epochs", "patience", "batch_size", "learning_rate", "l2", "seed")
@@ -27,8 +27,13 @@ KNOBS = {"head": HEAD_KNOBS, "fine_tune": TUNE_KNOBS, "full": (*TUNE_KNOBS, "jit
 
 
 class Training(NamedTuple):
-    """How a model is trained: the L2 penalty on the head's weights, and the strength of the colour
-    and crop augmentation where images are live, 0…0.5."""
+    """How a model is trained.
+
+    Attributes:
+        l2: The L2 penalty on the head's weights.
+        jitter: The strength of the colour and crop augmentation, 0…0.5; of `full` only, where
+            images are not computed in advance.
+    """
 
     l2: float = 0.0
     jitter: float = 0.0
@@ -38,24 +43,24 @@ class Strategy(Protocol):
     """How a run's model is made from a network."""
 
     def stem(self, network: Network) -> Any:
-        """A frozen model from squares (n, size, size, 3), 0…255, to what `model` takes."""
+        """Returns a frozen model from squares (n, size, size, 3), 0…255, to what `model` reads."""
 
     def model(self, network: Network, name: str, training: Training | None = None) -> Any:
-        """A model from inputs to logits (n, 1).
+        """Returns a model from inputs to logits (n, 1).
 
         Args:
-            network: With its pretrained weights, of which the model gets copies.
-            name: Of the model.
+            network: The network with its pretrained weights, of which the model gets copies.
+            name: Name of the model.
             training: How it is trained; None for a model that only scores, made of Keras's own
                 layers. Both have the same weights in the same order.
         """
 
     def explained(self, network: Network, model: Any) -> tuple[Any, Callable[[Ends], Any]]:
-        """A model in two, between which it can be asked what in an image mattered.
+        """Returns a model in two parts, so that what mattered in an image can be seen between them.
 
         Args:
-            network: With its pretrained weights.
-            model: From `model`, that only scores.
+            network: The network with its pretrained weights.
+            model: What `model` returned without `training`.
 
         Returns:
             A function from squares (n, size, size, 3), 0…255, to the ends of stages, and one from
@@ -79,7 +84,7 @@ class Head:
 
 
 class FineTune:
-    """The third stage on the second one's frozen end, and a head on the features of all three."""
+    """The third stage on the frozen end of the second, and a head on the features of all three."""
 
     def stem(self, network: Network) -> Any:
         frozen = network.stages()
@@ -132,13 +137,13 @@ STRATEGIES: dict[str, Strategy] = {"head": Head(), "fine_tune": FineTune(), "ful
 
 
 def _pooled(keras: Any, ends: Any) -> Any:
-    """Each stage's end averaged over the picture, side by side."""
+    """Returns the end of each stage averaged over the picture, side by side."""
     return keras.layers.Concatenate()([keras.layers.GlobalAveragePooling2D()(x) for x in ends])
 
 
 def _logit(keras: Any, features: Any, training: Training | None) -> Any:
-    """Standardised features to a logit, in single precision whatever the network computes in."""
-    # Batch normalisation that is never trained, since its mean and variance can be set.
+    """Returns a logit of standardised features, in single precision whatever the network's is."""
+    # A layer of Keras whose mean and variance can be set, and that is saved with them.
     standard = keras.layers.BatchNormalization(
         center=False,
         scale=False,
@@ -149,7 +154,7 @@ def _logit(keras: Any, features: Any, training: Training | None) -> Any:
     )
     dense = keras.layers.Dense(
         1,
-        kernel_initializer="zeros",
+        kernel_initializer="zeros",  # so that training begins without an opinion
         kernel_regularizer=keras.regularizers.L2(training.l2) if training else None,
         dtype="float32",
         name="logit",
@@ -158,7 +163,7 @@ def _logit(keras: Any, features: Any, training: Training | None) -> Any:
 
 
 def _augmented(keras: Any, image: Any, jitter: float) -> Any:
-    """Colours, light and cut-out changed at random while training; views are drawn elsewhere."""
+    """Changes colours, light and cut-out at random while training; views are drawn elsewhere."""
     layers = keras.layers
     shift, scope = jitter / 2, (0.0, 255.0)
     if not jitter:

@@ -8,27 +8,31 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from functools import lru_cache
-from pathlib import Path
-from typing import Any, BinaryIO
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from skin_pipeline import arrays
 from skin_pipeline.contracts import Dataset, Features, Split, TrainedRun, Trunk
-from skin_pipeline.data import manifest
+from skin_pipeline.data import splitting
 from skin_pipeline.job import Job, Work
 from skin_pipeline.provenance import owner_of
 from skin_pipeline.seeds import run_seed
-from skin_pipeline.storage import Store, scratch
-from skin_pipeline.training import backbone, cache, resources, runs
-from skin_pipeline.training import features as room
+from skin_pipeline.storage import scratch
+from skin_pipeline.training import cache, models, resources
 from skin_pipeline.training.backbone import Network
-from skin_pipeline.training.checkpoints import Arrays, Checkpoints
-from skin_pipeline.training.plan import Source, stages_of
+from skin_pipeline.training.cache import FeatureCache, Ids
+from skin_pipeline.training.checkpoints import Checkpoints
+from skin_pipeline.training.features import BATCH, Forward, bytes_of, compute, forward_of
+from skin_pipeline.training.inputs import source_of
+from skin_pipeline.training.plan import stages_of
+from skin_pipeline.training.runs import Trained, train_run
+from skin_pipeline.training.stages import Run, Stage
 
 log = logging.getLogger(__name__)
+
+
+# --- features -------------------------------------------------------------------------------------
 
 
 def features(
@@ -39,13 +43,20 @@ def features(
     kinds: Sequence[str],
     views: int,
 ) -> Features:
-    """Computes the activations of one shard's images that the cache does not have."""
-    job, store = work.job, work.store
-    most = min(work.settings.shard_size, sum(dataset.classes.values()))
-    job.expect("features", most, views)
-    pixels = arrays.loaded(store, dataset.shards[shard])
+    """Computes the activations of one shard's images that the cache does not have yet.
+
+    Args:
+        work: The making of the features.
+        dataset: The data set.
+        shard: Number of the shard.
+        trunk: The network and its weights.
+        kinds: `pooled`, `maps`, or both.
+        views: How many dihedral views, from the first.
+    """
+    work.job.expect("features", min(work.settings.shard_size, _images(dataset)), views)
+    pixels = arrays.loaded(work.store, dataset.shards[shard])
     ids = cache.ids_of(pixels)
-    known = cache.FeatureCache(store, trunk, dataset.image_size, ids)
+    known = FeatureCache(work.store, trunk, dataset.image_size, ids)
     missing = sum(len(known.missing(kind, v, ids)) for kind in kinds for v in range(views))
     log.info(
         "feature_cache images=%d activations=%d missing=%d",
@@ -54,99 +65,94 @@ def features(
         missing,
     )
     if missing:
-        network = network_on(job, dataset, trunk)
-        _check(job, network, kinds, views, sum(dataset.classes.values()))
+        network = models.network_on(work.job, dataset, trunk)
+        _check_room(work.job, network, kinds, views, _images(dataset))
         forward = _forward(network, tuple(kinds))
         with scratch() as folder:
-            room.compute(forward, pixels, ids, known, kinds=kinds, views=views, folder=folder)
+            compute(forward, pixels, ids, known, kinds=kinds, views=views, folder=folder)
     blocks, places = {}, {}
-    with scratch() as folder:
-        for kind in kinds:
-            found = [known.find(kind, view, ids) for view in range(views)]
-            blocks[kind], index = cache.index_of(found)
-            np.save(folder / "places.npy", index)
-            places[kind] = work.put_file(f"{kind}.npy", folder / "places.npy")
+    for kind in kinds:
+        blocks[kind], places[kind] = _indexed(work, known, ids, kind, views)
     return Features(
         shard=dataset.shards[shard], trunk=trunk, views=views, blocks=blocks, places=places
     )
 
 
+def _images(dataset: Dataset) -> int:
+    return sum(dataset.classes.values())
+
+
 # One task works on several shards of a large data set, and compiling takes seconds.
 @lru_cache(maxsize=1)
-def _forward(network: Network, kinds: tuple[str, ...]) -> room.Forward:
-    return room.forward_of(network, kinds)
+def _forward(network: Network, kinds: tuple[str, ...]) -> Forward:
+    return forward_of(network, kinds)
 
 
-def _check(job: Job, network: Network, kinds: Sequence[str], views: int, images: int) -> None:
-    """Tell what computing features takes, and stop if it is not to be had."""
-    activations = room.bytes_of(network, kinds, views, images)
+def _check_room(job: Job, network: Network, kinds: Sequence[str], views: int, images: int) -> None:
+    """Logs what computing features takes of disk and memory; raises an error if it is too much.
+
+    The disk is checked for all shards, so that the first task stops and not the last one.
+    """
+    activations = bytes_of(network, kinds, views, images)
     cache.check_disk(job.store, activations, job.deployment.features_gib)
-    memory = resources.bytes_to_run(network.whole, room.BATCH)
+    memory = resources.bytes_to_run(network.whole, BATCH)
     resources.check_memory(job.deployment, memory, "computing features", "Lower image_size")
 
 
-def network_on(job: Job, dataset: Dataset, trunk: Trunk) -> Network:
-    """The network, in a TensorFlow that is held to this task's threads."""
-    keras = backbone.keras_on(job.threads)
-    resources.announce(job.deployment, len(backbone.gpus()))
-    # Every store can be hashed, which a protocol cannot say.
-    return _loaded(keras, trunk, dataset.image_size, job.store)  # type: ignore[arg-type]
+def _indexed(
+    work: Work, known: FeatureCache, ids: Ids, kind: str, views: int
+) -> tuple[tuple[str, ...], str]:
+    """Writes where the activations of each view and image are in the cache.
+
+    Returns:
+        The keys of the cached blocks, and the key of an array (views, n, 2): see `Features.places`.
+    """
+    found = [known.find(kind, view, ids) for view in range(views)]
+    blocks, index = cache.index_of(found)
+    with scratch() as folder:
+        np.save(folder / "places.npy", index)
+        return blocks, work.put_file(f"{kind}.npy", folder / "places.npy")
 
 
-# The command line trains one run after the other in one process; building the network anew for each
-# would take as long as training a head.
-@lru_cache(maxsize=1)
-def _loaded(keras: Any, trunk: Trunk, image_size: int, store: Store) -> Network:
-    return Network.load(keras, trunk, image_size, store)
-
-
-def source_of(work: Work, split: Split, features: tuple[str, ...]) -> Source:
-    """Returns what runs read."""
-    table = manifest.read_readable(work.store, split.table)
-    return Source(work.store, table, features, work.load(split.dataset, Dataset).shards)
+# --- train ----------------------------------------------------------------------------------------
 
 
 def train(work: Work, split: str, features: tuple[str, ...], run: int) -> TrainedRun:
-    """Trains one run, from its last completed epoch if there is one."""
-    job, settings, seed = work.job, work.settings, run_seed(work.settings.seed, run)
-    document = work.load(split, Split)
-    dataset = work.load(document.dataset, Dataset)
-    _expect_training(job, sum(dataset.classes.values()))
-    source = source_of(work, document, features)
-    network = network_on(job, dataset, work.load(features[0], Features).trunk)
-    stages = stages_of(network, source, settings, run, seed)
-    log.info(
-        "run run=%d seed=%d strategy=%s backbone=%s train=%d validation=%d views=%d",
-        run,
-        seed,
-        settings.strategy,
-        settings.backbone,
-        len(source.rows(run, "train")),
-        len(stages[0].validation.rows),
-        settings.views,
-    )
-    model = stages[-1].build()
-    needed = resources.bytes_to_train(
-        model, stages[-1].batch_size, source.row_bytes(settings.strategy)
-    )
-    del model
-    resources.check_memory(
-        job.deployment,
-        needed,
-        f"training run {run}",
-        "Choose strategy=head, or lower tune_batch_size",
-    )
-    # Below the key of the step, where the next try looks too: a result's files may go elsewhere.
+    """Trains one run, from its last completed epoch if there is one.
+
+    Args:
+        work: The making of the run.
+        split: Key of the split.
+        features: Keys of the features of all shards, in the shards' order.
+        run: Number of the run.
+
+    Raises:
+        BadInput: The run diverged or learned nothing, or the machine is too small.
+        Unavailable: The memory is not free now.
+    """
+    context = _context(work, split, features, run)
+    stages = stages_of(context)
+    _log_begin(context, stages)
+    _check_memory(work.job, context, stages)
+    # Below the key of the step, where the next try looks too. The files of the result may go
+    # elsewhere, if another process makes the same result at the same time.
     kept = Checkpoints(work.store, owner_of(f"{work.key}/"))
-    trained = runs.train_run(network.keras, stages, run, seed, kept)
-    return _kept(
-        work,
-        trained,
-        run=run,
-        seed=seed,
-        split=split,
-        features=features,
-        strategy=settings.strategy,
+    trained = train_run(context, stages, kept)
+    _log_end(context, trained)
+    return _kept(work, context, trained, split)
+
+
+def _context(work: Work, split: str, features: tuple[str, ...], number: int) -> Run:
+    """Returns a run with everything that it is trained with."""
+    settings, document = work.settings, work.load(split, Split)
+    dataset = work.load(document.dataset, Dataset)
+    _expect_training(work.job, _images(dataset))
+    return Run(
+        network=models.network_on(work.job, dataset, work.load(features[0], Features).trunk),
+        source=source_of(work, document, features),
+        settings=settings,
+        number=number,
+        seed=run_seed(settings.seed, number),
     )
 
 
@@ -158,57 +164,62 @@ def _expect_training(job: Job, images: int) -> None:
         job.expect(settings.strategy, images, settings.tune_epochs + settings.epochs)
 
 
-def _kept(work: Work, trained: runs.Trained, **about: Any) -> TrainedRun:
+def _check_memory(job: Job, run: Run, stages: Sequence[Stage]) -> None:
+    """Raises an error if the run needs more memory than there is; the last stage needs most."""
+    stage = stages[-1]
+    row_bytes = run.source.row_bytes(run.settings.strategy)
+    needed = resources.bytes_to_train(stage.build(), stage.batch_size, row_bytes)
+    resources.check_memory(
+        job.deployment,
+        needed,
+        f"training run {run.number}",
+        "Choose strategy=head, or lower tune_batch_size",
+    )
+
+
+def _kept(work: Work, run: Run, trained: Trained, split: str) -> TrainedRun:
     """Writes the files of a finished run, and returns its document."""
-    best, history = trained.best, trained.history
-    table = pd.DataFrame([line.model_dump() for line in history])
+    table = pd.DataFrame([line.model_dump() for line in trained.history])
     with scratch() as folder:
-        write_weights(folder / "weights.npz", trained.weights)
+        models.write_weights(folder / "weights.npz", trained.weights)
         np.save(folder / "held_out.npy", trained.held_out)
         weights = work.put_file("weights.npz", folder / "weights.npz")
         held_out = work.put_file("held_out.npy", folder / "held_out.npy")
-    log.info(
-        "trained run=%d seed=%d best_stage=%s best_epoch=%d val_auc=%.4f epochs=%d seconds=%.0f",
-        about["run"],
-        about["seed"],
-        best.stage,
-        best.epoch,
-        best.validation_auc,
-        len(history),
-        sum(line.seconds for line in history),
-    )
     return TrainedRun(
-        **about,
+        run=run.number,
+        seed=run.seed,
+        split=split,
+        features=tuple(run.source.features),
+        strategy=run.settings.strategy,
         weights=weights,
         held_out=held_out,
         table=work.put_table("history.csv", table),
-        best=best,
-        history=history,
+        best=trained.best,
+        history=trained.history,
     )
 
 
-def write_weights(path: Path, weights: Arrays) -> None:
-    """Write a model's weights, in their order."""
-    np.savez(path, **{f"w{number:04}": array for number, array in enumerate(weights)})  # type: ignore[arg-type]
+def _log_begin(run: Run, stages: Sequence[Stage]) -> None:
+    log.info(
+        "run run=%d seed=%d strategy=%s backbone=%s train=%d validation=%d views=%d",
+        run.number,
+        run.seed,
+        run.settings.strategy,
+        run.settings.backbone,
+        len(run.rows(splitting.TRAIN)),
+        len(stages[0].validation.rows),
+        run.settings.views,
+    )
 
 
-def read_weights(source: Path | BinaryIO) -> Arrays:
-    """A model's weights, in their order.
-
-    Raises:
-        ValueError: The file was not written by `write_weights`.
-    """
-    return _in_order(arrays.several(source))
-
-
-def weights_of(store: Store, run: TrainedRun) -> Arrays:
-    """The weights of a run, in their order.
-
-    Raises:
-        BadInput: They are not there, or not as the run wrote them.
-    """
-    return _in_order(arrays.several_of(store, run.weights))
-
-
-def _in_order(named: dict[str, NDArray[Any]]) -> Arrays:
-    return [named[name] for name in sorted(named)]
+def _log_end(run: Run, trained: Trained) -> None:
+    log.info(
+        "trained run=%d seed=%d best_stage=%s best_epoch=%d val_auc=%.4f epochs=%d seconds=%.0f",
+        run.number,
+        run.seed,
+        trained.best.stage,
+        trained.best.epoch,
+        trained.best.validation_auc,
+        len(trained.history),
+        sum(line.seconds for line in trained.history),
+    )

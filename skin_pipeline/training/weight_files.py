@@ -1,21 +1,22 @@
 """Weight files that a setting names: HDF5 with arrays in it, or refused.
 
-check(Path("resnet50.weights.h5"), "Give another")     # raises BadInput
+    check(Path("resnet50.weights.h5"), "Give another")     # raises BadInput
 
-Whoever names a file gets a copy of it in the store, so it must be what it is taken for. And such a
-file can name others: Keras would read their bytes as weights.
+Whoever can name a file in a setting gets a copy of it in the store. So it must be a file of
+weights, and not a secret of this machine. And an HDF5 file can refer to other files, whose bytes
+Keras would read as weights.
 """
 
 from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from skin_pipeline.errors import BadInput
 from skin_pipeline.foreign import line, shown, words
+from skin_pipeline.training import hdf5
 
 MAGIC = b"\x89HDF\r\n\x1a\n"
 MOST_BYTES = 2 * 2**30  # of all arrays; the largest network that there is takes 0.2 GiB
@@ -23,15 +24,15 @@ MOST_PARTS = 20_000  # groups and arrays; the largest network that there is has 
 
 
 def check(path: Path, ways_out: str, named: Path | None = None) -> None:
-    """Refuse what is no file with weights. A pipe or a device is not read from.
+    """Raises an error for what is no file with weights. A pipe or a device is not read from.
 
     Args:
         path: The file.
-        ways_out: What to do about a refusal.
-        named: What a message calls it, where it is a copy.
+        ways_out: What a message advises to do.
+        named: What a message calls the file, where `path` is a copy.
 
     Raises:
-        BadInput: what was found instead.
+        BadInput: It is not; the message says what was found instead.
     """
     try:
         with _opened(path) as file:
@@ -43,15 +44,17 @@ def check(path: Path, ways_out: str, named: Path | None = None) -> None:
 
 
 def _opened(path: Path) -> BinaryIO:
-    # Without links by now, and a pipe that nobody writes to must not be waited for.
+    # Its links are resolved first: so none can be exchanged for another before it is opened. To
+    # open a pipe that nothing writes to would otherwise wait for ever.
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     return os.fdopen(os.open(os.path.realpath(path), flags), "rb")
 
 
 def _found(file: BinaryIO) -> str:
-    """What is wrong with a file of weights; "" if nothing."""
+    """Returns what is wrong with a file of weights; "" if nothing."""
     if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
         return "is not a file"
+    # The library would also accept a file whose HDF5 part begins behind something else.
     if file.read(len(MAGIC)) != MAGIC:
         return "is not an HDF5 file"
     file.seek(0)
@@ -59,34 +62,30 @@ def _found(file: BinaryIO) -> str:
 
 
 def _problem(file: BinaryIO) -> str:
-    """What is wrong with the inside of an HDF5 file; "" if nothing."""
+    """Returns what is wrong with the inside of an HDF5 file; "" if nothing."""
     import h5py
 
     size = 0
     try:
         with h5py.File(file, "r") as content:
-            for number, (name, item) in enumerate(_parts(h5py, content), 1):
-                if not isinstance(item, h5py.Dataset):
-                    return f"holds {item} in its part {shown(name)}"
-                if item.external or item.is_virtual:
-                    return f"takes its part {shown(name)} from other files"
-                size += item.nbytes
+            for number, part in enumerate(hdf5.parts(content.id), 1):
+                if isinstance(part.item, h5py.h5d.DatasetID):
+                    array = h5py.Dataset(part.item)
+                    if array.external or array.is_virtual:
+                        return f"takes its part {shown(part.path)} from other files"
+                    size += array.nbytes
+                elif not isinstance(part.item, h5py.h5g.GroupID):
+                    return f"contains {_kind(part.item)} in its part {shown(part.path)}"
+                # Counted before a value is read: an array can have a size without having values.
                 if size > MOST_BYTES or number > MOST_PARTS:
-                    return f"holds over {MOST_BYTES} bytes or {MOST_PARTS} parts"
-    except Exception as error:  # whatever the library meets in a file that lies
+                    return f"contains over {MOST_BYTES} bytes or {MOST_PARTS} parts"
+    except Exception as error:  # h5py raises errors of many types for damaged or hostile files
         return f"is damaged ({words(error)})"
     return ""
 
 
-def _parts(h5py: Any, group: Any, depth: int = 0) -> Iterator[tuple[str, Any]]:
-    """The arrays below a group by name, and for anything else what it is. No link is followed."""
-    for name in group:
-        link = group.get(name, getlink=True)
-        if not isinstance(link, h5py.HardLink) or depth > 50:  # a hard link can lead in a circle
-            yield name, "a link"
-            continue
-        item = group[name]
-        if isinstance(item, h5py.Group):
-            yield from _parts(h5py, item, depth + 1)
-        else:
-            yield name, item
+def _kind(item: Any) -> str:
+    """Returns what a message calls a part that is neither a group nor an array."""
+    import h5py
+
+    return "a link" if item is None else str(h5py.Datatype(item))

@@ -48,7 +48,9 @@ def brightness(colour: str) -> float:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("screen", [DESKTOP, PHONE], ids=["desktop", "phone"])
-def test_the_report_opens_from_a_folder_and_asks_for_nothing_else(screen, scheme, page, file):
+def test_the_report_opens_from_a_folder_and_asks_for_nothing_else(
+    screen: ViewportSize, scheme: str, page: Page, file: Path
+) -> None:
     requested: list[str] = []
     complaints: list[str] = []
     page.on("request", lambda sent: requested.append(sent.url))
@@ -64,7 +66,9 @@ def test_the_report_opens_from_a_folder_and_asks_for_nothing_else(screen, scheme
 
 
 @pytest.mark.parametrize(("scheme", "ground"), [("light", 1.0), ("dark", brightness("(18,18,18)"))])
-def test_all_text_can_be_read_on_the_page(scheme, ground, page, file):
+def test_all_text_can_be_read_on_the_page(
+    scheme: str, ground: float, page: Page, file: Path
+) -> None:
     page.emulate_media(color_scheme=scheme)
     page.goto(file.as_uri())
     for colour in set(page.evaluate(COLOURS)):
@@ -72,7 +76,7 @@ def test_all_text_can_be_read_on_the_page(scheme, ground, page, file):
         assert (high + 0.05) / (low + 0.05) >= CONTRAST, colour
 
 
-def test_pictures_and_drawings_are_there_and_lie_within_the_screen(page, file):
+def test_pictures_and_drawings_are_there_and_lie_within_the_screen(page: Page, file: Path) -> None:
     page.set_viewport_size(PHONE)
     page.goto(file.as_uri())
     assert page.evaluate("[...document.images].every((image) => image.naturalWidth === 224)")
@@ -83,7 +87,7 @@ def test_pictures_and_drawings_are_there_and_lie_within_the_screen(page, file):
         assert box["x"] + box["width"] <= PHONE["width"]
 
 
-def test_the_settings_unfold_and_are_printed(page, file):
+def test_the_settings_unfold_and_are_printed(page: Page, file: Path) -> None:
     page.goto(file.as_uri())
     setting = page.get_by_role("rowheader", name="image_size")
     expect(setting).not_to_be_visible()
@@ -94,5 +98,5 @@ def test_the_settings_unfold_and_are_printed(page, file):
     assert page.locator("details td").first.is_visible()
 
 
-def test_the_report_can_be_sent_by_mail(file):
+def test_the_report_can_be_sent_by_mail(file: Path) -> None:
     assert file.stat().st_size < 5 * MEBIBYTE

@@ -12,6 +12,7 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import weights_file
@@ -67,14 +68,14 @@ class Place:
     folder: Path
     weights: Path
 
-    def run(self, **changes) -> Follower:
+    def run(self, **changes: Any) -> Follower:
         """Trigger the DAG, follow it to its end."""
         follower = self.trigger(**changes)
         for _ in follower.lines():
             pass
         return follower
 
-    def trigger(self, **changes) -> Follower:
+    def trigger(self, **changes: Any) -> Follower:
         """Trigger the DAG."""
         run = self.airflow.api.post(
             "dags/skin_training/dagRuns", {"logical_date": None, "conf": {**QUICK, **changes}}
@@ -121,7 +122,7 @@ class Place:
             "alerts": (post.body for post in self.alerts.received),
         }
 
-    def first_try(self, **changes) -> tuple[str | None, str]:
+    def first_try(self, **changes: Any) -> tuple[str | None, str]:
         """The state of `ingest` after its first try in a new run, and what it logged."""
         follower = self.trigger(**changes)
         path = f"dags/skin_training/dagRuns/{follower.run}"
@@ -175,7 +176,7 @@ def connections(s3: S3Server, alerts: Inbox) -> dict[str, dict[str, str]]:
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory, s3_server) -> Iterator[Place]:
+def place(tmp_path_factory: pytest.TempPathFactory, s3_server: S3Server) -> Iterator[Place]:
     folder = tmp_path_factory.mktemp("runs")
     weights = folder / "any.weights.h5"
     weights_file.written(weights)
@@ -209,7 +210,7 @@ def place(tmp_path_factory, s3_server) -> Iterator[Place]:
 
 
 @pytest.fixture(scope="module")
-def promoted(place) -> Follower:
+def promoted(place: Place) -> Follower:
     """A run that went through."""
     return place.run()
 
@@ -223,37 +224,37 @@ def states(follower: Follower) -> dict[str, set[str]]:
     return found
 
 
-def told(place, follower: Follower) -> list[str]:
+def told(place: Place, follower: Follower) -> list[str]:
     """The events of the alerts about a run."""
     posts = (post.json for post in place.alerts.received)
     return [post["event"] for post in posts if post["run_id"] == follower.run]
 
 
-def results(place):
+def results(place: Place) -> set[Any]:
     """All keys of the store, but for what is kept of each run: its journal and its verdict."""
     keys = place.store.list("")
     return {key for key in keys if "/judged/" not in key and not key.startswith("runs/")}
 
 
-def test_every_step_runs_and_the_model_is_promoted(place, promoted):
+def test_every_step_runs_and_the_model_is_promoted(place: Place, promoted: Follower) -> None:
     assert states(promoted) == {**{task: {"success"} for task in ALL}, "reject": {"skipped"}}
     champion = opened(place.store, name="skin-resnet50-synthetic").champion
     assert promoted.value("promote").endswith(champion.version)
     assert champion.by == promoted.run
 
 
-def test_the_history_names_the_run(place, promoted):
+def test_the_history_names_the_run(place: Place, promoted: Follower) -> None:
     (judged,) = opened(place.store, name="skin-resnet50-synthetic").judgements()
     assert (judged.run, judged.approved) == (promoted.run, True)
 
 
-def test_tasks_pass_short_keys_and_no_data(place, promoted):
+def test_tasks_pass_short_keys_and_no_data(place: Place, promoted: Follower) -> None:
     for task in ("validate", "gate", "promote"):
         assert len(promoted.value(task)) < 100
     assert promoted.value("ingest") == "[[0], [1], [2, 3]]"  # shards: no more lists than allowed
 
 
-def test_the_logs_are_events_without_noise(place, promoted):
+def test_the_logs_are_events_without_noise(place: Place, promoted: Follower) -> None:
     events = [json.loads(line) for line in place.logs(promoted).splitlines()]
     assert not [event for event in events if event["level"] in {"error", "critical"}]
     said = [event["event"] for event in events]
@@ -262,12 +263,14 @@ def test_the_logs_are_events_without_noise(place, promoted):
     assert any(text.startswith("gate check=") for text in said)
 
 
-def test_the_promotion_is_told(place, promoted):
+def test_the_promotion_is_told(place: Place, promoted: Follower) -> None:
     place.wait(lambda: told(place, promoted) == ["promoted"])
     assert "alert_sent event=promoted connection=alerts" in place.logs(promoted, "promote")
 
 
-def test_a_run_on_unchanged_data_finds_every_result_and_says_that_nothing_changed(place, promoted):
+def test_a_run_on_unchanged_data_finds_every_result_and_says_that_nothing_changed(
+    place: Place, promoted: Follower
+) -> None:
     """With a form that somebody emptied, where what is empty is what the first run had anyway."""
     before, model = results(place), "skin-resnet50-synthetic"
     champion, judged = (
@@ -296,19 +299,21 @@ def test_a_run_on_unchanged_data_finds_every_result_and_says_that_nothing_change
     assert "Nothing changed: " in place.alerts.received[-1].json["text"]
 
 
-def test_more_runs_than_airflow_makes_tasks_of_a_step_are_refused_before_the_work(place):
+def test_more_runs_than_airflow_makes_tasks_of_a_step_are_refused_before_the_work(
+    place: Place,
+) -> None:
     failed = place.run(runs=MOST_MAPPED + 1)
     assert states(failed)["ingest"] == {"failed"}
     assert "runs=4, but this Airflow makes at most 3 tasks" in failed.errors["ingest", -1]
     assert "started key=" not in place.logs(failed, "ingest")
 
 
-def test_a_setting_that_there_is_none_of_is_named_with_the_nearest(place):
+def test_a_setting_that_there_is_none_of_is_named_with_the_nearest(place: Place) -> None:
     failed = place.run(image_siz=64)
     assert "image_siz is no setting; the nearest is image_size" in failed.errors["ingest", -1]
 
 
-def test_a_refusal_is_a_green_run_with_reasons(place, promoted):
+def test_a_refusal_is_a_green_run_with_reasons(place: Place, promoted: Follower) -> None:
     champion = opened(place.store, name="skin-resnet50-synthetic").champion
     refused = place.run(min_accuracy=1.0)
     assert states(refused)["promote"] == {"skipped"}
@@ -320,7 +325,9 @@ def test_a_refusal_is_a_green_run_with_reasons(place, promoted):
     assert "Failed: accuracy: " in place.alerts.received[-1].json["text"]
 
 
-def test_a_run_that_fails_leaves_the_others_to_be_judged_and_the_gate_counts_them(place, promoted):
+def test_a_run_that_fails_leaves_the_others_to_be_judged_and_the_gate_counts_them(
+    place: Place, promoted: Follower
+) -> None:
     with place.slots(1):  # the last has to wait for its turn, and fails before it comes
         follower = place.trigger(runs=3, min_runs=3, epochs=11)
         path = f"dags/skin_training/dagRuns/{follower.run}/taskInstances/train/2"
@@ -334,7 +341,7 @@ def test_a_run_that_fails_leaves_the_others_to_be_judged_and_the_gate_counts_the
     assert verdict.reasons == ("successful runs: 2, required at least 3",)
 
 
-def test_bad_input_fails_at_once_and_says_what_to_do(place):
+def test_bad_input_fails_at_once_and_says_what_to_do(place: Place) -> None:
     failed = place.run(data="/no/such/folder", weights=str(place.weights))
     assert states(failed)["ingest"] == {"failed"}
     assert states(failed)["promote"] == {"upstream_failed"}
@@ -346,12 +353,12 @@ def test_bad_input_fails_at_once_and_says_what_to_do(place):
 
 
 @pytest.fixture(scope="module")
-def from_kaggle(place) -> Follower:
+def from_kaggle(place: Place) -> Follower:
     """A run on images of Kaggle's, which are too few, so that it ends after validation."""
     return place.run(data="kaggle://owner/skin", weights=str(place.weights))
 
 
-def test_images_come_from_kaggle_with_the_connection_of_airflow(from_kaggle):
+def test_images_come_from_kaggle_with_the_connection_of_airflow(from_kaggle: Follower) -> None:
     assert states(from_kaggle)["ingest"] == {"success"}
     message = from_kaggle.errors["validate", -1]
     assert "readable benign images: 12, required at least 50" in message
@@ -361,14 +368,16 @@ def test_images_come_from_kaggle_with_the_connection_of_airflow(from_kaggle):
     ("data", "key", "message"),
     [("owner/unknown", KEY, "owner/unknown"), ("owner/skin", "changed", "credentials")],
 )
-def test_what_kaggle_refuses_fails_at_once(place, monkeypatch, data, key, message):
+def test_what_kaggle_refuses_fails_at_once(
+    place: Place, monkeypatch: pytest.MonkeyPatch, data: str, key: str, message: str
+) -> None:
     monkeypatch.setattr(place.kaggle, "key", key)
     failed = place.run(data=f"kaggle://{data}", weights=str(place.weights))
     assert states(failed)["ingest"] == {"failed"}
     assert message in failed.errors["ingest", -1]
 
 
-def test_what_does_not_answer_is_tried_again(place, monkeypatch):
+def test_what_does_not_answer_is_tried_again(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(place.kaggle, "mode", "down")
     state, _ = place.first_try(data="kaggle://owner/skin", weights=str(place.weights))
     assert state == "up_for_retry"
@@ -378,7 +387,7 @@ def test_what_does_not_answer_is_tried_again(place, monkeypatch):
     ("changes", "message"),
     [({"views": 3}, "views"), ({"runs": 0}, "runs"), ({"image_size": "large"}, "image_size")],
 )
-def test_the_form_refuses_what_is_out_of_bounds(place, changes, message):
+def test_the_form_refuses_what_is_out_of_bounds(place: Place, changes: Any, message: str) -> None:
     with pytest.raises(ApiError, match=message) as error:
         place.trigger(**changes)
     assert error.value.status == 400
@@ -388,7 +397,7 @@ def test_the_form_refuses_what_is_out_of_bounds(place, changes, message):
 
 
 @pytest.fixture(scope="module")
-def wrong_secrets(place) -> dict[str, Follower]:
+def wrong_secrets(place: Place) -> dict[str, Follower]:
     """A run with a wrong secret for the store, and one with a wrong secret for images."""
     with place.changed("objects", password=WRONG):
         store = place.run()
@@ -398,13 +407,13 @@ def wrong_secrets(place) -> dict[str, Follower]:
 
 
 @pytest.fixture(scope="module")
-def without_images(place) -> Follower:
+def without_images(place: Place) -> Follower:
     """A run with the right secret for images, where there are none."""
     return place.run(data=f"s3://{place.s3.bucket}/none", weights=str(place.weights))
 
 
 @pytest.fixture(scope="module")
-def gone(place) -> tuple[str | None, str]:
+def gone(place: Place) -> tuple[str | None, str]:
     """The first try of a run whose store does not answer."""
     where = {"endpoint_url": f"http://{HOST}:{free_ports(1)[0]}", "region_name": "us-east-1"}
     with place.changed("objects", extra=json.dumps(where)):
@@ -412,7 +421,9 @@ def gone(place) -> tuple[str | None, str]:
 
 
 @pytest.mark.parametrize("name", ["STORE", "DATA"])
-def test_a_wrong_secret_fails_at_once_and_names_the_setting(wrong_secrets, name):
+def test_a_wrong_secret_fails_at_once_and_names_the_setting(
+    wrong_secrets: dict[str, Follower], name: str
+) -> None:
     failed = wrong_secrets[name]
     assert states(failed)["ingest"] == {"failed"}
     message = failed.errors["ingest", -1]
@@ -420,18 +431,20 @@ def test_a_wrong_secret_fails_at_once_and_names_the_setting(wrong_secrets, name)
     assert f"SKIN_{name}_CONNECTION" in message
 
 
-def test_images_in_s3_are_looked_for_with_a_connection_of_their_own(without_images, place):
+def test_images_in_s3_are_looked_for_with_a_connection_of_their_own(
+    without_images: Follower, place: Place
+) -> None:
     assert f"s3://{place.s3.bucket}/none" in without_images.errors["ingest", -1]
 
 
-def test_a_store_that_does_not_answer_is_tried_again(gone):
+def test_a_store_that_does_not_answer_is_tried_again(gone: tuple[str | None, str]) -> None:
     state, said = gone
     assert state == "up_for_retry"
     assert "no answer (EndpointConnectionError)" in said
 
 
 @pytest.mark.usefixtures("promoted", "from_kaggle", "wrong_secrets", "gone")
-def test_a_planted_secret_appears_nowhere(place, without_images):
+def test_a_planted_secret_appears_nowhere(place: Place, without_images: Follower) -> None:
     """The model's name, which is no secret, shows that the search would find one."""
     place.wait(lambda: "run_failed" in told(place, without_images))
     sought = {**place.secrets, "the name": "skin-resnet50-synthetic"}
@@ -439,7 +452,7 @@ def test_a_planted_secret_appears_nowhere(place, without_images):
 
 
 @pytest.mark.usefixtures("promoted", "from_kaggle", "wrong_secrets", "without_images", "gone")
-def test_nothing_that_a_task_logs_has_to_be_masked(place):
+def test_nothing_that_a_task_logs_has_to_be_masked(place: Place) -> None:
     logged = files(place.folder / "airflow/logs/dag_id=skin_training")
     assert leaks({"a mask": "***", "a start": "started key="}, {"logs": logged}) == {
         "a start in logs"

@@ -7,10 +7,12 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -63,7 +65,7 @@ print("DAG", json.dumps({
 """
 
 
-def read_dag(tmp_path, **environment):
+def read_dag(tmp_path: Path, **environment: Any) -> Any:
     run = subprocess.run(
         [sys.executable, "-c", PROBE],
         capture_output=True,
@@ -83,11 +85,11 @@ def read_dag(tmp_path, **environment):
 
 
 @pytest.fixture(scope="module")
-def dag(tmp_path_factory):
+def dag(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return read_dag(tmp_path_factory.mktemp("airflow"))
 
 
-def test_every_task_ends_at_some_time_which_a_setting_stretches(dag, tmp_path):
+def test_every_task_ends_at_some_time_which_a_setting_stretches(dag: Any, tmp_path: Path) -> None:
     slow = read_dag(tmp_path, SKIN_TIME_FACTOR="4")
     for name, task in dag["tasks"].items():
         hours = timing.LONGEST_HOURS[name]
@@ -95,11 +97,11 @@ def test_every_task_ends_at_some_time_which_a_setting_stretches(dag, tmp_path):
         assert slow["tasks"][name]["hours"] == pytest.approx(4 * hours, abs=0.1), name
 
 
-def test_reading_the_dag_imports_nothing_heavy(dag):
+def test_reading_the_dag_imports_nothing_heavy(dag: Any) -> None:
     assert dag["heavy"] == []
 
 
-def test_the_steps_stand_in_order(dag):
+def test_the_steps_stand_in_order(dag: Any) -> None:
     before = {name: set(task["before"]) for name, task in dag["tasks"].items()}
     assert before == {
         "ingest": set(),
@@ -119,22 +121,22 @@ def test_the_steps_stand_in_order(dag):
     assert [name for name, task in dag["tasks"].items() if task["mapped"]] == ["features", "train"]
 
 
-def test_the_dag_and_every_task_are_documented(dag):
+def test_the_dag_and_every_task_are_documented(dag: Any) -> None:
     assert "refused" in dag["doc"].lower()
     for name, task in dag["tasks"].items():
         assert task["doc"][0].isalpha(), name  # indented, it would be shown as code
 
 
-def test_one_run_at_a_time_and_none_for_the_past(dag):
+def test_one_run_at_a_time_and_none_for_the_past(dag: Any) -> None:
     assert (dag["active"], dag["catchup"], dag["schedule"]) == (1, False, "@weekly")
 
 
 @pytest.mark.parametrize(("setting", "schedule"), [("0 3 * * 1", "0 3 * * 1"), ("", "None")])
-def test_a_setting_changes_the_schedule(tmp_path, setting, schedule):
+def test_a_setting_changes_the_schedule(tmp_path: Path, setting: str, schedule: str) -> None:
     assert read_dag(tmp_path, SKIN_SCHEDULE=setting)["schedule"] == schedule
 
 
-def test_computing_tasks_share_the_pool(dag):
+def test_computing_tasks_share_the_pool(dag: Any) -> None:
     pools = {name: task["pool"] for name, task in dag["tasks"].items()}
     assert {name for name, pool in pools.items() if pool == "training"} == {
         "ingest",
@@ -148,12 +150,16 @@ def test_computing_tasks_share_the_pool(dag):
 
 
 @pytest.mark.parametrize(("threads", "slots"), [("0", 1), ("3", 3)])
-def test_a_computing_task_takes_a_slot_for_each_of_its_threads(tmp_path, threads, slots):
+def test_a_computing_task_takes_a_slot_for_each_of_its_threads(
+    tmp_path: Path, threads: str, slots: int
+) -> None:
     tasks = read_dag(tmp_path, SKIN_THREADS=threads)["tasks"].values()
     assert {task["slots"] for task in tasks if task["pool"] == "training"} == {slots}
 
 
-def test_tasks_are_tried_again_after_delays_that_grow_from_a_minute_to_a_quarter_of_an_hour(dag):
+def test_tasks_are_tried_again_after_delays_that_grow_from_a_minute_to_a_quarter_of_an_hour(
+    dag: Any,
+) -> None:
     for name, task in dag["tasks"].items():
         assert task["retries"] == 3, name
         delays = task["delays"]
@@ -162,29 +168,29 @@ def test_tasks_are_tried_again_after_delays_that_grow_from_a_minute_to_a_quarter
         assert 300 <= delays[-1] <= 1800, name
 
 
-def test_how_often_is_a_setting(tmp_path):
+def test_how_often_is_a_setting(tmp_path: Path) -> None:
     tasks = read_dag(tmp_path, SKIN_RETRIES="0")["tasks"]
     assert {task["retries"] for task in tasks.values()} == {0}
 
 
-def test_every_task_and_the_run_tell_of_their_failure_and_nothing_else(dag):
+def test_every_task_and_the_run_tell_of_their_failure_and_nothing_else(dag: Any) -> None:
     assert (dag["run_failed"], dag["run_succeeded"]) == (["run_failed"], [])
     for name, task in dag["tasks"].items():
         assert (task["failed"], task["retried"]) == (["task_failed"], []), name
 
 
-def test_a_promotion_and_a_refusal_are_told_by_the_task_that_did_it(dag):
+def test_a_promotion_and_a_refusal_are_told_by_the_task_that_did_it(dag: Any) -> None:
     told = {name: task["succeeded"] for name, task in dag["tasks"].items() if task["succeeded"]}
     assert told == {"promote": ["promoted"], "reject": ["refused"]}
 
 
-def test_a_failed_run_does_not_keep_the_others_from_being_judged(dag):
+def test_a_failed_run_does_not_keep_the_others_from_being_judged(dag: Any) -> None:
     rules = {name: task["rule"] for name, task in dag["tasks"].items()}
     assert rules.pop("evaluate") == "all_done_min_one_success"
     assert set(rules.values()) == {"all_success"}
 
 
-def test_the_trigger_form_is_made_from_the_settings(dag):
+def test_the_trigger_form_is_made_from_the_settings(dag: Any) -> None:
     assert dag["params"].keys() == form_schema().keys()
     for name, schema in form_schema().items():
         shown = dag["params"][name]
@@ -194,7 +200,7 @@ def test_the_trigger_form_is_made_from_the_settings(dag):
             assert shown.get(part) == schema.get(part), (name, part)
 
 
-def test_what_most_runs_need_stands_open_at_the_top_and_the_rest_is_folded(dag):
+def test_what_most_runs_need_stands_open_at_the_top_and_the_rest_is_folded(dag: Any) -> None:
     # Airflow shows sections as they come first, and opens the one of fields without a section.
     sections = list(dict.fromkeys(field.get("section") for field in dag["params"].values()))
     assert sections == [None, "Data", "Split", "Training", "Judging"]
@@ -202,7 +208,7 @@ def test_what_most_runs_need_stands_open_at_the_top_and_the_rest_is_folded(dag):
     assert open_fields == ["data", "strategy", "min_accuracy", "min_sensitivity"]
 
 
-def test_airflow_asks_for_no_field_and_never_changes_a_value_to_fit_its_bounds(dag):
+def test_airflow_asks_for_no_field_and_never_changes_a_value_to_fit_its_bounds(dag: Any) -> None:
     for name, field in dag["params"].items():
         assert "null" in field["type"], name  # without it, a field is required
         assert "enum" not in field or None in field["enum"], name
@@ -212,7 +218,7 @@ def test_airflow_asks_for_no_field_and_never_changes_a_value_to_fit_its_bounds(d
         assert "enum" in field or bool(numeric) == ("allOf" in field), name
 
 
-def test_a_default_of_the_form_can_be_set_for_scheduled_runs(tmp_path):
+def test_a_default_of_the_form_can_be_set_for_scheduled_runs(tmp_path: Path) -> None:
     seen = read_dag(tmp_path, SKIN_IMAGE_SIZE="128", SKIN_DATA="/srv/images")
     assert seen["defaults"]["image_size"] == 128
     assert seen["defaults"]["data"] == "/srv/images"
@@ -222,19 +228,19 @@ def test_a_default_of_the_form_can_be_set_for_scheduled_runs(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def wired():
+def wired() -> Any:
     """The DAG in this process."""
     import skin_training
 
     return skin_training.dag_object
 
 
-def source(value):
+def source(value: Any) -> str:
     """Where an argument comes from: a task and, of what it hands on, which part."""
     return f"{value.operator.task_id}.{value.key}"
 
 
-def arguments(task):
+def arguments(task: Any) -> tuple[dict[Any, str], Any]:
     """The arguments of a task by name, and those that it is mapped over."""
     if task.is_mapped:
         given = task.partial_kwargs["op_kwargs"]
@@ -280,7 +286,7 @@ WIRED = {
 }
 
 
-def test_each_task_is_given_what_an_earlier_one_hands_on(wired):
+def test_each_task_is_given_what_an_earlier_one_hands_on(wired: Any) -> None:
     found = {task.task_id: arguments(task) for task in wired.tasks}
     assert {name: given for name, (given, _) in found.items()} == WIRED
     mapped = {name: over for name, (_, over) in found.items() if over}
@@ -288,43 +294,44 @@ def test_each_task_is_given_what_an_earlier_one_hands_on(wired):
 
 
 class Steps:
-    """Stands for the steps: keeps what each was called with, and answers with its name."""
+    """Replaces the steps and `sharding`: keeps the calls, and answers with the name of each."""
 
     MOST_TASKS = 512
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.calls = []
 
-    def __getattr__(self, name):
-        def call(job, *arguments):
+    def __getattr__(self, name: Any) -> Callable[..., Any]:
+        def call(job: Any, *arguments: Any) -> Any:
             self.calls.append((name, job, arguments))
             if name == "ingest":
                 return Ingested("dataset", "weights", {"a": "b"})
-            results = {"shard_groups": [[0], [1]], "images_in": "images 9 to 16"}
+            results = {"groups": [[0], [1]], "images_in": "images 9 to 16"}
             return results.get(name, f"{name} result")
 
         return call
 
 
 @pytest.fixture
-def called(wired, monkeypatch):
+def called(wired: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     """Calls the function of a task as Airflow does; its result, the steps' calls, the names."""
     import skin_training
 
     stand_in, names, asked = Steps(), [], []
 
     @contextmanager
-    def job(**how):
+    def job(**how: Any) -> Generator[SimpleNamespace, None, None]:
         asked.append(how)
         settings = SimpleNamespace(runs=3, seed=7)
         yield SimpleNamespace(settings=settings, load=lambda *_: verdict)
 
     monkeypatch.setattr(skin_training, "steps", stand_in)
+    monkeypatch.setattr(skin_training, "sharding", stand_in)
     monkeypatch.setattr(skin_training, "airflow_job", job)
     monkeypatch.setattr(skin_training, "call_task", names.append)
     verdict = SimpleNamespace(approved=False)
 
-    def call(name, *arguments):
+    def call(name: Any, *arguments: Any) -> tuple[Any, list[tuple[Any, Any]], Any, Any]:
         task = wired.get_task(name)
         result = task.python_callable(*arguments)
         made = [(step, given) for step, _, given in stand_in.calls]
@@ -347,13 +354,15 @@ def called(wired, monkeypatch):
         ("reject", ("g",)),
     ],
 )
-def test_a_task_calls_its_step_and_returns_its_key(called, name, arguments):
+def test_a_task_calls_its_step_and_returns_its_key(
+    called: Callable[..., Any], name: str, arguments: Any
+) -> None:
     result, made, names, asked = called(name, *arguments)
     assert (result, made) == (f"{name} result", [(name, arguments)])
     assert (names, asked) == ([], [{}])
 
 
-def test_a_features_task_works_on_its_shards_one_after_another(called):
+def test_a_features_task_works_on_its_shards_one_after_another(called: Callable[..., Any]) -> None:
     result, made, names, _ = called("features", "s", "w", [4, 5])
     assert result == ["features result", "features result"]
     assert made == [
@@ -364,24 +373,26 @@ def test_a_features_task_works_on_its_shards_one_after_another(called):
     assert names == ["images 9 to 16"]
 
 
-def test_a_run_reads_the_features_of_all_shards_in_their_order(called):
+def test_a_run_reads_the_features_of_all_shards_in_their_order(called: Callable[..., Any]) -> None:
     result, made, names, _ = called("train", "s", [["f0"], ["f1", "f2"]], 2)
     assert names == [f"run 2, seed {run_seed(7, 2)}"]
     assert (result, made) == ("train result", [("train", ("s", ["f0", "f1", "f2"], 2))])
 
 
-def test_ingest_may_ask_kaggle_and_hands_on_what_it_pinned(called):
+def test_ingest_may_ask_kaggle_and_hands_on_what_it_pinned(called: Callable[..., Any]) -> None:
     result, made, _, asked = called("ingest")
     assert (made, asked) == ([("ingest", ())], [{"kaggle": True}])
     assert result == {"dataset": "dataset", "weights": "weights", "external": {"a": "b"}}
 
 
-def test_there_is_a_features_task_for_each_group_of_shards_and_a_train_task_for_each_run(called):
-    assert called("shards", "d")[:2] == ([[0], [1]], [("shard_groups", ("d", 512))])
+def test_there_is_a_features_task_for_each_group_of_shards_and_a_train_task_for_each_run(
+    called: Callable[..., Any],
+) -> None:
+    assert called("shards", "d")[:2] == ([[0], [1]], [("groups", ("d", 512))])
     assert called("runs")[0] == [0, 1, 2]
 
 
-def test_a_model_that_was_approved_is_not_recorded_as_refused(called):
+def test_a_model_that_was_approved_is_not_recorded_as_refused(called: Callable[..., Any]) -> None:
     from airflow.sdk.exceptions import AirflowSkipException
 
     called.verdict.approved = True

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -14,13 +16,13 @@ COUNT = 400
 
 
 @pytest.fixture(autouse=True)
-def quick(monkeypatch):
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fewer trees and resamples than in earnest."""
     monkeypatch.setattr(audit, "TREES", 20)
     monkeypatch.setattr(intervals, "RESAMPLES", 200)
 
 
-def table(count=COUNT, **planted):
+def table(count: int = COUNT, **planted: Any) -> Any:
     """Images of 1 to 2 a patient with features that tell nothing, but for those planted."""
     random = np.random.RandomState(0)
     label = random.choice(["benign", "malignant"], count)
@@ -40,7 +42,7 @@ def table(count=COUNT, **planted):
     return frame.assign(**{name: make(malignant, random) for name, make in planted.items()})
 
 
-def shifted(malignant, random):
+def shifted(malignant: Any, random: Any) -> Any:
     return random.normal(size=len(malignant)) + 2 * malignant
 
 
@@ -56,7 +58,7 @@ PLANTED = [
 
 
 @pytest.mark.parametrize(("planted", "name"), PLANTED, ids=[n for _, n in PLANTED])
-def test_a_planted_shortcut_is_found_and_only_that(planted, name):
+def test_a_planted_shortcut_is_found_and_only_that(planted: Any, name: str) -> None:
     seen = audit.audit(table(**planted), 0.65, seed=0)
     assert [item.name for item in seen if not item.passed] == [name]
     (found,) = [item for item in seen if item.name == name]
@@ -64,7 +66,7 @@ def test_a_planted_shortcut_is_found_and_only_that(planted, name):
     assert (found.images, found.bound) == (COUNT, 0.65)
 
 
-def test_features_that_tell_nothing_pass_with_an_interval_around_a_half():
+def test_features_that_tell_nothing_pass_with_an_interval_around_a_half() -> None:
     seen = audit.audit(table(), 0.65, seed=0)
     assert [item.name for item in seen] == [
         *("border ring colour", "file size", "mean colour", "metadata"),
@@ -74,14 +76,14 @@ def test_features_that_tell_nothing_pass_with_an_interval_around_a_half():
         assert item.auc.low < 0.5 < item.auc.high + 0.05
 
 
-def test_what_is_the_same_for_all_is_left_out():
+def test_what_is_the_same_for_all_is_left_out() -> None:
     seen = audit.audit(
         table(sex=lambda m, r: "", age=lambda m, r: "", site=lambda m, r: ""), 0.65, 0
     )
     assert [item.name for item in seen] == ["border ring colour", "file size", "mean colour"]
 
 
-def test_the_label_of_a_patient_is_no_shortcut():
+def test_the_label_of_a_patient_is_no_shortcut() -> None:
     """What only tells patients apart cannot tell anything of patients that were not seen."""
     frame = table()
     frame["label"] = frame.groupby("group")["label"].transform("first")
@@ -91,19 +93,19 @@ def test_the_label_of_a_patient_is_no_shortcut():
     assert ring.passed
 
 
-def test_quarantined_images_are_left_out():
+def test_quarantined_images_are_left_out() -> None:
     frame = table()
     frame.loc[:99, "readable"] = False
     frame.loc[:99, "ring_red"] = np.nan
     assert audit.audit(frame, 0.65, 0)[0].images == COUNT - 100
 
 
-def test_too_few_groups_are_told_and_nothing_is_judged(caplog):
+def test_too_few_groups_are_told_and_nothing_is_judged(caplog: pytest.LogCaptureFixture) -> None:
     assert audit.audit(table(12), 0.65, 0) == ()
     assert "audit_left_out" in caplog.text
 
 
-def test_a_large_set_is_sampled_by_whole_groups(monkeypatch):
+def test_a_large_set_is_sampled_by_whole_groups(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(audit, "MOST_IMAGES", 150)
     frame = table()
     rows = audit._sample(frame, 0)
@@ -111,11 +113,13 @@ def test_a_large_set_is_sampled_by_whole_groups(monkeypatch):
     assert not set(rows["group"]) & set(frame["group"][~frame.index.isin(rows.index)])
 
 
-def test_the_audit_repeats_itself():
+def test_the_audit_repeats_itself() -> None:
     assert audit.audit(table(), 0.65, 3) == audit.audit(table(), 0.65, 3)
 
 
-def test_another_seed_draws_other_samples_folds_forests_and_intervals(monkeypatch):
+def test_another_seed_draws_other_samples_folds_forests_and_intervals(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     frame = table(ring_blue=shifted)
     labels, groups = (frame["label"] == "malignant").to_numpy(int), frame["group"].to_numpy(object)
     folds = [audit._folds(labels, groups, seed) for seed in (0, 1)]
@@ -136,7 +140,7 @@ def test_another_seed_draws_other_samples_folds_forests_and_intervals(monkeypatc
     assert len(ends) == 2
 
 
-def test_no_image_is_scored_by_a_forest_that_learned_from_its_group():
+def test_no_image_is_scored_by_a_forest_that_learned_from_its_group() -> None:
     frame = table()
     labels, groups = (frame["label"] == "malignant").to_numpy(int), frame["group"].to_numpy(object)
     scored = []
@@ -151,7 +155,7 @@ def test_no_image_is_scored_by_a_forest_that_learned_from_its_group():
 RING = ("border ring colour",)
 
 
-def test_forests_learn_nothing_of_the_labels_of_test_images():
+def test_forests_learn_nothing_of_the_labels_of_test_images() -> None:
     frame = table(ring_blue=shifted)
     is_test = (frame["group"].str[-1] < "4").to_numpy()
     turned = frame.copy()
@@ -165,7 +169,7 @@ def test_forests_learn_nothing_of_the_labels_of_test_images():
     assert intervals.auc(one, malignant) > 0.8
 
 
-def test_what_forests_say_follows_from_the_labels_of_the_other_images():
+def test_what_forests_say_follows_from_the_labels_of_the_other_images() -> None:
     frame = table(ring_blue=shifted)
     is_test = np.arange(COUNT) % 3 == 0
     turned = frame.copy()
@@ -175,7 +179,7 @@ def test_what_forests_say_follows_from_the_labels_of_the_other_images():
     assert intervals.auc(scores, malignant) < 0.2
 
 
-def test_the_scores_are_those_of_the_test_images_in_their_order():
+def test_the_scores_are_those_of_the_test_images_in_their_order() -> None:
     frame = table(ring_blue=shifted)
     is_test = np.arange(COUNT) % 3 == 0
     (scores,) = audit.scores(frame, is_test, RING, 0).values()
@@ -185,7 +189,7 @@ def test_the_scores_are_those_of_the_test_images_in_their_order():
     assert scores[order][-20:].mean() > scores[order][:20].mean() + 0.3
 
 
-def test_each_name_has_a_forest_that_sees_its_feature_alone():
+def test_each_name_has_a_forest_that_sees_its_feature_alone() -> None:
     frame = table(ring_blue=shifted)
     is_test = np.arange(COUNT) % 3 == 0
     malignant = (frame["label"] == "malignant")[is_test].to_numpy(int)
@@ -195,17 +199,17 @@ def test_each_name_has_a_forest_that_sees_its_feature_alone():
     assert 0.35 < intervals.auc(scores["file size"], malignant) < 0.65
 
 
-def test_a_large_set_is_learned_from_in_part(monkeypatch):
+def test_a_large_set_is_learned_from_in_part(monkeypatch: pytest.MonkeyPatch) -> None:
     frame = table(ring_blue=shifted)
     is_test = np.arange(COUNT) % 3 == 0
     learned = []
 
     class Forest:
-        def fit(self, values, labels):
+        def fit(self, values: Any, labels: Any) -> Any:
             learned.append((values, labels))
             return self
 
-        def predict_proba(self, values):
+        def predict_proba(self, values: Any) -> Any:
             return np.zeros((len(values), 2))
 
     monkeypatch.setattr(audit, "_forest", lambda seed: Forest())
@@ -221,12 +225,14 @@ def test_a_large_set_is_learned_from_in_part(monkeypatch):
 
 
 @pytest.mark.parametrize(("bound", "passed"), [(0.69, False), (0.7, True), (0.71, True)])
-def test_the_figure_is_compared_with_the_bound_and_not_an_end_of_its_interval(bound, passed):
+def test_the_figure_is_compared_with_the_bound_and_not_an_end_of_its_interval(
+    bound: float, passed: bool
+) -> None:
     seen = audit._judged("size", 400, Interval(value=0.7, low=0.6, high=0.8), bound)
     assert (seen.passed, seen.name, seen.images, seen.bound) == (passed, "size", 400, bound)
 
 
-def test_more_images_of_the_same_patients_make_no_shortcut_more_certain():
+def test_more_images_of_the_same_patients_make_no_shortcut_more_certain() -> None:
     frame = table(ring_blue=shifted)
     frame["group"] = [f"g{i // 8}" for i in range(COUNT)]
     alone = frame.assign(group=[f"g{i}" for i in range(COUNT)])
@@ -240,14 +246,14 @@ def test_more_images_of_the_same_patients_make_no_shortcut_more_certain():
 
 
 @pytest.mark.parametrize(("few", "judged"), [(9, False), (10, True)])
-def test_ten_groups_of_the_rarer_class_are_enough(few, judged):
+def test_ten_groups_of_the_rarer_class_are_enough(few: int, judged: bool) -> None:
     frame = table()
     frame["group"] = [f"g{i}" for i in range(COUNT)]
     frame["label"] = np.where(np.arange(COUNT) < few, "malignant", "benign")
     assert bool(audit.audit(frame, 0.65, 0)) == judged
 
 
-def test_an_age_that_is_not_known_is_none_of_those_that_are():
+def test_an_age_that_is_not_known_is_none_of_those_that_are() -> None:
     frame = table(age=lambda m, r: np.where(np.arange(len(m)) < 30, "", r.randint(20, 90, len(m))))
     ages = audit._metadata(frame)["age"]
     assert ages[:30].nunique() == 1

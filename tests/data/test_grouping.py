@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,11 +16,12 @@ from skin_pipeline import steps
 from skin_pipeline.contracts import Split, load
 from skin_pipeline.data import audit, demo, grouping, manifest, splitting
 from skin_pipeline.data.duplicates import Pair
+from skin_pipeline.job import Job
 
 NOTHING = pd.Series([], index=pd.Index([], name="sha256"), dtype=str)
 
 
-def rows(*links):
+def rows(*links: Any) -> Any:
     """A table with patient, lesion and cluster of duplicates of each row."""
     table = pd.DataFrame(list(links), columns=["patient_id", "lesion_id", "duplicates"])
     return table.assign(
@@ -39,12 +43,12 @@ def rows(*links):
         ([("x", "", ""), ("", "x", "")], False),  # a patient is no lesion
     ],
 )
-def test_images_of_one_patient_lesion_or_picture_stay_together(links, together):
+def test_images_of_one_patient_lesion_or_picture_stay_together(links: Any, together: bool) -> None:
     groups = grouping.groups(rows(*links))
     assert (groups[0] == groups[1]) == together
 
 
-def test_links_reach_over_several_images():
+def test_links_reach_over_several_images() -> None:
     table = rows(("P1", "", ""), ("P1", "L1", ""), ("", "L1", "a"), ("", "", "a"), ("P2", "", ""))
     groups = grouping.groups(table)
     assert list(groups[:4]) == ["patient_id:P1"] * 4
@@ -59,7 +63,7 @@ LINKS = st.lists(
 
 
 @given(LINKS, st.randoms(use_true_random=False))
-def test_groups_do_not_depend_on_the_order_of_the_rows(links, random):
+def test_groups_do_not_depend_on_the_order_of_the_rows(links: Any, random: Any) -> None:
     table = rows(*links)
     order = list(table.index)
     random.shuffle(order)
@@ -67,7 +71,7 @@ def test_groups_do_not_depend_on_the_order_of_the_rows(links, random):
 
 
 @given(LINKS)
-def test_rows_with_a_common_link_are_always_in_one_group(links):
+def test_rows_with_a_common_link_are_always_in_one_group(links: Any) -> None:
     table = rows(*links)
     groups = grouping.groups(table)
     for column in grouping.LINKS:
@@ -76,7 +80,7 @@ def test_rows_with_a_common_link_are_always_in_one_group(links):
 
 
 @given(LINKS)
-def test_a_group_holds_nothing_that_no_chain_of_links_reaches(links):
+def test_a_group_holds_nothing_that_no_chain_of_links_reaches(links: Any) -> None:
     table = rows(*links)
     groups = grouping.groups(table)
     for _, members in table.groupby(groups):
@@ -89,7 +93,7 @@ def test_a_group_holds_nothing_that_no_chain_of_links_reaches(links):
         assert reached == set(members.index)
 
 
-def test_clusters_follow_chains_of_pairs_and_name_their_first_digest():
+def test_clusters_follow_chains_of_pairs_and_name_their_first_digest() -> None:
     table = rows(*[("", "", "")] * 6)
     pairs = [Pair(0, 3, "near", 0.9), Pair(3, 4, "file", 1.0), Pair(1, 5, "pixels", 1.0)]
     assert list(grouping.clusters(table, pairs)) == ["sha0", "sha1", "", "sha0", "sha0", "sha1"]
@@ -99,20 +103,20 @@ def test_clusters_follow_chains_of_pairs_and_name_their_first_digest():
 # --- anchors -------------------------------------------------------------------------------------
 
 
-def anchored(table, known=NOTHING):
+def anchored(table: Any, known: pd.Series = NOTHING) -> tuple[Any, Any]:
     table = table.assign(group=grouping.groups(table))
     table["anchor"] = grouping.anchors(table, known)
     return table, grouping.remembered(table, known)
 
 
-def test_at_first_an_anchor_is_the_name_of_the_group():
+def test_at_first_an_anchor_is_the_name_of_the_group() -> None:
     table, known = anchored(rows(("P1", "", ""), ("", "", "")))
     assert list(table["anchor"]) == ["patient_id:P1", "sha256:sha1"]
     assert dict(known) == {"sha0": "patient_id:P1", "sha1": "sha256:sha1"}
 
 
 @given(LINKS, LINKS)
-def test_adding_and_removing_images_never_changes_an_anchor(links, more):
+def test_adding_and_removing_images_never_changes_an_anchor(links: Any, more: Any) -> None:
     first, known = anchored(rows(*links))
     bigger, known = anchored(rows(*links, *more), known)
     assert list(bigger["anchor"][: len(links)]) == list(first["anchor"])
@@ -123,14 +127,14 @@ def test_adding_and_removing_images_never_changes_an_anchor(links, more):
     assert again["anchor"].equals(bigger["anchor"])
 
 
-def test_a_new_image_takes_the_anchor_of_its_group():
+def test_a_new_image_takes_the_anchor_of_its_group() -> None:
     _, known = anchored(rows(("P2", "", "")))
     table, _ = anchored(rows(("P2", "", "x"), ("P1", "", "x")), known)
     assert set(table["group"]) == {"patient_id:P1"}
     assert list(table["anchor"]) == ["patient_id:P2"] * 2
 
 
-def test_groups_that_a_new_near_duplicate_unites_are_told(caplog):
+def test_groups_that_a_new_near_duplicate_unites_are_told(caplog: pytest.LogCaptureFixture) -> None:
     _, known = anchored(rows(("P1", "", ""), ("P2", "", "")))
     with caplog.at_level(logging.WARNING):
         table, _ = anchored(rows(("P1", "", "x"), ("P2", "", "x"), ("", "", "x")), known)
@@ -157,7 +161,7 @@ PATIENTS = sorted({*LEAVES, *ENTERS, *INSIDE[2:6], *OUTSIDE[1:10]})
 class Images:
     """A folder with a benign and a malignant drawing of each patient."""
 
-    def __init__(self, folder):
+    def __init__(self, folder: Any) -> None:
         self.folder, self.patients = folder, {}
         rng = np.random.default_rng(0)
         for label in ("benign", "malignant"):
@@ -166,23 +170,23 @@ class Images:
                 image = demo.lesion(rng, malignant=label == "malignant")
                 self.add(image, f"{label}/{patient}.png", patient)
 
-    def add(self, image, key, patient):
+    def add(self, image: Any, key: Any, patient: Any) -> None:
         image.save(self.folder / key)
         self.patients[key] = patient
 
-    def add_turned(self, key, again, patient):
+    def add_turned(self, key: Any, again: Any, patient: Any) -> None:
         """Another file of a picture, said to be of another patient."""
         with Image.open(self.folder / key) as image:
             self.add(image.transpose(Image.Transpose.ROTATE_90), again, patient)
 
-    def remove(self, key):
+    def remove(self, key: Any) -> Any:
         """The bytes of the file that is no more."""
         del self.patients[key]
         data = (self.folder / key).read_bytes()
         (self.folder / key).unlink()
         return data
 
-    def split(self, job):
+    def split(self, job: Any) -> Any:
         """The sides of all images, by key, once the folder was ingested and validated."""
         rows = ["image_name,patient_id"]
         for key, patient in self.patients.items():
@@ -194,8 +198,11 @@ class Images:
 
 
 def test_a_new_near_duplicate_that_joins_two_groups_moves_nothing_into_or_out_of_the_test_set(
-    make_job, tmp_path, caplog, monkeypatch
-):
+    make_job: Callable[..., Job],
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(audit, "FEWEST_GROUPS", 1000)  # what takes long, and is not asked for here
     images = Images(tmp_path / "set")
     job = make_job(data=str(tmp_path / "set"), weights="imagenet", test_fraction=0.2)

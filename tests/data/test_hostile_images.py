@@ -11,6 +11,7 @@ import time
 from operator import itemgetter
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import hostile_images
 import numpy as np
@@ -20,18 +21,21 @@ from hostile_images import ATTACKS, LESION
 from PIL import Image
 
 from skin_pipeline import cli
-from skin_pipeline.data import bounds, images, jpeg, manifest, sources, workers
-from skin_pipeline.data.images import inspect, inspect_bytes
+from skin_pipeline.data import bounds, manifest, sources, workers
+from skin_pipeline.data.images import inspect, inspect_bytes, inspecting, jpeg
 from skin_pipeline.errors import Unavailable
+from skin_pipeline.geometry import Geometry
 from skin_pipeline.release import scores
 from skin_pipeline.release.predict import Resolved, Scorer
+from skin_pipeline.storage import FolderStore
 
 SIDE = 32
+GEOMETRY = Geometry(SIDE, 0.8)
 linux = pytest.mark.skipif(not bounds.PAGES.exists(), reason="only Linux bounds this memory")
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """A data set with an attack between every two sound images."""
     place = tmp_path_factory.mktemp("hostile")
     for number, (name, attack) in enumerate(ATTACKS.items()):
@@ -44,15 +48,17 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def seen(folder):
+def seen(folder: Any) -> dict[str, Any]:
     """What the steps see of those images, by name."""
-    found = manifest.inspected(sources.find(folder).files, 2, SIDE, 0.8)
+    found = manifest.inspected(sources.find(folder).files, 2, GEOMETRY)
     return {Path(item.key).name: result for item, result in found}
 
 
 @linux
 @pytest.mark.parametrize("name", ATTACKS)
-def test_a_hostile_image_is_quarantined_by_name_with_what_is_wrong(name, seen):
+def test_a_hostile_image_is_quarantined_by_name_with_what_is_wrong(
+    name: Any, seen: dict[str, Any]
+) -> None:
     expected = ATTACKS[name].problem
     if expected:
         assert seen[name].problem.startswith(f"{name}: ")
@@ -62,16 +68,16 @@ def test_a_hostile_image_is_quarantined_by_name_with_what_is_wrong(name, seen):
         assert not seen[name].problem
 
 
-def test_the_sound_images_beside_them_are_as_if_alone(folder, seen):
+def test_the_sound_images_beside_them_are_as_if_alone(folder: Any, seen: dict[str, Any]) -> None:
     sound = list(folder.rglob("*-sound.png"))
     assert len(sound) == 12
     for path in sound:
-        alone = inspect(path, SIDE, 0.8)
+        alone = inspect(path, GEOMETRY)
         assert seen[path.name].sha256 == alone.sha256
         assert np.array_equal(seen[path.name].pixels, alone.pixels)
 
 
-def test_no_hostile_image_but_the_bomb_takes_over_a_second():
+def test_no_hostile_image_but_the_bomb_takes_over_a_second() -> None:
     for name in ATTACKS.keys() - {"bomb.png"}:
         data = ATTACKS[name].make()
         started = time.process_time()
@@ -80,8 +86,8 @@ def test_no_hostile_image_but_the_bomb_takes_over_a_second():
 
 
 def test_an_image_that_keeps_the_decoder_busy_is_ended_and_told_and_the_others_are_seen(
-    tmp_path, monkeypatch, store
-):
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, store: FolderStore
+) -> None:
     for label in ("benign", "malignant"):
         (tmp_path / label).mkdir()
         LESION.rotate(len(label)).save(tmp_path / label / "sound.png")
@@ -90,10 +96,8 @@ def test_an_image_that_keeps_the_decoder_busy_is_ended_and_told_and_the_others_a
     table = manifest.build(
         sources.find(tmp_path),
         store,
-        size=SIDE,
-        field_of_view=1.0,
+        Geometry(SIDE),
         shard_size=4,
-        folder=tmp_path,
         processes=1,
     ).table.set_index("key")
     assert list(table.index[~table["readable"]]) == ["benign/slow.png"]
@@ -103,7 +107,7 @@ def test_an_image_that_keeps_the_decoder_busy_is_ended_and_told_and_the_others_a
     assert table.at["benign/slow.png", "bytes"] == len(hostile_images.slow())
 
 
-def test_the_largest_pictures_that_cameras_take_are_read_within_the_bounds():
+def test_the_largest_pictures_that_cameras_take_are_read_within_the_bounds() -> None:
     picture = Image.new("RGB", (12_032, 9_024), (180, 120, 90))
     picture.paste((60, 40, 30), (3_000, 3_000, 6_000, 6_000))
     on_its_side = Image.Exif()
@@ -116,12 +120,14 @@ def test_the_largest_pictures_that_cameras_take_are_read_within_the_bounds():
 RELEASE = SimpleNamespace(model="m", version="v", threshold=0.5, labels=("benign", "malignant"))
 
 
-def scorer_of(processes):
+def scorer_of(processes: int) -> Scorer:
     """A model that gives every image the same probability."""
     return Scorer(RELEASE, lambda x: np.full((len(x), 1), 0.7), SIDE, 0.8, processes)
 
 
-def test_predict_tells_an_image_that_takes_too_long_in_its_row(monkeypatch):
+def test_predict_tells_an_image_that_takes_too_long_in_its_row(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(bounds, "SECONDS", 0.05)
     sound = hostile_images.encoded()
     rows = list(scorer_of(1).predict([sound, hostile_images.slow(), sound]))
@@ -131,7 +137,9 @@ def test_predict_tells_an_image_that_takes_too_long_in_its_row(monkeypatch):
     )
 
 
-def test_predict_writes_a_row_for_each_of_them(folder, monkeypatch, capsys, tmp_path):
+def test_predict_writes_a_row_for_each_of_them(
+    folder: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
     scorer = scorer_of(2)
     monkeypatch.setattr(Scorer, "of", lambda model, threads: scorer)
     monkeypatch.setattr(scores, "_model", lambda *_: Resolved(RELEASE, tmp_path))
@@ -156,41 +164,47 @@ RAISED = [
     ZeroDivisionError(),
     UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte"),
     UserWarning("Corrupt EXIF data"),
-    images.Image.DecompressionBombError("too large"),
+    Image.DecompressionBombError("too large"),
     AssertionError(),
     StopIteration("frames"),
 ]
-PLACES = ["decode", "_small", "statistics", "fingerprint", "like_a_mask", "working_square"]
+PLACES = ["decode", "shrunk", "statistics", "fingerprint", "like_a_mask", "working_square"]
 
 
 @pytest.mark.parametrize("error", RAISED, ids=lambda error: type(error).__name__)
 @pytest.mark.parametrize("place", PLACES)
-def test_whatever_is_raised_wherever_costs_one_image(place, error, monkeypatch):
-    def broken(*_, **__):
+def test_whatever_is_raised_wherever_costs_one_image(
+    place: str, error: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: Any, **__: Any) -> None:
         raise error
 
-    monkeypatch.setattr(images, place, broken)
-    found = inspect_bytes(hostile_images.encoded(), "a.png", SIDE)
+    monkeypatch.setattr(inspecting, place, broken)
+    found = inspect_bytes(hostile_images.encoded(), "a.png", GEOMETRY)
     assert found.problem.startswith("a.png: ")
     assert str(error).split(":")[0] in found.problem
     assert found.bytes > 0
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
-def test_what_ends_the_task_ends_it(error, monkeypatch):
-    def ended(*_, **__):
+def test_what_ends_the_task_ends_it(
+    error: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ended(*_: Any, **__: Any) -> None:
         raise error
 
-    monkeypatch.setattr(images, "decode", ended)
+    monkeypatch.setattr(inspecting, "decode", ended)
     with pytest.raises(error):
         inspect_bytes(hostile_images.encoded(), "a.png")
 
 
-def test_an_error_is_told_in_one_short_line_that_can_be_printed(monkeypatch):
-    def broken(*_, **__):
+def test_an_error_is_told_in_one_short_line_that_can_be_printed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def broken(*_: Any, **__: Any) -> None:
         raise ValueError("one\ntwo\r\x1b[31m \u202e" + "x" * 100_000)
 
-    monkeypatch.setattr(images, "decode", broken)
+    monkeypatch.setattr(inspecting, "decode", broken)
     problem = inspect_bytes(b"x", "a.png").problem
     assert problem.startswith(r"a.png: one two \x1b[31m \u202exxx")
     assert len(problem) < 400
@@ -200,20 +214,22 @@ def test_an_error_is_told_in_one_short_line_that_can_be_printed(monkeypatch):
 @pytest.mark.parametrize(
     "code", [errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EMFILE, errno.ENOMEM]
 )
-def test_a_disk_that_fails_is_not_blamed_on_the_image(code, monkeypatch, tmp_path):
+def test_a_disk_that_fails_is_not_blamed_on_the_image(
+    code: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     path = tmp_path / "a.png"
     path.write_bytes(hostile_images.encoded())
 
-    def failing(_):
+    def failing(_: Any) -> None:
         raise OSError(code, os.strerror(code))
 
-    monkeypatch.setattr(images, "read", failing)
+    monkeypatch.setattr(inspecting, "read", failing)
     with pytest.raises(Unavailable, match=rf"a\.png: cannot be read \({os.strerror(code)}\)"):
         inspect(path)
 
 
 @pytest.mark.parametrize("kind", ["progressive", "baseline"])
-def test_usual_numbers_of_scans_and_segments_are_read(kind):
+def test_usual_numbers_of_scans_and_segments_are_read(kind: str) -> None:
     data = hostile_images.encoded(
         kind="JPEG", progressive=kind == "progressive", icc_profile=bytes(10_000_000)
     )
@@ -228,7 +244,7 @@ SEED = 14
 SLOWEST = 5.0  # seconds of the processor for a file of a few kilobytes
 
 
-def endings(files, processes=1):
+def endings(files: Any, processes: int = 1) -> dict[str, Any]:
     """How often each thing was said of files, given their names and bytes."""
     said = {"readable": 0, "problem": 0}
     for name, readable in workers.each(
@@ -239,26 +255,28 @@ def endings(files, processes=1):
     return said
 
 
-def test_no_mutant_raises_or_takes_long(monkeypatch):
+def test_no_mutant_raises_or_takes_long(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bounds, "SECONDS", SLOWEST)
     said = endings(hostile_images.mutants(500, SEED))
     assert min(said.values()) > 50
 
 
 @pytest.mark.exhaustive
-def test_none_of_a_hundred_thousand_mutants_raises_or_takes_long(monkeypatch):
+def test_none_of_a_hundred_thousand_mutants_raises_or_takes_long(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(bounds, "SECONDS", SLOWEST)
     said = endings(hostile_images.mutants(100_000, SEED + 1), os.cpu_count())
     assert min(said.values()) > 10_000
 
 
-def test_mutants_are_the_same_for_the_same_seed_and_mostly_unlike_each_other():
+def test_mutants_are_the_same_for_the_same_seed_and_mostly_unlike_each_other() -> None:
     some = list(itertools.islice(hostile_images.mutants(200, 3), 200))
     assert some == list(hostile_images.mutants(200, 3))
     assert len({data for _, data in some}) > 190
 
 
 @pytest.mark.parametrize("name", hostile_images.corpus())
-def test_the_mutants_come_from_sound_images(name):
+def test_the_mutants_come_from_sound_images(name: Any) -> None:
     problem = inspect_bytes(hostile_images.corpus()[name], name).problem
     assert problem == "" or problem.endswith("frames; a lesion's image has one")

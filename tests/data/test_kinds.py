@@ -7,7 +7,8 @@ import io
 import pytest
 from PIL import Image
 
-from skin_pipeline.data import images, kinds
+from skin_pipeline.data import kinds
+from skin_pipeline.data.images import decoding
 from skin_pipeline.data.kinds import HEAD, IMAGE, MARK, TABLE, Look, by_content, by_name
 
 
@@ -22,7 +23,7 @@ def drawn(format_: str) -> bytes:
     return buffer.getvalue()
 
 
-READ = sorted(images.OPENED)
+READ = sorted(decoding.OPENED)
 # Kinds that Pillow writes and that are not read; PPM stands for all of its family.
 NOT_READ = ["AVIF", "DDS", "GIF", "JPEG2000", "PDF"]
 NAMES = ["a", "a.dat", "a.csv", "a.txt", "a.heic", "a.bin", "benign/IMG.0001", "a.jpg.bak"]
@@ -51,7 +52,9 @@ def test_what_is_named_as_an_image_belongs_to_the_data_whatever_it_is(
 
 
 def test_every_suffix_of_what_the_decoder_reads_is_known() -> None:
-    assert {suffix for suffixes in images.FORMATS.values() for suffix in suffixes} <= kinds.SUFFIXES
+    assert {
+        suffix for suffixes in decoding.FORMATS.values() for suffix in suffixes
+    } <= kinds.SUFFIXES
 
 
 HEIC = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"

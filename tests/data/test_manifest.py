@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import logging
 import zipfile
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,12 +13,17 @@ from PIL import Image
 
 from skin_pipeline import tables
 from skin_pipeline.data import images, manifest, sources
+from skin_pipeline.data.manifest import Built
 from skin_pipeline.data.sources import from_zip
 from skin_pipeline.errors import BadInput, Unavailable
+from skin_pipeline.geometry import Geometry
+from skin_pipeline.storage import FolderStore
+
+GEOMETRY = Geometry(32, 0.8)
 
 
 @pytest.fixture
-def folder(tmp_path):
+def folder(tmp_path: Path) -> Path:
     rng = np.random.default_rng(0)
     for label in ("benign", "malignant"):
         (tmp_path / "set" / label).mkdir(parents=True)
@@ -28,21 +34,21 @@ def folder(tmp_path):
     return tmp_path / "set"
 
 
-def build(folder, store, tmp_path, shard_size=4, **options):
+def build(
+    folder: Path, store: FolderStore, tmp_path: Path, shard_size: int = 4, **options: Any
+) -> Built:
     return manifest.build(
         folder if isinstance(folder, sources.Images) else sources.find(folder),
         store,
-        size=32,
-        field_of_view=0.8,
+        GEOMETRY,
         shard_size=shard_size,
-        folder=tmp_path,
         processes=1,
         **options,
     )
 
 
 @pytest.fixture
-def folder_with_masks(folder):
+def folder_with_masks(folder: Path) -> Path:
     """A mask by its name, in the middle of the images, and one by its two greys, at their end."""
     Image.open(folder / "benign/benign1.png").save(folder / "benign/benign1_segmentation.png")
     two_greys = Image.new("L", (90, 70))
@@ -51,7 +57,9 @@ def folder_with_masks(folder):
     return folder
 
 
-def test_masks_are_used_like_other_images_and_named(folder_with_masks, store, tmp_path):
+def test_masks_are_used_like_other_images_and_named(
+    folder_with_masks: Path, store: FolderStore, tmp_path: Path
+) -> None:
     built = build(folder_with_masks, store, tmp_path)
     assert built.masks == ("benign/benign1_segmentation.png", "malignant/zebra.png")
     assert len(built.table) == 12
@@ -64,8 +72,8 @@ def test_masks_are_used_like_other_images_and_named(folder_with_masks, store, tm
 
 
 def test_masks_that_are_left_out_have_no_row_and_no_place_in_a_shard(
-    folder_with_masks, store, tmp_path
-):
+    folder_with_masks: Path, store: FolderStore, tmp_path: Path
+) -> None:
     built = build(folder_with_masks, store, tmp_path, with_masks=False)
     assert len(built.masks) == 2
     plain = built.table.reset_index(drop=True)
@@ -78,7 +86,7 @@ def test_masks_that_are_left_out_have_no_row_and_no_place_in_a_shard(
     assert list(built.table.index) == [0, 1, *range(3, 11)]
 
 
-def test_many_masks_are_named_by_a_few(folder):
+def test_many_masks_are_named_by_a_few(folder: Path) -> None:
     (notice,) = manifest.mask_notices([f"{i}_mask.png" for i in range(500)], left_out=True)
     assert notice.count == 500
     assert notice.subject.endswith("9_mask.png, …")
@@ -86,7 +94,7 @@ def test_many_masks_are_named_by_a_few(folder):
     assert manifest.mask_notices((), left_out=True) == ()
 
 
-def test_a_set_of_masks_only_is_refused(tmp_path, store):
+def test_a_set_of_masks_only_is_refused(tmp_path: Path, store: FolderStore) -> None:
     for label in ("benign", "malignant"):
         (tmp_path / "set" / label).mkdir(parents=True)
         Image.effect_noise((90, 90), 60).save(tmp_path / "set" / label / f"{label}_mask.png")
@@ -94,7 +102,9 @@ def test_a_set_of_masks_only_is_refused(tmp_path, store):
         build(tmp_path / "set", store, tmp_path, with_masks=False)
 
 
-def test_shards_hold_the_readable_images_in_the_order_of_the_table(folder, store, tmp_path):
+def test_shards_hold_the_readable_images_in_the_order_of_the_table(
+    folder: Path, store: FolderStore, tmp_path: Path
+) -> None:
     table, shards, thumbnails, _ = build(folder, store, tmp_path)
     assert [np.load(store.local(key)).shape for key in shards] == [
         (4, 32, 32, 3),
@@ -111,11 +121,13 @@ def test_shards_hold_the_readable_images_in_the_order_of_the_table(folder, store
         (i // 4, i % 4) for i in range(9)
     ]
     last = readable.iloc[-1]
-    seen = images.inspect(folder / last["key"], 32, 0.8)
+    seen = images.inspect(folder / last["key"], GEOMETRY)
     assert np.array_equal(np.load(store.local(shards[last["shard"]]))[last["row"]], seen.pixels)
 
 
-def test_a_quarantined_image_stays_in_the_table_with_its_problem(folder, store, tmp_path, caplog):
+def test_a_quarantined_image_stays_in_the_table_with_its_problem(
+    folder: Path, store: FolderStore, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     table = build(folder, store, tmp_path).table
     (row,) = table[~table["readable"]].to_dict("records")
     assert row["key"] == "benign/benign2.png"
@@ -128,8 +140,8 @@ def test_a_quarantined_image_stays_in_the_table_with_its_problem(folder, store, 
 
 
 def test_an_image_that_kills_the_decoder_is_quarantined_and_all_others_are_seen(
-    folder, store, tmp_path, monkeypatch
-):
+    folder: Path, store: FolderStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (folder / "benign/benign1.png").rename(folder / "benign/fatal1.png")
     monkeypatch.setattr(manifest, "_inspect", worker_tasks.inspect_or_die)
     table = build(folder, store, tmp_path).table.set_index("key")
@@ -138,8 +150,8 @@ def test_an_image_that_kills_the_decoder_is_quarantined_and_all_others_are_seen(
 
 
 def test_an_image_that_kills_the_decoder_when_it_is_read_again_is_told(
-    folder, store, tmp_path, monkeypatch
-):
+    folder: Path, store: FolderStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with Image.open(folder / "benign/benign0.png") as image:
         image.save(folder / "malignant/again.bmp")
     monkeypatch.setattr(images, "pixels_digest", worker_tasks.die)
@@ -147,7 +159,9 @@ def test_an_image_that_kills_the_decoder_when_it_is_read_again_is_told(
         build(folder, store, tmp_path)
 
 
-def test_pixels_are_hashed_where_another_image_may_have_the_same(folder, store, tmp_path):
+def test_pixels_are_hashed_where_another_image_may_have_the_same(
+    folder: Path, store: FolderStore, tmp_path: Path
+) -> None:
     with Image.open(folder / "benign/benign0.png") as image:
         image.save(folder / "malignant/again.bmp")
     (folder / "malignant/copy.png").write_bytes((folder / "benign/benign1.png").read_bytes())
@@ -158,13 +172,15 @@ def test_pixels_are_hashed_where_another_image_may_have_the_same(folder, store, 
     assert table.at["malignant/copy.png", "sha256"] == table.at["benign/benign1.png", "sha256"]
 
 
-def test_the_same_images_give_the_same_table_and_shards(folder, store, tmp_path):
+def test_the_same_images_give_the_same_table_and_shards(
+    folder: Path, store: FolderStore, tmp_path: Path
+) -> None:
     first, second = (build(folder, store, tmp_path) for _ in range(2))
     assert first[1:] == second[1:]
     pd.testing.assert_frame_equal(first.table, second.table)
 
 
-def test_a_table_reads_back_as_written(folder, store, tmp_path):
+def test_a_table_reads_back_as_written(folder: Path, store: FolderStore, tmp_path: Path) -> None:
     table = build(folder, store, tmp_path).table
     table = table.assign(patient_id="007", age="NA", duplicates="", external="", group="1e5")
     read = manifest.read(store, tables.write(store, "here/manifest.csv", table))
@@ -177,8 +193,8 @@ def test_a_table_reads_back_as_written(folder, store, tmp_path):
 
 
 def test_an_image_is_called_what_its_source_calls_it_wherever_it_was_written(
-    folder, store, tmp_path
-):
+    folder: Path, store: FolderStore, tmp_path: Path
+) -> None:
     keys = [f"{item.label}/Lesion.{i}.PNG" for i, item in enumerate(sources.find(folder).files)]
     with zipfile.ZipFile(tmp_path / "set.zip", "w") as bundle:
         for key, item in zip(keys, sources.find(folder).files, strict=True):
@@ -193,8 +209,8 @@ def test_an_image_is_called_what_its_source_calls_it_wherever_it_was_written(
 
 
 def test_a_file_that_goes_away_before_it_is_decoded_is_no_fault_of_the_data(
-    folder, store, tmp_path
-):
+    folder: Path, store: FolderStore, tmp_path: Path
+) -> None:
     found = sources.find(folder)
     (folder / "benign/benign0.png").unlink()
     with pytest.raises(Unavailable, match="cannot be read any more"):
@@ -204,13 +220,17 @@ def test_a_file_that_goes_away_before_it_is_decoded_is_no_fault_of_the_data(
 @pytest.mark.parametrize(
     "word", ["NA", "nan", "None", "null", "N/A", "-1", "0", "007", "1.0", "inf"]
 )
-def test_a_word_that_other_readers_take_for_missing_reads_back_as_itself(store, word):
+def test_a_word_that_other_readers_take_for_missing_reads_back_as_itself(
+    store: FolderStore, word: str
+) -> None:
     written = pd.DataFrame({"key": [word], "patient_id": [word], "label": [word], "site": [""]})
     read = manifest.read(store, tables.write(store, "table.csv", written))
     assert read.iloc[0].to_list() == [word, word, word, ""]
 
 
-def test_golden_copies_are_the_files_themselves(folder, store, tmp_path):
+def test_golden_copies_are_the_files_themselves(
+    folder: Path, store: FolderStore, tmp_path: Path
+) -> None:
     found = sources.find(folder)
     table = build(folder, store, tmp_path).table
     golden = manifest.golden(table, found, store, per_class=2)
@@ -219,7 +239,9 @@ def test_golden_copies_are_the_files_themselves(folder, store, tmp_path):
         assert store.read(copy) == (folder / key).read_bytes()
 
 
-def test_readable_rows_are_numbered_as_the_packed_images_are(folder, store, tmp_path):
+def test_readable_rows_are_numbered_as_the_packed_images_are(
+    folder: Path, store: FolderStore, tmp_path: Path
+) -> None:
     table, shards, *_ = build(folder, store, tmp_path)
     tables.write(store, "here/manifest.csv", table)
     rows = manifest.read_readable(store, "here/manifest.csv")
@@ -228,10 +250,10 @@ def test_readable_rows_are_numbered_as_the_packed_images_are(folder, store, tmp_
     packed = np.concatenate([np.load(store.local(key)) for key in shards])
     for number, row in enumerate(rows.itertuples()):
         assert (row.shard * 4 + row.row) == number
-        assert (packed[number] == images.inspect(folder / row.key, 32, 0.8).pixels).all()
+        assert (packed[number] == images.inspect(folder / row.key, GEOMETRY).pixels).all()
 
 
-def test_scores_are_read_number_for_number_as_they_were_written(store):
+def test_scores_are_read_number_for_number_as_they_were_written(store: FolderStore) -> None:
     rng = np.random.default_rng(0)
     table = pd.DataFrame({
         "key": ["1", "NA", *[f"k{i}" for i in range(4998)]],
@@ -244,5 +266,5 @@ def test_scores_are_read_number_for_number_as_they_were_written(store):
     pd.testing.assert_frame_equal(read, table, check_exact=True, check_dtype=False)
 
 
-def test_labels_are_1_for_malignant():
+def test_labels_are_1_for_malignant() -> None:
     assert list(manifest.labels(pd.DataFrame({"label": ["malignant", "benign"]}))) == [1, 0]

@@ -7,6 +7,7 @@ own, and logits are four times too sure.
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import hand_made
 import numpy as np
@@ -16,10 +17,11 @@ from scipy.special import expit
 
 from skin_pipeline import intervals
 from skin_pipeline.evaluation import ensemble, metrics
-from skin_pipeline.evaluation.ensemble import Judging, temperature_of
+from skin_pipeline.evaluation.ensemble import Judging, Scores, temperature_of
+from skin_pipeline.evaluation.metrics import Predictions, Sample
 
 
-def test_an_image_is_scored_by_the_runs_that_it_validates():
+def test_an_image_is_scored_by_the_runs_that_it_validates() -> None:
     logits = np.array([[1.0, 2.0, 3.0], [5.0, 6.0, 7.0]])
     validates = np.array([[True, False, True], [True, False, False]])
     unseen = ensemble.held_out_logits(logits, validates)
@@ -31,7 +33,7 @@ def test_an_image_is_scored_by_the_runs_that_it_validates():
 SIDES = ["train"] * 40 + ["validation"] * 20 + ["test"] * 40
 
 
-def table():
+def table() -> pd.DataFrame:
     return pd.DataFrame({
         "key": [f"k{i}" for i in range(100)],
         "label": ["benign", "malignant"] * 50,
@@ -41,7 +43,7 @@ def table():
     })
 
 
-def logits(seed):
+def logits(seed: int) -> Any:
     rng = np.random.default_rng(seed)
     return np.tile([-1.0, 1.0], 50) + rng.normal(0, 1.5, (2, 100))
 
@@ -49,18 +51,18 @@ def logits(seed):
 JUDGING = Judging(target_sensitivity=0.9, threshold_by="point", prevalences=(0.1,), seed=0)
 
 
-def score(values):
+def score(values: Any) -> Scores:
     return ensemble.score(table(), values, [0, 1], JUDGING)
 
 
-def test_figures_are_of_the_test_images_alone():
+def test_figures_are_of_the_test_images_alone() -> None:
     seen = score(logits(0))
     assert seen.ensemble.images == 40
     assert set(seen.per_run) == {0, 1}
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_the_test_images_move_no_threshold(seed):
+def test_the_test_images_move_no_threshold(seed: int) -> None:
     values = logits(0)
     changed = values.copy()
     changed[:, 60:] = logits(seed + 1)[:, 60:]
@@ -70,14 +72,14 @@ def test_the_test_images_move_no_threshold(seed):
     assert before.ensemble.auc != after.ensemble.auc
 
 
-def test_the_training_images_move_no_threshold():
+def test_the_training_images_move_no_threshold() -> None:
     values = logits(0)
     changed = values.copy()
     changed[:, :40] = 9.0
     assert score(values).ensemble.threshold == score(changed).ensemble.threshold
 
 
-def test_the_ensemble_is_the_mean_of_the_logits_over_the_temperature():
+def test_the_ensemble_is_the_mean_of_the_logits_over_the_temperature() -> None:
     values = logits(0)
     seen = score(values)
     expected = expit(values.mean(axis=0) / seen.calibration.temperature)
@@ -88,20 +90,20 @@ def test_the_ensemble_is_the_mean_of_the_logits_over_the_temperature():
 
 
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 3.0])
-def test_the_temperature_that_spoiled_the_logits_is_found(temperature):
+def test_the_temperature_that_spoiled_the_logits_is_found(temperature: float) -> None:
     rng = np.random.default_rng(0)
     true = rng.normal(0, 2, 20_000)
     labels = (rng.random(20_000) < expit(true)).astype(np.int64)
     assert temperature_of(true * temperature, labels) == pytest.approx(temperature, rel=0.05)
 
 
-def test_a_temperature_stays_within_bounds_when_validation_is_told_apart_without_an_error():
+def test_a_temperature_stays_within_bounds_when_validation_is_told_apart_without_an_error() -> None:
     logits, labels = np.array([-1.0, -2.0, 1.0, 2.0]), np.array([0, 0, 1, 1])
     assert 0.05 <= temperature_of(logits, labels) <= 20
     assert 0.05 <= temperature_of(-logits, labels) <= 20
 
 
-def test_calibration_mends_overconfident_runs_and_changes_no_order():
+def test_calibration_mends_overconfident_runs_and_changes_no_order() -> None:
     values = 8 * logits(0)
     seen = score(values)
     assert seen.calibration.temperature > 2
@@ -110,21 +112,21 @@ def test_calibration_mends_overconfident_runs_and_changes_no_order():
     assert (np.diff(seen.predictions["probability"].to_numpy()[order]) >= 0).all()
 
 
-def test_the_bins_are_of_the_test_images():
+def test_the_bins_are_of_the_test_images() -> None:
     bins = score(logits(0)).calibration.bins
     assert sum(part.images for part in bins) == 40
     assert [part.probability for part in bins] == sorted(part.probability for part in bins)
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_the_test_images_move_no_temperature(seed):
+def test_the_test_images_move_no_temperature(seed: int) -> None:
     values = logits(0)
     changed = values.copy()
     changed[:, 60:] = logits(seed + 1)[:, 60:]
     assert score(values).calibration.temperature == score(changed).calibration.temperature
 
 
-def test_probabilities_are_kept_for_every_image():
+def test_probabilities_are_kept_for_every_image() -> None:
     seen = score(logits(0))
     assert list(seen.predictions["key"]) == list(table()["key"])
     assert seen.by_key()["k7"] == seen.predictions["probability"][7]
@@ -137,7 +139,7 @@ DRAWN = hand_made.drawn()
 HARD = Judging(target_sensitivity=0.9, threshold_by="point", prevalences=(0.03, 0.2), seed=5)
 
 
-def judged(**changes):
+def judged(**changes: Any) -> Scores:
     return ensemble.score(DRAWN.table, DRAWN.mean(), hand_made.RUNS, replace(HARD, **changes))
 
 
@@ -147,13 +149,13 @@ VALIDATES = np.stack([DRAWN.on(run, "validation") for run in hand_made.RUNS])
 MALIGNANT = DRAWN.labels == 1
 
 
-def just_meets(target, scores, threshold):
+def just_meets(target: float, scores: Any, threshold: float) -> bool:
     """Whether a threshold finds the share of malignant images, and no higher one does."""
     return np.mean(scores >= threshold) >= target > np.mean(scores > threshold)
 
 
 @pytest.mark.parametrize("target", [0.7, 0.9, 0.97])
-def test_each_runs_threshold_meets_the_target_on_the_images_that_validate_it(target):
+def test_each_runs_threshold_meets_the_target_on_the_images_that_validate_it(target: float) -> None:
     seen = judged(target_sensitivity=target)
     for run, validates in zip(hand_made.RUNS, VALIDATES, strict=True):
         scores = seen.predictions[f"run_{run}"].to_numpy()[validates & MALIGNANT]
@@ -161,13 +163,13 @@ def test_each_runs_threshold_meets_the_target_on_the_images_that_validate_it(tar
 
 
 @pytest.mark.parametrize("target", [0.7, 0.9, 0.97])
-def test_the_threshold_meets_the_target_on_held_out_probabilities(target):
+def test_the_threshold_meets_the_target_on_held_out_probabilities(target: float) -> None:
     seen = judged(target_sensitivity=target)
     scores = seen.predictions["held_out_probability"].to_numpy()[MALIGNANT]
     assert just_meets(target, scores[np.isfinite(scores)], seen.ensemble.threshold)
 
 
-def test_thresholds_are_set_on_the_lower_bound_where_that_is_asked_for():
+def test_thresholds_are_set_on_the_lower_bound_where_that_is_asked_for() -> None:
     seen = judged(threshold_by="lower_bound", target_sensitivity=0.8)
     scores = seen.predictions["held_out_probability"].to_numpy()[MALIGNANT]
     scores = scores[np.isfinite(scores)]
@@ -176,7 +178,7 @@ def test_thresholds_are_set_on_the_lower_bound_where_that_is_asked_for():
     assert seen.ensemble.threshold < judged(target_sensitivity=0.8).ensemble.threshold
 
 
-def test_held_out_probabilities_are_calibrated_and_only_of_images_that_validate_a_run():
+def test_held_out_probabilities_are_calibrated_and_only_of_images_that_validate_a_run() -> None:
     unseen = ensemble.held_out_logits(RUN_LOGITS, VALIDATES)
     expected = expit(unseen / SEEN.calibration.temperature)
     np.testing.assert_allclose(SEEN.predictions["held_out_probability"], expected)
@@ -185,14 +187,14 @@ def test_held_out_probabilities_are_calibrated_and_only_of_images_that_validate_
     assert SEEN.calibration.images == known.sum()
 
 
-def test_the_temperature_makes_held_out_probabilities_shares():
+def test_the_temperature_makes_held_out_probabilities_shares() -> None:
     assert 2 < SEEN.calibration.temperature < 8
     scores = SEEN.predictions["held_out_probability"].to_numpy()
     known = np.isfinite(scores)
     assert scores[known].mean() == pytest.approx(DRAWN.labels[known].mean(), abs=0.05)
 
 
-def test_each_run_has_a_temperature_of_its_own():
+def test_each_run_has_a_temperature_of_its_own() -> None:
     """One run that is too sure is brought to measure alone."""
     values = RUN_LOGITS * np.array([1, 2, 1])[:, None]
     seen = ensemble.score(DRAWN.table, values, hand_made.RUNS, HARD)
@@ -201,30 +203,35 @@ def test_each_run_has_a_temperature_of_its_own():
         assert after == pytest.approx(before, rel=1e-4)
 
 
-def test_the_figures_are_those_of_the_test_images_with_their_groups_at_their_own_threshold():
+def test_the_figures_are_those_of_the_test_images_with_their_groups_at_their_own_threshold() -> (
+    None
+):
     test = DRAWN.is_test
     of = {"ensemble": SEEN.ensemble, **{f"run_{run}": SEEN.per_run[run] for run in hand_made.RUNS}}
     for name, seen in of.items():
         column = "probability" if name == "ensemble" else name
         scores = SEEN.predictions[column].to_numpy()[test]
         expected = metrics.figures(
-            scores, DRAWN.labels[test], DRAWN.groups[test], seen.threshold, 5, (0.03, 0.2)
+            Predictions(scores, seen.threshold),
+            Sample(DRAWN.labels[test], DRAWN.groups[test], 5, (0.03, 0.2)),
         )
         assert seen == expected, name
     assert len({figures.threshold for figures in of.values()}) == len(of)
 
 
-def test_the_figures_without_temperature_are_of_the_bare_logits_of_the_test_images():
+def test_the_figures_without_temperature_are_of_the_bare_logits_of_the_test_images() -> None:
     test, bare = DRAWN.is_test, expit(RUN_LOGITS.mean(axis=0))
-    groups = DRAWN.groups[test]
-    expected = metrics.figures(bare[test], DRAWN.labels[test], groups, SEEN.ensemble.threshold, 5)
+    expected = metrics.figures(
+        Predictions(bare[test], SEEN.ensemble.threshold),
+        Sample(DRAWN.labels[test], DRAWN.groups[test], 5),
+    )
     assert SEEN.calibration.brier == expected.brier
     assert SEEN.calibration.calibration_error == expected.calibration_error
     calibrated = SEEN.predictions["probability"].to_numpy()[test]
     assert SEEN.calibration.bins == metrics.bins(calibrated, DRAWN.labels[test])
 
 
-def test_another_seed_draws_another_bootstrap_and_changes_no_figure():
+def test_another_seed_draws_another_bootstrap_and_changes_no_figure() -> None:
     other = judged(seed=6)
     assert other.ensemble.auc.value == SEEN.ensemble.auc.value
     for ours, theirs in zip(
@@ -236,7 +243,7 @@ def test_another_seed_draws_another_bootstrap_and_changes_no_figure():
         assert ours.threshold == theirs.threshold
 
 
-def test_runs_are_known_by_their_own_numbers():
+def test_runs_are_known_by_their_own_numbers() -> None:
     assert tuple(SEEN.per_run) == hand_made.RUNS
     assert [name for name in SEEN.predictions if name.startswith("run_")] == [
         f"run_{run}" for run in hand_made.RUNS
@@ -244,7 +251,7 @@ def test_runs_are_known_by_their_own_numbers():
 
 
 @pytest.mark.parametrize("kept", ["training", "test"])
-def test_no_score_of_a_training_or_test_image_moves_a_threshold_or_temperature(kept):
+def test_no_score_of_a_training_or_test_image_moves_a_threshold_or_temperature(kept: str) -> None:
     """A run's own, too: each has training images that validate another run."""
     values = RUN_LOGITS.copy()
     for line, run in zip(values, hand_made.RUNS, strict=True):
@@ -257,8 +264,8 @@ def test_no_score_of_a_training_or_test_image_moves_a_threshold_or_temperature(k
         assert seen.per_run[run].threshold == SEEN.per_run[run].threshold
 
 
-def test_a_threshold_that_would_be_met_before_calibration_is_not_met_after_it():
-    """Set on bare logits, a target of .9 would find far fewer, or call everything malignant."""
+def test_a_threshold_that_would_be_met_before_calibration_is_not_met_after_it() -> None:
+    """Set on bare logits, a threshold for .9 would find far fewer, or classify all as malignant."""
     unseen = ensemble.held_out_logits(RUN_LOGITS, VALIDATES)
     known = np.isfinite(unseen)
     bare = metrics.threshold_at(0.9, expit(unseen[known]), DRAWN.labels[known])

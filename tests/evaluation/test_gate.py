@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,14 +12,16 @@ from skin_pipeline.contracts import (
     Comparison,
     Evaluation,
     Figures,
+    GateCheck,
     Interval,
     Scored,
     Slice,
     Trunk,
 )
 from skin_pipeline.evaluation import metrics
-from skin_pipeline.evaluation.comparison import Calls, compare
-from skin_pipeline.evaluation.gate import judge, reasons
+from skin_pipeline.evaluation.comparison import compare
+from skin_pipeline.evaluation.gate import Case, judge, reasons
+from skin_pipeline.evaluation.metrics import Predictions, Sample
 from skin_pipeline.intervals import proportion
 
 NAN = math.nan
@@ -26,7 +29,7 @@ KEY = "evaluate/new"
 NO_VALUE_BOUND = {"min_accuracy": None, "min_sensitivity": None}
 
 
-def interval(value, width=0.05):
+def interval(value: Any, width: float = 0.05) -> Interval:
     return Interval(value=value, low=value - width, high=value + width)
 
 
@@ -36,7 +39,7 @@ SHARES = (
 )
 
 
-def made_figures(**changed):
+def made_figures(**changed: Any) -> Figures:
     """Figures that are .9, and a calibration error of .1, but for those that are given."""
     values = {**dict.fromkeys(SHARES, 0.9), "calibration_error": 0.1, **changed}
     return Figures(
@@ -48,7 +51,14 @@ def made_figures(**changed):
     )
 
 
-def evaluation(runs=6, smoke=0.001, slices=(), figures=None, per_run=None, **changed):
+def evaluation(
+    runs: int = 6,
+    smoke: float = 0.001,
+    slices: Any = (),
+    figures: Figures | None = None,
+    per_run: Any = None,
+    **changed: Any,
+) -> Evaluation:
     seen = figures or made_figures(**changed)
     return Evaluation(
         dataset="ingest/1",
@@ -78,22 +88,22 @@ def evaluation(runs=6, smoke=0.001, slices=(), figures=None, per_run=None, **cha
     )
 
 
-def judged(result=None, champion=None, comparison=None, sets=(), **bounds):
-    return judge(
-        result or evaluation(),
-        Settings(**bounds),
-        evaluation_key=KEY,
-        champion=champion,
-        comparison=comparison,
-        external=sets,
-    )
+def judged(
+    result: Evaluation | None = None,
+    champion: Any = None,
+    comparison: Comparison | None = None,
+    sets: Any = (),
+    **bounds: Any,
+) -> tuple[GateCheck, ...]:
+    case = Case(KEY, result or evaluation(), champion, comparison, sets)
+    return judge(case, Settings(**bounds))
 
 
-def failed(checks):
+def failed(checks: Any) -> Any:
     return tuple(check.name for check in checks if not check.passed)
 
 
-def named(checks, name):
+def named(checks: Any, name: str) -> Any:
     (check,) = [check for check in checks if check.name == name]
     return check
 
@@ -148,11 +158,13 @@ FIGURES = [
 @pytest.mark.parametrize(
     ("seen", "bounds", "names"), [c[1:] for c in FIGURES], ids=[c[0] for c in FIGURES]
 )
-def test_the_checks_that_fail_are_exactly_those_that_should(seen, bounds, names):
+def test_the_checks_that_fail_are_exactly_those_that_should(
+    seen: Any, bounds: Any, names: Any
+) -> None:
     assert failed(judged(evaluation(**seen), **bounds)) == names
 
 
-def test_a_reason_tells_the_value_its_interval_and_the_bound():
+def test_a_reason_tells_the_value_its_interval_and_the_bound() -> None:
     (reason,) = reasons(judged(evaluation(accuracy=0.7)))
     assert reason == (
         "accuracy: 0.700 [0.650, 0.750], required at least 0.750 "
@@ -160,7 +172,7 @@ def test_a_reason_tells_the_value_its_interval_and_the_bound():
     )
 
 
-def test_an_error_is_judged_on_its_upper_end():
+def test_an_error_is_judged_on_its_upper_end() -> None:
     (reason,) = reasons(judged(max_calibration_error=0.12))
     assert reason == (
         "calibration error: 0.100 [0.050, 0.150], required at most 0.120 "
@@ -168,20 +180,20 @@ def test_an_error_is_judged_on_its_upper_end():
     )
 
 
-def test_an_approved_model_needs_no_reasons():
+def test_an_approved_model_needs_no_reasons() -> None:
     assert reasons(judged()) == ()
 
 
 @pytest.mark.parametrize(
     ("field", "text"),
     [
-        ("accuracy", "232 images: 212 right would show 0.870, 197 were"),
+        ("accuracy", "232 images: 212 correct would show 0.870, 197 were"),
         ("sensitivity", "116 malignant images: 109 found would show 0.870, 97 were"),
-        ("specificity", "116 benign images: 109 called benign would show 0.870, 100 were"),
-        ("precision", "113 calls of malignant: 106 right would show 0.870, 97 were"),
+        ("specificity", "116 benign images: 109 classified as benign would show 0.870, 100 were"),
+        ("precision", "113 images classified as malignant: 106 correct would show 0.870, 97 were"),
     ],
 )
-def test_a_proportion_that_missed_its_bound_comes_with_advice(field, text):
+def test_a_proportion_that_missed_its_bound_comes_with_advice(field: str, text: str) -> None:
     bounds = {**NO_VALUE_BOUND, f"min_{field}": 0.87}
     seen = evaluation(**{field: 0.84})
     assert named(judged(seen, **bounds), field).advice == text
@@ -192,7 +204,9 @@ def test_a_proportion_that_missed_its_bound_comes_with_advice(field, text):
 # --- slices --------------------------------------------------------------------------------------
 
 
-def part(feature, value, sensitivity=0.9, auc=0.9, small=False):
+def part(
+    feature: str, value: str, sensitivity: float = 0.9, auc: float = 0.9, small: bool = False
+) -> Slice:
     return Slice(
         feature=feature,
         value=value,
@@ -265,14 +279,18 @@ SLICES = [
 @pytest.mark.parametrize(
     ("slices", "bounds", "name", "value"), [c[1:] for c in SLICES], ids=[c[0] for c in SLICES]
 )
-def test_each_slice_of_a_gated_feature_must_reach_the_bound(slices, bounds, name, value):
+def test_each_slice_of_a_gated_feature_must_reach_the_bound(
+    slices: Any, bounds: Any, name: Any, value: Any
+) -> None:
     checks = judged(evaluation(slices=slices), **bounds)
     assert failed(checks) == ((name,) if name else ())
     assert value in {check.value for check in checks}
 
 
 @pytest.mark.parametrize(("judged_on", "value"), [("lower_bound", "male"), ("point", "female")])
-def test_of_slices_that_pass_the_lowest_is_told_by_what_is_judged(judged_on, value):
+def test_of_slices_that_pass_the_lowest_is_told_by_what_is_judged(
+    judged_on: str, value: str
+) -> None:
     wide = SEX[1].model_copy(update={"sensitivity": Interval(value=0.92, low=0.81, high=0.99)})
     checks = judged(evaluation(slices=(SEX[0], wide)), **SENSITIVITY, judged_on=judged_on)
     told = named(checks, "sensitivity by sex")
@@ -280,18 +298,18 @@ def test_of_slices_that_pass_the_lowest_is_told_by_what_is_judged(judged_on, val
     assert told.value.startswith(value)
 
 
-def test_every_gated_feature_is_judged_by_every_bound():
+def test_every_gated_feature_is_judged_by_every_bound() -> None:
     bounds = {"gated_slices": "sex, age", "min_slice_sensitivity": 0.8, "min_slice_auc": 0.7}
     checks = judged(evaluation(slices=SEX), **bounds)
     assert failed(checks) == ("sensitivity by age", "AUC by age")
     assert named(checks, "AUC by sex").passed
 
 
-def test_slices_are_not_judged_unless_asked_for():
+def test_slices_are_not_judged_unless_required() -> None:
     assert failed(judged(evaluation(slices=(part("sex", "male", 0.1, 0.1),)))) == ()
 
 
-def test_a_slice_that_missed_its_bound_comes_with_advice():
+def test_a_slice_that_missed_its_bound_comes_with_advice() -> None:
     slices = (SEX[0], part("sex", "male", 0.825))
     advice = named(judged(evaluation(slices=slices), **SENSITIVITY), "sensitivity by sex").advice
     assert advice == (
@@ -303,7 +321,7 @@ def test_a_slice_that_missed_its_bound_comes_with_advice():
 # --- against the champion ------------------------------------------------------------------------
 
 
-def the_champion(problem="", key="evaluate/old"):
+def the_champion(problem: str = "", key: str = "evaluate/old") -> Scored:
     return Scored(
         name="v1",
         dataset="ingest/1",
@@ -315,7 +333,7 @@ def the_champion(problem="", key="evaluate/old"):
     )
 
 
-def changes(**values):
+def changes(**values: Any) -> Comparison:
     shown = dict.fromkeys(("accuracy", "sensitivity", "specificity", "auc"), 0.01)
     return Comparison(
         champion="v1",
@@ -337,23 +355,23 @@ CHANGES = [
     ("a little worse may do", {"auc": -0.01}, {"min_auc_change": -0.02}, ()),
     ("not shown", {}, {"changes_judged_on": "lower_bound"}, ("change of AUC",)),
     ("shown", {"auc": 0.03}, {"changes_judged_on": "lower_bound"}, ()),
-    ("only what is asked for", {"accuracy": -0.5, "sensitivity": -0.5}, {}, ()),
+    ("only what is required", {"accuracy": -0.5, "sensitivity": -0.5}, {}, ()),
     ("accuracy", {"accuracy": 0.0}, {"min_accuracy_change": 0.0}, ("change of accuracy",)),
     ("sensitivity", {}, {"min_sensitivity_change": 0.01}, ("change of sensitivity",)),
     ("specificity", {}, {"min_specificity_change": 0.1}, ("change of specificity",)),
-    ("nothing asked", {"auc": -0.5}, {"min_auc_change": None}, ()),
+    ("nothing required", {"auc": -0.5}, {"min_auc_change": None}, ()),
 ]
 
 
 @pytest.mark.parametrize(
     ("values", "bounds", "names"), [c[1:] for c in CHANGES], ids=[c[0] for c in CHANGES]
 )
-def test_a_change_must_be_more_than_its_bound(values, bounds, names):
+def test_a_change_must_be_more_than_its_bound(values: Any, bounds: Any, names: Any) -> None:
     checks = judged(champion=the_champion(), comparison=changes(**values), **bounds)
     assert failed(checks) == names
 
 
-def test_a_reason_tells_the_change_with_its_sign():
+def test_a_reason_tells_the_change_with_its_sign() -> None:
     checks = judged(champion=the_champion(), comparison=changes(auc=-0.004))
     assert reasons(checks) == (
         "change of AUC: -0.004 [-0.024, +0.016], required more than +0.000 (the change itself)",
@@ -371,7 +389,7 @@ CHAMPIONS = [
 @pytest.mark.parametrize(
     ("champion", "passed", "value"), [c[1:] for c in CHAMPIONS], ids=[c[0] for c in CHAMPIONS]
 )
-def test_what_cannot_be_compared_is_told(champion, passed, value):
+def test_what_cannot_be_compared_is_told(champion: Any, passed: Any, value: Any) -> None:
     check = named(judged(champion=champion), "champion")
     assert (check.passed, check.value) == (passed, value)
     assert not any(c.name == "champion" for c in judged(champion=champion, min_auc_change=None))
@@ -380,7 +398,7 @@ def test_what_cannot_be_compared_is_told(champion, passed, value):
 # --- sets of another origin ----------------------------------------------------------------------
 
 
-def outside(name, figures=None, problem=""):
+def outside(name: str, figures: Figures | None = None, problem: str = "") -> Scored:
     return Scored(
         name=name,
         dataset="ingest/2",
@@ -395,7 +413,7 @@ def outside(name, figures=None, problem=""):
 ISIC, CLINIC = outside("isic", made_figures()), outside("clinic", made_figures(auc=0.62))
 BOTH = {"external": "isic=/a, clinic=/b"}
 EXTERNAL = [
-    ("not asked for", (CLINIC,), BOTH, ()),
+    ("not required", (CLINIC,), BOTH, ()),
     ("good", (ISIC,), {"min_external_sensitivity": 0.8, "min_external_auc": 0.8}, ()),
     ("one too low", (ISIC, CLINIC), {"min_external_auc": 0.6}, ("AUC on clinic",)),
     ("no set at all", (), {"min_external_auc": 0.6}, ("external sets",)),
@@ -419,16 +437,16 @@ EXTERNAL = [
 @pytest.mark.parametrize(
     ("sets", "bounds", "names"), [c[1:] for c in EXTERNAL], ids=[c[0] for c in EXTERNAL]
 )
-def test_every_external_set_must_reach_the_bounds(sets, bounds, names):
+def test_every_external_set_must_reach_the_bounds(sets: Any, bounds: Any, names: Any) -> None:
     assert failed(judged(sets=sets, **bounds)) == names
 
 
-def test_the_problem_of_a_set_is_the_reason():
+def test_the_problem_of_a_set_is_the_reason() -> None:
     checks = judged(sets=[outside("clinic", problem="it is empty")], min_external_auc=0.5)
     assert reasons(checks) == ("external set clinic: it is empty, required figures to judge",)
 
 
-def test_sensitivity_on_an_external_set_comes_with_advice():
+def test_sensitivity_on_an_external_set_comes_with_advice() -> None:
     checks = judged(
         sets=[outside("a", made_figures(sensitivity=0.84))], min_external_sensitivity=0.8
     )
@@ -443,16 +461,16 @@ GOOD = 1 / (1 + np.exp(-3 * (LABELS - 0.5) - RNG.normal(0, 0.8, 240)))
 GROUPS = np.arange(240) // 2
 
 
-def seen(scores, labels=LABELS):
-    return metrics.figures(scores, labels, GROUPS, 0.5, seed=0)
+def seen(scores: Any, labels: Any = LABELS) -> Figures:
+    return metrics.figures(Predictions(scores, 0.5), Sample(labels, GROUPS, seed=0))
 
 
-def test_a_good_model_is_approved():
+def test_a_good_model_is_approved() -> None:
     checks = judged(evaluation(figures=seen(GOOD)), min_auc=0.8, min_specificity=0.7)
     assert reasons(checks) == ()
 
 
-def test_shuffled_labels_are_refused():
+def test_shuffled_labels_are_refused() -> None:
     figures = seen(GOOD, RNG.permutation(LABELS))
     assert figures.auc.low < 0.5 < figures.auc.high
     assert failed(judged(evaluation(figures=figures), min_auc=0.7)) == (
@@ -463,13 +481,13 @@ def test_shuffled_labels_are_refused():
 
 
 @pytest.mark.parametrize(("constant", "missed"), [(0.9, "specificity"), (0.1, "sensitivity")])
-def test_a_constant_is_refused(constant, missed):
+def test_a_constant_is_refused(constant: float, missed: str) -> None:
     figures = seen(np.full(240, constant))
     names = failed(judged(evaluation(figures=figures), min_specificity=0.6, min_auc=0.6))
     assert names == ("accuracy", missed, "AUC")
 
 
-def test_a_run_of_nan_is_refused_and_named():
+def test_a_run_of_nan_is_refused_and_named() -> None:
     nothing = seen(np.full(240, NAN))
     per_run = {0: seen(GOOD), 1: nothing}
     checks = judged(evaluation(figures=nothing, per_run=per_run))
@@ -478,15 +496,15 @@ def test_a_run_of_nan_is_refused_and_named():
     assert named(checks, "successful runs").value == "5; run 1 gives no figures"
 
 
-def test_a_run_of_nan_is_refused_whatever_the_mean_says():
+def test_a_run_of_nan_is_refused_whatever_the_mean_says() -> None:
     per_run = {0: seen(GOOD), 4: seen(np.full(240, NAN))}
     checks = judged(evaluation(figures=seen(GOOD), per_run=per_run), min_runs=2)
     assert failed(checks) == ("successful runs",)
 
 
-def test_the_champions_own_scores_do_not_beat_it():
-    model = Calls(GOOD, 0.5)
-    comparison = compare(model, model, LABELS, GROUPS, version="v1", excluded=0, seed=0)
+def test_the_champions_own_scores_do_not_beat_it() -> None:
+    model = Predictions(GOOD, 0.5)
+    comparison = compare(model, model, Sample(LABELS, GROUPS, seed=0), version="v1", excluded=0)
     for judged_on in ("point", "lower_bound"):
         checks = judged(
             evaluation(figures=seen(GOOD)),
@@ -497,9 +515,10 @@ def test_the_champions_own_scores_do_not_beat_it():
         assert failed(checks) == ("change of AUC",)
 
 
-def test_too_few_images_are_refused_with_how_many_it_takes():
+def test_too_few_images_are_refused_with_how_many_it_takes() -> None:
     figures = metrics.figures(
-        np.repeat([0.9, 0.1], 10), np.repeat([1, 0], 10), np.arange(20), 0.5, 0
+        Predictions(np.repeat([0.9, 0.1], 10), 0.5),
+        Sample(np.repeat([1, 0], 10), np.arange(20), 0),
     )
     check = named(judged(evaluation(figures=figures)), "sensitivity")
     assert figures.sensitivity == proportion(10, 10)

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,9 +11,10 @@ from hypothesis import strategies as st
 from sklearn.metrics import balanced_accuracy_score, brier_score_loss, f1_score, roc_auc_score
 
 from skin_pipeline import intervals
-from skin_pipeline.contracts import Interval
+from skin_pipeline.contracts import Figures, Interval
 from skin_pipeline.errors import BadInput
 from skin_pipeline.evaluation import metrics
+from skin_pipeline.evaluation.metrics import Predictions, Sample
 
 FIGURES = (
     "accuracy",
@@ -27,7 +30,7 @@ FIGURES = (
 
 
 @pytest.fixture(scope="module", autouse=True)
-def quick():
+def quick() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(intervals, "RESAMPLES", 100)
         yield
@@ -40,7 +43,9 @@ def quick():
     st.lists(st.floats(0, 1), min_size=1, max_size=50),
     st.floats(0.01, 1.0),
 )
-def test_the_threshold_finds_the_asked_share_and_no_higher_one_does(scores, share):
+def test_the_threshold_finds_the_asked_share_and_no_higher_one_does(
+    scores: Any, share: float
+) -> None:
     scores, labels = np.array(scores), np.ones(len(scores), int)
     threshold = metrics.threshold_at(share, scores, labels)
     assert (scores >= threshold).mean() >= share - 1e-9
@@ -51,7 +56,9 @@ def test_the_threshold_finds_the_asked_share_and_no_higher_one_does(scores, shar
 
 @given(st.lists(st.floats(0, 1), min_size=25, max_size=120), st.floats(0.3, 0.8))
 @settings(deadline=None)
-def test_the_threshold_by_the_lower_bound_shows_the_target_and_no_higher_one_does(scores, share):
+def test_the_threshold_by_the_lower_bound_shows_the_target_and_no_higher_one_does(
+    scores: Any, share: float
+) -> None:
     scores, labels = np.array(scores), np.ones(len(scores), int)
     threshold = metrics.threshold_at(share, scores, labels, by="lower_bound")
     found = int((scores >= threshold).sum())
@@ -61,7 +68,7 @@ def test_the_threshold_by_the_lower_bound_shows_the_target_and_no_higher_one_doe
 
 
 @pytest.mark.parametrize("images", [7, 20, 49, 100])
-def test_a_share_that_so_many_images_make_asks_for_no_image_more(images):
+def test_a_share_that_so_many_images_make_asks_for_no_image_more(images: int) -> None:
     """Though .85 * 20 is a little more than 17 in floating point."""
     scores = np.arange(images, 0, -1.0)
     for hits in range(1, images + 1):
@@ -69,7 +76,7 @@ def test_a_share_that_so_many_images_make_asks_for_no_image_more(images):
         assert (scores >= threshold).sum() == hits
 
 
-def test_benign_images_do_not_move_the_threshold():
+def test_benign_images_do_not_move_the_threshold() -> None:
     scores, labels = np.array([0.9, 0.8, 0.99, 0.1]), np.array([1, 1, 0, 0])
     assert metrics.threshold_at(1.0, scores, labels) == pytest.approx(0.8)
 
@@ -82,7 +89,9 @@ def test_benign_images_do_not_move_the_threshold():
         (0, "point", r"on 0 malignant .*\(threshold_by=point\).* least 1 of them"),
     ],
 )
-def test_too_few_malignant_images_are_told_with_how_many_it_takes(malignant, by, message):
+def test_too_few_malignant_images_are_told_with_how_many_it_takes(
+    malignant: int, by: str, message: str
+) -> None:
     labels = np.arange(40) < malignant
     with pytest.raises(BadInput, match=message):
         metrics.threshold_at(0.9, np.linspace(0, 1, 40), labels, by=by)
@@ -91,14 +100,17 @@ def test_too_few_malignant_images_are_told_with_how_many_it_takes(malignant, by,
 # --- figures -------------------------------------------------------------------------------------
 
 
-def figures(scores, labels, groups=None, threshold=0.5, **options):
+def figures(
+    scores: Any, labels: Any, groups: Any = None, threshold: float = 0.5, **options: Any
+) -> Figures:
     names = np.arange(len(labels)) if groups is None else groups
     return metrics.figures(
-        np.asarray(scores, float), np.asarray(labels), names, threshold, seed=0, **options
+        Predictions(np.asarray(scores, float), threshold),
+        Sample(np.asarray(labels), names, seed=0, **options),
     )
 
 
-def test_the_confusion_and_its_figures_agree():
+def test_the_confusion_and_its_figures_agree() -> None:
     seen = figures([0.9, 0.8, 0.4, 0.6, 0.2, 0.1, 0.0], [1, 1, 1, 0, 0, 0, 0])
     assert seen.confusion == {"tp": 2, "fn": 1, "fp": 1, "tn": 3}
     assert seen.accuracy == intervals.proportion(5, 7)
@@ -107,12 +119,12 @@ def test_the_confusion_and_its_figures_agree():
     assert seen.precision == intervals.proportion(2, 3)
 
 
-def test_an_image_at_the_threshold_is_called_malignant():
+def test_an_image_at_the_threshold_is_classified_as_malignant() -> None:
     seen = figures([0.5, 0.4], [1, 0])
     assert seen.confusion == {"tp": 1, "fn": 0, "fp": 0, "tn": 1}
 
 
-def sample(images=240, seed=0, difference=1.5):
+def sample(images: int = 240, seed: int = 0, difference: float = 1.5) -> tuple[Any, Any, Any]:
     """Labels and probabilities of images, 1 to 4 a patient and more alike within one."""
     rng = np.random.default_rng(seed)
     groups = np.repeat(np.arange(images), rng.integers(1, 5, images))[:images]
@@ -122,17 +134,17 @@ def sample(images=240, seed=0, difference=1.5):
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_the_figures_are_those_of_scikit_learn(seed):
+def test_the_figures_are_those_of_scikit_learn(seed: int) -> None:
     scores, labels, groups = sample(seed=seed)
-    called = scores >= 0.4
+    predicted = scores >= 0.4
     seen = figures(scores, labels, groups, threshold=0.4)
-    assert seen.balanced_accuracy.value == pytest.approx(balanced_accuracy_score(labels, called))
-    assert seen.f1.value == pytest.approx(f1_score(labels, called))
+    assert seen.balanced_accuracy.value == pytest.approx(balanced_accuracy_score(labels, predicted))
+    assert seen.f1.value == pytest.approx(f1_score(labels, predicted))
     assert seen.auc.value == pytest.approx(roc_auc_score(labels, scores))
     assert seen.brier.value == pytest.approx(brier_score_loss(labels, scores))
 
 
-def test_the_auc_is_the_same_as_alone():
+def test_the_auc_is_the_same_as_alone() -> None:
     scores, labels, groups = sample()
     assert figures(scores, labels, groups).auc == intervals.auc_interval(scores, labels, groups, 0)
 
@@ -144,12 +156,12 @@ rows = st.lists(
 )
 
 
-def arrays(rows):
+def arrays(rows: Any) -> tuple[Any, Any, Any]:
     scores, labels, groups = (np.array(column) for column in zip(*rows, strict=True))
     return scores, labels.astype(int), groups
 
 
-def ends(seen):
+def ends(seen: Any) -> list[tuple[Any, Any, Any]]:
     shown = [getattr(seen, name) for name in FIGURES]
     shown += [interval for item in seen.predictive for interval in (item.ppv, item.npv)]
     return [(interval.low, interval.value, interval.high) for interval in shown]
@@ -157,7 +169,7 @@ def ends(seen):
 
 @given(rows, st.randoms(use_true_random=False))
 @settings(deadline=None, max_examples=50)
-def test_the_order_of_the_images_does_not_matter(rows, random):
+def test_the_order_of_the_images_does_not_matter(rows: Any, random: Any) -> None:
     shuffled = random.sample(rows, len(rows))
     one, two = figures(*arrays(rows)), figures(*arrays(shuffled))
     assert one.confusion == two.confusion
@@ -166,7 +178,7 @@ def test_the_order_of_the_images_does_not_matter(rows, random):
 
 @given(rows)
 @settings(deadline=None, max_examples=50)
-def test_every_figure_lies_in_its_interval_and_in_its_range(rows):
+def test_every_figure_lies_in_its_interval_and_in_its_range(rows: Any) -> None:
     for low, value, high in ends(figures(*arrays(rows))):
         assert all(math.isnan(end) or 0 <= end <= 1 for end in (low, value, high))
         assert not low > value
@@ -179,7 +191,7 @@ UNDEFINED = [
     ("no image", [], [], 0.5, FIGURES),
     ("no malignant image", [0.9, 0.2], [0, 0], 0.5, ("sensitivity", "balanced_accuracy", "auc")),
     ("no benign image", [0.9, 0.2], [1, 1], 0.5, ("specificity", "balanced_accuracy", "auc")),
-    ("none called malignant", [0.3, 0.2], [1, 0], 0.5, ("precision",)),
+    ("none classified as malignant", [0.3, 0.2], [1, 0], 0.5, ("precision",)),
 ]
 
 
@@ -188,7 +200,7 @@ UNDEFINED = [
     [c[1:] for c in UNDEFINED],
     ids=[c[0] for c in UNDEFINED],
 )
-def test_what_is_not_defined_is_nan(scores, labels, threshold, names):
+def test_what_is_not_defined_is_nan(scores: Any, labels: Any, threshold: Any, names: Any) -> None:
     seen = figures(scores, labels, threshold=threshold)
     assert seen.images == len(labels)
     for name in FIGURES:
@@ -196,7 +208,7 @@ def test_what_is_not_defined_is_nan(scores, labels, threshold, names):
         assert math.isnan(getattr(seen, name).low) or name not in names, name
 
 
-def test_a_perfect_model_is_not_certain_to_be_one():
+def test_a_perfect_model_is_not_certain_to_be_one() -> None:
     labels = np.repeat([0, 1], [40, 12])
     seen = figures(labels, labels)
     at_least, at_most = intervals.proportion(12, 12), intervals.proportion(0, 12)
@@ -207,14 +219,14 @@ def test_a_perfect_model_is_not_certain_to_be_one():
 # --- calibration ---------------------------------------------------------------------------------
 
 
-def test_the_calibration_error_is_the_mean_distance_over_bins_of_equal_count():
+def test_the_calibration_error_is_the_mean_distance_over_bins_of_equal_count() -> None:
     scores = np.arange(20) / 20
     labels = np.tile([0, 1], 10)
     expected = np.abs(scores.reshape(10, 2).mean(axis=1) - 0.5).mean()
     assert figures(scores, labels).calibration_error.value == pytest.approx(expected)
 
 
-def test_a_constant_is_as_far_off_as_it_is_from_the_share_of_malignant_images():
+def test_a_constant_is_as_far_off_as_it_is_from_the_share_of_malignant_images() -> None:
     seen = figures(np.full(40, 0.3), np.arange(40) < 20)
     assert seen.calibration_error.value == pytest.approx(0.2)
     (only,) = metrics.bins(np.full(40, 0.3), np.arange(40) < 20)
@@ -222,7 +234,7 @@ def test_a_constant_is_as_far_off_as_it_is_from_the_share_of_malignant_images():
     assert only.malignant == intervals.proportion(20, 40)
 
 
-def test_probabilities_that_are_shares_may_have_no_error():
+def test_probabilities_that_are_shares_may_have_no_error() -> None:
     scores, chance = np.random.default_rng(0).uniform(size=(2, 300))
     labels = chance < scores
     assert figures(scores, labels).calibration_error.low < 1e-12
@@ -233,7 +245,9 @@ def test_probabilities_that_are_shares_may_have_no_error():
     st.lists(st.tuples(st.floats(0, 1), st.booleans()), min_size=1, max_size=80), st.integers(1, 12)
 )
 @settings(deadline=None)
-def test_bins_hold_each_image_once_from_low_to_high_and_part_no_equals(rows, count):
+def test_bins_hold_each_image_once_from_low_to_high_and_part_no_equals(
+    rows: Any, count: int
+) -> None:
     scores, labels = (np.array(column) for column in zip(*rows, strict=True))
     seen = metrics.bins(scores, labels, count)
     assert len(seen) <= count
@@ -245,15 +259,15 @@ def test_bins_hold_each_image_once_from_low_to_high_and_part_no_equals(rows, cou
         assert start == 0 or ordered[start - 1] < ordered[start]
 
 
-def test_different_probabilities_are_binned_in_equal_counts():
+def test_different_probabilities_are_binned_in_equal_counts() -> None:
     scores, labels, _ = sample(images=240)
     assert [item.images for item in metrics.bins(scores, labels)] == [24] * 10
 
 
-# --- what a call is worth ------------------------------------------------------------------------
+# --- what a prediction is worth -------------------------------------------------------------------
 
 
-def test_ppv_and_npv_at_the_prevalence_of_the_test_set_are_its_own_shares():
+def test_ppv_and_npv_at_the_prevalence_of_the_test_set_are_its_own_shares() -> None:
     scores, labels, groups = sample()
     seen = figures(scores, labels, groups, prevalences=(labels.mean(),))
     (worth,) = seen.predictive
@@ -262,7 +276,7 @@ def test_ppv_and_npv_at_the_prevalence_of_the_test_set_are_its_own_shares():
     assert worth.npv.value == pytest.approx(counts["tn"] / (counts["tn"] + counts["fn"]))
 
 
-def test_ppv_and_npv_follow_from_sensitivity_specificity_and_prevalence():
+def test_ppv_and_npv_follow_from_sensitivity_specificity_and_prevalence() -> None:
     scores = np.repeat([0.9, 0.1, 0.9, 0.1], [9, 1, 2, 8])
     labels = np.repeat([1, 0], [10, 10])
     (worth,) = figures(scores, labels, prevalences=(0.02,)).predictive
@@ -278,20 +292,22 @@ def test_ppv_and_npv_follow_from_sensitivity_specificity_and_prevalence():
 
 @given(rows)
 @settings(deadline=None, max_examples=30)
-def test_more_disease_makes_a_positive_call_worth_more_and_a_negative_one_less(rows):
+def test_more_disease_makes_a_positive_prediction_worth_more_and_a_negative_one_less(
+    rows: Any,
+) -> None:
     rare, common = figures(*arrays(rows), prevalences=(0.02, 0.5)).predictive
     assert not rare.ppv.value > common.ppv.value
     assert not rare.npv.value < common.npv.value
 
 
-def test_without_an_interval_to_tell_of_there_are_no_predictive_values():
+def test_without_an_interval_to_tell_of_there_are_no_predictive_values() -> None:
     assert figures([0.9, 0.1], [1, 0], prevalences=()).predictive == ()
     (worth,) = figures([0.9, np.nan], [1, 0], prevalences=(0.1,)).predictive
     assert math.isnan(worth.ppv.value)
     assert isinstance(worth.npv, Interval)
 
 
-def test_more_images_of_the_same_patients_make_no_figure_more_certain():
+def test_more_images_of_the_same_patients_make_no_figure_more_certain() -> None:
     """But for shares of images, whose intervals are Wilson's."""
     scores, labels, _ = sample(80)
     one = figures(scores, labels)
@@ -302,16 +318,19 @@ def test_more_images_of_the_same_patients_make_no_figure_more_certain():
     assert many.accuracy == intervals.proportion(many.confusion["tp"] + many.confusion["tn"], 480)
 
 
-def test_a_seed_repeats_the_intervals_and_another_one_gives_others():
+def test_a_seed_repeats_the_intervals_and_another_one_gives_others() -> None:
     scores, labels, groups = sample()
-    one, again, other = (metrics.figures(scores, labels, groups, 0.5, seed) for seed in (3, 3, 4))
+    one, again, other = (
+        metrics.figures(Predictions(scores, 0.5), Sample(labels, groups, seed))
+        for seed in (3, 3, 4)
+    )
     assert one == again
     for name in ("balanced_accuracy", "f1", "auc", "brier", "calibration_error"):
         assert getattr(one, name).value == getattr(other, name).value
         assert getattr(one, name).high != getattr(other, name).high, name
 
 
-def test_intervals_are_there_where_there_is_something_to_tell():
+def test_intervals_are_there_where_there_is_something_to_tell() -> None:
     scores, labels, groups = sample()
     for low, value, high in ends(figures(scores, labels, groups)):
         assert 0 <= low < value < high <= 1

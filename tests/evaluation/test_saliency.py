@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -9,18 +10,18 @@ from PIL import Image
 
 from skin_pipeline.contracts import Trunk
 from skin_pipeline.evaluation import saliency
-from skin_pipeline.training import backbone
+from skin_pipeline.training import runtime
 from skin_pipeline.training.backbone import Network
 from skin_pipeline.training.strategies import STRATEGIES
 
 
 @pytest.fixture(scope="module")
-def network():
+def network() -> Any:
     trunk = Trunk(backbone="ResNet50", source="none", digest="none")
-    return Network.load(backbone.keras_on(2), trunk, 64, None)
+    return Network.load(runtime.keras_on(2), trunk, 64, None)
 
 
-def weights_of(network, strategy, seed):
+def weights_of(network: Any, strategy: str, seed: Any) -> Any:
     """A run whose head looks at everything a little."""
     model = STRATEGIES[strategy].model(network, "run")
     weights = model.get_weights()
@@ -35,7 +36,7 @@ SQUARES = np.random.default_rng(0).integers(0, 255, (2, 64, 64, 3), dtype=np.uin
 
 
 @pytest.mark.parametrize("strategy", ["head", "fine_tune", "full"])
-def test_every_strategy_tells_where_its_logit_comes_from(network, strategy):
+def test_every_strategy_tells_where_its_logit_comes_from(network: Any, strategy: str) -> None:
     seen = saliency.saliency(network, strategy, [weights_of(network, strategy, 0)], SQUARES)
     assert seen.shape == (2, 64, 64)
     assert np.isfinite(seen).all()
@@ -43,7 +44,7 @@ def test_every_strategy_tells_where_its_logit_comes_from(network, strategy):
     assert not np.allclose(seen[0], seen[1])
 
 
-def test_the_places_of_a_head_add_up_to_its_logit(network):
+def test_the_places_of_a_head_add_up_to_its_logit(network: Any) -> None:
     weights = weights_of(network, "head", 0)
     model = STRATEGIES["head"].model(network, "run")
     model.set_weights(weights)
@@ -54,14 +55,14 @@ def test_the_places_of_a_head_add_up_to_its_logit(network):
     np.testing.assert_allclose(seen.sum(axis=(1, 2)), logits, rtol=0.15)
 
 
-def test_several_runs_are_averaged(network):
+def test_several_runs_are_averaged(network: Any) -> None:
     one, two = (weights_of(network, "head", seed) for seed in (0, 1))
     single = [saliency.saliency(network, "head", [each], SQUARES) for each in (one, two)]
     both = saliency.saliency(network, "head", [one, two], SQUARES)
     np.testing.assert_allclose(both, np.mean(single, axis=0), atol=1e-6)
 
 
-def predictions():
+def predictions() -> pd.DataFrame:
     return pd.DataFrame({
         "key": list("abcdefgh"),
         "label": ["malignant"] * 4 + ["benign"] * 4,
@@ -71,11 +72,11 @@ def predictions():
     })
 
 
-def test_the_most_confident_mistakes_come_first_one_of_each_group_of_the_test_set():
+def test_the_most_confident_mistakes_come_first_one_of_each_group_of_the_test_set() -> None:
     assert list(saliency.most_confident(predictions(), 0.5)["key"]) == ["a", "b", "e"]
 
 
-def test_an_image_at_the_threshold_was_called_malignant():
+def test_an_image_at_the_threshold_was_called_malignant() -> None:
     rows = pd.DataFrame({
         "key": ["benign", "malignant"],
         "label": ["benign", "malignant"],
@@ -86,7 +87,7 @@ def test_an_image_at_the_threshold_was_called_malignant():
     assert list(saliency.most_confident(rows, 0.5)["key"]) == ["benign"]
 
 
-def test_four_of_each_kind_are_shown_the_most_confident_first():
+def test_four_of_each_kind_are_shown_the_most_confident_first() -> None:
     rows = pd.DataFrame({
         "key": [f"missed{i}" for i in range(9)] + [f"alarm{i}" for i in range(9)],
         "label": ["malignant"] * 9 + ["benign"] * 9,
@@ -100,12 +101,12 @@ def test_four_of_each_kind_are_shown_the_most_confident_first():
     ]
 
 
-def test_a_model_without_mistakes_has_none_to_show():
+def test_a_model_without_mistakes_has_none_to_show() -> None:
     rows = predictions()[2:4]
     assert saliency.most_confident(rows, 0.5).empty
 
 
-def test_what_spoke_for_the_call_is_laid_over_and_the_rest_is_left():
+def test_what_spoke_for_the_call_is_laid_over_and_the_rest_is_left() -> None:
     spoke = np.full((64, 64), -1.0, np.float32)
     spoke[:32] = 1.0
     seen = saliency.overlay(SQUARES[0], spoke)
@@ -114,19 +115,19 @@ def test_what_spoke_for_the_call_is_laid_over_and_the_rest_is_left():
     np.testing.assert_allclose(seen[:32], expected, atol=1)
 
 
-def test_an_overlay_of_nothing_is_the_picture_and_pictures_are_jpeg():
+def test_an_overlay_of_nothing_is_the_picture_and_pictures_are_jpeg() -> None:
     nothing = saliency.overlay(SQUARES[0], np.zeros((64, 64), np.float32))
     assert (nothing == SQUARES[0]).all()
     with Image.open(io.BytesIO(saliency.jpeg(nothing))) as image:
         assert (image.format, image.size) == ("JPEG", (64, 64))
 
 
-def test_each_stage_is_compared_with_the_usual_values_of_its_own_features():
+def test_each_stage_is_compared_with_the_usual_values_of_its_own_features() -> None:
     import tensorflow as tf
 
     ends = [tf.fill((1, 2, 2, 1), 3.0), tf.fill((1, 1, 1, 2), 5.0)]
 
-    def logit(ends):
+    def logit(ends: Any) -> Any:
         return tf.reduce_mean(ends[0]) + tf.reduce_sum(ends[1])
 
     spoke = saliency._gradients(ends, logit, np.array([1, 2, 4], np.float32), 2)

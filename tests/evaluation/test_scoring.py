@@ -6,20 +6,26 @@ known: calibrated, averaged over the runs and over the model's own views.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import documents
 import hand_made
 import judged_run
 import numpy as np
 import pandas as pd
 import pytest
-from hand_made import Drawn
+from hand_made import Drawn, Network
 from scipy.special import expit
 
 from skin_pipeline import intervals, steps, tables
 from skin_pipeline.contracts import Evaluation, Pointer, Release, Scored, load
 from skin_pipeline.errors import BadInput
-from skin_pipeline.evaluation import metrics, scoring
+from skin_pipeline.evaluation import metrics, scoring, tasks
+from skin_pipeline.evaluation.metrics import Predictions, Sample
+from skin_pipeline.job import Job, Work
 from skin_pipeline.release import Model
+from skin_pipeline.storage import FolderStore
 
 TEMPERATURE, THRESHOLD, VIEWS = 4.0, 0.37, 2
 CHANNELS = {0: 4, 3: 1}  # which channel of the features each of the champion's runs reads
@@ -27,16 +33,16 @@ CHAMPION = "evaluate/champion"
 
 
 @pytest.fixture(autouse=True)
-def quick(monkeypatch):
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(intervals, "RESAMPLES", 100)
 
 
 @pytest.fixture
-def linear(monkeypatch):
+def linear(monkeypatch: pytest.MonkeyPatch) -> list[Network]:
     return hand_made.score_linearly(monkeypatch)
 
 
-def put_champion(store, **changes) -> Evaluation:
+def put_champion(store: FolderStore, **changes: Any) -> Evaluation:
     """The champion: two runs, trained on `split/old`."""
     runs = hand_made.put_runs(store, "old", [], CHANNELS)
     made = documents.evaluation(**{
@@ -55,7 +61,7 @@ def put_champion(store, **changes) -> Evaluation:
     return made
 
 
-def probabilities(images: Drawn, views: int = VIEWS):
+def probabilities(images: Drawn, views: int = VIEWS) -> Any:
     """What the champion says of images."""
     logits = images.logits[list(CHANNELS.values()), :views].mean(axis=(0, 1))
     return expit(logits / TEMPERATURE)
@@ -68,18 +74,19 @@ def images(seed: int) -> Drawn:
     return made
 
 
-def assert_judged(job, seen: Scored, images: Drawn, rows) -> None:
+def assert_judged(job: Job, seen: Scored, images: Drawn, rows: Any) -> None:
     """The champion was scored on these rows and no others, at its own threshold."""
     table = tables.read_scores(job.store, seen.predictions)
     assert list(table["key"]) == list(images.table["key"][rows])
     np.testing.assert_allclose(table["probability"], probabilities(images)[rows], rtol=1e-5)
     expected = metrics.figures(
-        table["probability"].to_numpy(),
-        images.labels[rows],
-        images.groups[rows],
-        THRESHOLD,
-        job.settings.seed,
-        job.settings.prevalence_list,
+        Predictions(table["probability"].to_numpy(), THRESHOLD),
+        Sample(
+            images.labels[rows],
+            images.groups[rows],
+            job.settings.seed,
+            job.settings.prevalence_list,
+        ),
     )
     assert seen.figures == expected
     assert seen.images == rows.sum()
@@ -88,12 +95,13 @@ def assert_judged(job, seen: Scored, images: Drawn, rows) -> None:
 # --- the champion on today's test set ------------------------------------------------------------
 
 
-def champion(job, features) -> Scored:
-    return scoring.champion(job, "champion/1", "v1", CHAMPION, "split/new", features)
+def champion(job: Job, features: Any) -> Scored:
+    work = Work(job, "champion/1")
+    return scoring.on_test_set(work, "split/new", "v1", CHAMPION, lambda *_: features)
 
 
 @pytest.fixture
-def today(store):
+def today(store: FolderStore) -> tuple[Any, Any, list[str]]:
     """Images of now and of the champion's training; the features of the former."""
     old, new = images(1), images(2)
     new.table["group"] = "new:" + new.table["group"]
@@ -102,7 +110,9 @@ def today(store):
     return old, new, hand_made.put_images(store, "new", new)
 
 
-def test_the_champion_is_scored_as_it_was_judged(store, today, linear):
+def test_the_champion_is_scored_as_it_was_judged(
+    store: FolderStore, today: tuple[Any, Any, list[str]], linear: list[Network]
+) -> None:
     """By all its runs, on its own views, with its temperature, at its threshold."""
     _, new, features = today
     job = hand_made.job(store)
@@ -113,7 +123,9 @@ def test_the_champion_is_scored_as_it_was_judged(store, today, linear):
     assert 0.1 < seen.figures.specificity.value < 0.95
 
 
-def test_the_champion_sees_by_its_own_network(store, today, linear):
+def test_the_champion_sees_by_its_own_network(
+    store: FolderStore, today: tuple[Any, Any, list[str]], linear: list[Network]
+) -> None:
     _, _, features = today
     champion(hand_made.job(store), features)
     (network,) = linear
@@ -132,7 +144,9 @@ KNOWN = {
 
 
 @pytest.mark.parametrize("case", KNOWN)
-def test_test_images_that_the_champion_has_met_are_left_out(store, linear, case):
+def test_test_images_that_the_champion_has_met_are_left_out(
+    store: FolderStore, linear: list[Network], case: str
+) -> None:
     column, side = KNOWN[case]
     old, new = images(1), images(2)
     new.table["pixels_sha256"] = "new:" + new.table["key"]
@@ -151,7 +165,9 @@ def test_test_images_that_the_champion_has_met_are_left_out(store, linear, case)
 
 
 @pytest.mark.parametrize("side", ["test", "unused"])
-def test_what_the_champion_did_not_learn_from_is_new_to_it(store, linear, side):
+def test_what_the_champion_did_not_learn_from_is_new_to_it(
+    store: FolderStore, linear: list[Network], side: str
+) -> None:
     old, new = images(1), images(2)
     new.table["group"] = "new:" + new.table["group"]
     old.table.loc[0, ["run_0", "run_2", "run_3"]] = side
@@ -162,14 +178,16 @@ def test_what_the_champion_did_not_learn_from_is_new_to_it(store, linear, side):
     assert champion(hand_made.job(store), hand_made.put_images(store, "new", new)).excluded == 0
 
 
-def test_that_the_pixels_of_two_images_are_not_known_does_not_make_them_the_same():
+def test_that_the_pixels_of_two_images_are_not_known_does_not_make_them_the_same() -> None:
     nothing = {key: [""] for key in scoring.SAME}
     trained = pd.DataFrame({**nothing, "sha256": ["a"], "group": ["g"]})
     table = pd.DataFrame({**nothing, "sha256": ["b"], "group": ["h"]})
     assert not scoring.known_to(trained, table).any()
 
 
-def test_a_group_that_has_another_name_by_now_is_known_as_a_whole(store, linear):
+def test_a_group_that_has_another_name_by_now_is_known_as_a_whole(
+    store: FolderStore, linear: list[Network]
+) -> None:
     """A new near-duplicate of an image that the champion was trained on is listed under a patient
     of the test set: both patients are one group now, called after the other one."""
     old, new = images(1), images(2)
@@ -186,7 +204,13 @@ def test_a_group_that_has_another_name_by_now_is_known_as_a_whole(store, linear)
     assert_judged(job, seen, new, new.is_test & ~np.isin(np.arange(len(new.table)), inside))
 
 
-def test_on_the_split_that_it_was_judged_on_the_champions_own_scores_are_found_again(store):
+def not_computed(*_: Any) -> Sequence[str]:
+    pytest.fail("features were computed")
+
+
+def test_on_the_split_that_it_was_judged_on_the_champions_own_scores_are_found_again(
+    store: FolderStore,
+) -> None:
     """Those of the test images alone, though it has scores of validation images as well."""
     old = images(1)
     hand_made.put_images(store, "old", old)
@@ -196,13 +220,16 @@ def test_on_the_split_that_it_was_judged_on_the_champions_own_scores_are_found_a
     key = tables.write(store, f"{CHAMPION}/predictions.csv", table)
     put_champion(store, predictions=key)
     job = hand_made.job(store)
-    seen = scoring.as_judged(job, "champion/1", "v1", CHAMPION)
+    work = Work(job, "champion/1")
+    seen = scoring.on_test_set(work, "split/old", "v1", CHAMPION, not_computed)
     assert_judged(job, seen, old, old.is_test)
     assert (seen.name, seen.dataset, seen.excluded) == ("v1", "ingest/old", 0)
 
 
 @pytest.mark.parametrize("setting", ["seed", "prevalences"])
-def test_figures_follow_the_run_s_own_settings(store, today, linear, setting):
+def test_figures_follow_the_run_s_own_settings(
+    store: FolderStore, today: tuple[Any, Any, list[str]], linear: list[Network], setting: str
+) -> None:
     _, _, features = today
     other = {"seed": 8, "prevalences": "0.4"}[setting]
     one = champion(hand_made.job(store), features).figures
@@ -218,7 +245,7 @@ def test_figures_follow_the_run_s_own_settings(store, today, linear, setting):
 
 
 @pytest.fixture
-def promoted(store, monkeypatch):
+def promoted(store: FolderStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """A version whose verdict is on `CHAMPION`, as the champion of the model."""
     pointer = Pointer(
         model="skin-resnet50", version="a1", previous=None, moved_at="", by="", reason=""
@@ -241,7 +268,9 @@ def promoted(store, monkeypatch):
 @pytest.mark.parametrize(
     ("name", "value"), [("image_size", 128), ("image_size", 448), ("field_of_view", 1.0)]
 )
-def test_a_champion_that_sees_images_in_another_way_is_not_scored(store, promoted, name, value):
+def test_a_champion_that_sees_images_in_another_way_is_not_scored(
+    store: FolderStore, promoted: None, name: str, value: float
+) -> None:
     hand_made.put_images(store, "old", images(1), **{name: value})
     hand_made.put_images(store, "new", images(2))
     put_champion(store)
@@ -252,13 +281,17 @@ def test_a_champion_that_sees_images_in_another_way_is_not_scored(store, promote
 
 
 def test_the_step_asks_for_the_features_that_the_champion_reads(
-    store, promoted, today, linear, monkeypatch
-):
+    store: FolderStore,
+    promoted: None,
+    today: tuple[Any, Any, list[str]],
+    linear: list[Network],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """Its own strategy, trunk and views, whatever this run's settings are."""
     _, new, features = today
     asked = []
 
-    def made(job, dataset, shard, trunk, strategy, views):
+    def made(job: Any, dataset: Any, shard: Any, trunk: Any, strategy: Any, views: Any) -> Any:
         asked.append((dataset.table, shard, trunk, strategy, views))
         return features[shard]
 
@@ -270,16 +303,18 @@ def test_the_step_asks_for_the_features_that_the_champion_reads(
     assert asked == [(place, shard, hand_made.TRUNK, "head", VIEWS) for shard in (0, 1)]
 
 
-def test_the_step_finds_the_scores_again_only_on_the_very_split(store, promoted, monkeypatch):
+def test_the_step_finds_the_scores_again_only_on_the_very_split(
+    store: FolderStore, promoted: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     hand_made.put_images(store, "old", images(1))
     hand_made.put_images(store, "new", images(2))
     put_champion(store)
 
-    def refused(*_):
+    def refused(*_: Any) -> None:
         raise BadInput("asked for")
 
-    monkeypatch.setattr(scoring, "as_judged", lambda *_: pytest.fail("not its split"))
-    monkeypatch.setattr(scoring, "champion", refused)
+    monkeypatch.setattr(scoring, "_as_judged", lambda *_: pytest.fail("not its split"))
+    monkeypatch.setattr(scoring, "_scored_again", refused)
     monkeypatch.setattr(steps, "_features", lambda *_: "")
     seen = load(store, steps.champion(hand_made.job(store), "split/new"), Scored)
     assert seen.problem == "asked for"
@@ -289,7 +324,7 @@ def test_the_step_finds_the_scores_again_only_on_the_very_split(store, promoted,
 
 
 @pytest.fixture
-def elsewhere(store):
+def elsewhere(store: FolderStore) -> tuple[Drawn, list[str]]:
     """A set of another origin, of which the model's own data hold the first four images."""
     hand_made.put_images(store, "old", images(1))
     there = images(3)
@@ -310,34 +345,48 @@ def elsewhere(store):
     return there, features
 
 
-def test_a_set_of_another_origin_is_scored_without_what_our_data_hold(store, elsewhere, linear):
+def external(job: Job, features: Sequence[str]) -> Scored:
+    work = Work(job, "external/1")
+    return tasks.external(work, "clinic", CHAMPION, "validate/1", lambda *_: features)
+
+
+def test_a_set_of_another_origin_is_scored_without_what_our_data_hold(
+    store: FolderStore, elsewhere: tuple[Drawn, list[str]], linear: list[Network]
+) -> None:
     there, features = elsewhere
     job = hand_made.job(store)
-    seen = scoring.external(job, "external/1", "clinic", CHAMPION, "validate/1", features)
+    seen = external(job, features)
     assert (seen.name, seen.dataset, seen.excluded) == ("clinic", "ingest/there", 4)
     assert_judged(job, seen, there, np.arange(len(there.table)) >= 4)
     assert [network.image_size for network in linear] == [224]
 
 
-def test_images_of_a_patient_elsewhere_are_no_independent_ones(store, elsewhere, linear):
+def test_images_of_a_patient_elsewhere_are_no_independent_ones(
+    store: FolderStore, elsewhere: tuple[Drawn, list[str]], linear: list[Network]
+) -> None:
     """The interval is as wide as that of so many patients."""
     there, features = elsewhere
     job = hand_made.job(store)
-    seen = scoring.external(job, "external/1", "clinic", CHAMPION, "validate/1", features).figures
+    seen = external(job, features).figures
     rows = np.arange(len(there.table)) >= 4
     scores, labels = probabilities(there)[rows], there.labels[rows]
-    alone = metrics.figures(scores, labels, np.arange(len(labels)), THRESHOLD, job.settings.seed)
+    alone = metrics.figures(
+        Predictions(scores, THRESHOLD), Sample(labels, np.arange(len(labels)), job.settings.seed)
+    )
     assert seen.auc.high - seen.auc.low > 1.1 * (alone.auc.high - alone.auc.low)
 
 
-def test_elsewhere_images_of_a_patient_are_one_group_else_those_of_a_lesion(store):
+def test_elsewhere_images_of_a_patient_are_one_group_else_those_of_a_lesion(
+    store: FolderStore,
+) -> None:
     links = [("P", "L"), ("P", "M"), ("", "L"), ("", "L"), ("", ""), ("", ""), ("L", "")]
     table = hand_made.rows(np.zeros(len(links), bool), [""] * len(links), {})
     table[["patient_id", "lesion_id"]] = links
     broken = table.tail(1).assign(key="broken.jpg", readable=False)
     key = tables.write(store, "there.csv", pd.concat([table, broken]))
     judged_run.put(store, "ingest/there", documents.dataset("ingest/there", table=key))
-    source = scoring.external_source(store, "ingest/there", ["f"])
+    work = Work(hand_made.job(store), "external/1")
+    source = scoring.external_source(work, "ingest/there", ["f"])
     assert list(source.table["group"]) == [
         "patient_id:P",
         "patient_id:P",
@@ -352,52 +401,8 @@ def test_elsewhere_images_of_a_patient_are_one_group_else_those_of_a_lesion(stor
 # --- what is scored ------------------------------------------------------------------------------
 
 
-def test_runs_stand_in_the_order_of_their_numbers(store):
+def test_runs_stand_in_the_order_of_their_numbers(store: FolderStore) -> None:
     keys = hand_made.put_runs(store, "any", [], {0: 0, 2: 1, 3: 2})
     assert keys != [f"train/any-{9 - run}" for run in (0, 2, 3)]  # as sorted names they do not
-    assert [run.run for run in scoring.runs_of(store, keys)] == [0, 2, 3]
-
-
-def test_each_run_scores_its_own_rows_by_its_own_weights_and_says_nothing_of_others(store, linear):
-    made = images(4)
-    features = hand_made.put_images(store, "any", made)
-    runs = scoring.runs_of(store, hand_made.put_runs(store, "any", features, {0: 2, 1: 0}))
-    source = scoring.Source(store, made.table, features, ())
-    wanted = [np.array([5, 1]), np.array([0, 5, len(made.table) - 1])]
-    weights = [scoring.weights_of(store, run) for run in runs]
-    logits = scoring.logits_of(
-        hand_made.Network(224, hand_made.TRUNK), source, runs, weights, wanted, 3
-    )
-    assert logits.shape == (2, len(made.table))
-    for line, rows, channel in zip(logits, wanted, (2, 0), strict=True):
-        np.testing.assert_allclose(
-            line[rows], made.logits[channel, :3, rows].mean(axis=1), rtol=1e-5
-        )
-        assert set(np.flatnonzero(np.isfinite(line))) == set(rows)
-
-
-@pytest.mark.parametrize(
-    ("strategy", "can", "compiled"),
-    [("head", True, False), ("full", True, True), ("full", False, False)],
-)
-def test_only_a_network_that_can_be_is_compiled(
-    store, linear, monkeypatch, strategy, can, compiled
-):
-    """A head is too small to gain anything."""
-    asked = []
-
-    def scorer(model, jit):
-        asked.append(jit)
-        return lambda inputs, rows, views: np.zeros(len(rows))
-
-    monkeypatch.setattr(scoring, "STRATEGIES", {strategy: hand_made.Strategy()})
-    monkeypatch.setattr(scoring, "scorer", scorer)
-    made = images(4)
-    features = hand_made.put_images(store, "any", made)
-    (run,) = scoring.runs_of(store, hand_made.put_runs(store, "any", features, {0: 2}))
-    run = run.model_copy(update={"strategy": strategy})
-    source = scoring.Source(store, made.table, features, ("images/any-0.npy", "images/any-1.npy"))
-    network = hand_made.Network(224, hand_made.TRUNK, jit=can)
-    weights = [scoring.weights_of(store, run)]
-    scoring.logits_of(network, source, [run], weights, [np.array([], int)], 1)
-    assert asked == [compiled]
+    work = Work(hand_made.job(store), "any/1")
+    assert [run.run for run in scoring.runs_of(work, keys)] == [0, 2, 3]

@@ -11,8 +11,10 @@ gate needs of them.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,8 +24,9 @@ from skin_pipeline import intervals
 from skin_pipeline.config import Settings
 from skin_pipeline.contracts import Evaluation
 from skin_pipeline.evaluation import comparison, metrics
-from skin_pipeline.evaluation.comparison import Calls, compare
-from skin_pipeline.evaluation.gate import judge
+from skin_pipeline.evaluation.comparison import compare
+from skin_pipeline.evaluation.gate import Case, judge
+from skin_pipeline.evaluation.metrics import Predictions, Sample
 
 SETS = 2_000
 PATIENTS = 153
@@ -32,7 +35,7 @@ WITHIN = 0.3
 
 
 @pytest.fixture(scope="module", autouse=True)
-def quick():
+def quick() -> Iterator[None]:
     """A tenth of the draws will do for a standard error, and each count is met many times."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(intervals, "RESAMPLES", 100)
@@ -50,42 +53,38 @@ class Model:
     specificity: float
 
     @property
-    def distance(self):
+    def distance(self) -> Any:
         return ndtri(self.sensitivity) + ndtri(self.specificity)
 
     @property
-    def auc(self):
+    def auc(self) -> Any:
         return ndtr(self.distance / np.sqrt(2))
 
     @property
-    def accuracy(self):
+    def accuracy(self) -> Any:
         return (self.sensitivity + self.specificity) / 2
 
     @property
-    def balanced_accuracy(self):
+    def balanced_accuracy(self) -> Any:
         return self.accuracy
 
-    def calls(self, labels, noise):
+    def predictions(self, labels: Any, noise: Any) -> Predictions:
         scores = self.distance * (labels - 0.5) + noise
-        return Calls(expit(scores), expit(self.distance / 2 - ndtri(self.sensitivity)))
+        return Predictions(expit(scores), expit(self.distance / 2 - ndtri(self.sensitivity)))
 
 
-def drawn(seed):
+def drawn(seed: Any) -> tuple[Any, Any, Any, Any]:
     """Of a test set its labels, groups, and the noise in the scores of two like models."""
     rng = np.random.default_rng(seed)
     groups = np.repeat(np.arange(PATIENTS), rng.choice(IMAGES_OF_A_PATIENT, PATIENTS))
 
-    def noise(within):
+    def noise(within: Any) -> Any:
         shared, own = rng.normal(size=PATIENTS)[groups], rng.normal(size=len(groups))
         return np.sqrt(within) * shared + np.sqrt(1 - within) * own
 
     labels = (noise(0.5) > 0).astype(np.int64)
     ours, others = noise(WITHIN), noise(WITHIN)
     return labels, groups, ours, 0.6 * ours + 0.8 * others
-
-
-def figures_of(calls, labels, groups, seed):
-    return metrics.figures(calls.probabilities, labels, groups, calls.threshold, seed)
 
 
 # --- coverage ------------------------------------------------------------------------------------
@@ -96,14 +95,16 @@ DIFFERENCES = ("sensitivity", "accuracy", "auc")
 
 
 @pytest.fixture(scope="module")
-def missed():
+def missed() -> tuple[Any, Any]:
     """How often the truth lay below and above the interval of a figure."""
     below, above = Counter(), Counter()
     for seed in range(SETS):
         labels, groups, ours, theirs = drawn(seed)
-        challenger, champion = CHALLENGER.calls(labels, ours), CHAMPION.calls(labels, theirs)
-        alone = figures_of(challenger, labels, groups, seed)
-        change = compare(challenger, champion, labels, groups, version="v", excluded=0, seed=seed)
+        challenger = CHALLENGER.predictions(labels, ours)
+        champion = CHAMPION.predictions(labels, theirs)
+        sample = Sample(labels, groups, seed)
+        alone = metrics.figures(challenger, sample)
+        change = compare(challenger, champion, sample, version="v", excluded=0)
         seen = {name: (getattr(alone, name), getattr(CHALLENGER, name)) for name in FIGURES}
         for name in DIFFERENCES:
             truth = getattr(CHALLENGER, name) - getattr(CHAMPION, name)
@@ -116,39 +117,42 @@ def missed():
 @pytest.mark.parametrize(
     "name", ["balanced_accuracy", "auc", *(f"change of {name}" for name in DIFFERENCES)]
 )
-def test_95_percent_intervals_cover_in_95_percent_of_test_sets(missed, name):
+def test_95_percent_intervals_cover_in_95_percent_of_test_sets(
+    missed: tuple[Any, Any], name: Any
+) -> None:
     below, above = missed
     assert 0.93 <= 1 - (below[name] + above[name]) / SETS <= 0.97
 
 
 @pytest.mark.parametrize("truth", [0.75, 0.8, 0.85, 0.9, 0.95])
-def test_the_interval_of_a_sensitivity_covers_in_95_percent_of_test_sets(truth):
+def test_the_interval_of_a_sensitivity_covers_in_95_percent_of_test_sets(truth: float) -> None:
     found = np.random.default_rng(0).binomial(116, truth, SETS)
     seen = [intervals.proportion(int(hits), 116) for hits in found]
     assert 0.93 <= np.mean([item.low <= truth <= item.high for item in seen]) <= 0.97
 
 
 @pytest.mark.parametrize("name", FIGURES)
-def test_the_lower_end_alone_is_seldom_too_high(missed, name):
+def test_the_lower_end_alone_is_seldom_too_high(missed: tuple[Any, Any], name: str) -> None:
     below, _ = missed
     assert below[name] / SETS <= 0.035
 
 
-def calibrated(rng, images, sharpness):
+def calibrated(rng: Any, images: int, sharpness: float) -> tuple[Any, Any]:
     """Probabilities and labels; at a sharpness of 1 probabilities are shares."""
     logits = rng.normal(0, 1.5, images)
     return expit(sharpness * logits), (rng.uniform(size=images) < expit(logits)).astype(np.int64)
 
 
 @pytest.mark.parametrize("sharpness", [0.5, 1.0, 2.0])
-def test_the_interval_of_the_calibration_error_covers_at_the_least(sharpness):
+def test_the_interval_of_the_calibration_error_covers_at_the_least(sharpness: float) -> None:
     rng = np.random.default_rng(0)
     bins = metrics.bins(*calibrated(rng, 500_000, sharpness))
     truth = np.mean([abs(item.probability - item.malignant.value) for item in bins])
     covered = 0
     for seed in range(SETS // 5):
         scores, labels = calibrated(rng, 230, sharpness)
-        seen = figures_of(Calls(scores, 0.5), labels, np.arange(230), seed).calibration_error
+        sample = Sample(labels, np.arange(230), seed)
+        seen = metrics.figures(Predictions(scores, 0.5), sample).calibration_error
         covered += seen.low <= truth <= seen.high
     assert covered >= 0.93 * SETS / 5
 
@@ -156,24 +160,23 @@ def test_the_interval_of_the_calibration_error_covers_at_the_least(sharpness):
 # --- the gate ------------------------------------------------------------------------------------
 
 
-def passed(model, sets, **bounds):
+def passed(model: Model, sets: int, **bounds: Any) -> Counter:
     """How often the gate approved of each figure of a model, and of all together."""
     settings = Settings(**{"min_accuracy": None, "min_sensitivity": None, **bounds})
     approved = Counter()
     for seed in range(sets):
         labels, groups, noise, _ = drawn(seed)
-        seen = figures_of(model.calls(labels, noise), labels, groups, seed)
+        seen = metrics.figures(model.predictions(labels, noise), Sample(labels, groups, seed))
         evaluation = Evaluation.model_construct(
             ensemble=seen, per_run={}, slices=(), runs=("run",) * 6, smoke_difference=0.0
         )
-        nothing = {"evaluation_key": "", "champion": None, "comparison": None, "external": ()}
-        checks = judge(evaluation, settings, **nothing)
+        checks = judge(Case("", evaluation), settings)
         approved.update(check.name for check in checks if check.passed)
         approved["all"] += all(check.passed for check in checks)
     return approved
 
 
-def test_a_model_just_under_its_bounds_is_hardly_ever_approved():
+def test_a_model_just_under_its_bounds_is_hardly_ever_approved() -> None:
     under = Model(sensitivity=0.78, specificity=0.68)
     approved = passed(
         under,
@@ -188,7 +191,7 @@ def test_a_model_just_under_its_bounds_is_hardly_ever_approved():
         assert approved[name] < 0.05 * SETS, name
 
 
-def test_a_model_well_above_its_bounds_is_approved():
+def test_a_model_well_above_its_bounds_is_approved() -> None:
     good = Model(sensitivity=0.93, specificity=0.8)
     approved = passed(good, SETS // 10, min_sensitivity=0.8, min_accuracy=0.75, min_auc=0.85)
     assert approved["all"] > 0.9 * SETS / 10

@@ -8,16 +8,24 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
+from typing import Any
 
 import hand_made
 import numpy as np
 import pytest
+from hand_made import Network
 from PIL import Image
 from scipy.special import expit
 
 from skin_pipeline import intervals, tables
 from skin_pipeline.contracts import Evaluation
 from skin_pipeline.evaluation import ensemble, saliency, slices, tasks
+from skin_pipeline.evaluation.ensemble import Scores
+from skin_pipeline.evaluation.metrics import Predictions
+from skin_pipeline.job import Work
+from skin_pipeline.model_file import building, loading, trial
+from skin_pipeline.storage import FolderStore
+from skin_pipeline.training import models
 
 VIEWS, SCORED = 4, 2
 CHANNELS = {0: 2, 2: 0, 3: 1}  # which channel of the features each run reads
@@ -29,16 +37,24 @@ TARGET = 0.9
 class Saved:
     """A released model as the file that it is saved to: what it was built with."""
 
-    built: dict
+    built: dict[str, Any]
 
-    def save(self, path):
+    def save(self, path: Any) -> None:
         path.write_text(json.dumps(self.built))
 
 
 class World:
     """A split with three runs, and what `evaluate` was made to say of it."""
 
-    def __init__(self, store, monkeypatch, *, sure=False, synthetic=False, **settings):
+    def __init__(
+        self,
+        store: Any,
+        monkeypatch: Any,
+        *,
+        sure: bool = False,
+        synthetic: bool = False,
+        **settings: Any,
+    ) -> None:
         self.images = hand_made.drawn(0, patients=120, models=3, views=VIEWS)
         if sure:
             self.images.logits[:] = np.where(self.images.labels == 1, 3.0, -3.0)
@@ -56,25 +72,32 @@ class World:
         self.built, self.explained = {}, []
         self._without_tensorflow(monkeypatch)
 
-    def _golden(self):
+    def _golden(self) -> list[Any]:
         """One image of each side of the first run."""
         first = [np.flatnonzero(self.images.on(0, side))[0] for side in ("train", "validation")]
         return [*first, np.flatnonzero(self.images.is_test)[0]]
 
-    def _without_tensorflow(self, monkeypatch):
+    def _without_tensorflow(self, monkeypatch: Any) -> None:
         monkeypatch.setattr(
-            tasks,
+            models,
             "network_on",
             lambda job, dataset, trunk: hand_made.Network(dataset.image_size, trunk),
         )
-        monkeypatch.setattr(tasks, "released_model", self._released)
-        monkeypatch.setattr(
-            tasks.loading, "load", lambda path, threads: json.loads(path.read_text())
-        )
-        monkeypatch.setattr(tasks.trial, "probabilities", self._probabilities)
+        monkeypatch.setattr(building, "released_model", self._released)
+        monkeypatch.setattr(loading, "load", lambda path, threads: json.loads(path.read_text()))
+        monkeypatch.setattr(trial, "probabilities", self._probabilities)
         monkeypatch.setattr(saliency, "saliency", self._saliency)
 
-    def _released(self, network, strategy, weights, field_of_view, *, views, temperature):
+    def _released(
+        self,
+        network: Any,
+        strategy: Any,
+        weights: Any,
+        field_of_view: Any,
+        *,
+        views: Any,
+        temperature: Any,
+    ) -> Saved:
         self.built = {
             "strategy": strategy,
             "channels": [int(np.argmax(arrays[0])) for arrays in weights],
@@ -84,58 +107,54 @@ class World:
         }
         return Saved(self.built)
 
-    def _probabilities(self, model, files):
+    def _probabilities(self, model: Any, files: Any) -> Any:
         """What the saved model says, from what it was built with."""
         names = self.images.table["key"].to_list()
         numbers = [names.index(data.decode()) for data in files]
         logits = self.images.logits[model["channels"], : model["views"]].mean(axis=(0, 1))
         return expit(logits[numbers] / model["temperature"])
 
-    def _saliency(self, network, strategy, weights, squares):
+    def _saliency(self, network: Any, strategy: Any, weights: Any, squares: Any) -> Any:
         """Everything speaks for malignant, and the more the further down."""
         self.explained = list(squares[:, 0, 0, 0])
         down = np.arange(hand_made.SIDE, dtype=np.float32)[:, None]
         return np.broadcast_to(down, squares.shape[:3])
 
     @property
-    def logits(self):
+    def logits(self) -> Any:
         """(runs, n), in the order of the runs' numbers."""
         return self.images.logits[list(CHANNELS.values()), :SCORED].mean(axis=1)
 
-    def expected(self):
-        judging = ensemble.Judging(
-            self.job.settings.target_sensitivity,
-            self.job.settings.threshold_by,
-            self.job.settings.prevalence_list,
-            self.job.settings.seed,
-        )
+    def expected(self) -> Scores:
+        judging = ensemble.Judging.of(self.job.settings)
         return ensemble.score(self.images.table, self.logits, tuple(CHANNELS), judging)
 
     def evaluate(self) -> Evaluation:
-        return tasks.evaluate(self.job, "evaluate/now", "split/now", self.keys, SHORTCUTS)
+        work = Work(self.job, "evaluate/now")
+        return tasks.evaluate(work, "split/now", self.keys, SHORTCUTS)
 
 
 @pytest.fixture(autouse=True)
-def quick(monkeypatch):
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(intervals, "RESAMPLES", 50)
 
 
 @pytest.fixture
-def linear(monkeypatch):
+def linear(monkeypatch: pytest.MonkeyPatch) -> list[Network]:
     return hand_made.score_linearly(monkeypatch)
 
 
 @pytest.fixture
-def world(store, monkeypatch, linear) -> World:
+def world(store: FolderStore, monkeypatch: pytest.MonkeyPatch, linear: list[Network]) -> World:
     return World(store, monkeypatch, target_sensitivity=TARGET)
 
 
 @pytest.fixture
-def seen(world) -> Evaluation:
+def seen(world: World) -> Evaluation:
     return world.evaluate()
 
 
-def alike(ours, theirs):
+def alike(ours: Any, theirs: Any) -> bool:
     """Whether documents are the same but for what single precision takes off."""
     if isinstance(ours, dict):
         return ours.keys() == theirs.keys() and all(alike(ours[key], theirs[key]) for key in ours)
@@ -144,7 +163,9 @@ def alike(ours, theirs):
     return ours == pytest.approx(theirs, rel=1e-4, nan_ok=True)
 
 
-def test_the_figures_are_those_of_the_runs_on_the_test_set_under_their_own_numbers(world, seen):
+def test_the_figures_are_those_of_the_runs_on_the_test_set_under_their_own_numbers(
+    world: World, seen: Evaluation
+) -> None:
     expected = world.expected()
     assert tuple(seen.per_run) == (0, 2, 3)
     assert seen.seeds == {run: 70 + run for run in (0, 2, 3)}
@@ -158,11 +179,15 @@ def test_the_figures_are_those_of_the_runs_on_the_test_set_under_their_own_numbe
 
 
 @pytest.mark.parametrize("synthetic", [True, False])
-def test_drawn_images_are_told_apart_from_real_ones(store, monkeypatch, linear, synthetic):
+def test_drawn_images_are_told_apart_from_real_ones(
+    store: FolderStore, monkeypatch: pytest.MonkeyPatch, linear: list[Network], synthetic: bool
+) -> None:
     assert World(store, monkeypatch, synthetic=synthetic).evaluate().synthetic == synthetic
 
 
-def test_the_target_is_met_on_images_that_no_run_trained_on_with(world, seen):
+def test_the_target_is_met_on_images_that_no_run_trained_on_with(
+    world: World, seen: Evaluation
+) -> None:
     table = tables.read_scores(world.job.store, seen.predictions)
     here = table[table["held_out_probability"].notna() & (table["label"] == "malignant")]
     scores = here["held_out_probability"]
@@ -179,8 +204,13 @@ def test_the_target_is_met_on_images_that_no_run_trained_on_with(world, seen):
     ],
 )
 def test_every_setting_of_the_judging_reaches_the_figures(
-    store, monkeypatch, linear, seen, setting, value
-):
+    store: FolderStore,
+    monkeypatch: pytest.MonkeyPatch,
+    linear: list[Network],
+    seen: Evaluation,
+    setting: str,
+    value: float | str,
+) -> None:
     given = {"target_sensitivity": 0.8 if setting == "threshold_by" else TARGET, setting: value}
     other = World(store, monkeypatch, **given)
     evaluation = other.evaluate()
@@ -188,7 +218,7 @@ def test_every_setting_of_the_judging_reaches_the_figures(
     assert not alike(evaluation.ensemble.model_dump(), seen.ensemble.model_dump())
 
 
-def test_only_images_whose_score_says_something_have_one(world, seen):
+def test_only_images_whose_score_says_something_have_one(world: World, seen: Evaluation) -> None:
     table = tables.read_scores(world.job.store, seen.predictions).set_index("key")
     images = world.images
     golden = images.table["key"].isin(list(world.golden)).to_numpy()
@@ -201,7 +231,9 @@ def test_only_images_whose_score_says_something_have_one(world, seen):
     assert (table["test"].to_numpy() == images.is_test).all()
 
 
-def test_the_saved_model_is_that_of_the_evaluation_and_says_the_same_of_golden_images(world, seen):
+def test_the_saved_model_is_that_of_the_evaluation_and_says_the_same_of_golden_images(
+    world: World, seen: Evaluation
+) -> None:
     assert world.built == {
         "strategy": "head",
         "channels": list(CHANNELS.values()),
@@ -215,31 +247,35 @@ def test_the_saved_model_is_that_of_the_evaluation_and_says_the_same_of_golden_i
 
 @pytest.mark.parametrize("broken", [0.3, np.nan])
 def test_the_largest_difference_of_the_saved_model_is_told_whichever_image_it_is_on(
-    world, monkeypatch, broken
-):
+    world: World, monkeypatch: pytest.MonkeyPatch, broken: Any
+) -> None:
     honest = world._probabilities
 
-    def off(model, files):
+    def off(model: Any, files: Any) -> Any:
         found = honest(model, files)
         found[-1] += broken * (1 if found[-1] < 0.5 else -1)
         return found
 
-    monkeypatch.setattr(tasks.trial, "probabilities", off)
+    monkeypatch.setattr(trial, "probabilities", off)
     assert world.evaluate().smoke_difference == pytest.approx(broken, abs=1e-4, nan_ok=True)
 
 
-def test_slices_and_strata_are_those_of_the_test_images_at_the_ensembles_threshold(world, seen):
+def test_slices_and_strata_are_those_of_the_test_images_at_the_ensembles_threshold(
+    world: World, seen: Evaluation
+) -> None:
     images, table = world.images, tables.read_scores(world.job.store, seen.predictions)
     scores, test = table["probability"].to_numpy(), images.is_test
     rows, seed = images.table[test], world.job.settings.seed
-    expected = slices.slices(rows, scores[test], seen.threshold, seed)
+    expected = slices.slices(rows, Predictions(scores[test], seen.threshold), seed)
     assert {item.feature for item in seen.slices} == {"sex", "original size"}
     assert [dict(item) for item in seen.slices] == [dict(item) for item in expected]
     (within,) = slices.within(images.table, test, scores, SHORTCUTS, seed)
     assert seen.within == (within,)
 
 
-def test_each_mistake_is_shown_with_its_own_picture_and_what_spoke_for_its_call(world, seen):
+def test_each_mistake_is_shown_with_its_own_picture_and_what_spoke_for_its_call(
+    world: World, seen: Evaluation
+) -> None:
     table = tables.read_scores(world.job.store, seen.predictions)
     expected = saliency.most_confident(table, seen.threshold)
     assert [item.key for item in seen.mistakes] == list(expected["key"])
@@ -256,10 +292,12 @@ def test_each_mistake_is_shown_with_its_own_picture_and_what_spoke_for_its_call(
             assert np.ptp(np.asarray(picture)) < 20
 
 
-def test_an_image_at_the_threshold_is_shown_as_a_false_alarm(world, monkeypatch):
+def test_an_image_at_the_threshold_is_shown_as_a_false_alarm(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     judged = tasks._judge
 
-    def at_the_threshold(*args):
+    def at_the_threshold(*args: Any) -> Any:
         made = judged(*args)
         table, at = made.scores.predictions.copy(), made.scores.ensemble.threshold
         here = table["test"] & (table["label"] == "benign")
@@ -274,7 +312,9 @@ def test_an_image_at_the_threshold_is_shown_as_a_false_alarm(world, monkeypatch)
         assert np.ptp(np.asarray(picture.convert("RGB"), int)[:, 0, 0]) > 60
 
 
-def test_a_model_without_mistakes_shows_none(store, monkeypatch, linear):
+def test_a_model_without_mistakes_shows_none(
+    store: FolderStore, monkeypatch: pytest.MonkeyPatch, linear: list[Network]
+) -> None:
     world = World(store, monkeypatch, sure=True)
     assert world.evaluate().mistakes == ()
     assert world.explained == []

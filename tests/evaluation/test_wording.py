@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 
@@ -21,7 +22,9 @@ NAN = math.nan
         ((NAN, NAN, NAN), "not defined", "not defined"),
     ],
 )
-def test_a_figure_is_written_with_its_interval_unless_it_is_not_defined(figure, text, difference):
+def test_a_figure_is_written_with_its_interval_unless_it_is_not_defined(
+    figure: Any, text: str, difference: str
+) -> None:
     interval = Interval(**dict(zip(("value", "low", "high"), figure, strict=True)))
     assert (shown(interval), signed(interval)) == (text, difference)
 
@@ -30,5 +33,5 @@ def test_a_figure_is_written_with_its_interval_unless_it_is_not_defined(figure, 
     ("seconds", "text"),
     [(0, "0 s"), (59.6, "1 min 00 s"), (187, "3 min 07 s"), (7500, "2 h 05 min")],
 )
-def test_a_duration_is_written_in_its_two_largest_units(seconds, text):
+def test_a_duration_is_written_in_its_two_largest_units(seconds: float, text: str) -> None:
     assert duration(seconds) == text

@@ -6,6 +6,8 @@ import io
 import os
 import struct
 import zipfile
+from collections.abc import Callable
+from typing import Literal
 
 import model_files as files
 import pytest
@@ -21,21 +23,26 @@ CONTENT = {
 SOUND = files.bundled(CONTENT)
 
 
-def read(data):
+def read(data: bytes) -> dict[str, bytes]:
     """All members of a file, each read and its checksum compared."""
     file = io.BytesIO(data)
     return {name: contents(file, member) for name, member in members(file).items()}
 
 
-def test_what_keras_writes_is_read():
+def test_what_keras_writes_is_read() -> None:
     assert read(SOUND) == CONTENT
 
 
-def test_members_may_stand_in_any_order():
+def test_members_may_stand_in_any_order() -> None:
     assert read(files.bundled(dict(reversed(CONTENT.items())))) == CONTENT
 
 
-def written(mode="w", infos=lambda info: None, comment=b"", **replaced):
+def written(
+    mode: Literal["w", "x", "a"] = "w",
+    infos: Callable[[zipfile.ZipInfo], None] = lambda info: None,
+    comment: bytes = b"",
+    **replaced: bytes,
+) -> bytes:
     """A zip with entries changed before they are written."""
     sink = io.BytesIO()
     with zipfile.ZipFile(sink, mode) as bundle:
@@ -48,7 +55,7 @@ def written(mode="w", infos=lambda info: None, comment=b"", **replaced):
     return sink.getvalue()
 
 
-def setting(name, value):
+def setting(name: str, value: object) -> Callable[[zipfile.ZipInfo], None]:
     return lambda info: setattr(info, name, value)
 
 
@@ -60,12 +67,14 @@ def setting(name, value):
         setting("create_system", 0),  # on Windows
     ],
 )
-def test_a_file_may_be_made_on_another_system(infos):
+def test_a_file_may_be_made_on_another_system(infos: Callable[[zipfile.ZipInfo], None]) -> None:
     assert read(written(infos=infos)) == CONTENT
 
 
 @pytest.mark.parametrize("limit", [10, 100, 350])
-def test_a_file_of_more_than_two_gigabytes_is_read(limit, monkeypatch):
+def test_a_file_of_more_than_two_gigabytes_is_read(
+    limit: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """With the bound at which sizes move into extra fields brought down."""
     monkeypatch.setattr(zipfile, "ZIP64_LIMIT", limit)
     monkeypatch.setattr(container, "LONG_FROM", limit)
@@ -82,10 +91,12 @@ def test_a_file_of_more_than_two_gigabytes_is_read(limit, monkeypatch):
 UNICODE = files.unicode_path("config.json", "metadata.json")
 
 
-def patched(offset, number, form="<H", magic=b"PK\1\2", which=1):
+def patched(
+    offset: int, number: int, form: str = "<H", magic: bytes = b"PK\1\2", which: int = 1
+) -> Callable[[bytes], bytes]:
     """A field of one of the headers changed."""
 
-    def change(data):
+    def change(data: bytes) -> bytes:
         at = [place for place in range(len(data)) if data.startswith(magic, place)][which]
         made = bytearray(data)
         struct.pack_into(form, made, at + offset, number)
@@ -94,12 +105,12 @@ def patched(offset, number, form="<H", magic=b"PK\1\2", which=1):
     return change
 
 
-def listed_again(data):
+def listed_again(data: bytes) -> bytes:
     """A second list and end behind the first, of which a reader from the end sees only the last."""
     return data + files.bundled(CONTENT)
 
 
-def with_a_gap(data):
+def with_a_gap(data: bytes) -> bytes:
     """A byte between the last member and the list, with all places right."""
     at = data.index(b"PK\1\2")
     end = bytearray(data[at:])
@@ -107,7 +118,7 @@ def with_a_gap(data):
     return data[:at] + b"x" + bytes(end)
 
 
-def listed_in_another_order(data):
+def listed_in_another_order(data: bytes) -> bytes:
     at, end = data.index(b"PK\1\2"), data.rindex(b"PK\5\6")
     entries = [b"PK\1\2" + item for item in data[at:end].split(b"PK\1\2")[1:]]
     return data[:at] + b"".join(reversed(entries)) + data[end:]
@@ -161,7 +172,7 @@ STRANGE = {
 
 
 @pytest.mark.parametrize("change", STRANGE.values(), ids=list(STRANGE))
-def test_a_zip_that_keras_does_not_write_is_refused(change):
+def test_a_zip_that_keras_does_not_write_is_refused(change: Callable[[bytes], bytes]) -> None:
     data = change(SOUND)
     assert data != SOUND
     with pytest.raises(Foreign):
@@ -169,16 +180,16 @@ def test_a_zip_that_keras_does_not_write_is_refused(change):
 
 
 @pytest.mark.filterwarnings("ignore:Duplicate name")
-def test_a_member_that_stands_twice_is_refused():
+def test_a_member_that_stands_twice_is_refused() -> None:
     sink = io.BytesIO()
     with zipfile.ZipFile(sink, "w") as bundle:
         for name in ("metadata.json", "config.json", "config.json", "model.weights.h5"):
             bundle.writestr(name, b"{}")
-    with pytest.raises(Foreign, match=r"holds config\.json twice"):
+    with pytest.raises(Foreign, match=r"contains config\.json twice"):
         read(sink.getvalue())
 
 
-def test_every_byte_of_the_headers_counts():
+def test_every_byte_of_the_headers_counts() -> None:
     """Whatever byte is changed: the file is refused, or another reader finds the same in it."""
     for place in range(len(SOUND)):
         for value in (0, 1, 0x80, 0xFF):
@@ -192,7 +203,7 @@ def test_every_byte_of_the_headers_counts():
                 assert {name: bundle.read(name) for name in bundle.namelist()} == CONTENT, place
 
 
-def test_a_damaged_member_is_refused():
+def test_a_damaged_member_is_refused() -> None:
     file = io.BytesIO(SOUND.replace(b"\x89HDF", b"\x89hdf"))
     found = members(file)
     verify(file, found["config.json"])

@@ -10,8 +10,12 @@ import re
 import subprocess
 import sys
 import zipfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
+import h5py
 import keras
 import model_files as files
 import numpy as np
@@ -21,24 +25,27 @@ from skin_pipeline.errors import BadInput
 from skin_pipeline.model_file import loading
 from skin_pipeline.model_file.building import released_model
 from skin_pipeline.model_file.loading import check, load
-from skin_pipeline.training import backbone
+from skin_pipeline.training import backbone, runtime
 from skin_pipeline.training.backbone import Network
 from skin_pipeline.training.strategies import STRATEGIES
+
+Write = Callable[[bytes], Path]
+Change = Callable[[Any], object]
 
 PIXELS = np.random.default_rng(4).integers(0, 255, (2, 30, 41, 3), dtype=np.uint8)
 
 
 @pytest.fixture(autouse=True)
-def tiny_backbone():
+def tiny_backbone() -> Iterator[None]:
     with files.tiny_backbone():
         yield
 
 
 @pytest.fixture
-def written(tmp_path):
+def written(tmp_path: Path) -> Write:
     """Writes bytes as a model file."""
 
-    def write(data):
+    def write(data: bytes) -> Path:
         path = tmp_path / "model.keras"
         path.write_bytes(data)
         return path
@@ -46,7 +53,7 @@ def written(tmp_path):
     return write
 
 
-def by_plain_keras(path):
+def by_plain_keras(path: Path) -> Any:
     """The README's lines, for somebody who has only the file."""
     return keras.saving.load_model(path)
 
@@ -62,21 +69,21 @@ SHAPES = [
 
 
 @pytest.mark.parametrize("how", SHAPES, ids=str)
-def test_a_released_model_scores_as_plain_keras_has_it(how, written):
+def test_a_released_model_scores_as_plain_keras_has_it(how: dict[str, Any], written: Write) -> None:
     path = written(files.file_of(**how))
     ours, theirs = load(path, threads=1), by_plain_keras(path)
     assert len(set(np.asarray(theirs(PIXELS)).ravel())) == len(PIXELS)
     np.testing.assert_array_equal(ours(PIXELS), theirs(PIXELS))
 
 
-def test_a_model_is_loaded_whatever_was_built_before(written):
+def test_a_model_is_loaded_whatever_was_built_before(written: Write) -> None:
     path = written(files.file_of())
     for _ in range(2):  # Keras numbers what has no name of its own
         files.released(seed=2)
         np.testing.assert_array_equal(load(path, 1)(PIXELS), by_plain_keras(path)(PIXELS))
 
 
-def test_loading_draws_nothing_from_the_random_numbers_of_others(written):
+def test_loading_draws_nothing_from_the_random_numbers_of_others(written: Write) -> None:
     path = written(files.file_of())
     np.random.seed(3)
     expected = np.random.RandomState(3).random()
@@ -87,7 +94,7 @@ def test_loading_draws_nothing_from_the_random_numbers_of_others(written):
 @pytest.mark.exhaustive
 @pytest.mark.parametrize("strategy", STRATEGIES)
 @pytest.mark.parametrize("name", backbone.BACKBONES)
-def test_a_model_of_each_network_is_built_again(name, strategy, tmp_path):
+def test_a_model_of_each_network_is_built_again(name: str, strategy: str, tmp_path: Path) -> None:
     network = Network.untrained(keras, name, 64)
     runs = [STRATEGIES[strategy].model(network, "run").get_weights()] * 2
     path = tmp_path / "model.keras"
@@ -101,27 +108,29 @@ def test_a_model_of_each_network_is_built_again(name, strategy, tmp_path):
 # --- files of another Keras -----------------------------------------------------------------------
 
 
-def by_version(data, version, change=lambda config: None):
+def by_version(data: bytes, version: str, change: Change = lambda config: None) -> bytes:
     """The model file as another Keras would have saved it."""
     said = json.dumps({"keras_version": version, "date_saved": "2024-01-01@12:00:00"})
     members = files.members_of(files.with_config(data, change))
     return files.bundled({**members, "metadata.json": said.encode()})
 
 
-def of_an_older_kind(config):
+def of_an_older_kind(config: Any) -> None:
     config["module"] = "keras.src.engine.functional"
 
 
-def with_an_unknown_setting(config):
+def with_an_unknown_setting(config: Any) -> None:
     files.layer(config, "probability")["config"]["unknown_to_this_keras"] = 1
 
 
-def without_a_setting(config):
+def without_a_setting(config: Any) -> None:
     del files.layer(config, "centre_square")["config"]["pad_to_aspect_ratio"]
 
 
 @pytest.mark.parametrize("change", [with_an_unknown_setting, without_a_setting])
-def test_a_model_that_another_keras_saved_is_compared_in_what_both_say(change, written, caplog):
+def test_a_model_that_another_keras_saved_is_compared_in_what_both_say(
+    change: Change, written: Write, caplog: pytest.LogCaptureFixture
+) -> None:
     path = written(by_version(files.file_of(), "3.14.0", change))
     with caplog.at_level(logging.WARNING):
         model = load(path, threads=1)
@@ -131,14 +140,18 @@ def test_a_model_that_another_keras_saved_is_compared_in_what_both_say(change, w
         load(written(by_version(files.file_of(), keras.__version__, change)), threads=1)
 
 
-def test_a_model_that_another_keras_saved_otherwise_is_refused_with_both_versions(written):
+def test_a_model_that_another_keras_saved_otherwise_is_refused_with_both_versions(
+    written: Write,
+) -> None:
     path = written(by_version(files.file_of(), "2.15.0", of_an_older_kind))
     said = f"saved by Keras 2.15.0, and here is Keras {re.escape(keras.__version__)}"
     with pytest.raises(BadInput, match=rf"config\.module is 'keras.src.engine.functional'.*{said}"):
         load(path, threads=1)
 
 
-def test_a_model_that_this_keras_saved_is_refused_without_a_word_of_versions(written):
+def test_a_model_that_this_keras_saved_is_refused_without_a_word_of_versions(
+    written: Write,
+) -> None:
     path = written(files.with_config(files.file_of(), of_an_older_kind))
     with pytest.raises(BadInput, match="engine") as caught:
         load(path, threads=1)
@@ -148,7 +161,7 @@ def test_a_model_that_this_keras_saved_is_refused_without_a_word_of_versions(wri
 @pytest.mark.parametrize(
     "said", [b"", b"[]", b"{}", b"\xff", b'{"keras_version": "3", "date_saved": 1}', b'{"a": "b"}']
 )
-def test_a_model_that_does_not_say_who_saved_it_is_refused(said, written):
+def test_a_model_that_does_not_say_who_saved_it_is_refused(said: bytes, written: Write) -> None:
     members = files.members_of(files.file_of())
     with pytest.raises(BadInput, match=r"metadata\.json"):
         check(written(files.bundled({**members, "metadata.json": said})))
@@ -160,14 +173,14 @@ def test_a_model_that_does_not_say_who_saved_it_is_refused(said, written):
 class Writes:
     """Unpickled, it writes a file."""
 
-    def __init__(self, target):
+    def __init__(self, target: Path) -> None:
         self.target = target
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[Any, ...]:
         return Path.write_text, (self.target, "ran")
 
 
-def small(*between, outputs=1):
+def small(*between: Any, outputs: int = 1) -> Any:
     """A model of the released one's shape, with some layers in its middle."""
     image = keras.Input((None, None, 3), dtype="uint8", name="image")
     seen = keras.layers.GlobalAveragePooling2D()(keras.layers.Rescaling(1 / 255)(image))
@@ -176,15 +189,15 @@ def small(*between, outputs=1):
     return keras.Model(image, keras.layers.Dense(outputs, activation="sigmoid")(seen))
 
 
-def lambda_layer(path, target):
+def lambda_layer(path: Path, target: Path) -> None:
     small(files.lambda_that_writes(target)).save(path)
 
 
-def pickled(path, target):
+def pickled(path: Path, target: Path) -> None:
     path.write_bytes(pickle.dumps(Writes(target)))
 
 
-def hdf5(path, target):
+def hdf5(path: Path, target: Path) -> None:
     small(files.lambda_that_writes(target)).save(path.with_suffix(".h5"))
     path.with_suffix(".h5").rename(path)
 
@@ -198,7 +211,9 @@ CODE = [
 
 @pytest.mark.parametrize(("make", "message"), CODE, ids=[make.__name__ for make, _ in CODE])
 @pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5 file")
-def test_a_file_with_code_is_refused_before_the_code_runs(make, message, tmp_path):
+def test_a_file_with_code_is_refused_before_the_code_runs(
+    make: Callable[[Path, Path], None], message: str, tmp_path: Path
+) -> None:
     target, path = tmp_path / "ran", tmp_path / "model.keras"
     make(path, target)
     target.unlink(missing_ok=True)  # some run while they are made
@@ -207,17 +222,17 @@ def test_a_file_with_code_is_refused_before_the_code_runs(make, message, tmp_pat
     assert not target.exists()
 
 
-def in_place_of(name, key):
+def in_place_of(name: str, key: str) -> Callable[[Any], Change]:
     """Puts something in place of a setting of a layer."""
 
-    def put(payload):
+    def put(payload: Any) -> Change:
         return lambda config: files.layer(config, name)["config"].update({key: payload})
 
     return put
 
 
-def as_a_layer(payload):
-    def change(config):
+def as_a_layer(payload: Any) -> Change:
+    def change(config: Any) -> None:
         files.layer(config, "standardise").update({
             key: payload.get(key) for key in ("module", "class_name", "registered_name")
         })
@@ -225,11 +240,11 @@ def as_a_layer(payload):
     return change
 
 
-def beside_a_node(payload):
+def beside_a_node(payload: Any) -> Change:
     return lambda config: files.layer(config, "ensemble")["inbound_nodes"][0].update(x=payload)
 
 
-PLACES = {
+PLACES: dict[str, Callable[[Any], Change]] = {
     "below shared_object_id in a node": files.hidden_in_a_node,
     "as an activation": in_place_of("probability", "activation"),
     "as an initializer": in_place_of("logit", "kernel_initializer"),
@@ -247,7 +262,9 @@ PLACES = {
 @pytest.mark.parametrize(
     "payload", ["Lambda", "function", "TFSMLayer", "TFSMLayer as a function", "type"]
 )
-def test_code_is_refused_wherever_it_hides_in_the_configuration(place, payload, written, tmp_path):
+def test_code_is_refused_wherever_it_hides_in_the_configuration(
+    place: str, payload: str, written: Write, tmp_path: Path
+) -> None:
     target = tmp_path / "ran"
     found = files.payloads(target)[payload]
     path = written(files.with_config(files.file_of(), PLACES[place](found)))
@@ -256,8 +273,10 @@ def test_code_is_refused_wherever_it_hides_in_the_configuration(place, payload, 
     assert not target.exists()
 
 
-def test_no_object_of_a_configuration_is_ever_made(written, monkeypatch):
-    def never(*arguments, **options):
+def test_no_object_of_a_configuration_is_ever_made(
+    written: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(*arguments: Any, **options: Any) -> None:
         raise AssertionError("deserialised")
 
     for place in (keras.saving, keras.models, keras.layers, keras.Model, keras.layers.Layer):
@@ -266,11 +285,11 @@ def test_no_object_of_a_configuration_is_ever_made(written, monkeypatch):
     assert load(written(files.file_of()), threads=1).count_params()
 
 
-def test_a_hostile_file_is_refused_without_importing_keras(tmp_path):
+def test_a_hostile_file_is_refused_without_importing_keras(tmp_path: Path) -> None:
     path = tmp_path / "model.keras"
     lambda_layer(path, tmp_path / "ran")
     script = (
-        "import sys; from pathlib import Path; from skin_pipeline.release import loading\n"
+        "import sys; from pathlib import Path; from skin_pipeline.model_file import loading\n"
         "try: loading.load(Path(sys.argv[1]), 1)\n"
         "except loading.BadInput: print(*{'keras', 'tensorflow'} & set(sys.modules), 'refused')"
     )
@@ -283,26 +302,26 @@ def test_a_hostile_file_is_refused_without_importing_keras(tmp_path):
 # --- another network than ours --------------------------------------------------------------------
 
 
-def setting(name, key, value):
+def setting(name: str, key: str, value: Any) -> Change:
     return lambda config: files.layer(config, name)["config"].update({key: value})
 
 
-def swapped_inputs(config):
+def swapped_inputs(config: Any) -> None:
     node = files.layer(config, "ensemble")["inbound_nodes"][0]["args"][0]
     node[1] = node[0]
 
 
-def one_run_less(config):
+def one_run_less(config: Any) -> None:
     config["config"]["layers"] = [
         item for item in config["config"]["layers"] if item["name"] != "run_1"
     ]
 
 
-def another_end(config):
+def another_end(config: Any) -> None:
     config["config"]["output_layers"] = ["calibrated", 0, 0]
 
 
-def true_for_one(config):
+def true_for_one(config: Any) -> None:
     files.layer(config, "probability")["config"]["trainable"] = 1
 
 
@@ -337,14 +356,18 @@ OTHER_NETWORKS = {
 
 
 @pytest.mark.parametrize(("change", "message"), OTHER_NETWORKS.values(), ids=list(OTHER_NETWORKS))
-def test_another_network_than_ours_is_refused_by_its_first_difference(change, message, written):
+def test_another_network_than_ours_is_refused_by_its_first_difference(
+    change: Change, message: str, written: Write
+) -> None:
     path = written(files.with_config(files.file_of(), change))
     with pytest.raises(BadInput, match=message):
         load(path, threads=1)
 
 
 @pytest.mark.parametrize("runs", [1, 3])
-def test_another_number_of_runs_than_there_are_weights_is_refused(runs, written):
+def test_another_number_of_runs_than_there_are_weights_is_refused(
+    runs: int, written: Write
+) -> None:
     config = files.members_of(files.file_of(runs=runs))["config.json"]
     members = {**files.members_of(files.file_of()), "config.json": config}
     with pytest.raises(BadInput, match=r"lacks weights of its network|has more weights"):
@@ -352,8 +375,8 @@ def test_another_number_of_runs_than_there_are_weights_is_refused(runs, written)
 
 
 def test_a_configuration_that_asks_for_more_memory_than_its_weights_builds_little(
-    written, monkeypatch
-):
+    written: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Twenty runs of the deepest network are refused when one network is built."""
     config = files.members_of(files.file_of(strategy="full", runs=20))["config.json"]
     monkeypatch.setattr(loading, "rebuilt", lambda *_: pytest.fail("built"))
@@ -365,24 +388,24 @@ def test_a_configuration_that_asks_for_more_memory_than_its_weights_builds_littl
 # --- weights --------------------------------------------------------------------------------------
 
 
-def test_weights_that_lack_a_layer_are_refused_and_not_left_at_random(written):
-    def change(weights):
+def test_weights_that_lack_a_layer_are_refused_and_not_left_at_random(written: Write) -> None:
+    def change(weights: h5py.File) -> None:
         del weights[files.arrays(weights)[3]]
 
     with pytest.raises(BadInput, match=r"lacks weights of its network: 1, as 'layers/"):
         load(written(files.with_weights(files.file_of(), change)), threads=1)
 
 
-def test_weights_of_one_layer_more_are_refused(written):
-    def change(weights):
+def test_weights_of_one_layer_more_are_refused(written: Write) -> None:
+    def change(weights: h5py.File) -> None:
         weights["layers/dense_99/vars/0"] = np.zeros(3, np.float32)
 
     with pytest.raises(BadInput, match=r"has more weights .*'layers/dense_99/vars/0'"):
         load(written(files.with_weights(files.file_of(), change)), threads=1)
 
 
-def test_weights_of_another_shape_are_refused(written):
-    def change(weights):
+def test_weights_of_another_shape_are_refused(written: Write) -> None:
+    def change(weights: h5py.File) -> None:
         path = next(path for path in files.arrays(weights) if "dense" in path)
         data = np.array(weights[path])
         del weights[path]
@@ -392,8 +415,8 @@ def test_weights_of_another_shape_are_refused(written):
         load(written(files.with_weights(files.file_of(), change)), threads=1)
 
 
-def test_weights_that_are_not_stored_take_no_memory(written):
-    def change(weights):
+def test_weights_that_are_not_stored_take_no_memory(written: Write) -> None:
+    def change(weights: h5py.File) -> None:
         path = files.arrays(weights)[0]
         del weights[path]
         weights.create_dataset(path, (1300, 1000, 1000), "f4", fillvalue=1.0)  # 5 GB
@@ -405,23 +428,26 @@ def test_weights_that_are_not_stored_take_no_memory(written):
 # --- the file itself ------------------------------------------------------------------------------
 
 
-def tampered(data):
+def tampered(data: bytes) -> bytes:
     place = data.index(b'"class_name"') + 1
     return data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :]
 
 
-def member(name, content):
+def member(name: str, content: bytes) -> Callable[[bytes], bytes]:
     return lambda data: files.bundled({**files.members_of(data), name: content})
 
 
-def deep(data):
+def deep(data: bytes) -> bytes:
     return member("config.json", b"[" * 10**6)(data)
 
 
 FILES = {
     "cut short": (lambda data: data[:-30], "is no zip, or a damaged one"),
     "a byte changed": (tampered, "damaged: the checksum"),
-    "no zip": (lambda data: b"none of it", "holds nothing that it should instead of config.json"),
+    "no zip": (
+        lambda data: b"none of it",
+        "contains nothing that it should instead of config.json",
+    ),
     "large config": (
         member("config.json", b" " * loading.TEXT_BYTES["config.json"] + b"{}"),
         "bytes of config.json; 8388608 are allowed",
@@ -434,24 +460,26 @@ FILES = {
 
 
 @pytest.mark.parametrize(("change", "message"), FILES.values(), ids=list(FILES))
-def test_a_damaged_file_is_refused_and_named(change, message, written):
+def test_a_damaged_file_is_refused_and_named(
+    change: Callable[[bytes], bytes], message: str, written: Write
+) -> None:
     path = written(change(files.file_of()))
     with pytest.raises(BadInput, match=rf"the model {path} .*{message}"):
         load(path, threads=1)
 
 
-def test_a_file_that_is_not_there_is_named(tmp_path):
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match=r"there is no model file .*none\.keras"):
         load(tmp_path / "none.keras", threads=1)
 
 
-def test_an_oversized_file_is_refused(written, monkeypatch):
+def test_an_oversized_file_is_refused(written: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loading, "MOST_BYTES", 1000)
     with pytest.raises(BadInput, match=r"has over 1000 bytes"):
         check(written(files.file_of()))
 
 
-def test_names_that_an_extra_field_swaps_are_refused_by_every_python(written):
+def test_names_that_an_extra_field_swaps_are_refused_by_every_python(written: Write) -> None:
     """Python 3.12 and later read such a file by the other names; earlier ones do not."""
     swapped = {"config.json": "metadata.json", "metadata.json": "config.json"}
     path = written(files.renamed_in_the_list(files.file_of(), swapped))
@@ -462,7 +490,7 @@ def test_names_that_an_extra_field_swaps_are_refused_by_every_python(written):
         check(path)
 
 
-def test_a_file_of_another_digest_is_not_looked_at(written):
+def test_a_file_of_another_digest_is_not_looked_at(written: Write) -> None:
     path = written(files.file_of())
     right = hashlib.sha256(path.read_bytes()).hexdigest()
     check(path, right)
@@ -470,27 +498,32 @@ def test_a_file_of_another_digest_is_not_looked_at(written):
         check(path, "0" * 64)
 
 
-@pytest.mark.parametrize("moment", ["_inspected", "keras_on", "_built"])
+@pytest.mark.parametrize(
+    ("module", "moment"),
+    [(loading, "_inspected"), (runtime, "keras_on"), (loading, "_built")],
+)
 def test_what_is_loaded_is_what_was_checked_whatever_becomes_of_the_file(
-    moment, written, monkeypatch
-):
+    module: ModuleType, moment: str, written: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The file is exchanged, and overwritten in place, between the check and the load."""
     ours, other = files.file_of(), files.file_of(seed=2)
-    path, work = written(ours), getattr(loading, moment)
+    path, work = written(ours), getattr(module, moment)
 
-    def exchanged(*arguments):
+    def exchanged(*arguments: Any) -> Any:
         with path.open("r+b") as file:  # the same file, so that an open one changes too
             file.write(other)
             file.truncate()
         return work(*arguments)
 
-    monkeypatch.setattr(loading, moment, exchanged)
+    monkeypatch.setattr(module, moment, exchanged)
     model = load(path, 1, hashlib.sha256(ours).hexdigest())
     np.testing.assert_array_equal(model(PIXELS), files.released()(PIXELS))
     assert path.read_bytes() == other
 
 
-def test_the_copy_of_a_file_is_gone_afterwards(written, tmp_path, monkeypatch):
+def test_the_copy_of_a_file_is_gone_afterwards(
+    written: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     path = written(files.file_of())
     before = sorted(tmp_path.iterdir())
@@ -498,8 +531,10 @@ def test_the_copy_of_a_file_is_gone_afterwards(written, tmp_path, monkeypatch):
     assert sorted(tmp_path.iterdir()) == before
 
 
-def test_memory_that_runs_out_is_the_file_s_fault(written, monkeypatch):
-    def greedy(*_):
+def test_memory_that_runs_out_is_the_file_s_fault(
+    written: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def greedy(*_: Any) -> Any:
         return bytearray(2 * loading.MEMORY_BYTES)
 
     monkeypatch.setattr(loading, "rebuilt", greedy)

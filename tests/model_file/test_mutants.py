@@ -7,7 +7,9 @@ import os
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import model_files as files
 import pytest
@@ -23,7 +25,7 @@ PACKAGE = SUPPORT.parents[1]
 class Loader:
     """A process that loads files in folders of its own, which are compared after each."""
 
-    def __init__(self, folder, sound):
+    def __init__(self, folder: Path, sound: bytes) -> None:
         self._folders = [folder / "home", folder / "temporary"]
         for place in self._folders:
             place.mkdir()
@@ -45,41 +47,45 @@ class Loader:
             stderr=subprocess.DEVNULL,
             text=True,
         )
+        assert self._process.stdin
+        assert self._process.stdout
+        self._to, self._from = self._process.stdin, self._process.stdout
         self._answers()
         self._before = self._files()
 
-    def _answers(self):
-        for line in self._process.stdout:  # TensorFlow may say something of its own
+    def _answers(self) -> str:
+        for line in self._from:  # TensorFlow may say something of its own
             if line.startswith(("ready", '{"said"')):
                 return line
         pytest.fail("the process that loads files ended")
 
-    def _files(self):
+    def _files(self) -> set[str]:
         return {str(path) for place in self._folders for path in place.rglob("*")}
 
-    def ask(self, work, path):
+    def ask(self, work: str, path: Path) -> tuple[str, list[str]]:
         """What became of a file, and what else happened."""
-        self._process.stdin.write(f"{work} {path}\n")
-        self._process.stdin.flush()
+        self._to.write(f"{work} {path}\n")
+        self._to.flush()
         answer = json.loads(self._answers())
         return answer["said"], answer["seen"] + sorted(self._files() - self._before)
 
-    def close(self):
-        self._process.stdin.close()
+    def close(self) -> None:
+        self._to.close()
         self._process.wait()
 
 
 @pytest.fixture(scope="module")
-def loader(tmp_path_factory):
+def loader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loader]:
     made = Loader(tmp_path_factory.mktemp("loader"), files.file_of())
     yield made
     made.close()
 
 
-def became(mutants, numbers, loader, folder):
+def became(mutants: Mutants, numbers: range, loader: Loader, folder: Path) -> Counter[str]:
     """How many of these mutants were refused at once, refused when their network was there, and
     loaded. Whatever else happens is a failure that names the mutant."""
-    path, counts = folder / "mutant.keras", Counter()
+    path = folder / "mutant.keras"
+    counts: Counter[str] = Counter()
     for number in numbers:
         path.write_bytes(mutants.make(number))
         try:
@@ -95,7 +101,7 @@ def became(mutants, numbers, loader, folder):
     return counts
 
 
-def test_mutants_of_a_model_do_nothing_but_be_models(loader, tmp_path):
+def test_mutants_of_a_model_do_nothing_but_be_models(loader: Loader, tmp_path: Path) -> None:
     counts = became(Mutants(files.file_of()), range(300), loader, tmp_path)
     assert counts["refused by the check"] > 100
     assert counts["refused"] > 20
@@ -110,7 +116,9 @@ PARTS = range(0, 20_000, PART)
 @pytest.mark.exhaustive
 class TestAllMutantsOfAHead:
     @pytest.mark.parametrize("start", PARTS[:6])
-    def test_they_do_nothing_but_be_models(self, start, loader, tmp_path):
+    def test_they_do_nothing_but_be_models(
+        self, start: int, loader: Loader, tmp_path: Path
+    ) -> None:
         counts = became(Mutants(files.file_of()), range(start, start + PART), loader, tmp_path)
         assert counts.total() == PART
 
@@ -118,20 +126,24 @@ class TestAllMutantsOfAHead:
 @pytest.mark.exhaustive
 class TestAllMutantsOfAHeadAndOfALastStage:
     @pytest.mark.parametrize("start", PARTS[6:])
-    def test_those_of_a_head_do_nothing_but_be_models(self, start, loader, tmp_path):
+    def test_those_of_a_head_do_nothing_but_be_models(
+        self, start: int, loader: Loader, tmp_path: Path
+    ) -> None:
         counts = became(Mutants(files.file_of()), range(start, start + PART), loader, tmp_path)
         assert counts.total() == PART
 
-    def test_those_of_a_last_stage_do_nothing_but_be_models(self, loader, tmp_path):
+    def test_those_of_a_last_stage_do_nothing_but_be_models(
+        self, loader: Loader, tmp_path: Path
+    ) -> None:
         sound = files.file_of(strategy="fine_tune")
         counts = became(Mutants(sound), range(PART), loader, tmp_path)
         assert counts.total() == PART
 
 
-def test_the_process_that_loads_them_notices_code_that_runs(loader, tmp_path):
+def test_the_process_that_loads_them_notices_code_that_runs(loader: Loader, tmp_path: Path) -> None:
     """A model with a Lambda, loaded as the pipeline never does."""
 
-    def with_code(config):
+    def with_code(config: Any) -> None:
         code = files.payloads(tmp_path / "ran")["Lambda"]
         node = files.layer(config, "field_of_view")["inbound_nodes"][0]
         node["kwargs"]["training"] = {"shared_object_id": code}

@@ -5,6 +5,9 @@ from __future__ import annotations
 import io
 import pickle
 import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -15,13 +18,15 @@ from skin_pipeline.contracts import Trunk
 from skin_pipeline.errors import BadInput, Unavailable
 from skin_pipeline.model_file import trial
 from skin_pipeline.model_file.building import released_model
+from skin_pipeline.storage import FolderStore
 from skin_pipeline.training.backbone import Network
 from skin_pipeline.training.strategies import STRATEGIES
 
 layers = keras.layers
+Sound = tuple[Path, dict[str, float]]
 
 
-def photo(grey):
+def photo(grey: int) -> bytes:
     sink = io.BytesIO()
     Image.new("RGB", (100, 80), (grey, grey, grey)).save(sink, "PNG")
     return sink.getvalue()
@@ -30,7 +35,7 @@ def photo(grey):
 IMAGES = {"dark": photo(10), "bright": photo(200)}
 
 
-def model(*between):
+def model(*between: Any) -> Any:
     image = keras.Input((None, None, 3), dtype="uint8")
     seen = layers.Rescaling(1 / 255)(image)
     for layer in between:
@@ -39,10 +44,10 @@ def model(*between):
     return keras.Model(image, layers.Dense(1, activation="sigmoid")(seen))
 
 
-def released():
+def released() -> Any:
     """A model as the pipeline makes it, of the smallest network that it knows."""
     trunk = Trunk(backbone="EfficientNetV2B0", source="none", digest="none")
-    network = Network.load(keras, trunk, 64, None)
+    network = Network.load(keras, trunk, 64, FolderStore(Path("unused")))
     head = STRATEGIES["head"].model(network, "run")
     kernel = head.get_layer("logit").kernel
     # Of the first stage: behind all layers, noise has become as large as what is seen.
@@ -51,31 +56,33 @@ def released():
     return released_model(network, "head", [head.get_weights()], 0.8)
 
 
-def saved(path, made):
+def saved(path: Path, made: Any) -> Path:
     made.save(path)
     return path
 
 
-def ask(path, **how):
+def ask(path: Path, **how: Any) -> dict[str, float]:
     return trial.ask(path, IMAGES, **{"threads": 1, **how})
 
 
 @pytest.fixture(scope="module")
-def sound(tmp_path_factory):
+def sound(tmp_path_factory: pytest.TempPathFactory) -> Sound:
     """A model's file, and what plain Keras says of the images with it in this process."""
     path = saved(tmp_path_factory.mktemp("sound") / "model.keras", released())
     said = trial.probabilities(keras.saving.load_model(path), IMAGES.values())
     return path, dict(zip(IMAGES, said, strict=True))
 
 
-def test_a_model_says_the_same_in_a_process_of_its_own(sound):
+def test_a_model_says_the_same_in_a_process_of_its_own(sound: Sound) -> None:
     path, said = sound
     assert len(set(said.values())) == 2
     assert ask(path) == pytest.approx(said, abs=1e-3)
 
 
 @pytest.mark.parametrize("recorded", [0.5, float("nan")])
-def test_a_model_that_says_another_thing_than_was_recorded_is_refused(recorded, sound, monkeypatch):
+def test_a_model_that_says_another_thing_than_was_recorded_is_refused(
+    recorded: float, sound: Sound, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path, said = sound
     monkeypatch.setattr(trial, "ask", lambda *_, **__: said)
     trial.agree(path, IMAGES, said, tolerance=0.0, threads=1)
@@ -84,29 +91,31 @@ def test_a_model_that_says_another_thing_than_was_recorded_is_refused(recorded, 
         trial.agree(path, IMAGES, other, tolerance=0.02, threads=1)
 
 
-def test_a_probability_that_is_no_number_is_refused(sound, monkeypatch):
+def test_a_probability_that_is_no_number_is_refused(
+    sound: Sound, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path, said = sound
     monkeypatch.setattr(trial, "ask", lambda *_, **__: {**said, "dark": float("nan")})
     with pytest.raises(BadInput, match="gives dark a probability of nan"):
         trial.agree(path, IMAGES, said, tolerance=0.02, threads=1)
 
 
-def with_lambda(path):
+def with_lambda(path: Path) -> Path:
     return saved(path, model(layers.Lambda(lambda seen: seen)))
 
 
-def as_pickle(path):
+def as_pickle(path: Path) -> Path:
     path.write_bytes(pickle.dumps({"model": 1}))
     return path
 
 
-def as_hdf5(path):
+def as_hdf5(path: Path) -> Path:
     made = path.with_suffix(".h5")
     model().save(made)
     return made.rename(path)
 
 
-def with_huge_config(path):
+def with_huge_config(path: Path) -> Path:
     with zipfile.ZipFile(path, "w") as bundle:
         bundle.writestr("metadata.json", "{}")
         bundle.writestr("config.json", b" " * (17 * 2**20))
@@ -124,19 +133,23 @@ HOSTILE = {
 
 @pytest.mark.parametrize(("make", "said"), HOSTILE.values(), ids=HOSTILE)
 @pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5 file")
-def test_a_hostile_model_is_refused(make, said, tmp_path):
+def test_a_hostile_model_is_refused(
+    make: Callable[[Path], Path], said: str, tmp_path: Path
+) -> None:
     with pytest.raises(BadInput, match=said):
         ask(make(tmp_path / "model.keras"))
 
 
-def test_a_model_that_takes_more_memory_than_is_allowed_is_refused(sound, monkeypatch):
+def test_a_model_that_takes_more_memory_than_is_allowed_is_refused(
+    sound: Sound, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path, _ = sound
     monkeypatch.setattr(trial, "MEMORY_BYTES", 2**28)
     with pytest.raises(BadInput, match=r"MiB of memory were allowed"):
         ask(path)
 
 
-def test_a_model_that_takes_too_long_is_tried_again_later(sound):
+def test_a_model_that_takes_too_long_is_tried_again_later(sound: Sound) -> None:
     path, _ = sound
     with pytest.raises(Unavailable, match=r"gave no answer within 0.1 s"):
         ask(path, seconds=0.1)
@@ -170,7 +183,9 @@ def test_a_model_that_takes_too_long_is_tried_again_later(sound):
         b"\xff\xfe",
     ],
 )
-def test_an_answer_that_is_not_just_the_probabilities_is_refused(answer, tmp_path):
+def test_an_answer_that_is_not_just_the_probabilities_is_refused(
+    answer: bytes, tmp_path: Path
+) -> None:
     """The process may be a stranger's by then."""
     with pytest.raises(BadInput, match="did not answer with 2 probabilities from 0 to 1") as said:
         trial._understood(answer, tmp_path / "model.keras", 2)
@@ -178,17 +193,17 @@ def test_an_answer_that_is_not_just_the_probabilities_is_refused(answer, tmp_pat
     assert "model.keras" in str(said.value)
 
 
-def test_probabilities_from_0_to_1_are_understood(tmp_path):
+def test_probabilities_from_0_to_1_are_understood(tmp_path: Path) -> None:
     answer = b'{"probabilities": [0.0, 1.0, 5e-324]}'
     assert trial._understood(answer, tmp_path, 3) == [0.0, 1.0, 5e-324]
 
 
-def test_a_model_that_is_not_there_is_told_by_its_own_name(tmp_path):
+def test_a_model_that_is_not_there_is_told_by_its_own_name(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match=f"there is no model file {tmp_path}/gone.keras"):
         ask(tmp_path / "gone.keras")
 
 
-def test_what_the_model_is_called_is_told_when_it_is_refused(tmp_path):
+def test_what_the_model_is_called_is_told_when_it_is_refused(tmp_path: Path) -> None:
     path = as_pickle(tmp_path / "mine.keras")
     with pytest.raises(BadInput, match=f"the model {path} is a pickle"):
         ask(path)

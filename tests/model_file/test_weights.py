@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import h5py
 import keras
@@ -11,13 +14,15 @@ import numpy as np
 import pytest
 
 from skin_pipeline.model_file.container import Foreign
-from skin_pipeline.model_file.weights import fill, inspected
+from skin_pipeline.model_file.weights import Weights, fill, inspected
+
+Change = Callable[[h5py.File], object]
 
 PATH = "layers/dense/vars/0"
 
 
 @pytest.fixture(scope="module")
-def model():
+def model() -> Any:
     """Of two layers of one class, one of them within another model."""
     inner = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3)])
     image = keras.Input((2,))
@@ -25,25 +30,25 @@ def model():
 
 
 @pytest.fixture(scope="module")
-def saved(model, tmp_path_factory):
+def saved(model: Any, tmp_path_factory: pytest.TempPathFactory) -> bytes:
     path = tmp_path_factory.mktemp("saved") / "a.weights.h5"
     model.save_weights(path)
     return path.read_bytes()
 
 
-def changed(data, change):
+def changed(data: bytes, change: Change) -> bytes:
     sink = io.BytesIO(data)
     with h5py.File(sink, "r+") as weights:
         change(weights)
     return sink.getvalue()
 
 
-def look(data):
+def look(data: bytes) -> Weights:
     """As it lies within a larger file."""
     return inspected(io.BytesIO(b"before" + data + b"behind"), 6, len(data))
 
 
-def test_weights_are_put_into_the_model_whose_they_are(model, saved):
+def test_weights_are_put_into_the_model_whose_they_are(model: Any, saved: bytes) -> None:
     expected = model.get_weights()
     model.set_weights([array * 0 for array in expected])
     fill(model, look(saved))
@@ -51,10 +56,10 @@ def test_weights_are_put_into_the_model_whose_they_are(model, saved):
         np.testing.assert_array_equal(found, wanted)
 
 
-def stored(*, dtype="f4", **options):
+def stored(*, dtype: Any = "f4", **options: Any) -> Change:
     """An array of the same shape that is stored in another way."""
 
-    def change(weights):
+    def change(weights: h5py.File) -> None:
         values = np.array(weights[PATH])
         del weights[PATH]
         made = weights.create_dataset(PATH, values.shape, dtype, **options)
@@ -64,25 +69,25 @@ def stored(*, dtype="f4", **options):
     return change
 
 
-def typed(dtype):
-    def change(weights):
+def typed(dtype: Any) -> Change:
+    def change(weights: h5py.File) -> None:
         del weights[PATH]
         weights.create_dataset(PATH, (2, 2), dtype)
 
     return change
 
 
-def never_written(weights):
+def never_written(weights: h5py.File) -> None:
     del weights[PATH]
     weights.create_dataset(PATH, (2, 2), "f4")
 
 
-def huge_and_never_written(weights):
+def huge_and_never_written(weights: h5py.File) -> None:
     del weights[PATH]
     weights.create_dataset(PATH, (2**20, 2**20), "f4")
 
 
-def compact(weights):
+def compact(weights: h5py.File) -> None:
     """Its values stand in its header."""
     del weights[PATH]
     plan = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
@@ -94,42 +99,42 @@ def compact(weights):
     made.write(h5py.h5s.ALL, h5py.h5s.ALL, np.ones((2, 2), "f4"))
 
 
-def virtual(weights):
+def virtual(weights: h5py.File) -> None:
     layout = h5py.VirtualLayout((2, 2), "f4")
     layout[...] = h5py.VirtualSource(".", "layers/dense_1/vars/0", (2, 2))
     del weights[PATH]
     weights.create_virtual_dataset(PATH, layout)
 
 
-def linked(link):
-    def change(weights):
+def linked(link: Any) -> Change:
+    def change(weights: h5py.File) -> None:
         del weights[PATH]
         weights[PATH] = link
 
     return change
 
 
-def the_same_twice(weights):
+def the_same_twice(weights: h5py.File) -> None:
     weights["layers/dense/vars/2"] = weights[PATH]
 
 
-def in_a_circle(weights):
+def in_a_circle(weights: h5py.File) -> None:
     weights["layers/dense/vars/again"] = weights["layers"]
 
 
-def noted(place, name, value):
+def noted(place: str, name: str, value: Any) -> Change:
     return lambda weights: weights[place].attrs.create(name, value)
 
 
-def a_type(weights):
+def a_type(weights: h5py.File) -> None:
     weights["layers/dense/vars/type"] = np.dtype("f8")
 
 
-def deep(weights):
+def deep(weights: h5py.File) -> None:
     weights.create_group("layers/" + "x/" * 30)
 
 
-def long_name(weights):
+def long_name(weights: h5py.File) -> None:
     weights.create_group("layers/" + "x" * 300)
 
 
@@ -168,12 +173,12 @@ ODD = {
 
 
 @pytest.mark.parametrize("change", ODD.values(), ids=list(ODD))
-def test_an_array_that_keras_does_not_write_is_refused(change, saved):
+def test_an_array_that_keras_does_not_write_is_refused(change: Change, saved: bytes) -> None:
     with pytest.raises(Foreign, match=r"has weights (that Keras does not write|of too many)"):
         look(changed(saved, change))
 
 
-def test_arrays_that_share_bytes_are_refused(saved, monkeypatch):
+def test_arrays_that_share_bytes_are_refused(saved: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     """As only a file has that was written by hand."""
     found = look(saved)
     one, other = (found.arrays[f"layers/dense{end}/vars/0"] for end in ("", "_1"))
@@ -185,31 +190,33 @@ def test_arrays_that_share_bytes_are_refused(saved, monkeypatch):
         look(data)
 
 
-def test_weights_of_too_many_objects_are_refused(saved, monkeypatch):
+def test_weights_of_too_many_objects_are_refused(
+    saved: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("skin_pipeline.model_file.weights.MOST_OBJECTS", 8)
     with pytest.raises(Foreign, match="too many objects"):
         look(saved)
 
 
 @pytest.mark.parametrize("at", [0, 9, 50, 100])
-def test_damaged_weights_are_refused(at, saved):
+def test_damaged_weights_are_refused(at: int, saved: bytes) -> None:
     with pytest.raises(Foreign, match=r"has (damaged )?weights"):
         look(saved[:at] + b"\xff" * 40 + saved[at + 40 :])
 
 
-def gone(weights):
+def gone(weights: h5py.File) -> None:
     del weights[PATH]
 
 
-def one_more(weights):
+def one_more(weights: h5py.File) -> None:
     weights["layers/dense/vars/7"] = np.ones(3, "f4")
 
 
-def empty_group(weights):
+def empty_group(weights: h5py.File) -> None:
     weights.create_group("layers/conv2d/vars")
 
 
-def another_shape(weights):
+def another_shape(weights: h5py.File) -> None:
     del weights[PATH]
     weights[PATH] = np.ones((4, 1), "f4")
 
@@ -223,7 +230,9 @@ def another_shape(weights):
         (another_shape, r"another shape: 'layers/dense/vars/0' is \(4, 1\) instead of \(2, 2\)"),
     ],
 )
-def test_weights_of_another_model_are_refused(change, said, model, saved):
+def test_weights_of_another_model_are_refused(
+    change: Change, said: str, model: Any, saved: bytes
+) -> None:
     before = model.get_weights()
     with pytest.raises(Foreign, match=said):
         fill(model, look(changed(saved, change)))
@@ -231,7 +240,7 @@ def test_weights_of_another_model_are_refused(change, said, model, saved):
         np.testing.assert_array_equal(found, wanted)
 
 
-def test_what_a_released_model_of_each_kind_saves_is_found(tmp_path):
+def test_what_a_released_model_of_each_kind_saves_is_found(tmp_path: Path) -> None:
     """Named as Keras names it; the networks of keras.applications are in test_loading."""
     for strategy in ("head", "fine_tune", "full"):
         model = files.released(strategy=strategy)

@@ -253,7 +253,7 @@ def test_a_refusal_gives_figures_reasons_and_the_report(judged: FolderStore) -> 
     assert "The champion stays as it was: version " in alert.text
     assert "accuracy 0.701 (95 % interval 0.651 to 0.751), sensitivity 0.853" in alert.text
     assert "Failed: accuracy: 0.701 [0.651, 0.751], required at least 0.750" in alert.text
-    assert "(232 images: 187 right would show 0.750, 163 were)." in alert.text
+    assert "(232 images: 187 correct would show 0.750, 163 were)." in alert.text
     report = f"{BASE}/plugin/models/skin-models/view/{verdict}/report.html"
     assert f"Report: {report}" in alert.text
     assert alert.report_url == report

@@ -20,8 +20,9 @@ from attacker import Attacker
 from released import opened, registry, vouch_for
 
 from skin_pipeline import steps
-from skin_pipeline.contracts import RESULT, Dataset, Evaluation, Proof, Verdict, load
+from skin_pipeline.contracts import RESULT, Dataset, Evaluation, Proof, Scored, Verdict, load
 from skin_pipeline.errors import BadInput
+from skin_pipeline.evaluation import scoring
 from skin_pipeline.job import Job, Work
 from skin_pipeline.model_file import trial
 from skin_pipeline.provenance import ProvenStore, SigningKeys
@@ -253,9 +254,11 @@ def against_champion(judged: Any) -> Any:
 
     inputs = job.proven.prove(run.evaluation).proof.inputs
     other = job.once("evaluate", 1, {"of": inputs}, older)
-    champion = job.once(
-        "champion", 1, {"split": run.split}, lambda work: tasks._as_judged(work, "old", other)
-    )
+
+    def as_judged(work: Work) -> Scored:
+        return scoring.on_test_set(work, run.split, "old", other, lambda *_: ())
+
+    champion = job.once("champion", 1, {"split": run.split}, as_judged)
     settings = job.settings.model_copy(update={"min_auc_change": -0.5})
     verdict = steps.gate(
         dataclasses.replace(job, settings=settings), run.evaluation, run.validation, champion

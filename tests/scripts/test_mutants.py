@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import mutants
 import pytest
@@ -12,7 +13,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 
-def run(*arguments):
+def run(*arguments: Any) -> Any:
     command = [sys.executable, "scripts/mutants.py", *arguments]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
 
@@ -25,7 +26,7 @@ def run(*arguments):
         ("skin_pipeline/evaluation/plots/roc.py", "tests/evaluation/plots/test_roc.py"),
     ],
 )
-def test_the_tests_of_a_module_are_those_that_mirror_its_path(module, tests):
+def test_the_tests_of_a_module_are_those_that_mirror_its_path(module: str, tests: str) -> None:
     assert mutants.mirrored(module) == tests
     assert (ROOT / tests).is_file()
 
@@ -39,7 +40,7 @@ def test_the_tests_of_a_module_are_those_that_mirror_its_path(module, tests):
         (("tests/test_intervals.py",), "is no module of skin_pipeline"),
     ],
 )
-def test_what_cannot_be_changed_is_told(arguments, message):
+def test_what_cannot_be_changed_is_told(arguments: Any, message: str) -> None:
     done = run(*arguments)
     assert done.returncode == 1
     assert message in done.stderr
@@ -47,7 +48,7 @@ def test_what_cannot_be_changed_is_told(arguments, message):
 
 
 @pytest.mark.exhaustive
-def test_changes_are_tried_one_at_a_time_and_those_that_no_test_saw_are_shown():
+def test_changes_are_tried_one_at_a_time_and_those_that_no_test_saw_are_shown() -> None:
     before = (ROOT / "skin_pipeline/intervals.py").read_bytes()
     done = run("skin_pipeline/intervals.py")
     assert done.returncode == 0, done.stderr

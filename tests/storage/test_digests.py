@@ -17,8 +17,9 @@ from skin_pipeline import arrays
 from skin_pipeline.data import manifest
 from skin_pipeline.data.duplicates import Side
 from skin_pipeline.errors import BadInput
+from skin_pipeline.job import Work
 from skin_pipeline.storage import FolderStore, Store, digest, digest_named
-from skin_pipeline.training import backbone, tasks
+from skin_pipeline.training import pretrained, tasks
 from skin_pipeline.training.inputs import Squares
 
 pytestmark = pytest.mark.timeout(60)  # whatever blocks is stopped, and fails
@@ -68,9 +69,9 @@ class TestNamedByTheirBytes:
         self, make_job: Callable[..., Any], store: FolderStore, exchanged: str
     ) -> None:
         dataset = documents.dataset("ingest/x").model_copy(update={"shards": (exchanged,)})
-        trunk = backbone.trunk_of("ResNet50", "none")
+        trunk = pretrained.trunk_of("ResNet50", "none")
         with pytest.raises(BadInput, match="is not what it was"):
-            tasks.features(make_job(), "features/x", dataset, 0, trunk, ("pooled",), 1)
+            tasks.features(Work(make_job(), "features/x"), dataset, 0, trunk, ("pooled",), 1)
 
     def test_a_map_stays_what_was_verified(self, store: FolderStore, tmp_path: Path) -> None:
         data = shard(tmp_path, 1)

@@ -23,7 +23,7 @@ from skin_pipeline.data import manifest
 from skin_pipeline.data.sources import Found, Images
 from skin_pipeline.errors import BadInput, Unavailable
 from skin_pipeline.storage import FolderStore, Store, copied, digest, digest_file, digest_named
-from skin_pipeline.training import backbone
+from skin_pipeline.training import backbone, pretrained
 
 pytestmark = pytest.mark.timeout(60)  # whatever blocks is stopped, and fails
 
@@ -76,7 +76,7 @@ class TestCheckedThenUsed:
 
         monkeypatch.setattr(FolderStore, "put_file", exchange_first)
         good = path.read_bytes()
-        key = backbone.pin_weights(settings, store)
+        key = pretrained.pin_weights(settings, store)
         assert path.read_bytes() != good
         assert (store.root / key).read_bytes() == good
         assert digest_named(key) == digest((store.root / key).read_bytes())
@@ -103,7 +103,7 @@ class TestCheckedThenUsed:
 
         monkeypatch.setattr(Path, "is_file", exchange_after)
         with pytest.raises(BadInput, match="is not a file"):
-            backbone.pin_weights(settings, store)
+            pretrained.pin_weights(settings, store)
         assert store.list("") == []
 
     def test_keras_reads_no_pinned_weights_that_were_exchanged(self, store: FolderStore) -> None:
@@ -117,7 +117,7 @@ class TestCheckedThenUsed:
             applications=SimpleNamespace(ResNet50=lambda **_: whole),
         )
         with pytest.raises(BadInput, match=f"{key} in the store .* is not what it was"):
-            backbone.Network.load(keras, backbone.trunk_of("ResNet50", key), 64, store)
+            backbone.Network.load(keras, pretrained.trunk_of("ResNet50", key), 64, store)
         assert read == []
 
     @pytest.fixture

@@ -241,4 +241,6 @@ def _is_property(node: Function) -> bool:
 
 def _is_verb(word: str) -> bool:
     plain = word.strip("`.,:;").lower()
+    if plain == "see":  # a method that implements a protocol refers to it
+        return True
     return plain.endswith("s") and plain not in NO_VERBS

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from PIL import Image
 
 
-def photograph(number):
+def photograph(number: Any) -> Any:
     """A picture with structure of every size and colours of its own, unlike any other."""
     random = np.random.RandomState(number)
     canvas = np.zeros((300, 400, 3), np.float32)

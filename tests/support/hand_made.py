@@ -20,14 +20,14 @@ import pytest
 from numpy.typing import NDArray
 
 from skin_pipeline import tables
+from skin_pipeline.arrays import Arrays
 from skin_pipeline.config import Deployment, Settings
 from skin_pipeline.contracts import Features, Split, Trunk
 from skin_pipeline.data import manifest
 from skin_pipeline.data.images import STATISTICS
-from skin_pipeline.evaluation import scoring
 from skin_pipeline.job import Job
 from skin_pipeline.storage import Store
-from skin_pipeline.training.checkpoints import Arrays
+from skin_pipeline.training import models
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -205,9 +205,9 @@ class Linear:
         self.channel = int(np.argmax(weights[0]))
 
     def score(self, inputs: Any, rows: Ints, views: int = 1) -> NDArray[np.float32]:
-        """As `training.runs.scorer` does it."""
+        """As `training.models.scorer` does it."""
         seen = [inputs.take(rows, np.full_like(rows, view))[0] for view in range(views)]
-        return np.asarray(np.mean(seen, axis=0, dtype=np.float32)[:, self.channel])
+        return np.asarray(np.mean(np.stack(seen), axis=0, dtype=np.float32))[:, self.channel]
 
 
 class Strategy:
@@ -233,7 +233,7 @@ def score_linearly(monkeypatch: pytest.MonkeyPatch) -> list[Network]:
         asked.append(Network(dataset.image_size, trunk))
         return asked[-1]
 
-    monkeypatch.setattr(scoring, "STRATEGIES", {"head": Strategy()})
-    monkeypatch.setattr(scoring, "scorer", lambda model, jit: model.score)
-    monkeypatch.setattr(scoring, "network_on", network_on)
+    monkeypatch.setattr(models, "STRATEGIES", {"head": Strategy()})
+    monkeypatch.setattr(models, "scorer", lambda model, jit: model.score)
+    monkeypatch.setattr(models, "network_on", network_on)
     return asked

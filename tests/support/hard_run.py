@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageFilter
 
-from skin_pipeline import steps
+from skin_pipeline import sharding, steps
 from skin_pipeline.config import Deployment, Settings
 from skin_pipeline.contracts import Verdict, load
 from skin_pipeline.job import Job
@@ -109,7 +109,7 @@ def build(folder: Path, **keys: str) -> Hard:
     dataset, weights, others = steps.ingest(job)
     validation = steps.validate(job, dataset, others)
     split = steps.split(job, validation)
-    features = [steps.features(job, split, weights, i) for i in steps.shard_numbers(job, dataset)]
+    features = [steps.features(job, split, weights, i) for i in sharding.numbers(job, dataset)]
     trained = [steps.train(job, split, features, run) for run in range(RUNS)]
     evaluation = steps.evaluate(job, split, trained, validation)
     external = steps.external(job, evaluation, validation)

@@ -364,7 +364,7 @@ def _verdict(champion: str, external: tuple[str, ...]) -> Verdict:
         value="0.790 [0.740, 0.840]",
         bound="at least 0.750 (the lower end of its 95 % interval)",
         passed=False,
-        advice="240 images: 193 right would show 0.75, 189 were.",
+        advice="240 images: 193 correct would show 0.75, 189 were.",
     )
     passed = GateCheck(
         name="successful runs", value=str(RUNS), bound=f"at least {RUNS}", passed=True

@@ -5,16 +5,22 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
+import pandas as pd
 import tensorflow as tf
+from numpy.typing import NDArray
 
+from skin_pipeline.config import Settings
 from skin_pipeline.contracts import Trunk
 from skin_pipeline.storage import FolderStore
 from skin_pipeline.training.backbone import Network
 from skin_pipeline.training.checkpoints import Checkpoints
-from skin_pipeline.training.runs import Examples, Stage, train_run
+from skin_pipeline.training.inputs import Ints, Source
+from skin_pipeline.training.runs import train_run
+from skin_pipeline.training.stages import Examples, Run, Stage
 from skin_pipeline.training.strategies import STRATEGIES, Training
 
 SQUARES = np.random.default_rng(0).uniform(0, 255, (16, 64, 64, 3)).astype(np.float32)
@@ -23,7 +29,7 @@ SQUARES = np.random.default_rng(0).uniform(0, 255, (16, 64, 64, 3)).astype(np.fl
 class Images:
     """Stands for packed images."""
 
-    def take(self, rows, views):
+    def take(self, rows: Ints, views: Ints) -> tuple[NDArray[Any], ...]:
         return (SQUARES[rows],)
 
 
@@ -31,11 +37,12 @@ def main() -> None:
     tf.config.set_logical_device_configuration(
         tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
     )
+    store = FolderStore(Path(sys.argv[1]))
     trunk = Trunk(backbone="EfficientNetV2B0", source="none", digest="none")
-    network = Network.load(keras, trunk, 64, None)
+    network = Network.load(keras, trunk, 64, store)
     seen = []
 
-    def build():
+    def build() -> Any:
         model = STRATEGIES["full"].model(network, "run", Training(0.001, 0.1))
         inner = model.get_layer("trained").get_layer("network").get_layer("stem_conv")
         kind = type(model.trainable_variables[0].value).__name__
@@ -56,8 +63,8 @@ def main() -> None:
         falling=True,
         devices=("CPU:0", "CPU:1"),
     )
-    checkpoints = Checkpoints(FolderStore(Path(sys.argv[1])), "train/a")
-    trained = train_run(keras, [stage], 0, 1, checkpoints)
+    run = Run(network, Source(store, pd.DataFrame(), (), ()), Settings(), number=0, seed=1)
+    trained = train_run(run, [stage], Checkpoints(store, "train/a"))
     finite = bool(np.isfinite(trained.held_out).all())
     policy = keras.config.dtype_policy().name
     print("SEEN", *seen[0], len(trained.history), policy, trained.weights[0].dtype, finite)

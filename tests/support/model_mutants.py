@@ -95,7 +95,7 @@ class Mutants:
         places = [at for magic in (b"PK\1\2", b"PK\3\4", b"PK\5\6") for at in _all(data, magic)]
         at = draw.choice(places) + draw.randrange(60)
         size = draw.choice((1, 2, 4, 8))
-        number = draw.choice(NUMBERS) % 256**size
+        number: int = draw.choice(NUMBERS) % 256**size
         return data[:at] + number.to_bytes(size, "little") + data[at + size :]
 
     def _zip_anew(self, draw: random.Random) -> bytes:

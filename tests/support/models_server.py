@@ -135,7 +135,7 @@ def judge(
         value=value,
         passed=approved,
         bound="at least 0.750 (the lower end of its 95 % interval)",
-        advice="" if approved else "232 images: 187 right would show 0.750, 163 were",
+        advice="" if approved else "232 images: 187 correct would show 0.750, 163 were",
     )
     reasons = () if approved else (check.described(),)
     key, report = f"gate/{digest}", f"gate/{digest}/report.html"

@@ -13,6 +13,7 @@ import json
 import os
 import sys
 import tempfile
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ import model_files as files
 from skin_pipeline.errors import BadInput
 from skin_pipeline.model_file import loading
 from skin_pipeline.model_file.memory import STATUS
+from skin_pipeline.training import backbone, runtime
 
 FORBIDDEN = (
     *("os.", "shutil.", "subprocess.", "socket.", "urllib.", "ctypes.dlopen", "tempfile."),
@@ -77,10 +79,10 @@ def by_plain_keras(path: Path) -> None:
 
 def main(sound: str) -> None:
     for place, name in (
-        (loading.Network, "untrained"),
+        (backbone.Network, "untrained"),
         (loading, "rebuilt"),
-        (loading, "keras_on"),
-        (loading.metadata, "version"),
+        (runtime, "keras_on"),
+        (metadata, "version"),
         (keras.saving, "serialize_keras_object"),
     ):
         setattr(place, name, functools.cache(getattr(place, name)))

@@ -3,6 +3,7 @@ with any network. Each number that a model reads says of which image and view it
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,7 @@ import pandas as pd
 from skin_pipeline.contracts import RESULT, Features, Trunk, dump
 from skin_pipeline.storage import FolderStore, Store
 from skin_pipeline.training.backbone import Network, Spec
-from skin_pipeline.training.inputs import dihedral
-from skin_pipeline.training.plan import Source
+from skin_pipeline.training.inputs import Source, dihedral
 
 SIZE = 16
 TRUNK = Trunk(backbone="ResNet50", source="none", digest="none")
@@ -45,8 +45,8 @@ def whole(
     return keras.Model(image, layers.Activation("linear", name="third")(third))
 
 
-def table(labels: np.ndarray, **sides: list[str]) -> pd.DataFrame:
-    """Readable images with their sides in `run_0`, `run_1`, …"""
+def table(labels: np.ndarray, **sides: Sequence[Any]) -> pd.DataFrame:
+    """Readable images with their sides in `run_0`, `run_1`, …, or with other columns."""
     names = np.where(labels == 1, "malignant", "benign")
     return pd.DataFrame({"label": names, "key": [f"{n}.jpg" for n in range(len(labels))], **sides})
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from skin_pipeline.data.images import Inspected
     from skin_pipeline.data.sources import Found
+    from skin_pipeline.geometry import Geometry
 
 
 def double(number: int) -> int:
@@ -101,22 +102,23 @@ def linger(folder: str) -> None:
     time.sleep(3600)
 
 
-def inspect_or_die(item: Found, size: int | None, field_of_view: float) -> Inspected:
+def inspect_or_die(item: Found, geometry: Geometry | None) -> Inspected:
     """What the manifest asks of an image file, but for one that brings the decoder down."""
     if item.path.name.startswith("fatal"):
         os.kill(os.getpid(), signal.SIGKILL)
     # Here, so that the processes of other tests start without it.
     from skin_pipeline.data.images import inspect
 
-    return inspect(item.path, size, field_of_view)
+    return inspect(item.path, geometry)
 
 
 def inspect_mutant(item: tuple[str, bytes]) -> tuple[str, bool]:
     """Name of a mutant, and whether it is readable; fails if it is neither that nor a problem."""
     from skin_pipeline.data.images import inspect_bytes
+    from skin_pipeline.geometry import Geometry
 
     name, data = item
-    seen = inspect_bytes(data, name, 32, 0.8)
+    seen = inspect_bytes(data, name, Geometry(32, 0.8))
     if seen.problem:
         sound = seen.problem.startswith(f"{name}: ") and seen.problem.isprintable()
         sound = sound and len(seen.problem) < 500 and seen.pixels is None

@@ -6,9 +6,11 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from hard_run import Hard
 
 from skin_pipeline import steps
 from skin_pipeline.contracts import Evaluation, Split, TrainedRun, load
@@ -17,7 +19,7 @@ from skin_pipeline.intervals import auc
 
 
 @pytest.mark.exhaustive
-def test_a_run_is_mirrored_over_devices_in_mixed_precision(tmp_path):
+def test_a_run_is_mirrored_over_devices_in_mixed_precision(tmp_path: Path) -> None:
     run = subprocess.run(
         [sys.executable, str(Path(__file__).parents[1] / "support/mirrored_run.py"), str(tmp_path)],
         capture_output=True,
@@ -28,7 +30,7 @@ def test_a_run_is_mirrored_over_devices_in_mixed_precision(tmp_path):
     assert line == "SEEN MirroredVariable float16 float32 2 float32 float32 True"
 
 
-def test_a_network_is_trained_end_to_end_and_judged(hard):
+def test_a_network_is_trained_end_to_end_and_judged(hard: Hard) -> None:
     job, store = hard.job, hard.job.store
     knobs = {"strategy": "full", "epochs": 6, "tune_epochs": 1, "runs": 1, "min_runs": 1}
     knobs |= {"jitter": 0.1, "tune_learning_rate": 1e-5}
@@ -54,7 +56,7 @@ def test_a_network_is_trained_end_to_end_and_judged(hard):
 
 
 @pytest.mark.parametrize("strategy", ["fine_tune", "full"])
-def test_smote_is_refused_where_there_are_no_features_to_make(finished, strategy):
+def test_smote_is_refused_where_there_are_no_features_to_make(finished: Any, strategy: str) -> None:
     with pytest.raises(ValueError, match=r"balance=smote.*strategy=head"):
         type(finished.job.settings)(**{
             **finished.job.settings.model_dump(),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
 import numpy as np
 import pytest
@@ -9,9 +11,10 @@ import tiny_network as tiny
 
 from skin_pipeline.config import Settings
 from skin_pipeline.training import plan
-from skin_pipeline.training.inputs import Made, dihedral
-from skin_pipeline.training.plan import balanced, moments, stages_of
-from skin_pipeline.training.runs import Examples
+from skin_pipeline.training.backbone import Network
+from skin_pipeline.training.inputs import Ints, Made, Source, dihedral
+from skin_pipeline.training.plan import moments, stages_of
+from skin_pipeline.training.stages import Examples, Run, Stage
 
 VIEWS = 4
 LABELS = np.array([0, 0, 1] * 10)
@@ -38,28 +41,30 @@ KNOBS = {
 
 
 @pytest.fixture(scope="module")
-def network():
+def network() -> Network:
     return tiny.network()
 
 
 @pytest.fixture(scope="module")
-def source(tmp_path_factory):
+def source(tmp_path_factory: pytest.TempPathFactory) -> Source:
     return tiny.source(tmp_path_factory.mktemp("source"), tiny.table(LABELS, **SIDES), VIEWS)
 
 
-def stages(network, source, run=0, seed=3, **changes):
-    return stages_of(network, source, Settings(**{**KNOBS, **changes}), run, seed)
+def stages(
+    network: Network, source: Source, run: int = 0, seed: int = 3, **changes: Any
+) -> list[Stage]:
+    return stages_of(Run(network, source, Settings(**{**KNOBS, **changes}), run, seed))
 
 
-def rows_of(run, side):
+def rows_of(run: int, side: str) -> Ints:
     return np.flatnonzero(np.array(SIDES[f"run_{run}"]) == side)
 
 
 @pytest.mark.parametrize("strategy", ["head", "fine_tune", "full"])
 @pytest.mark.parametrize("run", [0, 1])
 def test_every_stage_of_a_run_trains_and_validates_on_the_sides_of_this_run(
-    network, source, strategy, run
-):
+    network: Network, source: Source, strategy: str, run: int
+) -> None:
     for stage in stages(network, source, run, strategy=strategy):
         for examples, side in ((stage.train, "train"), (stage.validation, "validation")):
             assert list(examples.rows) == list(rows_of(run, side))
@@ -72,8 +77,8 @@ def test_every_stage_of_a_run_trains_and_validates_on_the_sides_of_this_run(
     [("head", ["head"]), ("fine_tune", ["head", "fine_tune"]), ("full", ["head", "full"])],
 )
 def test_the_head_comes_first_and_what_the_strategy_trains_after_it(
-    network, source, strategy, names
-):
+    network: Network, source: Source, strategy: str, names: list[str]
+) -> None:
     assert [stage.name for stage in stages(network, source, strategy=strategy)] == names
 
 
@@ -92,28 +97,35 @@ def test_the_head_comes_first_and_what_the_strategy_trains_after_it(
     ],
 )
 def test_the_head_and_tuning_have_settings_of_their_own(
-    network, source, strategy, field, head, tuning
-):
+    network: Network, source: Source, strategy: str, field: str, head: Any, tuning: Any
+) -> None:
     made = stages(network, source, strategy=strategy)
     assert [getattr(stage, field) for stage in made] == [head, tuning]
 
 
 @pytest.mark.parametrize("strategy", ["fine_tune", "full"])
-def test_every_stage_sees_all_views_in_training_and_one_in_validation(network, source, strategy):
+def test_every_stage_sees_all_views_in_training_and_one_in_validation(
+    network: Network, source: Source, strategy: str
+) -> None:
     for stage in stages(network, source, strategy=strategy):
         assert (stage.train.views, stage.validation.views) == (VIEWS, 1)
 
 
 @pytest.mark.parametrize("strategy", ["fine_tune", "full"])
-def test_classes_are_weighed_in_every_stage(network, source, strategy):
+def test_classes_are_weighed_in_every_stage(
+    network: Network, source: Source, strategy: str
+) -> None:
     for stage in stages(network, source, strategy=strategy, balance="class_weights"):
         weights, labels = stage.train.weights, stage.train.labels
+        assert weights is not None
         assert weights[labels == 1].sum() == pytest.approx(weights[labels == 0].sum())
         assert weights.sum() == pytest.approx(len(labels))
 
 
 @pytest.mark.parametrize("strategy", ["fine_tune", "full"])
-def test_the_smaller_class_is_repeated_in_every_stage(network, source, strategy):
+def test_the_smaller_class_is_repeated_in_every_stage(
+    network: Network, source: Source, strategy: str
+) -> None:
     for stage in stages(network, source, strategy=strategy, balance="oversample"):
         assert list(np.bincount(stage.train.labels)) == [8, 8]
         assert set(stage.train.rows) == set(rows_of(0, "train"))
@@ -122,26 +134,32 @@ def test_the_smaller_class_is_repeated_in_every_stage(network, source, strategy)
 
 
 @pytest.mark.parametrize("how", ["oversample", "smote"])
-def test_what_is_drawn_to_balance_follows_the_seed_of_the_run(network, source, how):
+def test_what_is_drawn_to_balance_follows_the_seed_of_the_run(
+    network: Network, source: Source, how: str
+) -> None:
     one, same, other = (
         stages(network, source, seed=seed, balance=how, strategy="head")[0].train
         for seed in (3, 3, 4)
     )
 
-    def read(examples):
+    def read(examples: Examples) -> Any:
         return examples.inputs.take(examples.rows, examples.rows * 0)[0]
 
     assert np.array_equal(read(one), read(same))
     assert not np.array_equal(read(one), read(other))
 
 
-def test_a_head_reads_pooled_features_of_the_view_that_is_asked_for(network, source):
+def test_a_head_reads_pooled_features_of_the_view_that_is_asked_for(
+    network: Network, source: Source
+) -> None:
     (stage,) = stages(network, source, strategy="head")
     (read,) = stage.train.inputs.take(np.array([4, 20, 4]), np.array([3, 1, 0]))
     assert np.array_equal(read, tiny.pooled(len(LABELS), VIEWS)[[3, 1, 0], [4, 20, 4]])
 
 
-def test_fine_tuning_reads_the_features_that_it_leaves_be_and_the_maps(network, source):
+def test_fine_tuning_reads_the_features_that_it_leaves_be_and_the_maps(
+    network: Network, source: Source
+) -> None:
     _, stage = stages(network, source, strategy="fine_tune")
     pooled, maps = stage.train.inputs.take(np.array([4, 20]), np.array([3, 1]))
     shallow = sum(tiny.CHANNELS[:2])
@@ -149,7 +167,9 @@ def test_fine_tuning_reads_the_features_that_it_leaves_be_and_the_maps(network, 
     assert np.array_equal(maps, tiny.maps(len(LABELS), VIEWS)[[3, 1], [4, 20]])
 
 
-def test_the_whole_network_reads_images_turned_as_the_view_asks(network, source):
+def test_the_whole_network_reads_images_turned_as_the_view_asks(
+    network: Network, source: Source
+) -> None:
     _, stage = stages(network, source, strategy="full")
     images = tiny.squares(len(LABELS))
     (read,) = stage.train.inputs.take(np.array([4, 20, 5]), np.array([3, 0, 6]))
@@ -158,23 +178,13 @@ def test_the_whole_network_reads_images_turned_as_the_view_asks(network, source)
     assert read.dtype == np.float32
 
 
-@pytest.mark.parametrize(
-    ("strategy", "size"),
-    [
-        ("head", 4 * sum(tiny.CHANNELS)),
-        ("fine_tune", 4 * sum(tiny.CHANNELS) + 2 * int(np.prod(tiny.MAP))),
-        ("full", 4 * tiny.SIZE * tiny.SIZE * 3),
-    ],
-)
-def test_what_a_model_reads_of_an_image_is_counted_in_bytes(source, strategy, size):
-    assert source.row_bytes(strategy) == size
-
-
 # --- models --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("strategy", ["head", "fine_tune", "full"])
-def test_the_penalty_on_weights_reaches_the_head_of_every_stage(network, source, strategy):
+def test_the_penalty_on_weights_reaches_the_head_of_every_stage(
+    network: Network, source: Source, strategy: str
+) -> None:
     for stage in stages(network, source, strategy=strategy):
         penalty = stage.build().get_layer("logit").kernel_regularizer
         assert float(penalty.l2) == pytest.approx(KNOBS["l2"])
@@ -182,8 +192,8 @@ def test_the_penalty_on_weights_reaches_the_head_of_every_stage(network, source,
 
 @pytest.mark.parametrize("jitter", [0.0, 0.19])
 def test_only_the_whole_network_sees_changed_colours_and_as_strong_as_was_asked(
-    network, source, jitter
-):
+    network: Network, source: Source, jitter: float
+) -> None:
     _, stage = stages(network, source, strategy="full", jitter=jitter)
     layers = [layer for layer in stage.build().layers if layer.name.startswith("random")]
     assert len(layers) == (5 if jitter else 0)
@@ -196,7 +206,9 @@ def test_only_the_whole_network_sees_changed_colours_and_as_strong_as_was_asked(
         assert tuple(colour["factor"]) == pytest.approx((0.5 - jitter / 2, 0.5 + jitter / 2))
 
 
-def test_a_head_standardises_by_all_views_of_its_training_images(network, source):
+def test_a_head_standardises_by_all_views_of_its_training_images(
+    network: Network, source: Source
+) -> None:
     (stage,) = stages(network, source, run=1, strategy="head")
     mean, variance = stage.build().get_layer("standardise").get_weights()
     seen = tiny.pooled(len(LABELS), VIEWS)[:, rows_of(1, "train")].reshape(-1, len(mean))
@@ -206,7 +218,7 @@ def test_a_head_standardises_by_all_views_of_its_training_images(network, source
 
 
 @pytest.mark.parametrize("count", [1, plan.CHUNK - 1, plan.CHUNK, 2 * plan.CHUNK + 3])
-def test_mean_and_spread_are_those_of_all_rows_however_many_are_read_at_once(count):
+def test_mean_and_spread_are_those_of_all_rows_however_many_are_read_at_once(count: int) -> None:
     features = np.random.default_rng(0).normal(9, 2, (count, 3)).astype(np.float32)
     mean, deviation = moments(Examples(Made(features), np.arange(count), np.zeros(count, int)))
     np.testing.assert_allclose(mean, features.mean(0), rtol=1e-5)
@@ -225,33 +237,34 @@ def test_mean_and_spread_are_those_of_all_rows_however_many_are_read_at_once(cou
         ("full", False, 224, 0, False),
     ],
 )
-def test_xla_is_used_where_it_is_quicker(network, strategy, quick, size, devices, expected):
-    made = plan.Network(keras, tiny.SPEC._replace(jit=quick), network.whole, size)
+def test_xla_is_used_where_it_is_quicker(
+    network: Network, strategy: str, quick: bool, size: int, devices: int, expected: bool
+) -> None:
+    made = Network(keras, tiny.SPEC._replace(jit=quick), network.whole, size)
     assert plan._jit(made, strategy, devices) is expected
 
 
 @pytest.mark.parametrize("strategy", ["head", "fine_tune", "full"])
-def test_a_head_begins_without_an_opinion(network, source, strategy):
+def test_a_head_begins_without_an_opinion(network: Network, source: Source, strategy: str) -> None:
     for stage in stages(network, source, strategy=strategy):
         assert not any(array.any() for array in stage.build().get_layer("logit").get_weights())
 
 
 @pytest.mark.parametrize(("strategy", "used"), [("fine_tune", ()), ("full", ("GPU:0", "GPU:1"))])
-def test_only_the_whole_network_is_spread_over_gpus(network, source, monkeypatch, strategy, used):
+def test_only_the_whole_network_is_spread_over_gpus(
+    network: Network,
+    source: Source,
+    monkeypatch: pytest.MonkeyPatch,
+    strategy: str,
+    used: tuple[str, ...],
+) -> None:
     monkeypatch.setattr(plan, "gpus", lambda: ("GPU:0", "GPU:1"))
     head, tuning = stages(network, source, strategy=strategy)
     assert (head.devices, tuning.devices) == ((), used)
     assert not tuning.jit
 
 
-def test_the_spread_of_features_far_from_zero_is_exact():
+def test_the_spread_of_features_far_from_zero_is_exact() -> None:
     features = np.random.default_rng(0).normal(4000, 0.5, (3000, 2)).astype(np.float32)
     _, deviation = moments(Examples(Made(features), np.arange(3000), np.zeros(3000, int)))
     np.testing.assert_allclose(deviation, features.astype(float).std(0), rtol=1e-3)
-
-
-def test_views_to_balance_are_those_of_the_activations_unless_told_otherwise(source):
-    pooled = source.pooled()
-    rows = rows_of(0, "train")
-    assert balanced(pooled, rows, LABELS[rows], "none", 0).views == VIEWS
-    assert balanced(pooled, rows, LABELS[rows], "none", 0, views=2).views == 2

@@ -1,6 +1,10 @@
+"""What a task needs is estimated before it begins, and refused if it is not there."""
+
 from __future__ import annotations
 
 import logging
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -9,13 +13,14 @@ from skin_pipeline.config import Deployment
 from skin_pipeline.errors import BadInput, Unavailable
 from skin_pipeline.job import Job
 from skin_pipeline.training import resources
+from skin_pipeline.training.inputs import WINDOW
 from skin_pipeline.training.resources import GIB, check_memory
 
 WAY_OUT = "Lower image_size"
 
 
 @pytest.fixture
-def machine(monkeypatch):
+def machine(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine of 16 GiB, of which 4 are free."""
     monkeypatch.setattr(resources, "memory", lambda: (16 * GIB, 4 * GIB))
 
@@ -30,7 +35,9 @@ def machine(monkeypatch):
         (5, 0, Unavailable, r"5\.0 GiB of memory, and 4\.0 GiB are free now.*fewer tasks.*Lower"),
     ],
 )
-def test_a_task_that_does_not_fit_says_so(machine, needed, allowed, error, message):
+def test_a_task_that_does_not_fit_says_so(
+    machine: None, needed: float, allowed: float, error: type[Exception] | None, message: str
+) -> None:
     deployment = Deployment(memory_gib=allowed)
     if error is None:
         check_memory(deployment, needed * GIB, "training run 0", WAY_OUT)
@@ -39,14 +46,16 @@ def test_a_task_that_does_not_fit_says_so(machine, needed, allowed, error, messa
         check_memory(deployment, needed * GIB, "training run 0", WAY_OUT)
 
 
-def test_what_a_task_needs_is_told_before(machine, caplog):
+def test_what_a_task_needs_is_told_before(machine: None, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO):
         check_memory(Deployment(), 3 * GIB, "training run 0", WAY_OUT)
     assert 'memory what="training run 0" needed_gib=3.0 available_gib=4.0' in caplog.text
 
 
 @pytest.mark.parametrize("version", [0, 1], ids=["limit in version 2", "limit in version 1"])
-def test_a_container_has_what_its_control_group_gives(monkeypatch, tmp_path, version):
+def test_a_container_has_what_its_control_group_gives(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, version: int
+) -> None:
     limit, used = tmp_path / "limit", tmp_path / "used"
     limit.write_text(f"{GIB}\n")
     used.write_text(f"{GIB // 4}\n")
@@ -56,7 +65,9 @@ def test_a_container_has_what_its_control_group_gives(monkeypatch, tmp_path, ver
 
 
 @pytest.mark.parametrize("limit", ["max", str(2**63 - 4096)])
-def test_a_control_group_without_a_limit_leaves_the_machine(monkeypatch, tmp_path, limit):
+def test_a_control_group_without_a_limit_leaves_the_machine(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, limit: str
+) -> None:
     (tmp_path / "limit").write_text(limit)
     (tmp_path / "used").write_text("1")
     files = ((str(tmp_path / "limit"), str(tmp_path / "used")),)
@@ -66,7 +77,7 @@ def test_a_control_group_without_a_limit_leaves_the_machine(monkeypatch, tmp_pat
     assert 0 < available < total
 
 
-def test_memory_of_training_counts_weights_activations_and_what_is_read():
+def test_memory_of_training_counts_weights_activations_and_what_is_read() -> None:
     import keras
 
     inner = keras.Sequential([keras.Input((10,)), keras.layers.Dense(30), keras.layers.Dense(5)])
@@ -76,7 +87,7 @@ def test_memory_of_training_counts_weights_activations_and_what_is_read():
     trained, others = 10 * 30 + 30 + 30 * 5 + 5, 5 * 7 + 7
     outputs = 10 + 30 + 5 + 7
     expected = (
-        *(resources.BASE, resources.COMPILING, 2 * resources.WINDOW),
+        *(resources.BASE, resources.COMPILING, 2 * WINDOW),
         4 * (trained + others) + 7 * 4 * trained,
         64 * (2 * 4 * outputs + 4 * 1000),
     )
@@ -85,21 +96,21 @@ def test_memory_of_training_counts_weights_activations_and_what_is_read():
     )
 
 
-def test_memory_of_running_counts_weights_twice_and_the_largest_layers():
+def test_memory_of_running_counts_weights_twice_and_the_largest_layers() -> None:
     import keras
 
     sizes = (10, 300, 20, 200, 30, 100, 40)
     layers = [keras.layers.Dense(size) for size in sizes]
     model = keras.Sequential([keras.Input((5,)), *layers])
     expected = (
-        *(resources.BASE, resources.COMPILING, resources.WINDOW),
+        *(resources.BASE, resources.COMPILING, WINDOW),
         2 * 4 * model.count_params(),
         16 * 4 * sum(sorted(sizes)[-6:]),
     )
     assert resources.bytes_to_run(model, 16) == pytest.approx(sum(expected))
 
 
-def test_a_run_that_would_not_fit_leaves_nothing(finished):
+def test_a_run_that_would_not_fit_leaves_nothing(finished: Any) -> None:
     settings = finished.job.settings.model_copy(update={"epochs": 7})
     store = finished.job.store
     tight = Job(settings, Deployment(store=store.url, memory_gib=0.5), store)

@@ -1,23 +1,33 @@
+"""A run learns what can be learned, keeps its best epoch, and goes on where it was stopped."""
+
 from __future__ import annotations
 
 import dataclasses
 import itertools
 import logging
+import time
+from typing import Any
 
 import keras
 import numpy as np
+import pandas as pd
 import pytest
+import tiny_network as tiny
+from telling import Told
 
+from skin_pipeline.config import Settings
 from skin_pipeline.contracts import Epoch
 from skin_pipeline.errors import BadInput
 from skin_pipeline.intervals import auc
-from skin_pipeline.training import plan, runs
+from skin_pipeline.storage import FolderStore
+from skin_pipeline.training import runs
 from skin_pipeline.training.checkpoints import Checkpoints, State
-from skin_pipeline.training.inputs import Made
-from skin_pipeline.training.runs import Examples, Stage, is_over, train_run
+from skin_pipeline.training.inputs import Made, Source
+from skin_pipeline.training.runs import Trained, is_over, train_run
+from skin_pipeline.training.stages import Examples, Run, Stage
 
 
-def examples(count, seed, noise=0.6):
+def examples(count: int, seed: int, noise: float = 0.6) -> Examples:
     rng = np.random.default_rng(seed)
     labels = rng.integers(0, 2, count)
     features = rng.normal(0, 1, (count, 20)) * noise
@@ -25,7 +35,7 @@ def examples(count, seed, noise=0.6):
     return Examples(Made((features * 10 + 100).astype(np.float32)), np.arange(count), labels)
 
 
-def model(rate=0.0):
+def model(rate: float = 0.0) -> Any:
     features = keras.Input((20,))
     standard = keras.layers.BatchNormalization(
         center=False, scale=False, trainable=False, name="standardise"
@@ -36,7 +46,7 @@ def model(rate=0.0):
     return made
 
 
-def stage(**changes):
+def stage(**changes: Any) -> Stage:
     values = {
         "name": "head",
         "build": model,
@@ -52,19 +62,22 @@ def stage(**changes):
     return Stage(**{**values, **changes})
 
 
-def both_stages():
+def both_stages() -> list[Stage]:
     return [stage(), stage(name="fine_tune", epochs=4, falling=True, every_view=False)]
 
 
-def train(store, stages=None, seed=3, key="train/a"):
-    return train_run(keras, stages or [stage()], 0, seed, Checkpoints(store, key))
+def train(
+    store: FolderStore, stages: list[Stage] | None = None, seed: int = 3, key: str = "train/a"
+) -> Trained:
+    run = Run(tiny.network(), Source(store, pd.DataFrame(), (), ()), Settings(), 0, seed)
+    return train_run(run, stages or [stage()], Checkpoints(store, key))
 
 
-def held_out_auc(trained, validation):
+def held_out_auc(trained: Trained, validation: Examples) -> float:
     return auc(trained.held_out.astype(float), validation.labels)
 
 
-def test_a_run_learns_what_can_be_learned(store):
+def test_a_run_learns_what_can_be_learned(store: FolderStore) -> None:
     trained = train(store, [stage(epochs=30, patience=30)])
     assert trained.best.validation_auc > 0.9
     assert held_out_auc(trained, examples(100, 1)) == pytest.approx(
@@ -72,7 +85,7 @@ def test_a_run_learns_what_can_be_learned(store):
     )
 
 
-def overfitting(**changes):
+def overfitting(**changes: Any) -> Stage:
     """A stage that learns few images with much noise by heart: its AUC peaks early and falls."""
     values = {
         "train": examples(24, 0, noise=2.0),
@@ -85,7 +98,9 @@ def overfitting(**changes):
     return stage(**{**values, **changes})
 
 
-def test_the_weights_of_the_best_epoch_are_kept_and_not_those_of_the_last(store):
+def test_the_weights_of_the_best_epoch_are_kept_and_not_those_of_the_last(
+    store: FolderStore,
+) -> None:
     trained = train(store, [overfitting()])
     best, last = trained.best, trained.history[-1]
     assert best.epoch < last.epoch
@@ -100,23 +115,25 @@ def test_the_weights_of_the_best_epoch_are_kept_and_not_those_of_the_last(store)
     np.testing.assert_allclose(scoring(read)[:, 0], trained.held_out, rtol=1e-4, atol=1e-4)
 
 
-def test_the_best_epoch_is_the_first_with_the_highest_auc(store):
+def test_the_best_epoch_is_the_first_with_the_highest_auc(store: FolderStore) -> None:
     trained = train(store, both_stages())
     values = [line.validation_auc for line in trained.history]
     assert trained.best is trained.history[values.index(max(values))]
 
 
-def test_a_run_ends_when_it_stops_getting_better(store):
+def test_a_run_ends_when_it_stops_getting_better(store: FolderStore) -> None:
     trained = train(store, [stage(epochs=200, patience=2)])
     assert len(trained.history) == trained.best.epoch + 2 < 200
 
 
-def still(**changes):
+def still(**changes: Any) -> Stage:
     """A second stage that changes nothing, so that it shows what was handed to it."""
     return overfitting(**{"name": "fine_tune", "epochs": 2, "rate": 1e-12, **changes})
 
 
-def test_the_next_stage_begins_with_the_best_head_and_not_with_the_last_one(store):
+def test_the_next_stage_begins_with_the_best_head_and_not_with_the_last_one(
+    store: FolderStore,
+) -> None:
     trained = train(store, [overfitting(), still()])
     first, second = (
         [line for line in trained.history if line.stage == name] for name in ("head", "fine_tune")
@@ -128,7 +145,9 @@ def test_the_next_stage_begins_with_the_best_head_and_not_with_the_last_one(stor
     assert held_out_auc(trained, overfitting().validation) == pytest.approx(best, abs=1e-6)
 
 
-def test_a_stage_that_makes_it_worse_leaves_the_weights_of_the_stage_before(store):
+def test_a_stage_that_makes_it_worse_leaves_the_weights_of_the_stage_before(
+    store: FolderStore,
+) -> None:
     worse = overfitting(
         name="fine_tune",
         epochs=2,
@@ -140,7 +159,9 @@ def test_a_stage_that_makes_it_worse_leaves_the_weights_of_the_stage_before(stor
     assert held_out_auc(trained, worse.validation) > 0.5
 
 
-def test_a_run_that_was_stopped_between_two_stages_hands_on_the_best_head(store, monkeypatch):
+def test_a_run_that_was_stopped_between_two_stages_hands_on_the_best_head(
+    store: FolderStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
     whole = train(store, [overfitting(), still()], key="train/whole")
     monkeypatch.setattr(runs, "_copy_head", lambda before, model: (_ for _ in ()).throw(Killed))
     with pytest.raises(Killed):
@@ -151,7 +172,7 @@ def test_a_run_that_was_stopped_between_two_stages_hands_on_the_best_head(store,
     assert figures[0] == figures[1]
 
 
-def test_images_that_weigh_nothing_teach_nothing(store):
+def test_images_that_weigh_nothing_teach_nothing(store: FolderStore) -> None:
     """Half of the labels are wrong; without weights nothing could be learned."""
     data = examples(200, 0)
     wrong = np.arange(200) % 2 == 1
@@ -163,8 +184,8 @@ def test_images_that_weigh_nothing_teach_nothing(store):
     assert trained.history[-1].validation_auc > 0.8
 
 
-def test_what_a_model_begins_with_follows_the_seed_of_the_run():
-    def begun(seed):
+def test_what_a_model_begins_with_follows_the_seed_of_the_run() -> None:
+    def begun(seed: int) -> Any:
         random = stage(build=lambda: keras.Sequential([keras.Input((20,)), keras.layers.Dense(1)]))
         return runs._built(keras, random, seed).get_weights()[0]
 
@@ -172,12 +193,12 @@ def test_what_a_model_begins_with_follows_the_seed_of_the_run():
     assert not np.array_equal(begun(1), begun(2))
 
 
-def test_the_loss_of_an_epoch_is_the_mean_of_its_batches():
+def test_the_loss_of_an_epoch_is_the_mean_of_its_batches() -> None:
     losses = iter((1.0, 5.0, 3.0))
     batches = []
 
     class Losing:
-        def train_on_batch(self, *batch):
+        def train_on_batch(self, *batch: Any) -> float:
             batches.append(batch)
             return next(losses)
 
@@ -190,14 +211,16 @@ def test_the_loss_of_an_epoch_is_the_mean_of_its_batches():
         assert np.array_equal(labels[:, 0], one.train.labels[rows])
 
 
-def test_the_pace_of_an_epoch_is_that_of_its_images(store, monkeypatch):
+def test_the_pace_of_an_epoch_is_that_of_its_images(
+    store: FolderStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
     clock = itertools.count(step=2.0)
-    monkeypatch.setattr(runs.time, "monotonic", lambda: float(next(clock)))
+    monkeypatch.setattr(time, "monotonic", lambda: float(next(clock)))
     (line,) = train(store, [stage(epochs=1, train=examples(100, 0), batch_size=32)]).history
     assert (line.seconds, line.images_per_second) == (2.0, 96 / 2)
 
 
-def test_the_rate_falls_to_nothing_over_all_epochs_of_a_stage_that_asks_for_it():
+def test_the_rate_falls_to_nothing_over_all_epochs_of_a_stage_that_asks_for_it() -> None:
     falling = stage(falling=True, epochs=4, train=examples(100, 0), batch_size=32, rate=0.02)
     steps = 4 * 3  # a batch that is not full is left to another epoch
     optimizer = runs._built(keras, falling, 0).optimizer
@@ -208,13 +231,13 @@ def test_the_rate_falls_to_nothing_over_all_epochs_of_a_stage_that_asks_for_it()
     assert seen == pytest.approx([0.02, 0.01, 0.0], abs=1e-8)
 
 
-def test_the_rate_stays_as_it_was_set_where_it_does_not_fall(store):
+def test_the_rate_stays_as_it_was_set_where_it_does_not_fall(store: FolderStore) -> None:
     optimizer = runs._built(keras, stage(rate=0.02), 0).optimizer
     optimizer.iterations.assign(1000)
     assert float(optimizer.learning_rate) == pytest.approx(0.02)
 
 
-def test_a_stage_is_trained_at_its_own_rate(store):
+def test_a_stage_is_trained_at_its_own_rate(store: FolderStore) -> None:
     """Adam's first step moves a weight by about the rate, whatever the gradient."""
     one = stage(rate=0.003, batch_size=200, epochs=1)
     moved = np.abs(train(store, [one]).weights[-2])
@@ -224,7 +247,7 @@ def test_a_stage_is_trained_at_its_own_rate(store):
 # --- when a stage is over ------------------------------------------------------------------------
 
 
-def history(**aucs):
+def history(**aucs: list[float]) -> State:
     """A state with the epochs of some stages, by their validation AUC."""
     line = {"loss": 0.5, "validation_loss": 0.5, "images_per_second": 1.0, "seconds": 1.0}
     line |= {"validation_sensitivity": 0.5, "validation_specificity": 0.5}
@@ -260,31 +283,41 @@ def history(**aucs):
         ({"head": [0.6], "tune": [0.7, 0.8, 0.81, 0.82, 0.83, 0.84]}, True),
     ],
 )
-def test_a_stage_is_over_after_six_epochs_or_three_that_were_no_better(aucs, over):
+def test_a_stage_is_over_after_six_epochs_or_three_that_were_no_better(
+    aucs: Any, over: bool
+) -> None:
     assert is_over(history(**aucs), stage(name=list(aucs)[-1], epochs=6, patience=3)) is over
 
 
 # --- the order of an epoch -----------------------------------------------------------------------
 
 
-def order(seed=1, number=0, epoch=1, count=20, views=4, batch=8, **changes):
+def order(
+    seed: int = 1,
+    number: int = 0,
+    epoch: int = 1,
+    count: int = 20,
+    views: int = 4,
+    batch: int = 8,
+    **changes: Any,
+) -> runs._Order:
     data = dataclasses.replace(examples(count, 0), views=views)
     return runs._Order(stage(train=data, batch_size=batch, **changes), seed, number, epoch)
 
 
-def pairs(drawn):
+def pairs(drawn: runs._Order) -> list[tuple[int, int]]:
     """What the batches of an epoch hold: images with their views."""
     taken = [drawn[number] for number in range(len(drawn))]
     return [pair for images, views in taken for pair in zip(images, views, strict=True)]
 
 
-def test_an_epoch_of_a_head_goes_through_every_view_of_every_image_once():
+def test_an_epoch_of_a_head_goes_through_every_view_of_every_image_once() -> None:
     seen = pairs(order())
     assert sorted(seen) == [(image, view) for image in range(20) for view in range(4)]
     assert [view for _, view in seen] != sorted(view for _, view in seen)
 
 
-def test_an_epoch_of_tuning_goes_through_every_image_once_each_in_a_view_at_random():
+def test_an_epoch_of_tuning_goes_through_every_image_once_each_in_a_view_at_random() -> None:
     seen = pairs(order(every_view=False, count=400))
     assert sorted(image for image, _ in seen) == list(range(400))
     assert all(80 < count < 120 for count in np.bincount([view for _, view in seen], minlength=4))
@@ -293,7 +326,9 @@ def test_an_epoch_of_tuning_goes_through_every_image_once_each_in_a_view_at_rand
 
 @pytest.mark.parametrize("every_view", [True, False])
 @pytest.mark.parametrize("other", [{"seed": 2}, {"number": 1}, {"epoch": 2}])
-def test_every_epoch_of_every_stage_of_every_run_has_an_order_of_its_own(every_view, other):
+def test_every_epoch_of_every_stage_of_every_run_has_an_order_of_its_own(
+    every_view: bool, other: dict[str, int]
+) -> None:
     one, same, another = (
         pairs(order(every_view=every_view, **changes)) for changes in ({}, {}, other)
     )
@@ -307,8 +342,8 @@ def test_every_epoch_of_every_stage_of_every_run_has_an_order_of_its_own(every_v
     [(20, 8, 10, 8), (3, 8, 1, 8), (1, 8, 1, 4), (5, 7, 2, 7)],
 )
 def test_batches_are_of_one_size_and_what_is_left_over_waits_for_another_epoch(
-    count, batch, batches, size
-):
+    count: int, batch: int, batches: int, size: int
+) -> None:
     drawn = order(count=count, batch=batch)
     assert len(drawn) == batches
     assert [len(drawn[number][0]) for number in range(batches)] == [size] * batches
@@ -318,62 +353,27 @@ def test_batches_are_of_one_size_and_what_is_left_over_waits_for_another_epoch(
 # --- what a batch holds, and how rows are scored -------------------------------------------------
 
 
-class Told:
-    """Inputs of which each number says whose it is: the row, and the view."""
-
-    def __init__(self, parts=1):
-        self.parts = parts
-
-    def take(self, rows, views):
-        read = np.stack([rows, views], axis=1).astype(np.float32)
-        return (read,) if self.parts == 1 else (read, -read)
-
-
 DRAWN = (np.array([2, 0]), np.array([3, 1]))
-TOLD = {"rows": np.array([50, 60, 70]), "labels": np.array([1, 0, 0])}
+TOLD = (np.array([50, 60, 70]), np.array([1, 0, 0]))  # rows and labels
 
 
-def test_a_batch_holds_the_rows_of_its_images_in_their_views_with_their_labels():
-    read, labels = runs._batch(Examples(Told(), **TOLD), *DRAWN)
+def test_a_batch_holds_the_rows_of_its_images_in_their_views_with_their_labels() -> None:
+    read, labels = runs._batch(Examples(Told(), *TOLD), *DRAWN)
     assert read.tolist() == [[70, 3], [50, 1]]
     assert labels.tolist() == [[0], [1]]
     assert labels.dtype == np.float32
 
 
-def test_a_batch_holds_the_weights_of_its_images():
+def test_a_batch_holds_the_weights_of_its_images() -> None:
     weights = np.array([0.1, 0.2, 0.3], np.float32)
-    batch = runs._batch(Examples(Told(), **TOLD, weights=weights), *DRAWN)
+    batch = runs._batch(Examples(Told(), *TOLD, weights=weights), *DRAWN)
     assert batch[2] == pytest.approx([0.3, 0.1])
 
 
-def test_a_batch_holds_all_that_a_model_reads():
-    (one, two), _ = runs._batch(Examples(Told(2), **TOLD), *DRAWN)
+def test_a_batch_holds_all_that_a_model_reads() -> None:
+    (one, two), _ = runs._batch(Examples(Told(2), *TOLD), *DRAWN)
     assert one.tolist() == [[70, 3], [50, 1]]
     assert two.tolist() == [[-70, -3], [-50, -1]]
-
-
-def telling(parts=1):
-    """A model whose logit is a thousand times the view and the row, plus one if it trains."""
-    inputs = [keras.Input((2,)) for _ in range(parts)]
-    logit = keras.layers.Dense(1, use_bias=False)
-    made = keras.Model(inputs if parts > 1 else inputs[0], logit(inputs[-1]))
-    logit.set_weights([np.array([[1.0], [1000.0]], np.float32)])
-    return made
-
-
-@pytest.mark.parametrize("parts", [1, 2])
-@pytest.mark.parametrize("count", [0, 1, runs.SCORED, 2 * runs.SCORED + 5])
-@pytest.mark.parametrize("views", [1, 2, 8])
-def test_a_score_is_the_mean_over_the_views_of_each_row_in_order(parts, count, views):
-    rows = np.random.default_rng(0).permutation(100)[:count]
-    scores = runs.scorer(telling(parts), jit=False)(Told(parts), rows, views)
-    sign = 1 if parts == 1 else -1
-    assert scores == pytest.approx(sign * (rows + 1000 * np.arange(views).mean()))
-    assert scores.dtype == np.float32
-
-
-def test_a_row_is_scored_in_its_own_view_unless_more_are_asked_for():
-    assert runs.scorer(telling(), jit=False)(Told(), np.array([7])) == pytest.approx([7])
 
 
 @pytest.mark.parametrize(
@@ -384,16 +384,21 @@ def test_a_row_is_scored_in_its_own_view_unless_more_are_asked_for():
         ([0, -1, -1, 0, -1], 0.5, 2 / 3),
     ],
 )
-def test_a_line_of_the_history_has_the_figures_at_one_half(logits, sensitivity, specificity):
+def test_a_line_of_the_history_has_the_figures_at_one_half(
+    logits: list[float], sensitivity: float, specificity: float
+) -> None:
     labels = np.array([1, 1, 0, 0, 0])
-    line = runs._line("head", 1, 0.5, np.array(logits, np.float32), labels, 1.0, 1.0)
+    judged = stage(validation=Examples(Told(), np.arange(5), labels))
+    line = runs._line(judged, 1, 0.5, np.array(logits, np.float32), 40, 8.0)
+    assert (line.stage, line.epoch, line.loss) == ("head", 1, 0.5)
+    assert (line.images_per_second, line.seconds) == (5.0, 8.0)
     assert line.validation_sensitivity == pytest.approx(sensitivity)
     assert line.validation_specificity == pytest.approx(specificity)
     expected = [np.log1p(np.exp(-x if y else x)) for x, y in zip(logits, labels, strict=True)]
     assert line.validation_loss == pytest.approx(np.mean(expected))
 
 
-def test_a_seed_gives_the_same_weights_bit_for_bit(store):
+def test_a_seed_gives_the_same_weights_bit_for_bit(store: FolderStore) -> None:
     one, two = train(store, key="train/a"), train(store, key="train/b")
     other = train(store, seed=4, key="train/c")
     assert all(map(np.array_equal, one.weights, two.weights))
@@ -406,12 +411,12 @@ class Killed(BaseException):
 
 @pytest.mark.parametrize("epochs", range(1, 10))
 def test_a_run_that_was_stopped_after_any_epoch_ends_with_the_same_weights(
-    store, monkeypatch, epochs
-):
+    store: FolderStore, monkeypatch: pytest.MonkeyPatch, epochs: int
+) -> None:
     whole = train(store, both_stages(), key="train/whole")
     keep, kept = Checkpoints.save, []
 
-    def cut(self, state):
+    def cut(self: Checkpoints, state: State) -> None:
         keep(self, state)
         kept.append(state)
         if len(kept) == epochs:
@@ -428,7 +433,9 @@ def test_a_run_that_was_stopped_after_any_epoch_ends_with_the_same_weights(
     assert losses[0] == losses[1]
 
 
-def test_an_unreadable_checkpoint_is_told_and_the_run_begins_again(store, caplog):
+def test_an_unreadable_checkpoint_is_told_and_the_run_begins_again(
+    store: FolderStore, caplog: pytest.LogCaptureFixture
+) -> None:
     whole = train(store, key="train/whole")
     store.put("train/a/checkpoints/000009.npz", b"not a zip")
     again = train(store)
@@ -436,37 +443,39 @@ def test_an_unreadable_checkpoint_is_told_and_the_run_begins_again(store, caplog
     assert any("checkpoint_unreadable" in record.getMessage() for record in caplog.records)
 
 
-def test_only_the_newest_checkpoint_is_kept_and_clearing_leaves_none(store):
+def test_only_the_newest_checkpoint_is_kept_and_clearing_leaves_none(store: FolderStore) -> None:
     train(store)
     assert len(store.list("train/a/checkpoints")) == 1
     Checkpoints(store, "train/a").clear()
     assert store.list("train/a/checkpoints") == []
 
 
-def spoiled(value):
+def spoiled(value: float) -> Examples:
     data = examples(200, 0)
     features = data.inputs.take(data.rows, data.rows * 0)[0].copy()
     features[3, 3] = value
     return dataclasses.replace(data, inputs=Made(features))
 
 
-def test_a_run_that_diverges_says_so_and_what_to_do(store):
+def test_a_run_that_diverges_says_so_and_what_to_do(store: FolderStore) -> None:
     with pytest.raises(BadInput, match=r"run 0 diverged in epoch 1 of head.*learning_rate"):
         train(store, [stage(train=spoiled(np.nan))])
 
 
-def test_a_rate_that_is_far_too_high_is_refused(store):
+def test_a_rate_that_is_far_too_high_is_refused(store: FolderStore) -> None:
     with pytest.raises(BadInput, match=r"diverged.*Lower learning_rate \(received: 1000\)"):
         train(store, [stage(rate=1000.0)])
 
 
-def test_a_run_that_gives_every_image_the_same_score_is_refused(store):
+def test_a_run_that_gives_every_image_the_same_score_is_refused(store: FolderStore) -> None:
     same = Examples(Made(np.full((100, 20), 100, np.float32)), np.arange(100), np.arange(100) % 2)
     with pytest.raises(BadInput, match=r"run 0 gives all 100 validation images the same score"):
         train(store, [stage(validation=same)])
 
 
-def test_each_epoch_is_one_line_with_its_figures(store, caplog):
+def test_each_epoch_is_one_line_with_its_figures(
+    store: FolderStore, caplog: pytest.LogCaptureFixture
+) -> None:
     with caplog.at_level(logging.INFO, "skin_pipeline.training.runs"):
         trained = train(store)
     lines = [r.getMessage() for r in caplog.records if r.getMessage().startswith("epoch ")]
@@ -483,54 +492,3 @@ def test_each_epoch_is_one_line_with_its_figures(store, caplog):
 
 
 # --- balance -------------------------------------------------------------------------------------
-
-LABELS = np.array([0] * 30 + [1] * 10)
-VIEWS = np.random.RandomState(0).normal(size=(2, 40, 5)).astype(np.float32)
-ROWS = np.arange(40)
-
-
-class Cached:
-    views = 2
-
-    def take(self, rows, views):
-        return (VIEWS[views, rows],)
-
-
-def balance(how, labels=LABELS):
-    return plan.balanced(Cached(), ROWS, labels, how, seed=0)
-
-
-def test_class_weights_give_each_class_half_of_the_loss():
-    made = balance("class_weights")
-    assert made.weights[made.labels == 1].sum() == pytest.approx(made.weights.sum() / 2)
-    assert np.array_equal(made.rows, ROWS)
-
-
-@pytest.mark.parametrize("how", ["undersample", "none"])
-def test_what_the_split_did_or_nobody_wants_changes_nothing(how):
-    made = balance(how)
-    assert made.weights is None
-    assert list(made.labels) == list(LABELS)
-
-
-def test_oversampling_repeats_images_of_the_smaller_class():
-    made = balance("oversample")
-    assert list(np.bincount(made.labels)) == [30, 30]
-    assert set(made.rows) == set(range(40))
-
-
-def test_smote_keeps_all_images_and_makes_new_ones_between_those_of_the_smaller_class():
-    made = balance("smote")
-    assert list(np.bincount(made.labels)) == [60, 60]
-    (features,) = made.inputs.take(made.rows, made.rows * 0)
-    for view, part in zip(VIEWS, np.split(features, 2), strict=True):
-        assert np.array_equal(part[:40], view)
-        low, high = view[LABELS == 1].min(0), view[LABELS == 1].max(0)
-        assert ((part[40:] >= low - 1e-6) & (part[40:] <= high + 1e-6)).all()
-
-
-def test_smote_makes_do_with_few_images_and_refuses_a_single_one():
-    few = np.array([0] * 37 + [1] * 3)
-    assert list(np.bincount(balance("smote", few).labels)) == [74, 74]
-    with pytest.raises(BadInput, match=r"balance=smote needs two images.*Received: 1 of one"):
-        balance("smote", np.array([0] * 39 + [1]))

@@ -4,31 +4,37 @@ against the same figures worked out here."""
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
 
 import documents
-import keras
 import numpy as np
 import pandas as pd
 import pytest
 import tiny_network as tiny
+from hard_run import Hard
+from numpy.typing import NDArray
 
 from skin_pipeline import steps, tables
 from skin_pipeline.config import Deployment, Settings
 from skin_pipeline.contracts import RESULT, Dataset, Features, Split, TrainedRun, dump, load
 from skin_pipeline.data import manifest
 from skin_pipeline.intervals import auc
-from skin_pipeline.job import Job
+from skin_pipeline.job import Job, Work
 from skin_pipeline.seeds import run_seed
-from skin_pipeline.training import tasks
+from skin_pipeline.storage import Store
+from skin_pipeline.training import cache, models, resources, tasks
+from skin_pipeline.training.backbone import Network
 from skin_pipeline.training.cache import ids_of
-from skin_pipeline.training.inputs import Activations, dihedral
+from skin_pipeline.training.inputs import Activations, Ints, Source, dihedral
+from skin_pipeline.training.models import read_weights
 from skin_pipeline.training.strategies import STRATEGIES
-from skin_pipeline.training.tasks import read_weights, write_weights
 
 # --- on the run that is hard to get right --------------------------------------------------------
 
 
-def features_of(hard):
+def features_of(hard: Hard) -> NDArray[Any]:
     """Pooled features (views, n, channels), read from the documents alone."""
     store, parts = hard.job.store, []
     for key in hard.features:
@@ -40,32 +46,32 @@ def features_of(hard):
 
 
 @pytest.fixture(scope="module")
-def features(hard):
+def features(hard: Hard) -> NDArray[Any]:
     return features_of(hard)
 
 
 @pytest.fixture(scope="module")
-def table(hard):
+def table(hard: Hard) -> pd.DataFrame:
     return manifest.read_readable(hard.job.store, load(hard.job.store, hard.split, Split).table)
 
 
 @pytest.fixture(scope="module", params=range(3), ids=lambda run: f"run {run}")
-def trained(hard, request):
+def trained(hard: Hard, request: pytest.FixtureRequest) -> TrainedRun:
     return load(hard.job.store, hard.trained[request.param], TrainedRun)
 
 
-def head_of(store, run):
+def head_of(store: Store, run: TrainedRun) -> tuple[Any, Any, Any, Any]:
     mean, variance, kernel, bias = read_weights(store.local(run.weights))
     return mean, variance, kernel[:, 0], bias[0]
 
 
-def side(table, run, name):
+def side(table: pd.DataFrame, run: TrainedRun, name: str) -> Ints:
     return np.flatnonzero(table[f"run_{run.run}"] == name)
 
 
 def test_a_run_scores_the_images_that_validate_it_and_is_as_good_as_its_best_epoch_says(
-    hard, features, table, trained
-):
+    hard: Hard, features: NDArray[Any], table: pd.DataFrame, trained: TrainedRun
+) -> None:
     rows = side(table, trained, "validation")
     mean, variance, kernel, bias = head_of(hard.job.store, trained)
     expected = (features[0, rows] - mean) / np.sqrt(variance + 1e-12) @ kernel + bias
@@ -77,7 +83,9 @@ def test_a_run_scores_the_images_that_validate_it_and_is_as_good_as_its_best_epo
     assert trained.best.validation_auc > trained.history[-1].validation_auc
 
 
-def test_a_run_learns_from_all_views_of_its_own_training_images(hard, features, table, trained):
+def test_a_run_learns_from_all_views_of_its_own_training_images(
+    hard: Hard, features: NDArray[Any], table: pd.DataFrame, trained: TrainedRun
+) -> None:
     rows = side(table, trained, "train")
     mean, _, kernel, bias = head_of(hard.job.store, trained)
     np.testing.assert_allclose(mean, features[:, rows].mean((0, 1)), rtol=1e-3, atol=1e-4)
@@ -91,7 +99,7 @@ def test_a_run_learns_from_all_views_of_its_own_training_images(hard, features, 
     assert learned > unseen + 0.05
 
 
-def test_a_run_keeps_what_it_was_made_from_and_its_history(hard, trained):
+def test_a_run_keeps_what_it_was_made_from_and_its_history(hard: Hard, trained: TrainedRun) -> None:
     assert trained.seed == run_seed(hard.job.settings.seed, trained.run)
     assert (trained.split, trained.features) == (hard.split, tuple(hard.features))
     assert trained.strategy == "head"
@@ -101,10 +109,12 @@ def test_a_run_keeps_what_it_was_made_from_and_its_history(hard, trained):
     assert trained.best.epoch + hard.job.settings.patience == len(trained.history)
 
 
-def test_features_are_of_the_images_and_views_that_they_stand_for(hard, features):
+def test_features_are_of_the_images_and_views_that_they_stand_for(
+    hard: Hard, features: NDArray[Any]
+) -> None:
     store = hard.job.store
     dataset = load(store, hard.dataset, Dataset)
-    network = tasks.network_on(hard.job, dataset, load(store, hard.features[0], Features).trunk)
+    network = models.network_on(hard.job, dataset, load(store, hard.features[0], Features).trunk)
     stem = STRATEGIES["head"].stem(network)
     images = np.concatenate([np.load(store.local(key)) for key in dataset.shards])
     rows = [0, 100, 255, 256, len(images) - 1]  # of both shards
@@ -139,8 +149,11 @@ KNOBS = {
 }
 
 
+Small = Callable[..., tuple[Job, Source, Network]]
+
+
 @pytest.fixture
-def small(tmp_path, monkeypatch):
+def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Small:
     """A job on a few images, whose network is a small one; and the key of its split."""
     network = tiny.network()
     table = tiny.table(LABELS, readable=[True] * ROWS, **SIDES)
@@ -159,9 +172,9 @@ def small(tmp_path, monkeypatch):
         docs="",
     )
     store.put(f"split/1/{RESULT}", dump(split))
-    monkeypatch.setattr(tasks, "network_on", lambda job, dataset, trunk: network)
+    monkeypatch.setattr(models, "network_on", lambda job, dataset, trunk: network)
 
-    def make(**changes):
+    def make(**changes: Any) -> tuple[Job, Source, Network]:
         deployment = Deployment(store=store.url, threads=1)
         return Job(Settings(**{**KNOBS, **changes}), deployment, store), source, network
 
@@ -171,8 +184,8 @@ def small(tmp_path, monkeypatch):
 @pytest.mark.parametrize("strategy", ["fine_tune", "full"])
 @pytest.mark.parametrize("run", [0, 1])
 def test_a_tuned_run_scores_the_images_that_validate_it_with_the_weights_that_it_keeps(
-    small, strategy, run
-):
+    small: Small, strategy: str, run: int
+) -> None:
     job, source, network = small(strategy=strategy)
     made = load(job.store, steps.train(job, "split/1", source.features, run), TrainedRun)
     assert [line.stage for line in made.history] == ["head"] * 3 + [strategy] * 2
@@ -189,7 +202,7 @@ def test_a_tuned_run_scores_the_images_that_validate_it_with_the_weights_that_it
 
 
 @pytest.mark.parametrize("strategy", ["fine_tune", "full"])
-def test_tuning_begins_where_the_best_epoch_of_the_head_was(small, strategy):
+def test_tuning_begins_where_the_best_epoch_of_the_head_was(small: Small, strategy: str) -> None:
     job, source, _ = small(
         strategy=strategy, tune_learning_rate=1e-9, epochs=100, patience=2, jitter=0.0
     )
@@ -202,7 +215,7 @@ def test_tuning_begins_where_the_best_epoch_of_the_head_was(small, strategy):
         assert line.validation_loss != pytest.approx(head[-1].validation_loss, rel=0.01)
 
 
-def test_runs_have_sides_and_seeds_and_results_of_their_own(small):
+def test_runs_have_sides_and_seeds_and_results_of_their_own(small: Small) -> None:
     job, source, network = small(strategy="head")
     features = tiny.seen(network, tiny.squares(ROWS), 2)["pooled"]
     made = [
@@ -216,7 +229,7 @@ def test_runs_have_sides_and_seeds_and_results_of_their_own(small):
         np.testing.assert_allclose(mean, features[:, rows].mean((0, 1)), rtol=1e-3)
 
 
-def test_a_run_with_another_seed_goes_another_way_over_the_same_images(small):
+def test_a_run_with_another_seed_goes_another_way_over_the_same_images(small: Small) -> None:
     one, source, _ = small(strategy="head")
     other, _, _ = small(strategy="head", seed=1)
     losses = [
@@ -227,7 +240,7 @@ def test_a_run_with_another_seed_goes_another_way_over_the_same_images(small):
     assert losses[0] != losses[1]
 
 
-def test_a_run_that_has_its_result_leaves_no_checkpoint(small):
+def test_a_run_that_has_its_result_leaves_no_checkpoint(small: Small) -> None:
     job, source, _ = small(strategy="head")
     key = steps.train(job, "split/1", source.features, 0)
     job.store.put(f"{key}/checkpoints/000001.npz", b"left by one that was killed at the end")
@@ -237,16 +250,16 @@ def test_a_run_that_has_its_result_leaves_no_checkpoint(small):
 
 @pytest.mark.parametrize(("strategy", "batch"), [("head", 8), ("fine_tune", 6), ("full", 6)])
 def test_the_memory_that_is_asked_for_is_that_of_the_last_stage(
-    small, monkeypatch, strategy, batch
-):
+    small: Small, monkeypatch: pytest.MonkeyPatch, strategy: str, batch: int
+) -> None:
     job, source, _ = small(strategy=strategy, tune_batch_size=6)
     asked = []
 
-    def counted(model, batch, row_bytes):
+    def counted(model: Any, batch: int, row_bytes: int) -> float:
         asked.append(([tensor.name for tensor in model.inputs], batch, row_bytes))
         return 1.0
 
-    monkeypatch.setattr(tasks.resources, "bytes_to_train", counted)
+    monkeypatch.setattr(resources, "bytes_to_train", counted)
     steps.train(job, "split/1", source.features, 0)
     names = {"head": 1, "fine_tune": 2, "full": 1}
     ((inputs, size, row),) = asked
@@ -256,7 +269,7 @@ def test_the_memory_that_is_asked_for_is_that_of_the_last_stage(
 # --- features ------------------------------------------------------------------------------------
 
 
-def shard_of(job, number, pixels, folder):
+def shard_of(job: Job, number: int, pixels: NDArray[np.uint8], folder: Path) -> Dataset:
     np.save(folder / "shard.npy", pixels)
     job.store.put_file(f"shards/own-{number}.npy", folder / "shard.npy")
     return documents.dataset("ingest/2", shards=(f"shards/own-{number}.npy",), image_size=tiny.SIZE)
@@ -264,15 +277,15 @@ def shard_of(job, number, pixels, folder):
 
 @pytest.mark.parametrize("kinds", [("pooled",), ("pooled", "maps")])
 def test_a_shard_of_which_some_images_are_known_has_the_activations_of_all(
-    small, tmp_path, caplog, kinds
-):
+    small: Small, tmp_path: Path, caplog: pytest.LogCaptureFixture, kinds: Sequence[str]
+) -> None:
     job, _, network = small()
     pixels = np.random.default_rng(0).integers(0, 255, (9, 16, 16, 3), dtype=np.uint8)
     old = shard_of(job, 0, pixels[[5, 2, 2, 7]], tmp_path)
-    tasks.features(job, "features/old", old, 0, tiny.TRUNK, ("pooled",), 1)
+    tasks.features(Work(job, "features/old"), old, 0, tiny.TRUNK, ("pooled",), 1)
     new = shard_of(job, 1, pixels, tmp_path)
     with caplog.at_level(logging.INFO):
-        made = tasks.features(job, "features/new", new, 0, tiny.TRUNK, kinds, 2)
+        made = tasks.features(Work(job, "features/new"), new, 0, tiny.TRUNK, kinds, 2)
     missing = 9 * 2 * len(kinds) - 3
     assert f"images=9 activations={18 * len(kinds)} missing={missing}" in caplog.text
     assert (made.shard, made.views, made.trunk) == ("shards/own-1.npy", 2, tiny.TRUNK)
@@ -292,53 +305,35 @@ def test_a_shard_of_which_some_images_are_known_has_the_activations_of_all(
     assert len(ids_of(pixels)) == 9
 
 
-def test_a_shard_that_is_known_is_not_computed_again(small, tmp_path, monkeypatch):
+def test_a_shard_that_is_known_is_not_computed_again(
+    small: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     job, _, _ = small()
     pixels = np.random.default_rng(0).integers(0, 255, (4, 16, 16, 3), dtype=np.uint8)
-    tasks.features(
-        job, "features/1", shard_of(job, 0, pixels, tmp_path), 0, tiny.TRUNK, ["pooled"], 2
-    )
+    first = shard_of(job, 0, pixels, tmp_path)
+    tasks.features(Work(job, "features/1"), first, 0, tiny.TRUNK, ["pooled"], 2)
 
-    def build(*about):
+    def build(*about: Any) -> None:
         raise AssertionError("the network was built although nothing is missing")
 
-    monkeypatch.setattr(tasks, "network_on", build)
+    monkeypatch.setattr(models, "network_on", build)
     again = shard_of(job, 1, pixels[::-1], tmp_path)
     for views in (1, 2):
-        tasks.features(job, f"features/{views + 1}", again, 0, tiny.TRUNK, ["pooled"], views)
+        work = Work(job, f"features/{views + 1}")
+        tasks.features(work, again, 0, tiny.TRUNK, ["pooled"], views)
 
 
 @pytest.mark.parametrize("views", [1, 4])
 def test_what_all_images_of_the_data_set_take_is_looked_at_before_the_first_is_computed(
-    small, tmp_path, monkeypatch, views
-):
+    small: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, views: int
+) -> None:
     job, _, _ = small()
     pixels = np.random.default_rng(0).integers(0, 255, (4, 16, 16, 3), dtype=np.uint8)
     dataset = shard_of(job, 0, pixels, tmp_path)
     asked = []
-    monkeypatch.setattr(tasks.cache, "check_disk", lambda *about: asked.append(about))
+    monkeypatch.setattr(cache, "check_disk", lambda *about: asked.append(about))
     kinds = ("pooled", "maps")
-    tasks.features(job, "features/1", dataset, 0, tiny.TRUNK, kinds, views)
+    tasks.features(Work(job, "features/1"), dataset, 0, tiny.TRUNK, kinds, views)
     images = sum(dataset.classes.values())
     each = 4 * sum(tiny.CHANNELS) + 2 * int(np.prod(tiny.MAP))
     assert asked == [(job.store, images * views * each, job.deployment.features_gib)]
-
-
-def test_weights_read_back_in_their_order(tmp_path):
-    weights = [np.full(2, number, np.float32) for number in range(12)]
-    write_weights(tmp_path / "weights.npz", weights)
-    assert [int(array[0]) for array in read_weights(tmp_path / "weights.npz")] == list(range(12))
-
-
-def test_the_network_is_built_once_for_all_runs_of_a_process(monkeypatch, store):
-    built = []
-    monkeypatch.setattr(tasks.Network, "load", lambda *about: built.append(about) or len(built))
-    tasks._loaded.cache_clear()
-    try:
-        first = tasks._loaded(keras, tiny.TRUNK, 16, store)
-        assert tasks._loaded(keras, tiny.TRUNK, 16, store) is first
-        other = tiny.TRUNK.model_copy(update={"digest": "other"})
-        assert tasks._loaded(keras, other, 16, store) is not first
-        assert tasks._loaded(keras, tiny.TRUNK, 32, store) is not first
-    finally:
-        tasks._loaded.cache_clear()

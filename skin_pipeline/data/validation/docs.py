@@ -1,7 +1,7 @@
-"""Data Docs that need nothing but themselves: two pages, no script, no request.
+"""Writes the Data Docs: two pages without scripts, which load nothing from elsewhere.
 
-Great Expectations' own pages load their style and scripts from other hosts; these are made from
-its results and its sentences instead.
+Great Expectations' own pages load their style and scripts from other hosts, which a hospital's
+network may not reach. These pages are made from its results and its sentences instead.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ PAGES = ("index.html", "checks.html")
 
 @dataclass(frozen=True)
 class Finding:
-    """A check with what only the Data Docs say: the expectation in words, why, and examples."""
+    """A check with what only the Data Docs show: the expectation in words, why, and examples."""
 
     check: Check
     sentence: str
@@ -32,11 +32,11 @@ class Finding:
 def write(
     folder: Path, title: str, facts: Mapping[str, str], findings: Sequence[Finding], made_by: str
 ) -> None:
-    """Write the pages into an existing folder; `index.html` leads to the others."""
+    """Writes the pages into an existing folder; `index.html` links to the other one."""
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
-        finalize=on_page,
+        finalize=on_page,  # file names of strangers may contain anything
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

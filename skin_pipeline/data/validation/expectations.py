@@ -1,6 +1,6 @@
-"""Expectations that Great Expectations does not bring: they look at the table as a whole.
+"""Expectations that Great Expectations does not have: they look at the table as a whole.
 
-Each finds faults and names the images; it holds if there are none.
+Each finds faults and names the images; it is met if there are none.
 """
 
 # ruff: file-ignore[banned-module-level-imports] it is imported only where there is work for it
@@ -22,6 +22,7 @@ from skin_pipeline.contracts import LABELS
 TABLE = "manifest.table"
 HALF = 0.5
 HANDFUL = 10  # images
+# What to do about a giant group, by the column that holds it together.
 REMEDIES = {
     "patient_id": "empty the cell if this stands for no patient in particular",
     "lesion_id": "empty the cell if this stands for no lesion in particular",
@@ -32,7 +33,11 @@ KEPT = 20  # faults that a result keeps at most
 
 
 class ManifestTable(TableMetricProvider):  # type: ignore[misc]
-    """The rows themselves, as the metric that the expectations below are made of."""
+    """The rows themselves, as the metric that the expectations below are computed from.
+
+    Great Expectations computes metrics first and hands them to expectations. Its own metrics are of
+    one column each, so this one gives the whole table.
+    """
 
     metric_name = TABLE
 
@@ -52,7 +57,11 @@ class ManifestTable(TableMetricProvider):  # type: ignore[misc]
 
 
 class Faultless(BatchExpectation):  # type: ignore[misc]
-    """Base: a subclass says in `sentence` what it expects, and finds the `faults`."""
+    """The base class: a subclass says in `sentence` what it expects, and finds the `faults`.
+
+    Great Expectations reads the class attributes: `success_keys` are the arguments of a subclass
+    that its sentence may show as `$name`.
+    """
 
     row_condition: RowConditionType = None
 
@@ -62,11 +71,11 @@ class Faultless(BatchExpectation):  # type: ignore[misc]
     success_keys: ClassVar[tuple[str, ...]] = ()
 
     def faults(self, table: pd.DataFrame) -> list[str]:
-        """A line for each fault in the rows that the condition lets through."""
+        """Returns a line for each fault in the rows that meet the condition."""
         raise NotImplementedError
 
     def observed(self, table: pd.DataFrame, faults: list[str]) -> str:
-        """What was seen, in few words."""
+        """Returns what was seen, in a few words."""
         return f"{len(faults)} found" if faults else "none found"
 
     def _validate(
@@ -96,7 +105,7 @@ class Faultless(BatchExpectation):  # type: ignore[misc]
 class ExpectNoneTwice(Faultless):
     """No two rows share a value of `column`; rows without one do not count.
 
-    With `differing`, nor do those that share the value of that column too.
+    With `differing`, rows that share the value of that column too do not count either.
     """
 
     column: str
@@ -123,7 +132,7 @@ class ExpectNoneTwice(Faultless):
 class ExpectOneValueEach(Faultless):
     """Rows that share `key` also share the value of each of `columns`.
 
-    Rows without a key do not count, nor do cells that hold `ignored`.
+    Rows without a key do not count, nor do cells with the value `ignored`.
     """
 
     key: str
@@ -145,6 +154,7 @@ class ExpectOneValueEach(Faultless):
         ]
 
     def _examples(self, part: pd.DataFrame, column: str) -> list[str]:
+        # Some rows of each value, as the first rows may all have the same.
         where = f"{column} " if len(self.columns) > 1 else ""
         first = part.groupby(column).head(NAMED)
         return [
@@ -156,8 +166,8 @@ class ExpectOneValueEach(Faultless):
 class ExpectNoGiantGroup(Faultless):
     """No group has more than `share` of the rows.
 
-    Where there are few groups, each has a large share: one may have twice the mean, as far as that
-    is under a half. A handful of images is no large share of anything.
+    Where there are few groups, each has a large share: one may have twice the mean share, but no
+    more than half. A group of a handful of images is never too large.
     """
 
     share: float
@@ -174,7 +184,7 @@ class ExpectNoGiantGroup(Faultless):
 
 
 def _giant(group: pd.DataFrame, images: int) -> str:
-    """A group, how large it is, the value that most of its images share, and what to do."""
+    """Returns how large a group is, the value that most of its images share, and what to do."""
     shared = {link: group.loc[group[link] != "", link].value_counts() for link in REMEDIES}
     link = max(shared, key=lambda name: shared[name].max() if len(shared[name]) else 0)
     value, count = next(iter(shared[link].items()), ("", 0))
@@ -247,7 +257,7 @@ class ExpectEvenSides(Faultless):
         return [
             f"{column}: {side} differs by {error:.3f}"
             for column, side, error in self._errors(table)
-            if not error <= self.bound
+            if not error <= self.bound  # also where a side is empty, and the error is not a number
         ]
 
     def observed(self, table: pd.DataFrame, faults: list[str]) -> str:
@@ -264,4 +274,5 @@ class ExpectEvenSides(Faultless):
 
 
 def _some(keys: pd.Series[str]) -> list[str]:
+    """Returns the first keys, with an ellipsis for further ones."""
     return [*keys.head(NAMED), *(["…"] if len(keys) > NAMED else [])]

@@ -1,6 +1,6 @@
-"""Drawings for the report and the page "Models", as SVG that stands in the page itself.
+"""Drawings for the report and for the page "Models", as SVG inside the page.
 
-Each function returns one `<svg>` element. The package takes a second to import.
+Each function returns one `<svg>` element. Importing them imports matplotlib, which takes a second.
 """
 
 from skin_pipeline.evaluation.plots.history import history

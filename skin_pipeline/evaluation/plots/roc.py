@@ -16,31 +16,31 @@ from skin_pipeline.contracts import Figures
 from skin_pipeline.evaluation.plots.style import BLUE, DOT, INK, VERMILION, drawn
 from skin_pipeline.intervals import Floats, Ints
 
-POINTS = 150  # of a curve: more cannot be seen at this size
+POINTS = 150  # of a curve: more cannot be seen at this size, and make the page larger
 SIZE = 4.4, 5.25  # inches
-LINES: tuple[dict[str, Any], ...] = (  # of others, in turn; the first still lets six be told apart
+LINES: tuple[dict[str, Any], ...] = (  # of others, in turn; six of the first can be told apart
     {"color": INK, "alpha": 0.45, "linewidth": 0.8},
     {"color": VERMILION, "linestyle": (0, (4, 1.5)), "linewidth": 1.2},
 )
 
 
 def roc(labels: Ints, probabilities: Floats, figures: Figures, others: Mapping[str, Floats]) -> str:
-    """The ensemble's ROC curve and, behind it, those of others, as one `<svg>` element.
+    """Draws the ensemble's ROC curve and, behind it, those of others.
 
-    The operating point stands in a box: the 95 % intervals of sensitivity and specificity.
+    The box around the operating point is the 95 % intervals of sensitivity and specificity.
 
     Args:
-        labels: (n,), 1 for malignant.
-        probabilities: The ensemble's (n,).
-        figures: The ensemble's on these images.
-        others: By the name for the legend, probabilities (n,), or (models, n) of several models;
-            NaN for an image that was not scored.
+        labels: 1 for malignant (n,).
+        probabilities: The ensemble's probabilities (n,).
+        figures: The ensemble's figures on these images.
+        others: By the name in the legend, probabilities (n,), or (models, n) of several models; NaN
+            for an image that was not scored.
     """
     title = f"ROC curve on {figures.images} images: sensitivity against 1 - specificity"
-    return drawn(title, lambda: _figure(labels, probabilities, figures, others))
+    return drawn(title, lambda: _curves(labels, probabilities, figures, others))
 
 
-def _figure(
+def _curves(
     labels: Ints, probabilities: Floats, figures: Figures, others: Mapping[str, Floats]
 ) -> Figure:
     figure = Figure(SIZE, layout="constrained")
@@ -52,18 +52,20 @@ def _figure(
         for number, row in enumerate(np.atleast_2d(rows)):
             axes.plot(*_curve(labels, row), **line, label="" if number else name)
     axes.plot((0, 1), (0, 1), color=INK, linestyle=":", linewidth=0.8, alpha=0.6, label="chance")
-    axes.set(xlabel="1 - specificity (benign called malignant)", ylabel="Sensitivity")
+    axes.set(xlabel="1 - specificity (rate of false alarms)", ylabel="Sensitivity")
     figure.legend(loc="outside lower left", ncols=2, columnspacing=1.2)
     return figure
 
 
 def _curve(labels: Ints, probabilities: Floats) -> tuple[Floats, Floats]:
-    """1 - specificity and sensitivity at falling thresholds; nothing where there is no curve."""
+    """Returns 1 - specificity and sensitivity at falling thresholds; both are empty if the images
+    are of one class, of which there is no curve."""
     known = np.isfinite(probabilities)
     if len(np.unique(labels[known])) < 2:
         return np.empty(0), np.empty(0)
     false_alarms, found, _ = roc_curve(labels[known], probabilities[known])
-    walked = false_alarms + found  # 0…2, and never falls
+    # Points at equal distances along the curve keep its shape; 0…2, and it never falls.
+    walked = false_alarms + found
     kept = np.unique(np.searchsorted(walked, np.linspace(0, walked[-1], POINTS)))
     return false_alarms[kept], found[kept]
 

@@ -1,4 +1,4 @@
-"""How far runs that differ by chance only lie apart."""
+"""How far apart runs are that differ only by chance."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ WIDTH, ROW, EDGE = 4.6, 0.17, 0.6  # inches
 
 
 def spread(ensemble: Figures, per_run: Mapping[int, Figures]) -> str:
-    """Dots with 95 % intervals of the ensemble and of each run alone, as one `<svg>` element.
+    """Draws figures of the ensemble and of each run alone with their 95 % intervals.
 
-    The ensemble's interval goes on as a band behind the runs.
+    The ensemble's interval continues as a band behind the runs.
 
     Args:
-        ensemble: Figures of the runs together.
-        per_run: Figures of each alone, by its number.
+        ensemble: Figures of the ensemble.
+        per_run: Figures of each run alone, by its number.
     """
     title = f"Ensemble and {len(per_run)} runs alone: {', '.join(METRICS.values())}"
-    return drawn(title, lambda: _figure(ensemble, per_run))
+    return drawn(title, lambda: _rows(ensemble, per_run))
 
 
-def _figure(ensemble: Figures, per_run: Mapping[int, Figures]) -> Figure:
-    each = len(per_run) + 2  # rows of a metric: the ensemble, the runs, and one left free
+def _rows(ensemble: Figures, per_run: Mapping[int, Figures]) -> Figure:
+    each = len(per_run) + 2  # rows of a metric: the ensemble, the runs, and an empty one
     rows = len(METRICS) * each - 1
     shown = [getattr(one, name) for one in (ensemble, *per_run.values()) for name in METRICS]
     ends = [end for figure in shown for end in (figure.low, figure.high)]
@@ -61,10 +61,10 @@ def _draw(
 
 
 def _name_rows(axes: Axes, each: int, runs: list[str]) -> None:
-    """Name each metric at its ensemble, and each run below it."""
+    """Writes the name of each metric beside the ensemble, and those of the runs below it."""
     tops = range(0, len(METRICS) * each, each)
     axes.set_yticks(tops, METRICS.values(), weight="bold")
-    below = [top + 1 + place for top in tops for place in range(len(runs))]
+    below = [top + 1 + number for top in tops for number in range(len(runs))]
     axes.set_yticks(below, runs * len(METRICS), minor=True, size=8)
     axes.tick_params(axis="y", which="both", length=0)
     axes.grid(axis="y", which="both", visible=False)

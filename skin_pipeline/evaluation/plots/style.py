@@ -1,4 +1,4 @@
-"""What all drawings share: colours, type, and the way from a figure to an `<svg>` element."""
+"""What all drawings share: colours, fonts, and how a figure becomes an `<svg>` element."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from typing import Any
 import matplotlib.style
 from matplotlib.figure import Figure
 
-# Okabe and Ito's colours: told apart with any colour vision, and seen on white as on black.
+# Okabe and Ito's colours can be told apart with any colour vision, and seen on white and on black.
 BLUE, VERMILION, GREEN = "#0072B2", "#D55E00", "#009E73"
-INK = "#010203"  # stands for the page's text colour, for which matplotlib has no name
+INK = "#010203"  # is replaced by the page's text colour, for which matplotlib has no name
 STYLE = {
     "svg.fonttype": "none",  # text stays text
     "font.size": 9,
@@ -41,23 +41,26 @@ DOT: dict[str, Any] = {"marker": "o", "markersize": 6, "linestyle": "none", "cli
 
 
 def drawn(title: str, draw: Callable[[], Figure]) -> str:
-    """A figure as an `<svg>` element, the same bytes each time.
+    """Returns a figure as an `<svg>` element, the same bytes each time.
 
     Args:
-        title: What is drawn, for readers that cannot see. The names of the element's parts come
-            from it, so that drawings of different titles may stand in one page.
+        title: Describes the drawing to readers who cannot see it. The ids of the element's parts
+            are made from it, so that a page can contain drawings of different titles.
         draw: Makes the figure.
     """
     written = io.StringIO()
-    # Not what a matplotlibrc of the machine asks for.
+    # From matplotlib's defaults: a matplotlibrc of the machine would change the drawing.
     with matplotlib.style.context(["default", {**STYLE, "svg.hashsalt": title}]):
         draw().savefig(written, format="svg", transparent=True, metadata={"Title": title})
     return _element(written.getvalue())
 
 
 def _element(svg: str) -> str:
-    """The element out of an SVG file, without the date and what else is said of the file. HTML
-    knows the namespaces by itself, and without them the page holds no address at all."""
+    """Returns the element of an SVG file, without the date and other data about the file.
+
+    The namespaces are removed too: HTML does not need them, and without them the page contains no
+    address that might be mistaken for a request.
+    """
     svg = re.sub(r"<metadata>.*?</metadata>\s*", "", svg[svg.index("<svg") :], flags=re.DOTALL)
     svg = re.sub(r'\sxmlns(:\w+)?="[^"]*"', "", svg).replace("xlink:href", "href")
     svg = re.sub(r'<g id="[^"]*"', "<g", svg)  # figure_1, axes_1, …: every drawing has them
@@ -65,7 +68,8 @@ def _element(svg: str) -> str:
 
 
 def limits(values: Iterable[float]) -> tuple[float, float]:
-    """Ends of an axis that holds the values, from one tenth to another. NaN are left out."""
+    """Returns the ends of an axis that contains the values, from one tenth to another; NaN are
+    ignored."""
     finite = [value for value in values if math.isfinite(value)] or [0.5]
     low = math.floor(10 * min(finite)) / 10
     high = max(math.ceil(10 * max(finite)) / 10, low + 0.1)

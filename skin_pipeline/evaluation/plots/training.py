@@ -1,4 +1,4 @@
-"""The training curves of all runs, to the same scales."""
+"""The training curves of all runs, on the same scales."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from skin_pipeline.evaluation.plots.style import BLUE, GREEN, INK, VERMILION, dr
 
 @dataclass(frozen=True)
 class Curve:
-    """What is drawn of each epoch, and how."""
+    """A value of each epoch, and how it is drawn."""
 
     field: str
     label: str
@@ -27,7 +27,7 @@ class Curve:
     dashes: Any
 
 
-# The dashes tell the lines apart on grey paper.
+# By their dashes the lines can be told apart without colours.
 LOSS = Curve("loss", "training loss", BLUE, "solid")
 VALIDATION_LOSS = Curve("validation_loss", "validation loss", VERMILION, (0, (4, 1.5)))
 AUC = Curve("validation_auc", "validation AUC", GREEN, (0, (6, 1.5, 1, 1.5)))
@@ -41,10 +41,10 @@ DIAMOND: dict[str, Any] = {  # hollow, so that it hides nothing
     "linestyle": "none",
     "clip_on": False,
 }
-FEW = 10  # epochs of a stage whose lines would be missed without dots
+FEW = 10  # epochs of a stage: such short lines get dots, or they would be overlooked
 
-# In inches. The widest figure is as wide as the report's column. Panels are placed by hand: left to
-# matplotlib, those with a name at their axis would be smaller than the others.
+# In inches. The widest figure is as wide as the report's column. The code places the panels itself:
+# matplotlib would make those with a name at their axis smaller than the others.
 WIDTH, NARROW = 12.0, 8.0
 CELL = 2.4  # the height of both panels of a run
 LEFT, RIGHT, TOP, BOTTOM = 0.6, 0.1, 0.75, 0.55
@@ -52,16 +52,16 @@ BETWEEN_COLUMNS, BETWEEN_ROWS = 0.45, 0.9
 
 
 def training_curves(runs: Sequence[TrainedRun]) -> str:
-    """The history of each run as one `<svg>` element: its losses, and below them its AUC.
+    """Draws the history of each run: its losses, and below them its AUC.
 
     Args:
-        runs: At least one. All are drawn to the same scales.
+        runs: At least one. All are drawn on the same scales.
     """
     title = f"Training curves by epoch: {', '.join(f'run {run.run}' for run in runs)}"
-    return drawn(title, lambda: _figure(runs))
+    return drawn(title, lambda: _panels(runs))
 
 
-def _figure(runs: Sequence[TrainedRun]) -> Figure:
+def _panels(runs: Sequence[TrainedRun]) -> Figure:
     figure, cells = _grid(len(runs))
     epochs = 0.5, max(len(run.history) for run in runs) + 0.5
     losses, aucs = _limits(runs, LOSS, VALIDATION_LOSS), _limits(runs, AUC)
@@ -80,7 +80,7 @@ def _figure(runs: Sequence[TrainedRun]) -> Figure:
 
 
 def _grid(count: int) -> tuple[Figure, list[SubplotSpec]]:
-    """An empty figure, and the places in it of so many runs."""
+    """Returns an empty figure, and a cell in it for each run."""
     across = min(count, 3 if count < 10 else 4)
     down = math.ceil(count / across)
     width = WIDTH if across > 2 else NARROW
@@ -106,7 +106,7 @@ def _limits(runs: Sequence[TrainedRun], *curves: Curve) -> tuple[float, float]:
 
 
 def _draw_curve(axes: Axes, curve: Curve, run: TrainedRun, *, kept: bool = False) -> None:
-    """Draw a curve, with a mark upon the kept epoch if asked for."""
+    """Draws a curve, and a mark on the kept epoch if `kept`."""
     stages = [line.stage for line in run.history]
     axes.plot(
         range(1, len(stages) + 1),
@@ -115,27 +115,27 @@ def _draw_curve(axes: Axes, curve: Curve, run: TrainedRun, *, kept: bool = False
         color=curve.colour,
         linestyle=curve.dashes,
         marker=".",
-        markevery=[place for place, stage in enumerate(stages) if stages.count(stage) <= FEW],
+        markevery=[number for number, stage in enumerate(stages) if stages.count(stage) <= FEW],
     )
     if kept:
         epochs = [(line.stage, line.epoch) for line in run.history]
-        place = epochs.index((run.best.stage, run.best.epoch)) + 1
-        axes.plot(place, getattr(run.best, curve.field), label=KEPT, **DIAMOND)
+        number = epochs.index((run.best.stage, run.best.epoch)) + 1
+        axes.plot(number, getattr(run.best, curve.field), label=KEPT, **DIAMOND)
 
 
 def _draw_stages(loss: Axes, auc: Axes, run: TrainedRun) -> None:
-    """Write each stage's name where it starts, and draw a line where the one before it ends."""
+    """Writes each stage's name where it starts, and draws a line where the previous one ends."""
     stages = [line.stage for line in run.history]
     names = list(dict.fromkeys(stages))
     _, end = loss.get_xlim()
     starts = [stages.index(name) + 0.5 for name in names]
     for name, start, stop in zip(names, starts, [*starts[1:], end], strict=True):
-        # The name of a short stage would run into the next one or out of the panel.
+        # The name of a short stage would overlap the next one, or leave the panel.
         short = stop - start < 0.25 * end
-        place, side, gap = (stop, "right", -3) if short else (start, "left", 3)
+        x, side, gap = (stop, "right", -3) if short else (start, "left", 3)
         loss.annotate(
             name,
-            (place, 1),
+            (x, 1),
             (gap, 2),
             xycoords=loss.get_xaxis_transform(),
             textcoords="offset points",
@@ -152,11 +152,11 @@ def _name_axes(loss: Axes, auc: Axes, *, leftmost: bool) -> None:
         axes.yaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
         axes.set_ylabel(name if leftmost else "")
     loss.tick_params(labelbottom=False)
-    auc.set_xlabel("Epoch, all stages in a row")
+    auc.set_xlabel("Epoch, counted over all stages")
 
 
 def _add_legend(figure: Figure) -> None:
-    """Explain each kind of line once."""
+    """Adds a legend that explains each kind of line once."""
     parts: dict[str, Artist] = {}
     for axes in figure.axes:
         handles, labels = axes.get_legend_handles_labels()

@@ -7,7 +7,7 @@ import pytest
 from skin_pipeline.config import Settings
 from skin_pipeline.data.manifest import TEXTS
 from skin_pipeline.data.metadata.columns import COLUMNS, IDS, METADATA, TRAITS, mapping_of
-from skin_pipeline.data.validation.suites import COLUMNS as CHECKED
+from skin_pipeline.data.validation.manifest_suite import COLUMNS as CHECKED
 from skin_pipeline.errors import BadInput
 
 

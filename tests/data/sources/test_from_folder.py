@@ -207,7 +207,7 @@ def test_what_may_not_be_read_is_told_and_ends_nothing(locked: Path) -> None:
 
 def test_an_image_that_may_not_be_read_is_quarantined(locked: Path) -> None:
     with ordinary_user():
-        seen = manifest._inspect(Found("benign", "set/a.jpg", locked / "shut.jpg"), None, 1.0)
+        seen = manifest._inspect(Found("benign", "set/a.jpg", locked / "shut.jpg"), None)
     assert seen.problem == "a.jpg: cannot be read (Permission denied)"
 
 

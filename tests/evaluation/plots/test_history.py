@@ -41,7 +41,7 @@ def dates(svg: str) -> list[str]:
 WEEKLY = [judged(f"2026-06-{day:02}T03:12:40+00:00") for day in (1, 8, 15)]
 
 
-def test_runs_are_marked_by_their_outcome_and_the_champion_by_its_own_sign():
+def test_runs_are_marked_by_their_outcome_and_the_champion_by_its_own_sign() -> None:
     svg = plots.history(
         [
             *WEEKLY,
@@ -56,23 +56,23 @@ def test_runs_are_marked_by_their_outcome_and_the_champion_by_its_own_sign():
     assert {"approved", "champion", "refused"} <= set(svg_reader.texts(svg))
 
 
-def test_without_a_champion_none_is_marked():
+def test_without_a_champion_none_is_marked() -> None:
     svg = plots.history(WEEKLY, None)
     assert svg_reader.marks(svg, CHAMPION) == []
     assert "champion" not in svg_reader.texts(svg)
 
 
-def test_each_run_has_its_interval_in_each_panel():
+def test_each_run_has_its_interval_in_each_panel() -> None:
     bars = svg_reader.strokes(plots.history(WEEKLY, None), f"fill: none; {APPROVED}")
     assert len(bars) == len(WEEKLY) * PANELS
     assert all(low[0] == high[0] and low[1] > high[1] for low, high in bars)  # y goes down
 
 
-def test_the_order_in_which_runs_are_given_does_not_matter():
+def test_the_order_in_which_runs_are_given_does_not_matter() -> None:
     assert plots.history(WEEKLY[::-1], None) == plots.history(WEEKLY, None)
 
 
-def test_runs_stand_in_the_order_of_time_whatever_they_and_their_clocks_are_called():
+def test_runs_stand_in_the_order_of_time_whatever_they_and_their_clocks_are_called() -> None:
     early = judged("2026-06-01T23:30:00-05:00").model_copy(update={"run": "z"})  # the 2nd in UTC
     late = judged("2026-06-02T05:00:00Z", approved=False).model_copy(update={"run": "a"})
     svg = plots.history([late, early], None)
@@ -83,7 +83,7 @@ def test_runs_stand_in_the_order_of_time_whatever_they_and_their_clocks_are_call
 
 
 @pytest.mark.parametrize("count", [2, 30, 200])
-def test_runs_of_one_day_hide_one_another_no_more_than_others(count):
+def test_runs_of_one_day_hide_one_another_no_more_than_others(count: int) -> None:
     day = [judged(f"2026-06-01T{n // 60:02}:{n % 60:02}:00Z") for n in range(count - 1)]
     svg = plots.history([*day, judged("2026-12-24T00:00:00Z")], None)
     places = [x for x, _ in svg_reader.marks(svg, APPROVED)][:count]
@@ -102,5 +102,5 @@ def test_runs_of_one_day_hide_one_another_no_more_than_others(count):
         ([f"2026-11-24T12:{n:02}:00Z" for n in range(0, 60, 4)], ["24 Nov", "12:08"]),
     ],
 )
-def test_a_date_is_written_once_and_hours_after_it(times, written):
+def test_a_date_is_written_once_and_hours_after_it(times: list[str], written: list[str]) -> None:
     assert dates(plots.history([judged(at) for at in times], None))[: len(written)] == written

@@ -13,7 +13,7 @@ LABELS, (PROBABILITIES,) = judged_run.scores(1)
 CALIBRATION = judged_run.calibration(LABELS, PROBABILITIES)
 
 
-def test_each_bin_is_a_mark_with_its_interval_where_its_images_are():
+def test_each_bin_is_a_mark_with_its_interval_where_its_images_are() -> None:
     svg = plots.reliability(CALIBRATION)
     diagonal, *_ = svg_reader.strokes(svg, "stroke-dasharray: 0.8")
     (left, bottom), (right, top) = diagonal[0], diagonal[-1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Any
 
 import judged_run
 import numpy as np
@@ -40,7 +41,7 @@ def area(line: list[svg_reader.Point]) -> float:
     return sum((x1 - x0) * (y0 + y1) / 2 for (x0, y0), (x1, y1) in pairwise(line))
 
 
-def test_the_curve_is_that_of_scikit_learn():
+def test_the_curve_is_that_of_scikit_learn() -> None:
     (line,) = curves(plots.roc(LABELS, RUNS[0], FIGURES, {}), ENSEMBLE)
     false_alarms, found, _ = roc_curve(LABELS, RUNS[0])
     assert len(line) <= len(found)
@@ -51,7 +52,7 @@ def test_the_curve_is_that_of_scikit_learn():
 
 @settings(max_examples=10, deadline=None)
 @given(st.integers(0, 2**31), st.sampled_from([300, 5000, 50_000]))
-def test_a_long_curve_is_thinned_and_keeps_its_area(seed, images):
+def test_a_long_curve_is_thinned_and_keeps_its_area(seed: int, images: Any) -> None:
     rng = np.random.default_rng(seed)
     labels = rng.integers(0, 2, images)
     scores = rng.normal(labels)
@@ -63,7 +64,7 @@ def test_a_long_curve_is_thinned_and_keeps_its_area(seed, images):
     assert line[-1] == pytest.approx((1, 1), abs=1e-3)
 
 
-def test_each_run_and_the_champion_stand_behind_the_ensemble_and_are_named_once():
+def test_each_run_and_the_champion_stand_behind_the_ensemble_and_are_named_once() -> None:
     others = {"each run alone": RUNS, "champion 1a2b": RUNS[1]}
     svg = plots.roc(LABELS, RUNS[0], FIGURES, others)
     assert len(curves(svg, RUN)) == 6
@@ -72,19 +73,19 @@ def test_each_run_and_the_champion_stand_behind_the_ensemble_and_are_named_once(
         assert svg_reader.texts(svg).count(name) == 1
 
 
-def test_images_that_were_not_scored_are_left_out_of_a_curve():
+def test_images_that_were_not_scored_are_left_out_of_a_curve() -> None:
     gaps = np.where(np.arange(len(LABELS)) % 3, RUNS[1], np.nan)
     kept = np.isfinite(gaps)
     (line,) = curves(plots.roc(LABELS, RUNS[0], FIGURES, {"": RUNS[0], "champion": gaps}), CHAMPION)
     assert area(line) == pytest.approx(roc_auc_score(LABELS[kept], gaps[kept]), abs=0.005)
 
 
-def test_images_of_one_class_have_no_curve():
+def test_images_of_one_class_have_no_curve() -> None:
     svg = plots.roc(np.ones(5, np.int64), np.linspace(0, 1, 5), FIGURES, {})
     assert curves(svg, ENSEMBLE) == []
 
 
-def test_the_box_around_the_operating_point_is_its_intervals():
+def test_the_box_around_the_operating_point_is_its_intervals() -> None:
     svg = plots.roc(LABELS, RUNS[0], FIGURES, {})
     (box,) = in_axes(svg, f"fill: {BLUE.lower()}; opacity: 0.18")
     found, cleared = FIGURES.sensitivity, FIGURES.specificity
@@ -94,7 +95,7 @@ def test_the_box_around_the_operating_point_is_its_intervals():
     assert max(y for _, y in box) == pytest.approx(found.high, abs=1e-3)
 
 
-def test_the_operating_point_is_where_sensitivity_and_specificity_meet():
+def test_the_operating_point_is_where_sensitivity_and_specificity_meet() -> None:
     svg = plots.roc(LABELS, RUNS[0], FIGURES, {})
     chance, *_ = svg_reader.strokes(svg, "stroke-dasharray: 0.8")
     (left, bottom), (right, top) = chance[0], chance[-1]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import judged_run
 import pytest
 import svg as svg_reader
@@ -23,7 +25,7 @@ def run_dots(svg: str) -> list[svg_reader.Point]:
 
 
 @pytest.mark.parametrize("count", [1, 6, 20])
-def test_each_metric_has_a_row_for_the_ensemble_and_for_each_run(count):
+def test_each_metric_has_a_row_for_the_ensemble_and_for_each_run(count: int) -> None:
     svg = plots.spread(ENSEMBLE, {run: PER_RUN[run] for run in range(count)})
     written = svg_reader.texts(svg)
     assert [text for text in written if text in METRICS.values()] == list(METRICS.values())
@@ -33,7 +35,7 @@ def test_each_metric_has_a_row_for_the_ensemble_and_for_each_run(count):
     assert len(svg_reader.marks(svg, f"stroke: {BLUE.lower()}")) == len(METRICS)
 
 
-def test_all_dots_lie_on_one_scale():
+def test_all_dots_lie_on_one_scale() -> None:
     """Whatever its metric: from two dots follows where the others are."""
     svg = plots.spread(ENSEMBLE, {0: PER_RUN[0], 1: PER_RUN[1]})
     dots = run_dots(svg)
@@ -45,14 +47,14 @@ def test_all_dots_lie_on_one_scale():
         assert x == pytest.approx(start + share * (end - start), abs=0.01)
 
 
-def test_the_rows_stand_below_one_another_and_none_twice():
+def test_the_rows_stand_below_one_another_and_none_twice() -> None:
     svg = plots.spread(ENSEMBLE, {run: PER_RUN[run] for run in range(6)})
     heights = [y for _, y in run_dots(svg)]
     assert len(heights) == 6 * len(METRICS)
     assert heights == sorted(set(heights))
 
 
-def test_the_ensembles_interval_goes_on_as_a_band_behind_every_run_of_the_metric():
+def test_the_ensembles_interval_goes_on_as_a_band_behind_every_run_of_the_metric() -> None:
     count = 6
     svg = plots.spread(ENSEMBLE, {run: PER_RUN[run] for run in range(count)})
     bands = svg_reader.shapes(svg, f"fill: {BLUE.lower()}; fill-opacity: 0.13")
@@ -68,7 +70,7 @@ def test_the_ensembles_interval_goes_on_as_a_band_behind_every_run_of_the_metric
         )
 
 
-def places(dots, *values):
+def places(dots: Any, *values: Any) -> Any:
     """Where values stand, from where two dots of known values do."""
     known = [getattr(PER_RUN[run], name).value for name in METRICS for run in range(6)]
     least, most = known.index(min(known)), known.index(max(known))

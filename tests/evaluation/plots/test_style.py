@@ -57,21 +57,21 @@ def title(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-def test_a_reader_that_cannot_see_is_told_what_is_drawn(title):
+def test_a_reader_that_cannot_see_is_told_what_is_drawn(title: str) -> None:
     svg = ElementTree.fromstring(DRAWINGS[title]())
     assert svg.get("role") == "img"
     assert svg[0].tag == "title"
     assert svg[0].text == title
 
 
-def test_text_has_the_colour_of_the_page(title):
+def test_text_has_the_colour_of_the_page(title: str) -> None:
     drawn = ElementTree.fromstring(DRAWINGS[title]()).iter("text")
     styles = [element.get("style", "") for element in drawn]
     assert styles
     assert all("fill: currentColor" in style for style in styles)
 
 
-def test_the_drawing_names_no_address(title):
+def test_the_drawing_names_no_address(title: str) -> None:
     svg = DRAWINGS[title]()
     assert svg.startswith("<svg ")
     assert "http" not in svg
@@ -79,7 +79,9 @@ def test_the_drawing_names_no_address(title):
     assert set(re.findall(r"(?:href=\"|url\()(.)", svg)) == {"#"}
 
 
-def test_the_same_is_drawn_with_the_same_bytes_whatever_the_machine_s_settings(title, monkeypatch):
+def test_the_same_is_drawn_with_the_same_bytes_whatever_the_machine_s_settings(
+    title: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     once = DRAWINGS[title]()
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "0")
     with matplotlib.rc_context({"xtick.labelsize": 30, "svg.hashsalt": "x"}):
@@ -87,7 +89,7 @@ def test_the_same_is_drawn_with_the_same_bytes_whatever_the_machine_s_settings(t
         assert matplotlib.rcParams["svg.hashsalt"] == "x"  # nor does it change them
 
 
-def test_drawings_in_one_page_share_no_name():
+def test_drawings_in_one_page_share_no_name() -> None:
     names = [set(re.findall(r'\bid="([^"]*)"', draw())) for draw in DRAWINGS.values()]
     assert all(names)
     assert sum(map(len, names)) == len(set.union(*names))
@@ -107,12 +109,12 @@ def test_drawings_in_one_page_share_no_name():
     ],
     ids=["roc", "spread", "reliability", "history"],
 )
-def test_a_figure_that_is_not_defined_leaves_a_gap(draw: Callable[[], str]):
+def test_a_figure_that_is_not_defined_leaves_a_gap(draw: Callable[[], str]) -> None:
     svg = draw()
     ElementTree.fromstring(svg)
     assert not re.search(r"\b(nan|inf)\b", svg, re.IGNORECASE)
 
 
-def test_a_calibration_without_bins_is_drawn():
+def test_a_calibration_without_bins_is_drawn() -> None:
     empty: Calibration = CALIBRATION.model_copy(update={"bins": ()})
     assert plots.reliability(empty)

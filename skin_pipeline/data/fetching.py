@@ -1,0 +1,86 @@
+"""The images of a source, fetched and listed, but not decoded yet.
+
+What a data set is made from is known at this point, so the door can look whether its result exists.
+Nothing heavy is imported here: a step whose result exists decodes nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import Any, NamedTuple
+
+from skin_pipeline.config import DEMO, Settings
+from skin_pipeline.contracts import LABELS, Dataset, address
+from skin_pipeline.data import metadata, sources
+from skin_pipeline.data.metadata import Labelling
+from skin_pipeline.job import Job
+
+log = logging.getLogger(__name__)
+
+
+class Fetched(NamedTuple):
+    """The images of a source, before they are decoded.
+
+    Attributes:
+        source: What the setting `data` or `external` says.
+        images: The images.
+        reader: Reads the metadata tables beside them.
+        labelling: Digest of the settings by which labels are read.
+    """
+
+    source: str
+    images: sources.Images
+    reader: metadata.Reader
+    labelling: str
+
+    @property
+    def inputs(self) -> dict[str, Any]:
+        """What a data set is made from, apart from the settings of its geometry."""
+        return {
+            "content": self.images.digest,
+            "synthetic": self.synthetic,
+            "labelling": self.labelling,
+        }
+
+    @property
+    def synthetic(self) -> bool:
+        """Whether the images are drawn."""
+        return self.source == DEMO
+
+    def log_news(self, dataset: Dataset) -> None:
+        """Logs what is beside the images now and was not there when their data set was made.
+
+        The data set is of the same images, so it is not made again, and its notices are of then.
+        """
+        for notice in self.images.notices:
+            if notice not in dataset.notices:
+                log.warning('beside_the_images what="%s"', notice)
+
+
+@contextmanager
+def fetched(job: Job, source: str, settings: Settings) -> Generator[Fetched, None, None]:
+    """Fetches the images of a source, and gives them for the time of the block.
+
+    Args:
+        job: The job.
+        source: A folder, an archive, a Kaggle data set, a bucket, or `demo`.
+        settings: By which labels are read; those of the job for its own images.
+
+    Raises:
+        BadInput: There are no usable images, or the credentials are wrong.
+        Unavailable: The source did not answer.
+    """
+    labelling = Labelling.of(settings)
+    # Names of folders are compared with the values that a user has named, and not with the usual
+    # ones: 0 and 1 mean benign and malignant in a table, but as folders they are mostly parts of a
+    # large set.
+    named = labelling.meanings if settings.names_values else {}
+    classes = {name: meaning for name, meaning in named.items() if meaning in LABELS}
+    job.fetch()
+    with sources.folder_of(job, source) as contents:
+        reader = metadata.Reader(labelling)
+        images = sources.find(contents, reader.labels, classes)
+        yield Fetched(source, images, reader, address(asdict(labelling)))

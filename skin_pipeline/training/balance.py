@@ -1,0 +1,78 @@
+"""Balance between the classes in training; validation and test images are never touched."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skin_pipeline.errors import BadInput
+from skin_pipeline.training.inputs import Activations, Ints, Made
+from skin_pipeline.training.stages import Examples
+
+NEIGHBOURS = 5  # between which SMOTE makes new examples
+
+
+def balanced(
+    inputs: Any, rows: Ints, labels: Ints, how: str, seed: int, views: int = 0
+) -> Examples:
+    """Returns training examples, balanced in one of these ways:
+
+    `undersample` is done by the split already, so that nothing is left to do here. `class_weights`
+    gives each class half of the loss. `oversample` repeats images of the smaller class. `smote`
+    makes new ones between neighbours (Chawla et al. 2002), in each view by itself.
+
+    Args:
+        inputs: What the images are read from; SMOTE requires `Activations`.
+        rows: Rows of the training images (n,).
+        labels: 1 for malignant (n,).
+        how: The setting `balance`.
+        seed: Seed of the run.
+        views: How many views there are; those of the activations by default.
+
+    Raises:
+        BadInput: SMOTE needs at least two images of each class.
+    """
+    views = views or inputs.views
+    if how == "oversample":
+        drawn = _repeated(labels, seed)
+        return Examples(inputs, rows[drawn], labels[drawn], views)
+    if how == "smote":
+        made = [_smote(_view(inputs, rows, view), labels, seed) for view in range(views)]
+        features, new = (np.concatenate(parts) for parts in zip(*made, strict=True))
+        # What SMOTE makes is no view of any image: each example is an image with one view.
+        return Examples(Made(features), np.arange(len(new)), new)
+    weights = None
+    if how == "class_weights":
+        counts = np.bincount(labels, minlength=2)
+        weights = (len(labels) / (2 * counts))[labels].astype(np.float32)
+    return Examples(inputs, rows, labels, views, weights)
+
+
+def _view(inputs: Activations, rows: Ints, view: int) -> NDArray[np.float32]:
+    return np.asarray(inputs.take(rows, np.full(len(rows), view))[0])
+
+
+def _repeated(labels: Ints, seed: int) -> Ints:
+    """Returns indices with as many of each class: all of them, and some of them again."""
+    from imblearn.over_sampling import RandomOverSampler
+
+    indices = np.arange(len(labels))[:, None]
+    drawn: Ints = RandomOverSampler(random_state=seed).fit_resample(indices, labels)[0]
+    return drawn[:, 0]
+
+
+def _smote(view: NDArray[np.float32], labels: Ints, seed: int) -> tuple[NDArray[np.float32], Ints]:
+    """Returns features and labels with as many of each class, made from one view of the images."""
+    from imblearn.over_sampling import SMOTE
+
+    fewest = int(np.bincount(labels, minlength=2).min())
+    if fewest < 2:
+        raise BadInput(
+            f"balance=smote needs two images of each class to train on. Received: {fewest} of one. "
+            "Choose another balance, or add images"
+        )
+    resample = SMOTE(k_neighbors=min(NEIGHBOURS, fewest - 1), random_state=seed).fit_resample
+    features, drawn = resample(view, labels)
+    return features.astype(np.float32), drawn

@@ -1,0 +1,91 @@
+"""A training run, and the stages that it goes through: what is trained on what, for how long."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skin_pipeline.config import Settings
+from skin_pipeline.training.backbone import Network
+from skin_pipeline.training.inputs import Inputs, Ints, Source
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training run of several over the same images; its seed and its sides are its own.
+
+    Attributes:
+        network: The network with its pretrained weights.
+        source: What the runs read.
+        settings: The settings of the workflow run.
+        number: Number of the run, from 0.
+        seed: Seed of everything that is drawn at random in the run.
+    """
+
+    network: Network
+    source: Source
+    settings: Settings
+    number: int
+    seed: int
+
+    def rows(self, side: str) -> Ints:
+        """Returns the rows of the images on one side of the run."""
+        return self.source.rows(self.number, side)
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Images that a stage reads, with their labels.
+
+    Attributes:
+        inputs: What is read of them.
+        rows: Their rows (n,) in the inputs.
+        labels: 1 for malignant (n,).
+        views: How many views there are of each.
+        weights: Their weights (n,) in the loss; None if all weigh the same.
+    """
+
+    inputs: Inputs
+    rows: Ints
+    labels: Ints
+    views: int = 1
+    weights: NDArray[np.float32] | None = None
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A part of a run: one model, trained for some epochs.
+
+    Attributes:
+        name: `head`, or the strategy.
+        build: Makes the model.
+        train: What it is trained on.
+        validation: What each epoch is judged on.
+        epochs: The most epochs.
+        patience: Epochs without a better one, after which the stage ends.
+        batch_size: Examples in a batch.
+        rate: Adam's learning rate.
+        rate_setting: The setting of the rate, for messages.
+        every_view: Whether an epoch goes through all views of each image, or one at random.
+        falling: Whether the rate falls to 0 along a cosine.
+        jit: Whether XLA compiles the model.
+        devices: The GPUs that the model is spread over.
+    """
+
+    name: str
+    build: Callable[[], Any]
+    train: Examples
+    validation: Examples
+    epochs: int
+    patience: int
+    batch_size: int
+    rate: float
+    rate_setting: str
+    every_view: bool = False
+    falling: bool = False
+    jit: bool = False
+    devices: tuple[str, ...] = ()

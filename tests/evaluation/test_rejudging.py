@@ -1,0 +1,57 @@
+"""How documents are compared with what is computed again; see also release/test_chain.py."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import documents
+import pytest
+
+from skin_pipeline.contracts import Interval
+from skin_pipeline.evaluation.rejudging import TOLERANCE, difference, plain
+
+
+@pytest.mark.parametrize(
+    ("said", "found"),
+    [
+        (0.5, 0.5 + TOLERANCE / 10),
+        (math.nan, math.nan),
+        ("approved", "approved"),
+        ([1, {"a": 2.0}], (1, {"a": 2.0})),
+        ({}, {}),
+    ],
+)
+def test_equal_values_have_no_difference(said: Any, found: Any) -> None:
+    assert difference("name", said, found) == ""
+
+
+@pytest.mark.parametrize(
+    ("said", "found", "text"),
+    [
+        (0.5, 0.5 + 10 * TOLERANCE, "name is 0.5, computed again 0.50001"),
+        (0.5, math.nan, "name is 0.5, computed again nan"),
+        (1, 1.0, "name is 1, computed again 1.0"),
+        (True, 1, "name is True, computed again 1"),
+        (None, {"a": 1}, "name is None, computed again {'a': 1}"),
+        ({"a": 1, "b": 2}, {"a": 1, "b": 3}, "name.b is 2, computed again 3"),
+        ({"a": 1}, {}, "name.a is 1, computed again None"),
+        ({}, {"a": 1}, "name.a is None, computed again 1"),
+        ([1, 2], [1, 3], "name.1 is 2, computed again 3"),
+        ([1], [1, 2], "name has 1 parts, computed again 2"),
+    ],
+)
+def test_the_first_difference_is_named_with_both_values(said: Any, found: Any, text: str) -> None:
+    assert difference("name", said, found) == text
+
+
+def test_documents_are_compared_as_they_are_in_json() -> None:
+    figures = documents.figures()
+    assert plain({"figures": (figures,), "text": "a"}) == {
+        "figures": [figures.model_dump()],
+        "text": "a",
+    }
+    other = figures.model_copy(update={"auc": Interval(value=0.999, low=0.9, high=1.0)})
+    said = difference("figures", plain(figures), plain(other))
+    assert said.startswith("figures.auc.value is ")
+    assert said.endswith(", computed again 0.999")

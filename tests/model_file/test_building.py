@@ -1,0 +1,131 @@
+"""The self-contained model does to an image what its runs were trained on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import tiny_network as tiny
+from PIL import Image
+from random_network import IMAGES, loaded
+
+from skin_pipeline.arrays import Arrays
+from skin_pipeline.data.images import working_square
+from skin_pipeline.model_file.building import (
+    Recipe,
+    fewest_parameters,
+    geometry,
+    rebuilt,
+    released_model,
+    seen_as,
+)
+from skin_pipeline.training.backbone import Network
+from skin_pipeline.training.inputs import dihedral
+from skin_pipeline.training.strategies import STRATEGIES
+
+
+def head_weights(count: int, seed: int = 0) -> list[Arrays]:
+    rng = np.random.default_rng(seed)
+    model = STRATEGIES["head"].model(loaded(), "run")
+    shapes = {weight.shape: weight for weight in model.get_weights()}
+    assert set(shapes) == {(3584,), (3584, 1), (1,)}
+    runs = []
+    for _ in range(count):
+        kernel = rng.normal(0, 1e-4, (3584, 1)).astype(np.float32)
+        model.get_layer("logit").set_weights([kernel, np.zeros(1, np.float32)])
+        runs.append(model.get_weights())
+    return runs
+
+
+def test_the_released_model_averages_the_logits_of_its_runs() -> None:
+    network, runs = loaded(), head_weights(3)
+    model = released_model(network, "head", runs, 1.0)
+    square = IMAGES[:1].astype(np.uint8)
+    alone, trunk = STRATEGIES["head"].model(network, "run"), STRATEGIES["head"].stem(network)
+    features, logits = trunk(square.astype(np.float32)), []
+    for weights in runs:
+        alone.set_weights(weights)
+        logits.append(float(alone(features)[0, 0]))
+    expected = 1 / (1 + np.exp(-np.mean(logits)))
+    assert float(model(square)[0, 0]) == pytest.approx(expected, abs=1e-3)
+
+
+@pytest.mark.parametrize("views", [2, 8])
+def test_the_released_model_averages_the_logits_of_its_views_and_calibrates_them(
+    views: int,
+) -> None:
+    network, runs = loaded(), head_weights(1)
+    model = released_model(network, "head", runs, 1.0, views=views, temperature=0.5)
+    dark, light = IMAGES[0] / 4, 255 - IMAGES[1] / 8
+    dark[:20] = 255  # so that the views differ
+    squares = np.stack([dark, light]).astype(np.uint8)
+    alone, trunk = STRATEGIES["head"].model(network, "run"), STRATEGIES["head"].stem(network)
+    alone.set_weights(runs[0])
+    seen = [dihedral(squares, view).astype(np.float32) for view in range(views)]
+    logits = np.mean([alone(trunk(each)) for each in seen], axis=0)
+    assert abs(logits[0] - logits[1]) > 0.015  # several times the tolerance
+    np.testing.assert_allclose(model(squares), 1 / (1 + np.exp(-logits / 0.5)), atol=1e-3)
+
+
+@pytest.mark.parametrize("view", range(8))
+def test_a_view_in_the_model_is_the_view_that_features_are_of(view: int) -> None:
+    square = IMAGES.astype(np.uint8)
+    np.testing.assert_array_equal(seen_as(keras, square, view), dihedral(square, view))
+
+
+@pytest.mark.parametrize("strategy", ["head", "fine_tune", "full"])
+def test_the_released_model_loads_in_safe_mode_and_takes_any_size(
+    strategy: str, tmp_path: Path
+) -> None:
+    network = loaded()
+    runs = [STRATEGIES[strategy].model(network, "run").get_weights()] * 2
+    released_model(network, strategy, runs, 0.8, views=4).save(tmp_path / "model.keras")
+    model = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True, compile=False)
+    for size in ((64, 64), (90, 200), (300, 70)):
+        probability = model(np.zeros((1, *size, 3), np.uint8))
+        assert probability.shape == (1, 1)
+        assert 0 <= float(probability[0, 0]) <= 1
+
+
+@pytest.mark.parametrize("size", [(64, 64), (200, 150), (151, 199), (600, 450), (50, 40), (80, 81)])
+@pytest.mark.parametrize("field_of_view", [0.8, 1.0])
+def test_the_model_cuts_an_image_as_the_packed_images_were_cut(
+    size: tuple[int, int], field_of_view: float
+) -> None:
+    rng = np.random.default_rng(1)
+    coarse = Image.fromarray(rng.integers(0, 255, (12, 16, 3), dtype=np.uint8))
+    image = coarse.resize(size, Image.Resampling.BICUBIC)
+    square = geometry(keras, np.asarray(image, np.float32)[None], 64, field_of_view)
+    packed = working_square(image, 64, field_of_view)
+    # Pillow rounds to whole grey levels after each of its two passes.
+    assert np.abs(np.asarray(square)[0] - packed).max() <= 1.01
+
+
+RECIPE = Recipe("Tiny", "head", 2, tiny.SIZE, 20, 2, 1 / 1.3)
+
+
+@pytest.mark.parametrize("strategy", list(STRATEGIES))
+def test_a_model_that_is_rebuilt_from_its_recipe_differs_in_its_weights_only(strategy: str) -> None:
+    network = tiny.network()
+    shapes = STRATEGIES[strategy].model(network, "run").get_weights()
+    runs: list[Arrays] = [[array + number for array in shapes] for number in range(2)]
+    released = released_model(network, strategy, runs, 0.8, views=2, temperature=1.3)
+    again = rebuilt(tiny.network(seed=2), RECIPE._replace(strategy=strategy))
+    pixels = np.random.default_rng(0).integers(0, 255, (2, 30, 41, 3), dtype=np.uint8)
+    assert not np.array_equal(again(pixels), released(pixels))
+    again.set_weights(released.get_weights())
+    np.testing.assert_array_equal(again(pixels), released(pixels))
+
+
+@pytest.mark.parametrize("strategy", list(STRATEGIES))
+@pytest.mark.parametrize("runs", [1, 3])
+def test_a_model_has_no_fewer_weights_than_are_counted_before_it_is_built(
+    strategy: str, runs: int
+) -> None:
+    network: Network = tiny.network()
+    recipe = RECIPE._replace(strategy=strategy, runs=runs)
+    heads = runs * (3 * sum(tiny.CHANNELS) + 1)  # mean, variance and kernel, and a bias
+    counted = fewest_parameters(network, recipe)
+    assert rebuilt(network, recipe).count_params() == counted + heads

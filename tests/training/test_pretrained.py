@@ -1,0 +1,134 @@
+"""Pretrained weights are pinned by what is in them, and loaded or refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tiny_network as tiny
+import weights_file
+from random_network import RANDOM, network
+
+from skin_pipeline.config import Settings
+from skin_pipeline.errors import BadInput, Unavailable
+from skin_pipeline.storage import FolderStore
+from skin_pipeline.training import pretrained
+from skin_pipeline.training.backbone import Network
+
+
+def test_a_missing_weight_file_names_both_ways_out(store: FolderStore) -> None:
+    settings = Settings(weights="/no/such/resnet50.h5")
+    with pytest.raises(BadInput, match=r"no file .*resnet50.h5.*weights=FILE.*weights=imagenet"):
+        pretrained.pin_weights(settings, store)
+
+
+def small_network(path: Path) -> None:
+    keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)]).save_weights(path)
+
+
+def another_resnet(path: Path) -> None:
+    keras.applications.ResNet50V2(
+        include_top=False, weights=None, input_shape=(64, 64, 3)
+    ).save_weights(path)
+
+
+@pytest.mark.parametrize("write", [small_network, another_resnet])
+def test_a_weight_file_of_another_network_names_both_ways_out(
+    store: FolderStore, tmp_path: Path, write: Callable[[Path], None]
+) -> None:
+    path = tmp_path / "other.weights.h5"
+    write(path)
+    pinned = pretrained.pin_weights(Settings(weights=str(path)), store)
+    with pytest.raises(BadInput, match=r"weights: .*ResNet50.*weights=FILE.*weights=imagenet"):
+        network(pretrained.trunk_of("ResNet50", pinned), store)
+
+
+def test_pinned_weights_are_named_by_their_digest_and_load(
+    store: FolderStore, tmp_path: Path
+) -> None:
+    mine = keras.applications.ResNet50(include_top=False, weights=None, input_shape=(64, 64, 3))
+    mine.save_weights(tmp_path / "mine.weights.h5")
+    settings = Settings(weights=str(tmp_path / "mine.weights.h5"))
+    pinned = pretrained.pin_weights(settings, store)
+    assert pinned == pretrained.pin_weights(settings, store)
+    assert pretrained.trunk_of("ResNet50", pinned).digest in pinned
+    loaded = network(pretrained.trunk_of("ResNet50", pinned), store)
+    np.testing.assert_array_equal(loaded.whole.get_weights()[0], mine.get_weights()[0])
+
+
+def test_weights_of_imagenet_and_random_ones_need_no_file(store: FolderStore) -> None:
+    assert pretrained.pin_weights(Settings(weights="imagenet"), store) == "imagenet"
+    assert pretrained.pin_weights(Settings(data="demo", weights="none"), store) == "none"
+    assert store.list("") == []
+
+
+def test_weights_are_known_by_what_is_in_the_file_and_not_by_its_name(
+    store: FolderStore, tmp_path: Path
+) -> None:
+    def pinned(folder: str, value: Any, name: str = "resnet50.weights.h5") -> str:
+        (tmp_path / folder).mkdir(exist_ok=True)
+        weights_file.written(tmp_path / folder / name, value)
+        return pretrained.pin_weights(Settings(weights=str(tmp_path / folder / name)), store)
+
+    first = pinned("a", 1)
+    assert pinned("b", 2) != first
+    assert pinned("c", 1, "other.h5") == first
+    assert store.read(first) == (tmp_path / "a/resnet50.weights.h5").read_bytes()
+    digests = {pretrained.trunk_of("ResNet50", key).digest for key in (first, pinned("b", b"two"))}
+    assert len(digests) == 2
+
+
+@pytest.fixture
+def downloads(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Keras's ResNet50 in small: without weights it is random, with its own all of them are 3. What
+    it was asked for is kept."""
+    asked = []
+
+    def build(
+        include_top: bool = True,
+        weights: str | None = "imagenet",
+        input_shape: tuple[int, int, int] | None = None,
+    ) -> Any:
+        asked.append((include_top, weights, input_shape))
+        made = tiny.network().whole
+        if weights == "imagenet":
+            made.set_weights([np.full_like(array, 3) for array in made.get_weights()])
+        return made
+
+    monkeypatch.setattr(keras.applications, "ResNet50", build)
+    return asked
+
+
+def test_imagenet_weights_are_those_that_keras_downloads(
+    downloads: list[Any], store: FolderStore
+) -> None:
+    loaded = Network.load(keras, pretrained.trunk_of("ResNet50", "imagenet"), tiny.SIZE, store)
+    assert loaded.whole.count_params() == tiny.network().whole.count_params()
+    for array in loaded.whole.get_weights():
+        np.testing.assert_array_equal(array, 3)
+    assert (False, "imagenet", (tiny.SIZE, tiny.SIZE, 3)) in downloads
+
+
+def test_nothing_is_downloaded_for_random_weights_or_those_of_a_file(
+    downloads: list[Any], store: FolderStore, tmp_path: Path
+) -> None:
+    mine = tiny.network(seed=9).whole
+    mine.save_weights(tmp_path / "mine.weights.h5")
+    pinned = pretrained.pin_weights(Settings(weights=str(tmp_path / "mine.weights.h5")), store)
+    loaded = Network.load(keras, pretrained.trunk_of("ResNet50", pinned), tiny.SIZE, store)
+    assert all(map(np.array_equal, loaded.whole.get_weights(), mine.get_weights()))
+    Network.load(keras, RANDOM, tiny.SIZE, store)
+    assert {weights for _, weights, _ in downloads} == {None}
+
+
+def test_imagenet_weights_that_cannot_be_downloaded_may_be_tried_again(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")  # nothing listens there
+    monkeypatch.setattr(keras.src.backend.config, "_KERAS_DIR", str(tmp_path))
+    with pytest.raises(Unavailable, match=r"could not be downloaded.*weights=FILE.*imagenet"):
+        network(pretrained.trunk_of("ResNet50", "imagenet"))
