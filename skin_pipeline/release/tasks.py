@@ -105,8 +105,9 @@ def rival(job: Job, evaluation: str, champion: str) -> str:
 def promote(job: Job, verdict: str, judge_again: Callable[[Verdict], str]) -> str:
     """Publishes the judged model and makes it the champion; see `steps.promote`.
 
-    Nothing moves if it is the champion already, as after a run on unchanged data; its judgement then
-    stays. If the champion has changed since it was judged, it is judged again against the new one.
+    Nothing moves if it is the champion already, as after a run on unchanged data; its judgement
+    then stays. If the champion has changed since the model was judged, the model is judged again,
+    against the new champion.
 
     Args:
         job: The job.
