@@ -380,7 +380,7 @@ def test_a_mapped_column_that_is_not_there_is_told_with_those_that_are(tables: W
 
 def test_a_mapped_label_with_unknown_values_is_told_with_their_counts(tables: Write) -> None:
     text = "image,dx\na,nv\nb,nv\nc,mel\nd,melanoma\n"
-    with pytest.raises(BadInput, match=r"neither class: 'nv' \(2\); 'mel' \(1\)"):
+    with pytest.raises(BadInput, match=r"class is not known: 'nv' \(2\); 'mel' \(1\)"):
         labels(tables(text), KEYS, Labelling({"label": ("dx",)}))
 
 
