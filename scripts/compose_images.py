@@ -1,8 +1,8 @@
-"""Writes down which images docker-compose.yaml and the Dockerfile mean: `make compose-images`.
+"""Pins the images of docker-compose.yaml and the Dockerfile by digest: `make compose-images`.
 
-Each is named by a version and by a digest, so that nobody can exchange it. To take another version,
-change the version and call this: it asks the registry, by `docker buildx`, for the digest.
-Needs nothing but Python and Docker.
+Each image is named by a version and by a digest, so that it cannot be exchanged. For another
+version, change the version and run this: it gets the digest from the registry, through `docker
+buildx`. It needs only Python and Docker.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ INSPECT = ("docker", "buildx", "imagetools", "inspect", "--format", "{{.Manifest
 
 
 def registry_digest(name: str) -> str:
-    """Returns the digest under which the registry has an image now, for all platforms.
+    """Returns the digest that an image has in the registry now, for all platforms.
 
     Raises:
         RuntimeError: Docker is missing, or it did not answer with a digest.
@@ -40,14 +40,14 @@ def registry_digest(name: str) -> str:
 
 
 def pin(text: str, digest_of: Callable[[str], str]) -> str:
-    """Returns `text` with the digest of each image as `digest_of` gives it."""
+    """Returns `text` with the digest of each image replaced by what `digest_of` returns."""
     return PINNED.sub(
         lambda found: f"{found['lead']}{found['name']}@{digest_of(found['name'])}", text
     )
 
 
 def main(root: Path = CHECKOUT, digest_of: Callable[[str], str] = registry_digest) -> int:
-    """Pins all images anew and returns the exit status; changes nothing if one is not found."""
+    """Pins all images, or none if one is not found. Returns the exit status."""
     try:
         new = {name: pin((root / name).read_text(), digest_of) for name in FILES}
     except RuntimeError as error:

@@ -1,8 +1,8 @@
-"""Writes the passwords and keys of docker-compose.yaml: `make compose-secrets`.
+"""Makes the passwords and keys of docker-compose.yaml: `make compose-secrets`.
 
-Each is a file of mode 0600 in `var/secrets`, a folder of mode 0700. They belong to the user that
-the containers run as: whoever calls this, or user 50000 where root does. What is there is never
-overwritten. Needs nothing but Python.
+Each is a file of mode 0600 in `var/secrets`, a folder of mode 0700. The files belong to the user
+that the containers run as: the user who runs this, or user 50000 if root runs it. Existing secrets
+are never overwritten. It needs only Python.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 FOLDER = "var/secrets"
 CONTAINER_USER = 50000  # of the image; runs the containers where root sets them up
 BUCKET = "models"
-# Everything but what manages the server: a client that could would have it write files for it.
+# All commands except those that manage the server, with which a client could make it write files.
 REDIS = "user default on >{password} ~* &* +@all -@admin\n"
 
 
 def made() -> dict[str, str]:
     """Returns new secrets: the content of each file by its name.
 
-    None ends with a line break, because Airflow would take it for a part of the secret. Passwords
-    are letters and digits, because they become parts of URLs.
+    None ends with a line break, because Airflow would read it as a part of the secret. Passwords
+    contain only letters and digits, because they become parts of URLs.
     """
     database, broker = secrets.token_hex(24), secrets.token_hex(24)
     writer, reader = _s3_keys(), _s3_keys()
@@ -48,7 +48,7 @@ def made() -> dict[str, str]:
 
 
 def _redis(password: str) -> str:
-    """The configuration of Redis: a password, nothing kept, and no command that manages it."""
+    """Returns the configuration of Redis: a password, no files, and no commands that manage it."""
     kept_nothing = 'save ""\nappendonly no\n'
     return f"requirepass {password}\n{REDIS.format(password=password)}{kept_nothing}"
 
@@ -58,7 +58,7 @@ def _s3_keys() -> tuple[str, str]:
 
 
 def _identities(writer: tuple[str, str], reader: tuple[str, str]) -> str:
-    """Who may do what in the S3 server. Nobody may manage it, nor look into another bucket."""
+    """Returns who may do what in the S3 server: no key may manage it or read another bucket."""
     people = {"writer": (writer, ("Read", "List", "Write")), "reader": (reader, ("Read", "List"))}
     return json.dumps({
         "identities": [
@@ -73,7 +73,7 @@ def _identities(writer: tuple[str, str], reader: tuple[str, str]) -> str:
 
 
 def _credentials(keys: tuple[str, str]) -> str:
-    """Keys as a credentials file of AWS', which boto3 reads by itself."""
+    """Returns keys as a credentials file of AWS, which boto3 reads by itself."""
     return "[default]\naws_access_key_id = {}\naws_secret_access_key = {}\n".format(*keys)
 
 
@@ -104,9 +104,9 @@ def _write_private(path: Path, content: str, user: int, group: int) -> None:
 
 
 def name_user(root: Path, *, user: int, group: int) -> None:
-    """Has `.env` name the user that the containers run as; makes it from .env.example if need be.
+    """Writes into `.env` the user that the containers run as.
 
-    An `.env` that names one is left as it is, but for its mode.
+    A missing `.env` is made from `.env.example`. If it names a user, only its mode is changed.
     """
     path = root / ".env"
     text = path.read_text() if path.exists() else (root / ".env.example").read_text()
@@ -120,7 +120,7 @@ def name_user(root: Path, *, user: int, group: int) -> None:
 
 
 def left_over(root: Path) -> list[str]:
-    """Returns the secrets that `.env` still holds from before they were files."""
+    """Returns the names of secrets in `.env`, where earlier versions kept them."""
     names = [line.partition("=")[0] for line in (root / ".env").read_text().splitlines()]
     return [
         name

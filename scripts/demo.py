@@ -43,8 +43,8 @@ from skin_pipeline.storage import open_store
 DAG = "skin_training"
 PROMOTED, FAILED, REFUSED = 0, 1, 3
 MEANING = {PROMOTED: "promoted", FAILED: "failed", REFUSED: "refused by the gate"}
-# Small pictures and one view keep it short. A fifth of a few hundred images could not show a lower
-# bound of .80 on sensitivity, hence the larger test set and the higher target.
+# Small pictures and one view make it quick. A test set of a fifth of these few images would be too
+# small to show a lower bound of .80 on sensitivity: so it is larger, and so is the target.
 SYNTHETIC: dict[str, Any] = {
     "data": DEMO,
     "weights": "none",
@@ -57,7 +57,7 @@ SYNTHETIC: dict[str, Any] = {
 }
 REAL: dict[str, Any] = {"strategy": "head", "views": 1}
 AIRFLOW = {
-    "AIRFLOW__SCHEDULER__USE_JOB_SCHEDULE": "False",  # this run and no other
+    "AIRFLOW__SCHEDULER__USE_JOB_SCHEDULE": "False",  # no scheduled runs beside this one
     "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "600",  # nobody edits DAGs meanwhile
 }
 POLL_SECONDS = 0.8
@@ -75,10 +75,10 @@ def main(
     dags: Path = DAGS,
     plugins: Path = PLUGINS,
 ) -> int:
-    """Runs the demo; returns the exit status."""
+    """Runs the demo. Returns the exit status."""
     end_on_signals()
     began = time.monotonic()
-    # Who runs the demo may read what the demo reads.
+    # The demo runs as the user who starts it, so it may read what that user may read.
     settings = {**AIRFLOW, "SKIN_PATHS": os.environ.get("SKIN_PATHS") or "/"}
 
     def say(text: str) -> None:
@@ -100,7 +100,7 @@ def main(
 
 
 def parameters(arguments: list[str]) -> dict[str, Any]:
-    """Returns the run's parameters: those of the demo, and what the command line says otherwise.
+    """Returns the run's parameters: those of the command line, and for the rest those of the demo.
 
     Raises:
         BadInput: a path does not exist, or a setting is unknown or does not fit.
@@ -131,7 +131,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _located(name: str, text: str, wanted: str) -> str:
-    """A path made absolute; what only looks like one (`imagenet`, `kaggle://…`) stays."""
+    """Returns a path as an absolute one; what is no path (`imagenet`, `kaggle://…`) stays."""
     path = Path(text).expanduser()
     if path.exists():
         return str(path.resolve())
@@ -144,7 +144,7 @@ def _located(name: str, text: str, wanted: str) -> str:
 
 
 def _value(text: str, kind: list[str]) -> Any:
-    """The text of a flag as the type that the trigger form wants, where it can be read as such."""
+    """Returns the text of a flag as the type that the trigger form requires, if it can."""
     if "string" in kind:
         return text
     try:
@@ -208,7 +208,7 @@ class Follower:
         return str(entry["value"])
 
     def _instances(self) -> list[dict[str, Any]]:
-        """All task instances, in the order in which they started; those that did not, last."""
+        """Returns all task instances in the order of their start; unstarted ones come last."""
         found: list[dict[str, Any]] = []
         while True:
             page = self._airflow.api.get(
@@ -234,7 +234,7 @@ class Follower:
             yield f"{label(task):<14} {text}"
 
     def _error(self, task: Task, attempt: int) -> str:
-        """The message of the exception that ended an attempt, from its log."""
+        """Returns the message of the exception that ended an attempt, from its log."""
         name, index = task
         try:
             log = self._airflow.api.get(
@@ -253,7 +253,7 @@ def label(task: Task) -> str:
 
 
 def describe(instance: Mapping[str, Any], error: str) -> str:
-    """Returns what just happened to a task instance; empty if it is nothing to speak of."""
+    """Returns what just happened to a task instance; "" if people need not know."""
     attempt = instance["try_number"]
     again = f" (try {attempt})" if attempt > 1 else ""
     return {
@@ -262,12 +262,12 @@ def describe(instance: Mapping[str, Any], error: str) -> str:
         "failed": paint(f"failed: {error}", 31),
         "skipped": "skipped",
         "upstream_failed": "not run, because a step before it failed",
-        "awaiting_input": "waits for somebody's answer in Airflow",
+        "awaiting_input": "waits for an answer in Airflow",
     }.get(instance["state"] or "", "")
 
 
 def retried(error: str) -> str:
-    """Returns an attempt that failed and is not the last."""
+    """Returns the words for an attempt that failed and is not the last."""
     return paint(f"failed, will try again: {error}", 33)
 
 
@@ -292,19 +292,19 @@ def _seconds(duration: float | None) -> str:
     return f"{duration:.1f} s" if duration < 10 else f"{duration:.0f} s"
 
 
-# --- what came of it -----------------------------------------------------------------------------
+# --- the outcome ---------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a finished run came to.
+    """The outcome of a finished run.
 
     Attributes:
         verdict: The gate's verdict.
         evaluation: The figures that it was based on.
         report: Where the report is: a path or a URL.
         model: Where the promoted model is, or None if it was refused.
-        unchanged: Whether an earlier run had come to the same.
+        unchanged: Whether an earlier run had this outcome already.
     """
 
     verdict: Verdict
@@ -322,9 +322,9 @@ def _conclude(airflow: LocalAirflow, follower: Follower) -> int:
         status = PROMOTED if promoted else REFUSED
         try:
             print(render(_outcome(airflow, follower.run, judged, promoted)))
-        except PipelineError as error:  # the tasks may have access that this terminal has not
+        except PipelineError as error:  # this terminal may lack access that the tasks have
             print(f"{'PROMOTED' if promoted else 'REFUSED'}, but the figures are out of reach from")
-            print(f'here: {error}. They stand on the page "Models" in Airflow.')
+            print(f'here: {error}. They are on the page "Models" in Airflow.')
     else:
         print(render_failure(follower.states, follower.errors))
         status = FAILED
@@ -346,7 +346,7 @@ def _outcome(airflow: LocalAirflow, run: str, judged: str, promoted: str | None)
 
 
 def render(outcome: Outcome) -> str:
-    """Returns the verdict, the table of the runs, and where to look: the last page of the demo."""
+    """Returns the last words of the demo: the verdict, the table of the runs, and the paths."""
     verdict, evaluation = outcome.verdict, outcome.evaluation
     word = paint("PROMOTED", 32) if outcome.model else paint("REFUSED", 33)
     lines = [f"{word}  {verdict.released_as}"]

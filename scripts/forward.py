@@ -4,8 +4,8 @@
 python scripts/forward.py PORT SOCKET
 ```
 
-The service `s3` of docker-compose.yaml is this: the S3 server behind it has no network at all, so
-that of the many ports it opens nobody reaches any but S3's.
+The service `s3` of docker-compose.yaml runs this. The S3 server behind it has no network at all: it
+opens many ports, and only the one of S3 must be reachable.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ MOST = 512  # connections at a time; more of them wait
 
 
 async def serve(port: int, target: str, *, host: str = "0.0.0.0") -> asyncio.Server:
-    """Returns a server that forwards what comes to `port` on `host`; `target` is the socket."""
+    """Returns a server that forwards connections to `port` on `host` to the socket `target`."""
     places = asyncio.Semaphore(MOST)
 
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -32,7 +32,7 @@ async def serve(port: int, target: str, *, host: str = "0.0.0.0") -> asyncio.Ser
 
 
 async def _join(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, target: str) -> None:
-    """Passes on bytes both ways until both sides have ended, or one has gone away."""
+    """Passes bytes in both directions until both sides have ended, or one has broken off."""
     inner_reader, inner_writer = await asyncio.open_unix_connection(target, limit=CHUNK)
     ways = [
         asyncio.create_task(_pass(reader, inner_writer)),

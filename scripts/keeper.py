@@ -1,16 +1,16 @@
-"""Keeps a family of processes: they live only as long as this one's standard input is open.
+"""Runs a family of processes, and ends them when its own standard input ends.
 
 ```
 python keeper.py GRACE
 ```
 
-Each line of standard input is a JSON list, `[NAME, LOG, COMMAND, ARGUMENT, …]`, and is started.
-When standard input ends (whoever holds the other end closed it, or died of anything, SIGKILL
-included), or when a command ends by itself, every process that came from the commands is asked to
-end, and killed after GRACE seconds. In the second case the last line of standard output says
-which: `NAME ended with status N`.
+Each line of standard input is a JSON list, `[NAME, LOG, COMMAND, ARGUMENT, …]`: a command to start.
+Standard input ends when the process at its other end closes it or dies, even by SIGKILL. Then, or
+when a command ends by itself, every process that came from the commands gets SIGTERM, and SIGKILL
+after GRACE seconds. In the second case the last line of standard output says which command it was:
+`NAME ended with status N`.
 
-A process of its own, because only a parent that outlives a crash can clear up after it.
+It is a process of its own, because only a parent that outlives a crash can clear up after it.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ import psutil
 
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 TICK = 0.2  # seconds between two looks at the children
-KILL_SECONDS = 10.0  # after SIGKILL; only a process stuck in the kernel takes longer
+KILL_SECONDS = 10.0  # to wait after SIGKILL; only a process stuck in the kernel takes longer
 
 LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
 def main(grace: float) -> None:
     """Starts the commands on standard input until it or one of them ends; then ends them all."""
-    if LIBC:  # orphans become our children instead of init's, so none gets out of sight
+    if LIBC:  # orphans become children of this process, not of init, so that it can end them
         LIBC.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda *_: sys.exit(0))
@@ -60,7 +60,7 @@ def main(grace: float) -> None:
 
 
 def _lines() -> Iterator[bytes]:
-    """Lines of standard input as they come, and an empty one every tick, until it ends."""
+    """Yields lines of standard input as they come, and an empty one every tick, until it ends."""
     rest = b""
     while True:
         yield b""
@@ -85,13 +85,13 @@ def _start(log: Path, command: list[str]) -> subprocess.Popen[bytes]:
 
 
 def _end_with_parent() -> None:
-    """In the child: end when the keeper is killed, which can then not do it itself."""
+    """Makes this child end when the keeper is killed, which can then not end it."""
     if LIBC:
         LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
 
 
 def _reap() -> Iterator[tuple[int, int]]:
-    """Process ids and exit statuses of children that ended, adopted ones included."""
+    """Yields process id and exit status of each child that has ended, adopted ones included."""
     with suppress(ChildProcessError):
         while True:
             pid, status = os.waitpid(-1, os.WNOHANG)

@@ -1,4 +1,4 @@
-"""One local Airflow in the checkout: SQLite, LocalExecutor, everything below `var/airflow`.
+"""Runs one local Airflow in the checkout: SQLite, LocalExecutor, everything below `var/airflow`.
 
 `make up` runs this file and serves Airflow's pages until Ctrl-C; `make demo` uses the class.
 
@@ -42,11 +42,11 @@ HOME, DAGS, PLUGINS = CHECKOUT / "var/airflow", CHECKOUT / "dags", CHECKOUT / "p
 HOST, USER = "127.0.0.1", "admin"
 START_SECONDS = 180.0  # until Airflow is up; a slow machine with a cold disk needs a minute
 STOP_SECONDS = 3.0  # for a clean end, before SIGKILL; the store never holds anything half-written
-HANDOVER_SECONDS = 20.0  # for an Airflow whose owner was killed to finish ending
+HANDOVER_SECONDS = 20.0  # to wait until an earlier Airflow has ended whose parent was killed
 PARALLELISM = 4
 API_TRIES = 6
 LOG_LINES = 20
-PRIVATE = 0o077  # umask: what Airflow keeps is for its owner alone
+PRIVATE = 0o077  # umask: only the owner may read or change what Airflow keeps
 
 COMPONENTS = {
     "api-server": ["api-server"],
@@ -54,7 +54,7 @@ COMPONENTS = {
     "scheduler": ["scheduler", "--skip-serve-logs"],  # the logs are on this machine
     "triggerer": ["triggerer", "--skip-serve-logs"],
 }
-# What is the same wherever the local Airflow stands.
+# The settings that do not depend on the folder or the port.
 SETTINGS = {
     "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
     "AIRFLOW__CORE__PARALLELISM": str(PARALLELISM),
@@ -67,9 +67,9 @@ SETTINGS = {
     "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "10",
     "AIRFLOW__DAG_PROCESSOR__PARSING_PROCESSES": "1",
     "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.5",
-    # A task's supervisor sometimes misses that its task ended, and then waits this long.
+    # The supervisor of a task may miss that the task ended, and then notices it after this time.
     "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "2",
-    # The server builds its part for tasks at the first request, which takes seconds.
+    # At the first request of a task, the API server loads what it needs, which takes seconds.
     "AIRFLOW__WORKERS__EXECUTION_API_TIMEOUT": "60",
     "AIRFLOW__TRIGGERER__CAPACITY": "10",
     "AIRFLOW__LOGGING__COLORED_CONSOLE_LOG": "False",
@@ -97,7 +97,7 @@ class Api:
     def __init__(self, url: str) -> None:
         self.url = url
         self._session = requests.Session()
-        self._session.trust_env = False  # a proxy has no business on the loopback
+        self._session.trust_env = False  # no proxy on the loopback
 
     def login(self, password: str) -> None:
         """Gets a token and sends it from now on."""
@@ -125,8 +125,8 @@ class Api:
                 headers={"Accept": "application/json"},
                 timeout=60,
             )
-            # SQLite has one writer at a time: a request that came between two others' writes is
-            # answered with an error, and nothing of it was done.
+            # SQLite has one writer at a time. A request that comes while another one writes gets an
+            # error, and has changed nothing, so it may be sent again.
             if answer.status_code < 500 or attempt == API_TRIES:
                 break
             time.sleep(0.3 * attempt)
@@ -146,7 +146,7 @@ def _detail(answer: requests.Response) -> str:
 
 
 class LocalAirflow:
-    """One Airflow: its folder, its processes, its API. A context manager that starts and ends it.
+    """A local Airflow: its folder, its processes, its API. A context manager starts and ends it.
 
     Attributes:
         home: Its folder: database, logs, secrets.
@@ -169,18 +169,18 @@ class LocalAirflow:
         settings: Mapping[str, str] | None = None,
         say: Callable[[str], None] = print,
     ) -> None:
-        """Nothing happens before `start`.
+        """Describes an Airflow. Nothing happens before `start`.
 
         Args:
-            purpose: The command that this Airflow is for, as others are told it.
+            purpose: The command that starts it, as messages of other commands name it.
             home: Folder for all that Airflow keeps.
             dags: Folder with the DAG files.
             plugins: Folder with the plugins.
             port: Port on the loopback; None for any free one.
-            triggerer: Whether to run one. No task of ours needs it, but Airflow's home page shows
-                it as broken where it is missing.
+            triggerer: Whether to run one. No task needs it, but without it Airflow's home page
+                shows it as broken.
             settings: Environment variables on top of the usual ones.
-            say: Gets a line for people when something takes time.
+            say: Called with a line for people when something takes time.
         """
         self.purpose, self.home, self.say = purpose, home, say
         self._dags, self._plugins, self._settings = dags, plugins, dict(settings or {})
@@ -220,7 +220,7 @@ class LocalAirflow:
             leftovers = self._unfinished_runs()
             self._start_keeper()
             self._start_component("api-server")
-            if leftovers:  # the scheduler would take them up again, so it has to wait
+            if leftovers:  # the scheduler would continue them, so they end before it starts
                 self._wait_until(self._answers, "the API server")
                 self._fail_runs(leftovers)
             self._start_component("dag-processor")
@@ -234,8 +234,7 @@ class LocalAirflow:
             raise
 
     def stop(self) -> None:
-        """Ends every process of this Airflow, asking first. May be called at any time, and
-        again."""
+        """Ends every process of this Airflow. May be called at any time, and again."""
         restore = {number: signal.signal(number, signal.SIG_IGN) for number in _STOPPING}
         try:
             if self._keeper:
@@ -288,7 +287,7 @@ class LocalAirflow:
         self._lock = lock
 
     def _close_to_others(self) -> None:
-        """Take from others what an earlier version, or a wide umask, let them read or change."""
+        """Takes from other users the rights that an earlier version or a wide umask gave them."""
         if narrowed := narrow(self.home):
             self.say(
                 f"Other users of this machine could read or change {narrowed[0]}"
@@ -297,7 +296,7 @@ class LocalAirflow:
             )
 
     def _prepare(self) -> None:
-        """Port, secrets and environment."""
+        """Sets port, secrets and environment."""
         port = self._port if self._port is not None else _free_port()
         if not _is_free(port):
             raise BadInput(
@@ -316,7 +315,7 @@ class LocalAirflow:
     def _environment(self, port: int, hidden: dict[str, str]) -> dict[str, str]:
         # Settings of another Airflow on this machine must not leak in; connections may.
         mine = {k: v for k, v in os.environ.items() if not k.startswith("AIRFLOW__")}
-        mine.pop("PYTHONDONTWRITEBYTECODE", None)  # Airflow takes far longer to import without
+        mine.pop("PYTHONDONTWRITEBYTECODE", None)  # without bytecode Airflow imports far slower
         mine.pop("AIRFLOW_CONFIG", None)
         # Two tasks at a time: more of them would take more memory than many a laptop has.
         mine.setdefault("SKIN_THREADS", str(max(1, _cores() // 2)))
@@ -347,7 +346,7 @@ class LocalAirflow:
         }
 
     def _reading(self, name: str, hidden: dict[str, str]) -> str:
-        """The command by which Airflow reads a secret: in the environment, every task saw it."""
+        """Returns the command by which Airflow reads a secret, which no task's environment has."""
         path = self.home / "secrets" / name
         _write_private(path, hidden[name])
         return shlex.join(["cat", str(path)])
@@ -357,12 +356,12 @@ class LocalAirflow:
         return self.home / "airflow.db"
 
     def _migrate(self) -> None:
-        """Bring the database to this Airflow's schema; nothing to do at most starts."""
+        """Brings the database to the schema of this Airflow, if another version made it."""
         note, wanted = self.home / "database-version", version("apache-airflow")
         if self._database.exists() and note.exists() and note.read_text() == wanted:
             return
         self.say("Setting up Airflow's database")
-        if not note.exists():  # a first setting up that broke off cannot be continued
+        if not note.exists():  # what an interrupted first setup left cannot be continued
             for left in self.home.glob("airflow.db*"):
                 left.unlink()
         log = self.home / "logs/migrate.log"
@@ -381,7 +380,7 @@ class LocalAirflow:
         _write_private(note, wanted)
 
     def _unfinished_runs(self) -> list[tuple[str, str]]:
-        """DAG and run ids of what an earlier Airflow did not finish."""
+        """Returns the DAG and run ids of the runs that an earlier Airflow did not finish."""
         with closing(sqlite3.connect(self._database)) as database:
             return database.execute(
                 "SELECT dag_id, run_id FROM dag_run WHERE state IN ('running', 'queued')"
@@ -390,7 +389,7 @@ class LocalAirflow:
     def _fail_runs(self, runs: list[tuple[str, str]]) -> None:
         self.api.login(self.password)
         for dag, run in runs:
-            with suppress(ApiError):  # its DAG is gone, so the scheduler will not take it up
+            with suppress(ApiError):  # its DAG is gone, so the scheduler does not continue it
                 self.api.patch(f"dags/{dag}/dagRuns/{run}", {"state": "failed"})
                 self.interrupted.append(run)
         if self.interrupted:
@@ -405,7 +404,7 @@ class LocalAirflow:
             cwd=CHECKOUT,
             env=self.environment,
             umask=PRIVATE,
-            start_new_session=True,  # Ctrl-C is for us; the keeper learns from its standard input
+            start_new_session=True,  # Ctrl-C reaches only this process, which ends the keeper
             pass_fds=[self._lock.fileno()],  # locked until the last process has ended
         )
 
@@ -436,7 +435,7 @@ class LocalAirflow:
         return all(self._is_since_start(health[part][f"latest_{part}_heartbeat"]) for part in parts)
 
     def _is_since_start(self, moment: str | None) -> bool:
-        """An earlier Airflow's heartbeats and readings do not count."""
+        """Returns whether a time is of this Airflow, not of an earlier one in its folder."""
         return moment is not None and _time(moment) >= self.started
 
     def _make_pool(self) -> None:
@@ -450,8 +449,9 @@ class LocalAirflow:
             note = "A slot is a core: keeps tasks that compute from taking more than there are."
             slots = max(least, _cores())
             self.api.post("pools", {"name": pool, "slots": slots, "description": note})
-        if 0 <= slots < least:  # such a pool would let no task run, and say nothing
-            whole = {"pool": pool, "slots": least, "include_deferred": False}  # which it asks for
+        if 0 <= slots < least:  # in such a pool no task could run, and nothing would say so
+            # The API requires all fields, though only `slots` is changed.
+            whole = {"pool": pool, "slots": least, "include_deferred": False}
             self.api.patch(f"pools/{pool}?update_mask=slots", whole)
 
     def _dag_is_read(self, dag_id: str) -> bool:
@@ -493,7 +493,7 @@ def end_on_signals() -> None:
 
 
 def _close(keeper: subprocess.Popen[bytes]) -> None:
-    """Closing its input is what ends a keeper and its family."""
+    """Ends a keeper and its family, by closing its standard input."""
     assert keeper.stdin is not None
     assert keeper.stdout is not None
     with suppress(OSError):
@@ -524,10 +524,10 @@ def narrow(folder: Path) -> list[Path]:
         What others had rights on, the folder first.
 
     Raises:
-        BadInput: something in it belongs to somebody else, who could change it again.
+        BadInput: something in it belongs to another user, who could change it again.
     """
     narrowed = []
-    # A folder comes before what is in it: once it is closed, nobody exchanges anything below.
+    # A folder comes before its content: after it is closed, no other user can exchange that.
     paths = [folder]
     while paths:
         path = paths.pop(0)
@@ -548,12 +548,12 @@ def narrow(folder: Path) -> list[Path]:
 
 
 def _private(path: str, flags: int) -> int:
-    """Opens like `open`, and makes what is new for its owner alone."""
+    """Opens a file like `os.open`. Only the owner may read or change a new one."""
     return os.open(path, flags, 0o600)
 
 
 def _secrets(home: Path) -> dict[str, str]:
-    """The installation's secrets, made once and kept readable for their owner only."""
+    """Returns the installation's secrets, which are made once; only their owner may read them."""
     path = home / "secrets.json"
     if not path.exists():
         made = {
@@ -568,7 +568,7 @@ def _secrets(home: Path) -> dict[str, str]:
 
 
 def _write_private(path: Path, text: str) -> None:
-    """Write a file with mode 0600, whole or not at all."""
+    """Writes a file with mode 0600, whole or not at all."""
     new = path.with_name(f"{path.name}.new")
     new.unlink(missing_ok=True)
     with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
@@ -613,7 +613,7 @@ def _port(text: str) -> int:
 
 
 def _cores() -> int:
-    """Cores that this process may use."""
+    """Returns how many cores this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -624,7 +624,7 @@ def _time(text: str) -> datetime:
 
 
 def serve(port: int, *, home: Path = HOME, dags: Path = DAGS, plugins: Path = PLUGINS) -> int:
-    """Serves Airflow's pages until Ctrl-C; returns the exit status."""
+    """Serves Airflow's pages until Ctrl-C. Returns the exit status."""
     end_on_signals()
     try:
         print("Starting Airflow", flush=True)

@@ -1,14 +1,14 @@
-"""Changes a module in many small ways, one at a time, and shows which changes its tests do not see.
+"""Changes a module in many small ways, one at a time, and shows which changes no test notices.
 
 ```
 python scripts/mutants.py skin_pipeline/intervals.py
 python scripts/mutants.py skin_pipeline/evaluation/gate.py tests/evaluation/test_gate.py tests/…
 ```
 
-Without tests it takes those that mirror the module's path. Meant for modules that compute something
-and need no TensorFlow: every change runs their tests again. All of it happens in a copy. Not every
-change that goes unseen is a gap: some make no difference, such as another text of a log line. The
-exit status is 0 if mutmut ran, whatever it found.
+By default it runs the tests that mirror the module's path. It is meant for modules that compute
+something without TensorFlow, because their tests run again for every change. It works in a copy of
+the checkout. Not every change that no test notices is a gap: some make no difference, such as
+another text of a log line. The exit status is 0 if mutmut ran, whatever it found.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ SHOWN = 40  # changes that are shown with their code
 
 
 def main(arguments: list[str]) -> int:
-    """Tries changes of one module, shows those that no test sees; returns the exit status."""
+    """Tries changes of a module and shows those that no test notices. Returns the exit status."""
     if not arguments or not arguments[0]:
         sys.exit("make mutants MODULE=skin_pipeline/… [TESTS=tests/…]")
     if not arguments[0].startswith("skin_pipeline/"):
@@ -38,7 +38,7 @@ def main(arguments: list[str]) -> int:
     module, tests = arguments[0], arguments[1:] or [mirrored(arguments[0])]
     for path in (module, *tests):
         if not (ROOT / path).is_file():
-            sys.exit(f"there is no {path}; name a module, and its tests if they lie elsewhere")
+            sys.exit(f"there is no {path}; name a module, and its tests if they are elsewhere")
     with tempfile.TemporaryDirectory(prefix="skin-mutants-") as folder:
         prepare(Path(folder), module, tests)
         run(folder)
@@ -54,7 +54,7 @@ def mirrored(module: str) -> str:
 
 
 def prepare(folder: Path, module: str, tests: list[str]) -> None:
-    """Copies what tests need, and says in the copy's settings what is changed and what is run."""
+    """Copies what tests need, and configures mutmut in the copy: what to change and what to run."""
     for name in COPIED:
         source = ROOT / name
         if source.is_dir():
@@ -66,7 +66,7 @@ def prepare(folder: Path, module: str, tests: list[str]) -> None:
         "source_paths": ["skin_pipeline"],
         "only_mutate": [module],
         "also_copy": list(COPIED),
-        # No plug-ins that split or time the tests; the first test that fails says enough.
+        # No plug-ins that spread or shuffle the tests; the first test that fails is enough.
         "pytest_add_cli_args": ["-x", "-q", "-p", "no:xdist", "-p", "no:randomly"],
         "pytest_add_cli_args_test_selection": tests,
         "use_git_change_detection": False,
@@ -83,8 +83,11 @@ def _toml(value: list[str] | bool) -> str:
 
 
 def run(folder: str) -> None:
-    """Tries every change. What mutmut says meanwhile is for a terminal; elsewhere only its end is
-    shown, and only if it failed."""
+    """Tries every change.
+
+    On a terminal mutmut shows its progress. Elsewhere only the end of its output is shown, if it
+    failed.
+    """
     quiet = not sys.stdout.isatty()
     children = str(os.cpu_count() or 1)
     done = mutmut(folder, "run", "--max-children", children, capture_output=quiet)
@@ -102,7 +105,7 @@ def mutmut(
 
 
 def show(folder: str, results: str) -> None:
-    """Prints how many changes were seen, and the code of those that were not."""
+    """Prints how many changes the tests noticed, and the code of those that they did not."""
     found = re.findall(r"^\s*(\S+): (.+)$", results, re.MULTILINE)
     counts = {
         status: sum(s == status for _, s in found) for status in sorted({s for _, s in found})

@@ -39,15 +39,15 @@ ARGUMENTS = [
     "--disable-component-update",
     "--disable-sync",
 ]
-PATIENCE = 180_000  # ms until a page must show what is expected: it may share its cores
-COLOURS = 256  # of a picture: fewer than a page has, and nobody sees it
+PATIENCE = 180_000  # ms until a page must show what is expected, on a machine that is busy
+COLOURS = 256  # of a picture: fewer than a page has, but the difference is not visible
 MOST_BYTES = 300_000
-# The second run finds all but the verdict, and gives the page Models a history to draw.
+# The second run finds all results but the verdict. It gives the page Models a history to draw.
 RUNS: tuple[dict[str, Any], ...] = (SYNTHETIC, {**SYNTHETIC, "min_accuracy": 0.99})
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs the demo twice and takes the pictures; returns the exit status."""
+    """Runs the demo twice and takes the pictures. Returns the exit status."""
     end_on_signals()
     parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("--to", type=Path, default=CHECKOUT / "docs", help="folder of the pictures")
@@ -114,7 +114,7 @@ def open_form(page: Page, url: str, dag: str) -> None:
 
 
 def _run(airflow: LocalAirflow, params: dict[str, Any]) -> str:
-    """Run the DAG to its end; the run's id."""
+    """Runs the DAG to its end. Returns the run's id."""
     run = airflow.api.post(f"dags/{DAG}/dagRuns", {"logical_date": None, "conf": params})
     follower = Follower(airflow, run["dag_run_id"])
     for line in follower.lines():
@@ -156,7 +156,7 @@ def _report(page: Page, to: Path) -> None:
 
 
 def _settle(page: Page) -> None:
-    """Wait until two pictures in a row are the same: pages move things into their place."""
+    """Waits until two pictures in a row are equal, because pages move while they load."""
     before, until = b"", time.monotonic() + PATIENCE / 1000
     while (now := page.screenshot()) != before:
         if time.monotonic() > until:
@@ -166,7 +166,7 @@ def _settle(page: Page) -> None:
 
 
 def _take(page: Page, to: Path) -> None:
-    """Write a small PNG of what the page shows."""
+    """Writes a small PNG of what the page shows."""
     page.screenshot(path=to)
     with Image.open(to) as picture:
         small = picture.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)

@@ -1,7 +1,7 @@
-"""A generator of synthetic lesions, for trying the workflow without any data.
+"""Draws synthetic lesions, to try the workflow without any data.
 
-The images carry the signs that dermoscopy looks at (asymmetry, border, colours), drawn crudely.
-A model trained on them says nothing about skin.
+The drawings have the signs that dermoscopy looks for (asymmetry, border, colours), in a crude form.
+A model that is trained on them says nothing about skin.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-VERSION = 1  # part of the seed: raised when the drawings change
+VERSION = 1  # a part of the seed; raise it when the drawings change
 PER_CLASS = 300  # enough for a model to pass the gate, and few enough for a laptop
 WIDTH, HEIGHT = 176, 132
 SITES = ("torso", "upper extremity", "lower extremity", "head/neck")
 
 
 def generate(folder: Path, seed: int, per_class: int = PER_CLASS) -> None:
-    """Writes `benign/`, `malignant/` and `metadata.csv` below `folder`: the same for a seed."""
+    """Writes `benign/`, `malignant/` and `metadata.csv` below `folder`: equal for equal seeds."""
     rng = np.random.default_rng([VERSION, seed])
     rows = []
     for label in ("benign", "malignant"):
@@ -55,13 +55,13 @@ def lesion(rng: np.random.Generator, *, malignant: bool) -> Image.Image:
 
 
 def _blob(rng: np.random.Generator, rough: float) -> NDArray[np.bool_]:
-    """Returns the inside of a lesion: a disc whose radius varies by some waves."""
+    """Returns which pixels are inside of a lesion: a disc whose radius varies in waves."""
     y, x = np.mgrid[:HEIGHT, :WIDTH].astype(float)
     y -= HEIGHT / 2 + rng.normal(0, 4)
     x -= WIDTH / 2 + rng.normal(0, 4)
     angle = np.arctan2(y, x)
     radius = rng.uniform(0.26, 0.36) * HEIGHT
-    # From two waves a turn: one wave only moves the disc. Fine waves are weaker, as in nature.
+    # At least two waves around the disc: a single one would only move it. Fine waves are weaker.
     waves = range(2, 9)
     outline = sum(
         rng.normal(0, rough / np.sqrt(k)) * np.cos(k * angle + rng.uniform(0, 6.28)) for k in waves

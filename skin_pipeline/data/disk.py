@@ -1,4 +1,4 @@
-"""Files and folders that appear whole or not at all, and whether there is room for them.
+"""Writes files and folders that appear whole or not at all, and checks that there is space.
 
 with appearing(Path("work/lesions")) as part:
     part.mkdir()
@@ -21,8 +21,8 @@ from skin_pipeline.errors import BadInput, PipelineError, Unavailable
 
 log = logging.getLogger(__name__)
 
-LEFTOVER_SECONDS = 24 * 3600  # no write takes as long: its process was killed
-# Problems that no retry solves: a person must give another path or other permissions.
+LEFTOVER_SECONDS = 24 * 3600  # no write takes that long, so its process was killed
+# Problems that no retry solves: a person must name another path or change permissions.
 PERSON_MUST_ACT = {
     errno.EACCES, errno.EEXIST, errno.EISDIR, errno.ENAMETOOLONG, errno.ENOENT, errno.ENOTDIR,
     errno.ENOTEMPTY, errno.EPERM, errno.EROFS,
@@ -31,10 +31,10 @@ PERSON_MUST_ACT = {
 
 @contextmanager
 def appearing(target: Path) -> Generator[Path, None, None]:
-    """Gives a path beside `target` to make a file or folder at, so that `target` appears whole.
+    """Yields a path beside `target`, at which the block makes a file or folder.
 
-    The path is renamed to `target` at the end of the block, and removed if the block raises
-    anything. Leftovers of killed processes for this target are removed too, after a day.
+    At the end of the block the path is renamed to `target`, so `target` appears whole. If the block
+    raises, the path is removed. What killed processes left for this target is removed after a day.
 
     Raises:
         BadInput: `target` cannot be written.
@@ -77,12 +77,12 @@ def _remove(path: Path) -> None:
 
 def _disk_problem(error: OSError, target: Path) -> PipelineError:
     if error.errno in PERSON_MUST_ACT:
-        return BadInput(f"{target} cannot be written: {error.strerror}. Give a new, writable place")
+        return BadInput(f"{target} cannot be written: {error.strerror}. Name a new, writable path")
     return Unavailable(f"{target} could not be written: {error.strerror}. Nothing was kept of it")
 
 
 def refuse_taken(target: Path) -> None:
-    """Raises `BadInput` if there is something at `target` other than an empty folder."""
+    """Raises `BadInput` if `target` exists and is not an empty folder."""
     try:
         taken = target.is_symlink() or any(target.iterdir())
     except FileNotFoundError:
@@ -90,7 +90,7 @@ def refuse_taken(target: Path) -> None:
     except OSError:  # a file, or a folder that cannot be read
         taken = True
     if taken:
-        raise BadInput(f"{target} is taken. Give a folder that is new or empty")
+        raise BadInput(f"{target} is taken. Name a folder that is new or empty")
 
 
 def refuse_full(folder: Path, size: int) -> None:
@@ -99,5 +99,5 @@ def refuse_full(folder: Path, size: int) -> None:
     if size > free:
         raise Unavailable(
             f"not enough disk space below {folder.parent}: the data needs {size} bytes, "
-            f"{free} are free. Free some, or choose another place"
+            f"{free} are free. Free some, or choose another folder"
         )

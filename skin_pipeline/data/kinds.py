@@ -1,10 +1,10 @@
-"""What a file is: an image that is read, an image of another kind, a table, or something else.
+"""Recognises files: an image that is read, an image of another kind, a table, or something else.
 
     look = by_name(("benign", "a.jpg"), size=4711) or by_content(("benign", "a.jpg"), first_bytes)
 
-A name that says "image" is believed, because such a file belongs to the data whatever is in it: a
-damaged one is quarantined later. In every other case the first bytes decide, so that an image is
-found under any name. The same rules hold for folders, archives and buckets.
+A file with the suffix of an image counts as an image without a look inside: a damaged one belongs
+to the data too, and is quarantined later. For every other file the first bytes decide, so that an
+image is found under any name. Folders, archives and buckets follow the same rules.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import Literal, NamedTuple
 
-HEAD = 2048  # bytes of a file's start: a tar has its mark at byte 257, a DICOM file at 128
-MOST_BYTES = 256 * 2**20  # of an image or a table: no real one has as many
+HEAD = 2048  # first bytes of a file: enough for the marks of tar (byte 257) and DICOM (byte 128)
+MOST_BYTES = 256 * 2**20  # of an image or a table; real ones are smaller
 SUFFIXES = frozenset({
     *(".apng", ".bmp", ".dib", ".jfif", ".jif", ".jpe", ".jpeg", ".jpg", ".mpo"),
     *(".pjp", ".pjpeg", ".png", ".tif", ".tiff", ".webp"),
@@ -26,7 +26,7 @@ Use = Literal["image", "table", ""]
 
 JPEG, PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
 TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"II\0*", b"MM*\0")
-BMP_HEADERS = {12, 16, 40, 52, 56, 64, 108, 124}  # lengths that the header behind "BM" may have
+BMP_HEADERS = {12, 16, 40, 52, 56, 64, 108, 124}  # possible lengths of the header after "BM"
 CAMERA = frozenset({
     *(".3fr", ".arw", ".cr2", ".cr3", ".dng", ".erf", ".iiq", ".kdc", ".mos", ".mrw", ".nef"),
     *(".nrw", ".orf", ".pef", ".raf", ".rw2", ".rwl", ".sr2", ".srf", ".srw", ".x3f"),
@@ -84,12 +84,13 @@ PACKED_SUFFIXES: dict[str, str] = {
     ".001": "split",
 }  # fmt: skip
 TAR = slice(257, 262)
-# Kinds in which people keep tables, arrays and answers of web services.
+# Files that may contain tables or arrays, in formats that are not read.
 DATA_SUFFIXES = frozenset({
     *(".accdb", ".arff", ".db", ".dta", ".feather", ".h5", ".hdf5", ".json", ".jsonl", ".mat"),
     *(".mdb", ".npy", ".npz", ".numbers", ".parquet", ".pkl", ".rdata", ".rds", ".sav"),
     *(".sqlite", ".xlsb", ".xlsm", ".xml"),
 })  # fmt: skip
+# Beginnings of the names of texts about the data, which are no tables.
 PAPERS = ("attribution", "changelog", "citation", "copying", "copyright", "licence", "license",
           "readme")  # fmt: skip
 
@@ -105,7 +106,7 @@ SYSTEM_FILES = frozenset({
     "icon\r",
     "icon%0d",
 })
-ZONE = ":zone.identifier"  # what Windows notes of downloads, as a file in other systems
+ZONE = ":zone.identifier"  # Windows marks downloads with it; elsewhere it becomes a file
 NOTHING_TO_DO = "; nothing is lost by it"
 SYSTEM = f"files that an operating system adds by itself{NOTHING_TO_DO}"
 HIDDEN_FOLDER = "hidden folders are not looked into; rename the folder if its images are wanted"
@@ -114,17 +115,17 @@ PACKED = (
     "archives within the data are not unpacked; if there are images or tables in them, unpack them "
     "and give the folder as `data`"
 )
-DATA = "files of this kind are not read; if they say something of the images, export it as CSV"
+DATA = "files of this kind are not read; if they describe the images, export them as CSV"
 OTHER = "neither images nor tables"
 UNKNOWN_TEXT = (
-    "text that is no table by its name; if it is one, let its name end in .csv, .tsv or .txt"
+    "text without the suffix of a table; if it is a table, let its name end in .csv, .tsv or .txt"
 )
 
 
 class Look(NamedTuple):
     """What a file is used as; if it is not used, the subject and the reason of a notice.
 
-    A file without use and reason is an empty mark, of which no notice is given.
+    If `use` and `reason` are both empty, the file is an empty marker, for which there is no notice.
     """
 
     use: Use
@@ -136,7 +137,7 @@ IMAGE, TABLE, MARK = Look("image"), Look("table"), Look("")
 
 
 def by_name(parts: tuple[str, ...], size: int) -> Look | None:
-    """Says what a file is, if its path and size tell; None where its first bytes are needed."""
+    """Returns what a file is, by its path and size; None if its first bytes must decide."""
     name = parts[-1].casefold()
     folder = next((part for part in parts[:-1] if _is_hidden_folder(part)), None)
     if folder is not None:
@@ -148,7 +149,7 @@ def by_name(parts: tuple[str, ...], size: int) -> Look | None:
     if suffix_of(name) in SUFFIXES:
         return IMAGE
     if size == 0 and (not suffix_of(name) or name.endswith("_$folder$")):
-        return MARK  # how some tools keep an empty folder, or say that they are done
+        return MARK  # some tools write such a file to keep an empty folder, or when they are done
     return None
 
 
@@ -157,8 +158,9 @@ def _is_hidden_folder(part: str) -> bool:
 
 
 def by_content(parts: tuple[str, ...], head: bytes) -> Look:
-    """Says what a file is whose name does not tell, by its first `HEAD` bytes."""
+    """Returns what a file is, by its first `HEAD` bytes; for names that `by_name` does not know."""
     suffix = suffix_of(parts[-1])
+    # Raw files of cameras begin like TIFF.
     if is_read(head) and suffix not in CAMERA and head[8:10] != b"CR":
         return IMAGE
     if kind := other_image(suffix, head):
@@ -175,7 +177,7 @@ def by_content(parts: tuple[str, ...], head: bytes) -> Look:
     return Look("", shown_suffix(suffix), UNKNOWN_TEXT if is_text else OTHER)
 
 
-# Text of other uses. No advice is given about it, because it is no table.
+# Suffixes of texts that are certainly no tables, so that no advice is needed.
 PLAIN = frozenset({
     *(".bat", ".c", ".cfg", ".cpp", ".css", ".h", ".htm", ".html", ".ini", ".ipynb", ".js", ".log"),
     *(".m", ".md", ".py", ".r", ".rst", ".rtf", ".sh", ".tex", ".toml", ".yaml", ".yml"),
@@ -189,14 +191,14 @@ def _may_be_a_table(name: str, suffix: str, head: bytes) -> bool:
 
 
 def is_read(head: bytes) -> bool:
-    """Tells whether a file begins as an image that is read: JPEG, PNG, TIFF, WebP or BMP."""
+    """Returns whether a file begins like an image that is read: JPEG, PNG, TIFF, WebP or BMP."""
     is_webp = (head[:4], head[8:12]) == (b"RIFF", b"WEBP")
     is_bmp = head[:2] == b"BM" and int.from_bytes(head[14:18], "little") in BMP_HEADERS
     return is_webp or is_bmp or head.startswith((JPEG, PNG, *TIFF))
 
 
 def other_image(suffix: str, head: bytes) -> str:
-    """Returns the kind of an image, video or page that is not read, "" if it is none."""
+    """Returns the kind of an image, video or document that is not read; "" if it is none."""
     return _kind(OTHER_STARTS, head) or _boxed(head) or OTHER_SUFFIXES.get(suffix, "")
 
 
@@ -222,7 +224,7 @@ def _boxed(head: bytes) -> str:
 
 
 def packed(suffix: str, head: bytes) -> str:
-    """Returns the kind of an archive, "" if a file is none."""
+    """Returns the kind of an archive; "" if a file is none."""
     is_tar = head[TAR] == b"ustar"
     return "tar" if is_tar else _kind(PACKED_STARTS, head) or PACKED_SUFFIXES.get(suffix, "")
 
@@ -238,7 +240,7 @@ def _is_text(head: bytes) -> bool:
 
 
 def suffix_of(name: str) -> str:
-    """Returns what a name ends with, in lower case and without blanks."""
+    """Returns the suffix of a name, in lower case and without spaces around it."""
     return PurePosixPath(name.strip()).suffix.casefold()
 
 
@@ -248,5 +250,5 @@ def shown_suffixes() -> str:
 
 
 def shown_suffix(suffix: str) -> str:
-    """Returns a suffix as a notice names it."""
+    """Returns a suffix for a notice; a strange one is not shown."""
     return suffix if re.fullmatch(r"\.\w{1,10}", suffix) else "no usual suffix"

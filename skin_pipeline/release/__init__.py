@@ -2,33 +2,33 @@
 
 It takes in verdicts and the results that they were made from, and keeps immutable versions of
 models, the aliases that name them (`champion` above all) with the history of every move, and the
-judgements of all runs. It gives the version to act on: to the next run, which compares with the
-champion, to `predict`, to operators and to the web pages. The steps, the command line, the DAGs and
-the plugins call it; nothing below it does.
+judgements of all runs. It gives the version that an alias names: to the next run, which compares
+its model with the champion, to `predict`, to operators and to the web pages. The steps, the command
+line, the DAGs and the plugins call it; no lower layer does.
 
-All of these go through one object, which is opened with the keys that say what must be signed:
+All of them use one object, which is opened with the keys that say what must be signed:
 
     Registry.of(store, read_deployment()).model("skin-resnet50").champion
 
 The modules, in reading order:
 
-    registry   Registry, Model: the door to all below
+    registry   Registry, Model: the objects through which the others are used
     versions   a version: its files, its manifest, its signature, its publication
     pointers   an alias, and the documents of its moves: read, chained, signed
-    trust      whether a pointer may be acted on
-    seen       what was seen of the aliases here, by which an old pointer is noticed
+    trust      whether a pointer may be used
+    seen       the newest move of each alias that this machine has seen, to notice an older one
     aliases    moving an alias
-    history    what was done to a history by others; verifying it
-    rollback   back to what an alias named before
-    pruning    removal of old versions
+    history    verifying the history of an alias: what is missing, changed or invented
+    rollback   making an alias name again what it named before
+    pruning    removing old versions
     tasks      the work of the steps `champion`, `promote` and `reject`
-    chain      from a verdict down to the images, checked before a release
+    chain      checking all that a verdict is made from, down to the images, before a release
     commands   `models …` on the command line
     predict    the probabilities of images by a model
     scores     a table of them, for the command `predict`
 
 `tasks`, `chain`, `commands`, `predict` and `scores` are handed on as modules and not imported here:
-what they import is heavy, or needed on the command line only.
+their imports are slow, or only the command line needs them.
 """
 
 from typing import TYPE_CHECKING

@@ -1,18 +1,19 @@
-"""Moves of aliases: `champion` above all, and every other name for a version of a model.
+"""Moves aliases: `champion` above all, and every other name for a version of a model.
 
 ```
 models/<name>/champion.json                     a pointer, moved by compare-and-swap
-models/<name>/canary.json                       so is every other alias
+models/<name>/canary.json                       another alias: a pointer too
 models/<name>/moves/<alias>/<number>.json       one document a move, written once
 ```
 
-A pointer contains everything about the move that made it. Its bytes are written into the history
-after the pointer itself was swapped. A process that is killed between the two leaves a history that
-lacks its newest move, and nothing else: readers take that move from the pointer, and the next move
-writes it down before anything else. So the history is complete, and no move in it was never made.
+A pointer contains everything about the move that made it. First the pointer is swapped, then the
+same bytes are written into the history. If a process is killed between the two, the history lacks
+its newest move, and nothing else is wrong: readers take that move from the pointer, and the next
+move writes it into the history first. So no move is ever lost, and the history contains no move
+that did not happen.
 
-`pointers` says how moves are chained and signed, `trust` which pointer may be acted on, and
-`history` finds what was done to the documents by others.
+`pointers` says how moves are chained and signed, `trust` which pointer may be used, and `history`
+finds documents that were changed, removed or invented.
 """
 
 from __future__ import annotations
@@ -32,8 +33,8 @@ from skin_pipeline.storage import Store
 
 log = logging.getLogger(__name__)
 
-ANY = "*"  # no version's name
-ATTEMPTS = 20  # moves of others that may come in between before a move gives up
+ANY = "*"  # cannot be the name of a version
+ATTEMPTS = 20  # a move gives up when other processes were faster so many times
 
 
 # --- names ---------------------------------------------------------------------------------------
@@ -46,16 +47,17 @@ def pointing(store: Store, model: str) -> list[str]:
 
 
 def named(store: Store, model: str) -> list[str]:
-    """Returns the names of all aliases that have a pointer or moves that are written down."""
+    """Returns the names of all aliases that have a pointer or a history, sorted."""
     parts = [PurePosixPath(key).parts for key in store.list(folder(model))]
     there = {part[2].removesuffix(".json") for part in parts if len(part) == 3}
     return sorted(there | {part[3] for part in parts if len(part) == 5 and part[2] == "moves"})
 
 
 def watched(store: Store, model: str, keys: SigningKeys) -> list[str]:
-    """Returns the names of all aliases that there are, were moved, or were seen here.
+    """Returns the names of all aliases that exist, were once moved, or were seen here, sorted.
 
-    The last are in it so that an alias that was taken away with its whole history is missed.
+    Those that were seen count too. Otherwise nobody would notice that an alias was removed together
+    with its history.
     """
     seen_here = (name.split("/") for name in seen.recall(store, keys).of(keys))
     return sorted({name for owner, name in seen_here if owner == model} | {*named(store, model)})
@@ -64,13 +66,16 @@ def watched(store: Store, model: str, keys: SigningKeys) -> list[str]:
 def before(history: Sequence[Document]) -> str | None:
     """Returns the version that an alias named before the one that it names now; None for none.
 
+    After a rollback from 3 to 2 that is 1, and not 3, which was given up: so a second rollback goes
+    one version further back. Moves from a version to itself, which only sign the history, do not
+    count.
+
     Args:
         history: All moves, newest first.
-
-    After a rollback, this goes one version further back: the version that was given up is not what
-    it named before. Nor does a move count that only signed the history, from a version to the same.
     """
     moves = [document.move for document in history]
+    # The moves that led to the present version. The newest that is no rollback says where it came
+    # from when it was first used.
     here = [move for move in moves if move.version == moves[0].version != move.previous]
     came = next((move for move in here if not move.rollback), here[0] if here else None)
     return came.previous if came else None
@@ -88,23 +93,23 @@ def move(
     expected: str | None = ANY,
     rollback: bool = False,
 ) -> bool:
-    """Makes an alias name a version. Returns whether it does now.
+    """Makes an alias name a version. Returns whether it names it now.
 
-    Nothing moves if it already did. With a private key the move is signed; with a public one, the
-    pointer that is there must be.
+    Nothing moves if it names it already. With a private key the move is signed. With a public key
+    the present pointer must be signed.
 
     Args:
         alias: The alias.
         version: A complete version of its model.
         by: Who moves it: a person, or a run.
         reason: Why, for people.
-        expected: Version that the alias must still name (None: nothing); `ANY` for whichever.
-        rollback: Whether it is moved back.
+        expected: Version that the alias must still name (None: nothing); `ANY` accepts every one.
+        rollback: Whether the move is a rollback, which its document then says.
 
     Raises:
-        BadInput: the version is not complete in the store, there is no reason, or the pointer
-            that is there cannot be built on.
-        Unavailable: others moved the alias each time this call was about to.
+        BadInput: the version is not complete in the store, there is no reason, or the present
+            pointer is damaged or not trusted.
+        Unavailable: other processes moved the alias each time before this call could.
     """
     reason = one_line(reason)
     for _ in range(ATTEMPTS):
@@ -122,7 +127,7 @@ def move(
                 *(alias.model, alias.name, version, to.previous, by, reason),
             )
             return True
-    raise Unavailable(f"{alias} moved {ATTEMPTS} times meanwhile")
+    raise Unavailable(f"other processes moved {alias} {ATTEMPTS} times meanwhile; try again")
 
 
 def one_line(reason: str) -> str:
@@ -153,15 +158,15 @@ def point(alias: Alias, pointer: Pointer, expected: str | None) -> bool:
 
     Args:
         alias: The alias.
-        pointer: What it shall be; its number and all that ties it to the move before are set here.
+        pointer: The new pointer. Its number and its link to the move before are set here.
         expected: The version that the alias must still name.
 
     Returns:
         Whether this call moved it.
 
     Raises:
-        BadInput: the version is not complete in the store, or the pointer that is there cannot be
-            built on.
+        BadInput: the version is not complete in the store, or the present pointer is damaged or
+            not trusted.
     """
     version = Version(alias.store, alias.model, pointer.version, alias.keys)
     if not alias.store.exists(version.manifest_key):
@@ -173,7 +178,7 @@ def point(alias: Alias, pointer: Pointer, expected: str | None) -> bool:
 
 
 def _follow(alias: Alias, pointer: Pointer, current: Document | None) -> bool:
-    """Moves an alias on from `current`. Returns whether this call did."""
+    """Moves an alias if its pointer is still `current`. Returns whether this call moved it."""
     alias.keys.check_mover()
     last = _last(alias, current)
     if _has_gone_on(alias, last, current):
@@ -187,7 +192,8 @@ def _follow(alias: Alias, pointer: Pointer, current: Document | None) -> bool:
     content = pointers.sealed(alias.store, pointer, alias.keys)
     if not alias.store.swap(alias.key, content, current.tag if current else None):
         return False
-    # The alias has moved. Killed from here on, the process leaves a history that lacks this move.
+    # The alias has moved. If the process is killed before the next line, the history lacks the move
+    # until the next move or `record` adds it from the pointer.
     key = move_key(pointer)
     alias.store.put(key, content)
     if alias.keys.state and alias.keys.public:
@@ -198,9 +204,9 @@ def _follow(alias: Alias, pointer: Pointer, current: Document | None) -> bool:
 
 
 def _last(alias: Alias, current: Document | None) -> Document | None:
-    """Returns the newest move, written down.
+    """Returns the newest move, after it is in the history; None for an alias that never moved.
 
-    Of an alias whose pointer was taken away, that is the newest one of its history: numbers go on.
+    If the pointer was removed, it is the newest move of the history, so that its numbers continue.
     """
     if current:
         return record(alias, current)
@@ -212,7 +218,7 @@ def _has_gone_on(alias: Alias, last: Document | None, current: Document | None) 
     """Returns whether others have moved an alias since it was read.
 
     Raises:
-        BadInput: they have not, but its history goes on behind the move that made the pointer.
+        BadInput: they have not, but the history contains later moves than the pointer.
     """
     newest = max(alias.recorded(), default=-1)
     if last is None or newest <= last.move.number:
@@ -229,10 +235,10 @@ def _has_gone_on(alias: Alias, last: Document | None, current: Document | None) 
 
 
 def record(alias: Alias, pointer: Document) -> Document:
-    """Writes the move that made a pointer into the history. Returns it as it is there.
+    """Writes the move that made a pointer into the history. Returns the history's document.
 
     Raises:
-        BadInput: another move is there under its number.
+        BadInput: the history has another move of this number.
     """
     key = move_key(pointer.move)
     if alias.store.put(key, pointer.content):
@@ -252,8 +258,8 @@ def record(alias: Alias, pointer: Document) -> Document:
 def sign_history(alias: Alias, by: str) -> str:
     """Signs what an alias names, and its history so far, by a move to the same version.
 
-    The version is verified first. Look at the history before: who signs it vouches for it. The
-    private key signs; with a public one the version must be signed.
+    The version is verified first, and with a public key it must be signed. A person must look at
+    the history before, because the signature vouches for all of it.
 
     Args:
         alias: An alias that names a version.

@@ -1,4 +1,4 @@
-"""From a verdict down to the images: all that a release is made from, checked before it is made.
+"""Checks all that a release is made from, from the verdict down to the images, before it is made.
 
 chain.check(store, "gate/4f1a…")         # by `promote`, before anything is published
 registry.model("skin").sign("9c2e…")     # by a person, for what `promote` did not sign
@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 
 
 def results_of(store: ProvenStore, verdict: str) -> Iterator[str]:
-    """Yields the keys of all results that a verdict is made from, its own first; each once."""
+    """Yields the key of a verdict and of each result that it is made from, each once."""
     judged = load(store, verdict, Verdict)
     model = load(store, judged.evaluation, Evaluation)
     data = load(store, judged.validation, Validation)
@@ -50,21 +50,21 @@ def results_of(store: ProvenStore, verdict: str) -> Iterator[str]:
 
 
 def check(store: ProvenStore, verdict: str) -> None:
-    """Refuses a verdict that does not follow from what it names.
+    """Refuses a verdict that does not follow from the results that it names.
 
-    Every result and each of its files is compared with its proof, every proof with what was read
-    when a later result was made from it. Then the figures are computed again from the predictions,
-    and the gate's checks from the figures.
+    Every result and each of its files is compared with its proof. Every proof is compared with the
+    digest that later results recorded when they read it. Then the figures are computed again from
+    the predictions, and the gate's checks from the figures.
 
     Raises:
-        BadInput: names what is not as it was, and both digests or figures.
+        BadInput: something was changed; the message names it, and both digests or figures.
     """
     judged = load(store, verdict, Verdict)
     for needed in (verdict, judged.evaluation):
         if store.prove(needed).proof is None:
             raise BadInput(
-                f"{needed} does not say what it is made of: it was made by a version before this "
-                "one. Judge the model again: run evaluate and gate (in Airflow: clear evaluate "
+                f"{needed} does not say what it is made from: an earlier version of this code made "
+                "it. Judge the model again: run evaluate and gate (in Airflow: clear evaluate "
                 "and what follows it)"
             )
     for key in results_of(store, verdict):
@@ -78,7 +78,7 @@ def check(store: ProvenStore, verdict: str) -> None:
 
 
 def _check_result(store: ProvenStore, proof: Proof) -> None:
-    """Compares the files of a result with its proof, and the results that it was made from."""
+    """Compares a result's files, and the results that it was made from, with its proof."""
     for file in proof.files:
         store.check_file(file)
     for earlier, expected in proof.made_from.items():
@@ -105,13 +105,13 @@ def golden(store: Store, dataset: str) -> dict[str, bytes]:
             raise BadInput(
                 f"{key} in the store {store.url} is not the golden image that it was: its SHA-256 "
                 f"is {digest(found[name])}. No model was tried with it. Find out who changed it; "
-                f"then put the right image to {store.link(key)}"
+                f"then put the right image back at {store.link(key)}"
             )
     return found
 
 
 def _check_names(store: ProvenStore, key: str, judged: Verdict) -> None:
-    """Refuses a verdict or an evaluation that names other things than its key was made from."""
+    """Refuses a verdict or an evaluation that names other results than its key was made from."""
     model = load(store, judged.evaluation, Evaluation)
     said: dict[str, dict[str, Any]] = {
         key: {
@@ -142,18 +142,19 @@ def _check_names(store: ProvenStore, key: str, judged: Verdict) -> None:
 
 
 def sign(version: Version) -> bool:
-    """Signs a published version on a person's word. Returns whether this call did.
+    """Signs a published version because a person vouches for it. Returns whether this call did.
 
-    All its bytes are read, and what it was made from is checked as `promote` does, if it is still
-    there; else the person alone vouches, which the log says. The results that it was made from are
-    signed, too, so that steps with the same key read them: the next run compares with this model.
+    Every byte of it is verified. If its verdict is still in the store, all that it was made from is
+    checked as `promote` does; if not, the log says that only the person vouches. The results that
+    it was made from are signed too: steps with a key read signed results only, and the next run
+    compares its model with this one.
 
     Raises:
         BadInput: it is damaged, it does not follow from its verdict, the key cannot be used, or
-            there is a signature that is not ours.
+            another key has signed it.
     """
     version.keys.own()
-    # It has no signature yet, or one to be made anew: all is read without asking for any.
+    # Read without keys, because the version need not be signed yet.
     unsigned = replace(version, keys=SigningKeys())
     manifest = unsigned.verified()
     release = parse(manifest, Release, version.name)
@@ -170,14 +171,14 @@ def sign(version: Version) -> bool:
 
 
 def _check_release(store: ProvenStore, release: Release) -> None:
-    """Checks a version against its verdict, as far as that says what it is made of."""
+    """Checks a version against its verdict, if the verdict has a proof of what it is made from."""
     judged = load(store, release.verdict, Verdict)
     evaluation = load(store, judged.evaluation, Evaluation)
     proofs = [store.prove(key).proof for key in (release.verdict, judged.evaluation)]
     if None in proofs:
         log.warning(
-            "a_person_vouches model=%s version=%s: its verdict is from before results said what "
-            "they are made of",
+            "a_person_vouches model=%s version=%s: its verdict is of an earlier version of this "
+            "code and has no proof",
             *(release.model, release.version),
         )
         return
@@ -200,7 +201,7 @@ def _check_release(store: ProvenStore, release: Release) -> None:
 
 
 def sources(key: str, verdict: Verdict, evaluation: Evaluation) -> Iterator[tuple[str, str]]:
-    """Yields the files of a version, each with the key of what it is copied from."""
+    """Yields the name of each file of a version, and the key that it is copied from."""
     yield MODEL_FILE, evaluation.model
     yield "metrics.json", f"{verdict.evaluation}/{RESULT}"
     yield "predictions.csv", evaluation.predictions
@@ -211,13 +212,13 @@ def sources(key: str, verdict: Verdict, evaluation: Evaluation) -> Iterator[tupl
 
 
 def _vouch(store: ProvenStore, bare: ProvenStore, release: Release) -> None:
-    """Signs the results that a version was made from and that are still there."""
+    """Signs the results that a version was made from, if all of them are still there."""
     try:
         keys = set(results_of(bare, release.verdict))
     except BadInput as gone:
         log.warning('results_not_signed version=%s reason="%s"', release.version, gone)
         return
-    for key in tuple(keys):  # such as the features of an external set
+    for key in tuple(keys):  # named in proofs only, as an external set's features
         proof = bare.prove(key).proof
         keys.update(proof.made_from if proof else ())
     count = sum(store.vouch(key) for key in sorted(keys))

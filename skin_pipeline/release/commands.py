@@ -1,4 +1,4 @@
-"""The commands `models …`: what an operator does with versions and aliases, as plain text.
+"""The commands `models …`, by which an operator works with versions and aliases.
 
 ```
 python -m skin_pipeline models list
@@ -26,10 +26,10 @@ KEEP = 5
 _HELP = {
     "list": "all models, or the versions of one",
     "show": "a version; by default the champion",
-    "verify": "compare a version, or all that aliases name, with the manifest and its signature, "
+    "verify": "compare a version, or those that the aliases name, with the manifest and signature, "
     "and check the history of the aliases; nothing is written into the store",
-    "sign": "sign a version that was published without a signature; or, without VERSION, what the "
-    "aliases name, and their history so far",
+    "sign": "sign a version that was published without a signature; without VERSION, sign the "
+    "aliases and their history so far",
     "rollback": "make an alias name an earlier version again",
     "alias": "make an alias name a version",
     "prune": "remove old versions that no alias names or named before",
@@ -51,8 +51,8 @@ def add_to(parser: argparse.ArgumentParser) -> None:
     added["verify"].add_argument(
         "--accept-older",
         metavar="REASON",
-        help="the store was restored from a backup on purpose: verify all but its age, and "
-        "remember here what it has now, not the newer moves that were seen; the reason is kept",
+        help="after you restored the store from a backup: verify everything but its age, and "
+        "remember on this machine what it has now instead of the newer moves; the reason is kept",
     )
     added["sign"].add_argument("version", nargs="?", metavar="VERSION")
     added["alias"].add_argument("alias", metavar="NAME")
@@ -66,7 +66,7 @@ def add_to(parser: argparse.ArgumentParser) -> None:
 
 
 def run(registry: Registry, action: str, **arguments: Any) -> str:
-    """Runs a command. Returns what it has to say.
+    """Runs a command. Returns the text that it prints.
 
     Args:
         registry: Opened with the keys of the deployment.
@@ -92,7 +92,7 @@ def _known_model(registry: Registry, name: str) -> Model:
     return registry.model(name)
 
 
-# --- looking: no signature is required here, and what is not trusted is marked -------------------
+# --- looking: unsigned versions and pointers are shown too, and marked ---------------------------
 
 
 def _list_models(registry: Registry) -> str:
@@ -109,7 +109,7 @@ def _model_row(model: Model) -> tuple[str, ...]:
     count = str(len(model.versions()))
     try:
         named = model.unverified.pointers()
-    except BadInput as error:  # the other models are to be seen all the same
+    except BadInput as error:  # one damaged model must not hide the others
         return model.name, "unreadable", "", count, str(error)
     champion = named.pop(CHAMPION, None)
     others = ", ".join(f"{name}={pointer.version}" for name, pointer in named.items())
@@ -119,7 +119,7 @@ def _model_row(model: Model) -> tuple[str, ...]:
 
 
 def _trusted(model: Model) -> str:
-    """Returns whether all aliases of a model may be acted on, or why one may not."""
+    """Returns whether all aliases of a model may be used, or why one may not."""
     try:
         for alias in model.aliases():
             model.pointer(alias)
@@ -177,7 +177,7 @@ def _show(model: Model, name: str | None) -> str:
 
 
 def _pointer(model: Model, alias: str) -> str:
-    """Returns whether what an alias names may be acted on."""
+    """Returns whether a pointer may be used, in words."""
     if not model.keys.public:
         return f"not verified: {PUBLIC_KEY} names no key to check it with"
     try:
@@ -221,14 +221,14 @@ def _verify(model: Model, name: str | None, accept_older: str | None = None) -> 
     if not checked:
         return f"{model.name} has no alias; name a version to verify it."
     accepted = _accepted(model, checked, accept_older)
-    # An alias that went with the backup is no longer watched once that was accepted.
+    # An alias that the backup does not have is no longer watched after its loss was accepted.
     forgotten = {*watched} - {*model.aliases()}
     there = [alias for alias in checked if alias not in forgotten]
     return "\n".join([*accepted, *_all_verified(model, there)])
 
 
 def _accepted(model: Model, aliases: list[str], reason: str | None) -> list[str]:
-    """Returns what was seen here and need not be there any more, if a person said so."""
+    """Accepts the present state of a restored store, if there is a reason. Returns what changed."""
     if reason is None:
         return []
     older = model.accept_older(aliases, by=_user(), reason=reason)
@@ -241,7 +241,7 @@ def _accepted(model: Model, aliases: list[str], reason: str | None) -> list[str]
 
 
 def _all_verified(model: Model, aliases: list[str]) -> list[str]:
-    """Returns a line an alias. Raises `BadInput` with the problems of all, if there are any."""
+    """Returns a line for each alias. Raises `BadInput` with the problems of all aliases."""
     lines, problems = [], []
     for alias in aliases:
         try:
@@ -256,14 +256,14 @@ def _all_verified(model: Model, aliases: list[str]) -> list[str]:
 def _verified(model: Model, alias: str) -> str:
     release = model.verify_alias(alias)
     signed = _signed(model, release.version)
-    history = model.unverified.documents(alias)  # for its length and newest move, in words
+    history = model.unverified.documents(alias)  # only to show its length and newest move
     newest = history[0].move
     notes = (
         ""
         if is_written_down(model.store, history[0])
         else (
             f" Move {newest.number} is in the pointer only, as its process was stopped; the next "
-            "move writes it down."
+            "move writes it into the history."
         )
     )
     if newest.rollback:
@@ -294,7 +294,7 @@ def _sign(model: Model, version: str | None) -> str:
 def _sign_aliases(model: Model) -> str:
     """Signs what the aliases name, and their history so far."""
     lines = []
-    for alias in model.unverified.pointers():  # they may lack the signature that is made here
+    for alias in model.unverified.pointers():  # unverified: the signature is only made here
         done = model.sign_history(alias, _user())
         lines.append(f"{alias} of {model.name}: {f'signed {done}' if done else 'signed already'}.")
     return "\n".join(lines) or f"{model.name} has no alias; name a version to sign it."

@@ -1,9 +1,10 @@
-"""What was done to the history of an alias: gaps, forks, forged moves, old pointers put back.
+"""Verifies the history of an alias: finds gaps, forks, forged moves, old pointers put back.
 
     history.verify(Alias(store, "skin-resnet50", "champion", SigningKeys.of(deployment)))
 
 Nothing here writes into the store. A store that was restored from a backup looks like one in which
-an old pointer was put back; only a person knows which it is, and says so by `accept_older`.
+an attacker put an old pointer back. Only a person knows which it is, and can accept it
+(`accept_older`).
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from skin_pipeline.release.seen import Accepted, Seen
 from skin_pipeline.release.versions import Version
 from skin_pipeline.storage import Store
 
-# What is said about the signature of a move; `COVERED` is one that a later move signed as well.
+# How a move is signed, in a word for people. `COVERED`: a later move signed the history up to it.
 UNSIGNED, SIGNED, WRONG, COVERED, UNCHECKED = "no", "yes", "WRONG", "later", "not checked"
 
 
@@ -48,8 +49,8 @@ def verify(alias: Alias) -> Release:
 
 
 def _verified(alias: Alias, *, replayed: bool) -> Release:
-    """Verifies an alias, with or without its age; see `verify`."""
-    pointer = alias.read()  # be it trusted or not: all that is wrong is found below
+    """Verifies an alias like `verify`; compares with what was seen here only if `replayed`."""
+    pointer = alias.read()  # not `trust.pointer`, which would stop at the first problem
     found = problems(alias, replayed=replayed)
     if pointer is None:
         nothing = f"{alias.model} has no {alias.name}. {known_names(alias.store, alias.model)}"
@@ -72,20 +73,20 @@ def known_names(store: Store, model: str) -> str:
 def accept_older(aliases: Sequence[Alias], *, by: str, reason: str) -> list[Accepted]:
     """Accepts the aliases of a store that was restored from a backup as they are now.
 
-    All but their age is verified first. Nothing is written into the store: what changes is what is
-    remembered here, where the reason is kept with it.
+    Everything except their age is verified first. Nothing is written into the store: only this
+    machine's memory changes, and it keeps the reason.
 
     Args:
-        aliases: Of one store; one that names nothing any more is forgotten.
+        aliases: All of one store. One that names nothing any more is forgotten.
         by: Who accepts it.
         reason: Why.
 
     Returns:
-        What was seen of each alias that is older now.
+        For each alias that is older now, what was seen of it and what it is now.
 
     Raises:
-        BadInput: something else is wrong than the age, there is no reason, or no folder to
-            remember in.
+        BadInput: something other than the age is wrong, there is no reason, or no folder to
+            remember it in.
     """
     store, keys = aliases[0].store, aliases[0].keys
     reason = " ".join(reason.split())
@@ -122,7 +123,7 @@ def problems(alias: Alias, *, replayed: bool = True) -> list[str]:
 
 
 def examined(alias: Alias, *, replayed: bool = True) -> tuple[list[Document], list[str]]:
-    """Returns the history of an alias, newest first, and its `problems`: both of the same bytes."""
+    """Returns the history of an alias, newest first, and its `problems`, from one reading."""
     # The memory before the history, and the pointer last: what is read later is never older.
     memory = seen.recall(alias.store, alias.keys)
     known = memory.of(alias.keys) if replayed else {}
@@ -155,7 +156,7 @@ def _lost(alias: Alias, key: str) -> str:
 
 
 def _intruders(listed: list[str], pointer: Document) -> Iterator[str]:
-    """Yields what is among the moves and did not lead to the pointer."""
+    """Yields which keys among the moves are no moves, or are later than the pointer."""
     for key in listed:
         number = number_of(key)
         if number is None:
@@ -181,7 +182,7 @@ def _breaks(history: list[Document]) -> Iterator[str]:
 
 
 def _misplaced(document: Document) -> str:
-    """Returns that a document of the history says it is another move; "" if it does not."""
+    """Returns that a document belongs to another key than its own; "" if it does not."""
     if move_key(document.move) == document.key:
         return ""
     return f"{document.key} is not what it says: {document.called}"
@@ -208,9 +209,10 @@ def _break(later: Document, earlier: Document) -> str:
 
 
 def _newest(store: Store, pointer: Document) -> Iterator[str]:
-    """Yields that the move with the pointer's number is another one, if it is.
+    """Yields that the history has another move under the pointer's number, if it has.
 
-    None may be there: the process that moved the pointer was killed before it wrote the move down.
+    That it has none is no problem: the process that moved the pointer was killed before it wrote
+    the move into the history.
     """
     key = move_key(pointer.move)
     if store.exists(key) and not pointers.same(pointers.written(store, key), pointer):
@@ -221,7 +223,7 @@ def _newest(store: Store, pointer: Document) -> Iterator[str]:
 
 
 def signatures(store: Store, history: Sequence[Document], keys: SigningKeys) -> list[str]:
-    """Returns a word about the signature of each move of a history, newest first, for people."""
+    """Returns in a word for people how each move of a history is signed, newest first."""
     trusted, here = keys.trusted(), pointers.identity(store)
     words, covered = [], False
     for document in history:
@@ -240,5 +242,5 @@ def _signature(document: Document, trusted: bytes | None, here: str) -> str:
 
 
 def is_written_down(store: Store, newest: Document) -> bool:
-    """Returns whether the newest move is in the history; the next mover writes it there."""
+    """Returns whether the newest move is in the history; if not, the next move writes it there."""
     return store.exists(move_key(newest.move))

@@ -1,15 +1,15 @@
-"""Documents of aliases and of their moves: how they are read, chained and signed.
+"""The documents of aliases and of their moves: how they are read, chained and signed.
 
 ```
 models/<name>/<alias>.json                      the pointer: the document of the newest move
-models/<name>/moves/<alias>/<number>.json       one document a move: the bytes that the pointer had
+models/<name>/moves/<alias>/<number>.json       a document for each move: the pointer's bytes then
 store.json                                      the name of the store, which signatures contain
 ```
 
 Each document contains the SHA-256 of the one before. With a private key it is signed: the signature
-is that of the document's bytes with the signature itself left empty. As these bytes say which
-model, alias, number and store they belong to, a signature is worth nothing anywhere else. The
-signature is inside the document, not beside it, so that one compare-and-swap moves both.
+is that of the document's bytes with its own field left empty. They name the model, alias, number
+and store, so the signature is not valid for any other. It is inside the document, not beside it,
+so that one compare-and-swap moves both.
 """
 
 from __future__ import annotations
@@ -42,8 +42,11 @@ class Identity(Contract):
 
 
 class Document(NamedTuple):
-    """A move, as the bytes under a key say it. `tag` is the pointer's state, for compare-and-swap;
-    it is empty in a document of the history, which is never replaced."""
+    """A move, as it is written under a key: a pointer, or a document of the history.
+
+    `tag` is the state of a pointer, for compare-and-swap. It is empty for a document of the
+    history, because such a document is never replaced.
+    """
 
     key: str
     content: bytes
@@ -57,7 +60,7 @@ class Document(NamedTuple):
 
     @property
     def called(self) -> str:
-        """What messages call it."""
+        """The move's name in messages: number, version, time, alias and model."""
         move = self.move
         what = seen.told(move.number, move.version, move.moved_at)
         return f"{what} of {move.alias} of {move.model}"
@@ -91,7 +94,7 @@ class Alias:
 
     @property
     def moves_key(self) -> str:
-        """The key below which the moves are written down."""
+        """The key below which the history is."""
         return f"{folder(self.model)}/moves/{self.name}"
 
     @property
@@ -100,16 +103,16 @@ class Alias:
         return seen.name_of(self.model, self.name)
 
     def listed(self) -> list[str]:
-        """Returns all keys among the moves, also of what is no move."""
+        """Returns all keys below `moves_key`, also those of what is no move."""
         return self.store.list(self.moves_key)
 
     def recorded(self) -> dict[int, str]:
-        """Returns the keys of the moves that are written down by their numbers, oldest first."""
+        """Returns the keys of the moves in the history by their numbers, oldest first."""
         numbered = ((number_of(key), key) for key in self.listed())
         return dict(sorted((number, key) for number, key in numbered if number is not None))
 
     def read(self) -> Document | None:
-        """Returns the pointer, be it trusted or not; None if the alias names nothing.
+        """Returns the pointer, trusted or not; None if the alias names nothing.
 
         Raises:
             BadInput: it is damaged, or belongs to another alias.
@@ -134,7 +137,7 @@ class Alias:
         pointer = self.read()
         if pointer is None:
             return []
-        # Others may move on meanwhile. Their moves are left out, so that all fits together.
+        # Another process may move the alias meanwhile. Later moves than the pointer are left out.
         there = self.recorded()
         earlier = [key for number, key in there.items() if number < pointer.move.number][::-1]
         earlier = earlier if last is None else earlier[: last - 1]
@@ -147,22 +150,22 @@ def move_key(pointer: Pointer) -> str:
 
 
 def number_of(key: str) -> int | None:
-    """Returns the number of the move that is written down under a key; None if it is none."""
+    """Returns the number of the move under a key; None if no move has such a key."""
     name = PurePosixPath(key).stem
     fits = re.fullmatch(r"[0-9]{8,100}", name) and f"{int(name):08}" == name
     return int(name) if fits and key.endswith(".json") else None
 
 
 def is_chained(move: Pointer) -> bool:
-    """Returns whether a move was made since moves name the one before."""
+    """Returns whether a move names the one before it; the moves of old stores do not."""
     return bool(move.previous_sha256 or move.signature)
 
 
 def same(one: Document, other: Document) -> bool:
     """Returns whether two documents are of one move.
 
-    Documents that are chained must agree byte for byte. Older ones need only say the same: the
-    code that wrote the move down may have known more fields than the code that made the pointer.
+    Chained documents must be equal byte for byte. Of older ones the fields must be equal: newer
+    code may have written the move into the history, with more fields than the pointer had.
     """
     if one.content == other.content:
         return True
@@ -170,7 +173,7 @@ def same(one: Document, other: Document) -> bool:
 
 
 def written(store: Store, key: str) -> Document:
-    """Returns a move that is written down. Raises `BadInput` if it is not, or is damaged."""
+    """Returns a document of the history. Raises `BadInput` if it is missing or damaged."""
     content = store.read(key)
     return Document(key, content, parse(content, Pointer, key))
 
@@ -198,7 +201,7 @@ def sealed(store: Store, pointer: Pointer, keys: SigningKeys) -> bytes:
     """
     if not keys.private:
         return dump(pointer)
-    store.put(IDENTITY, dump(Identity(store=uuid.uuid4().hex)))  # unless it has a name
+    store.put(IDENTITY, dump(Identity(store=uuid.uuid4().hex)))  # keeps a name that is there
     pointer = pointer.model_copy(update={"store": identity(store), "signature": ""})
     signature = signing.sign_bytes(dump(pointer), KIND, keys)
     return dump(pointer.model_copy(update={"signature": signature}))
@@ -215,6 +218,8 @@ def signature_problem(document: Document, public: bytes, here: str) -> str:
     signature = document.move.signature
     if not signature:
         return f"{document.called} is not signed, but {PUBLIC_KEY} is set"
+    # What was signed is the document without its signature. A second copy of it, in another field,
+    # would be taken out as well, so that field could say anything: it is refused.
     mark = signature.encode()
     once = document.content.count(mark) == 1
     unsigned = document.content.replace(mark, b"")
@@ -234,8 +239,8 @@ def signature_problem(document: Document, public: bytes, here: str) -> str:
 def unsigned(history: Sequence[Document], public: bytes, here: str) -> Iterator[str]:
     """Yields why moves of a history, newest first, are not trusted.
 
-    It ends at a signed move that contains the digest of all moves before it, as `sign_history`
-    makes one: a person looked at these and vouched for them, so they need no signatures.
+    It stops at a signed move that contains the digest of all moves before it (`sign_history` makes
+    it): a person has vouched for these, so they need no signatures of their own.
     """
     for document in history:
         problem = signature_problem(document, public, here)

@@ -1,12 +1,12 @@
-"""Use of a model: the probability of malignancy of images, whatever is wrong with some of them.
+"""Scores images with a model: the probability of malignancy of each, or what is wrong with it.
 
     registry = Registry.of(store, read_deployment())
     model = resolve(registry.model("skin-resnet50"))        # the champion
     for image, probability, label, problem in predict(["a.jpg", "b.jpg"], model):
         …
 
-Images are decoded in worker processes, by the guard that `ingest` has, and brought to the working
-size there. The network's part of the model takes them from there in batches.
+Worker processes decode the images and bring them to the working size, with the same protection
+against hostile files as in `ingest`. The rest of the model then scores them in batches.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ Image = str | os.PathLike[str] | bytes
 class Resolved(NamedTuple):
     """A model's manifest, and the file that it describes.
 
-    The file's digest is compared with the manifest's when it is loaded, and not before: until then
+    The file's digest is compared with the manifest's when it is loaded, and not here: in between,
     the file could be exchanged.
     """
 
@@ -54,7 +54,7 @@ class Resolved(NamedTuple):
 
 
 class Prediction(NamedTuple):
-    """One image's row. Without a probability there is a `problem`, and no label."""
+    """The row of an image. If it has no probability, it has a `problem` and no label."""
 
     image: str
     probability: float | None
@@ -63,15 +63,15 @@ class Prediction(NamedTuple):
 
 
 def resolve(model: Model, version_or_alias: str = CHAMPION) -> Resolved:
-    """Returns a version of a model from the store. A file that is in S3 is copied to here first.
+    """Returns a version of a model from the store. A file in S3 is first copied to this machine.
 
     Args:
         model: A model of the registry, whose keys say what must be signed.
         version_or_alias: A version, `champion`, or another alias.
 
     Raises:
-        BadInput: there is no such model, version or alias, or its manifest is of no use, or one of
-            them is not signed as the keys require; or the alias is older than what was seen here.
+        BadInput: there is no such model, version or alias; its manifest is unusable; it is not
+            signed as the keys require; or the alias is older than what was seen here.
         Unavailable: the store does not answer.
     """
     is_version = VERSION.fullmatch(version_or_alias)
@@ -87,16 +87,17 @@ def resolve(model: Model, version_or_alias: str = CHAMPION) -> Resolved:
 
 
 def beside(path: Path, keys: SigningKeys) -> Resolved:
-    """Returns a model file with the manifest beside it, and its signature, as in a version's
-    folder.
+    """Returns a model file with the manifest beside it, as in the folder of a version.
+
+    The signature, if there is one, must be beside them too.
 
     Args:
         path: The `.keras` file.
         keys: Whether the manifest must be signed, and by which key.
 
     Raises:
-        BadInput: one of them is missing, or the manifest is not signed as the keys require, or is
-            of no use.
+        BadInput: the file or the manifest is missing, or the manifest is not signed as the keys
+            require, or is unusable.
     """
     manifest = path.with_name(MANIFEST)
     for needed in (path, manifest):
@@ -143,13 +144,13 @@ def predict(
     """Scores images with a model. The rows come in the images' order.
 
     Args:
-        images: Paths of image files, or their bytes; taken only as far ahead as is needed.
+        images: Paths of image files, or their bytes. They are not all read at once, so there may be
+            any number.
         model: From `resolve` or `beside`.
         threads: Threads and processes to use; by default one for each core.
 
     Raises:
-        BadInput: the model is not one of this pipeline. What is wrong with an image is said in its
-            row.
+        BadInput: the model is not one of this pipeline. What is wrong with an image is in its row.
         Unavailable: no worker process can be started.
     """
     return Scorer.of(model, threads or os.cpu_count() or 1).predict(images)
@@ -170,8 +171,11 @@ class Scorer:
 
     @classmethod
     def of(cls, model: Resolved, threads: int) -> Scorer:
-        """Loads a model. Raises `BadInput` if it is not one of this pipeline, or not the one that
-        its manifest names."""
+        """Loads a model.
+
+        Raises:
+            BadInput: it is not one of this pipeline, or not the file that its manifest names.
+        """
         expected = model.release.files[MODEL_FILE]
         loaded = loading.load(model.path, threads, expected)
         square = loaded.get_layer("field_of_view").output
@@ -203,7 +207,7 @@ class Scorer:
 
 
 def _forward(model: Any, square: Any) -> Forward:
-    """Returns the part of a model that follows its geometry."""
+    """Returns the part of a model that comes after the cropping and scaling of the image."""
     import keras
     import tensorflow as tf
 
@@ -215,7 +219,7 @@ def _forward(model: Any, square: Any) -> Forward:
     plain: Forward = tf.function(forward, reduce_retracing=True)
     if not backbone.quick_with_xla(model, square.shape[1]):
         return plain
-    # XLA compiles for one shape, so that it is worth it for full batches only.
+    # XLA compiles for each shape anew, which only pays for full batches.
     compiled: Forward = tf.function(forward, jit_compile=True)
     return lambda squares: (compiled if len(squares) == BATCH else plain)(squares)
 

@@ -15,9 +15,9 @@ store.json                                  the store's name, if pointers are si
     model.champion.version
     model.rollback("previous", by="me", reason="too many false alarms")
 
-The keys are given once, where the registry is opened, and none of its methods takes others. So the
-check of a signature cannot be left out by mistake. What may be read without it, for people to look
-at, is below `Model.unverified`, which can do nothing else.
+The keys are given once, when the registry is opened, and no method takes others. So a check of a
+signature cannot be left out by mistake. What people may look at without that check is read through
+`Model.unverified`, which can only read.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ from skin_pipeline.storage import Store
 class Registry:
     """The models of a store.
 
-    `keys` say what is signed, and what must be. Without any nothing is: `SigningKeys()`.
+    `keys` say what is signed, and what must be. With `SigningKeys()`, nothing is signed or checked.
     """
 
     store: Store
@@ -56,7 +56,7 @@ class Registry:
         return cls(store, SigningKeys.of(deployment))
 
     def model(self, name: str) -> Model:
-        """Returns a model, be there anything of it in the store or not."""
+        """Returns a model, whether the store contains anything of it or not."""
         return Model(self.store, name, self.keys)
 
     def models(self) -> list[str]:
@@ -94,7 +94,7 @@ class Model:
         return found.move if found else None
 
     def aliases(self) -> list[str]:
-        """Returns the names of all aliases that there are, were moved, or were seen here."""
+        """Returns the names of all aliases that exist, were once moved, or were seen here."""
         return aliases.watched(self.store, self.name, self.keys)
 
     def verify_alias(self, alias: str = CHAMPION) -> Release:
@@ -115,15 +115,17 @@ class Model:
         reason: str,
         expected: str | None = ANY,
     ) -> bool:
-        """Makes an alias name a version, which is not verified here. Returns whether it does now.
+        """Makes an alias name a version. Returns whether it names it now.
+
+        The version is not verified; `promote` does that first.
 
         Args:
             version: A complete version of the model. Nothing moves if the alias names it already.
             alias: The alias.
             by: Who moves it: a person, or a run.
             reason: Why, for people.
-            expected: The version that the alias must still name (None: nothing). Of several movers
-                who expect the same one, one wins. By default it may name any.
+            expected: The version that the alias must still name (None: nothing). Of several
+                processes that expect the same one, one succeeds. By default it may name any.
 
         Raises:
             BadInput: the version is not complete in the store, there is no reason, or the keys do
@@ -141,7 +143,7 @@ class Model:
         reason: str,
         expected: str | None = ANY,
     ) -> bool:
-        """Verifies a published version and makes an alias name it. Returns whether it does now.
+        """Verifies a published version and makes an alias name it. Returns whether it names it now.
 
         Takes and raises what `move` does.
 
@@ -175,7 +177,7 @@ class Model:
         return aliases.sign_history(self._alias(alias), by)
 
     def signatures(self, documents: Sequence[Document]) -> list[str]:
-        """Returns a word about the signature of each move of a history, newest first."""
+        """Returns in a word how each move of a history is signed, newest first."""
         return history.signatures(self.store, documents, self.keys)
 
     # --- versions ----------------------------------------------------------------------------
@@ -201,7 +203,7 @@ class Model:
         return self._version(version).verify()
 
     def is_signed(self, version: str) -> bool:
-        """Returns whether a version has a signature, which need not be a right one."""
+        """Returns whether a version has a signature; whether it is valid is not checked."""
         return self._version(version).is_signed()
 
     def describe(
@@ -238,19 +240,20 @@ class Model:
             version.sign(manifest)
 
     def sign(self, version: str) -> bool:
-        """Signs a published version on a person's word; see `chain.sign`."""
-        from skin_pipeline.release import chain  # judges again, which web pages never do
+        """Signs a published version because a person vouches for it; see `chain.sign`."""
+        # It judges again, so it imports much; web pages, which never sign, must not wait for that.
+        from skin_pipeline.release import chain
 
         return chain.sign(self._version(version))
 
     def prune(self, keep: int, dry_run: bool = True) -> list[str]:
-        """Removes old versions. Returns the names of those that go, or went, oldest first.
+        """Removes old versions. Returns which are removed, or would be, oldest first.
 
         What is kept, and what stops it: see `pruning.Pruning`.
 
         Args:
             keep: How many of the newest versions are kept, by the time of their publication.
-            dry_run: Whether to remove nothing.
+            dry_run: Whether to remove nothing and only return what would be removed.
         """
         pruning = Pruning(self.store, self.name, self.keys)
         candidates = pruning.candidates(keep)
@@ -267,9 +270,8 @@ class Model:
         """Adds a judged run to the model's history. Returns whether it is new there.
 
         Args:
-            judgement: What the run came to.
-            verdict: Key of the verdict. The same verdict is written once, whichever run comes to it
-                again.
+            judgement: The run's figures and outcome.
+            verdict: Key of the verdict. It is recorded once, even if a later run finds it again.
         """
         stamp = judgement.judged_at.replace(":", "").replace("-", "")
         key = f"{self._judged}/{stamp}-{verdict[:12]}.json"

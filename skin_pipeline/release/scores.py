@@ -1,4 +1,4 @@
-"""From images to a table of scores: the command `predict`.
+"""Scores images and writes a table of the scores: the command `predict`.
 
 score(job, ["lesions/"], model="champion", model_name="", output=Path("scores.csv"))
 """
@@ -44,18 +44,19 @@ def score(
 ) -> Counts:
     """Writes a row (`image`, `probability`, `label`, `problem`) for each image, in order.
 
-    In CSV, a text that a spreadsheet would take for a formula begins with an apostrophe.
+    In CSV, a text that a spreadsheet would read as a formula gets an apostrophe in front.
 
     Args:
-        job: The store with the models; how S3 is reached.
+        job: Has the store with the models, and the access to S3.
         places: Files, folders, zips, `s3://BUCKET/PREFIX`, `@LIST`; see `sources.files_at`.
         model: A `.keras` file with its manifest beside it, a version, or an alias.
-        model_name: The model of the version or alias; "" for the one that the settings release to.
+        model_name: The model of that version or alias; "" for the one that the settings name.
         output: A `.csv` or `.parquet` file, which appears whole or not at all; None for CSV on the
-            standard output. What a row does not have is empty in CSV, null in Parquet.
+            standard output. A missing probability or label is empty in CSV, null in Parquet.
 
     Raises:
-        BadInput: there is no such model, a place holds no images, or the output does not fit.
+        BadInput: there is no such model, a place has no images, or the output has another suffix
+            or cannot be written.
         Unavailable: a server does not answer.
     """
     if output and output.suffix.lower() not in {CSV, PARQUET}:
@@ -91,7 +92,7 @@ def _save(rows: Iterator[Prediction], output: Path | None, release: Release) -> 
     if output is None:
         _to_csv(rows, sys.stdout)
         return
-    # Before the first row is requested: the file may not be writable.
+    # Rows are scored inside the block only: if the file cannot be written, nothing was in vain.
     with disk.appearing(output) as part:
         if output.suffix.lower() == PARQUET:
             _to_parquet(rows, part, release)
@@ -109,7 +110,7 @@ def _to_csv(rows: Iterable[Prediction], sink: TextIO) -> None:
 
 
 def _to_parquet(rows: Iterator[Prediction], path: Path, release: Release) -> None:
-    """Writes a row group at a time. The file's metadata say which model it was."""
+    """Writes one row group after the other. The file's metadata name the model."""
     import pyarrow as arrow
     from pyarrow import parquet
 

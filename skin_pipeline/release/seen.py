@@ -1,8 +1,9 @@
-"""What was seen of the aliases of a store on this machine, so that an old pointer is noticed.
+"""What this machine has seen of the aliases of a store, so that it notices an old pointer.
 
-Who may write into the store can put an old pointer back and remove the newest moves. What is left
-fits together, with all its signatures: only a machine that saw the newer move can tell. So it is
-written down out of the reach of the store, in `<state folder>/<digest of the address>.json`.
+An attacker who may write to the store can put an old pointer back and remove the newest moves. What
+is left is consistent, and every signature is valid. Only a machine that has seen the newer move can
+notice that it is gone. So it is remembered outside of the store, in
+`<state folder>/<digest of the address>.json`.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from skin_pipeline.storage import Store, digest
 log = logging.getLogger(__name__)
 
 SETTING = "SKIN_STATE"
-LONGEST = 100  # of a text of the store, as messages repeat it
+LONGEST = 100  # letters of a text from the store that messages repeat
 
 
 class Seen(Contract):
@@ -58,9 +59,9 @@ class Memory(Contract):
     """What was seen of one store. Keys are `MODEL/ALIAS`.
 
     `place` is the store's address, and `store` the name that its pointers were signed for. `signed`
-    are pointers whose signature was checked, `unsigned` those seen while none was required. They
-    are kept apart because a forged pointer, which is only found among the second, can have any
-    number, and would bar all signed moves with a lower one.
+    contains pointers whose signature was checked, `unsigned` those seen while none was required.
+    They are kept apart because a forged pointer can have any number: remembered among the signed
+    ones, it would make every true move with a lower number look old.
     """
 
     place: str
@@ -75,7 +76,7 @@ class Memory(Contract):
 
 
 def told(number: int, version: str, moved_at: str) -> str:
-    """Returns what messages call a move."""
+    """Returns the words that messages use for a move."""
     return f"move {number} (to version {_plain(version)}, made {_plain(moved_at)})"
 
 
@@ -103,8 +104,8 @@ def seen_now(pointer: Pointer, sha256: str) -> Seen:
 def recall(store: Store, keys: SigningKeys) -> Memory:
     """Returns what was seen of a store; nothing if it was never seen, or nothing is remembered.
 
-    Call it before you read a pointer: a pointer that is read later is never older than what other
-    processes, which run at the same time, had remembered by then.
+    Call it before you read a pointer. In the other order, another process could move the alias and
+    remember that in between, and the pointer that you read would look old.
 
     Raises:
         BadInput: the file is damaged, cannot be read, or is about another store.
@@ -116,9 +117,9 @@ def recall(store: Store, keys: SigningKeys) -> Memory:
 
 
 def remember(store: Store, keys: SigningKeys, name: str, seen: Seen, identity: str = "") -> bool:
-    """Remembers a move that was seen, unless a later one was. Returns whether it could.
+    """Remembers a move, unless a later one is remembered. Returns whether the memory is up to date.
 
-    Where nothing can be written a warning is logged, and an old pointer is not noticed later.
+    If the file cannot be written, a warning is logged, and an old pointer is not noticed later.
     """
     if not keys.state:
         return False
@@ -147,11 +148,11 @@ def accept(
     by: str,
     reason: str,
 ) -> list[Accepted]:
-    """Makes a memory say what the store has now, although more was seen. Returns what changed.
+    """Replaces what was seen by what the store has now, which is older. Returns what changed.
 
     Args:
         store: The store.
-        keys: Say which part of the memory, and where it is.
+        keys: They say which part of the memory counts, and in which folder it is.
         now: The aliases that contradict what was seen, as they are now; None for one that names
             nothing.
         identity: The name of the store.
@@ -182,7 +183,7 @@ def accept(
 
 
 def file_of(store: Store, keys: SigningKeys) -> Path:
-    """Returns the file in which it is remembered what was seen of a store."""
+    """Returns the file that contains what was seen of a store."""
     return _file(keys, _address(store))
 
 
@@ -195,7 +196,7 @@ def _with(
 
 
 def _address(store: Store) -> str:
-    """Returns where a store is: two servers may have buckets of the same name."""
+    """Returns where a store is, with its server: two servers may have buckets of the same name."""
     endpoint = getattr(store, "endpoint", "")  # a folder has none
     return f"{store.url} at {endpoint}" if endpoint else store.url
 
@@ -224,13 +225,13 @@ def _unusable(file: str, problem: str) -> BadInput:
     return BadInput(
         f"what was seen of the aliases cannot be looked up in {file}: {problem}. It reveals old "
         "pointers that were put back. Put a copy of it back, or correct it. If there is none, look "
-        "whether each alias names what it should (python -m skin_pipeline models show MODEL), "
-        f"remove the file, and what is there is taken as a new start; {SETTING} names the folder"
+        "whether each alias names what it should (python -m skin_pipeline models show MODEL), and "
+        f"remove the file: it is then made anew from what is there. {SETTING} names the folder"
     )
 
 
 def _change(keys: SigningKeys, address: str, change: Callable[[Memory], Memory]) -> None:
-    """Changes a memory, one process at a time. Readers find it whole at any moment."""
+    """Changes a memory, one process at a time. Readers see it before or after, never in between."""
     file = _file(keys, address)
     file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with _locked(file.with_suffix(".lock")):

@@ -29,7 +29,7 @@ from skin_pipeline.storage import Store
 
 log = logging.getLogger(__name__)
 
-REMATCHES = 10  # champions that may come in between before a promotion gives up
+REMATCHES = 10  # a promotion gives up when the champion changed so many times meanwhile
 
 
 def champion(
@@ -89,8 +89,8 @@ def _evaluation_of(job: Job, release: Release) -> str:
 def rival(job: Job, evaluation: str, champion: str) -> str:
     """Returns the key of the scores that a model is compared with: never its own.
 
-    A model that is the champion already is compared with the one that it was promoted against, so
-    that on unchanged data and settings its verdict is found again.
+    If the model is the champion already, it is compared with the one that it replaced. So on
+    unchanged data and settings its own verdict is found again.
     """
     theirs = job.load(champion, Scored) if champion else None
     if theirs is None or theirs.evaluation != evaluation:
@@ -103,16 +103,16 @@ def rival(job: Job, evaluation: str, champion: str) -> str:
 
 
 def promote(job: Job, verdict: str, judge_again: Callable[[Verdict], str]) -> str:
-    """Publishes the judged model and points the champion to it; see `steps.promote`.
+    """Publishes the judged model and makes it the champion; see `steps.promote`.
 
-    Nothing moves if it is the champion already, which a run on unchanged data comes to; the model
-    then keeps the judgement that it has. If there is another champion by now than the one it was
-    judged against, it is judged again against that one.
+    Nothing moves if it is the champion already, as after a run on unchanged data; its judgement
+    then stays. If the champion has changed since the model was judged, the model is judged again,
+    against the new champion.
 
     Args:
         job: The job.
         verdict: Key of the verdict.
-        judge_again: Returns the key of a verdict against the champion of now.
+        judge_again: Judges against the present champion; returns the key of the new verdict.
     """
     job.keys.check()
     for _ in range(REMATCHES):
@@ -132,16 +132,19 @@ def promote(job: Job, verdict: str, judge_again: Callable[[Verdict], str]) -> st
         verdict = judge_again(judged)
         if not job.load(verdict, Verdict).approved:
             reject(job, verdict)
-    raise Unavailable(f"the champion of {judged.released_as} moved {REMATCHES} times meanwhile")
+    raise Unavailable(
+        f"other runs moved the champion of {judged.released_as} {REMATCHES} times meanwhile; "
+        "try again"
+    )
 
 
 def _standing(job: Job, judged: Verdict) -> Release | None:
-    """Returns the champion, if the judged model is the champion already."""
+    """Returns the champion's manifest, if the judged model is the champion already."""
     model = _model(job, judged.released_as)
     pointer = model.champion
     if pointer is None:
         return None
-    try:  # only to find out which model it is: whether it is signed is checked below
+    try:  # unverified, only to find out which model it is; the last line checks the signature
         evaluation = _evaluation_of(job, model.unverified.release(pointer.version))
     except BadInput:  # of a version of this code that wrote other documents
         return None
@@ -154,7 +157,7 @@ def _standing(job: Job, judged: Verdict) -> Release | None:
 def _kept(job: Job, key: str, judged: Verdict, standing: Release) -> str:
     """Returns the key of the version of a model that is the champion already.
 
-    It has its judgement, unless a try that was stopped did not record it.
+    Its judgement is recorded here if an earlier try was killed before it did that.
     """
     model = _model(job, standing.model)
     if standing.verdict == key:
@@ -164,26 +167,28 @@ def _kept(job: Job, key: str, judged: Verdict, standing: Release) -> str:
 
 
 def _moved(job: Job, key: str, judged: Verdict) -> str | None:
-    """Publishes a version and makes it the champion in the place of the one that it was judged
-    against; returns None if there is another by now."""
+    """Publishes a version and makes it the champion; returns None if nothing was moved.
+
+    Nothing is moved if the champion is no longer the one that the model was compared with.
+    """
     rival = job.load(judged.champion, Scored).name if judged.champion else None
     model = _model(job, judged.released_as)
     pointer = model.champion
     if rival != (pointer.version if pointer else None):
-        return None  # before a version is written that nothing will name
+        return None  # before a version is written that no alias would name
     chain.check(job.proven, key)
     release, files = described(job, key, judged)
-    # Of the bare store: the files are copied and compared with the digests that `described` took
-    # from the chain, and what is signed is the manifest that was made from these.
+    # Without the proofs of the store: `publish` compares each file with the digest in the manifest,
+    # which `described` took from the proofs that `chain.check` has just checked.
     bare = _model(job, judged.released_as, job.proven.inner)
     bare.publish(release, files, lambda file: _try(job, judged.evaluation, file))
-    model.release(release.version)  # raises if there was no key to sign it with, and must be one
+    model.release(release.version)  # raises if it must be signed, and there was no key to do it
     won = model.move(release.version, by=job.run_id, reason="passed the gate", expected=rival)
     return release.version if won else None
 
 
 def described(job: Job, key: str, verdict: Verdict) -> tuple[Release, dict[str, str]]:
-    """Returns the manifest of a version, and its files, each with the key of its source."""
+    """Returns the manifest of a version, and for each file the key that it is copied from."""
     result = job.load(verdict.evaluation, Evaluation)
     files = dict(chain.sources(key, verdict, result))
     release = _model(job, verdict.released_as).describe(
@@ -197,7 +202,7 @@ def described(job: Job, key: str, verdict: Verdict) -> tuple[Release, dict[str, 
 
 
 def _try(job: Job, evaluation: str, model: Path) -> None:
-    """Refuses a model file that scores the golden images otherwise than `evaluate` recorded."""
+    """Refuses a model file whose scores of the golden images differ from those of `evaluate`."""
     from skin_pipeline.evaluation import gate
     from skin_pipeline.model_file import trial
 
@@ -215,7 +220,7 @@ def _try(job: Job, evaluation: str, model: Path) -> None:
 
 
 def reject(job: Job, verdict: str) -> str:
-    """Records a refusal in the model's history, once; returns the verdict's key."""
+    """Records a refusal in the model's history, once. Returns the verdict's key."""
     judged = job.load(verdict, Verdict)
     model = _model(job, judged.released_as)
     new = model.record(_judgement(job, judged, None), verdict)
@@ -225,12 +230,12 @@ def reject(job: Job, verdict: str) -> str:
 
 
 def _is_old(job: Job, judged: Verdict) -> bool:
-    """Returns whether an earlier run came to this verdict."""
+    """Returns whether an earlier run made this verdict."""
     return judged.judged_at != job.moment
 
 
 def _note(job: Job, judged: Verdict, *, unchanged: bool) -> None:
-    """Notes whether an earlier run came to the same, so that this one changed nothing."""
+    """Notes for the pages of this run whether it changed nothing."""
     if unchanged:
         log.info("nothing_changed model=%s judged_at=%s", judged.released_as, judged.judged_at)
     journal.note(job.store, job.run_id, unchanged=unchanged)

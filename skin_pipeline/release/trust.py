@@ -1,6 +1,6 @@
-"""Whether a pointer may be acted on: signed by the trusted key, and no older than what was seen.
+"""Whether a pointer may be used: signed by the trusted key, and no older than what was seen here.
 
-`pointer` is the one way to a pointer for all that acts: promotion, rollback, pruning, prediction.
+All code that acts on a pointer gets it from `pointer`: promotion, rollback, pruning, prediction.
 """
 
 from __future__ import annotations
@@ -14,23 +14,25 @@ from skin_pipeline.storage import Store, digest
 
 
 def pointer(alias: Alias) -> Document | None:
-    """Returns an alias's pointer, as one that may be acted on; None if the alias names nothing.
+    """Returns an alias's pointer if it may be used; None if the alias names nothing.
 
-    Without a public key that is any pointer. With one it must be signed by it, for this alias of
-    this store, and must not be older than what was seen here; then it is remembered.
+    Without a public key every pointer may be used. With one, the pointer must be signed by that key
+    for this alias in this store, and must not be older than what was seen here. It is then
+    remembered.
 
     Raises:
-        BadInput: it is damaged, or cannot be trusted; says what to do.
+        BadInput: it is damaged, or not trusted; the message says what to do.
     """
     trusted = alias.keys.trusted()
     if trusted is None:
         return alias.read()
-    # The memory is read before the pointer, which is then never older than what is remembered.
+    # The memory is read before the pointer: a move that another process makes and remembers in
+    # between cannot make this pointer look old.
     memory = seen.recall(alias.store, alias.keys)
     found = alias.read() or _absent(alias, memory)
     if found is None:
         return None
-    # The store got its name before its first pointer was signed, so none is signed without it.
+    # The name is read after the pointer: a store gets its name before its first pointer is signed.
     here = pointers.identity(alias.store)
     if problem := pointers.signature_problem(found, trusted, here):
         raise BadInput(f"{problem}. {advice(alias.model)}")
@@ -51,20 +53,21 @@ def keep(alias: Alias, found: Document, memory: Memory, here: str) -> None:
 
 
 def _absent(alias: Alias, memory: Memory) -> Document | None:
-    """Returns None if the alias may name nothing.
+    """Returns None for an alias that has never named anything; raises `BadInput` for others.
 
-    A first promotion, and a rollback of nothing, take that for a licence. So a pointer that was
-    seen before, or that has signed moves, must not merely be missing.
+    An alias without a pointer may be moved to any version, as by the first promotion. An attacker
+    who removes a pointer must not get that, so it is refused if the pointer was seen here before or
+    has signed moves.
     """
     problem = absence_problem(alias, memory.of(alias.keys))
     found = alias.read() if problem else None
-    if problem and found is None:  # else another process has just made it
+    if problem and found is None:  # if it is there now, another process has just made it
         raise BadInput(problem)
     return found
 
 
 def absence_problem(alias: Alias, known: dict[str, Seen]) -> str:
-    """Returns why an alias that names nothing must have named something; "" if it need not."""
+    """Returns why an alias without a pointer must have had one; "" if it may never have had one."""
     if before := known.get(alias.remembered_as):
         return (
             f"{alias} names nothing, but {before} was seen here at {before.seen_at}: its pointer "
@@ -73,7 +76,7 @@ def absence_problem(alias: Alias, known: dict[str, Seen]) -> str:
     for key in alias.recorded().values():
         if pointers.written(alias.store, key).move.signature:
             return (
-                f"{alias} names nothing, but signed moves of it are written down: its pointer was "
+                f"{alias} names nothing, but its history has signed moves: its pointer was "
                 f"taken away. Copy the newest one below {alias.moves_key} back to {alias.key}"
             )
     return ""
@@ -95,8 +98,8 @@ def identity_problem(memory: Memory, here: str) -> str:
 def replay_problem(alias: Alias, found: Document, known: dict[str, Seen]) -> str:
     """Returns how a pointer contradicts what was seen here; "" if it does not.
 
-    A later pointer must lead back to the move that was seen, document by document: its number alone
-    could be anybody's choice.
+    A later pointer must lead back to the move that was seen, document by document: a higher number
+    alone proves nothing.
     """
     move = found.move
     before = known.get(alias.remembered_as)
@@ -142,7 +145,7 @@ def _broken_since(store: Store, later: Document, before: Seen) -> str:
 
 def _restored(model: str) -> str:
     return (
-        "Somebody who can write to the store did this, or it was restored from a backup, or made "
+        "A person who can write to the store did this, or it was restored from a backup, or made "
         "anew. If that was on purpose, accept it here: python -m skin_pipeline models verify "
         f"{model} --accept-older REASON"
     )

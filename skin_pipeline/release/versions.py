@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 MANIFEST = signing.MANIFEST
 MODEL_FILE = "model.keras"
-UNNAMED = {"version", "published_at"}  # fields of a manifest that do not count for its name
+UNNAMED = {"version", "published_at"}  # fields that the name of a version is not made from
 
 
 # --- keys in the store ---------------------------------------------------------------------------
@@ -57,10 +57,10 @@ def versions(store: Store, model: str) -> list[str]:
 
 @dataclass(frozen=True)
 class Version:
-    """A version of a model, be it in the store yet or not.
+    """A version of a model, whether it is in the store yet or not.
 
-    `keys` say how it is signed and by which key its signature is checked. A version that may be
-    read unverified is made with `SigningKeys()`.
+    `keys` say with which key it is signed and checked. With `SigningKeys()` its signature is not
+    checked.
     """
 
     store: Store
@@ -88,11 +88,11 @@ class Version:
         return f"{self.key}/{signing.SIGNATURE}"
 
     def is_signed(self) -> bool:
-        """Returns whether there is a signature, which need not be a right one."""
+        """Returns whether there is a signature; whether it is valid is not checked."""
         return self.store.exists(self.signature_key)
 
     def manifest(self) -> bytes:
-        """Returns the bytes of the manifest, of which the signature was checked.
+        """Returns the bytes of the manifest, after its signature was checked.
 
         Raises:
             BadInput: it is not in the store, or not signed as the keys require.
@@ -115,14 +115,14 @@ class Version:
         The bytes come from the store itself, never from a local copy.
 
         Raises:
-            BadInput: there is no such version, or it is damaged; names every problem. Or it is not
-                signed as the keys require: then nothing is compared with what the manifest says.
+            BadInput: there is no such version, or it is damaged; the message names every problem.
+                Or it is not signed as the keys require; then its files are not read.
             Unavailable: the store does not answer.
         """
         return parse(self.verified(), Release, self.manifest_key)
 
     def verified(self) -> bytes:
-        """Returns the bytes of the manifest with which every byte was compared; see `verify`."""
+        """Verifies the version like `verify`. Returns the manifest's bytes."""
         manifest = self.manifest()
         release = parse(manifest, Release, self.manifest_key)
         found = chain(_manifest_problems(manifest, release, self), _file_problems(self, release))
@@ -132,17 +132,17 @@ class Version:
         return manifest
 
     def sign(self, manifest: bytes) -> bool:
-        """Writes the signature beside the manifest. Returns whether this call did.
+        """Writes the signature beside the manifest. Returns whether this call wrote it.
 
-        Nothing is written where the same key signed before.
+        Nothing is written if the same key has signed it already.
 
         Args:
-            manifest: The manifest as it was checked: what `publish` or `verified` returned. It is
-                not read again, so that nothing else is signed than what was checked.
+            manifest: The bytes that `publish` or `verified` returned. The manifest is not read
+                again, so exactly what was checked is signed.
 
         Raises:
-            BadInput: the private key cannot be used, or there is a signature that is not that of
-                this manifest by this key; it is left as it is.
+            BadInput: the private key cannot be used, or there is another signature, by another key
+                or of another manifest; it is left as it is.
         """
         own, key = self.keys.own(), self.signature_key
         written = not self.is_signed() and self.store.put(key, signing.sign(manifest, self.keys))
@@ -173,7 +173,7 @@ def describe(
     dataset: Dataset,
     known: Mapping[str, str] = {},
 ) -> Release:
-    """Returns the manifest of a new version. Its name is made from all else that it says.
+    """Returns the manifest of a new version. The version's name is made from its other fields.
 
     Args:
         store: Where the files are.
@@ -182,7 +182,7 @@ def describe(
         verdict: Key of the verdict.
         threshold: Probability from which an image is classified as malignant.
         dataset: What the model was trained and judged on.
-        known: The SHA-256 of files, by name, where it is known already; the others are read.
+        known: The SHA-256 of files, by name, as far as they are known; the other files are read.
     """
     release = Release(
         model=model,
@@ -203,8 +203,8 @@ def describe(
 def _name(manifest: dict[str, Any]) -> str:
     """Returns the name of a manifest's version.
 
-    It is made from the JSON as it was written, so that fields which later code adds do not change
-    the names of old versions.
+    It is made from the JSON as it was written: fields that later code adds must not change the
+    names of old versions.
     """
     return address({name: value for name, value in manifest.items() if name not in UNNAMED})
 
@@ -217,25 +217,23 @@ def publish(
 ) -> bytes:
     """Writes a version: its files first, all read back and compared, the manifest last.
 
-    When this returns, `verify` would find nothing wrong. It can be repeated, and then writes only
-    what is missing. What is written and tried are private copies of the files, which were compared
-    with their digests first.
+    If it was interrupted, call it again: it writes only what is missing. The files are first copied
+    to a private folder and compared with their digests. These copies are what is written and tried,
+    so no other process can exchange a file in between.
 
     Args:
-        version: Where it is written.
+        version: The version to write.
         release: The manifest from `describe`; `files` maps a file name to its SHA-256.
         sources: Maps each file name to the key that its bytes are copied from.
-        approve: Called with a private copy of the model's file, of the digest that the manifest
-            names, unless the version is there already. What it raises keeps the version from being
-            there.
+        approve: Called with the private copy of the model file, unless the version exists already.
+            If it raises, the manifest is not written, so the version does not exist.
 
     Returns:
-        The manifest as it is in the store, for `Version.sign`: what is signed is what was checked
-        here.
+        The manifest as it is in the store, for `Version.sign`.
 
     Raises:
-        BadInput: a file is not what the manifest says, or there is such a version, and its manifest
-            is damaged.
+        BadInput: a file is not what the manifest says, or the version exists already and its
+            manifest is damaged.
         Unavailable: what was read back is not what was written.
     """
     store = version.store
@@ -260,16 +258,18 @@ def _check_written(version: Version, release: Release) -> None:
 
 
 def _put_manifest(version: Version, release: Release) -> bytes:
-    """Writes the manifest unless another process did. Returns the one that is there, which says
-    the same."""
+    """Writes the manifest unless it is there already. Returns the one that is there.
+
+    Both must say the same; only the time of publication may differ.
+    """
     store = version.store
     _drop_stale_signature(version)
     now = datetime.now(timezone.utc).isoformat(timespec="microseconds")
     store.put(version.manifest_key, dump(release.model_copy(update={"published_at": now})))
-    # Unsigned as yet: `Version.sign` comes after this.
+    # Read without keys: the signature is only written afterwards, by `Version.sign`.
     manifest = replace(version, keys=SigningKeys()).manifest()
     published = parse(manifest, Release, version.manifest_key)
-    # A pruning that goes on where another was stopped may have taken files meanwhile.
+    # Meanwhile a pruning may have continued an interrupted removal of this version.
     found = [
         *_manifest_problems(manifest, published, version),
         *_name_problems(published, _there(version)),
@@ -281,10 +281,10 @@ def _put_manifest(version: Version, release: Release) -> bytes:
 
 
 def _drop_stale_signature(version: Version) -> None:
-    """Removes the signature of a manifest that is gone: a pruning was killed between the two.
+    """Removes a signature without a manifest, which is left if a pruning was killed in between.
 
-    The signature is looked for first: a process that publishes the same version at the same time
-    writes the manifest before it signs, so that no fresh signature is ever taken for a stale one.
+    The signature is looked up before the manifest. A process that publishes the same version at the
+    same time writes the manifest first, so its new signature is never taken for a stale one.
     """
     if version.is_signed() and not version.store.exists(version.manifest_key):
         version.store.remove(version.signature_key)
@@ -305,7 +305,7 @@ def _manifest_problems(manifest: bytes, release: Release, version: Version) -> I
     said = json.loads(manifest)
     if (release.model, release.version) != (version.model, version.name):
         yield f"{MANIFEST} is that of version {release.version} of {release.model}"
-    # Versions were once named by their files alone.
+    # Versions of old stores were named by their files alone.
     elif version.name not in {_name(said), address(said["files"])}:
         yield f"{MANIFEST} was changed: its content does not give the name {version.name}"
     if MODEL_FILE not in release.files:
@@ -336,7 +336,7 @@ def _there(version: Version) -> set[str]:
 
 
 def _read_back(store: Store, key: str) -> tuple[Path, str]:
-    """Returns a file as the store has it now, not a copy of it from the cache, and its SHA-256."""
+    """Returns a file and its SHA-256, as the store has them now: not a copy from the cache."""
     path = store.local(key, fresh=True)
     try:
         return path, digest_file(path)

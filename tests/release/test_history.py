@@ -629,9 +629,9 @@ def test_a_history_that_was_changed_says_neither_where_to_go_back_nor_what_to_ke
     harm(history)
     before = whole(history.store)
     rollback = opened(history.store, history.keys).plan_rollback
-    with pytest.raises(BadInput, match="nobody knows what it named before"):
+    with pytest.raises(BadInput, match="it is not known what it named before"):
         rollback("previous")
-    with pytest.raises(BadInput, match="nobody knows what it named before"):
+    with pytest.raises(BadInput, match="it is not known what it named before"):
         opened(history.store, history.keys).prune(0, dry_run=False)
     assert whole(history.store) == before
     named_by_hand = rollback(history.versions[1])

@@ -131,7 +131,7 @@ def test_a_model_judged_against_another_champion_is_judged_again_before_it_is_pu
     (rival,) = releases(job.store, 1)
     promote(job.store, rival)
     monkeypatch.setattr(steps, "_judged_again", lambda *_: GATE)
-    with pytest.raises(Unavailable, match=f"champion of {MODEL} moved {tasks.REMATCHES} times"):
+    with pytest.raises(Unavailable, match=f"moved the champion of {MODEL} {tasks.REMATCHES} times"):
         steps.promote(job, GATE)
     assert opened(job.store).versions() == [rival]
     assert tried == []

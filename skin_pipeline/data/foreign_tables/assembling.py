@@ -1,7 +1,7 @@
-"""From the rows of a file to a table: its header, its columns, and its cells.
+"""Makes a table of the rows of a file: its header, its columns, and its cells.
 
-Only the columns that may matter are kept: a table of half a million rows and sixty columns takes no
-more memory than its ids and labels.
+Only columns that may matter are kept: of a table with half a million rows and sixty columns, only
+the ids and labels take memory.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from skin_pipeline.data.foreign_tables.cells import FLAGS, flag, last_part, plai
 from skin_pipeline.data.foreign_tables.header import Clues, header_of, refuse_wide
 from skin_pipeline.data.foreign_tables.table import HEAD_ROWS, NoTable, Record, Table
 
-DISTINCT = 40  # different values of a column that a message may still show
+DISTINCT = 40  # the most different values of a column that a message shows
 
 
 def table_of(records: Iterable[Record], name: str, clues: Clues) -> Table:
@@ -33,7 +33,7 @@ def table_of(records: Iterable[Record], name: str, clues: Clues) -> Table:
     kept = _kept(header, head[first:], samples, clues)
     columns: dict[int, list[str]] = {position: [] for position in kept}
     lines = []
-    seen: dict[str, str] = {}  # one object for equal cells: most columns have few different ones
+    seen: dict[str, str] = {}  # equal cells share one object: most columns have few values
     for line, values in chain(head[first:], rows):
         if any(values[len(header) :]):
             raise NoTable(f"line {line} has {len(values)} values, the header has {len(header)}")
@@ -45,7 +45,7 @@ def table_of(records: Iterable[Record], name: str, clues: Clues) -> Table:
 
 
 def _sample(rows: Sequence[Record], position: int) -> dict[str, int]:
-    """Counts each value in the first rows of a column; {} if there are too many to show."""
+    """Counts the values in the first rows of a column; {} if too many differ to be shown."""
     counts = Counter(row.values[position] if position < len(row.values) else "" for row in rows)
     return dict(counts.most_common()) if len(counts) <= DISTINCT else {}
 
@@ -56,7 +56,7 @@ def _kept(
     samples: Mapping[int, Mapping[str, int]],
     clues: Clues,
 ) -> list[int]:
-    """Returns the columns that may matter: usual ones, those that name images, and flags."""
+    """Returns the columns that may matter: those with usual names, names of images, or flags."""
     naming = {position for record in rows for position in clues.named(record.values)}
     return [
         position

@@ -1,4 +1,4 @@
-"""Names of columns and cells that say yes or no, in a form that can be compared."""
+"""Brings names of columns, and cells that mean yes or no, into a form that can be compared."""
 
 from __future__ import annotations
 
@@ -26,6 +26,6 @@ def flag(value: str) -> str:
 
 
 def is_set(value: str) -> bool | None:
-    """Tells whether a cell says yes (True) or no (False); None if it says something else."""
+    """Returns whether a cell means yes; None if it means neither yes nor no."""
     found = flag(value)
     return found in SET if found in FLAGS else None

@@ -1,4 +1,4 @@
-"""Tables in text files: their encoding, what separates their columns, and what is only prose."""
+"""Reads tables in text files: finds the encoding and the separator, and tells tables from prose."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def text_table(path: Path, title: str, head: bytes, clues: Clues) -> Table:
         clues: The usual names of columns, and the images.
 
     Raises:
-        Broken: It is about the images, and cannot be read to its end.
+        Broken: It is a table about the images, but cannot be read to its end.
         NoTable: It is no table.
     """
     size = path.stat().st_size
@@ -56,8 +56,8 @@ def text_table(path: Path, title: str, head: bytes, clues: Clues) -> Table:
         with path.open(encoding=encoding, errors="replace", newline=None) as file:
             return table_of(_records(file, delimiter, skip), title, clues)
     except NoTable as problem:
-        # Text with commas may be prose. But text that names images is most likely a table, and must
-        # not be passed over in silence.
+        # A text file that names images is most likely a table, and must not be ignored. Others may
+        # be prose with commas.
         expected = path.suffix.lower() not in PLAIN_TEXT or clues.usual(header)
         if expected and _about_images(lines, clues):
             raise Broken(str(problem)) from None
@@ -99,7 +99,7 @@ def _without_nul(lines: Iterable[str]) -> Iterator[str]:
 
 
 def _lenient(lines: Sequence[str], delimiter: str) -> list[Record]:
-    """Returns the first rows as far as they can be read, which shows what the file is."""
+    """Returns the first rows, as far as they can be read, to recognise what the file is."""
     reader = csv.reader(lines, delimiter=delimiter)
     rows = []
     try:
@@ -113,7 +113,7 @@ def _lenient(lines: Sequence[str], delimiter: str) -> list[Record]:
 
 
 def _delimiter(lines: Sequence[str], clues: Clues) -> tuple[str, int]:
-    """Returns what separates the columns, and how many lines only say so (Excel's `sep=;`)."""
+    """Returns the separator of the columns, and how many lines to skip (Excel's line `sep=;`)."""
     said = re.fullmatch(r'"?sep=(.)"?[\s,;]*', lines[0]) if lines else None
     if said:
         return said[1], 1
@@ -121,7 +121,7 @@ def _delimiter(lines: Sequence[str], clues: Clues) -> tuple[str, int]:
 
 
 def _fit(lines: Sequence[str], delimiter: str, clues: Clues) -> tuple[float, ...]:
-    """Rates a delimiter by the first lines: usual names, names of images, rows of one length."""
+    """Rates a delimiter by the first lines: usual names, names of images, rows of equal length."""
     rows = [record.values for record in _lenient(lines, delimiter)]
     if not rows:
         return (0.0,)
@@ -149,14 +149,14 @@ def _refuse_prose(
         return
     if not prose and _about_images(lines, clues):
         raise NoTable(
-            "it names images, but nothing that parts columns is the same in its lines. If it is a "
+            "it names images, but no separator fits all of its lines. If it is a "
             "table, save it as CSV with a header"
         )
     raise NoTable("it is text without columns", quiet=True)
 
 
 def _encoding(path: Path, head: bytes) -> str:
-    """Returns UTF-8 if the whole file is valid UTF-8; otherwise what Windows writes in the West."""
+    """Returns UTF-8 if the whole file is valid UTF-8; otherwise the western encoding of Windows."""
     if encoding := utf16(head):
         return encoding
     decoder = codecs.getincrementaldecoder("utf-8")()
@@ -173,7 +173,7 @@ def _encoding(path: Path, head: bytes) -> str:
 
 
 def utf16(head: bytes) -> str:
-    """Returns the encoding of text with two or four bytes a character; "" for any other."""
+    """Returns the encoding of UTF-16 or UTF-32; "" for any other."""
     for mark, encoding in (
         (codecs.BOM_UTF32_LE, "utf-32"),
         (codecs.BOM_UTF16_LE, "utf-16"),

@@ -1,4 +1,4 @@
-"""Finding the header of a table, which may have titles, notes or nothing above it."""
+"""Finds the header of a table, which may have titles or notes above it, or may be missing."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from skin_pipeline.data.foreign_tables.cells import last_part
 from skin_pipeline.data.foreign_tables.image_names import ImageNames, without_suffix
 from skin_pipeline.data.foreign_tables.table import NoTable, Record
 
-TITLE_ROWS = 40  # PH2's workbook has twelve rows above its header
-WIDE = 256  # columns: more are pixels or features of images, unless one of them names images
+TITLE_ROWS = 40  # the header is among so many rows; in PH2's workbook it is the thirteenth
+WIDE = 256  # columns; a wider table has pixels or features, unless a column names images
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Clues:
     columns: frozenset[str]
 
     def usual(self, row: Sequence[str]) -> int:
-        """Counts the usual columns of a row, if it were the header; 0 if none names images."""
+        """Counts the usual names of columns in a row; 0 if it has none for a column of images."""
         cells = [last_part(cell) for cell in row if cell]
         if not any(cell in self.image for cell in cells) or (len(cells) < 2 and len(row) > 1):
             return 0
@@ -44,8 +44,8 @@ class Clues:
 def header_of(rows: Sequence[Sequence[str]], clues: Clues) -> tuple[list[str], int]:
     """Returns the names of the columns, and the number of the row at which the data begin.
 
-    The row with the most usual names is the header. If there is none, it is the row above the first
-    that names an image. If there is none either, the columns are numbered.
+    The header is the row with the most usual names; without any, the row above the first row that
+    names an image. If there is no such row, the columns are numbered.
     """
     usual = [clues.usual(row) for row in rows[:TITLE_ROWS]]
     if any(usual):
@@ -68,12 +68,12 @@ def header_of(rows: Sequence[Sequence[str]], clues: Clues) -> tuple[list[str], i
 
 
 def _without_gaps(row: Sequence[str]) -> list[str]:
-    """Returns a header in which every column has a name."""
+    """Returns the header with a name for columns that have none."""
     return [name or f"column {position + 1}" for position, name in enumerate(row)]
 
 
 def _shape(name: str) -> str:
-    """Returns the same text for names that differ only in their numbers."""
+    """Returns the same text for all names that differ only in their numbers."""
     return re.sub(r"\d+", "0", without_suffix(name).rpartition("/")[2])
 
 
@@ -83,7 +83,7 @@ def _first_of_usual_width(rows: Sequence[Sequence[str]]) -> int:
 
 
 def refuse_wide(header: Sequence[str], rows: Sequence[Record], clues: Clues) -> None:
-    """Raises `NoTable` for a table of pixels or features: it would fill the memory for nothing."""
+    """Raises `NoTable` for a table of pixels or features, which would only fill the memory."""
     if len(header) > WIDE and not any(clues.named(record.values) for record in rows):
         raise NoTable(
             f"it has {len(header):,} columns, as tables of pixels or features have, and none of "

@@ -1,4 +1,4 @@
-"""Which images are meant by a name in a table."""
+"""Finds the images that a name in a table means."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from skin_pipeline.data.kinds import SUFFIXES
 
 
 class ImageNames:
-    """The images of a data set, to be found by a stem, a file name, or the end of a path.
+    """The images of a data set, found by a stem, a file name, or the end of a path.
 
     Args:
         keys: The path of each image below their common folder. An image is referred to by its
@@ -34,11 +34,11 @@ class ImageNames:
         return without_suffix(value).rpartition("/")[2]
 
     def knows(self, value: str) -> bool:
-        """Tells whether a name means an image."""
+        """Returns whether a name means an image."""
         return self.stem(value) in self._by_stem
 
     def images(self, value: str) -> tuple[int, ...]:
-        """Returns the images that a name means: several if a bare name is in several folders."""
+        """Returns the images that a name means: several if folders have files of the same name."""
         path = without_suffix(value)
         found = self._by_stem.get(path.rpartition("/")[2], [])
         if len(found) > 1 and "/" in path:
@@ -50,7 +50,7 @@ class ImageNames:
 
 def without_suffix(name: str) -> str:
     """Returns a path in lower case without the suffix of an image."""
-    # macOS stores accents apart from their letters in names of files, and tables do not.
+    # macOS stores an accent apart from its letter in names of files; tables do not.
     path = unicodedata.normalize("NFC", name.strip().replace("\\", "/")).casefold()
     stem, suffix = os.path.splitext(path)  # ruff: ignore[os-path-splitext]
     return stem if suffix in SUFFIXES else path

@@ -1,10 +1,10 @@
-"""From a file to tables: CSV of any dialect, or a workbook.
+"""Reads the tables in a file: CSV of any dialect, or a workbook.
 
     clues = Clues(ImageNames(keys), image, columns)
     for name, table in tables_of(path, "METADATA.CSV", clues):
         table.header, table.values(3)  # unless it is a `NoTable`, which says why
 
-The content of a file decides how it is read, because its name says little.
+The content of a file decides how it is read, because its suffix is often wrong.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def tables_of(path: Path, title: str, clues: Clues) -> list[tuple[str, Table | N
         clues: The usual names of columns, and the images.
 
     Returns:
-        The name of each table, and the table or why it cannot be read.
+        The name of each table, and the table or the reason why it cannot be read.
 
     Raises:
         Unavailable: There is not enough memory.
@@ -47,13 +47,13 @@ def tables_of(path: Path, title: str, clues: Clues) -> list[tuple[str, Table | N
         raise Unavailable(
             f"{title} could not be read: the machine has no memory left. Give the task more"
         ) from None
-    except Exception as error:  # broken files make the libraries raise nearly anything
+    except Exception as error:  # a broken file can make the libraries raise nearly anything
         said = in_one_line(error)
         return [(title, NoTable(f"it cannot be read ({said}): save it as CSV (UTF-8)"))]
 
 
 def _refuse_foreign(head: bytes, path: Path) -> None:
-    """Raises `NoTable` for a file whose first bytes show that it is something else."""
+    """Raises `NoTable` if the first bytes of a file show that it is something else."""
     wanted = path.suffix.lower() not in PLAIN_TEXT
     start = head[:512].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if head.startswith(b"\xd0\xcf\x11\xe0"):

@@ -1,4 +1,4 @@
-"""A table in memory, and the reasons why a file is none."""
+"""A table in memory, and the errors of a file that is none."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MOST_WORDS = 200  # letters of a library's error in a message
 class NoTable(Exception):
     """The reason why a file is no table that can be read.
 
-    `quiet` is true for text that is clearly no table: no notice is given of it.
+    `quiet` is true for a file that is clearly no table, as a readme: there is no notice of it.
     """
 
     def __init__(self, reason: str, *, quiet: bool = False) -> None:
@@ -25,7 +25,7 @@ class NoTable(Exception):
 
 
 class Broken(NoTable):
-    """The reason why a table about the images cannot be read to its end."""
+    """The reason why a table about the images cannot be read: it must not be ignored."""
 
 
 class SeveralColumns(Exception):
@@ -47,7 +47,7 @@ class Table:
         header: The names of all columns.
         lines: The line of each row in the file, for messages.
         columns: The cells of the columns that are kept.
-        samples: How often each value is in the first rows of a column.
+        samples: How often each value occurs in the first rows of a column.
     """
 
     name: str
@@ -66,9 +66,9 @@ class Table:
         return self.columns[position]
 
     def position(self, names: Iterable[str]) -> int | None:
-        """Returns the position of the first of these columns that there is.
+        """Returns the position of the first of these names that a column has; None if none has it.
 
-        Case and separators are ignored, unless only they tell two columns apart.
+        Case and separators are ignored, unless a column has exactly the name.
 
         Raises:
             SeveralColumns: A name fits several columns.

@@ -1,4 +1,4 @@
-"""Tables in workbooks of Excel and of what writes the same format."""
+"""Reads tables in workbooks of Excel, or of other programs that write its format."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from skin_pipeline.data.foreign_tables.table import (
     in_one_line,
 )
 
-# The size of a workbook says little: it is a zip, and its XML grows about twentyfold in memory.
+# A workbook is a zip of XML. Its unpacked size counts: in memory that grows about twentyfold.
 MOST_XML = 64 * 2**20
 MOST_CELLS = 20_000_000
 
 
 def workbook_tables(path: Path, title: str, clues: Clues) -> list[tuple[str, Table | NoTable]]:
-    """Returns the name and the table of each sheet, or why a sheet has none."""
+    """Returns the name of each sheet, and its table or the reason why it has none."""
     _refuse_unsafe(path)
     try:
         import openpyxl
@@ -44,7 +44,7 @@ def workbook_tables(path: Path, title: str, clues: Clues) -> list[tuple[str, Tab
                 (name, _sheet_table(sheet, name, clues))
                 for name, sheet in zip(names, book.worksheets, strict=True)
             ]
-    except Exception as error:  # a broken workbook makes the library raise nearly anything
+    except Exception as error:  # a broken workbook can make the library raise nearly anything
         raise NoTable(
             f"the workbook cannot be read ({in_one_line(error)}): save it as CSV (UTF-8)"
         ) from None

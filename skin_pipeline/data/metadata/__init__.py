@@ -1,18 +1,18 @@
-"""What tables say of images: their class, patient, lesion, and further columns such as the age.
+"""Reads what tables say about the images: class, patient, lesion, and traits such as the age.
 
-Takes in files that may be tables, the images, and what the settings say of labels and columns.
-Gives the class of each image and a table with a row for each. The modules of the data room use what
-is listed below, and so may code outside of it as `metadata.NAME`.
+Takes in files that may be tables, the images, and the settings about labels and columns. Gives the
+class of each image, and a table with a row for each image. Modules of the data room may use the
+names in `__all__`; code outside of the room uses them as `metadata.NAME`.
 
 In reading order:
 
-- `reader`: the whole of it
-- `columns`: which columns are looked for, under which names (to add one, begin and end here)
-- `labelling`: what the settings say of labels
+- `reader`: `Reader`, which uses all of the others
+- `columns`: which columns are searched for, and their usual names (to add one, begin here)
+- `labelling`: the settings about labels and columns
 - `sheets`: which tables are about the images
-- `label_columns`, `one_hot`, `placeholders`: where a table has its labels, and when they are none
+- `label_columns`, `one_hot`, `placeholders`: which columns have the labels, and which only seem to
 - `facts`: one value for each image, out of several tables
-- `statements`: all tables together, and what they contradict
+- `statements`: all tables together, and where they contradict each other or the class folders
 - `values`: which values mean the same
 """
 

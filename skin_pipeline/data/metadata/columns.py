@@ -1,7 +1,7 @@
-"""The columns that are looked for in tables, and the usual names of each.
+"""The columns that are searched for in tables, and the usual names of each.
 
-To add one, add it to `COLUMNS`: it is then found in tables, written into the manifest, checked, and
-named in the model card if it is unknown. The setting `columns` lists the kinds for its readers.
+Each entry of `COLUMNS` is a *kind* of column. A new kind is found in tables, written into the
+manifest, and named in the model card where it is unknown. CONTRIBUTING.md says what else to change.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ COLUMNS: dict[str, tuple[str, ...]] = {
 }
 # Columns that have nothing but the two classes; the others have many diagnoses.
 OF_TWO_CLASSES = COLUMNS["label"][: COLUMNS["label"].index("diagnosis")]
-SEVERAL = frozenset({"label", "image_id"})  # kinds that several columns may hold
-# What tables say of images beside their class: the columns of the manifest, in this order.
+SEVERAL = frozenset({"label", "image_id"})  # kinds for which the settings may name several columns
+# The kinds that become columns of the manifest, in this order.
 METADATA = tuple(kind for kind in COLUMNS if kind not in {"image_id", "label"})
 IDS = ("patient_id", "lesion_id")  # by which images are grouped
 TRAITS = tuple(kind for kind in METADATA if kind not in IDS)  # by which figures may differ
@@ -41,11 +41,11 @@ TRAITS = tuple(kind for kind in METADATA if kind not in IDS)  # by which figures
 def mapping_of(text: str) -> dict[str, tuple[str, ...]]:
     """Returns the setting `columns`, such as `patient_id=Patient No, label=MEL`, as a dict.
 
-    A kind without a column (`label=`) means that no column holds it.
+    A kind without a column (`label=`) means that no column is of this kind.
 
     Raises:
-        BadInput: A part is no `KIND=COLUMN`, a kind is unknown, or one that only a single column
-            can hold is named twice.
+        BadInput: A part is no `KIND=COLUMN`, a kind is unknown, or a kind that only one column can
+            have is named twice.
     """
     mapping: dict[str, tuple[str, ...]] = {}
     for part in parts(text):

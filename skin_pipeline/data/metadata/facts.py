@@ -1,7 +1,7 @@
-"""One value for each image, out of all that the tables say.
+"""Finds one value of each kind for each image, out of all that the tables say.
 
-Ids are links: images that share one belong together, so several ids of an image are all kept, as
-one. Of several ages or sites the first is used, and a notice names the others.
+Ids are links: images with the same id belong together. If an image has several ids, they are all
+treated as one id. Of several ages or sites the first is used, and a notice names the others.
 """
 
 from __future__ import annotations
@@ -38,14 +38,15 @@ def first_values(
     values = {image: fact.value for image, fact in found.items()}
     if not differ:
         return values, []
-    reason = f"differs between tables or rows, the first stands: {listed(list(differ.values()), 3)}"
+    examples = listed(list(differ.values()), 3)
+    reason = f"differs between tables or rows, the first is used: {examples}"
     return values, [notice("values_differ", kind, reason, len(differ))]
 
 
 def linked_ids(
     kind: str, sheets: Sequence[Sheet], files: Sequence[Found]
 ) -> tuple[dict[int, str], list[Notice]]:
-    """Returns one id for each image: ids that any image has together are one."""
+    """Returns one id for each image. Two ids that some image has both of are treated as one."""
     ids: dict[int, dict[str, str]] = defaultdict(dict)  # by image: plain form and as written
     missing: dict[str, set[int]] = defaultdict(set)
     for sheet in sheets:
@@ -57,7 +58,7 @@ def linked_ids(
     names = _clusters(ids.values())
     values = {image: names[next(iter(known))] for image, known in ids.items()}
     notices = [
-        notice("id_missing", f"{kind} {value}", "read as missing: it stands for no id", len(images))
+        notice("id_missing", f"{kind} {value}", "read as missing: it means no id", len(images))
         for value, images in sorted(missing.items())
     ]
     several = [
@@ -72,16 +73,16 @@ def linked_ids(
 
 
 def _clusters(ids: Iterable[Mapping[str, str]]) -> dict[str, str]:
-    """Returns the name of each id's cluster: ids that an image has together are in one.
+    """Returns the name of each id's cluster. Ids of the same image are in the same cluster.
 
-    The name is the first id in alphabetical order, whatever the order of the rows.
+    The name is the first id in alphabetical order, so that it does not depend on the order of rows.
     """
     parent: dict[str, str] = {}
     written: dict[str, str] = {}
 
     def root(word: str) -> str:
         while parent[word] != word:
-            # Halving the way to the root on each search keeps all of them short.
+            # Each search halves the way to the root, so that later ones are short.
             parent[word] = parent[parent[word]]
             word = parent[word]
         return word

@@ -1,10 +1,9 @@
-"""Which column of a table holds the labels, and what they mean.
+"""Finds the column of a table that has the labels, and what they mean.
 
     labels = labels_of(table.only(rows_about_images), labelling)
 
-A label decides what a model learns. So a column is used without being named in the settings only if
-it can be understood in one way: every value is known, or every class of a one-hot table.
-Placeholders and predictions are no labels.
+A label decides what a model learns, so nothing is guessed. A column that the settings do not name
+is used only if every value in it is known, or, in a one-hot table, if every class is known.
 """
 
 from __future__ import annotations
@@ -28,7 +27,8 @@ def labels_of(table: Table, labelling: Labelling) -> Labels | NoLabels | None:
         labelling: What the settings say.
 
     Returns:
-        A label for each row, or why they cannot be used; None if no column looks like labels.
+        A label for each row, or the reason why the labels cannot be used; None if no column looks
+        like labels.
 
     Raises:
         SeveralColumns: Two columns have the name of the label column.
@@ -43,7 +43,7 @@ def labels_of(table: Table, labelling: Labelling) -> Labels | NoLabels | None:
         found = _of_column(table, position, labelling)
         if isinstance(found, Labels):
             if doubt and doubt.ask:
-                return doubt  # else a later column would be used instead, which is a guess
+                return doubt  # to use a later column instead would be a guess
             if any(found.meanings):
                 return _contradicted(table, labelling, found) or found
         else:
@@ -53,7 +53,7 @@ def labels_of(table: Table, labelling: Labelling) -> Labels | NoLabels | None:
 
 
 def _contradicted(table: Table, labelling: Labelling, found: Labels) -> NoLabels | None:
-    """Says that another column of the two classes contradicts the labels; None if none does."""
+    """Returns which other column of labels contradicts these; None if none does."""
     for name in OF_TWO_CLASSES:
         position = table.position([name])
         other = None if position is None else _of_column(table, position, labelling)
@@ -63,7 +63,7 @@ def _contradicted(table: Table, labelling: Labelling, found: Labels) -> NoLabels
         if opposite := sum({one, two} == {"benign", "malignant"} for one, two in pairs):
             return NoLabels(
                 f"columns {found.column!r} and {other.column!r} say the opposite of {opposite} "
-                f"images. Name the one that holds the label, such as label={quoted(found.column)} "
+                f"images. Name the one that has the label, such as label={quoted(found.column)} "
                 "in `columns`",
                 ask=True,
             )
@@ -78,11 +78,11 @@ def _of_column(table: Table, position: int, labelling: Labelling) -> Labels | No
     name = table.header[position]
     if strange and _predictions(counts):
         return NoLabels(
-            f"column {name!r} has numbers between 0 and 1, as predictions have and labels have not"
+            f"column {name!r} has numbers between 0 and 1: these are predictions, not labels"
         )
     if strange:
         return NoLabels(
-            f"column {name!r} has values that stand for neither class: {listed(strange)}. Name "
+            f"column {name!r} has values whose class is not known: {listed(strange)}. Name "
             f"them in `malignant_values`, `benign_values` and `neither_values` (and, to be sure, "
             f"label={quoted(name)} in `columns`), or name another column there",
             ask=True,
@@ -91,7 +91,7 @@ def _of_column(table: Table, position: int, labelling: Labelling) -> Labels | No
 
 
 def _predictions(values: Iterable[str]) -> bool:
-    """Tells whether these are probabilities: numbers between 0 and 1 that are not all whole."""
+    """Returns whether these are predictions: numbers from 0 to 1 that are not all whole."""
     numbers = [value for value in values if plain_value(value) not in UNKNOWN]
     try:
         found = [float(value.replace(",", ".")) for value in numbers]

@@ -1,4 +1,4 @@
-"""What the settings say of tables: names of columns, and the class that each label means.
+"""The settings about tables: names of columns, and the class that each label means.
 
 labelling = Labelling.of(settings)
 labelling.meaning("Melanoma")  # "malignant"
@@ -23,7 +23,7 @@ NONE_OF_THEM = "none of them"  # the label of an image for which no column of a 
 class Labelling:
     """How tables are read: the columns with unusual names, and what labels mean.
 
-    Its fields are part of the key of a data set, so they must keep their names and order.
+    Its fields are a part of the key of a data set, so they must keep their names and order.
     """
 
     columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -42,7 +42,7 @@ class Labelling:
         words = {name: _words(getattr(settings, name)) for name in names}
         malignant, benign, neither = (words[name] for name in names)
         if settings.neither_values == Settings.model_fields["neither_values"].default:
-            # A value that the other settings name as a class need not be removed from the default.
+            # The default contains words that a person may give a class. The class then counts.
             words["neither_values"] = neither = neither - malignant - benign
         for one, other in ((names[0], names[1]), (names[0], names[2]), (names[1], names[2])):
             if both := sorted(words[one] & words[other]):
@@ -53,7 +53,7 @@ class Labelling:
 
     @cached_property
     def meanings(self) -> dict[str, str]:
-        """The meaning of each value in its plain form; "" for those that say nothing."""
+        """The meaning of each value, by its plain form; "" for values that mean nothing."""
         words = ((UNKNOWN, ""), (self.neither, NEITHER), (self.benign, "benign"))
         found = {plain_value(word): meaning for group, meaning in words for word in group}
         return found | {plain_value(word): "malignant" for word in self.malignant}
@@ -61,12 +61,12 @@ class Labelling:
     def meaning(self, value: str) -> str | None:
         """Returns `benign`, `malignant` or `neither`.
 
-        It is "" if the value says nothing, and None if its meaning is not known.
+        It is "" if the value means nothing, and None if its meaning is not known.
         """
         return self.meanings.get(plain_value(value))
 
     def names(self, kind: str) -> tuple[str, ...]:
-        """Returns the names that a column may have: those in the settings, else the usual ones."""
+        """Returns the names that a column may have: those in the settings, or the usual ones."""
         return self.columns.get(kind, COLUMNS[kind])
 
 
@@ -88,13 +88,13 @@ class Labels:
 
     @property
     def classes(self) -> frozenset[str]:
-        """The classes that some row has."""
+        """The classes of the rows: benign, malignant, or both."""
         return frozenset(self.meanings) - {"", NEITHER}
 
 
 @dataclass(frozen=True)
 class NoLabels:
-    """Why a table has no labels that can be used. `ask` says that the settings can help."""
+    """Why a table's labels cannot be used. With `ask`, a setting can make them usable."""
 
     reason: str
     ask: bool = False

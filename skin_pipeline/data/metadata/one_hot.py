@@ -1,6 +1,6 @@
-"""Labels in several columns, each of which is set for one class: `MEL`, `NV`, `BCC` …
+"""Reads labels in several columns, each of which is set for one class: `MEL`, `NV`, `BCC` …
 
-Tables are given here with their rows about images only (`Table.only`).
+The tables contain only the rows that are about images (`Table.only`).
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ def one_hot(table: Table, labelling: Labelling) -> Labels | NoLabels | None:
         return None
     found = of_flags(table, used, labelling)
     known = any(labelling.meaning(table.header[position]) for position in used)
-    # Two columns of noughts and ones are as often the two sexes as two classes.
+    # Two columns of 0 and 1 are often the two sexes, so one must have the name of a class.
     return found if isinstance(found, Labels) or known or len(used) > 2 else None
 
 
 def _flags(table: Table) -> list[int]:
-    """Returns the columns in which every cell says yes or no, or nothing."""
+    """Returns the columns in which every cell means yes, no or nothing."""
     return [
         position
         for position in sorted(table.columns)
@@ -53,7 +53,7 @@ def _matrix(table: Table, positions: Sequence[int]) -> NDArray[np.bool_]:
 
 
 def _blank(table: Table, positions: Sequence[int]) -> NDArray[np.bool_]:
-    """Returns which rows have nothing in any of these columns (rows,)."""
+    """Returns which rows are empty in all of these columns (rows,)."""
     import numpy as np
 
     columns = [[not value for value in table.values(position)] for position in positions]
@@ -61,9 +61,9 @@ def _blank(table: Table, positions: Sequence[int]) -> NDArray[np.bool_]:
 
 
 def _widest_block(table: Table, positions: Sequence[int]) -> list[int]:
-    """Returns as many neighbouring columns as possible of which exactly one is set in each row.
+    """Returns the longest run of neighbouring columns of which exactly one is set in each row.
 
-    Columns that are never set are left out.
+    Columns in it that are never set are left out.
     """
     import numpy as np
 
@@ -84,7 +84,7 @@ def _widest_block(table: Table, positions: Sequence[int]) -> list[int]:
 
 
 def exclusive(table: Table, position: int) -> list[int]:
-    """Returns the columns beside this one of which never two are set in a row, and this one."""
+    """Returns this column and those beside it, as far as no row has two of them set."""
     flags = set(_flags(table))
     if position not in flags:
         return []
@@ -106,14 +106,15 @@ def exclusive(table: Table, position: int) -> list[int]:
 def of_flags(
     table: Table, positions: Sequence[int], labelling: Labelling, beside: Sequence[int] = ()
 ) -> Labels | NoLabels:
-    """Returns the labels of columns each of which is set for one class.
+    """Returns the labels in several columns, each of which is set for one class.
 
     Args:
         table: The rows about images.
         positions: The columns that the settings name, or all of them.
         labelling: What the columns mean.
-        beside: Columns that the settings do not name, of which never two are set together with the
-            named one. Then the named column means malignant, and no other column is required.
+        beside: Neighbours of the one column that the settings name, never set together with it.
+            A row in which the named column is set then means what a 1 means, and one in which no
+            column is set what a 0 means.
     """
     if beside:
         names = {position: labelling.meaning("1") for position in positions}
@@ -134,14 +135,14 @@ def _odd_cell(table: Table, positions: Sequence[int]) -> str:
         odd = next((value for value in table.values(position) if is_set(value) is None), None)
         if odd is not None:
             return (
-                "columns: several columns hold the label, so each must be 0 or 1, but column "
+                "columns: several columns have the label, so each must be 0 or 1, but column "
                 f"{table.header[position]!r} has {short(odd)}"
             )
     return ""
 
 
 def _unnamed(table: Table, names: Mapping[int, str | None], none: str | None) -> str:
-    """Says which columns are set for some image and have no known meaning; "" for none."""
+    """Returns which columns are set for an image but have no known meaning; "" for none."""
     positions = sorted(names)
     cells = _matrix(table, positions)
     counts = dict(zip(positions, cells.sum(axis=0), strict=True))
@@ -157,7 +158,7 @@ def _unnamed(table: Table, names: Mapping[int, str | None], none: str | None) ->
         return ""
     columns = ", ".join(short(table.header[position]) for position in positions)
     return (
-        f"the labels have a column a class ({columns}), and what these stand for is not known: "
+        f"the labels have a column a class ({columns}), and the class of these is not known: "
         f"{listed(unnamed, 40)}. Name each in `malignant_values`, `benign_values` or "
         "`neither_values`"
     )

@@ -1,4 +1,4 @@
-"""Labels that are none: predictions, or zeros in the place of labels that are kept secret."""
+"""Recognises placeholders: predictions, or zeros instead of labels that are kept secret."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from skin_pipeline.data.metadata.labelling import NEITHER, Labelling, Labels
 from skin_pipeline.data.metadata.sheets import Sheet
 from skin_pipeline.data.metadata.values import listed, quoted, short
 
-# Names of files with predictions, or with zeros in their place.
+# Names of files with predictions, or with zeros in their place: `sample_submission.csv`.
 PLACEHOLDER = re.compile(
     r"submi(t|ssion)|(^|[^a-z])(sample|predict(ed|ions?)?|preds?|placeholders?|dummy|template)"
     r"([^a-z]|$)"
@@ -22,8 +22,8 @@ TRUTH = re.compile(r"truth|label|solution|answer|(^|[^a-z])gt([^a-z]|$)")
 def placeholders_among(sheets: Sequence[Sheet], labelling: Labelling) -> dict[int, str]:
     """Returns why a sheet's labels are not used, by the number of the sheet.
 
-    If the settings name the column and only such sheets have it, they are what is meant. But a file
-    that is called a submission is not, if there are others.
+    If the settings name the label column and only such sheets have it, their labels are used after
+    all. Of these, a file with a name such as `submission` is still left out if there are others.
     """
     found = {
         number: reason
@@ -43,12 +43,12 @@ def _named_placeholder(sheet: Sheet) -> bool:
 
 
 def _placeholder(sheet: Sheet, sheets: Sequence[Sheet]) -> str:
-    """Says why a sheet's labels may be placeholders; "" if they look real."""
+    """Returns why a sheet's labels may be placeholders; "" if they look real."""
     assert isinstance(sheet.labels, Labels)
     column, values = sheet.labels.column, {v for v in sheet.labels.values if v}
     if _named_placeholder(sheet):
         return (
-            f"by its name it holds placeholders or predictions (column {column!r}); if these are "
+            f"its name says placeholders or predictions (column {column!r}); if these are "
             "the labels, rename the file"
         )
     if len(sheet.labels.classes) < 2 and NEITHER not in sheet.labels.meanings:
@@ -61,14 +61,14 @@ def _placeholder(sheet: Sheet, sheets: Sequence[Sheet]) -> str:
         if other.labels is None and _lists_without_label(other, sheet, sheets):
             return (
                 f"column {column!r} is about images that {other.table.name} lists without a label: "
-                "somebody's predictions, or placeholders; if these are the labels, put `labels` "
+                "these are predictions or placeholders; if they are the labels, put `labels` "
                 "into the file's name"
             )
     return ""
 
 
 def _lists_without_label(other: Sheet, sheet: Sheet, sheets: Sequence[Sheet]) -> bool:
-    """Tells whether `other` is a test set and `sheet` has labels of nothing else.
+    """Returns whether `other` lists a test set and `sheet` has labels of no other images.
 
     A test set has the columns of the training set without the labels, so labels of its images in a
     table of their own are most often predictions.

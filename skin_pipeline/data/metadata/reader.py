@@ -1,13 +1,13 @@
-"""Reading the tables beside the images: their classes, if no folders say them, and their metadata.
+"""Reads the tables beside the images: the classes, if there are no class folders, and the metadata.
 
     reader = Reader(Labelling.of(settings))
     images = find(folder, reader.labels)  # of `data.sources`
     known = reader.read(images)
     known.table["patient_id"]
 
-A table may be about other images, say a thing twice, or contradict the folders. What can be
-understood in one way only is used. What is not used is named in a notice, with the setting that
-would use it.
+A table may be about other images, repeat itself, or contradict the folders. Only what can be
+understood in exactly one way is used. A notice names what is not used, and the setting that would
+use it.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ log = logging.getLogger(__name__)
 
 
 class Known(NamedTuple):
-    """The images that can be used, with notices of what is not, and a table of what is known."""
+    """The images that can be used, with notices of the others, and a table of their metadata."""
 
     images: Images
     table: pd.DataFrame
 
 
 class Reader:
-    """Reads the tables beside one set of images, once, although both methods need them.
+    """Reads the tables beside one set of images. Both methods need them; they are read once.
 
     Args:
-        labelling: What the settings say.
+        labelling: The settings about labels and columns.
     """
 
     def __init__(self, labelling: Labelling) -> None:
@@ -54,15 +54,15 @@ class Reader:
             keys: Path of each image below their common folder.
 
         Raises:
-            BadInput: A table is about the images but broken or contradicts another, lacks a column
-                that the labelling names, or none has labels of both classes.
+            BadInput: A table about the images is broken or contradicts another, no table has a
+                column that the labelling names, or there are no labels of one of the classes.
         """
         files = [Found("", key, Path(key)) for key in keys]
         self._statements = Statements.of(tables, files, self.labelling)
         return self._statements.labels_alone()
 
     def read(self, images: Images) -> Known:
-        """Returns the images without those of neither class, and what is known of them.
+        """Returns the images that have a class, and their metadata.
 
         Returns:
             The images with notices of what is not used, and a frame with the index 0 to n - 1, in

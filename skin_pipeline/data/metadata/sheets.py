@@ -1,7 +1,6 @@
-"""Which tables are about the images, and what each of their columns says.
+"""Finds the tables that are about the images, and what each of their columns says.
 
-A *sheet* is such a table: one that names images in a column. A *fact* is one of its cells, about
-one image.
+A *sheet* is a table that names images in a column. A *fact* is one of its cells, about one image.
 """
 
 from __future__ import annotations
@@ -28,12 +27,12 @@ from skin_pipeline.errors import BadInput
 
 log = logging.getLogger(__name__)
 
-ENOUGH = 0.5  # of the images, or of the rows: a smaller overlap of names may be chance
+ENOUGH = 0.5  # of the images, or of the rows; if fewer names agree, that may be chance
 NOT_USED = "table_not_used"
 
 
 class Fact(NamedTuple):
-    """A value of a table, and where it is written."""
+    """A value in a table, and its position in the file."""
 
     value: str
     sheet: str
@@ -54,7 +53,7 @@ class Sheet:
         image: The column that names them.
         images: The images that each row is about.
         positions: The columns of `METADATA` that it has.
-        labels: Of its rows; None if no column looks like labels.
+        labels: The labels of its rows; None if no column looks like labels.
     """
 
     table: Table
@@ -65,11 +64,11 @@ class Sheet:
 
     @property
     def known(self) -> set[int]:
-        """The images that it has rows about."""
+        """The images that its rows are about."""
         return {image for images in self.images for image in images}
 
     def facts(self, kind: str) -> Iterator[tuple[int, Fact]]:
-        """Yields what the column of this kind, if there is one, says of images."""
+        """Yields what the column of this kind says about images; nothing without such a column."""
         if kind not in self.positions:
             return
         position = self.positions[kind]
@@ -82,7 +81,7 @@ class Sheet:
                     yield image, fact
 
     def label_facts(self) -> Iterator[tuple[int, Fact]]:
-        """Yields what the labels say of images, "" included."""
+        """Yields what the labels say about images, empty labels included."""
         if not isinstance(self.labels, Labels):
             return
         labels = zip(self.labels.values, self.labels.meanings, strict=True)
@@ -102,10 +101,10 @@ def sheets_of(
     Args:
         paths: Files that may be tables.
         keys: Path of each image below their common folder.
-        labelling: What the settings say.
+        labelling: The settings about labels and columns.
 
     Raises:
-        BadInput: A table is about the images but broken, or no table has a column that the settings
+        BadInput: A table about the images is broken, or no table has a column that the settings
             name.
     """
     names = ImageNames(keys)
@@ -174,7 +173,7 @@ def _position(table: Table, names: Sequence[str]) -> int | None:
 
 
 def _sheet(table: Table, names: ImageNames, labelling: Labelling) -> Sheet | str:
-    """Returns the table's rows about images, or why it has none that can be used."""
+    """Returns the part of a table that is about images, or why none of it can be used."""
     found = _image_columns(table, names, labelling)
     if isinstance(found, str):
         return found
@@ -193,7 +192,7 @@ def _sheet(table: Table, names: ImageNames, labelling: Labelling) -> Sheet | str
         raise BadInput(str(problem)) from None
     if not positions and labels is None:
         return (
-            "it names images and nothing that is known by its column. Name the columns in "
+            "it names images, but has no other column that is known. Name the columns in "
             f"`columns`, such as patient_id=COLUMN. {label_hint(table, labelling)}"
             f"{columns_of(table)}"
         )
@@ -229,7 +228,7 @@ def _image_columns(table: Table, names: ImageNames, labelling: Labelling) -> lis
 
 
 def _why_no_image(table: Table, names: ImageNames, tried: Mapping[int, int]) -> str:
-    """Says why a table is not used that names images in no usual column."""
+    """Returns why a table is not used, of which no usual column names images."""
     hits = {
         position: sum(map(names.knows, table.values(position)))
         for position in table.columns
@@ -240,13 +239,13 @@ def _why_no_image(table: Table, names: ImageNames, tried: Mapping[int, int]) -> 
         return f"it names no image. {columns_of(table)}"
     lines = [f"image_id={quoted(table.header[p])} (it names {hits[p]} images)" for p in found[:3]]
     return (
-        "no column of a usual name names images. To use it, give in `columns` "
+        "no column with a usual name names images. To use it, give in `columns` "
         f"{' or '.join(lines)}. {columns_of(table)}"
     )
 
 
 def _log_use(sheet: Sheet, rows: int, names: ImageNames, labelling: Labelling) -> None:
-    """Logs what of a table with so many rows is used, and how well its rows fit the images."""
+    """Logs what is used of a table, and how well its rows fit the images."""
     table = sheet.table
     columns = {kind: table.header[position] for kind, position in sheet.positions.items()}
     if isinstance(sheet.labels, Labels):
@@ -277,13 +276,13 @@ def _title(path: Path, paths: Sequence[Path]) -> str:
 
 
 def columns_of(table: Table) -> str:
-    """Says which columns a table has."""
+    """Returns which columns a table has, for a message."""
     columns = listed([short(column) for column in table.header], 4 * SHOWN, ", ")
     return f"{table.name} has the columns {columns}"
 
 
 def label_hint(table: Table, labelling: Labelling) -> str:
-    """Says which settings would read a label column with an unusual name; "" for none."""
+    """Returns which settings would use a label column with an unusual name; "" for none."""
     usual = {plain(name) for names in COLUMNS.values() for name in names}
     hints = []
     for position, counts in table.samples.items():

@@ -1,8 +1,8 @@
-"""All that the tables of a data set say of its images, and where they contradict each other.
+"""Joins what all tables of a data set say about its images, and finds contradictions.
 
-Only labels can contradict: several ids of an image are links, and of several ages the first is used
-(`facts`). Labels either decide the classes alone (`labels_alone`), or are compared with the folders
-of the classes (`compare_with_folders`).
+Only labels can contradict each other: several ids of an image are links, and of several ages the
+first is used (`facts`). If there are no class folders, the labels alone decide the classes
+(`labels_alone`). If there are, the labels are compared with them (`compare_with_folders`).
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ NOT_CLEAR = "the labels of the images are not clear"
 
 @dataclass
 class Statements:
-    """What all tables together say of the images.
+    """What all tables together say about the images.
 
     Args:
         files: The images. Elsewhere an image is referred to by its position in them.
@@ -45,8 +45,8 @@ class Statements:
         facts: For each image, the value of each kind of `METADATA` that is known.
         labels: The label of each image that a table gives one.
         notices: What was found and is not used.
-        labelling: What the settings say.
-        placeholders: By the number of a sheet, why its labels are none.
+        labelling: The settings about labels and columns.
+        placeholders: By the number of a sheet, why its labels are only placeholders.
     """
 
     files: Sequence[Found]
@@ -62,8 +62,8 @@ class Statements:
         """Reads tables.
 
         Raises:
-            BadInput: A table is about the images but broken, lacks a column that the settings name,
-                or contradicts another.
+            BadInput: A table about the images is broken or contradicts another, or no table has a
+                column that the settings name.
         """
         sheets, notices = sheets_of(paths, [item.key for item in files], labelling)
         facts: list[dict[str, str]] = [{} for _ in files]
@@ -80,7 +80,7 @@ class Statements:
         return found
 
     def _join_labels(self) -> None:
-        """Takes the labels of every sheet whose labels are no placeholders.
+        """Joins the labels of all sheets, except placeholders.
 
         Raises:
             BadInput: Two rows give an image different classes.
@@ -93,7 +93,7 @@ class Statements:
                 if both == set(LABELS):
                     clashes.append(f"{self.files[image].key}: label is {earlier} and {fact}")
                 elif NEITHER in both or not earlier.meaning:
-                    # An image that one table calls unclear is unclear, whatever another says.
+                    # If one table says that an image is of neither class, no other changes that.
                     self.labels[image] = earlier if earlier.meaning == NEITHER else fact
         if clashes:
             raise BadInput(
@@ -107,7 +107,7 @@ class Statements:
         return {image for image, fact in self.labels.items() if fact.meaning == NEITHER}
 
     def labels_alone(self) -> list[str]:
-        """Returns the class of each image, "" for none, if there are no class folders.
+        """Returns the class of each image, "" for none, where there are no class folders.
 
         Raises:
             BadInput: The labels are not clear, or there are none of a class.
@@ -132,7 +132,7 @@ class Statements:
         return found
 
     def _doubts(self) -> list[str]:
-        """Returns the doubts that only the settings can resolve and the labels depend on."""
+        """Returns why labels that are needed cannot be used without a further setting."""
         named = "label" in self.labelling.columns
         sure = [s for i, s in enumerate(self.sheets) if self._is_source(i)]
         return [
@@ -155,7 +155,7 @@ class Statements:
         ]
         reasons += [str(notice) for notice in self.notices if notice.kind == NOT_USED]
         return (
-            "there are no class folders, and no column is known to hold the label. Name it in "
+            "there are no class folders, and no column is known to have the label. Name it in "
             "`columns` (label=COLUMN), and what its values mean in `malignant_values`, "
             f"`benign_values` and `neither_values`. {listed(reasons)}"
         )
@@ -198,7 +198,7 @@ class Statements:
             BadInput: A table gives an image another class than its folder, or the column that the
                 settings name cannot be read.
         """
-        # Placeholders that agree with the folders are labels after all.
+        # What looked like placeholders but agrees with all folders are labels after all.
         for number, sheet in enumerate(self.sheets):
             facts = list(sheet.label_facts())
             differ = [i for i, fact in facts if fact.meaning not in {"", self.files[i].label}]
@@ -215,7 +215,7 @@ class Statements:
                 f"{len(wrong)} images have another label in the table than their folder says: "
                 f"{listed(wrong)}. Correct the table or move the images. If the column's values "
                 "mean something else, change `malignant_values` and `benign_values`; if another "
-                "column holds the label, name it in `columns` (label=COLUMN), or none (label=)"
+                "column has the label, name it in `columns` (label=COLUMN), or none (label=)"
             )
         doubts = [
             f"{sheet.table.name}: {sheet.labels.reason}"
@@ -228,5 +228,5 @@ class Statements:
     def left_out_notices(self) -> list[Notice]:
         """Returns notices of the images of neither class."""
         values = Counter(self.labels[image].value for image in self.left_out)
-        reason = "left out, because this stands for neither class (`neither_values`)"
+        reason = "left out, because this means neither class (`neither_values`)"
         return [notice(LEFT_OUT, value, reason, count) for value, count in sorted(values.items())]

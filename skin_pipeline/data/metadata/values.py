@@ -1,4 +1,4 @@
-"""Values of cells: which mean the same, which mean nothing, and how messages show them."""
+"""Compares values of cells: which mean the same, which mean nothing; and shows them in messages."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import re
 from collections.abc import Sequence
 from decimal import Decimal
 
-# Cells that say nothing. Taken for a name, such a value would make one group of all its images.
+# Cells that mean nothing. Read as an id, such a value would put all its images into one group.
 UNKNOWN = frozenset({
     *("", "-", "--", "?", ".", "unknown", "unk", "nan", "nat", "na", "n/a", "n.a.", "#n/a", "<na>"),
     *("none", "null", "nil", "missing", "not available", "not known", "not specified", "n/d"),
     *("not applicable", "not provided", "not recorded", "unspecified", "undefined", "#ref!"),
     *("#value!", "#name?", "#null!"),
 })
-# These fill the cells of ids that are missing, in tables of Kaggle and of spreadsheets.
+# Tables from Kaggle and spreadsheets have these where an id is missing.
 NO_ID = frozenset({
     "0",
     "-1",
@@ -40,13 +40,13 @@ def plain_value(value: str) -> str:
 
 
 def is_no_id(value: str) -> bool:
-    """Tells whether a value in a column of ids means that there is none."""
+    """Returns whether a value in a column of ids means that there is no id."""
     word = plain_value(value)
     return word in UNKNOWN or word in NO_ID or not re.search(r"\w", word)
 
 
 def without_fraction(value: str) -> str:
-    """Returns an id without the fraction that spreadsheets add to a number."""
+    """Returns an id without the `.0` that spreadsheets add to a number."""
     return re.sub(r"^(\d+)\.0*$", r"\1", value)
 
 
@@ -56,12 +56,12 @@ def short(value: str, most: int = 60) -> str:
 
 
 def listed(items: Sequence[str], most: int = SHOWN, between: str = "; ") -> str:
-    """Joins the first of some items for a message, and says how many more there are."""
+    """Joins items for a message: the first ones, and how many more there are."""
     more = f"{between}and {len(items) - most} more" if len(items) > most else ""
     return between.join(items[:most]) + more
 
 
 def quoted(column: str) -> str:
-    """Returns a column's name as the setting `columns` takes it."""
+    """Returns a column's name in the form that the setting `columns` accepts."""
     needs = any(sign in column for sign in ',"\n')
     return '"' + column.replace('"', '""') + '"' if needs else column

@@ -1,17 +1,17 @@
-"""Where images come from: a folder, a zip file, Kaggle, an S3 bucket, or the generator of the demo.
+"""Fetches images from a folder, a zip file, Kaggle, an S3 bucket, or the generator of the demo.
 
-Takes in a source, which is what the setting `data` may be. Gives the files that are there
-(`folder_of`, `files_at`), and the class of each image (`find`). The modules of the data room use
-what is listed below, and so may code outside of it as `sources.NAME`.
+Takes in a source: any value of the setting `data`. Gives the files of the source (`folder_of`,
+`files_at`), and the class of each image (`find`). Modules of the data room may use the names in
+`__all__`; code outside of the room uses them as `sources.NAME`.
 
 In reading order:
 
 - `opening`: from a source to its files
-- `from_folder`, `from_zip`, `from_bucket`, `from_kaggle`: one module for each place that has images
-- `zip_archive`: a zip file from a stranger
+- `from_folder`, `from_zip`, `from_bucket`, `from_kaggle`: a module for each kind of source
+- `zip_archive`: reading a zip file that is not trusted
 - `kaggle_credentials`, `kaggle_transfer`, `patience`: signing in, resuming, and trying again
-- `contents`: what is used of a source, and notices of the rest
-- `names`: names of strangers, and safe paths to write to
+- `contents`: which files of a source are used, and notices of the others
+- `names`: names that are not trusted, and safe paths to write to
 - `found`: the images of a data set, and the digest of their content
 - `classes`: the class of each image, from folders or tables
 """

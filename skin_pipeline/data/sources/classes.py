@@ -1,10 +1,10 @@
-"""Which files are images, and of which class: by the folders that they are in, or by a table.
+"""Finds the class of each image: by the folder that it is in, or by a table.
 
     images = find(Path("lesions"))
     images.files[0].label, images.files[0].key  # "benign", "benign/a.jpg"
 
-Folders named benign and malignant decide, at any depth; then folders with the names that the
-settings give; and only where there is neither, the tables beside the images.
+Folders named benign and malignant decide, at any depth. If there are none, folders with the names
+in the settings decide. If there are none of these either, the tables beside the images decide.
 """
 
 from __future__ import annotations
@@ -43,12 +43,12 @@ def find(
     labels_of: LabelsOf | None = None,
     meanings: Mapping[str, str] | None = None,
 ) -> Images:
-    """Finds the images below any folders named benign and malignant, at any depth.
+    """Finds the images and their classes; the module says by what.
 
     Args:
         root: A folder, or the contents of a source.
-        labels_of: Called with the tables and the keys of all images if there is no class folder
-            at all. Returns the class of each image, "" for those that are left out.
+        labels_of: Called with the tables and the keys of all images if there are no class folders.
+            Returns the class of each image, "" for those that are left out.
         meanings: Further names of class folders, in lower case, and the class of each. They count
             only if no folder is named benign or malignant.
 
@@ -85,7 +85,7 @@ def _classes(files: Sequence[Found]) -> set[str]:
 
 
 def _advice(contents: Contents) -> str:
-    """Says which folders contain images, and what to do if they are classes."""
+    """Returns which folders contain images, and what to do if the folders are classes."""
     folders = Counter(map(_folder_shown, contents.images))
     if not folders:
         return "" if contents.notices else "Received: an empty folder"
@@ -128,7 +128,8 @@ def _by_folders(contents: Contents, meanings: Mapping[str, str]) -> _ByFolders:
     if not labelled:
         return _ByFolders([], ())
     once, repeated = each_file_once_per_label(labelled)
-    # A key begins at the folders' common parent, so that a zip and its extracted folder agree.
+    # Keys begin below the common parent of the class folders, so that a zip and the folder that is
+    # extracted from it have equal keys.
     start = _shared_parts(above)
     found = [Found(label, item.below(start), item.path) for item, label in once]
     files = sorted(found, key=lambda item: item.key)
@@ -136,10 +137,10 @@ def _by_folders(contents: Contents, meanings: Mapping[str, str]) -> _ByFolders:
 
 
 def _class_depth(folders: tuple[str, ...], shared: int, meanings: Mapping[str, str]) -> int | None:
-    """Finds which of the folders above an image is its class folder; None outside of one.
+    """Returns the position of an image's class folder among the folders above it; None for none.
 
-    A folder that contains all images says nothing if there is a class folder below it: a data set
-    may be called Malignant.
+    A folder that contains all images does not count if there is a class folder below it: a data set
+    may be named Malignant.
 
     Args:
         folders: The folders above the image, the topmost first.
@@ -147,7 +148,7 @@ def _class_depth(folders: tuple[str, ...], shared: int, meanings: Mapping[str, s
         meanings: The class of each name of a folder.
 
     Raises:
-        BadInput: Folders of both classes are within each other.
+        BadInput: The image is in folders of both classes.
     """
     depths = [i for i, name in enumerate(folders) if meanings.get(_plain(name))]
     depths = [i for i in depths if i >= shared] or depths
@@ -176,7 +177,10 @@ def _left_out(outside: Sequence[SourceFile], above: set[tuple[str, ...]]) -> tup
 
 
 def _beside(folders: tuple[str, ...], above: set[tuple[str, ...]]) -> str:
-    """Names the folder beside a class folder that contains an image, or else the topmost one."""
+    """Returns the name of the folder beside the class folders that contains an image.
+
+    If there is no class folder beside it, it is the topmost folder.
+    """
     depth = next((n for n in range(len(folders), -1, -1) if folders[:n] in above), 0)
     return f"{folders[depth]}/" if depth < len(folders) else "beside the class folders themselves"
 
@@ -203,7 +207,7 @@ def _by_tables(
     try:
         labels = labels_of(tables, keys)
     except BadInput as error:
-        # With several folders the classes may be meant by their names, which the settings can say.
+        # If there are several folders, their names may be classes, and the settings can say so.
         advice = _advice(contents) if len(set(map(_folder_shown, images))) > 1 else ""
         raise BadInput(f"{error}. {advice}") from None
     found = [

@@ -1,12 +1,12 @@
-"""The contents of a source: its images and tables by name, and notices of everything else.
+"""Collects the contents of a source: its images and tables, and notices of everything else.
 
     gathering = Gathering("lesions.zip", same)
     use = gathering.use(("benign", "a.jpg"), size, head)  # "image"
     gathering.add(use, SourceFile("benign/a.jpg", path))
     gathering.contents()
 
-A folder, an archive and a bucket go through the same `Gathering`, so that the same files are used
-of each and the same notices are given.
+Folders, archives and buckets all use `Gathering`: so the same files give the same contents and the
+same notices, wherever they are.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ LINKED_TWICE = "links to files that are used under another name; each file is us
 class SourceFile(NamedTuple):
     """A file, and its name in the source: a path with slashes, printable.
 
-    In a folder, `real` is its path without links, and `linked` says whether `path` goes through
-    one.
+    For a file in a folder, `real` is its path with all links followed, and `linked` says whether
+    `path` contains a link.
     """
 
     name: str
@@ -47,7 +47,7 @@ class SourceFile(NamedTuple):
         return tuple(self.name.split("/")[:-1])
 
     def below(self, depth: int) -> str:
-        """Returns the name without so many of its first folders."""
+        """Returns the name without its first `depth` folders."""
         return "/".join(self.name.split("/")[depth:])
 
 
@@ -70,8 +70,8 @@ class Gathering:
 
     Args:
         title: The source's name in messages.
-        same: Compares two files of one name: called with the `content` that `is_new` received for
-            each, it tells whether their bytes are the same.
+        same: Returns whether two files of one name have the same bytes. It is called with the
+            `content` of each, as `is_new` received it.
         most_bytes: The size above which a file is not used.
     """
 
@@ -86,12 +86,12 @@ class Gathering:
         self._used: dict[Use, list[SourceFile]] = {"image": [], "table": []}
 
     def use(self, parts: tuple[str, ...], size: int, head: Callable[[], bytes]) -> Use:
-        """Returns what a file is used as; "" for one that is not used, which is then counted.
+        """Returns what a file is used as. If it is not used, returns "" and counts it for a notice.
 
         Args:
             parts: Its path.
             size: In bytes.
-            head: Called for its first `kinds.HEAD` bytes if its name does not decide.
+            head: Returns its first `kinds.HEAD` bytes; called if its name does not decide.
         """
         look = kinds.by_name(parts, size) or kinds.by_content(parts, head())
         if look.use and size > self._most_bytes:
@@ -105,16 +105,16 @@ class Gathering:
         return look.use
 
     def is_new(self, name: str, content: Any) -> bool:
-        """Tells whether this is the first file of its name; a repeated one is counted.
+        """Returns whether this is the first file of its name; counts a repeated one for a notice.
 
         Raises:
-            BadInput: The earlier one has another content, so that it is not clear which is meant.
+            BadInput: The two files differ, so it is not clear which is meant.
         """
         if name not in self._contents:
             self._contents[name] = content
             return True
         if self._same(self._contents[name], content):
-            reason = "stand there twice under one name with the same content, and are used once"
+            reason = "are there twice under one name with the same content, and are used once"
             self.skipped.add(FILES_SKIPPED, "repeated files", reason, name.rpartition("/")[2])
             return False
         raise BadInput(
@@ -148,8 +148,7 @@ class _Group:
 
 
 class Skipped:
-    """Counts the files that are not used, by reason: so there are only a few notices, however many
-    files there are."""
+    """Counts the files that are not used, by reason: there are few notices even for many files."""
 
     def __init__(self) -> None:
         self._groups: dict[tuple[str, str], _Group] = {}
@@ -182,7 +181,7 @@ class Skipped:
 
 
 def _most_frequent(subjects: Counter[str]) -> str:
-    """Joins the most frequent subjects, each cut to a length that a log takes."""
+    """Joins the most frequent subjects, each cut to a length that fits into a log."""
     names = sorted(subjects, key=lambda name: (-subjects[name], name))
     more = f" and {len(names) - SUBJECTS} more" if len(names) > SUBJECTS else ""
     return (
@@ -198,7 +197,7 @@ def _with_examples(reason: str, group: _Group) -> str:
 def each_file_once(
     files: Sequence[SourceFile],
 ) -> tuple[list[SourceFile], tuple[Notice, ...]]:
-    """Keeps each file once, although links lead to it, under its own name rather than a link's.
+    """Keeps each file once, even if links lead to it: under its own name, if it has one there.
 
     Returns:
         The files that are kept, and notices of the links to them.
@@ -212,8 +211,8 @@ def each_file_once_per_label(
 ) -> tuple[list[tuple[SourceFile, str]], tuple[Notice, ...]]:
     """Keeps each file once as `each_file_once` does, but once for each label.
 
-    A file with links in the folders of both classes must stay there twice: it is a contradiction,
-    which validation finds.
+    A file that links put into the folders of both classes must be kept twice: it is a contradiction
+    in the data, and validation reports it.
     """
     skipped, once = Skipped(), []
     known = {(item.real, label) for item, label in files if item.real and not item.linked}

@@ -1,4 +1,4 @@
-"""The images of a data set: the class, key and path of each, and what identifies their content."""
+"""The images of a data set: the class, key and path of each, and the digest of their content."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from skin_pipeline.errors import Unavailable
 from skin_pipeline.foreign import shown
 from skin_pipeline.storage import digest_file
 
-UNREADABLE = "unreadable"  # in place of the digest of a file that may not be read
+UNREADABLE = "unreadable"  # instead of the digest of a file without permission to read it
 
 
 @dataclass(frozen=True)
 class Found:
-    """An image file: its class, and as key its path below the folder of the class folders."""
+    """An image file: its class, its key (its path below the common folder), and its path."""
 
     label: str
     key: str
@@ -27,8 +27,10 @@ class Found:
 
 @dataclass(frozen=True)
 class Images:
-    """The images of a data set sorted by key, the tables beside them, and notices of what was found
-    and is not used."""
+    """The images of a data set, sorted by key, the tables beside them, and notices.
+
+    The notices name what was found and is not used.
+    """
 
     files: tuple[Found, ...]
     tables: tuple[Path, ...]
@@ -47,8 +49,7 @@ class Images:
     def digest(self) -> str:
         """The identity of the content: the same for the same files, wherever they are.
 
-        Keys of results in every store are made from it, so it must never be computed in another
-        way.
+        Never change how it is computed: keys of results in existing stores are made from it.
 
         Raises:
             Unavailable: A file was removed or cannot be read now.
@@ -59,15 +60,16 @@ class Images:
         return hashlib.sha256("\n".join(rows).encode()).hexdigest()
 
     def check_unchanged(self, inspected: Iterable[tuple[str, str]]) -> None:
-        """Compares `digests`, from which a result's key is made, with the bytes that were read.
+        """Compares the files as they were decoded with `digests`, which make the result's key.
 
-        Without it, files that change during the work would be stored under the key of other files.
+        Without this check, the result of files that change during the work would be stored under
+        the key of the files before.
 
         Args:
             inspected: Key and SHA-256 of each image as it was decoded; "" if it was not.
 
         Raises:
-            Unavailable: An image has other bytes by now.
+            Unavailable: An image had other bytes when it was decoded.
         """
         before = {(item.key, one) for item, one in zip(self.files, self.digests, strict=True)}
         paths = {item.key: item.path for item in self.files}
@@ -94,7 +96,7 @@ def changed(path: Path, problem: str) -> Unavailable:
 
 
 def exchanged(path: Path) -> Unavailable:
-    """Makes the error for a file that has other bytes than when it was looked at first."""
+    """Makes the error for a file whose bytes have changed since it was found."""
     return Unavailable(
         f"{shown(str(path))} has other bytes than when it was found. Try again when nobody changes "
         "the data"

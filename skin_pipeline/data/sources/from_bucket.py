@@ -1,10 +1,10 @@
-"""Images from an S3 bucket: all those below a prefix, or a zip file.
+"""Fetches images from an S3 bucket: those below a prefix, or a zip file.
 
     contents = fetch("s3://clinic/lesions", Path("work/images"), S3Access())
     contents = fetch("s3://clinic/lesions.zip", Path("work/images"), S3Access())
 
-A bucket is trusted as little as an archive: what refuses an archive refuses a prefix too. The
-target appears with one rename, when every object has arrived whole and unchanged.
+A bucket is trusted no more than an archive, and the same checks can refuse both. The target appears
+with one rename, after every object has arrived whole and unchanged.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ IMAGES = SettingNames(
     rights="list and read",
     public=". For a public bucket, set SKIN_DATA_ANONYMOUS to true",
 )
-BATCH = 1000  # objects between two lines in the log; also bounds what waits in the pool
+BATCH = 1000  # objects for each line of the log; also the most that wait in the pool
 WAYS = "Give s3://BUCKET/PREFIX with the images somewhere below, or s3://BUCKET/KEY.zip"
 
 
@@ -55,17 +55,17 @@ def fetch(
     limits: Limits = LIMITS,
     pause: Pause = time.sleep,
 ) -> Contents:
-    """Brings the images and tables below a prefix, or of a zip file, into the new folder `target`.
+    """Fetches the images and tables below a prefix, or in a zip file, into the new folder `target`.
 
-    The use of memory does not grow with the objects: none is held whole. Several are fetched at the
-    same time.
+    Several objects are fetched at the same time. None is kept in memory as a whole, so their sizes
+    do not matter.
 
     Args:
         url: `s3://BUCKET/PREFIX`, or `s3://BUCKET/KEY.zip`.
-        target: Appears whole or not at all.
+        target: The folder, which appears whole or not at all.
         access: Endpoint and credentials.
         limits: The same as for archives.
-        pause: Waits some seconds before the next attempt.
+        pause: Called with the seconds to wait before the next attempt.
 
     Raises:
         BadInput: The URL, the bucket or the access is wrong, there is nothing to use, or an
@@ -86,7 +86,7 @@ class _Listed(NamedTuple):
 
 
 class _Wanted(NamedTuple):
-    """An object that is fetched: what it is used as, its name, and its path below the target."""
+    """An object to fetch: what it is used as, its name, and its path below the target."""
 
     item: S3Object
     use: Use
@@ -115,7 +115,7 @@ class _Fetching:
     def fetch_zip(self, target: Path) -> Contents:
         item = self._zip()
         name = PurePosixPath(item.key).name
-        # Messages name the archive as the bucket does, where that is a name for a file here.
+        # Under its own name, which messages then show, unless that is not safe for a file here.
         path = target.with_name(name if harmless(name) else f"{target.name}{ZIP}")
         start = 's3_fetch_started bucket=%s key="%s" bytes=%d'
         log.info(start, self.bucket.name, item.key, item.bytes)
@@ -159,7 +159,7 @@ class _Fetching:
         return gathering.contents()
 
     def _listed(self) -> list[_Listed]:
-        """Lists the objects below the prefix. All have passed every check of their names."""
+        """Returns the objects below the prefix. Refuses the bucket if a name could lead out."""
         folder = f"{self.prefix}/".lstrip("/")
         listing: list[_Listed] = []
         for item in self.bucket.objects(folder):
@@ -192,7 +192,7 @@ class _Fetching:
         return wanted
 
     def _starts(self, listing: list[_Listed]) -> dict[str, bytes]:
-        """Returns, by key, the first bytes of objects whose names do not say what they are."""
+        """Returns, by key, the first bytes of the objects whose names do not show what they are."""
         unknown = [
             item
             for parts, item in listing
@@ -206,7 +206,7 @@ class _Fetching:
         return patiently(lambda: self.bucket.start(item, kinds.HEAD), self.pause)
 
     def _nothing(self, gathering: Gathering) -> str:
-        """Says that no image or table is below the prefix, and what is."""
+        """Returns the message for a prefix without images or tables: it names what is there."""
         first = next(self.bucket.objects(self.prefix), None) if self.prefix else None
         if first and first.key == self.prefix:
             advice = "Unpack it if it is an archive other than zip"
@@ -247,5 +247,5 @@ def _start_of(item: S3Object, starts: Mapping[str, bytes]) -> bytes:
 
 
 def _bad_parts(name: str) -> str | None:
-    # HTTP clients take such a part out of an address, so another object would come.
+    # HTTP clients remove such a part from an address, and would fetch another object.
     return "has `.` as a part of its name" if "." in name.split("/") else None

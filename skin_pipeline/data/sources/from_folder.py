@@ -1,4 +1,4 @@
-"""Images from a folder. Links are followed, circles end, and only files are opened."""
+"""Finds images in a folder. Links are followed, but never in a circle; only files are opened."""
 
 from __future__ import annotations
 
@@ -44,7 +44,10 @@ def contents_of(root: Path, roots: Roots = ANYWHERE) -> Contents:
 
 
 class _Entry(NamedTuple):
-    """A file, folder or link: its path, its path without links, and its name in parts."""
+    """A file, folder or link: its path, its path without links, and its name in parts.
+
+    `linked` says whether its path goes through a link.
+    """
 
     path: Path
     real: str
@@ -53,8 +56,11 @@ class _Entry(NamedTuple):
 
 
 class _Walk:
-    """Goes through a folder: first its own files, then the targets of links, so that a file gets
-    its own name if it has one. Each link is followed once, which ends every circle."""
+    """Goes through a folder: first its own files, then what its links lead to.
+
+    In this order a file that is in the folder is found under its own name, not under a link's. Each
+    link is followed once, so a circle of links ends.
+    """
 
     def __init__(self, root: Path, roots: Roots) -> None:
         self._roots = roots
@@ -96,7 +102,7 @@ class _Walk:
         elif found.is_file(follow_symlinks=False):
             self._file(entry)
         else:
-            # Opening a pipe would wait for ever for another process to write into it.
+            # Never opened: opening a pipe waits until another process writes into it.
             self._skip(FILES_SKIPPED, "special files", SPECIAL, entry)
 
     def _folder(self, entry: _Entry) -> None:
@@ -105,7 +111,7 @@ class _Walk:
             self._folders.append(entry)
             return
         count = sum(len(names) for _, _, names in os.walk(entry.path))
-        if count:  # counted like the files in a hidden folder of an archive
+        if count:  # as in an archive, where each file of a hidden folder is counted
             self._gathering.skipped.add(FILES_SKIPPED, look.subject, look.reason, count=count)
 
     def _file(self, entry: _Entry) -> None:
@@ -126,7 +132,7 @@ class _Walk:
             return
         self._followed.add(link.real)
         target = link._replace(real=os.path.realpath(link.path), linked=True)
-        # First of all: whether a target outside exists must not be found out this way.
+        # Before anything else: the answer must not show whether a target outside exists.
         if not self._roots.hold(target.real):
             self._skip(LINK_SKIPPED, LINKS, OUTSIDE, link)
             return
@@ -154,18 +160,18 @@ class _Walk:
 
 
 def _text(name: str) -> str:
-    """Returns a file's name as text, although its bytes may be no valid text."""
+    """Returns a file's name as text, even if its bytes are not valid text."""
     return name if name.isascii() else text_of(os.fsencode(name))
 
 
 def start(path: Path) -> bytes:
-    """Returns the first bytes of a file, which show its kind."""
+    """Returns the first bytes of a file, which `kinds` recognises it by."""
     with path.open("rb") as file:
         return file.read(kinds.HEAD)
 
 
 def _leads_up(folder: str, below: str) -> bool:
-    """Tells whether `folder` is `below` or a folder above it."""
+    """Returns whether `folder` is the folder `below` or one above it."""
     return f"{below}/".startswith(f"{folder.rstrip('/')}/")
 
 

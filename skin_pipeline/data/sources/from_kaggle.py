@@ -1,10 +1,10 @@
-"""Data sets from Kaggle, through the HTTP client of the `kaggle` package.
+"""Downloads data sets from Kaggle, with the HTTP client of the `kaggle` package.
 
     download("amirmohammadparvizi/skin-canser-b584m584", Path("work"))
 
-Only the package's own library `kagglesdk` is imported. `import kaggle` itself signs in, which
-prints, sends a request to Kaggle, makes a folder in the home directory and, in version 1, raises if
-the environment has no credentials.
+Only `kagglesdk`, the library below the package, is imported. `import kaggle` would sign in at once:
+it prints, sends a request to Kaggle, makes a folder in the home directory and, in version 1, raises
+if the environment has no credentials.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ READ_SECONDS = 60.0  # between two pieces of an answer, not for all of it
 SLUG = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
 SCHEME = "kaggle://"
 HOSTS = frozenset({"kaggle.com", "www.kaggle.com", "api.kaggle.com"})
-# Repeated, because people put a whole address behind `kaggle://`.
+# The `+`: people write a whole address after `kaggle://`.
 ADDRESS = re.compile(rf"(?:{SCHEME}|(?:https?://)?(?:www\.)?kaggle\.com/)+", re.IGNORECASE)
-# What comes in an address between the host and the names of owner and data set.
+# The part of an address between the host and the names of owner and data set.
 DATASETS = re.compile(r"(?:api/v1/datasets/download/|datasets/)")
 VERSION = re.compile(r"/versions?/(\d+)$")
-# Tabs of a data set's page: their addresses are copied from the browser too.
+# The tabs of a data set's page have addresses of their own, which people copy too.
 TABS = re.compile(r"/(?:code|data|discussion|suggestions|settings)$")
-# What else has an address of the same shape, and cannot be downloaded as a data set.
+# Pages with addresses of the same shape, which cannot be downloaded as a data set.
 OTHERS = {
     "competitions": "a competition",
     "c": "a competition",
@@ -67,24 +67,24 @@ def download(
 ) -> Path:
     """Downloads a data set as one zip file into `folder`.
 
-    The file appears whole or not at all; an earlier one is replaced. An interrupted download is
-    continued where it stopped, at most twice. Proxies and certificates are taken from the
-    environment (`HTTPS_PROXY`, `REQUESTS_CA_BUNDLE`).
+    The file appears whole or not at all, and replaces an earlier one. An interrupted download
+    continues where it stopped, at most twice. Proxies and certificates come from the environment
+    (`HTTPS_PROXY`, `REQUESTS_CA_BUNDLE`).
 
     Args:
         dataset: `OWNER/NAME` or `OWNER/NAME/versions/NUMBER`, or the data set's address.
-        folder: Made if missing.
+        folder: It is made if it is missing.
         credentials: By default those that the kaggle client would find: `KAGGLE_API_TOKEN`,
             `~/.kaggle/access_token`, `KAGGLE_USERNAME` and `KAGGLE_KEY`, `kaggle.json`.
-        endpoint: URL of a server other than Kaggle's. Kaggle's own address, in whatever form, is
-            the same as none.
-        pause: Waits some seconds before the next attempt.
+        endpoint: URL of a server other than Kaggle's. Kaggle's own address, in any form, is the
+            same as none.
+        pause: Called with the seconds to wait before the next attempt.
 
     Returns:
         The file's path, `OWNER.NAME.zip` in `folder`.
 
     Raises:
-        BadInput: Credentials are missing or wrong, they may not read such a data set, or the folder
+        BadInput: The credentials are missing, wrong, or may not read such a data set; or the folder
             cannot be written.
         Unavailable: Kaggle or its storage cannot be reached, is busy, or broke off each time.
     """
@@ -101,12 +101,12 @@ def download(
 
 
 def is_address(source: str) -> bool:
-    """Tells whether a source is on Kaggle: `kaggle://…`, or an address as the browser shows it."""
+    """Returns whether a source is on Kaggle: `kaggle://…`, or an address that a browser shows."""
     return bool(ADDRESS.match(source.strip()))
 
 
 class _Reference(NamedTuple):
-    """A data set. Without a version, it is the newest one."""
+    """A data set. Without `version`, its newest version is meant."""
 
     owner: str
     name: str
@@ -142,7 +142,7 @@ def _reference(dataset: str) -> _Reference:
 
 
 def _other_server(endpoint: str) -> str:
-    """Returns the URL of another server; "" for Kaggle itself, in whatever form it is given."""
+    """Returns the URL of another server; "" for Kaggle itself, in any form."""
     text = endpoint.strip().rstrip("/")
     try:
         parts = urlsplit(text if "://" in text else f"//{text}")
@@ -163,19 +163,19 @@ def _other_server(endpoint: str) -> str:
 
 @contextmanager
 def _client(credentials: KaggleCredentials, endpoint: str) -> Generator[Any, None, None]:
-    """Gives the kaggle client with exactly these credentials, and with timeouts, which it lacks."""
+    """Yields the kaggle client with exactly these credentials, and with timeouts (it has none)."""
     from kagglesdk.kaggle_client import KaggleClient
     from kagglesdk.kaggle_env import KaggleEnv
 
     client = KaggleClient(env=KaggleEnv.PROD)
     http = client.http_client()
     http._endpoint = endpoint or http._endpoint
-    http._signed_in = True  # else it would look for other credentials and prefer them
+    http._signed_in = True  # otherwise it looks for other credentials and prefers them
     with client:
         session = http._session
         session.auth = _auth(credentials)
-        session.stream = True  # version 1 would hold the whole zip in memory
-        # Compressed on the way, a position would not mean the same bytes in the next attempt.
+        session.stream = True  # otherwise version 1 keeps the whole zip in memory
+        # In a compressed answer, a position would not mean the same bytes in the next attempt.
         session.headers["Accept-Encoding"] = "identity"
         session.send = partial(session.send, timeout=(CONNECT_SECONDS, READ_SECONDS))
         yield client
@@ -195,8 +195,8 @@ def _answer(client: Any, wanted: _Reference, origin: str, start: int) -> Respons
     """Requests a data set from Kaggle.
 
     Returns:
-        The open response with the zip file, or with its rest from byte `start` on if the storage
-        can do that.
+        The open response: the zip file from byte `start` on, or all of it if the storage cannot
+        begin in the middle.
     """
     from kagglesdk.datasets.types.dataset_api_service import ApiDownloadDatasetRequest
     from requests import HTTPError, RequestException
@@ -205,8 +205,8 @@ def _answer(client: Any, wanted: _Reference, origin: str, start: int) -> Respons
     request.owner_slug, request.dataset_slug = wanted.owner, wanted.name
     if wanted.version is not None:
         request.dataset_version_number = wanted.version
-    # Each attempt begins at Kaggle, because its link to the storage is signed for a short time
-    # only. The header is passed on to the storage.
+    # Each attempt begins at Kaggle, which redirects to its storage with a link that is valid for a
+    # short time only. The header `Range` is passed on to the storage.
     headers = client.http_client()._session.headers
     headers.pop("Range", None)
     headers.update({"Range": f"bytes={start}-"} if start else {})
@@ -218,9 +218,10 @@ def _answer(client: Any, wanted: _Reference, origin: str, start: int) -> Respons
         problem = _refused(error.response, str(wanted), origin)
     except RequestException as error:
         problem = unreachable(error)
-    except OSError as error:  # requests opens the file of certificates itself
+    except OSError as error:  # requests cannot open the file of certificates
         problem = BadInput(f"Kaggle cannot be reached, check REQUESTS_CA_BUNDLE: {line(error)}")
-    # Not raised above: the new error would keep the caught one, and with it the signed request.
+    # Raised here, not within `except`: there the new error would keep the old one, and with it the
+    # signed request.
     raise problem
 
 

@@ -1,10 +1,10 @@
-"""Images from a zip file: what is wanted of it is extracted whole, or nothing.
+"""Extracts the images and tables of a zip file: all of them, or nothing.
 
     contents = extract(Path("lesions.zip"), Path("work/lesions"))
 
-The whole archive is inspected before a byte is written. Only images and tables are unpacked, so one
-harmless entry of another kind costs nothing. The target appears with one rename, when every wanted
-entry is written and its checksum agreed.
+The whole archive is inspected before a byte is written. Only images and tables are unpacked, so
+other entries cost nothing. The target appears with one rename, after every wanted entry was written
+and its checksum was right.
 """
 
 from __future__ import annotations
@@ -42,15 +42,15 @@ from skin_pipeline.foreign import shown
 log = logging.getLogger(__name__)
 
 LINK_BYTES = 4096  # the longest path of Linux
-LINK = "symbolic links within an archive are not followed; pack the files that they mean"
-MAYBE_NO_TABLE = {"", ".txt"}  # a file of such a name may be a table, but need not
+LINK = "symbolic links within an archive are not followed; pack the files that they lead to"
+MAYBE_NO_TABLE = {"", ".txt"}  # suffixes of tables and of other texts
 
 
 def extract(path: Path, target: Path, limits: Limits = LIMITS) -> Contents:
     """Extracts the images and tables of a zip file into the new folder `target`.
 
-    Other entries are not unpacked; notices say what they are. Files are written under names that
-    are safe on every system, without the permissions and times of the archive.
+    Other entries are not unpacked; notices name them. Files are written under names that are safe
+    on every system, without the permissions and times in the archive.
 
     Raises:
         BadInput: The archive is refused (the message names the entry and the reason), or the
@@ -72,7 +72,7 @@ def extract(path: Path, target: Path, limits: Limits = LIMITS) -> Contents:
 
 
 class _Wanted(NamedTuple):
-    """An entry that is extracted: what it is used as, its name, and its path below the target."""
+    """An entry to extract: what it is used as, its name, and its path below the target."""
 
     info: zipfile.ZipInfo
     use: Use
@@ -120,7 +120,7 @@ class _Selection:
     def _is_readable(self, info: zipfile.ZipInfo, parts: tuple[str, ...]) -> bool:
         reason = unreadable(info)
         if reason and kinds.suffix_of(parts[-1]) in MAYBE_NO_TABLE:
-            # A readme that cannot be read must not cost the images.
+            # It is probably a readme, which is no reason to refuse the images.
             skipped = f"cannot be read, because each {reason}"
             self._gathering.skipped.add(FILES_SKIPPED, parts[-1], skipped)
             return False
@@ -129,7 +129,7 @@ class _Selection:
         return True
 
     def _bad_link(self, info: zipfile.ZipInfo, name: str) -> str | None:
-        """Says why a symbolic link is dangerous; None if it is harmless or no link."""
+        """Returns why a symbolic link is dangerous; None if it is harmless or no link."""
         if not is_link(info):
             return None
         if not 0 < info.file_size <= LINK_BYTES:
@@ -145,7 +145,7 @@ class _Selection:
         return f"is a symbolic link that leads out ({shown(target)})" if outside else None
 
     def contents(self, target: Path) -> Contents:
-        """Returns what was extracted, by the archive's names."""
+        """Returns what was extracted, under its names in the archive."""
         for item in self.wanted:
             self._gathering.add(item.use, SourceFile(item.name, target / item.path))
         return self._gathering.contents()

@@ -1,4 +1,4 @@
-"""Credentials for Kaggle: found where its own client looks, and free of what copying adds."""
+"""Finds credentials for Kaggle where its own client looks, and removes what copying adds."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from skin_pipeline.errors import BadInput
 from skin_pipeline.foreign import hide
 
 TOKEN = re.compile(r"KGAT_\S+")
-OLD_KEY = re.compile(r"[0-9a-f]{32}")  # of no use without its user name
+OLD_KEY = re.compile(r"[0-9a-f]{32}")  # useless without its user name
 WAYS = (
     "Create an API token or a key on kaggle.com under Settings > API. For Airflow, store it in "
     "the connection `kaggle` (login: user name, password: key; or an API token as password and "
@@ -21,7 +21,7 @@ WAYS = (
 
 
 def found() -> KaggleCredentials:
-    """Returns the environment's credentials, looking for them in the order of Kaggle's client."""
+    """Returns the credentials in the environment, searched in the order of Kaggle's client."""
     home = _in_home(".kaggle")
     token = os.environ.get("KAGGLE_API_TOKEN", "")
     if token:
@@ -45,7 +45,7 @@ def _found_key(home: Path) -> KaggleCredentials:
             name, key = name or entries["username"], key or entries["key"]
             return KaggleCredentials(name, key, origin=str(path))
     if name or key:
-        raise BadInput(f"KAGGLE_USERNAME and KAGGLE_KEY are needed both; one is empty. {WAYS}")
+        raise BadInput(f"KAGGLE_USERNAME and KAGGLE_KEY are both required; one is empty. {WAYS}")
     raise BadInput(f"no Kaggle credentials were found. {WAYS}")
 
 
@@ -70,7 +70,7 @@ def _text(path: Path) -> str:
         return ""
     except (OSError, UnicodeDecodeError):
         pass  # raised below, because a decoding error contains the secret
-    raise BadInput(f"{path} holds Kaggle credentials but cannot be read. {WAYS}")
+    raise BadInput(f"{path} contains Kaggle credentials but cannot be read. {WAYS}")
 
 
 def _entries(text: str, origin: str) -> dict[str, str]:
@@ -85,22 +85,22 @@ def _entries(text: str, origin: str) -> dict[str, str]:
 def checked(credentials: KaggleCredentials) -> KaggleCredentials:
     """Returns the credentials without what copying adds.
 
-    That is spaces and quotes around them, a whole `kaggle.json` instead of its key, or a token
-    instead of a key.
+    Copying adds spaces or quotes around them, or brings a whole `kaggle.json` instead of its key,
+    or a token instead of a key.
 
     Raises:
-        BadInput: Something is missing, or there is a character that no header may have. (requests
-            would put the whole secret in its message about that character.)
+        BadInput: Something is missing, or there is a character that no header may have. (Otherwise
+            requests complains about it, with the whole secret in the message.)
     """
     tidy = _unpacked(credentials)
     hide(tidy.key, tidy.token)
     if not tidy.key and not tidy.token:
-        raise BadInput(f"the credentials from {tidy.origin} hold no key and no token. {WAYS}")
+        raise BadInput(f"the credentials from {tidy.origin} contain no key and no token. {WAYS}")
     if not tidy.token and (problem := _user_problem(tidy)):
         raise BadInput(f"the credentials from {tidy.origin} {problem}. {WAYS}")
     if not re.fullmatch(r"[!-~]*", tidy.username + tidy.key + tidy.token):
         raise BadInput(
-            f"the credentials from {tidy.origin} hold spaces, line breaks or letters that no "
+            f"the credentials from {tidy.origin} contain spaces, line breaks or letters that no "
             f"Kaggle key has; copy them again. {WAYS}"
         )
     return tidy
@@ -127,9 +127,9 @@ def _bare(text: str) -> str:
 
 
 def _user_problem(credentials: KaggleCredentials) -> str:
-    """Says what is wrong with the user name that a key needs; "" if nothing is."""
+    """Returns what is wrong with the user name that a key needs; "" if nothing is."""
     if "@" in credentials.username:
-        return "hold an e-mail address where the user name belongs, as in kaggle.com/USERNAME"
+        return "contain an e-mail address instead of the user name, as in kaggle.com/USERNAME"
     if not credentials.username and OLD_KEY.fullmatch(credentials.key):
-        return "hold a key without the user name that it belongs to"
+        return "contain a key without the user name that it belongs to"
     return ""

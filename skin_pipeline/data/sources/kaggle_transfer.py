@@ -1,4 +1,4 @@
-"""A download from Kaggle's storage that continues where it was interrupted."""
+"""Downloads a file from Kaggle's storage, and continues where an earlier attempt stopped."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-CHUNK = 2**16  # at most so many bytes are lost by an interruption
+CHUNK = 2**16  # the most bytes that an interruption loses
 CONTENT_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+)")
 
 
 class Changed(Unavailable):
-    """The storage has another file now, so the received bytes are of no use."""
+    """The storage has another file now, so the bytes that were received are useless."""
 
 
 def unreachable(error: Exception) -> Unavailable:
     """Makes the error for a connection that failed."""
-    # Only the error's name: its text contains the signed address, or the proxy's password.
+    # Only the name of the error: its text contains the signed address, or the proxy's password.
     return Unavailable(
         f"the connection to Kaggle failed ({type(error).__name__}). Check the network and, if "
         "used, HTTPS_PROXY and REQUESTS_CA_BUNDLE; or try later"
@@ -36,8 +36,8 @@ class Transfer:
     """The transfer of one file. Each attempt fetches what the attempts before it did not.
 
     Args:
-        request: Returns the storage's answer to a request for the bytes from a position on.
-        path: The file that is written. It exists from the start.
+        request: Requests the bytes from a position on. Returns the storage's answer.
+        path: The file to write. It is made at once, so it must not exist yet.
     """
 
     def __init__(self, request: Callable[[int], Response], path: Path) -> None:
@@ -50,8 +50,8 @@ class Transfer:
         """Fetches all that is missing.
 
         Raises:
-            BadInput, Unavailable: It did not arrive. The next attempt continues where this one
-                stopped if the file is still the same, and starts again if not.
+            BadInput, Unavailable: Something is still missing. The next attempt continues where this
+                one stopped if the storage has the same file, and starts again if not.
         """
         start = self._path.stat().st_size if self._source else 0
         try:
@@ -81,7 +81,7 @@ class Transfer:
 
 
 class _Source(NamedTuple):
-    """The state of a file in the storage, by which a change is seen."""
+    """The state of a file in the storage, by which a change is noticed."""
 
     bytes: int
     tag: str
@@ -89,9 +89,10 @@ class _Source(NamedTuple):
 
 
 def _source(response: Response, start: int) -> _Source | None:
-    """Returns the file that an answer is a part of.
+    """Returns the state of the file that an answer contains, or contains a part of.
 
-    None if the answer does not say, or does not begin at `start`: then nothing may be appended.
+    It is None if the answer does not say, or does not begin at `start`: then its bytes must not be
+    appended.
     """
     headers = response.headers
     length: str | None = headers.get("Content-Length")

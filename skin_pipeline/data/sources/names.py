@@ -1,7 +1,7 @@
-"""Names of files from strangers: how they are shown, and under which paths the files are written.
+"""Handles names of files that are not trusted: how to show them, and where to write the files.
 
-A name from an archive or a bucket is never used for writing as it is. It becomes text that any log,
-table or page may show (`parts_of`), and the file is written at a path that `SafePaths` chooses.
+A name from an archive or a bucket is never used as a path. It becomes text that any log, table or
+page may show (`parts_of`), and the file is written at a path that `SafePaths` chooses.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from urllib.parse import quote
 
 from skin_pipeline.data import kinds
 
-DEPTH = 8  # folders within folders; below these a file gets a number for a name
+DEPTH = 8  # parts of a path; a file with more of them gets a number as its name
 PART = re.compile(r"\w(?:[\w .,()+=@-]*[\w,()+=@-])?")
 PART_BYTES = 150  # file systems allow 255, encrypted ones 143 and more
 SUFFIX = re.compile(r"\.[a-z0-9]{1,5}")
-# Windows takes these for devices, whatever suffix follows.
+# On Windows these are devices, with any suffix.
 RESERVED = re.compile(r"(?:con|prn|aux|nul|com\d|lpt\d)(?:\..*)?", re.IGNORECASE)
-RENAMED = "~"  # the folder of numbered files: no name that is kept can be called so
+RENAMED = "~"  # the folder of numbered files; no harmless name is equal to it
 
 
 def text_of(raw: bytes, otherwise: str = "cp1252") -> str:
@@ -32,7 +32,7 @@ def text_of(raw: bytes, otherwise: str = "cp1252") -> str:
 
 
 def printable(text: str) -> str:
-    """Returns text that can be shown and encoded: other characters become %XX, as in an address."""
+    """Returns text that can be shown and encoded; other characters become %XX, as in an address."""
     if text.isprintable():
         return text
     return "".join(
@@ -44,7 +44,7 @@ def printable(text: str) -> str:
 def parts_of(name: str) -> tuple[str, ...]:
     """Splits a path into printable parts, at slashes and at the backslashes of Windows."""
     parts = tuple(printable(part) for part in _split(name.replace("\\", "/")))
-    if ".." in parts:  # on Unix a backslash is part of a name, and does not lead up
+    if ".." in parts:  # made by a backslash, which on Unix is a part of the name
         parts = tuple(printable(part).replace("\\", "%5C") for part in _split(name))
     return parts
 
@@ -54,9 +54,9 @@ def _split(name: str) -> list[str]:
 
 
 def leads_out(name: str) -> str | None:
-    """Says why a path of an archive or a bucket could lead out of the folder that it is written to.
+    """Returns why a path from an archive or a bucket could lead out of the folder to write into.
 
-    The answer continues a sentence that ends "…, which". It is None if the path stays inside.
+    The words continue a sentence that ends "…, which". None if the path stays inside.
     """
     name = name.replace("\\", "/")
     if "\0" in name:
@@ -73,10 +73,10 @@ def leads_out(name: str) -> str | None:
 
 
 class SafePaths:
-    """Chooses paths below a folder for files from strangers.
+    """Chooses paths below a folder for files with names that are not trusted.
 
-    A file keeps its own path if that is harmless on every file system, and free even where case and
-    Unicode forms are ignored. Otherwise it gets a number.
+    A file keeps its own path if the path is harmless on every file system and not taken, even where
+    case and Unicode forms are ignored. Otherwise it gets a number as its name.
 
     Args:
         most: How many folders may be made.
@@ -89,7 +89,7 @@ class SafePaths:
         self._numbered = 0
 
     def take(self, parts: tuple[str, ...]) -> str:
-        """Returns a relative path that no other file has. A usual suffix is kept."""
+        """Returns a relative path that no other file has. It keeps an ordinary suffix."""
         if len(parts) <= DEPTH and all(map(harmless, parts)) and self._takes(parts):
             return "/".join(parts)
         self._numbered += 1
@@ -108,13 +108,13 @@ class SafePaths:
 
 
 def harmless(part: str) -> bool:
-    """Tells whether a part of a path is an ordinary name on every file system."""
+    """Returns whether a part of a path is an ordinary name on every file system."""
     fits = PART.fullmatch(part) and len(part.encode()) <= PART_BYTES
     return bool(fits) and not RESERVED.fullmatch(part)
 
 
 def folded(path: str) -> str:
-    """Returns the same text for all paths that are one path on some file system."""
+    """Returns the same text for all paths that some file system treats as one path."""
     if path.isascii():
         return path.lower()
     return unicodedata.normalize("NFD", unicodedata.normalize("NFD", path).casefold())

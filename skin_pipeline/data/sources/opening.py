@@ -1,12 +1,12 @@
-"""From an address to files: Kaggle, S3, a folder, a zip file, or the generator of the demo.
+"""Opens a source: Kaggle, S3, a folder, a zip file, or the generator of the demo.
 
-    with folder_of(job) as contents:  # where the setting `data` points
+    with folder_of(job) as contents:  # of the setting `data`
         images = find(contents)
 
-    with files_at(job, ["a.jpg", "s3://clinic/new"]) as files:  # to be scored, of no class
+    with files_at(job, ["a.jpg", "s3://clinic/new"]) as files:  # to score them; they have no class
         ...
 
-In this module a *source* is such an address: any form that the setting `data` may have.
+A *source* is a text that says where images are: any value that the setting `data` may have.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ log = logging.getLogger(__name__)
 
 @contextmanager
 def folder_of(job: Job, source: str | None = None) -> Generator[Contents, None, None]:
-    """Gives the images and tables of a source. Fetched files are removed afterwards.
+    """Yields the images and tables of a source. Removes fetched files afterwards.
 
     Args:
         job: Has the credentials for Kaggle and S3.
-        source: One of the forms of the setting `data`, which is the default.
+        source: A value that the setting `data` may have; by default that setting.
 
     Raises:
         BadInput: Nothing can be read there, or the server refuses.
@@ -51,7 +51,7 @@ def folder_of(job: Job, source: str | None = None) -> Generator[Contents, None, 
 
 
 def _fetched(job: Job, source: str, target: Path) -> Contents:
-    """Brings the files of a source into the new folder `target`."""
+    """Fetches the files of a source into the new folder `target`."""
     if source == DEMO:
         # Imported late: the generator needs numpy and Pillow, and is seldom used.
         from skin_pipeline.data import demo
@@ -69,7 +69,7 @@ def _fetched(job: Job, source: str, target: Path) -> Contents:
 
 
 def _is_path(source: str) -> bool:
-    """Tells whether a source is a path: neither the generator, nor Kaggle, nor S3."""
+    """Returns whether a source is a path, and not the generator, Kaggle or S3."""
     remote = from_kaggle.is_address(source) or source.startswith(from_bucket.S3)
     return source != DEMO and not remote
 
@@ -104,12 +104,12 @@ def _existing(path: Path) -> Path:
 
 @contextmanager
 def files_at(job: Job, sources: Sequence[str]) -> Generator[list[SourceFile], None, None]:
-    """Gives image files in the order of their sources. Fetched files are removed afterwards.
+    """Yields image files in the order of their sources. Removes fetched files afterwards.
 
     Args:
         job: Has the credentials for S3.
         sources: Each is a file (of any suffix, existing or not), a folder or zip with images
-            somewhere below, `s3://BUCKET/PREFIX`, or `@FILE`, a list with one of these per line.
+            at any depth, `s3://BUCKET/PREFIX`, or `@FILE`, a list with one of these on each line.
             The images of a folder are sorted by name.
 
     Raises:
@@ -141,8 +141,8 @@ def _files_at(source: str, stack: ExitStack, job: Job) -> list[SourceFile]:
     if source.startswith(from_bucket.S3):
         return _files_in(source, stack.enter_context(folder_of(job, source)))
     path = job.roots.path(source)
-    # A file that does not exist or cannot be read is returned like any other: scoring gives it a
-    # row that says so, and the files beside it are scored.
+    # A file that does not exist or cannot be read is returned too: scoring reports it in its row,
+    # and still scores the other files.
     one = [SourceFile(source, path)]
     try:
         if path.is_dir():
@@ -164,7 +164,7 @@ def _files_in(source: str, contents: Contents, folder: Path | None = None) -> li
             f"there are no images ({kinds.shown_suffixes()}) below {source}. "
             f"{not_used(contents.notices)}"
         )
-    if folder:  # its own names, not the printable ones, so that each file is found again
+    if folder:  # names as on the disk, not made printable, so that people find each file again
         names = [item.path.relative_to(folder).as_posix() for item in images]
     else:
         names = [item.name for item in images]
@@ -179,5 +179,5 @@ def _is_zip(path: Path) -> bool:
     try:
         is_file = path.is_file()
         return is_file and kinds.packed(path.suffix.lower(), from_folder.start(path)) == "zip"
-    except OSError:  # scoring says so in the file's row
+    except OSError:  # scoring reports it in the file's row
         return False

@@ -1,4 +1,4 @@
-"""Another attempt where a server may only be busy for a while."""
+"""Tries again when a server may be busy for a short time."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from skin_pipeline.errors import Unavailable
 
 log = logging.getLogger(__name__)
 
-PAUSES = (1.0, 5.0)  # seconds between one attempt and the next
+PAUSES = (1.0, 5.0)  # seconds before the second and the third attempt
 Pause = Callable[[float], object]  # waits for so many seconds
 T = TypeVar("T")
 

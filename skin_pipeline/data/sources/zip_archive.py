@@ -1,10 +1,10 @@
-"""A zip file from a stranger, opened with suspicion.
+"""Reads a zip file that is not trusted.
 
     with opened(Path("lesions.zip"), Limits()) as archive:
         for entry in archive.entries():
             archive.write(entry, target / "1.jpg")
 
-What a header says is checked before anything is written, and is not believed while writing.
+What the headers say is checked before anything is written, and compared with the bytes afterwards.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ from skin_pipeline.foreign import shown
 
 MIB = 2**20
 CHUNK = MIB
-# Below this an entry may be as compressible as it likes: a blank mask or a CSV is no bomb.
+# Up to this size any ratio of compression is allowed: blank masks and CSV files compress well too.
 RATIO_FREE_BYTES = MIB
-# Deflate is what Kaggle and every zip tool write. Python unpacks the others without a bound on
-# memory, so a small entry could take all of it.
+# Kaggle and all zip tools write Deflate. For the other methods Python has no bound on memory, so a
+# small entry could take all of it.
 METHODS = {zipfile.ZIP_STORED: "stored", zipfile.ZIP_DEFLATED: "deflate"}
 OTHER_METHODS = {
     1: "Shrink", 2: "Reduce", 3: "Reduce", 4: "Reduce", 5: "Reduce", 6: "Implode", 9: "Deflate64",
@@ -47,7 +47,7 @@ SPLIT = "a part of a split archive"
 FLAGS_ENCRYPTED = 0x1 | 0x40 | 0x2000
 FLAG_UTF8 = 0x800
 MADE_ON_DOS = 0
-# A zip is read from the list at its end. A hostile list is mostly longer than its count says.
+# The list of entries at the end of a zip. A hostile list may be longer than its count says.
 LIST_BYTES_PER_ENTRY = 128
 LIST_BYTES_SPARE = 64 * 1024
 SPECIAL_FILES = {
@@ -56,7 +56,7 @@ SPECIAL_FILES = {
     stat.S_IFIFO: "a named pipe",
     stat.S_IFSOCK: "a socket",
 }
-# What `zipfile` and zlib raise for unexpected bytes: nearly anything. An OSError is the disk's.
+# What `zipfile` and zlib raise for unexpected bytes: nearly anything but OSError, the disk's error.
 DAMAGE = (
     zipfile.BadZipFile, zlib.error, struct.error, ArithmeticError, AssertionError, AttributeError,
     BufferError, EOFError, LookupError, RuntimeError, StopIteration, SyntaxError, TypeError,
@@ -72,7 +72,7 @@ class Limits:
         entries: Files and folders together, wanted or not.
         total_bytes: Of all files.
         entry_bytes: Of one file. A larger one is left out, and a notice says so.
-        ratio: Unpacked to packed bytes of all files together, if they have over 1 MiB.
+        ratio: Unpacked to packed bytes of all files together, if they unpack to over 1 MiB.
     """
 
     entries: int = 500_000  # ISIC 2024 has 401,059 images
@@ -85,7 +85,7 @@ LIMITS = Limits()
 
 
 class ZipArchive:
-    """An open zip file, its path for messages, and the limits that its entries are checked by."""
+    """An open zip file, its path for messages, and the limits for its entries."""
 
     def __init__(self, bundle: zipfile.ZipFile, path: Path, limits: Limits) -> None:
         self.path = path
@@ -106,7 +106,7 @@ class ZipArchive:
         return infos
 
     def _refuse_overlap(self, entries: Iterable[zipfile.ZipInfo]) -> None:
-        # Entries that share bytes are how a small archive becomes a huge tree.
+        # By entries that share bytes, a small archive could unpack to any number of files.
         infos = sorted(entries, key=lambda info: info.header_offset)
         ends = [info.header_offset for info in infos[1:]] + [self._bundle.start_dir]
         for info, end in zip(infos, ends, strict=False):
@@ -117,7 +117,7 @@ class ZipArchive:
                 raise self.refusal(info.orig_filename, reason)
 
     def refuse_bulk(self, wanted: list[zipfile.ZipInfo]) -> None:
-        """Raises `BadInput` if the wanted entries unpack to too much."""
+        """Raises `BadInput` if the wanted entries unpack to too many bytes."""
         unpacked = sum(info.file_size for info in wanted)
         packed = sum(info.compress_size for info in wanted)
         if unpacked > self.limits.total_bytes:
@@ -128,7 +128,7 @@ class ZipArchive:
             raise _refusal(self.path, reason)
 
     def start(self, info: zipfile.ZipInfo, most: int) -> bytes:
-        """Returns an entry's first bytes; none if they cannot be read.
+        """Returns the first bytes of an entry; no bytes if they cannot be read.
 
         Raises:
             Unavailable: The disk fails.
@@ -149,8 +149,8 @@ class ZipArchive:
         Raises:
             BadInput: The entry is damaged, or its size is not what its header says.
         """
-        # At most a byte more than the header announces is read. So the limits, which were checked
-        # on headers, hold, and a header that lies is found out.
+        # At most one byte more than the header says is read: enough to notice that the header is
+        # wrong, and no more than the limits allow, because they were checked on the headers.
         probe = copy.copy(info)
         probe.file_size += 1
         written = 0
@@ -166,8 +166,8 @@ class ZipArchive:
             raise self.refusal(info.orig_filename, reason)
 
     def _open(self, info: zipfile.ZipInfo) -> IO[bytes]:
-        # Some tools of Windows write a name with backslashes in the list and with slashes before
-        # the entry's bytes, or the other way round. `zipfile` refuses two different names.
+        # A zip has each name twice, in the list and before the entry's bytes, and `zipfile` refuses
+        # an entry whose names differ. Some tools of Windows write one of them with backslashes.
         try:
             return self._bundle.open(info)
         except zipfile.BadZipFile:
@@ -187,8 +187,12 @@ class ZipArchive:
         return file.read(length).decode(encoding)
 
     def refusal(self, name: str, reason: str) -> BadInput:
-        """Makes the error for an archive that one of its entries spoils; `reason` ends
-        "its entry …, which"."""
+        """Makes the error for an archive that is refused because of an entry.
+
+        Args:
+            name: Of the entry.
+            reason: Continues "its entry …, which".
+        """
         return _refusal(self.path, f"is refused because of its entry {shown(name)}, which {reason}")
 
 
@@ -216,8 +220,11 @@ def opened(path: Path, limits: Limits) -> Generator[ZipArchive, None, None]:
 
 
 class _BoundedReader(io.BufferedReader):
-    """An archive's bytes, but never more than `most` in one read: `zipfile` reads the list of
-    entries at once, and makes some thirteen times as much of it in memory."""
+    """The bytes of an archive, never more than `most` in one read.
+
+    `zipfile` reads the whole list of entries at once, and takes some thirteen times its size of
+    memory for it.
+    """
 
     def __init__(self, path: Path, most: int) -> None:
         super().__init__(io.FileIO(path))
@@ -259,7 +266,7 @@ def _parsed(raw: _BoundedReader, path: Path) -> zipfile.ZipFile:
 
 
 def _is_last_part(raw: _BoundedReader) -> bool:
-    """Tells whether a zip's list begins on another disk: the other parts are files of their own."""
+    """Returns whether a file is the last part of a zip that was split into several files."""
     raw.seek(0, io.SEEK_END)
     raw.seek(max(0, raw.tell() - END_BYTES))
     end = raw.read(END_BYTES)
@@ -268,7 +275,7 @@ def _is_last_part(raw: _BoundedReader) -> bool:
 
 
 def _no_zip(path: Path, head: bytes) -> str:
-    """Returns the kind of a file that is no zip; "" if it is not known."""
+    """Returns the kind of a file that is no zip; "" if the kind is not known."""
     suffix = kinds.suffix_of(path.name)
     if re.fullmatch(r"\.(z?\d+)", suffix):
         return SPLIT
@@ -294,8 +301,8 @@ def _foreign(path: Path, kind: str) -> BadInput:
 def name_of(info: zipfile.ZipInfo) -> str:
     """Returns an entry's name.
 
-    `zipfile` reads names without the mark for UTF-8 in the alphabet of DOS. But macOS writes UTF-8
-    without the mark, and tools of Unix write whatever bytes a file's name has.
+    If the flag for UTF-8 is not set, `zipfile` reads names in the encoding of DOS. But macOS writes
+    UTF-8 without the flag, and tools on Unix write the bytes that a file's name has on the disk.
     """
     if info.flag_bits & FLAG_UTF8:
         return info.orig_filename  # `filename` ends at a NUL
@@ -304,18 +311,18 @@ def name_of(info: zipfile.ZipInfo) -> str:
 
 
 def is_link(info: zipfile.ZipInfo) -> bool:
-    """Tells whether an entry is a symbolic link."""
+    """Returns whether an entry is a symbolic link."""
     return stat.S_ISLNK(info.external_attr >> 16)
 
 
 def special(info: zipfile.ZipInfo) -> str | None:
-    """Says that an entry is no file, such as a device; None for files, folders and links."""
+    """Returns that an entry is a device or the like; None for files, folders and links."""
     kind = SPECIAL_FILES.get(stat.S_IFMT(info.external_attr >> 16))
     return f"is {kind}" if kind else None
 
 
 def unreadable(info: zipfile.ZipInfo) -> str | None:
-    """Says why an entry cannot be read, and what to do; None if it can be."""
+    """Returns why an entry cannot be read, and what to do; None if it can be."""
     if info.flag_bits & FLAGS_ENCRYPTED:
         return "is encrypted. Unpack it with its password, and give the folder as `data`"
     if info.compress_type not in METHODS:

@@ -152,7 +152,7 @@ def test_the_only_table_is_used_whatever_it_is_called_when_its_column_is_named(
 ) -> None:
     root = lay_out(tmp_path, ["a", "b"], sample__csv="image,dx\na,nv\nb,mel\n")
     values = {"malignant_values": "mel", "benign_values": "nv"}
-    assert "sample.csv: by its name it holds placeholders" in asked(root, **values)
+    assert "sample.csv: its name says placeholders" in asked(root, **values)
     found = classes(understood(root, columns="label=dx", **values)[0])
     assert found == {"a": "benign", "b": "malignant"}
 
@@ -171,7 +171,7 @@ EXPORT = (
 def test_the_indeterminate_of_an_archive_export_are_left_out_and_counted(tmp_path: Path) -> None:
     by_name, told = understood(lay_out(tmp_path, "abcde", metadata__csv=EXPORT))
     assert classes(by_name) == {"a": "benign", "b": "malignant"}
-    assert "indeterminate/malignant: left out, because this stands for neither class" in str(told)
+    assert "indeterminate/malignant: left out, because this means neither class" in str(told)
     assert "(empty): left out, because no table says which class" in str(told)
 
 
@@ -288,7 +288,7 @@ def test_marks_for_both_classes_of_one_image_are_asked_about(tmp_path: Path) -> 
 
 def test_one_hot_predictions_are_no_labels(tmp_path: Path) -> None:
     text = "image,MEL,NV\na,0.7,0.3\nb,0.2,0.8\n"
-    assert "no column is known to hold the label" in asked(
+    assert "no column is known to have the label" in asked(
         lay_out(tmp_path, "ab", scores__csv=text), malignant_values="MEL", benign_values="NV"
     )
 
@@ -324,7 +324,7 @@ def test_ham10000s_table_without_a_suffix_is_read_beside_that_of_the_archive(
     # HAM_1 and IL_7 share an image, so does IL_7 with HAM_2: all are kept together.
     assert {facts[2] for facts in by_name.values()} == {"HAM_1"}
     assert classes(by_name) == {"ISIC_1": "benign", "ISIC_2": "benign", "ISIC_3": "malignant"}
-    assert "site (3): differs between tables or rows, the first stands" in str(told)
+    assert "site (3): differs between tables or rows, the first is used" in str(told)
     assert "lesion_id (3): several of one image, kept together" in str(told)
     assert "hmnist_28_28_RGB.csv: found, not used, because it has 2,353 columns" in str(told)
     assert "README: found" not in str(told)
@@ -444,7 +444,7 @@ def test_pad_ufes_and_bcn20000_are_read_with_their_classes_named(tmp_path: Path)
     )
     images = [f"imgs_part_1/PAT_{n}.png" for n in ("1_881_939", "1_882_940", "2_883_941")]
     root = lay_out(tmp_path / "pad", images, metadata__csv=pad)
-    assert "column 'diagnostic' has values that stand for neither class: 'NEV' (1)" in asked(root)
+    assert "column 'diagnostic' has values whose class is not known: 'NEV' (1)" in asked(root)
     found, _ = understood(root, malignant_values="MEL", benign_values="NEV", neither_values="ACK")
     assert found == {
         "PAT_1_881_939": ("benign", "PAT_1", "881"),

@@ -238,7 +238,7 @@ MISSING = [
 def test_a_filler_is_no_id_and_this_is_counted(tables: Write, kind: str, word: str) -> None:
     paths = tables(f"image,{kind}\na,{word}\nb,{word}\nc,P3\nd,P4\n")
     assert list(read(paths, FILES, USUAL)[kind]) == ["", "", "P3", "P4"]
-    assert told(paths) == [f"{kind} {word} (2): read as missing: it stands for no id"]
+    assert told(paths) == [f"{kind} {word} (2): read as missing: it means no id"]
 
 
 def test_a_number_is_one_id_whether_written_as_integer_or_float(tables: Write) -> None:
@@ -300,7 +300,7 @@ def test_spellings_that_differ_stop_no_run_and_are_told(tables: Write) -> None:
     assert table[["site", "sex", "age"]].to_numpy()[0].tolist() == ["scalp", "male", "45"]
     sex, site = told(paths)
     assert site == (
-        "site: differs between tables or rows, the first stands: benign/a.jpg is "
+        "site: differs between tables or rows, the first is used: benign/a.jpg is "
         "'scalp' (info0.csv, line 2, column 'site') and "
         "'head/neck' (info1.csv, line 2, column 'site')"
     )
@@ -380,7 +380,7 @@ def test_a_mapped_column_that_is_not_there_is_told_with_those_that_are(tables: W
 
 def test_a_mapped_label_with_unknown_values_is_told_with_their_counts(tables: Write) -> None:
     text = "image,dx\na,nv\nb,nv\nc,mel\nd,melanoma\n"
-    with pytest.raises(BadInput, match=r"neither class: 'nv' \(2\); 'mel' \(1\)"):
+    with pytest.raises(BadInput, match=r"class is not known: 'nv' \(2\); 'mel' \(1\)"):
         labels(tables(text), KEYS, Labelling({"label": ("dx",)}))
 
 
@@ -407,7 +407,7 @@ def test_images_without_a_row_have_no_label(tables: Write) -> None:
 
 
 def test_no_column_with_labels_is_told_with_the_columns(tables: Write) -> None:
-    with pytest.raises(BadInput, match=r"no column is known to hold the label.*'image', 'sex'"):
+    with pytest.raises(BadInput, match=r"no column is known to have the label.*'image', 'sex'"):
         labels(tables("image,sex\na,m\nb,m\nc,f\nd,f\n"), KEYS, Labelling())
 
 

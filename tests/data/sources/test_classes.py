@@ -114,7 +114,7 @@ def test_folders_of_other_names_are_asked_about_where_tables_do_not_help(tmp_pat
     (tmp_path / "labels.csv").touch()
 
     def labels_of(tables: Sequence[Path], keys: Sequence[str]) -> list[str]:
-        raise BadInput("no column is known to hold the label")
+        raise BadInput("no column is known to have the label")
 
     with pytest.raises(BadInput, match=r"no column is known.*melanoma/ \(1\), nevus/ \(1\)"):
         sources.find(tmp_path, labels_of)

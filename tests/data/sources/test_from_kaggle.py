@@ -644,7 +644,7 @@ def test_a_bad_key_file_is_named_and_not_shown(text: str, folder: Path, home: Pa
 def test_half_of_the_variables_is_told(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KAGGLE_USERNAME", "ada")
 
-    with pytest.raises(BadInput, match="KAGGLE_USERNAME and KAGGLE_KEY are needed both"):
+    with pytest.raises(BadInput, match="KAGGLE_USERNAME and KAGGLE_KEY are both required"):
         download(DATASET, folder)
 
 

@@ -35,7 +35,7 @@ def test_a_token_in_the_place_of_a_key_is_a_token() -> None:
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        (KaggleCredentials("ada", "", origin="here"), "from here hold no key and no token"),
+        (KaggleCredentials("ada", "", origin="here"), "from here contain no key and no token"),
         (KaggleCredentials("", KEY, origin="here"), "a key without the user name"),
         (KaggleCredentials("ada@example.org", KEY, origin="here"), "an e-mail address"),
         (KaggleCredentials("ada", f"{KEY}\nX", origin="here"), "spaces, line breaks or letters"),
