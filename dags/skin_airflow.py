@@ -39,7 +39,7 @@ from skin_pipeline.config import (
     read_settings,
 )
 from skin_pipeline.errors import BadInput, Rejected, Unavailable
-from skin_pipeline.foreign import line, tells_secret
+from skin_pipeline.foreign import line, reveals_secret
 from skin_pipeline.job import Job
 from skin_pipeline.roots import Roots
 from skin_pipeline.storage import Store
@@ -60,11 +60,11 @@ def airflow_errors() -> Generator[None, None, None]:
     except Rejected as error:
         raise AirflowSkipException(f"refused by the gate: {error}") from None
     except Unavailable as error:
-        raise AirflowException(str(error)) from (None if tells_secret(error) else error)
+        raise AirflowException(str(error)) from (None if reveals_secret(error) else error)
     except AirflowException:
         raise
     except Exception as error:  # an unexpected one, whose whole chain Airflow would log
-        if tells_secret(error):
+        if reveals_secret(error):
             raise AirflowException(f"{type(error).__name__}: {line(error)}") from None
         raise
 

@@ -225,7 +225,7 @@ def holds_secret(text: str) -> bool:
     return masked(text) != text
 
 
-def tells_secret(error: BaseException) -> bool:
+def reveals_secret(error: BaseException) -> bool:
     """Returns whether the text of an error, or of one that led to it, contains a secret."""
     seen: list[BaseException] = []
     waiting = [error]

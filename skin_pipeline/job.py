@@ -18,7 +18,7 @@ from skin_pipeline import timing
 from skin_pipeline.config import Deployment, Settings, threads
 from skin_pipeline.contracts import COST, RESULT, Contract, Cost, address, dump, load
 from skin_pipeline.credentials import KaggleCredentials
-from skin_pipeline.provenance import ProvenStore, Record, SigningKeys, TakenError, another_place
+from skin_pipeline.provenance import ProvenStore, Record, SigningKeys, TakenError, another_folder
 from skin_pipeline.roots import ANYWHERE, Roots
 from skin_pipeline.storage import S3Access, Store, digest
 
@@ -135,13 +135,13 @@ class Job:
 
     def _made(self, key: str, make: Callable[[Work], Contract]) -> tuple[Contract, Record]:
         """Returns the document of a new result, and a record of what it was made from."""
-        folder = self.proven.place_for(key)
+        folder = self.proven.folder_for(key)
         try:
             with self.proven.recording(key, folder) as record:
                 return make(Work(self, folder)), record
         except TakenError as other:  # another process makes the same result at the same time
             log.warning("made_elsewhere key=%s taken=%s", key, other)
-        folder = another_place(key)
+        folder = another_folder(key)
         with self.proven.recording(key, folder) as record:
             return make(Work(self, folder)), record
 

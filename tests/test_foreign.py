@@ -414,10 +414,10 @@ def test_no_text_takes_long_to_mask(part: str) -> None:
 
 def test_the_chain_of_an_error_is_looked_through() -> None:
     clean, told = ValueError("x"), OSError("https://ada:hunter2@host")
-    assert not foreign.tells_secret(clean)
+    assert not foreign.reveals_secret(clean)
     clean.__context__ = told
     told.__context__ = clean  # a circle
-    assert foreign.tells_secret(clean)
+    assert foreign.reveals_secret(clean)
 
 
 @pytest.mark.parametrize(

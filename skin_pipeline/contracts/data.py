@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Literal
 
-from skin_pipeline.contracts.document import Address, Contract, Interval, Told, described
+from skin_pipeline.contracts.document import Address, Contract, Interval, SafeText, described
 
 
 class Notice(Contract):
@@ -16,8 +16,8 @@ class Notice(Contract):
     """
 
     kind: str
-    subject: Told
-    reason: Told
+    subject: SafeText
+    reason: SafeText
     count: int = 1
 
     def __str__(self) -> str:

@@ -19,7 +19,7 @@ C = TypeVar("C", bound="Contract")
 
 # Text that contains words of others, and an address that others gave: made safe when a document is
 # made, so that no page, log or alert that shows it has to think of it.
-Told = Annotated[str, AfterValidator(line)]
+SafeText = Annotated[str, AfterValidator(line)]
 Address = Annotated[str, AfterValidator(masked)]
 
 

@@ -24,7 +24,7 @@ Its modules, in reading order:
 """
 
 from skin_pipeline.provenance import signing
-from skin_pipeline.provenance.layout import another_place, owner_of
+from skin_pipeline.provenance.layout import another_folder, owner_of
 from skin_pipeline.provenance.pem import PUBLIC_KEY, SIGNING_KEY
 from skin_pipeline.provenance.records import Record, TakenError
 from skin_pipeline.provenance.signing import SigningKeys
@@ -37,7 +37,7 @@ __all__ = [
     "Record",
     "SigningKeys",
     "TakenError",
-    "another_place",
+    "another_folder",
     "owner_of",
     "signed_by",
     "signing",

@@ -32,7 +32,7 @@ def owner_of(key: str) -> str:
     return "/".join(parts[:2]) if parts[0] in STEPS and len(parts) > 2 else ""
 
 
-def another_place(key: str) -> str:
+def another_folder(key: str) -> str:
     """Returns a folder below a result's key that no other process uses."""
     return f"{key}/{AGAIN}{uuid.uuid4().hex[:8]}"
 

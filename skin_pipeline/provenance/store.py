@@ -15,7 +15,7 @@ from skin_pipeline.provenance import records
 from skin_pipeline.provenance.layout import (
     CHECKPOINTS,
     PROOFS,
-    another_place,
+    another_folder,
     is_proven,
     is_signed_alone,
     owner_of,
@@ -170,7 +170,7 @@ class ProvenStore:
         """The signer of statements, whose keys are read from their files at the first use."""
         return self._stamps.stamper
 
-    def place_for(self, key: str) -> str:
+    def folder_for(self, key: str) -> str:
         """Returns the folder for the files of a result that is about to be made.
 
         It is the result's key, unless there are files below it, left by a killed process or by
@@ -178,14 +178,14 @@ class ProvenStore:
         """
         kept = (f"{key}/{CHECKPOINTS}/", f"{key}/{PROOFS}/")
         left = [item for item in self.inner.list(key) if not item.startswith(kept)]
-        return another_place(key) if left else key
+        return another_folder(key) if left else key
 
     def recording(self, key: str, folder: str) -> AbstractContextManager[Record]:
         """Notes what is written and read during the block.
 
         Args:
             key: Of the result that is made in it.
-            folder: From `place_for`.
+            folder: From `folder_for`.
         """
         return records.recording(key, folder)
 
