@@ -40,8 +40,9 @@ from skin_pipeline.contracts import (
 from skin_pipeline.data import demo, manifest, splitting
 from skin_pipeline.errors import BadInput, Rejected
 from skin_pipeline.intervals import auc
-from skin_pipeline.job import Job
+from skin_pipeline.job import Job, Work
 from skin_pipeline.model_file import trial
+from skin_pipeline.release import tasks
 from skin_pipeline.storage import FolderStore, S3Access, Store
 
 HEAVY = (
@@ -98,8 +99,11 @@ def test_each_run_has_its_seed_and_history_on_record(finished: Any) -> None:
 
 
 def test_the_data_docs_are_kept_with_the_run(finished: Any) -> None:
-    for key, kind in ((finished.validation, Validation), (finished.split, Split)):
-        docs = load(finished.job.store, key, kind).docs
+    results = (
+        load(finished.job.store, finished.validation, Validation),
+        load(finished.job.store, finished.split, Split),
+    )
+    for docs in (result.docs for result in results):
         assert b"<html" in finished.job.store.read(docs)
 
 
@@ -792,7 +796,8 @@ def test_data_docs_keep_their_folders(make_job: Callable[..., Job], tmp_path: Pa
     for name in ("index.html", "one/page.html", "two/page.html"):
         (tmp_path / "docs" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "docs" / name).write_text(name)
-    assert steps._put_folder(job, "validate/1/docs", tmp_path / "docs") == "validate/1/docs"
+    work = Work(job, "validate/1")
+    assert work.put_folder("docs", tmp_path / "docs") == "validate/1/docs"
     for name in ("index.html", "one/page.html", "two/page.html"):
         assert job.store.read(f"validate/1/docs/{name}") == name.encode()
 
@@ -811,7 +816,7 @@ def test_a_judgement_tells_of_its_run_and_of_the_moment_of_its_verdict(
     job.store.put("evaluate/1/result.json", dump(made))
     job.store.put("validate/1/result.json", dump(documents.validation("validate/1", "ingest/1")))
     verdict = documents.verdict(approved=version is not None, reasons=("why",), report="r.html")
-    judged = steps._judgement(job, verdict, version)
+    judged = tasks._judgement(job, verdict, version)
     assert (judged.run, judged.judged_at) == ("manual__1", verdict.judged_at)
     assert (judged.approved, judged.version) == (version is not None, version)
     assert (judged.model, judged.reasons, judged.report) == ("skin-resnet50", ("why",), "r.html")

@@ -11,8 +11,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from pydantic import SecretStr
 
-from skin_pipeline import cli
-from skin_pipeline.config import read_deployment
+from skin_pipeline.config import read_deployment, settings_tables
 from skin_pipeline.errors import BadInput
 from skin_pipeline.provenance import SigningKeys
 
@@ -109,7 +108,7 @@ def test_a_password_is_in_no_error_log_or_text(
         deployment.model_dump_json(),
         caplog.text,
     ]
-    seen.append(cli.settings_table())
+    seen.append(settings_tables())
     for error in (refused.value, misfit.value):
         told = traceback.TracebackException.from_exception(error, capture_locals=True)
         seen += [repr(error), repr(error.__context__), *told.format()]
