@@ -202,6 +202,12 @@ class Finished:
     verdict: str
     version: str
 
+    @property
+    def root(self) -> Path:
+        """The folder of its store."""
+        assert isinstance(self.job.store, FolderStore)
+        return self.job.store.root
+
 
 EASY = {
     "data": "demo",
