@@ -205,8 +205,9 @@ class Finished:
     @property
     def root(self) -> Path:
         """The folder of its store."""
-        assert isinstance(self.job.store, FolderStore)
-        return self.job.store.root
+        store: Any = self.job.store  # a ProvenStore, which hands on what its folder store has
+        root: Path = store.root
+        return root
 
 
 EASY = {
