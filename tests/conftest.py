@@ -202,6 +202,13 @@ class Finished:
     verdict: str
     version: str
 
+    @property
+    def root(self) -> Path:
+        """The folder of its store."""
+        store: Any = self.job.store  # a ProvenStore, which hands on what its folder store has
+        root: Path = store.root
+        return root
+
 
 EASY = {
     "data": "demo",

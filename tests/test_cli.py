@@ -6,7 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import weights_file
@@ -19,6 +19,9 @@ from skin_pipeline import cli
 from skin_pipeline.config import Settings
 from skin_pipeline.release import MODEL_FILE, version_key
 from skin_pipeline.storage import FolderStore
+
+if TYPE_CHECKING:
+    from tests.conftest import Finished
 
 ROOT = Path(__file__).parents[1]
 
@@ -38,7 +41,7 @@ def flags(settings: Settings) -> list[str]:
 
 
 def test_a_finished_run_ends_with_0_and_the_paths(
-    finished: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    finished: Finished, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("SKIN_STORE", finished.job.store.url)
     assert cli.main(["run", *flags(finished.job.settings)]) == 0
@@ -51,7 +54,7 @@ def test_a_finished_run_ends_with_0_and_the_paths(
 
 
 def test_a_refused_run_ends_with_3_and_the_reasons(
-    finished: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    finished: Finished, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("SKIN_STORE", finished.job.store.url)
     settings = finished.job.settings.model_copy(update={"min_sensitivity": 1.0})
@@ -60,7 +63,7 @@ def test_a_refused_run_ends_with_3_and_the_reasons(
 
 
 def test_steps_can_be_run_one_by_one(
-    finished: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    finished: Finished, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("SKIN_STORE", finished.job.store.url)
     knobs = flags(finished.job.settings)
@@ -148,7 +151,7 @@ def test_a_command_whose_reader_has_gone_ends_quietly(command: str) -> None:
     assert left_alone(*command.split()) == (1, "")
 
 
-def test_scoring_ends_quietly_when_its_reader_has_gone(finished: Any, tmp_path: Path) -> None:
+def test_scoring_ends_quietly_when_its_reader_has_gone(finished: Finished, tmp_path: Path) -> None:
     images = tmp_path / "images.txt"
     images.write_text("no-such-image.jpg\n" * 5000)  # more rows than a pipe holds
     model = finished.job.store.local(f"{finished.version}/model.keras")

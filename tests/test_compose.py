@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,13 @@ def config(folder: Path, environment: dict[str, str]) -> tuple[str, str]:
     """
     path = folder / "env"
     path.write_text("".join(f"{name}={value}\n" for name, value in environment.items()))
-    command = [str(COMPOSE), "--file", str(CHECKOUT / "docker-compose.yaml"), "--env-file", path]
+    command = [
+        str(COMPOSE),
+        "--file",
+        str(CHECKOUT / "docker-compose.yaml"),
+        "--env-file",
+        str(path),
+    ]
     done = subprocess.run(
         [*command, "config", "--format", "json"],
         env={"HOME": str(folder), "PATH": ""},
@@ -111,7 +118,7 @@ def no_capabilities(service: dict[str, Any]) -> bool:
     return service["cap_drop"] == ["ALL"] and not service.get("cap_add")
 
 
-RULES = {
+RULES: dict[str, Callable[[dict[str, Any]], object]] = {
     "runs as the user that make compose-secrets names": own_user,
     "has no capability": no_capabilities,
     "cannot gain any": lambda s: s["security_opt"] == ["no-new-privileges:true"],

@@ -17,7 +17,7 @@ from skin_pipeline.contracts import Cost, Verdict, address, load, parse
 from skin_pipeline.job import Job
 from skin_pipeline.storage import FolderStore, digest, scratch
 
-INPUTS = {"split": "split/1", "runs": ("train/1", "train/2")}
+INPUTS: dict[str, Any] = {"split": "split/1", "runs": ("train/1", "train/2")}
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def once(
     made: list[Any],
     step: str = "gate",
     version: int = 1,
-    inputs: dict[str, str | tuple[str, str]] = INPUTS,
+    inputs: dict[str, Any] = INPUTS,
     **changes: Any,
 ) -> str:
     def make(work: Any) -> Verdict:
@@ -88,7 +88,7 @@ def test_a_key_names_its_step_and_is_the_same_in_another_store(
 
 
 def test_a_result_that_could_not_be_made_is_made_by_the_next_try(job: Job, made: list[Any]) -> None:
-    def fail(work: Any) -> None:
+    def fail(work: Any) -> Verdict:
         work.put("report.html", b"half of it")
         raise KeyboardInterrupt
 

@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -15,6 +15,9 @@ from skin_pipeline import steps
 from skin_pipeline.contracts import LABELS, Dataset, load
 from skin_pipeline.data import demo
 from skin_pipeline.model_file import loading, trial
+
+if TYPE_CHECKING:
+    from tests.conftest import Finished
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -26,7 +29,7 @@ def test_it_is_short() -> None:
 
 
 def test_the_five_lines_score_an_image_with_the_promoted_model(
-    finished: Any, tmp_path: Path
+    finished: Finished, tmp_path: Path
 ) -> None:
     store, version = finished.job.store, finished.version
     for name in ("model.keras", "manifest.json"):

@@ -55,8 +55,9 @@ def user() -> Iterator[User]:
 
         def start() -> subprocess.Popen[str]:
             command = [sys.executable, "-c", USER]
-            pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-            process = stack.enter_context(subprocess.Popen(command, text=True, **pipes))
+            process = stack.enter_context(
+                subprocess.Popen(command, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+            )
             stack.callback(process.kill)
             return process
 

@@ -106,7 +106,7 @@ CHANGES: dict[str, tuple[Any, set[str]]] = {
     "min_external_auc": (0.5, GATE),
     "min_runs": (1, GATE),
 }
-BASE = {
+BASE: dict[str, Any] = {
     "data": "ours",
     "external": "a=elsewhere",
     "weights": "mine.weights.h5",
@@ -218,7 +218,7 @@ def _scored(job: Job, key: str, inputs: dict[str, Any]) -> Contract:
     return Scored(name="a", dataset="", evaluation="", images=0, excluded=0)
 
 
-MADE = {
+MADE: dict[str, Callable[[Job, str, dict[str, Any]], Contract]] = {
     "ingest": _dataset,
     "validate": _validation,
     "split": _split,
@@ -339,7 +339,7 @@ def test_a_step_depends_on_its_own_settings_also_where_all_before_it_is_the_same
     monkeypatch.setattr(os, "fsync", lambda descriptor: None)
     made = {name: sorted(found) for name, found in keys_of(job_of(folder, store)).items()}
     (validation,), (split,), (evaluation,) = made["validate"], made["split"], made["evaluate"]
-    calls = {
+    calls: dict[str, Callable[[Job], Any]] = {
         "validate": lambda job: steps.validate(job, made["ingest"][0], {"a": "ingest/a"}),
         "split": lambda job: steps.split(job, validation),
         "features": lambda job: steps.features(job, split, "weights/1.weights.h5", 0),

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import documents
 import hard_run
@@ -40,9 +40,13 @@ from skin_pipeline.contracts import (
 from skin_pipeline.data import demo, manifest, splitting
 from skin_pipeline.errors import BadInput, Rejected
 from skin_pipeline.intervals import auc
-from skin_pipeline.job import Job
+from skin_pipeline.job import Job, Work
 from skin_pipeline.model_file import trial
+from skin_pipeline.release import tasks
 from skin_pipeline.storage import FolderStore, S3Access, Store
+
+if TYPE_CHECKING:
+    from tests.conftest import Finished
 
 HEAVY = (
     "boto3",
@@ -65,7 +69,7 @@ def with_settings(job: Any, **changes: Any) -> Any:
 # --- what a whole run leaves behind --------------------------------------------------------------
 
 
-def test_the_manifest_has_a_row_for_every_image(finished: Any) -> None:
+def test_the_manifest_has_a_row_for_every_image(finished: Finished) -> None:
     dataset = load(finished.job.store, finished.dataset, Dataset)
     table = manifest.read(finished.job.store, dataset.table)
     assert len(table) == 2 * demo.PER_CLASS
@@ -73,7 +77,7 @@ def test_the_manifest_has_a_row_for_every_image(finished: Any) -> None:
     assert dataset.synthetic
 
 
-def test_the_figures_can_be_recomputed_from_the_predictions(finished: Any) -> None:
+def test_the_figures_can_be_recomputed_from_the_predictions(finished: Finished) -> None:
     store = finished.job.store
     seen = load(store, finished.evaluation, Evaluation)
     table = pd.read_csv(store.local(seen.predictions))
@@ -83,27 +87,32 @@ def test_the_figures_can_be_recomputed_from_the_predictions(finished: Any) -> No
     assert seen.ensemble.images == len(test)
 
 
-def test_predictions_of_the_test_set_come_from_groups_that_no_run_trained_on(finished: Any) -> None:
+def test_predictions_of_the_test_set_come_from_groups_that_no_run_trained_on(
+    finished: Finished,
+) -> None:
     table = manifest.read(finished.job.store, load(finished.job.store, finished.split, Split).table)
     test = set(table["group"][table["run_0"] == "test"])
     for run in ("run_0", "run_1"):
         assert not test & set(table["group"][table[run].isin(["train", "validation"])])
 
 
-def test_each_run_has_its_seed_and_history_on_record(finished: Any) -> None:
+def test_each_run_has_its_seed_and_history_on_record(finished: Finished) -> None:
     runs = [load(finished.job.store, key, TrainedRun) for key in finished.trained]
     assert [run.run for run in runs] == [0, 1]
     assert runs[0].seed != runs[1].seed
     assert all(run.history for run in runs)
 
 
-def test_the_data_docs_are_kept_with_the_run(finished: Any) -> None:
-    for key, kind in ((finished.validation, Validation), (finished.split, Split)):
-        docs = load(finished.job.store, key, kind).docs
+def test_the_data_docs_are_kept_with_the_run(finished: Finished) -> None:
+    results = (
+        load(finished.job.store, finished.validation, Validation),
+        load(finished.job.store, finished.split, Split),
+    )
+    for docs in (result.docs for result in results):
         assert b"<html" in finished.job.store.read(docs)
 
 
-def test_the_released_version_is_complete_and_its_digests_are_right(finished: Any) -> None:
+def test_the_released_version_is_complete_and_its_digests_are_right(finished: Finished) -> None:
     store = finished.job.store
     champion = opened(store, name="skin-resnet50-synthetic").champion
     release = opened(store, name=champion.model).release(champion.version)
@@ -120,7 +129,7 @@ def test_the_released_version_is_complete_and_its_digests_are_right(finished: An
         assert hashlib.sha256(store.read(f"{finished.version}/{name}")).hexdigest() == digest
 
 
-def test_the_report_says_that_the_data_are_synthetic(finished: Any) -> None:
+def test_the_report_says_that_the_data_are_synthetic(finished: Finished) -> None:
     verdict = load(finished.job.store, finished.verdict, Verdict)
     page = finished.job.store.read(verdict.report).decode()
     assert "Synthetic data" in page
@@ -130,7 +139,7 @@ def test_the_report_says_that_the_data_are_synthetic(finished: Any) -> None:
 # --- done once, found afterwards -----------------------------------------------------------------
 
 
-def test_every_step_finds_its_result(finished: Any) -> None:
+def test_every_step_finds_its_result(finished: Finished) -> None:
     job = finished.job
     before = job.store.list("")
     dataset, weights, external = steps.ingest(job)
@@ -145,7 +154,7 @@ def test_every_step_finds_its_result(finished: Any) -> None:
     assert job.store.list("") == before
 
 
-def test_finding_a_result_imports_nothing_heavy(finished: Any) -> None:
+def test_finding_a_result_imports_nothing_heavy(finished: Finished) -> None:
     code = f"""
 import sys
 from skin_pipeline import sharding, steps
@@ -292,7 +301,7 @@ def test_duplicates_with_both_labels_are_refused_with_a_list(
 # --- refusal -------------------------------------------------------------------------------------
 
 
-def test_a_refused_model_is_recorded_and_the_champion_stays(finished: Any) -> None:
+def test_a_refused_model_is_recorded_and_the_champion_stays(finished: Finished) -> None:
     job = with_settings(finished.job, min_accuracy=1.0)
     before = opened(job.store, name="skin-resnet50-synthetic").champion
     key = steps.gate(job, finished.evaluation, finished.validation)
@@ -308,7 +317,7 @@ def test_a_refused_model_is_recorded_and_the_champion_stays(finished: Any) -> No
     )
 
 
-def test_a_missing_run_is_counted_by_the_gate(finished: Any) -> None:
+def test_a_missing_run_is_counted_by_the_gate(finished: Finished) -> None:
     evaluation = steps.evaluate(
         finished.job, finished.split, finished.trained[:1], finished.validation
     )
@@ -318,7 +327,7 @@ def test_a_missing_run_is_counted_by_the_gate(finished: Any) -> None:
     assert verdict.reasons == ("successful runs: 1, required at least 2",)
 
 
-def test_no_run_at_all_is_told(finished: Any) -> None:
+def test_no_run_at_all_is_told(finished: Finished) -> None:
     with pytest.raises(BadInput, match="no training run succeeded"):
         steps.evaluate(finished.job, finished.split, [], finished.validation)
 
@@ -329,10 +338,10 @@ MODEL = "skin-resnet50-synthetic"
 
 
 @pytest.fixture
-def again(finished: Any, tmp_path: Path) -> Callable[..., Any]:
+def again(finished: Finished, tmp_path: Path) -> Callable[..., Any]:
     """Makes a later run on the data and models of the finished one, in a store of its own."""
     store = FolderStore(tmp_path / "store")
-    shutil.copytree(finished.job.store.root, store.root)
+    shutil.copytree(finished.root, store.root)
 
     judged_at = load(store, finished.verdict, Verdict).judged_at
     first = datetime.strptime(judged_at, "%Y-%m-%dT%H:%M:%S%z")
@@ -345,7 +354,7 @@ def again(finished: Any, tmp_path: Path) -> Callable[..., Any]:
     return make
 
 
-def judge_and_conclude(job: Any, finished: Any) -> str:
+def judge_and_conclude(job: Any, finished: Finished) -> str:
     """What a run does after its evaluation; the verdict's key."""
     theirs = steps.champion(job, finished.split)
     key = steps.gate(job, finished.evaluation, finished.validation, theirs)
@@ -355,7 +364,7 @@ def judge_and_conclude(job: Any, finished: Any) -> str:
 
 
 def test_a_repeated_run_finds_the_verdict_and_adds_no_judgement(
-    finished: Any, again: Callable[..., Any], caplog: pytest.LogCaptureFixture
+    finished: Finished, again: Callable[..., Any], caplog: pytest.LogCaptureFixture
 ) -> None:
     job = again()
     before = opened(job.store, name=MODEL).judgements(), opened(job.store, name=MODEL).champion
@@ -371,7 +380,7 @@ def test_a_repeated_run_finds_the_verdict_and_adds_no_judgement(
 
 
 def test_the_champion_under_other_bounds_is_judged_against_the_one_before_it(
-    finished: Any, again: Callable[..., Any]
+    finished: Finished, again: Callable[..., Any]
 ) -> None:
     """Not against itself; and a version has one judgement, however often it is approved."""
     job = again(min_accuracy=0.4)
@@ -386,7 +395,7 @@ def test_the_champion_under_other_bounds_is_judged_against_the_one_before_it(
 
 
 def test_the_champion_that_misses_new_bounds_is_refused_once_however_often_it_runs(
-    finished: Any, again: Callable[..., Any]
+    finished: Finished, again: Callable[..., Any]
 ) -> None:
     before = len(opened(again().store, name=MODEL).judgements())
     for run, days in (("first", 7), ("second", 14), ("third", 21)):
@@ -399,13 +408,14 @@ def test_the_champion_that_misses_new_bounds_is_refused_once_however_often_it_ru
 
 
 def test_a_try_that_was_stopped_before_the_judgement_was_kept_is_completed(
-    finished: Any, again: Callable[..., Any]
+    finished: Finished, again: Callable[..., Any]
 ) -> None:
     job = again(finished.job.run_id, days=0)
     for key in job.store.list(f"models/{MODEL}/judged"):
         job.store.remove(key)
     steps.promote(job, finished.verdict)
     (kept,) = opened(job.store, name=MODEL).judgements()
+    assert kept.version
     assert finished.version.endswith(kept.version)
     assert not journal.changed_nothing(job.store, job.run_id)
 
@@ -414,7 +424,7 @@ def test_a_try_that_was_stopped_before_the_judgement_was_kept_is_completed(
 
 
 @pytest.fixture
-def later(finished: Any) -> Callable[..., Any]:
+def later(finished: Finished) -> Callable[..., Any]:
     """Keys of a second run on other test images, made with the store in which the first one was
     promoted."""
 
@@ -428,7 +438,7 @@ def later(finished: Any) -> Callable[..., Any]:
 
 
 def test_a_champion_on_the_test_set_that_it_was_judged_on_has_the_same_figures(
-    finished: Any,
+    finished: Finished,
 ) -> None:
     scored = load(finished.job.store, steps.champion(finished.job, finished.split), Scored)
     judged = load(finished.job.store, finished.evaluation, Evaluation)
@@ -437,13 +447,13 @@ def test_a_champion_on_the_test_set_that_it_was_judged_on_has_the_same_figures(
     assert scored.figures == judged.ensemble
 
 
-def test_without_a_champion_there_is_nothing_to_score(finished: Any) -> None:
+def test_without_a_champion_there_is_nothing_to_score(finished: Finished) -> None:
     job = with_settings(finished.job, model_name="nobody")
     assert steps.champion(job, finished.split) == ""
 
 
 def test_test_images_that_the_champion_was_trained_on_are_left_out_and_counted(
-    finished: Any, later: Callable[..., Any]
+    finished: Finished, later: Callable[..., Any]
 ) -> None:
     job, split = later(test_fraction=0.4)
     scored = load(job.store, steps.champion(job, split), Scored)
@@ -458,7 +468,7 @@ def test_test_images_that_the_champion_was_trained_on_are_left_out_and_counted(
 
 
 def test_a_champion_that_saw_images_in_another_way_cannot_be_scored_and_the_gate_says_so(
-    finished: Any, later: Callable[..., Any]
+    finished: Finished, later: Callable[..., Any]
 ) -> None:
     job, split = later(field_of_view=0.9)
     key = steps.champion(job, split)
@@ -473,7 +483,9 @@ def test_a_champion_that_saw_images_in_another_way_cannot_be_scored_and_the_gate
     assert (check.passed, check.value) == (False, scored.problem)
 
 
-def test_a_second_model_is_compared_with_the_champion_on_the_same_images(finished: Any) -> None:
+def test_a_second_model_is_compared_with_the_champion_on_the_same_images(
+    finished: Finished,
+) -> None:
     job = with_settings(finished.job, seed=1, l2=10.0, min_auc_change=-1.0)
     split = steps.split(job, finished.validation)
     trained = [steps.train(job, split, finished.features, run) for run in range(2)]
@@ -489,10 +501,10 @@ def test_a_second_model_is_compared_with_the_champion_on_the_same_images(finishe
 
 
 @pytest.fixture
-def raced(finished: Any, tmp_path: Path) -> Callable[..., Any]:
+def raced(finished: Finished, tmp_path: Path) -> Callable[..., Any]:
     """A store in which a second model was approved when there was no champion; and now there is."""
     store = FolderStore(tmp_path / "store")
-    shutil.copytree(finished.job.store.root, store.root)
+    shutil.copytree(finished.root, store.root)
     job = dataclasses.replace(finished.job, store=store)
 
     def verdict(**bounds: Any) -> tuple[Any, str]:
@@ -506,7 +518,7 @@ def raced(finished: Any, tmp_path: Path) -> Callable[..., Any]:
 
 
 def test_who_loses_a_race_is_judged_again_against_the_new_champion(
-    finished: Any, raced: Callable[..., Any]
+    finished: Finished, raced: Callable[..., Any]
 ) -> None:
     job, key = raced(min_auc_change=-1.0, min_accuracy=0.0, min_sensitivity=0.0)
     assert load(job.store, key, Verdict).approved
@@ -521,7 +533,7 @@ def test_who_loses_a_race_is_judged_again_against_the_new_champion(
 
 
 def test_who_loses_a_race_and_is_no_better_than_the_new_champion_is_refused(
-    finished: Any, raced: Callable[..., Any]
+    finished: Finished, raced: Callable[..., Any]
 ) -> None:
     job, key = raced(min_auc_change=1.0, min_accuracy=0.0, min_sensitivity=0.0)
     assert load(job.store, key, Verdict).approved
@@ -535,7 +547,7 @@ def test_who_loses_a_race_and_is_no_better_than_the_new_champion_is_refused(
 
 
 def test_a_model_that_says_another_thing_than_was_recorded_is_not_published(
-    finished: Any, raced: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+    finished: Finished, raced: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job, key = raced(min_auc_change=-1.0, min_accuracy=0.0, min_sensitivity=0.0)
     model = "skin-resnet50-synthetic"
@@ -550,7 +562,7 @@ def test_a_model_that_says_another_thing_than_was_recorded_is_not_published(
 
 
 def test_an_external_set_is_scored_without_the_images_that_our_data_holds(
-    finished: Any, tmp_path: Path
+    finished: Finished, tmp_path: Path
 ) -> None:
     demo.generate(tmp_path / "other", seed=5, per_class=20)
     ours = tmp_path / "ours"
@@ -605,7 +617,7 @@ def test_a_model_of_shuffled_labels_is_no_better_than_a_coin_and_refused(
     assert verdict.reasons[0].startswith("accuracy: ")
 
 
-def test_what_each_step_took_is_in_the_verdict(finished: Any) -> None:
+def test_what_each_step_took_is_in_the_verdict(finished: Finished) -> None:
     verdict = load(finished.job.store, finished.verdict, Verdict)
     spent = {"ingest", "validate", "split", "features", "train", "evaluate"}
     assert set(verdict.seconds) == spent
@@ -613,7 +625,7 @@ def test_what_each_step_took_is_in_the_verdict(finished: Any) -> None:
     assert verdict.seconds["train"] > 0
 
 
-def test_report_and_card_lie_beside_the_verdict_and_in_the_version(finished: Any) -> None:
+def test_report_and_card_lie_beside_the_verdict_and_in_the_version(finished: Finished) -> None:
     store = finished.job.store
     verdict = load(store, finished.verdict, Verdict)
     assert b"not a medical device" in store.read(verdict.report)
@@ -792,7 +804,8 @@ def test_data_docs_keep_their_folders(make_job: Callable[..., Job], tmp_path: Pa
     for name in ("index.html", "one/page.html", "two/page.html"):
         (tmp_path / "docs" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "docs" / name).write_text(name)
-    assert steps._put_folder(job, "validate/1/docs", tmp_path / "docs") == "validate/1/docs"
+    work = Work(job, "validate/1")
+    assert work.put_folder("docs", tmp_path / "docs") == "validate/1/docs"
     for name in ("index.html", "one/page.html", "two/page.html"):
         assert job.store.read(f"validate/1/docs/{name}") == name.encode()
 
@@ -811,7 +824,7 @@ def test_a_judgement_tells_of_its_run_and_of_the_moment_of_its_verdict(
     job.store.put("evaluate/1/result.json", dump(made))
     job.store.put("validate/1/result.json", dump(documents.validation("validate/1", "ingest/1")))
     verdict = documents.verdict(approved=version is not None, reasons=("why",), report="r.html")
-    judged = steps._judgement(job, verdict, version)
+    judged = tasks._judgement(job, verdict, version)
     assert (judged.run, judged.judged_at) == ("manual__1", verdict.judged_at)
     assert (judged.approved, judged.version) == (version is not None, version)
     assert (judged.model, judged.reasons, judged.report) == ("skin-resnet50", ("why",), "r.html")

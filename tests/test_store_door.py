@@ -241,7 +241,7 @@ def test_the_pipeline_keeps_its_models_with_the_keys_of_a_worker_and_the_pages_s
     import skin_models
 
     worker = opened(store, "s3_writer", tmp_path / "writer")
-    run = {"at": "2026-06-15T03:12:40+00:00", "accuracy": 0.83, "approved": True}
+    run: dict[str, Any] = {"at": "2026-06-15T03:12:40+00:00", "accuracy": 0.83, "approved": True}
     promote(worker, REAL, judge(worker, REAL, "run", **run), at=run["at"])
     pages = opened(store, "s3_reader", tmp_path / "reader")
     (view,) = skin_models.overview(pages)

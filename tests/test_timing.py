@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -14,6 +14,9 @@ from skin_pipeline.evaluation import tasks as evaluation
 from skin_pipeline.job import Job, Work
 from skin_pipeline.training import pretrained
 from skin_pipeline.training import tasks as training
+
+if TYPE_CHECKING:
+    from tests.conftest import Finished
 
 
 class Begun(Exception):
@@ -40,7 +43,7 @@ def test_ingest_validate_and_split_tell_how_many_images_there_are(
     ]
 
 
-def test_steps_with_networks_tell_how_often_they_look_at_each_image(finished: Any) -> None:
+def test_steps_with_networks_tell_how_often_they_look_at_each_image(finished: Finished) -> None:
     told = []
 
     def begin(seconds: Any, work: Any) -> None:

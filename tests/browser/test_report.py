@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from judged_run import write_all
@@ -49,7 +50,7 @@ def brightness(colour: str) -> float:
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("screen", [DESKTOP, PHONE], ids=["desktop", "phone"])
 def test_the_report_opens_from_a_folder_and_asks_for_nothing_else(
-    screen: ViewportSize, scheme: str, page: Page, file: Path
+    screen: ViewportSize, scheme: Literal["light", "dark"], page: Page, file: Path
 ) -> None:
     requested: list[str] = []
     complaints: list[str] = []
@@ -67,7 +68,7 @@ def test_the_report_opens_from_a_folder_and_asks_for_nothing_else(
 
 @pytest.mark.parametrize(("scheme", "ground"), [("light", 1.0), ("dark", brightness("(18,18,18)"))])
 def test_all_text_can_be_read_on_the_page(
-    scheme: str, ground: float, page: Page, file: Path
+    scheme: Literal["light", "dark"], ground: float, page: Page, file: Path
 ) -> None:
     page.emulate_media(color_scheme=scheme)
     page.goto(file.as_uri())

@@ -184,7 +184,7 @@ def place(tmp_path_factory: pytest.TempPathFactory, s3_server: S3Server) -> Iter
     weights_file.written(weights)
     datasets = {"owner/skin": kaggle_zip(folder / "images")}
     where = f"s3://{s3_server.bucket}/{uuid.uuid4().hex}"
-    reached = {"endpoint": s3_server.endpoint, "credentials": s3_server.credentials}
+    reached: dict[str, Any] = {"endpoint": s3_server.endpoint, "credentials": s3_server.credentials}
     store = open_store(where, cache=folder / "own-cache", **reached)
     with KaggleServer(datasets, username="user", key=KEY) as kaggle, webhook_inbox() as alerts:
         connection = {"conn_type": "generic", "login": "user", "password": KEY, "host": kaggle.url}
@@ -226,6 +226,13 @@ def states(follower: Follower) -> dict[str, set[str]]:
     return found
 
 
+def verdict_of(store: Store, follower: Follower) -> Verdict:
+    """The verdict of a run's gate."""
+    key = follower.value("gate")
+    assert key
+    return load(store, key, Verdict)
+
+
 def told(place: Place, follower: Follower) -> list[str]:
     """The events of the alerts about a run."""
     posts = (post.json for post in place.alerts.received)
@@ -252,7 +259,9 @@ def test_the_history_names_the_run(place: Place, promoted: Follower) -> None:
 
 def test_tasks_pass_short_keys_and_no_data(place: Place, promoted: Follower) -> None:
     for task in ("validate", "gate", "promote"):
-        assert len(promoted.value(task)) < 100
+        key = promoted.value(task)
+        assert key
+        assert len(key) < 100
     assert promoted.value("shards") == "[[0], [1], [2, 3]]"  # no more lists than allowed
     assert promoted.value("runs") == "[0, 1]"
 
@@ -331,7 +340,7 @@ def test_a_refusal_is_a_green_run_with_reasons(place: Place, promoted: Follower)
     refused = place.run(min_accuracy=1.0)
     assert states(refused)["promote"] == {"skipped"}
     assert states(refused)["reject"] == {"success"}
-    verdict = load(place.store, refused.value("gate"), Verdict)
+    verdict = verdict_of(place.store, refused)
     assert verdict.reasons[0].startswith("accuracy: ")
     assert opened(place.store, name="skin-resnet50-synthetic").champion == champion
     place.wait(lambda: told(place, refused) == ["refused"])
@@ -350,7 +359,7 @@ def test_a_run_that_fails_leaves_the_others_to_be_judged_and_the_gate_counts_the
         pass
     assert states(follower)["train"] == {"success", "failed"}
     assert states(follower)["reject"] == {"success"}
-    verdict = load(place.store, follower.value("gate"), Verdict)
+    verdict = verdict_of(place.store, follower)
     assert verdict.reasons == ("successful runs: 2, required at least 3",)
 
 

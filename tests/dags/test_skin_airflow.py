@@ -341,7 +341,7 @@ def test_airflows_own_timeout_is_given_back() -> None:
     before = signal.getsignal(signal.SIGALRM)
 
     def run() -> None:
-        with timeout(0.4, "Airflow's own"):
+        with timeout(0.4, "Airflow's own"):  # type: ignore[no-untyped-call]
             with Clock().running("train", HOUR):
                 pass
             stand_still()

@@ -299,7 +299,7 @@ class Steps:
     MOST_TASKS = 512
 
     def __init__(self) -> None:
-        self.calls = []
+        self.calls: list[tuple[Any, Any, Any]] = []
 
     def __getattr__(self, name: Any) -> Callable[..., Any]:
         def call(job: Any, *arguments: Any) -> Any:
@@ -317,7 +317,9 @@ def called(wired: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     """Calls the function of a task as Airflow does; its result, the steps' calls, the names."""
     import skin_training
 
-    stand_in, names, asked = Steps(), [], []
+    stand_in = Steps()
+    names: list[Any] = []
+    asked: list[Any] = []
 
     @contextmanager
     def job(**how: Any) -> Generator[SimpleNamespace, None, None]:
@@ -337,7 +339,7 @@ def called(wired: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
         made = [(step, given) for step, _, given in stand_in.calls]
         return result, made, names, asked
 
-    call.verdict = verdict
+    call.__dict__["verdict"] = verdict
     return call
 
 
@@ -395,6 +397,6 @@ def test_there_is_a_features_task_for_each_group_of_shards_and_a_train_task_for_
 def test_a_model_that_was_approved_is_not_recorded_as_refused(called: Callable[..., Any]) -> None:
     from airflow.sdk.exceptions import AirflowSkipException
 
-    called.verdict.approved = True
+    called.__dict__["verdict"].approved = True
     with pytest.raises(AirflowSkipException, match="approved"):
         called("reject", "g")

@@ -84,7 +84,8 @@ def test_a_group_holds_nothing_that_no_chain_of_links_reaches(links: Any) -> Non
     table = rows(*links)
     groups = grouping.groups(table)
     for _, members in table.groupby(groups):
-        reached, before = {members.index[0]}, set()
+        reached: set[Any] = {members.index[0]}
+        before: set[Any] = set()
         while reached != before:
             before = set(reached)
             for column in grouping.LINKS:
@@ -145,11 +146,12 @@ def test_groups_that_a_new_near_duplicate_unites_are_told(caplog: pytest.LogCapt
 # --- end to end: what a new near-duplicate does to the test set ----------------------------------
 
 INSIDE, OUTSIDE = (
-    [f"P{number:02}" for number in range(90) if side(f"patient_id:P{number:02}")]
-    for side in (
-        lambda group: splitting.in_test(group, 0.2),
-        lambda group: not splitting.in_test(group, 0.2),
-    )
+    [
+        f"P{number:02}"
+        for number in range(90)
+        if splitting.in_test(f"patient_id:P{number:02}", 0.2) == tested
+    ]
+    for tested in (True, False)
 )
 # Two patients each, of whom one is tested on and the other not; the group of both is called after
 # the first, so that the name alone would move the second.
@@ -162,7 +164,8 @@ class Images:
     """A folder with a benign and a malignant drawing of each patient."""
 
     def __init__(self, folder: Any) -> None:
-        self.folder, self.patients = folder, {}
+        self.folder = folder
+        self.patients: dict[Any, Any] = {}
         rng = np.random.default_rng(0)
         for label in ("benign", "malignant"):
             (folder / label).mkdir(parents=True)

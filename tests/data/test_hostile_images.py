@@ -74,6 +74,7 @@ def test_the_sound_images_beside_them_are_as_if_alone(folder: Any, seen: dict[st
     for path in sound:
         alone = inspect(path, GEOMETRY)
         assert seen[path.name].sha256 == alone.sha256
+        assert alone.pixels is not None
         assert np.array_equal(seen[path.name].pixels, alone.pixels)
 
 
@@ -117,7 +118,9 @@ def test_the_largest_pictures_that_cameras_take_are_read_within_the_bounds() -> 
     assert endings([("large.jpg", data)]) == {"readable": 1, "problem": 0}
 
 
-RELEASE = SimpleNamespace(model="m", version="v", threshold=0.5, labels=("benign", "malignant"))
+RELEASE: Any = SimpleNamespace(
+    model="m", version="v", threshold=0.5, labels=("benign", "malignant")
+)
 
 
 def scorer_of(processes: int) -> Scorer:
@@ -266,7 +269,7 @@ def test_none_of_a_hundred_thousand_mutants_raises_or_takes_long(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(bounds, "SECONDS", SLOWEST)
-    said = endings(hostile_images.mutants(100_000, SEED + 1), os.cpu_count())
+    said = endings(hostile_images.mutants(100_000, SEED + 1), os.cpu_count() or 1)
     assert min(said.values()) > 10_000
 
 

@@ -15,6 +15,7 @@ from skin_pipeline import tables
 from skin_pipeline.data import images, manifest, sources
 from skin_pipeline.data.manifest import Built
 from skin_pipeline.data.sources import from_zip
+from skin_pipeline.data.sources.contents import Contents
 from skin_pipeline.errors import BadInput, Unavailable
 from skin_pipeline.geometry import Geometry
 from skin_pipeline.storage import FolderStore
@@ -35,7 +36,11 @@ def folder(tmp_path: Path) -> Path:
 
 
 def build(
-    folder: Path, store: FolderStore, tmp_path: Path, shard_size: int = 4, **options: Any
+    folder: Path | Contents | sources.Images,
+    store: FolderStore,
+    tmp_path: Path,
+    shard_size: int = 4,
+    **options: Any,
 ) -> Built:
     return manifest.build(
         folder if isinstance(folder, sources.Images) else sources.find(folder),
@@ -122,6 +127,7 @@ def test_shards_hold_the_readable_images_in_the_order_of_the_table(
     ]
     last = readable.iloc[-1]
     seen = images.inspect(folder / last["key"], GEOMETRY)
+    assert seen.pixels is not None
     assert np.array_equal(np.load(store.local(shards[last["shard"]]))[last["row"]], seen.pixels)
 
 
@@ -146,7 +152,7 @@ def test_an_image_that_kills_the_decoder_is_quarantined_and_all_others_are_seen(
     monkeypatch.setattr(manifest, "_inspect", worker_tasks.inspect_or_die)
     table = build(folder, store, tmp_path).table.set_index("key")
     assert list(table.index[~table["readable"]]) == ["benign/benign2.png", "benign/fatal1.png"]
-    assert "ended the process" in table.at["benign/fatal1.png", "problem"]
+    assert "ended the process" in str(table.at["benign/fatal1.png", "problem"])
 
 
 def test_an_image_that_kills_the_decoder_when_it_is_read_again_is_told(
@@ -169,7 +175,8 @@ def test_pixels_are_hashed_where_another_image_may_have_the_same(
     known = table["pixels_sha256"][table["pixels_sha256"] != ""]
     assert list(known.index) == ["benign/benign0.png", "malignant/again.bmp"]
     assert known.nunique() == 1
-    assert table.at["malignant/copy.png", "sha256"] == table.at["benign/benign1.png", "sha256"]
+    digests = table["sha256"]
+    assert digests["malignant/copy.png"] == digests["benign/benign1.png"]
 
 
 def test_the_same_images_give_the_same_table_and_shards(
@@ -248,9 +255,9 @@ def test_readable_rows_are_numbered_as_the_packed_images_are(
     assert list(rows.index) == list(range(9))
     assert list(rows["key"]) == [key for key in table["key"] if key != "benign/benign2.png"]
     packed = np.concatenate([np.load(store.local(key)) for key in shards])
-    for number, row in enumerate(rows.itertuples()):
-        assert (row.shard * 4 + row.row) == number
-        assert (packed[number] == images.inspect(folder / row.key, GEOMETRY).pixels).all()
+    for number, (_, row) in enumerate(rows.iterrows()):
+        assert (row["shard"] * 4 + row["row"]) == number
+        assert (packed[number] == images.inspect(folder / row["key"], GEOMETRY).pixels).all()
 
 
 def test_scores_are_read_number_for_number_as_they_were_written(store: FolderStore) -> None:

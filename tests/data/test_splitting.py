@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from skin_pipeline.data import splitting
 from skin_pipeline.errors import BadInput
+from skin_pipeline.seeds import run_seed
 
-KNOBS = {
+KNOBS: dict[str, Any] = {
     "runs": 6,
     "test_fraction": 0.2,
     "validation_fraction": 0.2,
@@ -191,7 +192,7 @@ def test_too_little_data_is_told_with_the_counts(table: Any, message: str) -> No
 
 
 def test_each_run_has_a_seed_of_its_own() -> None:
-    seeds = {splitting.run_seed(seed, run) for seed in range(5) for run in range(20)}
+    seeds = {run_seed(seed, run) for seed in range(5) for run in range(20)}
     assert len(seeds) == 100
     assert all(0 <= seed < 2**31 for seed in seeds)
 

@@ -176,7 +176,8 @@ def test_groups_are_counted_of_all_images_and_of_those_tested_on(store: FolderSt
     judged = write_all(store)
     path = store.root / judged.evaluation.predictions
     table = pd.read_csv(path)
-    table.loc[table["test"], "group"] = [f"patient_id:{i // 3}" for i in range(table["test"].sum())]
+    tested = table["test"].astype(bool)
+    table.loc[tested, "group"] = [f"patient_id:{i // 3}" for i in range(int(tested.sum()))]
     table.to_csv(path, index=False)
     images = card.data(*judged)["images"]
     assert images["test_groups"] == 80

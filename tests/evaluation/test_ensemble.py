@@ -245,7 +245,7 @@ def test_another_seed_draws_another_bootstrap_and_changes_no_figure() -> None:
 
 def test_runs_are_known_by_their_own_numbers() -> None:
     assert tuple(SEEN.per_run) == hand_made.RUNS
-    assert [name for name in SEEN.predictions if name.startswith("run_")] == [
+    assert [name for name in map(str, SEEN.predictions) if name.startswith("run_")] == [
         f"run_{run}" for run in hand_made.RUNS
     ]
 

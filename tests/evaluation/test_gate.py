@@ -194,11 +194,13 @@ def test_an_approved_model_needs_no_reasons() -> None:
     ],
 )
 def test_a_proportion_that_missed_its_bound_comes_with_advice(field: str, text: str) -> None:
-    bounds = {**NO_VALUE_BOUND, f"min_{field}": 0.87}
-    seen = evaluation(**{field: 0.84})
+    bounds: dict[str, Any] = {**NO_VALUE_BOUND, f"min_{field}": 0.87}
+    missed: dict[str, Any] = {field: 0.84}
+    met: dict[str, Any] = {field: 0.95}
+    seen = evaluation(**missed)
     assert named(judged(seen, **bounds), field).advice == text
     assert named(judged(seen, **bounds, judged_on="point"), field).advice == ""
-    assert named(judged(evaluation(**{field: 0.95}), **bounds), field).advice == ""
+    assert named(judged(evaluation(**met), **bounds), field).advice == ""
 
 
 # --- slices --------------------------------------------------------------------------------------
@@ -221,7 +223,7 @@ def part(
 
 
 SEX = (part("sex", "female"), part("sex", "male"))
-SENSITIVITY = {"gated_slices": "sex", "min_slice_sensitivity": 0.8}
+SENSITIVITY: dict[str, Any] = {"gated_slices": "sex", "min_slice_sensitivity": 0.8}
 SLICES = [
     ("all good", SEX, SENSITIVITY, "", "female 0.900 [0.850, 0.950]"),
     (
@@ -299,7 +301,11 @@ def test_of_slices_that_pass_the_lowest_is_told_by_what_is_judged(
 
 
 def test_every_gated_feature_is_judged_by_every_bound() -> None:
-    bounds = {"gated_slices": "sex, age", "min_slice_sensitivity": 0.8, "min_slice_auc": 0.7}
+    bounds: dict[str, Any] = {
+        "gated_slices": "sex, age",
+        "min_slice_sensitivity": 0.8,
+        "min_slice_auc": 0.7,
+    }
     checks = judged(evaluation(slices=SEX), **bounds)
     assert failed(checks) == ("sensitivity by age", "AUC by age")
     assert named(checks, "AUC by sex").passed

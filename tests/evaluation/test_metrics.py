@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -72,7 +72,7 @@ def test_a_share_that_so_many_images_make_asks_for_no_image_more(images: int) ->
     """Though .85 * 20 is a little more than 17 in floating point."""
     scores = np.arange(images, 0, -1.0)
     for hits in range(1, images + 1):
-        threshold = metrics.threshold_at(hits / images, scores, np.ones(images))
+        threshold = metrics.threshold_at(hits / images, scores, np.ones(images, int))
         assert (scores >= threshold).sum() == hits
 
 
@@ -90,9 +90,9 @@ def test_benign_images_do_not_move_the_threshold() -> None:
     ],
 )
 def test_too_few_malignant_images_are_told_with_how_many_it_takes(
-    malignant: int, by: str, message: str
+    malignant: int, by: Literal["point", "lower_bound"], message: str
 ) -> None:
-    labels = np.arange(40) < malignant
+    labels = (np.arange(40) < malignant).astype(int)
     with pytest.raises(BadInput, match=message):
         metrics.threshold_at(0.9, np.linspace(0, 1, 40), labels, by=by)
 
@@ -229,8 +229,9 @@ def test_the_calibration_error_is_the_mean_distance_over_bins_of_equal_count() -
 def test_a_constant_is_as_far_off_as_it_is_from_the_share_of_malignant_images() -> None:
     seen = figures(np.full(40, 0.3), np.arange(40) < 20)
     assert seen.calibration_error.value == pytest.approx(0.2)
-    (only,) = metrics.bins(np.full(40, 0.3), np.arange(40) < 20)
-    assert (only.images, only.probability) == (40, pytest.approx(0.3))
+    (only,) = metrics.bins(np.full(40, 0.3), (np.arange(40) < 20).astype(int))
+    assert only.images == 40
+    assert only.probability == pytest.approx(0.3)
     assert only.malignant == intervals.proportion(20, 40)
 
 

@@ -18,7 +18,7 @@ from skin_pipeline.training.strategies import STRATEGIES
 @pytest.fixture(scope="module")
 def network() -> Any:
     trunk = Trunk(backbone="ResNet50", source="none", digest="none")
-    return Network.load(runtime.keras_on(2), trunk, 64, None)
+    return Network.load(runtime.keras_on(2), trunk, 64, None)  # type: ignore[arg-type]
 
 
 def weights_of(network: Any, strategy: str, seed: Any) -> Any:

@@ -153,9 +153,10 @@ def test_test_images_that_the_champion_has_met_are_left_out(
     runs = ["run_0", "run_2", "run_3"]
     old.table.loc[0, runs] = ["unused", "unused", "train"] if side == "last" else side
     old.table.loc[0, ["pixels_sha256", "group", "patient_id", "lesion_id"]] = [*"pgal"]
-    met = np.flatnonzero(new.is_test)[:3]
+    met = np.flatnonzero(new.is_test)[:3].tolist()
     new.table["group"] = "new:" + new.table["key"]
-    new.table.loc[met, column] = old.table.at[0, column]
+    known: Any = old.table.at[0, column]
+    new.table.loc[met, column] = known
     hand_made.put_images(store, "old", old)
     put_champion(store)
     job = hand_made.job(store)
@@ -171,8 +172,9 @@ def test_what_the_champion_did_not_learn_from_is_new_to_it(
     old, new = images(1), images(2)
     new.table["group"] = "new:" + new.table["group"]
     old.table.loc[0, ["run_0", "run_2", "run_3"]] = side
-    met = np.flatnonzero(new.is_test)[:3]
-    new.table.loc[met, "sha256"] = old.table.at[0, "sha256"]
+    met = np.flatnonzero(new.is_test)[:3].tolist()
+    known: Any = old.table.at[0, "sha256"]
+    new.table.loc[met, "sha256"] = known
     hand_made.put_images(store, "old", old)
     put_champion(store)
     assert champion(hand_made.job(store), hand_made.put_images(store, "new", new)).excluded == 0

@@ -97,7 +97,8 @@ DIFFERENCES = ("sensitivity", "accuracy", "auc")
 @pytest.fixture(scope="module")
 def missed() -> tuple[Any, Any]:
     """How often the truth lay below and above the interval of a figure."""
-    below, above = Counter(), Counter()
+    below: Counter[str] = Counter()
+    above: Counter[str] = Counter()
     for seed in range(SETS):
         labels, groups, ours, theirs = drawn(seed)
         challenger = CHALLENGER.predictions(labels, ours)
@@ -153,23 +154,23 @@ def test_the_interval_of_the_calibration_error_covers_at_the_least(sharpness: fl
         scores, labels = calibrated(rng, 230, sharpness)
         sample = Sample(labels, np.arange(230), seed)
         seen = metrics.figures(Predictions(scores, 0.5), sample).calibration_error
-        covered += seen.low <= truth <= seen.high
+        covered += int(seen.low <= truth <= seen.high)
     assert covered >= 0.93 * SETS / 5
 
 
 # --- the gate ------------------------------------------------------------------------------------
 
 
-def passed(model: Model, sets: int, **bounds: Any) -> Counter:
+def passed(model: Model, sets: int, **bounds: Any) -> Counter[str]:
     """How often the gate approved of each figure of a model, and of all together."""
     settings = Settings(**{"min_accuracy": None, "min_sensitivity": None, **bounds})
-    approved = Counter()
+    approved: Counter[str] = Counter()
     for seed in range(sets):
         labels, groups, noise, _ = drawn(seed)
         seen = metrics.figures(model.predictions(labels, noise), Sample(labels, groups, seed))
-        evaluation = Evaluation.model_construct(
-            ensemble=seen, per_run={}, slices=(), runs=("run",) * 6, smoke_difference=0.0
-        )
+        values: dict[str, Any] = {"ensemble": seen, "runs": ("run",) * 6}
+        values |= {"per_run": {}, "slices": (), "smoke_difference": 0.0}
+        evaluation = Evaluation.model_construct(**values)
         checks = judge(Case("", evaluation), settings)
         approved.update(check.name for check in checks if check.passed)
         approved["all"] += all(check.passed for check in checks)

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from numpy.typing import NDArray
 
 from skin_pipeline import intervals
 from skin_pipeline.contracts import Slice, Within
@@ -111,17 +112,17 @@ def test_rare_original_sizes_are_put_together() -> None:
 
 
 def within(
-    scores: Any, rows: Any, shortcuts: tuple[str] = ("original size",)
-) -> tuple[tuple[Within, ...], bool]:
+    scores: Any, rows: Any, shortcuts: tuple[str, ...] = ("original size",)
+) -> tuple[tuple[Within, ...], NDArray[np.bool_]]:
     is_test = np.arange(len(rows)) >= len(rows) // 2
     return slices.within(rows, is_test, scores, shortcuts, seed=0), is_test
 
 
 def test_a_model_that_only_reads_the_shortcut_is_no_better_than_a_coin_within_it() -> None:
     rows = table(400)
-    wide = (rows["width"] == 600).to_numpy(float)
+    wide = (rows["width"] == 600).to_numpy().astype(float)
     (seen,), is_test = within(wide, rows)
-    labels = (rows["label"] == "malignant").to_numpy(np.int64)
+    labels = (rows["label"] == "malignant").to_numpy().astype(np.int64)
     assert auc(wide[is_test], labels[is_test]) > 0.7
     assert seen.auc.value == pytest.approx(0.5)
 
@@ -159,13 +160,14 @@ def patients(count: int = 60, times: int = 4) -> tuple[pd.DataFrame, Any]:
         rows[name] = np.repeat(rows[name].to_numpy()[:count], times)
     rows["group"] = np.repeat([f"g{i}" for i in range(count)], times)
     rng = np.random.default_rng(3)
-    of_patient = rng.normal(size=count) + (rows["label"][::times] == "malignant")
-    return rows, np.repeat(1 / (1 + np.exp(-of_patient.to_numpy())), times)
+    of_patient = rng.normal(size=count) + (rows["label"][::times] == "malignant").to_numpy()
+    return rows, np.repeat(1 / (1 + np.exp(-of_patient)), times)
 
 
 def test_a_slice_has_the_figures_of_its_images_with_their_groups_at_the_threshold() -> None:
     rows, scores = patients()
-    labels, groups = (rows["label"] == "malignant").to_numpy(int), rows["group"].to_numpy(object)
+    labels = (rows["label"] == "malignant").to_numpy().astype(int)
+    groups = rows["group"].to_numpy(object)
     seen = slices.slices(rows, Predictions(scores, 0.7), seed=2)
     assert len(seen) > 5
     for item in seen:
@@ -253,7 +255,8 @@ def test_another_seed_gives_other_intervals_in_slices_and_strata() -> None:
         *(slices.slices(rows, Predictions(scores, 0.5), seed) for seed in (0, 1)), strict=True
     ):
         assert one.auc.low != other.auc.low or np.isnan(one.auc.low)
-    strata, labels = np.zeros(len(rows), int), (rows["label"] == "malignant").to_numpy(int)
+    strata = np.zeros(len(rows), int)
+    labels = (rows["label"] == "malignant").to_numpy().astype(int)
     groups = rows["group"].to_numpy(object)
     ends = {
         slices._within("any", strata, scores, Sample(labels, groups, seed)).auc.low

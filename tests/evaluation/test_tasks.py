@@ -69,7 +69,8 @@ class World:
             store, "now", self.images, golden=self.golden, synthetic=synthetic
         )
         self.keys = tuple(hand_made.put_runs(store, "now", features, CHANNELS))
-        self.built, self.explained = {}, []
+        self.built: dict[str, Any] = {}
+        self.explained: list[Any] = []
         self._without_tensorflow(monkeypatch)
 
     def _golden(self) -> list[Any]:
@@ -211,7 +212,10 @@ def test_every_setting_of_the_judging_reaches_the_figures(
     setting: str,
     value: float | str,
 ) -> None:
-    given = {"target_sensitivity": 0.8 if setting == "threshold_by" else TARGET, setting: value}
+    given: dict[str, Any] = {
+        "target_sensitivity": 0.8 if setting == "threshold_by" else TARGET,
+        setting: value,
+    }
     other = World(store, monkeypatch, **given)
     evaluation = other.evaluate()
     assert alike(evaluation.ensemble.model_dump(), other.expected().ensemble.model_dump())

@@ -13,6 +13,7 @@ from random_network import IMAGES, loaded
 
 from skin_pipeline.arrays import Arrays
 from skin_pipeline.data.images import working_square
+from skin_pipeline.geometry import Geometry
 from skin_pipeline.model_file.building import (
     Recipe,
     fewest_parameters,
@@ -98,7 +99,7 @@ def test_the_model_cuts_an_image_as_the_packed_images_were_cut(
     coarse = Image.fromarray(rng.integers(0, 255, (12, 16, 3), dtype=np.uint8))
     image = coarse.resize(size, Image.Resampling.BICUBIC)
     square = geometry(keras, np.asarray(image, np.float32)[None], 64, field_of_view)
-    packed = working_square(image, 64, field_of_view)
+    packed = working_square(image, Geometry(64, field_of_view))
     # Pillow rounds to whole grey levels after each of its two passes.
     assert np.abs(np.asarray(square)[0] - packed).max() <= 1.01
 

@@ -161,7 +161,7 @@ def test_a_profile_gives_credentials_and_what_else_it_says(
     assert store.put("a", b"x")
 
 
-UNUSED = {
+UNUSED: dict[str, tuple[dict[str, Any], str]] = {
     "unknown": ({"extra": {"region": "eu"}}, "region in its extra.*did you mean region_name?"),
     "far off": ({"extra": {"colour": "red"}}, "colour in its extra, which is not used. Known"),
     "in session_kwargs": (

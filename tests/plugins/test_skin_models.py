@@ -133,7 +133,12 @@ def test_a_moment_is_shown_to_the_minute_and_as_it_is_if_it_is_none(text: str, s
 def test_a_model_is_synthetic_by_its_name_or_by_what_it_was_judged_on(store: FolderStore) -> None:
     at = "2026-06-15T03:12:40+00:00"
     for name, synthetic in (("a-model", True), ("b-model", False), ("c-synthetic", False)):
-        run = {"at": at, "accuracy": 0.8, "approved": True, "synthetic": synthetic}
+        run: dict[str, Any] = {
+            "at": at,
+            "accuracy": 0.8,
+            "approved": True,
+            "synthetic": synthetic,
+        }
         verdict = judge(store, name, "run", **run)
         if name != "c-synthetic":
             promote(store, name, verdict, at=at, synthetic=synthetic)
@@ -271,15 +276,17 @@ def test_with_a_key_the_page_says_which_champion_not_to_use_and_why(
     before = empty.read(f"models/{REAL}/champion.json")
     assert f"models sign {REAL}" in client.get("/").text.split("Do not use this champion.")[1]
     now = opened(empty, name=REAL).champion
+    assert now
+    assert now.previous
     move = {"alias": "champion", "by": "ops", "reason": "looked at"}
     assert opened(empty, SigningKeys(private=keys.private), name=REAL).move(now.previous, **move)
     real = client.get("/").text.split("<section")[1]
     assert "Its pointer is signed with the trusted key." in real
     assert "Do not use" not in real
     assert re.findall(r'data-label="Signed"><span>(.*?)</span>', real) == ["yes", "no", "no"]
-    empty.swap(
-        f"models/{REAL}/champion.json", before, empty.tagged(f"models/{REAL}/champion.json")[1]
-    )
+    tagged = empty.tagged(f"models/{REAL}/champion.json")
+    assert tagged
+    empty.swap(f"models/{REAL}/champion.json", before, tagged[1])
     real = client.get("/").text.split("<section")[1]
     assert "Do not use this champion." in real
     empty.remove(f"models/{REAL}/champion.json")

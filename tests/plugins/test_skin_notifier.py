@@ -415,7 +415,7 @@ def test_slack_gets_one_escaped_text(
         {"password": "https://hooks.slack.com/services/T/B/x"},
     ],
 )
-def test_slack_is_known_by_its_address(connection: dict[str, str]) -> None:
+def test_slack_is_known_by_its_address(connection: dict[str, Any]) -> None:
     found = Connection(conn_id="alerts", conn_type="generic", **connection)
     assert _is_slack(found)
     assert _slack_url(found) == "https://hooks.slack.com/services/T/B/x"

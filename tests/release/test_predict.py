@@ -11,7 +11,7 @@ import uuid
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import boto3
 import keras
@@ -33,12 +33,15 @@ from skin_pipeline.release.predict import BATCH, Scorer, beside, predict, resolv
 from skin_pipeline.storage import FolderStore, S3Store
 from skin_pipeline.training import backbone
 
+if TYPE_CHECKING:
+    from tests.conftest import Finished
+
 MODEL = "skin-resnet50-synthetic"
 RANDOM = np.random.default_rng(0)
 
 
 @pytest.fixture(scope="module")
-def golden(finished: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
+def golden(finished: Finished, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """The golden images as files in a folder, and what `evaluate` recorded for each."""
     store, folder = finished.job.store, tmp_path_factory.mktemp("golden")
     evaluation = load(store, finished.evaluation, Evaluation)
@@ -53,7 +56,7 @@ def golden(finished: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 
 @pytest.fixture(scope="module")
-def champion(finished: Any) -> Any:
+def champion(finished: Finished) -> Any:
     return resolve(opened(finished.job.store, name=MODEL))
 
 
@@ -63,7 +66,7 @@ def scorer(champion: Any) -> Any:
 
 
 @pytest.fixture
-def version(finished: Any, tmp_path: Path) -> Any:
+def version(finished: Finished, tmp_path: Path) -> Any:
     """A copy of the champion's version in a folder of its own."""
     for name in (MODEL_FILE, MANIFEST):
         shutil.copy(finished.job.store.local(f"{finished.version}/{name}"), tmp_path)
@@ -74,10 +77,10 @@ def version(finished: Any, tmp_path: Path) -> Any:
 
 
 def test_champion_version_alias_and_file_are_the_same_model(
-    finished: Any, champion: Any, version: Path, tmp_path: Path
+    finished: Finished, champion: Any, version: Path, tmp_path: Path
 ) -> None:
     store = FolderStore(tmp_path / "store")
-    shutil.copytree(finished.job.store.root / "models", store.root / "models")
+    shutil.copytree(finished.root / "models", store.root / "models")
     release = champion.release
     pointer = Pointer(
         model=MODEL, version=release.version, previous=None, moved_at="now", by="me", reason="try"
@@ -88,7 +91,9 @@ def test_champion_version_alias_and_file_are_the_same_model(
     assert beside(version / MODEL_FILE, SigningKeys()).release == release
 
 
-def test_a_model_from_s3_is_kept_locally(finished: Any, champion: Any, s3_store: S3Store) -> None:
+def test_a_model_from_s3_is_kept_locally(
+    finished: Finished, champion: Any, s3_store: S3Store
+) -> None:
     for key in finished.job.store.list(f"models/{MODEL}"):
         s3_store.put_file(key, finished.job.store.local(key))
     found = resolve(opened(s3_store, name=MODEL))
@@ -115,7 +120,7 @@ def test_a_model_with_a_tampered_byte_is_refused(version: Path) -> None:
 
 
 def test_a_version_under_the_name_of_another_is_refused(
-    finished: Any, champion: Any, tmp_path: Path
+    finished: Finished, champion: Any, tmp_path: Path
 ) -> None:
     store = FolderStore(tmp_path)
     key = version_key(MODEL, "0" * 20)
@@ -328,7 +333,9 @@ def loaded(scorer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def run(finished: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
+def run(
+    finished: Finished, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Any:
     """Runs the command; its exit status, its rows, and what it says."""
     monkeypatch.setenv("SKIN_STORE", finished.job.store.url)
     monkeypatch.setenv("SKIN_THREADS", "2")

@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import key_pairs
 import pytest
@@ -34,6 +34,9 @@ from skin_pipeline.model_file import trial
 from skin_pipeline.provenance import SigningKeys, signing
 from skin_pipeline.release import MANIFEST, MODEL_FILE, predict, version_key
 from skin_pipeline.storage import FolderStore, Store
+
+if TYPE_CHECKING:
+    from tests.conftest import Finished
 
 PLANTED = "planted-5f0c"
 
@@ -294,10 +297,10 @@ class Cut:
 
 
 @pytest.fixture
-def judged(finished: Any, tmp_path: Path) -> Any:
+def judged(finished: Finished, tmp_path: Path) -> Any:
     """Makes jobs with keys, on a store with an approved verdict and no model."""
     store = FolderStore(tmp_path / "store")
-    shutil.copytree(finished.job.store.root, store.root)
+    shutil.copytree(finished.root, store.root)
     shutil.rmtree(store.root / "models")
 
     def make(keys: SigningKeys) -> Job:
@@ -323,7 +326,7 @@ def tried(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_promoted_version_is_signed_and_can_be_loaded(
-    finished: Any, judged: Any, tmp_path: Path
+    finished: Finished, judged: Any, tmp_path: Path
 ) -> None:
     keys = key_pairs.write(tmp_path, "shut", password=PLANTED)
     job = judged(keys)
@@ -338,7 +341,7 @@ def test_a_promoted_version_is_signed_and_can_be_loaded(
 
 @pytest.mark.usefixtures("tried")
 def test_a_promotion_that_was_stopped_before_it_signed_signs_when_repeated(
-    finished: Any, judged: Any, keys: SigningKeys
+    finished: Finished, judged: Any, keys: SigningKeys
 ) -> None:
     job = judged(keys)
     with pytest.raises(Unavailable):
@@ -351,7 +354,7 @@ def test_a_promotion_that_was_stopped_before_it_signed_signs_when_repeated(
 
 
 def test_keys_that_are_no_pair_publish_nothing(
-    finished: Any, judged: Any, keys: SigningKeys, theirs: SigningKeys
+    finished: Finished, judged: Any, keys: SigningKeys, theirs: SigningKeys
 ) -> None:
     job = judged(SigningKeys(keys.private, theirs.public))
     with pytest.raises(BadInput, match="is not the public half"):
@@ -361,7 +364,7 @@ def test_keys_that_are_no_pair_publish_nothing(
 
 @pytest.mark.usefixtures("tried")
 def test_a_version_may_be_signed_by_hand_before_it_is_promoted(
-    finished: Any, judged: Any, keys: SigningKeys
+    finished: Finished, judged: Any, keys: SigningKeys
 ) -> None:
     job = judged(SigningKeys(public=keys.public))
     with pytest.raises(BadInput, match="is not signed"):

@@ -400,8 +400,14 @@ def _environment(stage: Path) -> Iterator[None]:
 
 def local(stage: Path) -> LocalAirflow:
     """A local Airflow on the stage, as `make up` has it, for the demo; not yet started."""
-    places = {"home": stage / "home", "dags": stage / "dags", "plugins": stage / "plugins"}
-    return LocalAirflow("a test", **places, triggerer=True, settings=demo.AIRFLOW)
+    return LocalAirflow(
+        "a test",
+        home=stage / "home",
+        dags=stage / "dags",
+        plugins=stage / "plugins",
+        triggerer=True,
+        settings=demo.AIRFLOW,
+    )
 
 
 def lines_until(process: subprocess.Popen[str], *words: str) -> str:

@@ -42,7 +42,8 @@ class Attacker:
         return (self.root / key).read_bytes()
 
     def document(self, key: str) -> dict[str, Any]:
-        return json.loads(self.read(f"{key}/{RESULT}"))
+        document: dict[str, Any] = json.loads(self.read(f"{key}/{RESULT}"))
+        return document
 
     def proof(self, key: str) -> Path:
         (path,) = (self.root / key / "proofs").iterdir()

@@ -272,7 +272,7 @@ def what_is_there_changed(facts: Facts) -> object:
 @attack
 def a_program_of_python_changed(facts: Facts) -> object:
     """What this process may read, it may not write."""
-    own = sys.modules["json"].__file__
+    own = str(sys.modules["json"].__file__)
     return first(
         lambda: Path(own).open("ab"),
         lambda: os.utime(own) is None,

@@ -41,6 +41,7 @@ class Answer:
 class Exchange(BaseHTTPRequestHandler):
     """A client's connection; each of its requests goes on to the server over one of its own."""
 
+    server: _Listener
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
 

@@ -13,6 +13,7 @@ import csv
 import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageFilter
@@ -28,7 +29,7 @@ from skin_pipeline.storage import open_store
 PATIENTS = 100
 MALIGNANT = 0.42  # share of the images
 RUNS = 3
-KNOBS = {
+KNOBS: dict[str, Any] = {
     "image_size": 64,
     "strategy": "head",
     "views": 2,
@@ -91,7 +92,7 @@ class Later:
     relabelled: frozenset[str]
 
 
-def build(folder: Path, **keys: str) -> Hard:
+def build(folder: Path, **keys: Any) -> Hard:
     """Draw the images into `folder` and run all steps on them, with a store beside them.
 
     Args:
@@ -104,7 +105,7 @@ def build(folder: Path, **keys: str) -> Hard:
         shutil.copy(path, folder / "elsewhere/benign" / f"copied_{path.name}")
     deployment = Deployment(store=f"file://{folder / 'store'}", threads=1, **keys)
     random_weights(folder / WEIGHTS)
-    settings = Settings(**_places(folder), **KNOBS)
+    settings = Settings(**{**_places(folder), **KNOBS})
     job = Job(settings, deployment, open_store(deployment.store))
     dataset, weights, others = steps.ingest(job)
     validation = steps.validate(job, dataset, others)

@@ -14,6 +14,7 @@ import struct
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from PIL import Image
@@ -297,8 +298,8 @@ def _flip(data: bytes, random: np.random.RandomState) -> bytes:
 
 def _edge(data: bytes, random: np.random.RandomState) -> bytes:
     place, width = _place(data, random), (1, 2, 4)[random.randint(3)]
-    value = EDGES[random.randint(len(EDGES))] % 256**width
-    order = ("little", "big")[random.randint(2)]
+    value = int(EDGES[random.randint(len(EDGES))] % 256**width)
+    order: Literal["little", "big"] = ("little", "big")[random.randint(2)]
     return data[:place] + value.to_bytes(width, order) + data[place + width :]
 
 

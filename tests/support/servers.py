@@ -56,6 +56,7 @@ class S3Server:
 
     def kill(self) -> None:
         """End it at once, whatever it is doing; its data stays."""
+        assert self.process
         self.process.kill()
 
     def restart(self) -> None:
@@ -64,6 +65,7 @@ class S3Server:
         Raises:
             RuntimeError: it did not come up.
         """
+        assert self.process
         self.process.start()
         if not _ready(self.process, self):
             raise RuntimeError(f"seaweedfs did not come up again:\n{self.process.last_words()}")

@@ -56,13 +56,13 @@ class Errors:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             left -= blocks
 
-        os.fsync = take
+        os.fsync = take  # type: ignore[assignment]
 
     def lock(self) -> None:
         def refuse(_: int) -> None:
             raise OSError(errno.EROFS, os.strerror(errno.EROFS))
 
-        os.fsync = refuse
+        os.fsync = refuse  # type: ignore[assignment]
 
     def free(self) -> None:
         os.fsync = self._fsync

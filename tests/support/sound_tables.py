@@ -10,7 +10,7 @@ import pandas as pd
 from skin_pipeline.data.validation import manifest_suite
 
 COUNT = 40
-BOUNDS = {"min_per_class": 10, "max_unreadable": 0.0, "max_group_share": 0.1}
+BOUNDS: dict[str, Any] = {"min_per_class": 10, "max_unreadable": 0.0, "max_group_share": 0.1}
 
 
 def table(**changes: Any) -> pd.DataFrame:

@@ -65,7 +65,8 @@ def compute(path: str) -> int:
     """Compute in C, where no signal reaches Python, and for ever if the path says so."""
     if path.endswith("endless"):
         _begun(path)
-        return (10 ** (10**8)) % 7
+        power: int = 10 ** (10**8)
+        return power % 7
     return 1
 
 

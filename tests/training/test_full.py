@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -16,6 +16,9 @@ from skin_pipeline import steps
 from skin_pipeline.contracts import Evaluation, Split, TrainedRun, load
 from skin_pipeline.data import manifest
 from skin_pipeline.intervals import auc
+
+if TYPE_CHECKING:
+    from tests.conftest import Finished
 
 
 @pytest.mark.exhaustive
@@ -56,7 +59,9 @@ def test_a_network_is_trained_end_to_end_and_judged(hard: Hard) -> None:
 
 
 @pytest.mark.parametrize("strategy", ["fine_tune", "full"])
-def test_smote_is_refused_where_there_are_no_features_to_make(finished: Any, strategy: str) -> None:
+def test_smote_is_refused_where_there_are_no_features_to_make(
+    finished: Finished, strategy: str
+) -> None:
     with pytest.raises(ValueError, match=r"balance=smote.*strategy=head"):
         type(finished.job.settings)(**{
             **finished.job.settings.model_dump(),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -15,6 +15,9 @@ from skin_pipeline.job import Job
 from skin_pipeline.training import resources
 from skin_pipeline.training.inputs import WINDOW
 from skin_pipeline.training.resources import GIB, check_memory
+
+if TYPE_CHECKING:
+    from tests.conftest import Finished
 
 WAY_OUT = "Lower image_size"
 
@@ -110,7 +113,7 @@ def test_memory_of_running_counts_weights_twice_and_the_largest_layers() -> None
     assert resources.bytes_to_run(model, 16) == pytest.approx(sum(expected))
 
 
-def test_a_run_that_would_not_fit_leaves_nothing(finished: Any) -> None:
+def test_a_run_that_would_not_fit_leaves_nothing(finished: Finished) -> None:
     settings = finished.job.settings.model_copy(update={"epochs": 7})
     store = finished.job.store
     tight = Job(settings, Deployment(store=store.url, memory_gib=0.5), store)

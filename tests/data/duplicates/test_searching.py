@@ -39,7 +39,7 @@ def cropped(image: Any, left: Any, top: Any, keep: Any) -> Any:
     return image.crop((x, y, x + int(width * keep), y + int(height * keep)))
 
 
-COPIES = {
+COPIES: dict[str, Callable[[Image.Image], Image.Image]] = {
     "half the size": lambda image: image.resize((200, 150)),
     "small": lambda image: image.resize((96, 72)),
     "twice the size": lambda image: image.resize((800, 600)),
@@ -47,7 +47,7 @@ COPIES = {
     "JPEG of low quality": lambda image: encoded(image, 25),
     "a little blurred": lambda image: image.filter(ImageFilter.GaussianBlur(1.5)),
     "a little brighter": lambda image: Image.eval(image, lambda v: min(255, int(v * 1.05))),
-    **{flip.name.lower(): (lambda image, flip=flip: image.transpose(flip)) for flip in FLIPS},
+    **{flip.name.lower(): partial(Image.Image.transpose, method=flip) for flip in FLIPS},
     "cropped in the middle": lambda image: cropped(image, 0.05, 0.05, 0.9),
     "cropped at a corner": lambda image: cropped(image, 0.1, 0.0, 0.9),
     "cropped, turned and encoded": lambda image: encoded(
@@ -79,7 +79,7 @@ def built(images: Images, store: FolderStore, folder: Path) -> Side:
     return Side(made.table, thumbnails)
 
 
-def named(side: Callable[..., Any], pairs: Any, other: Any = None) -> set[tuple[Any, Any, Any]]:
+def named(side: Side, pairs: Any, other: Side | None = None) -> set[tuple[Any, Any, Any]]:
     first, second = side.table["key"], (other or side).table["key"]
     return {(first[pair.first], second[pair.second], pair.kind) for pair in pairs}
 
@@ -140,7 +140,7 @@ def test_pictures_that_two_sets_share_are_found(side: Callable[..., Any]) -> Non
 
 
 def test_an_image_is_marked_with_every_set_that_holds_it() -> None:
-    table = manifest.pd.DataFrame(index=range(3))
+    table = pd.DataFrame(index=range(3))
     pair = duplicates.Pair(1, 0, "near", 0.9)
     names = duplicates.names_of(table, {"b": [pair], "a": [pair, pair._replace(first=2)]})
     assert list(names) == ["", "a; b", "a"]

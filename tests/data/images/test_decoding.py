@@ -34,9 +34,10 @@ def test_greys_of_any_depth_are_as_bright_as_their_8_bits(bits: int, kind: str) 
 
 
 def test_a_png_is_the_same_picture_without_its_texts() -> None:
-    assert np.array_equal(decode(with_texts("x" * 3_000_000)).image, LESION)
+    assert np.array_equal(np.asarray(decode(with_texts("x" * 3_000_000)).image), np.asarray(LESION))
 
 
 @pytest.mark.parametrize("orientation", [0, 9, 300])
 def test_an_orientation_that_does_not_exist_changes_nothing(orientation: int) -> None:
-    assert np.array_equal(decode(turned(orientation)).image, decode(JPEG_75).image)
+    shown, expected = decode(turned(orientation)).image, decode(JPEG_75).image
+    assert np.array_equal(np.asarray(shown), np.asarray(expected))

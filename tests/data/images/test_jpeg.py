@@ -20,7 +20,7 @@ NOISE = np.random.RandomState(0).randint(0, 60, (120, 160, 3))
 LESION = Image.fromarray((NOISE + np.linspace(60, 190, 160)[None, :, None]).astype(np.uint8))
 FLAT_END = LESION.copy()
 ImageDraw.Draw(FLAT_END).rectangle((0, 50, 160, 120), fill=(0, 0, 0))
-KINDS = {
+KINDS: dict[str, dict[str, Any]] = {
     "baseline": {},
     "optimised": {"optimize": True},
     "progressive": {"progressive": True},

@@ -12,4 +12,4 @@ from skin_pipeline.data.images import (
 
 def test_a_thumbnail_is_not_taken_for_the_picture() -> None:
     for pages in (tiff(LESION, pages=[SMALL]), tiff(SMALL, pages=[LESION], kinds=[1, 0])):
-        assert np.array_equal(decode(pages).image, LESION)
+        assert np.array_equal(np.asarray(decode(pages).image), np.asarray(LESION))

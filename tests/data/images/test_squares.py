@@ -26,7 +26,7 @@ def test_the_working_square_is_the_centre_of_the_image(size: Any) -> None:
     pixels = np.zeros((size[1], size[0], 3), np.uint8)
     pixels[size[1] // 2, size[0] // 2] = 255
     bright = working_square(Image.fromarray(pixels), Geometry(200))[..., 0]
-    assert np.unravel_index(bright.argmax(), bright.shape) == (100, 100)
+    assert tuple(map(int, np.unravel_index(bright.argmax(), bright.shape))) == (100, 100)
 
 
 @pytest.mark.parametrize("size", [(64, 64), (65, 64), (500, 31), (3, 200)])

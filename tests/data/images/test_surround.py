@@ -30,7 +30,7 @@ def framed_field(across: Any, down: Any) -> tuple[bool, bool]:
     return depth > 0.08, depth < -0.01
 
 
-ROUND = {
+ROUND: dict[str, tuple[dict[str, Any], float]] = {
     "black": ({}, 0.47),
     "small": ({"radius": 0.3}, 0.3),
     "larger than the picture is high": ({"radius": 0.58}, 0.58),
@@ -38,7 +38,7 @@ ROUND = {
     "not quite black": ({"colour": (9, 8, 12)}, 0.47),
     "white": ({"colour": WHITE}, 0.47),
 }
-STRAIGHT = {
+STRAIGHT: dict[str, tuple[dict[str, Any], float, float]] = {
     "white, with a black line": ({"line": 0.01}, 0.08, 0.08),
     "black bars": ({"widths": (0, 0.15), "colour": (0, 0, 0)}, 0, 0.15),
     "yellow pillars": ({"widths": (0.12, 0), "colour": (240, 220, 40)}, 0.12, 0),

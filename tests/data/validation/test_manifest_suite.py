@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sound_tables import BOUNDS, COUNT, PAIRED, QUARANTINED, failed, first, groups_of, table, twice
@@ -13,7 +14,7 @@ from skin_pipeline.data.validation import manifest_suite
 LOOKS = [f"{name} ({unit})" for name, _, _, unit, _ in manifest_suite.LOOKS]
 # What is wrong: changes to the table, the checks that fail, their severity. Faults that have
 # nothing to do with each other stand in one table, as a run of the suite takes most of a second.
-FAULTS = {
+FAULTS: dict[str, tuple[dict[str, Any], list[str], str | None]] = {
     "nothing": ({}, [], None),
     "an unknown label, a file twice, no group, no anchor": (
         {
@@ -81,7 +82,7 @@ FAULTS = {
     ),
     "ages that are no numbers": ({"age": "forty"}, ["age, where given"], "warning"),
 }
-SOUND = {
+SOUND: dict[str, dict[str, Any]] = {
     "no metadata": dict.fromkeys(("patient_id", "lesion_id", "sex", "age", "site"), ""),
     "metadata in other spellings, one image converted, booleans as numbers": {
         "sex": "F",

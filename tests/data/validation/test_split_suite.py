@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sound_tables import SIDES, divided, failed, first
@@ -10,7 +11,7 @@ from sound_tables import SIDES, divided, failed, first
 from skin_pipeline.data import validation
 
 EVEN = "share of malignant images on each side"
-LEAKS = {
+LEAKS: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
     "nothing": ({}, {}),
     "a patient, a lesion, a group, duplicates on two sides": (
         {

@@ -13,6 +13,7 @@ import worker_tasks as tasks
 from worker_runs import dead, done
 
 from skin_pipeline.data.workers import BATCH, each, judging, spread, spreading
+from skin_pipeline.data.workers.pool import Pool
 from skin_pipeline.data.workers.spreading import AHEAD
 
 PATIENCE = 300.0  # seconds until a test that waits gives up
@@ -30,7 +31,7 @@ def test_pieces_are_taken_only_as_far_ahead_as_needed() -> None:
     taken = itertools.count()
     results = spread(tasks.double, taken, 2)
     assert [next(results) for _ in range(5)] == [0, 2, 4, 6, 8]
-    results.close()
+    results.close()  # type: ignore[attr-defined]
     assert next(taken) <= 5 + 2 * AHEAD
 
 
@@ -43,7 +44,7 @@ def test_items_are_taken_only_as_far_ahead_as_needed() -> None:
     taken = itertools.count()
     results = each(tasks.double, taken, 2, dead, str)
     assert next(results) == 0
-    results.close()
+    results.close()  # type: ignore[attr-defined]
     assert next(taken) <= 2 * AHEAD * BATCH + BATCH
 
 
@@ -52,7 +53,7 @@ def test_a_process_that_dies_while_items_are_handed_out_costs_only_its_item(
 ) -> None:
     """Then the pool takes no more work before anybody has asked for a result."""
     pools = []
-    real = spreading.Pool
+    real = Pool
     monkeypatch.setattr(spreading, "Pool", lambda n: pools.append(real(n)) or pools[-1])
 
     def items() -> Iterator[Any]:

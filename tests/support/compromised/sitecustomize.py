@@ -43,7 +43,7 @@ def lose(layer: str) -> None:
 
 
 taken_over = ModuleType("skin_pipeline.model_file.loading")
-taken_over.load = load
+taken_over.__dict__["load"] = load
 sys.modules[taken_over.__name__] = taken_over
 for lost in FACTS.get("without", ()):
     lose(lost)
