@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from skin_pipeline import journal, tables
+from skin_pipeline import journal
 from skin_pipeline.contracts import (
     Dataset,
     Evaluation,
@@ -23,7 +23,6 @@ from skin_pipeline.contracts import (
 )
 from skin_pipeline.errors import BadInput, Rejected, Unavailable
 from skin_pipeline.job import Job, Work
-from skin_pipeline.release import chain
 from skin_pipeline.release.registry import Model, Registry
 from skin_pipeline.storage import Store
 
@@ -171,6 +170,8 @@ def _moved(job: Job, key: str, judged: Verdict) -> str | None:
 
     Nothing is moved if the champion is no longer the one that the model was compared with.
     """
+    from skin_pipeline.release import chain  # imports pandas: only if there is a model to publish
+
     rival = job.load(judged.champion, Scored).name if judged.champion else None
     model = _model(job, judged.released_as)
     pointer = model.champion
@@ -189,6 +190,8 @@ def _moved(job: Job, key: str, judged: Verdict) -> str | None:
 
 def described(job: Job, key: str, verdict: Verdict) -> tuple[Release, dict[str, str]]:
     """Returns the manifest of a version, and for each file the key that it is copied from."""
+    from skin_pipeline.release import chain
+
     result = job.load(verdict.evaluation, Evaluation)
     files = dict(chain.sources(key, verdict, result))
     release = _model(job, verdict.released_as).describe(
@@ -203,8 +206,10 @@ def described(job: Job, key: str, verdict: Verdict) -> tuple[Release, dict[str, 
 
 def _try(job: Job, evaluation: str, model: Path) -> None:
     """Refuses a model file whose scores of the golden images differ from those of `evaluate`."""
+    from skin_pipeline import tables
     from skin_pipeline.evaluation import gate
     from skin_pipeline.model_file import trial
+    from skin_pipeline.release import chain
 
     result = job.load(evaluation, Evaluation)
     golden = chain.golden(job.store, result.dataset)

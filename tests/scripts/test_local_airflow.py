@@ -21,7 +21,7 @@ import psutil
 import pytest
 import requests
 from local_airflow import CHECKOUT, HOST, ApiError, LocalAirflow
-from processes import MARKER, PATIENCE, family, living, offspring, until
+from processes import MARKER, PATIENCE, family, list_entry, living, offspring, until
 from small_verdict import judged
 
 from skin_pipeline.config import Deployment
@@ -499,9 +499,7 @@ class TestRunning:
         }
         assert heard == {HOST}
         hidden = json.loads((airflow.home / "secrets.json").read_text()).values()
-        shown = "\n".join(
-            "\n".join([*process.cmdline(), *process.environ().values()]) for process in came
-        )
+        shown = "\n".join(map(list_entry, came))
         assert airflow.url in shown
         assert [secret for secret in hidden if secret in shown] == []
 

@@ -30,6 +30,13 @@ def offspring(pid: int) -> set[psutil.Process]:
     return set(psutil.Process(pid).children(recursive=True))
 
 
+def list_entry(process: psutil.Process) -> str:
+    """Returns what a list of processes shows of one; "" if it has ended meanwhile."""
+    with suppress(psutil.NoSuchProcess):
+        return "\n".join([*process.cmdline(), *process.environ().values()])
+    return ""
+
+
 def living(processes: set[psutil.Process]) -> set[psutil.Process]:
     """Those that have not ended."""
     return {process for process in processes if _lives(process)}
