@@ -38,6 +38,7 @@ from skin_pipeline.contracts import (
     load,
 )
 from skin_pipeline.data import demo, manifest, splitting
+from skin_pipeline.data import tasks as data_tasks
 from skin_pipeline.errors import BadInput, Rejected
 from skin_pipeline.intervals import auc
 from skin_pipeline.job import Job, Work
@@ -780,7 +781,7 @@ def test_only_a_critical_check_that_failed_refuses_a_split(
         checks=(check,),
         docs="",
     )
-    monkeypatch.setattr(steps, "_split", lambda *about: made)
+    monkeypatch.setattr(data_tasks, "split", lambda *about: made)
     if refused:
         with pytest.raises(BadInput, match="sides: 2 off"):
             steps.split(job, "validate/1")

@@ -501,7 +501,7 @@ def test_results_of_before_still_work_without_a_key_but_for_a_verdict(
     for key in judged.results:
         judged.attacker.strip(key)
     run, job = judged.run, judged.afresh()
-    refused(judged, run.verdict, "made by a version before this one", "run evaluate and gate")
+    refused(judged, run.verdict, "an earlier version of this code made it", "run evaluate and gate")
     with caplog.at_level(logging.WARNING):
         assert steps.split(job, run.validation) == run.split
     assert f"result_not_provable key={run.validation}" in caplog.text

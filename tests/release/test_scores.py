@@ -36,7 +36,7 @@ def test_a_file_name_is_no_formula_and_one_line(
 ) -> None:
     row = Prediction(name, None, "", f"{Path(name).name}: damaged")
     monkeypatch.setattr(scores, "predict", lambda *_args, **_more: iter([row]))
-    job: Any = type("Job", (), {"deployment": type("Deployment", (), {"threads": 1})()})()
+    job: Any = type("Job", (), {"threads": 1})()
     files = [SourceFile(name, Path("x"))]
     sheet = io.StringIO()
     scores._to_csv(scores._rows(job, files, cast(Any, None), Counter()), sheet)
