@@ -55,7 +55,7 @@ def images_to_show(bound: float) -> int:
 
 
 def advice(
-    hits: int, total: int, bound: float, images: str = "images", right: str = "right"
+    hits: int, total: int, bound: float, images: str = "images", right: str = "correct"
 ) -> str:
     """Returns a sentence: what would lift the lower end of a proportion's interval to its bound.
 

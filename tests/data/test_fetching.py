@@ -53,7 +53,9 @@ def test_what_is_beside_the_images_and_was_not_there_before_is_logged(
     with fetched(job, source, job.settings) as found, caplog.at_level(logging.WARNING):
         (notice,) = found.images.notices
         assert isinstance(notice, Notice)
-        found.log_news(documents.dataset("ingest/a").model_copy(update={"notices": (notice,)}))
+        # As an earlier version of this code worded it.
+        older = notice.model_copy(update={"reason": "is not read"})
+        found.log_news(documents.dataset("ingest/a").model_copy(update={"notices": (older,)}))
         assert "beside_the_images" not in caplog.text
         found.log_news(documents.dataset("ingest/a").model_copy(update={"notices": ()}))
         assert "beside_the_images" in caplog.text

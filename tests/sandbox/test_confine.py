@@ -50,7 +50,7 @@ def test_a_refusal_is_one_line_that_no_terminal_obeys(place: Path) -> None:
         pytest.raises(BadInput) as refused,
     ):
         ask(place)
-    assert str(refused.value) == "[2Jcleared INFO all is well"
+    assert str(refused.value) == r"\x1b[2Jcleared\nINFO all is well"
 
 
 def test_a_process_that_closes_its_output_and_stays_is_ended_in_time(place: Path) -> None:

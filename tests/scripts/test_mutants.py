@@ -36,7 +36,7 @@ def test_the_tests_of_a_module_are_those_that_mirror_its_path(module: str, tests
     [
         ((), "make mutants MODULE="),
         (("skin_pipeline/nowhere.py",), "there is no skin_pipeline/nowhere.py"),
-        (("skin_pipeline/errors.py",), "there is no tests/test_errors.py"),
+        (("skin_pipeline/data/__init__.py",), "there is no tests/data/test___init__.py"),
         (("tests/test_intervals.py",), "is no module of skin_pipeline"),
     ],
 )

@@ -504,7 +504,7 @@ def test_credentials_work_however_they_were_pasted(
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        (KaggleCredentials("ada@example.org", HEX), "e-mail address where the user name belongs"),
+        (KaggleCredentials("ada@example.org", HEX), "e-mail address instead of the user name"),
         (KaggleCredentials("", HEX), "a key without the user name"),
         (KaggleCredentials("ada", WHOLE[:-1], origin="the form"), "the form is not a JSON object"),
         (KaggleCredentials("ada", '{"key": 1}'), "not a JSON object with `username` and `key`"),
