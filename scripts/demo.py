@@ -392,10 +392,10 @@ def _row(run: str, seed: str, values: tuple[str, ...]) -> str:
 
 def _values(figures: Figures, part: str = "value") -> tuple[str, ...]:
     shown = (figures.accuracy, figures.sensitivity, figures.specificity, figures.auc)
-    return tuple(_figure(interval, part) for interval in shown)
+    return tuple(_figure_part(interval, part) for interval in shown)
 
 
-def _figure(interval: Interval, part: str) -> str:
+def _figure_part(interval: Interval, part: str) -> str:
     value: float = getattr(interval, part)
     return "-" if value != value else f"{value:.3f}"  # NaN: not defined
 

@@ -315,8 +315,7 @@ def external(job: Job, evaluation: str, validation: str) -> list[str]:
     Args:
         job: The job.
         evaluation: Key of the model's evaluation.
-        validation: Key of the validation of its data; the keys returned are in the order of its
-            sets' names.
+        validation: Key of the validation of its data. The keys follow the names of its sets.
     """
     sets = job.load(validation, Validation).external
     return [_external(job, evaluation, validation, name) for name in sorted(sets)]
