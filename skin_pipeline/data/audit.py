@@ -76,8 +76,10 @@ def _judged(name: str, images: int, auc: Interval, bound: float) -> Shortcut:
 
 
 def features(rows: pd.DataFrame) -> dict[str, NDArray[np.float64]]:
-    """Returns trivial features by name, each (n, columns), without columns that are the same for
-    all images."""
+    """Returns trivial features by name, each (n, columns).
+
+    Columns that are the same for all images are left out.
+    """
     pixels = rows["width"] * rows["height"]
     size = rows[["width", "height"]].assign(
         aspect=rows["width"] / rows["height"], megapixels=pixels / 1e6

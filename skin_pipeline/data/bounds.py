@@ -1,8 +1,8 @@
 """Bounds the time and memory that the file of a stranger takes, in the worker that reads it.
 
-    prepare()                      # once, when the process starts
-    with of_memory():              # for a few files
-        with of_time(SECONDS):     # for each of them
+    prepare()                              # once, when the process starts
+    with of_memory(MEMORY):                # for a few files
+        with of_time(SECONDS, WAITED):     # for each of them
             …
 
 Decoders are written in C, and no exception can interrupt them. So the system ends the whole process
@@ -44,8 +44,10 @@ _pages = -1  # `PAGES`, kept open: once a process is confined it cannot open the
 
 
 def prepare() -> None:
-    """Makes the signals of the timers end this process, even where its parent ignores or blocks
-    them. It is called before the process is confined."""
+    """Makes the signals of the timers end this process, whatever its parent does with them.
+
+    It must be called before the process is confined.
+    """
     global _pages
     if PAGES.exists():
         _pages = os.open(PAGES, os.O_RDONLY | os.O_CLOEXEC)
@@ -107,8 +109,8 @@ def _set(limit: int) -> None:
 def were_reached() -> bool:
     """Returns whether a `MemoryError` is due to the bound, and not to a machine without memory.
 
-    It lifts the bound and tries to allocate as much as the bound allows: a machine that has that
-    much refused the file because of the bound.
+    Lifts the bound and tries to allocate as much as it allows: if the machine has that much, the
+    file was refused because of the bound.
     """
     if not _bounded:
         return False

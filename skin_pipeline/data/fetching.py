@@ -1,4 +1,4 @@
-"""The images of a source, fetched and listed, but not decoded yet.
+"""Fetches and lists the images of a source, but does not decode them.
 
 What a data set is made from is known at this point, so the door can look whether its result exists.
 Nothing heavy is imported here: a step whose result exists decodes nothing.
@@ -47,13 +47,13 @@ class Fetched(NamedTuple):
 
     @property
     def synthetic(self) -> bool:
-        """Whether the images are drawn."""
+        """Whether the images were drawn by a program."""
         return self.source == DEMO
 
     def log_news(self, dataset: Dataset) -> None:
-        """Logs what is beside the images now and was not there when their data set was made.
+        """Logs what was found beside the images and is new since their data set was made.
 
-        The data set is of the same images, so it is not made again, and its notices are of then.
+        The images are the same, so the data set is not made again and keeps its old notices.
         """
         # Without the reason: a later version of this code may word it in another way.
         known = {(notice.kind, notice.subject, notice.count) for notice in dataset.notices}
@@ -64,7 +64,7 @@ class Fetched(NamedTuple):
 
 @contextmanager
 def fetched(job: Job, source: str, settings: Settings) -> Generator[Fetched, None, None]:
-    """Fetches the images of a source, and gives them for the time of the block.
+    """Fetches the images of a source, and yields them; they exist until the block ends.
 
     Args:
         job: The job.

@@ -1,4 +1,4 @@
-"""Finds which images must stay together, and under which name each was first seen.
+"""Finds which images must stay together, and the name of the group in which each was first seen.
 
 A *group* is what patient, lesion and duplicates link together. The name of a group decides whether
 it belongs to the test set. Names change when images are added or removed, so an image keeps the
@@ -43,7 +43,7 @@ def clusters(table: pd.DataFrame, pairs: list[Pair]) -> pd.Series[str]:
 
 
 def groups(table: pd.DataFrame) -> pd.Series[str]:
-    """Returns the group of each image: those of one patient, of one lesion, or duplicates.
+    """Returns the group of each image: images that patient, lesion or duplicates link together.
 
     Returns:
         A group's name for each row: its first patient, else its first lesion, else its first

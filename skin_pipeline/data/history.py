@@ -29,7 +29,7 @@ def before(store: Store, name: str, dataset: str) -> str | None:
 
 
 def accept(store: Store, name: str, dataset: str, validation: str, moved_at: str) -> None:
-    """Points to an accepted data set; nothing happens if the pointer is there already."""
+    """Moves the pointer to an accepted data set, unless it points there already."""
     pointer, tag = _pointer(store, name)
     if pointer is not None and pointer.dataset == dataset:
         return

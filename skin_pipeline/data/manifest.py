@@ -1,7 +1,7 @@
 """The manifest: a table with a row for each image, written by `ingest` and widened by later steps.
 
-`build` makes it from image files, together with the packed shards of working squares. `read` gives
-it back to every later step.
+`build` makes it from image files, together with the packed shards of working squares. `read`
+returns it to every later step.
 """
 
 from __future__ import annotations
@@ -36,7 +36,8 @@ TEXTS = (
     *("image_id", "key", "label", "sha256", "format", "problem", "converted", "fingerprint"),
     *("pixels_sha256", *METADATA, "duplicates", "external", "group", "anchor"),
 )
-# An empty cell means "not known" for figures only. Words such as NA or null are texts like others.
+# Only in columns of figures does an empty cell mean "not known". Words such as NA or null are texts
+# like others.
 NAN = {name: [""] for name in STATISTICS}
 SHOWN = 10  # names in a notice
 
@@ -66,7 +67,7 @@ def build(
     processes: int,
     with_masks: bool = True,
 ) -> Built:
-    """Decodes every image once, on all cores; gives the table, and writes packed shards.
+    """Decodes every image once, on all cores; returns the table, and writes packed shards.
 
     Memory stays flat: no more than the images of one shard are held at a time. Quarantined images
     have a row with `readable` False and their `problem`, and are in no shard. Without masks, images
@@ -84,7 +85,7 @@ def build(
         with_masks: Whether images that look like masks are used.
 
     Raises:
-        BadInput: No image is left without masks.
+        BadInput: All images look like masks, and masks are left out.
     """
     rows: dict[int, dict[str, Any]] = {}
     masks = []
@@ -163,7 +164,7 @@ class _Packer:
 def inspected(
     files: tuple[Found, ...], processes: int, geometry: Geometry | None = None
 ) -> Iterator[tuple[Found, Inspected]]:
-    """Gives every file with what `images.inspect` says of it, in order, from worker processes."""
+    """Yields every file with what `images.inspect` says of it, in order, from worker processes."""
     work = partial(_inspect, geometry=geometry)
     yield from zip(files, each(work, files, processes, _killed, _name), strict=True)
 
@@ -234,8 +235,8 @@ def _refuse_killed(path: Path, why: str) -> str:
 def golden(table: pd.DataFrame, images: Images, store: Store, per_class: int = 4) -> dict[str, str]:
     """Puts copies of a few readable image files of each class into the store.
 
-    A released model is tried on them later. Sorted by digest, they are the same few of the same
-    images, whatever their order.
+    A released model is tried on them later. The lowest digests are chosen, so that the same images
+    give the same few, whatever their order.
 
     Returns:
         `{image key: key of the copy}`.

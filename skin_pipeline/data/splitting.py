@@ -73,8 +73,10 @@ def assigned(
     balance: str,
     seed: int,
 ) -> pd.DataFrame:
-    """Does what `split` does with a given test set: `test` marks its rows, `rest` those that the
-    runs resample."""
+    """Does what `split` does, for a given test set.
+
+    `test` marks its rows, and `rest` those of which each run draws its own sides.
+    """
     _need_both_classes(table[test], "the test set")
     if table.loc[rest, "group"].nunique() < 2:
         raise BadInput("split: fewer than two groups are left to train and validate on")
@@ -92,9 +94,9 @@ def assigned(
 def _sides(table: pd.DataFrame, fraction: float) -> tuple[pd.Series[bool], pd.Series[bool]]:
     """Returns which images are in the test set, and which may be trained on.
 
-    The anchor decides, which an image keeps for ever, and not the name of its group of today. A new
-    near-duplicate may unite a group of the test set with one outside. Then neither moves: an image
-    that came into the test set would flatter all models that were trained on it. The images outside
+    The anchor decides, which an image keeps for ever, not the name that its group has now. A new
+    near-duplicate may unite a group of the test set with one outside. Then neither moves: models
+    that were trained on an image would look too good if it moved into the test set. Those outside
     are set aside, since they would leak the test into the training.
     """
     usable = table["readable"].astype(bool)

@@ -1,4 +1,4 @@
-"""The model card: what a model is for, how good it is, and what was not measured.
+"""Writes the model card: what a model is for, how good it is, and what was not measured.
 
 After Mitchell et al. 2019, "Model Cards for Model Reporting". `data` gathers it from the documents
 of a judged run, `markdown` writes it for people:
@@ -48,7 +48,7 @@ UNMEASURED = (
     "Not measured: whether patients benefit from the model, and how doctors would use it.",
     "Not measured: how many of the labels are wrong. They were used as they were given.",
 )
-# Words in the name of a column of the metadata that tells skin tones.
+# Words in the name of a metadata column that has skin tones.
 SKIN_TONE = ("skin", "fitzpatrick", "tone")
 # Text from the data that Markdown would take for markup: anywhere, at an end of a word, at the
 # start of a line, and in what becomes a link without any brackets.
@@ -63,7 +63,7 @@ def data(store: Store, verdict: Verdict, evaluation: Evaluation) -> dict[str, An
     """Returns the content of the card as plain values for JSON; NaN as None.
 
     Raises:
-        BadInput, Unavailable: As of the store.
+        BadInput, Unavailable: As the store raises them.
     """
     found = journal.data_of(store, verdict.validation, evaluation.split)
     external = [load(store, key, Scored) for key in verdict.external]

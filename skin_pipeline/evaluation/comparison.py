@@ -1,8 +1,8 @@
-"""Challenger against champion, image by image on the same test images.
+"""Compares challenger and champion, image by image on the same test images.
 
 seen = compare(Predictions(ours, threshold), Predictions(theirs, other), sample, version="…",
                excluded=3)
-seen.auc                     # the challenger's less the champion's, with an interval
+seen.auc                     # the challenger's minus the champion's, with an interval
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def compare(
     version: str,
     excluded: int,
 ) -> Comparison:
-    """Returns the challenger's figures less the champion's, with intervals.
+    """Returns the challenger's figures minus the champion's, with intervals.
 
     The bootstrap is paired: both models are judged on the same draws of whole groups. An image that
     is hard is hard for both, so their difference varies less than either figure. Equal predictions
@@ -99,7 +99,7 @@ def compare(
 
 
 def mcnemar(ours: int, theirs: int) -> float:
-    """Returns the exact p-value (McNemar 1947) of two models that are equally often correct.
+    """Returns the exact p-value (McNemar 1947) of the hypothesis that both are as often correct.
 
     It treats the images as independent of one another.
 
@@ -111,8 +111,10 @@ def mcnemar(ours: int, theirs: int) -> float:
 
 
 def _correct(predictions: Predictions, sample: Sample) -> Floats:
-    """Returns 1 where an image is classified correctly and 0 elsewhere (n,); NaN if a probability
-    is."""
+    """Returns 1 for each correctly classified image and 0 for others (n,).
+
+    All are NaN if any probability is.
+    """
     if not predictions.known:
         return np.full(len(sample.labels), math.nan)
     return np.asarray(predictions.malignant == sample.malignant, np.float64)
@@ -124,7 +126,7 @@ def _statistic(
     """Returns a function from how often each image counts (m, n) to the differences of accuracy,
     sensitivity, specificity and AUC (m, 4)."""
     malignant = sample.malignant
-    # Which images each of the three shares is a share of: all, the malignant, the benign.
+    # The images by which each share is divided: all, the malignant, the benign.
     parts = np.stack([malignant | True, malignant, ~malignant], axis=1).astype(np.float64)
     ours, theirs = (
         auc_statistic(model.probabilities, sample.labels) for model in (challenger, champion)

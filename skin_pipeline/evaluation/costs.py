@@ -1,4 +1,4 @@
-"""How long each step took whose result led to a verdict."""
+"""Adds up how long the steps took whose results led to a verdict."""
 
 from __future__ import annotations
 
@@ -37,6 +37,7 @@ def _results(work: Work, evaluation: str, validation: str) -> Iterator[str]:
     order of the steps."""
     judged, checked = work.load(evaluation, Evaluation), work.load(validation, Validation)
     yield from (work.load(judged.split, Split).dataset, validation, judged.split)
+    # All runs read the same features.
     yield from work.load(judged.runs[0], TrainedRun).features
     yield from (*judged.runs, evaluation)
     yield from sorted(checked.external.values())

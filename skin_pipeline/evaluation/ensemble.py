@@ -1,4 +1,4 @@
-"""The runs as one model, the mean of their logits, and each of them alone.
+"""Judges the runs as one model, the mean of their logits, and each of them alone.
 
 Nothing is chosen on the test images. For the ensemble and for each run alone, two numbers are found
 on validation images: first the temperature, then the threshold.
@@ -22,7 +22,7 @@ from skin_pipeline.data import manifest, splitting
 from skin_pipeline.evaluation.metrics import Predictions, Sample, bins, figures, threshold_at
 from skin_pipeline.intervals import Floats, Ints
 
-# Logits that need a temperature outside of these carry no information that it could bring out.
+# Between these the temperature is searched. Logits that need another one carry no information.
 TEMPERATURES = (0.05, 20.0)
 
 
@@ -37,7 +37,7 @@ class Judging:
 
     @classmethod
     def of(cls, settings: Settings) -> Judging:
-        """Returns those of a run's settings."""
+        """Returns these settings of a workflow run."""
         return cls(
             settings.target_sensitivity,
             settings.threshold_by,
@@ -46,7 +46,7 @@ class Judging:
         )
 
     def sample(self, table: pd.DataFrame) -> Sample:
-        """Returns images, for figures."""
+        """Returns the images of a table as the sample that figures are computed on."""
         return Sample.of(table, self.seed, self.prevalences)
 
     def threshold(self, probabilities: Floats, labels: Ints) -> float:
@@ -71,9 +71,9 @@ class Scores:
 def score(table: pd.DataFrame, logits: Floats, runs: Sequence[int], judging: Judging) -> Scores:
     """Judges the runs and their ensemble on the test images, which nothing has used before.
 
-    Temperature and threshold are found on validation images: those of the run itself; for the
-    ensemble all images that validate some run, each scored by these runs alone, since the others
-    may have been trained on it.
+    Temperature and threshold are found on validation images. A run uses its own. The ensemble uses
+    all images that validate at least one run; each is scored only by the runs that it validates,
+    since the others may have been trained on it.
 
     Args:
         table: The split's rows of readable images.
@@ -87,6 +87,7 @@ def score(table: pd.DataFrame, logits: Floats, runs: Sequence[int], judging: Jud
     sides = np.stack([table[f"run_{run}"].to_numpy() for run in runs])
     validates = sides == splitting.VALIDATION
     labels = manifest.labels(table)
+    # All runs have the same test set.
     tests = _TestImages.of(table, sides[0] == splitting.TEST, judging)
     alone = {
         run: _calibrated(row, np.where(own, row, np.nan), labels, judging)
@@ -138,8 +139,10 @@ class _Calibrated:
 
 
 def _calibrated(logits: Floats, unseen: Floats, labels: Ints, judging: Judging) -> _Calibrated:
-    """Returns the probabilities of logits (n,), after those of validation images (n,), which are
-    NaN for all other images."""
+    """Returns the probabilities of `logits` (n,), calibrated on `unseen` (n,).
+
+    `unseen` has logits of validation images, and NaN for all other images.
+    """
     known = np.isfinite(unseen)
     temperature = temperature_of(unseen[known], labels[known])
     # The threshold comes second: the model that is released divides by the temperature, so that a
@@ -163,7 +166,7 @@ def _calibration(logits: Floats, made: _Calibrated, images: int, tests: _TestIma
 
 
 class Rescored(NamedTuple):
-    """Figures made again from a table of predictions; which images (n,) are test images."""
+    """Figures made again from a table of predictions, and which images (n,) are test images."""
 
     ensemble: Figures
     per_run: dict[int, Figures]
@@ -187,6 +190,7 @@ def rescored(
 
     def judged(column: str, unseen: Floats) -> Figures:
         known = np.isfinite(unseen)
+        # The table has probabilities, which were calibrated before: no temperature is needed.
         threshold = judging.threshold(unseen[known], labels[known])
         return tests.figures(predictions[column].to_numpy(np.float64), threshold)
 
@@ -205,7 +209,7 @@ def temperature_of(logits: Floats, labels: Ints) -> float:
 
     Of many images with a probability of 0.3, about 30 % are malignant then. It is the temperature
     with the least cross-entropy on validation images, within 0.05…20: on the images that a network
-    was trained on, it is far too sure of itself. The order of the images stays the same.
+    was trained on, its probabilities are far too extreme. The order of the images stays the same.
 
     Args:
         logits: Of images that the model was not trained on (n,).

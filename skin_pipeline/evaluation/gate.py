@@ -1,4 +1,4 @@
-"""The gate: from figures and bounds to the checks of a verdict. It reads and writes nothing.
+"""Makes the checks of a verdict from figures and bounds: the gate. It reads and writes nothing.
 
 checks = judge(case, settings)
 approved = all(check.passed for check in checks)
@@ -82,7 +82,7 @@ class Bound:
         return self.judged_on == LOWER_BOUND
 
     def judged(self, figure: Interval) -> float:
-        """Returns what is judged of a figure of which more is better."""
+        """Returns the value that is judged, for a figure of which more is better."""
         return figure.low if self.by_end else figure.value
 
     def is_reached(self, figure: Interval) -> bool:
@@ -116,7 +116,7 @@ class Bound:
         return f"{end} end of its 95 % interval" if self.by_end else f"{point} itself"
 
     def advice(self, counted: Counted) -> str:
-        """Returns what would bring a proportion that missed the bound to it; "" if unknown."""
+        """Returns how a proportion that missed the bound could reach it; "" if unknown."""
         if not self.by_end or not counted.total:
             return ""
         return advice(counted.hits, counted.total, self.value, counted.images, counted.correct)
@@ -125,9 +125,9 @@ class Bound:
 def judge(case: Case, settings: Settings) -> tuple[GateCheck, ...]:
     """Returns every check that the settings require. The model is approved if all of them pass.
 
-    A model without any bound on a figure fails: nothing is approved because no bound was set. What
-    is missing, not a number or too small to judge fails as well. With equal figures the champion
-    stays.
+    A model without any bound on a figure fails: to set no bound must approve nothing. A figure that
+    is missing, not a number or computed on too few images fails as well. With equal figures the
+    champion stays.
     """
     figures = case.evaluation.ensemble
     return (
@@ -241,6 +241,7 @@ def _slice_advice(parts: Sequence[Slice], bound: Bound) -> str:
     for part in parts:
         share = part.sensitivity.value
         if not math.isnan(share):
+            # A slice has its share only; times its images, that is the count again.
             hits = round(share * part.malignant)
             counted = Counted(hits, part.malignant, "malignant images", "found")
             lines.append(f"{part.value}: {bound.advice(counted)}")
@@ -295,6 +296,7 @@ def _title(figure: str) -> str:
 def _external_checks(sets: Mapping[str, Scored], settings: Settings) -> Iterator[GateCheck]:
     if settings.min_external_sensitivity is None and settings.min_external_auc is None:
         return
+    # Also the sets that the settings name and that were not scored: these fail.
     names = {**settings.external_sets, **sets}
     if not names:
         yield GateCheck(name="external sets", value="none", bound="at least one", passed=False)

@@ -1,4 +1,4 @@
-"""Figures with intervals, from probabilities and labels.
+"""Computes figures with intervals, from probabilities and labels.
 
 sample = Sample.of(table, seed)                                  # the test images
 seen = figures(Predictions(probabilities, threshold), sample)
@@ -146,7 +146,7 @@ def figures(predictions: Predictions, sample: Sample) -> Figures:
     """
     images = len(sample.labels)
     if not predictions.known or math.isnan(predictions.threshold):
-        # Of no images every figure is NaN. Figures of the other images alone would hide the fault.
+        # On no images every figure is NaN. Figures of the other images alone would hide the fault.
         predictions, sample = predictions.at(NOTHING), sample.at(NOTHING)
     outcomes = _outcomes(predictions.malignant, sample.malignant)
     tp, fn, fp, tn = (int(count) for count in outcomes.sum(axis=0))
@@ -177,7 +177,7 @@ def _bootstrapped(probabilities: Floats, sample: Sample, outcomes: Floats) -> li
     """Returns balanced accuracy, F1, AUC, Brier score and calibration error, with intervals.
 
     The images of a patient resemble one another, so they are no independent observations: the
-    bootstrap draws whole groups. All five come from the same draws, so that each is drawn once.
+    bootstrap draws whole groups. All five use the same draws, so that these are made once.
     """
     statistic = _statistic(probabilities, sample.labels, outcomes)
     *shares, errors, distances = resampled(statistic, sample.groups, sample.seed).T
@@ -188,7 +188,7 @@ def _bootstrapped(probabilities: Floats, sample: Sample, outcomes: Floats) -> li
 
 
 def bins(probabilities: Floats, labels: Ints, count: int = BINS) -> tuple[Bin, ...]:
-    """Returns images of similar probability together, from the lowest to the highest.
+    """Returns the images in bins of similar probability, from the lowest to the highest.
 
     Args:
         probabilities: Of the images (n,), 0…1.
@@ -231,8 +231,8 @@ def _outcomes(predicted: NDArray[np.bool_], malignant: NDArray[np.bool_]) -> Flo
 def _statistic(probabilities: Floats, labels: Ints, outcomes: Floats) -> Statistic:
     """Returns a function from how often each image counts (m, n) to figures (m, 6).
 
-    They are balanced accuracy, F1, AUC, Brier score, calibration error, and the distance of the
-    bins from where they are when each image counts once.
+    They are balanced accuracy, F1, AUC, Brier score, calibration error, and how far the bins moved
+    from where they are when each image counts once.
     """
     auc = auc_statistic(probabilities, labels)
     excess = probabilities - labels
@@ -278,7 +278,7 @@ def _calibration_error(errors: Floats, distances: Floats) -> Interval:
 def _predictive(sensitivity: Interval, specificity: Interval, prevalence: float) -> Predictive:
     """Returns PPV and NPV by Bayes' rule.
 
-    Each end of their intervals is computed from the ends of both intervals at once, so that they
+    Each end of their intervals is computed from the same end of both given intervals, so that they
     contain the true value in more than 95 % of test sets.
     """
     ends = ("value", "low", "high")

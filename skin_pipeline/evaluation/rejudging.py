@@ -37,7 +37,7 @@ def check(store: ProvenStore, key: str) -> None:
         key: Key of the verdict.
 
     Raises:
-        BadInput: A figure or a check is another one; the message names the first, and both values.
+        BadInput: A figure or a check differs; the message names the first one, and both values.
     """
     judged = load(store, key, Verdict)
     settings = _settings(judged, key)
@@ -69,7 +69,7 @@ def _settings(judged: Verdict, key: str) -> Settings:
 def _as_made(store: ProvenStore, key: str, settings: Settings) -> Settings:
     """Returns the settings that a result was made by.
 
-    They may differ from those of the gate: a result of an earlier run is found again.
+    They may differ from those of the gate, which may use results of an earlier workflow run.
     """
     proof = store.prove(key).proof
     inputs = (proof.inputs if proof else None) or {}

@@ -1,4 +1,4 @@
-"""The report of a judged run: one HTML file that opens offline."""
+"""Writes the report of a judged run: one HTML file that opens offline."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def render(store: Store, verdict: Verdict, evaluation: Evaluation) -> str:
     """Returns the report as HTML, which contains everything that it shows.
 
     Raises:
-        BadInput, Unavailable: As of the store.
+        BadInput, Unavailable: As the store raises them.
     """
     runs = sorted((load(store, key, TrainedRun) for key in evaluation.runs), key=lambda r: r.run)
     data = journal.data_of(store, verdict.validation, evaluation.split)
@@ -127,6 +127,7 @@ def _others(store: Store, test: pd.DataFrame, champion: Scored | None) -> Mappin
 
 def _training_row(store: Store, run: TrainedRun) -> TrainingRow:
     last = run.history[-1].stage
+    # Stages differ in speed: the last one is what the strategy is about.
     speed = median(line.images_per_second for line in run.history if line.stage == last)
     seconds = sum(line.seconds for line in run.history)
     return TrainingRow(run, speed, seconds, _address(store, run.table, "text/csv"))

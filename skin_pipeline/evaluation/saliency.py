@@ -1,4 +1,4 @@
-"""Which parts of an image led to its prediction: saliency of the most confident mistakes.
+"""Shows which parts of an image led to its prediction: saliency of the most confident mistakes.
 
 The method is HiResCAM (Draelos & Carin 2020): activations of a stage times the gradient of the
 logit with respect to them, summed over channels. Here it is summed over all stages that the logit
@@ -32,7 +32,7 @@ Ends = Sequence[Any]  # outputs of the stages that a logit reads, as tensors
 def most_confident(predictions: pd.DataFrame, threshold: float) -> pd.DataFrame:
     """Returns test images that were classified incorrectly, the most confident first.
 
-    They are up to four missed malignant images and up to four false alarms. Of a group only one is
+    They are up to four missed malignant images and up to four false alarms. Only one of a group is
     returned: images of one lesion look alike, and would show the same mistake again.
 
     Args:
@@ -69,6 +69,7 @@ def saliency(
     total = np.zeros(squares.shape[:3], np.float32)
     for weights in runs:
         model.set_weights(weights)
+        # The first array of the layer is the mean of each feature in training.
         usual = model.get_layer("standardise").get_weights()[0]
         total += _gradients(ends(images), logit, usual, squares.shape[1])
     return np.asarray(total / len(runs), np.float32)

@@ -1,4 +1,4 @@
-"""What judged models predict of images: on another test set, and on sets of another origin."""
+"""Scores images with judged models: another test set, and sets of another origin."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from skin_pipeline.training import inputs, models
 
 log = logging.getLogger(__name__)
 
-# Computes the features of all images of a data set, as the models of an evaluation read them; given
-# the keys of the evaluation and of the data set.
+# A function of the keys of an evaluation and of a data set: it computes the features of all images
+# of the data set, as the models of the evaluation read them, and returns the features' keys.
 FeaturesFor = Callable[[str, str], Sequence[str]]
 # A model has met an image in training if one of these is the same: the file, the pixels, or what
 # links it to other images.
@@ -61,7 +61,7 @@ def on_test_set(
 
 
 def _as_judged(work: Work, version: str, evaluation: str) -> Scored:
-    """Returns the scores on the very test set that the models were judged on, from that time."""
+    """Returns the scores that the models got when they were judged: on this same test set."""
     model = work.load(evaluation, Evaluation)
     table = tables.read_scores(work.store, model.predictions)
     table = table.loc[table["test"], ["key", "label", "group", "probability"]]
@@ -71,7 +71,7 @@ def _as_judged(work: Work, version: str, evaluation: str) -> Scored:
 def _scored_again(
     work: Work, split: str, version: str, evaluation: str, features_for: FeaturesFor
 ) -> Scored:
-    """Scores the images of another test set that the models were not trained on."""
+    """Scores another test set, without the images that the models were trained on."""
     document, model = work.load(split, Split), work.load(evaluation, Evaluation)
     features = tuple(features_for(evaluation, document.dataset))
     images = sum(work.load(document.dataset, Dataset).classes.values())
@@ -79,14 +79,14 @@ def _scored_again(
     source = inputs.source_of(work, document, features)
     # All runs have the same test set.
     is_test = (source.table["run_0"] == splitting.TEST).to_numpy()
-    # A model looks better than it is on images that it knows, and so would the champion.
+    # The champion would look better than it is on images that it was trained on.
     known = is_test & known_to(trained_on(work, model.split), source.table)
     about = Scoring(version, document.dataset, int(known.sum()))
     return scored(work, evaluation, about, source, is_test & ~known)
 
 
 def trained_on(work: Work, split: str) -> pd.DataFrame:
-    """Returns the rows of a split's manifest that some run trained on or validated with.
+    """Returns the rows of a split's manifest that at least one run trained on or validated with.
 
     Validation images count too: the best epoch, the temperature and the threshold were chosen on
     them.
@@ -100,8 +100,8 @@ def known_to(trained: pd.DataFrame, table: pd.DataFrame) -> NDArray[np.bool_]:
     """Returns which images (n,) of a table are known to a model.
 
     It knows an image that it has met in training: the file, the pixels, or another image of the
-    patient or lesion. It also knows an image that is in one group with such an image now. The name
-    of a group does not settle this: when a new image joins two groups, one of the names is gone.
+    patient or lesion. It also knows an image that is in one group with such an image now. Names of
+    groups are not enough: when a new image joins two groups, one of the names is lost.
 
     Args:
         trained: The rows that the model was trained on, of the manifest of that time.
@@ -118,7 +118,7 @@ def known_to(trained: pd.DataFrame, table: pd.DataFrame) -> NDArray[np.bool_]:
 
 
 def external_source(work: Work, dataset: str, features: Sequence[str]) -> inputs.Source:
-    """Returns all readable images of an external set, in groups by patient or else by lesion."""
+    """Returns the readable images of an external set, grouped by patient, or else by lesion."""
     document = work.load(dataset, Dataset)
     table = manifest.read_readable(work.store, document.table)
     group = table["key"]

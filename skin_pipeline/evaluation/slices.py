@@ -1,4 +1,4 @@
-"""Where the ensemble is good and where it is not: by kind of image, and where no shortcut helps."""
+"""Judges the ensemble by kind of image, and among images where no shortcut helps it."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from skin_pipeline.data import audit
 from skin_pipeline.evaluation.metrics import Predictions, Sample, figures
 from skin_pipeline.intervals import Floats, Statistic, resampled, share
 
-# Of a stratum the rows of its malignant (m,) and of its benign images (b,), and which of the first
-# score higher than which of the second (m, b).
+# A stratum: the rows of its malignant images (m,) and of its benign images (b,), and for each pair
+# of them whether the malignant one has the higher score (m, b).
 Pairs = tuple[NDArray[np.int64], NDArray[np.int64], Floats]
 AGE_BANDS = {"under 30": 30, "30 to 44": 45, "45 to 59": 60, "60 to 74": 75, "75 and over": 999}
 UNKNOWN, OTHER = "unknown", "other"

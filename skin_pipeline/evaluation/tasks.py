@@ -1,4 +1,4 @@
-"""The work of the steps `evaluate`, `external` and `gate`.
+"""Makes the results of the steps `evaluate`, `external` and `gate`.
 
 The door (`skin_pipeline.steps`) decides whether a result is made; these functions make it.
 """
@@ -129,13 +129,14 @@ def evaluate(
 
 
 def _judge(work: Work, split: str, keys: tuple[str, ...]) -> Judged:
-    """Scores what the runs have not been trained on, and judges them by it.
+    """Scores images with the runs, and judges the runs by those that they were not trained on.
 
     Each run scores the test images, the golden images and its own validation images. All other
     scores are NaN: the score of an image that a run was trained on says nothing of new images.
     """
     document, runs = work.load(split, Split), scoring.runs_of(work, keys)
     dataset = work.load(document.dataset, Dataset)
+    # All runs read the same features, and have the same test set.
     source = inputs.source_of(work, document, runs[0].features)
     trunk = work.load(runs[0].features[0], Features).trunk
     network = models.network_on(work.job, dataset, trunk)
@@ -155,7 +156,7 @@ def _judge(work: Work, split: str, keys: tuple[str, ...]) -> Judged:
 def _save(work: Work, judged: Judged) -> float:
     """Writes `model.keras` and tries it.
 
-    The figures are those of the runs, and the released model is another program: it decodes and
+    The figures are those of the runs, but the released model is another program: it decodes and
     resizes images by itself, and contains all runs. So the file is opened again and scores golden
     images.
 
@@ -181,7 +182,7 @@ def _save(work: Work, judged: Judged) -> float:
 
 
 def _mistakes(work: Work, judged: Judged) -> tuple[Mistake, ...]:
-    """Returns the most confident mistakes, with the parts of each image that led to it."""
+    """Returns the most confident mistakes, each with the parts of the image that led to it."""
     threshold = judged.scores.ensemble.threshold
     rows = saliency.most_confident(judged.scores.predictions, threshold)
     if rows.empty:
@@ -236,7 +237,7 @@ def _log(scores: Scores, difference: float) -> None:
 def external(
     work: Work, name: str, evaluation: str, validation: str, features_for: FeaturesFor
 ) -> Scored:
-    """Scores a new model on a set of another origin, without images that its own data contain.
+    """Scores a new model on a set of another origin, without those that its own data contain too.
 
     Args:
         work: The making of the scores.

@@ -3,8 +3,8 @@
 Takes in the weights of trained runs and the network of `training`, and gives one self-contained
 Keras model: an image of any size in, a probability out. And it takes in a file that a stranger may
 have written, and gives a model that runs none of its code. `evaluation` puts a model together and
-loads it again, `release` tries it before it is published and loads it for predictions; others need
-nothing of it. The modules in reading order:
+loads it again, `release` tries it before it is published and loads it for predictions; no
+other room uses it. The modules in reading order:
 
     building     the self-contained model, from a network and the weights of its runs
     loading      a file to a model: all checks in their order, then our own network with its weights
@@ -12,7 +12,7 @@ nothing of it. The modules in reading order:
     blueprint    its configuration, read as data
     weights      its weights, found and judged before they are read
     memory       a bound on the memory that this process may take meanwhile
-    trial        a model that is loaded and asked in a confined process of its own
+    trial        a model file is loaded, and scores images, in a confined process of its own
 
 Importing the room imports none of them, and no module imports Keras before it is used.
 """

@@ -21,21 +21,21 @@ from skin_pipeline.model_file.building import Recipe
 from skin_pipeline.model_file.container import Foreign
 from skin_pipeline.training import backbone
 
-MOST_DEPTH = 64  # of lists and objects in one another; ours have 30
+MOST_DEPTH = 64  # of nested lists and objects; ours have 30
 MOST_CHARACTERS = 10_000  # of a text; ours have 60
 MOST_DIGITS = 20  # of a whole number: an address in memory has 15
 MOST_LAYERS = 2000  # of a network within the model
-MOST_NESTED = 6  # networks in one another; ours have 4
-# What the settings allow, and a little more: networks of tests are small. The bounds come before
-# anything is built, since a network's memory grows with each of them.
+MOST_NESTED = 6  # networks within networks; ours have 4
+# What the settings allow, and a little more: networks of tests are small. The bounds are checked
+# before anything is built, since a network's memory grows with each of these numbers.
 SIZES = range(8, 513)
 WHOLE_SIDES = range(8, 1025)
 RUNS = range(1, 21)
 VIEWS = (1, 2, 4, 8)
-SCALES = (1 / 20.1, 1 / 0.0499)  # of `ensemble.TEMPERATURES`
+SCALES = (1 / 20.1, 1 / 0.0499)  # one divided by `ensemble.TEMPERATURES`, rounded outwards
 # The key under which Keras numbers an object that it writes again: a new number each time.
 NUMBERED = "shared_object_id"
-# The name of a layer that Keras had to name itself, and a number that depends on what was built
+# A name that Keras gives to a layer itself ends with a number, which depends on what was built
 # before in the same process.
 STEM = re.compile(r"(.*?)(_\d+)?", re.DOTALL)
 LAYERS = "layers"
@@ -82,7 +82,7 @@ def _whole(digits: str) -> int:
 def _refuse_extremes(value: Any) -> None:
     """Raises `ValueError` for what is deep, long or infinite.
 
-    It goes down level by level and does not call itself, which a deep value could do too often.
+    Goes down level by level: a function that calls itself would fail on a deeply nested value.
     """
     level = [value]
     for _ in range(MOST_DEPTH):
@@ -141,6 +141,7 @@ def _layers(model: Any) -> Iterator[tuple[str, dict[str, Any]]]:
 def _ends(model: Any, deep: int) -> Iterator[str]:
     """Yields the names of the layers at which a model, or one within it, ends."""
     ends = _get(_get(model, "config"), "output_layers")
+    # Keras writes one output as ["name", 0, 0], and several as a list of such lists.
     for end in ends if isinstance(ends, list) else ():
         yield from (name for name in [end, *_within(end)] if isinstance(name, str))
     if deep:
@@ -237,10 +238,10 @@ def difference(ours: Any, theirs: Any, *, same_version: bool) -> str | None:
 
 
 class _Names:
-    """Names of the layers of one network, which may differ from ours by a number of Keras's only.
+    """The names of a network's layers, which may differ from ours only in the numbers of Keras.
 
-    Each of theirs must mean the same one of ours everywhere, and no two may mean the same: else two
-    layers could be exchanged for each other.
+    Each of theirs must mean the same one of ours everywhere, and no two of them the same one:
+    otherwise two layers could be exchanged for each other.
     """
 
     def __init__(self) -> None:
@@ -269,7 +270,7 @@ class _Comparison:
         self._same_version = same_version
 
     def differences(self, ours: Any, theirs: Any, where: str, names: _Names) -> Iterator[str]:
-        """Yields what in theirs is not as in ours; `where` is the path to it."""
+        """Yields, in words, each difference of theirs from ours; `where` is the path to both."""
         if type(ours) is not type(theirs):  # 1, 1.0 and true are equal in Python
             yield _told(where, ours, theirs)
         elif isinstance(ours, dict):

@@ -1,4 +1,4 @@
-"""The self-contained model: an image of any size in, a probability out.
+"""Builds the self-contained model: an image of any size in, a probability out.
 
     model = released_model(network, "head", [weights_of_run_0, weights_of_run_1], 0.8)
     model.save("model.keras")
@@ -28,7 +28,7 @@ class Recipe(NamedTuple):
         whole_side: Side in pixels to which the whole centre square is scaled, before it is cut to
             `image_size`.
         views: Dihedral views of an image over which its logit is averaged.
-        scale: What logits are multiplied by: one by the temperature.
+        scale: What logits are multiplied by: one divided by the temperature.
     """
 
     backbone: str
@@ -64,7 +64,7 @@ def released_model(
 
 
 def rebuilt(network: backbone.Network, recipe: Recipe) -> Any:
-    """Returns the model that `released_model` made from the same recipe, but for its weights.
+    """Returns the model that `released_model` makes from a recipe, without the runs' weights.
 
     Args:
         network: `Network.untrained` of the recipe's backbone and image size.
@@ -77,7 +77,7 @@ def rebuilt(network: backbone.Network, recipe: Recipe) -> Any:
 def fewest_parameters(network: backbone.Network, recipe: Recipe) -> int:
     """Returns how many weights a released model has without its heads, before it is built.
 
-    A file with fewer lies about its runs or its backbone, and need not be built to know that.
+    A file with fewer does not contain the runs or the backbone that it claims to contain.
     """
     whole = network.parameters(network.whole.input)
     trained = {"head": 0, "fine_tune": network.parameters(network.ends[1]), "full": whole}

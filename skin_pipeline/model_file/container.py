@@ -1,12 +1,12 @@
-"""The zip that a `.keras` file is: exactly as Keras writes it, so that no two readers can differ.
+"""Reads the zip that a `.keras` file is, only if it is exactly as Keras writes it.
 
     found = members(file)  # {"config.json": Member(start=95, size=193830, crc=…), …}
 
 A zip says things twice, and readers differ in what they believe: the list at the end or the header
 before each member, a name or the other name in an extra field, the first or the last of two alike.
-What was checked here could be another thing to Keras. So the file is read from its first byte, and
-its list must be, to the byte, the one that Python's `zipfile` writes of these members. There may be
-nothing before, between or behind, and nothing is packed.
+Keras could then read something else than was checked here. So the file is read from its first
+byte, and its list must be, to the byte, the one that Python's `zipfile` writes of these members.
+There may be nothing before, between or behind them, and none is compressed.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ LONG_END_OFFSET = struct.Struct("<4sLQL")
 LONG_SIZES = struct.Struct("<2H2Q")
 HEADER_MAGIC, ENTRY_MAGIC = b"PK\3\4", b"PK\1\2"
 VERSION, LONG_VERSION = 20, 45  # of zip, that a reader must know
-IN_EXTRA = 0xFFFFFFFF  # in the field of a size that is in the extra field instead
+IN_EXTRA = 0xFFFFFFFF  # in the field of a size or position that the extra field has instead
 LONG_FROM = 2**31 - 1  # bytes, above which `zipfile` writes sizes into an extra field
-DOS, UNIX = 0, 3  # on which the file was made
+DOS, UNIX = 0, 3  # systems on which the file was made
 CHUNK = 2**20
 
 
 class Foreign(Exception):
-    """A model file is refused; its text is the rest of a sentence that begins with the file."""
+    """Refuses a model file; its text continues a sentence that begins with the file's name."""
 
 
 class Member(NamedTuple):
@@ -79,13 +79,13 @@ def contents(file: BinaryIO, member: Member) -> bytes:
     """Returns the bytes of a member that fits in memory.
 
     Raises:
-        Foreign: Their checksum is another.
+        Foreign: Their checksum is wrong.
     """
     return b"".join(_checked(file, member))
 
 
 def verify(file: BinaryIO, member: Member) -> None:
-    """Reads a member of any size; raises `Foreign` if its checksum is another."""
+    """Reads a member of any size; raises `Foreign` if its checksum is wrong."""
     for _ in _checked(file, member):
         pass
 
@@ -149,6 +149,7 @@ def _entry(header: _Header, file: BinaryIO) -> bytes:
     unpacked member.
     """
     _, size, crc = header.member
+    # The extra field has only what is too large for its own field, the sizes before the position.
     long = [size, size] * (size > LONG_FROM) + [header.start] * (header.start > LONG_FROM)
     extra = _long_sizes(*long) if long else b""
     version = LONG_VERSION if long else header.version
@@ -157,6 +158,7 @@ def _entry(header: _Header, file: BinaryIO) -> bytes:
     there = file.read(length)
     if len(there) < length:
         raise Foreign("is no zip, or a damaged one: the list at its end is cut short")
+    # The places of these two in `ENTRY`.
     system, rights = there[5], int.from_bytes(there[38:42], "little")
     said = ENTRY.pack(
         *(ENTRY_MAGIC, version, system, version, 0, 0, 0, header.time, header.date, crc),
@@ -164,7 +166,7 @@ def _entry(header: _Header, file: BinaryIO) -> bytes:
         *(len(name), len(extra), 0, 0, 0, rights),
         IN_EXTRA if header.start > LONG_FROM else header.start,
     )
-    # Only the rights of a plain file: a reader that unpacks it would make a link or a folder else.
+    # Only those of a plain file: with others, unpacking the member would make a link or a folder.
     is_file = stat.S_IFMT(rights >> 16) in {0, stat.S_IFREG} and not rights & 0xFFFF
     if there != said + name + extra or system not in {DOS, UNIX} or not is_file:
         raise Foreign(
@@ -180,6 +182,7 @@ def _end(count: int, start: int, size: int) -> bytes:
     if start <= LONG_FROM:
         return end
     versions = (LONG_VERSION, LONG_VERSION)
+    # 44 is the number of bytes that follow in this record.
     long = LONG_END.pack(b"PK\6\6", 44, *versions, 0, 0, count, count, size, start)
     return long + LONG_END_OFFSET.pack(b"PK\6\7", 0, start + size, 1) + end
 

@@ -1,12 +1,12 @@
-"""Model files from strangers: the network is built by our own code, only its weights are theirs.
+"""Loads model files from strangers: our own code builds the network, only the weights are theirs.
 
     model = load(Path("model.keras"), threads=2)
 
 A `.keras` file says which classes to build with which arguments, so whoever wrote it chooses what
 runs; that is never followed. The file is copied to where no other process can reach it, and from
 then on only the copy is read. What it says of its network is read as data: which of our networks,
-of how many runs, of which size. That network is built by `building`, must have exactly the
-configuration that the file has, and gets the weights of the file, if they are exactly its own.
+of how many runs, of which size. `building` builds that network. Its configuration must be
+exactly that of the file, and the file must have exactly the weights that it needs.
 """
 
 from __future__ import annotations
@@ -44,10 +44,11 @@ MAGIC = {b"\x89HDF": "an HDF5 file (.h5)", b"\x80": "a pickle"}
 WAY_OUT = "Give a model.keras that this pipeline wrote"
 ABOUT = {"keras_version", "date_saved"}
 VERSION = re.compile(r"[0-9A-Za-z.+-]{1,40}")
-# Beyond what the process has, while a model is loaded: some for TensorFlow itself, and the weights
-# are in memory a few times.
+# What the process may take in addition while it loads a model: some for TensorFlow itself, and more
+# for the weights, which are in memory a few times.
 MEMORY_BYTES = 2 * GIB
-MEMORY_A_BYTE = 8  # of the file
+MEMORY_A_BYTE = 8  # bytes of memory for each byte of the file
+# Errors that the user can mend; others are those of the disk.
 NOT_ALLOWED = {errno.EACCES, errno.EPERM, errno.EISDIR, errno.ELOOP, errno.ENOENT}
 
 
@@ -87,7 +88,7 @@ def load(path: Path, threads: int, expected: str = "") -> Any:
 def check(path: Path, expected: str = "") -> None:
     """Raises an error for a file that is not a model of ours, without Keras.
 
-    All is checked but whether its network and weights are ours in every detail, which `load` does.
+    Checks everything except whether network and weights are exactly ours, which `load` does.
 
     Raises:
         BadInput: It is not; the message says what was found instead.
@@ -99,10 +100,10 @@ def check(path: Path, expected: str = "") -> None:
 
 @contextmanager
 def _checked(path: Path, expected: str) -> Generator[_Checked, None, None]:
-    """Yields what is in a model file, of which a private copy is checked and then used.
+    """Yields what is in a model file, from a private copy that is checked and then used.
 
-    Else the file could be exchanged for another after the check, or overwritten in place. What is
-    wrong with it, now or while it is used, becomes a `BadInput` that names the file.
+    The file itself could be exchanged or overwritten after the check. A fault that is found here,
+    or in the block that uses the copy, becomes a `BadInput` that names the file.
     """
     _refuse_other_names(path)
     with tempfile.TemporaryFile() as copy:  # it has no name, so no other process can open it
@@ -187,9 +188,9 @@ def _keras_version(data: bytes) -> str:
 
 @contextmanager
 def _naming_versions(version: str) -> Generator[None, None, None]:
-    """Adds two versions of Keras to what is refused: the one that saved the file, and this one.
+    """Adds to a refusal which version of Keras saved the file, and which one is here.
 
-    Unless they are the same: a difference between versions is the likely reason otherwise.
+    If they differ, that is the likely reason; if they are the same, nothing is added.
     """
     here = metadata.version("keras")
     try:
@@ -206,7 +207,7 @@ def _built(keras: Any, found: _Checked) -> Any:
     recipe, size = found.recipe, found.weights.bytes
     network = backbone.Network.untrained(keras, recipe.backbone, recipe.image_size)
     needed = FLOAT.itemsize * fewest_parameters(network, recipe)
-    if size < needed:  # before more is built of what the file only says that it is
+    if size < needed:  # before more is built of what the file only claims to be
         raise Foreign(f"has {size} bytes of weights where {recipe} needs {needed}")
     model = rebuilt(network, recipe)
     ours = json.loads(json.dumps(keras.saving.serialize_keras_object(model)))

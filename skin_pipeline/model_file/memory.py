@@ -1,4 +1,4 @@
-"""A bound on the memory that this process may still take."""
+"""Bounds the memory that this process may still take."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ KIB = 2**10
 
 @contextmanager
 def at_most(more: int) -> Generator[None, None, None]:
-    """Lets the process take only so many bytes of memory more than it has; then `MemoryError`.
+    """Bounds how many more bytes the process may take in the block; beyond it is `MemoryError`.
 
-    A bound that is tighter already stays. Where the system does not report how much a process has
-    (only Linux does), nothing is bounded.
+    A tighter bound that exists already stays. Where the system does not report how much a process
+    has (only Linux does), nothing is bounded.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
     bounds = [bound for bound in (soft, hard) if bound != resource.RLIM_INFINITY]

@@ -1,11 +1,11 @@
-"""A model is loaded and scores images before it is released: in a process of its own, in bounds.
+"""Tries a model before it is released: loads it and scores images, in a confined process.
 
     ask(Path("model.keras"), {"lesion-7": jpeg}, threads=2)  # {"lesion-7": 0.83}
 
 That process is confined (see `sandbox`) before it reads the file: it knows no credential, reads a
 copy of the model and the images and no other data, and reaches no network and no other process; it
 uses no GPU, and its memory and time are bounded. What it answers is checked, since a model that
-takes the process over can answer what it likes. A model that brings it down brings down nothing
+takes the process over can make it answer anything. A model that crashes the process crashes nothing
 else.
 """
 
@@ -33,7 +33,7 @@ MIB = 2**20
 SECONDS = 900.0  # TensorFlow starts in 10; the machine may be busy
 # TensorFlow takes 0.7 GiB, and the weights are in memory a few times while they are read.
 MEMORY_BYTES = 2048 * MIB
-MEMORY_A_BYTE = 8  # of the model file
+MEMORY_A_BYTE = 8  # bytes of memory for each byte of the model file
 WRITTEN_BYTES = 64 * MIB  # beside two copies of the model
 WORDS = 2000  # characters of a refusal
 
@@ -56,8 +56,8 @@ def agree(
         threads: How many threads TensorFlow may use.
 
     Raises:
-        BadInput: It gives others; the message names the image on which they differ most. Or as
-            `ask` raises it.
+        BadInput: They differ too much; the message names the image on which they differ most.
+            Or as `ask` raises it.
         Unavailable: As `ask` raises it.
     """
     found = ask(path, images, threads=threads)
@@ -89,7 +89,7 @@ def ask(
     with scratch() as folder:
         # A copy, since the confined process can read nothing outside its folder.
         copy = folder / f"model{path.suffix}"
-        with suppress(FileNotFoundError):  # which the process reports
+        with suppress(FileNotFoundError):  # the process reports it
             shutil.copyfile(path, copy)
         for number, data in enumerate(images.values()):
             (folder / str(number)).write_bytes(data)
@@ -169,7 +169,7 @@ def _try(copy: Path, threads: int, images: list[Path]) -> dict[str, Any]:
 
 
 def main(path: str, copy: str, threads: str, images: str) -> str:
-    """Tries a model in this process, which it may take over; returns the answer.
+    """Tries a model in this process, which the model may take over; returns the answer.
 
     Args:
         path: What the caller calls the model.

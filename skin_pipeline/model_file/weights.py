@@ -1,12 +1,12 @@
-"""The HDF5 file within a model file: its arrays are found and judged before one value is read.
+"""Reads the HDF5 file within a model file: checks all of its arrays before it reads a value.
 
     weights = inspected(file, start=194000, size=94957032)
     fill(model, weights)
 
 HDF5 can do much that no weights need: values that are not there and appear when they are read, data
-that are packed, scattered, in other files, or of types that run code. So an array must be as Keras
-writes it: floats in one piece, complete, in bytes that no other array has. Then the library only
-reports where they are in the file, and this module reads them.
+that are compressed, scattered, in other files, or of types that run code. So an array must be as
+Keras writes it: floats in one piece, complete, in bytes that no other array has. Then the library
+only reports where they are in the file, and this module reads them.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from skin_pipeline.model_file.container import Foreign
 from skin_pipeline.training import hdf5
 
 MOST_OBJECTS = 50_000  # twenty runs of the deepest network have some 20,000
-MOST_DEPTH = 20  # groups in one another; ours have 10
+MOST_DEPTH = 20  # nested groups; ours have 10
 MOST_NAME = 200  # bytes of an object's name
 FLOAT = np.dtype("<f4")
 OWN = "vars"  # the group with a layer's own arrays
-NAMED = b"name"  # the attribute that Keras writes beside that group, and that is not used
+NAMED = b"name"  # an attribute that Keras writes to that group; it is not used here
 
 
 class Array(NamedTuple):
@@ -90,7 +90,7 @@ class _Part(io.RawIOBase):
 
 
 def inspected(file: BinaryIO, start: int, size: int) -> Weights:
-    """Finds the arrays of the weights file that is `size` bytes of a file from `start`.
+    """Returns the arrays of the weights file that takes `size` bytes of a file from `start` on.
 
     Raises:
         Foreign: Keras would not write such a weights file of a released model; says why.
@@ -101,7 +101,7 @@ def inspected(file: BinaryIO, start: int, size: int) -> Weights:
         with h5py.File(_Part(file, start, size), "r") as opened:
             inspection = _Inspection(size)
             inspection.look_into(opened.id)
-    # What the library raises for damage: of these types, and RuntimeError where it gives up.
+    # The library raises these for damage, and RuntimeError where it gives up.
     except (OSError, RuntimeError, ValueError, KeyError, TypeError, OverflowError) as error:
         reason = words(error)
         raise Foreign(f"has damaged weights ({reason})") from None
@@ -111,7 +111,7 @@ def inspected(file: BinaryIO, start: int, size: int) -> Weights:
 
 
 class _Inspection:
-    """Looks at everything in a weights file once, and at nothing that is elsewhere."""
+    """Looks at everything in a weights file once, and follows no link out of it."""
 
     def __init__(self, size: int) -> None:
         self.arrays: list[tuple[str, Array]] = []
@@ -206,11 +206,11 @@ def _odd(path: str, what: str) -> Foreign:
 def fill(model: Any, weights: Weights) -> None:
     """Puts the arrays into a model, if they are exactly those that the model has.
 
-    Keras's own loading would leave a layer at random whose weights are missing, and would ignore
-    those that no layer has.
+    Keras's own loading would leave the random weights of a layer whose own are missing, and would
+    ignore those that no layer has.
 
     Raises:
-        Foreign: Names the first that is missing, too much, or of another shape.
+        Foreign: An array is missing, superfluous or of another shape; the message names the first.
     """
     layers = dict(_layers(model, "", set()))
     groups = {_joined(path, OWN) for path in layers}

@@ -1,21 +1,22 @@
 """From packed images to trained runs: pretrained weights, cached activations, and six runs on them.
 
 Takes in the manifest, the split and the packed images of `data`, and pretrained weights. Gives the
-weights of each run, its history, and its logits on its validation images; and to other rooms the
-models of runs, so that they can score images. The door (`steps`) calls `pretrained`, `strategies`,
-`checkpoints` and `tasks`; `model_file` builds on `backbone`, `strategies`, `runtime` and `hdf5`;
-`evaluation` and `release` score with `models` on what `inputs` reads. The modules in reading order:
+weights of each run, its history, and its logits on its validation images. For other rooms it also
+makes the models of runs again, so that they can score images. The door (`steps`) calls
+`pretrained`, `strategies`, `checkpoints` and `tasks`; `model_file` builds on `backbone`,
+`strategies`, `runtime` and `hdf5`; `evaluation` and `release` score with `models` on what
+`inputs` reads. The modules in reading order:
 
     strategies     what a run trains: the head, the last stage with it, or the whole network
     backbone       which networks there are, and how each is taken apart
     pretrained     their weights: pinned in the store, loaded into a network
-    weight_files   which files are taken for weights
+    weight_files   which files are accepted as weights
     hdf5           what is inside such a file, found without following a link
     runtime        TensorFlow and Keras, set up as models need them
     features       activations of the frozen network, computed once
-    cache          where they are kept, by what an image shows
+    cache          these activations in the store, found by the pixels of an image
     inputs         what runs read: cached activations or packed images, memory-mapped
-    stages         a run, and the stages that it goes through
+    stages         what a run is, and what a stage of it is
     plan           the stages of a run, from its settings
     balance        balance between the classes
     models         the models of runs, on images: network, weights, logits

@@ -29,8 +29,8 @@ class Spec(NamedTuple):
         jit: Whether XLA makes it faster on a CPU; some networks become slower.
         residual: Whether the first two stages end with the sum that follows their layer. Keras
             gives such a sum no name of its own.
-        skipping: The layers of the third stage that read the second stage's end, where they read
-            every other row and column of it only: then the rest need not be kept.
+        skipping: The layers with which the third stage begins, if they read only every other row
+            and column of the second stage's end: the rest of it then need not be cached.
     """
 
     stages: tuple[str, str, str]
@@ -59,13 +59,13 @@ BACKBONES = {
         residual=True,
     ),
 }
-# ImageNet means that "caffe" preprocessing takes from blue, green and red.
+# Means over ImageNet, which "caffe" preprocessing subtracts from blue, green and red.
 CAFFE_MEANS = (103.939, 116.779, 123.68)
-TRAINED = "trained"  # name of a whole network that is trained, in the model of a run
+TRAINED = "trained"  # name of the network in the model of a run that trains all of it
 # Side of images in pixels from which XLA compiles a network: on the small maps of smaller images
 # it was up to eight times slower than TensorFlow's own kernels.
 JIT_FROM = 160
-RANDOM_SEED = 50  # of the network with weights=none: the same one on every worker
+RANDOM_SEED = 50  # of the weights with weights=none: every worker has the same ones
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ class Network:
 
     @classmethod
     def untrained(cls, keras: Any, backbone: str, image_size: int) -> Network:
-        """Returns a network whose weights are random, and will be replaced."""
+        """Returns a network with random weights, for a caller that replaces them."""
         build = getattr(keras.applications, backbone)
         shape = (image_size, image_size, 3)
         whole = build(include_top=False, weights=None, input_shape=shape)
@@ -139,13 +139,13 @@ class Network:
         return int(self.keras.Model(begin, self.ends[2]).count_params())
 
     def read_of(self, second_end: Any) -> Any:
-        """Returns what the third stage reads of the second one's end: a quarter of it, or all.
+        """Returns the part of the second stage's end that the third stage reads: a quarter, or all.
 
-        Only that part is cached, which takes a quarter of the disk.
+        Only this part is cached, so a quarter of the maps takes a quarter of the disk space.
         """
         if not self.spec.skipping:
             return second_end
-        # Pooling over one pixel only skips. Unlike a slice, it is one of Keras's own layers.
+        # Pooling over one pixel only skips the others. Unlike a slice, it is a layer of Keras.
         return self.keras.layers.AveragePooling2D(1, strides=2, name="read")(second_end)
 
     def stages(self) -> Any:
@@ -164,8 +164,8 @@ class Network:
         """Returns a copy of the third stage, from what it reads to its end.
 
         Args:
-            training: Whether convolutions are computed in the way that is quick to train. A model
-                that is released has Keras's own layers instead, so that everybody can load it.
+            training: Whether convolutions are computed as `products`, which are quick to train. A
+                released model has Keras's own layers, so that it loads without this project.
         """
         stage = self.keras.Model(self.ends[1], self.ends[2])
         layer_of = partial(self._reading_all, training=training)
@@ -186,13 +186,13 @@ class Network:
         return image
 
     def _copied(self, model: Any, name: str, read: Any = None, layer_of: Any = None) -> Any:
-        """Returns a copy with weights of its own, of which batch normalisation stays frozen.
+        """Returns a copy with weights of its own, in which batch normalisation stays frozen.
 
-        A few small batches of skin would spoil its statistics.
+        Small batches of skin images would spoil the statistics of the normalisation.
         """
         copy = self.keras.models.clone_model(model, input_tensors=read, clone_function=layer_of)
         copy.set_weights(model.get_weights())
-        # `stages` freezes the network, and a copy is as frozen as its original.
+        # `stages` freezes the network, and a copy of it would stay frozen too.
         for layer in copy.layers:
             layer.trainable = not isinstance(layer, self.keras.layers.BatchNormalization)
         copy.name = name
@@ -206,7 +206,7 @@ class Network:
         return type(layer).from_config(config)
 
     def _reading_all(self, layer: Any, training: bool) -> Any:
-        """Returns a copy of a layer that skips no pixels, because these are gone already."""
+        """Returns a copy of a layer that skips no pixels: `read_of` has left them out already."""
         config = layer.get_config()
         if layer.name in self.spec.skipping:
             config["strides"] = (1, 1)
@@ -216,7 +216,7 @@ class Network:
 
 
 def quick_with_xla(model: Any, image_size: int) -> bool:
-    """Returns `Network.jit` for a model that contains some network, at whatever depth."""
+    """Returns `Network.jit` of the network that a model contains, at any depth."""
     names = set(_layer_names(model))
     made_of = (spec for spec in BACKBONES.values() if names.issuperset(spec.stages))
     return image_size >= JIT_FROM and any(spec.jit for spec in made_of)
@@ -243,7 +243,7 @@ def is_name(name: str, wanted: str) -> bool:
 
 
 def _is_plain(config: dict[str, Any]) -> bool:
-    """Returns whether a convolution takes every pixel, and all channels together."""
+    """Returns whether `products` can compute a convolution: without strides, dilation or groups."""
     sides, ones = config["kernel_size"], {(1, 1)}
     centred = config["padding"] == "valid" or all(side % 2 for side in sides)
     steps = {tuple(config["strides"]), tuple(config["dilation_rate"])}
@@ -264,6 +264,7 @@ def products(keras: Any) -> Any:
             if self.padding == "same":
                 inputs = ops.pad(inputs, ((0, 0), (high // 2,) * 2, (wide // 2,) * 2, (0, 0)))
             rows, columns = inputs.shape[1] - high + 1, inputs.shape[2] - wide + 1
+            # Of each pixel of the kernel, the part of the image that it meets.
             seen = [
                 inputs[:, i : i + rows, j : j + columns] for i in range(high) for j in range(wide)
             ]

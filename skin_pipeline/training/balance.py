@@ -1,4 +1,4 @@
-"""Balance between the classes in training; validation and test images are never touched."""
+"""Balances the classes of training images; validation and test images stay as they are."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def balanced(
 
     `undersample` is done by the split already, so that nothing is left to do here. `class_weights`
     gives each class half of the loss. `oversample` repeats images of the smaller class. `smote`
-    makes new ones between neighbours (Chawla et al. 2002), in each view by itself.
+    makes new ones between neighbours (Chawla et al. 2002), separately in each view.
 
     Args:
         inputs: What the images are read from; SMOTE requires `Activations`.
@@ -32,7 +32,7 @@ def balanced(
         views: How many views there are; those of the activations by default.
 
     Raises:
-        BadInput: SMOTE needs at least two images of each class.
+        BadInput: SMOTE is required, and a class has fewer than two images.
     """
     views = views or inputs.views
     if how == "oversample":
@@ -55,7 +55,7 @@ def _view(inputs: Activations, rows: Ints, view: int) -> NDArray[np.float32]:
 
 
 def _repeated(labels: Ints, seed: int) -> Ints:
-    """Returns indices with as many of each class: all of them, and some of them again."""
+    """Returns all indices, and some of the smaller class again until both are equally large."""
     from imblearn.over_sampling import RandomOverSampler
 
     indices = np.arange(len(labels))[:, None]
@@ -64,7 +64,7 @@ def _repeated(labels: Ints, seed: int) -> Ints:
 
 
 def _smote(view: NDArray[np.float32], labels: Ints, seed: int) -> tuple[NDArray[np.float32], Ints]:
-    """Returns features and labels with as many of each class, made from one view of the images."""
+    """Returns features and labels of equally large classes, made from one view of the images."""
     from imblearn.over_sampling import SMOTE
 
     fewest = int(np.bincount(labels, minlength=2).min())

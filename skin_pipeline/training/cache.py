@@ -5,9 +5,9 @@ activations/<recipe>/<kind>-<view>/<block>.npy       activations (n, …) of som
 activations/<recipe>/<kind>-<view>/<block>.ids.npy   those images, written last
 ```
 
-The recipe is an address of the network, its weights, the images' size and this version; an image
-has the digest of its packed pixels as its id. So the activations of an image are computed once,
-whatever data set it comes in, now or later.
+`<recipe>` is a digest of the network, its weights, the images' size and `VERSION`; the id of an
+image is the digest of its packed pixels. So the activations of an image are computed once,
+whichever data set contains it, now or later.
 """
 
 from __future__ import annotations
@@ -71,14 +71,14 @@ class FeatureCache:
         """Adds activations (n, …) of images `ids` (n,), an `.npy` file."""
         block = f"{self._group(kind, view)}/{address({'ids': ids.tobytes().hex()})}"
         self._store.put_file(f"{block}.npy", path)
-        # The ids come last: a block counts only with them, so one that was cut short never does.
+        # The ids come last: a block without them does not count, nor does one that was cut short.
         named = path.with_suffix(IDS)
         np.save(named, ids)
         self._store.put_file(f"{block}{IDS}", named)
         self._learn(f"{block}{IDS}", ids)
 
     def find(self, kind: str, view: int, ids: Ids) -> list[Entry]:
-        """Returns the block of each image and the row in it; none may be missing."""
+        """Returns the block of each image and the row in it; no image may be missing."""
         known = self._known[self._group(kind, view)]
         return [known[one] for one in ids.tolist()]
 
@@ -109,7 +109,7 @@ def index_of(entries: list[list[Entry]]) -> tuple[tuple[str, ...], NDArray[np.in
 
 
 def check_disk(store: Store, needed: int, bound_gib: float) -> None:
-    """Logs what the activations of a data set take, before any is computed.
+    """Logs how much disk space activations take; raises an error if it is too much.
 
     Args:
         store: The store of the cache.
@@ -129,6 +129,7 @@ def check_disk(store: Store, needed: int, bound_gib: float) -> None:
         )
     store = store.inner if isinstance(store, ProvenStore) else store
     if isinstance(store, FolderStore):
+        # The store's folder may not exist yet; a folder above it is on the same disk.
         folder = next(path for path in (store.root, *store.root.parents) if path.exists())
         free = shutil.disk_usage(folder).free
         if needed > free:

@@ -25,12 +25,12 @@ from skin_pipeline.storage import Store, scratch
 
 log = logging.getLogger(__name__)
 
-UNREADABLE = (ValueError, KeyError, TypeError, OSError, RecursionError)  # of a damaged file
+UNREADABLE = (ValueError, KeyError, TypeError, OSError, RecursionError)  # errors of a damaged file
 
 
 @dataclass
 class State:
-    """How far a run has come: all that the next epoch depends on, and what the result will be.
+    """How far a run has come: all that the next epoch depends on, and the result so far.
 
     The order of the examples is not in it: it is drawn from the seed and the epoch's number.
 
@@ -38,8 +38,8 @@ class State:
         stage: Number of the stage that is trained.
         history: The epochs of all stages so far.
         best: The weights of the best epoch.
-        variables: All variables of model and optimizer after the last epoch: Adam goes on with its
-            moments and the step of its learning rate. Empty where a stage begins.
+        variables: All variables of model and optimizer after the last epoch, so that Adam
+            continues with its moments and its learning rate. Empty at the start of a stage.
     """
 
     stage: int = 0
@@ -69,9 +69,9 @@ class Checkpoints:
         self._store, self._folder = store, f"{key}/checkpoints"
 
     def save(self, state: State) -> None:
-        """Writes a state, and removes earlier ones after it.
+        """Writes a state, and then removes the earlier ones.
 
-        Whenever the process is killed, one complete state is in the store.
+        In this order a complete state is in the store, whenever the process is killed.
         """
         old = self._store.list(self._folder)
         with scratch() as folder:
@@ -85,8 +85,8 @@ class Checkpoints:
     def latest(self) -> State | None:
         """Returns the newest state that can be read; None if there is none.
 
-        One that cannot be read is removed: it costs an epoch, while an error would stop every
-        later try as well.
+        A state that cannot be read is removed: some epochs are then trained again, while an error
+        would stop every later try as well.
         """
         for key in reversed(self._store.list(self._folder)):
             try:
@@ -107,6 +107,7 @@ class Checkpoints:
 def _write(path: Path, state: State) -> None:
     lines = [line.model_dump(mode="json") for line in state.history]
     about = json.dumps({"stage": state.stage, "history": lines}).encode()
+    # Numbers of five digits: sorted by name, the arrays are in their order again.
     named = {
         f"{name}_{number:05}": array
         for name in ("best", "variables")

@@ -25,7 +25,7 @@ from skin_pipeline.training.inputs import dihedral
 log = logging.getLogger(__name__)
 
 BATCH = 16  # images that the network sees at once
-MOST = np.finfo(np.float16).max  # beyond which an activation would become infinite
+MOST = np.finfo(np.float16).max  # above it, an activation would become infinite in float16
 
 Forward = Callable[[Any], dict[str, Any]]
 
@@ -35,8 +35,8 @@ def forward_of(network: Network, kinds: Sequence[str]) -> Forward:
 
     Args:
         network: The network with its pretrained weights.
-        kinds: `pooled` (n, channels) of float32 and `maps` (n, height, width, channels) of
-            float16, what the third stage reads; either or both.
+        kinds: `pooled`, the averages of all stages (n, channels) in float32; `maps`, what the
+            third stage reads (n, height, width, channels) in float16; or both.
     """
     import tensorflow as tf
 
@@ -71,7 +71,7 @@ def compute(
     views: int,
     folder: Path,
 ) -> None:
-    """Puts into the cache what it does not have yet of some images.
+    """Adds those activations of some images to the cache that it does not have yet.
 
     Args:
         forward: What `forward_of` returned for the same kinds.
@@ -80,7 +80,7 @@ def compute(
         cache: The cache. A view is written to it while the next view is computed.
         kinds: `pooled`, `maps`, or both.
         views: How many dihedral views, from the first.
-        folder: A folder for files on their way.
+        folder: A folder for files that are not in the cache yet.
     """
     kept: list[Future[None]] = []
     with ThreadPoolExecutor(1) as pool:
@@ -90,20 +90,20 @@ def compute(
             if not len(wanted):
                 continue
             files = _one_view(forward, pixels, wanted, view, views, folder)
-            _wait(kept)  # no more than two views wait on the disk
+            _wait(kept)  # the files of at most two views are on the disk at a time
             kept.append(pool.submit(_keep, cache, files, ids[wanted], missing, view))
         _wait(kept)
 
 
 def _first_of_each(ids: Ids, missing: Ids) -> NDArray[np.int64]:
-    """Returns the rows of the missing images, in order; of alike images only the first."""
+    """Returns the rows of the missing images, in order; of equal images only the first."""
     wanted = np.flatnonzero(np.isin(ids, missing))
     _, first = np.unique(ids[wanted], return_index=True)
     return wanted[np.sort(first)]
 
 
 def _wait(kept: list[Future[None]]) -> None:
-    """Waits until all is written; raises what went wrong there."""
+    """Waits until everything is written; raises the error of a write that failed."""
     while kept:
         kept.pop().result()
 
@@ -118,7 +118,7 @@ def _one_view(
 ) -> dict[str, Path]:
     """Computes one view of the wanted images; returns a file of each kind.
 
-    It is written to a file as it comes: the maps of a shard need not fit into memory.
+    Each batch is written at once, so that the maps of a shard need not fit into memory.
     """
     started = time.monotonic()
     sinks: dict[str, Any] = {}
@@ -140,7 +140,7 @@ def _one_view(
 def _padded(forward: Forward, batch: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
     """Returns the activations of a batch of at most `BATCH` images.
 
-    Every batch has one shape, the last one is padded: so the function is compiled once, and an
+    The last batch is padded, so that all have one shape: the function is compiled once, and an
     image gets the same activations, to the bit, wherever it is in a shard.
     """
     full = np.zeros((BATCH, *batch.shape[1:]), np.uint8)

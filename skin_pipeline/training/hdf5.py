@@ -5,8 +5,8 @@
             ...                        # refuse what is not allowed, before the next part
 
 Two readers look through such files: `weight_files`, which takes pretrained weights of any origin,
-and `model_file.weights`, which takes only what this pipeline writes. They share the walk; what
-either of them refuses, it says itself.
+and `model_file.weights`, which takes only what this pipeline writes. They share the walk, and
+each decides by itself what it refuses.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 # HDF5 allows hard links that lead back to a group above, so a walk without a bound may never end.
-DEEPEST = 50  # groups in one another; networks have 10
+DEEPEST = 50  # nested groups; networks have 10
 
 
 class Part(NamedTuple):
@@ -26,7 +26,7 @@ class Part(NamedTuple):
         name: The last part of the path, as bytes: a file may contain names that are no text.
         depth: How many groups it is in, below the first.
         item: The object of h5py's low level, which reads nothing by itself. None for a link to
-            something elsewhere, and for what is too deep: neither is looked at.
+            another place or file, and for what is nested too deeply: neither is opened.
     """
 
     path: str
@@ -38,8 +38,8 @@ class Part(NamedTuple):
 def parts(group: Any, path: str = "", depth: int = 0) -> Iterator[Part]:
     """Yields everything below a group by its path, each group before its content.
 
-    It works step by step: nothing of a group is read before the caller asks for the part after it.
-    So a caller that refuses a group, be it for its size, ends the walk before it costs anything.
+    Works step by step: the content of a group is read only when the caller takes the next part. So
+    a caller that refuses a group, for instance for its size, ends the walk at no cost.
 
     Args:
         group: Of h5py's low level (`h5py.h5g.GroupID`).

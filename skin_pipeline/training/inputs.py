@@ -4,7 +4,7 @@
     source.rows(run=0, side="train")                  # which images
     source.inputs("fine_tune", network).take(rows, views)
 
-Only a window of them is in memory at a time, however many there are.
+Only a part of the rows is in memory at a time, however many there are.
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ def dihedral(images: NDArray[np.uint8], view: int) -> NDArray[np.uint8]:
 
     Args:
         images: An array (n, size, size, channels).
-        view: 0…7; 0 is the image itself. The first two are mirror images and the first four
-            leave the axes in place, so that a run on few views has the most different ones.
+        view: 0…7; 0 is the image itself and 1 its mirror image; the first four do not exchange
+            rows and columns. A run on few views takes the first ones, which differ most.
     """
     if view & 1:
         images = images[:, :, ::-1]
@@ -106,14 +106,14 @@ class Mapped:
         """
         self._read = 0
         for array in self._arrays:
-            if isinstance(array, np.memmap):  # an array without rows is none
+            if isinstance(array, np.memmap):  # an array without rows is not mapped
                 array._mmap.madvise(mmap.MADV_DONTNEED)  # type: ignore[attr-defined]
 
 
 class Activations:
     """Cached activations of one kind.
 
-    Shards may share blocks of activations, in whatever order these were computed: so each image
+    Blocks are in the order in which they were computed, and shards may share them: so each image
     and view has an entry that gives its block and its row in it.
 
     Args:
@@ -214,7 +214,7 @@ class Source:
 
     Attributes:
         store: The store of it all.
-        table: The readable images, a row each; `run_0`, `run_1`, … name their sides.
+        table: The readable images, a row each; the columns `run_0`, `run_1`, … have their sides.
         features: Keys of the features of all shards, in the shards' order.
         shards: Keys of the shards of packed images.
     """

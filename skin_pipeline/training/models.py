@@ -1,10 +1,10 @@
-"""The models of runs, on images: their network, their weights, and the logits that they give.
+"""Scores images with the models of runs: their network, their weights, and their logits.
 
     network = network_on(job, dataset, trunk)
     weights = [weights_of(store, run) for run in runs]
     logits = logits_of(network, source, runs, weights, wanted, views)
 
-This is what other rooms see of trained runs. Training itself scores its validation images with it.
+Other rooms score with it, and so does training on its validation images.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ SCORED = 32  # images that are scored at once
 
 
 def network_on(job: Job, dataset: Dataset, trunk: Trunk) -> Network:
-    """Returns the network of a trunk, in a TensorFlow that is held to the threads of this task."""
+    """Returns the network of a trunk, in a TensorFlow limited to the threads of this task."""
     keras = runtime.keras_on(job.threads)
     resources.announce(job.deployment, len(runtime.gpus()))
     # Every store can be hashed, which a protocol cannot say.
@@ -82,7 +82,7 @@ def _in_order(named: dict[str, NDArray[Any]]) -> Arrays:
 
 
 class Score(Protocol):
-    """Returns logits (n,) of rows of inputs, averaged over some of their views, from the first."""
+    """Returns logits (n,) of rows of inputs, averaged over their first `views` views."""
 
     def __call__(self, inputs: Inputs, rows: Ints, views: int = 1) -> NDArray[np.float32]: ...
 

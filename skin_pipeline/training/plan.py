@@ -1,4 +1,4 @@
-"""What one run trains, and on what: its stages, from settings, split and cached features."""
+"""Plans one run: which stages it has, from its settings, its split and the cached features."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def stages_of(run: Run) -> list[Stage]:
     network that spoil what it has learned before.
 
     Raises:
-        BadInput: SMOTE needs at least two images of each class.
+        BadInput: SMOTE is required, and a class has fewer than two images.
     """
     stages = [_head_stage(run)]
     if run.settings.strategy != "head":

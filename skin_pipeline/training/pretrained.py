@@ -28,7 +28,7 @@ WAYS_OUT = (
 
 
 def pin_weights(settings: Settings, store: Store, roots: Roots = ANYWHERE) -> str:
-    """Copies the weights that the settings name to where every worker can read them.
+    """Copies the weight file that the settings name into the store, for every worker to read.
 
     Returns:
         `imagenet`, `none`, or the key of the file's copy in the store, which its digest names.
@@ -50,12 +50,13 @@ def pin_weights(settings: Settings, store: Store, roots: Roots = ANYWHERE) -> st
         key = f"weights/{copied_file(path, copy)}.weights.h5"
         weight_files.check(copy, ways_out, named=path)
         if not store.exists(key):
-            store.put_file(key, copy)  # the bytes that the key names, whatever the path has by now
+            store.put_file(key, copy)  # the bytes that the key names, whatever the file has by now
     return key
 
 
 def trunk_of(backbone: str, weights: str) -> Trunk:
-    """Returns which network with which weights is the trunk, given what `pin_weights` returned."""
+    """Returns the trunk: a network, and its weights as `pin_weights` returned them."""
+    # `imagenet` and `none`, which are no file, are their own digest.
     return Trunk(backbone=backbone, source=weights, digest=Path(weights).name.split(".")[0])
 
 
@@ -89,7 +90,7 @@ def _load_imagenet(build: Any, network: Any, name: str) -> None:
 
 def _load_file(network: Any, path: Path, name: str) -> None:
     # A convolution's kernel, which every network initialises at random. Keras may skip the layers
-    # that it does not find in a file: whether anything was loaded shows in whether this changes.
+    # that it does not find in a file: if this kernel stays the same, nothing was loaded.
     kernel = next(i for i, array in enumerate(network.get_weights()) if array.ndim == 4)
     before = network.get_weights()[kernel].copy()
     try:

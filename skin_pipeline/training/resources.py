@@ -1,7 +1,7 @@
-"""What the machine has, and whether a task fits on it, known before it begins.
+"""Checks before a task begins whether the machine has enough memory for it.
 
-A process that takes more memory than there is, is killed by the system without a word in its log.
-An estimate that is somewhat too high is better than that.
+The system kills a process that takes more memory than there is, and its log does not say why. An
+estimate that is somewhat too high is better than that.
 """
 
 from __future__ import annotations
@@ -86,8 +86,8 @@ def check_memory(deployment: Deployment, needed: float, what: str, way_out: str)
 def bytes_to_run(network: Any, batch: int) -> float:
     """Returns the memory in bytes of a task that runs a model forward.
 
-    Few layers' outputs exist at a time, since each is freed when it was read. The six largest
-    together are at least as much.
+    The output of a layer is freed once the next layers have read it, so few exist at a time. The
+    six largest together are at least as large.
     """
     layers = sorted(_layer_bytes(network), reverse=True)
     weights = 2 * 4 * int(network.count_params())  # as variables, and as constants of XLA

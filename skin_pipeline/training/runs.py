@@ -1,10 +1,10 @@
-"""One training run: its stages, epoch by epoch, each kept in the store so that a retry goes on.
+"""Trains one run, epoch by epoch; its state is kept in the store so that a retry continues it.
 
     trained = train_run(run, stages_of(run), Checkpoints(store, key))
 
-An epoch depends on nothing but the seed, the number of the epoch and the state after the epoch
-before it. So a run that was killed, and goes on in another process, ends with the same weights as
-one that was not, bit for bit.
+An epoch depends only on the seed, the numbers of its stage and itself, and the state after the
+epoch before it. So a run that was killed, and continues in another process, ends with the same
+weights as one that was not, bit for bit.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from skin_pipeline.training.stages import Examples, Run, Stage
 
 log = logging.getLogger(__name__)
 
-# Ten times the loss of a coin: no run comes back from there.
+# Ten times the loss of guessing at random: no run recovers from it.
 DIVERGED = 10 * math.log(2)
 HALF = 0.5  # the threshold of the figures in the logs; the real one is set on all runs together
 
@@ -62,7 +62,7 @@ class _Training:
         stage: The stage.
         number: Number of the stage, from 0.
         model: Its model, whose weights change.
-        score: Scores with the model as it is then.
+        score: Scores with the current weights of the model.
     """
 
     run: Run
@@ -90,15 +90,15 @@ def train_run(run: Run, stages: Sequence[Stage], checkpoints: Checkpoints) -> Tr
     state = checkpoints.latest() or State()
     _log_resumed(run, state)
     before = None
-    # A try that was killed between two stages left the last state of the first of them. That stage
-    # is over at once then, and hands its best head on as it would have done before.
+    # If an earlier try was killed between two stages, its state is the last one of the first of
+    # them. That stage then ends at once, and its best head is copied as it would have been.
     for number in range(state.stage, len(stages)):
         training = _begun(run, stages[number], number)
         if before is not None:
             _copy_head(before.model, training.model)
-            # If no epoch of this stage is better, the best one stays that of the stage before. Its
-            # weights are those of another model; this one as it begins has the same head, and
-            # takes its place.
+            # If no epoch of this stage is better, the best epoch stays one of the stage before. Its
+            # weights belong to another model, so the first weights of this model, which has the
+            # same head, are kept instead.
             state = State(number, state.history, training.model.get_weights())
         _train(training, state, checkpoints)
         training.model.set_weights(state.best)
@@ -121,7 +121,7 @@ def _begun(run: Run, stage: Stage, number: int) -> _Training:
 
 def _built(keras: Any, stage: Stage, seed: int) -> Any:
     """Returns the stage's model, ready to be trained."""
-    # Seeded for each stage anew, so that a run that goes on in its second stage draws as others do.
+    # Seeded anew for each stage: a run that is resumed in its second stage draws the same numbers.
     keras.utils.set_random_seed(seed)
     with spread_over(keras, stage.devices):
         model = stage.build()
@@ -130,7 +130,7 @@ def _built(keras: Any, stage: Stage, seed: int) -> Any:
             keras.losses.BinaryCrossentropy(from_logits=True),
             jit_compile=stage.jit,
         )
-        # Keras would make Adam's moments at the first step, after a state could be put into them.
+        # Keras would make Adam's moments at the first step only, too late to restore them.
         model.optimizer.build(model.trainable_variables)
     return model
 
@@ -138,6 +138,7 @@ def _built(keras: Any, stage: Stage, seed: int) -> Any:
 def _rate(keras: Any, stage: Stage) -> Any:
     if not stage.falling:
         return stage.rate
+    # The number of batches depends on neither the seed nor the numbers, so any will do.
     steps = stage.epochs * len(_Order(stage, 0, 0, 0))
     return keras.optimizers.schedules.CosineDecay(stage.rate, steps)
 
@@ -152,8 +153,9 @@ def _variables(model: Any) -> list[Any]:
 
 
 def _train(training: _Training, state: State, checkpoints: Checkpoints) -> None:
-    """Trains a stage to its end, from where `state` is; `state` is brought forward."""
+    """Trains a stage from `state` to its end, and updates `state` after each epoch."""
     model, stage = training.model, training.stage
+    # At the start of a stage the state has no variables, and the model keeps its own.
     for variable, array in zip(_variables(model), state.variables, strict=bool(state.variables)):
         variable.assign(array)
     while not is_over(state, stage):
@@ -168,7 +170,7 @@ def _train(training: _Training, state: State, checkpoints: Checkpoints) -> None:
 
 
 def is_over(state: State, stage: Stage) -> bool:
-    """Returns whether a stage has had all its epochs, or too many without getting better."""
+    """Returns whether a stage has had all its epochs, or too many without a better one."""
     lines = state.epochs_of(stage.name)
     if len(lines) >= stage.epochs:
         return True
@@ -210,7 +212,7 @@ class _Order:
 
     def __len__(self) -> int:
         # All batches have one size, so that the step is compiled once. The images that are left
-        # over are others in each epoch.
+        # over differ from epoch to epoch.
         return len(self.examples) // self.batch
 
     def __getitem__(self, number: int) -> tuple[Ints, Ints]:
@@ -220,7 +222,7 @@ class _Order:
 
 def _trained_once(keras: Any, model: Any, stage: Stage, order: _Order) -> float:
     """Trains on every batch of an epoch; returns the mean loss."""
-    if stage.devices:  # Keras spreads a data set over them, but no single batch
+    if stage.devices:  # Keras spreads a data set over them, but not a single batch
         fitted = model.fit(_batches(keras, stage, order), verbose=0, shuffle=False)
         return float(fitted.history["loss"][-1])
     # A data set built on a Python generator took three times as long for the small steps of a head.

@@ -20,13 +20,13 @@ from skin_pipeline.foreign import words
 log = logging.getLogger(__name__)
 
 BACKEND = "tensorflow"  # of Keras
-EPSILON = 1e-7  # Keras's own default, which its optimizers take
+EPSILON = 1e-7  # Keras's own default, which its optimizers use
 SHORTENING = ("KERAS_MAX_EPOCHS", "KERAS_MAX_STEPS_PER_EPOCH")  # variables that end training early
 FLAGS = ("XLA_FLAGS", "TF_XLA_FLAGS")
 
 
 def keras_on(threads: int) -> Any:
-    """Returns Keras on TensorFlow, held to a number of threads.
+    """Returns Keras on TensorFlow, limited to a number of threads.
 
     Raises:
         BadInput: Keras runs on another backend in this process already, or cannot be imported.
@@ -42,7 +42,7 @@ def keras_on(threads: int) -> Any:
         with suppress(RuntimeError):
             tf.config.threading.set_intra_op_parallelism_threads(threads)
             tf.config.threading.set_inter_op_parallelism_threads(1)
-        # Starts the devices, so that their messages come while the error stream is silent.
+        # Starts the devices here, so that their messages come while the error stream is silent.
         tf.config.list_logical_devices()
     log.info("tensorflow version=%s keras=%s", tf.__version__, keras.__version__)
     return keras
@@ -64,8 +64,8 @@ def _has_flags() -> bool:
 def _keras_as_needed() -> Any:
     """Returns Keras with the settings that models are made with.
 
-    Those of a `keras.json`, of the environment or of other code in this process would give other
-    results from the same inputs, under the same key in the store.
+    Settings of a `keras.json`, of the environment or of other code in this process would give other
+    results from the same inputs, under the same key of the store.
     """
     os.environ["KERAS_BACKEND"] = BACKEND
     for name in SHORTENING:
@@ -115,7 +115,7 @@ def gpus() -> tuple[str, ...]:
 
 @contextmanager
 def spread_over(keras: Any, devices: Sequence[str]) -> Generator[None, None, None]:
-    """Mirrors what is built within on these devices, in mixed precision.
+    """Mirrors the model that is built in the block on several devices, in mixed precision.
 
     Without devices it is built as usual.
     """

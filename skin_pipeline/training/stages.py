@@ -1,4 +1,4 @@
-"""A training run, and the stages that it goes through: what is trained on what, for how long."""
+"""Describes a run and its stages: what is trained on what, and for how long."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from skin_pipeline.training.inputs import Inputs, Ints, Source
 
 @dataclass(frozen=True)
 class Run:
-    """One training run of several over the same images; its seed and its sides are its own.
+    """One of several runs on the same images, each with its own seed and training images.
 
     Attributes:
         network: The network with its pretrained weights.
@@ -65,12 +65,12 @@ class Stage:
         build: Makes the model.
         train: What it is trained on.
         validation: What each epoch is judged on.
-        epochs: The most epochs.
-        patience: Epochs without a better one, after which the stage ends.
+        epochs: The largest number of epochs.
+        patience: The stage ends after so many epochs without a better one.
         batch_size: Examples in a batch.
         rate: Adam's learning rate.
         rate_setting: The setting of the rate, for messages.
-        every_view: Whether an epoch goes through all views of each image, or one at random.
+        every_view: Whether an epoch has all views of each image, or one view at random.
         falling: Whether the rate falls to 0 along a cosine.
         jit: Whether XLA compiles the model.
         devices: The GPUs that the model is spread over.

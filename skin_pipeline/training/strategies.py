@@ -18,7 +18,7 @@ from skin_pipeline.training.backbone import TRAINED, Network
 
 EPSILON = 1e-12  # of the standardisation; the spread that it divides by has a floor already
 Ends = Sequence[Any]  # of the three stages of a network
-# Which activations each reads from the cache: every run begins with a head on pooled features.
+# What each strategy reads from the cache: every run begins with a head on pooled features.
 CACHED = {"head": ("pooled",), "fine_tune": ("pooled", "maps"), "full": ("pooled",)}
 HEAD_KNOBS = ("strategy", "epochs", "patience", "batch_size", "learning_rate", "l2", "seed")
 TUNE_KNOBS = (*HEAD_KNOBS, "tune_epochs", "tune_batch_size", "tune_learning_rate")
@@ -31,8 +31,8 @@ class Training(NamedTuple):
 
     Attributes:
         l2: The L2 penalty on the head's weights.
-        jitter: The strength of the colour and crop augmentation, 0…0.5; of `full` only, where
-            images are not computed in advance.
+        jitter: The strength of the colour and crop augmentation, 0…0.5; for `full`
+            only, since the others read activations that were computed in advance.
     """
 
     l2: float = 0.0
@@ -56,7 +56,7 @@ class Strategy(Protocol):
         """
 
     def explained(self, network: Network, model: Any) -> tuple[Any, Callable[[Ends], Any]]:
-        """Returns a model in two parts, so that what mattered in an image can be seen between them.
+        """Returns a model in two parts; the saliency of an image is computed between them.
 
         Args:
             network: The network with its pretrained weights.
@@ -97,6 +97,7 @@ class FineTune:
         shallow = keras.Input((network.shallow,), name="pooled")
         maps = keras.Input(network.map_shape, name="maps")
         last = network.last_stage(training=training is not None)
+        # Called as in scoring even in training: batch normalisation keeps its statistics.
         deep = keras.layers.GlobalAveragePooling2D()(last(maps, training=False))
         features = keras.layers.Concatenate()([shallow, deep])
         return keras.Model([shallow, maps], _logit(keras, features, training), name=name)
@@ -154,7 +155,7 @@ def _logit(keras: Any, features: Any, training: Training | None) -> Any:
     )
     dense = keras.layers.Dense(
         1,
-        kernel_initializer="zeros",  # so that training begins without an opinion
+        kernel_initializer="zeros",  # training begins with the probability 0.5 for all images
         kernel_regularizer=keras.regularizers.L2(training.l2) if training else None,
         dtype="float32",
         name="logit",
@@ -163,7 +164,7 @@ def _logit(keras: Any, features: Any, training: Training | None) -> Any:
 
 
 def _augmented(keras: Any, image: Any, jitter: float) -> Any:
-    """Changes colours, light and cut-out at random while training; views are drawn elsewhere."""
+    """Returns images whose colours, brightness and section vary at random while training."""
     layers = keras.layers
     shift, scope = jitter / 2, (0.0, 255.0)
     if not jitter:

@@ -1,4 +1,4 @@
-"""The work of the steps `features` and `train`.
+"""Makes the results of the steps `features` and `train`.
 
 The door (`skin_pipeline.steps`) decides whether a result is made; these functions make it.
 """
@@ -43,7 +43,7 @@ def features(
     kinds: Sequence[str],
     views: int,
 ) -> Features:
-    """Computes the activations of one shard's images that the cache does not have yet.
+    """Returns where the activations of one shard are, after computing those not in the cache yet.
 
     Args:
         work: The making of the features.
@@ -89,9 +89,9 @@ def _forward(network: Network, kinds: tuple[str, ...]) -> Forward:
 
 
 def _check_room(job: Job, network: Network, kinds: Sequence[str], views: int, images: int) -> None:
-    """Logs what computing features takes of disk and memory; raises an error if it is too much.
+    """Logs how much disk and memory computing features takes; raises an error if it is too much.
 
-    The disk is checked for all shards, so that the first task stops and not the last one.
+    The disk is checked for all shards, so that already the first task stops, not the last one.
     """
     activations = bytes_of(network, kinds, views, images)
     cache.check_disk(job.store, activations, job.deployment.features_gib)
@@ -134,8 +134,8 @@ def train(work: Work, split: str, features: tuple[str, ...], run: int) -> Traine
     stages = stages_of(context)
     _log_begin(context, stages)
     _check_memory(work.job, context, stages)
-    # Below the key of the step, where the next try looks too. The files of the result may go
-    # elsewhere, if another process makes the same result at the same time.
+    # The states are kept below the result's own key, where a later try looks for them. `work.key`
+    # may be another folder, if another process makes the same result at the same time.
     kept = Checkpoints(work.store, owner_of(f"{work.key}/"))
     trained = train_run(context, stages, kept)
     _log_end(context, trained)

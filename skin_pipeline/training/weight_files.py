@@ -1,4 +1,4 @@
-"""Weight files that a setting names: HDF5 with arrays in it, or refused.
+"""Checks the weight files that a setting names: HDF5 files with arrays, and nothing else.
 
     check(Path("resnet50.weights.h5"), "Give another")     # raises BadInput
 
@@ -24,7 +24,7 @@ MOST_PARTS = 20_000  # groups and arrays; the largest network that there is has 
 
 
 def check(path: Path, ways_out: str, named: Path | None = None) -> None:
-    """Raises an error for what is no file with weights. A pipe or a device is not read from.
+    """Raises an error unless a file contains weights. Pipes and devices are not read.
 
     Args:
         path: The file.
@@ -32,7 +32,7 @@ def check(path: Path, ways_out: str, named: Path | None = None) -> None:
         named: What a message calls the file, where `path` is a copy.
 
     Raises:
-        BadInput: It is not; the message says what was found instead.
+        BadInput: It contains something else; the message says what was found.
     """
     try:
         with _opened(path) as file:
@@ -44,8 +44,8 @@ def check(path: Path, ways_out: str, named: Path | None = None) -> None:
 
 
 def _opened(path: Path) -> BinaryIO:
-    # Its links are resolved first: so none can be exchanged for another before it is opened. To
-    # open a pipe that nothing writes to would otherwise wait for ever.
+    # Links are resolved first, and O_NOFOLLOW refuses one that is put there afterwards. Without
+    # O_NONBLOCK, opening a pipe that nothing writes to would wait for ever.
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     return os.fdopen(os.open(os.path.realpath(path), flags), "rb")
 

@@ -1,4 +1,4 @@
-"""Which images may be copies of each other: nearest neighbours by fingerprint.
+"""Finds images that may be copies of each other: nearest neighbours by fingerprint.
 
 To compare each image with each other would be half a billion pairs for 30,000 images. A k-d tree
 finds the few whose fingerprints are nearest, and a copy is nearly always among them.
@@ -21,7 +21,7 @@ COLOUR_WEIGHT = 3.0  # of the colour differences in a fingerprint; a crop change
 
 
 def equal(table: pd.DataFrame, column: str, kind: str) -> Iterator[Pair]:
-    """Gives the pairs of images with the same value in a column: the first one with each other."""
+    """Yields pairs of images with the same value in a column: the first with each of the others."""
     known = table[(table[column] != "") & table.duplicated(column, keep=False)]
     for indices in known.groupby(column).groups.values():
         first, *others = (int(index) for index in indices)
@@ -39,6 +39,7 @@ def neighbours(ours: pd.DataFrame, theirs: pd.DataFrame) -> NDArray[np.int64]:
     if count <= inside or theirs.empty:
         return np.empty((0, 2), np.int64)
     tree = KDTree(_points(ours))
+    # A list of numbers for `k`: the result has two dimensions even for a single neighbour.
     nearest = tree.query(_points(theirs), k=np.arange(1, count + 1), workers=-1)[1]
     pairs = np.stack(
         [ours.index.to_numpy()[nearest.ravel()], np.repeat(theirs.index.to_numpy(), count)], axis=1

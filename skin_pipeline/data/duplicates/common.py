@@ -32,7 +32,7 @@ class Common(NamedTuple):
     sample: NDArray[np.float16]
 
     def elsewhere(self, layers: Float, shown: Mask) -> Mask:
-        """Returns `shown` without what is common.
+        """Returns `shown` without the structure that an image has in common with others.
 
         Args:
             layers: Structure of images (n, side, side), made as the sample's.
@@ -64,9 +64,9 @@ class Common(NamedTuple):
 
 
 def _without(shown: Mask, common: Mask) -> Mask:
-    """Returns what is left; all if nearly nothing is, since then the others are copies.
+    """Returns `shown` without `common`; all of `shown` if nearly nothing would be left.
 
-    To leave copies out would hide exactly the pairs that are searched.
+    The others are copies of the image then, and exactly such pairs are searched.
     """
     rest = shown & ~common
     return rest if rest.sum() > (1 - ALL_OVER) * shown.sum() else shown

@@ -1,4 +1,4 @@
-"""Whether two thumbnails show one photograph.
+"""Judges whether two thumbnails show one photograph.
 
 One is aligned to the other, and then the correlation of their finest structure is the likeness. It
 is taken in blocks all over the picture, because pictures of one device share a frame, and most
@@ -32,8 +32,9 @@ LEAST_EVIDENCE = 0.06  # share of the picture without which nothing is said
 
 
 def likeness(images: Thumbnails, common: Common | None = None) -> Float:
-    """Returns how far pairs of thumbnails show the same picture: -1…1, and 0 where they clearly do
-    not.
+    """Returns how far pairs of thumbnails show the same picture (n,), -1…1.
+
+    Pairs that clearly do not show the same have 0.
 
     Args:
         images: Two arrays (n, 64, 64) of luminance; one of a pair may be a crop of the other.
@@ -43,6 +44,7 @@ def likeness(images: Thumbnails, common: Common | None = None) -> Float:
     # Which of the two is the crop is not known, so both ways are tried.
     forward, backward = search(first.light, second.light), search(second.light, first.light)
     scores = np.zeros(len(first.light), np.float32)
+    # Each pair is compared in the better direction only.
     for swap, found in ((False, forward), (True, backward)):
         better = backward.score > forward.score
         chosen = np.flatnonzero((found.score >= LIKELY) & (better == swap))

@@ -1,4 +1,4 @@
-"""How one thumbnail must be turned, scaled and shifted so that it shows what another shows.
+"""Finds how one thumbnail must be turned, scaled and shifted to show what another shows.
 
 This is image registration, in two steps:
 

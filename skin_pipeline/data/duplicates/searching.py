@@ -28,8 +28,8 @@ BATCH = 128  # pairs that a process is given at a time
 def within(ours: Side, processes: int) -> list[Pair]:
     """Returns the duplicates inside a data set, the lower index first.
 
-    Each file's copies are linked to the first of them only, and only that one is searched further:
-    what is a near-duplicate of a file is one of its copies too.
+    Of equal images only the first is linked to the others, and only the first is searched further:
+    its near-duplicates are those of the others too.
     """
     files = list(equal(ours.readable, "sha256", "file"))
     distinct = ours.readable.drop_duplicates("sha256")
@@ -59,8 +59,10 @@ def names_of(table: pd.DataFrame, shared: dict[str, list[Pair]]) -> pd.Series[st
 
 
 def overlap(ours: pd.DataFrame, theirs: pd.DataFrame, pairs: list[Pair]) -> pd.DataFrame:
-    """Returns the images of another set that ours contains too: their `key`, that of the image
-    `of` ours, and by what they are known as the same."""
+    """Returns the images of another set that ours contains too.
+
+    A row has the `key` of the image, the key `of` ours, and the `kind` and `likeness` of the pair.
+    """
     rows = [
         (theirs["key"][pair.second], ours["key"][pair.first], pair.kind, pair.likeness)
         for pair in pairs

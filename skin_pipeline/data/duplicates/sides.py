@@ -1,4 +1,4 @@
-"""A data set as the search for duplicates needs it, and the pairs that it gives."""
+"""Describes a data set as the search for duplicates needs it, and the pairs that are found."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The fine structure of thumbnails, by which they are compared.
+"""Computes the fine structure of thumbnails, by which they are compared.
 
 Copies of a picture may differ in brightness, contrast and sharpness. What stays is where it changes
 at the scale of hairs, dots and edges. So images are filtered to a band of scales, and each part of
@@ -23,7 +23,7 @@ Mask = NDArray[np.bool_]
 
 
 class Skin(NamedTuple):
-    """Thumbnails (n, 64, 64) whose surround is filled, and where there was none."""
+    """Thumbnails (n, 64, 64) with their surround filled in, and where they show skin."""
 
     light: Float
     shown: Mask
@@ -53,7 +53,7 @@ class Fine(NamedTuple):
 
 
 def fine(skin: Skin, chosen: NDArray[np.int64], common: Common | None) -> Iterator[Fine]:
-    """Gives the structure of the chosen images.
+    """Yields the structure of the chosen images.
 
     Args:
         skin: Thumbnails.

@@ -1,4 +1,4 @@
-"""One image file at a time: decodes it, measures it, and cuts the working square.
+"""Decodes one image file at a time, measures it, and cuts the working square.
 
 It takes in bytes that may come from anybody, and gives an `Inspected`: the measurements and the
 pixels, or the reason why the image is quarantined. The manifest, the scoring of single images and
@@ -16,14 +16,14 @@ the trial of a model file call it; mostly in worker processes, since a decoder m
 
 What does not fit is either converted, which its row says, or quarantined with a reason:
 
-    as it is        8-bit RGB or grey-free JPEG, PNG, BMP, TIFF, WebP with the right suffix
+    as it is        JPEG, PNG, BMP, TIFF or WebP with 8-bit colours and the suffix of its format
     converted       another suffix than its format has; grey, palette, CMYK, alpha, 12-bit and
                     16-bit pixels; turned upright by its EXIF tag; EXIF tags or texts that cannot
                     be read; a thumbnail beside the picture
     quarantined     empty, damaged, cut short, of another format, several frames, 32-bit or float
                     pixels, a side under 64 pixels, over 120 million pixels or 256 MiB, one colour
                     only, a JPEG of over 100 scans; whatever is fatal to the decoder, or takes more
-                    time or memory than `data.bounds` says
+                    time or memory than `data.bounds` allows
 """
 
 from skin_pipeline.data.images.decoding import Decoded, decode

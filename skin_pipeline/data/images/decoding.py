@@ -34,8 +34,8 @@ OPENED = tuple(name for name in FORMATS if name != "MPO")
 SMALLEST_SIDE = 64
 SIXTEEN_BIT = {"I;16", "I;16B", "I;16L", "I;16N"}
 THIRTY_TWO_BIT = {"I", "F"}
-# Cameras keep 12 bits in 16. A picture that shows nothing brighter than a sixteenth of what 16 bits
-# can say is one of them.
+# Some cameras write 12 bits into 16. A picture without a value above the largest of 12 bits is
+# taken for one of theirs; otherwise it would be far too dark.
 DEPTHS = (8, 12, 16)
 ORIENTATION = 0x0112  # EXIF tag; 1 is upright
 UPRIGHT = {
@@ -48,7 +48,7 @@ UPRIGHT = {
     8: Image.Transpose.ROTATE_90,
 }
 PNG_START = b"\x89PNG\r\n\x1a\n"
-PNG_TEXTS = (b"tEXt", b"zTXt", b"iTXt", b"iCCP")  # what a picture looks like does not need them
+PNG_TEXTS = (b"tEXt", b"zTXt", b"iTXt", b"iCCP")  # the pixels do not depend on them
 
 
 @dataclass(frozen=True)
@@ -64,15 +64,15 @@ def decode(data: bytes, suffix: str = "") -> Decoded:
     """Returns an upright RGB image from the bytes of a file; `suffix` is what its name ends with.
 
     Raises:
-        Unusable: The image is empty, has several frames, pixels of 32 bits, or too few or too many
-            of them, or its data end before its last pixel.
+        Unusable: The image is empty, has several frames, pixels of 32 bits, too few or too many
+            pixels, or data that end before its last pixel.
         Exception: The bytes are truncated, damaged or of another format. Mostly this is an OSError
             or a ValueError, but a decoder may raise anything.
     """
     if not data:
         raise Unusable("the file is empty")
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # those of them that matter are errors here
+        warnings.simplefilter("ignore")  # those that matter are raised as errors below
         first, *others = jpeg.variants(data)
         decoded = _decode_readable(first, suffix)
         if any(_decode(other, suffix).image != decoded.image for other in others):
@@ -157,8 +157,8 @@ def _from_deep(grey: NDArray[np.uint16]) -> Image.Image:
 def _orientation(image: Image.Image, changes: list[str]) -> int:
     """Returns how an image is turned by its EXIF tag; upright if its EXIF cannot be read.
 
-    A damaged EXIF says nothing about the pixels, so it must not cost the image. Pillow reads all
-    tags to give one, and raises nearly anything for a tag of another type than it expects.
+    A damaged EXIF says nothing about the pixels, so the image stays usable. To return one tag,
+    Pillow reads all of them, and raises nearly anything for one of a type that it does not expect.
     """
     try:
         return int(image.getexif().get(ORIENTATION, 1))

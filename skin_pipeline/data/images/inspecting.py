@@ -36,9 +36,9 @@ from skin_pipeline.geometry import Geometry
 # Errors of Pillow whose text says what is wrong. The text of others needs the error's name before
 # it: that of a KeyError is only the key.
 SELF_EXPLANATORY = (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError)
-MOST_WORDS = 300  # letters of a problem
-# Errors of reading that say something of the file, as its owner could mend it. All others are the
-# disk's, the network's or the machine's.
+MOST_WORDS = 300  # characters of a problem
+# Errors of reading that are the file's own, which its owner can mend. All others are the disk's,
+# the network's or the machine's.
 OF_THE_FILE = {
     errno.EACCES, errno.EINVAL, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.ENOENT,
     errno.ENOTDIR, errno.EPERM,

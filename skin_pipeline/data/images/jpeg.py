@@ -103,8 +103,9 @@ class Picture:
 
 
 def variants(data: bytes) -> list[bytes]:
-    """Returns the first picture of a JPEG file, rearranged so that decoding shows whether it is
-    complete: it is if the first variant can be decoded and the others give the same pixels.
+    """Returns the first picture of a JPEG file in variants that show whether it is complete.
+
+    It is complete if the first variant can be decoded and the others give the same pixels.
 
     Args:
         data: Bytes of an image file. Other formats, and JPEG files of rare kinds, are returned as
@@ -149,15 +150,17 @@ def read(data: bytes) -> Picture:
 
 
 def _refuse_large(frame: bytes) -> None:
-    """Refuses a frame of too many pixels here already: to look whether a picture is padded, its
-    pixels are decoded, which comes before any other check."""
+    """Refuses a frame of too many pixels.
+
+    `_padded` decodes the picture before the other checks come, so this one cannot wait for them.
+    """
     high, wide = int.from_bytes(frame[1:3], "big"), int.from_bytes(frame[3:5], "big")
     if wide * high > MOST_PIXELS:
         raise ValueError(f"{wide}x{high} is over {MOST_PIXELS} pixels")
 
 
 def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:
-    """Gives marker, start and end of each segment up to the end of the first picture.
+    """Yields marker, start and end of each segment up to the end of the first picture.
 
     What is behind it, such as a second picture or a text, is of no interest.
     """
@@ -235,6 +238,7 @@ def _padded(data: bytes, picture: Picture) -> bool:
     length = len(tail) - len(tail.rstrip(tail[-1:]))
     if length < 4 * SPARE:
         return False
+    # Decoded with all of these bytes, without the last few of them, and without any.
     shown = _pixels(_filled(data, picture, FILLINGS[0]))
     some = _pixels(_filled(data, picture, FILLINGS[0], SPARE))
     none = _pixels(_filled(data, picture, FILLINGS[0], length))

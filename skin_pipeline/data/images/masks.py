@@ -1,4 +1,4 @@
-"""Which images are masks of lesions, or drawings over them, and no pictures."""
+"""Recognises images that are masks of lesions, or drawings over them, and no pictures."""
 
 from __future__ import annotations
 

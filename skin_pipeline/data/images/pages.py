@@ -1,7 +1,7 @@
-"""Which page of an image file is the picture, where a file has several.
+"""Chooses the page of an image file that is the picture, where a file has several.
 
 A TIFF of a camera or a scanner often has a smaller copy, or a mask, beside the picture. Any other
-file with several frames has several pictures, of which nobody can say which one is meant.
+file with several frames has several pictures, and nothing says which one is meant.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ def choose(image: Image.Image, changes: list[str]) -> None:
 
     Args:
         image: An open image, of any format.
-        changes: Is told when a thumbnail is left out.
+        changes: Gets an entry when a thumbnail is left out.
 
     Raises:
         Unusable: There are several pictures, so which one is meant is not known.

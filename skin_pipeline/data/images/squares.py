@@ -1,4 +1,4 @@
-"""The centre of an image at the working size."""
+"""Cuts the centre of an image at the working size."""
 
 from __future__ import annotations
 

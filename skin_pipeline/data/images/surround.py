@@ -82,7 +82,7 @@ def _beyond_lines(light: NDArray[np.uint8]) -> Mask:
 
 
 def _may_be_plain(light: NDArray[np.uint8]) -> Mask:
-    """Returns which images may have a black or white surround: some of their border is."""
+    """Returns which images may have a black or white surround: part of their border is so."""
     border = np.concatenate([light[:, 0], light[:, -1], light[:, :, 0], light[:, :, -1]], 1)
     return np.asarray(((border <= DARK) | (border >= BRIGHT)).sum(1) >= LEAST)
 
@@ -120,7 +120,7 @@ def _inside(around: Mask) -> Mask:
     """Returns the skin inside a surround: without its margin, and without writing on it."""
     inside = ~ndimage.binary_dilation(around, _FLAT, MARGIN)
     inside &= ~_islands(inside)
-    # So little skin is no skin: the whole picture is dark, and its own structure must count.
+    # Where hardly any skin is left, the picture itself is dark, and its structure must count.
     inside[inside.mean((1, 2)) < SKIN] = True
     return np.asarray(inside)
 

@@ -92,6 +92,6 @@ def _sentence(config: Any) -> str:
 
 
 def _word(value: Any) -> str:
-    """Returns a value as a part of a sentence; one that is empty, or ends so, is shown as ""."""
+    """Returns a value as part of a sentence; `""` stands for empty text, also behind a last `=`."""
     text = f"{value:g}" if isinstance(value, float) else str(value).strip()
     return f'{text} ""'.strip() if not text or text.endswith("=") else text

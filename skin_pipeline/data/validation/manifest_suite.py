@@ -1,4 +1,4 @@
-"""What is expected of the images."""
+"""Lists what is expected of the images."""
 
 # ruff: file-ignore[banned-module-level-imports] it is imported only where there is work for it
 from __future__ import annotations

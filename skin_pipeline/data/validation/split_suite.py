@@ -1,4 +1,4 @@
-"""What is expected of the split: that nothing leaks, and that each side can be judged on."""
+"""Lists what is expected of the split: that nothing leaks, and that each side can be judged on."""
 
 from __future__ import annotations
 

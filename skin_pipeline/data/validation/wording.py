@@ -1,4 +1,4 @@
-"""What both suites share: how an expectation is named, bound and reasoned, and what it looks at.
+"""Words expectations for both suites: their names, bounds and reasons, and what they look at.
 
 Every expectation has a stable name (`description`), the reason why it is expected (`notes`), and
 its bound in words (`meta`). A failed `critical` one ends the run; a failed `warning` is only shown.
@@ -15,7 +15,7 @@ from great_expectations.expectations.row_conditions import Column
 from skin_pipeline.contracts import LABELS
 
 READABLE = Column("readable") == 1  # images that are not quarantined
-# Columns of what must stay together, and how one is called.
+# Columns in which equal values must stay together, and what one such value is called.
 UNITS = {
     "group": "group",
     "patient_id": "patient",

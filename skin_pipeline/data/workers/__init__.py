@@ -1,4 +1,4 @@
-"""Work spread over processes on all cores, in order, with memory bounded and crashes contained.
+"""Spreads work over processes on all cores, in order, with memory bounded and crashes contained.
 
 It takes in a function and what to apply it to, and gives the results in order. A hostile file can
 crash the decoder's process, have the kernel end it for its memory, or take longer than it may.

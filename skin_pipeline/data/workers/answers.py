@@ -60,9 +60,9 @@ def _named(module: str, name: str) -> Any:
 
 
 def _is_ours(module: str, name: str) -> bool:
-    """Returns whether it is a record of the data room: a data class or a named tuple.
+    """Returns whether a name is that of a data class or a named tuple of the data room.
 
-    To make one runs no code but that of our own class. It must be defined in that module, so that
+    Making one runs only the code of our own class. It must be defined in that module, so that
     nothing counts as ours because a module of ours imports it.
     """
     found = _named(module, name)
@@ -71,7 +71,7 @@ def _is_ours(module: str, name: str) -> bool:
 
 
 def _is_error(module: str, name: str) -> bool:
-    """Returns whether it is an exception class, of any module."""
+    """Returns whether a name is that of an exception class, of any module."""
     found = _named(module, name)
     return isinstance(found, type) and issubclass(found, Exception) and found.__module__ == module
 
@@ -94,6 +94,6 @@ class CarefulContext(SpawnContext):
     def SimpleQueue(self) -> SimpleQueue[Any]:  # ruff: ignore[invalid-function-name]
         """Returns the queue through which the processes of a pool answer."""
         queue = super().SimpleQueue()
-        # The pipe is made deep inside; to change the class of its end is the smallest way in.
+        # The queue makes its pipe itself, so the class of the pipe's end is changed afterwards.
         queue._reader.__class__ = _Careful  # type: ignore[attr-defined]
         return queue

@@ -1,4 +1,4 @@
-"""The items that a process is given at a time, and the work on them inside the process."""
+"""Gives items to processes in batches, and works on them inside the process."""
 
 from __future__ import annotations
 
@@ -47,24 +47,24 @@ class Batch(Generic[A, B]):
     def begin(self, pool: Pool, work: Callable[[A], B]) -> None:
         """Gives the items that have no result yet to a process."""
         left = [item for item in enumerate(self.items, self.first) if item[0] not in self.known]
-        # Read now and sent along: a process that starts later has not what was set in this one.
+        # Sent along, because a new process does not have the values that were set in this one.
         limits = Limits(bounds.SECONDS, bounds.WAITED, bounds.MEMORY)
         self.future = pool.submit(partial(_work_on, work, limits=limits), left)
 
     def begin_again(self, pool: Pool, work: Callable[[A], B]) -> None:
-        """Does what was not done when a process died; a batch that was done keeps its results."""
+        """Begins again after a process died, unless the batch was done and has its results."""
         if not self.future.done() or isinstance(self.future.exception(), BrokenProcessPool):
             self.begin(pool, work)
 
     def merged(self, results: list[B]) -> Iterator[B]:
-        """Gives the results of all items, in order."""
+        """Yields the results of all items, in order."""
         done = iter(results)
         for number in range(self.first, self.first + len(self.items)):
             yield self.known[number] if number in self.known else next(done)
 
 
 def batched(items: Iterable[A]) -> Iterator[Batch[A, Any]]:
-    """Gives the items in batches, taken from their source only when they are needed."""
+    """Yields the items in batches, taken from their source only when they are needed."""
     source, first = iter(items), 0
     while some := list(islice(source, BATCH)):
         yield Batch(first, some)

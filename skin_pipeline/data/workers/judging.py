@@ -30,7 +30,7 @@ B = TypeVar("B")
 
 
 class Judge(Generic[A, B]):
-    """Gives results to the items on which processes died; see `spreading.each` for its parts."""
+    """Gives results to items on which processes died; see `spreading.each` for its arguments."""
 
     def __init__(
         self,
@@ -107,14 +107,15 @@ def _alone(work: Callable[[A], B], item: A) -> B | _Death:
         try:
             return batch.future.result()[0]
         except BrokenProcessPool:
+            # A process that left no note of an item counts as killed.
             return _Death(next(iter(pool.deaths().values()), -signal.SIGKILL))
 
 
 def _refuse_dead(times: int) -> None:
     """Refuses to go on where processes die by themselves, whatever item they are given.
 
-    A process that does nothing shows whether the machine can start any; then there is no sense in
-    further tries.
+    A process that does nothing shows whether the machine can start any. If it cannot, further tries
+    are useless.
     """
     problem = "worker processes end without any file's being to blame"
     with Pool(1) as pool:

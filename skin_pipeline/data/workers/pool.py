@@ -1,7 +1,7 @@
 """Worker processes, confined, and the folder in which each notes what it works on.
 
-The note is a file of eight bytes a process. It is written before each item, so it is right however
-the process ends, also by a signal that leaves it no time.
+The note is a file of eight bytes for each process. It is written before each item, so it is
+right however the process ends, also by a signal that leaves it no time.
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ class Pool:
 
     @contextmanager
     def killed_at_once(self) -> Generator[None, None, None]:
-        """Ends the processes at once when the block raises, or its generator is closed."""
+        """Ends the processes at once if the block raises, or the generator around it is closed."""
         try:
             yield
         except BaseException:
@@ -158,7 +158,7 @@ def note(number: int) -> None:
 
 
 def _end_with_parent() -> None:
-    """Ends this worker when its parent ends, for whose work it would wait for ever."""
+    """Ends this worker when its parent ends; otherwise it would wait for work for ever."""
     parent = multiprocessing.parent_process()
 
     def watch() -> None:

@@ -20,7 +20,7 @@ B = TypeVar("B")
 
 
 def spread(work: Callable[[A], B], pieces: Iterable[A], processes: int) -> Iterator[B]:
-    """Gives `work(piece)` for each piece, in order.
+    """Yields `work(piece)` for each piece, in order.
 
     Args:
         work: A function of a module, which the processes import.
@@ -49,7 +49,7 @@ def each(
     killed: Callable[[A, str], B],
     named: Callable[[A], str],
 ) -> Iterator[B]:
-    """Gives `work(item)` for each item, in order and within `bounds`, whatever some of them do.
+    """Yields `work(item)` for each item, in order and within `bounds`, whatever some of them do.
 
     Args:
         work: A function of a module, which the processes import.
@@ -83,7 +83,7 @@ class _Crew(Generic[A, B]):
         self._waiting: deque[Batch[A, B]] = deque()
 
     def results(self, batches: Iterator[Batch[A, B]]) -> Iterator[B]:
-        """Gives the results of all items, in order."""
+        """Yields the results of all items, in order."""
         while True:
             for batch in islice(batches, AHEAD * self._processes - len(self._waiting)):
                 self._waiting.append(batch)

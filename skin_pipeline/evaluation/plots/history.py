@@ -1,4 +1,4 @@
-"""The figures of a model's judged runs, one after another."""
+"""Draws the figures of a model's judged runs, one after another."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The reliability diagram: are as many images malignant as the probabilities predict?"""
+"""Draws the reliability diagram: are as many images malignant as the probabilities predict?"""
 
 from __future__ import annotations
 

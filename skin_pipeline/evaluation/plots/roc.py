@@ -1,4 +1,4 @@
-"""The ROC curve with the operating point."""
+"""Draws the ROC curve with the operating point."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from skin_pipeline.intervals import Floats, Ints
 
 POINTS = 150  # of a curve: more cannot be seen at this size, and make the page larger
 SIZE = 4.4, 5.25  # inches
-LINES: tuple[dict[str, Any], ...] = (  # of others, in turn; six of the first can be told apart
+LINES: tuple[dict[str, Any], ...] = (  # of others in turn; the first is thin, for six runs at once
     {"color": INK, "alpha": 0.45, "linewidth": 0.8},
     {"color": VERMILION, "linestyle": (0, (4, 1.5)), "linewidth": 1.2},
 )
@@ -64,7 +64,7 @@ def _curve(labels: Ints, probabilities: Floats) -> tuple[Floats, Floats]:
     if len(np.unique(labels[known])) < 2:
         return np.empty(0), np.empty(0)
     false_alarms, found, _ = roc_curve(labels[known], probabilities[known])
-    # Points at equal distances along the curve keep its shape; 0…2, and it never falls.
+    # The distance along the curve, 0…2, never falls. Points at equal distances keep its shape.
     walked = false_alarms + found
     kept = np.unique(np.searchsorted(walked, np.linspace(0, walked[-1], POINTS)))
     return false_alarms[kept], found[kept]

@@ -1,4 +1,4 @@
-"""How far apart runs are that differ only by chance."""
+"""Draws how far apart runs are that differ only by chance."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The training curves of all runs, on the same scales."""
+"""Draws the training curves of all runs, on the same scales."""
 
 from __future__ import annotations
 
