@@ -140,6 +140,7 @@ def logits_of(
     strategy = runs[0].strategy
     # One model for all runs, which gets the weights of each in turn: it is compiled once.
     model = STRATEGIES[strategy].model(network, "run")
+    # A head is two small layers: XLA would take longer to compile them than they take to run.
     score = scorer(model, jit=strategy != "head" and network.jit)
     inputs = source.inputs(strategy, network)
     logits = np.full((len(runs), len(source.table)), np.nan)

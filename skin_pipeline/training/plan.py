@@ -60,6 +60,7 @@ def _tuning_stage(run: Run) -> Stage:
     build: Callable[[], Any] = partial(
         STRATEGIES[strategy].model, run.network, "run", Training(settings.l2, settings.jitter)
     )
+    # `fine_tune` trains one block on features in memory: too little work to divide among devices.
     devices = gpus() if strategy == "full" else ()
     return Stage(
         name=strategy,
