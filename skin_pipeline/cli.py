@@ -30,7 +30,7 @@ from skin_pipeline.config import (
     settings_tables,
     write_tables,
 )
-from skin_pipeline.contracts import Verdict, load
+from skin_pipeline.contracts import Verdict
 from skin_pipeline.errors import BadInput, PipelineError, Rejected
 from skin_pipeline.foreign import line
 from skin_pipeline.job import Job
@@ -133,7 +133,7 @@ def run_all(job: Job) -> int:
     evaluation = steps.evaluate(job, split, trained, validation)
     scores = steps.champion(job, split), steps.external(job, evaluation, validation)
     key = steps.gate(job, evaluation, validation, *scores)
-    verdict = load(job.store, key, Verdict)
+    verdict = job.load(key, Verdict)
     print(f"Report: {job.store.link(verdict.report)}")
     if not verdict.approved:
         steps.reject(job, key)

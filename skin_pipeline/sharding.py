@@ -42,5 +42,5 @@ def images_in(job: Job, split: str, shards: list[int]) -> str:
     Images are counted from 1, in the order in which they were packed.
     """
     dataset = job.load(job.load(split, Split).dataset, Dataset)
-    size, packed = job.settings.shard_size, sum(dataset.classes.values()) - dataset.unreadable
+    size, packed = job.settings.shard_size, dataset.images - dataset.unreadable
     return f"images {shards[0] * size + 1} to {min((shards[-1] + 1) * size, packed)}"

@@ -58,7 +58,6 @@ from skin_pipeline.contracts.evaluation import (
 from skin_pipeline.contracts.release import (
     CHAMPION,
     Judgement,
-    Move,
     Pointer,
     Release,
 )
@@ -91,7 +90,6 @@ __all__ = [
     "Interval",
     "Judgement",
     "Mistake",
-    "Move",
     "Notice",
     "Pointer",
     "Predictive",

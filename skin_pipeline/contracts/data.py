@@ -50,6 +50,11 @@ class Dataset(Contract):
     unreadable: int
     notices: tuple[Notice, ...] = ()
 
+    @property
+    def images(self) -> int:
+        """How many images there are, quarantined ones included."""
+        return sum(self.classes.values())
+
 
 class Check(Contract):
     """One line of the validation: what was checked, what was observed, and what is required.

@@ -86,10 +86,6 @@ class Pointer(Contract):
     signature: str = Field("", pattern=r"^[0-9a-f]{0,512}$")
 
 
-class Move(Pointer):
-    """One line of an alias's history: the pointer as this move left it."""
-
-
 class Judgement(Contract):
     """One line of a model's history: a run that ended with a verdict."""
 

@@ -95,7 +95,9 @@ def validate(
         bounds: The settings that the images are checked by, by name.
     """
     settings = work.settings
-    work.job.expect("validate", sum(images_of(work, key) for key in (dataset, *sets.values())))
+    work.job.expect(
+        "validate", sum(work.load(key, Dataset).images for key in (dataset, *sets.values()))
+    )
     ours = duplicates.Side.of(work.store, work.load(dataset, Dataset))
     overlaps = _mark_copies(work, ours, sets)
     table = ours.table
@@ -118,11 +120,6 @@ def validate(
         changes=changes.against(work.store, table, previous),
         docs=f"{docs}/index.html",
     )
-
-
-def images_of(job: Job | Work, dataset: str) -> int:
-    """Returns how many images a data set has."""
-    return sum(job.load(dataset, Dataset).classes.values())
 
 
 def _mark_copies(work: Work, ours: duplicates.Side, sets: Mapping[str, str]) -> dict[str, str]:
@@ -172,7 +169,7 @@ def split(work: Work, validated: Validation, knobs: Mapping[str, Any]) -> Split:
         validated: The validation of the images.
         knobs: The settings of the split, by name.
     """
-    work.job.expect("split", images_of(work, validated.dataset), knobs["runs"])
+    work.job.expect("split", work.load(validated.dataset, Dataset).images, knobs["runs"])
     table = splitting.split(manifest.read(work.store, validated.table), **knobs)
     counts = splitting.counts(table)
     stratification = splitting.stratification(table)

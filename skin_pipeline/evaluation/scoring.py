@@ -74,7 +74,7 @@ def _scored_again(
     """Scores another test set, without the images that the models were trained on."""
     document, model = work.load(split, Split), work.load(evaluation, Evaluation)
     features = tuple(features_for(evaluation, document.dataset))
-    images = sum(work.load(document.dataset, Dataset).classes.values())
+    images = work.load(document.dataset, Dataset).images
     work.job.expect("champion", images, work.settings.runs)
     source = inputs.source_of(work, document, features)
     # All runs have the same test set.

@@ -98,7 +98,7 @@ def evaluate(
         shortcuts: Names of the shortcuts that the images have.
     """
     dataset, settings = work.load(split, Split).dataset, work.settings
-    images = sum(work.load(dataset, Dataset).classes.values())
+    images = work.load(dataset, Dataset).images
     work.job.expect("evaluate", images, len(runs) * settings.scored_views)
     judged = _judge(work, split, runs)
     scores, table, is_test = judged.scores, judged.source.table, judged.is_test
@@ -249,7 +249,7 @@ def external(
     checked = work.load(validation, Validation)
     dataset = checked.external[name]
     features = features_for(evaluation, dataset)
-    images = sum(work.load(dataset, Dataset).classes.values())
+    images = work.load(dataset, Dataset).images
     work.job.expect("external", images, work.settings.runs)
     source = scoring.external_source(work, dataset, features)
     shared = set(manifest.read(work.store, checked.overlaps[name])["key"])

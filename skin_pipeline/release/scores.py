@@ -22,7 +22,6 @@ from skin_pipeline.errors import BadInput
 from skin_pipeline.foreign import defused_all, escaped, line
 from skin_pipeline.job import Job
 from skin_pipeline.model_file import loading
-from skin_pipeline.provenance import SigningKeys
 from skin_pipeline.release.predict import Prediction, Resolved, beside, predict, resolve
 from skin_pipeline.release.registry import Registry
 
@@ -73,7 +72,7 @@ def score(
 
 def _model(job: Job, model: str, name: str) -> Resolved:
     if model.endswith(loading.SUFFIX):
-        return beside(Path(model).expanduser(), SigningKeys.of(job.deployment))
+        return beside(Path(model).expanduser(), job.keys)
     return resolve(Registry.of(job.store, job.deployment).model(name), model)
 
 

@@ -53,7 +53,7 @@ def features(
         kinds: `pooled`, `maps`, or both.
         views: How many dihedral views, from the first.
     """
-    work.job.expect("features", min(work.settings.shard_size, _images(dataset)), views)
+    work.job.expect("features", min(work.settings.shard_size, dataset.images), views)
     pixels = arrays.loaded(work.store, dataset.shards[shard])
     ids = cache.ids_of(pixels)
     known = FeatureCache(work.store, trunk, dataset.image_size, ids)
@@ -66,7 +66,7 @@ def features(
     )
     if missing:
         network = models.network_on(work.job, dataset, trunk)
-        _check_room(work.job, network, kinds, views, _images(dataset))
+        _check_room(work.job, network, kinds, views, dataset.images)
         forward = _forward(network, tuple(kinds))
         with scratch() as folder:
             compute(forward, pixels, ids, known, kinds=kinds, views=views, folder=folder)
@@ -76,10 +76,6 @@ def features(
     return Features(
         shard=dataset.shards[shard], trunk=trunk, views=views, blocks=blocks, places=places
     )
-
-
-def _images(dataset: Dataset) -> int:
-    return sum(dataset.classes.values())
 
 
 # One task works on several shards of a large data set, and compiling takes seconds.
@@ -146,7 +142,7 @@ def _context(work: Work, split: str, features: tuple[str, ...], number: int) -> 
     """Returns a run with everything that it is trained with."""
     settings, document = work.settings, work.load(split, Split)
     dataset = work.load(document.dataset, Dataset)
-    _expect_training(work.job, _images(dataset))
+    _expect_training(work.job, dataset.images)
     return Run(
         network=models.network_on(work.job, dataset, work.load(features[0], Features).trunk),
         source=source_of(work, document, features),

@@ -36,7 +36,7 @@ def trigger(page: Page) -> Locator:
 
 def sent(page: Page, ui: AirflowUi) -> dict[str, Any]:
     """Press Trigger; what Airflow has kept as the run's `conf`."""
-    for _ in range(3):  # Airflow's SQLite refuses a write now and then while its scheduler writes
+    for _ in range(3):  # SQLite has one writer at a time: see `local_airflow.Api`
         with page.expect_response(lambda answer: answer.url.endswith("/dagRuns")) as answered:
             trigger(page).click()
         run = answered.value.json()

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from skin_pipeline.contracts import CHAMPION, Move, Pointer, Release, dump, parse
+from skin_pipeline.contracts import CHAMPION, Pointer, Release, dump, parse
 from skin_pipeline.errors import BadInput
 
 HONEST = {
@@ -74,7 +74,7 @@ def test_a_pointer_from_before_moves_were_counted_is_the_champion() -> None:
 
 def test_a_move_is_the_pointer_as_it_left_it() -> None:
     pointer = parse(json.dumps(POINTER).encode(), Pointer, "champion.json")
-    assert parse(dump(pointer), Move, "1.json").model_dump() == pointer.model_dump()
+    assert parse(dump(pointer), Pointer, "1.json").model_dump() == pointer.model_dump()
 
 
 @pytest.mark.parametrize(

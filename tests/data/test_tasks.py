@@ -40,7 +40,7 @@ def test_the_results_of_the_room_follow_from_each_other(job: Job) -> None:
     assert (dataset.classes, dataset.unreadable) == ({"benign": 13, "malignant": 12}, 1)
     assert (dataset.image_size, dataset.field_of_view) == (64, job.settings.field_of_view)
     assert (len(dataset.shards), len(dataset.thumbnails)) == (2, 2)
-    assert tasks.images_of(job, key) == 25
+    assert job.load(key, Dataset).images == 25
 
     validation = steps.validate(job, key)
     validated = job.load(validation, Validation)
