@@ -14,6 +14,7 @@ In reading order:
 - `knobs`: how a field of `Settings` is declared
 - `data`, `training`, `judging`: the knobs by section
 - `settings`: what all of them are together
+- `operations`: schedules, approval, budget, scoring and monitoring of an installation
 - `deployment`: where and how the pipeline is installed
 - `reading`: both from outside, with errors that name what was received
 - `form`: the schema of Airflow's trigger form

@@ -9,13 +9,14 @@ from typing import Any, Literal
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
-from skin_pipeline.config.environment import Environment, parts, refuse_secrets
+from skin_pipeline.config.environment import parts, refuse_secrets
+from skin_pipeline.config.operations import OperationsKnobs
 from skin_pipeline.storage import S3Writing
 
 FROZEN_CLASSES = ("GLACIER", "DEEP_ARCHIVE")  # S3 gives their objects back after hours only
 
 
-class Deployment(Environment):
+class Deployment(OperationsKnobs):
     """Where and how the pipeline is installed: read from the environment only, and the same for
     all runs."""
 
@@ -79,11 +80,6 @@ class Deployment(Environment):
         "",
         description="Airflow connection that alerts go through (webhook, Slack or e-mail). "
         "Empty: alerts go to the log.",
-    )
-    schedule: str = Field(
-        "@weekly",
-        description="When Airflow starts `skin_training`: a cron expression, a preset, "
-        "or empty for never.",
     )
     pool: str = Field("training", description="Airflow pool of the tasks that compute.")
     threads: int = Field(

@@ -15,6 +15,7 @@ In reading order:
 - `training`: the results of `features` and `train`
 - `evaluation`: the results of `evaluate`, `champion`, `external` and `gate`
 - `release`: the manifest of a version, what an alias names, and a model's history
+- `operations`: actions of people, approvals, incidents, and batches of scoring
 """
 
 from skin_pipeline.contracts.data import (
@@ -55,6 +56,15 @@ from skin_pipeline.contracts.evaluation import (
     Verdict,
     Within,
 )
+from skin_pipeline.contracts.operations import (
+    Action,
+    ActionKind,
+    Approval,
+    Batch,
+    EventKind,
+    Incident,
+    Outcome,
+)
 from skin_pipeline.contracts.release import (
     CHAMPION,
     Judgement,
@@ -73,6 +83,10 @@ __all__ = [
     "COST",
     "LABELS",
     "RESULT",
+    "Action",
+    "ActionKind",
+    "Approval",
+    "Batch",
     "Bin",
     "Calibration",
     "Changes",
@@ -84,13 +98,16 @@ __all__ = [
     "Dataset",
     "Epoch",
     "Evaluation",
+    "EventKind",
     "Features",
     "Figures",
     "GateCheck",
+    "Incident",
     "Interval",
     "Judgement",
     "Mistake",
     "Notice",
+    "Outcome",
     "Pointer",
     "Predictive",
     "Proof",

@@ -34,7 +34,8 @@ from models_server import (
     promote,
 )
 from released import moves, opened
-from skin_models import data_link, readable, report_link
+from skin_models import data_link, report_link
+from skin_web import readable
 
 from skin_pipeline import journal
 from skin_pipeline.contracts import RESULT, Notice, dump
@@ -101,35 +102,6 @@ def test_a_run_has_a_link_to_what_was_found_in_its_data(dag: str, base: str, lin
     assert found == (link and link.format("manual__1%2B00%3A00") + "skin-data")
 
 
-@pytest.mark.parametrize(
-    ("value", "shown", "wide"),
-    [
-        (0.8314, "0.831", "83.1%"),
-        (0.0, "0.000", "0.0%"),
-        (1.2, "1.200", "100.0%"),
-        (-0.1, "-0.100", "0.0%"),
-        (float("nan"), skin_models.DASH, "0%"),
-    ],
-)
-def test_a_figure_is_shown_with_three_digits_and_as_wide_as_it_can_be(
-    value: float, shown: str, wide: str
-) -> None:
-    assert (skin_models.figure(value), skin_models.share(value)) == (shown, wide)
-
-
-@pytest.mark.parametrize(
-    ("text", "shown"),
-    [
-        ("2026-06-15T03:12:40Z", "2026-06-15 03:12 UTC"),
-        ("2026-06-15T03:12:40.123+00:00", "2026-06-15 03:12 UTC"),
-        ("2026-06-15T03:12:40", "2026-06-15 03:12"),
-        ("unknown", "unknown"),
-    ],
-)
-def test_a_moment_is_shown_to_the_minute_and_as_it_is_if_it_is_none(text: str, shown: str) -> None:
-    assert skin_models.moment(text) == shown
-
-
 def test_a_model_is_synthetic_by_its_name_or_by_what_it_was_judged_on(store: FolderStore) -> None:
     at = "2026-06-15T03:12:40+00:00"
     for name, synthetic in (("a-model", True), ("b-model", False), ("c-synthetic", False)):
@@ -172,7 +144,7 @@ def client() -> Iterator[Any]:
     from fastapi.testclient import TestClient
 
     create_auth_manager()
-    app = skin_models.build_app()
+    app = skin_models.build()
     somebody = SimpleAuthManagerUser(username="viewer", role="viewer")
     app.dependency_overrides[get_user] = lambda: somebody
     with TestClient(app, raise_server_exceptions=False) as visitor:

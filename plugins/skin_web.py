@@ -1,0 +1,226 @@
+"""What our pages in the Airflow UI share: routes, layout, security headers, words for values.
+
+A page is a plain function from its parameters to `render(template, …)`. Its module lists its
+routes, and `skin_models` puts those of all modules into one app below `/skin-models/`:
+
+    ROUTES = (Route("/audit", audit_page),)
+
+Every component of Airflow loads this file, but only the API server gets requests. So FastAPI and
+the templates are imported at the first request.
+"""
+
+from __future__ import annotations
+
+import base64
+import functools
+import hashlib
+import logging
+import math
+import re
+from collections.abc import Callable, Iterable
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import quote, urlsplit
+
+from skin_pipeline.foreign import guard
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+    from fastapi.responses import Response
+
+    from skin_pipeline.contracts import Interval
+
+log = logging.getLogger(__name__)
+guard(__name__)
+
+PREFIX = "skin-models"
+ROUTE = "models"  # of the entry in Airflow's menu, which frames our pages
+PAGES = Path(__file__).parent / "skin_pages"
+DASH = "\N{EN DASH}"
+
+# The only keys of the store whose objects the page shows. No part of one starts with a dot, so
+# none leads out of its folder. `again_…` is the folder of a result whose first try was killed.
+REPORT_KEY = re.compile(r"gate/\w+/(?:again_\w+/)?report\.html")
+DOCS_KEY = re.compile(r"(?:validate|split)/\w+/(?:again_\w+/)?docs/\w+\.html")
+
+
+PAGE_POLICY = (
+    "default-src 'none'; script-src 'sha256-{}'; style-src 'unsafe-inline'; img-src data:; "
+    "frame-src 'self'; frame-ancestors 'self'; base-uri 'none'; form-action 'none'"
+)
+HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "X-DNS-Prefetch-Control": "off",  # looking a report's links up would reveal that it is read
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "same-origin",
+    "Cache-Control": "private, no-cache",
+}
+
+
+class Route(NamedTuple):
+    """A page or an action: its path, its function, its methods, and FastAPI dependencies that it
+    has besides the right to see plugins."""
+
+    path: str
+    endpoint: Callable[..., Any]
+    methods: tuple[str, ...] = ("GET",)
+    dependencies: Callable[[], list[Any]] = list
+
+
+# --- links ---------------------------------------------------------------------------------------
+
+
+def page_link(path: str, base_url: str) -> str:
+    """Returns the URL that shows one of our pages inside the Airflow UI, which requires a login.
+
+    Args:
+        path: The path of the page below `/skin-models/`, quoted, such as `view/gate/…/report.html`.
+        base_url: The URL at which people reach Airflow; if it is empty, so is the link.
+    """
+    if not base_url:
+        return ""
+    base = base_url.rstrip("/")
+    return f"{base}/plugin/{ROUTE}{urlsplit(base).path}/{PREFIX}/{path}"
+
+
+def view_path(key: str) -> str:
+    """Returns the path of the page that frames a report, relative to the page "Models"."""
+    return f"view/{quote(key)}"
+
+
+def readable(key: str) -> bool:
+    """Returns whether the page may show the object under `key`."""
+    return bool(REPORT_KEY.fullmatch(key) or DOCS_KEY.fullmatch(key))
+
+
+def airflow_url() -> str:
+    """Returns the URL at which people reach Airflow, without a slash at its end; "" if not set."""
+    from airflow.sdk.configuration import conf
+
+    return str(conf.get("api", "base_url", fallback="") or "").rstrip("/")
+
+
+# --- words for values ----------------------------------------------------------------------------
+
+
+def figure(value: float) -> str:
+    """Returns a figure in 0…1 as text; a dash if it is not defined."""
+    return DASH if math.isnan(value) else f"{value:.3f}"
+
+
+def interval(item: Interval) -> str:
+    """Returns the ends of a figure's interval as text."""
+    if math.isnan(item.value):
+        return "not defined"
+    return f"{figure(item.low)} {DASH} {figure(item.high)}"
+
+
+def share(value: float) -> str:
+    """Returns a figure in 0…1 as a CSS percentage."""
+    return f"{100 * min(max(value, 0.0), 1.0):.1f}%" if not math.isnan(value) else "0%"
+
+
+def moment(text: str) -> str:
+    """Returns a time of a document to the minute; text that is no time is returned unchanged."""
+    try:
+        when = datetime.fromisoformat(text.replace("Z", "+00:00"))
+    except ValueError:
+        return text
+    return f"{when:%Y-%m-%d %H:%M} {when.tzname() or ''}".rstrip()
+
+
+# --- pages ---------------------------------------------------------------------------------------
+
+
+@functools.cache
+def environment() -> tuple[Any, str]:
+    """Returns the Jinja2 environment, which escapes all values, and the content policy of pages."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    from markupsafe import Markup
+
+    from skin_pipeline.foreign import on_page
+
+    pages = Environment(
+        loader=FileSystemLoader(PAGES),
+        autoescape=True,
+        finalize=on_page,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    pages.filters.update(
+        figure=figure, interval=interval, share=share, moment=moment, view_path=view_path
+    )
+    pages.tests["readable"] = readable
+    script = (PAGES / "theme.js").read_bytes()
+    pages.globals["theme_script"] = Markup(script.decode())
+    digest = base64.b64encode(hashlib.sha256(script).digest()).decode()
+    return pages, PAGE_POLICY.format(digest)
+
+
+def render(template: str, status: int = 200, **values: Any) -> Response:
+    """Returns a page of `skin_pages/`, with its security headers."""
+    from fastapi.responses import HTMLResponse
+
+    pages, policy = environment()
+    html = pages.get_template(template).render(**values)
+    return HTMLResponse(html, status, {**HEADERS, "Content-Security-Policy": policy})
+
+
+def _failed(_request: Any, error: Exception) -> Response:
+    """Returns a page that says what is wrong with the store, instead of a stack trace."""
+    log.error("store_unreadable error=%s: %s", type(error).__name__, error)
+    heading = "The model store cannot be read"
+    return render("problem.html", 503, heading=heading, problem=str(error))
+
+
+def _broken(_request: Any, error: Exception) -> Response:
+    """Returns the page for an unexpected error, which Airflow logs with its stack trace."""
+    problem = f"{type(error).__name__}. The log of the API server says more."
+    return render("problem.html", 500, heading="The page cannot be shown", problem=problem)
+
+
+def build_app(routes: Iterable[Route]) -> FastAPI:
+    """Returns the FastAPI app; every route requires a login with the right to see plugins."""
+    from airflow.api_fastapi.auth.managers.models.resource_details import AccessView
+    from airflow.api_fastapi.core_api.security import requires_access_view
+    from fastapi import Depends, FastAPI
+
+    from skin_pipeline.errors import PipelineError
+
+    # FastAPI calls plain functions as well, but its type allows only coroutines as handlers.
+    handlers: dict[Any, Any] = {PipelineError: _failed, Exception: _broken}
+    app = FastAPI(
+        title="Skin models",
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        dependencies=[Depends(requires_access_view(AccessView.PLUGINS))],
+        exception_handlers=handlers,
+    )
+    for route in routes:
+        app.add_api_route(
+            route.path,
+            route.endpoint,
+            methods=list(route.methods),
+            dependencies=route.dependencies(),
+            response_model=None,
+        )
+    return app
+
+
+class LazyApp:
+    """An ASGI app that is built at its first request."""
+
+    def __init__(self, build: Callable[[], FastAPI]) -> None:
+        self._build = functools.cache(build)
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        await self._build()(scope, receive, send)
+
+
+def icon() -> str:
+    """Returns the navigation's icon as a data URL: a request for it would require the login."""
+    encoded = base64.b64encode((PAGES / "icon.svg").read_bytes()).decode()
+    return f"data:image/svg+xml;base64,{encoded}"

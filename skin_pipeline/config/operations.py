@@ -1,0 +1,81 @@
+"""The settings of daily operation: schedules, approval, budget, scoring and monitoring."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from skin_pipeline.config.environment import Environment
+
+
+class OperationsKnobs(Environment):
+    """How an installation is operated. `Deployment` has these fields too."""
+
+    schedule: str = Field(
+        "@weekly",
+        description="When Airflow starts `skin_training`: a cron expression, a preset, "
+        "or empty for never.",
+    )
+    retrain_on: str = Field(
+        "",
+        description="What else starts `skin_training`, beside the schedule: some of `data` (new "
+        "data was announced), `drift` (monitoring raised an alarm) and `labels` (labels came "
+        "back), as `drift, labels`.",
+    )
+    deadline_hours: float = Field(
+        24,
+        ge=0,
+        le=10_000,
+        description="Hours after which a run of `skin_training` that has not ended is reported as "
+        "late; 0 for never.",
+    )
+    approval: Literal["never", "always", "first"] = Field(
+        "never",
+        description="Whether a person must approve a model that passed the gate before it is "
+        "promoted: `never`, `always`, or `first` for the first version of a model only.",
+    )
+    approvers: str = Field(
+        "",
+        description="Users of Airflow who may approve, as `alice, bob`. Empty: all who may answer "
+        "required actions of the DAG.",
+    )
+    approval_hours: float = Field(
+        72,
+        gt=0,
+        le=10_000,
+        description="Hours after which a model that nobody approved is rejected.",
+    )
+    budget_core_hours: float = Field(
+        0,
+        ge=0,
+        le=1_000_000,
+        description="Core-hours that a run may be expected to take before a person is asked; 0 for "
+        "no limit.",
+    )
+    scoring_source: str = Field(
+        "",
+        description="Folder or `s3://BUCKET/PREFIX` whose new images `skin_scoring` scores.",
+    )
+    scoring_schedule: str = Field(
+        "",
+        description="When Airflow starts `skin_scoring`, like `SKIN_SCHEDULE`; empty for never.",
+    )
+    labels_source: str = Field(
+        "",
+        description="Folder or `s3://BUCKET/PREFIX` with the CSV files of labels that come back, "
+        "which `skin_labels` reads.",
+    )
+    labels_schedule: str = Field(
+        "",
+        description="When Airflow starts `skin_labels`, like `SKIN_SCHEDULE`; empty for never.",
+    )
+    monitoring_schedule: str = Field(
+        "@daily",
+        description="When Airflow starts `skin_monitoring`, like `SKIN_SCHEDULE`.",
+    )
+    watch_schedule: str = Field(
+        "@daily",
+        description="When Airflow starts `skin_watch`, which verifies what all aliases name and "
+        "sends alerts again that could not be sent; like `SKIN_SCHEDULE`.",
+    )

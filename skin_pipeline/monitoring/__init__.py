@@ -1,0 +1,17 @@
+"""The room of monitoring: what a released model sees and says, day by day.
+
+It takes in folders of new images and the labels that come back for them, and keeps a log of every
+score. It gives scores as Parquet, and says whether the images, the scores or the figures have
+moved away from those that the model was judged on. The DAGs, the pages and the command line call
+it; no lower layer does.
+
+The modules, in reading order:
+
+    measures    of one image, from its pixels: colour, sharpness, exposure, vignette
+    score_log   the rows of scored images: their columns, how they are written and read
+
+Importing the room imports none of them.
+"""
+
+# ruff: file-ignore[undefined-export] (they are modules, imported when they are used)
+__all__ = ["measures", "score_log"]

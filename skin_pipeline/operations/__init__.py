@@ -1,0 +1,17 @@
+"""The room of operations: what people do with released models, and what they are told.
+
+It takes in what Airflow's tasks, callbacks and pages report, and keeps it in the store: the actions
+of people with intent and outcome, and the incidents that alerts are about. It gives the tables of
+the audit page and of the model pages. The DAGs, the plugins and the command line call it; no lower
+layer does.
+
+The modules, in reading order:
+
+    actions     an action of a person: its intent, written before, and its outcome, written after
+    incidents   what people are alerted to: opened, counted, acknowledged, ended
+
+Importing the room imports none of them.
+"""
+
+# ruff: file-ignore[undefined-export] (they are modules, imported when they are used)
+__all__ = ["actions", "incidents"]

@@ -1,0 +1,143 @@
+"""Incidents: what people are alerted to, once, however often it is seen.
+
+    incident = seen(store, "task_failed", "skin_training train", headline=…, text=…)
+    if incident.count == 1:                     # new: send the alert
+        …
+    ended(store, "task_failed", "skin_training train")
+
+`incidents/<id>.json` has the state of one incident. Its id is made from its kind and its subject.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timezone
+from typing import Any
+
+from skin_pipeline.contracts import EventKind, Incident, address, dump, parse
+from skin_pipeline.errors import BadInput
+from skin_pipeline.storage import Store
+
+log = logging.getLogger(__name__)
+
+FOLDER = "incidents"
+
+
+def id_of(kind: EventKind, subject: str) -> str:
+    """Returns the id of an incident: 12 hexadecimal digits."""
+    return address({"kind": kind, "subject": subject})[:12]
+
+
+def seen(
+    store: Store,
+    kind: EventKind,
+    subject: str,
+    *,
+    model: str,
+    headline: str,
+    text: Sequence[str],
+    links: Mapping[str, str] = {},
+) -> Incident:
+    """Opens an incident, or counts it once more. Returns it.
+
+    Args:
+        store: The store.
+        kind: What happened.
+        subject: What it happened to: the same text as long as it is the same incident.
+        model: The model that it is about, or "".
+        headline: The subject of the alert.
+        text: The lines of the alert.
+        links: Addresses by name, such as `Report`.
+    """
+    now = _now()
+
+    def change(old: Incident | None) -> Incident:
+        said = {"headline": headline, "text": tuple(text), "links": dict(links), "seen_at": now}
+        if old and old.state != "ended":
+            return old.model_copy(update={**said, "count": old.count + 1})
+        return Incident(
+            id=id_of(kind, subject),
+            episode=old.episode + 1 if old else 1,
+            kind=kind,
+            subject=subject,
+            model=model,
+            state="open",
+            opened_at=now,
+            **said,
+        )
+
+    incident = _changed(store, id_of(kind, subject), change)
+    assert incident is not None
+    log.info("incident id=%s kind=%s count=%d", incident.id, kind, incident.count)
+    return incident
+
+
+def ended(store: Store, kind: EventKind, subject: str) -> Incident | None:
+    """Ends an incident. Returns it as it is now; None if it was not open."""
+    number = id_of(kind, subject)
+    before = of_id(store, number)
+    if before is None or before.state == "ended":
+        return None
+    now = _now()
+    return update(store, number, state="ended", ended_at=now)
+
+
+def acknowledge(store: Store, number: str, by: str) -> Incident:
+    """Marks an incident as being worked on by a person. Returns it.
+
+    Raises:
+        BadInput: There is no such incident, or it has ended.
+    """
+    found = of_id(store, number)
+    if found is None or found.state == "ended":
+        known = ", ".join(item.id for item in every(store) if item.state != "ended") or "none"
+        raise BadInput(
+            f"there is no open incident with this id. Received: {number!r}; open are: {known}"
+        )
+    return update(store, number, state="acknowledged", acknowledged_by=by)
+
+
+def update(store: Store, number: str, **fields: Any) -> Incident:
+    """Changes fields of an incident that exists. Returns it as it is now.
+
+    Raises:
+        BadInput: There is no such incident.
+    """
+
+    def change(old: Incident | None) -> Incident | None:
+        return Incident(**{**old.model_dump(), **fields}) if old else None
+
+    incident = _changed(store, number, change)
+    if incident is None:
+        raise BadInput(f"there is no incident with this id. Received: {number!r}")
+    return incident
+
+
+def of_id(store: Store, number: str) -> Incident | None:
+    """Returns the incident with an id, or None."""
+    found = store.tagged(f"{FOLDER}/{number}.json")
+    return parse(found[0], Incident, number) if found else None
+
+
+def every(store: Store) -> list[Incident]:
+    """Returns all incidents, the one that was seen last first."""
+    numbers = (key.split("/")[-1].removesuffix(".json") for key in store.list(FOLDER))
+    found = (of_id(store, number) for number in numbers)
+    return sorted((item for item in found if item), key=lambda item: item.seen_at, reverse=True)
+
+
+def _changed(
+    store: Store, number: str, change: Callable[[Incident | None], Incident | None]
+) -> Incident | None:
+    """Replaces an incident by what `change` makes of it; again, if another process was faster."""
+    key = f"{FOLDER}/{number}.json"
+    while True:
+        found = store.tagged(key)
+        new = change(parse(found[0], Incident, key) if found else None)
+        if new is None or store.swap(key, dump(new), found[1] if found else None):
+            return new
+
+
+def _now() -> str:
+    return datetime.now(timezone.utc).isoformat()
