@@ -1,8 +1,8 @@
 """What the making of a result takes: time, processors, memory, bytes, and how much work it was.
 
-    with metered(store.traffic) as meter:
-        note(work="features", units=8 * 900)    # anywhere in the block, by those who know
-    meter.seconds, meter.core_seconds
+with metered(store.traffic) as meter:
+    note(work="features", units=8 * 900)    # anywhere in the block, by those who know
+meter.seconds, meter.core_seconds
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def metered(traffic: Traffic) -> Generator[Meter, None, None]:
     Args:
         traffic: The counts of the store that the block works with.
     """
-    meter, before = Meter(), replace(traffic)
+    meter, before, around = Meter(), replace(traffic), _CURRENT.get()
     began, used = time.monotonic(), core_seconds()
     token = _CURRENT.set(meter)
     try:
@@ -61,6 +61,9 @@ def metered(traffic: Traffic) -> Generator[Meter, None, None]:
         meter.peak_mib = _peak()
         meter.bytes_read = traffic.read - before.read
         meter.bytes_written = traffic.written - before.written
+        if around:
+            around.found += meter.found
+            around.computed += meter.computed
 
 
 def note(**known: str | int) -> None:
