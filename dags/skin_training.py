@@ -21,6 +21,8 @@ from datetime import datetime, timedelta, timezone
 from itertools import chain
 from typing import Any
 
+import skin_lineage
+import skin_metrics
 from airflow.sdk import TriggerRule, dag
 from airflow.sdk.exceptions import AirflowSkipException
 from skin_airflow import (
@@ -175,7 +177,10 @@ def promote(verdict: str) -> str:
     the champion to it. Skipped when the gate refused.
     """
     with airflow_job() as job:
-        return steps.promote(job, verdict)
+        version = steps.promote(job, verdict)
+        skin_metrics.promoted(job.settings.released_as)
+        skin_lineage.promoted(job, version, verdict)
+        return version
 
 
 @step(on_success_callback=SkinNotifier("refused"))
