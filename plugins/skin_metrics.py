@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 guard(__name__)
 
 Given = ParamSpec("Given")
-COUNTER, GAUGE, TIMER = "counter", "gauge", "timer"
+COUNTER, GAUGE = "counter", "gauge"
 FIGURES = ("accuracy", "sensitivity", "specificity", "auc")
 
 
@@ -45,8 +45,8 @@ METRICS = {
     "skin.results": Metric(
         COUNTER, ("step", "origin"), "Results of steps: `made`, or `found` from an earlier run."
     ),
-    "skin.step.duration": Metric(TIMER, ("step",), "Wall time of each result that was made."),
-    "skin.step.core_milliseconds": Metric(COUNTER, ("step",), "CPU time of the steps."),
+    "skin.step.wall_milliseconds": Metric(COUNTER, ("step",), "Wall time of what was made."),
+    "skin.step.core_milliseconds": Metric(COUNTER, ("step",), "CPU time of what was made."),
     "skin.step.memory_mib": Metric(GAUGE, ("step",), "Most memory of the last result's process."),
     "skin.store.read_bytes": Metric(COUNTER, ("step",), "Bytes that were read from the store."),
     "skin.store.written_bytes": Metric(COUNTER, ("step",), "Bytes that were written to the store."),
@@ -126,7 +126,7 @@ def result(job: Job, key: str, cost: Cost | None) -> None:
 
 
 def _cost(step: str, cost: Cost) -> None:
-    send("skin.step.duration", 1000 * cost.seconds, step=step)
+    send("skin.step.wall_milliseconds", round(1000 * cost.seconds), step=step)
     send("skin.step.core_milliseconds", round(1000 * (cost.core_seconds or 0)), step=step)
     send("skin.step.memory_mib", cost.peak_mib, step=step)
     send("skin.store.read_bytes", cost.bytes_read, step=step)
@@ -210,10 +210,8 @@ def send(name: str, value: float, **labels: str) -> None:
         raise ValueError(f"{name} has the labels {metric.labels}, not {tuple(labels)}")
     if metric.kind == COUNTER:
         stats.incr(name, int(value), tags=labels)
-    elif metric.kind == GAUGE:
-        stats.gauge(name, value, tags=labels)
     else:
-        stats.timing(name, value, tags=labels)
+        stats.gauge(name, value, tags=labels)
 
 
 @functools.cache

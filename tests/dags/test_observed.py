@@ -32,7 +32,8 @@ QUICK = {
 class Observed:
     """A run that was promoted, and all that it told."""
 
-    run: Follower
+    verdict: Verdict
+    version: str
     store: Store
     received: MetricsReceiver
     events: list[dict[str, Any]]
@@ -54,13 +55,6 @@ class Observed:
             for output in event["outputs"]
             if output["name"] == f"{MODEL}/{name}"
         ]
-
-    @property
-    def verdict(self) -> Verdict:
-        """The verdict of the run."""
-        key = self.run.value("gate")
-        assert key
-        return load(self.store, key, Verdict)
 
 
 @pytest.fixture(scope="module")
@@ -93,10 +87,15 @@ def observed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Observed]:
             follower = Follower(airflow, run["dag_run_id"])
             for _ in follower.lines():
                 pass
+            gate, version = follower.value("gate"), follower.value("promote")
+            assert gate
+            assert version
         # Airflow has ended, and so has sent everything.
         events = [json.loads(line) for line in lineage.read_text().splitlines()]
         logs = "".join(path.read_text() for path in (folder / "airflow/logs").rglob("*.log"))
-        yield Observed(follower, open_store(f"file://{folder}/store"), received, events, logs)
+        store = open_store(f"file://{folder}/store")
+        verdict = load(store, gate, Verdict)
+        yield Observed(verdict, version.rpartition("/")[2], store, received, events, logs)
 
 
 def test_what_the_run_takes_is_told_before_it_trains(observed: Observed) -> None:
@@ -129,14 +128,12 @@ def test_the_metrics_say_what_the_documents_say(observed: Observed) -> None:
 
 def test_queue_time_and_duration_come_from_airflow_itself(observed: Observed) -> None:
     assert observed.sent("task.queued_duration", dag_id="skin_training", task_id="train")
-    assert observed.sent("skin.step.duration", step="train")
+    assert observed.sent("skin.step.wall_milliseconds", step="train")
 
 
 def test_the_lineage_leads_from_the_version_to_the_data_and_its_checks(observed: Observed) -> None:
     ((version, event),) = observed.outputs("model")
-    promoted = observed.run.value("promote")
-    assert promoted
-    assert version["facets"]["version"]["datasetVersion"] == promoted.rpartition("/")[2]
+    assert version["facets"]["version"]["datasetVersion"] == observed.version
     assert event["job"]["name"] == "skin_training.promote"
     upstream = {item["name"].removeprefix(f"{MODEL}/"): item for item in event["inputs"]}
     assert upstream.keys() == {"ingest", "evaluate", "gate"}
