@@ -50,8 +50,8 @@ class Figure(NamedTuple):
     each: float = 0.0
 
 
-# By strategy, for ResNet50 on squares of 224 pixels. `head` and `fine_tune` were measured in runs on
-# two cores with 600 and 1,144 images; `full` by its images per second (`make bench BENCH=six_runs`).
+# By strategy, for ResNet50 on squares of 224 pixels. `head` and `fine_tune` were measured in runs
+# with 600 and 1,144 images on two cores; `full` is by its images per second (BENCH=six_runs).
 BUILT_IN: dict[str, dict[str, Figure]] = {
     "head": {"train": Figure(6, 0.00004), "evaluate": Figure(7), "champion": Figure(3)},
     "fine_tune": {
@@ -359,12 +359,18 @@ def _spent(job: Job, past: Iterable[Past]) -> Mapping[str, list[Cost]]:
     """Returns what the results of earlier runs took, by the kind of work."""
     spent: dict[str, list[Cost]] = {}
     for key in dict.fromkeys(chain.from_iterable(_results(job, item) for item in past)):
-        where = f"{key}/{COST}"
-        if job.store.exists(where):
-            cost = parse(job.store.read(where), Cost, where)
-            if cost.core_seconds is not None:
-                spent.setdefault(cost.work or key.split("/")[0], []).append(cost)
+        cost = _cost(job, f"{key}/{COST}")
+        if cost and cost.core_seconds is not None:
+            spent.setdefault(cost.work or key.split("/")[0], []).append(cost)
     return spent
+
+
+def _cost(job: Job, key: str) -> Cost | None:
+    try:
+        return parse(job.store.read(key), Cost, key) if job.store.exists(key) else None
+    except BadInput as error:  # of an earlier run, on which nothing else depends here
+        log.warning("cost_unreadable cost=%s error=%s", key, error)
+        return None
 
 
 def _results(job: Job, item: Past) -> Iterator[str]:
