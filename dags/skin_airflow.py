@@ -16,6 +16,8 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
+import skin_lineage
+import skin_metrics
 from airflow.sdk import Param, get_current_context, task
 from airflow.sdk.configuration import conf
 from airflow.sdk.exceptions import (
@@ -38,6 +40,7 @@ from skin_pipeline.config import (
     read_deployment,
     read_settings,
 )
+from skin_pipeline.contracts import Cost
 from skin_pipeline.errors import BadInput, Rejected, Unavailable
 from skin_pipeline.foreign import line, reveals_secret
 from skin_pipeline.job import Job
@@ -129,8 +132,15 @@ def airflow_job(*, kaggle: bool = False) -> Generator[Job, None, None]:
             # The same for every try and every clearing, unlike the time at which a task starts.
             started=context["dag_run"].run_after,
             allow=_clock.allow,
+            observe=observe,
             **access,
         )
+
+
+def observe(job: Job, key: str, cost: Cost | None) -> None:
+    """Tells metrics and lineage of a result of the running task; see `Job.observe`."""
+    skin_metrics.result(job, key, cost)
+    skin_lineage.result(job, key, cost)
 
 
 def allow_processes() -> None:

@@ -21,6 +21,8 @@ from datetime import datetime, timedelta, timezone
 from itertools import chain
 from typing import Any
 
+import skin_lineage
+import skin_metrics
 from airflow.sdk import TriggerRule, dag
 from airflow.sdk.exceptions import AirflowSkipException
 from skin_airflow import (
@@ -37,6 +39,7 @@ from skin_notifier import SkinNotifier
 
 from skin_pipeline import sharding, steps
 from skin_pipeline.contracts import Split, Verdict
+from skin_pipeline.operations import costs
 from skin_pipeline.seeds import run_seed
 
 deployment = airflow_deployment()
@@ -77,7 +80,9 @@ def split(validation: str) -> str:
     validation images for each run. Images of one patient stay together.
     """
     with airflow_job() as job:
-        return steps.split(job, validation)
+        key = steps.split(job, validation)
+        costs.announce(job, key)
+        return key
 
 
 @step()
@@ -172,7 +177,10 @@ def promote(verdict: str) -> str:
     the champion to it. Skipped when the gate refused.
     """
     with airflow_job() as job:
-        return steps.promote(job, verdict)
+        version = steps.promote(job, verdict)
+        skin_metrics.promoted(job.settings.released_as)
+        skin_lineage.promoted(job, version, verdict)
+        return version
 
 
 @step(on_success_callback=SkinNotifier("refused"))

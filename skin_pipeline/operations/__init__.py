@@ -11,9 +11,11 @@ The modules, in reading order:
     incidents   what people are alerted to: opened, counted, acknowledged, ended
     results     what a task led to, in words
     runbook     what to do about each alert, reason of a refusal and kind of error
+    costs       what a workflow run is expected to take
+    spending    what the latest runs of a model took, step by step
 
 Importing the room imports none of them.
 """
 
 # ruff: file-ignore[undefined-export] (they are modules, imported when they are used)
-__all__ = ["actions", "incidents", "results", "runbook"]
+__all__ = ["actions", "costs", "incidents", "results", "runbook", "spending"]
