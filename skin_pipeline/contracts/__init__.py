@@ -63,6 +63,7 @@ from skin_pipeline.contracts.operations import (
     Batch,
     EventKind,
     Incident,
+    Observations,
     Outcome,
 )
 from skin_pipeline.contracts.release import (
@@ -107,6 +108,7 @@ __all__ = [
     "Judgement",
     "Mistake",
     "Notice",
+    "Observations",
     "Outcome",
     "Pointer",
     "Predictive",
