@@ -31,7 +31,7 @@ from skin_pipeline.foreign import guard
 if TYPE_CHECKING:
     from airflow.sdk import Connection
     from apprise import Apprise
-    from skin_alert_words import Alert
+    from skin_alerts import Alert
 
 log = logging.getLogger(__name__)
 guard(__name__)
@@ -150,7 +150,7 @@ def _post(url: str, payload: dict[str, Any], alert: Alert, **login: Any) -> None
     parts = urlsplit(url)
     if parts.username and "user" not in login:
         login |= {"user": unquote(parts.username), "password": unquote(parts.password or "")}
-    service = NotifyJSON(
+    service = NotifyJSON(  # type: ignore[no-untyped-call]
         host=parts.hostname,
         port=parts.port,
         secure=parts.scheme == "https",
@@ -192,19 +192,25 @@ def _add(services: Apprise, connection: Connection) -> None:
 
     if connection.extra_dejson.get("config"):
         AppriseHook(connection.conn_id).set_config_from_conn(connection, services)
-    if "://" in (connection.password or ""):
-        services.add(connection.password)
+    if _plain(connection):
+        services.add(_plain(connection))
 
 
 def _named(connection: Connection) -> int:
     """Returns how many addresses a connection has."""
     from airflow.providers.apprise.hooks.apprise import AppriseHook
 
-    plain = int("://" in (connection.password or ""))
+    plain = int(bool(_plain(connection)))
     if not connection.extra_dejson.get("config"):
         return plain
     config = AppriseHook(connection.conn_id).get_config_from_conn(connection)
     return plain + (len(config) if isinstance(config, list) else 1)
+
+
+def _plain(connection: Connection) -> str:
+    """Returns the address that is the password of a connection, or ""."""
+    password = connection.password or ""
+    return password if "://" in password else ""
 
 
 def _asset() -> Any:
@@ -226,9 +232,7 @@ def _notify(service: Any, alert: Alert) -> None:
     problem = ""
     for _ in range(ATTEMPTS):
         with _quiet() as said:
-            sent = service.notify(
-                body=alert.text, title=alert.headline, notify_type=_level(alert)
-            )
+            sent = service.notify(body=alert.text, title=alert.headline, notify_type=_level(alert))
         if sent:
             return
         status = _status(said)

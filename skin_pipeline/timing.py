@@ -33,7 +33,7 @@ LONGEST_HOURS = {
     "rollback": 6,
     # of the watch
     "verify_all": 48,
-    "send_again": 6,
+    "resend": 6,
 }
 # For what does not grow with the number of images: TensorFlow's start, the download of weights, a
 # slow store, and images that were made to take long (`workers.MOST_SLOW`).

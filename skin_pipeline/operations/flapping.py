@@ -4,7 +4,7 @@ It ends when an observation is good and fewer than m of the last n are bad. So t
 open it and two successes in a row end it, and a single failure in between does neither.
 
     rule = rule_of("task_failed", passing=True)
-    if observed(store, "task_failed", "skin_training ingest", rule, bad=True, run="…") >= rule.opens:
+    if observed(store, kind, subject, rule, bad=True, run="…") >= rule.opens:
         …
 
 The last observations of each are in `observations/<id of the incident>.json`.
@@ -32,7 +32,7 @@ AT_ONCE = Rule(1, 1)
 # Its tests already hold false alarms down, so that one alarm is enough to open the incident. Where
 # it hovers about its bound, it takes two calm days in a row to end it.
 DRIFT = Rule(1, 2)
-# A failure of what may pass by itself: a server that did not answer, in all tries of a task. Once is
+# A failure of what may pass by itself: a server that did not answer in all tries of a task. Once is
 # no reason to wake anybody, since the next run continues from there.
 PASSING = Rule(2, 3)
 
