@@ -232,9 +232,7 @@ class Scorer:
         for seen in _batches(workers.each(work, named, self.processes, _killed, itemgetter(0))):
             yield from self._scored(seen, seeing)
 
-    def _scored(
-        self, seen: list[tuple[str, reading.Inspected]], seeing: Seeing
-    ) -> Iterator[Look]:
+    def _scored(self, seen: list[tuple[str, reading.Inspected]], seeing: Seeing) -> Iterator[Look]:
         squares = [item.pixels for _, item in seen if item.pixels is not None]
         scores = iter(_scores(seeing, np.stack(squares)) if squares else ())
         for name, item in seen:

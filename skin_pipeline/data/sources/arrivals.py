@@ -53,7 +53,9 @@ def listed(job: Job, source: str) -> Listing:
 
 
 @contextmanager
-def brought(job: Job, source: str, wanted: Sequence[Listed]) -> Generator[dict[str, Path], None, None]:
+def brought(
+    job: Job, source: str, wanted: Sequence[Listed]
+) -> Generator[dict[str, Path], None, None]:
     """Yields the paths of images that `listed` returned, by name. Removes what was fetched.
 
     Those that are gone are left out, and so is what was changed in a bucket since.

@@ -234,7 +234,8 @@ class _Fetching:
         with ThreadPoolExecutor(CONNECTIONS) as pool:
             there = list(pool.map(self._fetched, items, paths))
         return {
-            one.name: path for one, path, is_there in zip(wanted, paths, there, strict=True)
+            one.name: path
+            for one, path, is_there in zip(wanted, paths, there, strict=True)
             if is_there
         }
 

@@ -1,0 +1,71 @@
+"""What passes between the steps of batch scoring: its plan, its chunks and what became of them.
+
+Times are ISO 8601 in UTC. The result that lasts is a `Batch` of `operations`.
+"""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from skin_pipeline.contracts.document import Contract, SafeText
+
+
+class ScoringChunk(Contract):
+    """Images that one task scores, and by which version: `version` is what `alias` named when the
+    batch was planned.
+
+    `images` has a row for each image: its name in the source, what the source itself calls it, and
+    its state, which changes whenever its bytes may have changed.
+    """
+
+    model: str
+    alias: str
+    version: str
+    source: str
+    run: str
+    began_at: str
+    images: tuple[tuple[str, str, str], ...]
+
+
+class ScoringPlan(Contract):
+    """A batch of scoring before anything is scored: written once for each run.
+
+    `chunks` are the keys of its chunks, and `images` how many images these have in all. `known`
+    counts the images that were scored earlier and have not changed since, and `skipped` says which
+    files are no images.
+    """
+
+    model: str
+    alias: str
+    version: str
+    source: str
+    run: str
+    began_at: str
+    chunks: tuple[str, ...]
+    images: int = Field(ge=0)
+    known: int = Field(ge=0)
+    skipped: tuple[SafeText, ...] = ()
+
+
+class ScoredChunk(Contract):
+    """Result of a chunk, written last.
+
+    `rows` is the key of the Parquet file with its rows, and empty if it has none. `seen` has, for
+    each image that was read, its place (the digest of source, name and state) and its id: the
+    SHA-256 of its bytes, or its place if they could not be read. `known` counts images whose bytes
+    were scored earlier or are in the chunk twice, `gone` those that were removed or changed since
+    the batch was planned.
+    """
+
+    rows: str
+    seen: tuple[tuple[str, str], ...]
+    known: int = Field(ge=0)
+    gone: int = Field(ge=0)
+
+
+class Ledger(Contract):
+    """Which images a version has scored: the keys of the files that list them, and how often this
+    was changed."""
+
+    changes: int = Field(0, ge=0)
+    parts: tuple[str, ...] = ()
