@@ -9,9 +9,11 @@ The modules, in reading order:
 
     measures    of one image, from its pixels: colour, sharpness, exposure, vignette
     score_log   the rows of scored images: their columns, how they are written and read
+    space       directions of the trunk's features, in which images are compared
+    reference   what the images looked like that a version was judged on
 
 Importing the room imports none of them.
 """
 
 # ruff: file-ignore[undefined-export] (they are modules, imported when they are used)
-__all__ = ["measures", "score_log"]
+__all__ = ["measures", "reference", "score_log", "space"]
