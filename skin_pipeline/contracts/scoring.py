@@ -50,17 +50,21 @@ class ScoringPlan(Contract):
 class ScoredChunk(Contract):
     """Result of a chunk, written last.
 
-    `rows` is the key of the Parquet file with its rows, and empty if it has none. `seen` has, for
-    each image that was read, its place (the digest of source, name and state) and its id: the
-    SHA-256 of its bytes, or its place if they could not be read. `known` counts images whose bytes
-    were scored earlier or are in the chunk twice, `gone` those that were removed or changed since
-    the batch was planned.
+    An image's id is the SHA-256 of its bytes, or its place if they could not be read; its place is
+    the digest of its source, name and state.
+
+    - `rows` is the key of the Parquet file with its rows, and empty if it has none; `ids` are the
+      ids of the rows, in order.
+    - `seen` has the place and the id of every image that was read.
+    - `counts`: rows by label, and `unreadable`; images that are `known`, as their bytes were scored
+      earlier or are in the chunk twice; and those that are `gone`, as they were removed or changed
+      after the batch was planned.
     """
 
     rows: str
+    ids: tuple[str, ...]
     seen: tuple[tuple[str, str], ...]
-    known: int = Field(ge=0)
-    gone: int = Field(ge=0)
+    counts: dict[str, int]
 
 
 class Ledger(Contract):

@@ -264,7 +264,8 @@ def _forward(model: Any, square: Any) -> Forward:
     """Returns the part of a model that comes after the cropping and scaling of the image."""
     import keras
 
-    return _compiled(model, keras.Model(square, model.output), square.shape[1])
+    forward: Forward = _compiled(model, keras.Model(square, model.output), square.shape[1])
+    return forward
 
 
 def _seeing(model: Any, square: Any) -> Seeing | None:
@@ -277,7 +278,9 @@ def _seeing(model: Any, square: Any) -> Seeing | None:
     pooled = made[0] if isinstance(made, list | tuple) else made
     if len(pooled.shape) != len(("image", "feature")):  # a `full` model has no shared trunk
         return None
-    return _compiled(model, keras.Model(square, [model.output, pooled]), square.shape[1])
+    network = keras.Model(square, [model.output, pooled])
+    seeing: Seeing = _compiled(model, network, square.shape[1])
+    return seeing
 
 
 def _compiled(model: Any, network: Any, size: int) -> Any:

@@ -33,8 +33,8 @@ LINKS = "symbolic links"
 CIRCLE = "links that lead in a circle, or back to a folder above them, are not followed"
 NOWHERE = "links that lead nowhere; if the images are wanted, put them where the link says"
 OUTSIDE = "links that lead out of the folders that SKIN_PATHS names are not followed"
-# A file that was changed so many seconds ago may be changed again without a new time, as file systems
-# keep the time of a tick of their clock.
+# A file that was changed so many seconds ago may be changed again without a new time: file systems
+# keep the time of the last tick of their clock.
 UNSETTLED = 2.0
 SPECIAL = "pipes, sockets and devices are no files"
 
