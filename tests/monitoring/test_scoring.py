@@ -211,9 +211,7 @@ def test_the_same_images_in_another_source_are_known(job: Job, folder: Path) -> 
     assert told.words.startswith(f"no image scored; {count(moved)} known already; ")
 
 
-def test_an_image_that_was_rewritten_under_its_name_is_scored_again(
-    job: Job, folder: Path
-) -> None:
+def test_an_image_that_was_rewritten_under_its_name_is_scored_again(job: Job, folder: Path) -> None:
     batch(job, folder)
     path = folder / "0.jpg"
     times = path.stat()
@@ -244,10 +242,8 @@ def test_another_version_scores_everything_again(
     planned = scoring.plan(job, scoring.Request(MODEL, "champion", str(folder)))
     assert len(rows(job)) == count(folder)
     monkeypatch.setattr(predict, "named", lambda model, alias: "0" * 20)
-    with pytest.raises(BadInput, match="0{20}"):
-        scoring.plan(
-            replace(job, run_id="second"), scoring.Request(MODEL, "champion", str(folder))
-        )
+    with pytest.raises(BadInput, match=r"0{20}"):
+        scoring.plan(replace(job, run_id="second"), scoring.Request(MODEL, "champion", str(folder)))
     assert planned
 
 
@@ -441,9 +437,7 @@ def bucket(s3_server: S3Server, folder: Path, job: Job, request: Any) -> Any:
     return replace(job, data_access=lambda: access), client, s3_server.bucket, prefix
 
 
-def test_a_bucket_is_scored_once_and_only_what_is_new_is_fetched(
-    bucket: Any, folder: Path
-) -> None:
+def test_a_bucket_is_scored_once_and_only_what_is_new_is_fetched(bucket: Any, folder: Path) -> None:
     job, client, name, prefix = bucket
     source = f"s3://{name}/{prefix}"
     batch(job, source)
@@ -481,7 +475,9 @@ def test_an_empty_prefix_is_no_failure_but_a_missing_bucket_is(bucket: Any) -> N
 
 
 def test_a_server_that_does_not_answer_is_tried_again(job: Job) -> None:
-    access = S3Access("http://127.0.0.1:9", {"aws_access_key_id": "a", "aws_secret_access_key": "b"})
+    access = S3Access(
+        "http://127.0.0.1:9", {"aws_access_key_id": "a", "aws_secret_access_key": "b"}
+    )
     with pytest.raises(Unavailable):
         batch(replace(job, data_access=lambda: access), "s3://clinic/new")
 
@@ -516,10 +512,8 @@ def test_a_folder_that_may_not_be_read_is_refused_and_links_lead_nowhere_else(
     assert "link.jpg" not in set(rows(job)["image"])
 
 
-def test_without_a_champion_it_says_what_to_do(
-    make_job: Callable[..., Job], folder: Path
-) -> None:
-    with pytest.raises(BadInput, match="has no 'champion' in the store.*Promote a version first"):
+def test_without_a_champion_it_says_what_to_do(make_job: Callable[..., Job], folder: Path) -> None:
+    with pytest.raises(BadInput, match=r"has no 'champion' in the store.*Promote a version first"):
         batch(make_job(), folder)
 
 
@@ -533,5 +527,3 @@ def test_a_model_without_a_reference_is_scored_without_embeddings(
     batch(job, folder)
     assert rows(job)["embedding"].isna().all()
     assert rows(job)["probability"].notna().all()
-
-
