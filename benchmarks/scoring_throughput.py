@@ -27,7 +27,7 @@ from skin_pipeline.contracts import LABELS
 from skin_pipeline.data import kinds
 from skin_pipeline.job import Job
 from skin_pipeline.monitoring import chunks, measures, reference, scoring, space
-from skin_pipeline.release import predict
+from skin_pipeline.release import Model, predict
 from skin_pipeline.storage import digest_file, open_store
 
 IMAGES = 192
@@ -99,7 +99,7 @@ def nothing_loaded(
         mock.patch.object(chunks, "reference_of", return_value=known),
         mock.patch.object(predict.Scorer, "of", return_value=scorer),
         mock.patch.object(predict, "resolve"),
-        mock.patch.object(scoring.Model, "release"),
+        mock.patch.object(Model, "release"),
     ):
         yield
 

@@ -16,11 +16,11 @@ import pytest
 from servers import S3Server
 
 from skin_pipeline.data import sources
-from skin_pipeline.data.sources import from_bucket, from_folder
+from skin_pipeline.data.sources import from_folder
 from skin_pipeline.errors import BadInput
 from skin_pipeline.job import Job
 from skin_pipeline.roots import Roots
-from skin_pipeline.storage import S3Access
+from skin_pipeline.storage import Bucket, S3Access
 
 PNG = b"\x89PNG\r\n\x1a\n"
 FILES = {
@@ -157,7 +157,7 @@ def test_listing_a_bucket_fetches_nothing(
 ) -> None:
     source = Source("bucket", tmp_path / "new", client, s3_server.bucket)
     source.write(**FILES)
-    monkeypatch.setattr(from_bucket.Bucket, "fetch", None)
+    monkeypatch.setattr(Bucket, "fetch", None)
     assert len(sources.listed(job, source.address).images) == len(IMAGES)
 
 
