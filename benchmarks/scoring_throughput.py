@@ -94,7 +94,7 @@ def copied(data: Path, folder: Path) -> int:
 def nothing_loaded(
     scorer: predict.Scorer, known: reference.Reference
 ) -> Generator[None, None, None]:
-    """While the block runs, the model is loaded already, and it needs no store."""
+    """Stands in for the loading of the model and of what is known of it, within the block."""
     with (
         mock.patch.object(chunks, "reference_of", return_value=known),
         mock.patch.object(predict.Scorer, "of", return_value=scorer),

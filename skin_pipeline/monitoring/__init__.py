@@ -20,4 +20,4 @@ Importing the room imports none of them.
 """
 
 # ruff: file-ignore[undefined-export] (they are modules, imported when they are used)
-__all__ = ["exporting", "measures", "reference", "score_log", "scoring", "space"]
+__all__ = ["chunks", "exporting", "measures", "reference", "score_log", "scoring", "space"]
