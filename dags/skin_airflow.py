@@ -99,12 +99,13 @@ def airflow_deployment() -> Deployment:
 
 
 @contextmanager
-def airflow_job(*, kaggle: bool = False) -> Generator[Job, None, None]:
+def airflow_job(*, kaggle: bool = False, settings: bool = True) -> Generator[Job, None, None]:
     """Gives the job of the running task, with errors as in `airflow_errors`.
 
     Args:
         kaggle: Whether the step may download from Kaggle. Only then is the connection looked up,
             which costs two requests to Airflow.
+        settings: Whether the trigger form of the DAG is that of the settings of a training run.
     """
     from skin_connections import (
         data_access,
@@ -124,7 +125,7 @@ def airflow_job(*, kaggle: bool = False) -> Generator[Job, None, None]:
             mask_secret(deployment.signing_password.get_secret_value())
         _opened.store = open_configured_store()
         yield Job(
-            settings=read_settings(dict(context["params"])),
+            settings=read_settings(dict(context["params"]) if settings else {}),
             deployment=deployment,
             store=_opened.store,
             data_access=data_access,

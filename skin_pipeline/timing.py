@@ -31,6 +31,10 @@ LONGEST_HOURS = {
     # of the rollback
     "verify": 12,
     "rollback": 6,
+    # of batch scoring; `plan` lists a source of any size
+    "plan": 30,
+    "score": 72,
+    "merge": 12,
     # of the watch
     "verify_all": 48,
     "resend": 6,
@@ -52,6 +56,7 @@ EACH_IMAGE = {
     "evaluate": 2.0,
     "champion": 2.0,
     "external": 2.0,
+    "score": 4.0,  # eight views of ResNet50 take a second
 }
 
 

@@ -16,6 +16,7 @@ In reading order:
 - `evaluation`: the results of `evaluate`, `champion`, `external` and `gate`
 - `release`: the manifest of a version, what an alias names, and a model's history
 - `operations`: actions of people, approvals, incidents, and batches of scoring
+- `scoring`: what passes between the steps of batch scoring
 """
 
 from skin_pipeline.contracts.data import (
@@ -73,6 +74,7 @@ from skin_pipeline.contracts.release import (
     Pointer,
     Release,
 )
+from skin_pipeline.contracts.scoring import Ledger, ScoredChunk, ScoringChunk, ScoringPlan
 from skin_pipeline.contracts.training import (
     Epoch,
     Features,
@@ -107,6 +109,7 @@ __all__ = [
     "Incident",
     "Interval",
     "Judgement",
+    "Ledger",
     "Mistake",
     "Notice",
     "Observations",
@@ -116,6 +119,9 @@ __all__ = [
     "Proof",
     "Release",
     "Scored",
+    "ScoredChunk",
+    "ScoringChunk",
+    "ScoringPlan",
     "Shortcut",
     "Slice",
     "Split",
