@@ -136,6 +136,19 @@ def airflow_store() -> Generator[Store, None, None]:
         yield open_configured_store()
 
 
+NOTE = "skin_note"  # the key of the text that the plugin `skin_notes` makes the note of a run
+
+
+def note(text: str) -> None:
+    """Makes a text the note of the running DAG run, when the run ends.
+
+    A task has no right to do that itself, so that the scheduler does it (`plugins/skin_notes.py`).
+    """
+    context: Any = get_current_context()
+    context["ti"].xcom_push(key=NOTE, value=line(text))
+    log.info('note text="%s"', line(text))
+
+
 def step(**options: Any) -> Callable[[Callable[..., Any]], Any]:
     """Returns a decorator like `@task`, which also gives a task its description and its time-out.
 
