@@ -16,6 +16,7 @@ In reading order:
 - `evaluation`: the results of `evaluate`, `champion`, `external` and `gate`
 - `release`: the manifest of a version, what an alias names, and a model's history
 - `operations`: actions of people, approvals, incidents, and batches of scoring
+- `returned`: labels that came back for scored images
 """
 
 from skin_pipeline.contracts.data import (
@@ -71,6 +72,7 @@ from skin_pipeline.contracts.release import (
     Pointer,
     Release,
 )
+from skin_pipeline.contracts.returned import RefusedLabel, ReturnedLabel, ReturnedLabels
 from skin_pipeline.contracts.training import (
     Epoch,
     Features,
@@ -111,7 +113,10 @@ __all__ = [
     "Pointer",
     "Predictive",
     "Proof",
+    "RefusedLabel",
     "Release",
+    "ReturnedLabel",
+    "ReturnedLabels",
     "Scored",
     "Shortcut",
     "Slice",
