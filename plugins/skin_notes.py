@@ -65,4 +65,4 @@ class SkinNotesPlugin(AirflowPlugin):
     """Registers the listener."""
 
     name = "skin_notes"
-    listeners: ClassVar[list[Any]] = [Listener()]
+    listeners: ClassVar[list[Any]] = [Listener()]  # type: ignore[misc]

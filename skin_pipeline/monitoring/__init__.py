@@ -9,9 +9,11 @@ The modules, in reading order:
 
     measures    of one image, from its pixels: colour, sharpness, exposure, vignette
     score_log   the rows of scored images: their columns, how they are written and read
+    labels      labels that come back, from files to the images that were scored
+    performance figures of the versions in use, from these labels; and estimated without them
 
 Importing the room imports none of them.
 """
 
 # ruff: file-ignore[undefined-export] (they are modules, imported when they are used)
-__all__ = ["measures", "score_log"]
+__all__ = ["labels", "measures", "performance", "score_log"]

@@ -12,14 +12,13 @@ import logging
 from collections import defaultdict
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from skin_pipeline.contracts import LABELS, RefusedLabel, ReturnedLabel, ReturnedLabels, address
-from skin_pipeline.data import kinds, label_files, returned, sources
-from skin_pipeline.data.metadata import Labelling
+from skin_pipeline.data import kinds, label_files, metadata, returned, sources
 from skin_pipeline.errors import BadInput
 from skin_pipeline.job import Job
 from skin_pipeline.monitoring import score_log
@@ -101,7 +100,8 @@ def bring_back(job: Job, source: str, model: str) -> News:
     seen = label_files.Seen((item.name, item.digest) for item in scored)
     news, before = News(model), returned.current(job.store, model)
     with _files(job, source) as files:
-        read = [said for item in files if (said := _read(job, item, seen, news))]
+        reader = _Reader(job, seen, returned.documents(job.store, model), news)
+        read = [said for item in files if (said := reader.read(item))]
     if news.problems and not (read or news.known):
         raise BadInput(f"no labels at {source}: {'; '.join(news.problems[:SHOWN])}")
     for said in _without_clashes(read, news):
@@ -163,36 +163,32 @@ def _start(path: Path) -> bytes:
         return file.read(kinds.HEAD)
 
 
-def _read(
-    job: Job, item: sources.SourceFile, seen: label_files.Seen, news: News
-) -> ReturnedLabels | None:
-    """Returns what a file says; None if it was read earlier or cannot be read."""
-    labelling = Labelling.of(job.settings)
-    sha256, how = digest_file(item.path), address({"labelling": str(labelling)})
-    known = returned.documents(job.store, news.model)
-    if any((said.sha256, said.labelling) == (sha256, how) for said in known):
-        news.known += 1
-        return None
-    now = datetime.now(timezone.utc).isoformat()
-    first = returned.first_read(known, sha256, now)
-    try:
-        said = label_files.read(item.path, item.name, seen, labelling, first)
-    except BadInput as problem:
-        log.warning('labels_not_read file="%s" problem="%s"', item.name, problem)
-        news.problems.append(f"{item.name}: {problem}")
-        return None
-    return ReturnedLabels(
-        model=news.model,
-        file=item.name,
-        sha256=sha256,
-        labelling=how,
-        at=now,
-        run=job.run_id,
-        taken=said.taken,
-        pending=said.pending,
-        refused=said.refused,
-        blank=said.blank,
-    )
+@dataclass(frozen=True)
+class _Reader:
+    """Reads the files of one import; `known` is what earlier files said."""
+
+    job: Job
+    seen: label_files.Seen
+    known: Sequence[ReturnedLabels]
+    news: News
+
+    def read(self, item: sources.SourceFile) -> ReturnedLabels | None:
+        """Returns what a file says; None if it was read earlier or cannot be read."""
+        labelling = metadata.Labelling.of(self.job.settings)
+        sha256, how = digest_file(item.path), address(asdict(labelling))
+        if any((said.sha256, said.labelling) == (sha256, how) for said in self.known):
+            self.news.known += 1
+            return None
+        now = datetime.now(timezone.utc).isoformat()
+        first = returned.first_read(self.known, sha256, now)
+        try:
+            said = label_files.read(item.path, item.name, self.seen, labelling, first)
+        except BadInput as problem:
+            log.warning('labels_not_read file="%s" problem="%s"', item.name, problem)
+            self.news.problems.append(f"{item.name}: {problem}")
+            return None
+        about = {"model": self.news.model, "file": item.name, "sha256": sha256, "labelling": how}
+        return ReturnedLabels(**about, at=now, run=self.job.run_id, **vars(said))
 
 
 def _without_clashes(read: Sequence[ReturnedLabels], news: News) -> list[ReturnedLabels]:
