@@ -29,13 +29,14 @@ from skin_airflow import (
     airflow_job,
     call_task,
     check_mapped,
+    deadline,
     form,
     most_mapped,
     note,
     step,
 )
 from skin_assets import RELEASED, announce_move, problem_of, schedule_of
-from skin_notifier import SkinNotifier
+from skin_notifier import SkinNotifier, SkinRecovery
 
 from skin_pipeline import journal, sharding, steps
 from skin_pipeline.contracts import Split, Verdict
@@ -74,7 +75,7 @@ def validate(dataset: str, external: dict[str, str]) -> str:
         return steps.validate(job, dataset, external)
 
 
-@step()
+@step(on_success_callback=SkinNotifier("data_warning"))
 def split(validation: str) -> str:
     """
     Sets the test set apart (by the hash of the group, so that it never changes) and draws train and
@@ -218,6 +219,8 @@ def reject(verdict: str) -> str:
     doc_md=f"**{problem}**\n{__doc__}" if problem else __doc__,
     tags=["skin", "training"],
     on_failure_callback=SkinNotifier("run_failed"),
+    on_success_callback=SkinRecovery(),
+    deadline=deadline(),
     default_args={
         "retries": deployment.retries,
         "retry_delay": timedelta(seconds=30),

@@ -64,6 +64,7 @@ from skin_pipeline.contracts.operations import (
     Batch,
     EventKind,
     Incident,
+    Observations,
     Outcome,
 )
 from skin_pipeline.contracts.release import (
@@ -109,6 +110,7 @@ __all__ = [
     "Judgement",
     "Mistake",
     "Notice",
+    "Observations",
     "Outcome",
     "Pointer",
     "Predictive",

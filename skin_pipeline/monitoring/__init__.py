@@ -10,10 +10,13 @@ The modules, in reading order:
     measures    of one image, from its pixels: colour, sharpness, exposure, vignette
     score_log   the rows of scored images: their columns, how they are written and read
     labels      labels that come back, from files to the images that were scored
-    performance figures of the versions in use, from these labels; and estimated without them
+    decisions   what a model decided on scored images, joined with these labels
+    estimates   how good a model is in use, estimated without labels
+    performance how good it is, measured by labels
+    worsening   whether a version is worse in use than what it was released for
 
 Importing the room imports none of them.
 """
 
 # ruff: file-ignore[undefined-export] (they are modules, imported when they are used)
-__all__ = ["labels", "measures", "performance", "score_log"]
+__all__ = ["labels", "measures", "performance", "score_log", "worsening"]
