@@ -17,6 +17,7 @@ In reading order:
 - `release`: the manifest of a version, what an alias names, and a model's history
 - `operations`: actions of people, approvals, incidents, and batches of scoring
 - `returned`: labels that came back for scored images
+- `scoring`: what passes between the steps of batch scoring
 """
 
 from skin_pipeline.contracts.data import (
@@ -74,6 +75,7 @@ from skin_pipeline.contracts.release import (
     Release,
 )
 from skin_pipeline.contracts.returned import RefusedLabel, ReturnedLabel, ReturnedLabels
+from skin_pipeline.contracts.scoring import Ledger, ScoredChunk, ScoringChunk, ScoringPlan
 from skin_pipeline.contracts.training import (
     Epoch,
     Features,
@@ -108,6 +110,7 @@ __all__ = [
     "Incident",
     "Interval",
     "Judgement",
+    "Ledger",
     "Mistake",
     "Notice",
     "Observations",
@@ -120,6 +123,9 @@ __all__ = [
     "ReturnedLabel",
     "ReturnedLabels",
     "Scored",
+    "ScoredChunk",
+    "ScoringChunk",
+    "ScoringPlan",
     "Shortcut",
     "Slice",
     "Split",
