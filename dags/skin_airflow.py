@@ -96,10 +96,13 @@ def airflow_deployment() -> Deployment:
 
 
 @contextmanager
-def airflow_job(*, kaggle: bool = False) -> Generator[Job, None, None]:
+def airflow_job(
+    *, kaggle: bool = False, settings: Mapping[str, Any] | None = None
+) -> Generator[Job, None, None]:
     """Gives the job of the running task, with errors as in `airflow_errors`.
 
     Args:
+        settings: The settings of the run, where its form asks for something else than settings.
         kaggle: Whether the step may download from Kaggle. Only then is the connection looked up,
             which costs two requests to Airflow.
     """
@@ -121,7 +124,7 @@ def airflow_job(*, kaggle: bool = False) -> Generator[Job, None, None]:
             mask_secret(deployment.signing_password.get_secret_value())
         _opened.store = open_configured_store()
         yield Job(
-            settings=read_settings(dict(context["params"])),
+            settings=read_settings(dict(context["params"] if settings is None else settings)),
             deployment=deployment,
             store=_opened.store,
             data_access=data_access,

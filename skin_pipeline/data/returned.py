@@ -83,7 +83,12 @@ def current(store: Store, model: str) -> dict[str, ReturnedLabel]:
 
     `neither` is among them: such an image is of no class.
     """
-    return {digest: rows[-1] for digest, rows in history(documents(store, model)).items()}
+    return newest(documents(store, model))
+
+
+def newest(known: Iterable[ReturnedLabels]) -> dict[str, ReturnedLabel]:
+    """Returns the newest label of each image, by the image's digest."""
+    return {digest: rows[-1] for digest, rows in history(known).items()}
 
 
 def waiting(known: Sequence[ReturnedLabels]) -> list[tuple[ReturnedLabels, ReturnedLabel]]:

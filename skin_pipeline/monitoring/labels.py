@@ -14,12 +14,13 @@ from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import NamedTuple
 
 from skin_pipeline.contracts import LABELS, RefusedLabel, ReturnedLabel, ReturnedLabels, address
 from skin_pipeline.data import kinds, label_files, metadata, returned, sources
 from skin_pipeline.errors import BadInput
+from skin_pipeline.foreign import escaped
 from skin_pipeline.job import Job
 from skin_pipeline.monitoring import score_log
 from skin_pipeline.storage import Store, digest_file
@@ -98,20 +99,16 @@ def bring_back(job: Job, source: str, model: str) -> News:
     """
     scored = scored_images(job.store, model)
     seen = label_files.Seen((item.name, item.digest) for item in scored)
-    news, before = News(model), returned.current(job.store, model)
+    news = News(model)
     with _files(job, source) as files:
         reader = _Reader(job, seen, returned.documents(job.store, model), news)
         read = [said for item in files if (said := reader.read(item))]
     if news.problems and not (read or news.known):
         raise BadInput(f"no labels at {source}: {'; '.join(news.problems[:SHOWN])}")
-    for said in _without_clashes(read, news):
+    for said in _without_clashes(read):
         returned.keep(job.store, said)
-        news.files += 1
-        news.pending += said.pending
-        news.refused += [(said.file, row) for row in said.refused]
-        news.blank += said.blank
     _take_late(job, model, seen)
-    _compare(before, returned.current(job.store, model), news)
+    _gather(job, news)
     if job.settings.returned_labels == "use":
         _keep_images(job, model, scored, news)
     _log(news)
@@ -191,7 +188,7 @@ class _Reader:
         return ReturnedLabels(**about, at=now, run=self.job.run_id, **vars(said))
 
 
-def _without_clashes(read: Sequence[ReturnedLabels], news: News) -> list[ReturnedLabels]:
+def _without_clashes(read: Sequence[ReturnedLabels]) -> list[ReturnedLabels]:
     """Refuses labels of an image that two files of one import give different labels.
 
     Nobody can know which of the files is the newer one. A third file with the right label is.
@@ -235,10 +232,17 @@ def _take_late(job: Job, model: str, seen: label_files.Seen) -> None:
         log.info('labels_arrived file="%s" images=%d', said.file, len(said.taken))
 
 
-def _compare(
-    before: Mapping[str, ReturnedLabel], after: Mapping[str, ReturnedLabel], news: News
-) -> None:
-    for digest, row in after.items():
+def _gather(job: Job, news: News) -> None:
+    """Finds out what the documents of this run changed, also those of an earlier try of it."""
+    known = returned.documents(job.store, news.model)
+    ours = [said for said in known if said.run == job.run_id]
+    for said in ours:
+        news.pending += [row for row in said.pending if row.label in LABELS]
+        news.refused += [(said.file, row) for row in said.refused]
+        news.blank += said.blank
+    news.files = len({said.sha256 for said in ours})
+    before = returned.newest(said for said in known if said.run != job.run_id)
+    for digest, row in returned.newest(known).items():
         old = before.get(digest)
         if old is None:
             news.new.append(row)
@@ -275,18 +279,15 @@ def _keep_images(job: Job, model: str, scored: Sequence[Scored], news: News) -> 
 
 def _copy(job: Job, model: str, source: str, items: Sequence[Scored]) -> set[str]:
     """Copies the images of one source; returns the digests of those that are there."""
-    names = {PurePosixPath(item.name).name for item in items}
-    digests, found = {item.digest for item in items}, set()
+    names, digests = {item.name for item in items}, {item.digest for item in items}
+    found = set()
     try:
-        with sources.files_at(job, [source]) as files:
-            for file in files:
-                if PurePosixPath(file.name).name not in names or not file.path.is_file():
-                    continue
-                digest = digest_file(file.path)
-                if digest in digests:
-                    suffix = PurePosixPath(file.name).suffix.lower()
-                    suffix = suffix if suffix in kinds.SUFFIXES else ""
-                    job.store.put_file(returned.image_key(model, digest, suffix), file.path)
+        images = [one for one in sources.listed(job, source).images if escaped(one.name) in names]
+        with sources.brought(job, source, images) as paths:
+            for path in paths.values():
+                if (digest := digest_file(path)) in digests:
+                    suffix = path.suffix.lower() if path.suffix.lower() in kinds.SUFFIXES else ""
+                    job.store.put_file(returned.image_key(model, digest, suffix), path)
                     found.add(digest)
     except BadInput as problem:  # the folder was emptied, or may not be read any more
         log.warning('scored_source_not_readable source="%s" problem="%s"', source, problem)

@@ -140,4 +140,6 @@ WORDS: dict[str, Callable[[Store, Any], str]] = {
     "gate": _gate,
     "promote": _promote,
     "reject": _gate,
+    "bring_back": lambda _, value: value["words"],
+    "judge": lambda _, value: value["words"],
 }
