@@ -27,7 +27,7 @@ def joined(store: Store, model: str) -> pd.DataFrame:
     """
     import pandas as pd
 
-    columns = ["digest", "version", "scored_at", "probability", "threshold", "abstained"]
+    columns = ["digest", "version", "scored_at", "probability", "label", "abstained"]
     parts = [
         score_log.read(store, key)[columns]
         for batch in score_log.batches(store, model)
@@ -35,14 +35,14 @@ def joined(store: Store, model: str) -> pd.DataFrame:
     ]
     rows = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=columns)
     rows = rows[rows["probability"].notna() & ~rows["abstained"].fillna(False).astype(bool)]
-    rows = rows.sort_values("scored_at").drop_duplicates(["version", "digest"])
+    rows = rows.sort_values("scored_at", kind="stable").drop_duplicates(["version", "digest"])
     truths = {
         digest: LABELS.index(row.label)
         for digest, row in returned.current(store, model).items()
         if row.label in LABELS
     }
     return rows.assign(
-        positive=(rows["probability"] >= rows["threshold"]).astype(bool),
+        positive=(rows["label"] == LABELS[1]).astype(bool),
         truth=rows["digest"].map(truths).fillna(-1).astype(np.int64),
     ).reset_index(drop=True)
 
