@@ -88,7 +88,7 @@ def plan() -> dict[str, Any]:
     from skin_pipeline.monitoring import scoring
 
     given = answers(DEFAULTS)
-    with airflow_job(settings=False) as job:
+    with airflow_job(settings={}) as job:
         batch = scoring.plan(job, scoring.Request(**given), most_mapped(scoring.MOST_CHUNKS))
         return {"batch": batch, "chunks": scoring.chunks_of(job, batch)}
 
@@ -103,7 +103,7 @@ def score(chunk: str) -> str:
     """
     from skin_pipeline.monitoring import scoring
 
-    with airflow_job(settings=False) as job:
+    with airflow_job(settings={}) as job:
         call_task(f"{scoring.size_of(job, chunk)} images")
         return scoring.score(job, chunk)
 
@@ -119,7 +119,7 @@ def merge(batch: str) -> str:
     """
     from skin_pipeline.monitoring import scoring
 
-    with airflow_job(settings=False) as job:
+    with airflow_job(settings={}) as job:
         told = scoring.merge(job, batch)
         if not told.batch:
             raise AirflowSkipException(told.words)

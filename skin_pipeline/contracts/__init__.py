@@ -16,6 +16,7 @@ In reading order:
 - `evaluation`: the results of `evaluate`, `champion`, `external` and `gate`
 - `release`: the manifest of a version, what an alias names, and a model's history
 - `operations`: actions of people, approvals, incidents, and batches of scoring
+- `returned`: labels that came back for scored images
 - `scoring`: what passes between the steps of batch scoring
 """
 
@@ -74,6 +75,7 @@ from skin_pipeline.contracts.release import (
     Pointer,
     Release,
 )
+from skin_pipeline.contracts.returned import RefusedLabel, ReturnedLabel, ReturnedLabels
 from skin_pipeline.contracts.scoring import Ledger, ScoredChunk, ScoringChunk, ScoringPlan
 from skin_pipeline.contracts.training import (
     Epoch,
@@ -117,7 +119,10 @@ __all__ = [
     "Pointer",
     "Predictive",
     "Proof",
+    "RefusedLabel",
     "Release",
+    "ReturnedLabel",
+    "ReturnedLabels",
     "Scored",
     "ScoredChunk",
     "ScoringChunk",

@@ -14,9 +14,19 @@ The modules, in reading order:
     costs       what a workflow run is expected to take
     spending    what the latest runs of a model took, step by step
     flapping    what comes and goes: how often it must be seen before it is an incident
+    labelling   labels that come back, as an action of a person
 
 Importing the room imports none of them.
 """
 
 # ruff: file-ignore[undefined-export] (they are modules, imported when they are used)
-__all__ = ["actions", "costs", "flapping", "incidents", "results", "runbook", "spending"]
+__all__ = [
+    "actions",
+    "costs",
+    "flapping",
+    "incidents",
+    "labelling",
+    "results",
+    "runbook",
+    "spending",
+]

@@ -156,4 +156,6 @@ WORDS: dict[str, Callable[[Store, Any], str]] = {
     "plan": _plan,
     "score": _said,
     "merge": _said,
+    "bring_back": lambda _, value: value["words"],
+    "judge": lambda _, value: value["words"],
 }
