@@ -40,6 +40,7 @@ from skin_notifier import SkinNotifier
 
 from skin_pipeline import decisions, sharding, steps
 from skin_pipeline.contracts import Split
+from skin_pipeline.operations import costs
 from skin_pipeline.seeds import run_seed
 
 deployment = airflow_deployment()
@@ -80,7 +81,9 @@ def split(validation: str) -> str:
     validation images for each run. Images of one patient stay together.
     """
     with airflow_job() as job:
-        return steps.split(job, validation)
+        key = steps.split(job, validation)
+        costs.announce(job, key)
+        return key
 
 
 @step()

@@ -10,9 +10,11 @@ The modules, in reading order:
     actions     an action of a person: its intent, written before, and its outcome, written after
     asking      what a person is asked before a promotion or an expensive run, and the answer
     incidents   what people are alerted to: opened, counted, acknowledged, ended
+    costs       what a workflow run is expected to take
+    spending    what the latest runs of a model took, step by step
 
 Importing the room imports none of them.
 """
 
 # ruff: file-ignore[undefined-export] (they are modules, imported when they are used)
-__all__ = ["actions", "asking", "incidents"]
+__all__ = ["actions", "asking", "costs", "incidents", "spending"]
