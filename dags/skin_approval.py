@@ -24,11 +24,12 @@ from skin_pipeline import decisions, timing
 from skin_pipeline.config import Deployment
 from skin_pipeline.contracts import Verdict, address
 from skin_pipeline.operations import asking
-from skin_pipeline.operations.asking import Answer, Question
 from skin_pipeline.release import Request, Rule
 
 if TYPE_CHECKING:
     from skin_pipeline.job import Job
+
+    Asked = tuple[asking.Question, dict[str, Any]]  # and what `answered` needs of the request
 
 log = logging.getLogger(__name__)
 
@@ -52,11 +53,11 @@ class Asking(ApprovalOperator):
         note = Param(
             None, title="Note", type=["null", "string"], maxLength=500, description_md=ABOUT_NOTE
         )
+        options["params"] = {NOTE: note}  # instead of the DAG's, which Airflow gives every task
         super().__init__(
             task_id=task_id,
             subject="Nothing is asked",  # until `execute` knows what
             defaults=self.REJECT,
-            params={NOTE: note},
             response_timeout=timedelta(hours=deployment.approval_hours),
             execution_timeout=timing.longest(task_id, deployment.time_factor) + MINUTE,
             assigned_users=_assigned(deployment),
@@ -67,8 +68,8 @@ class Asking(ApprovalOperator):
         )
         self.about = about
 
-    def question(self, job: Job, *, again: bool) -> tuple[Question, dict[str, Any]] | None:
-        """Returns what to ask, and what `answered` will need of it; None if nothing.
+    def question(self, job: Job, *, again: bool) -> Asked | None:
+        """Returns what to ask, and about what; None if nothing.
 
         Args:
             job: The job of the run.
@@ -76,7 +77,7 @@ class Asking(ApprovalOperator):
         """
         raise NotImplementedError
 
-    def answered(self, job: Job, request: dict[str, Any], answer: Answer) -> None:
+    def answered(self, job: Job, request: dict[str, Any], answer: asking.Answer) -> None:
         """Writes the answer down."""
         raise NotImplementedError
 
@@ -109,9 +110,7 @@ class Asking(ApprovalOperator):
         context["params"].pop(NOTE, None)
         with airflow_job() as job:
             self.answered(job, request["request"], answer)
-        log.info(
-            'answered approved=%s by="%s" note="%s"', answer.approved, answer.by, answer.note
-        )
+        log.info('answered approved=%s by="%s" note="%s"', answer.approved, answer.by, answer.note)
 
 
 class Approve(Asking):
@@ -124,7 +123,7 @@ class Approve(Asking):
     records who rejected. *Clear this task* to be asked again.
     """
 
-    def question(self, job: Job, *, again: bool) -> tuple[Question, dict[str, Any]] | None:
+    def question(self, job: Job, *, again: bool) -> Asked | None:
         """Returns the question about the model, unless no approval is needed or one holds."""
         from skin_models import report_link
         from skin_web import airflow_url
@@ -136,7 +135,7 @@ class Approve(Asking):
         hours = job.deployment.approval_hours
         return asking.about_model(job, request, hours=hours, report=report), request._asdict()
 
-    def answered(self, job: Job, request: dict[str, Any], answer: Answer) -> None:
+    def answered(self, job: Job, request: dict[str, Any], answer: asking.Answer) -> None:
         """Writes the approval, or the rejection, of the verdict that was asked about."""
         asking.decide(job, Request(**request), answer)
 
@@ -149,7 +148,7 @@ class Budget(Asking):
     Rejected, or nobody answers in time: all later tasks are skipped, and the run is green.
     """
 
-    def question(self, job: Job, *, again: bool) -> tuple[Question, dict[str, Any]] | None:
+    def question(self, job: Job, *, again: bool) -> Asked | None:
         """Returns the question about the run, if it is expected to exceed the budget."""
         from skin_pipeline.operations import costs
 
@@ -162,7 +161,7 @@ class Budget(Asking):
         asked = asking.about_budget(model, expected.in_words(), expected.core_hours, budget)
         return asked, {"split": self.about}
 
-    def answered(self, job: Job, request: dict[str, Any], answer: Answer) -> None:
+    def answered(self, job: Job, request: dict[str, Any], answer: asking.Answer) -> None:
         """Records the answer."""
         asking.decide_budget(job, request["split"], answer)
 
@@ -177,13 +176,13 @@ class Budget(Asking):
 ABOUT_NOTE = "Why. It stays in the history of the model."
 
 
-def _answer(context: Any, event: dict[str, Any], *, approved: bool) -> Answer:
+def _answer(context: Any, event: dict[str, Any], *, approved: bool) -> asking.Answer:
     """Returns an answer as Airflow recorded it, or that the time was over."""
     user, run, hours = event["responded_by_user"], context["dag_run"], _hours()
     by = (user["name"] or user["id"]) if user else ""
     note = str((event["params_input"] or {}).get(NOTE) or "").strip()
     when: datetime = event["responded_at"]
-    return Answer(
+    return asking.Answer(
         # Without a person, nothing is approved, whatever was chosen.
         approved=approved and bool(by),
         by=by,

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 guard(__name__)
 
-Event = Literal["task_failed", "run_failed", "refused", "promoted"]
+Event = Literal["task_failed", "run_failed", "refused", "promoted", "approval_waiting"]
 GATE = "gate"  # the task that returns the key of the verdict
 DATA_TASKS = ("validate", "split")  # if they fail, the run's tab "Data" says more
 

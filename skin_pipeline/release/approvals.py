@@ -61,6 +61,9 @@ class Rule:
         return bool(user) and (not self.approvers or user in self.approvers)
 
 
+NO_RULE = Rule()
+
+
 class Request(NamedTuple):
     """What a person is asked to approve: a verdict, against the champion of this moment."""
 

@@ -1,8 +1,7 @@
 """Removal of old versions that no alias names or named before.
 
-Of a version the manifest is removed first: a version without one does not exist, so a half-removed
-one is never used. Before that a mark `models/<name>/removals/<version>` is written. If a pruning is
-killed, the next one finds the mark and removes the rest.
+A version goes manifest first, so that one that is half gone does not exist. While it is going there
+is a mark `models/<name>/removals/<version>`: should a pruning be killed, the next one goes on.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from skin_pipeline.errors import BadInput
-from skin_pipeline.provenance import SigningKeys
+from skin_pipeline.provenance.signing import SigningKeys
 from skin_pipeline.release import aliases, trust
 from skin_pipeline.release.pointers import Alias
 from skin_pipeline.release.rollback import trusted_history
@@ -24,11 +23,8 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Pruning:
-    """The removal of old versions of a model.
-
-    A pointer that the keys do not trust stops it: after an old pointer was put back, the true
-    champion would look unused and be removed.
-    """
+    """The removal of old versions of a model. What the keys do not trust stops it: an old pointer
+    that was put back would have the true champion removed."""
 
     store: Store
     model: str
@@ -53,20 +49,20 @@ class Pruning:
         return [version for version in oldest if version not in kept]
 
     def remove(self, candidates: list[str]) -> list[str]:
-        """Removes versions. Returns the names of those that were removed.
+        """Removes versions. Returns the names of those that went.
 
-        Do not move an alias to an old version while this runs.
+        Do not move an alias to an old version meanwhile.
         """
-        for mark in self.store.list(self._removals):  # what a killed pruning left
+        for mark in self.store.list(self._removals):  # of prunings that were stopped
             self._sweep(self._version(mark.rsplit("/", 1)[1]))
         return [name for name in candidates if self._remove(self._version(name))]
 
     def _kept(self) -> Iterator[str | None]:
         """Yields what aliases name, and what they named before."""
-        # An alias that was removed is still among the watched ones, and `trust.pointer` refuses it.
+        # An alias that was taken away is among the watched, and `standing` refuses it.
         for name in aliases.watched(self.store, self.model, self.keys):
             alias = Alias(self.store, self.model, name, self.keys)
-            if found := trust.pointer(alias):
+            if found := trust.standing(alias):
                 yield found.move.version
                 yield found.move.previous
                 yield aliases.before(trusted_history(alias))
@@ -83,12 +79,12 @@ class Pruning:
         return [name for _, name in sorted(found)]
 
     def _remove(self, version: Version) -> bool:
-        """Removes a version unless an alias names it by now. Returns whether it was removed."""
+        """Removes a version unless an alias names it by now. Returns whether it is gone."""
         content = self.store.read(version.manifest_key)
         self.store.put(f"{self._removals}/{version.name}", b"")
         self.store.remove(version.manifest_key)
-        # Without a manifest no alias can be moved to this version any more. If one was moved to it
-        # just before, that is noticed now, and the version is restored.
+        # From here on nothing can be moved to this version. Whoever moved an alias to it just
+        # before has done so by now, and then the version is put back whole.
         stays = version.name in self._named_now()
         if stays:
             self.store.put(version.manifest_key, content)
@@ -98,11 +94,8 @@ class Pruning:
         return not stays
 
     def _named_now(self) -> set[str]:
-        """Returns the versions that aliases name, whether their pointers are trusted or not.
-
-        A forged pointer can only keep a version too many. A refusal would be worse: it would leave
-        the version without its manifest.
-        """
+        """Returns the versions that aliases name, be their pointers trusted or not: one too many is
+        kept then, and a refusal here would leave the version without its manifest."""
         found = (
             Alias(self.store, self.model, name, SigningKeys()).read()
             for name in aliases.pointing(self.store, self.model)
@@ -118,9 +111,9 @@ class Pruning:
 
     @property
     def _removals(self) -> str:
-        """The key below which each version that is being removed has a mark."""
+        """The key below which a mark is for each version that is being removed."""
         return f"{folder(self.model)}/removals"
 
     def _version(self, name: str) -> Version:
-        """Returns a version that need not be signed: unsigned ones may be removed too."""
+        """A version as it is: what is removed need not be signed."""
         return Version(self.store, self.model, name, SigningKeys())

@@ -17,8 +17,8 @@ approvals/<verdict>/<request>.json          a person's decision on a verdict
     model.rollback("previous", by="me", reason="too many false alarms")
 
 The keys and the rule of approval are given once, when the registry is opened, and no method takes
-others. So a check of a signature or an approval cannot be left out by mistake. What people may look at without that check is read through
-`Model.unverified`, which can only read.
+others. So no check of a signature or an approval can be left out by mistake. What people may look
+at without these checks is read through `Model.unverified`, which can only read.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from skin_pipeline.errors import BadInput
 from skin_pipeline.provenance import SigningKeys
 from skin_pipeline.release import aliases, history, rollback, trust, versions
 from skin_pipeline.release.aliases import ANY
-from skin_pipeline.release.approvals import Approvals, Rule
+from skin_pipeline.release.approvals import NO_RULE, Approvals, Rule
 from skin_pipeline.release.pointers import Alias, Document
 from skin_pipeline.release.pruning import Pruning
 from skin_pipeline.release.rollback import Rollback
@@ -47,12 +47,12 @@ class Registry:
     """The models of a store.
 
     `keys` say what is signed, and what must be. With `SigningKeys()`, nothing is signed or checked.
-    `rule` says which champions a person must approve; with `Rule()`, none.
+    `rule` says which champions a person must approve; with `NO_RULE`, none.
     """
 
     store: Store
     keys: SigningKeys
-    rule: Rule = Rule()
+    rule: Rule = NO_RULE
 
     @classmethod
     def of(cls, store: Store, deployment: Deployment) -> Registry:
@@ -76,7 +76,7 @@ class Model:
     store: Store
     name: str
     keys: SigningKeys
-    rule: Rule = Rule()
+    rule: Rule = NO_RULE
 
     @property
     def unverified(self) -> Unverified:
