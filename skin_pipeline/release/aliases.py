@@ -46,14 +46,8 @@ def pointing(store: Store, model: str) -> list[str]:
     return [key.stem for key in there if len(key.parts) == 3 and key.suffix == ".json"]
 
 
-def pointing(store: Store, model: str) -> list[str]:
-    """Returns the names of all aliases that have a pointer, sorted."""
-    there = [PurePosixPath(key) for key in store.list(folder(model))]
-    return [key.stem for key in there if len(key.parts) == 3 and key.suffix == ".json"]
-
-
 def named(store: Store, model: str) -> list[str]:
-    """Returns the names of all aliases that have a pointer or moves that are written down."""
+    """Returns the names of all aliases that have a pointer or a history, sorted."""
     parts = [PurePosixPath(key).parts for key in store.list(folder(model))]
     there = {part[2].removesuffix(".json") for part in parts if len(part) == 3}
     return sorted(there | {part[3] for part in parts if len(part) == 5 and part[2] == "moves"})

@@ -1,7 +1,8 @@
 """Removal of old versions that no alias names or named before.
 
-A version goes manifest first, so that one that is half gone does not exist. While it is going there
-is a mark `models/<name>/removals/<version>`: should a pruning be killed, the next one goes on.
+Of a version the manifest is removed first: a version without one does not exist, so a half-removed
+one is never used. Before that a mark `models/<name>/removals/<version>` is written. If a pruning is
+killed, the next one finds the mark and removes the rest.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from skin_pipeline.errors import BadInput
-from skin_pipeline.provenance.signing import SigningKeys
+from skin_pipeline.provenance import SigningKeys
 from skin_pipeline.release import aliases, trust
 from skin_pipeline.release.pointers import Alias
 from skin_pipeline.release.rollback import trusted_history
@@ -23,8 +24,11 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Pruning:
-    """The removal of old versions of a model. What the keys do not trust stops it: an old pointer
-    that was put back would have the true champion removed."""
+    """The removal of old versions of a model.
+
+    A pointer that the keys do not trust stops it: after an old pointer was put back, the true
+    champion would look unused and be removed.
+    """
 
     store: Store
     model: str
@@ -49,20 +53,20 @@ class Pruning:
         return [version for version in oldest if version not in kept]
 
     def remove(self, candidates: list[str]) -> list[str]:
-        """Removes versions. Returns the names of those that went.
+        """Removes versions. Returns the names of those that were removed.
 
-        Do not move an alias to an old version meanwhile.
+        Do not move an alias to an old version while this runs.
         """
-        for mark in self.store.list(self._removals):  # of prunings that were stopped
+        for mark in self.store.list(self._removals):  # what a killed pruning left
             self._sweep(self._version(mark.rsplit("/", 1)[1]))
         return [name for name in candidates if self._remove(self._version(name))]
 
     def _kept(self) -> Iterator[str | None]:
         """Yields what aliases name, and what they named before."""
-        # An alias that was taken away is among the watched, and `standing` refuses it.
+        # An alias that was removed is still among the watched ones, and `trust.pointer` refuses it.
         for name in aliases.watched(self.store, self.model, self.keys):
             alias = Alias(self.store, self.model, name, self.keys)
-            if found := trust.standing(alias):
+            if found := trust.pointer(alias):
                 yield found.move.version
                 yield found.move.previous
                 yield aliases.before(trusted_history(alias))
@@ -79,23 +83,29 @@ class Pruning:
         return [name for _, name in sorted(found)]
 
     def _remove(self, version: Version) -> bool:
-        """Removes a version unless an alias names it by now. Returns whether it is gone."""
+        """Removes a version unless an alias names it by now. Returns whether it was removed."""
         content = self.store.read(version.manifest_key)
         self.store.put(f"{self._removals}/{version.name}", b"")
         self.store.remove(version.manifest_key)
-        # From here on nothing can be moved to this version. Whoever moved an alias to it just
-        # before has done so by now, and then the version is put back whole.
+        # Without a manifest no alias can be moved to this version any more. If one was moved to it
+        # just before, that is noticed now, and the version is restored.
         stays = version.name in self._named_now()
         if stays:
             self.store.put(version.manifest_key, content)
         self._sweep(version)
-        event = "version_kept" if stays else "version_removed"
-        log.info("%s model=%s version=%s", event, version.model, version.name)
+        log.info(
+            "version_kept model=%s version=%s" if stays else "version_removed model=%s version=%s",
+            version.model,
+            version.name,
+        )
         return not stays
 
     def _named_now(self) -> set[str]:
-        """Returns the versions that aliases name, be their pointers trusted or not: one too many is
-        kept then, and a refusal here would leave the version without its manifest."""
+        """Returns the versions that aliases name, whether their pointers are trusted or not.
+
+        A forged pointer can only keep a version too many. A refusal would be worse: it would leave
+        the version without its manifest.
+        """
         found = (
             Alias(self.store, self.model, name, SigningKeys()).read()
             for name in aliases.pointing(self.store, self.model)
@@ -111,9 +121,9 @@ class Pruning:
 
     @property
     def _removals(self) -> str:
-        """The key below which a mark is for each version that is being removed."""
+        """The key below which each version that is being removed has a mark."""
         return f"{folder(self.model)}/removals"
 
     def _version(self, name: str) -> Version:
-        """A version as it is: what is removed need not be signed."""
+        """Returns a version that need not be signed: unsigned ones may be removed too."""
         return Version(self.store, self.model, name, SigningKeys())

@@ -1,7 +1,8 @@
 """Rollback: an alias names again what it named before.
 
-It has two halves, so that a task that is tried again cannot go back twice: `plan` finds and
-verifies the version, `carry_out` moves the alias, and only from where the plan saw it.
+It has two halves: `plan` finds and verifies the version, and `carry_out` moves the alias, but only
+if it still names what it named when the plan was made. So a task that is tried again cannot go back
+twice.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ PREVIOUS = "previous"
 
 
 class Rollback(NamedTuple):
-    """A plan: an alias shall name `version` again, in the place of the version `instead_of`."""
+    """A plan: an alias is to name `version` again, instead of the version `instead_of`."""
 
     version: str
     instead_of: str
@@ -36,33 +37,27 @@ def plan(alias: Alias, target: str) -> Rollback:
         BadInput: there is no such alias or version, or the version is damaged, or one of them is
             not signed as the keys require.
     """
-    now = trust.standing(alias)
+    now = trust.pointer(alias)
     if now is None:
         known = known_names(alias.store, alias.model)
         raise BadInput(f"{alias.model} has no {alias.name} to roll back. {known}")
-    version = _before(alias) if target == PREVIOUS else target
-    Version(alias.store, alias.model, version, alias.keys).verify()
-    alias.keys.check_mover()  # here too, so that a plan that cannot be carried out is not made
-    return Rollback(version, now.move.version)
-
-
-def _before(alias: Alias) -> str:
-    """Returns the version that an alias named before. Raises `BadInput` if there is none."""
-    history = trusted_history(alias)
-    version = aliases.before(history)
+    history = trusted_history(alias) if target == PREVIOUS else [now]
+    version = aliases.before(history) if target == PREVIOUS else target
     if version is None:
         raise BadInput(
-            f"{alias} has named no version before {history[0].move.version}. Name one yourself. "
+            f"{alias} has named no version before {now.move.version}. Name one yourself. "
             f"{known_names(alias.store, alias.model)}"
         )
-    return version
+    Version(alias.store, alias.model, version, alias.keys).verify()
+    alias.keys.check_mover()  # here too, so that a plan that cannot be carried out is not made
+    return Rollback(version, history[0].move.version)
 
 
 def trusted_history(alias: Alias) -> list[Document]:
     """Returns the moves of an alias, newest first; with a public key, only if nothing is wrong.
 
-    The pointer alone is not enough here: whoever changes an old move could say what was named
-    before, and so where a rollback leads and what a pruning keeps.
+    A trusted pointer alone is not enough here: an attacker who changes an old move could choose
+    which version a rollback leads to, and which ones a pruning keeps.
 
     Raises:
         BadInput: something is wrong with the history.
@@ -72,7 +67,7 @@ def trusted_history(alias: Alias) -> list[Document]:
     history, found = examined(alias)
     if found:
         raise BadInput(
-            f"the history of {alias} is damaged, so that nobody knows what it named before: "
+            f"the history of {alias} is damaged, so that it is not known what it named before: "
             f"{'; '.join(found)}"
         )
     return history
@@ -81,7 +76,7 @@ def trusted_history(alias: Alias) -> list[Document]:
 def carry_out(alias: Alias, plan: Rollback, *, by: str, reason: str) -> Pointer:
     """Moves an alias as planned. Returns the pointer after the move.
 
-    A plan that was carried out moves nothing again.
+    A plan that was carried out already moves nothing.
 
     Raises:
         BadInput: the alias was moved since the plan was made, there is no reason, or the alias is
@@ -91,7 +86,7 @@ def carry_out(alias: Alias, plan: Rollback, *, by: str, reason: str) -> Pointer:
     done = aliases.move(
         alias, plan.version, by=by, reason=reason, expected=plan.instead_of, rollback=True
     )
-    now = trust.standing(alias)
+    now = trust.pointer(alias)
     if not done or now is None:
         raise BadInput(
             f"{alias} was moved from {plan.instead_of} to {now and now.move.version} meanwhile; "

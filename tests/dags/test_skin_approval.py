@@ -14,7 +14,6 @@ from typing import Any
 import key_pairs
 import pytest
 from airflow_home import put_database
-from demo import Follower
 from local_airflow import Api, ApiError, LocalAirflow
 from released import champion_of, moves, named, opened, registry, release
 
@@ -236,7 +235,7 @@ def rejected(place: Place, approved: Run) -> Run:
     """A run whose model alice rejected, after bob tried to approve it, who may not."""
     run = place.run("rejected")
     run.asked()
-    with pytest.raises(ApiError, match="bob.*is not a respondent") as error:
+    with pytest.raises(ApiError, match=r"bob.*is not a respondent") as error:
         run.answer("Approve", by="bob")
     assert error.value.status == 403
     run.answer("Reject", note="too few images")
