@@ -18,7 +18,7 @@ from airflow.sdk import Param
 from airflow.sdk.configuration import conf
 from airflow.sdk.exceptions import TaskAwaitingInput
 from skin_airflow import MINUTE, airflow_deployment, airflow_job
-from skin_notifier import SkinNotifier
+from skin_notifier import alert, recovered
 
 from skin_pipeline import decisions, timing
 from skin_pipeline.config import Deployment
@@ -61,7 +61,6 @@ class Asking(ApprovalOperator):
             response_timeout=timedelta(hours=deployment.approval_hours),
             execution_timeout=timing.longest(task_id, deployment.time_factor) + MINUTE,
             assigned_users=_assigned(deployment),
-            notifiers=[SkinNotifier("approval_waiting")],
             doc_md=inspect.cleandoc(type(self).__doc__ or ""),
             ignore_downstream_trigger_rules=True,
             **options,
@@ -96,7 +95,26 @@ class Asking(ApprovalOperator):
         except TaskAwaitingInput as waiting:
             # Airflow keeps it in the row of the task, which people cannot change, unlike an XCom.
             waiting.kwargs = {"request": request}
+            self._tell(context, job)
             raise
+
+    def _tell(self, context: Any, job: Job) -> None:
+        """Alerts people that they are asked."""
+        until = datetime.now(timezone.utc) + timedelta(hours=job.deployment.approval_hours)
+        who = job.deployment.approvers or "all who may act on the DAG"
+        alert(
+            "approval_waiting",
+            _subject(context),
+            model=job.settings.released_as,
+            headline=self.subject,
+            text=[
+                f"It waits for: {who}.",
+                f"Without an answer it is rejected at {until:%F %R} UTC.",
+            ],
+            links={"Answer": self.generate_link_to_ui_from_context(context=context)},
+            context=context,
+            synthetic=job.settings.synthetic,
+        )
 
     def execute_complete(self, context: Any, event: dict[str, Any], **request: Any) -> Any:
         """Goes on with the answer, or asks again if it is by somebody who may not answer."""
@@ -193,6 +211,12 @@ def _answer(context: Any, event: dict[str, Any], *, approved: bool) -> asking.An
         asked=address({"task": str(context["ti"].id), "at": when.isoformat()}),
         started_by=run.triggering_user_name or "",
     )
+
+
+def _subject(context: Any) -> str:
+    """Returns what names the waiting of a task in an alert, and in its recovery."""
+    ti = context["ti"]
+    return f"{ti.dag_id} {ti.task_id} {ti.run_id}"
 
 
 def _hours() -> float:

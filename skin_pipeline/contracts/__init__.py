@@ -64,6 +64,7 @@ from skin_pipeline.contracts.operations import (
     Batch,
     EventKind,
     Incident,
+    Observations,
     Outcome,
 )
 from skin_pipeline.contracts.release import (
@@ -108,6 +109,7 @@ __all__ = [
     "Judgement",
     "Mistake",
     "Notice",
+    "Observations",
     "Outcome",
     "Pointer",
     "Predictive",

@@ -12,9 +12,10 @@ The modules, in reading order:
     incidents   what people are alerted to: opened, counted, acknowledged, ended
     costs       what a workflow run is expected to take
     spending    what the latest runs of a model took, step by step
+    flapping    what comes and goes: how often it must be seen before it is an incident
 
 Importing the room imports none of them.
 """
 
 # ruff: file-ignore[undefined-export] (they are modules, imported when they are used)
-__all__ = ["actions", "asking", "costs", "incidents", "spending"]
+__all__ = ["actions", "asking", "costs", "flapping", "incidents", "spending"]
