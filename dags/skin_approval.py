@@ -100,18 +100,21 @@ class Asking(ApprovalOperator):
 
     def _tell(self, context: Any, job: Job) -> None:
         """Alerts people that they are asked."""
+        from skin_alerts import place_of
+
         until = datetime.now(timezone.utc) + timedelta(hours=job.deployment.approval_hours)
+        url = place_of(context).url
         who = job.deployment.approvers or "all who may act on the DAG"
         alert(
             "approval_waiting",
             _subject(context),
             model=job.settings.released_as,
-            headline=self.subject,
+            headline=self.subject.removeprefix("[synthetic data] "),  # which the alert adds
             text=[
                 f"It waits for: {who}.",
                 f"Without an answer it is rejected at {until:%F %R} UTC.",
             ],
-            links={"Answer": self.generate_link_to_ui_from_context(context=context)},
+            links={"Answer": f"{url}/required_actions"} if url else {},
             context=context,
             synthetic=job.settings.synthetic,
         )
@@ -128,7 +131,9 @@ class Asking(ApprovalOperator):
         context["params"].pop(NOTE, None)
         with airflow_job() as job:
             self.answered(job, request["request"], answer)
-        log.info('answered approved=%s by="%s" note="%s"', answer.approved, answer.by, answer.note)
+        words = f"{'approved' if answer.approved else 'rejected'} by {answer.by or 'nobody'}"
+        recovered("approval_waiting", _subject(context), text=[f"It was {words}."], context=context)
+        log.info('answered result="%s" note="%s"', words, answer.note)
 
 
 class Approve(Asking):

@@ -127,7 +127,7 @@ def test_an_approval_without_a_person_counts_for_nobody_even_where_all_may_appro
     store: FolderStore,
 ) -> None:
     made(store).write(approval(by=""))
-    with pytest.raises(BadInput, match="by nobody .* does not count"):
+    with pytest.raises(BadInput, match=r"by nobody .* does not count"):
         made(store).check(MODEL, VERDICT, CHAMPION)
 
 
@@ -135,7 +135,7 @@ def test_the_newest_decision_counts(store: FolderStore) -> None:
     theirs, later = made(store), "2026-11-26T08:00:00.000001+00:00"
     theirs.write(approval(asked="z"))
     theirs.write(approval(asked="b", approved=False, at=later, note="too few images"))
-    with pytest.raises(Rejected, match="^rejected by alice: too few images$"):
+    with pytest.raises(Rejected, match=r"^rejected by alice: too few images$"):
         theirs.check(MODEL, VERDICT, CHAMPION)
     theirs.write(approval(asked="c", by="bob", at="2026-11-26T09:00:00.000000+00:00"))
     found = theirs.check(MODEL, VERDICT, CHAMPION)
@@ -264,7 +264,7 @@ def test_the_signature_of_a_move_is_none_of_an_approval(
     theirs = made(store, keys=keys)
     theirs.write(approval(approved=False))
     forged(store, pointers.sealed(store, approval(), keys))  # as a pointer
-    with pytest.raises(BadInput, match="the signature of the decision .* is not right"):
+    with pytest.raises(BadInput, match=r"the signature of the decision .* is not right"):
         theirs.check(MODEL, VERDICT, CHAMPION)
 
 

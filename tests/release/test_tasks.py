@@ -287,7 +287,7 @@ def test_a_rejected_model_is_not_promoted_and_its_history_says_by_whom_once(
     job, version, tried = candidate
     job = asking(job)
     decide(job, approved=False, note="too few")
-    with pytest.raises(Rejected, match="^rejected by alice: too few$"):
+    with pytest.raises(Rejected, match=r"^rejected by alice: too few$"):
         steps.promote(job, GATE)
     assert (tried, named(job.store)) == ([], None)
     for _ in range(2):
@@ -388,8 +388,8 @@ def test_nobody_is_asked_where_the_answer_could_not_be_signed(
     keys = key_pairs.write(tmp_path, "ours")
     job = asking(with_keys(candidate[0], keys))
     assert tasks.request(job, GATE, again=False) == Request(MODEL, GATE, "", 0)
+    checking = asking(with_keys(candidate[0], SigningKeys(public=keys.public)))
     with pytest.raises(BadInput, match="SKIN_SIGNING_KEY is not"):
-        checking = asking(with_keys(candidate[0], SigningKeys(public=keys.public)))
         tasks.request(checking, GATE, again=False)
 
 
