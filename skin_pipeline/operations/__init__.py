@@ -8,6 +8,7 @@ layer does.
 The modules, in reading order:
 
     actions     an action of a person: its intent, written before, and its outcome, written after
+    asking      what a person is asked before a promotion or an expensive run, and the answer
     incidents   what people are alerted to: opened, counted, acknowledged, ended
     results     what a task led to, in words
     runbook     what to do about each alert, reason of a refusal and kind of error
@@ -22,6 +23,7 @@ Importing the room imports none of them.
 # ruff: file-ignore[undefined-export] (they are modules, imported when they are used)
 __all__ = [
     "actions",
+    "asking",
     "costs",
     "flapping",
     "incidents",
