@@ -31,6 +31,10 @@ LONGEST_HOURS = {
     # of the rollback
     "verify": 12,
     "rollback": 6,
+    # of batch scoring; `plan` lists a source of any size
+    "plan": 30,
+    "score": 72,
+    "merge": 12,
 }
 # For what does not grow with the number of images: TensorFlow's start, the download of weights, a
 # slow store, and images that were made to take long (`workers.MOST_SLOW`).
@@ -49,6 +53,7 @@ EACH_IMAGE = {
     "evaluate": 2.0,
     "champion": 2.0,
     "external": 2.0,
+    "score": 4.0,  # eight views of ResNet50 take a second
 }
 
 

@@ -16,6 +16,7 @@ In reading order:
 - `evaluation`: the results of `evaluate`, `champion`, `external` and `gate`
 - `release`: the manifest of a version, what an alias names, and a model's history
 - `operations`: actions of people, approvals, incidents, and batches of scoring
+- `scoring`: what passes between the steps of batch scoring
 """
 
 from skin_pipeline.contracts.data import (
@@ -71,6 +72,7 @@ from skin_pipeline.contracts.release import (
     Pointer,
     Release,
 )
+from skin_pipeline.contracts.scoring import Ledger, ScoredChunk, ScoringChunk, ScoringPlan
 from skin_pipeline.contracts.training import (
     Epoch,
     Features,
@@ -105,6 +107,7 @@ __all__ = [
     "Incident",
     "Interval",
     "Judgement",
+    "Ledger",
     "Mistake",
     "Notice",
     "Outcome",
@@ -113,6 +116,9 @@ __all__ = [
     "Proof",
     "Release",
     "Scored",
+    "ScoredChunk",
+    "ScoringChunk",
+    "ScoringPlan",
     "Shortcut",
     "Slice",
     "Split",

@@ -11,9 +11,13 @@ The modules, in reading order:
     score_log   the rows of scored images: their columns, how they are written and read
     space       directions of the trunk's features, in which images are compared
     reference   what the images looked like that a version was judged on
+    ledger      which images a version has scored, so that each is scored once
+    chunks      scoring some of the images of a batch
+    exporting   scores as a table for people
+    scoring     a batch: planned, scored in chunks, merged into the log
 
 Importing the room imports none of them.
 """
 
 # ruff: file-ignore[undefined-export] (they are modules, imported when they are used)
-__all__ = ["measures", "reference", "score_log", "space"]
+__all__ = ["exporting", "measures", "reference", "score_log", "scoring", "space"]
