@@ -9,6 +9,7 @@ import functools
 import inspect
 import logging
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Generator, Mapping
@@ -109,8 +110,22 @@ def airflow_job(*, kaggle: bool = False) -> Generator[Job, None, None]:
             # The same for every try and every clearing, unlike the time at which a task starts.
             started=context["dag_run"].run_after,
             allow=_clock.allow,
+            note_memory=note_memory,
             **access,
         )
+
+
+def note_memory(needed: float) -> None:
+    """Keeps what the running task is expected to take, in bytes, for the alert if it is killed.
+
+    A task that is killed can say nothing itself. Its XComs stay until its next try.
+    """
+    from skin_pipeline.training import resources
+
+    allowed = resources.allowed(airflow_deployment())
+    ti: Any = get_current_context()["ti"]
+    gib = {"needed_gib": needed / resources.GIB, "allowed_gib": allowed / resources.GIB}
+    ti.xcom_push(key="memory", value={name: round(value, 2) for name, value in gib.items()})
 
 
 def allow_processes() -> None:
@@ -262,6 +277,29 @@ def answers(defaults: Mapping[str, str]) -> dict[str, str]:
         raise BadInput(f"{'; '.join(unknown)}. There are: {', '.join(defaults)}")
     texts = {name: str(given[name] or "").strip() for name in defaults}
     return {name: text or defaults[name] for name, text in texts.items()}
+
+
+def deadline() -> Any:
+    """Returns when a run is reported as late, from `SKIN_DEADLINE_HOURS`; None for never.
+
+    Airflow's scheduler looks for runs that missed it, and calls `skin_notifier.late` in the
+    executor. `airflow dags test` has no scheduler, and in Airflow 3.3 it fails at the end of a run
+    with a deadline; so there is none there.
+    """
+    from airflow.sdk import (  # type: ignore[attr-defined]
+        DeadlineAlert,
+        DeadlineReference,
+        SyncCallback,
+    )
+
+    hours = read_deployment().deadline_hours
+    if not hours or sys.argv[1:3] == ["dags", "test"]:
+        return None
+    return DeadlineAlert(
+        reference=DeadlineReference.DAGRUN_QUEUED_AT,
+        interval=timedelta(hours=hours),
+        callback=SyncCallback("skin_notifier.late"),
+    )
 
 
 AS_CALLED = "{{ called }}"  # a `map_index_template`: the name that `call_task` gives

@@ -29,11 +29,12 @@ from skin_airflow import (
     airflow_job,
     call_task,
     check_mapped,
+    deadline,
     form,
     most_mapped,
     step,
 )
-from skin_notifier import SkinNotifier
+from skin_notifier import SkinNotifier, SkinRecovery
 
 from skin_pipeline import sharding, steps
 from skin_pipeline.contracts import Split, Verdict
@@ -70,7 +71,7 @@ def validate(dataset: str, external: dict[str, str]) -> str:
         return steps.validate(job, dataset, external)
 
 
-@step()
+@step(on_success_callback=SkinNotifier("data_warning"))
 def split(validation: str) -> str:
     """
     Sets the test set apart (by the hash of the group, so that it never changes) and draws train and
@@ -197,6 +198,8 @@ def reject(verdict: str) -> str:
     doc_md=__doc__,
     tags=["skin", "training"],
     on_failure_callback=SkinNotifier("run_failed"),
+    on_success_callback=SkinRecovery(),
+    deadline=deadline(),
     default_args={
         "retries": deployment.retries,
         "retry_delay": timedelta(seconds=30),

@@ -47,6 +47,8 @@ class Job:
         started: When the run started; a retry must bring the same time.
         allow: Is given how many seconds the work that begins now may take, and a description of
             it; the caller of the step ends the step when they are over.
+        note_memory: Is given how many bytes of memory the work that begins now is expected to take;
+            if the step is killed, the alert says it.
     """
 
     settings: Settings
@@ -59,6 +61,7 @@ class Job:
     run_id: str = "command-line"
     started: datetime = field(default_factory=lambda: datetime.now(timezone.utc))
     allow: Callable[[float, str], None] | None = None
+    note_memory: Callable[[float], None] = lambda needed: None
 
     def __post_init__(self) -> None:
         keys = SigningKeys.of(self.deployment)

@@ -35,6 +35,9 @@ LONGEST_HOURS = {
     "plan": 30,
     "score": 72,
     "merge": 12,
+    # of the watch
+    "verify_all": 48,
+    "resend": 6,
 }
 # For what does not grow with the number of images: TensorFlow's start, the download of weights, a
 # slow store, and images that were made to take long (`workers.MOST_SLOW`).

@@ -64,6 +64,7 @@ from skin_pipeline.contracts.operations import (
     Batch,
     EventKind,
     Incident,
+    Observations,
     Outcome,
 )
 from skin_pipeline.contracts.release import (
@@ -110,6 +111,7 @@ __all__ = [
     "Ledger",
     "Mistake",
     "Notice",
+    "Observations",
     "Outcome",
     "Pointer",
     "Predictive",
