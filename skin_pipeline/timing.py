@@ -35,6 +35,9 @@ LONGEST_HOURS = {
     "plan": 30,
     "score": 72,
     "merge": 12,
+    # of monitoring
+    "scoring_models": 6,
+    "compare": 12,
     # of the watch
     "verify_all": 48,
     "resend": 6,

@@ -17,6 +17,7 @@ In reading order:
 - `release`: the manifest of a version, what an alias names, and a model's history
 - `operations`: actions of people, approvals, incidents, and batches of scoring
 - `scoring`: what passes between the steps of batch scoring
+- `monitoring`: what monitoring found out about a model's images and scores
 """
 
 from skin_pipeline.contracts.data import (
@@ -57,6 +58,13 @@ from skin_pipeline.contracts.evaluation import (
     Verdict,
     Within,
 )
+from skin_pipeline.contracts.monitoring import (
+    Band,
+    DriftReport,
+    Moved,
+    RetrainingAsked,
+    WatchedDay,
+)
 from skin_pipeline.contracts.operations import (
     Action,
     ActionKind,
@@ -89,6 +97,7 @@ __all__ = [
     "Action",
     "ActionKind",
     "Approval",
+    "Band",
     "Batch",
     "Bin",
     "Calibration",
@@ -99,6 +108,7 @@ __all__ = [
     "Cost",
     "DataPointer",
     "Dataset",
+    "DriftReport",
     "Epoch",
     "Evaluation",
     "EventKind",
@@ -110,6 +120,7 @@ __all__ = [
     "Judgement",
     "Ledger",
     "Mistake",
+    "Moved",
     "Notice",
     "Observations",
     "Outcome",
@@ -117,6 +128,7 @@ __all__ = [
     "Predictive",
     "Proof",
     "Release",
+    "RetrainingAsked",
     "Scored",
     "ScoredChunk",
     "ScoringChunk",
@@ -128,6 +140,7 @@ __all__ = [
     "Trunk",
     "Validation",
     "Verdict",
+    "WatchedDay",
     "Within",
     "address",
     "dump",

@@ -106,7 +106,7 @@ def shares(reference: Floats, tolerated: float) -> list[Bet]:
 
 def _share(usual: float, now: float) -> Bet:
     yes, no = np.log(now / usual), np.log((1 - now) / (1 - usual))
-    return lambda values: np.where(values > 0, yes, no)
+    return lambda values: np.asarray(np.where(values > 0, yes, no), np.float64)
 
 
 def class_rates(probability: Floats, malignant: Floats) -> list[Bet]:
@@ -124,7 +124,9 @@ def class_rates(probability: Floats, malignant: Floats) -> list[Bet]:
 
     order = np.argsort(probability, kind="stable")
     # The share of malignant images rises with the probability, if the model is worth anything.
-    found = IsotonicRegression(y_min=0, y_max=1).fit_transform(np.arange(len(order)), malignant[order])
+    found = IsotonicRegression(y_min=0, y_max=1).fit_transform(
+        np.arange(len(order)), malignant[order]
+    )
     usual = float(found.mean())
     if not 0 < usual < 1:
         return []
@@ -162,7 +164,7 @@ def ranks(known: Floats, values: Floats, ties: Floats) -> Floats:
     below += (before * (values[None] < values[:, None])).sum(axis=1)
     same += (before * (values[None] == values[:, None])).sum(axis=1) + 1  # itself
     count = len(known) + np.arange(1, len(values) + 1)
-    return np.clip((below + ties * same) / count, EDGE, 1 - EDGE)
+    return np.asarray(np.clip((below + ties * same) / count, EDGE, 1 - EDGE))
 
 
 # --- the sum of all bets -------------------------------------------------------------------------
@@ -220,7 +222,9 @@ class Watch:
         """
         returns = self._returns(values, ties)
         self._remember(returns)
-        most = np.divide(CEILING * self.alarm, self._weights, where=self._weights > 0, out=self._weights * 0)
+        most = np.divide(
+            CEILING * self.alarm, self._weights, where=self._weights > 0, out=self._weights * 0
+        )
         wealth, course = self._wealth + 1, np.empty(values.shape[1])  # a new start
         for image, step in enumerate(np.exp(returns)):
             wealth = np.minimum(wealth * step, most)
