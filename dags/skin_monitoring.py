@@ -120,7 +120,9 @@ def acknowledged_at(store: Store, model: str) -> str:
 def acknowledges(item: Recorded, number: str) -> bool:
     """Returns whether an action acknowledged an incident."""
     intent, outcome = item.intent, item.outcome
-    return intent.kind == "acknowledge" and intent.subject == number and bool(outcome and outcome.done)
+    return (
+        intent.kind == "acknowledge" and intent.subject == number and bool(outcome and outcome.done)
+    )
 
 
 def tell(found: DriftReport) -> None:

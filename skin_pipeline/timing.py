@@ -41,6 +41,9 @@ LONGEST_HOURS = {
     # of the watch
     "verify_all": 48,
     "resend": 6,
+    # of the labels that come back
+    "bring_back": 24,
+    "judge": 6,
 }
 # For what does not grow with the number of images: TensorFlow's start, the download of weights, a
 # slow store, and images that were made to take long (`workers.MOST_SLOW`).

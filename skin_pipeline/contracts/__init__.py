@@ -16,6 +16,7 @@ In reading order:
 - `evaluation`: the results of `evaluate`, `champion`, `external` and `gate`
 - `release`: the manifest of a version, what an alias names, and a model's history
 - `operations`: actions of people, approvals, incidents, and batches of scoring
+- `returned`: labels that came back for scored images
 - `scoring`: what passes between the steps of batch scoring
 - `monitoring`: what monitoring found out about a model's images and scores
 """
@@ -81,6 +82,7 @@ from skin_pipeline.contracts.release import (
     Pointer,
     Release,
 )
+from skin_pipeline.contracts.returned import RefusedLabel, ReturnedLabel, ReturnedLabels
 from skin_pipeline.contracts.scoring import Ledger, ScoredChunk, ScoringChunk, ScoringPlan
 from skin_pipeline.contracts.training import (
     Epoch,
@@ -127,8 +129,11 @@ __all__ = [
     "Pointer",
     "Predictive",
     "Proof",
+    "RefusedLabel",
     "Release",
     "RetrainingAsked",
+    "ReturnedLabel",
+    "ReturnedLabels",
     "Scored",
     "ScoredChunk",
     "ScoringChunk",

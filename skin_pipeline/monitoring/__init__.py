@@ -20,6 +20,11 @@ The modules, in reading order:
     wording     what moved, in words
     drift       whether the images that a version scores have moved away from its reference
     report      the reports on that, and whether retraining is asked for
+    labels      labels that come back, from files to the images that were scored
+    decisions   what a model decided on scored images, joined with these labels
+    estimates   how good a model is in use, estimated without labels
+    performance how good it is, measured by labels
+    worsening   whether a version is worse in use than what it was released for
 
 Importing the room imports none of them.
 """
@@ -29,11 +34,14 @@ __all__ = [
     "drift",
     "evidence",
     "exporting",
+    "labels",
     "measures",
+    "performance",
     "reference",
     "report",
     "score_log",
     "scoring",
     "space",
     "watched",
+    "worsening",
 ]

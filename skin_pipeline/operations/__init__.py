@@ -9,10 +9,13 @@ The modules, in reading order:
 
     actions     an action of a person: its intent, written before, and its outcome, written after
     incidents   what people are alerted to: opened, counted, acknowledged, ended
+    labelling   labels that come back, as an action of a person
     flapping    what comes and goes: how often it must be seen before it is an incident
+    results     what a task led to, in words
+    runbook     what to do about each alert, reason of a refusal and kind of error
 
 Importing the room imports none of them.
 """
 
 # ruff: file-ignore[undefined-export] (they are modules, imported when they are used)
-__all__ = ["actions", "flapping", "incidents"]
+__all__ = ["actions", "flapping", "incidents", "labelling", "results", "runbook"]

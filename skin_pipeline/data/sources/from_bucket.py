@@ -32,6 +32,7 @@ from skin_pipeline.data.sources.patience import Pause, patiently
 from skin_pipeline.data.sources.zip_archive import LIMITS, Limits
 from skin_pipeline.errors import BadInput, Unavailable
 from skin_pipeline.foreign import shown
+from skin_pipeline.progress import Progress
 from skin_pipeline.storage import CONNECTIONS, Bucket, S3Access, S3Object, SettingNames, scratch
 
 log = logging.getLogger(__name__)
@@ -302,11 +303,13 @@ class _Fetching:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._fetch(one.item, path)
 
-        waiting = iter(wanted)
-        done = 0
+        waiting, done = iter(wanted), 0
+        progress = Progress("files fetched", len(wanted))
         with ThreadPoolExecutor(CONNECTIONS) as pool:
             while batch := list(islice(waiting, BATCH)):
-                done += sum(1 for _ in pool.map(fetch_one, batch))
+                for _ in pool.map(fetch_one, batch):
+                    done += 1
+                    progress.reached(done)
                 log.info("s3_fetched files=%d of=%d", done, len(wanted))
 
     def _fetched(self, item: S3Object, path: Path) -> bool:
