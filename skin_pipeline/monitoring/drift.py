@@ -80,7 +80,8 @@ def follow(
     """
     features = watched.features(reference)
     watch, counted, days, raised_on, was = Watch(features, alarm), [], [], "", False
-    for day in _days(ordered(rows), features, reference):
+    dimensions = reference.embedding.shape[1]
+    for day in _days(ordered(rows), features, dimensions):
         new = _after(day, anew)
         highest = float("nan")
         if len(new.rows):
@@ -107,9 +108,9 @@ def ordered(rows: pd.DataFrame) -> pd.DataFrame:
     return made.sort_values(["day", "name"], kind="stable", ignore_index=True)
 
 
-def _days(rows: pd.DataFrame, features: list[Feature], reference: Reference) -> Iterator[_Day]:
+def _days(rows: pd.DataFrame, features: list[Feature], dimensions: int) -> Iterator[_Day]:
     for day, part in rows.groupby("day", sort=True):
-        found = watched.values_of(part, reference)
+        found = watched.values_of(part, dimensions)
         yield _Day(str(day), part, np.stack([found[feature.name] for feature in features]))
 
 

@@ -46,7 +46,7 @@ FAMILIES = {
 TOLERATED = 0.02  # a share of unreadable or abstained images that is no reason for an alarm
 # The share of malignant images shows in scores that overlap much, and so needs the most images. A
 # weight costs the other families little: the logarithm of their own.
-WEIGHT_OF_SHARE = 3.0
+WEIGHT_OF_SHARE = 6.0
 
 
 def at_share(reference: Reference, share: float) -> Reference:
@@ -111,10 +111,15 @@ def in_space(embedding: Floats) -> dict[str, Floats]:
 # --- of rows of the log --------------------------------------------------------------------------
 
 
-def values_of(rows: pd.DataFrame, reference: Reference) -> dict[str, Floats]:
-    """Returns what is watched of rows of the log (n), by name; NaN where an image has none."""
+def values_of(rows: pd.DataFrame, dimensions: int) -> dict[str, Floats]:
+    """Returns what is watched of rows of the log (n), by name; NaN where an image has none.
+
+    Args:
+        rows: Rows with the columns of `score_log`.
+        dimensions: How many numbers an embedding has.
+    """
     measures = rows[list(NAMES)].to_numpy(np.float64)
-    embedding = _embeddings(rows, reference.embedding.shape[1])
+    embedding = _embeddings(rows, dimensions)
     probability = rows["probability"].to_numpy(np.float64)
     scored = np.isfinite(probability)
     abstained = rows["abstained"].fillna(False).astype(bool).to_numpy(np.float64)
