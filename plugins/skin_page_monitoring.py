@@ -86,11 +86,10 @@ def overview(store: Store) -> list[View]:
     A damaged report affects only the model that it belongs to.
     """
     from skin_pipeline.monitoring import report
+    from skin_pipeline.provenance import SigningKeys
     from skin_pipeline.release import Registry
 
-    from skin_pipeline.provenance import SigningKeys  # isort: skip
-
-    released = Registry(store, SigningKeys()).models()
+    released = Registry(store, SigningKeys()).models()  # names only, so no key is needed
     return [view(store, name) for name in sorted({*report.models(store), *released})]
 
 

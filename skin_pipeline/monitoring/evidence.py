@@ -44,7 +44,7 @@ Bet = Callable[[Floats], Floats]  # from ranks in 0…1 to the logarithm of what
 SHIFTS = (0.25, 0.5, 1.0)  # of a measure, in standard deviations of the reference
 SPREADS = (0.6, 1.6)  # of a measure, as a factor
 MORE = (2.0, 5.0, 12.0)  # by which a share may grow
-CEILING = 10.0  # times the alarm: evidence never exceeds it, so that it can fall again
+CEILING = 10.0  # times the alarm: evidence above it is given away, so that it can fall again
 MOST_KEPT = 20_000  # values with which new ones are compared; more would change no rank
 EDGE = 1e-6  # a rank is not nearer to 0 or 1 than this
 
@@ -222,13 +222,12 @@ class Watch:
         """
         returns = self._returns(values, ties)
         self._remember(returns)
-        most = np.divide(
-            CEILING * self.alarm, self._weights, where=self._weights > 0, out=self._weights * 0
-        )
         wealth, course = self._wealth + 1, np.empty(values.shape[1])  # a new start
         for image, step in enumerate(np.exp(returns)):
-            wealth = np.minimum(wealth * step, most)
+            wealth = wealth * step
             course[image] = (self._weights * wealth).sum()
+            # What is given away lowers the mean only: the bound still holds.
+            wealth *= min(1.0, CEILING * self.alarm / max(course[image], 1e-300))
         self._wealth, self.days = wealth, self.days + 1
         above = course.max(initial=0.0) >= self.alarm
         self.raised = bool(above or (self.raised and self.evidence > self.alarm / 10))
