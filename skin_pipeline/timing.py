@@ -34,13 +34,16 @@ LONGEST_HOURS = {
     # of the rollback
     "verify": 12,
     "rollback": 6,
-    # of the watch
-    "verify_all": 48,
-    "resend": 6,
     # of batch scoring; `plan` lists a source of any size
     "plan": 30,
     "score": 72,
     "merge": 12,
+    # of monitoring
+    "scoring_models": 6,
+    "compare": 12,
+    # of the watch
+    "verify_all": 48,
+    "resend": 6,
     # of the labels that come back
     "bring_back": 24,
     "judge": 6,
