@@ -9,9 +9,12 @@ The modules, in reading order:
 
     actions     an action of a person: its intent, written before, and its outcome, written after
     incidents   what people are alerted to: opened, counted, acknowledged, ended
+    reading     a store as web pages read it: listed once, and unchanging documents from memory
+    lineage     what a version was made from, as documents and as a graph
+    comparing   versions side by side: figures on the same images, and what else differs
 
 Importing the room imports none of them.
 """
 
 # ruff: file-ignore[undefined-export] (they are modules, imported when they are used)
-__all__ = ["actions", "incidents"]
+__all__ = ["actions", "comparing", "incidents", "lineage", "reading"]
