@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 from typing import Any
 
@@ -20,7 +20,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from skin_pipeline import tables
-from skin_pipeline.contracts import Comparison, Evaluation, Figures, Release
+from skin_pipeline.contracts import Comparison, Figures, Release
 from skin_pipeline.data import manifest, splitting
 from skin_pipeline.errors import BadInput
 from skin_pipeline.evaluation import comparison, metrics, scoring
@@ -112,10 +112,8 @@ def compare(store: Store, origins: Sequence[Origin]) -> Compared:
     relabelled = np.any([found != labels[0] for found in labels], axis=0)
     known = _known(tests[0].loc[shared], images, origins)
     kept = shared[~(known | relabelled)]
-    left_out = {"known": int(known.sum()), "relabelled": int((relabelled & ~known).sum())}
-    if len(kept) == 0:
-        return Compared(**left_out, problem="No test image is left that all versions share.")
-    return _compared([table.loc[kept] for table in tests], origins, left_out)
+    compared = _compared([table.loc[kept] for table in tests], origins)
+    return replace(compared, known=int(known.sum()), relabelled=int((relabelled & ~known).sum()))
 
 
 def _scored(store: Store, origin: Origin) -> pd.DataFrame:
@@ -145,10 +143,11 @@ def _trained(table: pd.DataFrame) -> pd.DataFrame:
     return table[sides.isin([splitting.TRAIN, splitting.VALIDATION]).any(axis=1)]
 
 
-def _compared(
-    tests: Sequence[pd.DataFrame], origins: Sequence[Origin], left_out: dict[str, int]
-) -> Compared:
+def _compared(tests: Sequence[pd.DataFrame], origins: Sequence[Origin]) -> Compared:
+    """Compares versions on images that each of the tables has, in the same order."""
     first = tests[0]
+    if first.empty:
+        return Compared(problem="No test image is left that all versions share.")
     sample = metrics.Sample.of(first, _seed(origins[0]))
     predictions = [
         metrics.Predictions(table["probability"].to_numpy(np.float64), origin.evaluation.threshold)
@@ -159,7 +158,6 @@ def _compared(
     return Compared(
         images=len(first),
         malignant=int(sample.malignant.sum()),
-        **left_out,
         figures=tuple(metrics.figures(item, sample) for item in predictions),
         differences=tuple(
             comparison.compare(

@@ -17,7 +17,7 @@ from bisect import bisect_left
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
@@ -97,10 +97,8 @@ class Reading:
         """Reads documents at the same time, so that each `read` of one finds it in the memory."""
 
         def read(key: str) -> None:
-            try:
+            with suppress(PipelineError):  # who needs it reads it again, and says what is wrong
                 self.read(key)
-            except PipelineError:
-                pass  # who needs it reads it again, and says what is wrong
 
         wanted = [key for key in keys if UNCHANGING.fullmatch(key)]
         if self.endpoint and len(wanted) > 1:  # a folder is not faster with threads

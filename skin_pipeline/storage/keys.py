@@ -46,7 +46,7 @@ class Store(Protocol):
         """Returns all keys below the folder `prefix` (empty: all keys), sorted."""
 
     def sizes(self, prefix: str) -> dict[str, int]:
-        """Returns the bytes of all objects below the folder `prefix`, by key; reads none of them."""
+        """Returns how many bytes each object below the folder `prefix` has, by key; reads none."""
 
     def put(self, key: str, data: bytes) -> bool:
         """Writes `data` unless the key is taken; returns whether it was written."""
