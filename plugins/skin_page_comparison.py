@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from fastapi.responses import Response
 
     from skin_pipeline.contracts import Dataset, Release
-    from skin_pipeline.operations.comparing import Compared
-    from skin_pipeline.operations.lineage import Origin
     from skin_pipeline.operations.reading import Reading
     from skin_pipeline.release import Model
 
@@ -90,29 +88,25 @@ def _releases(model: Model, versions: Sequence[str]) -> tuple[list[Release], lis
 
 
 def _compared(store: Reading, name: str, releases: Sequence[Release]) -> dict[str, Any]:
-    from skin_pipeline.operations import comparing
-
-    origins = comparing.origins(store, releases)
-    return {
-        "compared": _figures(store, name, origins),
-        "data": comparing.data_rows(origins),
-        "settings": comparing.setting_rows(origins),
-        "code": comparing.code_rows(store, origins),
-        "unreadable": [problem for origin in origins for problem in origin.problems.values()],
-    }
-
-
-def _figures(store: Reading, name: str, origins: Sequence[Origin]) -> Compared:
-    """Returns the figures side by side, computed once: what they are made from never changes."""
+    """Returns what the page shows, computed once: what versions are made from never changes."""
     from skin_pipeline.operations import comparing
     from skin_pipeline.operations.reading import MEMORY
 
-    versions = (f"{origin.release.version} {origin.release.verdict}" for origin in origins)
-    return MEMORY.kept(
-        store.of_this_store("compared", name, *versions),
-        lambda: comparing.compare(store, origins),
-        lambda _: ABOUT_BYTES,
-    )
+    origins = comparing.origins(store, releases)
+    problems = [problem for origin in origins for problem in origin.problems.values()]
+
+    def found() -> dict[str, Any]:
+        return {
+            "compared": comparing.compare(store, origins),
+            "data": comparing.data_rows(origins),
+            "settings": comparing.setting_rows(origins),
+            "code": comparing.code_rows(store, origins),
+        }
+
+    versions = (f"{release.version} {release.verdict}" for release in releases)
+    place = store.of_this_store("compared", name, *versions)
+    values = found() if problems else MEMORY.kept(place, found, lambda _: ABOUT_BYTES)
+    return {**values, "unreadable": problems}
 
 
 # --- thumbnails ----------------------------------------------------------------------------------
