@@ -294,8 +294,15 @@ class Model:
 
     def judgements(self, last: int = 20) -> list[Judgement]:
         """Returns the latest judged runs of the model, newest first."""
-        keys = self.store.list(self._judged)[-last:]
-        return [parse(self.store.read(key), Judgement, key) for key in reversed(keys)]
+        return [self.judgement(key) for key in reversed(self.judged_keys()[-last:])]
+
+    def judged_keys(self) -> list[str]:
+        """Returns the keys of all judgements of the model, oldest first."""
+        return self.store.list(self._judged)
+
+    def judgement(self, key: str) -> Judgement:
+        """Returns the judgement under a key. Raises `BadInput` if it is damaged."""
+        return parse(self.store.read(key), Judgement, key)
 
     def record(self, judgement: Judgement, verdict: str) -> bool:
         """Adds a judged run to the model's history. Returns whether it is new there.
@@ -337,9 +344,13 @@ class Unverified:
         found = self._alias(alias).read()
         return found.move if found else None
 
+    def pointing(self) -> list[str]:
+        """Returns the names of all aliases that have a pointer, sorted."""
+        return aliases.pointing(self.store, self.model)
+
     def pointers(self) -> dict[str, Pointer]:
         """Returns what all aliases name, by alias. Raises `BadInput` if a pointer is damaged."""
-        found = {name: self.pointer(name) for name in aliases.pointing(self.store, self.model)}
+        found = {name: self.pointer(name) for name in self.pointing()}
         return {name: pointer for name, pointer in found.items() if pointer}
 
     def documents(self, alias: str = CHAMPION, last: int | None = None) -> list[Document]:
