@@ -20,6 +20,7 @@ The modules, in reading order:
     aliases    moving an alias
     history    verifying the history of an alias: what is missing, changed or invented
     rollback   making an alias name again what it named before
+    eligible   which versions may become the champion, by a run or by hand
     pruning    removing old versions
     tasks      the work of the steps `champion`, `promote` and `reject`
     chain      checking all that a verdict is made from, down to the images, before a release

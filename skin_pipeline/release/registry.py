@@ -22,7 +22,7 @@ signature cannot be left out by mistake. What people may look at without that ch
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,7 +30,7 @@ from skin_pipeline.config import Deployment
 from skin_pipeline.contracts import CHAMPION, Dataset, Judgement, Pointer, Release, dump, parse
 from skin_pipeline.errors import BadInput
 from skin_pipeline.provenance import SigningKeys
-from skin_pipeline.release import aliases, history, rollback, trust, versions
+from skin_pipeline.release import aliases, eligible, history, rollback, trust, versions
 from skin_pipeline.release.aliases import ANY
 from skin_pipeline.release.pointers import Alias, Document
 from skin_pipeline.release.pruning import Pruning
@@ -38,6 +38,11 @@ from skin_pipeline.release.rollback import Rollback
 from skin_pipeline.release.seen import Accepted
 from skin_pipeline.release.versions import Version, version_key
 from skin_pipeline.storage import Store
+
+
+def judged_folder(model: str) -> str:
+    """Returns the folder of a model's judgements."""
+    return f"{versions.folder(model)}/judged"
 
 
 @dataclass(frozen=True)
@@ -172,6 +177,14 @@ class Model:
         """
         return self.carry_out(self.plan_rollback(target, alias), alias, by=by, reason=reason)
 
+    def rolled_back(self, alias: str = CHAMPION) -> Iterator[Pointer]:
+        """Yields the rollbacks after which an alias never named the version again, newest first."""
+        return eligible.rolled_back(self._alias(alias))
+
+    def check_by_hand(self, version: str, alias: str = CHAMPION) -> None:
+        """Raises `BadInput` unless a person may make an alias name a version; see `eligible`."""
+        eligible.check_by_hand(self._alias(alias), version)
+
     def sign_history(self, alias: str, by: str) -> str:
         """Signs what an alias names, and its history so far; see `aliases.sign_history`."""
         return aliases.sign_history(self._alias(alias), by)
@@ -263,7 +276,7 @@ class Model:
 
     def judgements(self, last: int = 20) -> list[Judgement]:
         """Returns the latest judged runs of the model, newest first."""
-        keys = self.store.list(self._judged)[-last:]
+        keys = self.store.list(judged_folder(self.name))[-last:]
         return [parse(self.store.read(key), Judgement, key) for key in reversed(keys)]
 
     def record(self, judgement: Judgement, verdict: str) -> bool:
@@ -274,15 +287,11 @@ class Model:
             verdict: Key of the verdict. It is recorded once, even if a later run finds it again.
         """
         stamp = judgement.judged_at.replace(":", "").replace("-", "")
-        key = f"{self._judged}/{stamp}-{verdict[:12]}.json"
+        key = f"{judged_folder(self.name)}/{stamp}-{verdict[:12]}.json"
         if self.store.exists(key):
             return False
         self.store.put(key, dump(judgement))
         return True
-
-    @property
-    def _judged(self) -> str:
-        return f"{versions.folder(self.name)}/judged"
 
     def _alias(self, name: str) -> Alias:
         return Alias(self.store, self.name, name, self.keys)
@@ -314,6 +323,14 @@ class Unverified:
     def documents(self, alias: str = CHAMPION, last: int | None = None) -> list[Document]:
         """Returns the moves of an alias, newest first; see `Alias.documents`."""
         return self._alias(alias).documents(last)
+
+    def move_keys(self, alias: str) -> list[str]:
+        """Returns the keys of the moves in the history of an alias, newest first."""
+        return list(self._alias(alias).recorded().values())[::-1]
+
+    def judgement_keys(self) -> list[str]:
+        """Returns the keys of the judgements, newest first; each name begins with its time."""
+        return self.store.list(judged_folder(self.model))[::-1]
 
     def release(self, version: str) -> Release:
         """Returns the manifest of a version. Raises `BadInput` if it is missing or damaged."""

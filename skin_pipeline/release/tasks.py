@@ -106,7 +106,7 @@ def promote(job: Job, verdict: str, judge_again: Callable[[Verdict], str]) -> st
 
     Nothing moves if it is the champion already, as after a run on unchanged data; its judgement
     then stays. If the champion has changed since the model was judged, the model is judged again,
-    against the new champion.
+    against the new champion. A model that a person rolled back is not promoted again.
 
     Args:
         job: The job.
@@ -177,6 +177,8 @@ def _moved(job: Job, key: str, judged: Verdict) -> str | None:
     pointer = model.champion
     if rival != (pointer.version if pointer else None):
         return None  # before a version is written that no alias would name
+    if problem := given_up(job, key, judged):
+        raise Rejected(problem)
     chain.check(job.proven, key)
     release, files = described(job, key, judged)
     # Without the proofs of the store: `publish` compares each file with the digest in the manifest,
@@ -186,6 +188,31 @@ def _moved(job: Job, key: str, judged: Verdict) -> str | None:
     model.release(release.version)  # raises if it must be signed, and there was no key to do it
     won = model.move(release.version, by=job.run_id, reason="passed the gate", expected=rival)
     return release.version if won else None
+
+
+def given_up(job: Job, key: str, judged: Verdict) -> str:
+    """Returns who rolled the judged model back, and what to do; "" if nobody did.
+
+    On unchanged data and settings a run makes the same model again, which would be promoted with
+    the old verdict. It is recognised by its evaluation, so that looser bounds do not help either.
+    """
+    for move in _model(job, judged.released_as).rolled_back():
+        if move.previous and _is_of(job, move.previous, key, judged):
+            log.warning('not_promoted_again version=%s by="%s"', move.previous, move.by)
+            return (
+                f"version {move.previous} was rolled back by {move.by}: {move.reason}; to promote "
+                "it again, move the alias by hand, with the DAG skin_alias"
+            )
+    return ""
+
+
+def _is_of(job: Job, version: str, key: str, judged: Verdict) -> bool:
+    """Returns whether a version is the judged model."""
+    try:
+        release = _model(job, judged.released_as).unverified.release(version)
+        return _evaluation_of(job, release) == judged.evaluation
+    except BadInput:  # it was pruned, or is of older code: the same model has the same name
+        return described(job, key, judged)[0].version == version
 
 
 def described(job: Job, key: str, verdict: Verdict) -> tuple[Release, dict[str, str]]:
