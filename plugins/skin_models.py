@@ -18,6 +18,7 @@ from urllib.parse import quote
 from airflow.plugins_manager import AirflowPlugin
 from skin_web import (
     HEADERS,
+    HOME,
     PREFIX,
     ROUTE,
     LazyApp,
@@ -255,8 +256,7 @@ def _frame_page(key: str) -> Response:
 
     if not readable(key):
         raise HTTPException(404, "There is no such report.")
-    up = "../" * (key.count("/") + 1)
-    return render("report.html", home=up, source=f"{up}report/{quote(key)}", key=key)
+    return render("report.html", source=f"{HOME.get()}report/{quote(key)}", key=key)
 
 
 def _report(key: str) -> Response:

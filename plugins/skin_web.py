@@ -18,6 +18,7 @@ import logging
 import math
 import re
 from collections.abc import Callable, Iterable
+from contextvars import ContextVar
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -46,8 +47,8 @@ DOCS_KEY = re.compile(r"(?:validate|split)/\w+/(?:again_\w+/)?docs/\w+\.html")
 
 
 PAGE_POLICY = (
-    "default-src 'none'; script-src 'sha256-{}'; style-src 'unsafe-inline'; img-src data:; "
-    "frame-src 'self'; frame-ancestors 'self'; base-uri 'none'; form-action 'none'"
+    "default-src 'none'; script-src 'sha256-{}'; style-src 'unsafe-inline'; img-src 'self' data:; "
+    "frame-src 'self'; frame-ancestors 'self'; base-uri 'none'; form-action 'self'"
 )
 HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -66,6 +67,10 @@ class Route(NamedTuple):
     endpoint: Callable[..., Any]
     methods: tuple[str, ...] = ("GET",)
     dependencies: Callable[[], list[Any]] = list
+
+
+# From the page that is being made to the page "Models": "./", "../", "../../" …
+HOME: ContextVar[str] = ContextVar("HOME", default="./")
 
 
 # --- links ---------------------------------------------------------------------------------------
@@ -160,11 +165,14 @@ def environment() -> tuple[Any, str]:
 
 
 def render(template: str, status: int = 200, **values: Any) -> Response:
-    """Returns a page of `skin_pages/`, with its security headers."""
+    """Returns a page of `skin_pages/`, with its security headers.
+
+    Templates know `home`, the relative link to the page "Models", which all other links start with.
+    """
     from fastapi.responses import HTMLResponse
 
     pages, policy = environment()
-    html = pages.get_template(template).render(**values)
+    html = pages.get_template(template).render({"home": HOME.get(), **values})
     return HTMLResponse(html, status, {**HEADERS, "Content-Security-Policy": policy})
 
 
@@ -179,6 +187,23 @@ def _broken(_request: Any, error: Exception) -> Response:
     """Returns the page for an unexpected error, which Airflow logs with its stack trace."""
     problem = f"{type(error).__name__}. The log of the API server says more."
     return render("problem.html", 500, heading="The page cannot be shown", problem=problem)
+
+
+class Placed:
+    """A middleware that sets `HOME`, so that links work below any base path.
+
+    It counts the slashes of the path as it was sent: an encoded one is part of a name.
+    """
+
+    def __init__(self, app: Any) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http":
+            path = scope.get("raw_path") or quote(scope["path"]).encode()
+            deep = path.count(b"/") - scope.get("root_path", "").count("/") - 1
+            HOME.set("../" * deep or "./")
+        await self._app(scope, receive, send)
 
 
 def build_app(routes: Iterable[Route]) -> FastAPI:
@@ -199,6 +224,7 @@ def build_app(routes: Iterable[Route]) -> FastAPI:
         dependencies=[Depends(requires_access_view(AccessView.PLUGINS))],
         exception_handlers=handlers,
     )
+    app.add_middleware(Placed)
     for route in routes:
         app.add_api_route(
             route.path,
