@@ -1,8 +1,8 @@
 """Which versions may become the champion: by a training run, and by hand.
 
-A training run must not promote again what a person rolled back: on unchanged data its verdict is the
-same as before. A person may choose among the versions that the champion named before, and those that
-passed the gate; for all others the gate would be a formality.
+A training run must not promote again what a person rolled back: on unchanged data its verdict is
+the same as before. A person may choose among the versions that the champion named before, and those
+that passed the gate; for all others the gate would be a formality.
 """
 
 from __future__ import annotations
