@@ -9,9 +9,10 @@ The modules, in reading order:
 
     actions     an action of a person: its intent, written before, and its outcome, written after
     incidents   what people are alerted to: opened, counted, acknowledged, ended
+    audit       the table of all that was done: moves, judgements, approvals, actions
 
 Importing the room imports none of them.
 """
 
 # ruff: file-ignore[undefined-export] (they are modules, imported when they are used)
-__all__ = ["actions", "incidents"]
+__all__ = ["actions", "audit", "incidents"]

@@ -324,6 +324,10 @@ class Unverified:
         """Returns the moves of an alias, newest first; see `Alias.documents`."""
         return self._alias(alias).documents(last)
 
+    def pointer_key(self, alias: str) -> str:
+        """Returns the key of an alias's pointer. Raises `BadInput` if no alias has such a name."""
+        return self._alias(alias).key
+
     def move_keys(self, alias: str) -> list[str]:
         """Returns the keys of the moves in the history of an alias, newest first."""
         return list(self._alias(alias).recorded().values())[::-1]
