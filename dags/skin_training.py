@@ -10,6 +10,8 @@ images, else **rejected** with reasons.
 * *Started again* with the same data and settings it ends in a minute: each step finds its result.
 * *Refused* is a verdict, not a failure: the run is green, `promote` is skipped, and an alert
   gives the reasons.
+* *Asked*: with `SKIN_APPROVAL`, a person must approve a model before it is promoted, in *Required
+  Actions*. Rejected, or not answered in time: the run is green and nothing changes.
 * *Failed* tasks say what was wrong in the last lines of their log. Correct it and clear the task.
 
 The models are for research and give no diagnosis.
@@ -33,10 +35,12 @@ from skin_airflow import (
     most_mapped,
     step,
 )
+from skin_approval import Approve, Budget
 from skin_notifier import SkinNotifier
 
-from skin_pipeline import sharding, steps
-from skin_pipeline.contracts import Split, Verdict
+from skin_pipeline import decisions, sharding, steps
+from skin_pipeline.contracts import Split
+from skin_pipeline.operations import costs
 from skin_pipeline.seeds import run_seed
 
 deployment = airflow_deployment()
@@ -77,7 +81,9 @@ def split(validation: str) -> str:
     validation images for each run. Images of one patient stay together.
     """
     with airflow_job() as job:
-        return steps.split(job, validation)
+        key = steps.split(job, validation)
+        costs.announce(job, key)
+        return key
 
 
 @step()
@@ -169,7 +175,9 @@ def gate(evaluation: str, validation: str, champion: str, external: list[str]) -
 def promote(verdict: str) -> str:
     """
     Writes the model as an immutable version, signs it if there is a key to sign with, and points
-    the champion to it. Skipped when the gate refused.
+    the champion to it. Skipped when the gate or a person refused.
+
+    *Fails at once* when a person must approve the model and nobody has: clear `approve`.
     """
     with airflow_job() as job:
         return steps.promote(job, verdict)
@@ -178,12 +186,14 @@ def promote(verdict: str) -> str:
 @step(on_success_callback=SkinNotifier("refused"))
 def reject(verdict: str) -> str:
     """
-    Records the refusal in the model's history. Skipped when the gate approved.
+    Records the refusal in the model's history: the gate's, or that of the person who was asked.
+    Skipped when nobody refused.
     """
     with airflow_job() as job:
-        if job.load(verdict, Verdict).approved:
-            raise AirflowSkipException("approved by the gate")
-        return steps.reject(job, verdict)
+        refused = decisions.refused(job, verdict)
+        if not refused:
+            raise AirflowSkipException("approved")
+        return steps.reject(job, refused)
 
 
 @dag(
@@ -215,9 +225,13 @@ def skin_training() -> None:
     trained = train.partial(split=divided, features=cached).expand(run=runs(divided))
     evaluation = evaluate(divided, trained, validation)
     scores = external(evaluation, validation)
-    verdict = gate(evaluation, validation, champion(divided), scores)
-    promote(verdict)
-    reject(verdict)
+    rival = champion(divided)
+    verdict = gate(evaluation, validation, rival, scores)
+    ends = [promote(verdict), reject(verdict)]
+    if deployment.budget_core_hours:
+        Budget(task_id="budget", about=divided) >> [cached, rival]
+    if deployment.approval != "never":
+        Approve(task_id="approve", about=verdict) >> ends
 
 
 dag_object = skin_training()

@@ -28,6 +28,9 @@ LONGEST_HOURS = {
     "gate": 12,
     "promote": 12,
     "reject": 6,
+    # of tasks that ask a person: without the time that they wait for the answer
+    "approve": 6,
+    "budget": 6,
     # of the rollback
     "verify": 12,
     "rollback": 6,

@@ -53,6 +53,7 @@ from skin_pipeline.contracts.evaluation import (
     Predictive,
     Scored,
     Slice,
+    StepCost,
     Verdict,
     Within,
 )
@@ -116,6 +117,7 @@ __all__ = [
     "Shortcut",
     "Slice",
     "Split",
+    "StepCost",
     "TrainedRun",
     "Trunk",
     "Validation",

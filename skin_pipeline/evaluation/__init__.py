@@ -16,7 +16,7 @@ The modules in reading order:
     comparison   challenger against champion on the same images
     gate         from figures and bounds to the checks of a verdict
     rejudging    the same again before a release, from the predictions in the store
-    costs        how long each step took
+    costs        what each step took
     card         the model card, as JSON and Markdown
     report       the report, one HTML file
     wording      the names of figures, and how they are written

@@ -8,11 +8,14 @@ layer does.
 The modules, in reading order:
 
     actions     an action of a person: its intent, written before, and its outcome, written after
+    asking      what a person is asked before a promotion or an expensive run, and the answer
     incidents   what people are alerted to: opened, counted, acknowledged, ended
     audit       the table of all that was done: moves, judgements, approvals, actions
+    costs       what a workflow run is expected to take
+    spending    what the latest runs of a model took, step by step
 
 Importing the room imports none of them.
 """
 
 # ruff: file-ignore[undefined-export] (they are modules, imported when they are used)
-__all__ = ["actions", "audit", "incidents"]
+__all__ = ["actions", "asking", "audit", "costs", "incidents", "spending"]

@@ -33,10 +33,11 @@ Kind = Literal["move", "judgement", "approval", "action", "airflow"]
 KINDS: tuple[Kind, ...] = ("move", "judgement", "approval", "action", "airflow")
 UNREADABLE = "cannot be read"
 UNDER_WAY = "did not end"
+APPROVALS = "approvals"  # where people's decisions are; see `Model.approvals`
 MOST_KNOWN = 20_000  # documents that are kept in memory
 # As Airflow makes the ids of runs. The one who moved an alias is `alice, manual__2026-…`.
 KINDS_OF_RUNS = "manual|scheduled|asset_triggered|backfill|operator_triggered"
-RUN_ID = re.compile(rf"(?:^|, )((?:{KINDS_OF_RUNS})__\S+)$")
+RUN_ID = re.compile(rf"(?:^|, )((?:{KINDS_OF_RUNS})__[^\s,]+)(?:, approved by .*)?$")
 
 
 @dataclass(frozen=True)
@@ -102,9 +103,10 @@ class Wanted:
         )
 
     def _has_text(self, entry: Entry) -> bool:
-        return not self.text or self.text.casefold() in "\n".join(
-            str(value) for value in astuple(entry)
-        ).casefold()
+        return (
+            not self.text
+            or self.text.casefold() in "\n".join(str(value) for value in astuple(entry)).casefold()
+        )
 
 
 def table(store: Store, wanted: Wanted, others: Iterable[Entry] = ()) -> Iterator[Entry]:
@@ -176,7 +178,7 @@ def _moved(move: Pointer, later: str) -> Entry:
     run = RUN_ID.search(move.by)
     how = "rolled back" if move.rollback else "moved"
     origin = f"from version {move.previous}" if move.previous else "from nothing"
-    dag = "skin_training" if move.by == (run and run[1]) else "skin_alias"
+    dag = "skin_training" if run and run.start() == 0 and run.start(1) == 0 else "skin_alias"
     return Entry(
         _utc(move.moved_at, later),
         "move",
@@ -219,7 +221,7 @@ def _judged(said: Judgement, later: str) -> Entry:
 
 
 def _approvals(store: Store) -> Iterator[Entry]:
-    read = ((key, _read(store, key, Approval)) for key in store.list(approvals.FOLDER))
+    read = ((key, _read(store, key, Approval)) for key in store.list(APPROVALS))
     entries = [
         _approved(said) if isinstance(said, Approval) else _unread("approval", said, _now())
         for _, said in read

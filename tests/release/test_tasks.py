@@ -116,7 +116,7 @@ def test_a_champion_that_comes_in_at_the_last_moment_is_not_overwritten(
         again.append(judged.champion)
         raise Rejected("no better than the faster one")
 
-    monkeypatch.setattr(steps, "_judged_again", judged_again)
+    monkeypatch.setattr(steps, "judged_again", judged_again)
     with pytest.raises(Rejected, match="the faster one"):
         steps.promote(job, GATE)
     assert again == [""]
@@ -124,13 +124,13 @@ def test_a_champion_that_comes_in_at_the_last_moment_is_not_overwritten(
     assert len(moves(job.store)) == 1
 
 
-def test_a_model_judged_against_another_champion_is_judged_again_before_it_is_published(
+def test_a_modeljudged_against_another_champion_isjudged_again_before_it_is_published(
     candidate: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job, _, tried = candidate
     (rival,) = releases(job.store, 1)
     promote(job.store, rival)
-    monkeypatch.setattr(steps, "_judged_again", lambda *_: GATE)
+    monkeypatch.setattr(steps, "judged_again", lambda *_: GATE)
     with pytest.raises(Unavailable, match=f"moved the champion of {MODEL} {tasks.REMATCHES} times"):
         steps.promote(job, GATE)
     assert opened(job.store).versions() == [rival]
