@@ -20,7 +20,7 @@ from skin_pipeline.release import Model, Registry
 from skin_pipeline.storage import Store
 
 if TYPE_CHECKING:
-    from skin_pipeline.contracts import Action
+    from skin_pipeline.contracts import Action, ActionKind
     from skin_pipeline.operations.actions import Doing
 
 log = logging.getLogger(__name__)
@@ -47,13 +47,13 @@ def mover() -> str:
     return f"{run.triggering_user_name}, {run.run_id}" if run.triggering_user_name else run.run_id
 
 
-def intent(kind: str, *, model: str, subject: str, plan: str, reason: str) -> Action:
+def intent(kind: ActionKind, *, model: str, subject: str, plan: str, reason: str) -> Action:
     """Returns the intent of the running task; it is the same in each of its tries."""
     from skin_pipeline.contracts import Action
 
     run = context()["dag_run"]
     return Action(
-        kind=kind,  # type: ignore[arg-type]
+        kind=kind,
         model=model,
         subject=subject,
         plan=plan,

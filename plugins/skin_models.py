@@ -272,7 +272,7 @@ def _report(key: str) -> Response:
 
 
 # The modules whose pages are in the app, besides this one.
-MODULES: tuple[str, ...] = ()
+MODULES: tuple[str, ...] = ("skin_page_acting", "skin_page_audit")
 
 
 def build() -> FastAPI:

@@ -6,8 +6,8 @@
 It puts together what the store has in several places: the moves of aliases, judgements, approvals,
 and the actions of people (with acknowledgements). Others can be mixed in, such as Airflow's event
 log. Each source yields its entries newest first and is read only as far as somebody looks, so the
-first page of two thousand judgements reads a few dozen of them. A document that cannot be read is an
-entry that says so.
+first page of two thousand judgements reads a few dozen of them. A document that cannot be read is
+an entry that says so.
 """
 
 from __future__ import annotations
