@@ -20,7 +20,7 @@ import math
 import re
 from collections.abc import Callable, Iterable
 from contextvars import ContextVar
-from datetime import datetime
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote, urlsplit
@@ -45,7 +45,6 @@ DASH = "\N{EN DASH}"
 # none leads out of its folder. `again_…` is the folder of a result whose first try was killed.
 REPORT_KEY = re.compile(r"gate/\w+/(?:again_\w+/)?report\.html")
 DOCS_KEY = re.compile(r"(?:validate|split)/\w+/(?:again_\w+/)?docs/\w+\.html")
-
 
 PAGE_POLICY = (
     "default-src 'none'; script-src 'sha256-{}'; style-src 'unsafe-inline'; img-src 'self' data:; "
@@ -76,6 +75,7 @@ class Route(NamedTuple):
 
 # From the page that is being made to the page "Models": "./", "../", "../../" …
 HOME: ContextVar[str] = ContextVar("HOME", default="./")
+QUERY: ContextVar[str] = ContextVar("QUERY", default="")  # of the address, where a name comes twice
 
 
 # --- links ---------------------------------------------------------------------------------------
@@ -102,6 +102,11 @@ def view_path(key: str) -> str:
 def readable(key: str) -> bool:
     """Returns whether the page may show the object under `key`."""
     return bool(REPORT_KEY.fullmatch(key) or DOCS_KEY.fullmatch(key))
+
+
+def is_web_address(text: str) -> bool:
+    """Returns whether a text from a document may be the target of a link: no script, no file."""
+    return text.startswith(("https://", "http://"))
 
 
 def airflow_url() -> str:
@@ -131,6 +136,16 @@ def share(value: float) -> str:
     return f"{100 * min(max(value, 0.0), 1.0):.1f}%" if not math.isnan(value) else "0%"
 
 
+def signed(value: float) -> str:
+    """Returns a difference as text, with its sign; a dash if it is not defined."""
+    return DASH if math.isnan(value) else f"{value:+.3f}".replace("-", "\N{MINUS SIGN}")
+
+
+def around(value: float) -> str:
+    """Returns a difference as a place on a bar from -0.2 to 0.2, as a CSS percentage."""
+    return share(0.5 + value / 0.4) if not math.isnan(value) else "50%"
+
+
 def moment(text: str) -> str:
     """Returns a time of a document to the minute; text that is no time is returned unchanged."""
     try:
@@ -138,6 +153,29 @@ def moment(text: str) -> str:
     except ValueError:
         return text
     return f"{when:%Y-%m-%d %H:%M} {when.tzname() or ''}".rstrip()
+
+
+def age(text: str) -> str:
+    """Returns how long ago a time of a document is, in words; "" for text that is no time."""
+    try:
+        when = datetime.fromisoformat(text.replace("Z", "+00:00"))
+    except ValueError:
+        return ""
+    when = when if when.tzinfo else when.replace(tzinfo=timezone.utc)
+    hours = (datetime.now(timezone.utc) - when).total_seconds() / 3600
+    for unit, long in (("day", 24), ("hour", 1)):
+        count = int(hours / long)
+        if count >= 1:
+            return f"{count:,} {unit}{'' if count == 1 else 's'} ago"
+    return "less than an hour ago" if hours >= 0 else "in the future"
+
+
+def size(count: int) -> str:
+    """Returns a number of bytes in words, such as `98.2 MB`."""
+    for unit, power in (("GB", 9), ("MB", 6), ("kB", 3)):
+        if count >= 10**power:
+            return f"{count / 10**power:.1f} {unit}"
+    return f"{count} bytes"
 
 
 # --- pages ---------------------------------------------------------------------------------------
@@ -160,9 +198,17 @@ def environment() -> tuple[Any, str]:
         lstrip_blocks=True,
     )
     pages.filters.update(
-        figure=figure, interval=interval, share=share, moment=moment, view_path=view_path
+        figure=figure,
+        interval=interval,
+        share=share,
+        signed=signed,
+        around=around,
+        moment=moment,
+        age=age,
+        size=size,
+        view_path=view_path,
     )
-    pages.tests["readable"] = readable
+    pages.tests.update(readable=readable, web_address=is_web_address)
     script = (PAGES / "theme.js").read_bytes()
     pages.globals["theme_script"] = Markup(script.decode())
     digest = base64.b64encode(hashlib.sha256(script).digest()).decode()
@@ -199,14 +245,15 @@ FORBIDDEN = (
     "pages takes the right to see plugins, and acting the right to trigger the DAG that acts. "
     "Whoever administers Airflow gives both."
 )
-HEADINGS = {401: "Please log in", 403: "You may not do this", 404: "There is nothing here"}
+HEADINGS = {401: "Please log in", 403: "You may not do this"}
 
 
 def _refused(_request: Any, error: Any) -> Response:
     """Returns the page for what is not there, not allowed, or asked for in a way that cannot be."""
     problem = FORBIDDEN if error.detail == "Forbidden" else str(error.detail)
     heading = HEADINGS.get(error.status_code, "This was not done")
-    page = render("refused.html", error.status_code, heading=heading, problem=problem)
+    template = "missing.html" if error.status_code == 404 else "refused.html"
+    page = render(template, error.status_code, heading=heading, problem=problem)
     page.headers.update(error.headers or {})
     return page
 
@@ -218,7 +265,7 @@ def _misread(_request: Any, error: Any) -> Response:
 
 
 class Placed:
-    """A middleware that sets `HOME`, so that links work below any base path.
+    """A middleware that sets `HOME` and `QUERY`, so that links work below any base path.
 
     It counts the slashes of the path as it was sent: an encoded one is part of a name.
     """
@@ -231,6 +278,7 @@ class Placed:
             path = scope.get("raw_path") or quote(scope["path"]).encode()
             deep = path.count(b"/") - scope.get("root_path", "").count("/") - 1
             HOME.set("../" * deep or "./")
+            QUERY.set(scope.get("query_string", b"").decode("latin-1"))
         await self._app(scope, receive, send)
 
 

@@ -13,9 +13,22 @@ The modules, in reading order:
     audit       the table of all that was done: moves, judgements, approvals, actions
     costs       what a workflow run is expected to take
     spending    what the latest runs of a model took, step by step
+    reading     a store as web pages read it: listed once, and unchanging documents from memory
+    lineage     what a version was made from, as documents and as a graph
+    comparing   versions side by side: figures on the same images, and what else differs
 
 Importing the room imports none of them.
 """
 
 # ruff: file-ignore[undefined-export] (they are modules, imported when they are used)
-__all__ = ["actions", "asking", "audit", "costs", "incidents", "spending"]
+__all__ = [
+    "actions",
+    "asking",
+    "audit",
+    "comparing",
+    "costs",
+    "incidents",
+    "lineage",
+    "reading",
+    "spending",
+]

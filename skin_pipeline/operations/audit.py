@@ -26,7 +26,7 @@ from skin_pipeline.errors import BadInput
 from skin_pipeline.foreign import line
 from skin_pipeline.operations import actions
 from skin_pipeline.provenance import SigningKeys
-from skin_pipeline.release import Registry, Unverified
+from skin_pipeline.release import Model, Registry
 from skin_pipeline.storage import Store
 
 Kind = Literal["move", "judgement", "approval", "action", "airflow"]
@@ -34,7 +34,6 @@ KINDS: tuple[Kind, ...] = ("move", "judgement", "approval", "action", "airflow")
 UNREADABLE = "cannot be read"
 UNDER_WAY = "did not end"
 APPROVALS = "approvals"  # where people's decisions are; see `Model.approvals`
-MOST_KNOWN = 20_000  # documents that are kept in memory
 # As Airflow makes the ids of runs. The one who moved an alias is `alice, manual__2026-…`.
 KINDS_OF_RUNS = "manual|scheduled|asset_triggered|backfill|operator_triggered"
 RUN_ID = re.compile(rf"(?:^|, )((?:{KINDS_OF_RUNS})__[^\s,]+)(?:, approved by .*)?$")
@@ -146,9 +145,9 @@ def _sources(store: Store, wanted: Wanted) -> Iterator[Iterator[Entry]]:
         if wanted.model in {"", name}:
             model = registry.model(name)
             if wants("move"):
-                yield from (_moves(model.unverified, alias) for alias in model.aliases())
+                yield from (_moves(model, alias) for alias in model.aliases())
             if wants("judgement"):
-                yield _judgements(model.unverified, wanted)
+                yield _judgements(model, wanted)
     if wants("approval"):
         yield _approvals(store)
     if wants("action"):
@@ -158,16 +157,18 @@ def _sources(store: Store, wanted: Wanted) -> Iterator[Iterator[Entry]]:
 # --- the sources ---------------------------------------------------------------------------------
 
 
-def _moves(model: Unverified, alias: str) -> Iterator[Entry]:
+def _moves(model: Model, alias: str) -> Iterator[Entry]:
     """Yields the moves of an alias, and first the newest, if it is not in the history yet."""
-    keys, at = model.move_keys(alias), _now()
-    for number, key in enumerate((model.pointer_key(alias), *keys)):
-        move = _read(model.store, key, Pointer, fresh=number == 0)
-        if move is None or (isinstance(move, Pointer) and number == 0 and _is_in(move, keys)):
+    keys, at = model.unverified.move_keys(alias), _now()
+    pointer = model.unverified.pointer_key(alias)
+    there = [pointer] if model.store.exists(pointer) else []
+    for key in (*there, *keys):
+        move = _read(model.store, key, Pointer)
+        if key == pointer and isinstance(move, Pointer) and _is_in(move, keys):
             continue
         entry = _moved(move, at) if isinstance(move, Pointer) else _unread("move", move, at)
         at = entry.at
-        yield replace(entry, model=model.model)
+        yield replace(entry, model=model.name)
 
 
 def _is_in(pointer: Pointer, keys: list[str]) -> bool:
@@ -191,17 +192,15 @@ def _moved(move: Pointer, later: str) -> Entry:
     )
 
 
-def _judgements(model: Unverified, wanted: Wanted) -> Iterator[Entry]:
+def _judgements(model: Model, wanted: Wanted) -> Iterator[Entry]:
     at = _now()
-    for key in model.judgement_keys():
+    for key in reversed(model.judged_keys()):
         if wanted.until and _day(key) > wanted.until:
             continue
         said = _read(model.store, key, Judgement)
-        if said is None:
-            continue
         entry = _judged(said, at) if isinstance(said, Judgement) else _unread("judgement", said, at)
         at = entry.at
-        yield replace(entry, model=model.model)
+        yield replace(entry, model=model.name)
 
 
 def _judged(said: Judgement, later: str) -> Entry:
@@ -221,11 +220,10 @@ def _judged(said: Judgement, later: str) -> Entry:
 
 
 def _approvals(store: Store) -> Iterator[Entry]:
-    read = ((key, _read(store, key, Approval)) for key in store.list(APPROVALS))
+    read = (_read(store, key, Approval) for key in store.list(APPROVALS))
     entries = [
         _approved(said) if isinstance(said, Approval) else _unread("approval", said, _now())
-        for _, said in read
-        if said
+        for said in read
     ]
     yield from sorted(entries, key=lambda entry: entry.at, reverse=True)
 
@@ -252,8 +250,6 @@ def _actions(store: Store, wanted: Wanted) -> Iterator[Entry]:
         if wanted.until and _day(folder) > wanted.until:
             continue
         intent = _read(store, f"{folder}/{actions.INTENT}", Action)
-        if intent is None:
-            continue
         entry = (
             _acted(intent, _outcome(store, f"{folder}/{actions.OUTCOME}"), at)
             if isinstance(intent, Action)
@@ -278,10 +274,10 @@ def _acted(intent: Action, result: str, later: str) -> Entry:
 
 
 def _outcome(store: Store, key: str) -> str:
-    """Returns in words what became of an action; its outcome can still change."""
-    found = _read(store, key, Outcome, fresh=True)
-    if found is None:
+    """Returns in words what became of an action."""
+    if not store.exists(key):
         return UNDER_WAY
+    found = _read(store, key, Outcome)
     if not isinstance(found, Outcome):
         return found
     return found.result or "done" if found.done else f"failed: {found.result}"
@@ -289,30 +285,15 @@ def _outcome(store: Store, key: str) -> str:
 
 # --- reading -------------------------------------------------------------------------------------
 
-# What was read of documents that are written once, by store and key. So whoever searches the whole
-# table again reads nothing twice. A document that is changed later, which nothing of ours does, is
-# shown as it was first read; `models verify` finds such changes.
-_known: dict[tuple[str, str], Contract] = {}
 C = TypeVar("C", bound=Contract)
 
 
-def _read(store: Store, key: str, kind: type[C], *, fresh: bool = False) -> C | str | None:
-    """Returns a document, or why it cannot be read; None if it is not there, or not any more."""
-    known = None if fresh else _known.get((store.url, key))
-    if isinstance(known, kind):
-        return known
+def _read(store: Store, key: str, kind: type[C]) -> C | str:
+    """Returns a document, or why it cannot be read."""
     try:
-        found = store.tagged(key)
-        if found is None:
-            return None
-        read = parse(found[0], kind, key)
+        return parse(store.read(key), kind, key)
     except BadInput as error:
         return f"{UNREADABLE}: {error}"
-    if not fresh:
-        if len(_known) >= MOST_KNOWN:
-            _known.clear()
-        _known[store.url, key] = read
-    return read
 
 
 def _unread(kind: Kind, problem: str, later: str) -> Entry:

@@ -42,11 +42,6 @@ from skin_pipeline.release.versions import Version, version_key
 from skin_pipeline.storage import Store
 
 
-def judged_folder(model: str) -> str:
-    """Returns the folder of a model's judgements."""
-    return f"{versions.folder(model)}/judged"
-
-
 @dataclass(frozen=True)
 class Registry:
     """The models of a store.
@@ -312,8 +307,15 @@ class Model:
 
     def judgements(self, last: int = 20) -> list[Judgement]:
         """Returns the latest judged runs of the model, newest first."""
-        keys = self.store.list(judged_folder(self.name))[-last:]
-        return [parse(self.store.read(key), Judgement, key) for key in reversed(keys)]
+        return [self.judgement(key) for key in reversed(self.judged_keys()[-last:])]
+
+    def judged_keys(self) -> list[str]:
+        """Returns the keys of all judgements of the model, oldest first."""
+        return self.store.list(self._judged)
+
+    def judgement(self, key: str) -> Judgement:
+        """Returns the judgement under a key. Raises `BadInput` if it is damaged."""
+        return parse(self.store.read(key), Judgement, key)
 
     def record(self, judgement: Judgement, verdict: str) -> bool:
         """Adds a judged run to the model's history. Returns whether it is new there.
@@ -323,11 +325,15 @@ class Model:
             verdict: Key of the verdict. It is recorded once, even if a later run finds it again.
         """
         stamp = judgement.judged_at.replace(":", "").replace("-", "")
-        key = f"{judged_folder(self.name)}/{stamp}-{verdict[:12]}.json"
+        key = f"{self._judged}/{stamp}-{verdict[:12]}.json"
         if self.store.exists(key):
             return False
         self.store.put(key, dump(judgement))
         return True
+
+    @property
+    def _judged(self) -> str:
+        return f"{versions.folder(self.name)}/judged"
 
     def _alias(self, name: str) -> Alias:
         return Alias(self.store, self.name, name, self.keys)
@@ -351,9 +357,13 @@ class Unverified:
         found = self._alias(alias).read()
         return found.move if found else None
 
+    def pointing(self) -> list[str]:
+        """Returns the names of all aliases that have a pointer, sorted."""
+        return aliases.pointing(self.store, self.model)
+
     def pointers(self) -> dict[str, Pointer]:
         """Returns what all aliases name, by alias. Raises `BadInput` if a pointer is damaged."""
-        found = {name: self.pointer(name) for name in aliases.pointing(self.store, self.model)}
+        found = {name: self.pointer(name) for name in self.pointing()}
         return {name: pointer for name, pointer in found.items() if pointer}
 
     def documents(self, alias: str = CHAMPION, last: int | None = None) -> list[Document]:
@@ -361,16 +371,12 @@ class Unverified:
         return self._alias(alias).documents(last)
 
     def pointer_key(self, alias: str) -> str:
-        """Returns the key of an alias's pointer. Raises `BadInput` if no alias has such a name."""
+        """Returns the key of an alias's pointer."""
         return self._alias(alias).key
 
     def move_keys(self, alias: str) -> list[str]:
         """Returns the keys of the moves in the history of an alias, newest first."""
         return list(self._alias(alias).recorded().values())[::-1]
-
-    def judgement_keys(self) -> list[str]:
-        """Returns the keys of the judgements, newest first; each name begins with its time."""
-        return self.store.list(judged_folder(self.model))[::-1]
 
     def release(self, version: str) -> Release:
         """Returns the manifest of a version. Raises `BadInput` if it is missing or damaged."""
