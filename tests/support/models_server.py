@@ -46,6 +46,7 @@ from skin_pipeline.storage import FolderStore, Store
 
 ROOT = Path(__file__).parents[2]
 PASSWORD = "page-password-71c2"
+USERS = {"admin": "admin", "olga": "op", "eve": "user", "victor": "viewer"}  # and their roles
 START_SECONDS = 240.0
 
 REAL, SYNTHETIC, REFUSED = "skin-resnet50", "skin-resnet50-synthetic", "skin-resnet50-wide"
@@ -242,7 +243,11 @@ class AirflowUi:
     @property
     def token(self) -> str:
         """What a login gives."""
-        login = {"username": "admin", "password": PASSWORD}
+        return self.token_of("admin")
+
+    def token_of(self, user: str) -> str:
+        """What a login as one of `USERS` gives."""
+        login = {"username": user, "password": PASSWORD}
         answer = requests.post(f"{self.url}/auth/token", json=login, timeout=300)
         return str(answer.json()["access_token"])
 
@@ -292,7 +297,7 @@ def api_server(home: Path, path: str = "") -> Generator[AirflowUi, None, None]:
 
 def _environment(home: Path, store: FolderStore, port: int, path: str) -> dict[str, str]:
     passwords = home / "passwords.json"
-    passwords.write_text(json.dumps({"admin": PASSWORD}))
+    passwords.write_text(json.dumps(dict.fromkeys(USERS, PASSWORD)))
     (home / "dags").mkdir()
     kept = {name: value for name, value in os.environ.items() if not _foreign(name)}
     return kept | {
@@ -300,7 +305,7 @@ def _environment(home: Path, store: FolderStore, port: int, path: str) -> dict[s
         "AIRFLOW__CORE__PLUGINS_FOLDER": str(ROOT / "plugins"),
         "AIRFLOW__CORE__DAGS_FOLDER": str(home / "dags"),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": "admin:admin",
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": ",".join(map(":".join, USERS.items())),
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(passwords),
         "AIRFLOW__API__BASE_URL": f"http://{HOST}:{port}{path}",
         "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
