@@ -162,8 +162,9 @@ def tell(plan: Rollback, given: dict[str, str], number: int) -> None:
             f"{person() or 'Somebody'} rolled the champion back from version {plan.instead_of} "
             f"to version {plan.version}.",
             f"Reason: {given['reason']}",
-            "What it means: whoever uses the champion gets the earlier version from now on. No training run "
-            "promotes the version that was given up again; to do that, move the alias by hand.",
+            "What it means: whoever uses the champion gets the earlier version from now on. No "
+            "training run promotes the version that was given up again; to do that, move the alias "
+            "by hand.",
         ],
     )
 

@@ -10,14 +10,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from skin_request import REQUEST, USER
 
 from skin_pipeline.foreign import guard
-
-if TYPE_CHECKING:
-    from airflow.api_fastapi.auth.managers.models.base_user import BaseUser
-    from fastapi import Request
 
 log = logging.getLogger(__name__)
 guard(__name__)
@@ -28,10 +25,6 @@ STALE = (
     "The form is out of date, or was not sent from this page. Nothing was done. Go back, load the "
     "page anew and send it again."
 )
-
-# Of the request that is being answered; `known` sets them before a page's function is called.
-USER: ContextVar[BaseUser] = ContextVar("USER")
-REQUEST: ContextVar[Request] = ContextVar("REQUEST")
 
 
 def known() -> Any:

@@ -7,7 +7,8 @@ import logging
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from skin_rights import REQUEST, USER, user_name
+from skin_request import REQUEST, USER
+from skin_rights import user_name
 
 from skin_pipeline.foreign import guard
 

@@ -19,11 +19,12 @@ import logging
 import math
 import re
 from collections.abc import Callable, Iterable
-from contextvars import ContextVar
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote, urlsplit
+
+from skin_request import HOME, QUERY
 
 from skin_pipeline.foreign import guard
 
@@ -71,11 +72,6 @@ class Route(NamedTuple):
     endpoint: Callable[..., Any]
     methods: tuple[str, ...] = ("GET",)
     dependencies: Callable[[], list[Any]] = list
-
-
-# From the page that is being made to the page "Models": "./", "../", "../../" …
-HOME: ContextVar[str] = ContextVar("HOME", default="./")
-QUERY: ContextVar[str] = ContextVar("QUERY", default="")  # of the address, where a name comes twice
 
 
 # --- links ---------------------------------------------------------------------------------------

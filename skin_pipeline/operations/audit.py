@@ -18,6 +18,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import astuple, dataclass, replace
 from datetime import date, datetime, timezone
 from itertools import islice
+from math import isnan
 from pathlib import PurePosixPath
 from typing import Literal, TypeVar
 
@@ -205,7 +206,11 @@ def _judgements(model: Model, wanted: Wanted) -> Iterator[Entry]:
 
 def _judged(said: Judgement, later: str) -> Entry:
     run = RUN_ID.search(said.run)
-    figures = f"sensitivity {said.sensitivity}, AUC {said.auc}"
+    figures = ", ".join(
+        f"{name} {figure}"
+        for name, figure in (("sensitivity", said.sensitivity), ("AUC", said.auc))
+        if not isnan(figure.value)
+    )
     return Entry(
         _utc(said.judged_at, later),
         "judgement",

@@ -9,12 +9,13 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Generator, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -250,6 +251,32 @@ class AirflowUi:
         login = {"username": user, "password": PASSWORD}
         answer = requests.post(f"{self.url}/auth/token", json=login, timeout=300)
         return str(answer.json()["access_token"])
+
+    def session(self, user: str) -> requests.Session:
+        """A browser in which one of `USERS` has logged in."""
+        session = requests.Session()
+        session.cookies.set("_token", self.token_of(user))
+        return session
+
+    def know_dags(self) -> None:
+        """Have Airflow's database contain our DAGs, as if a DAG processor had read them."""
+        environment = {
+            **self.env,
+            "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "dags"),
+            "PYTHONPATH": f"{ROOT}/dags:{ROOT}/plugins:{ROOT}",
+        }
+
+        def read(_: Path) -> None:
+            command = [sys.executable, "-m", "airflow", "dags", "reserialize"]
+            subprocess.run(command, env=environment, check=True, capture_output=True)
+
+        sharing.made_once(f"dags-of-{self.url.rpartition(':')[2].replace('/', '-')}", read)
+
+    def count(self, table: str) -> int:
+        """How many rows a table of Airflow's database has."""
+        with closing(sqlite3.connect(f"{self.env['AIRFLOW_HOME']}/airflow.db")) as database:
+            (rows,) = database.execute(f"SELECT count(*) FROM {table}").fetchone()
+        return int(rows)
 
 
 @pytest.fixture(scope="session")
