@@ -242,12 +242,9 @@ def safe(operation: Operation, answer: requests.Response) -> None:
         runs_nothing(answer, asked)
 
 
-THEME = (Path(skin_models.__file__).parent / "skin_pages/theme.js").read_text().strip()
-POLICY = base64.b64encode(
-    hashlib.sha256(
-        (Path(skin_models.__file__).parent / "skin_pages/theme.js").read_bytes()
-    ).digest()
-).decode()
+SCRIPT_FILE = Path(skin_models.__file__).parent / "skin_pages/theme.js"
+THEME = SCRIPT_FILE.read_text().strip()
+POLICY = base64.b64encode(hashlib.sha256(SCRIPT_FILE.read_bytes()).digest()).decode()
 
 
 def runs_nothing(answer: requests.Response, asked: str) -> None:
