@@ -123,6 +123,8 @@ MODULES = (
     "skin_page_versions",
     "skin_page_monitoring",
     "skin_page_runbook",
+    "skin_page_acting",
+    "skin_page_audit",
 )
 
 

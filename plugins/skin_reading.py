@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, NoReturn, TypeVar
 from urllib.parse import parse_qs
 
-from skin_web import QUERY
+from skin_request import QUERY
 
 from skin_pipeline.foreign import guard
 

@@ -47,6 +47,9 @@ LONGEST_HOURS = {
     # of the labels that come back
     "bring_back": 24,
     "judge": 6,
+    # of skin_alias and skin_acknowledge
+    "move": 6,
+    "acknowledge": 6,
 }
 # For what does not grow with the number of images: TensorFlow's start, the download of weights, a
 # slow store, and images that were made to take long (`workers.MOST_SLOW`).
