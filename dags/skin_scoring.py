@@ -76,8 +76,8 @@ PARAMS = {
 }
 
 
-@step(multiple_outputs=True)
-def plan() -> dict[str, Any]:
+@step()
+def plan() -> str:
     """
     Lists what is new in the source, without fetching it, and divides it into chunks. Remembers the
     version that the alias names.
@@ -89,8 +89,19 @@ def plan() -> dict[str, Any]:
 
     given = answers(DEFAULTS)
     with airflow_job(settings=False) as job:
-        batch = scoring.plan(job, scoring.Request(**given), most_mapped(scoring.MOST_CHUNKS))
-        return {"batch": batch, "chunks": scoring.chunks_of(job, batch)}
+        return scoring.plan(job, scoring.Request(**given), most_mapped(scoring.MOST_CHUNKS))
+
+
+# A task of its own: Airflow maps only over the whole of what a task returns.
+@step()
+def chunks(batch: str) -> list[str]:
+    """
+    Lists the chunks of images that each *score* task works on.
+    """
+    from skin_pipeline.monitoring import scoring
+
+    with airflow_job(settings=False) as job:
+        return scoring.chunks_of(job, batch)
 
 
 @step(map_index_template=AS_CALLED, **computing)
@@ -150,10 +161,9 @@ def merge(batch: str) -> str:
     },
 )
 def skin_scoring() -> None:
-    """Connects the tasks: the chunks that `plan` lists are mapped over, and merged at the end."""
-    planned = plan()
-    scored = score.expand(chunk=planned["chunks"])
-    scored >> merge(planned["batch"])
+    """Connects the tasks: the chunks of the plan are mapped over, and merged at the end."""
+    batch = plan()
+    score.expand(chunk=chunks(batch)) >> merge(batch)
 
 
 dag_object = skin_scoring()
