@@ -17,6 +17,8 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
+import skin_lineage
+import skin_metrics
 from airflow.sdk import Param, get_current_context, task
 from airflow.sdk.configuration import conf
 from airflow.sdk.exceptions import (
@@ -39,6 +41,7 @@ from skin_pipeline.config import (
     read_deployment,
     read_settings,
 )
+from skin_pipeline.contracts import Cost
 from skin_pipeline.errors import BadInput, Rejected, Unavailable
 from skin_pipeline.foreign import line, reveals_secret
 from skin_pipeline.job import Job
@@ -96,13 +99,15 @@ def airflow_deployment() -> Deployment:
 
 
 @contextmanager
-def airflow_job(*, kaggle: bool = False, settings: bool = True) -> Generator[Job, None, None]:
+def airflow_job(
+    *, kaggle: bool = False, settings: Mapping[str, Any] | None = None
+) -> Generator[Job, None, None]:
     """Gives the job of the running task, with errors as in `airflow_errors`.
 
     Args:
+        settings: The settings of the run, where its form asks for something else than settings.
         kaggle: Whether the step may download from Kaggle. Only then is the connection looked up,
             which costs two requests to Airflow.
-        settings: Whether the trigger form of the DAG is that of the settings of a training run.
     """
     from skin_connections import (
         data_access,
@@ -122,7 +127,7 @@ def airflow_job(*, kaggle: bool = False, settings: bool = True) -> Generator[Job
             mask_secret(deployment.signing_password.get_secret_value())
         _opened.store = open_configured_store()
         yield Job(
-            settings=read_settings(dict(context["params"]) if settings else {}),
+            settings=read_settings(dict(context["params"] if settings is None else settings)),
             deployment=deployment,
             store=_opened.store,
             data_access=data_access,
@@ -131,9 +136,16 @@ def airflow_job(*, kaggle: bool = False, settings: bool = True) -> Generator[Job
             # The same for every try and every clearing, unlike the time at which a task starts.
             started=context["dag_run"].run_after,
             allow=_clock.allow,
+            observe=observe,
             note_memory=note_memory,
             **access,
         )
+
+
+def observe(job: Job, key: str, cost: Cost | None) -> None:
+    """Tells metrics and lineage of a result of the running task; see `Job.observe`."""
+    skin_metrics.result(job, key, cost)
+    skin_lineage.result(job, key, cost)
 
 
 def note_memory(needed: float) -> None:
@@ -193,6 +205,19 @@ def log_result(task: str, value: Any) -> None:
         words = ""
     if words:
         log.info("result %s", words)
+
+
+NOTE = "skin_note"  # the key of the text that the plugin `skin_notes` makes the note of a run
+
+
+def note(text: str) -> None:
+    """Makes a text the note of the running DAG run, when the run ends.
+
+    A task has no right to do that itself, so that the scheduler does it (`plugins/skin_notes.py`).
+    """
+    context: Any = get_current_context()
+    context["ti"].xcom_push(key=NOTE, value=line(text))
+    log.info('note text="%s"', line(text))
 
 
 def step(**options: Any) -> Callable[[Callable[..., Any]], Any]:

@@ -24,7 +24,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
-from airflow.sdk import Asset, AssetAlias, Param, TriggerRule, dag, get_current_context
+from airflow.sdk import Param, TriggerRule, dag
 from airflow.sdk.exceptions import AirflowSkipException
 from skin_airflow import (
     AS_CALLED,
@@ -35,6 +35,7 @@ from skin_airflow import (
     most_mapped,
     step,
 )
+from skin_assets import SCORES, announce, scores
 from skin_notifier import SkinNotifier, SkinRecovery
 
 from skin_pipeline.config import read_settings, with_blanks
@@ -44,8 +45,6 @@ from skin_pipeline.release import ALIAS_PATTERN
 deployment = airflow_deployment()
 # A slot of the pool is a core: tasks share the cores through it, instead of slowing each other.
 computing = {"pool": deployment.pool, "pool_slots": deployment.threads}
-# Of which model a run is, is known when it runs; so its asset is found through this alias.
-SCORES = AssetAlias("skin-scores")
 DEFAULTS = {
     "model": read_settings({}).model_name,
     "alias": CHAMPION,
@@ -88,7 +87,7 @@ def plan() -> str:
     from skin_pipeline.monitoring import scoring
 
     given = answers(DEFAULTS)
-    with airflow_job(settings=False) as job:
+    with airflow_job(settings={}) as job:
         return scoring.plan(job, scoring.Request(**given), most_mapped(scoring.MOST_CHUNKS))
 
 
@@ -100,7 +99,7 @@ def chunks(batch: str) -> list[str]:
     """
     from skin_pipeline.monitoring import scoring
 
-    with airflow_job(settings=False) as job:
+    with airflow_job(settings={}) as job:
         return scoring.chunks_of(job, batch)
 
 
@@ -114,7 +113,7 @@ def score(chunk: str) -> str:
     """
     from skin_pipeline.monitoring import scoring
 
-    with airflow_job(settings=False) as job:
+    with airflow_job(settings={}) as job:
         call_task(f"{scoring.size_of(job, chunk)} images")
         return scoring.score(job, chunk)
 
@@ -130,14 +129,12 @@ def merge(batch: str) -> str:
     """
     from skin_pipeline.monitoring import scoring
 
-    with airflow_job(settings=False) as job:
+    with airflow_job(settings={}) as job:
         told = scoring.merge(job, batch)
         if not told.batch:
             raise AirflowSkipException(told.words)
         model = scoring.planned(job.store, batch).model
-        context: Any = get_current_context()
-        asset = Asset(f"{SCORES.name}/{model}")
-        context["outlet_events"][SCORES].add(asset, extra={"batch": told.batch})
+        announce(SCORES, scores(model), {"batch": told.batch})
     return told.words
 
 

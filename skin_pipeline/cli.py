@@ -4,6 +4,7 @@
 python -m skin_pipeline run --data FOLDER --weights FILE
 python -m skin_pipeline predict FOLDER --output scores.csv
 python -m skin_pipeline score s3://clinic/new
+python -m skin_pipeline labels s3://clinic/labels
 python -m skin_pipeline settings
 python -m skin_pipeline models list
 ```
@@ -12,6 +13,7 @@ python -m skin_pipeline models list
 from __future__ import annotations
 
 import argparse
+import getpass
 import logging
 import os
 import sys
@@ -186,10 +188,22 @@ def _scores(model: str, batch: str, since: str, out: Path) -> int:
     return DONE
 
 
+def _labels(source: str, model: str) -> int:
+    """Reads labels that came back, as `skin_labels` does, but in this process."""
+    from skin_pipeline.operations import labelling
+
+    settings = read_settings({})
+    job = replace(job_of(settings, read_deployment()), run_id=f"command-line-{uuid4().hex[:12]}")
+    by = getpass.getuser()
+    print(labelling.bring_back(job, source, model or settings.released_as, by=by).words)
+    return DONE
+
+
 _SCORING: dict[str, Callable[..., int]] = {
     "predict": _predict,
     "score": _score,
     "scores": _scores,
+    "labels": _labels,
 }
 
 
@@ -275,6 +289,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_predict(commands.add_parser("predict", help="score images with a promoted model"))
     _add_score(commands.add_parser("score", help="score what is new in a folder or bucket, once"))
     _add_scores(commands.add_parser("scores", help="write the scores of batches to a table"))
+    _add_labels(commands.add_parser("labels", help="read labels that came back for scored images"))
     for name, wants in _ARGUMENTS.items():
         step = getattr(steps, name)
         command = commands.add_parser(name, help=str(step.__doc__).splitlines()[0])
@@ -315,6 +330,13 @@ def _add_score(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--alias", default=CHAMPION, help="an alias or a version. Default: champion"
+    )
+
+
+def _add_labels(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("source", help="a file of labels, a folder of them, or s3://BUCKET/PREFIX")
+    parser.add_argument(
+        "--model", default="", help="the model that scored. Default: what a run would release to."
     )
 
 

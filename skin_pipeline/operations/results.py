@@ -161,4 +161,6 @@ WORDS: dict[str, Callable[[Store, Any], str]] = {
     "chunks": _chunks,
     "score": _said,
     "merge": _said,
+    "bring_back": lambda _, value: value["words"],
+    "judge": lambda _, value: value["words"],
 }
