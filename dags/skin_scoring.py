@@ -114,7 +114,7 @@ def score(chunk: str) -> str:
     from skin_pipeline.monitoring import scoring
 
     with airflow_job(settings={}) as job:
-        call_task(f"{scoring.size_of(job, chunk)} images")
+        call_task(scoring.counted(scoring.size_of(job, chunk)))
         return scoring.score(job, chunk)
 
 

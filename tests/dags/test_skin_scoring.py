@@ -181,7 +181,7 @@ def test_a_folder_is_scored_whatever_is_in_it(place: Place, images: list[bytes])
     assert run.states("score") == ["success"] * 4
     assert {run.tasks["score", n]["rendered_map_index"] for n in range(4)} == {
         "3 images",
-        "1 images",
+        "1 image",
     }
     said = "7 images scored: "
     assert said in place.log(run, "merge").splitlines()[-1]
