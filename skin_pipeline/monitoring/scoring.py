@@ -104,6 +104,11 @@ def chunks_of(job: Job, batch: str) -> list[str]:
     return list(planned(job.store, batch).chunks)
 
 
+def counted(images: int) -> str:
+    """Returns a number of images, in words."""
+    return "1 image" if images == 1 else f"{images:,} images"
+
+
 def size_of(job: Job, chunk: str) -> int:
     """Returns how many images a chunk has."""
     return len(parse(job.store.read(f"{chunk}/{chunks.TODO}"), ScoringChunk, chunk).images)
@@ -281,7 +286,7 @@ def _in_words(counts: Counter[str]) -> str:
     """Returns counts for people: `40 images scored: 28 benign, 12 malignant; 2 unreadable`."""
     total = sum(counts[label] for label in LABELS)
     called = ", ".join(f"{counts[label]} {label}" for label in LABELS)
-    parts = [f"{total} images scored: {called}" if total else "no image scored"]
+    parts = [f"{counted(total)} scored: {called}" if total else "no image scored"]
     more = {
         "unreadable": "unreadable",
         "known": "known already",

@@ -193,7 +193,7 @@ def test_only_new_images_are_scored(job: Job, folder: Path) -> None:
     batch(job, folder)
     (folder / "late.png").write_bytes((folder / "0.jpg").read_bytes() + b"late")
     told = batch(job, folder, "second")
-    assert told.words.startswith("1 images scored: ")
+    assert told.words.startswith("1 image scored: ")
     assert rows(job)["digest"].is_unique
     assert sorted(item.known for item in batches(job)) == [0, count(folder) - 1]
 
@@ -223,7 +223,7 @@ def test_an_image_that_was_rewritten_under_its_name_is_scored_again(job: Job, fo
     path.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
     os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))  # as some tools for copying do
     told = batch(job, folder, "second")
-    assert told.words.startswith("1 images scored: ") or "; 1 unreadable" in told.words
+    assert told.words.startswith("1 image scored: ") or "; 1 unreadable" in told.words
     assert len(rows(job)) == count(folder) + 1
 
 
@@ -379,7 +379,7 @@ def test_a_file_that_may_not_be_read_is_a_row_and_is_tried_again_once_it_has_cha
     assert rows(job)["digest"].eq("").sum() == 1
     assert batch(job, folder, "second").batch == ""
     (folder / "0.jpg").chmod(0o640)  # a new state
-    assert batch(job, folder, "third").words.startswith("1 images scored: ")
+    assert batch(job, folder, "third").words.startswith("1 image scored: ")
 
 
 def test_a_disk_that_fails_is_tried_again_and_blames_no_image(
@@ -468,7 +468,7 @@ def test_an_object_that_changed_meanwhile_waits_for_the_next_batch(
         scoring.score(job, chunk)
     assert "; 2 gone or changed since " in scoring.merge(job, planned).words
     told = batch(job, f"s3://{name}/{prefix}", "second")
-    assert told.words.startswith("1 images scored: ")
+    assert told.words.startswith("1 image scored: ")
 
 
 def test_an_empty_prefix_is_no_failure_but_a_missing_bucket_is(bucket: Any) -> None:
