@@ -184,7 +184,7 @@ def queries() -> list[str]:
 
 def test_the_dashboard_charts_what_is_sent_and_all_of_it() -> None:
     charted = set(re.findall(r"\bairflow_\w+", " ".join(queries())))
-    airflows_own = {"airflow_task_queued_duration_milliseconds"}
+    airflows_own = {"airflow_task_scheduled_duration_milliseconds"}
     assert charted == in_prometheus().keys() | airflows_own
 
 
@@ -195,11 +195,11 @@ def test_the_dashboard_asks_for_labels_that_there_are() -> None:
             assert set(re.findall(r"(\w+)=", chosen)) <= set(labels), query
 
 
-def test_airflow_sends_the_queue_time() -> None:
+def test_airflow_sends_the_time_that_tasks_wait_for_a_slot() -> None:
     from airflow.sdk._shared.observability.metrics.metrics_registry import MetricsRegistry
 
     registry: Any = MetricsRegistry
-    found = registry().get(name="task.queued_duration")
+    found = registry().get(name="task.scheduled_duration")
     assert found
     assert found["type"] == "timer"
 
