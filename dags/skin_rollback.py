@@ -24,6 +24,7 @@ from typing import Any
 
 from airflow.sdk import Param, dag, get_current_context
 from skin_airflow import airflow_store, answers, step
+from skin_assets import RELEASED, announce_move
 
 from skin_pipeline.config import read_deployment, read_settings, with_blanks
 from skin_pipeline.contracts import CHAMPION
@@ -80,17 +81,20 @@ def verify() -> list[str]:
 
 
 # A task of its own: if it also searched for the version, a second try would find one further back.
-@step()
+@step(outlets=[RELEASED])
 def rollback(plan: list[str]) -> str:
     """
-    Moves the alias to the version that was verified. A second try does not move it again.
+    Moves the alias to the version that was verified. A second try does not move it again. The asset
+    `skin-model/MODEL/ALIAS` then changed, so that DAGs of others can start.
 
     *Fails at once* when the alias was moved meanwhile, by a training run or a person.
     """
     given = answers(DEFAULTS)
     with airflow_store() as store:
-        model = model_in(store, given)
-        now = model.carry_out(Rollback(*plan), given["alias"], by=mover(), reason=given["reason"])
+        model, rollback = model_in(store, given), Rollback(*plan)
+        now = model.carry_out(rollback, given["alias"], by=mover(), reason=given["reason"])
+        if rollback.version != rollback.instead_of:
+            announce_move(model, given["alias"])
     return now.version
 
 

@@ -272,7 +272,7 @@ def _report(key: str) -> Response:
 
 
 # The modules whose pages are in the app, besides this one.
-MODULES: tuple[str, ...] = ()
+MODULES: tuple[str, ...] = ("skin_page_runbook",)
 
 
 def build() -> FastAPI:

@@ -16,6 +16,8 @@ In reading order:
 - `evaluation`: the results of `evaluate`, `champion`, `external` and `gate`
 - `release`: the manifest of a version, what an alias names, and a model's history
 - `operations`: actions of people, approvals, incidents, and batches of scoring
+- `returned`: labels that came back for scored images
+- `scoring`: what passes between the steps of batch scoring
 """
 
 from skin_pipeline.contracts.data import (
@@ -64,6 +66,7 @@ from skin_pipeline.contracts.operations import (
     Batch,
     EventKind,
     Incident,
+    Observations,
     Outcome,
 )
 from skin_pipeline.contracts.release import (
@@ -72,6 +75,8 @@ from skin_pipeline.contracts.release import (
     Pointer,
     Release,
 )
+from skin_pipeline.contracts.returned import RefusedLabel, ReturnedLabel, ReturnedLabels
+from skin_pipeline.contracts.scoring import Ledger, ScoredChunk, ScoringChunk, ScoringPlan
 from skin_pipeline.contracts.training import (
     Epoch,
     Features,
@@ -106,14 +111,22 @@ __all__ = [
     "Incident",
     "Interval",
     "Judgement",
+    "Ledger",
     "Mistake",
     "Notice",
+    "Observations",
     "Outcome",
     "Pointer",
     "Predictive",
     "Proof",
+    "RefusedLabel",
     "Release",
+    "ReturnedLabel",
+    "ReturnedLabels",
     "Scored",
+    "ScoredChunk",
+    "ScoringChunk",
+    "ScoringPlan",
     "Shortcut",
     "Slice",
     "Split",
