@@ -22,7 +22,6 @@ from skin_pipeline.foreign import guard, line, masked
 
 if TYPE_CHECKING:
     from skin_pipeline.contracts import (
-        Batch,
         Check,
         Cost,
         GateCheck,
@@ -105,14 +104,19 @@ def promoted(job: Job, version: str, verdict: str) -> None:
 
 
 @quietly
-def scored(store: Store, batch: Batch) -> None:
+def scored(store: Store, key: str) -> None:
     """Sends that a version of a model made a batch of scores from images.
 
     Args:
         store: The store of the scores.
-        batch: The batch.
+        key: Key of the `Batch`.
     """
-    if not is_on() or not batch.scores:
+    if not is_on():
+        return
+    from skin_pipeline.contracts import Batch, parse
+
+    batch = parse(store.read(key), Batch, key)
+    if not batch.scores:
         return
     namespace, name = _place(batch.source)
     images = _plain("InputDataset", namespace, name, batch.run)

@@ -1,7 +1,7 @@
 """Figures of daily operation, sent where Airflow sends its own metrics: OpenTelemetry or StatsD.
 
     skin_metrics.result(job, key, cost)             # each result of a step; see `Job.observe`
-    skin_metrics.scored(batch)                      # each batch of scoring
+    skin_metrics.scored(store, batch)               # the key of each batch of scoring
     skin_metrics.drift("skin-resnet50", {"blur": 0.2}, alarm=False)
     skin_metrics.alert("drift")
 
@@ -21,8 +21,9 @@ from airflow.sdk.configuration import conf
 from skin_pipeline.foreign import guard, line
 
 if TYPE_CHECKING:
-    from skin_pipeline.contracts import Batch, Cost, Verdict
+    from skin_pipeline.contracts import Cost, Verdict
     from skin_pipeline.job import Job
+    from skin_pipeline.storage import Store
 
 log = logging.getLogger(__name__)
 guard(__name__)
@@ -73,7 +74,7 @@ METRICS = {
     "skin.drift.evidence": Metric(
         GAUGE, ("model", "signal"), "Evidence for drift; an alarm is raised at 1."
     ),
-    "skin.drift.alarms": Metric(COUNTER, ("model",), "Alarms of the monitoring."),
+    "skin.drift.alarm": Metric(GAUGE, ("model",), "1 while there is an alarm, else 0."),
     "skin.alerts": Metric(COUNTER, ("kind",), "Alerts, by kind of event."),
 }
 
@@ -181,8 +182,11 @@ def promoted(model: str) -> None:
 
 
 @metered
-def scored(batch: Batch) -> None:
-    """Sends how many images a batch of scoring had."""
+def scored(store: Store, key: str) -> None:
+    """Sends how many images a batch of scoring had; `key` is that of its `Batch`."""
+    from skin_pipeline.contracts import Batch, parse
+
+    batch = parse(store.read(key), Batch, key)
     labels = {"model": batch.model, "alias": batch.alias}
     outcomes = {"scored": batch.images, "unreadable": batch.unreadable, "known": batch.known}
     for outcome, images in outcomes.items():
@@ -191,10 +195,10 @@ def scored(batch: Batch) -> None:
 
 @metered
 def drift(model: str, evidence: Mapping[str, float], *, alarm: bool) -> None:
-    """Sends the evidence for drift by signal, as shares of what raises an alarm."""
+    """Sends the evidence for drift by signal, as shares of what raises an alarm; `all` is the sum."""
     for signal, share in evidence.items():
         send("skin.drift.evidence", share, model=model, signal=signal)
-    send("skin.drift.alarms", int(alarm), model=model)
+    send("skin.drift.alarm", int(alarm), model=model)
 
 
 @metered

@@ -15,7 +15,7 @@ from judged_run import put
 from openlineage.client.serde import Serde
 
 from skin_pipeline.config import Deployment, Settings
-from skin_pipeline.contracts import Batch, Check, GateCheck
+from skin_pipeline.contracts import Batch, Check, GateCheck, dump
 from skin_pipeline.foreign import STARS
 from skin_pipeline.job import Job, Work
 from skin_pipeline.storage import Store, digest
@@ -153,14 +153,16 @@ def test_a_batch_of_scores_names_its_images_and_the_version(events: Events, job:
         **{"scores": ("scores/1.parquet",), "images": 9, "unreadable": 2, "known": 1},
         **{"began_at": "", "ended_at": ""},
     )
-    skin_lineage.scored(job.store, batch)
+    job.store.put("batches/1.json", dump(batch))
+    skin_lineage.scored(job.store, "batches/1.json")
     images, model = events[0]["inputs"]
     assert (images["namespace"], images["name"]) == ("file", "/in")
     assert (model["name"], version(model)) == (f"{MODEL}/model", "4f1a")
     (scores,) = events[0]["outputs"]
     assert (scores["name"], version(scores)) == (f"{MODEL}/scores", "r 1")
     assert scores["outputFacets"]["outputStatistics"]["rowCount"] == 11
-    skin_lineage.scored(job.store, batch.model_copy(update={"scores": ()}))
+    job.store.put("batches/2.json", dump(batch.model_copy(update={"scores": ()})))
+    skin_lineage.scored(job.store, "batches/2.json")
     assert len(events) == 1  # nothing new was scored
 
 

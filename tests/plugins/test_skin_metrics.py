@@ -14,7 +14,7 @@ from judged_run import put
 from skin_metrics import COUNTER, METRICS
 
 from skin_pipeline.config import Deployment, Settings
-from skin_pipeline.contracts import Batch, Check, Cost, StepCost
+from skin_pipeline.contracts import Batch, Check, Cost, StepCost, dump
 from skin_pipeline.job import Job
 from skin_pipeline.storage import Store
 
@@ -74,7 +74,8 @@ def send_everything(job: Job) -> None:
     for key in ("ingest/1", "validate/1", "features/1", "gate/1"):
         skin_metrics.result(job, key, COST)
     skin_metrics.promoted(MODEL)
-    skin_metrics.scored(BATCH)
+    job.store.put("batches/1.json", dump(BATCH))
+    skin_metrics.scored(job.store, "batches/1.json")
     skin_metrics.drift(MODEL, {"blur": 0.25}, alarm=True)
     skin_metrics.alert("drift")
 
@@ -122,6 +123,7 @@ def test_the_data_is_told(sent: Sent, job: Job) -> None:
     assert sent.of("skin.data.failed_checks", severity="critical") == [0]
     assert sent.of("skin.scoring.images", outcome="scored") == [9]
     assert sent.of("skin.drift.evidence", signal="blur") == [0.25]
+    assert sent.of("skin.drift.alarm", model=MODEL) == [1]
 
 
 def test_nothing_is_read_or_sent_where_airflow_sends_no_metrics(
