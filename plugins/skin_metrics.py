@@ -195,7 +195,7 @@ def scored(store: Store, key: str) -> None:
 
 @metered
 def drift(model: str, evidence: Mapping[str, float], *, alarm: bool) -> None:
-    """Sends the evidence for drift by signal, of which `all` is the sum; an alarm is raised at 1."""
+    """Sends the evidence for drift by signal, `all` being the sum; an alarm is raised at 1."""
     for signal, share in evidence.items():
         send("skin.drift.evidence", share, model=model, signal=signal)
     send("skin.drift.alarm", int(alarm), model=model)
