@@ -16,6 +16,10 @@ The modules, in reading order:
     spending    what the latest runs of a model took, step by step
     flapping    what comes and goes: how often it must be seen before it is an incident
     labelling   labels that come back, as an action of a person
+    audit       the table of all that was done: moves, judgements, approvals, actions
+    reading     a store as web pages read it: listed once, and unchanging documents from memory
+    lineage     what a version was made from, as documents and as a graph
+    comparing   versions side by side: figures on the same images, and what else differs
 
 Importing the room imports none of them.
 """
@@ -24,10 +28,14 @@ Importing the room imports none of them.
 __all__ = [
     "actions",
     "asking",
+    "audit",
+    "comparing",
     "costs",
     "flapping",
     "incidents",
     "labelling",
+    "lineage",
+    "reading",
     "results",
     "runbook",
     "spending",
