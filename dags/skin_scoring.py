@@ -26,7 +26,7 @@ from typing import Any
 
 import skin_lineage
 import skin_metrics
-from airflow.sdk import Asset, AssetAlias, Param, TriggerRule, dag, get_current_context
+from airflow.sdk import Param, TriggerRule, dag
 from airflow.sdk.exceptions import AirflowSkipException
 from skin_airflow import (
     AS_CALLED,
@@ -37,6 +37,7 @@ from skin_airflow import (
     most_mapped,
     step,
 )
+from skin_assets import SCORES, announce, scores
 from skin_notifier import SkinNotifier, SkinRecovery
 
 from skin_pipeline.config import read_settings, with_blanks
@@ -46,8 +47,6 @@ from skin_pipeline.release import ALIAS_PATTERN
 deployment = airflow_deployment()
 # A slot of the pool is a core: tasks share the cores through it, instead of slowing each other.
 computing = {"pool": deployment.pool, "pool_slots": deployment.threads}
-# Of which model a run is, is known when it runs; so its asset is found through this alias.
-SCORES = AssetAlias("skin-scores")
 DEFAULTS = {
     "model": read_settings({}).model_name,
     "alias": CHAMPION,
@@ -78,8 +77,8 @@ PARAMS = {
 }
 
 
-@step(multiple_outputs=True)
-def plan() -> dict[str, Any]:
+@step()
+def plan() -> str:
     """
     Lists what is new in the source, without fetching it, and divides it into chunks. Remembers the
     version that the alias names.
@@ -91,8 +90,19 @@ def plan() -> dict[str, Any]:
 
     given = answers(DEFAULTS)
     with airflow_job(settings={}) as job:
-        batch = scoring.plan(job, scoring.Request(**given), most_mapped(scoring.MOST_CHUNKS))
-        return {"batch": batch, "chunks": scoring.chunks_of(job, batch)}
+        return scoring.plan(job, scoring.Request(**given), most_mapped(scoring.MOST_CHUNKS))
+
+
+# A task of its own: Airflow maps only over the whole of what a task returns.
+@step()
+def chunks(batch: str) -> list[str]:
+    """
+    Lists the chunks of images that each *score* task works on.
+    """
+    from skin_pipeline.monitoring import scoring
+
+    with airflow_job(settings={}) as job:
+        return scoring.chunks_of(job, batch)
 
 
 @step(map_index_template=AS_CALLED, **computing)
@@ -128,9 +138,7 @@ def merge(batch: str) -> str:
         skin_metrics.scored(job.store, told.batch)
         skin_lineage.scored(job.store, told.batch)
         model = scoring.planned(job.store, batch).model
-        context: Any = get_current_context()
-        asset = Asset(f"{SCORES.name}/{model}")
-        context["outlet_events"][SCORES].add(asset, extra={"batch": told.batch})
+        announce(SCORES, scores(model), {"batch": told.batch})
     return told.words
 
 
@@ -154,10 +162,9 @@ def merge(batch: str) -> str:
     },
 )
 def skin_scoring() -> None:
-    """Connects the tasks: the chunks that `plan` lists are mapped over, and merged at the end."""
-    planned = plan()
-    scored = score.expand(chunk=planned["chunks"])
-    scored >> merge(planned["batch"])
+    """Connects the tasks: the chunks of the plan are mapped over, and merged at the end."""
+    batch = plan()
+    score.expand(chunk=chunks(batch)) >> merge(batch)
 
 
 dag_object = skin_scoring()

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import math
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec
 
@@ -212,6 +213,8 @@ def send(name: str, value: float, **labels: str) -> None:
     stats, metric = _stats(), METRICS[name]
     if set(labels) != set(metric.labels):
         raise ValueError(f"{name} has the labels {metric.labels}, not {tuple(labels)}")
+    if math.isnan(value):  # a figure that is not defined
+        return
     if metric.kind == COUNTER:
         stats.incr(name, int(value), tags=labels)
     else:

@@ -36,6 +36,7 @@ LONGEST_HOURS = {
     "rollback": 6,
     # of batch scoring; `plan` lists a source of any size
     "plan": 30,
+    "chunks": 6,
     "score": 72,
     "merge": 12,
     # of monitoring

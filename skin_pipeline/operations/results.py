@@ -127,12 +127,16 @@ def _promote(store: Store, key: str) -> str:
     return f"the champion of {model} is version {version}"
 
 
-def _plan(store: Store, value: Mapping[str, Any]) -> str:
-    planned = scoring.planned(store, value["batch"])
+def _plan(store: Store, batch: str) -> str:
+    planned = scoring.planned(store, batch)
     return (
         f"{planned.images:,} images to look at in {len(planned.chunks)} chunks, "
         f"{planned.known:,} known already; by version {planned.version}"
     )
+
+
+def _chunks(store: Store, value: Sequence[str]) -> str:
+    return f"{len(value)} chunks"
 
 
 def _said(store: Store, words: str) -> str:
@@ -154,6 +158,7 @@ WORDS: dict[str, Callable[[Store, Any], str]] = {
     "promote": _promote,
     "reject": _gate,
     "plan": _plan,
+    "chunks": _chunks,
     "score": _said,
     "merge": _said,
     "bring_back": lambda _, value: value["words"],

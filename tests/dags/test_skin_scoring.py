@@ -166,7 +166,7 @@ def test_the_form_can_be_sent_as_it_is_and_tells_what_it_asks(place: Place) -> N
         hours = task["execution_timeout"]["seconds"] / 3600 + task["execution_timeout"]["days"] * 24
         assert hours == pytest.approx(timing.LONGEST_HOURS[task["task_id"]], abs=0.1)
         assert task["doc_md"][0].isalpha()
-    assert {task["task_id"] for task in tasks} == {"plan", "score", "merge"}
+    assert {task["task_id"] for task in tasks} == {"plan", "chunks", "score", "merge"}
 
 
 def test_a_folder_is_scored_whatever_is_in_it(place: Place, images: list[bytes]) -> None:

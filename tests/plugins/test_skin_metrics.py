@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from pathlib import Path
 from typing import Any
@@ -149,6 +150,11 @@ def test_a_metric_that_cannot_be_sent_fails_nothing(
     skin_metrics.result(job, "gate/of nothing", COST)
     assert caplog.text.count("unobserved what=") == 2
     assert "planted-secret-1b" not in caplog.text
+
+
+def test_a_figure_that_is_not_defined_is_not_sent(sent: Sent) -> None:
+    skin_metrics.drift(MODEL, {"blur": math.nan, "colour": 0.5}, alarm=False)
+    assert sent.of("skin.drift.evidence") == [0.5]
 
 
 def test_other_labels_than_the_documented_ones_are_an_error(sent: Sent) -> None:

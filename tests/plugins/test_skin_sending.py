@@ -238,7 +238,16 @@ def no_server() -> str:
         ({"conn_type": "apprise", "password": f"json://{HOST}:1/{SECRET}"}, "JSON: no answer"),
         (None, "a connection that does not exist"),
     ],
-    ids=["dead", "dead slack", "no host", "broken url", "no recipients", "dead mail", "dead apprise", "missing"],
+    ids=[
+        "dead",
+        "dead slack",
+        "no host",
+        "broken url",
+        "no recipients",
+        "dead mail",
+        "dead apprise",
+        "missing",
+    ],
 )
 def test_what_cannot_be_sent_is_said_without_secrets(
     connection: dict[str, Any] | None,
