@@ -24,6 +24,8 @@ from __future__ import annotations
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
+import skin_lineage
+import skin_metrics
 from airflow.sdk import Param, TriggerRule, dag
 from airflow.sdk.exceptions import AirflowSkipException
 from skin_airflow import (
@@ -133,6 +135,8 @@ def merge(batch: str) -> str:
         told = scoring.merge(job, batch)
         if not told.batch:
             raise AirflowSkipException(told.words)
+        skin_metrics.scored(job.store, told.batch)
+        skin_lineage.scored(job.store, told.batch)
         model = scoring.planned(job.store, batch).model
         announce(SCORES, scores(model), {"batch": told.batch})
     return told.words

@@ -22,7 +22,6 @@ from skin_pipeline.foreign import guard, line, masked
 
 if TYPE_CHECKING:
     from skin_pipeline.contracts import (
-        Batch,
         Check,
         Cost,
         GateCheck,
@@ -105,14 +104,19 @@ def promoted(job: Job, version: str, verdict: str) -> None:
 
 
 @quietly
-def scored(store: Store, batch: Batch) -> None:
+def scored(store: Store, key: str) -> None:
     """Sends that a version of a model made a batch of scores from images.
 
     Args:
         store: The store of the scores.
-        batch: The batch.
+        key: Key of the `Batch`.
     """
-    if not is_on() or not batch.scores:
+    if not is_on():
+        return
+    from skin_pipeline.contracts import Batch, parse
+
+    batch = parse(store.read(key), Batch, key)
+    if not batch.scores:
         return
     namespace, name = _place(batch.source)
     images = _plain("InputDataset", namespace, name, batch.run)
@@ -236,10 +240,17 @@ def _source(job: Job, key: str) -> Any:
 
 def _place(source: str) -> tuple[str, str]:
     """Returns namespace and name of images outside the store, without logins."""
+    from skin_pipeline.config import DEMO
+
     parts = urlsplit(masked(source))
-    if parts.scheme and parts.hostname:
-        return f"{parts.scheme}://{parts.hostname}", parts.path.strip("/") or "/"
-    return ("file", source) if source.startswith("/") else ("kaggle", source)
+    if parts.scheme and parts.netloc:
+        return f"{parts.scheme}://{_host(parts.netloc)}", parts.path.strip("/") or "/"
+    return ("synthetic" if source == DEMO else "file"), masked(source)
+
+
+def _host(place: str) -> str:
+    """Returns the host or the bucket of an address, without a login."""
+    return place.rpartition("@")[2]
 
 
 def _dataset(kind: str, store: Store, name: str, version: str, key: str) -> Any:
@@ -257,7 +268,7 @@ def _dataset(kind: str, store: Store, name: str, version: str, key: str) -> Any:
 def _namespace(store: Store) -> str:
     """Returns the address of a store without a login."""
     parts = urlsplit(masked(store.url))
-    return f"{parts.scheme}://{parts.hostname or ''}{parts.path}".rstrip("/")
+    return f"{parts.scheme}://{_host(parts.netloc)}{parts.path}".rstrip("/")
 
 
 def _plain(kind: str, namespace: str, name: str, version: str) -> Any:

@@ -1,7 +1,7 @@
 """Figures of daily operation, sent where Airflow sends its own metrics: OpenTelemetry or StatsD.
 
     skin_metrics.result(job, key, cost)             # each result of a step; see `Job.observe`
-    skin_metrics.scored(batch)                      # each batch of scoring
+    skin_metrics.scored(store, batch)               # the key of each batch of scoring
     skin_metrics.drift("skin-resnet50", {"blur": 0.2}, alarm=False)
     skin_metrics.alert("drift")
 
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import math
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec
 
@@ -21,8 +22,9 @@ from airflow.sdk.configuration import conf
 from skin_pipeline.foreign import guard, line
 
 if TYPE_CHECKING:
-    from skin_pipeline.contracts import Batch, Cost, Verdict
+    from skin_pipeline.contracts import Cost, Verdict
     from skin_pipeline.job import Job
+    from skin_pipeline.storage import Store
 
 log = logging.getLogger(__name__)
 guard(__name__)
@@ -73,7 +75,7 @@ METRICS = {
     "skin.drift.evidence": Metric(
         GAUGE, ("model", "signal"), "Evidence for drift; an alarm is raised at 1."
     ),
-    "skin.drift.alarms": Metric(COUNTER, ("model",), "Alarms of the monitoring."),
+    "skin.drift.alarm": Metric(GAUGE, ("model",), "1 while there is an alarm, else 0."),
     "skin.alerts": Metric(COUNTER, ("kind",), "Alerts, by kind of event."),
 }
 
@@ -181,8 +183,11 @@ def promoted(model: str) -> None:
 
 
 @metered
-def scored(batch: Batch) -> None:
-    """Sends how many images a batch of scoring had."""
+def scored(store: Store, key: str) -> None:
+    """Sends how many images a batch of scoring had; `key` is that of its `Batch`."""
+    from skin_pipeline.contracts import Batch, parse
+
+    batch = parse(store.read(key), Batch, key)
     labels = {"model": batch.model, "alias": batch.alias}
     outcomes = {"scored": batch.images, "unreadable": batch.unreadable, "known": batch.known}
     for outcome, images in outcomes.items():
@@ -191,10 +196,10 @@ def scored(batch: Batch) -> None:
 
 @metered
 def drift(model: str, evidence: Mapping[str, float], *, alarm: bool) -> None:
-    """Sends the evidence for drift by signal, as shares of what raises an alarm."""
+    """Sends the evidence for drift by signal, `all` being the sum; an alarm is raised at 1."""
     for signal, share in evidence.items():
         send("skin.drift.evidence", share, model=model, signal=signal)
-    send("skin.drift.alarms", int(alarm), model=model)
+    send("skin.drift.alarm", int(alarm), model=model)
 
 
 @metered
@@ -208,6 +213,8 @@ def send(name: str, value: float, **labels: str) -> None:
     stats, metric = _stats(), METRICS[name]
     if set(labels) != set(metric.labels):
         raise ValueError(f"{name} has the labels {metric.labels}, not {tuple(labels)}")
+    if math.isnan(value):  # a figure that is not defined
+        return
     if metric.kind == COUNTER:
         stats.incr(name, int(value), tags=labels)
     else:

@@ -284,8 +284,8 @@ def _new_images(job: Job, key: str, dataset: Dataset, past: tuple[Past, ...]) ->
         for item in past
         if all(item.verdict.settings.get(name) == value for name, value in _read(job).items())
     }
-    if key in cached:
-        return 0
+    if not cached or key in cached:
+        return 0 if cached else dataset.images - dataset.unreadable
     new = _digests(job, dataset)
     for other in cached:
         new -= _digests(job, job.load(other, Dataset))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from judged_run import put
 from skin_metrics import COUNTER, METRICS
 
 from skin_pipeline.config import Deployment, Settings
-from skin_pipeline.contracts import Batch, Check, Cost, StepCost
+from skin_pipeline.contracts import Batch, Check, Cost, StepCost, dump
 from skin_pipeline.job import Job
 from skin_pipeline.storage import Store
 
@@ -74,7 +75,8 @@ def send_everything(job: Job) -> None:
     for key in ("ingest/1", "validate/1", "features/1", "gate/1"):
         skin_metrics.result(job, key, COST)
     skin_metrics.promoted(MODEL)
-    skin_metrics.scored(BATCH)
+    job.store.put("batches/1.json", dump(BATCH))
+    skin_metrics.scored(job.store, "batches/1.json")
     skin_metrics.drift(MODEL, {"blur": 0.25}, alarm=True)
     skin_metrics.alert("drift")
 
@@ -122,6 +124,7 @@ def test_the_data_is_told(sent: Sent, job: Job) -> None:
     assert sent.of("skin.data.failed_checks", severity="critical") == [0]
     assert sent.of("skin.scoring.images", outcome="scored") == [9]
     assert sent.of("skin.drift.evidence", signal="blur") == [0.25]
+    assert sent.of("skin.drift.alarm", model=MODEL) == [1]
 
 
 def test_nothing_is_read_or_sent_where_airflow_sends_no_metrics(
@@ -147,6 +150,11 @@ def test_a_metric_that_cannot_be_sent_fails_nothing(
     skin_metrics.result(job, "gate/of nothing", COST)
     assert caplog.text.count("unobserved what=") == 2
     assert "planted-secret-1b" not in caplog.text
+
+
+def test_a_figure_that_is_not_defined_is_not_sent(sent: Sent) -> None:
+    skin_metrics.drift(MODEL, {"blur": math.nan, "colour": 0.5}, alarm=False)
+    assert sent.of("skin.drift.evidence") == [0.5]
 
 
 def test_other_labels_than_the_documented_ones_are_an_error(sent: Sent) -> None:
@@ -184,7 +192,7 @@ def queries() -> list[str]:
 
 def test_the_dashboard_charts_what_is_sent_and_all_of_it() -> None:
     charted = set(re.findall(r"\bairflow_\w+", " ".join(queries())))
-    airflows_own = {"airflow_task_queued_duration_milliseconds"}
+    airflows_own = {"airflow_task_scheduled_duration_milliseconds"}
     assert charted == in_prometheus().keys() | airflows_own
 
 
@@ -195,11 +203,11 @@ def test_the_dashboard_asks_for_labels_that_there_are() -> None:
             assert set(re.findall(r"(\w+)=", chosen)) <= set(labels), query
 
 
-def test_airflow_sends_the_queue_time() -> None:
+def test_airflow_sends_the_time_that_tasks_wait_for_a_slot() -> None:
     from airflow.sdk._shared.observability.metrics.metrics_registry import MetricsRegistry
 
     registry: Any = MetricsRegistry
-    found = registry().get(name="task.queued_duration")
+    found = registry().get(name="task.scheduled_duration")
     assert found
     assert found["type"] == "timer"
 
