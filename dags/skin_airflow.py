@@ -8,24 +8,23 @@ from __future__ import annotations
 import functools
 import inspect
 import logging
-import signal
 import sys
-import threading
-import time
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
+import skin_lineage
+import skin_metrics
 from airflow.sdk import Param, get_current_context, task
 from airflow.sdk.configuration import conf
 from airflow.sdk.exceptions import (
     AirflowException,
     AirflowFailException,
     AirflowSkipException,
-    AirflowTaskTimeout,
 )
 from airflow.sdk.log import mask_secret
+from skin_clock import clock
 
 from skin_pipeline import timing
 from skin_pipeline.config import (
@@ -39,6 +38,7 @@ from skin_pipeline.config import (
     read_deployment,
     read_settings,
 )
+from skin_pipeline.contracts import Cost
 from skin_pipeline.errors import BadInput, Rejected, Unavailable
 from skin_pipeline.foreign import line, reveals_secret
 from skin_pipeline.job import Job
@@ -132,10 +132,17 @@ def airflow_job(
             run_id=context["run_id"],
             # The same for every try and every clearing, unlike the time at which a task starts.
             started=context["dag_run"].run_after,
-            allow=_clock.allow,
+            allow=clock.allow,
+            observe=observe,
             note_memory=note_memory,
             **access,
         )
+
+
+def observe(job: Job, key: str, cost: Cost | None) -> None:
+    """Tells metrics and lineage of a result of the running task; see `Job.observe`."""
+    skin_metrics.result(job, key, cost)
+    skin_lineage.result(job, key, cost)
 
 
 def note_memory(needed: float) -> None:
@@ -223,7 +230,7 @@ def step(**options: Any) -> Callable[[Callable[..., Any]], Any]:
 
         @functools.wraps(function)
         def timed(*args: Any, **values: Any) -> Any:
-            with _clock.running(name, most):
+            with clock.running(name, most):
                 value = function(*args, **values)
                 log_result(name, value)
                 return value
@@ -240,57 +247,6 @@ def step(**options: Any) -> Callable[[Callable[..., Any]], Any]:
         return made(timed)
 
     return decorate
-
-
-class Clock:
-    """Ends a task whose time is over.
-
-    Airflow must know the longest time of a task before the task begins. The task itself knows more
-    as soon as it has counted its images: `allow` then sets a shorter time. A process has one alarm
-    timer, which Airflow uses as well, so its state is restored at the end.
-    """
-
-    def __init__(self) -> None:
-        self._end: float | None = None  # on the clock of `time.monotonic`; None outside a task
-        self._step, self._work, self._seconds = "", "", 0.0
-
-    @contextmanager
-    def running(self, step: str, most: timedelta) -> Generator[None, None, None]:
-        """Ends the block, which is the work of a task, after its longest time."""
-        if threading.current_thread() is not threading.main_thread():
-            yield  # no signal would reach it
-            return
-        began = time.monotonic()
-        old = signal.signal(signal.SIGALRM, self._ring)
-        left, _ = signal.getitimer(signal.ITIMER_REAL)
-        self._step, self._end = step, began + most.total_seconds()
-        self.allow(most.total_seconds(), "work of any size")
-        try:
-            yield
-        finally:
-            self._end = None
-            signal.signal(signal.SIGALRM, old)
-            rest = max(0.001, left - (time.monotonic() - began)) if left else 0
-            signal.setitimer(signal.ITIMER_REAL, rest)
-
-    def allow(self, seconds: float, work: str) -> None:
-        """Sets the time of the work that begins now, within what is left of the longest time."""
-        if self._end is None:
-            return
-        self._work, self._seconds = work, min(seconds, self._end - time.monotonic())
-        signal.setitimer(signal.ITIMER_REAL, max(0.001, self._seconds))
-        log.info('allowed seconds=%.0f work="%s"', self._seconds, work)
-
-    def _ring(self, *_: object) -> None:
-        raise AirflowTaskTimeout(
-            f"{self._step} did not finish {self._work} within {self._seconds:.0f} s. What it "
-            "finished is kept, and the next try continues from there. If the machine is only "
-            f"slow, raise SKIN_TIME_FACTOR (now {read_deployment().time_factor:g}) or "
-            "SKIN_THREADS; otherwise the log shows how far it came"
-        )
-
-
-_clock = Clock()
 
 
 def form() -> dict[str, Param]:

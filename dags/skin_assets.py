@@ -5,6 +5,7 @@
 | `skin-data/MODEL` | somebody announces new images: by Airflow's API, or a DAG of another team |
 | `skin-drift/MODEL` | monitoring raised an alarm |
 | `skin-labels/MODEL` | labels came back |
+| `skin-scores/MODEL` | a batch of new images was scored |
 | `skin-model/MODEL/ALIAS` | an alias was moved: promoted, rolled back, or by a person |
 
     announce(LABELS, labels("skin-resnet50"), {"labels": 12})   # in a task with outlets=[LABELS]
@@ -37,6 +38,7 @@ from skin_pipeline.release import MODEL_FILE, Model
 log = logging.getLogger(__name__)
 
 LABELS, DRIFT, RELEASED = map(AssetAlias, ("skin-labels", "skin-drift", "skin-model"))
+SCORES = AssetAlias("skin-scores")
 
 
 def data(model: str) -> Asset:
@@ -52,6 +54,11 @@ def drift(model: str) -> Asset:
 def labels(model: str) -> Asset:
     """Returns the asset of the labels that came back for the images that a model scored."""
     return _asset("labels", model)
+
+
+def scores(model: str) -> Asset:
+    """Returns the asset of the images that a model has scored."""
+    return _asset("scores", model)
 
 
 def released(model: str, alias: str = CHAMPION) -> Asset:

@@ -10,6 +10,8 @@ images, else **rejected** with reasons.
 * *Started again* with the same data and settings it ends in a minute: each step finds its result.
 * *Refused* is a verdict, not a failure: the run is green, `promote` is skipped, and an alert
   gives the reasons.
+* *Asked*: with `SKIN_APPROVAL`, a person must approve a model before it is promoted, in *Required
+  Actions*. Rejected, or not answered in time: the run is green and nothing changes.
 * *Failed* tasks say what was wrong in the last lines of their log. Correct it and clear the task.
 
 The models are for research and give no diagnosis.
@@ -21,6 +23,8 @@ from datetime import datetime, timedelta, timezone
 from itertools import chain
 from typing import Any
 
+import skin_lineage
+import skin_metrics
 from airflow.sdk import TriggerRule, dag
 from airflow.sdk.exceptions import AirflowSkipException
 from skin_airflow import (
@@ -35,11 +39,13 @@ from skin_airflow import (
     note,
     step,
 )
+from skin_approval import Approve, Budget
 from skin_assets import RELEASED, announce_move, problem_of, schedule_of
 from skin_notifier import SkinNotifier, SkinRecovery
 
-from skin_pipeline import journal, sharding, steps
+from skin_pipeline import decisions, journal, sharding, steps
 from skin_pipeline.contracts import Split, Verdict
+from skin_pipeline.operations import costs
 from skin_pipeline.release import Registry
 from skin_pipeline.seeds import run_seed
 
@@ -82,7 +88,9 @@ def split(validation: str) -> str:
     validation images for each run. Images of one patient stay together.
     """
     with airflow_job() as job:
-        return steps.split(job, validation)
+        key = steps.split(job, validation)
+        costs.announce(job, key)
+        return key
 
 
 @step()
@@ -174,11 +182,15 @@ def gate(evaluation: str, validation: str, champion: str, external: list[str]) -
 def promote(verdict: str) -> str:
     """
     Writes the model as an immutable version, signs it if there is a key to sign with, and points
-    the champion to it. Skipped when the gate refused. If the champion is new, the asset
+    the champion to it. Skipped when the gate or a person refused. If the champion is new, the asset
     `skin-model/NAME/champion` changed, so that DAGs of others can start.
+
+    *Fails at once* when a person must approve the model and nobody has: clear `approve`.
     """
     with airflow_job() as job:
         version = steps.promote(job, verdict)
+        skin_metrics.promoted(job.settings.released_as)
+        skin_lineage.promoted(job, version, verdict)
         name = job.settings.released_as
         if journal.changed_nothing(job.store, job.run_id):
             note(f"Nothing changed: same images and settings as before. {version} stays champion.")
@@ -191,21 +203,23 @@ def promote(verdict: str) -> str:
 @step(on_success_callback=SkinNotifier("refused"))
 def reject(verdict: str) -> str:
     """
-    Records the refusal in the model's history. Skipped when the gate approved.
+    Records the refusal in the model's history: the gate's, or that of the person who was asked.
+    Skipped when nobody refused.
     """
     with airflow_job() as job:
-        if job.load(verdict, Verdict).approved:
-            raise AirflowSkipException("approved by the gate")
-        refused = steps.reject(job, verdict)
+        refused = decisions.refused(job, verdict)
+        if not refused:
+            raise AirflowSkipException("approved")
+        key = steps.reject(job, refused)
         unchanged = journal.changed_nothing(job.store, job.run_id)
-        why = "; ".join(job.load(refused, Verdict).reasons)
+        why = "; ".join(job.load(key, Verdict).reasons)
         said = (
             "Nothing changed: refused like the same images and settings before"
             if unchanged
             else "Refused"
         )
         note(f"{said}: {why}")
-        return refused
+        return key
 
 
 @dag(
@@ -239,9 +253,13 @@ def skin_training() -> None:
     trained = train.partial(split=divided, features=cached).expand(run=runs(divided))
     evaluation = evaluate(divided, trained, validation)
     scores = external(evaluation, validation)
-    verdict = gate(evaluation, validation, champion(divided), scores)
-    promote(verdict)
-    reject(verdict)
+    rival = champion(divided)
+    verdict = gate(evaluation, validation, rival, scores)
+    ends = [promote(verdict), reject(verdict)]
+    if deployment.budget_core_hours:
+        Budget(task_id="budget", about=divided) >> [cached, rival]
+    if deployment.approval != "never":
+        Approve(task_id="approve", about=verdict) >> ends
 
 
 dag_object = skin_training()

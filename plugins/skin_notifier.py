@@ -192,6 +192,7 @@ def _tell(event: EventKind, context: Any) -> None:
         text = [f"{told.alert.headline}, by run {told.alert.origin.get('run_id')}."]
         _end(_store(), "refused", told.alert.model, place_of(context), text)
     if event == "run_failed":
+        _nobody_is_asked(_store(), place_of(context))
         _tasks_succeeded(_store(), context)
 
 
@@ -213,7 +214,15 @@ def _run_succeeded(context: Any) -> None:
     text = [f"Run {place.run_id} of {place.dag_id} succeeded."]
     for kind in ("run_failed", "late", "scoring_failed"):
         _end(store, kind, place.dag_id, place.run, text)
+    _nobody_is_asked(store, place)
     _tasks_succeeded(store, context)
+
+
+def _nobody_is_asked(store: Store, place: Place) -> None:
+    """Ends the waiting for people in a run that has ended, as when somebody marked the task."""
+    for task in ("approve", "budget"):
+        text = [f"Run {place.run_id} of {place.dag_id} ended without an answer."]
+        _end(store, "approval_waiting", f"{place.dag_id} {task} {place.run_id}", place.run, text)
 
 
 def _tasks_succeeded(store: Store, context: Any) -> None:
@@ -247,8 +256,10 @@ def _alert(told: Told) -> Incident | None:
     if incident.count > 1 and not incident.problem:
         log.info("alert_repeated id=%s count=%d", incident.id, incident.count)
         return incident
+    import skin_metrics
     from skin_alerts import of_incident
 
+    skin_metrics.alert(incident.kind)
     _deliver(store, incident, of_incident(incident))
     return incident
 

@@ -22,6 +22,8 @@ log = logging.getLogger(__name__)
 guard(__name__)
 
 GATE = "gate"  # the task that returns the key of the verdict
+REJECT = "reject"  # the task that returns the key of the verdict that it recorded as refused
+AGAIN = "nothing, if that was meant; to be asked again, clear the task `approve` of the run."
 JUDGEMENTS = 20  # among which the run before this one is looked for
 
 
@@ -49,13 +51,16 @@ def _verdict_words(context: Any, place: Place) -> Words:
     from skin_pipeline.contracts import CHAMPION, Evaluation, Verdict, load
     from skin_pipeline.release import Unverified
 
-    store, key = open_configured_store(), context["ti"].xcom_pull(task_ids=GATE)
+    refused = place.task_id == REJECT
+    store = open_configured_store()
+    key = context["ti"].xcom_pull(task_ids=REJECT if refused else GATE)
     verdict = load(store, key, Verdict)
+    by_person = _rejection(store, key, verdict) if refused and verdict.approved else ""
     evaluation = load(store, verdict.evaluation, Evaluation)
     # It needs no verified signature, since nothing is decided by it: it is only shown.
     champion = Unverified(store, verdict.released_as).pointer(CHAMPION)
     unchanged = journal.changed_nothing(store, place.run_id)
-    outcome, *lines = _outcome(verdict, champion, unchanged)
+    outcome, *lines = _outcome(verdict, champion, unchanged, by_person)
     figures = evaluation.ensemble
     lines.insert(
         1,
@@ -65,7 +70,7 @@ def _verdict_words(context: Any, place: Place) -> Words:
     lines[2:2] = _data_warnings(store, verdict.validation, evaluation.split)
     return Words(
         # A promotion is a moment; a refusal lasts until the model is judged again.
-        f"{verdict.released_as} {key}" if verdict.approved else verdict.released_as,
+        verdict.released_as if refused else f"{verdict.released_as} {key}",
         f"{verdict.released_as} {outcome}",
         tuple(lines),
         verdict.released_as,
@@ -83,10 +88,28 @@ def _data_warnings(store: Store, validation: str, split: str) -> list[str]:
     return [f"Warnings about the data: {one_line('; '.join(names))}."] if names else []
 
 
-def _outcome(verdict: Verdict, champion: Pointer | None, unchanged: bool) -> list[str]:
+def _rejection(store: Store, key: str, verdict: Verdict) -> str:
+    """Returns in words how a person, or nobody, decided about a model that passed the gate."""
+    from skin_pipeline.config import read_deployment
+    from skin_pipeline.release import Registry
+
+    model = Registry.of(store, read_deployment()).model(verdict.released_as)
+    return model.approvals.refusal(key)
+
+
+def _outcome(
+    verdict: Verdict, champion: Pointer | None, unchanged: bool, by_person: str = ""
+) -> list[str]:
     """Returns the end of the headline, then lines: what became of the champion, and why."""
     version = f"version {champion.version}" if champion else "none"
     same = [f"Nothing changed: an earlier run came to the same verdict on {verdict.judged_at}."]
+    if by_person:
+        before = ", as before" if unchanged else ""
+        return [
+            f"was refused{before}: {one_line(by_person)}",
+            f"It passed the gate. The champion stays as it was: {version}.",
+            f"{TO_DO}{AGAIN}",
+        ]
     if not verdict.approved:
         return [
             "was refused, as before" if unchanged else "was refused",

@@ -383,10 +383,10 @@ def promote(job: Job, verdict: str) -> str:
     """
     from skin_pipeline.release import tasks
 
-    return tasks.promote(job, verdict, partial(_judged_again, job))
+    return tasks.promote(job, verdict, partial(judged_again, job))
 
 
-def _judged_again(job: Job, judged: Verdict) -> str:
+def judged_again(job: Job, judged: Verdict) -> str:
     """Returns the key of a verdict against the champion of now."""
     split = job.load(judged.evaluation, Evaluation).split
     return gate(job, judged.evaluation, judged.validation, champion(job, split), judged.external)

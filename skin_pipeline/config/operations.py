@@ -79,6 +79,14 @@ class OperationsKnobs(Environment):
         "@daily",
         description="When Airflow starts `skin_monitoring`, like `SKIN_SCHEDULE`.",
     )
+    monitoring_share: float = Field(
+        0,
+        ge=0,
+        lt=1,
+        description="Share of malignant images among those that are scored, as far as it is known, "
+        "such as 0.02; monitoring compares with validation images in this proportion. 0: with all "
+        "of them.",
+    )
     watch_schedule: str = Field(
         "@daily",
         description="When Airflow starts `skin_watch`, which verifies what all aliases name and "

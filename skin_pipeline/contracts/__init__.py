@@ -18,6 +18,7 @@ In reading order:
 - `operations`: actions of people, approvals, incidents, and batches of scoring
 - `returned`: labels that came back for scored images
 - `scoring`: what passes between the steps of batch scoring
+- `monitoring`: what monitoring found out about a model's images and scores
 """
 
 from skin_pipeline.contracts.data import (
@@ -55,8 +56,16 @@ from skin_pipeline.contracts.evaluation import (
     Predictive,
     Scored,
     Slice,
+    StepCost,
     Verdict,
     Within,
+)
+from skin_pipeline.contracts.monitoring import (
+    Band,
+    DriftReport,
+    Moved,
+    RetrainingAsked,
+    WatchedDay,
 )
 from skin_pipeline.contracts.operations import (
     Action,
@@ -91,6 +100,7 @@ __all__ = [
     "Action",
     "ActionKind",
     "Approval",
+    "Band",
     "Batch",
     "Bin",
     "Calibration",
@@ -101,6 +111,7 @@ __all__ = [
     "Cost",
     "DataPointer",
     "Dataset",
+    "DriftReport",
     "Epoch",
     "Evaluation",
     "EventKind",
@@ -112,6 +123,7 @@ __all__ = [
     "Judgement",
     "Ledger",
     "Mistake",
+    "Moved",
     "Notice",
     "Observations",
     "Outcome",
@@ -120,6 +132,7 @@ __all__ = [
     "Proof",
     "RefusedLabel",
     "Release",
+    "RetrainingAsked",
     "ReturnedLabel",
     "ReturnedLabels",
     "Scored",
@@ -129,10 +142,12 @@ __all__ = [
     "Shortcut",
     "Slice",
     "Split",
+    "StepCost",
     "TrainedRun",
     "Trunk",
     "Validation",
     "Verdict",
+    "WatchedDay",
     "Within",
     "address",
     "dump",

@@ -49,6 +49,12 @@ class Approval(Contract):
     with: `champion` is its version, and empty if there was none. `by` is the user who answered;
     empty, with `approved` false, if nobody did in time. `asked` names the request, so that each is
     answered once.
+
+    - `champion_move` is the number of the move that made the champion. So an approval is used up by
+      the promotion, and does not hold again after a rollback.
+    - `started_by` is who triggered the run, which may be who approved.
+    - `signature` is that of this document without its signature, in hex, and `store` the name of
+      the store that it was made for, as in `Pointer`.
     """
 
     verdict: str
@@ -61,6 +67,10 @@ class Approval(Contract):
     dag: str
     run: str
     asked: str
+    champion_move: int = Field(0, ge=0)
+    started_by: SafeText = ""
+    store: str = Field("", pattern=r"^[0-9a-f]{0,64}$")
+    signature: str = Field("", pattern=r"^[0-9a-f]{0,512}$")
 
 
 EventKind = Literal[

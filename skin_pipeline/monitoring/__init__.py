@@ -15,6 +15,11 @@ The modules, in reading order:
     chunks      scoring some of the images of a batch
     exporting   scores as a table for people
     scoring     a batch: planned, scored in chunks, merged into the log
+    evidence    bets that images have changed, with few false alarms over time
+    watched     what is watched of images, and its values in the reference
+    wording     what moved, in words
+    drift       whether the images that a version scores have moved away from its reference
+    report      the reports on that, and whether retraining is asked for
     labels      labels that come back, from files to the images that were scored
     decisions   what a model decided on scored images, joined with these labels
     estimates   how good a model is in use, estimated without labels
@@ -26,13 +31,18 @@ Importing the room imports none of them.
 
 # ruff: file-ignore[undefined-export] (they are modules, imported when they are used)
 __all__ = [
+    "chunks",
+    "drift",
+    "evidence",
     "exporting",
     "labels",
     "measures",
     "performance",
     "reference",
+    "report",
     "score_log",
     "scoring",
     "space",
+    "watched",
     "worsening",
 ]

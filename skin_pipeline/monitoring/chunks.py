@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import errno
 import logging
-import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timezone
@@ -24,13 +23,13 @@ from skin_pipeline.foreign import escaped, line
 from skin_pipeline.job import Job
 from skin_pipeline.monitoring import ledger, reference, score_log
 from skin_pipeline.monitoring.measures import measure
+from skin_pipeline.progress import reported
 from skin_pipeline.release import Model, Registry, predict
 from skin_pipeline.storage import digest_file
 
 log = logging.getLogger(__name__)
 
 TODO = "chunk.json"  # beside the result
-EVERY = 20.0  # seconds from one report of the progress to the next
 
 
 class _Image(NamedTuple):
@@ -136,11 +135,10 @@ def _rows(
         "threshold": scorer.release.threshold,
         "abstained": False,
     }
-    progress = _Progress(len(images))
     looks = scorer.look(image.path for image in images)
-    for image, look in zip(images, looks, strict=True):
+    pairs = zip(images, looks, strict=True)
+    for image, look in reported(pairs, "images scored", len(images)):
         yield {**common, **_row(image, look, known)}
-        progress.went_on()
 
 
 def _row(image: _Image, look: predict.Look, known: reference.Reference | None) -> dict[str, Any]:
@@ -169,24 +167,3 @@ def _kept(job: Job, model: str, rows: list[dict[str, Any]]) -> str:
 
     table = pd.DataFrame(rows)
     return score_log.keep(job.store, model, table.assign(image=table["image"].map(escaped)))
-
-
-class _Progress:
-    """Reports from time to time how far the scoring is, and how long it will still take."""
-
-    def __init__(self, images: int) -> None:
-        self._images, self._done = images, 0
-        self._began = self._told = time.monotonic()
-
-    def went_on(self) -> None:
-        """Notes that another image is done."""
-        self._done += 1
-        now = time.monotonic()
-        if now - self._told < EVERY and self._done < self._images:
-            return
-        self._told = now
-        rate = self._done / max(now - self._began, 1e-9)
-        log.info(
-            "scoring images=%d/%d images_per_second=%.1f seconds_left=%.0f",
-            *(self._done, self._images, rate, (self._images - self._done) / rate),
-        )

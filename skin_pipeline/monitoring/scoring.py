@@ -43,6 +43,7 @@ from skin_pipeline.foreign import line
 from skin_pipeline.job import Job
 from skin_pipeline.monitoring import chunks, exporting, ledger, score_log
 from skin_pipeline.release import Model, Registry, predict
+from skin_pipeline.storage import Store
 
 log = logging.getLogger(__name__)
 
@@ -89,13 +90,23 @@ def plan(job: Job, request: Request, most: int = MOST_CHUNKS) -> str:
     else:
         model = Registry.of(job.store, job.deployment).model(request.model)
         job.store.put(key, dump(_planned(job, request, model, most)))
-    _tell(_plan(job, key))
+    _tell(planned(job.store, key))
     return key
+
+
+def planned(store: Store, batch: str) -> ScoringPlan:
+    """Returns the plan with this key."""
+    return parse(store.read(batch), ScoringPlan, batch)
 
 
 def chunks_of(job: Job, batch: str) -> list[str]:
     """Returns the keys of the chunks of a plan."""
-    return list(_plan(job, batch).chunks)
+    return list(planned(job.store, batch).chunks)
+
+
+def counted(images: int) -> str:
+    """Returns a number of images, in words."""
+    return "1 image" if images == 1 else f"{images:,} images"
 
 
 def size_of(job: Job, chunk: str) -> int:
@@ -153,10 +164,6 @@ def _put_chunk(job: Job, common: dict[str, str], images: list[sources.Listed]) -
     return key
 
 
-def _plan(job: Job, batch: str) -> ScoringPlan:
-    return parse(job.store.read(batch), ScoringPlan, batch)
-
-
 def _tell(made: ScoringPlan) -> None:
     for notice in made.skipped:
         log.warning('not_scored what="%s"', notice)
@@ -202,31 +209,31 @@ def merge(job: Job, batch: str) -> Told:
     Raises:
         BadInput: Chunks have no result. The others are in the log by then.
     """
-    planned = _plan(job, batch)
+    whole = planned(job.store, batch)
     done = {
         key: load(job.store, key, ScoredChunk)
-        for key in planned.chunks
+        for key in whole.chunks
         if job.store.exists(f"{key}/{RESULT}")
     }
-    told = _recorded(job, planned, _parts(job, planned, done))
-    log.info('scoring_merged model=%s what="%s"', planned.model, told.words)
-    if missing := len(planned.chunks) - len(done):
+    told = _recorded(job, whole, _parts(job, whole, done))
+    log.info('scoring_merged model=%s what="%s"', whole.model, told.words)
+    if missing := len(whole.chunks) - len(done):
         raise BadInput(
-            f"{missing} of {len(planned.chunks)} chunks could not be scored; their logs say why. "
+            f"{missing} of {len(whole.chunks)} chunks could not be scored; their logs say why. "
             f"The others are kept ({told.words}). Clear the failed chunks to try them again; the "
             "next batch takes their images as well"
         )
     return told
 
 
-def _parts(job: Job, planned: ScoringPlan, done: Mapping[str, ScoredChunk]) -> list[_Part]:
+def _parts(job: Job, whole: ScoringPlan, done: Mapping[str, ScoredChunk]) -> list[_Part]:
     found = {
         key.rpartition("/")[2]: [ledger.Entry(*entry) for entry in result.seen]
         for key, result in done.items()
     }
-    owned = ledger.claim(job.store, planned.model, planned.version, found)
+    owned = ledger.claim(job.store, whole.model, whole.version, found)
     return [
-        _part(job, planned.model, result, own)
+        _part(job, whole.model, result, own)
         for result, own in zip(done.values(), owned.values(), strict=True)
     ]
 
@@ -243,17 +250,17 @@ def _part(job: Job, model: str, result: ScoredChunk, own: set[str]) -> _Part:
     return _Part("" if ours.empty else score_log.keep(job.store, model, ours), counts)
 
 
-def _recorded(job: Job, planned: ScoringPlan, parts: Sequence[_Part]) -> Told:
+def _recorded(job: Job, whole: ScoringPlan, parts: Sequence[_Part]) -> Told:
     """Records what is not in the log yet; nothing the second time, and with the same words."""
-    before = score_log.of_run(job.store, planned.model, planned.began_at, planned.run)
+    before = score_log.of_run(job.store, whole.model, whole.began_at, whole.run)
     recorded = {key for item in before.values() for key in item.scores}
     new = [part for part in parts if part.rows and part.rows not in recorded]
-    counts = _sum(parts) + Counter(known=planned.known)
+    counts = _sum(parts) + Counter(known=whole.known)
     if not new:
-        return Told(_told(planned, counts), max(before, default=""))
+        return Told(_told(whole, counts), max(before, default=""))
     fresh = counts if not before else _sum(new)
     made = Batch(
-        **planned.model_dump(include={"model", "alias", "version", "source", "run", "began_at"}),
+        **whole.model_dump(include={"model", "alias", "version", "source", "run", "began_at"}),
         scores=tuple(part.rows for part in new),
         images=sum(fresh[label] for label in LABELS),
         unreadable=fresh["unreadable"],
@@ -263,23 +270,23 @@ def _recorded(job: Job, planned: ScoringPlan, parts: Sequence[_Part]) -> Told:
     key = score_log.record(job.store, made)
     table = exporting.table_of(job.store, made, key)
     log.info("scores_written batch=%s table=%s", key, job.store.link(table))
-    return Told(_told(planned, counts), key)
+    return Told(_told(whole, counts), key)
 
 
 def _sum(parts: Sequence[_Part]) -> Counter[str]:
     return sum((part.counts for part in parts), Counter())
 
 
-def _told(planned: ScoringPlan, counts: Counter[str]) -> str:
-    by = f"by version {planned.version} ({planned.alias} of {planned.model})"
-    return line(f"{_in_words(counts)}; {by}, from {planned.source}")
+def _told(whole: ScoringPlan, counts: Counter[str]) -> str:
+    by = f"by version {whole.version} ({whole.alias} of {whole.model})"
+    return line(f"{_in_words(counts)}; {by}, from {whole.source}")
 
 
 def _in_words(counts: Counter[str]) -> str:
     """Returns counts for people: `40 images scored: 28 benign, 12 malignant; 2 unreadable`."""
     total = sum(counts[label] for label in LABELS)
     called = ", ".join(f"{counts[label]} {label}" for label in LABELS)
-    parts = [f"{total} images scored: {called}" if total else "no image scored"]
+    parts = [f"{counted(total)} scored: {called}" if total else "no image scored"]
     more = {
         "unreadable": "unreadable",
         "known": "known already",

@@ -19,6 +19,7 @@ from skin_pipeline.contracts import (
     Verdict,
     load,
 )
+from skin_pipeline.monitoring import scoring
 from skin_pipeline.storage import Store
 
 
@@ -126,6 +127,22 @@ def _promote(store: Store, key: str) -> str:
     return f"the champion of {model} is version {version}"
 
 
+def _plan(store: Store, batch: str) -> str:
+    planned = scoring.planned(store, batch)
+    return (
+        f"{planned.images:,} images to look at in {len(planned.chunks)} chunks, "
+        f"{planned.known:,} known already; by version {planned.version}"
+    )
+
+
+def _chunks(store: Store, value: Sequence[str]) -> str:
+    return f"{len(value)} chunks"
+
+
+def _said(store: Store, words: str) -> str:
+    return words
+
+
 WORDS: dict[str, Callable[[Store, Any], str]] = {
     "ingest": _ingest,
     "validate": _validate,
@@ -140,6 +157,10 @@ WORDS: dict[str, Callable[[Store, Any], str]] = {
     "gate": _gate,
     "promote": _promote,
     "reject": _gate,
+    "plan": _plan,
+    "chunks": _chunks,
+    "score": _said,
+    "merge": _said,
     "bring_back": lambda _, value: value["words"],
     "judge": lambda _, value: value["words"],
 }

@@ -272,7 +272,9 @@ def _seeing(model: Any, square: Any) -> Seeing | None:
     """Returns the same part of a model with a second output: the pooled features of its trunk."""
     import keras
 
-    stem = model.get_layer("stem")
+    stem = next((layer for layer in model.layers if layer.name == "stem"), None)
+    if stem is None:
+        return None
     # What the stem gives in this model, and not what it gave when it was made on its own.
     made = keras.Operation.output.fget(stem)
     pooled = made[0] if isinstance(made, list | tuple) else made

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from skin_pipeline.contracts import Verdict, load
+from skin_pipeline.contracts import ScoringPlan, Verdict, dump, load
 from skin_pipeline.operations.results import WORDS, in_words
 from skin_pipeline.storage import FolderStore
 
@@ -56,6 +56,8 @@ def test_a_promotion_names_model_and_version(finished: Finished) -> None:
         ("runs", [0, 1], "2 runs"),
         ("shards", [[0, 1], [2]], "3 shards in 2 tasks"),
         ("features", ["a", "b"], "activations of 2 shards are in the cache"),
+        ("chunks", ["a", "b"], "2 chunks"),
+        ("merge", "40 images scored", "40 images scored"),
         ("other", "x", ""),
     ],
 )
@@ -75,3 +77,16 @@ def test_every_task_of_the_training_has_words() -> None:
     }
     assert {"ingest", "gate"} <= tasks
     assert tasks <= set(WORDS)
+
+
+def test_a_plan_of_scoring_says_how_much_is_new(store: FolderStore) -> None:
+    about = {"model": "skin", "alias": "champion", "version": "4f1a", "source": "/new"}
+    counts = {"chunks": ("a", "b"), "images": 700, "known": 1200}
+    planned = ScoringPlan(**about, **counts, run="manual__1", began_at="")
+    store.put("scoring/skin/plans/1.json", dump(planned))
+    said = "700 images to look at in 2 chunks, 1,200 known already; by version 4f1a"
+    assert in_words(store, "plan", "scoring/skin/plans/1.json") == said
+
+
+def test_every_task_of_scoring_has_words() -> None:
+    assert {"plan", "chunks", "score", "merge"} <= set(WORDS)

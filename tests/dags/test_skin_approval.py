@@ -1,0 +1,377 @@
+"""The tasks that ask a person, in a real Airflow: answers, time-outs, and all ways around them."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import key_pairs
+import pytest
+from airflow_home import put_database
+from local_airflow import Api, ApiError, LocalAirflow
+from released import champion_of, moves, named, opened, registry, release
+
+from skin_pipeline.contracts import Approval, Verdict, dump, load
+from skin_pipeline.operations import actions
+from skin_pipeline.provenance import SigningKeys
+from skin_pipeline.release import approvals
+from skin_pipeline.storage import FolderStore
+
+pytestmark = pytest.mark.airflow
+
+QUICK = {
+    "data": "demo",
+    "weights": "none",
+    "strategy": "head",
+    "image_size": 64,
+    "views": 1,
+    "runs": 1,
+    "min_runs": 1,
+    "epochs": 10,
+    "target_sensitivity": 0.95,
+    "min_accuracy": 0.5,
+    "min_sensitivity": 0.5,
+    "min_auc_change": -1.0,  # whatever passes the bounds may replace the champion
+}
+PATIENCE = 300.0  # seconds until a test that waits gives up
+BUDGET = 1.0  # core-hours: more than a run of QUICK takes, and less than training a whole network
+
+
+@dataclass
+class Run:
+    """A run of the DAG, and what people do to it."""
+
+    place: Place
+    id: str
+    model: str
+
+    @property
+    def path(self) -> str:
+        return f"dags/skin_training/dagRuns/{self.id}"
+
+    def state(self, task: str = "") -> str | None:
+        """The state of a task, or of the run."""
+        try:
+            path = f"{self.path}/taskInstances/{task}" if task else self.path
+            state: str | None = self.place.airflow.api.get(path)["state"]
+        except ApiError:
+            return None
+        return state
+
+    def wait_for(self, *states: str, task: str = "") -> None:
+        self.place.wait(lambda: self.state(task) in states, f"{task or self.id}: {states}")
+
+    def asked(self, task: str = "approve") -> dict[str, Any]:
+        """Wait until a person is asked; what Airflow shows them."""
+        self.wait_for("awaiting_input", task=task)
+        found: dict[str, Any] = self.place.airflow.api.get(self._details(task))
+        return found
+
+    def answer(self, option: str, by: str = "alice", note: str = "", task: str = "approve") -> None:
+        body = {"chosen_options": [option], "params_input": {"note": note}}
+        self.place.api(by).patch(self._details(task), body)
+
+    def _details(self, task: str) -> str:
+        return f"{self.path}/taskInstances/{task}/-1/hitlDetails"
+
+    def ended(self) -> Run:
+        self.wait_for("success", "failed")
+        return self
+
+    def states(self) -> dict[str, str]:
+        """The states of the last tasks."""
+        return {task: self.state(task) or "" for task in ("approve", "promote", "reject")}
+
+    def clear(self, *tasks: str, downstream: bool = False) -> None:
+        """Clear tasks of the run that has ended, as people do in the UI."""
+        self.place.airflow.api.post(
+            "dags/skin_training/clearTaskInstances",
+            {
+                **{"dry_run": False, "dag_run_id": self.id, "task_ids": list(tasks)},
+                **{"include_downstream": downstream, "only_failed": False},
+                **{"reset_dag_runs": True},
+            },
+        )
+
+    def mark(self, task: str, state: str = "success") -> None:
+        """Mark a task, as people do in the UI."""
+        self.place.airflow.api.patch(f"{self.path}/taskInstances/{task}", {"new_state": state})
+
+    def value(self, task: str) -> str:
+        path = f"{self.path}/taskInstances/{task}/xcomEntries/return_value"
+        return str(self.place.airflow.api.get(path)["value"])
+
+    def log(self, task: str) -> str:
+        folder = self.place.home / "logs/dag_id=skin_training" / f"run_id={self.id}"
+        return "".join(p.read_text() for p in sorted(folder.glob(f"task_id={task}/**/*.log")))
+
+
+@dataclass
+class Place:
+    """The Airflow of these tests, its users, its store, and the keys of the installation."""
+
+    airflow: LocalAirflow
+    home: Path
+    store: FolderStore
+    keys: SigningKeys
+
+    def api(self, user: str) -> Api:
+        """The REST API as a user."""
+        passwords = json.loads((self.home / "passwords.json").read_text())
+        api = Api(self.airflow.url)
+        login = {"username": user, "password": passwords[user]}
+        token = api._call("POST", "auth/token", login)["access_token"]
+        api._session.headers["Authorization"] = f"Bearer {token}"
+        return api
+
+    def run(self, model: str, by: str = "admin", **changes: Any) -> Run:
+        conf = {**QUICK, "model_name": model, **changes}
+        body = {"logical_date": None, "conf": conf}
+        made = self.api(by).post("dags/skin_training/dagRuns", body)
+        return Run(self, made["dag_run_id"], f"{model}-synthetic")
+
+    def wait(self, ready: Callable[[], bool], what: str) -> None:
+        until = time.monotonic() + PATIENCE
+        while not ready():
+            assert time.monotonic() < until, what
+            self.airflow.check()
+            time.sleep(0.2)
+
+    def actions(self, run: Run) -> list[tuple[str, str, str]]:
+        """Kind, person and result of the actions of a run, newest first."""
+        found = (each for each in actions.latest(self.store) if each.intent.run == run.id)
+        return [
+            (each.intent.kind, each.intent.by, each.outcome.result if each.outcome else "")
+            for each in found
+        ]
+
+    def time_is_over(self, run: Run, task: str) -> None:
+        """Let the time to answer end now; Airflow's scheduler sees to what follows."""
+        with closing(sqlite3.connect(self.home / "airflow.db", timeout=30)) as database:
+            changed = database.execute(
+                "UPDATE task_instance SET trigger_timeout = '2020-01-01 00:00:00' "
+                "WHERE run_id = ? AND task_id = ? AND state = 'awaiting_input'",
+                (run.id, task),
+            )
+            assert changed.rowcount == 1
+            database.commit()
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    folder = tmp_path_factory.mktemp("approval")
+    keys = key_pairs.write(folder, "ours")
+    home = folder / "airflow"
+    settings = {
+        "SKIN_STORE": f"file://{folder / 'store'}",
+        "SKIN_CACHE": str(folder / "cache"),
+        "SKIN_PATHS": "/",
+        "SKIN_SCHEDULE": "",
+        "SKIN_STATE_FOLDER": str(folder / "state"),
+        "SKIN_SIGNING_KEY": keys.private,
+        "SKIN_PUBLIC_KEY": keys.public,
+        "SKIN_APPROVAL": "always",
+        "SKIN_APPROVERS": "alice, carol",
+        "SKIN_BUDGET_CORE_HOURS": str(BUDGET),
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": "admin:admin,alice:op,carol:op,bob:op",
+        "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "600",  # the DAGs stay as they are
+    }
+    put_database(home)
+    with LocalAirflow("the tests", home=home, settings=settings, say=lambda text: None) as airflow:
+        airflow.wait_for_dag("skin_training")
+        airflow.api.patch("dags/skin_training?update_mask=is_paused", {"is_paused": False})
+        yield Place(airflow, home, FolderStore(folder / "store"), keys)
+
+
+@pytest.fixture(scope="module")
+def approved(place: Place) -> Run:
+    """A run whose model alice approved, who started it, too."""
+    run = place.run("approved", by="alice")
+    run.asked()
+    run.answer("Approve", note="figures seen")
+    return run.ended()
+
+
+def test_an_approved_model_is_promoted_and_the_history_says_by_whom(
+    place: Place, approved: Run
+) -> None:
+    assert approved.states() == {"approve": "success", "promote": "success", "reject": "skipped"}
+    champion = champion_of(place.store, place.keys, approved.model)
+    assert champion.by == f"{approved.id}, approved by alice"
+    said = "passed the gate; approved by alice, who started the run: figures seen"
+    assert champion.reason == said
+    assert place.actions(approved) == [("approve", "alice", "approved")]
+
+
+def test_a_person_is_asked_with_figures_checks_warnings_and_the_report(
+    place: Place, approved: Run
+) -> None:
+    shown = place.airflow.api.get(approved._details("approve"))
+    assert shown["subject"] == (
+        f"[synthetic data] Approve {approved.model}? It would become the first champion."
+    )
+    for part in (
+        "| sensitivity | ",
+        "- passed: `accuracy: ",
+        "Warnings about the data",
+        "[Report](",
+    ):
+        assert part in shown["body"], part
+    assert [user["id"] for user in shown["assigned_users"]] == ["alice", "carol"]
+    assert (shown["defaults"], shown["responded_by_user"]["name"]) == (["Reject"], "alice")
+
+
+# --- rejected, or not answered --------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def rejected(place: Place, approved: Run) -> Run:
+    """A run whose model alice rejected, after bob tried to approve it, who may not."""
+    run = place.run("rejected")
+    run.asked()
+    with pytest.raises(ApiError, match=r"bob.*is not a respondent") as error:
+        run.answer("Approve", by="bob")
+    assert error.value.status == 403
+    run.answer("Reject", note="too few images")
+    return run.ended()
+
+
+def test_a_rejected_model_is_not_promoted_and_the_run_is_green(place: Place, rejected: Run) -> None:
+    assert rejected.state() == "success"
+    assert rejected.states() == {"approve": "success", "promote": "skipped", "reject": "success"}
+    assert named(place.store, model=rejected.model) is None
+    (judged,) = opened(place.store, name=rejected.model).judgements()
+    assert (judged.approved, judged.version) == (False, None)
+    assert judged.reasons == ("rejected by alice: too few images",)
+    assert place.actions(rejected) == [("reject", "alice", "rejected")]
+
+
+def test_after_a_rejection_clearing_promote_promotes_nothing_and_clearing_approve_asks_again(
+    place: Place, rejected: Run
+) -> None:
+    """Nobody answers the second time."""
+    rejected.clear("promote")
+    rejected.wait_for("skipped", task="promote")
+    assert "rejected by alice" in rejected.ended().log("promote")
+    rejected.clear("approve", downstream=True)
+    rejected.asked()
+    place.time_is_over(rejected, "approve")
+    rejected.ended()
+    assert rejected.states() == {"approve": "success", "promote": "skipped", "reject": "success"}
+    assert named(place.store, model=rejected.model) is None
+    told = [judged.reasons for judged in opened(place.store, name=rejected.model).judgements()]
+    assert told == [
+        ("nobody approved within 72 hours",),
+        ("rejected by alice: too few images",),
+    ]
+    assert place.actions(rejected)[0] == ("reject", "", "rejected")
+
+
+# --- ways around ----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def marked(place: Place, approved: Run) -> Run:
+    """A run whose task `approve` somebody marked as successful, instead of answering."""
+    run = place.run("marked")
+    run.asked()
+    run.mark("approve")
+    return run.ended()
+
+
+def test_marking_the_task_as_successful_promotes_nothing(place: Place, marked: Run) -> None:
+    assert marked.states() == {"approve": "success", "promote": "failed", "reject": "skipped"}
+    assert "nobody has decided about gate/" in marked.log("promote")
+    assert "clear the task `approve`" in marked.log("promote")
+    assert named(place.store, model=marked.model) is None
+
+
+def test_a_forged_approval_and_a_forged_xcom_promote_nothing(
+    place: Place, approved: Run, marked: Run
+) -> None:
+    verdict = marked.value("gate")
+    forged = Approval(
+        verdict=verdict,
+        model=marked.model,
+        champion="",
+        approved=True,
+        by="alice",
+        at="2026-11-26T08:00:00+00:00",
+        dag="skin_training",
+        run=marked.id,
+        asked="0123456789",
+    )
+    key = approvals._key(forged)
+    place.store.put(key, dump(forged))
+    xcom = f"{marked.path}/taskInstances/approve/xcomEntries"
+    place.airflow.api.post(xcom, {"key": "return_value", "value": {"approved": True}})
+    marked.clear("promote")
+    marked.wait_for("failed", task="promote")
+    assert "is not signed, but SKIN_PUBLIC_KEY is set" in marked.ended().log("promote")
+    assert named(place.store, model=marked.model) is None
+    place.store.remove(key)
+
+
+def test_it_is_promoted_once_the_task_was_cleared_and_somebody_approved(
+    place: Place, marked: Run
+) -> None:
+    marked.clear("approve", downstream=True)
+    marked.asked()
+    marked.answer("Approve", by="carol")
+    assert marked.ended().states()["promote"] == "success"
+    assert champion_of(place.store, place.keys, marked.model).by.endswith("approved by carol")
+
+
+def test_an_approval_does_not_hold_after_the_champion_was_moved(
+    place: Place, approved: Run
+) -> None:
+    run = place.run("approved", epochs=11)
+    body = run.asked()["body"]
+    before = champion_of(place.store, place.keys, approved.model).version
+    assert f"replace champion {before}" in body
+    assert "| Change |" in body
+    model = registry(place.store, place.keys).model(approved.model)
+    other = release(place.store, b"other", approved.model).version
+    model.move(other, by="other", reason="meanwhile")
+    model.move(before, by="other", reason="and back")
+    run.answer("Approve")
+    assert run.ended().states()["promote"] == "failed"
+    assert "does not hold any more" in run.log("promote")
+    assert named(place.store, model=approved.model) == before
+    run.clear("approve", downstream=True)
+    run.asked()
+    run.answer("Approve")
+    assert run.ended().states()["promote"] == "success"
+    now = champion_of(place.store, place.keys, approved.model)
+    assert (now.previous, now.number) == (before, 4)
+    assert len(moves(place.store, model=approved.model)) == 4
+    verdict = load(place.store, run.value("gate"), Verdict)
+    assert verdict.approved
+
+
+# --- the budget -----------------------------------------------------------------------------------
+
+
+def test_a_run_over_its_budget_ends_green_before_anything_expensive_unless_it_is_approved(
+    place: Place, approved: Run
+) -> None:
+    assert "not_asked task=budget" in approved.log("budget")
+    run = place.run("dear", strategy="full", epochs=200)
+    shown = run.asked("budget")
+    assert "core-hours; the budget (SKIN_BUDGET_CORE_HOURS) is 1." in shown["body"]
+    run.answer("Reject", task="budget", note="too dear")
+    assert run.ended().state() == "success"
+    tasks = place.airflow.api.get(f"{run.path}/taskInstances?limit=100")["task_instances"]
+    states = {task["task_id"]: task["state"] for task in tasks}
+    assert {name for name, state in states.items() if state == "skipped"} == {
+        *("features", "train", "evaluate", "champion", "external"),
+        *("gate", "approve", "promote", "reject"),
+    }
+    assert "nobody approved it, so all later tasks are skipped" in run.log("budget")
+    assert place.actions(run) == [("reject", "alice", "rejected")]
