@@ -51,13 +51,13 @@ def test_a_folder_of_labels_is_read_once(place: Path, read: Read, store: FolderS
     (place / "one.csv").write_text("image,label\na.jpg,malignant\nlate.jpg,benign\nb,\n")
     news = read(place)
     assert news.words == (
-        f"1 labels came back for {MODEL} from 1 files, 1 of images that were not scored yet, "
-        "1 rows without a label"
+        f"1 label came back for {MODEL} from 1 file, 1 of images that were not scored yet, "
+        "1 row without a label"
     )
     assert labels(store) == {"a.jpg": "malignant"}
     keys = store.list("labels")
     again = read(place)
-    assert (again.words, again.anything) == ("No new file of labels (1 were read earlier)", False)
+    assert (again.words, again.anything) == ("No new file of labels (1 file read earlier)", False)
     assert store.list("labels") == keys
 
 
