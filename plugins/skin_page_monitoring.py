@@ -203,10 +203,11 @@ def performance(store: Store, model: str) -> tuple[list[Chart], list[str]]:
     charts = [
         Chart(
             title,
-            _windows(with_labels, name),
+            _windows(with_labels, f"adjusted_{name}"),
             others=_windows(estimated, name),
             percent=True,
-            note="Full dots: measured by labels. Hollow, dashed: estimated, without labels.",
+            note="Full dots: measured by labels, adjusted for images without. "
+            "Hollow, dashed: estimated, without labels.",
         )
         for name, title in {"sensitivity": "Sensitivity", "specificity": "Specificity"}.items()
     ]
