@@ -310,8 +310,7 @@ def moved(candidate: Any, monkeypatch: pytest.MonkeyPatch) -> tuple[Any, str, st
 
     Judged again, against that champion, it passes too: `gate/8`.
     """
-    job, version, _ = candidate
-    job = asking(job)
+    job = asking(candidate[0])
     monkeypatch.setattr(tasks, "_try", lambda *_: None)
     decide(job)
     (rival,) = releases(job.store, 1)
@@ -322,7 +321,12 @@ def moved(candidate: Any, monkeypatch: pytest.MonkeyPatch) -> tuple[Any, str, st
     put(job.store, "champion/1", scored)
     put(job.store, "gate/8", approval(champion="champion/1"))
     monkeypatch.setattr(steps, "judged_again", lambda *_: "gate/8")
-    return job, rival, version
+    files = sources(job.store, b"candidate")
+    made = opened(job.store).describe(
+        files, verdict="gate/8", threshold=0.4, dataset=dataset("ingest/1")
+    )
+    monkeypatch.setattr(tasks, "described", lambda *_: (made, files))
+    return job, rival, made.version
 
 
 def test_an_approval_does_not_hold_for_the_verdict_against_a_later_champion(moved: Any) -> None:
