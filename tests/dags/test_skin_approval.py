@@ -201,7 +201,7 @@ def place(tmp_path_factory: pytest.TempPathFactory, finished: Any) -> Iterator[P
         "SKIN_CACHE": str(folder / "cache"),
         "SKIN_PATHS": "/",
         "SKIN_SCHEDULE": "",
-        "SKIN_STATE_FOLDER": str(folder / "state"),
+        "SKIN_STATE": str(folder / "state"),
         "SKIN_SIGNING_KEY": keys.private,
         "SKIN_PUBLIC_KEY": keys.public,
         "SKIN_APPROVAL": "always",
