@@ -22,8 +22,8 @@ from local_airflow import Api, ApiError, LocalAirflow
 from released import champion_of, moves, named, opened, registry, release, vouch_for
 
 from skin_pipeline import steps
-from skin_pipeline.contracts import Approval, Verdict, dump, load
-from skin_pipeline.operations import actions
+from skin_pipeline.contracts import Approval, EventKind, Incident, Verdict, dump, load
+from skin_pipeline.operations import actions, incidents
 from skin_pipeline.provenance import SigningKeys
 from skin_pipeline.release import approvals
 from skin_pipeline.storage import FolderStore
@@ -151,6 +151,19 @@ class Place:
             self.airflow.check()
             time.sleep(0.2)
 
+    def incident(self, kind: EventKind, subject: str, state: str) -> Incident:
+        """An incident, once a callback of Airflow has brought it to a state."""
+        number = incidents.id_of(kind, subject)
+
+        def there() -> bool:
+            found = incidents.of_id(self.store, number)
+            return found is not None and found.state == state
+
+        self.wait(there, f"{kind} {subject} {state}")
+        found = incidents.of_id(self.store, number)
+        assert found
+        return found
+
     def actions(self, run: Run) -> list[tuple[str, str, str]]:
         """Kind, person and result of the actions of a run, newest first."""
         found = (each for each in actions.latest(self.store) if each.intent.run == run.id)
@@ -238,6 +251,11 @@ def test_an_approved_model_is_promoted_and_the_history_says_by_whom(
     said = "passed the gate; approved by alice, who started the run: figures seen"
     assert champion.reason == said
     assert place.actions(approved) == [("approve", "alice", "approved")]
+    waiting = place.incident("approval_waiting", f"asking approve {approved.id}", "ended")
+    assert (waiting.count, waiting.model) == (1, approved.model)
+    assert waiting.headline.startswith(f"[synthetic data] Approve {approved.model}?")
+    assert waiting.links["Answer"].endswith("/tasks/approve/required_actions")
+    assert "It waits for: alice, carol." in waiting.text
 
 
 def test_a_person_is_asked_with_figures_checks_warnings_and_the_report(
@@ -281,6 +299,8 @@ def test_a_rejected_model_is_not_promoted_and_the_run_is_green(place: Place, rej
     assert (judged.approved, judged.version) == (False, None)
     assert judged.reasons == ("rejected by alice: too few images",)
     assert place.actions(rejected) == [("reject", "alice", "rejected")]
+    told = place.incident("refused", rejected.model, "open")
+    assert told.headline.endswith("was refused: rejected by alice: too few images")
 
 
 def test_after_a_rejection_clearing_promote_promotes_nothing_and_clearing_approve_asks_again(
@@ -320,6 +340,7 @@ def test_marking_the_task_as_successful_promotes_nothing(place: Place, marked: R
     assert marked.states() == {"approve": "success", "promote": "failed", "reject": "skipped"}
     assert "nobody has decided about gate/" in marked.log("promote")
     assert "clear the task `approve`" in marked.log("promote")
+    assert place.incident("approval_waiting", f"asking approve {marked.id}", "ended")
     assert named(place.store, model=marked.model) is None
 
 

@@ -414,7 +414,11 @@ def test_no_other_path_makes_what_nobody_approved_the_champion(candidate: Any) -
             path()
     assert named(job.store) == old
     assert model.promote(new, "canary", by="x", reason="another alias")
-    decide(job, verdict="gate/1")
+    decide(job, approved=False, verdict="gate/1", note="blurred")
+    with pytest.raises(BadInput, match="must not become the champion: rejected by alice: blurred"):
+        model.promote(new, by="x", reason="by hand")
+    assert named(job.store) == old
+    decide(job, verdict="gate/1", at="2026-11-26T09:00:00.000000+00:00")
     assert model.promote(new, by="x", reason="by hand")
     # Back to what was the champion before: nobody has to be asked.
     model.rollback("previous", by="x", reason="false alarms")
