@@ -256,8 +256,10 @@ def _alert(told: Told) -> Incident | None:
     if incident.count > 1 and not incident.problem:
         log.info("alert_repeated id=%s count=%d", incident.id, incident.count)
         return incident
+    import skin_metrics
     from skin_alerts import of_incident
 
+    skin_metrics.alert(incident.kind)
     _deliver(store, incident, of_incident(incident))
     return incident
 

@@ -14,14 +14,17 @@ from __future__ import annotations
 import base64
 import functools
 import hashlib
+import inspect
 import logging
 import math
 import re
 from collections.abc import Callable, Iterable
-from datetime import datetime
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote, urlsplit
+
+from skin_request import HOME, QUERY
 
 from skin_pipeline.foreign import guard
 
@@ -44,10 +47,9 @@ DASH = "\N{EN DASH}"
 REPORT_KEY = re.compile(r"gate/\w+/(?:again_\w+/)?report\.html")
 DOCS_KEY = re.compile(r"(?:validate|split)/\w+/(?:again_\w+/)?docs/\w+\.html")
 
-
 PAGE_POLICY = (
-    "default-src 'none'; script-src 'sha256-{}'; style-src 'unsafe-inline'; img-src data:; "
-    "frame-src 'self'; frame-ancestors 'self'; base-uri 'none'; form-action 'none'"
+    "default-src 'none'; script-src 'sha256-{}'; style-src 'unsafe-inline'; img-src 'self' data:; "
+    "frame-src 'self'; frame-ancestors 'self'; base-uri 'none'; form-action 'self'"
 )
 HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -56,6 +58,10 @@ HEADERS = {
     "Referrer-Policy": "same-origin",
     "Cache-Control": "private, no-cache",
 }
+
+
+Field = str  # a field of a form: as the type of a parameter, written out as text
+MOST = 2000  # characters of a field
 
 
 class Route(NamedTuple):
@@ -94,6 +100,11 @@ def readable(key: str) -> bool:
     return bool(REPORT_KEY.fullmatch(key) or DOCS_KEY.fullmatch(key))
 
 
+def is_web_address(text: str) -> bool:
+    """Returns whether a text from a document may be the target of a link: no script, no file."""
+    return text.startswith(("https://", "http://"))
+
+
 def airflow_url() -> str:
     """Returns the URL at which people reach Airflow, without a slash at its end; "" if not set."""
     from airflow.sdk.configuration import conf
@@ -121,6 +132,16 @@ def share(value: float) -> str:
     return f"{100 * min(max(value, 0.0), 1.0):.1f}%" if not math.isnan(value) else "0%"
 
 
+def signed(value: float) -> str:
+    """Returns a difference as text, with its sign; a dash if it is not defined."""
+    return DASH if math.isnan(value) else f"{value:+.3f}".replace("-", "\N{MINUS SIGN}")
+
+
+def around(value: float) -> str:
+    """Returns a difference as a place on a bar from -0.2 to 0.2, as a CSS percentage."""
+    return share(0.5 + value / 0.4) if not math.isnan(value) else "50%"
+
+
 def moment(text: str) -> str:
     """Returns a time of a document to the minute; text that is no time is returned unchanged."""
     try:
@@ -128,6 +149,29 @@ def moment(text: str) -> str:
     except ValueError:
         return text
     return f"{when:%Y-%m-%d %H:%M} {when.tzname() or ''}".rstrip()
+
+
+def age(text: str) -> str:
+    """Returns how long ago a time of a document is, in words; "" for text that is no time."""
+    try:
+        when = datetime.fromisoformat(text.replace("Z", "+00:00"))
+    except ValueError:
+        return ""
+    when = when if when.tzinfo else when.replace(tzinfo=timezone.utc)
+    hours = (datetime.now(timezone.utc) - when).total_seconds() / 3600
+    for unit, long in (("day", 24), ("hour", 1)):
+        count = int(hours / long)
+        if count >= 1:
+            return f"{count:,} {unit}{'' if count == 1 else 's'} ago"
+    return "less than an hour ago" if hours >= 0 else "in the future"
+
+
+def size(count: int) -> str:
+    """Returns a number of bytes in words, such as `98.2 MB`."""
+    for unit, power in (("GB", 9), ("MB", 6), ("kB", 3)):
+        if count >= 10**power:
+            return f"{count / 10**power:.1f} {unit}"
+    return f"{count} bytes"
 
 
 # --- pages ---------------------------------------------------------------------------------------
@@ -150,9 +194,17 @@ def environment() -> tuple[Any, str]:
         lstrip_blocks=True,
     )
     pages.filters.update(
-        figure=figure, interval=interval, share=share, moment=moment, view_path=view_path
+        figure=figure,
+        interval=interval,
+        share=share,
+        signed=signed,
+        around=around,
+        moment=moment,
+        age=age,
+        size=size,
+        view_path=view_path,
     )
-    pages.tests["readable"] = readable
+    pages.tests.update(readable=readable, web_address=is_web_address)
     script = (PAGES / "theme.js").read_bytes()
     pages.globals["theme_script"] = Markup(script.decode())
     digest = base64.b64encode(hashlib.sha256(script).digest()).decode()
@@ -160,11 +212,14 @@ def environment() -> tuple[Any, str]:
 
 
 def render(template: str, status: int = 200, **values: Any) -> Response:
-    """Returns a page of `skin_pages/`, with its security headers."""
+    """Returns a page of `skin_pages/`, with its security headers.
+
+    Templates know `home`, the relative link to the page "Models", which all other links start with.
+    """
     from fastapi.responses import HTMLResponse
 
     pages, policy = environment()
-    html = pages.get_template(template).render(**values)
+    html = pages.get_template(template).render({"home": HOME.get(), **values})
     return HTMLResponse(html, status, {**HEADERS, "Content-Security-Policy": policy})
 
 
@@ -181,33 +236,100 @@ def _broken(_request: Any, error: Exception) -> Response:
     return render("problem.html", 500, heading="The page cannot be shown", problem=problem)
 
 
+FORBIDDEN = (
+    "This needs a right that you do not have in this Airflow. Nothing was done. Reading these "
+    "pages takes the right to see plugins, and acting the right to trigger the DAG that acts. "
+    "Whoever administers Airflow gives both."
+)
+HEADINGS = {401: "Please log in", 403: "You may not do this"}
+
+
+def _refused(_request: Any, error: Any) -> Response:
+    """Returns the page for what is not there, not allowed, or asked for in a way that cannot be."""
+    problem = FORBIDDEN if error.detail == "Forbidden" else str(error.detail)
+    heading = HEADINGS.get(error.status_code, "This was not done")
+    template = "missing.html" if error.status_code == 404 else "refused.html"
+    page = render(template, error.status_code, heading=heading, problem=problem)
+    page.headers.update(error.headers or {})
+    return page
+
+
+def _misread(_request: Any, error: Any) -> Response:
+    """Returns the page for an address or a form that lacks something, or has too much of it."""
+    wrong = "; ".join(f"{item['loc'][-1]}: {item['msg']}" for item in error.errors())
+    return render("refused.html", 422, heading="This cannot be understood", problem=wrong)
+
+
+class Placed:
+    """A middleware that sets `HOME` and `QUERY`, so that links work below any base path.
+
+    It counts the slashes of the path as it was sent: an encoded one is part of a name.
+    """
+
+    def __init__(self, app: Any) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http":
+            path = scope.get("raw_path") or quote(scope["path"]).encode()
+            deep = path.count(b"/") - scope.get("root_path", "").count("/") - 1
+            HOME.set("../" * deep or "./")
+            QUERY.set(scope.get("query_string", b"").decode("latin-1"))
+        await self._app(scope, receive, send)
+
+
 def build_app(routes: Iterable[Route]) -> FastAPI:
     """Returns the FastAPI app; every route requires a login with the right to see plugins."""
     from airflow.api_fastapi.auth.managers.models.resource_details import AccessView
     from airflow.api_fastapi.core_api.security import requires_access_view
     from fastapi import Depends, FastAPI
+    from fastapi.exceptions import RequestValidationError
+    from skin_rights import known
+    from starlette.exceptions import HTTPException
 
     from skin_pipeline.errors import PipelineError
 
     # FastAPI calls plain functions as well, but its type allows only coroutines as handlers.
-    handlers: dict[Any, Any] = {PipelineError: _failed, Exception: _broken}
+    handlers: dict[Any, Any] = {
+        PipelineError: _failed,
+        HTTPException: _refused,
+        RequestValidationError: _misread,
+        Exception: _broken,
+    }
     app = FastAPI(
         title="Skin models",
         docs_url=None,
         redoc_url=None,
         openapi_url=None,
-        dependencies=[Depends(requires_access_view(AccessView.PLUGINS))],
+        dependencies=[Depends(requires_access_view(AccessView.PLUGINS)), known()],
         exception_handlers=handlers,
     )
+    app.add_middleware(Placed)
     for route in routes:
         app.add_api_route(
             route.path,
-            route.endpoint,
+            _with_fields(route.endpoint),
             methods=list(route.methods),
             dependencies=route.dependencies(),
             response_model=None,
         )
     return app
+
+
+def _with_fields(endpoint: Callable[..., Any]) -> Callable[..., Any]:
+    """Returns a page's function, whose parameters of the type `Field` are fields of a form."""
+    from typing import Annotated
+
+    from fastapi import Form
+
+    signature = inspect.signature(endpoint)
+    field = Annotated[str, Form(max_length=MOST)]
+    parameters = [
+        parameter.replace(annotation=field) if parameter.annotation == "Field" else parameter
+        for parameter in signature.parameters.values()
+    ]
+    endpoint.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    return endpoint
 
 
 class LazyApp:

@@ -81,6 +81,10 @@ class ProvenStore:
         """Implements `Store`."""
         return self.inner.list(prefix)
 
+    def sizes(self, prefix: str) -> dict[str, int]:
+        """Implements `Store`."""
+        return self.inner.sizes(prefix)
+
     def tagged(self, key: str) -> tuple[bytes, str] | None:
         """Implements `Store`. Nothing is compared here: pointers have no proof."""
         found = self.inner.tagged(key)

@@ -20,6 +20,7 @@ The modules, in reading order:
     aliases    moving an alias
     history    verifying the history of an alias: what is missing, changed or invented
     rollback   making an alias name again what it named before
+    eligible   which versions may become the champion, by a run or by hand
     approvals  a person's decisions on verdicts: when one is needed, signed, checked
     pruning    removing old versions
     tasks      the work of the steps `champion`, `promote` and `reject`

@@ -23,7 +23,7 @@ at without these checks is read through `Model.unverified`, which can only read.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,7 +31,7 @@ from skin_pipeline.config import Deployment
 from skin_pipeline.contracts import CHAMPION, Dataset, Judgement, Pointer, Release, dump, parse
 from skin_pipeline.errors import BadInput, Rejected
 from skin_pipeline.provenance import SigningKeys
-from skin_pipeline.release import aliases, history, rollback, trust, versions
+from skin_pipeline.release import aliases, eligible, history, rollback, trust, versions
 from skin_pipeline.release.aliases import ANY
 from skin_pipeline.release.approvals import NO_RULE, Approvals, Rule
 from skin_pipeline.release.pointers import Alias, Document
@@ -183,6 +183,19 @@ class Model:
         """
         return self.carry_out(self.plan_rollback(target, alias), alias, by=by, reason=reason)
 
+    def rolled_back(self, alias: str = CHAMPION) -> Iterator[Pointer]:
+        """Yields the rollbacks after which an alias never named the version again, newest first."""
+        return eligible.rolled_back(self._alias(alias))
+
+    def check_by_hand(self, version: str, alias: str = CHAMPION) -> None:
+        """Raises unless a person may make an alias name a verified version; see `eligible`."""
+        eligible.check_by_hand(self._alias(alias), version)
+        self._check_approved(version, alias)
+
+    def named_before(self, alias: str = CHAMPION) -> str | None:
+        """Returns the version that `previous` means in a rollback; None for none."""
+        return aliases.before(rollback.trusted_history(self._alias(alias)))
+
     def sign_history(self, alias: str, by: str) -> str:
         """Signs what an alias names, and its history so far; see `aliases.sign_history`."""
         return aliases.sign_history(self._alias(alias), by)
@@ -299,8 +312,15 @@ class Model:
 
     def judgements(self, last: int = 20) -> list[Judgement]:
         """Returns the latest judged runs of the model, newest first."""
-        keys = self.store.list(self._judged)[-last:]
-        return [parse(self.store.read(key), Judgement, key) for key in reversed(keys)]
+        return [self.judgement(key) for key in reversed(self.judged_keys()[-last:])]
+
+    def judged_keys(self) -> list[str]:
+        """Returns the keys of all judgements of the model, oldest first."""
+        return self.store.list(self._judged)
+
+    def judgement(self, key: str) -> Judgement:
+        """Returns the judgement under a key. Raises `BadInput` if it is damaged."""
+        return parse(self.store.read(key), Judgement, key)
 
     def record(self, judgement: Judgement, verdict: str) -> bool:
         """Adds a judged run to the model's history. Returns whether it is new there.
@@ -342,14 +362,26 @@ class Unverified:
         found = self._alias(alias).read()
         return found.move if found else None
 
+    def pointing(self) -> list[str]:
+        """Returns the names of all aliases that have a pointer, sorted."""
+        return aliases.pointing(self.store, self.model)
+
     def pointers(self) -> dict[str, Pointer]:
         """Returns what all aliases name, by alias. Raises `BadInput` if a pointer is damaged."""
-        found = {name: self.pointer(name) for name in aliases.pointing(self.store, self.model)}
+        found = {name: self.pointer(name) for name in self.pointing()}
         return {name: pointer for name, pointer in found.items() if pointer}
 
     def documents(self, alias: str = CHAMPION, last: int | None = None) -> list[Document]:
         """Returns the moves of an alias, newest first; see `Alias.documents`."""
         return self._alias(alias).documents(last)
+
+    def pointer_key(self, alias: str) -> str:
+        """Returns the key of an alias's pointer."""
+        return self._alias(alias).key
+
+    def move_keys(self, alias: str) -> list[str]:
+        """Returns the keys of the moves in the history of an alias, newest first."""
+        return list(self._alias(alias).recorded().values())[::-1]
 
     def release(self, version: str) -> Release:
         """Returns the manifest of a version. Raises `BadInput` if it is missing or damaged."""

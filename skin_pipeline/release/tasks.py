@@ -108,7 +108,7 @@ def promote(job: Job, verdict: str, judge_again: Callable[[Verdict], str]) -> st
 
     Nothing moves if it is the champion already, as after a run on unchanged data; its judgement
     then stays. If the champion has changed since the model was judged, the model is judged again,
-    against the new champion.
+    against the new champion. A model that a person rolled back is not promoted again.
 
     Args:
         job: The job.
@@ -224,6 +224,8 @@ def _moved(job: Job, key: str, judged: Verdict) -> str | None:
 
     if not _is_current(job, judged):
         return None  # before a version is written that no alias would name
+    if problem := given_up(job, key, judged):
+        raise Rejected(problem)
     rival, model = _rival(job, judged), _model(job, judged.released_as)
     approval = model.approvals.check(model.name, key, model.champion)
     chain.check(job.proven, key)
@@ -238,6 +240,31 @@ def _moved(job: Job, key: str, judged: Verdict) -> str | None:
         by, reason = f"{by}, approved by {approval.by}", f"{reason}; {consent(approval)}"
     won = model.move(release.version, by=by, reason=reason, expected=rival)
     return release.version if won else None
+
+
+def given_up(job: Job, key: str, judged: Verdict) -> str:
+    """Returns who rolled the judged model back, and what to do; "" if nobody did.
+
+    On unchanged data and settings a run makes the same model again, which would be promoted with
+    the old verdict. It is recognised by its evaluation, so that looser bounds do not help either.
+    """
+    for move in _model(job, judged.released_as).rolled_back():
+        if move.previous and _is_of(job, move.previous, key, judged):
+            log.warning('not_promoted_again version=%s by="%s"', move.previous, move.by)
+            return (
+                f"version {move.previous} was rolled back by {move.by}: {move.reason}; to promote "
+                "it again, move the alias by hand, with the DAG skin_alias"
+            )
+    return ""
+
+
+def _is_of(job: Job, version: str, key: str, judged: Verdict) -> bool:
+    """Returns whether a version is the judged model."""
+    try:
+        release = _model(job, judged.released_as).unverified.release(version)
+        return _evaluation_of(job, release) == judged.evaluation
+    except BadInput:  # it was pruned, or is of older code: the same model has the same name
+        return described(job, key, judged)[0].version == version
 
 
 def _rival(job: Job, judged: Verdict) -> str | None:

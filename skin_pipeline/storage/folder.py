@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import os
 import shutil
 from collections.abc import Generator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
@@ -68,6 +69,14 @@ class FolderStore:
         with self._errors():
             found = list(beneath.walk(self.root, checked(prefix) if prefix else ""))
         return keys_among(self, found)
+
+    def sizes(self, prefix: str) -> dict[str, int]:
+        """Implements `Store`."""
+        found = {}
+        for key in self.list(prefix):
+            with self._open(key) as file:
+                found[key] = os.fstat(file.fileno()).st_size
+        return found
 
     def put(self, key: str, data: bytes) -> bool:
         """Implements `Store`."""

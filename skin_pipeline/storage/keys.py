@@ -45,6 +45,9 @@ class Store(Protocol):
     def list(self, prefix: str) -> KeyList:
         """Returns all keys below the folder `prefix` (empty: all keys), sorted."""
 
+    def sizes(self, prefix: str) -> dict[str, int]:
+        """Returns how many bytes each object below the folder `prefix` has, by key; reads none."""
+
     def put(self, key: str, data: bytes) -> bool:
         """Writes `data` unless the key is taken; returns whether it was written."""
 

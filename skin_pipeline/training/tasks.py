@@ -161,6 +161,8 @@ def _expect_training(job: Job, images: int) -> None:
         job.expect("train", images, settings.epochs)
     else:
         job.expect(settings.strategy, images, settings.tune_epochs + settings.epochs)
+        # An epoch of the head, which comes first, is nothing beside one of the other stage.
+        metering.note(units=images * settings.tune_epochs)
 
 
 def _check_memory(job: Job, run: Run, stages: Sequence[Stage]) -> None:

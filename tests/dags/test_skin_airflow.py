@@ -21,11 +21,9 @@ from airflow.sdk.exceptions import (
     AirflowTaskTimeout,
 )
 from airflow.sdk.execution_time.task_runner import _run_execute_callable
-from airflow.sdk.execution_time.timeout import timeout
 from jinja2 import Template
 from skin_airflow import (
     AS_CALLED,
-    Clock,
     airflow_errors,
     airflow_job,
     airflow_store,
@@ -324,34 +322,3 @@ def test_work_that_begins_later_gets_its_own_time(running: dict[str, Any]) -> No
         return "done"
 
     assert run_by_airflow(train) == "done"
-
-
-def test_no_work_gets_more_than_is_left_of_the_longest_time() -> None:
-    clock, before = Clock(), left()
-    with clock.running("train", HOUR):
-        clock.allow(10 * 3600, "a")
-        assert 3590 < left() <= 3600
-        clock.allow(60, "b")
-        assert 50 < left() <= 60
-    assert left() == pytest.approx(before, abs=10)
-
-
-def test_airflows_own_timeout_is_given_back() -> None:
-    """A task's is over when the task is; another block may run in it."""
-    before = signal.getsignal(signal.SIGALRM)
-
-    def run() -> None:
-        with timeout(0.4, "Airflow's own"):  # type: ignore[no-untyped-call]
-            with Clock().running("train", HOUR):
-                pass
-            stand_still()
-
-    with pytest.raises(AirflowTaskTimeout, match="Airflow's own"):
-        run()
-    signal.signal(signal.SIGALRM, before)
-
-
-def test_outside_a_task_time_is_not_bounded() -> None:
-    before = left()
-    Clock().allow(0.001, "work")
-    assert left() == pytest.approx(before, abs=10)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 import time
 from collections.abc import Callable, Generator, Iterator
@@ -43,7 +44,8 @@ EASY = {
     "min_auc_change": -1.0,  # whatever passes the bounds may replace the champion
 }
 FIRST, SECOND = 1, 2  # the evaluations of these tests, by the setting `epochs`
-DAGS = Path(__file__).parents[1] / "support/asking_dags"
+ROOT = Path(__file__).parents[2]
+DAGS = ROOT / "tests/support/asking_dags"
 PATIENCE = 400.0  # seconds until a test that waits gives up
 BUDGET = 1.0  # core-hours: more than training heads takes, and less than a whole network
 
@@ -76,8 +78,21 @@ class Run:
     def asked(self, task: str = "approve") -> dict[str, Any]:
         """Wait until a person is asked; what Airflow shows them."""
         self.wait_for("awaiting_input", task=task)
+        # Airflow takes an answer that comes before it has noted the end of the process that asked
+        # for a fault, and tries the task again. No person is so fast.
+        self.place.wait(lambda: self._noted(task), f"{task}: asked")
         found: dict[str, Any] = self.place.airflow.api.get(self._details(task))
         return found
+
+    def _noted(self, task: str) -> bool:
+        """Whether the scheduler has noted the end of each process of a task that it began."""
+        lines = (self.place.home / "logs/scheduler.log").read_text().splitlines()
+        began = [line for line in lines if f"{self.dag}.{task} {self.id} " in line]
+        began = [line for line in began if "Trying to enqueue tasks" in line]
+        key = f"dag_id='{self.dag}', task_id='{task}', run_id='{self.id}'"
+        ended = [line for line in lines if "Received executor event" in line and key in line]
+        ended = [line for line in ended if "with state queued" not in line]
+        return len(ended) >= len(began) > 0
 
     def answer(self, option: str, by: str = "alice", note: str = "", task: str = "approve") -> None:
         body = {"chosen_options": [option], "params_input": {"note": note}}
@@ -208,6 +223,7 @@ def place(tmp_path_factory: pytest.TempPathFactory, finished: Any) -> Iterator[P
     }
     settings = {
         **evaluations,
+        "PYTHONPATH": os.pathsep.join(map(str, (ROOT, ROOT / "dags"))),
         "TEST_SPLIT": finished.split,
         "TEST_VALIDATION": finished.validation,
         "SKIN_STORE": store.url,

@@ -163,6 +163,61 @@ def test_a_refused_model_is_not_even_tried(candidate: Any) -> None:
     assert (tried, named(job.store)) == ([], None)
 
 
+@pytest.fixture
+def rolled_back(candidate: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The candidate was the champion, and alice rolled it back; a run finds its verdict again."""
+    job, version, _ = candidate
+    monkeypatch.setattr(tasks, "_try", lambda *_: None)
+    (rival,) = releases(job.store, 1)
+    promote(job.store, rival)
+    scored = Scored(
+        name=rival, dataset="ingest/1", evaluation="", images=0, excluded=0, problem="gone"
+    )
+    put(job.store, "champion/1", scored)
+    put(job.store, "gate/2", approval(champion="champion/1"))
+    steps.promote(job, "gate/2")
+    opened(job.store).rollback("previous", by="alice", reason="false alarms")
+    return job, version, rival
+
+
+def test_a_version_that_was_rolled_back_is_not_promoted_again_by_a_run_on_unchanged_data(
+    rolled_back: Any,
+) -> None:
+    job, version, rival = rolled_back
+    with pytest.raises(Rejected) as refused:
+        steps.promote(job, "gate/2")
+    assert str(refused.value).startswith(
+        f"version {version} was rolled back by alice: false alarms; to promote it again, move"
+    )
+    assert named(job.store) == rival
+
+
+def test_looser_bounds_do_not_bring_back_a_version_that_was_rolled_back(rolled_back: Any) -> None:
+    job, _, _ = rolled_back
+    put(job.store, "gate/3", approval(champion="champion/1", settings={"min_accuracy": 0.5}))
+    with pytest.raises(Rejected, match="was rolled back by alice"):
+        steps.promote(job, "gate/3")
+
+
+def test_another_model_is_promoted_after_a_rollback(
+    rolled_back: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job, version, _ = rolled_back
+    put(job.store, "evaluate/8", evaluation())
+    put(job.store, "gate/8", approval(champion="champion/1", evaluation="evaluate/8"))
+    files, data = sources(job.store, b"another"), dataset("ingest/1")
+    other = opened(job.store).describe(files, verdict="gate/8", threshold=0.4, dataset=data)
+    monkeypatch.setattr(tasks, "described", lambda *_: (other, files))
+    steps.promote(job, "gate/8")
+    assert named(job.store) == other.version != version
+
+
+def test_a_person_brings_back_a_version_that_was_rolled_back(rolled_back: Any) -> None:
+    job, version, _ = rolled_back
+    promote(job.store, version, by="bob", reason="the camera was broken")
+    assert steps.promote(job, "gate/2") == version_key(MODEL, version)
+
+
 # --- keys -----------------------------------------------------------------------------------------
 
 

@@ -103,12 +103,15 @@ class S3Store:
 
     def list(self, prefix: str) -> KeyList:
         """Implements `Store`."""
-        prefix = prefix.rstrip("/")
-        folder = f"{self._name(prefix) if prefix else self.prefix}/".lstrip("/")
-        names = self._requests.ask("list", folder or "all keys", partial(self._names, folder))
-        base = len(self.prefix) + 1 if self.prefix else 0
         # Some tools keep an empty folder as an object whose name ends with a slash.
-        return keys_among(self, ((name[base:], "a file") for name in names if name[-1:] != "/"))
+        found = (key for key in self._listed(prefix) if key[-1:] != "/")
+        return keys_among(self, ((key, "a file") for key in found))
+
+    def sizes(self, prefix: str) -> dict[str, int]:
+        """Implements `Store`."""
+        found = self._listed(prefix)
+        keys = keys_among(self, ((key, "a file") for key in found if key[-1:] != "/"))
+        return {key: found[key] for key in keys}
 
     def put(self, key: str, data: bytes) -> bool:
         """Implements `Store`."""
@@ -167,9 +170,18 @@ class S3Store:
         """Returns the object's whole name in the bucket."""
         return f"{self.prefix}/{checked(key)}".lstrip("/")
 
-    def _names(self, folder: str) -> KeyList:
+    def _listed(self, prefix: str) -> dict[str, int]:
+        """Returns the bytes of all below a folder, by what would be its key."""
+        prefix = prefix.rstrip("/")
+        folder = f"{self._name(prefix) if prefix else self.prefix}/".lstrip("/")
+        names = self._requests.ask("list", folder or "all keys", partial(self._names, folder))
+        base = len(self.prefix) + 1 if self.prefix else 0
+        return {name[base:]: size for name, size in names.items()}
+
+    def _names(self, folder: str) -> dict[str, int]:
         listed = pages(self._client, self.bucket, folder)
-        return [entry["Key"] for page in listed for entry in page.get("Contents", ())]
+        entries = (entry for page in listed for entry in page.get("Contents", ()))
+        return {entry["Key"]: entry["Size"] for entry in entries}
 
     def _copy(self, key: str) -> str:
         """Returns the name of the local copy, which ends like the key: some readers look at the

@@ -7,19 +7,15 @@ environment names by the setting `epochs`.
 from __future__ import annotations
 
 import os
-import sys
-from pathlib import Path
+from datetime import timedelta
 
-ROOT = Path(__file__).parents[3]
-sys.path[:0] = [str(ROOT / "dags")]
+from airflow.sdk import TriggerRule, dag, task
+from skin_airflow import airflow_job, form
+from skin_approval import Approve, Budget
+from skin_notifier import SkinNotifier, SkinRecovery
+from skin_training import promote, reject
 
-from airflow.sdk import TriggerRule, dag, task  # noqa: E402
-from skin_airflow import airflow_job, form  # noqa: E402
-from skin_approval import Approve, Budget  # noqa: E402
-from skin_notifier import SkinNotifier, SkinRecovery  # noqa: E402
-from skin_training import promote, reject  # noqa: E402
-
-from skin_pipeline import steps  # noqa: E402
+from skin_pipeline import steps
 
 
 @task
@@ -50,22 +46,25 @@ def judge(done: list[int]) -> int:
 
 
 HOW = {
-    "schedule": None,
     "params": form(),
     "on_failure_callback": SkinNotifier("run_failed"),
     "on_success_callback": SkinRecovery(),
-    "default_args": {"retries": 1, "on_failure_callback": SkinNotifier("task_failed")},
+    "default_args": {
+        "retries": 1,
+        "retry_delay": timedelta(seconds=1),
+        "on_failure_callback": SkinNotifier("task_failed"),
+    },
 }
 
 
-@dag(dag_id="asking", **HOW)
+@dag(dag_id="asking", schedule=None, **HOW)
 def asking() -> None:
     """Connects the ends, as `skin_training` does."""
     verdict = gate()
     Approve(task_id="approve", about=verdict) >> [promote(verdict), reject(verdict)]
 
 
-@dag(dag_id="dear", **HOW)
+@dag(dag_id="dear", schedule=None, **HOW)
 def dear() -> None:
     """Asks before expensive work."""
     cached = work.expand(number=numbers())
