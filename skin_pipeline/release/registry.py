@@ -29,7 +29,7 @@ from pathlib import Path
 
 from skin_pipeline.config import Deployment
 from skin_pipeline.contracts import CHAMPION, Dataset, Judgement, Pointer, Release, dump, parse
-from skin_pipeline.errors import BadInput
+from skin_pipeline.errors import BadInput, Rejected
 from skin_pipeline.provenance import SigningKeys
 from skin_pipeline.release import aliases, eligible, history, rollback, trust, versions
 from skin_pipeline.release.aliases import ANY
@@ -136,7 +136,6 @@ class Model:
         Raises:
             BadInput: the version is not complete in the store, there is no reason, the keys do
                 not trust the pointer that is there, or a person must approve the version first.
-            Rejected: a person rejected it.
             Unavailable: others moved the alias each time this call was about to.
         """
         self._check_approved(version, alias)
@@ -221,8 +220,14 @@ class Model:
         if alias != CHAMPION or not self.rule.asks(now):
             return
         known = rollback.trusted_history(self._alias(alias))
-        if version not in {document.move.version for document in known}:
+        if version in {document.move.version for document in known}:
+            return
+        try:
             self.approvals.check(self.name, self.release(version).verdict, now)
+        except Rejected as refusal:  # which is a verdict on a run, and here an error of the mover
+            raise BadInput(
+                f"version {version} must not become the champion: {refusal}. Nothing was moved"
+            ) from None
 
     # --- versions ----------------------------------------------------------------------------
 

@@ -121,6 +121,24 @@ def test_the_steps_stand_in_order(dag: Any) -> None:
     assert [name for name, task in dag["tasks"].items() if task["mapped"]] == ["features", "train"]
 
 
+def test_tasks_that_ask_a_person_are_there_only_where_the_settings_can_make_them_ask(
+    tmp_path: Path,
+) -> None:
+    settings = {"SKIN_APPROVAL": "first", "SKIN_BUDGET_CORE_HOURS": "2", "SKIN_TIME_FACTOR": "3"}
+    tasks = read_dag(tmp_path, **settings)["tasks"]
+    before = {name: set(task["before"]) for name, task in tasks.items()}
+    assert before["approve"] == {"gate"}
+    assert before["promote"] == before["reject"] == {"approve", "gate"}
+    assert before["budget"] == {"split"}
+    assert before["features"] == {"budget", "ingest", "shards", "split"}
+    assert before["champion"] == {"budget", "split"}
+    for name in ("approve", "budget"):
+        asking = tasks[name]
+        assert asking["doc"].startswith("Asks a person whether ")
+        assert asking["hours"] == pytest.approx(3 * timing.LONGEST_HOURS[name], abs=0.1)
+        assert (asking["failed"], asking["retries"], asking["slots"]) == (["task_failed"], 3, 1)
+
+
 def test_the_dag_and_every_task_are_documented(dag: Any) -> None:
     assert "refused" in dag["doc"].lower()
     for name, task in dag["tasks"].items():
@@ -329,6 +347,8 @@ def called(wired: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
 
     monkeypatch.setattr(skin_training, "steps", stand_in)
     monkeypatch.setattr(skin_training, "sharding", stand_in)
+    refused = SimpleNamespace(refused=lambda _, key: "" if verdict.approved else key)
+    monkeypatch.setattr(skin_training, "decisions", refused)
     monkeypatch.setattr(skin_training, "airflow_job", job)
     monkeypatch.setattr(skin_training, "call_task", names.append)
     verdict = SimpleNamespace(approved=False, runs=3)

@@ -365,8 +365,7 @@ def moved(candidate: Any, monkeypatch: pytest.MonkeyPatch) -> tuple[Any, str, st
 
     Judged again, against that champion, it passes too: `gate/8`.
     """
-    job, version, _ = candidate
-    job = asking(job)
+    job = asking(candidate[0])
     monkeypatch.setattr(tasks, "_try", lambda *_: None)
     decide(job)
     (rival,) = releases(job.store, 1)
@@ -377,7 +376,12 @@ def moved(candidate: Any, monkeypatch: pytest.MonkeyPatch) -> tuple[Any, str, st
     put(job.store, "champion/1", scored)
     put(job.store, "gate/8", approval(champion="champion/1"))
     monkeypatch.setattr(steps, "judged_again", lambda *_: "gate/8")
-    return job, rival, version
+    files = sources(job.store, b"candidate")
+    made = opened(job.store).describe(
+        files, verdict="gate/8", threshold=0.4, dataset=dataset("ingest/1")
+    )
+    monkeypatch.setattr(tasks, "described", lambda *_: (made, files))
+    return job, rival, made.version
 
 
 def test_an_approval_does_not_hold_for_the_verdict_against_a_later_champion(moved: Any) -> None:
@@ -465,7 +469,11 @@ def test_no_other_path_makes_what_nobody_approved_the_champion(candidate: Any) -
             path()
     assert named(job.store) == old
     assert model.promote(new, "canary", by="x", reason="another alias")
-    decide(job, verdict="gate/1")
+    decide(job, approved=False, verdict="gate/1", note="blurred")
+    with pytest.raises(BadInput, match="must not become the champion: rejected by alice: blurred"):
+        model.promote(new, by="x", reason="by hand")
+    assert named(job.store) == old
+    decide(job, verdict="gate/1", at="2026-11-26T09:00:00.000000+00:00")
     assert model.promote(new, by="x", reason="by hand")
     # Back to what was the champion before: nobody has to be asked.
     model.rollback("previous", by="x", reason="false alarms")
