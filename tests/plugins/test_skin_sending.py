@@ -238,9 +238,16 @@ def no_server() -> str:
         ({"conn_type": "apprise", "password": f"json://{HOST}:1/{SECRET}"}, "JSON: no answer"),
         (None, "a connection that does not exist"),
     ],
-    ids="dead|dead slack|no host|broken url|no recipients|dead mail|dead apprise|missing".split(
-        "|"
-    ),
+    ids=[
+        "dead",
+        "dead slack",
+        "no host",
+        "broken url",
+        "no recipients",
+        "dead mail",
+        "dead apprise",
+        "missing",
+    ],
 )
 def test_what_cannot_be_sent_is_said_without_secrets(
     connection: dict[str, Any] | None,
@@ -303,4 +310,4 @@ def test_a_server_that_says_nothing_is_waited_for_no_longer_than_is_set(
     thread.join(20)
     assert not thread.is_alive()
     assert len(said) == 1
-    assert re.fullmatch("no answer|JSON: no answer|AirflowException", said[0])
+    assert re.fullmatch(r"no answer|JSON: no answer|AirflowException", said[0])
