@@ -1,5 +1,5 @@
-"""The alerts of DAG runs in a real Airflow: each is received once by mail and by a webhook, and once
-more when it is over."""
+"""The alerts of DAG runs in a real Airflow: each arrives once by mail and by a webhook, and once more
+when it is over."""
 
 from __future__ import annotations
 
@@ -113,9 +113,8 @@ class Place:
     def once(self, *subjects: str) -> None:
         """Wait until these were received; each once, by mail and by webhook."""
         self.wait(lambda: all(self.mailed[each] and self.posts(each) for each in subjects))
-        assert {each: (self.mailed[each], len(self.posts(each))) for each in subjects} == {
-            each: (1, 1) for each in subjects
-        }
+        received = {each: (self.mailed[each], len(self.posts(each))) for each in subjects}
+        assert received == dict.fromkeys(subjects, (1, 1))
 
     def posts(self, subject: str) -> list[dict[str, Any]]:
         """What the webhook received under a subject."""
