@@ -102,7 +102,7 @@ def _task_failed(context: Any, place: Place) -> Words:
 def _scoring_failed(context: Any, place: Place) -> Words:
     words = _task_failed(context, place)
     headline = f"Scoring failed: {words.headline[0].lower()}{words.headline[1:]}"
-    return Words(**{**words.__dict__, "subject": place.dag_id, "headline": headline})
+    return replace(words, subject=place.dag_id, headline=headline)
 
 
 def _fault(error: Any) -> Any:

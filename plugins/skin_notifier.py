@@ -269,15 +269,13 @@ def _seen(store: Store, told: Told) -> Incident | None:
     from skin_pipeline.operations import flapping, incidents
 
     made, rule = told.alert, flapping.rule_of(told.alert.event, passing=told.passing)
-    if rule != flapping.AT_ONCE:
-        run = str(made.origin.get("run_id") or "")
-        bad = flapping.observed(store, made.event, told.subject, rule, bad=True, run=run)
-        if bad < rule.opens:
-            log.warning(
-                'alert_held kind=%s seen=%d opens=%d last=%d subject="%s"',
-                *(made.event, bad, rule.opens, rule.last, made.headline),
-            )
-            return None
+    run = str(made.origin.get("run_id") or "")
+    if not flapping.opens(store, made.event, told.subject, rule, run=run):
+        log.warning(
+            'alert_held kind=%s opens_at=%d of_last=%d subject="%s"',
+            *(made.event, rule.opens, rule.last, made.headline),
+        )
+        return None
     return incidents.seen(
         *(store, made.event, told.subject),
         model=made.model,
@@ -296,7 +294,7 @@ def _end(
 
     from skin_pipeline.operations import flapping, incidents
 
-    if not flapping.over(store, kind, subject, run=place.run_id):
+    if not flapping.ends(store, kind, subject, run=place.run_id):
         return None
     incident = incidents.ended(store, kind, subject)
     if incident:
