@@ -206,6 +206,7 @@ def performance(store: Store, model: str) -> tuple[list[Chart], list[str]]:
             _windows(with_labels, name),
             others=_windows(estimated, name),
             percent=True,
+            other="estimated",
             note="Full dots: measured by labels. Hollow, dashed: estimated, without labels.",
         )
         for name, title in {"sensitivity": "Sensitivity", "specificity": "Specificity"}.items()
