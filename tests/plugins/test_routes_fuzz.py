@@ -91,7 +91,7 @@ def test_every_route_of_the_app_is_tried() -> None:
     app = skin_models.build()
     routes = {
         f"{method} {route.path}".replace(":path}", "}")
-        for route in app.routes
+        for route in list[Any](app.routes)
         for method in getattr(route, "methods", ())
         if method != "HEAD"
     }
