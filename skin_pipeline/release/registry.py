@@ -375,13 +375,9 @@ class Unverified:
         """Returns the moves of an alias, newest first; see `Alias.documents`."""
         return self._alias(alias).documents(last)
 
-    def pointer_key(self, alias: str) -> str:
-        """Returns the key of an alias's pointer."""
-        return self._alias(alias).key
-
     def move_keys(self, alias: str) -> list[str]:
-        """Returns the keys of the moves in the history of an alias, newest first."""
-        return list(self._alias(alias).recorded().values())[::-1]
+        """Returns the keys of an alias's pointer and of its moves, newest first."""
+        return [self._alias(alias).key, *reversed(self._alias(alias).recorded().values())]
 
     def release(self, version: str) -> Release:
         """Returns the manifest of a version. Raises `BadInput` if it is missing or damaged."""
