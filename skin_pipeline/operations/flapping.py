@@ -66,6 +66,12 @@ def ends(store: Store, kind: EventKind, subject: str, *, run: str) -> bool:
     return not any(bad[-rule.ends :])
 
 
+def was_seen(store: Store, kind: EventKind, subject: str, *, run: str) -> bool:
+    """Returns whether a run has an observation among the last ones."""
+    found = store.tagged(_key(kind, subject))
+    return found is not None and run in parse(found[0], Observations, FOLDER).runs
+
+
 def _observed(
     store: Store, kind: EventKind, subject: str, rule: Rule, *, bad: bool, run: str
 ) -> tuple[bool, ...]:

@@ -1,4 +1,4 @@
-"""The alerts of DAG runs in a real Airflow: each arrives once by mail and by a webhook, and once more
+"""The alerts of DAG runs in a real Airflow: each arrives once by mail and by a webhook, and again
 when it is over."""
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from alerting import BASE, RUN, SECRET, connect, context, fail_fast
 from servers import HOST
-from skin_alert_words import Told, compose, succeeded
+from skin_alert_words import Told, compose, failed, succeeded
 from skin_alerts import place_of
 
 from skin_pipeline.errors import BadInput, Unavailable
@@ -153,6 +153,7 @@ def test_a_task_succeeded_if_all_its_instances_did() -> None:
     given = context(states=states)
     assert succeeded(given, place_of(given)) == ["features", "gate", "ingest"]
     assert succeeded({}, place_of({})) == []
+    assert [each.task for each in failed(given, place_of(given))] == ["train [1]"]
 
 
 def missed(**run: Any) -> dict[str, Any]:

@@ -115,6 +115,30 @@ def test_a_run_that_fails_ends_the_failures_of_the_tasks_that_succeeded_in_it(
     assert told(webhook)[3:] == [("run_failed", "over", 1)]
 
 
+@pytest.mark.parametrize("ending", ["success", "failed"])
+def test_a_task_that_was_killed_is_told_by_the_run_that_it_belongs_to(
+    ending: str, webhook: Inbox
+) -> None:
+    """Airflow calls the callback of a task in its process, so a killed one cannot tell of it."""
+    fail("ingest", run=NEXT)
+    given = context(
+        run=NEXT, states={"train_0": "success", "train_1": "failed", "ingest": "failed"}
+    )
+    for _ in range(2):
+        (SkinRecovery() if ending == "success" else SkinNotifier("run_failed"))(given)
+    (killed,) = [p.json for p in webhook.received if "was killed" in p.json["subject"]]
+    assert killed["subject"] == "Task train [1] was killed in skin_training"
+    assert killed["map_index"] == 1
+    told_of = [p.json["subject"] for p in webhook.received if p.json["event"] == "task_failed"]
+    assert told_of == ["Task ingest failed in skin_training", killed["subject"]]
+
+
+def test_a_failure_that_is_held_is_not_told_by_the_run_as_a_kill(webhook: Inbox) -> None:
+    fail("train", Unavailable("no answer"), run=NEXT)
+    SkinNotifier("run_failed")(context(run=NEXT, states={"train": "failed"}))
+    assert told(webhook) == [("run_failed", "open", 1)]
+
+
 def test_a_late_run_is_told_and_over_with_the_next_success(webhook: Inbox) -> None:
     run = {"dag_id": "skin_training", "dag_run_id": RUN, "state": "running", "conf": {}}
     late(context={"dag_run": run, "deadline": {"deadline_time": "2026-07-02T09:00:00+00:00"}})
