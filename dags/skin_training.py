@@ -44,7 +44,7 @@ from skin_assets import RELEASED, announce_move, problem_of, schedule_of
 from skin_notifier import SkinNotifier, SkinRecovery
 
 from skin_pipeline import decisions, journal, sharding, steps
-from skin_pipeline.contracts import Split, Verdict
+from skin_pipeline.contracts import Split
 from skin_pipeline.operations import costs
 from skin_pipeline.release import Registry
 from skin_pipeline.seeds import run_seed
@@ -212,7 +212,7 @@ def reject(verdict: str) -> str:
             raise AirflowSkipException("approved")
         key = steps.reject(job, refused)
         unchanged = journal.changed_nothing(job.store, job.run_id)
-        why = "; ".join(job.load(key, Verdict).reasons)
+        why = decisions.why(job, key)
         said = (
             "Nothing changed: refused like the same images and settings before"
             if unchanged

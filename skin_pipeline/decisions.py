@@ -15,7 +15,7 @@ from functools import partial
 from skin_pipeline import steps
 from skin_pipeline.contracts import Verdict
 from skin_pipeline.job import Job
-from skin_pipeline.release import Request, tasks
+from skin_pipeline.release import Registry, Request, tasks
 
 log = logging.getLogger(__name__)
 
@@ -56,3 +56,17 @@ def refused(job: Job, verdict: str) -> str:
     present = tasks.present(job, verdict, partial(steps.judged_again, job))
     by_gate = not job.load(present, Verdict).approved
     return present if by_gate or tasks.rejection(job, present) else ""
+
+
+def why(job: Job, verdict: str) -> str:
+    """Returns in words why a model is refused: the gate's reasons, or those of a person.
+
+    Args:
+        job: The job.
+        verdict: Key of the verdict, as `refused` returns it.
+    """
+    judged = job.load(verdict, Verdict)
+    if not judged.approved:
+        return "; ".join(judged.reasons)
+    model = Registry.of(job.store, job.deployment).model(judged.released_as)
+    return model.approvals.refusal(verdict)

@@ -84,6 +84,7 @@ def test_nobody_is_asked_about_a_model_that_the_gate_refused(job: Job) -> None:
     put(job.store, "gate/bad", judged(approved=False, reasons=("accuracy",)))
     assert decisions.pending(job, "gate/bad") is None
     assert decisions.refused(job, "gate/bad") == "gate/bad"
+    assert decisions.why(job, "gate/bad") == "accuracy"
 
 
 def test_nobody_is_asked_twice(job: Job) -> None:
@@ -95,6 +96,7 @@ def test_nobody_is_asked_twice(job: Job) -> None:
 def test_a_rejection_refuses_and_is_asked_about_only_on_demand(job: Job) -> None:
     assert decisions.refused(job, GATE) == ""
     decide(job, GATE, approved=False)
+    assert decisions.why(job, GATE) == "rejected by alice"
     assert decisions.pending(job, GATE) is None
     assert decisions.pending(job, GATE, again=True) == Request(MODEL, GATE, "", 0)
     assert decisions.refused(job, GATE) == GATE

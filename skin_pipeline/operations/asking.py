@@ -10,7 +10,6 @@ Text of others stands between backticks, where Markdown makes no links, images o
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -206,7 +205,7 @@ def _listed(title: str, items: Iterator[str]) -> str:
 
 def code(text: str) -> str:
     """Returns text of others as code in Markdown, which is shown as it is, on one line."""
-    plain = re.sub(r"\s+", " ", line(text)).replace("`", "'").strip()
+    plain = line(text).replace("`", "'")
     return f"`{plain or ' '}`"
 
 

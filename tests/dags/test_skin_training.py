@@ -354,8 +354,10 @@ def called(wired: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
 
     monkeypatch.setattr(skin_training, "steps", stand_in)
     monkeypatch.setattr(skin_training, "sharding", stand_in)
-    refused = SimpleNamespace(refused=lambda _, key: "" if verdict.approved else key)
-    monkeypatch.setattr(skin_training, "decisions", refused)
+    decided = SimpleNamespace(
+        refused=lambda _, key: "" if verdict.approved else key, why=lambda *_: "too few"
+    )
+    monkeypatch.setattr(skin_training, "decisions", decided)
     monkeypatch.setattr(skin_training, "airflow_job", job)
     monkeypatch.setattr(skin_training, "call_task", names.append)
     verdict = SimpleNamespace(approved=False, runs=3)

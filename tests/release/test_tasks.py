@@ -395,14 +395,24 @@ def test_an_approval_does_not_hold_for_the_verdict_against_a_later_champion(move
 
 
 def test_a_promotion_uses_its_approval_up(moved: Any) -> None:
-    """After a rollback, the model is not promoted again without being asked about again."""
+    """After the champion was moved back, the model needs to be asked about again."""
+    job, rival, _ = moved
+    decide(job, verdict="gate/8")
+    steps.promote(job, "gate/8")
+    promote(job.store, rival)
+    with pytest.raises(BadInput, match=r"does not hold any more: .*move 1.*move 3"):
+        steps.promote(job, "gate/8")
+    assert named(job.store) == rival
+
+
+def test_nobody_is_asked_about_a_model_that_a_person_rolled_back(moved: Any) -> None:
     job, rival, _ = moved
     decide(job, verdict="gate/8")
     steps.promote(job, "gate/8")
     opened(job.store).rollback(rival, by="carol", reason="false alarms")
-    with pytest.raises(BadInput, match=r"does not hold any more: .*move 1.*move 3"):
+    assert tasks.request(job, "gate/8", again=True) is None
+    with pytest.raises(Rejected, match="was rolled back by carol"):
         steps.promote(job, "gate/8")
-    assert named(job.store) == rival
 
 
 def test_first_asks_for_the_first_champion_only(moved: Any) -> None:
