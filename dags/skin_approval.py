@@ -18,17 +18,18 @@ from airflow.sdk import Param
 from airflow.sdk.configuration import conf
 from airflow.sdk.exceptions import TaskAwaitingInput
 from skin_airflow import MINUTE, airflow_deployment, airflow_job
-from skin_notifier import SkinNotifier
+from skin_notifier import alert, recovered
 
 from skin_pipeline import decisions, timing
 from skin_pipeline.config import Deployment
 from skin_pipeline.contracts import Verdict, address
 from skin_pipeline.operations import asking
-from skin_pipeline.operations.asking import Answer, Question
 from skin_pipeline.release import Request, Rule
 
 if TYPE_CHECKING:
     from skin_pipeline.job import Job
+
+    Asked = tuple[asking.Question, dict[str, Any]]  # and what `answered` needs of the request
 
 log = logging.getLogger(__name__)
 
@@ -52,23 +53,22 @@ class Asking(ApprovalOperator):
         note = Param(
             None, title="Note", type=["null", "string"], maxLength=500, description_md=ABOUT_NOTE
         )
+        options["params"] = {NOTE: note}  # instead of the DAG's, which Airflow gives every task
         super().__init__(
             task_id=task_id,
             subject="Nothing is asked",  # until `execute` knows what
             defaults=self.REJECT,
-            params={NOTE: note},
             response_timeout=timedelta(hours=deployment.approval_hours),
             execution_timeout=timing.longest(task_id, deployment.time_factor) + MINUTE,
             assigned_users=_assigned(deployment),
-            notifiers=[SkinNotifier("approval_waiting")],
             doc_md=inspect.cleandoc(type(self).__doc__ or ""),
             ignore_downstream_trigger_rules=True,
             **options,
         )
         self.about = about
 
-    def question(self, job: Job, *, again: bool) -> tuple[Question, dict[str, Any]] | None:
-        """Returns what to ask, and what `answered` will need of it; None if nothing.
+    def question(self, job: Job, *, again: bool) -> Asked | None:
+        """Returns what to ask, and about what; None if nothing.
 
         Args:
             job: The job of the run.
@@ -76,7 +76,7 @@ class Asking(ApprovalOperator):
         """
         raise NotImplementedError
 
-    def answered(self, job: Job, request: dict[str, Any], answer: Answer) -> None:
+    def answered(self, job: Job, request: dict[str, Any], answer: asking.Answer) -> None:
         """Writes the answer down."""
         raise NotImplementedError
 
@@ -95,7 +95,29 @@ class Asking(ApprovalOperator):
         except TaskAwaitingInput as waiting:
             # Airflow keeps it in the row of the task, which people cannot change, unlike an XCom.
             waiting.kwargs = {"request": request}
+            self._tell(context, job)
             raise
+
+    def _tell(self, context: Any, job: Job) -> None:
+        """Alerts people that they are asked."""
+        from skin_alerts import place_of
+
+        until = datetime.now(timezone.utc) + timedelta(hours=job.deployment.approval_hours)
+        url = place_of(context).url
+        who = job.deployment.approvers or "all who may act on the DAG"
+        alert(
+            "approval_waiting",
+            _subject(context),
+            model=job.settings.released_as,
+            headline=self.subject.removeprefix("[synthetic data] "),  # which the alert adds
+            text=[
+                f"It waits for: {who}.",
+                f"Without an answer it is rejected at {until:%F %R} UTC.",
+            ],
+            links={"Answer": f"{url}/required_actions"} if url else {},
+            context=context,
+            synthetic=job.settings.synthetic,
+        )
 
     def execute_complete(self, context: Any, event: dict[str, Any], **request: Any) -> Any:
         """Goes on with the answer, or asks again if it is by somebody who may not answer."""
@@ -109,7 +131,9 @@ class Asking(ApprovalOperator):
         context["params"].pop(NOTE, None)
         with airflow_job() as job:
             self.answered(job, request["request"], answer)
-        log.info('answered approved=%s by="%s" note="%s"', answer.approved, answer.by, answer.note)
+        words = f"{'approved' if answer.approved else 'rejected'} by {answer.by or 'nobody'}"
+        recovered("approval_waiting", _subject(context), text=[f"It was {words}."], context=context)
+        log.info('answered result="%s" note="%s"', words, answer.note)
 
 
 class Approve(Asking):
@@ -122,7 +146,7 @@ class Approve(Asking):
     records who rejected. *Clear this task* to be asked again.
     """
 
-    def question(self, job: Job, *, again: bool) -> tuple[Question, dict[str, Any]] | None:
+    def question(self, job: Job, *, again: bool) -> Asked | None:
         """Returns the question about the model, unless no approval is needed or one holds."""
         from skin_models import report_link
         from skin_web import airflow_url
@@ -134,7 +158,7 @@ class Approve(Asking):
         hours = job.deployment.approval_hours
         return asking.about_model(job, request, hours=hours, report=report), request._asdict()
 
-    def answered(self, job: Job, request: dict[str, Any], answer: Answer) -> None:
+    def answered(self, job: Job, request: dict[str, Any], answer: asking.Answer) -> None:
         """Writes the approval, or the rejection, of the verdict that was asked about."""
         asking.decide(job, Request(**request), answer)
 
@@ -147,7 +171,7 @@ class Budget(Asking):
     Rejected, or nobody answers in time: all later tasks are skipped, and the run is green.
     """
 
-    def question(self, job: Job, *, again: bool) -> tuple[Question, dict[str, Any]] | None:
+    def question(self, job: Job, *, again: bool) -> Asked | None:
         """Returns the question about the run, if it is expected to exceed the budget."""
         from skin_pipeline.operations import costs
 
@@ -160,7 +184,7 @@ class Budget(Asking):
         asked = asking.about_budget(model, expected.in_words(), expected.core_hours, budget)
         return asked, {"split": self.about}
 
-    def answered(self, job: Job, request: dict[str, Any], answer: Answer) -> None:
+    def answered(self, job: Job, request: dict[str, Any], answer: asking.Answer) -> None:
         """Records the answer."""
         asking.decide_budget(job, request["split"], answer)
 
@@ -175,13 +199,13 @@ class Budget(Asking):
 ABOUT_NOTE = "Why. It stays in the history of the model."
 
 
-def _answer(context: Any, event: dict[str, Any], *, approved: bool) -> Answer:
+def _answer(context: Any, event: dict[str, Any], *, approved: bool) -> asking.Answer:
     """Returns an answer as Airflow recorded it, or that the time was over."""
     user, run, hours = event["responded_by_user"], context["dag_run"], _hours()
     by = (user["name"] or user["id"]) if user else ""
     note = str((event["params_input"] or {}).get(NOTE) or "").strip()
     when: datetime = event["responded_at"]
-    return Answer(
+    return asking.Answer(
         # Without a person, nothing is approved, whatever was chosen.
         approved=approved and bool(by),
         by=by,
@@ -192,6 +216,12 @@ def _answer(context: Any, event: dict[str, Any], *, approved: bool) -> Answer:
         asked=address({"task": str(context["ti"].id), "at": when.isoformat()}),
         started_by=run.triggering_user_name or "",
     )
+
+
+def _subject(context: Any) -> str:
+    """Returns what names the waiting of a task in an alert, and in its recovery."""
+    ti = context["ti"]
+    return f"{ti.dag_id} {ti.task_id} {ti.run_id}"
 
 
 def _hours() -> float:

@@ -28,6 +28,7 @@ from typing import Any
 from airflow.sdk import Param, dag
 from skin_acting import alert, intent, model_in, mover, person, recorded, refusals_recorded
 from skin_airflow import airflow_store, answers, step
+from skin_assets import RELEASED, announce_move
 
 from skin_pipeline.config import read_deployment, read_settings, with_blanks
 from skin_pipeline.contracts import CHAMPION
@@ -96,10 +97,11 @@ def verify() -> list[str]:
 
 
 # A task of its own: if it also searched for the version, a second try would find one further back.
-@step()
+@step(outlets=[RELEASED])
 def rollback(plan: list[str]) -> str:
     """
-    Moves the alias to the version that was verified. A second try does not move it again.
+    Moves the alias to the version that was verified. A second try does not move it again. The asset
+    `skin-model/MODEL/ALIAS` then changed, so that DAGs of others can start.
 
     *Fails at once* when the alias was moved meanwhile, by a training run or a person.
     """
@@ -109,6 +111,8 @@ def rollback(plan: list[str]) -> str:
         model = model_in(store, given)
         now = model.carry_out(planned, given["alias"], by=mover(), reason=given["reason"])
         doing.result = f"{now.alias} of {now.model} names version {now.version}"
+        if planned.version != planned.instead_of:
+            announce_move(model, given["alias"])
     if now.alias == CHAMPION:
         tell(planned, given, now.number)
     return now.version

@@ -23,6 +23,8 @@ from datetime import datetime, timedelta, timezone
 from itertools import chain
 from typing import Any
 
+import skin_lineage
+import skin_metrics
 from airflow.sdk import TriggerRule, dag
 from airflow.sdk.exceptions import AirflowSkipException
 from skin_airflow import (
@@ -31,19 +33,24 @@ from skin_airflow import (
     airflow_job,
     call_task,
     check_mapped,
+    deadline,
     form,
     most_mapped,
+    note,
     step,
 )
 from skin_approval import Approve, Budget
-from skin_notifier import SkinNotifier
+from skin_assets import RELEASED, announce_move, problem_of, schedule_of
+from skin_notifier import SkinNotifier, SkinRecovery
 
-from skin_pipeline import decisions, sharding, steps
-from skin_pipeline.contracts import Split
+from skin_pipeline import decisions, journal, sharding, steps
+from skin_pipeline.contracts import Split, Verdict
 from skin_pipeline.operations import costs
+from skin_pipeline.release import Registry
 from skin_pipeline.seeds import run_seed
 
 deployment = airflow_deployment()
+problem = problem_of(deployment)  # of SKIN_RETRAIN_ON
 # A slot of the pool is a core: tasks share the cores through it, instead of slowing each other.
 computing = {"pool": deployment.pool, "pool_slots": deployment.threads}
 
@@ -74,7 +81,7 @@ def validate(dataset: str, external: dict[str, str]) -> str:
         return steps.validate(job, dataset, external)
 
 
-@step()
+@step(on_success_callback=SkinNotifier("data_warning"))
 def split(validation: str) -> str:
     """
     Sets the test set apart (by the hash of the group, so that it never changes) and draws train and
@@ -171,16 +178,26 @@ def gate(evaluation: str, validation: str, champion: str, external: list[str]) -
         return steps.gate(job, evaluation, validation, champion, external)
 
 
-@step(on_success_callback=SkinNotifier("promoted"))
+@step(on_success_callback=SkinNotifier("promoted"), outlets=[RELEASED])
 def promote(verdict: str) -> str:
     """
     Writes the model as an immutable version, signs it if there is a key to sign with, and points
-    the champion to it. Skipped when the gate or a person refused.
+    the champion to it. Skipped when the gate or a person refused. If the champion is new, the asset
+    `skin-model/NAME/champion` changed, so that DAGs of others can start.
 
     *Fails at once* when a person must approve the model and nobody has: clear `approve`.
     """
     with airflow_job() as job:
-        return steps.promote(job, verdict)
+        version = steps.promote(job, verdict)
+        skin_metrics.promoted(job.settings.released_as)
+        skin_lineage.promoted(job, version, verdict)
+        name = job.settings.released_as
+        if journal.changed_nothing(job.store, job.run_id):
+            note(f"Nothing changed: same images and settings as before. {version} stays champion.")
+        else:
+            note(f"Promoted {version}.")
+            announce_move(Registry.of(job.store, job.deployment).model(name))
+        return version
 
 
 @step(on_success_callback=SkinNotifier("refused"))
@@ -193,20 +210,31 @@ def reject(verdict: str) -> str:
         refused = decisions.refused(job, verdict)
         if not refused:
             raise AirflowSkipException("approved")
-        return steps.reject(job, refused)
+        key = steps.reject(job, refused)
+        unchanged = journal.changed_nothing(job.store, job.run_id)
+        why = "; ".join(job.load(key, Verdict).reasons)
+        said = (
+            "Nothing changed: refused like the same images and settings before"
+            if unchanged
+            else "Refused"
+        )
+        note(f"{said}: {why}")
+        return key
 
 
 @dag(
     dag_id="skin_training",
     dag_display_name="Skin-cancer screening: training",
-    schedule=deployment.schedule or None,
+    schedule=schedule_of(deployment),
     start_date=datetime(2026, 1, 1, tzinfo=timezone.utc),
     catchup=False,
     max_active_runs=1,
     params=form(),
-    doc_md=__doc__,
+    doc_md=f"**{problem}**\n{__doc__}" if problem else __doc__,
     tags=["skin", "training"],
     on_failure_callback=SkinNotifier("run_failed"),
+    on_success_callback=SkinRecovery(),
+    deadline=deadline(),
     default_args={
         "retries": deployment.retries,
         "retry_delay": timedelta(seconds=30),

@@ -121,6 +121,8 @@ MODULES = (
     "skin_page_models",
     "skin_page_comparison",
     "skin_page_versions",
+    "skin_page_monitoring",
+    "skin_page_runbook",
     "skin_page_acting",
     "skin_page_audit",
 )

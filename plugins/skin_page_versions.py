@@ -33,6 +33,7 @@ FILES = ("report.html", "card.md", "card.json", "metrics.json", "verdict.json")
 DOCUMENT_KEY = re.compile(
     r"(?:ingest|validate|split|train|evaluate|champion|external|gate)/\w+/(?:again_\w+/)?result\.json"
 )
+OWN = ("manifest.json", "manifest.json.sig")  # which no manifest can name
 LAST_MOVES = 200  # of each alias, among which those of the version are looked for
 FILE_POLICY = "default-src 'none'; frame-ancestors 'none'; sandbox"
 LONGEST = 200_000  # characters of a document that are shown
@@ -78,6 +79,7 @@ def _version_page(name: str, version: str) -> Response:
         files=_files(store, model, release),
         stages=lineage.stages(origin),
         origin=origin,
+        own=OWN,
         run=_judgement(model, release),
         card=card,
         card_problem=card_problem,

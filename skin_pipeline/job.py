@@ -49,6 +49,8 @@ class Job:
             it; the caller of the step ends the step when they are over.
         observe: Is told of each result of this run: this job, the result's key, and what it took;
             None for a result that was found. For metrics and lineage; it must raise nothing.
+        note_memory: Is given how many bytes of memory the work that begins now is expected to take;
+            if the step is killed, the alert says it.
     """
 
     settings: Settings
@@ -62,6 +64,7 @@ class Job:
     started: datetime = field(default_factory=lambda: datetime.now(timezone.utc))
     allow: Callable[[float, str], None] | None = None
     observe: Callable[[Job, str, Cost | None], None] | None = None
+    note_memory: Callable[[float], None] = lambda needed: None
 
     def __post_init__(self) -> None:
         keys = SigningKeys.of(self.deployment)

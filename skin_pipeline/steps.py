@@ -69,8 +69,8 @@ def ingest(job: Job) -> Ingested:
 
     settings = job.settings
     weights = pretrained.pin_weights(settings, job.store, job.roots)
-    # The setting `columns` describes the tables of `data`, and not those of external sets.
-    theirs = settings.model_copy(update={"columns": ""})
+    # `columns` describes the tables of `data` only, and nothing is added to external sets.
+    theirs = settings.model_copy(update={"columns": "", "returned_labels": "leave_out"})
     external = {
         name: _ingested(job, source, theirs) for name, source in settings.external_sets.items()
     }

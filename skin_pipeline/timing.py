@@ -34,6 +34,20 @@ LONGEST_HOURS = {
     # of the rollback
     "verify": 12,
     "rollback": 6,
+    # of batch scoring; `plan` lists a source of any size
+    "plan": 30,
+    "chunks": 6,
+    "score": 72,
+    "merge": 12,
+    # of monitoring
+    "scoring_models": 6,
+    "compare": 12,
+    # of the watch
+    "verify_all": 48,
+    "resend": 6,
+    # of the labels that come back
+    "bring_back": 24,
+    "judge": 6,
     # of skin_alias and skin_acknowledge
     "move": 6,
     "acknowledge": 6,
@@ -55,6 +69,7 @@ EACH_IMAGE = {
     "evaluate": 2.0,
     "champion": 2.0,
     "external": 2.0,
+    "score": 4.0,  # eight views of ResNet50 take a second
 }
 
 

@@ -30,6 +30,7 @@ from models_server import REAL, judge, promote
 from servers import HOST, PORTS, START_SECONDS, Process, S3Server, free_ports
 
 from skin_pipeline.errors import BadInput
+from skin_pipeline.operations.reading import Reading
 from skin_pipeline.storage import S3Access, open_store
 
 CHECKOUT = Path(__file__).resolve().parents[1]
@@ -238,14 +239,15 @@ def test_the_pipeline_keeps_its_models_with_the_keys_of_a_worker_and_the_pages_s
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.syspath_prepend(CHECKOUT / "plugins")
-    import skin_models
+    import skin_page_models
 
     worker = opened(store, "s3_writer", tmp_path / "writer")
     run: dict[str, Any] = {"at": "2026-06-15T03:12:40+00:00", "accuracy": 0.83, "approved": True}
     promote(worker, REAL, judge(worker, REAL, "run", **run), at=run["at"])
     pages = opened(store, "s3_reader", tmp_path / "reader")
-    (view,) = skin_models.overview(pages)
-    assert (view.name, view.problem, view.champion is None) == (REAL, "", False)
+    (view,) = skin_page_models.overview(Reading(pages))
+    assert view.champion
+    assert (view.name, view.champion.problem) == (REAL, "")
     with pytest.raises(BadInput, match="the credentials do not allow it"):
         pages.put("gate/forged/report.html", b"<h1>forged</h1>")
 

@@ -97,7 +97,10 @@ class Incident(Contract):
     - `count` is how often it was seen in this episode.
     - `sent` is the time of the alert, empty until it was delivered; `problem` is why it could not
       be; `recovery_sent` is the time of the message that it ended.
-    - `headline` and `text` are those of the alert, and `links` its addresses by name.
+    - `delivered` names the connections that the alert went through, and `recovery_delivered` those
+      of the message that it ended, so that a second attempt uses only the others.
+    - `headline` and `text` are those of the alert, `links` its addresses by name, and `origin` what
+      machines read: the DAG, the run, the task.
     """
 
     id: str = Field(pattern=r"^[0-9a-f]{12}$")
@@ -114,9 +117,22 @@ class Incident(Contract):
     headline: SafeText
     text: tuple[SafeText, ...]
     links: dict[str, str] = Field(default_factory=dict)
+    origin: dict[str, str | int | bool] = Field(default_factory=dict)
     sent: str = ""
+    delivered: tuple[str, ...] = ()
     problem: SafeText = ""
     recovery_sent: str = ""
+    recovery_delivered: tuple[str, ...] = ()
+
+
+class Observations(Contract):
+    """How something that comes and goes was found lately: `observations/<id of the incident>.json`.
+
+    `runs` names who looked, the last one at the end; `bad` says of each whether it was bad.
+    """
+
+    runs: tuple[SafeText, ...] = ()
+    bad: tuple[bool, ...] = ()
 
 
 class Batch(Contract):

@@ -5,7 +5,8 @@ Takes in the split, the runs and the images, and scores of other models and sets
 `Verdict` with its report and card. It knows no registry: `release` decides who is the champion. The
 door (`steps`) calls `tasks`; `release` calls `scoring` for the champion, `rejudging` before a model
 is released, and `gate` for the tolerance of a saved model; `operations` compares versions with
-`comparison` and `metrics`; the page "Models" draws with `plots`.
+`comparison` and `metrics`; the page "Models" draws with `plots`, and says with `wording` how long
+something took.
 The modules in reading order:
 
     tasks        the work of the steps `evaluate`, `external` and `gate`
@@ -27,4 +28,4 @@ Importing the room imports none of them, and no module imports TensorFlow before
 """
 
 # ruff: file-ignore[undefined-export] (they are modules, imported when they are used)
-__all__ = ["comparison", "gate", "metrics", "plots", "rejudging", "scoring", "tasks"]
+__all__ = ["comparison", "gate", "metrics", "plots", "rejudging", "scoring", "tasks", "wording"]

@@ -61,6 +61,9 @@ class Rule:
         return bool(user) and (not self.approvers or user in self.approvers)
 
 
+NO_RULE = Rule()
+
+
 class Request(NamedTuple):
     """What a person is asked to approve: a verdict, against the champion of this moment."""
 
@@ -106,6 +109,11 @@ class Approvals:
     def newest(self, verdict: str) -> Approval | None:
         """Returns the newest decision on a verdict, which counts; None if there is none."""
         return next(iter(self.decisions(verdict)), None)
+
+    def refusal(self, verdict: str) -> str:
+        """Returns in words the newest decision on a verdict, if it is a rejection; else ""."""
+        found = self.newest(verdict)
+        return refusal(found) if found and not found.approved else ""
 
     def check(self, model: str, verdict: str, champion: Pointer | None) -> Approval | None:
         """Returns the approval by which a model may become the champion; None if none is needed.

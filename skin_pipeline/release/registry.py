@@ -17,8 +17,8 @@ approvals/<verdict>/<request>.json          a person's decision on a verdict
     model.rollback("previous", by="me", reason="too many false alarms")
 
 The keys and the rule of approval are given once, when the registry is opened, and no method takes
-others. So a check of a signature or an approval cannot be left out by mistake. What people may look at without that check is read through
-`Model.unverified`, which can only read.
+others. So no check of a signature or an approval can be left out by mistake. What people may look
+at without these checks is read through `Model.unverified`, which can only read.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ from pathlib import Path
 
 from skin_pipeline.config import Deployment
 from skin_pipeline.contracts import CHAMPION, Dataset, Judgement, Pointer, Release, dump, parse
-from skin_pipeline.errors import BadInput
+from skin_pipeline.errors import BadInput, Rejected
 from skin_pipeline.provenance import SigningKeys
 from skin_pipeline.release import aliases, eligible, history, rollback, trust, versions
 from skin_pipeline.release.aliases import ANY
-from skin_pipeline.release.approvals import Approvals, Rule
+from skin_pipeline.release.approvals import NO_RULE, Approvals, Rule
 from skin_pipeline.release.pointers import Alias, Document
 from skin_pipeline.release.pruning import Pruning
 from skin_pipeline.release.rollback import Rollback
@@ -47,12 +47,12 @@ class Registry:
     """The models of a store.
 
     `keys` say what is signed, and what must be. With `SigningKeys()`, nothing is signed or checked.
-    `rule` says which champions a person must approve; with `Rule()`, none.
+    `rule` says which champions a person must approve; with `NO_RULE`, none.
     """
 
     store: Store
     keys: SigningKeys
-    rule: Rule = Rule()
+    rule: Rule = NO_RULE
 
     @classmethod
     def of(cls, store: Store, deployment: Deployment) -> Registry:
@@ -76,7 +76,7 @@ class Model:
     store: Store
     name: str
     keys: SigningKeys
-    rule: Rule = Rule()
+    rule: Rule = NO_RULE
 
     @property
     def unverified(self) -> Unverified:
@@ -136,7 +136,6 @@ class Model:
         Raises:
             BadInput: the version is not complete in the store, there is no reason, the keys do
                 not trust the pointer that is there, or a person must approve the version first.
-            Rejected: a person rejected it.
             Unavailable: others moved the alias each time this call was about to.
         """
         self._check_approved(version, alias)
@@ -221,8 +220,14 @@ class Model:
         if alias != CHAMPION or not self.rule.asks(now):
             return
         known = rollback.trusted_history(self._alias(alias))
-        if version not in {document.move.version for document in known}:
+        if version in {document.move.version for document in known}:
+            return
+        try:
             self.approvals.check(self.name, self.release(version).verdict, now)
+        except Rejected as refusal:  # which is a verdict on a run, and here an error of the mover
+            raise BadInput(
+                f"version {version} must not become the champion: {refusal}. Nothing was moved"
+            ) from None
 
     # --- versions ----------------------------------------------------------------------------
 

@@ -94,6 +94,7 @@ def _check_room(job: Job, network: Network, kinds: Sequence[str], views: int, im
     activations = bytes_of(network, kinds, views, images)
     cache.check_disk(job.store, activations, job.deployment.features_gib)
     memory = resources.bytes_to_run(network.whole, BATCH)
+    job.note_memory(memory)
     resources.check_memory(job.deployment, memory, "computing features", "Lower image_size")
 
 
@@ -160,6 +161,8 @@ def _expect_training(job: Job, images: int) -> None:
         job.expect("train", images, settings.epochs)
     else:
         job.expect(settings.strategy, images, settings.tune_epochs + settings.epochs)
+        # An epoch of the head, which comes first, is nothing beside one of the other stage.
+        metering.note(units=images * settings.tune_epochs)
 
 
 def _check_memory(job: Job, run: Run, stages: Sequence[Stage]) -> None:
@@ -167,6 +170,7 @@ def _check_memory(job: Job, run: Run, stages: Sequence[Stage]) -> None:
     stage = stages[-1]
     row_bytes = run.source.row_bytes(run.settings.strategy)
     needed = resources.bytes_to_train(stage.build(), stage.batch_size, row_bytes)
+    job.note_memory(needed)
     resources.check_memory(
         job.deployment,
         needed,

@@ -8,40 +8,31 @@ import html
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import documents
-import key_pairs
 import pytest
 import requests
 import skin_models
+import skin_page_models
 from models_server import (
     DATASET,
     DOCS,
     DUPLICATES,
     REAL,
-    REFUSED,
-    SYNTHETIC,
     UNFIT,
     UNFIT_RUN,
     VALIDATION,
     AirflowUi,
     fill,
-    judge,
-    promote,
 )
-from released import moves, opened
 from skin_models import data_link, report_link
 from skin_web import readable
 
 from skin_pipeline import journal
 from skin_pipeline.contracts import RESULT, Notice, dump
-from skin_pipeline.provenance import SigningKeys
-from skin_pipeline.release import Rollback
-from skin_pipeline.storage import FolderStore, Store
+from skin_pipeline.storage import FolderStore
 
 REPORTS = {"gate/4f1ac2/report.html", DOCS, "split/aa11/docs/checks.html"}
 OTHERS = {
@@ -102,67 +93,7 @@ def test_a_run_has_a_link_to_what_was_found_in_its_data(dag: str, base: str, lin
     assert found == (link and link.format("manual__1%2B00%3A00") + "skin-data")
 
 
-def test_a_model_is_synthetic_by_its_name_or_by_what_it_was_judged_on(store: FolderStore) -> None:
-    at = "2026-06-15T03:12:40+00:00"
-    for name, synthetic in (("a-model", True), ("b-model", False), ("c-synthetic", False)):
-        run: dict[str, Any] = {
-            "at": at,
-            "accuracy": 0.8,
-            "approved": True,
-            "synthetic": synthetic,
-        }
-        verdict = judge(store, name, "run", **run)
-        if name != "c-synthetic":
-            promote(store, name, verdict, at=at, synthetic=synthetic)
-    seen = {view.name: view.synthetic for view in skin_models.overview(store)}
-    assert seen == {"b-model": False, "a-model": True, "c-synthetic": True}
-    assert list(seen) == ["b-model", "a-model", "c-synthetic"]  # synthetic ones last
-
-
-def test_the_table_has_the_latest_runs_and_the_drawing_goes_further_back(
-    store: FolderStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(skin_models, "LAST_RUNS", 2)
-    monkeypatch.setattr(skin_models, "LAST_DRAWN", 3)
-    drawn: list[int] = []
-    monkeypatch.setattr(skin_models, "_history", lambda judged, _: drawn.append(len(judged)) or "")
-    fill(store)
-    real = skin_models.overview(store)[0]
-    assert [judged.judged_at[8:10] for judged in real.judged] == ["22", "15"]
-    assert drawn[0] == 3
-
-
 # --- what it says, without a server --------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def client() -> Iterator[Any]:
-    """The page as a FastAPI app, for somebody who is logged in."""
-    from airflow.api_fastapi.app import create_auth_manager
-    from airflow.api_fastapi.auth.managers.simple.user import SimpleAuthManagerUser
-    from airflow.api_fastapi.core_api.security import get_user
-    from fastapi.testclient import TestClient
-
-    create_auth_manager()
-    app = skin_models.build()
-    somebody = SimpleAuthManagerUser(username="viewer", role="viewer")
-    app.dependency_overrides[get_user] = lambda: somebody
-    with TestClient(app, raise_server_exceptions=False) as visitor:
-        yield visitor
-
-
-@pytest.fixture
-def empty(store: FolderStore, monkeypatch: pytest.MonkeyPatch) -> FolderStore:
-    """The configured store, with nothing in it."""
-    monkeypatch.setenv("SKIN_STORE", store.url)
-    return store
-
-
-def test_an_empty_store_tells_how_to_get_the_first_model(client: Any, empty: FolderStore) -> None:
-    page = client.get("/")
-    assert page.status_code == 200
-    assert "No model yet" in page.text
-    assert "skin_training" in page.text
 
 
 @pytest.mark.parametrize("linked", ["gate/4f1a/report.html", "gate/4f1a", "gate"])
@@ -180,110 +111,6 @@ def test_a_link_in_the_store_shows_no_file_of_the_server(
     assert "hunter2" not in answer.text
     assert answer.status_code == 503
     assert f"{linked} in the folder" in html.unescape(answer.text)
-
-
-def test_judged_runs_are_drawn_over_time_as_soon_as_there_are_two(
-    client: Any, empty: FolderStore
-) -> None:
-    fill(empty)
-    real, refused, _ = client.get("/").text.split("<section")[1:]
-    assert "champion</text>" in real[real.index("<svg") : real.index("</svg>")]
-    assert len(re.findall(r'data-label="Run"', refused)) == 1
-    assert "<svg" not in refused
-
-
-def test_the_page_shows_champions_and_judged_runs(client: Any, empty: FolderStore) -> None:
-    fill(empty)
-
-    text = client.get("/").text
-
-    assert re.findall(r'<h2 id="model-\d">(.*?)</h2>', text) == [REAL, REFUSED, SYNTHETIC]
-    real, refused, synthetic = text.split("<section")[1:]
-    assert 'since\n    <time datetime="2026-06-15T03:12:40+00:00">2026-06-15 03:12 UTC' in real
-    assert "Why: approved by the gate. Moved by skin_training." in real
-    assert "0.831</dd>" in real
-    assert "0.781 \N{EN DASH} 0.881" in real
-    assert re.findall(r">(approved|refused|champion)</span>", real) == [
-        "refused",
-        "approved",
-        "champion",
-        "refused",
-        "approved",
-    ]
-    assert "accuracy: 0.743 [0.693, 0.793], required at least 0.750" in real
-    assert "synthetic data" not in real + refused
-    assert "synthetic data: not for patients" in synthetic
-    assert "No champion yet" in refused
-    assert "not defined" in refused  # its AUC
-
-
-def test_each_judged_run_leads_to_its_data_docs(client: Any, empty: FolderStore) -> None:
-    fill(empty)
-    text = client.get("/").text
-    assert text.count(f'href="view/{DOCS}"') == text.count('aria-label="Report of run') == 9
-    assert "Data Docs of" in client.get(f"/report/{DOCS}").text
-
-
-@pytest.fixture
-def keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SigningKeys:
-    """A key pair that this installation signs and checks with."""
-    made = replace(key_pairs.write(tmp_path, "ours"), state=str(tmp_path / "state"))
-    monkeypatch.setenv("SKIN_PUBLIC_KEY", made.public)
-    monkeypatch.setenv("SKIN_STATE", made.state)
-    return made
-
-
-def test_without_a_key_a_pointer_is_shown_as_not_verified(client: Any, empty: FolderStore) -> None:
-    fill(empty)
-    real = client.get("/").text.split("<section")[1]
-    assert "Its pointer is not verified, as SKIN_PUBLIC_KEY is not set here." in real
-    assert "Do not use" not in real
-    assert re.findall(r'data-label="Signed"><span>(.*?)</span>', real) == ["no", "no"]
-
-
-def test_with_a_key_the_page_says_which_champion_not_to_use_and_why(
-    client: Any, empty: FolderStore, keys: SigningKeys
-) -> None:
-    fill(empty)
-    before = empty.read(f"models/{REAL}/champion.json")
-    assert f"models sign {REAL}" in client.get("/").text.split("Do not use this champion.")[1]
-    now = opened(empty, name=REAL).champion
-    assert now
-    assert now.previous
-    move = {"alias": "champion", "by": "ops", "reason": "looked at"}
-    assert opened(empty, SigningKeys(private=keys.private), name=REAL).move(now.previous, **move)
-    real = client.get("/").text.split("<section")[1]
-    assert "Its pointer is signed with the trusted key." in real
-    assert "Do not use" not in real
-    assert re.findall(r'data-label="Signed"><span>(.*?)</span>', real) == ["yes", "no", "no"]
-    tagged = empty.tagged(f"models/{REAL}/champion.json")
-    assert tagged
-    empty.swap(f"models/{REAL}/champion.json", before, tagged[1])
-    real = client.get("/").text.split("<section")[1]
-    assert "Do not use this champion." in real
-    empty.remove(f"models/{REAL}/champion.json")
-    assert "its pointer was taken away" in client.get("/").text.split("<section")[1]
-
-
-def test_a_key_that_is_not_there_hides_no_model(
-    client: Any, empty: FolderStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    fill(empty)
-    monkeypatch.setenv("SKIN_PUBLIC_KEY", "/nowhere.pem")
-    real = client.get("/").text.split("<section")[1]
-    assert "(SKIN_PUBLIC_KEY) is not there" in real
-    assert "0.831</dd>" in real
-
-
-def test_a_rollback_is_told_as_one(client: Any, empty: FolderStore) -> None:
-    fill(empty)
-    now, before = moves(empty, model=REAL)[:2]
-    back = Rollback(before.version, now.version)
-    assert opened(empty, name=REAL).carry_out(back, by="ops", reason="false alarms").rollback
-    real = client.get("/").text.split("<section")[1]
-    assert real.count("rolled back on purpose") == 1
-    assert "false alarms" in real
-    assert now.version in real
 
 
 # --- the tab of a run ----------------------------------------------------------------------------
@@ -352,24 +179,6 @@ def test_a_repeated_run_says_that_nothing_changed(client: Any, empty: FolderStor
     assert "which came to the same verdict on 2026-11-01 12:00 UTC" in text
 
 
-def test_a_version_that_was_judged_again_stands_on_the_page_once(
-    client: Any, empty: FolderStore
-) -> None:
-    """As a store has it in which a champion was judged against itself."""
-    fill(empty)
-    before = client.get("/").text
-    approved = [item for item in opened(empty, name=REAL).judgements() if item.approved]
-    for number, item in enumerate(approved):
-        later = {"judged_at": f"2026-07-0{number + 1}T03:12:40+00:00", "run": "again"}
-        again = item.model_copy(update=later)
-        opened(empty, name=REAL).record(again, f"again-{number}")
-    after = client.get("/").text
-    assert "again</code>" not in after
-    for part in ('data-label="Run"', ">champion</span>"):
-        assert after.count(part) == before.count(part)
-    assert after.count("<path") == before.count("<path")  # of the drawing, too
-
-
 def notice(kind: str, subject: str, count: int = 1) -> Notice:
     """Something found beside the images."""
     return Notice(kind=kind, subject=subject, reason="no column fits", count=count)
@@ -418,34 +227,6 @@ def test_a_run_that_has_not_been_split_shows_what_there_is(client: Any, empty: F
     assert "Report" not in text
 
 
-def test_what_comes_from_a_run_is_escaped(client: Any, empty: FolderStore) -> None:
-    fill(empty)
-    text = client.get("/").text
-    assert "<b>bold</b>" not in text
-    assert html.escape("manual__<b>bold</b>") in text
-
-
-def test_every_cell_of_a_table_has_its_column(client: Any, empty: FolderStore) -> None:
-    fill(empty)
-    text = client.get("/").text
-    columns = re.findall(r'scope="col">(.*?)</th>', text.split("</thead>")[0])
-    row = re.search(r"<tbody.*?(<tr.*?</tr>)", text, re.DOTALL)
-    assert row is not None
-    assert re.findall(r'data-label="(.*?)"', row[1]) == columns
-
-
-def test_a_damaged_document_spoils_its_own_model_only(client: Any, empty: FolderStore) -> None:
-    fill(empty)
-    pointer = empty.root / f"models/{SYNTHETIC}/champion.json"
-    pointer.write_text("{}")
-
-    page = client.get("/")
-
-    assert page.status_code == 200
-    assert "This model cannot be shown." in page.text
-    assert "0.831</dd>" in page.text  # the other champion
-
-
 @pytest.mark.parametrize(
     ("variables", "said"),
     [
@@ -474,31 +255,14 @@ def test_a_store_that_cannot_be_read_is_explained(
 def test_an_unexpected_error_shows_no_stack_trace(
     client: Any, empty: FolderStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(store: Store) -> list[Any]:
+    def broken(*_: Any) -> list[Any]:
         raise RuntimeError("private detail")
 
-    monkeypatch.setattr(skin_models, "overview", broken)
+    monkeypatch.setattr(skin_page_models, "overview", broken)
     page = client.get("/")
     assert page.status_code == 500
     assert "RuntimeError. The log of the API server says more." in page.text
     assert "private detail" not in page.text
-
-
-def test_the_page_shows_s3_too(
-    s3_store: Store, s3_server: Any, client: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    fill(s3_store)
-    monkeypatch.setenv("SKIN_STORE", s3_store.url)
-    monkeypatch.setenv("SKIN_S3_ENDPOINT", s3_server.endpoint)
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", s3_server.access_key)
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", s3_server.secret)
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-
-    text = client.get("/").text
-
-    assert "0.831</dd>" in text
-    (report, *_) = re.findall(r'href="view/(gate/\w+/report.html)"', text)
-    assert client.get(f"/report/{report}").text == s3_store.read(report).decode()
 
 
 def test_loading_the_plugin_imports_nothing_heavy() -> None:
@@ -617,7 +381,7 @@ def test_with_a_login_the_page_and_its_reports_are_shown(
     assert page.status_code == 200
     assert f"{REAL}</h2>" in page.text
 
-    (key, *_) = re.findall(r'href="view/(gate/\w+/report.html)"', page.text)
+    (key, *_) = re.findall(r'href="./view/(gate/\w+/report.html)"', page.text)
     frame = visitor.get(f"{home}view/{key}", timeout=300)
     (source,) = re.findall(r'<iframe src="([^"]+)"', frame.text)
     report = visitor.get(f"{home}view/{key.rpartition('/')[0]}/{source}", timeout=300)
