@@ -406,13 +406,16 @@ def test_an_approval_does_not_hold_for_the_verdict_against_a_later_champion(move
 
 
 def test_a_promotion_uses_its_approval_up(moved: Any) -> None:
-    """After a rollback, the model is not promoted again without being asked about again."""
+    """After a rollback neither a run nor a person promotes the model again with it."""
     job, rival, _ = moved
     decide(job, verdict="gate/8")
     steps.promote(job, "gate/8")
     opened(job.store).rollback(rival, by="carol", reason="false alarms")
-    with pytest.raises(BadInput, match=r"does not hold any more: .*move 1.*move 3"):
+    with pytest.raises(Rejected, match="was rolled back by carol"):
         steps.promote(job, "gate/8")
+    model = Registry.of(job.store, job.deployment).model(MODEL)
+    with pytest.raises(BadInput, match=r"does not hold any more: .*move 1.*move 3"):
+        model.approvals.check(MODEL, "gate/8", model.champion)
     assert named(job.store) == rival
 
 
