@@ -206,6 +206,7 @@ def performance(store: Store, model: str) -> tuple[list[Chart], list[str]]:
             _windows(with_labels, f"adjusted_{name}"),
             others=_windows(estimated, name),
             percent=True,
+            other="estimated",
             note="Full dots: measured by labels, adjusted for images without. "
             "Hollow, dashed: estimated, without labels.",
         )
