@@ -29,12 +29,14 @@ OTHERS = """
 from airflow.sdk import Asset, dag, task
 
 
-@dag(schedule=[Asset("skin-model/MODEL/champion", uri="skin://model/MODEL/champion")])
+CHAMPION = Asset("skin-model/MODEL/champion", uri="skin://model/MODEL/champion")
+
+
+@dag(schedule=[CHAMPION])
 def of_another_team():
     @task
     def fetch(triggering_asset_events=None):
-        (events,) = triggering_asset_events.values()
-        return [event.extra for event in events]
+        return [event.extra for event in triggering_asset_events[CHAMPION]]
 
     fetch()
 
