@@ -21,6 +21,7 @@ import logging
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
+import skin_metrics
 from airflow.sdk import dag, get_current_context
 from skin_airflow import AS_CALLED, airflow_store, call_task, most_mapped, step
 from skin_assets import DRIFT, announce
@@ -76,6 +77,7 @@ def compare(model: str) -> str:
             return ""
         key, found = made
         tell(found)
+        measure(found)
         ask(store, found)
         log.info("result: %s", report.said(found))
     return key
@@ -101,6 +103,14 @@ def compare(model: str) -> str:
 def skin_monitoring() -> None:
     """Compares each model in a task of its own, so that one does not stop the others."""
     compare.expand(model=scoring_models())
+
+
+def measure(found: DriftReport) -> None:
+    """Sends the evidence to where Airflow sends its metrics, as shares of what raises an alarm."""
+    shares = {moved.name: moved.evidence / found.alarm for moved in found.moved}
+    skin_metrics.drift(
+        found.model, {"all": found.evidence / found.alarm, **shares}, alarm=found.drifting
+    )
 
 
 def subject(model: str) -> str:

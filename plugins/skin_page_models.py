@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+import skin_costs
 from skin_reading import attempt, page_model, page_number, page_store
 from skin_status import Alerts, next_runs, open_alerts
 from skin_web import Route, render
@@ -103,6 +104,7 @@ class ModelView:
         history: A drawing of the latest judged runs; empty until there are two.
         moves: The latest moves of each alias that was moved more than once.
         versions: How many versions there are.
+        costs: What the latest judged runs took; None where none recorded it.
     """
 
     name: str
@@ -114,6 +116,7 @@ class ModelView:
     history: str = ""
     moves: tuple[Moves, ...] = ()
     versions: int = 0
+    costs: skin_costs.Costs | None = None
 
     @property
     def champion(self) -> Named | None:
@@ -172,6 +175,7 @@ def view(
         _history(_once([run for run in readable if run]), champion),
         tuple(filter(_is_told, (_moves(model, item.alias) for item in aliases))),
         len(model.versions()),
+        attempt(lambda: skin_costs.of_model(model), None)[0],
     )
 
 
