@@ -36,7 +36,7 @@ from sklearn.model_selection import StratifiedGroupKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from skin_pipeline.monitoring import drift, evidence, reference, space, watched
+from skin_pipeline.monitoring import drift, evidence, measures, reference, space, watched
 
 SHARED = Path(__file__).parents[2] / "shared"
 A_DAY, DAYS = 8, 30
@@ -137,7 +137,7 @@ def together(patient: Ints, rows: Ints, random: Any) -> Ints:
 
 def stream(looks: Looks, probability: Floats, rows: Ints) -> Stream:
     """Returns what is watched of images, in order."""
-    table = pd.DataFrame(looks.measures[rows], columns=list(drift_images.measures.NAMES))
+    table = pd.DataFrame(looks.measures[rows], columns=list(measures.NAMES))
     embedded = looks.pooled[rows]
     table = table.assign(probability=probability[rows], abstained=False, embedding=list(embedded))
     return watched.values_of(table, embedded.shape[1])
@@ -173,7 +173,7 @@ def changed(data: Data, kind: str, share: float, before: int, now: Month) -> Str
 
 
 def e_detector(features: list[evidence.Feature], seen: Floats, random: Any) -> int | None:
-    """The method of production."""
+    """Returns the alarm of the method of production."""
     watch = evidence.Watch(features, drift.ALARM)
     for start in range(0, seen.shape[1], A_DAY):
         values = seen[:, start : start + A_DAY]
@@ -184,7 +184,7 @@ def e_detector(features: list[evidence.Feature], seen: Floats, random: Any) -> i
 
 
 def one_martingale(features: list[evidence.Feature], seen: Floats, random: Any) -> int | None:
-    """The same bets, all of them from the first image on; an alarm at 20."""
+    """Returns the alarm of the same bets, all from the first image on, at 20."""
     wealth = np.zeros(seen.shape[1])
     families = [feature.family for feature in features]
     every = sum({feature.family: feature.weight for feature in features}.values())
@@ -201,13 +201,13 @@ def one_martingale(features: list[evidence.Feature], seen: Floats, random: Any) 
 
 
 def test_a_day(features: list[evidence.Feature], seen: Floats, random: Any) -> int | None:
-    """A test of each feature a day, on the images of that day."""
+    """Returns the alarm of a test of each feature a day, on the images of that day."""
     ranked = [number for number, feature in enumerate(features) if feature.ranked]
     for start in range(0, seen.shape[1], A_DAY):
         today = seen[:, start : start + A_DAY]
         lowest = min(ks_2samp(features[n].reference, today[n]).pvalue for n in ranked)
         if lowest * len(ranked) < 0.05:
-            return start + today.shape[1]
+            return start + int(today.shape[1])
     return None
 
 

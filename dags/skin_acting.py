@@ -73,7 +73,7 @@ def recorded(store: Store, action: Action) -> Generator[actions.Doing, None, Non
 
     with actions.recorded(store, action) as doing:
         yield doing
-    log.info('result="%s"', doing.result)
+    log.info("result %s", doing.result)
 
 
 @contextmanager

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
         Pointer,
         Verdict,
     )
-    from skin_pipeline.operations.reading import Reading
+    from skin_pipeline.operations import reading
     from skin_pipeline.release import Document, Model
 
 log = logging.getLogger(__name__)
@@ -127,7 +127,7 @@ class ModelView:
 # --- what is shown -------------------------------------------------------------------------------
 
 
-def overview(store: Reading, alerts: Alerts | None = None) -> list[ModelView]:
+def overview(store: reading.Reading, alerts: Alerts | None = None) -> list[ModelView]:
     """Returns all models of the store, synthetic ones last.
 
     A damaged document affects only the part of the page that it belongs to.
@@ -145,7 +145,7 @@ def overview(store: Reading, alerts: Alerts | None = None) -> list[ModelView]:
 
 
 def view(
-    model: Model, store: Reading, alerts: Alerts, *, page: int = 1, lines: int = LAST_RUNS
+    model: Model, store: reading.Reading, alerts: Alerts, *, page: int = 1, lines: int = LAST_RUNS
 ) -> ModelView:
     """Returns what is shown about a model.
 
@@ -190,7 +190,7 @@ def _ordered(names: Sequence[str]) -> list[str]:
     return sorted(names, key=lambda name: (name != "champion", name))
 
 
-def named(model: Model, store: Reading, alias: str) -> Named:
+def named(model: Model, store: reading.Reading, alias: str) -> Named:
     """Returns what is shown about an alias."""
     pointer, problem = attempt(lambda: model.unverified.pointer(alias), None)
     trust, refused = _trust(model, alias)
@@ -214,7 +214,7 @@ def _with_figures(item: Named, model: Model, version: str) -> Named:
     return replace(shown, problem=problem)
 
 
-def _with_batch(item: Named, store: Reading, model: str) -> Named:
+def _with_batch(item: Named, store: reading.Reading, model: str) -> Named:
     """Returns an alias with the last batch that was scored with it."""
     from skin_pipeline.monitoring import score_log
 

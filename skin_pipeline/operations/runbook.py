@@ -51,6 +51,7 @@ RAISED_IN = {
     "skin_pipeline.provenance": "tampering",
     "skin_pipeline.provenance.pem": "settings",
     "skin_pipeline.release": "release",
+    "skin_pipeline.release.approvals": "operations",
     "skin_pipeline.release.chain": "tampering",
     "skin_pipeline.release.history": "tampering",
     "skin_pipeline.release.pointers": "tampering",
@@ -69,7 +70,11 @@ RAISED_IN = {
     "skin_pipeline.training.runtime": "machine",
     "skin_pipeline.training.weight_files": "weights",
     "skin_airflow": "settings",
+    "skin_alias": "operations",
     "skin_connections": "credentials",
+    "skin_page_versions": "release",
+    "skin_rollback": "operations",
+    "skin_watch": "store",
 }
 
 # The checks of the gate, by the pattern of their names.
@@ -78,7 +83,7 @@ CHECKS = (
     (r"champion", "champion_not_scored"),
     (r"successful runs", "too_few_runs"),
     (r"saved model agrees with the evaluation", "file_disagrees"),
-    (r"approval", "not_approved"),
+    (r"approval|rejected by .+|nobody approved.*", "not_approved"),
     (r"rolled back before", "given_up"),
     (r"change of .+", "not_better"),
     (r".+ by .+", "slice_below_bound"),

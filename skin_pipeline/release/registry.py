@@ -56,8 +56,7 @@ class Registry:
 
     @classmethod
     def of(cls, store: Store, deployment: Deployment) -> Registry:
-        """Returns the registry with the keys and the rule of the deployment, as all production
-        code opens it."""
+        """Returns the registry with the deployment's keys and rule, as production code opens it."""
         return cls(store, SigningKeys.of(deployment), Rule.of(deployment))
 
     def model(self, name: str) -> Model:
@@ -165,10 +164,8 @@ class Model:
         return rollback.plan(self._alias(alias), target)
 
     def carry_out(self, plan: Rollback, alias: str = CHAMPION, *, by: str, reason: str) -> Pointer:
-        """Moves an alias as planned. Returns the new pointer; see `rollback.carry_out`.
-
-        Raises as `move` does, too: the champion goes back without an approval only to what it was.
-        """
+        """Moves an alias as planned, and returns its pointer; raises as `rollback.carry_out` and
+        `move` do: without an approval the champion goes back only to what it was."""
         self._check_approved(plan.version, alias)
         return rollback.carry_out(self._alias(alias), plan, by=by, reason=reason)
 

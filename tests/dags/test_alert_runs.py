@@ -186,7 +186,7 @@ def test_a_failure_is_told_once_however_often_it_comes(place: Place) -> None:
     assert "What to do: correct what the error names" in post["text"]
     assert (post["task_id"], post["dag_id"]) == ("ingest", "skin_training")
     (mail,) = [each for each in place.mailbox.received if each.message["Subject"] == run_failed]
-    assert (mail.login, mail.recipients) == (("ops", SECRET), MAIL["to"].split(", "))
+    assert (mail.login, mail.recipients) == (("ops", SECRET), str(MAIL["to"]).split(", "))
     assert "a task failed (ingest)" in mail.message.get_body(("html",)).get_content()
 
 

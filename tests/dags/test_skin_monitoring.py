@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import datetime, timezone
+from typing import Any
 
 import pytest
 import watched_days
@@ -23,7 +24,7 @@ def airflow(tmp_path_factory: pytest.TempPathFactory) -> Airflow:
     return Airflow(tmp_path_factory.mktemp("airflow"))
 
 
-def fill(airflow: Airflow, first: int, last: int, **moved: float) -> None:
+def fill(airflow: Airflow, first: int, last: int, **moved: Any) -> None:
     for day in range(first, last):
         watched_days.put_day(airflow.store, watched_days.rows(day, **moved))
 

@@ -345,6 +345,7 @@ def called(wired: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     stand_in = Steps()
     names: list[Any] = []
     asked: list[Any] = []
+    verdict = SimpleNamespace(approved=False, runs=3)
 
     @contextmanager
     def job(**how: Any) -> Generator[SimpleNamespace, None, None]:
@@ -360,7 +361,6 @@ def called(wired: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     monkeypatch.setattr(skin_training, "decisions", decided)
     monkeypatch.setattr(skin_training, "airflow_job", job)
     monkeypatch.setattr(skin_training, "call_task", names.append)
-    verdict = SimpleNamespace(approved=False, runs=3)
 
     def call(name: Any, *arguments: Any) -> tuple[Any, list[tuple[Any, Any]], Any, Any]:
         task = wired.get_task(name)

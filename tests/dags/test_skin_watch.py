@@ -127,7 +127,7 @@ def test_it_is_described_runs_daily_one_at_a_time_and_sends_whatever_was_found()
     assert dag.get_task("resend").trigger_rule == "all_done"
     assert dag.get_task("resend").upstream_task_ids == {"verify_all"}
     for task in dag.tasks:
-        assert task.doc_md[0].isalpha()
+        assert (task.doc_md or "")[0].isalpha()
         assert [each.event for each in task.on_failure_callback] == ["task_failed"]
     assert dag.on_success_callback.event == "recovered"
     assert dag.on_failure_callback.event == "run_failed"
