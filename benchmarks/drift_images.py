@@ -36,7 +36,8 @@ class Looks(NamedTuple):
 
 def warmer(square: Squares) -> Squares:
     """Returns an image in warmer light."""
-    return np.clip(square * CAST, 0, 255).astype(np.uint8)
+    warm: Squares = np.clip(square * CAST, 0, 255).astype(np.uint8)
+    return warm
 
 
 def blurred(square: Squares) -> Squares:

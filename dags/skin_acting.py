@@ -22,7 +22,7 @@ from skin_pipeline.storage import Store
 
 if TYPE_CHECKING:
     from skin_pipeline.contracts import Action, ActionKind
-    from skin_pipeline.operations.actions import Doing
+    from skin_pipeline.operations import actions
 
 log = logging.getLogger(__name__)
 
@@ -67,13 +67,13 @@ def intent(kind: ActionKind, *, model: str, subject: str, plan: str, reason: str
 
 
 @contextmanager
-def recorded(store: Store, action: Action) -> Generator[Doing, None, None]:
+def recorded(store: Store, action: Action) -> Generator[actions.Doing, None, None]:
     """Records an action and what becomes of it; see `skin_pipeline.operations.actions`."""
     from skin_pipeline.operations import actions
 
     with actions.recorded(store, action) as doing:
         yield doing
-    log.info('result="%s"', doing.result)
+    log.info("result %s", doing.result)
 
 
 @contextmanager

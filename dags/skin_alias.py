@@ -21,6 +21,7 @@ from typing import Any
 from airflow.sdk import Param, dag
 from skin_acting import intent, model_in, mover, recorded, refusals_recorded
 from skin_airflow import airflow_store, answers, step
+from skin_assets import RELEASED, announce_move
 
 from skin_pipeline.config import read_deployment, read_settings, with_blanks
 from skin_pipeline.errors import BadInput
@@ -97,10 +98,11 @@ def verify() -> list[str]:
 
 # A task of its own: if it also looked what the alias names now, a second try could overwrite what
 # somebody else decided between the two.
-@step()
+@step(outlets=[RELEASED])
 def move(plan: list[str]) -> str:
     """
-    Moves the alias to the version that was verified. A second try does not move it again.
+    Moves the alias to the version that was verified. A second try does not move it again. The asset
+    `skin-model/MODEL/ALIAS` then changed, so that DAGs of others can start.
 
     *Fails at once* when the alias was moved meanwhile, by a training run or a person.
     """
@@ -117,6 +119,8 @@ def move(plan: list[str]) -> str:
                 "the version that it names now and decide again"
             )
         doing.result = f"{given['alias']} of {model.name} names version {version}"
+        if version != now:
+            announce_move(model, given["alias"])
     return version
 
 

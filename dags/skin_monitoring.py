@@ -21,6 +21,7 @@ import logging
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
+import skin_metrics
 from airflow.sdk import dag, get_current_context
 from skin_airflow import AS_CALLED, airflow_store, call_task, most_mapped, step
 from skin_assets import DRIFT, announce
@@ -32,7 +33,7 @@ from skin_pipeline.contracts import DriftReport
 from skin_pipeline.storage import Store
 
 if TYPE_CHECKING:
-    from skin_pipeline.operations.actions import Recorded
+    from skin_pipeline.operations import actions
 
 log = logging.getLogger(__name__)
 deployment = read_deployment()
@@ -51,7 +52,7 @@ def scoring_models() -> list[str]:
     most = most_mapped(MOST_MODELS)
     if len(found) > most:
         log.warning('not_watched models="%s"', ", ".join(found[most:]))
-    log.info("result: %d models have scored images", len(found))
+    log.info("result %d models have scored images", len(found))
     return found[:most]
 
 
@@ -72,12 +73,13 @@ def compare(model: str) -> str:
         share = read_deployment().monitoring_share
         made = report.make(store, named, anew=acknowledged_at(store, model), share=share)
         if made is None:
-            log.info("result: %s has scored no image yet", model)
+            log.info("result %s has scored no image yet", model)
             return ""
         key, found = made
         tell(found)
+        measure(found)
         ask(store, found)
-        log.info("result: %s", report.said(found))
+        log.info("result %s", report.said(found))
     return key
 
 
@@ -103,6 +105,14 @@ def skin_monitoring() -> None:
     compare.expand(model=scoring_models())
 
 
+def measure(found: DriftReport) -> None:
+    """Sends the evidence to where Airflow sends its metrics, as shares of what raises an alarm."""
+    shares = {moved.name: moved.evidence / found.alarm for moved in found.moved}
+    skin_metrics.drift(
+        found.model, {"all": found.evidence / found.alarm, **shares}, alarm=found.drifting
+    )
+
+
 def subject(model: str) -> str:
     """Returns what an incident of drift is about: a model, whatever its version."""
     return f"{model} images"
@@ -117,7 +127,7 @@ def acknowledged_at(store: Store, model: str) -> str:
     return max((item.intent.at for item in done), default="")
 
 
-def acknowledges(item: Recorded, number: str) -> bool:
+def acknowledges(item: actions.Recorded, number: str) -> bool:
     """Returns whether an action acknowledged an incident."""
     intent, outcome = item.intent, item.outcome
     return (

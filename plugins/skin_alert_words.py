@@ -48,14 +48,16 @@ class Told:
     passing: bool
 
 
-def compose(event: EventKind, context: Any) -> Told | None:
+def compose(event: EventKind, context: Any, place: Place | None = None) -> Told | None:
     """Returns the alert for an event, or None if there is nothing to tell.
 
     Args:
         event: What happened.
         context: The context that Airflow gives a callback; every part of it may be missing.
+        place: The task that it is about, where that is not the context's.
     """
-    place = late_place(context) if event == "late" else place_of(context)
+    if place is None:
+        place = late_place(context) if event == "late" else place_of(context)
     words = WORDS[event](context, place)
     if words is None:
         return None
@@ -80,15 +82,18 @@ def _task_failed(context: Any, place: Place) -> Words:
     """Returns the text about a task that failed for good."""
     from skin_pipeline.errors import Unavailable
 
-    killed = "exception" not in context  # its process left nobody to tell an error
+    # Airflow calls the callback of a task in its process. A process that was killed calls nothing,
+    # and the run, which tells of it, knows no error.
+    killed = "exception" not in context
     fault = _fault(context.get("exception"))
-    lines = _killed(context) if killed else (f"Error: {_described(fault)}",)
+    lines = _killed(context, place) if killed else (f"Error: {_described(fault)}",)
+    tried = f" on try {place.try_number}" if place.try_number else ""
     model, synthetic = model_of(context)
     return Words(
         f"{place.dag_id} {place.task_id}",
         f"Task {place.task} {'was killed' if killed else 'failed'} in {place.dag_id}",
         (
-            f"Task {place.task} failed on try {place.try_number} and is not tried again.",
+            f"Task {place.task} failed{tried} and is not tried again.",
             *lines,
             f"{TO_DO}{_after_kill() if killed else _next_step(fault)}",
         ),
@@ -102,7 +107,7 @@ def _task_failed(context: Any, place: Place) -> Words:
 def _scoring_failed(context: Any, place: Place) -> Words:
     words = _task_failed(context, place)
     headline = f"Scoring failed: {words.headline[0].lower()}{words.headline[1:]}"
-    return Words(**{**words.__dict__, "subject": place.dag_id, "headline": headline})
+    return replace(words, subject=place.dag_id, headline=headline)
 
 
 def _fault(error: Any) -> Any:
@@ -136,21 +141,23 @@ def _next_step(fault: Any) -> str:
     return f"read the log of the task, remove the cause, {again}"
 
 
-def _killed(context: Any) -> tuple[str, ...]:
+def _killed(context: Any, place: Place) -> tuple[str, ...]:
     """Returns what is known of a task whose process ended without an error of its own."""
     lines = (
         "Its process was killed from outside (signal 9, SIGKILL, as the system does when memory "
-        "runs out), or its worker was lost: it ended without an error of its own.",
+        "runs out), its worker was lost, or somebody marked it as failed: it ended without an "
+        "error of its own.",
     )
-    expected = _expected_memory(context)
+    expected = _expected_memory(context, place)
     return (*lines, expected) if expected else lines
 
 
-def _expected_memory(context: Any) -> str:
+def _expected_memory(context: Any, place: Place) -> str:
     """Returns what the task needed against what it was allowed; "" if it did not get so far."""
     try:
-        ti = context["ti"]
-        noted = ti.xcom_pull(task_ids=ti.task_id, key=MEMORY, map_indexes=ti.map_index)
+        noted = context["ti"].xcom_pull(
+            task_ids=place.task_id, key=MEMORY, map_indexes=place.map_index
+        )
         return (
             f"Memory: it was expected to need {noted['needed_gib']:.1f} GiB and was allowed "
             f"{noted['allowed_gib']:.1f} GiB."
@@ -177,16 +184,14 @@ REASONS = {
 
 def _run_failed(context: Any, place: Place) -> Words:
     reason = str(context.get("reason") or "")
-    failed = sorted(
-        name for name, state in task_states(context, place).items() if state == "failed"
-    )
+    names = sorted(name for name, state in task_states(context, place).items() if state == "failed")
     model, synthetic = model_of(context)
     return Words(
         place.dag_id,
         f"A run of {place.dag_id} failed",
         (
             f"The run failed: {REASONS.get(reason, reason) or 'a task failed'}"
-            + (f" ({', '.join(failed)})." if failed else "."),
+            + (f" ({', '.join(names)})." if names else "."),
         ),
         model,
         synthetic,
@@ -206,13 +211,27 @@ def task_states(context: Any, place: Place) -> Mapping[str, str]:
 
 def succeeded(context: Any, place: Place) -> list[str]:
     """Returns the tasks of a run all of whose instances succeeded."""
-    known = set(getattr(context.get("dag"), "task_ids", ()))
     states: dict[str, set[str]] = {}
-    for name, state in task_states(context, place).items():
-        # Airflow names the instances of a mapped task `train_0`, `train_1` …
-        task = name if name in known else re.sub(r"_\d+$", "", name)
-        states.setdefault(task, set()).add(str(state))
+    for task, state in _instances(context, place):
+        states.setdefault(task.task_id, set()).add(state)
     return sorted(task for task, found in states.items() if found == {"success"})
+
+
+def failed(context: Any, place: Place) -> list[Place]:
+    """Returns the tasks of a run that failed themselves."""
+    return [task for task, state in _instances(context, place) if state == "failed"]
+
+
+def _instances(context: Any, place: Place) -> list[tuple[Place, str]]:
+    """Returns the tasks of a run, each instance of a mapped one for itself, with their states."""
+    known = set(getattr(context.get("dag"), "task_ids", ()))
+    found = []
+    for name, state in sorted(task_states(context, place).items()):
+        # Airflow names the instances of a mapped task `train_0`, `train_1` …
+        parts = None if name in known else re.fullmatch(r"(.+)_(\d+)", name)
+        task, index = (parts[1], int(parts[2])) if parts else (name, -1)
+        found.append((replace(place.run, task_id=task, map_index=index), str(state)))
+    return found
 
 
 # --- late ----------------------------------------------------------------------------------------

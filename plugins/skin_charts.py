@@ -57,6 +57,7 @@ class Chart:
         bars: Whether the series are bars from zero.
         logarithmic: Whether the axis is.
         percent: Whether values are shares.
+        other: What the second series is called.
         note: A sentence below it.
     """
 
@@ -68,23 +69,30 @@ class Chart:
     bars: bool = False
     logarithmic: bool = False
     percent: bool = False
+    other: str = ""
     note: str = ""
 
     @property
     def last(self) -> str:
-        """The last value, in words."""
-        known = [point for point in self.points if math.isfinite(point.value)]
-        return words(known[-1].value, self.percent) if known else "no value"
+        """The last value in words, of the second series if the first has none, and the level."""
+        found, name = _known(self.points), ""
+        if not found and self.other:
+            found, name = _known(self.others), f"{self.other} "
+        if not found:
+            return "no value yet"
+        value, level = name + words(found[-1].value, self.percent), self.level
+        return f"{value}, {level.name} {words(level.value, self.percent)}" if level else value
 
     @property
     def described(self) -> str:
         """What the chart shows, for readers who cannot see it."""
-        known = [point for point in self.points if math.isfinite(point.value)]
-        if not known:
-            return f"{self.title}: no value yet"
-        about = f"{self.title}: {self.last} on {known[-1].day}"
-        level = self.level
-        return f"{about}; {level.name} {words(level.value, self.percent)}" if level else about
+        known = _known((*self.points, *self.others))
+        until = f" until {max(point.day for point in known)}" if known else ""
+        return f"{self.title}{until}: {self.last}"
+
+
+def _known(points: Sequence[Point]) -> list[Point]:
+    return [point for point in points if math.isfinite(point.value)]
 
 
 def words(value: float, percent: bool = False) -> str:
@@ -98,7 +106,7 @@ def draw(chart: Chart) -> Markup:
     """Returns a chart as an `<svg>` element."""
     from markupsafe import Markup, escape
 
-    known = [p for p in (*chart.points, *chart.others) if math.isfinite(p.value)]
+    known = _known((*chart.points, *chart.others))
     if not known:
         return Markup('<p class="muted small">no value yet</p>')
     across, up = _across(known), _up(chart, known)
@@ -174,17 +182,10 @@ def _frame(chart: Chart, known: Sequence[Point], up: _Axis) -> list[str]:
 
 
 def _level(chart: Chart, up: _Axis) -> list[str]:
-    from markupsafe import escape
-
     if chart.level is None:
         return []
-    y, kind = up(chart.level.value), "level alarm" if chart.level.alarm else "level"
-    below = y + 11 if y < TOP + 14 else y - 4
-    text = f"{escape(chart.level.name)} {words(chart.level.value, chart.percent)}"
-    return [
-        f'<path class="{kind}" d="M{LEFT} {y}H{RIGHT}"/>',
-        f'<text class="tick" x="{RIGHT - 2}" y="{below}" text-anchor="end">{text}</text>',
-    ]
+    kind = "level alarm" if chart.level.alarm else "level"
+    return [f'<path class="{kind}" d="M{LEFT} {up(chart.level.value)}H{RIGHT}"/>']
 
 
 def _marks(chart: Chart, across: _Axis, up: _Axis) -> list[str]:
@@ -211,7 +212,7 @@ def _bars(points: Sequence[Point], across: _Axis, up: _Axis, kind: str) -> list[
 
 
 def _line(points: Sequence[Point], across: _Axis, up: _Axis, kind: str) -> list[str]:
-    known = [point for point in points if math.isfinite(point.value)]
+    known = _known(points)
     places = [(across(_ordinal(point)), up(point.value)) for point in known]
     made = []
     for point, (x, _) in zip(known, places, strict=True):

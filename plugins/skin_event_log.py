@@ -11,7 +11,7 @@ from skin_rights import may_audit
 from skin_pipeline.foreign import guard, line
 
 if TYPE_CHECKING:
-    from skin_pipeline.operations.audit import Entry, Wanted
+    from skin_pipeline.operations import audit
 
 log = logging.getLogger(__name__)
 guard(__name__)
@@ -34,14 +34,14 @@ def readable_dags() -> tuple[str, ...]:
     return tuple(dag for dag in there if may_audit(dag))
 
 
-def entries(dags: tuple[str, ...], wanted: Wanted) -> Iterator[Entry]:
+def entries(dags: tuple[str, ...], wanted: audit.Wanted) -> Iterator[audit.Entry]:
     """Yields the events of some DAGs, newest first, as far as somebody looks.
 
     Args:
         dags: The DAGs whose events the user may read.
         wanted: Which entries are wanted; only the person and the days are looked at here.
     """
-    from skin_pipeline.operations.audit import Entry
+    from skin_pipeline.operations import audit
 
     if not dags or wanted.model or wanted.kind not in {"", "airflow"}:
         return
@@ -52,11 +52,11 @@ def entries(dags: tuple[str, ...], wanted: Wanted) -> Iterator[Entry]:
         last, seen = rows[-1], seen + len(rows)
         if seen >= MOST:
             words = f"older events are not looked through: narrow the days down (after {MOST})"
-            yield Entry(last.dttm.isoformat(), "airflow", what=words, unread=True)
+            yield audit.Entry(last.dttm.isoformat(), "airflow", what=words, unread=True)
             return
 
 
-def _rows(dags: tuple[str, ...], wanted: Wanted, last: Any) -> list[Any]:
+def _rows(dags: tuple[str, ...], wanted: audit.Wanted, last: Any) -> list[Any]:
     """Returns the next events, older than `last`."""
     from airflow.models.log import Log
     from airflow.utils.session import create_session
@@ -74,7 +74,7 @@ def _rows(dags: tuple[str, ...], wanted: Wanted, last: Any) -> list[Any]:
         return list(session.execute(query.order_by(Log.dttm.desc(), Log.id.desc()).limit(ROWS)))
 
 
-def _conditions(columns: Any, wanted: Wanted) -> Iterator[Any]:
+def _conditions(columns: Any, wanted: audit.Wanted) -> Iterator[Any]:
     from datetime import datetime, timedelta, timezone
 
     if wanted.by:
@@ -86,14 +86,14 @@ def _conditions(columns: Any, wanted: Wanted) -> Iterator[Any]:
         yield columns.dttm < day + timedelta(days=1)
 
 
-def _entry(row: Any) -> Entry:
+def _entry(row: Any) -> audit.Entry:
     from datetime import timezone
 
-    from skin_pipeline.operations.audit import Entry
+    from skin_pipeline.operations import audit
 
     task = f" {row.task_id}" if row.task_id else ""
     number = f" [{row.map_index}]" if row.task_id and (row.map_index or -1) >= 0 else ""
-    return Entry(
+    return audit.Entry(
         row.dttm.astimezone(timezone.utc).isoformat(),
         "airflow",
         by=line(row.owner or ""),

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import quote
 
 from airflow.plugins_manager import AirflowPlugin
+from skin_request import HOME
 from skin_web import (
     HEADERS,
-    HOME,
     PREFIX,
     ROUTE,
     LazyApp,

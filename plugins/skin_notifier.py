@@ -193,7 +193,7 @@ def _tell(event: EventKind, context: Any) -> None:
         _end(_store(), "refused", told.alert.model, place_of(context), text)
     if event == "run_failed":
         _nobody_is_asked(_store(), place_of(context))
-        _tasks_succeeded(_store(), context)
+        _tasks_ended(_store(), context)
 
 
 def _supersede(told: Told) -> None:
@@ -215,7 +215,7 @@ def _run_succeeded(context: Any) -> None:
     for kind in ("run_failed", "late", "scoring_failed"):
         _end(store, kind, place.dag_id, place.run, text)
     _nobody_is_asked(store, place)
-    _tasks_succeeded(store, context)
+    _tasks_ended(store, context)
 
 
 def _nobody_is_asked(store: Store, place: Place) -> None:
@@ -225,15 +225,32 @@ def _nobody_is_asked(store: Store, place: Place) -> None:
         _end(store, "approval_waiting", f"{place.dag_id} {task} {place.run_id}", place.run, text)
 
 
-def _tasks_succeeded(store: Store, context: Any) -> None:
-    """Ends the failures of tasks all of whose instances succeeded in a run."""
-    from skin_alert_words import succeeded
+def _tasks_ended(store: Store, context: Any) -> None:
+    """Tells of the tasks of a run that were killed, and ends the failures of those that succeeded.
+
+    A task that was killed could not tell of it: Airflow calls its callback in its own process.
+    """
+    from skin_alert_words import compose, failed, succeeded
     from skin_alerts import place_of
 
     place = place_of(context)
+    silent = {name: value for name, value in context.items() if name != "exception"}
+    for each in failed(context, place):
+        told = compose("task_failed", silent, each)
+        if told and not _was_told(store, told.subject, place.run_id):
+            _alert(told)
     for task in succeeded(context, place):
         text = [f"Task {task} succeeded in run {place.run_id} of {place.dag_id}."]
         _end(store, "task_failed", f"{place.dag_id} {task}", place.run, text)
+
+
+def _was_told(store: Store, subject: str, run: str) -> bool:
+    """Returns whether a task itself told of its failure in a run."""
+    from skin_pipeline.operations import flapping, incidents
+
+    incident = incidents.of_id(store, incidents.id_of("task_failed", subject))
+    in_incident = incident is not None and incident.origin.get("run_id") == run
+    return in_incident or flapping.was_seen(store, "task_failed", subject, run=run)
 
 
 # --- incidents -----------------------------------------------------------------------------------
@@ -269,15 +286,13 @@ def _seen(store: Store, told: Told) -> Incident | None:
     from skin_pipeline.operations import flapping, incidents
 
     made, rule = told.alert, flapping.rule_of(told.alert.event, passing=told.passing)
-    if rule != flapping.AT_ONCE:
-        run = str(made.origin.get("run_id") or "")
-        bad = flapping.observed(store, made.event, told.subject, rule, bad=True, run=run)
-        if bad < rule.opens:
-            log.warning(
-                'alert_held kind=%s seen=%d opens=%d last=%d subject="%s"',
-                *(made.event, bad, rule.opens, rule.last, made.headline),
-            )
-            return None
+    run = str(made.origin.get("run_id") or "")
+    if not flapping.opens(store, made.event, told.subject, rule, run=run):
+        log.warning(
+            'alert_held kind=%s opens_at=%d of_last=%d subject="%s"',
+            *(made.event, rule.opens, rule.last, made.headline),
+        )
+        return None
     return incidents.seen(
         *(store, made.event, told.subject),
         model=made.model,
@@ -296,7 +311,7 @@ def _end(
 
     from skin_pipeline.operations import flapping, incidents
 
-    if not flapping.over(store, kind, subject, run=place.run_id):
+    if not flapping.ends(store, kind, subject, run=place.run_id):
         return None
     incident = incidents.ended(store, kind, subject)
     if incident:

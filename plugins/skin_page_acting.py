@@ -42,8 +42,8 @@ def _overview() -> Response:
 
     store = page_store()
     may = {dag: may_trigger(dag) for dag in (*DAGS, TRAINING)}
-    open_ones, problem = _open_incidents(store)
-    shown: dict[str, Any] = {"may": may, "incidents": open_ones, "problem": problem}
+    open_ones, problems = _open_incidents(store)
+    shown: dict[str, Any] = {"may": may, "incidents": open_ones, "problems": problems}
     return render("act.html", models=_named(store), **shown)
 
 
@@ -61,14 +61,19 @@ def _named(store: Store) -> list[dict[str, Any]]:
     return found
 
 
-def _open_incidents(store: Store) -> tuple[list[Incident], str]:
+def _open_incidents(store: Store) -> tuple[list[Incident], list[str]]:
+    """Returns the open incidents, the one that was seen last first, and which cannot be read."""
     from skin_pipeline.errors import BadInput
     from skin_pipeline.operations import incidents
 
-    try:
-        return [item for item in incidents.every(store) if item.state != "ended"], ""
-    except BadInput as error:
-        return [], str(error)
+    found, problems = list[Any](), list[str]()
+    for key in store.list(incidents.FOLDER):
+        try:
+            found.append(incidents.of_id(store, key.rpartition("/")[2].removesuffix(".json")))
+        except BadInput as error:
+            problems.append(str(error))
+    there = [item for item in found if item and item.state != "ended"]
+    return sorted(there, key=lambda item: item.seen_at, reverse=True), problems
 
 
 # --- aliases -------------------------------------------------------------------------------------
@@ -88,7 +93,6 @@ def _move_page(
     """Returns the page that shows what a move will change, and asks for reason and confirmation."""
     from skin_trigger import is_paused
 
-    from skin_pipeline.contracts import CHAMPION
     from skin_pipeline.errors import BadInput
 
     model = _model(name)
@@ -98,7 +102,8 @@ def _move_page(
         "action": "rollback" if dag == ROLLBACK else "alias",
         "model": name,
         "alias": alias,
-        "aliases": sorted({CHAMPION, *model.unverified.pointers()}),
+        "aliases": _aliases(model),
+        "version": version,
         "versions": (),
         "token": form_token(dag),
         "refused": refused,
@@ -113,6 +118,17 @@ def _move_page(
     except BadInput as error:
         shown["problem"] = str(error)
     return render("act_move.html", 400 if refused else 200, **shown)
+
+
+def _aliases(model: Model) -> list[str]:
+    """Returns the names that the form proposes; all others can be written into it."""
+    from skin_pipeline.contracts import CHAMPION
+    from skin_pipeline.errors import BadInput
+
+    try:
+        return sorted({CHAMPION, *model.unverified.pointers()})
+    except BadInput:  # the page says so as soon as the damaged one is asked for
+        return [CHAMPION]
 
 
 def _change(model: Model, dag: str, alias: str, version: str) -> dict[str, Any]:

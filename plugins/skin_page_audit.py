@@ -15,7 +15,7 @@ from skin_pipeline.foreign import guard
 if TYPE_CHECKING:
     from fastapi.responses import Response
 
-    from skin_pipeline.operations.audit import Entry, Wanted
+    from skin_pipeline.operations import audit
     from skin_pipeline.storage import Store
 
 log = logging.getLogger(__name__)
@@ -89,7 +89,7 @@ def _csv(
     return Response(content, 200, {**HEADERS, **named}, "text/csv; charset=utf-8")
 
 
-def _entries(store: Store, wanted: Wanted) -> tuple[Iterator[Entry], bool]:
+def _entries(store: Store, wanted: audit.Wanted) -> tuple[Iterator[audit.Entry], bool]:
     """Returns the wanted entries, and whether Airflow's event log is among them."""
     import skin_event_log
 
@@ -100,7 +100,7 @@ def _entries(store: Store, wanted: Wanted) -> tuple[Iterator[Entry], bool]:
     return audit.table(store, wanted, events), bool(dags)
 
 
-def as_csv(entries: Iterator[Entry]) -> str:
+def as_csv(entries: Iterator[audit.Entry]) -> str:
     """Returns entries as CSV, in which no cell is a formula for a spreadsheet."""
     import csv
     import io

@@ -166,7 +166,7 @@ def measured(report: DriftReport) -> list[Chart]:
         band = report.bands.get(name)
         if band is None:
             continue
-        points = _points(days, lambda day, name=name: day.means.get(name, float("nan")))
+        points = _points(days, _mean_of_day(name))
         level = _mean(report, name)
         charts.append(Chart(title, points, band=(band.low, band.high), level=level))
     return charts
@@ -177,6 +177,10 @@ def _mean(report: DriftReport, name: str) -> Any:
 
     band = report.bands.get(name)
     return Level(band.mean, "judged on") if band else None
+
+
+def _mean_of_day(name: str) -> Callable[[WatchedDay], float]:
+    return lambda day: day.means.get(name, float("nan"))
 
 
 def _points(days: Sequence[WatchedDay], value: Callable[[WatchedDay], float]) -> list[Point]:
@@ -203,10 +207,12 @@ def performance(store: Store, model: str) -> tuple[list[Chart], list[str]]:
     charts = [
         Chart(
             title,
-            _windows(with_labels, name),
+            _windows(with_labels, f"adjusted_{name}"),
             others=_windows(estimated, name),
             percent=True,
-            note="Full dots: measured by labels. Hollow, dashed: estimated, without labels.",
+            other="estimated",
+            note="Full dots: measured by labels, adjusted for images without. "
+            "Hollow, dashed: estimated, without labels.",
         )
         for name, title in {"sensitivity": "Sensitivity", "specificity": "Specificity"}.items()
     ]

@@ -47,7 +47,9 @@ class Fetched(NamedTuple):
             "synthetic": self.synthetic,
             "labelling": self.labelling,
             # Not there at all without such images: so the keys of other data sets stay as they are.
-            **({"returned": self.returned.digest} if self.returned else {}),
+            **(
+                {"returned": self.returned.digest} if self.returned and self.returned.labels else {}
+            ),
         }
 
     @property

@@ -174,7 +174,9 @@ def beside(store: Store, model: str, images: Images) -> Generator[Returned, None
     with scratch() as folder:
         files = tuple(_file(store, kept[row.digest], row.label, folder) for row in new)
         found = Returned(files, tuple(new), tuple(_notices(wanted, ours, kept)))
-        log.info("labels_returned model=%s labels=%d used=%d", model, len(labels), len(new))
+        log.info("returned_used model=%s labels=%d images=%d", model, len(labels), len(new))
+        for notice in found.notices:  # also where the data set exists already
+            log.warning('returned_not_used what="%s"', notice)
         yield found
 
 

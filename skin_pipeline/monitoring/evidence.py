@@ -225,9 +225,10 @@ class Watch:
         wealth, course = self._wealth + 1, np.empty(values.shape[1])  # a new start
         for image, step in enumerate(np.exp(returns)):
             wealth = wealth * step
-            course[image] = (self._weights * wealth).sum()
+            reached = float((self._weights * wealth).sum())
             # What is given away lowers the mean only: the bound still holds.
-            wealth *= min(1.0, CEILING * self.alarm / max(course[image], 1e-300))
+            wealth *= min(1.0, CEILING * self.alarm / max(reached, 1e-300))
+            course[image] = min(reached, CEILING * self.alarm)
         self._wealth, self.days = wealth, self.days + 1
         above = course.max(initial=0.0) >= self.alarm
         self.raised = bool(above or (self.raised and self.evidence > self.alarm / 10))

@@ -71,18 +71,19 @@ class News:
     def words(self) -> str:
         """Returns it in one sentence, what matters most first."""
         if not (self.files or self.new or self.problems):
-            return f"No new file of labels ({self.known} were read earlier)"
+            return f"No new file of labels ({_some(self.known, 'file')} read earlier)"
         counts = (
-            (len(self.changed), "corrected"),
-            (len(self.pending), "of images that were not scored yet"),
-            (len(self.refused), "rows not taken"),
-            (len(self.problems), "files not read"),
-            (self.blank, "rows without a label"),
-            (self.copied, "images kept for training"),
-            (len(self.gone), "images gone"),
+            (len(self.changed), f"{len(self.changed)} corrected"),
+            (len(self.pending), f"{len(self.pending)} of images that were not scored yet"),
+            (len(self.refused), f"{_some(len(self.refused), 'row')} not taken"),
+            (len(self.problems), f"{_some(len(self.problems), 'file')} not read"),
+            (self.blank, f"{_some(self.blank, 'row')} without a label"),
+            (self.copied, f"{_some(self.copied, 'image')} kept for training"),
+            (len(self.gone), f"{_some(len(self.gone), 'image')} gone"),
         )
-        more = "".join(f", {count} {what}" for count, what in counts if count)
-        return f"{len(self.new)} labels came back for {self.model} from {self.files} files{more}"
+        more = "".join(f", {words}" for count, words in counts if count)
+        new, files = _some(len(self.new), "label"), _some(self.files, "file")
+        return f"{new} came back for {self.model} from {files}{more}"
 
 
 def bring_back(job: Job, source: str, model: str) -> News:
@@ -295,6 +296,10 @@ def _copy(job: Job, model: str, source: str, items: Sequence[Scored]) -> set[str
 
 
 # --- words ----------------------------------------------------------------------------------------
+
+
+def _some(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
 def _log(news: News) -> None:

@@ -160,8 +160,7 @@ def _sources(store: Store, wanted: Wanted) -> Iterator[Iterator[Entry]]:
 
 def _moves(model: Model, alias: str) -> Iterator[Entry]:
     """Yields the moves of an alias, and first the newest, if it is not in the history yet."""
-    keys, at = model.unverified.move_keys(alias), _now()
-    pointer = model.unverified.pointer_key(alias)
+    (pointer, *keys), at = model.unverified.move_keys(alias), _now()
     there = [pointer] if model.store.exists(pointer) else []
     for key in (*there, *keys):
         move = _read(model.store, key, Pointer)

@@ -56,8 +56,7 @@ class Registry:
 
     @classmethod
     def of(cls, store: Store, deployment: Deployment) -> Registry:
-        """Returns the registry with the keys and the rule of the deployment, as all production
-        code opens it."""
+        """Returns the registry with the deployment's keys and rule, as production code opens it."""
         return cls(store, SigningKeys.of(deployment), Rule.of(deployment))
 
     def model(self, name: str) -> Model:
@@ -165,10 +164,8 @@ class Model:
         return rollback.plan(self._alias(alias), target)
 
     def carry_out(self, plan: Rollback, alias: str = CHAMPION, *, by: str, reason: str) -> Pointer:
-        """Moves an alias as planned. Returns the new pointer; see `rollback.carry_out`.
-
-        Raises as `move` does, too: the champion goes back without an approval only to what it was.
-        """
+        """Moves an alias as planned, and returns its pointer; raises as `rollback.carry_out` and
+        `move` do: without an approval the champion goes back only to what it was."""
         self._check_approved(plan.version, alias)
         return rollback.carry_out(self._alias(alias), plan, by=by, reason=reason)
 
@@ -375,13 +372,9 @@ class Unverified:
         """Returns the moves of an alias, newest first; see `Alias.documents`."""
         return self._alias(alias).documents(last)
 
-    def pointer_key(self, alias: str) -> str:
-        """Returns the key of an alias's pointer."""
-        return self._alias(alias).key
-
     def move_keys(self, alias: str) -> list[str]:
-        """Returns the keys of the moves in the history of an alias, newest first."""
-        return list(self._alias(alias).recorded().values())[::-1]
+        """Returns the keys of an alias's pointer and of its moves, newest first."""
+        return [self._alias(alias).key, *reversed(self._alias(alias).recorded().values())]
 
     def release(self, version: str) -> Release:
         """Returns the manifest of a version. Raises `BadInput` if it is missing or damaged."""

@@ -172,7 +172,7 @@ def request(job: Job, verdict: str, *, again: bool) -> Request | None:
     champion = model.champion
     if not judged.approved or not model.rule.asks(champion) or _standing(job, judged):
         return None
-    if given_up(job, verdict, judged):
+    if given_up(job, verdict, judged):  # `promote` refuses it, whatever the answer is
         return None
     job.keys.check_mover()
     asked = Request.about(model.name, verdict, champion)

@@ -322,3 +322,42 @@ def test_work_that_begins_later_gets_its_own_time(running: dict[str, Any]) -> No
         return "done"
 
     assert run_by_airflow(train) == "done"
+
+
+# --- what alerts need ----------------------------------------------------------------------------
+
+
+def test_what_memory_a_task_needs_is_kept_for_the_alert_if_it_is_killed(
+    store: FolderStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept: dict[str, Any] = {}
+    monkeypatch.setenv("SKIN_STORE", store.url)
+    monkeypatch.setenv("SKIN_MEMORY_GIB", "4")
+    context = {
+        "params": {},
+        "run_id": "r",
+        "dag_run": SimpleNamespace(run_after=AFTER),
+        "ti": SimpleNamespace(xcom_push=lambda key, value: kept.update({key: value})),
+    }
+    monkeypatch.setattr(skin_airflow, "get_current_context", lambda: context)
+    with airflow_job() as job:
+        job.note_memory(3.5 * 2**30)
+    assert kept == {"memory": {"needed_gib": 3.5, "allowed_gib": 4.0}}
+
+
+@pytest.mark.parametrize(
+    ("hours", "arguments", "found"),
+    [
+        ("1.5", ["airflow", "scheduler"], timedelta(hours=1.5)),
+        ("0", ["airflow", "scheduler"], None),
+        ("1.5", ["airflow", "dags", "test", "skin_training"], None),
+    ],
+)
+def test_a_run_has_a_deadline_if_it_is_set_and_there_is_a_scheduler(
+    hours: str, arguments: list[str], found: timedelta | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SKIN_DEADLINE_HOURS", hours)
+    monkeypatch.setattr(sys, "argv", arguments)
+    made = skin_airflow.deadline()
+    assert (made.interval if made else None) == found
+    assert made is None or made.callback.path == "skin_notifier.late"

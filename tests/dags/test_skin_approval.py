@@ -464,7 +464,9 @@ def test_a_run_over_its_budget_goes_on_if_it_is_approved_and_one_within_it_at_on
 @pytest.fixture
 def operator(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     """Makes an operator that asks once, and keeps what it does."""
+    import skin_airflow
     import skin_approval
+    from airflow.sdk.configuration import conf
 
     from skin_pipeline.operations import asking
 
@@ -482,7 +484,7 @@ def operator(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
 
     @contextmanager
     def job() -> Generator[Any, None, None]:
-        deployment = skin_approval.airflow_deployment()
+        deployment = skin_airflow.airflow_deployment()
         settings = SimpleNamespace(released_as="skin", synthetic=False)
         yield SimpleNamespace(deployment=deployment, settings=settings)
 
@@ -495,7 +497,7 @@ def operator(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     monkeypatch.setattr(HITLOperator, "execute", wait)
 
     def make(manager: str = "x.SimpleAuthManager") -> Any:
-        monkeypatch.setattr(skin_approval.conf, "get", lambda *_, **__: manager)
+        monkeypatch.setattr(conf, "get", lambda *_, **__: manager)
         return Once(task_id="approve", about="gate/1"), done
 
     return make

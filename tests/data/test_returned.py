@@ -197,7 +197,7 @@ def test_what_is_not_used_is_reported(
 ) -> None:
     comes_back(store, drawn(tmp_path, "none.png", 997), "neither")
     own = source / "benign/benign1.png"
-    comes_back(store, shutil.copy(own, tmp_path / "own.png"), "malignant")
+    comes_back(store, Path(shutil.copy(own, tmp_path / "own.png")), "malignant")
     comes_back(store, drawn(tmp_path, "new.png", 999), "benign")
     returned.keep(store, document("2026-11-05", row("gone.png", "benign", "2026-11-05", A)))
     job = job_for(make_job, source)

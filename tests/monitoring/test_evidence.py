@@ -3,6 +3,8 @@ one."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -14,12 +16,12 @@ Floats = NDArray[np.float64]
 ALARM = 600.0
 
 
-def watch_of(reference: Floats, alarm: float = ALARM, **about: float) -> Watch:
+def watch_of(reference: Floats, alarm: float = ALARM, **about: Any) -> Watch:
     """Watches features (features, n)."""
     bets = [*evidence.shifts(), *evidence.spreads()]
     return Watch(
         [Feature(f"f{n}", f"f{n}", row, bets, **about) for n, row in enumerate(reference)], alarm
-    )  # type: ignore[arg-type]
+    )
 
 
 def run(watch: Watch, stream: Floats, random: np.random.Generator, a_day: int = 8) -> float:

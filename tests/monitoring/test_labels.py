@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 
+import boto3
 import pytest
 import score_rows
+from servers import S3Server
 
 from skin_pipeline.data import returned
 from skin_pipeline.errors import BadInput
 from skin_pipeline.job import Job
 from skin_pipeline.monitoring.labels import News, bring_back
-from skin_pipeline.storage import FolderStore
+from skin_pipeline.storage import FolderStore, S3Access
 
 MakeJob = Callable[..., Job]
 MODEL = "skin-resnet50"
@@ -51,13 +55,13 @@ def test_a_folder_of_labels_is_read_once(place: Path, read: Read, store: FolderS
     (place / "one.csv").write_text("image,label\na.jpg,malignant\nlate.jpg,benign\nb,\n")
     news = read(place)
     assert news.words == (
-        f"1 labels came back for {MODEL} from 1 files, 1 of images that were not scored yet, "
-        "1 rows without a label"
+        f"1 label came back for {MODEL} from 1 file, 1 of images that were not scored yet, "
+        "1 row without a label"
     )
     assert labels(store) == {"a.jpg": "malignant"}
     keys = store.list("labels")
     again = read(place)
-    assert (again.words, again.anything) == ("No new file of labels (1 were read earlier)", False)
+    assert (again.words, again.anything) == ("No new file of labels (1 file read earlier)", False)
     assert store.list("labels") == keys
 
 
@@ -160,3 +164,32 @@ def test_images_are_kept_only_where_they_become_training_data(
     assert store.read(returned.copies(store, MODEL)[digests["c.jpg"]]) == b"c.jpg"
     assert (news.copied, sorted(news.gone)) == (1, ["a.jpg", "d.jpg"])
     assert read(place, returned_labels="use").gone == []  # it is not searched for every day
+
+
+def test_labels_and_images_of_a_bucket_are_read_like_those_of_a_folder(
+    make_job: MakeJob, store: FolderStore, s3_server: S3Server
+) -> None:
+    access = S3Access(s3_server.endpoint, s3_server.credentials)
+    client = boto3.client(
+        "s3",
+        endpoint_url=s3_server.endpoint,
+        aws_access_key_id=s3_server.access_key,
+        aws_secret_access_key=s3_server.secret,
+        region_name="us-east-1",
+    )
+    where = uuid.uuid4().hex
+    for key, body in (
+        ("inbox/x.jpg", b"the image"),
+        ("labels/march.csv", b"image;label\nx.jpg;MALIGNANT\n"),
+    ):
+        client.put_object(Bucket=s3_server.bucket, Key=f"{where}/{key}", Body=body)
+    below = f"s3://{s3_server.bucket}/{where}"
+    digest = sha256(b"the image").hexdigest()
+    table = score_rows.rows({"x.jpg": 0.9}, MODEL, digests={"x.jpg": digest})
+    score_rows.keep(store, MODEL, table, f"{below}/inbox")
+    job = replace(make_job(returned_labels="use"), data_access=lambda: access)
+    news = bring_back(job, f"{below}/labels", MODEL)
+    assert news.words == f"1 label came back for {MODEL} from 1 file, 1 image kept for training"
+    assert store.read(returned.copies(store, MODEL)[digest]) == b"the image"
+    with pytest.raises(BadInput):
+        bring_back(job, f"{below}/none", MODEL)

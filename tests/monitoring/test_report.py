@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import watched_days
 from watched_days import MODEL, VERSION
@@ -26,7 +28,7 @@ def made(store: FolderStore, model: Model, **about: str) -> DriftReport:
     return found[1]
 
 
-def fill(store: FolderStore, first: int, last: int, **moved: float) -> None:
+def fill(store: FolderStore, first: int, last: int, **moved: Any) -> None:
     for day in range(first, last):
         watched_days.put_day(store, watched_days.rows(day, **moved))
 

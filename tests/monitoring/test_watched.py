@@ -33,7 +33,7 @@ def test_an_image_without_a_decision_is_counted() -> None:
 
 def test_embeddings_of_another_version_are_no_values() -> None:
     rows = watched_days.rows(0, count=2)
-    rows.at[1, "embedding"] = [1.0]
+    rows["embedding"] = [rows["embedding"][0], [1.0]]
     novelty = watched.values_of(rows, watched_days.DIMENSIONS)["novelty"]
     assert np.isfinite(novelty).tolist() == [True, False]
 

@@ -22,6 +22,7 @@ import sharing
 import skin_models
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from markupsafe import escape
 from models_server import REAL, AirflowUi, api_server, interval
 
 from skin_pipeline.contracts import Action, Judgement, Pointer, dump
@@ -89,8 +90,8 @@ def test_every_route_of_the_app_is_tried() -> None:
     """Also one that FastAPI leaves out of its description would be a way in."""
     app = skin_models.build()
     routes = {
-        f"{method} {route.path}"
-        for route in app.routes
+        f"{method} {route.path}".replace(":path}", "}")
+        for route in list[Any](app.routes)
         for method in getattr(route, "methods", ())
         if method != "HEAD"
     }
@@ -200,7 +201,7 @@ def tried(ui: AirflowUi, operation: Operation, session: requests.Session, check:
             part = (
                 re.sub(r"[\s#?]", "", text) if raw else quote(text.encode("utf-8", "replace"), "")
             )
-            filled = re.sub(rf"{{{name}(?::path)?}}", lambda _, part=part: part, filled)
+            filled = filled.replace(f"{{{name}}}", part)
         prepared = session.prepare_request(
             requests.Request(
                 operation.method,
@@ -342,6 +343,6 @@ def test_the_planted_words_are_on_the_pages_as_words(ui: AirflowUi) -> None:
     }
     for path in ("act", "audit"):
         for words in (SCRIPT, IMAGE, LINK):
-            assert html.escape(words) in pages[path].replace("&#34;", "&quot;"), path
+            assert str(escape(words)) in pages[path], path
     assert "'=HYPERLINK" in pages["audit.csv"]
     assert not re.search(r"(?m)(?:^|,)\"?=HYPERLINK", pages["audit.csv"])

@@ -172,6 +172,17 @@ def test_real_airflow_functions_take_them(job: Job, monkeypatch: pytest.MonkeyPa
         skin_metrics.send(name, 1, **dict.fromkeys(metric.labels, "any"))
 
 
+def test_an_alert_is_counted_once_for_each_incident(
+    sent: Sent, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import skin_notifier
+
+    monkeypatch.setattr(skin_notifier, "_store", lambda: store)
+    for version in ("v1", "v1", "v2"):
+        skin_notifier.alert("damaged", version, model=MODEL, headline="A version", text=["It is."])
+    assert sent.of("skin.alerts", kind="damaged") == [1, 1]
+
+
 # --- what is written about them -------------------------------------------------------------------
 
 

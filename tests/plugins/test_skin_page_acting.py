@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import requests
 from models_server import REAL, AirflowUi
+from skin_web import DASH
 
 from skin_pipeline.operations import incidents
 
@@ -81,10 +82,10 @@ def test_a_rollback_shows_first_what_will_change(ui: AirflowUi, editor: requests
     now, then = re.findall(r"from version (\w+) to version (\w+)", said)[0]
     assert now != then
     assert said.index(f"Now Version {now}") < said.index(f"Then Version {then}")
-    assert "Accuracy 0.831 0.781 – 0.881" in said
-    assert "Accuracy 0.806 0.756 – 0.856" in said
+    assert f"Accuracy 0.831 0.781 {DASH} 0.881" in said
+    assert f"Accuracy 0.806 0.756 {DASH} 0.856" in said
     assert "champion: from 2026-06-15 03:12 UTC until now." in said
-    assert "champion: from 2026-06-01 03:12 UTC to 2026-06-15 03:12 UTC." in said
+    assert "champion: from 2026-06-01 03:12 UTC to 2026-06-15 03:12 UTC" in said
     assert "Signature: not signed; not verified, as SKIN_PUBLIC_KEY is not set here" in said
 
 
@@ -113,7 +114,7 @@ def test_a_rollback_is_a_run_of_the_person_who_asked_for_it(
     assert "Under way queued" in said
     assert "triggered by eve" in said
     assert 'http-equiv="refresh"' in answer.text
-    assert re.search(r'href="../../../../../dags/skin_rollback/runs/manual__', answer.text)
+    assert re.search(r'href="../../../../dags/skin_rollback/runs/manual__', answer.text)
 
 
 def test_the_run_is_on_the_audit_page_with_a_link(ui: AirflowUi, editor: requests.Session) -> None:
@@ -235,3 +236,10 @@ def test_an_action_can_be_sent_to_our_own_origin_only(
     policy = rollback_page(ui, editor).headers["Content-Security-Policy"].split("; ")
     assert "form-action 'self'" in policy
     assert "frame-ancestors 'self'" in policy
+
+
+def test_a_link_into_airflow_leads_there_from_its_frame_too() -> None:
+    """Airflow's frame may not navigate the window; the browser story clicks on such a link."""
+    from skin_web import PAGES
+
+    assert 'a[target="_top"]' in (PAGES / "theme.js").read_text()

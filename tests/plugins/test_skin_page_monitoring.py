@@ -35,7 +35,7 @@ def client(store: FolderStore, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]
         yield made
 
 
-def fill(store: FolderStore, last: int = 12, **moved: float) -> None:
+def fill(store: FolderStore, last: int = 12, **moved: Any) -> None:
     """Score some days, of which the last four moved, and report on them."""
     watched_days.put_reference(store)
     for day in range(last):

@@ -17,10 +17,11 @@ def request_of() -> Iterator[Any]:
     tokens: list[Any] = []
 
     def ask(user: str, **headers: str) -> None:
-        person = SimpleNamespace(get_id=lambda: user, get_name=lambda: user)
+        person: Any = SimpleNamespace(get_id=lambda: user, get_name=lambda: user)
         sent = {name.replace("_", "-"): value for name, value in headers.items()}
         tokens.append((USER, USER.set(person)))
-        tokens.append((REQUEST, REQUEST.set(SimpleNamespace(headers=sent))))
+        request: Any = SimpleNamespace(headers=sent)
+        tokens.append((REQUEST, REQUEST.set(request)))
 
     yield ask
     for variable, token in reversed(tokens):

@@ -160,7 +160,7 @@ def test_every_service_is_tried_and_those_that_fail_are_named(
     services = [{"path": apprise_url(webhook, name)} for name in ("a", "b")]
     connect(monkeypatch, conn_type="apprise", extra={"config": services})
     webhook.answers = [404, 200]
-    with pytest.raises(NotSent, match="^JSON: the server answered 404$"):
+    with pytest.raises(NotSent, match=r"^JSON: the server answered 404$"):
         send("alerts", failure())
     assert [post.path for post in webhook.received] == ["/a", "/b"]
 

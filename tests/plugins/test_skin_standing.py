@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import key_pairs
+import pytest
 import skin_standing
 from models_server import REAL, fill
 from released import moves, opened, promote, releases
@@ -30,7 +31,7 @@ def test_a_version_has_its_figures_and_its_report(store: FolderStore) -> None:
     now, *_ = moves(store, model=REAL)
     found = skin_standing.standing(opened(store, name=REAL), now.version, [now])
     assert found.figures
-    assert found.figures.accuracy.value == 0.831
+    assert found.figures.accuracy.value == pytest.approx(0.831)
     assert found.report.startswith("gate/")
     assert found.problem == ""
 

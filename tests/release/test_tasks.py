@@ -199,6 +199,17 @@ def test_looser_bounds_do_not_bring_back_a_version_that_was_rolled_back(rolled_b
         steps.promote(job, "gate/3")
 
 
+def test_nobody_is_asked_about_a_version_that_was_rolled_back(rolled_back: Any) -> None:
+    job, _, rival = rolled_back
+    deployment = job.deployment.model_copy(update={"approval": "always"})
+    asking = dataclasses.replace(job, deployment=deployment)
+    assert tasks.request(asking, "gate/2", again=True) is None
+    opened(job.store).move(rival, by="carol", reason="on second thoughts")
+    put(job.store, "evaluate/8", evaluation())
+    put(job.store, "gate/8", approval(champion="champion/1", evaluation="evaluate/8"))
+    assert tasks.request(asking, "gate/8", again=True) is not None
+
+
 def test_another_model_is_promoted_after_a_rollback(
     rolled_back: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

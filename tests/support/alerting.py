@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from aiosmtpd.controller import Controller
+from aiosmtpd.handlers import Message
 from aiosmtpd.smtp import AuthResult, LoginPassword
 from servers import HOST, Inbox, free_ports
 
@@ -34,15 +35,15 @@ def mail_inbox() -> Generator[Inbox, None, None]:
     """A real SMTP server that keeps what is sent to it; `url` is its port. It asks for a login."""
     inbox = Inbox()
 
-    class Keeper:
-        async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:
+    class Keeper(Message):
+        def prepare_message(self, session: Any, envelope: Any) -> Any:
             message = email.message_from_bytes(envelope.content, policy=policy.default)
-            inbox.received.append(
-                SimpleNamespace(
-                    login=session.auth_data, recipients=envelope.rcpt_tos, message=message
-                )
-            )
-            return "250 kept"
+            given = {"login": session.auth_data, "recipients": envelope.rcpt_tos}
+            inbox.received.append(SimpleNamespace(**given, message=message))
+            return message
+
+        def handle_message(self, message: Any) -> None:
+            pass  # it is kept
 
     def anybody(*given: Any) -> AuthResult:
         data = given[-1]

@@ -14,10 +14,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Literal
 
 import documents
@@ -292,8 +293,20 @@ def shared_api_server() -> AbstractContextManager[AirflowUi]:
 
 
 @contextmanager
-def api_server(home: Path, path: str = "") -> Generator[AirflowUi, None, None]:
+def api_server(
+    home: Path,
+    path: str = "",
+    *,
+    more: Mapping[str, str] = MappingProxyType({}),
+    prepare: Callable[[dict[str, str]], None] | None = None,
+) -> Generator[AirflowUi, None, None]:
     """Airflow's API server with a home of its own, up when the block starts.
+
+    Args:
+        home: Its folder.
+        path: The path below which it answers.
+        more: More variables of its environment.
+        prepare: Is called with its environment before it starts, when there is a database.
 
     Raises:
         RuntimeError: it did not come up; the message ends with the last lines of its log.
@@ -301,8 +314,11 @@ def api_server(home: Path, path: str = "") -> Generator[AirflowUi, None, None]:
     store = FolderStore(home / "store")
     fill(store)
     (port,) = free_ports(1)
-    ui = AirflowUi(f"http://{HOST}:{port}{path}", store, _environment(home, store, port, path))
+    environment = {**_environment(home, store, port, path), **more}
+    ui = AirflowUi(f"http://{HOST}:{port}{path}", store, environment)
     put_database(home)
+    if prepare:
+        prepare(environment)
     log = home / "log"
     airflow = [sys.executable, "-m", "airflow", "api-server"]
     with log.open("wb") as output:

@@ -53,11 +53,16 @@ def rows(day: int, count: int = 20, seed: int = 1, **moved: float) -> pd.DataFra
         image=[f"day-{day}-{number}.jpg" for number in range(count)],
         digest=[hashlib.sha256(f"{seed} {day} {n}".encode()).hexdigest() for n in range(count)],
         scored_at=FIRST + pd.Timedelta(days=day) + pd.to_timedelta(np.arange(count), unit="s"),
-        **{"model": MODEL, "version": VERSION, "alias": "champion", "batch": f"run {day}"},
+        model=MODEL,
+        version=VERSION,
+        alias="champion",
+        batch=f"run {day}",
         probability=probability,
         threshold=THRESHOLD,
         label=np.where(probability >= THRESHOLD, "malignant", "benign"),
-        **{"abstained": False, "problem": "", "embedding": list(embedding.astype(np.float32))},
+        abstained=False,
+        problem="",
+        embedding=list(embedding.astype(np.float32)),
     )
     for name, by in moved.items():
         table[name] += by
