@@ -16,7 +16,7 @@ unexport PYTHONDONTWRITEBYTECODE
 export DATA WEIGHTS BENCH MODULE
 
 .DELETE_ON_ERROR:
-.PHONY: help setup demo up pictures test test-exhaustive lint lock bench mutants clean \
+.PHONY: help setup demo up pictures docs test test-exhaustive lint lock bench mutants clean \
   compose-secrets compose-images
 
 help: ## list what there is
@@ -32,6 +32,9 @@ up: $(VENV)/.runs ## serve Airflow's pages on 127.0.0.1 until Ctrl-C: [PORT=8080
 
 pictures: $(VENV)/.tests ## take the documentation's pictures anew; needs Chromium or Chrome
 	@$(PY) scripts/pictures.py
+
+docs: $(VENV)/.runs ## write what is made from the code into docs/: settings, runbook, log events
+	@$(PY) scripts/write_docs.py
 
 # tests/conftest.py says how many processes, and what begins first. A file stays in one process,
 # but for its classes, each of which may go to another.
@@ -53,7 +56,7 @@ lint: $(VENV)/.tests ## check style, Airflow's rules, types, and that imports go
 
 bench: $(VENV)/.tests ## measure one claim: BENCH=NAME [DATA=FOLDER_OR_ZIP WEIGHTS=FILE ARGS=…]
 	@test -f "benchmarks/$$BENCH.py" || { echo "make bench BENCH=NAME, one of:" \
-	  $(filter-out drawing framing measuring workflow,$(sort $(basename $(notdir $(wildcard benchmarks/*.py))))); exit 1; }
+	  $(filter-out drawing drift_images framing measuring workflow,$(sort $(basename $(notdir $(wildcard benchmarks/*.py))))); exit 1; }
 	@$(PY) "benchmarks/$$BENCH.py" $(if $(DATA),--data "$$DATA") $(if $(WEIGHTS),--weights "$$WEIGHTS") $(ARGS)
 
 mutants: $(VENV)/.tests ## show which changes of a module no test sees: MODULE=skin_pipeline/intervals.py [TESTS=…]

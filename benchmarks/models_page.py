@@ -27,7 +27,7 @@ sys.path.append(str(Path(__file__).parents[1] / "plugins"))
 import many_versions
 from servers import seaweedfs
 
-from skin_pipeline.operations.reading import MEMORY, Memory
+from skin_pipeline.operations import reading
 from skin_pipeline.storage import FolderStore, Store, open_store
 
 VERSIONS, RUNS = 500, 2000
@@ -91,7 +91,7 @@ def forgetting(get: Callable[[], None]) -> Callable[[], None]:
     import skin_page_models
 
     def forgotten() -> None:
-        MEMORY.__dict__.update(Memory().__dict__)
+        reading.MEMORY.__dict__.update(reading.Memory().__dict__)
         skin_page_models._history.cache_clear()
         get()
 
@@ -111,14 +111,9 @@ def stores(in_s3: bool) -> Generator[tuple[Store, Store], None, None]:
             os.environ.update({f"AWS_{n}": s for n, s in zip(names, secrets, strict=True)})
             os.environ["AWS_DEFAULT_REGION"] = "us-east-1"
             os.environ["SKIN_S3_ENDPOINT"] = server.endpoint
-            yield tuple(
-                open_store(
-                    f"s3://{server.bucket}/{name}",
-                    endpoint=server.endpoint,
-                    credentials=server.credentials,
-                )
-                for name in ("many", "few")
-            )
+            reached: Any = {"endpoint": server.endpoint, "credentials": server.credentials}
+            many, few = (f"s3://{server.bucket}/{name}" for name in ("many", "few"))
+            yield open_store(many, **reached), open_store(few, **reached)
 
 
 def measure(many: Store, few: Store) -> dict[str, float]:

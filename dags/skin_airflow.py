@@ -8,23 +8,23 @@ from __future__ import annotations
 import functools
 import inspect
 import logging
-import signal
-import threading
-import time
+import sys
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
+import skin_lineage
+import skin_metrics
 from airflow.sdk import Param, get_current_context, task
 from airflow.sdk.configuration import conf
 from airflow.sdk.exceptions import (
     AirflowException,
     AirflowFailException,
     AirflowSkipException,
-    AirflowTaskTimeout,
 )
 from airflow.sdk.log import mask_secret
+from skin_clock import clock
 
 from skin_pipeline import timing
 from skin_pipeline.config import (
@@ -38,6 +38,7 @@ from skin_pipeline.config import (
     read_deployment,
     read_settings,
 )
+from skin_pipeline.contracts import Cost
 from skin_pipeline.errors import BadInput, Rejected, Unavailable
 from skin_pipeline.foreign import line, reveals_secret
 from skin_pipeline.job import Job
@@ -54,7 +55,8 @@ BOUNDS = ("minimum", "maximum", "exclusiveMinimum")
 def airflow_errors() -> Generator[None, None, None]:
     """Raises errors as Airflow's own: bad input fails a task at once, others may be retried."""
     try:
-        yield
+        with _pointing_to_runbook():
+            yield
     except BadInput as error:
         raise AirflowFailException(str(error)) from None
     except Rejected as error:
@@ -69,6 +71,24 @@ def airflow_errors() -> Generator[None, None, None]:
         raise
 
 
+@contextmanager
+def _pointing_to_runbook() -> Generator[None, None, None]:
+    """Logs which entry of the runbook is about an error, with its address if there is one."""
+    from skin_page_runbook import runbook_link
+    from skin_web import airflow_url
+
+    from skin_pipeline.operations import runbook
+
+    try:
+        yield
+    except (Rejected, AirflowSkipException):
+        raise
+    except Exception as error:
+        entry = runbook.entry_of(error)
+        log.error("see_runbook entry=%s link=%s", entry, runbook_link(entry, airflow_url()))
+        raise
+
+
 def airflow_deployment() -> Deployment:
     """Returns the settings of the installation; a task has one core unless they say otherwise."""
     deployment = read_deployment()
@@ -76,10 +96,13 @@ def airflow_deployment() -> Deployment:
 
 
 @contextmanager
-def airflow_job(*, kaggle: bool = False) -> Generator[Job, None, None]:
+def airflow_job(
+    *, kaggle: bool = False, settings: Mapping[str, Any] | None = None
+) -> Generator[Job, None, None]:
     """Gives the job of the running task, with errors as in `airflow_errors`.
 
     Args:
+        settings: The settings of the run, where its form asks for something else than settings.
         kaggle: Whether the step may download from Kaggle. Only then is the connection looked up,
             which costs two requests to Airflow.
     """
@@ -99,18 +122,40 @@ def airflow_job(*, kaggle: bool = False) -> Generator[Job, None, None]:
         deployment = airflow_deployment()
         if deployment.signing_password:
             mask_secret(deployment.signing_password.get_secret_value())
+        _opened.store = open_configured_store()
         yield Job(
-            settings=read_settings(dict(context["params"])),
+            settings=read_settings(dict(context["params"] if settings is None else settings)),
             deployment=deployment,
-            store=open_configured_store(),
+            store=_opened.store,
             data_access=data_access,
             roots=Roots.of(deployment, by_others=True),
             run_id=context["run_id"],
             # The same for every try and every clearing, unlike the time at which a task starts.
             started=context["dag_run"].run_after,
-            allow=_clock.allow,
+            allow=clock.allow,
+            observe=observe,
+            note_memory=note_memory,
             **access,
         )
+
+
+def observe(job: Job, key: str, cost: Cost | None) -> None:
+    """Tells metrics and lineage of a result of the running task; see `Job.observe`."""
+    skin_metrics.result(job, key, cost)
+    skin_lineage.result(job, key, cost)
+
+
+def note_memory(needed: float) -> None:
+    """Keeps what the running task is expected to take, in bytes, for the alert if it is killed.
+
+    A task that is killed can say nothing itself. Its XComs stay until its next try.
+    """
+    from skin_pipeline.training import resources
+
+    allowed = resources.allowed(airflow_deployment())
+    ti: Any = get_current_context()["ti"]
+    gib = {"needed_gib": needed / resources.GIB, "allowed_gib": allowed / resources.GIB}
+    ti.xcom_push(key="memory", value={name: round(value, 2) for name, value in gib.items()})
 
 
 def allow_processes() -> None:
@@ -133,7 +178,43 @@ def airflow_store() -> Generator[Store, None, None]:
     from skin_connections import open_configured_store
 
     with airflow_errors():
-        yield open_configured_store()
+        _opened.store = open_configured_store()
+        yield _opened.store
+
+
+class Opened:
+    """The store that the running task has opened last; a process runs one task."""
+
+    store: Store | None = None
+
+
+_opened = Opened()
+
+
+def log_result(task: str, value: Any) -> None:
+    """Logs in words what a task led to: the last line of its log."""
+    from skin_pipeline.operations import results
+
+    try:
+        words = results.in_words(_opened.store, task, value) if _opened.store else ""
+    except Exception as error:  # the task has succeeded, whatever can be said of it
+        log.warning("result_without_words error=%s", type(error).__name__)
+        words = ""
+    if words:
+        log.info("result %s", words)
+
+
+NOTE = "skin_note"  # the key of the text that the plugin `skin_notes` makes the note of a run
+
+
+def note(text: str) -> None:
+    """Makes a text the note of the running DAG run, when the run ends.
+
+    A task has no right to do that itself, so that the scheduler does it (`plugins/skin_notes.py`).
+    """
+    context: Any = get_current_context()
+    context["ti"].xcom_push(key=NOTE, value=line(text))
+    log.info('note text="%s"', line(text))
 
 
 def step(**options: Any) -> Callable[[Callable[..., Any]], Any]:
@@ -149,65 +230,23 @@ def step(**options: Any) -> Callable[[Callable[..., Any]], Any]:
 
         @functools.wraps(function)
         def timed(*args: Any, **values: Any) -> Any:
-            with _clock.running(name, most):
-                return function(*args, **values)
+            with clock.running(name, most):
+                value = function(*args, **values)
+                log_result(name, value)
+                return value
 
         about = inspect.cleandoc(function.__doc__ or "")
         # The clock ends a task a minute earlier, with a message that says what to do.
-        return task(doc_md=about, execution_timeout=most + MINUTE, **options)(timed)
+        # The last line of the log is the result in words, and not the key that is returned.
+        made = task(
+            doc_md=about,
+            execution_timeout=most + MINUTE,
+            show_return_value_in_logs=False,
+            **options,
+        )
+        return made(timed)
 
     return decorate
-
-
-class Clock:
-    """Ends a task whose time is over.
-
-    Airflow must know the longest time of a task before the task begins. The task itself knows more
-    as soon as it has counted its images: `allow` then sets a shorter time. A process has one alarm
-    timer, which Airflow uses as well, so its state is restored at the end.
-    """
-
-    def __init__(self) -> None:
-        self._end: float | None = None  # on the clock of `time.monotonic`; None outside a task
-        self._step, self._work, self._seconds = "", "", 0.0
-
-    @contextmanager
-    def running(self, step: str, most: timedelta) -> Generator[None, None, None]:
-        """Ends the block, which is the work of a task, after its longest time."""
-        if threading.current_thread() is not threading.main_thread():
-            yield  # no signal would reach it
-            return
-        began = time.monotonic()
-        old = signal.signal(signal.SIGALRM, self._ring)
-        left, _ = signal.getitimer(signal.ITIMER_REAL)
-        self._step, self._end = step, began + most.total_seconds()
-        self.allow(most.total_seconds(), "work of any size")
-        try:
-            yield
-        finally:
-            self._end = None
-            signal.signal(signal.SIGALRM, old)
-            rest = max(0.001, left - (time.monotonic() - began)) if left else 0
-            signal.setitimer(signal.ITIMER_REAL, rest)
-
-    def allow(self, seconds: float, work: str) -> None:
-        """Sets the time of the work that begins now, within what is left of the longest time."""
-        if self._end is None:
-            return
-        self._work, self._seconds = work, min(seconds, self._end - time.monotonic())
-        signal.setitimer(signal.ITIMER_REAL, max(0.001, self._seconds))
-        log.info('allowed seconds=%.0f work="%s"', self._seconds, work)
-
-    def _ring(self, *_: object) -> None:
-        raise AirflowTaskTimeout(
-            f"{self._step} did not finish {self._work} within {self._seconds:.0f} s. What it "
-            "finished is kept, and the next try continues from there. If the machine is only "
-            f"slow, raise SKIN_TIME_FACTOR (now {read_deployment().time_factor:g}) or "
-            "SKIN_THREADS; otherwise the log shows how far it came"
-        )
-
-
-_clock = Clock()
 
 
 def form() -> dict[str, Param]:
@@ -262,6 +301,29 @@ def answers(defaults: Mapping[str, str]) -> dict[str, str]:
         raise BadInput(f"{'; '.join(unknown)}. There are: {', '.join(defaults)}")
     texts = {name: str(given[name] or "").strip() for name in defaults}
     return {name: text or defaults[name] for name, text in texts.items()}
+
+
+def deadline() -> Any:
+    """Returns when a run is reported as late, from `SKIN_DEADLINE_HOURS`; None for never.
+
+    Airflow's scheduler looks for runs that missed it, and calls `skin_notifier.late` in the
+    executor. `airflow dags test` has no scheduler, and in Airflow 3.3 it fails at the end of a run
+    with a deadline; so there is none there.
+    """
+    from airflow.sdk import (  # type: ignore[attr-defined]
+        DeadlineAlert,
+        DeadlineReference,
+        SyncCallback,
+    )
+
+    hours = read_deployment().deadline_hours
+    if not hours or sys.argv[1:3] == ["dags", "test"]:
+        return None
+    return DeadlineAlert(
+        reference=DeadlineReference.DAGRUN_QUEUED_AT,
+        interval=timedelta(hours=hours),
+        callback=SyncCallback("skin_notifier.late"),
+    )
 
 
 AS_CALLED = "{{ called }}"  # a `map_index_template`: the name that `call_task` gives

@@ -11,6 +11,9 @@ Moves an alias, mostly `champion`, back to a version that it named before.
   is damaged or not there is refused, with the versions that there are; so is one that is not
   signed, if `SKIN_PUBLIC_KEY` is set. The alias must then be signed too, as its own rollback will
   be: set `SKIN_SIGNING_KEY` where this runs.
+* A version that the champion never named must have passed the gate.
+* A training run does not promote the version again that was given up. To do that, move the alias by
+  hand, with `skin_alias`.
 * If a training run promotes a model meanwhile, nothing moves and the task says so: look at the new
   model and decide again.
 
@@ -22,18 +25,21 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from airflow.sdk import Param, dag, get_current_context
+from airflow.sdk import Param, dag
+from skin_acting import alert, intent, model_in, mover, person, recorded, refusals_recorded
 from skin_airflow import airflow_store, answers, step
+from skin_assets import RELEASED, announce_move
 
 from skin_pipeline.config import read_deployment, read_settings, with_blanks
 from skin_pipeline.contracts import CHAMPION
-from skin_pipeline.release import ALIAS_PATTERN, PREVIOUS, Model, Registry, Rollback
-from skin_pipeline.storage import Store
+from skin_pipeline.errors import BadInput
+from skin_pipeline.release import ALIAS_PATTERN, PREVIOUS, Rollback
 
 DEFAULTS = {
     "model": read_settings({}).model_name,
     "version": PREVIOUS,
     "alias": CHAMPION,
+    "instead_of": "",
     "reason": "",
 }
 OPTIONAL: Any = ["null", "string"]  # an empty field is sent as null, and takes its default
@@ -57,6 +63,12 @@ PARAMS = {
         pattern=with_blanks(ALIAS_PATTERN),
         description_md="The alias that is to name the version: *champion*, or another one.",
     ),
+    "instead_of": Param(
+        DEFAULTS["instead_of"],
+        title="Instead of",
+        type=OPTIONAL,
+        description_md="The version that the alias must still name; empty for whichever it is.",
+    ),
     "reason": Param(
         title="Reason",
         type="string",
@@ -75,22 +87,34 @@ def verify() -> list[str]:
     *tries again* when the store does not answer.
     """
     given = answers(DEFAULTS)
-    with airflow_store() as store:
-        return list(model_in(store, given).plan_rollback(given["version"], given["alias"]))
+    action = intended(given, f"to version {given['version']}")
+    with airflow_store() as store, refusals_recorded(store, action):
+        model = model_in(store, given)
+        plan = model.plan_rollback(given["version"], given["alias"])
+        model.check_by_hand(plan.version, given["alias"])
+        check_instead_of(plan, given)
+    return list(plan)
 
 
 # A task of its own: if it also searched for the version, a second try would find one further back.
-@step()
+@step(outlets=[RELEASED])
 def rollback(plan: list[str]) -> str:
     """
-    Moves the alias to the version that was verified. A second try does not move it again.
+    Moves the alias to the version that was verified. A second try does not move it again. The asset
+    `skin-model/MODEL/ALIAS` then changed, so that DAGs of others can start.
 
     *Fails at once* when the alias was moved meanwhile, by a training run or a person.
     """
-    given = answers(DEFAULTS)
-    with airflow_store() as store:
+    given, planned = answers(DEFAULTS), Rollback(*plan)
+    words = f"from version {planned.instead_of} to version {planned.version}"
+    with airflow_store() as store, recorded(store, intended(given, words)) as doing:
         model = model_in(store, given)
-        now = model.carry_out(Rollback(*plan), given["alias"], by=mover(), reason=given["reason"])
+        now = model.carry_out(planned, given["alias"], by=mover(), reason=given["reason"])
+        doing.result = f"{now.alias} of {now.model} names version {now.version}"
+        if planned.version != planned.instead_of:
+            announce_move(model, given["alias"])
+    if now.alias == CHAMPION:
+        tell(planned, given, now.number)
     return now.version
 
 
@@ -103,6 +127,7 @@ def rollback(plan: list[str]) -> str:
     params=PARAMS,
     doc_md=__doc__,
     tags=["skin", "release"],
+    is_paused_upon_creation=False,  # it has no schedule: a run is always one that somebody wants
     default_args={"retries": read_deployment().retries, "retry_delay": timedelta(seconds=30)},
 )
 def skin_rollback() -> None:
@@ -110,20 +135,42 @@ def skin_rollback() -> None:
     rollback(verify())
 
 
-def model_in(store: Store, given: dict[str, str]) -> Model:
-    """Returns the model that the form names, with the keys of the deployment."""
-    return Registry.of(store, read_deployment()).model(given["model"])
+def intended(given: dict[str, str], words: str) -> Any:
+    """Returns the intent of the run: what moves, in words that follow the name of the alias."""
+    return intent(
+        "rollback",
+        model=given["model"],
+        subject=given["alias"],
+        plan=f"{given['alias']}: {words}",
+        reason=given["reason"],
+    )
 
 
-def context() -> Any:
-    """Returns what Airflow knows of the running task."""
-    return get_current_context()
+def check_instead_of(plan: Rollback, given: dict[str, str]) -> None:
+    """Raises `BadInput` if the alias no longer names the version that the person saw."""
+    if given["instead_of"] not in {"", plan.instead_of}:
+        raise BadInput(
+            f"{given['alias']} of {given['model']} names version {plan.instead_of} by now, and not "
+            f"{given['instead_of']}; nothing was moved. Look at the new version and decide again"
+        )
 
 
-def mover() -> str:
-    """Returns who triggered the run, if Airflow knows, and the run."""
-    run = context()["dag_run"]
-    return f"{run.triggering_user_name}, {run.run_id}" if run.triggering_user_name else run.run_id
+def tell(plan: Rollback, given: dict[str, str], number: int) -> None:
+    """Alerts people to a champion that was rolled back."""
+    alert(
+        "rolled_back",
+        f"{given['model']} move {number}",
+        model=given["model"],
+        headline=f"{given['model']}: rolled back to version {plan.version}",
+        text=[
+            f"{person() or 'Somebody'} rolled the champion back from version {plan.instead_of} "
+            f"to version {plan.version}.",
+            f"Reason: {given['reason']}",
+            "What it means: whoever uses the champion gets the earlier version from now on. No "
+            "training run promotes the version that was given up again; to do that, move the alias "
+            "by hand.",
+        ],
+    )
 
 
 dag_object = skin_rollback()

@@ -10,6 +10,8 @@ images, else **rejected** with reasons.
 * *Started again* with the same data and settings it ends in a minute: each step finds its result.
 * *Refused* is a verdict, not a failure: the run is green, `promote` is skipped, and an alert
   gives the reasons.
+* *Asked*: with `SKIN_APPROVAL`, a person must approve a model before it is promoted, in *Required
+  Actions*. Rejected, or not answered in time: the run is green and nothing changes.
 * *Failed* tasks say what was wrong in the last lines of their log. Correct it and clear the task.
 
 The models are for research and give no diagnosis.
@@ -21,6 +23,8 @@ from datetime import datetime, timedelta, timezone
 from itertools import chain
 from typing import Any
 
+import skin_lineage
+import skin_metrics
 from airflow.sdk import TriggerRule, dag
 from airflow.sdk.exceptions import AirflowSkipException
 from skin_airflow import (
@@ -29,17 +33,24 @@ from skin_airflow import (
     airflow_job,
     call_task,
     check_mapped,
+    deadline,
     form,
     most_mapped,
+    note,
     step,
 )
-from skin_notifier import SkinNotifier
+from skin_approval import Approve, Budget
+from skin_assets import RELEASED, announce_move, problem_of, schedule_of
+from skin_notifier import SkinNotifier, SkinRecovery
 
-from skin_pipeline import sharding, steps
-from skin_pipeline.contracts import Split, Verdict
+from skin_pipeline import decisions, journal, sharding, steps
+from skin_pipeline.contracts import Split
+from skin_pipeline.operations import costs
+from skin_pipeline.release import Registry
 from skin_pipeline.seeds import run_seed
 
 deployment = airflow_deployment()
+problem = problem_of(deployment)  # of SKIN_RETRAIN_ON
 # A slot of the pool is a core: tasks share the cores through it, instead of slowing each other.
 computing = {"pool": deployment.pool, "pool_slots": deployment.threads}
 
@@ -70,14 +81,16 @@ def validate(dataset: str, external: dict[str, str]) -> str:
         return steps.validate(job, dataset, external)
 
 
-@step()
+@step(on_success_callback=SkinNotifier("data_warning"))
 def split(validation: str) -> str:
     """
     Sets the test set apart (by the hash of the group, so that it never changes) and draws train and
     validation images for each run. Images of one patient stay together.
     """
     with airflow_job() as job:
-        return steps.split(job, validation)
+        key = steps.split(job, validation)
+        costs.announce(job, key)
+        return key
 
 
 @step()
@@ -165,38 +178,63 @@ def gate(evaluation: str, validation: str, champion: str, external: list[str]) -
         return steps.gate(job, evaluation, validation, champion, external)
 
 
-@step(on_success_callback=SkinNotifier("promoted"))
+@step(on_success_callback=SkinNotifier("promoted"), outlets=[RELEASED])
 def promote(verdict: str) -> str:
     """
     Writes the model as an immutable version, signs it if there is a key to sign with, and points
-    the champion to it. Skipped when the gate refused.
+    the champion to it. Skipped when the gate or a person refused. If the champion is new, the asset
+    `skin-model/NAME/champion` changed, so that DAGs of others can start.
+
+    *Fails at once* when a person must approve the model and nobody has: clear `approve`.
     """
     with airflow_job() as job:
-        return steps.promote(job, verdict)
+        version = steps.promote(job, verdict)
+        skin_metrics.promoted(job.settings.released_as)
+        skin_lineage.promoted(job, version, verdict)
+        name = job.settings.released_as
+        if journal.changed_nothing(job.store, job.run_id):
+            note(f"Nothing changed: same images and settings as before. {version} stays champion.")
+        else:
+            note(f"Promoted {version}.")
+            announce_move(Registry.of(job.store, job.deployment).model(name))
+        return version
 
 
 @step(on_success_callback=SkinNotifier("refused"))
 def reject(verdict: str) -> str:
     """
-    Records the refusal in the model's history. Skipped when the gate approved.
+    Records the refusal in the model's history: the gate's, or that of the person who was asked.
+    Skipped when nobody refused.
     """
     with airflow_job() as job:
-        if job.load(verdict, Verdict).approved:
-            raise AirflowSkipException("approved by the gate")
-        return steps.reject(job, verdict)
+        refused = decisions.refused(job, verdict)
+        if not refused:
+            raise AirflowSkipException("approved")
+        key = steps.reject(job, refused)
+        unchanged = journal.changed_nothing(job.store, job.run_id)
+        why = decisions.why(job, key)
+        said = (
+            "Nothing changed: refused like the same images and settings before"
+            if unchanged
+            else "Refused"
+        )
+        note(f"{said}: {why}")
+        return key
 
 
 @dag(
     dag_id="skin_training",
     dag_display_name="Skin-cancer screening: training",
-    schedule=deployment.schedule or None,
+    schedule=schedule_of(deployment),
     start_date=datetime(2026, 1, 1, tzinfo=timezone.utc),
     catchup=False,
     max_active_runs=1,
     params=form(),
-    doc_md=__doc__,
+    doc_md=f"**{problem}**\n{__doc__}" if problem else __doc__,
     tags=["skin", "training"],
     on_failure_callback=SkinNotifier("run_failed"),
+    on_success_callback=SkinRecovery(),
+    deadline=deadline(),
     default_args={
         "retries": deployment.retries,
         "retry_delay": timedelta(seconds=30),
@@ -215,9 +253,13 @@ def skin_training() -> None:
     trained = train.partial(split=divided, features=cached).expand(run=runs(divided))
     evaluation = evaluate(divided, trained, validation)
     scores = external(evaluation, validation)
-    verdict = gate(evaluation, validation, champion(divided), scores)
-    promote(verdict)
-    reject(verdict)
+    rival = champion(divided)
+    verdict = gate(evaluation, validation, rival, scores)
+    ends = [promote(verdict), reject(verdict)]
+    if deployment.budget_core_hours:
+        Budget(task_id="budget", about=divided) >> [cached, rival]
+    if deployment.approval != "never":
+        Approve(task_id="approve", about=verdict) >> ends
 
 
 dag_object = skin_training()

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import quote
 
 from airflow.plugins_manager import AirflowPlugin
+from skin_request import HOME
 from skin_web import (
     HEADERS,
-    HOME,
     PREFIX,
     ROUTE,
     LazyApp,
@@ -117,7 +117,15 @@ def _report(key: str) -> Response:
 
 
 # The modules whose pages are in the app, besides this one.
-MODULES = ("skin_page_models", "skin_page_comparison", "skin_page_versions")
+MODULES = (
+    "skin_page_models",
+    "skin_page_comparison",
+    "skin_page_versions",
+    "skin_page_monitoring",
+    "skin_page_runbook",
+    "skin_page_acting",
+    "skin_page_audit",
+)
 
 
 def build() -> FastAPI:

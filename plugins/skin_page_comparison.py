@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from fastapi.responses import Response
 
     from skin_pipeline.contracts import Dataset, Release
-    from skin_pipeline.operations.reading import Reading
+    from skin_pipeline.operations import reading
     from skin_pipeline.release import Model
 
 log = logging.getLogger(__name__)
@@ -87,10 +87,9 @@ def _releases(model: Model, versions: Sequence[str]) -> tuple[list[Release], lis
     return [release for release, _ in read if release], [problem for _, problem in read if problem]
 
 
-def _compared(store: Reading, name: str, releases: Sequence[Release]) -> dict[str, Any]:
+def _compared(store: reading.Reading, name: str, releases: Sequence[Release]) -> dict[str, Any]:
     """Returns what the page shows, computed once: what versions are made from never changes."""
-    from skin_pipeline.operations import comparing
-    from skin_pipeline.operations.reading import MEMORY
+    from skin_pipeline.operations import comparing, reading
 
     origins = comparing.origins(store, releases)
     problems = [problem for origin in origins for problem in origin.problems.values()]
@@ -105,7 +104,7 @@ def _compared(store: Reading, name: str, releases: Sequence[Release]) -> dict[st
 
     versions = (f"{release.version} {release.verdict}" for release in releases)
     place = store.of_this_store("compared", name, *versions)
-    values = found() if problems else MEMORY.kept(place, found, lambda _: ABOUT_BYTES)
+    values = found() if problems else reading.MEMORY.kept(place, found, lambda _: ABOUT_BYTES)
     return {**values, "unreadable": problems}
 
 
@@ -116,7 +115,7 @@ def _thumbnail(name: str, version: str, shard: str, row: str) -> Response:
     """Returns an image of the data set that a version was made from, as a small JPEG."""
     from fastapi.responses import Response
 
-    from skin_pipeline.operations.reading import MEMORY
+    from skin_pipeline.operations import reading
 
     if not all(re.fullmatch(r"[0-9]{1,7}", number) for number in (shard, row)):
         not_there("There is no such image.")
@@ -126,11 +125,13 @@ def _thumbnail(name: str, version: str, shard: str, row: str) -> Response:
     key = shards[int(shard)] if int(shard) < len(shards) else ""
     if not SHARD_KEY.fullmatch(key):
         not_there("There is no such image.")
-    picture = MEMORY.kept(store.of_this_store(key, row), lambda: _jpeg(store, key, int(row)), len)
+    picture = reading.MEMORY.kept(
+        store.of_this_store(key, row), lambda: _jpeg(store, key, int(row)), len
+    )
     return Response(picture, 200, PICTURE_HEADERS, "image/jpeg")
 
 
-def _dataset(store: Reading, model: Model, version: str) -> Dataset:
+def _dataset(store: reading.Reading, model: Model, version: str) -> Dataset:
     from skin_pipeline.operations import lineage
 
     release, _ = attempt(lambda: model.unverified.release(version), None)
@@ -138,7 +139,7 @@ def _dataset(store: Reading, model: Model, version: str) -> Dataset:
     return dataset or not_there("The images of this version are not in the store.")
 
 
-def _jpeg(store: Reading, key: str, row: int) -> bytes:
+def _jpeg(store: reading.Reading, key: str, row: int) -> bytes:
     import numpy as np
     from PIL import Image
 

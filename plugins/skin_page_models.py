@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+import skin_costs
 from skin_reading import attempt, page_model, page_number, page_store
 from skin_status import Alerts, next_runs, open_alerts
 from skin_web import Route, render
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
         Pointer,
         Verdict,
     )
-    from skin_pipeline.operations.reading import Reading
+    from skin_pipeline.operations import reading
     from skin_pipeline.release import Document, Model
 
 log = logging.getLogger(__name__)
@@ -103,6 +104,7 @@ class ModelView:
         history: A drawing of the latest judged runs; empty until there are two.
         moves: The latest moves of each alias that was moved more than once.
         versions: How many versions there are.
+        costs: What the latest judged runs took; None where none recorded it.
     """
 
     name: str
@@ -114,6 +116,7 @@ class ModelView:
     history: str = ""
     moves: tuple[Moves, ...] = ()
     versions: int = 0
+    costs: skin_costs.Costs | None = None
 
     @property
     def champion(self) -> Named | None:
@@ -124,7 +127,7 @@ class ModelView:
 # --- what is shown -------------------------------------------------------------------------------
 
 
-def overview(store: Reading, alerts: Alerts | None = None) -> list[ModelView]:
+def overview(store: reading.Reading, alerts: Alerts | None = None) -> list[ModelView]:
     """Returns all models of the store, synthetic ones last.
 
     A damaged document affects only the part of the page that it belongs to.
@@ -142,7 +145,7 @@ def overview(store: Reading, alerts: Alerts | None = None) -> list[ModelView]:
 
 
 def view(
-    model: Model, store: Reading, alerts: Alerts, *, page: int = 1, lines: int = LAST_RUNS
+    model: Model, store: reading.Reading, alerts: Alerts, *, page: int = 1, lines: int = LAST_RUNS
 ) -> ModelView:
     """Returns what is shown about a model.
 
@@ -172,6 +175,7 @@ def view(
         _history(_once([run for run in readable if run]), champion),
         tuple(filter(_is_told, (_moves(model, item.alias) for item in aliases))),
         len(model.versions()),
+        attempt(lambda: skin_costs.of_model(model), None)[0],
     )
 
 
@@ -186,7 +190,7 @@ def _ordered(names: Sequence[str]) -> list[str]:
     return sorted(names, key=lambda name: (name != "champion", name))
 
 
-def named(model: Model, store: Reading, alias: str) -> Named:
+def named(model: Model, store: reading.Reading, alias: str) -> Named:
     """Returns what is shown about an alias."""
     pointer, problem = attempt(lambda: model.unverified.pointer(alias), None)
     trust, refused = _trust(model, alias)
@@ -210,7 +214,7 @@ def _with_figures(item: Named, model: Model, version: str) -> Named:
     return replace(shown, problem=problem)
 
 
-def _with_batch(item: Named, store: Reading, model: str) -> Named:
+def _with_batch(item: Named, store: reading.Reading, model: str) -> Named:
     """Returns an alias with the last batch that was scored with it."""
     from skin_pipeline.monitoring import score_log
 

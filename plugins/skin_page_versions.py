@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from fastapi.responses import Response
 
     from skin_pipeline.contracts import Judgement, Pointer, Release
-    from skin_pipeline.operations.reading import Reading
+    from skin_pipeline.operations import reading
     from skin_pipeline.release import Document, Model
 
 log = logging.getLogger(__name__)
@@ -105,7 +105,7 @@ def _signature(model: Model, version: str) -> tuple[str, str]:
     return ("not trusted" if problem else word), problem
 
 
-def _files(store: Reading, model: Model, release: Release) -> list[File]:
+def _files(store: reading.Reading, model: Model, release: Release) -> list[File]:
     """Returns the files of a version; those that its manifest does not name have no digest."""
     prefix = model.version_key(release.version)
     there = {key.removeprefix(f"{prefix}/"): size for key, size in store.sizes(prefix).items()}
@@ -141,7 +141,7 @@ def _judgement(model: Model, release: Release) -> Judgement | None:
     return attempt(lambda: model.judgement(keys[0]), None)[0] if keys else None
 
 
-def _card(store: Reading, model: Model, release: Release) -> str:
+def _card(store: reading.Reading, model: Model, release: Release) -> str:
     """Returns the model card as HTML; "" if the version has none."""
     if "card.md" not in release.files:
         return ""
@@ -163,7 +163,7 @@ def _markdown() -> Any:
 # --- files and documents -------------------------------------------------------------------------
 
 
-def _file(store: Reading, model: Model, release: Release, name: str) -> bytes:
+def _file(store: reading.Reading, model: Model, release: Release, name: str) -> bytes:
     """Returns a file of a version. Raises `BadInput` if it is not the one that was published."""
     from skin_pipeline.errors import BadInput
     from skin_pipeline.storage import digest

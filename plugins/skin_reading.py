@@ -13,12 +13,12 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, NoReturn, TypeVar
 from urllib.parse import parse_qs
 
-from skin_web import QUERY
+from skin_request import QUERY
 
 from skin_pipeline.foreign import guard
 
 if TYPE_CHECKING:
-    from skin_pipeline.operations.reading import Reading
+    from skin_pipeline.operations import reading
     from skin_pipeline.release import Model
     from skin_pipeline.storage import Store
 
@@ -32,7 +32,7 @@ VERSION = re.compile(r"[0-9a-f]{1,64}")
 OPEN_SECONDS = 60  # for which pages use the same connection to S3, and its credentials
 
 
-def page_store() -> Reading:
+def page_store() -> reading.Reading:
     """Returns the configured store, as a page reads it.
 
     Raises:
@@ -41,12 +41,12 @@ def page_store() -> Reading:
     from skin_connections import open_configured_store
 
     from skin_pipeline.config import read_deployment
-    from skin_pipeline.operations.reading import Reading
+    from skin_pipeline.operations import reading
 
     deployment = read_deployment()
     if not deployment.store.startswith("s3://"):
-        return Reading(open_configured_store())
-    return Reading(_opened(deployment.model_dump_json(), time.monotonic() // OPEN_SECONDS))
+        return reading.Reading(open_configured_store())
+    return reading.Reading(_opened(deployment.model_dump_json(), time.monotonic() // OPEN_SECONDS))
 
 
 @functools.lru_cache(maxsize=2)
@@ -57,7 +57,7 @@ def _opened(_settings: str, _minute: float) -> Store:
     return open_configured_store()
 
 
-def page_model(store: Reading, name: str) -> Model:
+def page_model(store: reading.Reading, name: str) -> Model:
     """Returns the model that an address names; ends the request if the store has nothing of it."""
     from skin_pipeline.config import read_deployment
     from skin_pipeline.release import Registry

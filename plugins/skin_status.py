@@ -13,7 +13,7 @@ from skin_pipeline.foreign import guard
 
 if TYPE_CHECKING:
     from skin_pipeline.contracts import Incident
-    from skin_pipeline.operations.reading import Reading
+    from skin_pipeline.operations import reading
 
 log = logging.getLogger(__name__)
 guard(__name__)
@@ -33,7 +33,7 @@ class Alerts:
         return tuple(item for item in self.open if item.model == model)
 
 
-def open_alerts(store: Reading) -> Alerts:
+def open_alerts(store: reading.Reading) -> Alerts:
     """Returns what people were alerted to and is not over."""
     from skin_pipeline.operations import incidents
 

@@ -14,15 +14,17 @@ from __future__ import annotations
 import base64
 import functools
 import hashlib
+import inspect
 import logging
 import math
 import re
 from collections.abc import Callable, Iterable
-from contextvars import ContextVar
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote, urlsplit
+
+from skin_request import HOME, QUERY
 
 from skin_pipeline.foreign import guard
 
@@ -58,6 +60,10 @@ HEADERS = {
 }
 
 
+Field = str  # a field of a form: as the type of a parameter, written out as text
+MOST = 2000  # characters of a field
+
+
 class Route(NamedTuple):
     """A page or an action: its path, its function, its methods, and FastAPI dependencies that it
     has besides the right to see plugins."""
@@ -66,11 +72,6 @@ class Route(NamedTuple):
     endpoint: Callable[..., Any]
     methods: tuple[str, ...] = ("GET",)
     dependencies: Callable[[], list[Any]] = list
-
-
-# From the page that is being made to the page "Models": "./", "../", "../../" …
-HOME: ContextVar[str] = ContextVar("HOME", default="./")
-QUERY: ContextVar[str] = ContextVar("QUERY", default="")  # of the address, where a name comes twice
 
 
 # --- links ---------------------------------------------------------------------------------------
@@ -229,19 +230,34 @@ def _failed(_request: Any, error: Exception) -> Response:
     return render("problem.html", 503, heading=heading, problem=str(error))
 
 
-async def _missing(request: Any, error: Any) -> Response:
-    """Returns a page that says what is not there; other answers are as FastAPI makes them."""
-    from fastapi.exception_handlers import http_exception_handler
-
-    if error.status_code != 404:
-        return await http_exception_handler(request, error)
-    return render("missing.html", 404, problem=str(error.detail))
-
-
 def _broken(_request: Any, error: Exception) -> Response:
     """Returns the page for an unexpected error, which Airflow logs with its stack trace."""
     problem = f"{type(error).__name__}. The log of the API server says more."
     return render("problem.html", 500, heading="The page cannot be shown", problem=problem)
+
+
+FORBIDDEN = (
+    "This needs a right that you do not have in this Airflow. Nothing was done. Reading these "
+    "pages takes the right to see plugins, and acting the right to trigger the DAG that acts. "
+    "Whoever administers Airflow gives both."
+)
+HEADINGS = {401: "Please log in", 403: "You may not do this"}
+
+
+def _refused(_request: Any, error: Any) -> Response:
+    """Returns the page for what is not there, not allowed, or asked for in a way that cannot be."""
+    problem = FORBIDDEN if error.detail == "Forbidden" else str(error.detail)
+    heading = HEADINGS.get(error.status_code, "This was not done")
+    template = "missing.html" if error.status_code == 404 else "refused.html"
+    page = render(template, error.status_code, heading=heading, problem=problem)
+    page.headers.update(error.headers or {})
+    return page
+
+
+def _misread(_request: Any, error: Any) -> Response:
+    """Returns the page for an address or a form that lacks something, or has too much of it."""
+    wrong = "; ".join(f"{item['loc'][-1]}: {item['msg']}" for item in error.errors())
+    return render("refused.html", 422, heading="This cannot be understood", problem=wrong)
 
 
 class Placed:
@@ -267,6 +283,8 @@ def build_app(routes: Iterable[Route]) -> FastAPI:
     from airflow.api_fastapi.auth.managers.models.resource_details import AccessView
     from airflow.api_fastapi.core_api.security import requires_access_view
     from fastapi import Depends, FastAPI
+    from fastapi.exceptions import RequestValidationError
+    from skin_rights import known
     from starlette.exceptions import HTTPException
 
     from skin_pipeline.errors import PipelineError
@@ -274,7 +292,8 @@ def build_app(routes: Iterable[Route]) -> FastAPI:
     # FastAPI calls plain functions as well, but its type allows only coroutines as handlers.
     handlers: dict[Any, Any] = {
         PipelineError: _failed,
-        HTTPException: _missing,
+        HTTPException: _refused,
+        RequestValidationError: _misread,
         Exception: _broken,
     }
     app = FastAPI(
@@ -282,19 +301,35 @@ def build_app(routes: Iterable[Route]) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         openapi_url=None,
-        dependencies=[Depends(requires_access_view(AccessView.PLUGINS))],
+        dependencies=[Depends(requires_access_view(AccessView.PLUGINS)), known()],
         exception_handlers=handlers,
     )
     app.add_middleware(Placed)
     for route in routes:
         app.add_api_route(
             route.path,
-            route.endpoint,
+            _with_fields(route.endpoint),
             methods=list(route.methods),
             dependencies=route.dependencies(),
             response_model=None,
         )
     return app
+
+
+def _with_fields(endpoint: Callable[..., Any]) -> Callable[..., Any]:
+    """Returns a page's function, whose parameters of the type `Field` are fields of a form."""
+    from typing import Annotated
+
+    from fastapi import Form
+
+    signature = inspect.signature(endpoint)
+    field = Annotated[str, Form(max_length=MOST)]
+    parameters = [
+        parameter.replace(annotation=field) if parameter.annotation == "Field" else parameter
+        for parameter in signature.parameters.values()
+    ]
+    endpoint.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    return endpoint
 
 
 class LazyApp:

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 from urllib.parse import quote
 
+import daily
 import requests
 from local_airflow import (
     DAGS,
@@ -167,7 +168,11 @@ def _run(airflow: LocalAirflow, params: dict[str, Any], say: Callable[[str], Non
     follower = Follower(airflow, run["dag_run_id"])
     for line in follower.lines():
         say(line)
-    return _conclude(airflow, follower)
+    status = _conclude(airflow, follower)
+    settings = read_settings(params)
+    if status == PROMOTED and settings.synthetic:
+        daily.operate(airflow, settings.released_as, airflow.home / "demo", say)
+    return status
 
 
 class Follower:

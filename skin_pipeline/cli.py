@@ -3,6 +3,8 @@
 ```
 python -m skin_pipeline run --data FOLDER --weights FILE
 python -m skin_pipeline predict FOLDER --output scores.csv
+python -m skin_pipeline score s3://clinic/new
+python -m skin_pipeline labels s3://clinic/labels
 python -m skin_pipeline settings
 python -m skin_pipeline models list
 ```
@@ -11,12 +13,15 @@ python -m skin_pipeline models list
 from __future__ import annotations
 
 import argparse
+import getpass
 import logging
 import os
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from skin_pipeline import journal, sharding, steps
 from skin_pipeline.config import (
@@ -30,7 +35,7 @@ from skin_pipeline.config import (
     settings_tables,
     write_tables,
 )
-from skin_pipeline.contracts import Verdict
+from skin_pipeline.contracts import CHAMPION, Verdict
 from skin_pipeline.errors import BadInput, PipelineError, Rejected
 from skin_pipeline.foreign import line
 from skin_pipeline.job import Job
@@ -58,8 +63,8 @@ def main(arguments: list[str] | None = None) -> int:
             # What is read from the store may contain text of others.
             print("\n".join(map(line, text.split("\n"))))
             return DONE
-        if command == "predict":
-            return _predict(**flags)
+        if command in _SCORING:
+            return _SCORING[command](**flags)
         return _run_command(command, positional, flags)
     except Rejected as verdict:
         print(f"Refused: {verdict}", file=sys.stderr)
@@ -156,6 +161,52 @@ def _predict(images: list[str], model: str, model_name: str, output: Path | None
     return DONE if counts.unreadable < counts.images else FAILED
 
 
+def _score(source: str, model: str, alias: str) -> int:
+    """Scores what is new in a source, as `skin_scoring` does, but in this process."""
+    from skin_pipeline.monitoring import scoring
+
+    settings = read_settings({})
+    # A batch is named by its run, and this one is another batch than the last one.
+    job = replace(job_of(settings, read_deployment()), run_id=f"command-line-{uuid4().hex[:12]}")
+    request = scoring.Request(model or settings.released_as, alias, source)
+    batch = scoring.plan(job, request)
+    for chunk in scoring.chunks_of(job, batch):
+        scoring.score(job, chunk)
+    told = scoring.merge(job, batch)
+    print(told.words)
+    if told.batch:
+        print(f"Batch {job.run_id}: {job.store.link(told.batch)}")
+    return DONE
+
+
+def _scores(model: str, batch: str, since: str, out: Path) -> int:
+    """Writes the scores of batches to a table."""
+    from skin_pipeline.monitoring import exporting
+
+    rows = exporting.export(store_of(read_deployment()), model, out, batch=batch, since=since)
+    print(f"{rows} rows written to {out}")
+    return DONE
+
+
+def _labels(source: str, model: str) -> int:
+    """Reads labels that came back, as `skin_labels` does, but in this process."""
+    from skin_pipeline.operations import labelling
+
+    settings = read_settings({})
+    job = replace(job_of(settings, read_deployment()), run_id=f"command-line-{uuid4().hex[:12]}")
+    by = getpass.getuser()
+    print(labelling.bring_back(job, source, model or settings.released_as, by=by).words)
+    return DONE
+
+
+_SCORING: dict[str, Callable[..., int]] = {
+    "predict": _predict,
+    "score": _score,
+    "scores": _scores,
+    "labels": _labels,
+}
+
+
 def _ingest(job: Job) -> str:
     dataset, weights, external = steps.ingest(job)
     return "\n".join((dataset, weights, *(f"{name}={key}" for name, key in external.items())))
@@ -236,6 +287,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     _add_knobs(commands.add_parser("run", help="all steps in turn"))
     _add_predict(commands.add_parser("predict", help="score images with a promoted model"))
+    _add_score(commands.add_parser("score", help="score what is new in a folder or bucket, once"))
+    _add_scores(commands.add_parser("scores", help="write the scores of batches to a table"))
+    _add_labels(commands.add_parser("labels", help="read labels that came back for scored images"))
     for name, wants in _ARGUMENTS.items():
         step = getattr(steps, name)
         command = commands.add_parser(name, help=str(step.__doc__).splitlines()[0])
@@ -265,6 +319,38 @@ def _add_predict(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--output", type=Path, help="a .csv or .parquet file. Default: CSV to the standard output."
     )
+
+
+def _add_score(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "source", metavar="SOURCE", help="a folder or zip of images, or s3://BUCKET/PREFIX"
+    )
+    parser.add_argument(
+        "--model", default="", help="name of the model. Default: what a run would release to."
+    )
+    parser.add_argument(
+        "--alias", default=CHAMPION, help="an alias or a version. Default: champion"
+    )
+
+
+def _add_labels(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("source", help="a file of labels, a folder of them, or s3://BUCKET/PREFIX")
+    parser.add_argument(
+        "--model", default="", help="the model that scored. Default: what a run would release to."
+    )
+
+
+def _add_scores(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", metavar="MODEL")
+    parser.add_argument("--batch", default="", metavar="RUN", help="only the batch of this run")
+    parser.add_argument(
+        "--since",
+        default="",
+        metavar="TIME",
+        help="only batches that began then or later: an ISO "
+        "time in UTC, such as 2026-11-26 or 2026-11-26T08:00",
+    )
+    parser.add_argument("--out", type=Path, required=True, help="a .csv or .parquet file")
 
 
 def _add_knobs(parser: argparse.ArgumentParser) -> None:

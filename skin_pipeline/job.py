@@ -7,17 +7,17 @@ and what it is made from.
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from skin_pipeline import timing
+from skin_pipeline import metering, timing
 from skin_pipeline.config import Deployment, Settings, threads
 from skin_pipeline.contracts import COST, RESULT, Contract, Cost, address, dump, load
 from skin_pipeline.credentials import KaggleCredentials
+from skin_pipeline.metering import Meter
 from skin_pipeline.provenance import ProvenStore, Record, SigningKeys, TakenError, another_folder
 from skin_pipeline.roots import ANYWHERE, Roots
 from skin_pipeline.storage import S3Access, Store, digest
@@ -47,6 +47,10 @@ class Job:
         started: When the run started; a retry must bring the same time.
         allow: Is given how many seconds the work that begins now may take, and a description of
             it; the caller of the step ends the step when they are over.
+        observe: Is told of each result of this run: this job, the result's key, and what it took;
+            None for a result that was found. For metrics and lineage; it must raise nothing.
+        note_memory: Is given how many bytes of memory the work that begins now is expected to take;
+            if the step is killed, the alert says it.
     """
 
     settings: Settings
@@ -59,6 +63,8 @@ class Job:
     run_id: str = "command-line"
     started: datetime = field(default_factory=lambda: datetime.now(timezone.utc))
     allow: Callable[[float, str], None] | None = None
+    observe: Callable[[Job, str, Cost | None], None] | None = None
+    note_memory: Callable[[float], None] = lambda needed: None
 
     def __post_init__(self) -> None:
         keys = SigningKeys.of(self.deployment)
@@ -91,6 +97,7 @@ class Job:
 
     def expect(self, work: str, images: int, passes: int = 1) -> None:
         """Reports how much work begins now, so that it gets its time; see `timing.allowed`."""
+        metering.note(work=work, units=images * passes)
         if self.allow:
             size = f"{work} of {images} images" + (f", {passes} times each" if passes > 1 else "")
             self.allow(timing.allowed(work, images, passes) * self.deployment.time_factor, size)
@@ -121,16 +128,21 @@ class Job:
         if self.store.exists(f"{key}/{RESULT}"):
             self.proven.prove(key)
             log.info("cached key=%s", key)
+            self._tell(key, None)
             return key
         log.info("started key=%s", key)
-        started = time.monotonic()
-        made, record = self._made(key, make)
-        cost = self._cost(time.monotonic() - started)
+        with metering.metered(self.proven.traffic) as meter:
+            made, record = self._made(key, make)
+        cost = self._cost(meter)
         if self.store.put(f"{key}/{COST}", content := dump(cost)):
             record.files[f"{key}/{COST}"] = digest(content)
         result = dump(made)
         self.proven.keep(record.proof(inputs, result), result)
-        log.info("finished key=%s seconds=%.1f", key, cost.seconds)
+        log.info(
+            "finished key=%s seconds=%.1f core_seconds=%.1f peak_mib=%.0f",
+            *(key, cost.seconds, cost.core_seconds, cost.peak_mib),
+        )
+        self._tell(key, cost)
         return key
 
     def _made(self, key: str, make: Callable[[Work], Contract]) -> tuple[Contract, Record]:
@@ -145,9 +157,16 @@ class Job:
         with self.proven.recording(key, folder) as record:
             return make(Work(self, folder)), record
 
-    def _cost(self, seconds: float) -> Cost:
+    def _cost(self, meter: Meter) -> Cost:
+        measured = asdict(meter)
+        for name in ("seconds", "core_seconds", "peak_mib"):
+            measured[name] = round(measured[name], 2)
         now = datetime.now(timezone.utc).isoformat(timespec="seconds")
-        return Cost(seconds=round(seconds, 2), cores=self.threads, finished_at=now)
+        return Cost(**measured, cores=self.threads, finished_at=now, run=self.run_id)
+
+    def _tell(self, key: str, cost: Cost | None) -> None:
+        if self.observe:
+            self.observe(self, key, cost)
 
 
 @dataclass(frozen=True)

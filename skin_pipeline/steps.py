@@ -69,8 +69,8 @@ def ingest(job: Job) -> Ingested:
 
     settings = job.settings
     weights = pretrained.pin_weights(settings, job.store, job.roots)
-    # The setting `columns` describes the tables of `data`, and not those of external sets.
-    theirs = settings.model_copy(update={"columns": ""})
+    # `columns` describes the tables of `data` only, and nothing is added to external sets.
+    theirs = settings.model_copy(update={"columns": "", "returned_labels": "leave_out"})
     external = {
         name: _ingested(job, source, theirs) for name, source in settings.external_sets.items()
     }
@@ -383,10 +383,10 @@ def promote(job: Job, verdict: str) -> str:
     """
     from skin_pipeline.release import tasks
 
-    return tasks.promote(job, verdict, partial(_judged_again, job))
+    return tasks.promote(job, verdict, partial(judged_again, job))
 
 
-def _judged_again(job: Job, judged: Verdict) -> str:
+def judged_again(job: Job, judged: Verdict) -> str:
     """Returns the key of a verdict against the champion of now."""
     split = job.load(judged.evaluation, Evaluation).split
     return gate(job, judged.evaluation, judged.validation, champion(job, split), judged.external)

@@ -28,9 +28,29 @@ LONGEST_HOURS = {
     "gate": 12,
     "promote": 12,
     "reject": 6,
+    # of tasks that ask a person: without the time that they wait for the answer
+    "approve": 6,
+    "budget": 6,
     # of the rollback
     "verify": 12,
     "rollback": 6,
+    # of batch scoring; `plan` lists a source of any size
+    "plan": 30,
+    "chunks": 6,
+    "score": 72,
+    "merge": 12,
+    # of monitoring
+    "scoring_models": 6,
+    "compare": 12,
+    # of the watch
+    "verify_all": 48,
+    "resend": 6,
+    # of the labels that come back
+    "bring_back": 24,
+    "judge": 6,
+    # of skin_alias and skin_acknowledge
+    "move": 6,
+    "acknowledge": 6,
 }
 # For what does not grow with the number of images: TensorFlow's start, the download of weights, a
 # slow store, and images that were made to take long (`workers.MOST_SLOW`).
@@ -49,6 +69,7 @@ EACH_IMAGE = {
     "evaluate": 2.0,
     "champion": 2.0,
     "external": 2.0,
+    "score": 4.0,  # eight views of ResNet50 take a second
 }
 
 

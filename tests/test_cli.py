@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import score_rows
 import weights_file
 from kaggle_server import KaggleServer
 from leaks import leaks
@@ -160,6 +161,18 @@ def test_scoring_ends_quietly_when_its_reader_has_gone(finished: Finished, tmp_p
     assert "Traceback" not in said
     assert "Broken" not in said
     assert "predicted images=" not in said
+
+
+def test_labels_that_came_back_are_read_and_told_and_a_wrong_place_is_bad_input(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    score_rows.write(FolderStore(tmp_path / "store"), "skin-resnet50", {"a.jpg": 0.9})
+    (tmp_path / "labels.csv").write_text("image,label\na.jpg,malignant\n")
+    assert cli.main(["labels", str(tmp_path / "labels.csv")]) == 0
+    assert capsys.readouterr().out == "1 label came back for skin-resnet50 from 1 file\n"
+    assert cli.main(["labels", str(tmp_path), "--model", "other"]) == 0
+    assert cli.main(["labels", str(tmp_path / "none")]) == 1
+    assert "BadInput: there is nothing at " in capsys.readouterr().err
 
 
 def test_the_help_names_every_knob(capsys: pytest.CaptureFixture[str]) -> None:

@@ -31,14 +31,14 @@ HOLDERS = {
     "result_backend": {"scheduler", "worker"},
     "s3_identities.json": {"store"},
     "s3_reader": {"api-server"},
-    "s3_writer": {"worker"},
+    "s3_writer": {"dag-processor", "worker"},
 }
 # Which service is in which network. Those that are not internal are at the end.
 MEMBERS = {
     "database": HOLDERS["database_url"] | {"postgres"},
     "broker": {"redis", "scheduler", "worker"},
     "api": {"api-server", "worker"},
-    "s3": {"api-server", "s3", "worker"},
+    "s3": {"api-server", "dag-processor", "s3", "worker"},
     "front": {"api-server", "s3"},
     "outside": {"dag-processor", "worker"},
 }

@@ -14,7 +14,7 @@ import pytest
 
 from skin_pipeline.config import Deployment, Settings
 from skin_pipeline.contracts import Cost, Verdict, address, load, parse
-from skin_pipeline.job import Job
+from skin_pipeline.job import Job, Work
 from skin_pipeline.storage import FolderStore, digest, scratch
 
 INPUTS: dict[str, Any] = {"split": "split/1", "runs": ("train/1", "train/2")}
@@ -125,9 +125,34 @@ def test_what_a_result_took_is_the_time_of_the_work(
     job: Job, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = iter((100.0, 107.25))
-    monkeypatch.setattr("skin_pipeline.job.time.monotonic", lambda: next(now))
+    monkeypatch.setattr("skin_pipeline.metering.time.monotonic", lambda: next(now))
     key = job.once("gate", 1, INPUTS, lambda _: documents.verdict())
     assert json.loads(job.store.read(f"{key}/cost.json"))["seconds"] == pytest.approx(7.25)
+
+
+def test_a_cost_says_what_was_done_and_by_which_run(job: Job) -> None:
+    told: list[tuple[Any, ...]] = []
+    job = dataclasses.replace(job, run_id="scheduled", observe=lambda *about: told.append(about))
+
+    def make(work: Work) -> Verdict:
+        work.job.expect("evaluate", 30, 4)
+        work.put("a file", bytes(1000))
+        assert work.store.read(f"{work.key}/a file") == bytes(1000)
+        return documents.verdict()
+
+    key = job.once("gate", 1, INPUTS, make)
+    cost = parse(job.store.read(f"{key}/cost.json"), Cost, key)
+    assert (cost.bytes_read, cost.bytes_written) == (1000, 1000)
+    assert (cost.work, cost.units, cost.run) == ("evaluate", 120, "scheduled")
+    assert cost.core_seconds is not None
+    assert 0 <= cost.core_seconds < 60 < cost.peak_mib * 60
+    job.once("gate", 1, INPUTS, make)
+    assert told == [(job, key, cost), (job, key, None)]  # made, and then found
+
+
+def test_a_cost_of_an_earlier_version_can_be_read() -> None:
+    old = b'{"schema_version": 1, "seconds": 2.5, "cores": 2, "finished_at": "2026-01-01"}'
+    assert parse(old, Cost, "old").core_seconds is None
 
 
 def test_an_address_stays_what_it_is_and_is_long_enough_for_many_results() -> None:

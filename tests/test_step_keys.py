@@ -56,6 +56,7 @@ CHANGES: dict[str, tuple[Any, set[str]]] = {
     "benign_values": ("nevus", LABELS),
     "neither_values": ("unsure", LABELS),
     "masks": ("leave_out", LABELS),
+    "returned_labels": ("use", GATE),  # and `ingest`, as soon as there are such labels
     "model_name": ("another", {"champion", "gate"}),
     "image_size": (128, EVERYTHING),
     "field_of_view": (0.9, EVERYTHING),

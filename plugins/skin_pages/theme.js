@@ -6,3 +6,13 @@ const follow = () => {
 };
 follow();
 addEventListener("storage", follow);
+
+// The frame in which Airflow shows us may not navigate the window, but the window itself may.
+addEventListener("click", (event) => {
+  const link = event.target.closest('a[target="_top"]');
+  if (!link || parent === self) return;
+  event.preventDefault();
+  const same = parent.document.createElement("a");
+  same.href = link.href;
+  same.click();
+});

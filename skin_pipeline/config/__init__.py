@@ -26,6 +26,7 @@ from skin_pipeline.config.deployment import Deployment, threads
 from skin_pipeline.config.environment import ENV_PREFIX, may_be_empty, parts
 from skin_pipeline.config.form import form_schema, range_of, with_blanks
 from skin_pipeline.config.knobs import FIRST
+from skin_pipeline.config.operations import retraining
 from skin_pipeline.config.reading import no_setting, read_deployment, read_settings
 from skin_pipeline.config.settings import Settings
 from skin_pipeline.config.tables import settings_tables, write_tables
@@ -44,6 +45,7 @@ __all__ = [
     "range_of",
     "read_deployment",
     "read_settings",
+    "retraining",
     "settings_tables",
     "threads",
     "with_blanks",

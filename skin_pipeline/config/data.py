@@ -109,6 +109,14 @@ class DataKnobs(Environment):
         "What becomes of images that look like a mask or an overlay of a lesion (by their name, or "
         "because they have two greys only): a warning that names them, or they are left out.",
     )
+    returned_labels: Literal["leave_out", "use"] = knob(
+        "leave_out",
+        "Data",
+        "Whether images that were scored and whose label came back (`skin_labels`) are added to "
+        "`data`. `use` as the installation's default also makes `skin_labels` keep copies of these "
+        "images in the store. Read about verification bias in docs/operating.md first.",
+        title="Images whose label came back",
+    )
     max_group_share: float = knob(
         0.1,
         "Data",

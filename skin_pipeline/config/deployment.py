@@ -78,8 +78,8 @@ class Deployment(OperationsKnobs):
     )
     notify_connection: str = Field(
         "",
-        description="Airflow connection that alerts go through (webhook, Slack or e-mail). "
-        "Empty: alerts go to the log.",
+        description="Airflow connections that alerts go through (webhook, Slack, e-mail or any "
+        "service of Apprise), as `pager, mail`. Empty: alerts go to the log.",
     )
     pool: str = Field("training", description="Airflow pool of the tasks that compute.")
     threads: int = Field(

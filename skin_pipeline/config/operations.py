@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from pydantic import Field
 
 from skin_pipeline.config.environment import Environment
+from skin_pipeline.errors import BadInput
+from skin_pipeline.foreign import shown
+
+STARTERS = ("data", "drift", "labels")
 
 
 class OperationsKnobs(Environment):
@@ -21,7 +25,8 @@ class OperationsKnobs(Environment):
         "",
         description="What else starts `skin_training`, beside the schedule: some of `data` (new "
         "data was announced), `drift` (monitoring raised an alarm) and `labels` (labels came "
-        "back), as `drift, labels`.",
+        "back), as `drift, labels`. What is not one of these starts nothing, and the page of the "
+        "DAG says so.",
     )
     deadline_hours: float = Field(
         24,
@@ -74,8 +79,41 @@ class OperationsKnobs(Environment):
         "@daily",
         description="When Airflow starts `skin_monitoring`, like `SKIN_SCHEDULE`.",
     )
+    monitoring_share: float = Field(
+        0,
+        ge=0,
+        lt=1,
+        description="Share of malignant images among those that are scored, as far as it is known, "
+        "such as 0.02; monitoring compares with validation images in this proportion. 0: with all "
+        "of them.",
+    )
     watch_schedule: str = Field(
         "@daily",
         description="When Airflow starts `skin_watch`, which verifies what all aliases name and "
         "sends alerts again that could not be sent; like `SKIN_SCHEDULE`.",
+    )
+
+
+class Retraining(NamedTuple):
+    """What `SKIN_RETRAIN_ON` says: the known starters, each once, and what else it contains."""
+
+    kinds: tuple[str, ...]
+    unknown: tuple[str, ...]
+
+    def check(self) -> None:
+        """Raises `BadInput` if something is not known."""
+        if self.unknown:
+            raise BadInput(
+                f"SKIN_RETRAIN_ON names {', '.join(map(shown, self.unknown))}, which starts "
+                f"nothing. Give some of {', '.join(STARTERS)}, or nothing; what holds now: "
+                f"{', '.join(self.kinds) or 'nothing'}"
+            )
+
+
+def retraining(text: str) -> Retraining:
+    """Returns what the setting `retrain_on` means, in a fixed order."""
+    words = dict.fromkeys(word.strip().casefold() for word in text.split(",") if word.strip())
+    return Retraining(
+        tuple(kind for kind in STARTERS if kind in words),
+        tuple(word for word in words if word not in STARTERS),
     )

@@ -16,6 +16,9 @@ In reading order:
 - `evaluation`: the results of `evaluate`, `champion`, `external` and `gate`
 - `release`: the manifest of a version, what an alias names, and a model's history
 - `operations`: actions of people, approvals, incidents, and batches of scoring
+- `returned`: labels that came back for scored images
+- `scoring`: what passes between the steps of batch scoring
+- `monitoring`: what monitoring found out about a model's images and scores
 """
 
 from skin_pipeline.contracts.data import (
@@ -53,8 +56,16 @@ from skin_pipeline.contracts.evaluation import (
     Predictive,
     Scored,
     Slice,
+    StepCost,
     Verdict,
     Within,
+)
+from skin_pipeline.contracts.monitoring import (
+    Band,
+    DriftReport,
+    Moved,
+    RetrainingAsked,
+    WatchedDay,
 )
 from skin_pipeline.contracts.operations import (
     Action,
@@ -63,6 +74,7 @@ from skin_pipeline.contracts.operations import (
     Batch,
     EventKind,
     Incident,
+    Observations,
     Outcome,
 )
 from skin_pipeline.contracts.release import (
@@ -71,6 +83,8 @@ from skin_pipeline.contracts.release import (
     Pointer,
     Release,
 )
+from skin_pipeline.contracts.returned import RefusedLabel, ReturnedLabel, ReturnedLabels
+from skin_pipeline.contracts.scoring import Ledger, ScoredChunk, ScoringChunk, ScoringPlan
 from skin_pipeline.contracts.training import (
     Epoch,
     Features,
@@ -86,6 +100,7 @@ __all__ = [
     "Action",
     "ActionKind",
     "Approval",
+    "Band",
     "Batch",
     "Bin",
     "Calibration",
@@ -96,6 +111,7 @@ __all__ = [
     "Cost",
     "DataPointer",
     "Dataset",
+    "DriftReport",
     "Epoch",
     "Evaluation",
     "EventKind",
@@ -105,21 +121,33 @@ __all__ = [
     "Incident",
     "Interval",
     "Judgement",
+    "Ledger",
     "Mistake",
+    "Moved",
     "Notice",
+    "Observations",
     "Outcome",
     "Pointer",
     "Predictive",
     "Proof",
+    "RefusedLabel",
     "Release",
+    "RetrainingAsked",
+    "ReturnedLabel",
+    "ReturnedLabels",
     "Scored",
+    "ScoredChunk",
+    "ScoringChunk",
+    "ScoringPlan",
     "Shortcut",
     "Slice",
     "Split",
+    "StepCost",
     "TrainedRun",
     "Trunk",
     "Validation",
     "Verdict",
+    "WatchedDay",
     "Within",
     "address",
     "dump",

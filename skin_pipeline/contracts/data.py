@@ -35,6 +35,7 @@ class Dataset(Contract):
     - `thumbnails` are keys of arrays (n, 64, 64) of uint8: the luminance of the whole images in the
       same order, by which near-duplicates are verified.
     - `golden` maps a few images to copies of their files, on which a saved model is tried.
+    - `returned` counts the images that were scored first and got their label afterwards.
     """
 
     source: Address
@@ -49,6 +50,7 @@ class Dataset(Contract):
     classes: dict[str, int]
     unreadable: int
     notices: tuple[Notice, ...] = ()
+    returned: int = 0
 
     @property
     def images(self) -> int:

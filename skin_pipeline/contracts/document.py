@@ -35,11 +35,32 @@ class Contract(BaseModel):
 
 
 class Cost(Contract):
-    """What a result took, in `cost.json` beside it: wall time and cores of the try that made it."""
+    """What a result took, in `cost.json` beside it: the try that made it, and what that try did.
+
+    - `seconds` is wall time, `cores` the number that the try was allowed to use, and `core_seconds`
+      the CPU time that its process and the processes below that really used.
+    - `bytes_read` and `bytes_written` are those of the store.
+    - `peak_mib` is the most memory that the process, or one below it, had held until then.
+    - `found` and `computed` are activations: those that were in the feature cache, and the others.
+    - `work` names the kind of work, and `units` says how much of it was done: images, times passes
+      over them. See `timing`.
+    - `run` is the workflow run that made the result.
+
+    Documents from earlier versions have the first three fields only; `core_seconds` is then None.
+    """
 
     seconds: float
     cores: int
     finished_at: str
+    core_seconds: float | None = None
+    bytes_read: int = 0
+    bytes_written: int = 0
+    peak_mib: float = 0
+    found: int = 0
+    computed: int = 0
+    work: str = ""
+    units: int = 0
+    run: str = ""
 
 
 class Proof(Contract):

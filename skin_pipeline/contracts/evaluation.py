@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+from pydantic import Field
+
 from skin_pipeline.contracts.document import Contract, Interval, described
 from skin_pipeline.contracts.training import Trunk
 
@@ -195,6 +197,24 @@ class GateCheck(Contract):
         return described(self.name, self.value, self.bound)
 
 
+class StepCost(Contract):
+    """What the tasks of a step took in the workflow run of a verdict; see `Cost`.
+
+    Of `results`, `found` were there from earlier runs, and count nothing here. Of the activations
+    that were needed, `cached` were in the feature cache and `computed` were not.
+    """
+
+    results: int = 0
+    found: int = 0
+    seconds: float = 0
+    core_seconds: float = 0
+    bytes_read: int = 0
+    bytes_written: int = 0
+    peak_mib: float = 0
+    cached: int = 0
+    computed: int = 0
+
+
 class Verdict(Contract):
     """Result of `gate`: approved or not, with every check that was made.
 
@@ -202,7 +222,8 @@ class Verdict(Contract):
       champion. `external` are the keys of the scores on sets of another origin.
     - `reasons` are the failed checks in words.
     - `settings` are all knobs of the run, `versions` those of Python and the packages, and
-      `seconds` the time that each step took.
+      `seconds` the time that each step took, in whichever run that was. `costs` are those of this
+      run alone, by step; there are none in documents of earlier versions.
     - `report`, `card` and `card_data` are keys: of a page, and of the model card as Markdown and as
       JSON.
     """
@@ -223,3 +244,4 @@ class Verdict(Contract):
     report: str
     card: str
     card_data: str
+    costs: dict[str, StepCost] = Field(default_factory=dict)

@@ -49,6 +49,12 @@ class Approval(Contract):
     with: `champion` is its version, and empty if there was none. `by` is the user who answered;
     empty, with `approved` false, if nobody did in time. `asked` names the request, so that each is
     answered once.
+
+    - `champion_move` is the number of the move that made the champion. So an approval is used up by
+      the promotion, and does not hold again after a rollback.
+    - `started_by` is who triggered the run, which may be who approved.
+    - `signature` is that of this document without its signature, in hex, and `store` the name of
+      the store that it was made for, as in `Pointer`.
     """
 
     verdict: str
@@ -61,6 +67,10 @@ class Approval(Contract):
     dag: str
     run: str
     asked: str
+    champion_move: int = Field(0, ge=0)
+    started_by: SafeText = ""
+    store: str = Field("", pattern=r"^[0-9a-f]{0,64}$")
+    signature: str = Field("", pattern=r"^[0-9a-f]{0,512}$")
 
 
 EventKind = Literal[
@@ -87,7 +97,10 @@ class Incident(Contract):
     - `count` is how often it was seen in this episode.
     - `sent` is the time of the alert, empty until it was delivered; `problem` is why it could not
       be; `recovery_sent` is the time of the message that it ended.
-    - `headline` and `text` are those of the alert, and `links` its addresses by name.
+    - `delivered` names the connections that the alert went through, and `recovery_delivered` those
+      of the message that it ended, so that a second attempt uses only the others.
+    - `headline` and `text` are those of the alert, `links` its addresses by name, and `origin` what
+      machines read: the DAG, the run, the task.
     """
 
     id: str = Field(pattern=r"^[0-9a-f]{12}$")
@@ -104,9 +117,22 @@ class Incident(Contract):
     headline: SafeText
     text: tuple[SafeText, ...]
     links: dict[str, str] = Field(default_factory=dict)
+    origin: dict[str, str | int | bool] = Field(default_factory=dict)
     sent: str = ""
+    delivered: tuple[str, ...] = ()
     problem: SafeText = ""
     recovery_sent: str = ""
+    recovery_delivered: tuple[str, ...] = ()
+
+
+class Observations(Contract):
+    """How something that comes and goes was found lately: `observations/<id of the incident>.json`.
+
+    `runs` names who looked, the last one at the end; `bad` says of each whether it was bad.
+    """
+
+    runs: tuple[SafeText, ...] = ()
+    bad: tuple[bool, ...] = ()
 
 
 class Batch(Contract):

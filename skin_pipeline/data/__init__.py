@@ -10,6 +10,8 @@ In reading order:
     sources         from a source to images and their classes
     foreign_tables  reads the tables that people bring
     metadata        what these tables say about the images
+    label_files     reads files of labels that came back for scored images
+    returned        these labels, kept and looked up; and as a part of the next data set
     disk            files that appear whole or not at all
     demo            a generator of synthetic lesions
     fetching        what a data set is made from, before anything is decoded
@@ -37,8 +39,10 @@ __all__ = [  # ruff: ignore[undefined-export]
     "history",
     "images",
     "kinds",
+    "label_files",
     "manifest",
     "metadata",
+    "returned",
     "sources",
     "splitting",
     "tasks",

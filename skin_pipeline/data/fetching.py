@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from typing import Any, NamedTuple
 
@@ -16,6 +16,7 @@ from skin_pipeline.config import DEMO, Settings
 from skin_pipeline.contracts import LABELS, Dataset, address
 from skin_pipeline.data import metadata, sources
 from skin_pipeline.data.metadata import Labelling
+from skin_pipeline.data.returned import Returned, beside
 from skin_pipeline.job import Job
 
 log = logging.getLogger(__name__)
@@ -29,12 +30,14 @@ class Fetched(NamedTuple):
         images: The images.
         reader: Reads the metadata tables beside them.
         labelling: Digest of the settings by which labels are read.
+        returned: Images that were scored and whose label came back; None to leave them out.
     """
 
     source: str
     images: sources.Images
     reader: metadata.Reader
     labelling: str
+    returned: Returned | None = None
 
     @property
     def inputs(self) -> dict[str, Any]:
@@ -43,6 +46,10 @@ class Fetched(NamedTuple):
             "content": self.images.digest,
             "synthetic": self.synthetic,
             "labelling": self.labelling,
+            # Not there at all without such images: so the keys of other data sets stay as they are.
+            **(
+                {"returned": self.returned.digest} if self.returned and self.returned.labels else {}
+            ),
         }
 
     @property
@@ -69,7 +76,8 @@ def fetched(job: Job, source: str, settings: Settings) -> Generator[Fetched, Non
     Args:
         job: The job.
         source: A folder, an archive, a Kaggle data set, a bucket, or `demo`.
-        settings: By which labels are read; those of the job for its own images.
+        settings: By which labels are read, and which say whether images whose label came back are
+            added; those of the job for its own images.
 
     Raises:
         BadInput: There are no usable images, or the credentials are wrong.
@@ -82,7 +90,12 @@ def fetched(job: Job, source: str, settings: Settings) -> Generator[Fetched, Non
     named = labelling.meanings if settings.names_values else {}
     classes = {name: meaning for name, meaning in named.items() if meaning in LABELS}
     job.fetch()
-    with sources.folder_of(job, source) as contents:
+    with ExitStack() as stack:
+        contents = stack.enter_context(sources.folder_of(job, source))
         reader = metadata.Reader(labelling)
         images = sources.find(contents, reader.labels, classes)
-        yield Fetched(source, images, reader, address(asdict(labelling)))
+        found = Fetched(source, images, reader, address(asdict(labelling)))
+        if settings.returned_labels == "use":
+            more = stack.enter_context(beside(job.store, settings.released_as, images))
+            found = found._replace(returned=more)
+        yield found

@@ -27,6 +27,7 @@ from skin_pipeline.data.sources import Found, Images, changed, exchanged
 from skin_pipeline.data.workers import each
 from skin_pipeline.errors import BadInput, Unavailable
 from skin_pipeline.geometry import Geometry
+from skin_pipeline.progress import reported
 from skin_pipeline.storage import Store, copied_file, digest_file, digest_named, scratch
 
 log = logging.getLogger(__name__)
@@ -91,7 +92,9 @@ def build(
     masks = []
     with scratch() as folder:
         squares, thumbnails = _Packer(store, folder, shard_size), _Packer(store, folder, shard_size)
-        for number, (found, seen) in enumerate(inspected(images.files, processes, geometry)):
+        looked_at = inspected(images.files, processes, geometry)
+        decoded = reported(looked_at, "images decoded", len(images.files))
+        for number, (found, seen) in enumerate(decoded):
             if decoder.named_like_a_mask(found.key) or seen.mask:
                 masks.append(found.key)
                 if not with_masks:

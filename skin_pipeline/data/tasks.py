@@ -20,6 +20,7 @@ from skin_pipeline.data import (
     duplicates,
     grouping,
     manifest,
+    returned,
     splitting,
     validation,
 )
@@ -36,6 +37,8 @@ SHOWN = 5  # problems of quarantined images in a message
 def ingest(work: Work, fetched: Fetched) -> Dataset:
     """Decodes each image once, and writes the manifest, the shards and the thumbnails."""
     settings, known = work.settings, fetched.reader.read(fetched.images)
+    if fetched.returned:
+        known = returned.joined(known, fetched.returned)
     images = known.images
     work.job.expect("ingest", len(images.files))
     with_masks = settings.masks == "warn"
@@ -51,7 +54,8 @@ def ingest(work: Work, fetched: Fetched) -> Dataset:
     table = built.table.join(known.table).reset_index(drop=True)
     # Files can change while they are decoded. What was decoded must be what the key of this result
     # says it is made from.
-    fetched.images.check_unchanged(zip(table["key"], table["sha256"], strict=True))
+    ours = table[table["key"].isin({item.key for item in fetched.images.files})]
+    fetched.images.check_unchanged(zip(ours["key"], ours["sha256"], strict=True))
     notices = images.notices + manifest.mask_notices(built.masks, left_out=not with_masks)
     manifest.log_outcomes(table)
     _log_notices(notices)
@@ -69,6 +73,7 @@ def ingest(work: Work, fetched: Fetched) -> Dataset:
         classes={str(label): int(count) for label, count in classes.items()},
         unreadable=int((~table["readable"]).sum()),
         notices=notices,
+        returned=len(table) - len(ours),
     )
 
 

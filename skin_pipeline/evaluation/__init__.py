@@ -5,7 +5,8 @@ Takes in the split, the runs and the images, and scores of other models and sets
 `Verdict` with its report and card. It knows no registry: `release` decides who is the champion. The
 door (`steps`) calls `tasks`; `release` calls `scoring` for the champion, `rejudging` before a model
 is released, and `gate` for the tolerance of a saved model; `operations` compares versions with
-`comparison` and `metrics`; the page "Models" draws with `plots`.
+`comparison` and `metrics`; the page "Models" draws with `plots`, and says with `wording` how long
+something took.
 The modules in reading order:
 
     tasks        the work of the steps `evaluate`, `external` and `gate`
@@ -17,7 +18,7 @@ The modules in reading order:
     comparison   challenger against champion on the same images
     gate         from figures and bounds to the checks of a verdict
     rejudging    the same again before a release, from the predictions in the store
-    costs        how long each step took
+    costs        what each step took
     card         the model card, as JSON and Markdown
     report       the report, one HTML file
     wording      the names of figures, and how they are written
@@ -27,4 +28,4 @@ Importing the room imports none of them, and no module imports TensorFlow before
 """
 
 # ruff: file-ignore[undefined-export] (they are modules, imported when they are used)
-__all__ = ["comparison", "gate", "metrics", "plots", "rejudging", "scoring", "tasks"]
+__all__ = ["comparison", "gate", "metrics", "plots", "rejudging", "scoring", "tasks", "wording"]

@@ -48,6 +48,12 @@ UNMEASURED = (
     "Not measured: whether patients benefit from the model, and how doctors would use it.",
     "Not measured: how many of the labels are wrong. They were used as they were given.",
 )
+RETURNED = (
+    "{} of the images were scored by an earlier model first, and got their label afterwards. "
+    "Labels come back mostly for images that looked suspicious (verification bias): malignant and "
+    "difficult images are more frequent among them than among all patients, and figures on test "
+    "images among them differ from those in use."
+)
 # Words in the name of a metadata column that has skin tones.
 SKIN_TONE = ("skin", "fitzpatrick", "tone")
 # Text from the data that Markdown would take for markup: anywhere, at an end of a word, at the
@@ -89,7 +95,11 @@ def data(store: Store, verdict: Verdict, evaluation: Evaluation) -> dict[str, An
         "slices": evaluation.slices,
         "shortcuts": shortcuts,
         "within": evaluation.within,
-        "limits": [*_limits(evaluation, external, shortcuts, images), *UNMEASURED],
+        "limits": [
+            *_limits(evaluation, external, shortcuts, images),
+            *([RETURNED.format(found.dataset.returned)] if found.dataset.returned else []),
+            *UNMEASURED,
+        ],
         "identity": _identity(verdict, evaluation, found.dataset),
         "versions": verdict.versions,
         "settings": verdict.settings,

@@ -1,21 +1,29 @@
-"""Adds up how long the steps took whose results led to a verdict."""
+"""Adds up what the steps took whose results led to a verdict: in all, and in its own run."""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
-from skin_pipeline.contracts import COST, Cost, Evaluation, Split, TrainedRun, Validation, parse
-from skin_pipeline.job import Work
+from skin_pipeline.contracts import (
+    COST,
+    Cost,
+    Evaluation,
+    Split,
+    StepCost,
+    TrainedRun,
+    Validation,
+    parse,
+)
+from skin_pipeline.job import Job, Work
 from skin_pipeline.storage import Store
 
+Taken = Mapping[str, list[Cost | None]]  # by step, for each result; None where it is not known
 
-def seconds(
+
+def taken(
     work: Work, evaluation: str, validation: str, champion: str, external: tuple[str, ...]
-) -> dict[str, float]:
-    """Returns the wall time of each step, added up over its tasks.
-
-    A result that was found from an earlier run counts with the time that it took then.
+) -> Taken:
+    """Returns what each result took that led to a verdict, in whichever run it was made.
 
     Args:
         work: The making of the verdict.
@@ -24,12 +32,49 @@ def seconds(
         champion: Key of the champion's scores; "" if there is no champion.
         external: Keys of the scores on sets of another origin.
     """
-    spent: dict[str, float] = defaultdict(float)
+    found: dict[str, list[Cost | None]] = {}
     scored = filter(None, (champion, *external))
     for key in (*_results(work, evaluation, validation), *scored):
-        step = key.split("/")[0]
-        spent[step] += _seconds(work.store, key)
-    return {step: round(value, 1) for step, value in spent.items()}
+        found.setdefault(key.split("/")[0], []).append(_cost(work.store, key))
+    return found
+
+
+def seconds(taken: Taken) -> dict[str, float]:
+    """Returns the wall time of each step, added up over its tasks.
+
+    A result that was found from an earlier run counts with the time that it took then.
+    """
+    return {
+        step: round(sum(cost.seconds for cost in costs if cost), 1) for step, costs in taken.items()
+    }
+
+
+def of_run(job: Job, taken: Taken) -> dict[str, StepCost]:
+    """Returns what each step took in this run alone: what was found counts nothing."""
+    return {
+        step: _added([cost for cost in costs if cost and _made_in(job, cost)], len(costs))
+        for step, costs in taken.items()
+    }
+
+
+def _made_in(job: Job, cost: Cost) -> bool:
+    # On the command line, all runs have the same name.
+    return cost.run == job.run_id and cost.finished_at[:19] >= job.moment[:19]
+
+
+def _added(made: Iterable[Cost], results: int) -> StepCost:
+    made = list(made)
+    return StepCost(
+        results=results,
+        found=results - len(made),
+        seconds=round(sum(cost.seconds for cost in made), 1),
+        core_seconds=round(sum(cost.core_seconds or 0 for cost in made), 1),
+        bytes_read=sum(cost.bytes_read for cost in made),
+        bytes_written=sum(cost.bytes_written for cost in made),
+        peak_mib=max((cost.peak_mib for cost in made), default=0),
+        cached=sum(cost.found for cost in made),
+        computed=sum(cost.computed for cost in made),
+    )
 
 
 def _results(work: Work, evaluation: str, validation: str) -> Iterator[str]:
@@ -43,7 +88,7 @@ def _results(work: Work, evaluation: str, validation: str) -> Iterator[str]:
     yield from sorted(checked.external.values())
 
 
-def _seconds(store: Store, result: str) -> float:
-    """Returns how long a result took; 0 where that was not recorded."""
+def _cost(store: Store, result: str) -> Cost | None:
+    """Returns what a result took; None where that was not recorded."""
     key = f"{result}/{COST}"
-    return parse(store.read(key), Cost, key).seconds if store.exists(key) else 0.0
+    return parse(store.read(key), Cost, key) if store.exists(key) else None

@@ -91,6 +91,7 @@ def _environment() -> Environment:
         "shown": wording.shown,
         "signed": wording.signed,
         "duration": wording.duration,
+        "size": wording.size,
     }
     environment.globals |= {"words": wording.FIGURES, "not_a_device": wording.NOT_A_DEVICE}
     return environment

@@ -274,6 +274,7 @@ def gate(
         external: Keys of the scores on sets of another origin.
     """
     case = _case(work, evaluation, champion, external)
+    taken = costs.taken(work, evaluation, validation, champion, external)
     checks = judge(case, work.settings)
     verdict = Verdict(
         evaluation=evaluation,
@@ -287,11 +288,12 @@ def gate(
         comparison=case.comparison,
         settings=work.settings.model_dump(),
         versions={"python": platform.python_version(), **{p: version(p) for p in PACKAGES}},
-        seconds=costs.seconds(work, evaluation, validation, champion, external),
+        seconds=costs.seconds(taken),
         judged_at=work.job.moment,
         report=f"{work.key}/report.html",
         card=f"{work.key}/card.md",
         card_data=f"{work.key}/card.json",
+        costs=costs.of_run(work.job, taken),
     )
     _put_pages(work, verdict, case.evaluation)
     return verdict

@@ -48,6 +48,14 @@ def signed(figure: Interval) -> str:
     return f"{figure.value:+.3f} [{figure.low:+.3f}, {figure.high:+.3f}]"
 
 
+def size(count: int) -> str:
+    """Returns a number of bytes such as `3.7 MB`."""
+    if count < 1000:
+        return f"{count} B"
+    power = min(4, (len(str(count)) - 1) // 3)
+    return f"{count / 1000**power:.1f} {'kMGT'[power - 1]}B"
+
+
 def duration(seconds: float) -> str:
     """Returns a time such as `42 s`, `3 min 07 s` or `2 h 05 min`."""
     minutes, rest = divmod(round(seconds), 60)

@@ -2,7 +2,7 @@
 
 ```
 scoring/<model>/batches/<time>-<digest>.json     a `Batch`: what was scored, and where its rows are
-scoring/<model>/scores/<digest>.parquet          the rows of a chunk of a batch
+scoring/<model>/scores/<sha256>.parquet          the rows of a chunk of a batch
 ```
 """
 
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from skin_pipeline.contracts import Batch, address, dump, parse
 from skin_pipeline.monitoring.measures import NAMES
-from skin_pipeline.storage import Store
+from skin_pipeline.storage import Store, digest
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -54,13 +54,26 @@ def schema() -> pa.Schema:
 
 def write(store: Store, key: str, rows: pd.DataFrame) -> None:
     """Writes the rows of a chunk under `key`, unless it is taken."""
+    store.put(key, _bytes(rows))
+
+
+def keep(store: Store, model: str, rows: pd.DataFrame) -> str:
+    """Writes rows under a key that names their bytes; returns the key."""
+    content = _bytes(rows)
+    key = f"{FOLDER}/{model}/scores/{digest(content)}.parquet"
+    store.put(key, content)
+    return key
+
+
+def _bytes(rows: pd.DataFrame) -> bytes:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    missing = {name: None for name in schema().names if name not in rows}
+    table = pa.Table.from_pandas(rows.assign(**missing), schema(), preserve_index=False)
     buffer = io.BytesIO()
-    table = pa.Table.from_pandas(rows, schema=schema(), preserve_index=False)
     pq.write_table(table, buffer, compression="zstd")
-    store.put(key, buffer.getvalue())
+    return buffer.getvalue()
 
 
 def read(store: Store, key: str) -> pd.DataFrame:
@@ -73,15 +86,41 @@ def read(store: Store, key: str) -> pd.DataFrame:
 
 
 def record(store: Store, batch: Batch) -> str:
-    """Writes the document of a batch, after the rows that it names. Returns its key."""
-    stamp = batch.began_at[:19].replace(":", "").replace("-", "")
-    key = f"{FOLDER}/{batch.model}/batches/{stamp}-{address({'run': batch.run})}.json"
+    """Writes the document of a batch, after the rows that it names. Returns its key.
+
+    A run has several if some of its chunks were scored later than the others.
+    """
+    made_of = address({"run": batch.run, "scores": batch.scores})
+    key = f"{_folder(batch.model)}/{_stamp(batch.began_at)}-{made_of}.json"
     store.put(key, dump(batch))
     return key
 
 
+def of_run(store: Store, model: str, began_at: str, run: str) -> dict[str, Batch]:
+    """Returns the batches of a run, by key.
+
+    Args:
+        store: The store.
+        model: Name of the model.
+        began_at: When the run started.
+        run: Its id.
+    """
+    start = f"{_folder(model)}/{_stamp(began_at)}-"
+    keys = (key for key in store.list(_folder(model)) if key.startswith(start))
+    found = {key: parse(store.read(key), Batch, key) for key in keys}
+    return {key: batch for key, batch in found.items() if batch.run == run}
+
+
+def _folder(model: str) -> str:
+    return f"{FOLDER}/{model}/batches"
+
+
+def _stamp(moment: str) -> str:
+    return moment[:19].replace(":", "").replace("-", "")
+
+
 def batches(store: Store, model: str, last: int | None = None) -> Iterator[Batch]:
     """Yields the batches of a model, newest first."""
-    keys = store.list(f"{FOLDER}/{model}/batches")
+    keys = store.list(_folder(model))
     for key in reversed(keys if last is None else keys[-last:]):
         yield parse(store.read(key), Batch, key)

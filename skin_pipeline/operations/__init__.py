@@ -8,7 +8,15 @@ layer does.
 The modules, in reading order:
 
     actions     an action of a person: its intent, written before, and its outcome, written after
+    asking      what a person is asked before a promotion or an expensive run, and the answer
     incidents   what people are alerted to: opened, counted, acknowledged, ended
+    results     what a task led to, in words
+    runbook     what to do about each alert, reason of a refusal and kind of error
+    costs       what a workflow run is expected to take
+    spending    what the latest runs of a model took, step by step
+    flapping    what comes and goes: how often it must be seen before it is an incident
+    labelling   labels that come back, as an action of a person
+    audit       the table of all that was done: moves, judgements, approvals, actions
     reading     a store as web pages read it: listed once, and unchanging documents from memory
     lineage     what a version was made from, as documents and as a graph
     comparing   versions side by side: figures on the same images, and what else differs
@@ -17,4 +25,18 @@ Importing the room imports none of them.
 """
 
 # ruff: file-ignore[undefined-export] (they are modules, imported when they are used)
-__all__ = ["actions", "comparing", "incidents", "lineage", "reading"]
+__all__ = [
+    "actions",
+    "asking",
+    "audit",
+    "comparing",
+    "costs",
+    "flapping",
+    "incidents",
+    "labelling",
+    "lineage",
+    "reading",
+    "results",
+    "runbook",
+    "spending",
+]

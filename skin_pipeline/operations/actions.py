@@ -89,9 +89,25 @@ def latest(store: Store, last: int = 200) -> Iterator[Recorded]:
     Raises:
         BadInput: A document is damaged.
     """
-    keys = [key for key in store.list(FOLDER) if key.endswith(f"/{INTENT}")]
-    for key in reversed(keys[-last:]):
-        folder = key.removesuffix(f"/{INTENT}")
-        found = store.tagged(f"{folder}/{OUTCOME}")
-        outcome = parse(found[0], Outcome, folder) if found else None
-        yield Recorded(parse(store.read(key), Action, key), outcome)
+    for folder in folders(store)[:last]:
+        yield of_key(store, folder)
+
+
+def folders(store: Store) -> list[str]:
+    """Returns the keys of all actions, newest first; the name of each begins with its time."""
+    keys = (key for key in store.list(FOLDER) if key.endswith(f"/{INTENT}"))
+    return [key.removesuffix(f"/{INTENT}") for key in keys][::-1]
+
+
+def of_key(store: Store, key: str) -> Recorded:
+    """Returns the action under a key. Raises `BadInput` if it is missing or damaged."""
+    intent = parse(store.read(f"{key}/{INTENT}"), Action, key)
+    found = store.tagged(f"{key}/{OUTCOME}")
+    return Recorded(intent, parse(found[0], Outcome, key) if found else None)
+
+
+def of_run(store: Store, dag: str, run: str) -> Recorded | None:
+    """Returns the action of a DAG run; None while it has none."""
+    digest = address({"dag": dag, "run": run})
+    found = next((key for key in folders(store) if key.endswith(f"-{digest}")), "")
+    return of_key(store, found) if found else None

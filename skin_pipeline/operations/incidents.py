@@ -6,13 +6,16 @@
     ended(store, "task_failed", "skin_training train")
 
 `incidents/<id>.json` has the state of one incident. Its id is made from its kind and its subject.
+
+Some kinds are moments, such as a promotion: they do not last, so they are never open, and what they
+happened to (a verdict, a move) is their subject, so that each is told once.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from skin_pipeline.contracts import EventKind, Incident, address, dump, parse
@@ -22,6 +25,9 @@ from skin_pipeline.storage import Store
 log = logging.getLogger(__name__)
 
 FOLDER = "incidents"
+MOMENTS: frozenset[EventKind] = frozenset({"promoted", "rolled_back", "data_warning"})
+# An alert that was neither sent nor marked as not sent after this time was lost with its process.
+LOST = timedelta(minutes=10)
 
 
 def id_of(kind: EventKind, subject: str) -> str:
@@ -38,6 +44,7 @@ def seen(
     headline: str,
     text: Sequence[str],
     links: Mapping[str, str] = {},
+    origin: Mapping[str, str | int | bool] = {},
 ) -> Incident:
     """Opens an incident, or counts it once more. Returns it.
 
@@ -49,21 +56,27 @@ def seen(
         headline: The subject of the alert.
         text: The lines of the alert.
         links: Addresses by name, such as `Report`.
+        origin: What machines read: the DAG, the run, the task.
     """
     now = _now()
 
     def change(old: Incident | None) -> Incident:
-        said = {"headline": headline, "text": tuple(text), "links": dict(links), "seen_at": now}
-        if old and old.state != "ended":
-            return old.model_copy(update={**said, "count": old.count + 1})
+        said = {
+            **{"headline": headline, "text": tuple(text), "links": dict(links)},
+            **{"origin": dict(origin), "seen_at": now},
+        }
+        moment = kind in MOMENTS
+        if old and (moment or old.state != "ended"):
+            return Incident(**{**old.model_dump(), **said, "count": old.count + 1})
         return Incident(
             id=id_of(kind, subject),
             episode=old.episode + 1 if old else 1,
             kind=kind,
             subject=subject,
             model=model,
-            state="open",
+            state="ended" if moment else "open",
             opened_at=now,
+            ended_at=now if moment else "",
             **said,
         )
 
@@ -125,6 +138,27 @@ def every(store: Store) -> list[Incident]:
     numbers = (key.split("/")[-1].removesuffix(".json") for key in store.list(FOLDER))
     found = (of_id(store, number) for number in numbers)
     return sorted((item for item in found if item), key=lambda item: item.seen_at, reverse=True)
+
+
+def unsent(store: Store) -> list[Incident]:
+    """Returns the incidents of which an alert, or the message that it ended, has not arrived.
+
+    `problem` of such an incident says why, or is empty if the process that was to send it is gone.
+    """
+    return [item for item in every(store) if is_unsent(item)]
+
+
+def is_unsent(incident: Incident) -> bool:
+    """Returns whether a message about an incident has still to be sent."""
+    ended = incident.state == "ended" and incident.kind not in MOMENTS
+    if incident.recovery_sent if ended else incident.sent:
+        return False
+    since = incident.ended_at if ended else incident.opened_at
+    return bool(incident.problem) or _age(since) > LOST
+
+
+def _age(moment: str) -> timedelta:
+    return datetime.now(timezone.utc) - datetime.fromisoformat(moment)
 
 
 def _changed(

@@ -28,11 +28,13 @@ T = TypeVar("T")
 WHOLE_BYTES, LARGEST_BYTES = 64 << 20, 4 << 20
 SECONDS = 600.0  # somebody may remove a damaged result and make it anew
 READERS = 8  # requests to the store at the same time
-# Results of steps, manifests and files of versions, moves, judgements, batches: written once.
+# Results of steps, manifests and files of versions, moves, judgements, batches, intents,
+# approvals: written once.
 UNCHANGING = re.compile(
     r"(?:ingest|validate|split|features|train|evaluate|champion|external|gate|tables)/.+"
     r"|models/[^/]+/(?:versions|judged|moves)/.+"
     r"|scoring/[^/]+/batches/.+"
+    r"|actions/[^/]+/intent\.json|approvals/.+"
 )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 import uuid
 from collections.abc import Generator
@@ -25,7 +26,7 @@ from skin_pipeline.provenance.proofs import Proofs, Proven
 from skin_pipeline.provenance.records import Record, TakenError
 from skin_pipeline.provenance.signing import SigningKeys
 from skin_pipeline.provenance.stamps import OBJECT, PROOF, Stamper, Stamps
-from skin_pipeline.storage import KeyList, Store, copied, digest, digest_file, digest_of
+from skin_pipeline.storage import KeyList, Store, Traffic, copied, digest, digest_file, digest_of
 
 
 class ProvenStore:
@@ -35,12 +36,16 @@ class ProvenStore:
         inner: The store.
         keys: With a private one, everything that steps write is signed, and everything that they
             read must be.
+
+    Attributes:
+        traffic: The bytes that were read and written through it.
     """
 
     def __init__(self, inner: Store, keys: SigningKeys) -> None:
         self.inner, self.keys, self.url = inner, keys, inner.url
         self._stamps = Stamps(inner, keys)
         self._proofs = Proofs(inner, keys, self._stamps)
+        self.traffic = Traffic()
         self._copies: tempfile.TemporaryDirectory[str] | None = None
 
     @classmethod
@@ -82,11 +87,15 @@ class ProvenStore:
 
     def tagged(self, key: str) -> tuple[bytes, str] | None:
         """Implements `Store`. Nothing is compared here: pointers have no proof."""
-        return self.inner.tagged(key)
+        found = self.inner.tagged(key)
+        self.traffic.add(read=len(found[0]) if found else 0)
+        return found
 
     def swap(self, key: str, data: bytes, tag: str | None) -> bool:
         """Implements `Store`."""
-        return self.inner.swap(key, data, tag)
+        written = self.inner.swap(key, data, tag)
+        self.traffic.add(written=len(data) if written else 0)
+        return written
 
     def remove(self, key: str) -> None:
         """Implements `Store`."""
@@ -100,6 +109,7 @@ class ProvenStore:
         """Implements `Store`. For a file of a result that is being made, the digest is noted for
         the result's proof."""
         written = self.inner.put(key, data)
+        self.traffic.add(written=len(data) if written else 0)
         self._note(key, digest(data), written=written)
         return written
 
@@ -112,6 +122,7 @@ class ProvenStore:
         if signed:  # before the object, so that there is never one without a signature
             self._stamps.sign(OBJECT, key, found)
         written = self.inner.put_file(key, path)
+        self.traffic.add(written=path.stat().st_size if written else 0)
         self._note(key, found, written=written)
         return written
 
@@ -122,6 +133,7 @@ class ProvenStore:
             BadInput: Its step did not write this, or it is not signed as the keys require.
         """
         data = self.inner.read(key)
+        self.traffic.add(read=len(data))
         if owner := owner_of(key):
             self._check(owner, key, data)
         return data
@@ -132,6 +144,11 @@ class ProvenStore:
         Raises:
             BadInput: as `read`.
         """
+        path = self._local(key, fresh=fresh)
+        self.traffic.add(read=path.stat().st_size)
+        return path
+
+    def _local(self, key: str, *, fresh: bool) -> Path:
         if self.keys.private and is_signed_alone(key):
             return self._signed_alone(key, fresh=fresh)
         expected = self.digest_of(key) if owner_of(key) else ""
@@ -157,6 +174,7 @@ class ProvenStore:
                 yield file
             return
         with self.inner.opened(key) as file:
+            self.traffic.add(read=os.fstat(file.fileno()).st_size)
             if alone:
                 self._check_stamp(key, digest_of(file))
             yield file

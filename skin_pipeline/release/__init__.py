@@ -20,6 +20,8 @@ The modules, in reading order:
     aliases    moving an alias
     history    verifying the history of an alias: what is missing, changed or invented
     rollback   making an alias name again what it named before
+    eligible   which versions may become the champion, by a run or by hand
+    approvals  a person's decisions on verdicts: when one is needed, signed, checked
     pruning    removing old versions
     tasks      the work of the steps `champion`, `promote` and `reject`
     chain      checking all that a verdict is made from, down to the images, before a release
@@ -33,6 +35,7 @@ their imports are slow, or only the command line needs them.
 
 from typing import TYPE_CHECKING
 
+from skin_pipeline.release.approvals import Approvals, Request, Rule
 from skin_pipeline.release.pointers import ALIAS_PATTERN, Document
 from skin_pipeline.release.registry import Model, Registry, Unverified
 from skin_pipeline.release.rollback import PREVIOUS, Rollback
@@ -46,10 +49,13 @@ __all__ = [
     "MANIFEST",
     "MODEL_FILE",
     "PREVIOUS",
+    "Approvals",
     "Document",
     "Model",
     "Registry",
+    "Request",
     "Rollback",
+    "Rule",
     "Unverified",
     "chain",
     "commands",

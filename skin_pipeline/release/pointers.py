@@ -19,11 +19,11 @@ import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from pydantic import Field
 
-from skin_pipeline.contracts import Contract, Pointer, dump, parse
+from skin_pipeline.contracts import Approval, Contract, Pointer, dump, parse
 from skin_pipeline.errors import BadInput
 from skin_pipeline.provenance import PUBLIC_KEY, SigningKeys, signing
 from skin_pipeline.release import seen
@@ -33,6 +33,7 @@ from skin_pipeline.storage import Store, digest
 ALIAS_PATTERN = r"^[a-z0-9][a-z0-9-]{0,48}$"  # that of a model's name
 KIND = "pointer 1"  # what is signed, and the version of the way it is signed
 IDENTITY = "store.json"
+Signed = TypeVar("Signed", Pointer, Approval)  # documents that contain their own signature
 
 
 class Identity(Contract):
@@ -193,18 +194,24 @@ def identity(store: Store) -> str:
     return parse(found[0], Identity, IDENTITY).store if found else ""
 
 
-def sealed(store: Store, pointer: Pointer, keys: SigningKeys) -> bytes:
-    """Returns the document of a pointer, signed if there is a private key.
+def sealed(store: Store, document: Signed, keys: SigningKeys, kind: str = KIND) -> bytes:
+    """Returns a document that contains its signature, signed if there is a private key.
+
+    Args:
+        store: The store that it is for.
+        document: A pointer, or an approval.
+        keys: Those with the private key, if there is one.
+        kind: What is signed; see `signing.sign_bytes`.
 
     Raises:
         BadInput: the private key cannot be used.
     """
     if not keys.private:
-        return dump(pointer)
+        return dump(document)
     store.put(IDENTITY, dump(Identity(store=uuid.uuid4().hex)))  # keeps a name that is there
-    pointer = pointer.model_copy(update={"store": identity(store), "signature": ""})
-    signature = signing.sign_bytes(dump(pointer), KIND, keys)
-    return dump(pointer.model_copy(update={"signature": signature}))
+    document = document.model_copy(update={"store": identity(store), "signature": ""})
+    signature = signing.sign_bytes(dump(document), kind, keys)
+    return dump(document.model_copy(update={"signature": signature}))
 
 
 def signature_problem(document: Document, public: bytes, here: str) -> str:
@@ -215,22 +222,37 @@ def signature_problem(document: Document, public: bytes, here: str) -> str:
         public: The trusted key, as PEM.
         here: The name of the store that contains it.
     """
-    signature = document.move.signature
+    return seal_problem(document.called, document.content, document.move, KIND, public, here)
+
+
+def seal_problem(
+    called: str, content: bytes, document: Pointer | Approval, kind: str, public: bytes, here: str
+) -> str:
+    """Returns why a document that contains its signature is not trusted; "" if it is.
+
+    Args:
+        called: Its name in messages.
+        content: Its bytes.
+        document: What they say.
+        kind: What it was signed as.
+        public: The trusted key, as PEM.
+        here: The name of the store that contains it.
+    """
+    signature = document.signature
     if not signature:
-        return f"{document.called} is not signed, but {PUBLIC_KEY} is set"
+        return f"{called} is not signed, but {PUBLIC_KEY} is set"
     # What was signed is the document without its signature. A second copy of it, in another field,
     # would be taken out as well, so that field could say anything: it is refused.
     mark = signature.encode()
-    once = document.content.count(mark) == 1
-    unsigned = document.content.replace(mark, b"")
-    if not once or not signing.signed_by(public, unsigned, KIND, signature):
+    once = content.count(mark) == 1
+    if not once or not signing.signed_by(public, content.replace(mark, b""), kind, signature):
         return (
-            f"the signature of {document.called} is not right: it is by another key than "
+            f"the signature of {called} is not right: it is by another key than "
             f"{PUBLIC_KEY}, or the document was changed"
         )
-    if document.move.store != here:
+    if document.store != here:
         return (
-            f"{document.called} was signed for the store {document.move.store}, and this is "
+            f"{called} was signed for the store {document.store}, and this is "
             f"{here or 'a store without a name'} ({IDENTITY})"
         )
     return ""

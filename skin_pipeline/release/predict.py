@@ -39,6 +39,8 @@ VERSION = re.compile(r"[0-9a-f]{20}")
 BATCH = 16  # images that the network is given at a time
 T = TypeVar("T")
 Forward = Callable[[NDArray[np.uint8]], Any]
+# From squares to probabilities (n, 1), and to what the trunk makes of them (n or more, d).
+Seeing = Callable[[NDArray[np.uint8]], tuple[Any, Any]]
 Image = str | os.PathLike[str] | bytes
 
 
@@ -62,6 +64,23 @@ class Prediction(NamedTuple):
     problem: str
 
 
+class Look(NamedTuple):
+    """The row of an image, and what the network saw of it.
+
+    Attributes:
+        prediction: The row.
+        sha256: Of the file's bytes; empty if they were not read.
+        pixels: The working square (size, size, 3); None if the image has a problem.
+        features: What the trunk makes of it (d,), pooled; None if the model has no trunk that all
+            its runs share, or the image has a problem.
+    """
+
+    prediction: Prediction
+    sha256: str
+    pixels: NDArray[np.uint8] | None
+    features: NDArray[np.float32] | None
+
+
 def resolve(model: Model, version_or_alias: str = CHAMPION) -> Resolved:
     """Returns a version of a model from the store. A file in S3 is first copied to this machine.
 
@@ -74,8 +93,7 @@ def resolve(model: Model, version_or_alias: str = CHAMPION) -> Resolved:
             signed as the keys require; or the alias is older than what was seen here.
         Unavailable: the store does not answer.
     """
-    is_version = VERSION.fullmatch(version_or_alias)
-    version = version_or_alias if is_version else _pointed(model, version_or_alias)
+    version = named(model, version_or_alias)
     release = model.release(version)
     # A signed manifest can be copied into another version's folder, with its signature.
     if (release.model, release.version) != (model.name, version):
@@ -110,6 +128,17 @@ def beside(path: Path, keys: SigningKeys) -> Resolved:
     signed = signature.read_bytes() if signature.is_file() else None
     signing.check(content, signed, keys.trusted(), str(manifest))
     return _usable(parse(content, Release, str(manifest)), path)
+
+
+def named(model: Model, version_or_alias: str) -> str:
+    """Returns the version that an alias names; a version itself.
+
+    Raises:
+        BadInput: there is no such alias, or it may not be used.
+    """
+    if VERSION.fullmatch(version_or_alias):
+        return version_or_alias
+    return _pointed(model, version_or_alias)
 
 
 def _pointed(model: Model, alias: str) -> str:
@@ -160,7 +189,8 @@ def predict(
 class Scorer:
     """A loaded model: `forward` takes squares (n, size, size, 3) of uint8 to probabilities (n, 1).
 
-    `field_of_view` is the share of an image's short side that becomes `size` pixels.
+    `field_of_view` is the share of an image's short side that becomes `size` pixels. `seeing` is
+    `forward` that also gives the trunk's features, from the same pass.
     """
 
     release: Release
@@ -168,6 +198,7 @@ class Scorer:
     size: int
     field_of_view: float
     processes: int
+    seeing: Seeing | None = None
 
     @classmethod
     def of(cls, model: Resolved, threads: int) -> Scorer:
@@ -181,23 +212,35 @@ class Scorer:
         square = loaded.get_layer("field_of_view").output
         size, whole = int(square.shape[1]), int(loaded.get_layer("centre_square").height)
         processes = max(1, threads // 2)  # the network takes most of the time
-        return cls(model.release, _forward(loaded, square), size, size / whole, processes)
+        forward, seeing = _forward(loaded, square), _seeing(loaded, square)
+        return cls(model.release, forward, size, size / whole, processes, seeing)
 
     def predict(self, images: Iterable[Image]) -> Iterator[Prediction]:
         """Scores images; see the function `predict`."""
+        return (look.prediction for look in self._looks(images, self._unseeing))
+
+    def look(self, images: Iterable[Image]) -> Iterator[Look]:
+        """Scores images as `predict` does, and gives what the network saw of each."""
+        return self._looks(images, self.seeing or self._unseeing)
+
+    def _unseeing(self, squares: NDArray[np.uint8]) -> tuple[Any, Any]:
+        return self.forward(squares), None
+
+    def _looks(self, images: Iterable[Image], seeing: Seeing) -> Iterator[Look]:
         work = partial(_inspect, geometry=Geometry(self.size, self.field_of_view))
         named = ((_name(image, i), image) for i, image in enumerate(images))
         for seen in _batches(workers.each(work, named, self.processes, _killed, itemgetter(0))):
-            yield from self._scored(seen)
+            yield from self._scored(seen, seeing)
 
-    def _scored(self, seen: list[tuple[str, reading.Inspected]]) -> Iterator[Prediction]:
+    def _scored(self, seen: list[tuple[str, reading.Inspected]], seeing: Seeing) -> Iterator[Look]:
         squares = [item.pixels for _, item in seen if item.pixels is not None]
-        scores = iter(np.asarray(self.forward(np.stack(squares)))[:, 0] if squares else ())
+        scores = iter(_scores(seeing, np.stack(squares)) if squares else ())
         for name, item in seen:
             if item.pixels is None:
-                yield Prediction(name, None, "", item.problem)
+                yield Look(Prediction(name, None, "", item.problem), item.sha256, None, None)
             else:
-                yield self._called(name, float(next(scores)))
+                score, features = next(scores)
+                yield Look(self._called(name, score), item.sha256, item.pixels, features)
 
     def _called(self, name: str, probability: float) -> Prediction:
         if not 0 <= probability <= 1:
@@ -206,21 +249,54 @@ class Scorer:
         return Prediction(name, probability, label, "")
 
 
+def _scores(
+    seeing: Seeing, squares: NDArray[np.uint8]
+) -> Iterator[tuple[float, NDArray[np.float32] | None]]:
+    """Yields the probability and the features of each square."""
+    probabilities, features = seeing(squares)
+    # The views of the images follow each other; the first one is the images as they are.
+    rows = [None] * len(squares) if features is None else np.asarray(features, np.float32)
+    for (probability,), row in zip(np.asarray(probabilities), rows, strict=False):
+        yield float(probability), row
+
+
 def _forward(model: Any, square: Any) -> Forward:
     """Returns the part of a model that comes after the cropping and scaling of the image."""
     import keras
-    import tensorflow as tf
 
-    network = keras.Model(square, model.output)
+    forward: Forward = _compiled(model, keras.Model(square, model.output), square.shape[1])
+    return forward
+
+
+def _seeing(model: Any, square: Any) -> Seeing | None:
+    """Returns the same part of a model with a second output: the pooled features of its trunk."""
+    import keras
+
+    stem = next((layer for layer in model.layers if layer.name == "stem"), None)
+    if stem is None:
+        return None
+    # What the stem gives in this model, and not what it gave when it was made on its own.
+    made = keras.Operation.output.fget(stem)
+    pooled = made[0] if isinstance(made, list | tuple) else made
+    if len(pooled.shape) != len(("image", "feature")):  # a `full` model has no shared trunk
+        return None
+    network = keras.Model(square, [model.output, pooled])
+    seeing: Seeing = _compiled(model, network, square.shape[1])
+    return seeing
+
+
+def _compiled(model: Any, network: Any, size: int) -> Any:
+    """Returns a call of a network on squares of `size` pixels, as quick as this machine allows."""
+    import tensorflow as tf
 
     def forward(squares: Any) -> Any:
         return network(tf.cast(squares, tf.float32), training=False)
 
-    plain: Forward = tf.function(forward, reduce_retracing=True)
-    if not backbone.quick_with_xla(model, square.shape[1]):
+    plain = tf.function(forward, reduce_retracing=True)
+    if not backbone.quick_with_xla(model, size):
         return plain
     # XLA compiles for each shape anew, which only pays for full batches.
-    compiled: Forward = tf.function(forward, jit_compile=True)
+    compiled = tf.function(forward, jit_compile=True)
     return lambda squares: (compiled if len(squares) == BATCH else plain)(squares)
 
 

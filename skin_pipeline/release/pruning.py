@@ -93,8 +93,11 @@ class Pruning:
         if stays:
             self.store.put(version.manifest_key, content)
         self._sweep(version)
-        event = "version_kept" if stays else "version_removed"
-        log.info("%s model=%s version=%s", event, version.model, version.name)
+        log.info(
+            "version_kept model=%s version=%s" if stays else "version_removed model=%s version=%s",
+            version.model,
+            version.name,
+        )
         return not stays
 
     def _named_now(self) -> set[str]:

@@ -9,29 +9,31 @@ models/<name>/versions/<version>/manifest.json.sig   its signature, if versions 
 models/<name>/removals/<version>            a mark, while a version is being removed
 models/<name>/judged/<time>-<digest>.json   one document a judged run
 store.json                                  the store's name, if pointers are signed
+approvals/<verdict>/<request>.json          a person's decision on a verdict
 ```
 
     model = Registry.of(store, read_deployment()).model("skin-resnet50")
     model.champion.version
     model.rollback("previous", by="me", reason="too many false alarms")
 
-The keys are given once, when the registry is opened, and no method takes others. So a check of a
-signature cannot be left out by mistake. What people may look at without that check is read through
-`Model.unverified`, which can only read.
+The keys and the rule of approval are given once, when the registry is opened, and no method takes
+others. So no check of a signature or an approval can be left out by mistake. What people may look
+at without these checks is read through `Model.unverified`, which can only read.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from skin_pipeline.config import Deployment
 from skin_pipeline.contracts import CHAMPION, Dataset, Judgement, Pointer, Release, dump, parse
-from skin_pipeline.errors import BadInput
+from skin_pipeline.errors import BadInput, Rejected
 from skin_pipeline.provenance import SigningKeys
-from skin_pipeline.release import aliases, history, rollback, trust, versions
+from skin_pipeline.release import aliases, eligible, history, rollback, trust, versions
 from skin_pipeline.release.aliases import ANY
+from skin_pipeline.release.approvals import NO_RULE, Approvals, Rule
 from skin_pipeline.release.pointers import Alias, Document
 from skin_pipeline.release.pruning import Pruning
 from skin_pipeline.release.rollback import Rollback
@@ -45,19 +47,21 @@ class Registry:
     """The models of a store.
 
     `keys` say what is signed, and what must be. With `SigningKeys()`, nothing is signed or checked.
+    `rule` says which champions a person must approve; with `NO_RULE`, none.
     """
 
     store: Store
     keys: SigningKeys
+    rule: Rule = NO_RULE
 
     @classmethod
     def of(cls, store: Store, deployment: Deployment) -> Registry:
-        """Returns the registry with the keys of the deployment, as all production code opens it."""
-        return cls(store, SigningKeys.of(deployment))
+        """Returns the registry with the deployment's keys and rule, as production code opens it."""
+        return cls(store, SigningKeys.of(deployment), Rule.of(deployment))
 
     def model(self, name: str) -> Model:
         """Returns a model, whether the store contains anything of it or not."""
-        return Model(self.store, name, self.keys)
+        return Model(self.store, name, self.keys, self.rule)
 
     def models(self) -> list[str]:
         """Returns the names of all models that were judged or promoted, sorted."""
@@ -71,6 +75,7 @@ class Model:
     store: Store
     name: str
     keys: SigningKeys
+    rule: Rule = NO_RULE
 
     @property
     def unverified(self) -> Unverified:
@@ -128,10 +133,11 @@ class Model:
                 processes that expect the same one, one succeeds. By default it may name any.
 
         Raises:
-            BadInput: the version is not complete in the store, there is no reason, or the keys do
-                not trust the pointer that is there.
+            BadInput: the version is not complete in the store, there is no reason, the keys do
+                not trust the pointer that is there, or a person must approve the version first.
             Unavailable: others moved the alias each time this call was about to.
         """
+        self._check_approved(version, alias)
         return aliases.move(self._alias(alias), version, by=by, reason=reason, expected=expected)
 
     def promote(
@@ -158,7 +164,9 @@ class Model:
         return rollback.plan(self._alias(alias), target)
 
     def carry_out(self, plan: Rollback, alias: str = CHAMPION, *, by: str, reason: str) -> Pointer:
-        """Moves an alias as planned. Returns the new pointer; see `rollback.carry_out`."""
+        """Moves an alias as planned, and returns its pointer; raises as `rollback.carry_out` and
+        `move` do: without an approval the champion goes back only to what it was."""
+        self._check_approved(plan.version, alias)
         return rollback.carry_out(self._alias(alias), plan, by=by, reason=reason)
 
     def rollback(self, target: str, alias: str = CHAMPION, *, by: str, reason: str) -> Pointer:
@@ -172,6 +180,19 @@ class Model:
         """
         return self.carry_out(self.plan_rollback(target, alias), alias, by=by, reason=reason)
 
+    def rolled_back(self, alias: str = CHAMPION) -> Iterator[Pointer]:
+        """Yields the rollbacks after which an alias never named the version again, newest first."""
+        return eligible.rolled_back(self._alias(alias))
+
+    def check_by_hand(self, version: str, alias: str = CHAMPION) -> None:
+        """Raises unless a person may make an alias name a verified version; see `eligible`."""
+        eligible.check_by_hand(self._alias(alias), version)
+        self._check_approved(version, alias)
+
+    def named_before(self, alias: str = CHAMPION) -> str | None:
+        """Returns the version that `previous` means in a rollback; None for none."""
+        return aliases.before(rollback.trusted_history(self._alias(alias)))
+
     def sign_history(self, alias: str, by: str) -> str:
         """Signs what an alias names, and its history so far; see `aliases.sign_history`."""
         return aliases.sign_history(self._alias(alias), by)
@@ -179,6 +200,31 @@ class Model:
     def signatures(self, documents: Sequence[Document]) -> list[str]:
         """Returns in a word how each move of a history is signed, newest first."""
         return history.signatures(self.store, documents, self.keys)
+
+    # --- approvals ---------------------------------------------------------------------------
+
+    @property
+    def approvals(self) -> Approvals:
+        """The decisions of people on the verdicts of models."""
+        return Approvals(self.store, self.keys, self.rule)
+
+    def _check_approved(self, version: str, alias: str) -> None:
+        """Raises unless a person approved what is to become the champion, where one must.
+
+        What was the champion before may be it again: that is a rollback.
+        """
+        now = self.champion if alias == CHAMPION and self.rule.when != "never" else None
+        if alias != CHAMPION or not self.rule.asks(now):
+            return
+        known = rollback.trusted_history(self._alias(alias))
+        if version in {document.move.version for document in known}:
+            return
+        try:
+            self.approvals.check(self.name, self.release(version).verdict, now)
+        except Rejected as refusal:  # which is a verdict on a run, and here an error of the mover
+            raise BadInput(
+                f"version {version} must not become the champion: {refusal}. Nothing was moved"
+            ) from None
 
     # --- versions ----------------------------------------------------------------------------
 
@@ -325,6 +371,10 @@ class Unverified:
     def documents(self, alias: str = CHAMPION, last: int | None = None) -> list[Document]:
         """Returns the moves of an alias, newest first; see `Alias.documents`."""
         return self._alias(alias).documents(last)
+
+    def move_keys(self, alias: str) -> list[str]:
+        """Returns the keys of an alias's pointer and of its moves, newest first."""
+        return [self._alias(alias).key, *reversed(self._alias(alias).recorded().values())]
 
     def release(self, version: str) -> Release:
         """Returns the manifest of a version. Raises `BadInput` if it is missing or damaged."""

@@ -1,4 +1,4 @@
-"""The work of the steps `champion`, `promote` and `reject`: all that reads or changes the registry.
+"""The work of the steps `champion`, `promote`, `reject`, and all else that asks the registry.
 
 The door (`skin_pipeline.steps`) decides when they run.
 """
@@ -11,6 +11,7 @@ from pathlib import Path
 
 from skin_pipeline import journal
 from skin_pipeline.contracts import (
+    Approval,
     Dataset,
     Evaluation,
     Judgement,
@@ -23,6 +24,7 @@ from skin_pipeline.contracts import (
 )
 from skin_pipeline.errors import BadInput, Rejected, Unavailable
 from skin_pipeline.job import Job, Work
+from skin_pipeline.release.approvals import Request, consent, refusal
 from skin_pipeline.release.registry import Model, Registry
 from skin_pipeline.storage import Store
 
@@ -106,7 +108,7 @@ def promote(job: Job, verdict: str, judge_again: Callable[[Verdict], str]) -> st
 
     Nothing moves if it is the champion already, as after a run on unchanged data; its judgement
     then stays. If the champion has changed since the model was judged, the model is judged again,
-    against the new champion.
+    against the new champion. A model that a person rolled back is not promoted again.
 
     Args:
         job: The job.
@@ -131,10 +133,60 @@ def promote(job: Job, verdict: str, judge_again: Callable[[Verdict], str]) -> st
         verdict = judge_again(judged)
         if not job.load(verdict, Verdict).approved:
             reject(job, verdict)
-    raise Unavailable(
+    raise _restless(judged)
+
+
+def _restless(judged: Verdict) -> Unavailable:
+    return Unavailable(
         f"other runs moved the champion of {judged.released_as} {REMATCHES} times meanwhile; "
         "try again"
     )
+
+
+def present(job: Job, verdict: str, judge_again: Callable[[Verdict], str]) -> str:
+    """Returns the key of the verdict against the present champion, which `promote` comes to, too.
+
+    Takes and raises what `promote` does.
+    """
+    for _ in range(REMATCHES):
+        judged = job.load(verdict, Verdict)
+        if not judged.approved or _standing(job, judged) or _is_current(job, judged):
+            return verdict
+        verdict = judge_again(judged)
+    raise _restless(judged)
+
+
+def request(job: Job, verdict: str, *, again: bool) -> Request | None:
+    """Returns what a person must be asked before a model is promoted; None if nothing.
+
+    Args:
+        job: The job.
+        verdict: Key of the verdict against the present champion; see `present`.
+        again: Whether to ask even if a person rejected just this before.
+
+    Raises:
+        BadInput: A person must be asked, but the answer could not be signed.
+    """
+    judged = job.load(verdict, Verdict)
+    model = _model(job, judged.released_as)
+    champion = model.champion
+    if not judged.approved or not model.rule.asks(champion) or _standing(job, judged):
+        return None
+    if given_up(job, verdict, judged):  # `promote` refuses it, whatever the answer is
+        return None
+    job.keys.check_mover()
+    asked = Request.about(model.name, verdict, champion)
+    return None if model.approvals.settles(asked, again=again) else asked
+
+
+def rejection(job: Job, verdict: str) -> Approval | None:
+    """Returns the decision by which a person rejected a model that passed the gate, or None."""
+    judged = job.load(verdict, Verdict)
+    model = _model(job, judged.released_as)
+    if not model.rule.asks(model.champion) or _standing(job, judged):
+        return None
+    decision = model.approvals.newest(verdict)
+    return decision if decision and not decision.approved else None
 
 
 def _standing(job: Job, judged: Verdict) -> Release | None:
@@ -172,11 +224,12 @@ def _moved(job: Job, key: str, judged: Verdict) -> str | None:
     """
     from skin_pipeline.release import chain  # imports pandas: only if there is a model to publish
 
-    rival = job.load(judged.champion, Scored).name if judged.champion else None
-    model = _model(job, judged.released_as)
-    pointer = model.champion
-    if rival != (pointer.version if pointer else None):
+    if not _is_current(job, judged):
         return None  # before a version is written that no alias would name
+    if problem := given_up(job, key, judged):
+        raise Rejected(problem)
+    rival, model = _rival(job, judged), _model(job, judged.released_as)
+    approval = model.approvals.check(model.name, key, model.champion)
     chain.check(job.proven, key)
     release, files = described(job, key, judged)
     # Without the proofs of the store: `publish` compares each file with the digest in the manifest,
@@ -184,8 +237,47 @@ def _moved(job: Job, key: str, judged: Verdict) -> str | None:
     bare = _model(job, judged.released_as, job.proven.inner)
     bare.publish(release, files, lambda file: _try(job, judged.evaluation, file))
     model.release(release.version)  # raises if it must be signed, and there was no key to do it
-    won = model.move(release.version, by=job.run_id, reason="passed the gate", expected=rival)
+    by, reason = job.run_id, "passed the gate"
+    if approval:
+        by, reason = f"{by}, approved by {approval.by}", f"{reason}; {consent(approval)}"
+    won = model.move(release.version, by=by, reason=reason, expected=rival)
     return release.version if won else None
+
+
+def given_up(job: Job, key: str, judged: Verdict) -> str:
+    """Returns who rolled the judged model back, and what to do; "" if nobody did.
+
+    On unchanged data and settings a run makes the same model again, which would be promoted with
+    the old verdict. It is recognised by its evaluation, so that looser bounds do not help either.
+    """
+    for move in _model(job, judged.released_as).rolled_back():
+        if move.previous and _is_of(job, move.previous, key, judged):
+            log.warning('not_promoted_again version=%s by="%s"', move.previous, move.by)
+            return (
+                f"version {move.previous} was rolled back by {move.by}: {move.reason}; to promote "
+                "it again, move the alias by hand, with the DAG skin_alias"
+            )
+    return ""
+
+
+def _is_of(job: Job, version: str, key: str, judged: Verdict) -> bool:
+    """Returns whether a version is the judged model."""
+    try:
+        release = _model(job, judged.released_as).unverified.release(version)
+        return _evaluation_of(job, release) == judged.evaluation
+    except BadInput:  # it was pruned, or is of older code: the same model has the same name
+        return described(job, key, judged)[0].version == version
+
+
+def _rival(job: Job, judged: Verdict) -> str | None:
+    """Returns the version of the champion that a model was compared with; None for none."""
+    return job.load(judged.champion, Scored).name if judged.champion else None
+
+
+def _is_current(job: Job, judged: Verdict) -> bool:
+    """Returns whether a model was compared with what is the champion now."""
+    pointer = _model(job, judged.released_as).champion
+    return _rival(job, judged) == (pointer.version if pointer else None)
 
 
 def described(job: Job, key: str, verdict: Verdict) -> tuple[Release, dict[str, str]]:
@@ -225,12 +317,19 @@ def _try(job: Job, evaluation: str, model: Path) -> None:
 
 
 def reject(job: Job, verdict: str) -> str:
-    """Records a refusal in the model's history, once. Returns the verdict's key."""
+    """Records a refusal in the model's history, once: the gate's, or that of a person.
+
+    Returns the verdict's key.
+    """
     judged = job.load(verdict, Verdict)
-    model = _model(job, judged.released_as)
-    new = model.record(_judgement(job, judged, None), verdict)
+    decision = rejection(job, verdict) if judged.approved else None
+    model, refused, once = _model(job, judged.released_as), _judgement(job, judged, None), verdict
+    if decision:  # beside the verdict's own judgement, if it has one or ever gets one
+        told = {"approved": False, "reasons": (refusal(decision),), "judged_at": decision.at}
+        refused, once = refused.model_copy(update=told), decision.asked
+    new = model.record(refused, once)
     _note(job, judged, unchanged=not new and _is_old(job, judged))
-    log.warning('refused model=%s reasons="%s"', judged.released_as, "; ".join(judged.reasons))
+    log.warning('refused model=%s reasons="%s"', judged.released_as, "; ".join(refused.reasons))
     return verdict
 
 

@@ -22,6 +22,7 @@ Its modules, in reading order:
     cache       copies of S3's objects on this machine's disk
     s3/         a store in an S3 bucket, and buckets with images
     opening     opens the store that a URL names
+    traffic     counts bytes
 """
 
 from skin_pipeline.storage.digests import digest, digest_file, digest_named, digest_of
@@ -36,6 +37,7 @@ from skin_pipeline.storage.s3.client import CONNECTIONS
 from skin_pipeline.storage.s3.errors import explained
 from skin_pipeline.storage.s3.store import S3Store
 from skin_pipeline.storage.s3.writing import S3Writing
+from skin_pipeline.storage.traffic import Traffic
 
 __all__ = [
     "CONNECTIONS",
@@ -48,6 +50,7 @@ __all__ = [
     "S3Writing",
     "SettingNames",
     "Store",
+    "Traffic",
     "copied",
     "copied_file",
     "digest",

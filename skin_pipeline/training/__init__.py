@@ -29,7 +29,7 @@ Importing the room imports none of them, and no module imports TensorFlow before
 """
 
 # ruff: file-ignore[undefined-export] (they are modules, imported when they are used)
-# `features` and `cache` are here for the benchmarks.
+# `features` and `cache` are here for the benchmarks, `resources` for what an alert says of memory.
 __all__ = [
     "backbone",
     "cache",
@@ -39,6 +39,7 @@ __all__ = [
     "inputs",
     "models",
     "pretrained",
+    "resources",
     "runtime",
     "strategies",
     "tasks",

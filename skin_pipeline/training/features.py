@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from skin_pipeline.progress import reported
 from skin_pipeline.training.backbone import Network
 from skin_pipeline.training.cache import FeatureCache, Ids
 from skin_pipeline.training.inputs import dihedral
@@ -122,7 +123,8 @@ def _one_view(
     """
     started = time.monotonic()
     sinks: dict[str, Any] = {}
-    for start in range(0, len(wanted), BATCH):
+    starts = range(0, len(wanted), BATCH)
+    for start in reported(starts, f"batches of view {view + 1} of {views}", len(starts)):
         batch = dihedral(pixels[wanted[start : start + BATCH]], view)
         for kind, values in _padded(forward, batch).items():
             if kind not in sinks:

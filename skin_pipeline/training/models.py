@@ -21,6 +21,7 @@ from skin_pipeline import arrays
 from skin_pipeline.arrays import Arrays
 from skin_pipeline.contracts import Dataset, TrainedRun, Trunk
 from skin_pipeline.job import Job
+from skin_pipeline.progress import Progress
 from skin_pipeline.storage import Store
 from skin_pipeline.training import resources, runtime
 from skin_pipeline.training.backbone import Network
@@ -98,9 +99,10 @@ def scorer(model: Any, jit: bool) -> Score:
 
     forward = tf.function(lambda read: model(read, training=False), jit_compile=jit)
 
-    def view_of(inputs: Inputs, rows: Ints, view: int) -> NDArray[np.float32]:
+    def view_of(inputs: Inputs, rows: Ints, view: int, progress: Progress) -> NDArray[np.float32]:
         parts = []
         for start in range(0, len(rows), SCORED):
+            progress.reached(view * len(rows) + start)
             batch = rows[start : start + SCORED]
             # All batches have one shape, so that the function is compiled once; rows that fill up
             # the last one are scored again and dropped.
@@ -111,7 +113,8 @@ def scorer(model: Any, jit: bool) -> Score:
         return np.concatenate(parts) if parts else np.zeros(0, np.float32)
 
     def score(inputs: Inputs, rows: Ints, views: int = 1) -> NDArray[np.float32]:
-        each = [view_of(inputs, rows, view) for view in range(views)]
+        progress = Progress("images of a run scored", views * len(rows))
+        each = [view_of(inputs, rows, view, progress) for view in range(views)]
         return np.asarray(np.mean(each, axis=0), np.float32)
 
     return score

@@ -40,6 +40,11 @@ def memory() -> tuple[int, int]:
     return machine.total, machine.available
 
 
+def allowed(deployment: Deployment) -> float:
+    """Returns the most memory in bytes that one computing task may take."""
+    return deployment.memory_gib * GIB or memory()[0]
+
+
 def announce(deployment: Deployment, gpus: int) -> None:
     """Logs in one line what a computing task may use."""
     total, available = memory()

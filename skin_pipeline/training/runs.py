@@ -23,6 +23,7 @@ from sklearn.metrics import roc_auc_score
 from skin_pipeline.arrays import Arrays
 from skin_pipeline.contracts import Epoch
 from skin_pipeline.errors import BadInput
+from skin_pipeline.progress import reported
 from skin_pipeline.training.checkpoints import Checkpoints, State
 from skin_pipeline.training.inputs import Ints
 from skin_pipeline.training.models import Score, scorer
@@ -226,7 +227,8 @@ def _trained_once(keras: Any, model: Any, stage: Stage, order: _Order) -> float:
         fitted = model.fit(_batches(keras, stage, order), verbose=0, shuffle=False)
         return float(fitted.history["loss"][-1])
     # A data set built on a Python generator took three times as long for the small steps of a head.
-    batches = (_batch(stage.train, *order[number]) for number in range(len(order)))
+    steps = reported(range(len(order)), f"batches of an epoch of {stage.name}", len(order))
+    batches = (_batch(stage.train, *order[number]) for number in steps)
     return float(np.mean([model.train_on_batch(*batch) for batch in batches]))
 
 

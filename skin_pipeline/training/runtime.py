@@ -56,8 +56,10 @@ def _has_flags() -> bool:
     """
     found = [f"{name}={os.environ[name]}" for name in FLAGS if os.environ.get(name)]
     if found:
-        text = "tensorflow_flags %s (an unknown one ends the process: then correct or unset it)"
-        log.warning(text, " ".join(found))
+        log.warning(
+            "tensorflow_flags %s (an unknown one ends the process: then correct or unset it)",
+            " ".join(found),
+        )
     return bool(found)
 
 

@@ -12,7 +12,7 @@ from functools import lru_cache
 import numpy as np
 import pandas as pd
 
-from skin_pipeline import arrays
+from skin_pipeline import arrays, metering
 from skin_pipeline.contracts import Dataset, Features, Split, TrainedRun, Trunk
 from skin_pipeline.data import splitting
 from skin_pipeline.job import Job, Work
@@ -64,6 +64,8 @@ def features(
         len(ids) * views * len(kinds),
         missing,
     )
+    computed = missing // len(kinds)
+    metering.note(found=len(ids) * views - computed, computed=computed, units=computed)
     if missing:
         network = models.network_on(work.job, dataset, trunk)
         _check_room(work.job, network, kinds, views, dataset.images)
@@ -92,6 +94,7 @@ def _check_room(job: Job, network: Network, kinds: Sequence[str], views: int, im
     activations = bytes_of(network, kinds, views, images)
     cache.check_disk(job.store, activations, job.deployment.features_gib)
     memory = resources.bytes_to_run(network.whole, BATCH)
+    job.note_memory(memory)
     resources.check_memory(job.deployment, memory, "computing features", "Lower image_size")
 
 
@@ -158,6 +161,8 @@ def _expect_training(job: Job, images: int) -> None:
         job.expect("train", images, settings.epochs)
     else:
         job.expect(settings.strategy, images, settings.tune_epochs + settings.epochs)
+        # An epoch of the head, which comes first, is nothing beside one of the other stage.
+        metering.note(units=images * settings.tune_epochs)
 
 
 def _check_memory(job: Job, run: Run, stages: Sequence[Stage]) -> None:
@@ -165,6 +170,7 @@ def _check_memory(job: Job, run: Run, stages: Sequence[Stage]) -> None:
     stage = stages[-1]
     row_bytes = run.source.row_bytes(run.settings.strategy)
     needed = resources.bytes_to_train(stage.build(), stage.batch_size, row_bytes)
+    job.note_memory(needed)
     resources.check_memory(
         job.deployment,
         needed,

@@ -21,11 +21,9 @@ from airflow.sdk.exceptions import (
     AirflowTaskTimeout,
 )
 from airflow.sdk.execution_time.task_runner import _run_execute_callable
-from airflow.sdk.execution_time.timeout import timeout
 from jinja2 import Template
 from skin_airflow import (
     AS_CALLED,
-    Clock,
     airflow_errors,
     airflow_job,
     airflow_store,
@@ -326,32 +324,40 @@ def test_work_that_begins_later_gets_its_own_time(running: dict[str, Any]) -> No
     assert run_by_airflow(train) == "done"
 
 
-def test_no_work_gets_more_than_is_left_of_the_longest_time() -> None:
-    clock, before = Clock(), left()
-    with clock.running("train", HOUR):
-        clock.allow(10 * 3600, "a")
-        assert 3590 < left() <= 3600
-        clock.allow(60, "b")
-        assert 50 < left() <= 60
-    assert left() == pytest.approx(before, abs=10)
+# --- what alerts need ----------------------------------------------------------------------------
 
 
-def test_airflows_own_timeout_is_given_back() -> None:
-    """A task's is over when the task is; another block may run in it."""
-    before = signal.getsignal(signal.SIGALRM)
+def test_what_memory_a_task_needs_is_kept_for_the_alert_if_it_is_killed(
+    store: FolderStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept: dict[str, Any] = {}
+    monkeypatch.setenv("SKIN_STORE", store.url)
+    monkeypatch.setenv("SKIN_MEMORY_GIB", "4")
+    context = {
+        "params": {},
+        "run_id": "r",
+        "dag_run": SimpleNamespace(run_after=AFTER),
+        "ti": SimpleNamespace(xcom_push=lambda key, value: kept.update({key: value})),
+    }
+    monkeypatch.setattr(skin_airflow, "get_current_context", lambda: context)
+    with airflow_job() as job:
+        job.note_memory(3.5 * 2**30)
+    assert kept == {"memory": {"needed_gib": 3.5, "allowed_gib": 4.0}}
 
-    def run() -> None:
-        with timeout(0.4, "Airflow's own"):  # type: ignore[no-untyped-call]
-            with Clock().running("train", HOUR):
-                pass
-            stand_still()
 
-    with pytest.raises(AirflowTaskTimeout, match="Airflow's own"):
-        run()
-    signal.signal(signal.SIGALRM, before)
-
-
-def test_outside_a_task_time_is_not_bounded() -> None:
-    before = left()
-    Clock().allow(0.001, "work")
-    assert left() == pytest.approx(before, abs=10)
+@pytest.mark.parametrize(
+    ("hours", "arguments", "found"),
+    [
+        ("1.5", ["airflow", "scheduler"], timedelta(hours=1.5)),
+        ("0", ["airflow", "scheduler"], None),
+        ("1.5", ["airflow", "dags", "test", "skin_training"], None),
+    ],
+)
+def test_a_run_has_a_deadline_if_it_is_set_and_there_is_a_scheduler(
+    hours: str, arguments: list[str], found: timedelta | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SKIN_DEADLINE_HOURS", hours)
+    monkeypatch.setattr(sys, "argv", arguments)
+    made = skin_airflow.deadline()
+    assert (made.interval if made else None) == found
+    assert made is None or made.callback.path == "skin_notifier.late"

@@ -2,92 +2,16 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import key_pairs
 import pytest
-from airflow_home import put_database
 from released import MODEL, champion_of, moves, opened, promote, releases
+from small_dags import Airflow
 
 from skin_pipeline import timing
+from skin_pipeline.operations import actions
 from skin_pipeline.release import version_key
-from skin_pipeline.storage import FolderStore
-
-ROOT = Path(__file__).parents[2]
-READ = """
-import sys
-before = set(sys.modules)
-import skin_rollback
-dag = skin_rollback.dag_object
-heavy = {"boto3", "great_expectations", "kaggle", "keras", "model_signing", "tensorflow", "pandas"}
-heavy |= {"sklearn"}
-answer = {
-    "heavy": sorted(heavy & (set(sys.modules) - before)),
-    "doc": dag.doc_md, "schedule": str(dag.schedule), "active": dag.max_active_runs,
-    "params": {name: dag.params.get_param(name).schema for name in dag.params},
-    "tasks": {task.task_id: {
-        "hours": task.execution_timeout.total_seconds() / 3600,
-        "doc": task.doc_md, "retries": task.retries, "before": sorted(task.upstream_task_ids),
-        "delay": task.retry_delay.total_seconds(), "rule": task.trigger_rule.value,
-    } for task in dag.tasks},
-}
-"""
-RUN = """
-import os
-import skin_rollback
-answer = {}
-for name, conf in asked.items():
-    os.environ["SKIN_PUBLIC_KEY"] = conf.pop("public_key", "")
-    try:
-        run = skin_rollback.dag_object.test(run_conf=conf)
-        answer[name] = [str(run.state), run.run_id]
-    except Exception as error:
-        answer[name] = ["not begun", str(error)]
-"""
-TALK = """
-import json, sys
-asked = json.loads(sys.argv[1])
-{code}
-print("ANSWER", json.dumps(answer))
-"""
-
-
-class Airflow:
-    """Runs Python in processes of an Airflow with a database of its own."""
-
-    def __init__(self, home: Path) -> None:
-        self.store = FolderStore(home / "store")
-        self._environment = {
-            **{name: value for name, value in os.environ.items() if not name.startswith("SKIN_")},
-            "AIRFLOW_HOME": str(home),
-            "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-            "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "dags"),
-            "PYTHONPATH": f"{ROOT}/dags:{ROOT}/plugins:{ROOT}",
-            "SKIN_STORE": self.store.url,
-            "SKIN_RETRIES": "0",
-        }
-        put_database(home)
-
-    def ask(self, code: str, **asked: dict[str, str]) -> Any:
-        """What the code leaves in `answer`, and everything that it logged."""
-        run = self._python("-c", TALK.format(code=code), json.dumps(asked))
-        (line,) = [line for line in run.stdout.splitlines() if line.startswith("ANSWER ")]
-        return json.loads(line.removeprefix("ANSWER ")), run.stdout + run.stderr
-
-    def _python(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, *arguments],
-            capture_output=True,
-            text=True,
-            check=True,
-            cwd=ROOT / "dags",
-            env=self._environment,
-        )
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +21,7 @@ def airflow(tmp_path_factory: pytest.TempPathFactory) -> Airflow:
 
 @pytest.fixture(scope="module")
 def dag(airflow: Any) -> Any:
-    return airflow.ask(READ)[0]
+    return airflow.read("skin_rollback")
 
 
 def test_reading_the_dag_imports_nothing_heavy(dag: Any) -> None:
@@ -121,7 +45,7 @@ def test_the_dag_its_tasks_and_its_form_are_documented(dag: Any) -> None:
     for name, shown in {**dag["tasks"], **dag["params"]}.items():
         text = shown.get("doc") or shown.get("description_md")
         assert text[0].isalpha(), name  # indented, it would be shown as code
-    assert set(dag["params"]) == {"model", "version", "alias", "reason"}
+    assert set(dag["params"]) == {"model", "version", "alias", "instead_of", "reason"}
 
 
 @pytest.fixture(scope="module")
@@ -132,30 +56,48 @@ def ran(airflow: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
     They share a process, since it takes Airflow longer to start than to run them.
     """
     keys = key_pairs.write(tmp_path_factory.mktemp("keys"), "ours")
-    first, second, damaged = releases(airflow.store, 3)
+    first, second, damaged, unjudged = releases(airflow.store, 4)
     promote(airflow.store, first)
     promote(airflow.store, second)
     for version, expected in ((first, None), (second, first)):
         more = {"by": "a person", "reason": "on trial"}
         assert opened(airflow.store).move(version, "canary", **more, expected=expected)
     airflow.store.remove(f"{version_key(MODEL, damaged)}/metrics.json")
-    return airflow.ask(
-        RUN,
+    rollback = {"dag": "skin_rollback", "model": MODEL, "alias": "champion", "instead_of": ""}
+    asked: dict[str, dict[str, Any]] = {
         # Fields that were emptied come as null, and blanks do not count.
-        previous={
+        "previous": {
             "model": f" {MODEL} ",
             "version": None,
             "alias": None,
             "reason": " too many false alarms\n",
         },
-        damaged={"model": MODEL, "version": damaged, "reason": "a try"},
-        unreasoned={"model": MODEL},
-        blank={"model": MODEL, "reason": " \n"},
-        misspelt={"model": MODEL, "verison": first, "reason": "a try"},
-        unsigned={"model": MODEL, "version": second, "reason": "r", "public_key": keys.public},
+        "damaged": {"version": damaged, "reason": "a try"},
+        "unjudged": {"version": unjudged, "reason": "a try"},
+        "overtaken": {"version": second, "reason": "a try", "instead_of": second},
+        "unreasoned": {},
+        "blank": {"reason": " \n"},
+        "misspelt": {"verison": first, "reason": "a try"},
+        "unsigned": {
+            "version": second,
+            "reason": "r",
+            "environment": {"SKIN_PUBLIC_KEY": str(keys.public)},
+        },
         # Without a version it would have that of the run before: a process keeps what it was given.
-        canary={"model": MODEL, "alias": "canary", "version": "previous", "reason": "no better"},
-    )
+        "canary": {
+            "alias": "canary",
+            "version": "previous",
+            "reason": "no better",
+            "environment": {"SKIN_PUBLIC_KEY": ""},
+        },
+    }
+    return airflow.run(**{name: {**rollback, **conf} for name, conf in asked.items()})
+
+
+def recorded(airflow: Any, run: str) -> Any:
+    """What was recorded of an action: its intent and its outcome."""
+    (found,) = [item for item in actions.latest(airflow.store) if item.intent.run == run]
+    return found.intent, found.outcome
 
 
 def test_a_rollback_moves_the_champion_to_the_version_before(airflow: Any, ran: Any) -> None:
@@ -167,6 +109,19 @@ def test_a_rollback_moves_the_champion_to_the_version_before(airflow: Any, ran: 
     assert now.reason == "too many false alarms"
     assert run in now.by
     opened(airflow.store).verify_alias()
+    intent, outcome = recorded(airflow, run)
+    assert (intent.kind, intent.subject, intent.dag) == ("rollback", "champion", "skin_rollback")
+    assert intent.plan == f"champion: from version {before.version} to version {first.version}"
+    assert intent.reason == "too many false alarms"
+    assert (outcome.done, outcome.result) == (
+        True,
+        f"champion of {MODEL} names version {first.version}",
+    )
+    assert intent.at < outcome.at
+
+
+def test_a_champion_that_was_rolled_back_is_told_of(ran: Any) -> None:
+    assert ran[1].count("kind=rolled_back") == 1  # and a canary is not
 
 
 def test_a_rollback_of_another_alias_moves_that_one_and_leaves_the_champion(
@@ -182,6 +137,28 @@ def test_a_rollback_to_a_damaged_version_fails_and_moves_nothing(airflow: Any, r
     answer, logged = ran
     assert answer["damaged"][0] == "failed"
     assert "metrics.json is missing" in logged
+    assert champion_of(airflow.store).number == 3
+
+
+def test_a_rollback_that_is_refused_is_recorded_with_the_reason(airflow: Any, ran: Any) -> None:
+    intent, outcome = recorded(airflow, ran[0]["damaged"][1])
+    assert intent.plan.startswith("champion: to version")
+    assert not outcome.done
+    assert "metrics.json is missing" in outcome.result
+
+
+def test_the_champion_never_names_a_version_that_passed_no_gate(airflow: Any, ran: Any) -> None:
+    state, run = ran[0]["unjudged"]
+    assert state == "failed"
+    assert "it never did before, and it has no verdict.json" in recorded(airflow, run)[1].result
+
+
+def test_a_rollback_of_a_version_that_is_not_the_champion_any_more_moves_nothing(
+    airflow: Any, ran: Any
+) -> None:
+    state, run = ran[0]["overtaken"]
+    assert state == "failed"
+    assert "Look at the new version and decide again" in recorded(airflow, run)[1].result
     assert champion_of(airflow.store).number == 3
 
 

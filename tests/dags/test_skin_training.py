@@ -60,6 +60,7 @@ print("DAG", json.dumps({
         "hours": option(task, "execution_timeout") / timedelta(hours=1),
         "delays": [delay(task, tried) for tried in range(1, 11)],
     } for task in dag.tasks},
+    "late": [[d.interval / timedelta(hours=1), d.callback.path] for d in dag.deadline or []],
     "run_failed": events(dag.on_failure_callback), "run_succeeded": events(dag.on_success_callback),
 }))
 """
@@ -121,6 +122,24 @@ def test_the_steps_stand_in_order(dag: Any) -> None:
     assert [name for name, task in dag["tasks"].items() if task["mapped"]] == ["features", "train"]
 
 
+def test_tasks_that_ask_a_person_are_there_only_where_the_settings_can_make_them_ask(
+    tmp_path: Path,
+) -> None:
+    settings = {"SKIN_APPROVAL": "first", "SKIN_BUDGET_CORE_HOURS": "2", "SKIN_TIME_FACTOR": "3"}
+    tasks = read_dag(tmp_path, **settings)["tasks"]
+    before = {name: set(task["before"]) for name, task in tasks.items()}
+    assert before["approve"] == {"gate"}
+    assert before["promote"] == before["reject"] == {"approve", "gate"}
+    assert before["budget"] == {"split"}
+    assert before["features"] == {"budget", "ingest", "shards", "split"}
+    assert before["champion"] == {"budget", "split"}
+    for name in ("approve", "budget"):
+        asking = tasks[name]
+        assert asking["doc"].startswith("Asks a person whether ")
+        assert asking["hours"] == pytest.approx(3 * timing.LONGEST_HOURS[name], abs=0.1)
+        assert (asking["failed"], asking["retries"], asking["slots"]) == (["task_failed"], 3, 1)
+
+
 def test_the_dag_and_every_task_are_documented(dag: Any) -> None:
     assert "refused" in dag["doc"].lower()
     for name, task in dag["tasks"].items():
@@ -174,14 +193,20 @@ def test_how_often_is_a_setting(tmp_path: Path) -> None:
 
 
 def test_every_task_and_the_run_tell_of_their_failure_and_nothing_else(dag: Any) -> None:
-    assert (dag["run_failed"], dag["run_succeeded"]) == (["run_failed"], [])
+    assert (dag["run_failed"], dag["run_succeeded"]) == (["run_failed"], ["recovered"])
     for name, task in dag["tasks"].items():
         assert (task["failed"], task["retried"]) == (["task_failed"], []), name
 
 
-def test_a_promotion_and_a_refusal_are_told_by_the_task_that_did_it(dag: Any) -> None:
+def test_promotion_refusal_and_new_warnings_are_told_by_the_task_that_knows(dag: Any) -> None:
     told = {name: task["succeeded"] for name, task in dag["tasks"].items() if task["succeeded"]}
-    assert told == {"promote": ["promoted"], "reject": ["refused"]}
+    assert told == {"promote": ["promoted"], "reject": ["refused"], "split": ["data_warning"]}
+
+
+def test_a_run_is_late_after_the_hours_that_are_set(dag: Any, tmp_path: Path) -> None:
+    assert dag["late"] == [[24.0, "skin_notifier.late"]]
+    assert read_dag(tmp_path, SKIN_DEADLINE_HOURS="0.5")["late"] == [[0.5, "skin_notifier.late"]]
+    assert read_dag(tmp_path, SKIN_DEADLINE_HOURS="0")["late"] == []
 
 
 def test_a_failed_run_does_not_keep_the_others_from_being_judged(dag: Any) -> None:
@@ -320,6 +345,7 @@ def called(wired: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     stand_in = Steps()
     names: list[Any] = []
     asked: list[Any] = []
+    verdict = SimpleNamespace(approved=False, runs=3)
 
     @contextmanager
     def job(**how: Any) -> Generator[SimpleNamespace, None, None]:
@@ -329,9 +355,12 @@ def called(wired: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
 
     monkeypatch.setattr(skin_training, "steps", stand_in)
     monkeypatch.setattr(skin_training, "sharding", stand_in)
+    decided = SimpleNamespace(
+        refused=lambda _, key: "" if verdict.approved else key, why=lambda *_: "too few"
+    )
+    monkeypatch.setattr(skin_training, "decisions", decided)
     monkeypatch.setattr(skin_training, "airflow_job", job)
     monkeypatch.setattr(skin_training, "call_task", names.append)
-    verdict = SimpleNamespace(approved=False, runs=3)
 
     def call(name: Any, *arguments: Any) -> tuple[Any, list[tuple[Any, Any]], Any, Any]:
         task = wired.get_task(name)

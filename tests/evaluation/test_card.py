@@ -147,6 +147,16 @@ def test_patients_that_are_not_known_are_a_limit(store: FolderStore) -> None:
     assert "Patients are not known." in limits(judged)
 
 
+def test_images_whose_label_came_back_are_a_selection(store: FolderStore) -> None:
+    judged = write(store)
+    assert "verification bias" not in limits(judged)
+    (key,) = [key for key in store.list("ingest") if key.endswith("result.json")]
+    content = json.loads(store.read(key))
+    (store.root / key).write_text(json.dumps({**content, "returned": 12}))
+    assert "12 of the images were scored by an earlier model first" in limits(judged)
+    assert "verification bias" in written(judged)
+
+
 def test_what_comes_from_the_data_is_no_markup(judged: Judged) -> None:
     links = "[ref]: http://evil.example www.evil.example _x_ &lt; \u202e ~~x~~ $x$ @all"
     hostile = judged.evaluation.slices[0].model_copy(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import documents
 import hand_made
 import judged_run
 from judged_run import CHAMPION, EVALUATION, SPLIT, VALIDATION, put
 
-from skin_pipeline.contracts import COST, Cost, dump
+from skin_pipeline.contracts import COST, Cost, StepCost, dump
 from skin_pipeline.evaluation import costs
 from skin_pipeline.job import Work
 from skin_pipeline.storage import Store
@@ -46,8 +48,8 @@ def test_the_time_of_every_step_is_added_up_over_its_tasks(store: Store) -> None
         store.put(f"{key}/{COST}", dump(cost))
     external = ("external/a", "external/b")
     work = Work(hand_made.job(store), "gate/1")
-    seen = costs.seconds(work, EVALUATION, VALIDATION, CHAMPION, external)
-    assert seen == {
+    taken = costs.taken(work, EVALUATION, VALIDATION, CHAMPION, external)
+    assert costs.seconds(taken) == {
         "ingest": 3.0,
         "validate": 4.0,
         "split": 8.0,
@@ -57,4 +59,33 @@ def test_the_time_of_every_step_is_added_up_over_its_tasks(store: Store) -> None
         "champion": 256.0,
         "external": 1536.0,
     }
-    assert "champion" not in costs.seconds(work, EVALUATION, VALIDATION, "", external)
+    assert "champion" not in costs.taken(work, EVALUATION, VALIDATION, "", external)
+
+
+def test_a_run_is_charged_for_what_it_made_itself(store: Store) -> None:
+    """Not for what was there from another run, or from an earlier one of the same name."""
+    put_documents(store)
+    job = hand_made.job(store)
+    measured = Cost(
+        **{"seconds": 10, "cores": 1, "finished_at": "2026-06-30T01:00:00+00:00"},
+        **{"core_seconds": 8.04, "bytes_read": 100, "bytes_written": 10, "peak_mib": 500},
+        **{"found": 3, "computed": 2, "run": job.run_id},
+    )
+    changes: dict[str, dict[str, Any]] = {
+        "features/0": {},
+        "features/1": {"peak_mib": 700, "found": 4, "computed": 1},
+        "train/0": {"run": "another"},
+        "train/1": {"finished_at": "2026-06-29T23:59:59+00:00"},
+        "train/2": {},
+    }
+    for key, changed in changes.items():
+        store.put(f"{key}/{COST}", dump(measured.model_copy(update=changed)))
+    taken = costs.taken(Work(job, "gate/1"), EVALUATION, VALIDATION, "", ())
+    seen = costs.of_run(job, taken)
+    assert seen["features"] == StepCost(
+        **{"results": 2, "found": 0, "seconds": 20, "core_seconds": 16.1},
+        **{"bytes_read": 200, "bytes_written": 20, "peak_mib": 700, "cached": 7, "computed": 3},
+    )
+    train = seen["train"]
+    assert (train.results, train.found, train.seconds, train.bytes_read) == (6, 5, 10, 100)
+    assert seen["ingest"] == StepCost(results=2, found=2)  # what they took was not noted

@@ -16,7 +16,7 @@ import pytest
 from judged_run import CHAMPION, EVALUATION, RUNS, VALIDATION, Judged, put, scored, write, write_all
 
 from skin_pipeline import tables
-from skin_pipeline.contracts import RESULT, GateCheck, Notice, dump
+from skin_pipeline.contracts import RESULT, GateCheck, Notice, StepCost, dump
 from skin_pipeline.evaluation import plots, report
 from skin_pipeline.storage import FolderStore
 
@@ -391,3 +391,32 @@ def test_a_step_that_finds_its_result_does_not_wait_for_matplotlib() -> None:
         "sys.exit('matplotlib' in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+# --- cost ----------------------------------------------------------------------------------------
+
+
+def test_each_step_has_what_it_took_in_this_run(
+    store: FolderStore, told: Callable[[Judged, str], str]
+) -> None:
+    costs = {
+        "ingest": StepCost(results=1, found=1),
+        "features": StepCost(
+            **{"results": 5, "found": 2, "seconds": 90, "core_seconds": 187, "peak_mib": 1566},
+            **{"bytes_read": 3_700_000, "bytes_written": 512, "cached": 30, "computed": 70},
+        ),
+        "train": StepCost(
+            results=6, seconds=60, core_seconds=13, peak_mib=3400, bytes_read=100_000
+        ),
+    }
+    said = told(write(store, costs=costs), "provenance")
+    assert "ingest 1 1 0 s 0 s 0 MiB 0 B 0 B features" in said
+    features = "features 5 2 1 min 30 s 3 min 07 s 1,566 MiB 3.7 MB 512 B 30 of 100"
+    assert features in said
+    assert "all 12 3 2 min 30 s 3 min 20 s 3,400 MiB 3.8 MB 512 B 30 of 100" in said
+
+
+def test_a_verdict_of_an_earlier_version_has_no_table_of_costs(
+    store: FolderStore, told: Callable[[Judged, str], str]
+) -> None:
+    assert "Cost of this run" not in told(write(store), "provenance")

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from skin_pipeline.contracts import Interval
-from skin_pipeline.evaluation.wording import duration, shown, signed
+from skin_pipeline.evaluation.wording import duration, shown, signed, size
 
 NAN = math.nan
 
@@ -35,3 +35,17 @@ def test_a_figure_is_written_with_its_interval_unless_it_is_not_defined(
 )
 def test_a_duration_is_written_in_its_two_largest_units(seconds: float, text: str) -> None:
     assert duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [
+        (0, "0 B"),
+        (999, "999 B"),
+        (1000, "1.0 kB"),
+        (3_700_000, "3.7 MB"),
+        (2 * 10**15, "2000.0 TB"),
+    ],
+)
+def test_a_size_is_written_in_its_largest_unit(count: int, text: str) -> None:
+    assert size(count) == text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta, timezone
 
 import pytest
 
@@ -62,3 +63,64 @@ def test_what_is_seen_by_many_at_once_is_counted_once_each(store: FolderStore) -
         list(pool.map(lambda _: fail(store), range(24)))
     (item,) = incidents.every(store)
     assert item.count == 24
+
+
+def promote(store: FolderStore) -> Incident:
+    return incidents.seen(
+        store, "promoted", "skin gate/1", model="skin", headline="Promoted", text=["So."]
+    )
+
+
+def test_a_moment_is_never_open_and_is_counted_in_one_episode(store: FolderStore) -> None:
+    first, second = promote(store), promote(store)
+    assert (first.state, first.count, bool(first.ended_at)) == ("ended", 1, True)
+    assert (second.state, second.count, second.episode) == ("ended", 2, 1)
+    assert incidents.ended(store, "promoted", "skin gate/1") is None
+
+
+def test_a_new_episode_has_its_own_alert(store: FolderStore) -> None:
+    number = fail(store).id
+    incidents.update(store, number, sent="2026-07-01T00:00:00+00:00", delivered=("hook",))
+    incidents.ended(store, "task_failed", SUBJECT)
+    again = fail(store)
+    assert (again.sent, again.delivered, again.recovery_sent) == ("", (), "")
+
+
+def older(store: FolderStore, number: str, **more: str) -> None:
+    """An hour passes."""
+    hour = (datetime.now(timezone.utc) - timedelta(hours=1)).isoformat()
+    incidents.update(store, number, opened_at=hour, **more)
+
+
+def test_what_has_a_problem_is_unsent_and_what_is_being_sent_is_not(store: FolderStore) -> None:
+    number = fail(store).id
+    assert incidents.unsent(store) == []
+    incidents.update(store, number, problem="hook: no answer")
+    assert [item.id for item in incidents.unsent(store)] == [number]
+    incidents.update(store, number, problem="", sent="2026-07-01T00:00:00+00:00")
+    assert incidents.unsent(store) == []
+
+
+def test_an_alert_that_was_lost_with_its_process_is_unsent(store: FolderStore) -> None:
+    older(store, fail(store).id)
+    older(store, promote(store).id)
+    assert {item.kind for item in incidents.unsent(store)} == {"task_failed", "promoted"}
+
+
+def test_the_end_of_an_incident_is_unsent_until_its_message_arrived(store: FolderStore) -> None:
+    number = fail(store).id
+    incidents.update(store, number, sent="2026-07-01T00:00:00+00:00")
+    incidents.ended(store, "task_failed", SUBJECT)
+    assert incidents.unsent(store) == []  # it is being sent
+    incidents.update(store, number, ended_at="2026-07-01T00:00:00+00:00")
+    assert [item.id for item in incidents.unsent(store)] == [number]
+    incidents.update(store, number, recovery_sent="2026-07-01T00:00:01+00:00")
+    assert incidents.unsent(store) == []
+
+
+def test_an_incident_keeps_what_machines_read(store: FolderStore) -> None:
+    origin = {"dag_id": "skin_training", "map_index": 3, "synthetic": True}
+    said = {"model": "m", "headline": "h", "text": ["t"]}
+    incidents.seen(store, "late", "skin_training", origin=origin, **said)  # type: ignore[arg-type]
+    (kept,) = incidents.every(store)
+    assert kept.origin == origin

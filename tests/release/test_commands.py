@@ -125,6 +125,23 @@ def test_an_alias_is_made_and_rolled_back(store: FolderStore, models: Any, three
     assert (named(store, "shadow"), named(store)) == (three[0], three[1])
 
 
+def test_what_nobody_approved_becomes_the_champion_on_no_command(
+    store: FolderStore, models: Any, three: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SKIN_APPROVAL", "always")
+    for command in (
+        ("alias", MODEL, "champion", three[2]),
+        ("rollback", MODEL, three[2]),
+    ):
+        status, said = models(*command, "--reason", "by hand")
+        assert (status, named(store)) == (1, three[1])
+        assert "nobody has decided about gate/1" in said
+        assert "start the DAG skin_training" in said
+    # What was the champion before may be it again.
+    assert models("rollback", MODEL, "previous", "--reason", "false alarms")[0] == 0
+    assert named(store) == three[0]
+
+
 def test_pruning_lists_first_and_removes_when_told(
     store: FolderStore, models: Any, three: Any
 ) -> None:

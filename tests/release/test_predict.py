@@ -273,6 +273,36 @@ def test_full_and_other_batches_score_alike_with_and_without_xla(
         )
 
 
+# --- what the network saw ------------------------------------------------------------------------
+
+
+def test_looking_gives_the_rows_of_predict_and_what_the_trunk_made_of_each(
+    scorer: Any, golden: Any, tmp_path: Path
+) -> None:
+    (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0 cut short")
+    paths = [tmp_path / "broken.jpg", *golden]
+    broken, *looks = scorer.look(paths)
+    for look, row in zip((broken, *looks), scorer.predict(paths), strict=True):
+        assert look.prediction.image == row.image
+        assert look.prediction.label == row.label
+        assert look.prediction.probability == pytest.approx(row.probability, abs=1e-6)
+    assert (broken.pixels, broken.features) == (None, None)
+    assert broken.prediction.problem
+    assert all(look.pixels.shape == (64, 64, 3) for look in looks)
+    features = np.stack([look.features for look in looks])
+    assert np.isfinite(features).all()
+    assert len(np.unique(features, axis=0)) == len(looks)
+
+
+def test_a_model_without_a_common_trunk_gives_no_features(
+    champion: Any, golden: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loading, "load", lambda *_: made_of("ResNet50", 64))  # as `full` has none
+    (look,) = Scorer.of(champion, threads=2).look(list(golden)[:1])
+    assert look.prediction.probability is not None
+    assert look.features is None
+
+
 # --- hostile images -------------------------------------------------------------------------------
 
 

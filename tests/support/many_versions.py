@@ -134,7 +134,8 @@ def write(
     """
     images = images or put_images(store)
     every = (runs or versions) // versions
-    made, previous = [], made_before(store, model)
+    made: list[str] = []
+    previous = made_before(store, model)
     for number in range(since, since + (runs or versions)):
         approved = (number + 1) % every == 0
         last = settings if approved and len(made) == versions - 1 else None

@@ -9,14 +9,16 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Generator, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Literal
 
 import documents
@@ -46,6 +48,7 @@ from skin_pipeline.storage import FolderStore, Store
 
 ROOT = Path(__file__).parents[2]
 PASSWORD = "page-password-71c2"
+USERS = {"admin": "admin", "olga": "op", "eve": "user", "victor": "viewer"}  # and their roles
 START_SECONDS = 240.0
 
 REAL, SYNTHETIC, REFUSED = "skin-resnet50", "skin-resnet50-synthetic", "skin-resnet50-wide"
@@ -242,9 +245,39 @@ class AirflowUi:
     @property
     def token(self) -> str:
         """What a login gives."""
-        login = {"username": "admin", "password": PASSWORD}
+        return self.token_of("admin")
+
+    def token_of(self, user: str) -> str:
+        """What a login as one of `USERS` gives."""
+        login = {"username": user, "password": PASSWORD}
         answer = requests.post(f"{self.url}/auth/token", json=login, timeout=300)
         return str(answer.json()["access_token"])
+
+    def session(self, user: str) -> requests.Session:
+        """A browser in which one of `USERS` has logged in."""
+        session = requests.Session()
+        session.cookies.set("_token", self.token_of(user))
+        return session
+
+    def know_dags(self) -> None:
+        """Have Airflow's database contain our DAGs, as if a DAG processor had read them."""
+        environment = {
+            **self.env,
+            "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "dags"),
+            "PYTHONPATH": f"{ROOT}/dags:{ROOT}/plugins:{ROOT}",
+        }
+
+        def read(_: Path) -> None:
+            command = [sys.executable, "-m", "airflow", "dags", "reserialize"]
+            subprocess.run(command, env=environment, check=True, capture_output=True)
+
+        sharing.made_once(f"dags-of-{self.url.rpartition(':')[2].replace('/', '-')}", read)
+
+    def count(self, table: str) -> int:
+        """How many rows a table of Airflow's database has."""
+        with closing(sqlite3.connect(f"{self.env['AIRFLOW_HOME']}/airflow.db")) as database:
+            (rows,) = database.execute(f"SELECT count(*) FROM {table}").fetchone()
+        return int(rows)
 
 
 @pytest.fixture(scope="session")
@@ -260,8 +293,20 @@ def shared_api_server() -> AbstractContextManager[AirflowUi]:
 
 
 @contextmanager
-def api_server(home: Path, path: str = "") -> Generator[AirflowUi, None, None]:
+def api_server(
+    home: Path,
+    path: str = "",
+    *,
+    more: Mapping[str, str] = MappingProxyType({}),
+    prepare: Callable[[dict[str, str]], None] | None = None,
+) -> Generator[AirflowUi, None, None]:
     """Airflow's API server with a home of its own, up when the block starts.
+
+    Args:
+        home: Its folder.
+        path: The path below which it answers.
+        more: More variables of its environment.
+        prepare: Is called with its environment before it starts, when there is a database.
 
     Raises:
         RuntimeError: it did not come up; the message ends with the last lines of its log.
@@ -269,8 +314,11 @@ def api_server(home: Path, path: str = "") -> Generator[AirflowUi, None, None]:
     store = FolderStore(home / "store")
     fill(store)
     (port,) = free_ports(1)
-    ui = AirflowUi(f"http://{HOST}:{port}{path}", store, _environment(home, store, port, path))
+    environment = {**_environment(home, store, port, path), **more}
+    ui = AirflowUi(f"http://{HOST}:{port}{path}", store, environment)
     put_database(home)
+    if prepare:
+        prepare(environment)
     log = home / "log"
     airflow = [sys.executable, "-m", "airflow", "api-server"]
     with log.open("wb") as output:
@@ -292,7 +340,7 @@ def api_server(home: Path, path: str = "") -> Generator[AirflowUi, None, None]:
 
 def _environment(home: Path, store: FolderStore, port: int, path: str) -> dict[str, str]:
     passwords = home / "passwords.json"
-    passwords.write_text(json.dumps({"admin": PASSWORD}))
+    passwords.write_text(json.dumps(dict.fromkeys(USERS, PASSWORD)))
     (home / "dags").mkdir()
     kept = {name: value for name, value in os.environ.items() if not _foreign(name)}
     return kept | {
@@ -300,7 +348,7 @@ def _environment(home: Path, store: FolderStore, port: int, path: str) -> dict[s
         "AIRFLOW__CORE__PLUGINS_FOLDER": str(ROOT / "plugins"),
         "AIRFLOW__CORE__DAGS_FOLDER": str(home / "dags"),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": "admin:admin",
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": ",".join(map(":".join, USERS.items())),
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(passwords),
         "AIRFLOW__API__BASE_URL": f"http://{HOST}:{port}{path}",
         "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",

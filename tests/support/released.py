@@ -8,9 +8,9 @@ import zipfile
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from documents import dataset
+from documents import dataset, verdict
 
-from skin_pipeline.contracts import Pointer, Release
+from skin_pipeline.contracts import Pointer, Release, dump
 from skin_pipeline.job import Job
 from skin_pipeline.provenance import ProvenStore, SigningKeys
 from skin_pipeline.release import Model, Registry, aliases, chain, history
@@ -80,6 +80,19 @@ def promote(store: Store, version: str, model: str = MODEL, **known: Any) -> boo
     """Promote a published version, by default to the champion."""
     known = {"by": "test", "reason": "passed the gate", **known}
     return opened(store, name=model).promote(version, **known)
+
+
+def judged_release(store: Store, content: bytes, model: str = MODEL, **known: Any) -> str:
+    """The name of a published version that contains its verdict, as those that steps made do."""
+    document = dump(verdict(**{"released_as": model, **known}))
+    key = f"gate/{digest(content)}/verdict.json"
+    store.put(key, document)
+    files = {**sources(store, content), "verdict.json": key}
+    made = opened(store, name=model).describe(
+        files, verdict="gate/1", threshold=0.4, dataset=dataset("ingest/1")
+    )
+    opened(store, name=model).publish(made, files)
+    return made.version
 
 
 def vouch_for(job: Job, verdict: str) -> None:

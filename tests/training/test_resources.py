@@ -49,6 +49,11 @@ def test_a_task_that_does_not_fit_says_so(
         check_memory(deployment, needed * GIB, "training run 0", WAY_OUT)
 
 
+def test_a_task_is_allowed_what_is_set_or_what_the_machine_has(machine: None) -> None:
+    assert resources.allowed(Deployment(memory_gib=3)) == 3 * GIB
+    assert resources.allowed(Deployment()) == 16 * GIB
+
+
 def test_what_a_task_needs_is_told_before(machine: None, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO):
         check_memory(Deployment(), 3 * GIB, "training run 0", WAY_OUT)

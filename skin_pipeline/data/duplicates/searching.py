@@ -17,6 +17,7 @@ from skin_pipeline.data.duplicates.sides import Pair, Side
 from skin_pipeline.data.duplicates.structure import half
 from skin_pipeline.data.images import surround
 from skin_pipeline.data.workers import spread
+from skin_pipeline.progress import reported
 
 log = logging.getLogger(__name__)
 
@@ -103,7 +104,8 @@ def _alike(
     """Returns the pairs whose likeness is that of copies, and how alike they are."""
     batches = [pairs[i : i + BATCH] for i in range(0, len(pairs), BATCH)]
     images = ((ours.images(part[:, 0]), theirs.images(part[:, 1])) for part in batches)
-    scores = np.concatenate([np.empty(0, np.float32), *spread(look, images, processes)])
+    looked_at = reported(spread(look, images, processes), "batches of pairs", len(batches))
+    scores = np.concatenate([np.empty(0, np.float32), *looked_at])
     return pairs[scores >= SAME], scores[scores >= SAME]
 
 

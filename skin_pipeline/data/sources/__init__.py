@@ -7,6 +7,7 @@ Takes in a source: any value of the setting `data`. Gives the files of the sourc
 In reading order:
 
 - `opening`: from a source to its files
+- `arrivals`: what is in a source, before anything is fetched
 - `from_folder`, `from_zip`, `from_bucket`, `from_kaggle`: a module for each kind of source
 - `zip_archive`: reading a zip file that is not trusted
 - `kaggle_credentials`, `kaggle_transfer`, `patience`: signing in, resuming, and trying again
@@ -16,18 +17,23 @@ In reading order:
 - `classes`: the class of each image, from folders or tables
 """
 
+from skin_pipeline.data.sources.arrivals import brought, listed
 from skin_pipeline.data.sources.classes import find
-from skin_pipeline.data.sources.contents import SourceFile
+from skin_pipeline.data.sources.contents import Listed, Listing, SourceFile
 from skin_pipeline.data.sources.found import Found, Images, changed, exchanged
 from skin_pipeline.data.sources.opening import files_at, folder_of
 
 __all__ = [
     "Found",
     "Images",
+    "Listed",
+    "Listing",
     "SourceFile",
+    "brought",
     "changed",
     "exchanged",
     "files_at",
     "find",
     "folder_of",
+    "listed",
 ]

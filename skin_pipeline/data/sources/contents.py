@@ -65,6 +65,28 @@ class Contents:
     notices: tuple[Notice, ...] = ()
 
 
+class Listed(NamedTuple):
+    """An image in a source, of which nothing was read yet.
+
+    Attributes:
+        name: In the source: a path with slashes, printable.
+        where: What the source itself calls it, with all special characters written as `%2F`.
+        state: Changes whenever the bytes may have changed.
+    """
+
+    name: str
+    where: str
+    state: str
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The images in a source, sorted by name, and notices of everything else."""
+
+    images: tuple[Listed, ...] = ()
+    notices: tuple[Notice, ...] = ()
+
+
 class Gathering:
     """Takes in the files of a source, one by one, and decides what each is used as.
 

@@ -12,25 +12,28 @@ from __future__ import annotations
 import logging
 import operator
 import time
-from collections.abc import Mapping
+from collections.abc import Container, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
+from urllib.parse import quote, unquote
 
 from skin_pipeline.data import kinds
 from skin_pipeline.data.disk import appearing, refuse_full
 from skin_pipeline.data.kinds import Use
-from skin_pipeline.data.sources.contents import Contents, Gathering, SourceFile
+from skin_pipeline.data.sources import from_zip
+from skin_pipeline.data.sources.contents import Contents, Gathering, Listed, Listing, SourceFile
 from skin_pipeline.data.sources.from_zip import extract
 from skin_pipeline.data.sources.names import SafePaths, harmless, leads_out, parts_of
 from skin_pipeline.data.sources.patience import Pause, patiently
 from skin_pipeline.data.sources.zip_archive import LIMITS, Limits
 from skin_pipeline.errors import BadInput, Unavailable
 from skin_pipeline.foreign import shown
-from skin_pipeline.storage import CONNECTIONS, Bucket, S3Access, S3Object, SettingNames
+from skin_pipeline.progress import Progress
+from skin_pipeline.storage import CONNECTIONS, Bucket, S3Access, S3Object, SettingNames, scratch
 
 log = logging.getLogger(__name__)
 
@@ -73,9 +76,49 @@ def fetch(
         Unavailable: The server or the disk fails, or an object changed meanwhile.
     """
     bucket = _Fetching(Bucket(url, access, IMAGES), limits, pause)
-    if bucket.prefix.lower().endswith(ZIP) and not url.endswith("/"):
+    if _names_zip(url):
         return bucket.fetch_zip(target)
     return bucket.fetch_folder(target)
+
+
+def _names_zip(url: str) -> bool:
+    return url.lower().endswith(ZIP)
+
+
+def listed(
+    url: str, access: S3Access, *, limits: Limits = LIMITS, pause: Pause = time.sleep
+) -> Listing:
+    """Returns the images below a prefix, of which nothing is fetched; or those in a zip file.
+
+    Raises:
+        BadInput: The URL, the bucket or the access is wrong, or an object's name is dangerous.
+        Unavailable: The server does not answer.
+    """
+    bucket = _Fetching(Bucket(url, access, IMAGES), limits, pause)
+    return bucket.listed_zip() if _names_zip(url) else bucket.listed()
+
+
+def brought(
+    url: str,
+    wanted: Sequence[Listed],
+    target: Path,
+    access: S3Access,
+    *,
+    limits: Limits = LIMITS,
+    pause: Pause = time.sleep,
+) -> dict[str, Path]:
+    """Fetches images that `listed` returned into the new folder `target`; returns their paths, by
+    name, without those that have changed or gone since.
+
+    Raises:
+        BadInput: The bucket or the access is wrong.
+        Unavailable: The server or the disk fails.
+    """
+    bucket = _Fetching(Bucket(url, access, IMAGES), limits, pause)
+    if not _names_zip(url):
+        return bucket.bring(wanted, target)
+    contents = bucket.fetch_zip(target, {item.name for item in wanted})
+    return {item.name: item.path for item in contents.images}
 
 
 class _Listed(NamedTuple):
@@ -112,7 +155,17 @@ class _Fetching:
 
     # --- a zip file ---
 
-    def fetch_zip(self, target: Path) -> Contents:
+    def listed_zip(self) -> Listing:
+        item = self._zip()
+        with scratch() as folder:
+            path = folder / f"images{ZIP}"
+            refuse_full(folder, item.bytes)
+            self._fetch(item, path)
+            found = from_zip.listed(path, self.limits)
+        images = (one._replace(state=f"{one.state}-{item.tag}") for one in found.images)
+        return Listing(tuple(images), found.notices)
+
+    def fetch_zip(self, target: Path, only: Container[str] | None = None) -> Contents:
         item = self._zip()
         name = PurePosixPath(item.key).name
         # Under its own name, which messages then show, unless that is not safe for a file here.
@@ -123,7 +176,7 @@ class _Fetching:
             refuse_full(path.parent, item.bytes)
             self._fetch(item, part)
         try:
-            return extract(path, target, self.limits)
+            return extract(path, target, self.limits, only)
         finally:
             path.unlink()
 
@@ -157,6 +210,35 @@ class _Fetching:
         for one in wanted:
             gathering.add(one.use, SourceFile(one.name, target / one.path))
         return gathering.contents()
+
+    def listed(self) -> Listing:
+        """Returns the images below the prefix, and notices of everything else."""
+        gathering = Gathering(self.url, operator.eq, self.limits.entry_bytes)
+        listing, images = self._listed(), []
+        starts = self._starts(listing)
+        for parts, item in listing:
+            use = gathering.use(parts, item.bytes, partial(_start_of, item, starts))
+            name = "/".join(parts)
+            if use == "image" and gathering.is_new(name, (item.tag, item.bytes)):
+                state = f"{item.bytes}-{item.tag}"
+                images.append(Listed(name, quote(item.key, safe=""), state))
+        if not listing and self.prefix and next(self.bucket.objects(self.prefix), None):
+            raise BadInput(self._nothing(gathering))
+        return Listing(tuple(sorted(images)), gathering.skipped.notices())
+
+    def bring(self, wanted: Sequence[Listed], target: Path) -> dict[str, Path]:
+        """Fetches images that were listed, as they were then."""
+        items = [_object_of(one) for one in wanted]
+        target.mkdir()
+        refuse_full(target, sum(item.bytes for item in items))
+        paths = [target / f"{n}{_suffix(one.name)}" for n, one in enumerate(wanted)]
+        with ThreadPoolExecutor(CONNECTIONS) as pool:
+            there = list(pool.map(self._fetched, items, paths))
+        return {
+            one.name: path
+            for one, path, is_there in zip(wanted, paths, there, strict=True)
+            if is_there
+        }
 
     def _listed(self) -> list[_Listed]:
         """Returns the objects below the prefix. Refuses the bucket if a name could lead out."""
@@ -221,15 +303,20 @@ class _Fetching:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._fetch(one.item, path)
 
-        waiting = iter(wanted)
-        done = 0
+        waiting, done = iter(wanted), 0
+        progress = Progress("files fetched", len(wanted))
         with ThreadPoolExecutor(CONNECTIONS) as pool:
             while batch := list(islice(waiting, BATCH)):
-                done += sum(1 for _ in pool.map(fetch_one, batch))
+                for _ in pool.map(fetch_one, batch):
+                    done += 1
+                    progress.reached(done)
                 log.info("s3_fetched files=%d of=%d", done, len(wanted))
 
+    def _fetched(self, item: S3Object, path: Path) -> bool:
+        return patiently(lambda: self.bucket.fetch(item, path), self.pause)
+
     def _fetch(self, item: S3Object, path: Path) -> None:
-        if not patiently(lambda: self.bucket.fetch(item, path), self.pause):
+        if not self._fetched(item, path):
             raise Unavailable(
                 f"s3://{self.bucket.name}/{item.key} changed between listing and reading. Try "
                 "again when nobody writes there"
@@ -240,6 +327,17 @@ class _Fetching:
             f"the bucket {self.bucket.name!r} is refused because of its object {shown(key)}, which "
             f"{reason}. Nothing was kept; rename or remove it, or name another prefix"
         )
+
+
+def _object_of(listed: Listed) -> S3Object:
+    size, _, tag = listed.state.partition("-")
+    return S3Object(unquote(listed.where), int(size), tag)
+
+
+def _suffix(name: str) -> str:
+    """Returns the suffix of a name, if it is harmless; decoding notes whether it is right."""
+    suffix = kinds.suffix_of(name.rpartition("/")[2])
+    return suffix if suffix in kinds.SUFFIXES else ""
 
 
 def _start_of(item: S3Object, starts: Mapping[str, bytes]) -> bytes:

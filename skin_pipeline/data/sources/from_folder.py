@@ -5,10 +5,13 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import time
 from collections import deque
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import quote, unquote_to_bytes
 
 from skin_pipeline.data import kinds
 from skin_pipeline.data.sources.contents import (
@@ -16,7 +19,10 @@ from skin_pipeline.data.sources.contents import (
     LINK_SKIPPED,
     Contents,
     Gathering,
+    Listed,
+    Listing,
     SourceFile,
+    each_file_once,
 )
 from skin_pipeline.data.sources.names import parts_of, text_of
 from skin_pipeline.errors import BadInput
@@ -27,6 +33,9 @@ LINKS = "symbolic links"
 CIRCLE = "links that lead in a circle, or back to a folder above them, are not followed"
 NOWHERE = "links that lead nowhere; if the images are wanted, put them where the link says"
 OUTSIDE = "links that lead out of the folders that SKIN_PATHS names are not followed"
+# A file that was changed so many seconds ago may be changed again without a new time: file systems
+# keep the time of the last tick of their clock.
+UNSETTLED = 2.0
 SPECIAL = "pipes, sockets and devices are no files"
 
 
@@ -41,6 +50,49 @@ def contents_of(root: Path, roots: Roots = ANYWHERE) -> Contents:
         BadInput: The folder cannot be read, or contains different files of one name.
     """
     return _Walk(root, roots).contents()
+
+
+def listed(root: Path, roots: Roots = ANYWHERE) -> Listing:
+    """Returns the images below a folder, as `contents_of` finds them, and the state of each."""
+    contents = contents_of(root, roots)
+    files, repeated = each_file_once(contents.images)
+    return Listing(tuple(_listed(files, root)), (*contents.notices, *repeated))
+
+
+def _listed(files: Sequence[SourceFile], root: Path) -> Iterator[Listed]:
+    now = time.time()
+    for file in files:
+        try:
+            seen = file.path.stat()
+        except OSError:  # removed meanwhile
+            continue
+        # The time of the last change of a file cannot be set, so it shows every change.
+        state = f"{seen.st_size}-{seen.st_mtime_ns}-{seen.st_ctime_ns}-{seen.st_ino}"
+        if now - seen.st_ctime < UNSETTLED:
+            state += f"-{time.time_ns()}"
+        where = quote(os.fsencode(file.path.relative_to(root)))
+        yield Listed(file.name, where, state)
+
+
+def brought(root: Path, wanted: Sequence[Listed], roots: Roots = ANYWHERE) -> dict[str, Path]:
+    """Returns the path of each image that was listed, by name; without those that are gone.
+
+    They are read where they are. What a link leads to may have changed since, so it is looked at
+    again.
+    """
+    top = os.path.realpath(root)
+    found = {item.name: root / os.fsdecode(unquote_to_bytes(item.where)) for item in wanted}
+    return {name: path for name, path in found.items() if _is_there(path, top, roots)}
+
+
+def _is_there(path: Path, top: str, roots: Roots) -> bool:
+    real = os.path.realpath(path)
+    linked = not f"{real}/".startswith(f"{top.rstrip('/')}/")
+    try:
+        return (roots.hold(real) if linked else True) and stat.S_ISREG(path.stat().st_mode)
+    except OSError as error:
+        # One that may not be read is reported as such by whoever reads it.
+        return error.errno in {errno.EACCES, errno.EPERM}
 
 
 class _Entry(NamedTuple):

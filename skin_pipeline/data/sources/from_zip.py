@@ -13,6 +13,7 @@ import logging
 import operator
 import re
 import zipfile
+from collections.abc import Container
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,6 +25,8 @@ from skin_pipeline.data.sources.contents import (
     LINK_SKIPPED,
     Contents,
     Gathering,
+    Listed,
+    Listing,
     SourceFile,
 )
 from skin_pipeline.data.sources.names import SafePaths, leads_out, parts_of, printable, text_of
@@ -46,11 +49,30 @@ LINK = "symbolic links within an archive are not followed; pack the files that t
 MAYBE_NO_TABLE = {"", ".txt"}  # suffixes of tables and of other texts
 
 
-def extract(path: Path, target: Path, limits: Limits = LIMITS) -> Contents:
+def listed(path: Path, limits: Limits = LIMITS) -> Listing:
+    """Returns the images in a zip file, of which nothing is unpacked.
+
+    Raises:
+        BadInput: The archive is refused, as in `extract`.
+        Unavailable: The disk fails.
+    """
+    with opened(path, limits) as archive:
+        return _Selection(archive).listing()
+
+
+def extract(
+    path: Path, target: Path, limits: Limits = LIMITS, only: Container[str] | None = None
+) -> Contents:
     """Extracts the images and tables of a zip file into the new folder `target`.
 
     Other entries are not unpacked; notices name them. Files are written under names that are safe
     on every system, without the permissions and times in the archive.
+
+    Args:
+        path: The zip file.
+        target: The folder, which appears whole or not at all.
+        limits: The largest archive that is read.
+        only: Names of those that are wanted; None for all.
 
     Raises:
         BadInput: The archive is refused (the message names the entry and the reason), or the
@@ -60,6 +82,8 @@ def extract(path: Path, target: Path, limits: Limits = LIMITS) -> Contents:
     refuse_taken(target)
     with opened(path, limits) as archive:
         selection = _Selection(archive)
+        if only is not None:
+            selection.wanted = [item for item in selection.wanted if item.name in only]
         size = sum(item.info.file_size for item in selection.wanted)
         with appearing(target) as part:
             part.mkdir()
@@ -143,6 +167,15 @@ class _Selection:
         absolute = target.startswith("/") or re.match(r"[A-Za-z]:", target)
         outside = depth < 0 or absolute or not target
         return f"is a symbolic link that leads out ({shown(target)})" if outside else None
+
+    def listing(self) -> Listing:
+        """Returns the images, without extracting anything."""
+        images = sorted(
+            Listed(item.name, "", f"{item.info.file_size}-{item.info.CRC:08x}")
+            for item in self.wanted
+            if item.use == "image"
+        )
+        return Listing(tuple(images), self._gathering.skipped.notices())
 
     def contents(self, target: Path) -> Contents:
         """Returns what was extracted, under its names in the archive."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from skin_pipeline.errors import PipelineError, Unavailable
+from skin_pipeline.progress import Progress
 
 if TYPE_CHECKING:
     from requests import Response
@@ -109,9 +110,13 @@ def _copy(response: Response, sink: BinaryIO) -> None:
     from requests import RequestException
 
     problem: PipelineError | None = None
+    left = response.headers.get("Content-Length", "")
+    total = sink.tell() + (int(left) if left.isdecimal() else 0)
+    progress = Progress("bytes fetched", total, first=sink.tell())
     try:
         for chunk in response.iter_content(CHUNK):  # raises below the announced length
             sink.write(chunk)
+            progress.reached(sink.tell())
     except RequestException as error:
         problem = unreachable(error)
     if problem:

@@ -64,7 +64,7 @@ def _fetched(job: Job, source: str, target: Path) -> Contents:
         )
         return from_zip.extract(packed, target)
     if source.startswith(from_bucket.S3):
-        return from_bucket.fetch(source, target, _access(job))
+        return from_bucket.fetch(source, target, access_to_images(job))
     return from_zip.extract(_existing(job.roots.path(source)), target)
 
 
@@ -74,7 +74,7 @@ def _is_path(source: str) -> bool:
     return source != DEMO and not remote
 
 
-def _access(job: Job) -> S3Access:
+def access_to_images(job: Job) -> S3Access:
     """Returns how buckets with images are reached."""
     if job.data_access:
         return job.data_access()
