@@ -21,7 +21,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from datetime import datetime, timezone
-from pathlib import PurePosixPath
 
 from skin_pipeline.contracts import Pointer, parse
 from skin_pipeline.errors import BadInput, Unavailable
@@ -42,13 +41,17 @@ ATTEMPTS = 20  # a move gives up when other processes were faster so many times
 
 def pointing(store: Store, model: str) -> list[str]:
     """Returns the names of all aliases that have a pointer, sorted."""
-    there = [PurePosixPath(key) for key in store.list(folder(model))]
-    return [key.stem for key in there if len(key.parts) == 3 and key.suffix == ".json"]
+    there = (key.split("/") for key in store.list(folder(model)))
+    return [
+        parts[2].removesuffix(".json")
+        for parts in there
+        if len(parts) == 3 and parts[2].endswith(".json")
+    ]
 
 
 def named(store: Store, model: str) -> list[str]:
     """Returns the names of all aliases that have a pointer or a history, sorted."""
-    parts = [PurePosixPath(key).parts for key in store.list(folder(model))]
+    parts = [key.split("/") for key in store.list(folder(model))]
     there = {part[2].removesuffix(".json") for part in parts if len(part) == 3}
     return sorted(there | {part[3] for part in parts if len(part) == 5 and part[2] == "moves"})
 
