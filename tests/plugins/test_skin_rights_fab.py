@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import many_versions
 import pytest
 import requests
 import sharing
@@ -62,4 +63,20 @@ def test_the_role_decides_who_reads_acts_and_sees_airflow_s_events(
 
 def test_nothing_is_shown_without_a_login(ui: AirflowUi) -> None:
     for path in ("act", "audit", "audit.csv", f"act/rollback?model={REAL}"):
+        assert requests.get(f"{ui.url}/skin-models/{path}", timeout=300).status_code == 401
+
+
+def test_who_may_see_plugins_may_open_every_page_of_models(ui: AirflowUi) -> None:
+    versions = many_versions.write(ui.store, "skin-fab", versions=2)
+    chosen = "&".join(f"version={version}" for version in versions)
+    for path in (
+        "model/skin-fab",
+        f"version/skin-fab/{versions[0]}",
+        f"compare/skin-fab?{chosen}",
+        f"thumbnail/skin-fab/{versions[0]}/0/0",
+        f"file/skin-fab/{versions[0]}/card.md",
+        f"document/evaluate/{versions[0]}/result.json",
+    ):
+        for user, status in (("victor", 403), ("rita", 200), ("admin", 200)):
+            assert get(ui, user, path).status_code == status, (user, path)
         assert requests.get(f"{ui.url}/skin-models/{path}", timeout=300).status_code == 401
