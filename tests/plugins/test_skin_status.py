@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timezone
 from typing import Any
@@ -87,7 +87,7 @@ def database(monkeypatch: pytest.MonkeyPatch) -> Iterator[Session]:
     with Session(engine) as session:
 
         @contextmanager
-        def shared() -> Iterator[Session]:
+        def shared() -> Generator[Session, None, None]:
             yield session
 
         monkeypatch.setattr("airflow.utils.session.create_session", shared)
@@ -136,7 +136,7 @@ def test_pages_are_shown_without_next_runs_if_airflow_s_database_does_not_answer
     error: Exception,
 ) -> None:
     @contextmanager
-    def unreachable() -> Iterator[Session]:
+    def unreachable() -> Generator[Session, None, None]:
         raise error
         yield
 
