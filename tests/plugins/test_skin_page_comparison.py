@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import hand_made
-import many_versions
 import numpy as np
 import pytest
 import skin_page_comparison
@@ -202,7 +201,7 @@ def test_names_of_images_and_packages_are_escaped(
         return table.assign(key=[f'"><img src=x>{key}' for key in table["key"]])
 
     rows = hand_made.rows
-    monkeypatch.setattr(many_versions.hand_made, "rows", hostile_rows)
+    monkeypatch.setattr(hand_made, "rows", hostile_rows)
     versions = write(empty, versions=2, images=put_images(empty, count=60))
     change(empty, verdict_of(versions[0]), versions={HOSTILE: HOSTILE})
     text = compared(client, *versions).text
@@ -288,8 +287,16 @@ def test_a_large_image_becomes_a_small_picture(
 
 @pytest.mark.parametrize(
     "place",
-    ["2/0", "0/30", "-1/0", "0/-1", "0/1e1", "0/%D9%A1", "0/0x1", "12345678/0", "0/12345678"]
-    + [
+    [
+        "2/0",
+        "0/30",
+        "-1/0",
+        "0/-1",
+        "0/1e1",
+        "0/%D9%A1",
+        "0/0x1",
+        "12345678/0",
+        "0/12345678",
         "0/0%0A",
         "0/",
         "..%2f..%2fweights/0",
@@ -321,8 +328,15 @@ def test_thumbnails_are_only_those_of_a_version_that_is_there(
 
 @pytest.mark.parametrize(
     "key",
-    ["weights/private.npy", "images/../weights/private.npy", "/etc/passwd", "images/sub/a.npy"]
-    + ["images/.npy", "images/a.npy\n", "split/01/manifest.csv"],
+    [
+        "weights/private.npy",
+        "images/../weights/private.npy",
+        "/etc/passwd",
+        "images/sub/a.npy",
+        "images/.npy",
+        "images/a.npy\n",
+        "split/01/manifest.csv",
+    ],
 )
 def test_a_data_set_that_names_other_files_of_the_store_shows_none_of_them(
     client: Any, empty: FolderStore, two: list[str], key: str
@@ -471,4 +485,4 @@ def test_the_champion_of_another_model_is_not_that_of_this_one(
     write(empty, "other", versions=1, images=images)
     text = compared(client, *two).text
     assert text.count('<span class="badge plain">champion</span>') == 2  # the head, and the figures
-    assert opened(empty).champion.version == two[1]  # type: ignore[union-attr]
+    assert opened(empty).champion.version == two[1]

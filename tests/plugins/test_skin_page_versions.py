@@ -268,7 +268,7 @@ def test_only_a_version_that_is_not_the_champion_is_compared_or_rolled_back_to(
     assert f"act/rollback?model=skin&amp;version={two[0]}" in other
     assert "Compare with the champion" not in champion
     assert "act/rollback" not in champion
-    assert "act/move" in champion
+    assert "act/alias" in champion
 
 
 def test_without_a_key_a_manifest_is_not_verified(client: Any, two: list[str]) -> None:
