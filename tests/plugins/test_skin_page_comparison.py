@@ -288,8 +288,16 @@ def test_a_large_image_becomes_a_small_picture(
 
 @pytest.mark.parametrize(
     "place",
-    ["2/0", "0/30", "-1/0", "0/-1", "0/1e1", "0/%D9%A1", "0/0x1", "12345678/0", "0/12345678"]
-    + [
+    [
+        "2/0",
+        "0/30",
+        "-1/0",
+        "0/-1",
+        "0/1e1",
+        "0/%D9%A1",
+        "0/0x1",
+        "12345678/0",
+        "0/12345678",
         "0/0%0A",
         "0/",
         "..%2f..%2fweights/0",
@@ -321,8 +329,15 @@ def test_thumbnails_are_only_those_of_a_version_that_is_there(
 
 @pytest.mark.parametrize(
     "key",
-    ["weights/private.npy", "images/../weights/private.npy", "/etc/passwd", "images/sub/a.npy"]
-    + ["images/.npy", "images/a.npy\n", "split/01/manifest.csv"],
+    [
+        "weights/private.npy",
+        "images/../weights/private.npy",
+        "/etc/passwd",
+        "images/sub/a.npy",
+        "images/.npy",
+        "images/a.npy\n",
+        "split/01/manifest.csv",
+    ],
 )
 def test_a_data_set_that_names_other_files_of_the_store_shows_none_of_them(
     client: Any, empty: FolderStore, two: list[str], key: str
