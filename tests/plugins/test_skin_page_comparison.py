@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import hand_made
-import many_versions
 import numpy as np
 import pytest
 import skin_page_comparison
@@ -202,7 +201,7 @@ def test_names_of_images_and_packages_are_escaped(
         return table.assign(key=[f'"><img src=x>{key}' for key in table["key"]])
 
     rows = hand_made.rows
-    monkeypatch.setattr(many_versions.hand_made, "rows", hostile_rows)
+    monkeypatch.setattr(hand_made, "rows", hostile_rows)
     versions = write(empty, versions=2, images=put_images(empty, count=60))
     change(empty, verdict_of(versions[0]), versions={HOSTILE: HOSTILE})
     text = compared(client, *versions).text
@@ -486,4 +485,4 @@ def test_the_champion_of_another_model_is_not_that_of_this_one(
     write(empty, "other", versions=1, images=images)
     text = compared(client, *two).text
     assert text.count('<span class="badge plain">champion</span>') == 2  # the head, and the figures
-    assert opened(empty).champion.version == two[1]  # type: ignore[union-attr]
+    assert opened(empty).champion.version == two[1]

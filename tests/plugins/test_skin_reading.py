@@ -128,7 +128,7 @@ def test_s3_is_opened_once_a_minute_and_again_for_other_settings(
     opened: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = [0.0]
-    monkeypatch.setattr(skin_reading.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr("skin_reading.time.monotonic", lambda: now[0])
     monkeypatch.setenv("SKIN_STORE", "s3://models")
     for seconds, times in ((0.0, 1), (59.0, 1), (60.0, 2)):
         now[0] = seconds
@@ -140,7 +140,7 @@ def test_s3_is_opened_once_a_minute_and_again_for_other_settings(
 
 
 def test_few_open_stores_are_kept(opened: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(skin_reading.time, "monotonic", lambda: 0.0)
+    monkeypatch.setattr("skin_reading.time.monotonic", lambda: 0.0)
     for name in ("one", "two", "three", "one"):
         monkeypatch.setenv("SKIN_STORE", f"s3://{name}")
         skin_reading.page_store()
