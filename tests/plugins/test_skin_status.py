@@ -154,8 +154,6 @@ def test_pages_are_shown_without_next_runs_if_airflow_s_database_does_not_answer
 def test_the_page_says_when_a_run_is_next(
     client: Any, empty: FolderStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import skin_page_models
-
     runs = [
         Scheduled("skin_training", AT.isoformat(), "At 03:00", paused=False),
         Scheduled("skin_scoring", "", "an <i>asset</i>", paused=True),
