@@ -6,13 +6,17 @@ import html
 import re
 from typing import Any
 
+import many_versions
 import pytest
 import skin_page_models
 from models_server import DOCS, REAL, REFUSED, SYNTHETIC, fill, judge, promote
 from released import moves, opened, registry
 from skin_page_models import overview
-from skin_status import Alerts
+from skin_status import Alerts, Scheduled
 
+from skin_pipeline.contracts import Batch
+from skin_pipeline.monitoring import score_log
+from skin_pipeline.operations import incidents
 from skin_pipeline.operations.reading import Reading
 from skin_pipeline.provenance import SigningKeys
 from skin_pipeline.release import Rollback
@@ -218,3 +222,135 @@ def test_the_page_shows_s3_too(
     assert "0.831</dd>" in text
     (report, *_) = re.findall(r'href="./view/(gate/\w+/report.html)"', text)
     assert client.get(f"/report/{report}").text == s3_store.read(report).decode()
+
+
+# --- aliases, alerts, schedules, and lists that go on ---------------------------------------------
+
+
+def test_each_alias_is_told_with_its_version_figures_and_last_use(
+    client: Any, empty: FolderStore
+) -> None:
+    versions = many_versions.write(empty, versions=3)
+    assert opened(empty).move(versions[0], "canary", by="ann", reason="tried on a ward")
+    for alias, version in (("champion", versions[2]), ("canary", versions[0])):
+        score_log.record(empty, batch(alias, version))
+    for path in ("/", "/model/skin"):
+        text = client.get(path).text
+        assert f'href="{"./" if path == "/" else "../"}version/skin/{versions[0]}"' in text
+        assert "tried on a ward" in text
+        assert text.count('<dl class="figures">') == 2
+        assert "120 images of <code>s3://ward/canary</code>, 3 unreadable" in text
+        assert "s3://ward/champion" in text
+        assert text.index("Champion: version") < text.index("<h3>canary</h3>")
+
+
+def batch(alias: str, version: str) -> Batch:
+    return Batch(
+        model="skin",
+        alias=alias,
+        version=version,
+        source=f"s3://ward/{alias}",
+        run=alias,
+        scores=(),
+        images=120,
+        unreadable=3,
+        known=0,
+        began_at="2026-11-25T01:00:00+00:00",
+        ended_at="2026-11-25T01:05:00+00:00",
+    )
+
+
+def test_a_damaged_batch_leaves_the_figures(client: Any, empty: FolderStore) -> None:
+    (version,) = many_versions.write(empty, versions=1)
+    key = score_log.record(empty, batch("champion", version))
+    (empty.root / key).write_text("{}")
+    text = client.get("/").text
+    assert "not a Batch document" in text
+    assert '<dl class="figures">' in text
+
+
+def test_an_open_alert_stands_with_its_model_and_says_if_it_could_not_be_sent(
+    client: Any, empty: FolderStore
+) -> None:
+    fill(empty)
+    links = {"Run": "https://a.example.org/dags/x/runs/y", "Bad": "javascript:alert(1)"}
+    alert = incidents.seen(
+        empty, "drift", "x", model=REAL, headline="Drift: <b>bluer</b>", text=("a",), links=links
+    )
+    incidents.update(empty, alert.id, problem="smtp.example.org refused the connection")
+    real, refused, _ = client.get("/").text.split("<section")[1:]
+    assert "Drift: &lt;b&gt;bluer&lt;/b&gt;" in real
+    assert "The alert could not be sent: smtp.example.org refused the connection" in real
+    assert f'href="./act/acknowledge?incident={alert.id}"' in real
+    assert 'href="./runbook#drift"' in real
+    assert links["Run"] in real
+    assert "javascript:" not in real
+    assert "Drift" not in refused
+    incidents.acknowledge(empty, alert.id, "ann")
+    assert "ann works on it" in client.get("/").text
+    incidents.ended(empty, "drift", "x")
+    assert "Drift" not in client.get("/").text
+
+
+def test_the_next_runs_are_told(
+    client: Any, empty: FolderStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = [
+        Scheduled("skin_training", "2026-11-29T00:00:00+00:00", "On Sunday", False),
+        Scheduled("skin_scoring", "", "", True),
+    ]
+    monkeypatch.setattr(skin_page_models, "next_runs", lambda: runs)
+    text = " ".join(client.get("/").text.split())
+    assert 'skin_training</a>: <time datetime="2026-11-29T00:00:00+00:00">' in text
+    assert "(On Sunday)" in text
+    assert "skin_scoring</a>: none, as the DAG is paused." in text
+
+
+def test_all_judged_runs_are_reached_page_by_page(
+    client: Any, empty: FolderStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    many_versions.write(empty, versions=5, runs=35)
+    assert "All 35 judged runs" in client.get("/").text
+    found = []
+    for page in (1, 2, 3):
+        text = client.get(f"/model/skin?page={page}").text
+        found += re.findall(r'<code class="muted">scheduled__(\d+)</code>', text)
+    assert found == [str(number) for number in reversed(range(35))]
+    assert "page 2 of 2" in client.get("/model/skin?page=2").text
+    monkeypatch.setattr(skin_page_models, "NAMES_A_PAGE", 2)
+    assert "page 3 of 3" in client.get("/model/skin?names=3").text
+
+
+def test_a_damaged_judgement_is_a_line_of_its_own(client: Any, empty: FolderStore) -> None:
+    many_versions.write(empty, versions=3)
+    (empty.root / opened(empty).judged_keys()[1]).write_text("{}")
+    text = client.get("/model/skin").text
+    assert text.count("This judgement cannot be read.") == 1
+    assert text.count('name="version"') == 1 + 2  # of the champion, and of the other lines
+
+
+def test_a_page_reads_few_of_many_documents(
+    client: Any, empty: FolderStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    many_versions.write(empty, versions=20, runs=80)
+    monkeypatch.setattr(skin_page_models, "LAST_DRAWN", 10)
+    read: list[str] = []
+    of_store = FolderStore.read
+
+    def counting(store: FolderStore, key: str) -> bytes:
+        read.append(key)
+        return of_store(store, key)
+
+    monkeypatch.setattr(FolderStore, "read", counting)
+    client.get("/model/skin?page=2")
+    assert sum("/judged/" in key for key in read) == 10 + 25
+    assert len(read) < 70
+
+
+@pytest.mark.parametrize("name", ["other", "..", "%2e%2e", "Skin", "<b>", "skin%2f.."])
+def test_a_model_that_is_not_there_is_said_so(client: Any, empty: FolderStore, name: str) -> None:
+    many_versions.write(empty, versions=1)
+    page = client.get(f"/model/{name}")
+    assert page.status_code in {200, 404}
+    assert page.status_code == 404 or name in {"..", "%2e%2e"}  # that leads to all models
+    assert "<b>" not in page.text
