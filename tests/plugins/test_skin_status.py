@@ -158,7 +158,7 @@ def test_the_page_says_when_a_run_is_next(
         Scheduled("skin_training", AT.isoformat(), "At 03:00", paused=False),
         Scheduled("skin_scoring", "", "an <i>asset</i>", paused=True),
     ]
-    monkeypatch.setattr(skin_page_models, "next_runs", lambda: runs)
+    monkeypatch.setattr("skin_page_models.next_runs", lambda: runs)
     text = client.get("/").text
     assert "2026-06-15 03:00 UTC" in text
     assert "none, as the DAG is paused (an &lt;i&gt;asset&lt;/i&gt;)" in text
