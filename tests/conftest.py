@@ -45,7 +45,9 @@ LONGEST = (
     "tests/release/*.py",
 )
 MANY = 50  # drawn images of a class
-EXHAUSTIVE_SECONDS = 1500  # after which an exhaustive test has failed; pyproject.toml: any other
+# Seconds after which a test has failed; pyproject.toml has those of any other. Tests with a running
+# Airflow wait for each other, since all processes of all Airflows share the cores.
+SECONDS = {"exhaustive": 1500, "airflow": 1500}
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -79,8 +81,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Let what takes longest begin first, and give exhaustive tests the time that they need."""
     items.sort(key=_turn)
     for item in items:
-        if item.get_closest_marker("exhaustive") and not item.get_closest_marker("timeout"):
-            item.add_marker(pytest.mark.timeout(EXHAUSTIVE_SECONDS))
+        for marker, seconds in SECONDS.items():
+            if item.get_closest_marker(marker) and not item.get_closest_marker("timeout"):
+                item.add_marker(pytest.mark.timeout(seconds))
 
 
 def _turn(item: pytest.Item) -> int:

@@ -15,6 +15,8 @@ from skin_pipeline.contracts import Action, Incident
 from skin_pipeline.monitoring import report
 from skin_pipeline.operations import actions, incidents
 
+pytestmark = pytest.mark.airflow
+
 SUBJECT = f"{MODEL} images"
 NUMBER = incidents.id_of("drift", SUBJECT)
 
