@@ -19,6 +19,9 @@ guard(__name__)
 OURS = "skin\\_%"  # how the ids of our DAGs begin, for SQL
 ROWS = 500  # read at once
 MOST = 20_000  # looked through for one page
+# Events of tasks that run as they should; they are shown where Airflow's events are asked for.
+BY_ITSELF = ("scheduled", "queued", "running", "success", "skipped", "deferred")
+HOST = '{"host_name"'  # beside the event of a task, Airflow notes on which machine
 WIDE = 300  # characters of what Airflow noted beside an event
 
 
@@ -39,7 +42,7 @@ def entries(dags: tuple[str, ...], wanted: audit.Wanted) -> Iterator[audit.Entry
 
     Args:
         dags: The DAGs whose events the user may read.
-        wanted: Which entries are wanted; only the person and the days are looked at here.
+        wanted: Which entries are wanted; the kind, the person and the days are looked at here.
     """
     from skin_pipeline.operations import audit
 
@@ -77,6 +80,8 @@ def _rows(dags: tuple[str, ...], wanted: audit.Wanted, last: Any) -> list[Any]:
 def _conditions(columns: Any, wanted: audit.Wanted) -> Iterator[Any]:
     from datetime import datetime, timedelta, timezone
 
+    if not wanted.kind:  # what tasks did by themselves would hide what people did
+        yield columns.event.not_in(BY_ITSELF)
     if wanted.by:
         yield columns.owner.icontains(wanted.by, autoescape=True)
     if wanted.since:
@@ -98,7 +103,7 @@ def _entry(row: Any) -> audit.Entry:
         "airflow",
         by=line(row.owner or ""),
         what=line(f"{row.dag_id}{task}{number}: {row.event}"),
-        result=line(row.extra or "", WIDE),
+        result="" if (row.extra or "").startswith(HOST) else line(row.extra or "", WIDE),
         dag=row.dag_id,
         run=row.run_id or "",
     )

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from fastapi.responses import Response
+    from numpy.typing import NDArray
 
     from skin_pipeline.contracts import Dataset, Release
     from skin_pipeline.operations import reading
@@ -26,6 +27,7 @@ log = logging.getLogger(__name__)
 guard(__name__)
 
 SIDE, QUALITY = 128, 80  # of a thumbnail: pixels, and how well JPEG keeps them
+LARGEST_SIDE = 2048  # pixels of an image that is read: ours are smaller
 SHARD_KEY = re.compile(r"images/[0-9A-Za-z_-]+\.npy")
 PICTURE_HEADERS = {
     **HEADERS,
@@ -44,6 +46,9 @@ def _comparison_page(name: str) -> Response:
     wanted = [checked_version(version) for version in chosen("version")]
     if not comparing.FEWEST <= len(wanted) <= comparing.MOST:
         return _choose_again(name, wanted)
+    for version in wanted:
+        if not store.list(model.version_key(version)):
+            not_there(f"{name} has no version {version}.")
     named = _named(model)
     versions = sorted(wanted, key=lambda version: "champion" not in named.get(version, ()))
     releases, problems = _releases(model, versions)
@@ -143,17 +148,25 @@ def _jpeg(store: reading.Reading, key: str, row: int) -> bytes:
     import numpy as np
     from PIL import Image
 
-    try:  # without pickle, so that a file of strangers is only data
-        squares = np.load(store.local(key), mmap_mode="r", allow_pickle=False)
-    except (ValueError, OSError, EOFError):
+    from skin_pipeline.errors import BadInput
+
+    try:  # a file of strangers is only data: this reads no pickles and no archives
+        squares = np.lib.format.open_memmap(store.local(key), mode="r")
+    except (BadInput, ValueError, OSError, OverflowError):
         not_there("The images of this version cannot be read.")
-    fits = squares.dtype == np.uint8 and squares.ndim == 4 and squares.shape[-1] == 3
-    if not fits or row >= len(squares):
+    if not _fits(squares) or row >= len(squares):
         not_there("There is no such image.")
     picture, sink = Image.fromarray(np.array(squares[row])), io.BytesIO()
     picture.thumbnail((SIDE, SIDE))
     picture.save(sink, "JPEG", quality=QUALITY)
     return sink.getvalue()
+
+
+def _fits(squares: NDArray[Any]) -> bool:
+    """Returns whether an array has colour images of a size that is not too large to be shown."""
+    if squares.dtype != "uint8" or squares.ndim != 4 or squares.shape[-1] != 3:
+        return False
+    return all(0 < side <= LARGEST_SIDE for side in squares.shape[1:3])
 
 
 ROUTES = (

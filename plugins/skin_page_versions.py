@@ -205,7 +205,7 @@ def _document_page(key: str) -> Response:
     text = content.decode(errors="replace")
     try:
         text = json.dumps(json.loads(text), indent=2, ensure_ascii=False)
-    except ValueError:
+    except (ValueError, RecursionError):  # the latter if it is nested too deeply
         log.warning("document_is_no_json key=%s", key)
     return render(
         "document.html", key=key, lines=text[:LONGEST].splitlines(), cut=len(text) > LONGEST

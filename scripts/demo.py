@@ -171,7 +171,7 @@ def _run(airflow: LocalAirflow, params: dict[str, Any], say: Callable[[str], Non
     status = _conclude(airflow, follower)
     settings = read_settings(params)
     if status == PROMOTED and settings.synthetic:
-        daily.operate(airflow, settings.released_as, airflow.home / "demo", say)
+        daily.operate(airflow, settings.released_as, airflow.home.parent / "demo", say)
     return status
 
 

@@ -31,7 +31,9 @@ settings.load_profile("any machine")
 
 # What takes minutes, longest first: begun last, it would be waited for alone.
 LONGEST = (
+    "tests/browser/test_story.py",
     "tests/dags/test_runs.py",
+    "tests/dags/*.py",
     "tests/scripts/test_local_airflow.py",
     "tests/test_steps.py",
     "tests/training/*.py",

@@ -24,6 +24,7 @@ from skin_pipeline.contracts import Comparison, Figures, Release
 from skin_pipeline.data import manifest, splitting
 from skin_pipeline.errors import BadInput
 from skin_pipeline.evaluation import comparison, metrics, scoring
+from skin_pipeline.foreign import words
 from skin_pipeline.operations.lineage import Origin, origin_of
 from skin_pipeline.provenance import ProvenStore, SigningKeys
 from skin_pipeline.storage import Store
@@ -122,9 +123,17 @@ def _scored(store: Store, origin: Origin) -> pd.DataFrame:
     if evaluation is None or split is None:
         why = "; ".join(origin.problems.values()) or "its verdict cannot be read"
         raise BadInput(f"version {origin.release.version} cannot be compared: {why}")
-    scores = tables.read_scores(store, evaluation.predictions)[["key", "test", "probability"]]
-    table = manifest.read(store, split.table)
-    return table.merge(scores, on="key").drop_duplicates("sha256").set_index("sha256", drop=False)
+    try:
+        scores = tables.read_scores(store, evaluation.predictions)
+        table = manifest.read(store, split.table)
+        joined = table.merge(scores[["key", "test", "probability"]], on="key")
+        joined = joined.astype({"test": bool, "probability": float, "shard": int, "row": int})
+    except (ValueError, KeyError, TypeError) as error:  # what pandas raises on a damaged table
+        raise BadInput(
+            f"version {origin.release.version} cannot be compared: {evaluation.predictions} or "
+            f"{split.table} is damaged: {words(error)}"
+        ) from None
+    return joined.drop_duplicates("sha256").set_index("sha256", drop=False)
 
 
 def _known(

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+
+# One for all: a store that has counts can then be copied to another process.
+_LOCK = threading.Lock()
 
 
 @dataclass
@@ -17,10 +20,9 @@ class Traffic:
 
     read: int = 0
     written: int = 0
-    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
 
     def add(self, *, read: int = 0, written: int = 0) -> None:
         """Adds bytes to the counts."""
-        with self._lock:
+        with _LOCK:
             self.read += read
             self.written += written

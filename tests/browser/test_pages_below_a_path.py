@@ -17,6 +17,7 @@ import sharing
 from models_server import AirflowUi, api_server
 from pictures import PATIENCE
 from playwright.sync_api import Browser, Page, ViewportSize, expect
+from released import opened
 
 BASE = "/team/airflow"
 DESKTOP: ViewportSize = {"width": 1440, "height": 900}
@@ -108,7 +109,7 @@ def test_every_page_fits_the_screen_and_complains_of_nothing(
     scheme: Literal["light", "dark"],
     tmp_path: Path,
 ) -> None:
-    versions = sorted(many_versions.opened(ui.store, name=MODEL).versions())
+    versions = sorted(opened(ui.store, name=MODEL).versions())
     chosen = "&".join(f"version={version}" for version in versions)
     page.set_viewport_size(screen)
     page.emulate_media(color_scheme=scheme)

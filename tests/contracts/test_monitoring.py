@@ -24,7 +24,7 @@ REPORT: dict[str, Any] = {
 def test_evidence_that_is_not_defined_comes_back_undefined() -> None:
     made = parse(dump(DriftReport(**REPORT)), DriftReport, "report.json")
     assert math.isnan(made.days[0].evidence)
-    assert made.evidence == 2.5
+    assert made.evidence == pytest.approx(2.5)
 
 
 @pytest.mark.parametrize("day", ["yesterday", "2026-11-26T08:00", "<b>"])

@@ -47,7 +47,7 @@ FIRST, SECOND = 1, 2  # the evaluations of these tests, by the setting `epochs`
 ROOT = Path(__file__).parents[2]
 DAGS = ROOT / "tests/support/asking_dags"
 PATIENCE = 400.0  # seconds until a test that waits gives up
-BUDGET = 1.0  # core-hours: more than training heads takes, and less than a whole network
+BUDGET = 0.03  # core-hours: more than training heads takes, and less than a whole network
 
 
 @dataclass
@@ -431,7 +431,7 @@ def test_a_run_over_its_budget_that_is_rejected_ends_green_before_anything_expen
 ) -> None:
     run = place.run("dear", dag="dear", strategy="full", epochs=200)
     shown = run.asked("budget")
-    assert "core-hours; the budget (SKIN_BUDGET_CORE_HOURS) is 1." in shown["body"]
+    assert "core-hours; the budget (SKIN_BUDGET_CORE_HOURS) is 0.03." in shown["body"]
     run.answer("Reject", task="budget", note="too dear")
     assert run.ended().state() == "success"
     tasks = place.airflow.api.get(f"{run.path}/taskInstances?limit=100")["task_instances"]

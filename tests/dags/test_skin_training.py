@@ -350,8 +350,9 @@ def called(wired: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     @contextmanager
     def job(**how: Any) -> Generator[SimpleNamespace, None, None]:
         asked.append(how)
-        settings = SimpleNamespace(runs=3, seed=7)
-        yield SimpleNamespace(settings=settings, load=lambda *_: verdict)
+        settings = SimpleNamespace(runs=3, seed=7, released_as="skin")
+        known = {"settings": settings, "store": None, "run_id": "r", "deployment": None}
+        yield SimpleNamespace(**known, load=lambda *_: verdict)
 
     monkeypatch.setattr(skin_training, "steps", stand_in)
     monkeypatch.setattr(skin_training, "sharding", stand_in)
@@ -361,6 +362,7 @@ def called(wired: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     monkeypatch.setattr(skin_training, "decisions", decided)
     monkeypatch.setattr(skin_training, "airflow_job", job)
     monkeypatch.setattr(skin_training, "call_task", names.append)
+    told = _what_is_told(skin_training, monkeypatch)
 
     def call(name: Any, *arguments: Any) -> tuple[Any, list[tuple[Any, Any]], Any, Any]:
         task = wired.get_task(name)
@@ -368,8 +370,26 @@ def called(wired: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
         made = [(step, given) for step, _, given in stand_in.calls]
         return result, made, names, asked
 
-    call.__dict__["verdict"] = verdict
+    call.__dict__.update(verdict=verdict, told=told)
     return call
+
+
+def _what_is_told(module: Any, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """Replaces what tasks tell beside their result: the note of the run, its cost, and others."""
+    told: dict[str, Any] = {"unchanged": False}
+
+    def keep(name: str) -> Callable[..., None]:
+        return lambda *given, **_: told.update({name: given[-1]})
+
+    monkeypatch.setattr(module, "note", keep("note"))
+    monkeypatch.setattr(module, "announce_move", keep("moved"))
+    monkeypatch.setattr(module.costs, "announce", keep("cost"))
+    monkeypatch.setattr(module.skin_metrics, "promoted", keep("metric"))
+    monkeypatch.setattr(module.skin_lineage, "promoted", keep("lineage"))
+    monkeypatch.setattr(module.journal, "changed_nothing", lambda *_: told["unchanged"])
+    registry = SimpleNamespace(of=lambda *_: SimpleNamespace(model=lambda name: name))
+    monkeypatch.setattr(module, "Registry", registry)
+    return told
 
 
 @pytest.mark.parametrize(
@@ -391,6 +411,32 @@ def test_a_task_calls_its_step_and_returns_its_key(
     result, made, names, asked = called(name, *arguments)
     assert (result, made) == (f"{name} result", [(name, arguments)])
     assert (names, asked) == ([], [{}])
+
+
+@pytest.mark.parametrize(
+    ("name", "unchanged", "note"),
+    [
+        ("promote", False, "Promoted promote result."),
+        ("promote", True, "Nothing changed: same images and settings as before. promote result"),
+        ("reject", False, "Refused: too few"),
+        ("reject", True, "Nothing changed: refused like the same images and settings before: too"),
+    ],
+)
+def test_the_note_of_the_run_says_how_it_ended(
+    called: Callable[..., Any], name: str, unchanged: bool, note: str
+) -> None:
+    told = called.__dict__["told"]
+    told["unchanged"] = unchanged
+    called(name, "g")
+    assert told["note"].startswith(note)
+    assert ("moved" in told) == (name == "promote" and not unchanged)
+
+
+def test_what_the_rest_of_a_run_is_expected_to_take_is_told_once_it_is_known(
+    called: Callable[..., Any],
+) -> None:
+    called("split", "v")
+    assert called.__dict__["told"]["cost"] == "split result"
 
 
 def test_a_features_task_works_on_its_shards_one_after_another(called: Callable[..., Any]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import judged_run
 import many_versions
 import numpy as np
 import pandas as pd
@@ -35,7 +36,7 @@ def other_split(store: FolderStore, images: Images, name: str, **columns: Any) -
     table = images.table.assign(**columns)
     key = tables.write(store, f"split/{name}/manifest.csv", table)
     found = load(store, images.split, Split).model_copy(update={"table": key})
-    many_versions.judged_run.put(store, f"split/{name}", found)
+    judged_run.put(store, f"split/{name}", found)
     return images._replace(table=table, split=f"split/{name}")
 
 

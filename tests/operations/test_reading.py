@@ -3,6 +3,7 @@ written."""
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,7 @@ def counted(store: FolderStore) -> Counted:
 
 
 def opened(counted: Counted, memory: Memory | None = None) -> Reading:
-    return Reading(counted, memory or Memory())  # type: ignore[arg-type]
+    return Reading(counted, memory or Memory())
 
 
 def test_a_listing_is_made_once_for_all_folders_below_it(counted: Counted) -> None:
@@ -100,7 +101,7 @@ def test_no_document_that_changes_is_remembered(key: str) -> None:
 
 def test_the_memory_ends_and_has_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 0.0
-    monkeypatch.setattr(reading.time, "monotonic", lambda: now)
+    monkeypatch.setattr(time, "monotonic", lambda: now)
     made: list[str] = []
 
     def keep(memory: Memory, name: str, size: int) -> None:
@@ -147,5 +148,5 @@ def test_nothing_can_be_written(store: FolderStore, tmp_path: Path) -> None:
         lambda: pages.remove("a/b"),
     ):
         with pytest.raises(NotImplementedError, match="pages only read"):
-            write()  # type: ignore[no-untyped-call]
+            write()
     assert store.list("") == []

@@ -78,3 +78,21 @@ def test_what_is_not_wanted_or_not_allowed_is_not_read(
 ) -> None:
     assert list(skin_event_log.entries(dags, wanted)) == []
     assert events == []
+
+
+def test_what_tasks_do_by_themselves_is_left_out_unless_airflows_events_are_asked_for() -> None:
+    from sqlalchemy import column
+
+    columns = SimpleNamespace(event=column("event"), owner=column("owner"), dttm=column("dttm"))
+    (left_out,) = skin_event_log._conditions(columns, Wanted())
+    shown = str(left_out.compile(compile_kwargs={"literal_binds": True}))
+    assert "NOT IN" in shown
+    assert "'running'" in shown
+    assert "'failed'" not in shown
+    assert list(skin_event_log._conditions(columns, Wanted(kind="airflow"))) == []
+
+
+def test_the_machine_of_a_task_is_no_result() -> None:
+    task = event(1)
+    task.extra = '{"host_name": "worker-1"}'
+    assert skin_event_log._entry(task).result == ""

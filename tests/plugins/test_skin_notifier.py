@@ -106,7 +106,7 @@ def test_a_run_that_fails_ends_the_failures_of_the_tasks_that_succeeded_in_it(
     webhook: Inbox,
 ) -> None:
     fail("ingest")
-    states = {"ingest": "success", "train_0": "failed"}
+    states = {"ingest": "success", "train_0": "upstream_failed"}
     SkinNotifier("run_failed")(context(run=NEXT, states=states))
     assert told(webhook) == [
         *(("task_failed", "open", 1), ("run_failed", "open", 1), ("task_failed", "over", 1)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,11 @@ def test_bytes_are_added_up() -> None:
     traffic.add(written=4)
     traffic.add(read=1, written=1)
     assert (traffic.read, traffic.written) == (4, 5)
+
+
+def test_counts_are_copied_to_another_process(proven: ProvenStore) -> None:
+    proven.put("a/b.json", b"four")
+    assert pickle.loads(pickle.dumps(proven)).traffic == proven.traffic
 
 
 def test_what_is_written_counts_once(proven: ProvenStore, tmp_path: Path) -> None:
