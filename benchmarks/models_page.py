@@ -16,6 +16,7 @@ import statistics
 import sys
 import tempfile
 from collections.abc import Callable, Generator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,16 @@ TARGET = 300  # milliseconds
 
 def fill(store: Store) -> list[str]:
     """Writes one large model and four small ones; returns versions of the large one."""
+    with tempfile.TemporaryDirectory() as folder:
+        made = FolderStore(Path(folder))
+        versions = write(made)
+        with ThreadPoolExecutor(8) as pool:  # a server takes minutes for one object at a time
+            list(pool.map(lambda key: store.put_file(key, made.local(key)), made.list("")))
+    return versions
+
+
+def write(store: Store) -> list[str]:
+    """Writes the models into a store; returns versions of the large one."""
     images = many_versions.put_images(store, count=480)
     for number in range(SMALLER):
         versions, runs = SMALL

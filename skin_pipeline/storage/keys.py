@@ -107,14 +107,22 @@ def is_key(key: str) -> bool:
         and key.isprintable()
         and "\\" not in key
         # A name that is no valid Unicode must be refused here, and not raise an error.
-        and len(key.encode(errors="replace")) <= KEY_BYTES
-        and all(len(part.encode(errors="replace")) <= PART_BYTES for part in parts)
+        and (_is_short(key) or len(key.encode(errors="replace")) <= KEY_BYTES)
+        and (
+            _is_short(key)
+            or all(len(part.encode(errors="replace")) <= PART_BYTES for part in parts)
+        )
     )
 
 
 def is_hidden(key: str) -> bool:
     """Returns whether a part starts with a dot: drafts, lock files and `..` do, keys never do."""
-    return any(part.startswith(".") for part in key.split("/"))
+    return key.startswith(".") or "/." in key
+
+
+def _is_short(key: str) -> bool:
+    """Returns whether no limit can be exceeded: listings have thousands of such keys."""
+    return len(key) <= PART_BYTES and key.isascii()
 
 
 def keys_among(store: Store, found: Iterable[tuple[str, str]]) -> KeyList:

@@ -67,7 +67,8 @@ def test_nothing_is_shown_without_a_login(ui: AirflowUi) -> None:
 
 
 def test_who_may_see_plugins_may_open_every_page_of_models(ui: AirflowUi) -> None:
-    versions = many_versions.write(ui.store, "skin-fab", versions=2)
+    images = many_versions.put_images(ui.store, "91")
+    versions = many_versions.write(ui.store, "skin-fab", versions=2, images=images)
     chosen = "&".join(f"version={version}" for version in versions)
     for path in (
         "model/skin-fab",
