@@ -30,6 +30,11 @@ log = logging.getLogger(__name__)
 C = TypeVar("C", bound=Contract)
 
 
+def no_note(needed: float) -> None:
+    """Forgets what memory is needed: where nobody would be told. A function, so that a job can be
+    copied to another process."""
+
+
 @dataclass(frozen=True)
 class Job:
     """One run of the workflow, as the steps see it.
@@ -64,7 +69,7 @@ class Job:
     started: datetime = field(default_factory=lambda: datetime.now(timezone.utc))
     allow: Callable[[float, str], None] | None = None
     observe: Callable[[Job, str, Cost | None], None] | None = None
-    note_memory: Callable[[float], None] = lambda needed: None
+    note_memory: Callable[[float], None] = no_note
 
     def __post_init__(self) -> None:
         keys = SigningKeys.of(self.deployment)

@@ -5,6 +5,7 @@
 
 ```
 monitoring/<model>/reports/<time of the last image>-<digest>.json
+monitoring/<model>/current                              the key of the report that was made last
 monitoring/<model>/retraining/<version>-<day>.json      retraining was asked for, once an alarm
 ```
 
@@ -84,24 +85,35 @@ def make(
         report = _report(store, model, version, rows, until, since, share, alarm)
         store.put(key, dump(report))
         found = dump(report), ""
+    _point(store, model.name, key)
     return key, parse(found[0], DriftReport, key)
 
 
 def latest(store: Store, model: str) -> DriftReport | None:
-    """Returns the report on the newest images of a model; None if there is none.
+    """Returns the report that was made last of a model; None if there is none.
 
     Raises:
         BadInput: It is damaged.
     """
-    keys = store.list(_folder(model))
-    reports = [
-        parse(store.read(key), DriftReport, key) for key in keys if _same_time(key, keys[-1])
-    ]
-    return max(reports, key=lambda report: report.anew) if reports else None
+    found = store.tagged(_current(model))
+    if found is None:
+        return None
+    key = found[0].decode()
+    return parse(store.read(key), DriftReport, key)
 
 
-def _same_time(key: str, last: str) -> bool:
-    return key.rpartition("-")[0] == last.rpartition("-")[0]
+def _point(store: Store, model: str, key: str) -> None:
+    """Remembers which report was made last. On one image, reports differ by what they ask."""
+    moved = False
+    while not moved:
+        found = store.tagged(_current(model))
+        if found and found[0] == key.encode():
+            return
+        moved = store.swap(_current(model), key.encode(), found[1] if found else None)
+
+
+def _current(model: str) -> str:
+    return f"{FOLDER}/{model}/current"
 
 
 def asks(store: Store, report: DriftReport, run: str, at: str) -> bool:

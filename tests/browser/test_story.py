@@ -70,7 +70,8 @@ class Day:
     def show(self, path: str, page: Page | None = None) -> FrameLocator:
         """Open one of our pages inside Airflow's UI."""
         page = page or self.page
-        page.goto(f"{self.airflow.url}/plugin/models/skin-models/{path}")
+        deeper = f"/skin-models/{path}" if path else ""  # the first page is the entry's own
+        page.goto(f"{self.airflow.url}/plugin/models{deeper}")
         return page.frame_locator("iframe[title=Models]")
 
     def champion(self) -> str:

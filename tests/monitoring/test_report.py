@@ -113,6 +113,8 @@ def test_a_version_without_a_reference_says_why(store: FolderStore, model: Model
 
 
 def test_a_damaged_report_is_refused(store: FolderStore, model: Model) -> None:
-    store.put(f"monitoring/{MODEL}/reports/20261001T080000-1.json", b"{}")
+    key = f"monitoring/{MODEL}/reports/20261001T080000-1.json"
+    store.put(key, b"{}")
+    store.put(f"monitoring/{MODEL}/current", key.encode())
     with pytest.raises(BadInput, match="is not a DriftReport document"):
         report.latest(store, MODEL)

@@ -121,7 +121,9 @@ def test_a_version_without_a_reference_says_why(client: Any, store: FolderStore)
 def test_a_damaged_report_spoils_its_own_model_only(client: Any, store: FolderStore) -> None:
     fill(store)
     store.put("scoring/other/batches/x.json", b"{}")
-    store.put("monitoring/other/reports/20261001T080000-1.json", b"{}")
+    key = "monitoring/other/reports/20261001T080000-1.json"
+    store.put(key, b"{}")
+    store.put("monitoring/other/current", key.encode())
     text = main_of(client.get("/monitoring").text)
     assert "is not a DriftReport document" in text
     assert f"{MODEL} {VERSION} no drift" in text
