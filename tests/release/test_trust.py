@@ -39,6 +39,9 @@ ON_POINTERS: dict[str, Act] = {
     "carry_out": lambda model, versions: model.carry_out(Rollback(*versions), **WHY),
     "rollback": lambda model, versions: model.rollback("previous", **WHY),
     "prune": lambda model, versions: model.prune(0),
+    "rolled_back": lambda model, versions: list(model.rolled_back()),
+    "check_by_hand": lambda model, versions: model.check_by_hand(versions[0]),
+    "named_before": lambda model, versions: model.named_before(),
     "predict": lambda model, versions: predict.resolve(model),
 }
 ON_VERSIONS: dict[str, Act] = {
@@ -63,7 +66,10 @@ NEED_NONE = {
     "describe": "the version is not there yet",
     "publish": "the version is not there yet",
     "judgements": "they are shown, and nothing is decided by them",
+    "judgement": "it is shown, and nothing is decided by it",
+    "judged_keys": "names only",
     "record": "a judgement is added",
+    "approvals": "they have the keys of the model, and test_approvals shows that they check",
 }
 
 
@@ -116,7 +122,7 @@ def test_each_method_of_a_model_asks_for_signatures_or_has_a_reason() -> None:
 
 def test_what_is_unverified_can_only_be_looked_at() -> None:
     assert {name for name in vars(Unverified) if not name.startswith("_")} == {
-        *("pointer", "pointers", "documents", "release", "resolve"),
+        *("pointer", "pointers", "documents", "release", "resolve", "move_keys"),
     }
 
 
