@@ -122,7 +122,7 @@ def test_each_method_of_a_model_asks_for_signatures_or_has_a_reason() -> None:
 
 def test_what_is_unverified_can_only_be_looked_at() -> None:
     assert {name for name in vars(Unverified) if not name.startswith("_")} == {
-        *("pointer", "pointers", "documents", "release", "resolve", "move_keys"),
+        *("pointer", "pointers", "pointing", "documents", "release", "resolve", "move_keys"),
     }
 
 
