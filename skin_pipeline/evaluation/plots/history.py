@@ -44,7 +44,9 @@ def _timeline(judgements: Sequence[Judgement], champion: str | None) -> Figure:
         axes.set_title(title)
     edge = max(0.6, 0.03 * len(judgements))
     panels[-1].set_xlim(-edge, len(judgements) - 1 + edge)
-    _name_dates(panels[-1], pd.to_datetime([item.judged_at for item in judgements], utc=True))
+    # Some times have fractions of a second, as that of a person's answer, and some have none.
+    times = pd.to_datetime([item.judged_at for item in judgements], utc=True, format="ISO8601")
+    _name_dates(panels[-1], times)
     handles, names = panels[0].get_legend_handles_labels()
     figure.legend(handles, names, loc="outside upper left", ncols=len(names), handlelength=1.2)
     return figure

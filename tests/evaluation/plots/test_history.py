@@ -68,6 +68,16 @@ def test_each_run_has_its_interval_in_each_panel() -> None:
     assert all(low[0] == high[0] and low[1] > high[1] for low, high in bars)  # y goes down
 
 
+def test_times_with_and_without_fractions_of_a_second_are_drawn_together() -> None:
+    times = (
+        "2026-06-01T03:12:40.123456+00:00",
+        "2026-06-02T05:00:00Z",
+        "2026-06-03T05:00:00+02:00",
+    )
+    svg = plots.history([judged(time) for time in times], None)
+    assert len(svg_reader.marks(svg, APPROVED)) >= len(times)
+
+
 def test_the_order_in_which_runs_are_given_does_not_matter() -> None:
     assert plots.history(WEEKLY[::-1], None) == plots.history(WEEKLY, None)
 
