@@ -1,22 +1,19 @@
 """A working day of an on-call person, in a browser, on a running Airflow: one story, told in order.
 
-A run is triggered by the form, followed, approved and promoted; a second one too; they are compared
-one is rolled back; a failure is acknowledged; all of it is on the page Audit. A viewer sees all of
-it and can do nothing. Each test needs those before it.
+A run is triggered by the form, followed, and rejected; two others are approved and promoted; their
+versions are compared. Each test needs those before it.
 
 The pictures of the pages are kept in var/screenshots, or where SKIN_SCREENSHOTS says.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import pytest
 from airflow_home import put_database
@@ -47,10 +44,8 @@ class Day:
     airflow: LocalAirflow
     store: FolderStore
     page: Page
-    viewer: Page
     runs: list[str] = field(default_factory=list)
     versions: list[str] = field(default_factory=list)
-    incident: str = ""
 
     def state(self, path: str) -> str:
         return str(self.airflow.api.get(path)["state"])
@@ -67,12 +62,11 @@ class Day:
         self.wait(lambda: self.state(path) in {"success", "failed"}, f"{run} did not end")
         assert self.state(path) == state
 
-    def show(self, path: str, page: Page | None = None) -> FrameLocator:
+    def show(self, path: str) -> FrameLocator:
         """Open one of our pages inside Airflow's UI."""
-        page = page or self.page
         deeper = f"/skin-models/{path}" if path else ""  # the first page is the entry's own
-        page.goto(f"{self.airflow.url}/plugin/models{deeper}")
-        return page.frame_locator("iframe[title=Models]")
+        self.page.goto(f"{self.airflow.url}/plugin/models{deeper}")
+        return self.page.frame_locator("iframe[title=Models]")
 
     def champion(self) -> str:
         pointer = opened(self.store, name=MODEL).champion
@@ -97,28 +91,21 @@ def day(tmp_path_factory: pytest.TempPathFactory, browser: Browser) -> Iterator[
         "SKIN_RETRIES": "0",
         "SKIN_APPROVAL": "always",
         "SKIN_APPROVERS": "admin",
-        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": "admin:admin,victor:viewer",
         "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "600",
     }
     put_database(folder / "airflow")
     with LocalAirflow(
         "the tests", home=folder / "airflow", settings=settings, say=lambda text: None
     ) as airflow:
-        for dag in ("skin_training", "skin_rollback", "skin_acknowledge"):
-            airflow.wait_for_dag(dag)
-            airflow.api.patch(f"dags/{dag}?update_mask=is_paused", {"is_paused": False})
-        passwords = json.loads((folder / "airflow/passwords.json").read_text())
-        page, viewer = (_logged_in(browser, airflow, user, passwords[user]) for user in USERS)
-        yield Day(airflow, store, page, viewer)
+        airflow.wait_for_dag("skin_training")
+        airflow.api.patch("dags/skin_training?update_mask=is_paused", {"is_paused": False})
+        yield Day(airflow, store, _logged_in(browser, airflow))
 
 
-USERS = ("admin", "victor")
-
-
-def _logged_in(browser: Browser, airflow: LocalAirflow, user: str, password: str) -> Page:
+def _logged_in(browser: Browser, airflow: LocalAirflow) -> Page:
     page = browser.new_context(viewport={"width": 1440, "height": 900}).new_page()
     page.set_default_timeout(PATIENCE)
-    log_in(page, airflow.url, user, password)
+    log_in(page, airflow.url, airflow.user, airflow.password)
     page.get_by_role("link", name="Models").wait_for()
     return page
 
@@ -217,66 +204,3 @@ def test_6_a_second_version_is_compared_with_the_first(day: Day) -> None:
         expect(page.get_by_text(version).first).to_be_visible()
     expect(page.get_by_text(re.compile(r"seed")).first).to_be_visible()
     keep(day.page, "comparison")
-
-
-def test_7_the_champion_is_rolled_back_with_a_reason(day: Day) -> None:
-    page = day.show(f"act/rollback?model={MODEL}&alias=champion")
-    for version in day.versions:
-        expect(page.get_by_text(version).first).to_be_visible()
-    keep(day.page, "rollback")
-    page.get_by_label(re.compile(r"reason|why", re.IGNORECASE)).first.fill("too many false alarms")
-    page.get_by_role("checkbox").check()
-    page.get_by_role("button", name=re.compile(r"roll back", re.IGNORECASE)).click()
-    day.wait(lambda: day.champion() == day.versions[0], "the champion was not rolled back")
-
-
-def test_8_a_failure_is_acknowledged(day: Day) -> None:
-    made = day.airflow.api.post(
-        "dags/skin_training/dagRuns", {"logical_date": None, "conf": {"data": "kaggle://no/such"}}
-    )
-    day.wait_for_run("skin_training", made["dag_run_id"], "failed")
-    page = day.show("act")
-    page.get_by_role("link", name=re.compile(r"Acknowledge")).first.click()
-    keep(day.page, "acknowledge")
-    page.get_by_role("button", name="Acknowledge").click()
-
-    def acknowledged() -> bool:
-        from skin_pipeline.operations import incidents
-
-        found = [item for item in incidents.every(day.store) if item.state == "acknowledged"]
-        return any(item.acknowledged_by == "admin" for item in found)
-
-    day.wait(acknowledged, "the alert was not acknowledged")
-
-
-def test_9_the_audit_page_has_all_of_it(day: Day) -> None:
-    page = day.show("audit")
-    for words in ("too many false alarms", "rejected by admin", "approved by admin", "acknowledge"):
-        expect(page.get_by_text(re.compile(words, re.IGNORECASE)).first).to_be_visible()
-    keep(day.page, "audit")
-
-
-def test_10_each_page_is_whole_on_a_phone_too(day: Day) -> None:
-    day.page.set_viewport_size({"width": 390, "height": 844})
-    for path in ("", "audit", "act", "runbook", "monitoring", f"model/{MODEL}"):
-        page = day.show(path)
-        page.get_by_role("heading", level=1).first.wait_for()
-        wide = page.locator("html").evaluate("e => [e.scrollWidth, e.clientWidth]")
-        assert wide[0] <= wide[1] + 1, path
-        keep(day.page, f"phone-{path.replace('/', '-') or 'models'}")
-    day.page.set_viewport_size({"width": 1440, "height": 900})
-
-
-def test_11_a_viewer_reads_everything_and_can_do_nothing(day: Day) -> None:
-    page = day.show("", day.viewer)
-    expect(page.get_by_text(day.versions[0]).first).to_be_visible()
-    page = day.show("act", day.viewer)
-    expect(page.get_by_role("heading", level=1)).to_be_visible()
-    expect(page.get_by_role("link", name=re.compile(r"Roll back"))).to_have_count(0)
-    keep(day.viewer, "viewer")
-    url = f"{day.airflow.url}/skin-models/act/rollback"
-    form: dict[str, Any] = {"model": MODEL, "alias": "champion", "reason": "x", "confirmed": "yes"}
-    context = day.viewer.context.request
-    assert context.get(f"{url}?model={MODEL}&alias=champion").status == 403
-    assert context.post(url, form=form).status == 403
-    assert day.champion() == day.versions[0]
