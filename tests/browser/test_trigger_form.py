@@ -139,7 +139,7 @@ def test_a_value_out_of_bounds_is_refused_with_its_name_and_bound(
 def test_a_rollback_asks_for_the_reason_alone(page: Page, ui_with_dags: AirflowUi) -> None:
     open_form(page, ui_with_dags.url, "skin_rollback")
     expect(trigger(page)).to_be_disabled()
-    for name in ("model", "version", "alias"):
+    for name in ("model", "version", "alias", "instead_of"):
         expect(field(page, name)).not_to_have_attribute("required", "")
         fill_and_empty(page, name, {})
     expect(field(page, "reason")).to_have_attribute("required", "")
@@ -148,5 +148,5 @@ def test_a_rollback_asks_for_the_reason_alone(page: Page, ui_with_dags: AirflowU
     field(page, "reason").fill("too many false alarms")
     expect(trigger(page)).to_be_enabled()
 
-    reason_alone = {"model": None, "version": None, "alias": None}
+    reason_alone = dict.fromkeys(("model", "version", "alias", "instead_of"))
     assert sent(page, ui_with_dags) == {**reason_alone, "reason": "too many false alarms"}
