@@ -285,10 +285,6 @@ def test_two_runs_at_once_give_no_image_two_rows(place: Place, images: list[byte
     assert table["digest"].is_unique
 
 
-def told(place: Place) -> list[str]:
-    return [post.json["event"] for post in place.alerts.received]
-
-
 def test_a_run_that_cannot_score_is_told_once_and_its_end_too(place: Place) -> None:
     before = len(place.alerts.received)  # what other tests let fail was told then
 
