@@ -13,13 +13,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from skin_pipeline.config import write_tables
+from skin_pipeline.config import with_part, write_tables
 from skin_pipeline.operations import runbook
 
 ROOT = Path(__file__).parents[1]
 SOURCES = ("skin_pipeline", "dags", "plugins")
 LEVELS = ("debug", "info", "warning", "error", "exception", "log")
-BEGIN, END = "<!-- events -->\n", "\n<!-- end of events -->"
 
 
 class Event(NamedTuple):
@@ -73,14 +72,12 @@ def _texts(call: ast.Call, level: str) -> list[str]:
 
 def events_written_into(page: str, root: Path = ROOT) -> str:
     """Returns a page with the table of events between its marks."""
-    before, _, rest = page.partition(BEGIN)
-    after = rest.partition(END)[2]
     rows = ["| Event | What a line has | Where |", "|---|---|---|"]
     grouped: dict[tuple[str, str], str] = {}
     for event in events(root):
         grouped.setdefault((event.name, event.text.partition(" ")[2]), event.file)
     rows += [_row(*key, file) for key, file in grouped.items()]
-    return f"{before}{BEGIN}\n" + "\n".join(rows) + f"\n{END}{after}"
+    return with_part(page, "events", "\n".join(rows) + "\n")
 
 
 def _row(name: str, values: str, file: str) -> str:

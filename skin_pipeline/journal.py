@@ -23,9 +23,9 @@ from skin_pipeline.contracts import (
     Validation,
     Verdict,
     address,
-    dump,
     load,
     parse,
+    revise,
 )
 from skin_pipeline.storage import Store
 
@@ -131,17 +131,17 @@ def note(store: Store, run: str, **keys: str | bool) -> None:
     Raises:
         BadInput, Unavailable: as the store does.
     """
+
     # Steps of one run may note their keys at the same time. If another step was faster, its
     # journal is read and added to, so that no key is lost.
-    written = False
-    while not written:
-        found = store.tagged(_key(run))
-        known = parse(found[0], Journal, _key(run)) if found else Journal(run=run, noted_at="")
-        if keys.items() <= known.model_dump().items():
-            return
+    def noted(old: Journal | None) -> Journal | None:
+        known = (old or Journal(run=run, noted_at="")).model_dump()
+        if keys.items() <= known.items():
+            return None
         now = datetime.now(timezone.utc).isoformat()
-        new = Journal(**{**known.model_dump(), **keys, "noted_at": now})
-        written = store.swap(_key(run), dump(new), found[1] if found else None)
+        return Journal(**{**known, **keys, "noted_at": now})
+
+    revise(store, _key(run), Journal, noted)
 
 
 def of_run(store: Store, run: str) -> Journal | None:

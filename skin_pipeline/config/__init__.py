@@ -29,7 +29,7 @@ from skin_pipeline.config.knobs import FIRST
 from skin_pipeline.config.operations import retraining
 from skin_pipeline.config.reading import no_setting, read_deployment, read_settings
 from skin_pipeline.config.settings import Settings
-from skin_pipeline.config.tables import settings_tables, write_tables
+from skin_pipeline.config.tables import settings_tables, with_part, write_tables
 
 __all__ = [
     "DEMO",
@@ -49,5 +49,6 @@ __all__ = [
     "settings_tables",
     "threads",
     "with_blanks",
+    "with_part",
     "write_tables",
 ]

@@ -16,8 +16,6 @@ from skin_pipeline.config.environment import ENV_PREFIX
 from skin_pipeline.config.form import form_schema, range_of
 from skin_pipeline.errors import BadInput
 
-BEGIN, END = "<!-- settings -->\n", "\n<!-- end of settings -->"  # around the tables, on a page
-
 
 def settings_tables() -> str:
     """Returns two Markdown tables: the knobs of a run, and the installation's variables."""
@@ -45,11 +43,25 @@ def write_tables(page: Path) -> None:
         text = page.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise BadInput(f"{page} cannot be read: {error}") from None
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not end:
-        raise BadInput(f"{page} must contain the lines {BEGIN.strip()} and {END.strip()}")
-    page.write_text(f"{before}{begin}\n{settings_tables()}\n{end}{after}", encoding="utf-8")
+    try:
+        written = with_part(text, "settings", f"{settings_tables()}\n")
+    except ValueError as error:
+        raise BadInput(f"{page}: {error}") from None
+    page.write_text(written, encoding="utf-8")
+
+
+def with_part(page: str, name: str, part: str) -> str:
+    """Returns a page of the documentation with a part between the marks of its name.
+
+    Raises:
+        ValueError: The page does not contain the marks.
+    """
+    begin, end = f"<!-- {name} -->\n", f"\n<!-- end of {name} -->"
+    before, found, rest = page.partition(begin)
+    _, closed, after = rest.partition(end)
+    if not (found and closed):
+        raise ValueError(f"the page must contain the lines {begin.strip()} and {end.strip()}")
+    return f"{before}{begin}\n{part}{end}{after}"
 
 
 def _code(value: Any) -> str:

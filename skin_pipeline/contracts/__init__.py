@@ -44,6 +44,8 @@ from skin_pipeline.contracts.document import (
     dump,
     load,
     parse,
+    revise,
+    stamp,
 )
 from skin_pipeline.contracts.evaluation import (
     Bin,
@@ -153,5 +155,7 @@ __all__ = [
     "dump",
     "load",
     "parse",
+    "revise",
+    "stamp",
     "stopping",
 ]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
 from skin_pipeline.errors import BadInput
 from skin_pipeline.foreign import line, masked, shown
-from skin_pipeline.storage import Store
+from skin_pipeline.storage import Store, update
 
 RESULT = "result.json"  # the document of a step's result, below the result's key
 COST = "cost.json"  # what it took, beside it
@@ -133,3 +134,37 @@ def parse(data: bytes, kind: type[C], where: str) -> C:
 def dump(contract: Contract) -> bytes:
     """Returns the JSON of a document, ending with a line feed."""
     return (contract.model_dump_json(indent=2) + "\n").encode()
+
+
+def revise(
+    store: Store, key: str, kind: type[C], change: Callable[[C | None], C | None]
+) -> C | None:
+    """Replaces a document that changes by what `change` makes of it; see `storage.update`.
+
+    Args:
+        store: The store.
+        key: The key of the document itself.
+        kind: Its kind.
+        change: Is given the document, or None if there is none, and returns the new one; None to
+            leave it as it is.
+
+    Returns:
+        The new document; None if it was left as it is.
+
+    Raises:
+        BadInput: The document that is there is damaged.
+    """
+    made: C | None = None
+
+    def changed(data: bytes | None) -> bytes | None:
+        nonlocal made
+        made = change(None if data is None else parse(data, kind, key))
+        return None if made is None else dump(made)
+
+    update(store, key, changed)
+    return made
+
+
+def stamp(moment: str) -> str:
+    """Returns a time, ISO 8601 in UTC, to the second, as the part of a key that sorts by it."""
+    return moment[:19].replace(":", "").replace("-", "")

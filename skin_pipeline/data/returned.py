@@ -15,7 +15,6 @@ Nothing is ever changed. Of two labels of an image, the one of the file that was
 from __future__ import annotations
 
 import logging
-import re
 from collections import defaultdict
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -30,6 +29,7 @@ from skin_pipeline.contracts import (
     address,
     dump,
     parse,
+    stamp,
 )
 from skin_pipeline.data.label_files import Seen
 from skin_pipeline.data.metadata.columns import IDS, METADATA
@@ -64,10 +64,9 @@ def first_read(known: Iterable[ReturnedLabels], sha256: str, now: str) -> str:
 
 def keep(store: Store, said: ReturnedLabels) -> None:
     """Writes what a file said."""
-    stamp = re.sub(r"[-:]", "", said.at[:19])
     images = [row.digest for row in said.taken]
     identity = {"file": said.sha256, "labelling": said.labelling, "taken": images}
-    store.put(f"{FOLDER}/{said.model}/read/{stamp}-{address(identity)}.json", dump(said))
+    store.put(f"{FOLDER}/{said.model}/read/{stamp(said.at)}-{address(identity)}.json", dump(said))
 
 
 def history(known: Iterable[ReturnedLabels]) -> dict[str, list[ReturnedLabel]]:

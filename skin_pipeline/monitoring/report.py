@@ -27,13 +27,14 @@ from skin_pipeline.contracts import (
     address,
     dump,
     parse,
+    stamp,
 )
 from skin_pipeline.errors import BadInput
 from skin_pipeline.monitoring import drift, score_log, watched
 from skin_pipeline.monitoring import reference as references
 from skin_pipeline.monitoring.reference import FOLDER, Reference
 from skin_pipeline.release import Model
-from skin_pipeline.storage import Store
+from skin_pipeline.storage import Store, update
 
 log = logging.getLogger(__name__)
 
@@ -79,7 +80,7 @@ def make(
         **{"version": version, "code": VERSION, "anew": since, "share": share, "alarm": alarm},
         "scores": sorted(key for batch in mine for key in batch.scores),
     }
-    key = f"{_folder(model.name)}/{_stamp(until)}-{address(made_of)}.json"
+    key = f"{_folder(model.name)}/{stamp(until)}-{address(made_of)}.json"
     found = store.tagged(key)
     if found is None:
         report = _report(store, model, version, rows, until, since, share, alarm)
@@ -104,12 +105,8 @@ def latest(store: Store, model: str) -> DriftReport | None:
 
 def _point(store: Store, model: str, key: str) -> None:
     """Remembers which report was made last. On one image, reports differ by what they ask."""
-    moved = False
-    while not moved:
-        found = store.tagged(_current(model))
-        if found and found[0] == key.encode():
-            return
-        moved = store.swap(_current(model), key.encode(), found[1] if found else None)
+    named = key.encode()
+    update(store, _current(model), lambda now: None if now == named else named)
 
 
 def _current(model: str) -> str:
@@ -151,10 +148,6 @@ def lines(report: DriftReport) -> Iterator[str]:
 
 def _folder(model: str) -> str:
     return f"{FOLDER}/{model}/reports"
-
-
-def _stamp(moment: str) -> str:
-    return moment[:19].replace(":", "").replace("-", "")
 
 
 def _version(model: Model, newest_first: list[Batch]) -> str:

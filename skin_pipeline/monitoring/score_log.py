@@ -12,7 +12,7 @@ import io
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from skin_pipeline.contracts import Batch, address, dump, parse
+from skin_pipeline.contracts import Batch, address, dump, parse, stamp
 from skin_pipeline.monitoring.measures import NAMES
 from skin_pipeline.storage import Store, digest
 
@@ -91,7 +91,7 @@ def record(store: Store, batch: Batch) -> str:
     A run has several if some of its chunks were scored later than the others.
     """
     made_of = address({"run": batch.run, "scores": batch.scores})
-    key = f"{_folder(batch.model)}/{_stamp(batch.began_at)}-{made_of}.json"
+    key = f"{_folder(batch.model)}/{stamp(batch.began_at)}-{made_of}.json"
     store.put(key, dump(batch))
     return key
 
@@ -105,7 +105,7 @@ def of_run(store: Store, model: str, began_at: str, run: str) -> dict[str, Batch
         began_at: When the run started.
         run: Its id.
     """
-    start = f"{_folder(model)}/{_stamp(began_at)}-"
+    start = f"{_folder(model)}/{stamp(began_at)}-"
     keys = (key for key in store.list(_folder(model)) if key.startswith(start))
     found = {key: parse(store.read(key), Batch, key) for key in keys}
     return {key: batch for key, batch in found.items() if batch.run == run}
@@ -113,10 +113,6 @@ def of_run(store: Store, model: str, began_at: str, run: str) -> dict[str, Batch
 
 def _folder(model: str) -> str:
     return f"{FOLDER}/{model}/batches"
-
-
-def _stamp(moment: str) -> str:
-    return moment[:19].replace(":", "").replace("-", "")
 
 
 def batches(store: Store, model: str, last: int | None = None) -> Iterator[Batch]:

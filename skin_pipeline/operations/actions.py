@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
 
-from skin_pipeline.contracts import Action, Outcome, address, dump, parse
+from skin_pipeline.contracts import Action, Outcome, address, dump, parse, revise, stamp
 from skin_pipeline.storage import Store
 
 log = logging.getLogger(__name__)
@@ -67,20 +67,19 @@ def recorded(store: Store, intent: Action) -> Generator[Doing, None, None]:
 
 def key_of(intent: Action) -> str:
     """Returns the key of an action, which is the same in each try of its DAG run."""
-    stamp = intent.at[:19].replace(":", "").replace("-", "")
-    return f"{FOLDER}/{stamp}-{address({'dag': intent.dag, 'run': intent.run})}"
+    return f"{FOLDER}/{stamp(intent.at)}-{address({'dag': intent.dag, 'run': intent.run})}"
 
 
 def end(store: Store, key: str, *, done: bool, result: str) -> None:
     """Writes the outcome of an action; a success that is there already stays."""
     at = datetime.now(timezone.utc).isoformat()
-    outcome, written = Outcome(done=done, result=result, at=at), False
-    while not written:
-        found = store.tagged(f"{key}/{OUTCOME}")
-        if found and parse(found[0], Outcome, key).done:
-            return
-        written = store.swap(f"{key}/{OUTCOME}", dump(outcome), found[1] if found else None)
-    log.info('action_ended done=%s result="%s"', done, outcome.result)
+    outcome = Outcome(done=done, result=result, at=at)
+
+    def unless_done(old: Outcome | None) -> Outcome | None:
+        return None if old and old.done else outcome
+
+    if revise(store, f"{key}/{OUTCOME}", Outcome, unless_done):
+        log.info('action_ended done=%s result="%s"', done, outcome.result)
 
 
 def latest(store: Store, last: int = 200) -> Iterator[Recorded]:

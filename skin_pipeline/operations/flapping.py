@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from skin_pipeline.contracts import EventKind, Observations, dump, parse
+from skin_pipeline.contracts import EventKind, Observations, parse, revise
 from skin_pipeline.operations.incidents import id_of
 from skin_pipeline.storage import Store
 
@@ -79,15 +79,16 @@ def _observed(
 
     A run that looks again, as after a retry, replaces its own observation.
     """
-    key = _key(kind, subject)
-    while True:
-        found = store.tagged(key)
-        known = parse(found[0], Observations, key) if found else Observations()
+
+    def added(old: Observations | None) -> Observations:
+        known = old or Observations()
         earlier = [each for each in zip(known.runs, known.bad, strict=True) if each[0] != run]
         kept = [*earlier, (run, bad)][-max(rule.last, rule.ends) :]
-        new = Observations(runs=tuple(r for r, _ in kept), bad=tuple(b for _, b in kept))
-        if store.swap(key, dump(new), found[1] if found else None):
-            return new.bad
+        return Observations(runs=tuple(r for r, _ in kept), bad=tuple(b for _, b in kept))
+
+    new = revise(store, _key(kind, subject), Observations, added)
+    assert new is not None
+    return new.bad
 
 
 def _key(kind: EventKind, subject: str) -> str:

@@ -14,11 +14,11 @@ happened to (a verdict, a move) is their subject, so that each is told once.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
-from skin_pipeline.contracts import EventKind, Incident, address, dump, parse
+from skin_pipeline.contracts import EventKind, Incident, address, parse, revise
 from skin_pipeline.errors import BadInput
 from skin_pipeline.storage import Store
 
@@ -80,7 +80,7 @@ def seen(
             **said,
         )
 
-    incident = _changed(store, id_of(kind, subject), change)
+    incident = revise(store, _key(id_of(kind, subject)), Incident, change)
     assert incident is not None
     log.info("incident id=%s kind=%s count=%d", incident.id, kind, incident.count)
     return incident
@@ -121,7 +121,7 @@ def update(store: Store, number: str, **fields: Any) -> Incident:
     def change(old: Incident | None) -> Incident | None:
         return Incident(**{**old.model_dump(), **fields}) if old else None
 
-    incident = _changed(store, number, change)
+    incident = revise(store, _key(number), Incident, change)
     if incident is None:
         raise BadInput(f"there is no incident with this id. Received: {number!r}")
     return incident
@@ -129,7 +129,7 @@ def update(store: Store, number: str, **fields: Any) -> Incident:
 
 def of_id(store: Store, number: str) -> Incident | None:
     """Returns the incident with an id, or None."""
-    found = store.tagged(f"{FOLDER}/{number}.json")
+    found = store.tagged(_key(number))
     return parse(found[0], Incident, number) if found else None
 
 
@@ -161,16 +161,8 @@ def _age(moment: str) -> timedelta:
     return datetime.now(timezone.utc) - datetime.fromisoformat(moment)
 
 
-def _changed(
-    store: Store, number: str, change: Callable[[Incident | None], Incident | None]
-) -> Incident | None:
-    """Replaces an incident by what `change` makes of it; again, if another process was faster."""
-    key = f"{FOLDER}/{number}.json"
-    while True:
-        found = store.tagged(key)
-        new = change(parse(found[0], Incident, key) if found else None)
-        if new is None or store.swap(key, dump(new), found[1] if found else None):
-            return new
+def _key(number: str) -> str:
+    return f"{FOLDER}/{number}.json"
 
 
 def _now() -> str:

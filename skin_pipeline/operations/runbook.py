@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from importlib import resources
 from types import TracebackType
 
+from skin_pipeline.config import with_part
 from skin_pipeline.errors import PipelineError
 
-BEGIN, END = "<!-- runbook -->\n", "\n<!-- end of runbook -->"  # around it in docs/operating.md
 UNEXPECTED = "unexpected"
 
 # Where an error is raised says what kind it is. The longest prefix of the module's name counts.
@@ -185,11 +185,7 @@ def written_into(page: str) -> str:
     Raises:
         ValueError: The page has no marks.
     """
-    before, begin, rest = page.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not end:
-        raise ValueError(f"the page must contain the lines {BEGIN.strip()} and {END.strip()}")
-    return f"{before}{begin}\n{_for_page()}{end}{after}"
+    return with_part(page, "runbook", _for_page())
 
 
 def _for_page() -> str:

@@ -22,6 +22,7 @@ Its modules, in reading order:
     cache       copies of S3's objects on this machine's disk
     s3/         a store in an S3 bucket, and buckets with images
     opening     opens the store that a URL names
+    updating    changes an object that several processes may change
     traffic     counts bytes
 """
 
@@ -38,6 +39,7 @@ from skin_pipeline.storage.s3.errors import explained
 from skin_pipeline.storage.s3.store import S3Store
 from skin_pipeline.storage.s3.writing import S3Writing
 from skin_pipeline.storage.traffic import Traffic
+from skin_pipeline.storage.updating import update
 
 __all__ = [
     "CONNECTIONS",
@@ -60,4 +62,5 @@ __all__ = [
     "explained",
     "open_store",
     "scratch",
+    "update",
 ]
