@@ -11,13 +11,10 @@ Marks an incident as being worked on, so that the others see who is at it.
 
 from __future__ import annotations
 
-from datetime import timedelta
-
 from airflow.sdk import Param, dag
 from skin_acting import context, intent, person, recorded
-from skin_airflow import airflow_store, answers, step
+from skin_airflow import OPTIONAL, airflow_store, answers, step, tries
 
-from skin_pipeline.config import read_deployment
 from skin_pipeline.storage import Store
 
 DEFAULTS = {"incident": "", "note": ""}
@@ -31,7 +28,7 @@ PARAMS = {
     "note": Param(
         DEFAULTS["note"],
         title="Note",
-        type=["null", "string"],
+        type=OPTIONAL,
         description_md="What you know or will do, for the others.",
     ),
 }
@@ -76,7 +73,7 @@ def acknowledge() -> str:
     doc_md=__doc__,
     tags=["skin", "alerts"],
     is_paused_upon_creation=False,  # it has no schedule: a run is always one that somebody wants
-    default_args={"retries": read_deployment().retries, "retry_delay": timedelta(seconds=30)},
+    default_args=tries(),
 )
 def skin_acknowledge() -> None:
     """Has one task."""

@@ -66,6 +66,17 @@ def intent(kind: ActionKind, *, model: str, subject: str, plan: str, reason: str
     )
 
 
+def move_intent(kind: ActionKind, given: Mapping[str, str], words: str) -> Action:
+    """Returns the intent of a run that moves an alias; `words` follow the name of the alias."""
+    return intent(
+        kind,
+        model=given["model"],
+        subject=given["alias"],
+        plan=f"{given['alias']}: {words}",
+        reason=given["reason"],
+    )
+
+
 @contextmanager
 def recorded(store: Store, action: Action) -> Generator[actions.Doing, None, None]:
     """Records an action and what becomes of it; see `skin_pipeline.operations.actions`."""

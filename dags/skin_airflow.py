@@ -326,6 +326,25 @@ def deadline() -> Any:
     )
 
 
+OPTIONAL: Any = ["null", "string"]  # an empty field is sent as null, and takes its default
+
+
+def model_field(default: str) -> Param:
+    """Returns the field of a form that names the model."""
+    return Param(
+        default,
+        title="Model",
+        type=OPTIONAL,
+        description_md="Name under which the model was released.",
+    )
+
+
+def tries(**more: Any) -> dict[str, Any]:
+    """Returns the `default_args` of a DAG: how often its tasks are tried, and `more`."""
+    retries = read_deployment().retries
+    return {"retries": retries, "retry_delay": timedelta(seconds=30), **more}
+
+
 AS_CALLED = "{{ called }}"  # a `map_index_template`: the name that `call_task` gives
 
 

@@ -15,15 +15,12 @@ Makes an alias, such as `canary` or `champion`, name a published version of a mo
 
 from __future__ import annotations
 
-from datetime import timedelta
-from typing import Any
-
 from airflow.sdk import Param, dag
-from skin_acting import intent, model_in, mover, recorded, refusals_recorded
-from skin_airflow import airflow_store, answers, step
+from skin_acting import model_in, move_intent, mover, recorded, refusals_recorded
+from skin_airflow import OPTIONAL, airflow_store, answers, model_field, step, tries
 from skin_assets import RELEASED, announce_move
 
-from skin_pipeline.config import read_deployment, read_settings, with_blanks
+from skin_pipeline.config import read_settings, with_blanks
 from skin_pipeline.errors import BadInput
 from skin_pipeline.release import ALIAS_PATTERN
 
@@ -35,14 +32,8 @@ DEFAULTS = {
     "instead_of": "",
     "reason": "",
 }
-OPTIONAL: Any = ["null", "string"]  # an empty field is sent as null, and takes its default
 PARAMS = {
-    "model": Param(
-        DEFAULTS["model"],
-        title="Model",
-        type=OPTIONAL,
-        description_md="Name under which the model was released.",
-    ),
+    "model": model_field(DEFAULTS["model"]),
     "alias": Param(
         title="Alias",
         type="string",
@@ -82,7 +73,7 @@ def verify() -> list[str]:
     """
     given = answers(DEFAULTS)
     words = f"to version {given['version']}"
-    with airflow_store() as store, refusals_recorded(store, intended(given, words)):
+    with airflow_store() as store, refusals_recorded(store, move_intent("move", given, words)):
         model = model_in(store, given)
         model.verify(given["version"])
         model.check_by_hand(given["version"], given["alias"])
@@ -108,7 +99,7 @@ def move(plan: list[str]) -> str:
     """
     given, (version, now) = answers(DEFAULTS), plan
     words = f"from {now if now == NOTHING else f'version {now}'} to version {version}"
-    with airflow_store() as store, recorded(store, intended(given, words)) as doing:
+    with airflow_store() as store, recorded(store, move_intent("move", given, words)) as doing:
         model, expected = model_in(store, given), None if now == NOTHING else now
         model.check_by_hand(version, given["alias"])  # once more: much may have passed since
         if not model.move(
@@ -124,17 +115,6 @@ def move(plan: list[str]) -> str:
     return version
 
 
-def intended(given: dict[str, str], words: str) -> Any:
-    """Returns the intent of the run: what moves, in words that follow the name of the alias."""
-    return intent(
-        "move",
-        model=given["model"],
-        subject=given["alias"],
-        plan=f"{given['alias']}: {words}",
-        reason=given["reason"],
-    )
-
-
 @dag(
     dag_id="skin_alias",
     dag_display_name="Skin-cancer screening: move an alias",
@@ -145,7 +125,7 @@ def intended(given: dict[str, str], words: str) -> Any:
     doc_md=__doc__,
     tags=["skin", "release"],
     is_paused_upon_creation=False,  # it has no schedule: a run is always one that somebody wants
-    default_args={"retries": read_deployment().retries, "retry_delay": timedelta(seconds=30)},
+    default_args=tries(),
 )
 def skin_alias() -> None:
     """Connects the two tasks: the plan that `verify` returns is what `move` carries out."""

@@ -20,11 +20,11 @@ show, an alert says so, and the asset `skin-drift/MODEL` changes. The schedule i
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timezone
 from typing import Any
 
 from airflow.sdk import Param, dag, get_current_context
-from skin_airflow import airflow_job, answers, note, step
+from skin_airflow import OPTIONAL, airflow_job, answers, note, step, tries
 from skin_assets import DRIFT, LABELS, announce, drift, labels
 from skin_notifier import SkinNotifier, SkinRecovery, alert, recovered
 
@@ -32,7 +32,6 @@ from skin_pipeline.config import read_deployment, read_settings
 
 deployment = read_deployment()
 DEFAULTS = {"source": deployment.labels_source, "model": read_settings({}).released_as}
-OPTIONAL: Any = ["null", "string"]  # an empty field is sent as null, and takes its default
 PARAMS = {
     "source": Param(
         DEFAULTS["source"],
@@ -60,7 +59,7 @@ def bring_back() -> dict[str, Any]:
     """
     from skin_pipeline.operations import labelling
 
-    given, context = answers(DEFAULTS), _context()
+    given, context = answers(DEFAULTS), get_current_context()
     with airflow_job(settings={}) as job:
         news = labelling.bring_back(
             job,
@@ -97,10 +96,6 @@ def judge(read: dict[str, Any]) -> dict[str, Any]:
     return {"words": words, "alarms": [alarm.headline for alarm in alarms]}
 
 
-def _context() -> Any:
-    return get_current_context()
-
-
 @dag(
     dag_id="skin_labels",
     dag_display_name="Skin-cancer screening: labels that come back",
@@ -113,11 +108,7 @@ def _context() -> Any:
     tags=["skin", "monitoring"],
     on_failure_callback=SkinNotifier("run_failed"),
     on_success_callback=SkinRecovery(),
-    default_args={
-        "retries": deployment.retries,
-        "retry_delay": timedelta(seconds=30),
-        "on_failure_callback": SkinNotifier("task_failed"),
-    },
+    default_args=tries(on_failure_callback=SkinNotifier("task_failed")),
 )
 def skin_labels() -> None:
     """Connects the tasks: what the labels say is judged after they were read."""

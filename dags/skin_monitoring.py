@@ -18,12 +18,12 @@ The page **Monitoring** shows the reports. The schedule is the setting `SKIN_MON
 from __future__ import annotations
 
 import logging
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 import skin_metrics
 from airflow.sdk import dag, get_current_context
-from skin_airflow import AS_CALLED, airflow_store, call_task, most_mapped, step
+from skin_airflow import AS_CALLED, airflow_store, call_task, most_mapped, step, tries
 from skin_assets import DRIFT, announce
 from skin_assets import drift as drift_of
 from skin_notifier import SkinNotifier, SkinRecovery, alert, recovered
@@ -94,11 +94,7 @@ def compare(model: str) -> str:
     tags=["skin", "monitoring"],
     on_failure_callback=SkinNotifier("run_failed"),
     on_success_callback=SkinRecovery(),
-    default_args={
-        "retries": deployment.retries,
-        "retry_delay": timedelta(seconds=30),
-        "on_failure_callback": SkinNotifier("task_failed"),
-    },
+    default_args=tries(on_failure_callback=SkinNotifier("task_failed")),
 )
 def skin_monitoring() -> None:
     """Compares each model in a task of its own, so that one does not stop the others."""

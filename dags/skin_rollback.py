@@ -22,15 +22,12 @@ The versions and the history: `python -m skin_pipeline models show MODEL`.
 
 from __future__ import annotations
 
-from datetime import timedelta
-from typing import Any
-
 from airflow.sdk import Param, dag
-from skin_acting import alert, intent, model_in, mover, person, recorded, refusals_recorded
-from skin_airflow import airflow_store, answers, step
+from skin_acting import alert, model_in, move_intent, mover, person, recorded, refusals_recorded
+from skin_airflow import OPTIONAL, airflow_store, answers, model_field, step, tries
 from skin_assets import RELEASED, announce_move
 
-from skin_pipeline.config import read_deployment, read_settings, with_blanks
+from skin_pipeline.config import read_settings, with_blanks
 from skin_pipeline.contracts import CHAMPION
 from skin_pipeline.errors import BadInput
 from skin_pipeline.release import ALIAS_PATTERN, PREVIOUS, Rollback
@@ -42,14 +39,8 @@ DEFAULTS = {
     "instead_of": "",
     "reason": "",
 }
-OPTIONAL: Any = ["null", "string"]  # an empty field is sent as null, and takes its default
 PARAMS = {
-    "model": Param(
-        DEFAULTS["model"],
-        title="Model",
-        type=OPTIONAL,
-        description_md="Name under which the model was released.",
-    ),
+    "model": model_field(DEFAULTS["model"]),
     "version": Param(
         DEFAULTS["version"],
         title="Version",
@@ -87,7 +78,7 @@ def verify() -> list[str]:
     *tries again* when the store does not answer.
     """
     given = answers(DEFAULTS)
-    action = intended(given, f"to version {given['version']}")
+    action = move_intent("rollback", given, f"to version {given['version']}")
     with airflow_store() as store, refusals_recorded(store, action):
         model = model_in(store, given)
         plan = model.plan_rollback(given["version"], given["alias"])
@@ -107,7 +98,7 @@ def rollback(plan: list[str]) -> str:
     """
     given, planned = answers(DEFAULTS), Rollback(*plan)
     words = f"from version {planned.instead_of} to version {planned.version}"
-    with airflow_store() as store, recorded(store, intended(given, words)) as doing:
+    with airflow_store() as store, recorded(store, move_intent("rollback", given, words)) as doing:
         model = model_in(store, given)
         now = model.carry_out(planned, given["alias"], by=mover(), reason=given["reason"])
         doing.result = f"{now.alias} of {now.model} names version {now.version}"
@@ -128,22 +119,11 @@ def rollback(plan: list[str]) -> str:
     doc_md=__doc__,
     tags=["skin", "release"],
     is_paused_upon_creation=False,  # it has no schedule: a run is always one that somebody wants
-    default_args={"retries": read_deployment().retries, "retry_delay": timedelta(seconds=30)},
+    default_args=tries(),
 )
 def skin_rollback() -> None:
     """Connects the two tasks: the plan that `verify` returns is what `rollback` carries out."""
     rollback(verify())
-
-
-def intended(given: dict[str, str], words: str) -> Any:
-    """Returns the intent of the run: what moves, in words that follow the name of the alias."""
-    return intent(
-        "rollback",
-        model=given["model"],
-        subject=given["alias"],
-        plan=f"{given['alias']}: {words}",
-        reason=given["reason"],
-    )
 
 
 def check_instead_of(plan: Rollback, given: dict[str, str]) -> None:

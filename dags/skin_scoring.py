@@ -22,7 +22,6 @@ research and are no diagnosis.
 from __future__ import annotations
 
 from datetime import datetime, timedelta, timezone
-from typing import Any
 
 import skin_lineage
 import skin_metrics
@@ -30,12 +29,15 @@ from airflow.sdk import Param, TriggerRule, dag
 from airflow.sdk.exceptions import AirflowSkipException
 from skin_airflow import (
     AS_CALLED,
+    OPTIONAL,
     airflow_deployment,
     airflow_job,
     answers,
     call_task,
+    model_field,
     most_mapped,
     step,
+    tries,
 )
 from skin_assets import SCORES, announce, scores
 from skin_notifier import SkinNotifier, SkinRecovery
@@ -52,14 +54,8 @@ DEFAULTS = {
     "alias": CHAMPION,
     "source": deployment.scoring_source,
 }
-OPTIONAL: Any = ["null", "string"]  # an empty field is sent as null, and takes its default
 PARAMS = {
-    "model": Param(
-        DEFAULTS["model"],
-        title="Model",
-        type=OPTIONAL,
-        description_md="Name under which the model was released.",
-    ),
+    "model": model_field(DEFAULTS["model"]),
     "alias": Param(
         DEFAULTS["alias"],
         title="Alias",
@@ -153,13 +149,11 @@ def merge(batch: str) -> str:
     doc_md=__doc__,
     tags=["skin", "scoring"],
     on_success_callback=SkinRecovery(),
-    default_args={
-        "retries": deployment.retries,
-        "retry_delay": timedelta(seconds=30),
-        "retry_exponential_backoff": 2,
-        "max_retry_delay": timedelta(minutes=15),
-        "on_failure_callback": SkinNotifier("scoring_failed"),
-    },
+    default_args=tries(
+        retry_exponential_backoff=2,
+        max_retry_delay=timedelta(minutes=15),
+        on_failure_callback=SkinNotifier("scoring_failed"),
+    ),
 )
 def skin_scoring() -> None:
     """Connects the tasks: the chunks of the plan are mapped over, and merged at the end."""

@@ -38,6 +38,7 @@ from skin_airflow import (
     most_mapped,
     note,
     step,
+    tries,
 )
 from skin_approval import Approve, Budget
 from skin_assets import RELEASED, announce_move, problem_of, schedule_of
@@ -235,13 +236,11 @@ def reject(verdict: str) -> str:
     on_failure_callback=SkinNotifier("run_failed"),
     on_success_callback=SkinRecovery(),
     deadline=deadline(),
-    default_args={
-        "retries": deployment.retries,
-        "retry_delay": timedelta(seconds=30),
-        "retry_exponential_backoff": 2,
-        "max_retry_delay": timedelta(minutes=15),
-        "on_failure_callback": SkinNotifier("task_failed"),
-    },
+    default_args=tries(
+        retry_exponential_backoff=2,
+        max_retry_delay=timedelta(minutes=15),
+        on_failure_callback=SkinNotifier("task_failed"),
+    ),
 )
 def skin_training() -> None:
     """Connects the steps: each takes the keys that earlier ones return."""

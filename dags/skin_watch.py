@@ -15,10 +15,10 @@ The schedule is the setting `SKIN_WATCH_SCHEDULE`.
 from __future__ import annotations
 
 import logging
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timezone
 
 from airflow.sdk import TriggerRule, dag
-from skin_airflow import airflow_store, step
+from skin_airflow import airflow_store, step, tries
 from skin_notifier import SkinNotifier, SkinRecovery, alert, recovered, send_again
 
 from skin_pipeline.config import read_deployment
@@ -74,11 +74,7 @@ def resend() -> dict[str, int]:
     tags=["skin", "monitoring"],
     on_failure_callback=SkinNotifier("run_failed"),
     on_success_callback=SkinRecovery(),
-    default_args={
-        "retries": deployment.retries,
-        "retry_delay": timedelta(seconds=30),
-        "on_failure_callback": SkinNotifier("task_failed"),
-    },
+    default_args=tries(on_failure_callback=SkinNotifier("task_failed")),
 )
 def skin_watch() -> None:
     """Connects the tasks: what this run finds and cannot send is not tried at once again."""
