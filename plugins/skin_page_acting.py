@@ -7,11 +7,13 @@ log, an owner and a row on the page "Audit". Who may not trigger that DAG in Air
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from skin_rights import check_form, form_token, may_trigger, to_read_runs, to_trigger
 from skin_standing import standing
+from skin_status import open_alerts
 from skin_web import Route, render
 
 from skin_pipeline.foreign import guard
@@ -42,8 +44,8 @@ def _overview() -> Response:
 
     store = page_store()
     may = {dag: may_trigger(dag) for dag in (*DAGS, TRAINING)}
-    open_ones, problems = _open_incidents(store)
-    shown: dict[str, Any] = {"may": may, "incidents": open_ones, "problems": problems}
+    alerts = open_alerts(store)
+    shown: dict[str, Any] = {"may": may, "incidents": alerts.open, "problems": alerts.problems}
     return render("act.html", models=_named(store), **shown)
 
 
@@ -59,21 +61,6 @@ def _named(store: Store) -> list[dict[str, Any]]:
         except BadInput as error:
             found.append({"name": name, "pointers": {}, "problem": str(error)})
     return found
-
-
-def _open_incidents(store: Store) -> tuple[list[Incident], list[str]]:
-    """Returns the open incidents, the one that was seen last first, and which cannot be read."""
-    from skin_pipeline.errors import BadInput
-    from skin_pipeline.operations import incidents
-
-    found, problems = list[Any](), list[str]()
-    for key in store.list(incidents.FOLDER):
-        try:
-            found.append(incidents.of_id(store, key.rpartition("/")[2].removesuffix(".json")))
-        except BadInput as error:
-            problems.append(str(error))
-    there = [item for item in found if item and item.state != "ended"]
-    return sorted(there, key=lambda item: item.seen_at, reverse=True), problems
 
 
 # --- aliases -------------------------------------------------------------------------------------
@@ -169,30 +156,22 @@ def _after(model: Model, alias: str, version: str, now: str, moves: Any) -> dict
     return {"after": standing(model, version, moves)}
 
 
-def _rollback(
-    token: Field = "",
-    model: Field = "",
-    alias: Field = "",
-    version: Field = "",
-    instead_of: Field = "",
-    reason: Field = "",
-    confirmed: Field = "",
-) -> Response:
-    asked = {"model": model, "alias": alias, "version": version, "instead_of": instead_of}
-    return _moved(ROLLBACK, token, asked, reason, confirmed)
+def _moving(dag: str) -> Callable[..., Response]:
+    """Returns the action of a form that moves an alias: it starts a run of the DAG."""
 
+    def act(
+        token: Field = "",
+        model: Field = "",
+        alias: Field = "",
+        version: Field = "",
+        instead_of: Field = "",
+        reason: Field = "",
+        confirmed: Field = "",
+    ) -> Response:
+        asked = {"model": model, "alias": alias, "version": version, "instead_of": instead_of}
+        return _moved(dag, token, asked, reason, confirmed)
 
-def _alias(
-    token: Field = "",
-    model: Field = "",
-    alias: Field = "",
-    version: Field = "",
-    instead_of: Field = "",
-    reason: Field = "",
-    confirmed: Field = "",
-) -> Response:
-    asked = {"model": model, "alias": alias, "version": version, "instead_of": instead_of}
-    return _moved(ALIAS, token, asked, reason, confirmed)
+    return act
 
 
 def _moved(dag: str, token: str, asked: dict[str, str], reason: str, confirmed: str) -> Response:
@@ -291,9 +270,9 @@ def _run_page(dag_id: str, run_id: str) -> Response:
 ROUTES = (
     Route("/act", _overview),
     Route("/act/rollback", _rollback_form, ("GET",), to_trigger(ROLLBACK)),
-    Route("/act/rollback", _rollback, ("POST",), to_trigger(ROLLBACK)),
+    Route("/act/rollback", _moving(ROLLBACK), ("POST",), to_trigger(ROLLBACK)),
     Route("/act/alias", _alias_form, ("GET",), to_trigger(ALIAS)),
-    Route("/act/alias", _alias, ("POST",), to_trigger(ALIAS)),
+    Route("/act/alias", _moving(ALIAS), ("POST",), to_trigger(ALIAS)),
     Route("/act/acknowledge", _acknowledge_form, ("GET",), to_trigger(ACKNOWLEDGE)),
     Route("/act/acknowledge", _acknowledge, ("POST",), to_trigger(ACKNOWLEDGE)),
     Route("/act/run/{dag_id}/{run_id:path}", _run_page, ("GET",), to_read_runs),

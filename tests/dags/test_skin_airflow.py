@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
 import subprocess
 import sys
 import time
@@ -21,6 +20,7 @@ from airflow.sdk.exceptions import (
     AirflowTaskTimeout,
 )
 from airflow.sdk.execution_time.task_runner import _run_execute_callable
+from alarm import stand_still
 from jinja2 import Template
 from skin_airflow import (
     AS_CALLED,
@@ -253,19 +253,6 @@ def test_more_runs_than_airflow_allows_are_refused(monkeypatch: pytest.MonkeyPat
 # --- time -----------------------------------------------------------------------------------------
 
 HOUR = timedelta(hours=1)
-PATIENCE = 300.0  # seconds until a test that waits gives up
-
-
-def left() -> float:
-    """Seconds until the timer rings, which pytest sets too; 0 if it does not."""
-    return signal.getitimer(signal.ITIMER_REAL)[0]
-
-
-def stand_still() -> None:
-    """Do nothing until somebody ends it."""
-    end = time.monotonic() + PATIENCE
-    while time.monotonic() < end:
-        time.sleep(0.01)
 
 
 def run_by_airflow(function: Any) -> Any:

@@ -3,28 +3,15 @@
 from __future__ import annotations
 
 import signal
-import time
 from datetime import timedelta
 
 import pytest
 from airflow.sdk.exceptions import AirflowTaskTimeout
 from airflow.sdk.execution_time.timeout import timeout
+from alarm import left, stand_still
 from skin_clock import Clock
 
 HOUR = timedelta(hours=1)
-PATIENCE = 20.0  # seconds
-
-
-def left() -> float:
-    """Seconds until the timer rings, which pytest sets too; 0 if it does not."""
-    return signal.getitimer(signal.ITIMER_REAL)[0]
-
-
-def stand_still() -> None:
-    """Do nothing until somebody ends it."""
-    end = time.monotonic() + PATIENCE
-    while time.monotonic() < end:
-        time.sleep(0.01)
 
 
 def test_no_work_gets_more_than_is_left_of_the_longest_time() -> None:
