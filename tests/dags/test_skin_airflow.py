@@ -20,7 +20,7 @@ from airflow.sdk.exceptions import (
     AirflowTaskTimeout,
 )
 from airflow.sdk.execution_time.task_runner import _run_execute_callable
-from alarm import stand_still
+from alarm import PATIENCE, stand_still
 from jinja2 import Template
 from skin_airflow import (
     AS_CALLED,
