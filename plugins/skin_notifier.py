@@ -26,7 +26,7 @@ from skin_pipeline.foreign import guard
 if TYPE_CHECKING:
     from airflow.sdk.definitions.context import Context
     from skin_alert_words import Told
-    from skin_alerts import Alert, Place
+    from skin_alerts import Place
 
     from skin_pipeline.contracts import EventKind, Incident
     from skin_pipeline.storage import Store
@@ -164,14 +164,15 @@ def recovered(
 def send_again(store: Store) -> tuple[int, int]:
     """Sends what could not be sent. Returns how many messages arrived now, and how many did not."""
     from skin_alerts import of_incident, recovery
+    from skin_sending import deliver
 
     from skin_pipeline.operations import incidents
 
     arrived = failed = 0
     for incident in incidents.unsent(store):
-        ended = incident.state == "ended" and incident.kind not in incidents.MOMENTS
-        message = recovery(incident) if ended else of_incident(incident)
-        problem = _deliver(store, incident, message)
+        over = incidents.is_over(incident)
+        message = recovery(incident) if over else of_incident(incident)
+        problem = deliver(store, incident, message)
         arrived, failed = arrived + (not problem), failed + bool(problem)
     return arrived, failed
 
@@ -258,6 +259,8 @@ def _was_told(store: Store, subject: str, run: str) -> bool:
 
 def _alert(told: Told) -> Incident | None:
     """Counts what happened, and sends the alert if it is new."""
+    from skin_sending import deliver, send_everywhere
+
     try:
         store = _store()
         incident = _seen(store, told)
@@ -266,7 +269,7 @@ def _alert(told: Told) -> Incident | None:
             'incident_not_counted kind=%s subject="%s" error=%s',
             *(told.alert.event, told.subject, type(error).__name__),
         )
-        _send(told.alert, ())
+        send_everywhere(told.alert, ())
         return None
     if incident is None:
         return None
@@ -277,7 +280,7 @@ def _alert(told: Told) -> Incident | None:
     from skin_alerts import of_incident
 
     skin_metrics.alert(incident.kind)
-    _deliver(store, incident, of_incident(incident))
+    deliver(store, incident, of_incident(incident))
     return incident
 
 
@@ -308,6 +311,7 @@ def _end(
 ) -> Incident | None:
     """Ends an incident, if it is open and this ends it, and sends the message that it is over."""
     from skin_alerts import recovery
+    from skin_sending import deliver
 
     from skin_pipeline.operations import flapping, incidents
 
@@ -315,66 +319,8 @@ def _end(
         return None
     incident = incidents.ended(store, kind, subject)
     if incident:
-        _deliver(store, incident, recovery(incident, text))
+        deliver(store, incident, recovery(incident, text))
     return incident
-
-
-# --- sending -------------------------------------------------------------------------------------
-
-
-def _deliver(store: Store, incident: Incident, message: Alert) -> str:
-    """Sends a message about an incident to those who do not have it yet, and notes what became of
-    it in the incident. Returns why it did not arrive, or ""."""
-    from datetime import datetime, timezone
-
-    from skin_pipeline.operations import incidents
-
-    over = message.state == "over"
-    to, sent = ("recovery_delivered", "recovery_sent") if over else ("delivered", "sent")
-    delivered, problem = _send(message, getattr(incident, to))
-    noted: dict[str, Any] = {to: delivered, "problem": problem}
-    if not problem:
-        noted[sent] = datetime.now(timezone.utc).isoformat()
-    try:
-        incidents.update(store, incident.id, **noted)
-    except Exception as error:
-        log.error("alert_not_noted id=%s error=%s", incident.id, type(error).__name__)
-    return problem
-
-
-def _send(message: Alert, already: tuple[str, ...]) -> tuple[tuple[str, ...], str]:
-    """Sends a message through all configured connections but those that it went through already.
-
-    Returns:
-        The connections that it has gone through now, and why it did not go through the others.
-    """
-    from skin_sending import NotSent, send
-
-    from skin_pipeline.config import read_deployment
-
-    names = [name.strip() for name in read_deployment().notify_connection.split(",")]
-    delivered, problems = list(already), []
-    for name in filter(None, names):
-        if name in delivered:
-            continue
-        try:
-            send(name, message)
-        except NotSent as error:
-            problems.append(f"{name}: {error}")
-            log.error(
-                'alert_not_sent event=%s connection=%s reason="%s" subject="%s"',
-                *(message.event, name, error, message.headline),
-            )
-        else:
-            delivered.append(name)
-            log.info(
-                'alert_sent event=%s connection=%s subject="%s"',
-                *(message.event, name, message.headline),
-            )
-    if not any(names):
-        level = logging.INFO if message.level in {"info", "success"} else logging.WARNING
-        log.log(level, 'alert event=%s subject="%s"', message.event, message.headline)
-    return tuple(delivered), "; ".join(problems)
 
 
 # --- for all of them -----------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """How alerts are sent: by Airflow's SMTP provider, or by Apprise, through Airflow's connections.
 
-    send("pager", alert)     # raises NotSent
+    deliver(store, incident, alert)   # through all that are configured; notes it in the incident
+    send("pager", alert)              # through one; raises NotSent
 
 The type of the connection says how:
 
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
     from apprise import Apprise
     from skin_alerts import Alert
 
+    from skin_pipeline.contracts import Incident
+    from skin_pipeline.storage import Store
+
 log = logging.getLogger(__name__)
 guard(__name__)
 
@@ -47,6 +51,59 @@ TALKATIVE = ("apprise", "urllib3", "requests")  # they log addresses, which may 
 
 class NotSent(Exception):
     """An alert could not be delivered. The message contains no address and no secret."""
+
+
+def deliver(store: Store, incident: Incident, message: Alert) -> str:
+    """Sends a message about an incident to those who do not have it yet, and notes what became of
+    it in the incident. Returns why it did not arrive, or ""."""
+    from datetime import datetime, timezone
+
+    from skin_pipeline.operations import incidents
+
+    over = message.state == "over"
+    to, sent = ("recovery_delivered", "recovery_sent") if over else ("delivered", "sent")
+    delivered, problem = send_everywhere(message, getattr(incident, to))
+    noted: dict[str, Any] = {to: delivered, "problem": problem}
+    if not problem:
+        noted[sent] = datetime.now(timezone.utc).isoformat()
+    try:
+        incidents.update(store, incident.id, **noted)
+    except Exception as error:
+        log.error("alert_not_noted id=%s error=%s", incident.id, type(error).__name__)
+    return problem
+
+
+def send_everywhere(message: Alert, already: tuple[str, ...]) -> tuple[tuple[str, ...], str]:
+    """Sends a message through all configured connections but those that it went through already.
+
+    Returns:
+        The connections that it has gone through now, and why it did not go through the others.
+    """
+    from skin_pipeline.config import read_deployment
+
+    names = [name.strip() for name in read_deployment().notify_connection.split(",")]
+    delivered, problems = list(already), []
+    for name in filter(None, names):
+        if name in delivered:
+            continue
+        try:
+            send(name, message)
+        except NotSent as error:
+            problems.append(f"{name}: {error}")
+            log.error(
+                'alert_not_sent event=%s connection=%s reason="%s" subject="%s"',
+                *(message.event, name, error, message.headline),
+            )
+        else:
+            delivered.append(name)
+            log.info(
+                'alert_sent event=%s connection=%s subject="%s"',
+                *(message.event, name, message.headline),
+            )
+    if not any(names):
+        level = logging.INFO if message.level in {"info", "success"} else logging.WARNING
+        log.log(level, 'alert event=%s subject="%s"', message.event, message.headline)
+    return tuple(delivered), "; ".join(problems)
 
 
 def send(name: str, alert: Alert) -> None:

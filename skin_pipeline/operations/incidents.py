@@ -148,12 +148,17 @@ def unsent(store: Store) -> list[Incident]:
     return [item for item in every(store) if is_unsent(item)]
 
 
+def is_over(incident: Incident) -> bool:
+    """Returns whether what lasted has ended; moments are never over."""
+    return incident.state == "ended" and incident.kind not in MOMENTS
+
+
 def is_unsent(incident: Incident) -> bool:
     """Returns whether a message about an incident has still to be sent."""
-    ended = incident.state == "ended" and incident.kind not in MOMENTS
-    if incident.recovery_sent if ended else incident.sent:
+    over = is_over(incident)
+    if incident.recovery_sent if over else incident.sent:
         return False
-    since = incident.ended_at if ended else incident.opened_at
+    since = incident.ended_at if over else incident.opened_at
     return bool(incident.problem) or _age(since) > LOST
 
 
