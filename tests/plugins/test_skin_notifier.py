@@ -358,6 +358,7 @@ def alerting():
     def reject(key):
         text = ["Version 1 in place of 2."]
         alert("rolled_back", "skin 7", model="skin", headline="Rolled back", text=text)
+        return key
 
     @task(on_failure_callback=SkinNotifier("task_failed"))
     def train(run):
