@@ -52,7 +52,6 @@ def scoring_models() -> list[str]:
     most = most_mapped(MOST_MODELS)
     if len(found) > most:
         log.warning('not_watched models="%s"', ", ".join(found[most:]))
-    log.info("result %d models have scored images", len(found))
     return found[:most]
 
 
@@ -73,13 +72,11 @@ def compare(model: str) -> str:
         share = read_deployment().monitoring_share
         made = report.make(store, named, anew=acknowledged_at(store, model), share=share)
         if made is None:
-            log.info("result %s has scored no image yet", model)
             return ""
         key, found = made
         tell(found)
         measure(found)
         ask(store, found)
-        log.info("result %s", report.said(found))
     return key
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from skin_pipeline.contracts import (
     Dataset,
+    DriftReport,
     Evaluation,
     Figures,
     Scored,
@@ -18,6 +19,7 @@ from skin_pipeline.contracts import (
     Validation,
     Verdict,
     load,
+    parse,
 )
 from skin_pipeline.monitoring import scoring
 from skin_pipeline.storage import Store
@@ -143,7 +145,21 @@ def _said(store: Store, words: str) -> str:
     return words
 
 
+def _scoring_models(store: Store, value: Sequence[str]) -> str:
+    return f"{len(value)} models have scored images"
+
+
+def _compare(store: Store, key: str) -> str:
+    from skin_pipeline.monitoring import report  # imports pandas
+
+    if not key:
+        return "the model has scored no image yet"
+    return report.said(parse(store.read(key), DriftReport, key))
+
+
 WORDS: dict[str, Callable[[Store, Any], str]] = {
+    "scoring_models": _scoring_models,
+    "compare": _compare,
     "ingest": _ingest,
     "validate": _validate,
     "split": _split,
