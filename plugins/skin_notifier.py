@@ -250,7 +250,7 @@ def _was_told(store: Store, subject: str, run: str) -> bool:
     from skin_pipeline.operations import flapping, incidents
 
     incident = incidents.of_id(store, incidents.id_of("task_failed", subject))
-    in_incident = incident is not None and incident.origin.get("run_id") == run
+    in_incident = incident is not None and run in incident.runs
     return in_incident or flapping.was_seen(store, "task_failed", subject, run=run)
 
 

@@ -100,7 +100,7 @@ class Incident(Contract):
     - `delivered` names the connections that the alert went through, and `recovery_delivered` those
       of the message that it ended, so that a second attempt uses only the others.
     - `headline` and `text` are those of the alert, `links` its addresses by name, and `origin` what
-      machines read: the DAG, the run, the task.
+      machines read: the DAG, the run, the task. `runs` are the last runs that it was seen in.
     """
 
     id: str = Field(pattern=r"^[0-9a-f]{12}$")
@@ -118,6 +118,7 @@ class Incident(Contract):
     text: tuple[SafeText, ...]
     links: dict[str, str] = Field(default_factory=dict)
     origin: dict[str, str | int | bool] = Field(default_factory=dict)
+    runs: tuple[SafeText, ...] = ()
     sent: str = ""
     delivered: tuple[str, ...] = ()
     problem: SafeText = ""

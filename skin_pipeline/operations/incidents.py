@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 
 FOLDER = "incidents"
 MOMENTS: frozenset[EventKind] = frozenset({"promoted", "rolled_back", "data_warning"})
+LAST_RUNS = 50  # of those that saw an incident; a callback of an earlier one may come late
 # An alert that was neither sent nor marked as not sent after this time was lost with its process.
 LOST = timedelta(minutes=10)
 
@@ -61,9 +62,10 @@ def seen(
     now = _now()
 
     def change(old: Incident | None) -> Incident:
+        runs = (*(old.runs if old else ()), str(origin.get("run_id", "")))
         said = {
             **{"headline": headline, "text": tuple(text), "links": dict(links)},
-            **{"origin": dict(origin), "seen_at": now},
+            **{"origin": dict(origin), "seen_at": now, "runs": runs[-LAST_RUNS:]},
         }
         moment = kind in MOMENTS
         if old and (moment or old.state != "ended"):

@@ -124,3 +124,13 @@ def test_an_incident_keeps_what_machines_read(store: FolderStore) -> None:
     incidents.seen(store, "late", "skin_training", origin=origin, **said)  # type: ignore[arg-type]
     (kept,) = incidents.every(store)
     assert kept.origin == origin
+
+
+def test_the_runs_that_saw_an_incident_are_known_over_its_episodes(store: FolderStore) -> None:
+    """Airflow may tell of an earlier run when a later one has been seen already."""
+    for run in ("first", "second"):
+        said = {"model": "", "headline": "Task failed", "text": ["it failed"]}
+        incidents.seen(store, "task_failed", SUBJECT, **said, origin={"run_id": run})  # type: ignore[arg-type]
+        incidents.ended(store, "task_failed", SUBJECT)
+    (item,) = incidents.every(store)
+    assert item.runs == ("first", "second")
