@@ -22,6 +22,7 @@ from skin_alerts import (
     complete,
     data_url,
     model_of,
+    moment_of,
     one_line,
     place_of,
 )
@@ -41,10 +42,11 @@ MEMORY = "memory"  # the XCom with what a task was expected to take: `skin_airfl
 
 @dataclass(frozen=True)
 class Told:
-    """An alert, and the incident that it belongs to; see `Words`."""
+    """An alert, the incident that it belongs to, and when it happened; see `Words`."""
 
     alert: Alert
     subject: str
+    at: datetime
     passing: bool
 
 
@@ -72,7 +74,7 @@ def compose(event: EventKind, context: Any, place: Place | None = None) -> Told 
     )
     if words.verdict:
         alert = replace(alert, origin={**alert.origin, "verdict": words.verdict})
-    return Told(alert, words.subject, words.passing)
+    return Told(alert, words.subject, moment_of(context), words.passing)
 
 
 # --- failures ------------------------------------------------------------------------------------

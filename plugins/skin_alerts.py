@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -123,6 +124,13 @@ def place_of(context: Any) -> Place:
         map_index=_number(getattr(ti, "map_index", None), -1),
         try_number=_number(getattr(ti, "try_number", None), 0),
     )
+
+
+def moment_of(context: Any) -> datetime:
+    """Returns when that happened which a context reports: the end of its run, if that has ended,
+    since Airflow may call back much later; otherwise now."""
+    ended = getattr(context.get("dag_run"), "end_date", None)
+    return ended if isinstance(ended, datetime) else datetime.now(timezone.utc)
 
 
 def _number(value: Any, otherwise: int) -> int:

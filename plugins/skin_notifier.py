@@ -26,7 +26,6 @@ from skin_pipeline.foreign import guard
 if TYPE_CHECKING:
     from airflow.sdk.definitions.context import Context
     from skin_alert_words import Told
-    from skin_alerts import Place
 
     from skin_pipeline.contracts import EventKind, Incident
     from skin_pipeline.storage import Store
@@ -122,7 +121,9 @@ def alert(
         The incident; None if it is none yet, or if the store could not be reached.
     """
     from skin_alert_words import Told
-    from skin_alerts import complete, place_of
+    from skin_alerts import complete, moment_of, place_of
+
+    about = _context(context)
 
     def run() -> Incident | None:
         made = complete(
@@ -130,9 +131,9 @@ def alert(
             model=model,
             synthetic=synthetic,
             links=links,
-            place=place_of(_context(context)),
+            place=place_of(about),
         )
-        return _alert(Told(made, subject, passing))
+        return _alert(Told(made, subject, moment_of(about), passing))
 
     made: Incident | None = _never_raises(run)
     return made
@@ -152,10 +153,9 @@ def recovered(
     Returns:
         The incident that ended; None if none was open, or it does not end yet.
     """
-    from skin_alerts import place_of
 
     def run() -> Incident | None:
-        return _end(_store(), kind, subject, place_of(_context(context)), text)
+        return _end(_store(), kind, subject, _context(context), text)
 
     over: Incident | None = _never_raises(run)
     return over
@@ -182,7 +182,6 @@ def send_again(store: Store) -> tuple[int, int]:
 
 def _tell(event: EventKind, context: Any) -> None:
     from skin_alert_words import compose
-    from skin_alerts import place_of
 
     told = compose(event, context)
     if told:
@@ -191,9 +190,9 @@ def _tell(event: EventKind, context: Any) -> None:
         _alert(told)
     if event == "promoted" and told and told.alert.model:
         text = [f"{told.alert.headline}, by run {told.alert.origin.get('run_id')}."]
-        _end(_store(), "refused", told.alert.model, place_of(context), text)
+        _end(_store(), "refused", told.alert.model, context, text)
     if event == "run_failed":
-        _nobody_is_asked(_store(), place_of(context))
+        _nobody_is_asked(_store(), context)
         _tasks_ended(_store(), context)
 
 
@@ -214,16 +213,19 @@ def _run_succeeded(context: Any) -> None:
     store, place = _store(), place_of(context)
     text = [f"Run {place.run_id} of {place.dag_id} succeeded."]
     for kind in ("run_failed", "late", "scoring_failed"):
-        _end(store, kind, place.dag_id, place.run, text)
-    _nobody_is_asked(store, place)
+        _end(store, kind, place.dag_id, context, text)
+    _nobody_is_asked(store, context)
     _tasks_ended(store, context)
 
 
-def _nobody_is_asked(store: Store, place: Place) -> None:
+def _nobody_is_asked(store: Store, context: Any) -> None:
     """Ends the waiting for people in a run that has ended, as when somebody marked the task."""
+    from skin_alerts import place_of
+
+    place = place_of(context)
     for task in ("approve", "budget"):
         text = [f"Run {place.run_id} of {place.dag_id} ended without an answer."]
-        _end(store, "approval_waiting", f"{place.dag_id} {task} {place.run_id}", place.run, text)
+        _end(store, "approval_waiting", f"{place.dag_id} {task} {place.run_id}", context, text)
 
 
 def _tasks_ended(store: Store, context: Any) -> None:
@@ -242,7 +244,7 @@ def _tasks_ended(store: Store, context: Any) -> None:
             _alert(told)
     for task in succeeded(context, place):
         text = [f"Task {task} succeeded in run {place.run_id} of {place.dag_id}."]
-        _end(store, "task_failed", f"{place.dag_id} {task}", place.run, text)
+        _end(store, "task_failed", f"{place.dag_id} {task}", context, text)
 
 
 def _was_told(store: Store, subject: str, run: str) -> bool:
@@ -303,19 +305,23 @@ def _seen(store: Store, told: Told) -> Incident | None:
         text=made.lines,
         links=made.links,
         origin=made.origin,
+        at=told.at,
     )
 
 
 def _end(
-    store: Store, kind: EventKind, subject: str, place: Place, text: Iterable[str]
+    store: Store, kind: EventKind, subject: str, context: Any, text: Iterable[str]
 ) -> Incident | None:
     """Ends an incident, if it is open and this ends it, and sends the message that it is over."""
-    from skin_alerts import recovery
+    from skin_alerts import moment_of, place_of, recovery
     from skin_sending import deliver
 
     from skin_pipeline.operations import flapping, incidents
 
-    if not flapping.ends(store, kind, subject, run=place.run_id):
+    if incidents.is_outdated(store, kind, subject, moment_of(context)):
+        log.info('recovery_outdated kind=%s subject="%s"', kind, subject)
+        return None
+    if not flapping.ends(store, kind, subject, run=place_of(context).run_id):
         return None
     incident = incidents.ended(store, kind, subject)
     if incident:

@@ -94,7 +94,8 @@ class Incident(Contract):
     - `id` is made from `kind` and `subject`, which is what stays the same while it lasts, such as
       the DAG and the task. An incident that ended and comes again has the next `episode`.
     - `state`: open, acknowledged (by a person, who works on it) or ended (the recovery was seen).
-    - `count` is how often it was seen in this episode.
+    - `count` is how often it was seen in this episode; `seen_at` is when it was last reported, and
+      `happened_at` when that happened, since Airflow may call back late.
     - `sent` is the time of the alert, empty until it was delivered; `problem` is why it could not
       be; `recovery_sent` is the time of the message that it ended.
     - `delivered` names the connections that the alert went through, and `recovery_delivered` those
@@ -112,6 +113,7 @@ class Incident(Contract):
     count: int = Field(1, ge=1)
     opened_at: str
     seen_at: str
+    happened_at: str = ""
     ended_at: str = ""
     acknowledged_by: SafeText = ""
     headline: SafeText

@@ -46,6 +46,7 @@ def seen(
     text: Sequence[str],
     links: Mapping[str, str] = {},
     origin: Mapping[str, str | int | bool] = {},
+    at: datetime | None = None,
 ) -> Incident:
     """Opens an incident, or counts it once more. Returns it.
 
@@ -58,6 +59,7 @@ def seen(
         text: The lines of the alert.
         links: Addresses by name, such as `Report`.
         origin: What machines read: the DAG, the run, the task.
+        at: When it happened; by default now.
     """
     now = _now()
 
@@ -66,6 +68,7 @@ def seen(
         said = {
             **{"headline": headline, "text": tuple(text), "links": dict(links)},
             **{"origin": dict(origin), "seen_at": now, "runs": runs[-LAST_RUNS:]},
+            **{"happened_at": at.isoformat() if at else now},
         }
         moment = kind in MOMENTS
         if old and (moment or old.state != "ended"):
@@ -96,6 +99,15 @@ def ended(store: Store, kind: EventKind, subject: str) -> Incident | None:
         return None
     now = _now()
     return update(store, number, state="ended", ended_at=now)
+
+
+def is_outdated(store: Store, kind: EventKind, subject: str, at: datetime) -> bool:
+    """Returns whether something good came before the last time that an incident happened, so that
+    it does not end the incident."""
+    incident = of_id(store, id_of(kind, subject))
+    if incident is None:
+        return False
+    return at < datetime.fromisoformat(incident.happened_at or incident.seen_at)
 
 
 def acknowledge(store: Store, number: str, by: str) -> Incident:

@@ -10,7 +10,9 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,7 +21,7 @@ from models_server import REAL, AirflowUi, judge, promote
 from servers import HOST, Inbox, free_ports, webhook_inbox
 from skin_notifier import SkinNotifier, SkinRecovery, alert, late, recovered, send_again
 
-from skin_pipeline.contracts import Incident
+from skin_pipeline.contracts import EventKind, Incident
 from skin_pipeline.errors import BadInput, Unavailable
 from skin_pipeline.operations import incidents
 from skin_pipeline.storage import FolderStore
@@ -113,6 +115,41 @@ def test_a_run_that_fails_ends_the_failures_of_the_tasks_that_succeeded_in_it(
     ]
     succeed()
     assert told(webhook)[3:] == [("run_failed", "over", 1)]
+
+
+def ended_at(second: int) -> SimpleNamespace:
+    """A run that has ended, as a callback of its DAG gets it."""
+    return SimpleNamespace(end_date=datetime.now(timezone.utc) + timedelta(seconds=second))
+
+
+@pytest.mark.parametrize("event", ["task_failed", "scoring_failed", "run_failed"])
+def test_a_success_that_airflow_reports_late_does_not_end_a_failure_after_it(
+    event: EventKind, store: FolderStore, webhook: Inbox
+) -> None:
+    """Airflow reports the end of a run minutes later if its DAG processor is busy."""
+
+    def fail() -> None:
+        SkinNotifier(event)(context(run="second", exception=BadInput("no images")))
+
+    def succeed(run: str, second: int) -> None:
+        dag_run = ended_at(second)
+        SkinRecovery()(context(run=run, states={"train": "success"}, dag_run=dag_run))
+
+    fail()
+    succeed("first", -5)
+    assert told(webhook) == [(event, "open", 1)]
+    assert only(store).state == "open"
+    succeed("third", +5)
+    assert told(webhook)[1:] == [(event, "over", 1)]
+
+
+def test_a_failure_that_airflow_reports_late_is_over_with_the_success_after_it(
+    store: FolderStore, webhook: Inbox
+) -> None:
+    SkinNotifier("run_failed")(context(run="first", dag_run=ended_at(-60)))
+    SkinRecovery()(context(run="second", dag_run=ended_at(-30)))
+    assert told(webhook) == [("run_failed", "open", 1), ("run_failed", "over", 1)]
+    assert only(store).state == "ended"
 
 
 @pytest.mark.parametrize("ending", ["success", "failed"])
