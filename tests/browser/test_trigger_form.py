@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 import requests
-from models_server import AirflowUi
+from models_server import ROOT, AirflowUi
 from pictures import PATIENCE, open_form
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from skin_pipeline.config import Settings, form_schema, read_settings
 
+DAGS = ROOT / "dags"
 SECTIONS = ("Run Parameters", "Data", "Split", "Training", "Judging")
 
 pytestmark = pytest.mark.airflow
@@ -136,17 +137,53 @@ def test_a_value_out_of_bounds_is_refused_with_its_name_and_bound(
     expect(problem).to_be_visible()
 
 
-def test_a_rollback_asks_for_the_reason_alone(page: Page, ui_with_dags: AirflowUi) -> None:
-    open_form(page, ui_with_dags.url, "skin_rollback")
-    expect(trigger(page)).to_be_disabled()
-    for name in ("model", "version", "alias", "instead_of"):
-        expect(field(page, name)).not_to_have_attribute("required", "")
-        fill_and_empty(page, name, {})
-    expect(field(page, "reason")).to_have_attribute("required", "")
-    expect(trigger(page)).to_be_disabled()
+# Of each DAG what a person has to write; everything else may stay as it is, or be emptied.
+ASKED: dict[str, dict[str, str]] = {
+    "skin_training": {},
+    "skin_scoring": {},
+    "skin_labels": {},
+    "skin_monitoring": {},
+    "skin_watch": {},
+    "skin_rollback": {"reason": "too many false alarms"},
+    "skin_alias": {"alias": "canary", "version": "20260701-abcdef123456", "reason": "a trial"},
+    "skin_acknowledge": {"incident": "0123456789ab"},
+}
 
-    field(page, "reason").fill("too many false alarms")
+
+def test_the_form_of_every_dag_is_tried() -> None:
+    assert set(ASKED) == {path.stem for path in DAGS.glob("*.py") if "@dag(" in path.read_text()}
+
+
+@pytest.mark.parametrize("dag", ASKED)
+def test_a_form_asks_for_what_it_must_know_and_for_nothing_else(
+    dag: str, page: Page, ui_with_dags: AirflowUi
+) -> None:
+    page.goto(f"{ui_with_dags.url}/dags/{dag}")
+    page.get_by_role("button", name="Trigger").first.click()
+    trigger(page).wait_for()
+    for name, value in ASKED[dag].items():
+        expect(trigger(page)).to_be_disabled()
+        expect(field(page, name)).to_have_attribute("required", "")
+        field(page, name).fill(value)
     expect(trigger(page)).to_be_enabled()
 
-    reason_alone = dict.fromkeys(("model", "version", "alias", "instead_of"))
-    assert sent(page, ui_with_dags) == {**reason_alone, "reason": "too many false alarms"}
+    conf = sent(page, ui_with_dags)
+
+    assert ASKED[dag].items() <= conf.items()
+
+
+@pytest.mark.parametrize("dag", [name for name in ASKED if name != "skin_training"])
+def test_every_field_that_a_form_does_not_ask_for_can_be_emptied(
+    dag: str, page: Page, ui_with_dags: AirflowUi
+) -> None:
+    page.goto(f"{ui_with_dags.url}/dags/{dag}")
+    page.get_by_role("button", name="Trigger").first.click()
+    trigger(page).wait_for()
+    names = page.locator("input[name^=element_]").evaluate_all("all => all.map(e => e.name)")
+    free = {name.removeprefix("element_") for name in names} - set(ASKED[dag])
+    for name in free:
+        fill_and_empty(page, name, {})
+    for name, value in ASKED[dag].items():
+        field(page, name).fill(value)
+
+    assert sent(page, ui_with_dags) == {**dict.fromkeys(free), **ASKED[dag]}
