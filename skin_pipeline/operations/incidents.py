@@ -148,10 +148,21 @@ def of_id(store: Store, number: str) -> Incident | None:
 
 
 def every(store: Store) -> list[Incident]:
-    """Returns all incidents, the one that was seen last first."""
+    """Returns all incidents that can be read, the one that was seen last first.
+
+    One that is damaged is an error in the log: it must not keep the others from being sent.
+    """
     numbers = (key.split("/")[-1].removesuffix(".json") for key in store.list(FOLDER))
-    found = (of_id(store, number) for number in numbers)
+    found = (_readable(store, number) for number in numbers)
     return sorted((item for item in found if item), key=lambda item: item.seen_at, reverse=True)
+
+
+def _readable(store: Store, number: str) -> Incident | None:
+    try:
+        return of_id(store, number)
+    except BadInput as error:
+        log.error("incident_unreadable id=%s error=%s", number, error)
+        return None
 
 
 def unsent(store: Store) -> list[Incident]:

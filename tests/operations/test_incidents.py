@@ -134,3 +134,12 @@ def test_the_runs_that_saw_an_incident_are_known_over_its_episodes(store: Folder
         incidents.ended(store, "task_failed", SUBJECT)
     (item,) = incidents.every(store)
     assert item.runs == ("first", "second")
+
+
+def test_a_damaged_incident_does_not_hide_the_others(
+    store: FolderStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    whole = fail(store)
+    store.put("incidents/0123456789ab.json", b"{")
+    assert incidents.every(store) == [whole]
+    assert "incident_unreadable id=0123456789ab" in caplog.text

@@ -161,6 +161,7 @@ def test_versions_on_other_data_say_what_differs_and_compare_only_what_they_shar
     assert re.findall(r'"value">(.*?)<', row) == ["ingest/02", "ingest/01"]
     assert "differs" in row
     assert "No test image is left that all versions share." in part(page.text, "figures")
+    assert "no test image is common to all versions" in part(page.text, "changed")
     assert "<img" not in page.text
 
 
