@@ -53,7 +53,7 @@ RUNS: tuple[dict[str, Any], ...] = (
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs the demo twice and takes the pictures. Returns the exit status."""
+    """Runs the demo with several settings and takes the pictures. Returns the exit status."""
     end_on_signals()
     parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("--to", type=Path, default=CHECKOUT / "docs", help="folder of the pictures")
