@@ -10,6 +10,7 @@ known then.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -179,7 +180,7 @@ def _runs(origin: Origin) -> Iterator[Node]:
     if origin.evaluation is None:
         yield _node(origin, "runs", "runs", ())
         return
-    for key, run in origin.runs.items():
+    for key, run in sorted(origin.runs.items(), key=_number):
         facts: tuple[str, ...] = ()
         if run:
             best = run.best
@@ -188,6 +189,11 @@ def _runs(origin: Origin) -> Iterator[Node]:
                 f"validation AUC {best.validation_auc:.3f}",
             )
         yield _node(origin, f"run {key}", f"run {run.run}" if run else "run", facts)
+
+
+def _number(item: tuple[str, TrainedRun | None]) -> float:
+    """Returns the number of a run; those that cannot be read come last."""
+    return item[1].run if item[1] else math.inf
 
 
 def _evaluation(origin: Origin) -> Node:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import many_versions
 import pytest
 from released import opened
@@ -38,6 +40,13 @@ def test_each_stage_leads_to_its_document_and_its_pages(
     assert not any(node.problem for stage in found.values() for node in stage.nodes)
     for node in (*found["Runs"].nodes, *(nodes[name] for name in NAMES if name not in "Version")):
         assert store.exists(node.document)
+
+
+def test_the_runs_stand_in_the_order_of_their_numbers(store: FolderStore, release: Release) -> None:
+    origin = origin_of(store, release, with_runs=True)
+    turned = replace(origin, runs=dict(reversed(origin.runs.items())))
+    (runs,) = (stage for stage in stages(turned) if stage.name == "Runs")
+    assert [node.title for node in runs.nodes] == ["run 0", "run 1"]
 
 
 def test_a_damaged_document_is_a_problem_of_its_own_stage(
