@@ -66,8 +66,8 @@ COMPILE = $(UV) pip compile --quiet --universal --python-version 3.10 --generate
 
 lock: $(VENV)/.uv ## lock the newest packages that fit the .in files
 	@$(COMPILE) --upgrade requirements.in -o requirements.txt
-	@$(COMPILE) --upgrade -c requirements.txt requirements-dev.in -o requirements-dev.txt
 	@$(COMPILE) --upgrade -c requirements.txt requirements-cluster.in -o requirements-cluster.txt
+	@$(COMPILE) --upgrade -c requirements.txt -c requirements-cluster.txt requirements-dev.in -o requirements-dev.txt
 	@$(COMPILE) --upgrade -c requirements.txt requirements-lineage.in -o requirements-lineage.txt
 
 # These two need nothing of .venv: they are for machines that run containers and nothing else.

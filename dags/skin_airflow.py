@@ -34,6 +34,7 @@ from skin_pipeline.config import (
     form_schema,
     may_be_empty,
     no_setting,
+    placement,
     range_of,
     read_deployment,
     read_settings,
@@ -218,7 +219,8 @@ def note(text: str) -> None:
 
 
 def step(**options: Any) -> Callable[[Callable[..., Any]], Any]:
-    """Returns a decorator like `@task`, which also gives a task its description and its time-out.
+    """Returns a decorator like `@task`, which also gives a task its description, its time-out, and
+    the queue and executor that are set for it.
 
     The description is the docstring of the function. The time-out is what `skin_pipeline.timing`
     allows a step of this name.
@@ -242,11 +244,17 @@ def step(**options: Any) -> Callable[[Callable[..., Any]], Any]:
             doc_md=about,
             execution_timeout=most + MINUTE,
             show_return_value_in_logs=False,
-            **options,
+            **{**placed(name), **options},
         )
         return made(timed)
 
     return decorate
+
+
+def placed(name: str) -> dict[str, str]:
+    """Returns the queue and the executor that are set for a task, as options of the task."""
+    deployment = read_deployment()
+    return placement(name, deployment.queues, deployment.executors, timing.LONGEST_HOURS)
 
 
 def form() -> dict[str, Param]:

@@ -17,7 +17,7 @@ from airflow.providers.standard.operators.hitl import ApprovalOperator, HITLOper
 from airflow.sdk import Param
 from airflow.sdk.configuration import conf
 from airflow.sdk.exceptions import TaskAwaitingInput
-from skin_airflow import MINUTE, airflow_deployment, airflow_job
+from skin_airflow import MINUTE, airflow_deployment, airflow_job, placed
 from skin_notifier import alert, recovered
 
 from skin_pipeline import decisions, timing
@@ -63,7 +63,7 @@ class Asking(ApprovalOperator):
             assigned_users=_assigned(deployment),
             doc_md=inspect.cleandoc(type(self).__doc__ or ""),
             ignore_downstream_trigger_rules=True,
-            **options,
+            **{**placed(task_id), **options},
         )
         self.about = about
 

@@ -15,6 +15,7 @@ In reading order:
 - `data`, `training`, `judging`: the knobs by section
 - `settings`: what all of them are together
 - `operations`: schedules, approval, budget, scoring and monitoring of an installation
+- `placement`: the queue and the executor of each step
 - `deployment`: where and how the pipeline is installed
 - `reading`: both from outside, with errors that name what was received
 - `form`: the schema of Airflow's trigger form
@@ -27,6 +28,7 @@ from skin_pipeline.config.environment import ENV_PREFIX, may_be_empty, parts
 from skin_pipeline.config.form import form_schema, range_of, with_blanks
 from skin_pipeline.config.knobs import FIRST
 from skin_pipeline.config.operations import retraining
+from skin_pipeline.config.placement import placement
 from skin_pipeline.config.reading import no_setting, read_deployment, read_settings
 from skin_pipeline.config.settings import Settings
 from skin_pipeline.config.tables import settings_tables, with_part, write_tables
@@ -42,6 +44,7 @@ __all__ = [
     "may_be_empty",
     "no_setting",
     "parts",
+    "placement",
     "range_of",
     "read_deployment",
     "read_settings",

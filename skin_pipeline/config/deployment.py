@@ -10,13 +10,13 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from skin_pipeline.config.environment import parts, refuse_secrets
-from skin_pipeline.config.operations import OperationsKnobs
+from skin_pipeline.config.placement import PlacementKnobs
 from skin_pipeline.storage import S3Writing
 
 FROZEN_CLASSES = ("GLACIER", "DEEP_ARCHIVE")  # S3 gives their objects back after hours only
 
 
-class Deployment(OperationsKnobs):
+class Deployment(PlacementKnobs):
     """Where and how the pipeline is installed: read from the environment only, and the same for
     all runs."""
 

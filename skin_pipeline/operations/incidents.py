@@ -62,33 +62,38 @@ def seen(
         at: When it happened; by default now.
     """
     now = _now()
+    said = {
+        **{"headline": headline, "text": tuple(text), "links": dict(links)},
+        **{"origin": dict(origin), "seen_at": now, "happened_at": at.isoformat() if at else now},
+    }
 
     def change(old: Incident | None) -> Incident:
-        runs = (*(old.runs if old else ()), str(origin.get("run_id", "")))
-        said = {
-            **{"headline": headline, "text": tuple(text), "links": dict(links)},
-            **{"origin": dict(origin), "seen_at": now, "runs": runs[-LAST_RUNS:]},
-            **{"happened_at": at.isoformat() if at else now},
-        }
-        moment = kind in MOMENTS
-        if old and (moment or old.state != "ended"):
-            return Incident(**{**old.model_dump(), **said, "count": old.count + 1})
-        return Incident(
-            id=id_of(kind, subject),
-            episode=old.episode + 1 if old else 1,
-            kind=kind,
-            subject=subject,
-            model=model,
-            state="ended" if moment else "open",
-            opened_at=now,
-            ended_at=now if moment else "",
-            **said,
-        )
+        runs = (*(old.runs if old else ()), str(origin.get("run_id", "")))[-LAST_RUNS:]
+        if old and (kind in MOMENTS or old.state != "ended"):
+            return Incident(**{**old.model_dump(), **said, "runs": runs, "count": old.count + 1})
+        return _opened(kind, subject, old, now, {**said, "model": model, "runs": runs})
 
     incident = revise(store, _key(id_of(kind, subject)), Incident, change)
     assert incident is not None
     log.info("incident id=%s kind=%s count=%d", incident.id, kind, incident.count)
     return incident
+
+
+def _opened(
+    kind: EventKind, subject: str, old: Incident | None, now: str, said: Mapping[str, Any]
+) -> Incident:
+    """Returns an incident of a new episode. A moment is over as soon as it is told."""
+    moment = kind in MOMENTS
+    return Incident(
+        id=id_of(kind, subject),
+        episode=old.episode + 1 if old else 1,
+        kind=kind,
+        subject=subject,
+        state="ended" if moment else "open",
+        opened_at=now,
+        ended_at=now if moment else "",
+        **said,
+    )
 
 
 def ended(store: Store, kind: EventKind, subject: str) -> Incident | None:

@@ -58,6 +58,7 @@ print("DAG", json.dumps({
         "succeeded": events(option(task, "on_success_callback")),
         "retried": events(option(task, "on_retry_callback")),
         "hours": option(task, "execution_timeout") / timedelta(hours=1),
+        "queue": option(task, "queue"), "executor": option(task, "executor"),
         "delays": [delay(task, tried) for tried in range(1, 11)],
     } for task in dag.tasks},
     "late": [[d.interval / timedelta(hours=1), d.callback.path] for d in dag.deadline or []],
@@ -120,6 +121,29 @@ def test_the_steps_stand_in_order(dag: Any) -> None:
         "reject": {"gate"},
     }
     assert [name for name, task in dag["tasks"].items() if task["mapped"]] == ["features", "train"]
+
+
+def test_each_step_runs_in_the_queue_and_by_the_executor_that_are_set_for_it(
+    dag: Any, tmp_path: Path
+) -> None:
+    assert {task["queue"] for task in dag["tasks"].values()} == {"default", None}  # None: mapped
+    assert {task["executor"] for task in dag["tasks"].values()} == {None}
+    asked = {"SKIN_APPROVAL": "always", "SKIN_BUDGET_CORE_HOURS": "2"}
+    where = {
+        "SKIN_QUEUES": "features=gpu, train=gpu, *=small",
+        "SKIN_EXECUTORS": "train=KubernetesExecutor",
+    }
+    tasks = read_dag(tmp_path, **asked, **where)["tasks"]
+    assert {"approve", "budget"} < set(tasks)
+    for name, task in tasks.items():
+        assert task["queue"] == ("gpu" if name in {"features", "train"} else "small"), name
+        assert task["executor"] == ("KubernetesExecutor" if name == "train" else None), name
+
+
+def test_a_queue_for_a_step_that_there_is_not_is_an_error_of_the_file(tmp_path: Path) -> None:
+    with pytest.raises(subprocess.CalledProcessError) as failed:
+        read_dag(tmp_path, SKIN_QUEUES="trian=gpu")
+    assert "SKIN_QUEUES names 'trian', which is no step" in failed.value.stderr
 
 
 def test_tasks_that_ask_a_person_are_there_only_where_the_settings_can_make_them_ask(

@@ -1,0 +1,161 @@
+"""One run on two Celery workers that share only S3, and a second one on a bad day: each part of the
+cluster is lost once. The tests are one story, told in order; each needs those before it.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from cluster import HEARTBEAT_SECONDS, WORKERS, Cluster, Missing, cluster
+from released import opened
+
+from skin_pipeline.release import Model
+from skin_pipeline.storage import open_store
+
+pytestmark = [pytest.mark.airflow, pytest.mark.timeout(900)]
+
+MODEL = "skin-resnet50-synthetic"
+QUICK = {
+    **{"SKIN_DATA": "demo", "SKIN_WEIGHTS": "none", "SKIN_STRATEGY": "head", "SKIN_SCHEDULE": ""},
+    **{"SKIN_IMAGE_SIZE": "64", "SKIN_VIEWS": "1", "SKIN_RUNS": "4", "SKIN_MIN_RUNS": "4"},
+    **{"SKIN_SHARD_SIZE": "100", "SKIN_EPOCHS": "10", "SKIN_THREADS": "1"},
+    **{"SKIN_MIN_ACCURACY": "0.5", "SKIN_MIN_SENSITIVITY": "0.5", "SKIN_MIN_AUC_CHANGE": "-1"},
+}
+ENDED = {"success", "skipped", "failed", "upstream_failed"}
+AWAY = 15.0  # seconds without a part that everything needs
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[Cluster]:
+    try:
+        with cluster(QUICK) as made:
+            yield made
+    except Missing as missing:
+        pytest.skip(str(missing))
+
+
+@pytest.fixture(scope="module")
+def bad_day(running: Cluster) -> str:
+    """A run on other images, which finds no result of the one before."""
+    return running.trigger(seed=5)
+
+
+def model(running: Cluster) -> Model:
+    """The model as a program beside the cluster sees it, which may only read."""
+    store = open_store(
+        f"s3://{running.s3.bucket}",
+        endpoint=running.s3.endpoint,
+        credentials=running.s3.reader_credentials,
+    )
+    return opened(store, name=MODEL)
+
+
+def started(running: Cluster, run: str, task: str) -> dict[str, Any]:
+    """Wait until a worker runs an instance of a task; the instance."""
+    found: list[dict[str, Any]] = []
+
+    def runs() -> bool:
+        found[:] = filter(None, [running.running(run, task)])
+        return bool(found)
+
+    running.wait(runs, f"the start of {task}")
+    return found[0]
+
+
+def succeeded(running: Cluster, run: str, task: str) -> list[dict[str, Any]]:
+    """Wait until all instances of a task have succeeded; the instances."""
+    found: list[dict[str, Any]] = []
+
+    def over() -> bool:
+        found[:] = [item for item in running.tasks(run) if item["task_id"] == task]
+        return all(item["state"] in ENDED for item in found)
+
+    running.wait(over, f"the end of {task}")
+    assert {item["state"] for item in found} == {"success"}, task
+    return found
+
+
+def test_1_a_run_is_shared_by_both_workers_and_promoted_in_s3(running: Cluster) -> None:
+    tasks = running.succeed(running.trigger())
+    for step in ("features", "train"):
+        hosts = {item["hostname"] for item in tasks if item["task_id"] == step}
+        assert hosts == {f"worker-{name}" for name in WORKERS}, step
+    assert {item["try_number"] for item in tasks if item["state"] == "success"} == {1}
+    assert len(model(running).versions()) == 1
+    model(running).verify_alias()
+
+
+def test_2_logs_are_read_from_s3_when_the_workers_are_gone(running: Cluster) -> None:
+    (run,) = (
+        item["dag_run_id"] for item in running.api.get("dags/skin_training/dagRuns")["dag_runs"]
+    )
+    for name in WORKERS:
+        running.components[f"worker-{name}"].kill()
+    for task in running.tasks(run):
+        if task["state"] == "success":
+            assert "result " in running.log(run, task), task["task_id"]
+    for name in WORKERS:
+        running.components[f"worker-{name}"].start()
+
+
+def test_3_the_api_server_is_away_while_a_task_runs(running: Cluster, bad_day: str) -> None:
+    started(running, bad_day, "ingest")
+    running.components["api-server"].kill()
+    time.sleep(AWAY)
+    running.components["api-server"].start()
+    succeeded(running, bad_day, "ingest")
+
+
+def test_4_redis_loses_what_is_queued(running: Cluster, bad_day: str) -> None:
+    started(running, bad_day, "features")
+    subprocess.run([*running.redis, "FLUSHALL"], check=True, capture_output=True)
+    found = succeeded(running, bad_day, "features")
+    assert len(found) == 6
+
+
+def test_5_a_worker_dies_in_training_and_the_other_takes_its_runs(
+    running: Cluster, bad_day: str
+) -> None:
+    victim = started(running, bad_day, "train")
+    killed = victim["hostname"]
+    running.components[killed].kill()
+    begun = time.monotonic()
+    found = succeeded(running, bad_day, "train")
+    again = [item for item in found if item["try_number"] > 1]
+    assert victim["map_index"] in {item["map_index"] for item in again}
+    assert killed not in {item["hostname"] for item in again}
+    assert time.monotonic() - begun > HEARTBEAT_SECONDS / 2  # it was noticed by its silence
+    running.components[killed].start()
+
+
+def test_6_postgresql_is_killed_and_away(running: Cluster, bad_day: str) -> None:
+    started(running, bad_day, "evaluate")
+    running.components["postgres"].kill()
+    time.sleep(AWAY)
+    running.components["postgres"].start()
+    succeeded(running, bad_day, "evaluate")
+
+
+def test_7_s3_is_away_in_promotion(running: Cluster, bad_day: str) -> None:
+    started(running, bad_day, "promote")
+    running.s3.kill()
+    time.sleep(AWAY)
+    running.s3.restart()
+    succeeded(running, bad_day, "promote")
+
+
+def test_8_after_all_that_nothing_is_lost_and_nothing_is_there_twice(
+    running: Cluster, bad_day: str
+) -> None:
+    running.succeed(bad_day)
+    found = model(running)
+    assert len(found.versions()) == 2
+    assert len(found.judgements()) == 2
+    assert len(found.unverified.documents()) == 2
+    found.verify_alias()
+    for version in found.versions():
+        found.verify(version)
