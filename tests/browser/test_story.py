@@ -261,9 +261,9 @@ def test_10_each_page_is_whole_on_a_phone_too(day: Day) -> None:
     for path in ("", "audit", "act", "runbook", "monitoring", *deeper):
         page = day.show(path)
         page.get_by_role("heading", level=1).first.wait_for()
+        keep(day.page, f"phone-{path.split('?')[0].replace('/', '-') or 'models'}")
         wide, shown = page.locator("html").evaluate("e => [e.scrollWidth, e.clientWidth]")
         assert wide <= shown + 1, path
-        keep(day.page, f"phone-{path.split('?')[0].replace('/', '-') or 'models'}")
     day.page.set_viewport_size(DESKTOP)
 
 
