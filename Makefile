@@ -16,8 +16,8 @@ unexport PYTHONDONTWRITEBYTECODE
 export DATA WEIGHTS BENCH MODULE
 
 .DELETE_ON_ERROR:
-.PHONY: help setup demo up pictures docs test test-exhaustive lint lock bench mutants clean \
-  compose-secrets compose-images
+.PHONY: help setup demo up pictures docs test test-exhaustive test-cluster lint lock bench mutants \
+  clean compose-secrets compose-images
 
 help: ## list what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -43,10 +43,14 @@ ON_ALL_CORES = --numprocesses=auto --maxprocesses=4 --dist=loadscope --no-loadsc
 test test-exhaustive: export OMP_NUM_THREADS := 1
 
 test: $(VENV)/.tests ## run the tests: [ARGS="-k gate"]
-	@$(PY) -m pytest $(ON_ALL_CORES) -m "not exhaustive" $(ARGS)
+	@$(PY) -m pytest $(ON_ALL_CORES) -m "not exhaustive and not cluster" $(ARGS)
 
 test-exhaustive: $(VENV)/.tests ## run every case of what test shows by a representative: [ARGS=…]
 	@$(PY) -m pytest $(ON_ALL_CORES) -m exhaustive $(ARGS)
+
+# By themselves: all processes of a cluster share the cores already.
+test-cluster: $(VENV)/.tests ## run the DAG on two Celery workers; needs PostgreSQL and Redis: [ARGS=…]
+	@$(PY) -m pytest -m cluster $(ARGS)
 
 lint: $(VENV)/.tests ## check style, Airflow's rules, types, and that imports go downward only
 	@$(VENV)/bin/ruff check .

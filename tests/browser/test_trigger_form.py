@@ -150,6 +150,13 @@ ASKED: dict[str, dict[str, str]] = {
 }
 
 
+def open_dialog(page: Page, url: str, dag: str) -> None:
+    """Press Trigger on the page of a DAG, which may have no fields."""
+    page.goto(f"{url}/dags/{dag}")
+    page.get_by_role("button", name="Trigger").first.click()
+    trigger(page).wait_for()
+
+
 def test_the_form_of_every_dag_is_tried() -> None:
     assert set(ASKED) == {path.stem for path in DAGS.glob("*.py") if "@dag(" in path.read_text()}
 
@@ -158,9 +165,7 @@ def test_the_form_of_every_dag_is_tried() -> None:
 def test_a_form_asks_for_what_it_must_know_and_for_nothing_else(
     dag: str, page: Page, ui_with_dags: AirflowUi
 ) -> None:
-    page.goto(f"{ui_with_dags.url}/dags/{dag}")
-    page.get_by_role("button", name="Trigger").first.click()
-    trigger(page).wait_for()
+    open_dialog(page, ui_with_dags.url, dag)
     for name, value in ASKED[dag].items():
         expect(trigger(page)).to_be_disabled()
         expect(field(page, name)).to_have_attribute("required", "")
@@ -176,9 +181,7 @@ def test_a_form_asks_for_what_it_must_know_and_for_nothing_else(
 def test_every_field_that_a_form_does_not_ask_for_can_be_emptied(
     dag: str, page: Page, ui_with_dags: AirflowUi
 ) -> None:
-    page.goto(f"{ui_with_dags.url}/dags/{dag}")
-    page.get_by_role("button", name="Trigger").first.click()
-    trigger(page).wait_for()
+    open_dialog(page, ui_with_dags.url, dag)
     names = page.locator("input[name^=element_]").evaluate_all("all => all.map(e => e.name)")
     free = {name.removeprefix("element_") for name in names} - set(ASKED[dag])
     for name in free:

@@ -10,13 +10,13 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from cluster import HEARTBEAT_SECONDS, WORKERS, Cluster, Missing, cluster
+from cluster import HEARTBEAT_SECONDS, WORKERS, Cluster, Component, Missing, cluster
 from released import opened
 
 from skin_pipeline.release import Model
 from skin_pipeline.storage import open_store
 
-pytestmark = [pytest.mark.airflow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
 
 MODEL = "skin-resnet50-synthetic"
 QUICK = {
@@ -79,6 +79,13 @@ def succeeded(running: Cluster, run: str, task: str) -> list[dict[str, Any]]:
     return found
 
 
+def lose(part: Component) -> None:
+    """Kill a part of the cluster, and start it again after a while."""
+    part.kill()
+    time.sleep(AWAY)
+    part.start()
+
+
 def test_1_a_run_is_shared_by_both_workers_and_promoted_in_s3(running: Cluster) -> None:
     tasks = running.succeed(running.trigger())
     for step in ("features", "train"):
@@ -93,20 +100,20 @@ def test_2_logs_are_read_from_s3_when_the_workers_are_gone(running: Cluster) -> 
     (run,) = (
         item["dag_run_id"] for item in running.api.get("dags/skin_training/dagRuns")["dag_runs"]
     )
+    ended = [task for task in running.tasks(run) if task["state"] == "success"]
+    # A worker sends the log of a task when it has done everything else for it.
+    running.wait(lambda: all("result " in running.log(run, task) for task in ended), "all logs")
     for name in WORKERS:
         running.components[f"worker-{name}"].kill()
-    for task in running.tasks(run):
-        if task["state"] == "success":
-            assert "result " in running.log(run, task), task["task_id"]
+    for task in ended:
+        assert "result " in running.log(run, task), task["task_id"]
     for name in WORKERS:
         running.components[f"worker-{name}"].start()
 
 
 def test_3_the_api_server_is_away_while_a_task_runs(running: Cluster, bad_day: str) -> None:
     started(running, bad_day, "ingest")
-    running.components["api-server"].kill()
-    time.sleep(AWAY)
-    running.components["api-server"].start()
+    lose(running.components["api-server"])
     succeeded(running, bad_day, "ingest")
 
 
@@ -134,9 +141,7 @@ def test_5_a_worker_dies_in_training_and_the_other_takes_its_runs(
 
 def test_6_postgresql_is_killed_and_away(running: Cluster, bad_day: str) -> None:
     started(running, bad_day, "evaluate")
-    running.components["postgres"].kill()
-    time.sleep(AWAY)
-    running.components["postgres"].start()
+    lose(running.components["postgres"])
     succeeded(running, bad_day, "evaluate")
 
 
