@@ -46,7 +46,7 @@ test: $(VENV)/.tests ## run the tests: [ARGS="-k gate"]
 	@$(PY) -m pytest $(ON_ALL_CORES) -m "not exhaustive and not cluster" $(ARGS)
 
 test-exhaustive: $(VENV)/.tests ## run every case of what test shows by a representative: [ARGS=…]
-	@$(PY) -m pytest $(ON_ALL_CORES) -m exhaustive $(ARGS)
+	@$(PY) -m pytest $(ON_ALL_CORES) -m "exhaustive and not cluster" $(ARGS)
 
 # By themselves: all processes of a cluster share the cores already.
 test-cluster: $(VENV)/.tests ## run the DAG on two Celery workers; needs PostgreSQL and Redis: [ARGS=…]

@@ -5,6 +5,7 @@ python -m skin_pipeline run --data FOLDER --weights FILE
 python -m skin_pipeline predict FOLDER --output scores.csv
 python -m skin_pipeline score s3://clinic/new
 python -m skin_pipeline labels s3://clinic/labels
+python -m skin_pipeline plan --images 100000 --workers 8
 python -m skin_pipeline settings
 python -m skin_pipeline models list
 ```
@@ -39,6 +40,7 @@ from skin_pipeline.contracts import CHAMPION, Verdict
 from skin_pipeline.errors import BadInput, PipelineError, Rejected
 from skin_pipeline.foreign import line
 from skin_pipeline.job import Job
+from skin_pipeline.operations import sizing
 from skin_pipeline.release import Registry
 from skin_pipeline.release import commands as models
 from skin_pipeline.roots import Roots
@@ -57,6 +59,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         if command == "settings":
             return _settings(**flags)
+        if command == "plan":
+            return _plan(**flags)
         if command == "models":
             deployment = read_deployment()
             text = models.run(Registry.of(store_of(deployment), deployment), **flags)
@@ -94,6 +98,14 @@ def _settings(write: Path | None) -> int:
         write_tables(write)
     else:
         print(settings_tables())
+    return DONE
+
+
+def _plan(images: int, workers: int, cores: int, **knobs: Any) -> int:
+    """Prints what a run of a size is expected to take."""
+    given = {name: value for name, value in knobs.items() if value is not None}
+    planned = sizing.plan(read_settings(given), images=images, workers=workers, cores=cores)
+    print(planned.in_words())
     return DONE
 
 
@@ -286,6 +298,7 @@ def _parser() -> argparse.ArgumentParser:
         commands.add_parser("models", help="list, verify, sign, roll back and prune versions")
     )
     _add_knobs(commands.add_parser("run", help="all steps in turn"))
+    _add_plan(commands.add_parser("plan", help="say what a run of any size is expected to take"))
     _add_predict(commands.add_parser("predict", help="score images with a promoted model"))
     _add_score(commands.add_parser("score", help="score what is new in a folder or bucket, once"))
     _add_scores(commands.add_parser("scores", help="write the scores of batches to a table"))
@@ -298,6 +311,13 @@ def _parser() -> argparse.ArgumentParser:
         )
         _add_knobs(command)
     return parser
+
+
+def _add_plan(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--images", type=int, required=True, help="the number of images")
+    parser.add_argument("--workers", type=int, default=1, help="machines that compute. Default: 1.")
+    parser.add_argument("--cores", type=int, default=2, help="cores of each. Default: 2.")
+    _add_knobs(parser)
 
 
 def _add_predict(parser: argparse.ArgumentParser) -> None:

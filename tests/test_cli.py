@@ -298,3 +298,21 @@ def test_a_flag_that_there_is_none_of_is_named_with_the_nearest(
         cli.main(command)
     assert ended.value.code == 2
     assert told in capsys.readouterr().err
+
+
+def test_a_plan_says_what_a_run_of_a_size_takes(capsys: pytest.CaptureFixture[str]) -> None:
+    asked = ["plan", "--images", "100000", "--workers", "8", "--cores", "4", "--strategy", "head"]
+    assert cli.main(asked) == 0
+    said = capsys.readouterr().out
+    assert "100,000 images on 8 x 4 cores" in said
+    assert re.search(r"features +\d+ ", said)
+
+
+@pytest.mark.parametrize(
+    ("flags", "wrong"), [(["--images", "0"], "images must be"), (["--runs", "99"], "runs")]
+)
+def test_a_plan_for_what_cannot_be_is_refused(
+    flags: list[str], wrong: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["plan", "--images", "10", *flags]) == 1
+    assert wrong in capsys.readouterr().err

@@ -13,6 +13,7 @@ The modules, in reading order:
     results     what a task led to, in words
     runbook     what to do about each alert, reason of a refusal and kind of error
     costs       what a workflow run is expected to take
+    sizing      what a run of any size is expected to take on a number of workers
     spending    what the latest runs of a model took, step by step
     flapping    what comes and goes: how often it must be seen before it is an incident
     labelling   labels that come back, as an action of a person
@@ -38,5 +39,6 @@ __all__ = [
     "reading",
     "results",
     "runbook",
+    "sizing",
     "spending",
 ]

@@ -111,20 +111,34 @@ def test_2_logs_are_read_from_s3_when_the_workers_are_gone(running: Cluster) -> 
         running.components[f"worker-{name}"].start()
 
 
-def test_3_the_api_server_is_away_while_a_task_runs(running: Cluster, bad_day: str) -> None:
-    started(running, bad_day, "ingest")
-    lose(running.components["api-server"])
-    succeeded(running, bad_day, "ingest")
+@pytest.mark.exhaustive
+def test_3_a_worker_dies_in_ingest(running: Cluster, bad_day: str) -> None:
+    killed = started(running, bad_day, "ingest")["hostname"]
+    running.components[killed].kill()
+    (found,) = succeeded(running, bad_day, "ingest")
+    assert found["try_number"] == 2
+    assert found["hostname"] != killed
+    running.components[killed].start()
 
 
-def test_4_redis_loses_what_is_queued(running: Cluster, bad_day: str) -> None:
+@pytest.mark.exhaustive
+@pytest.mark.parametrize(("task", "part"), [("validate", "api-server"), ("split", "scheduler")])
+def test_4_a_part_of_airflow_is_away_while_a_task_runs(
+    task: str, part: str, running: Cluster, bad_day: str
+) -> None:
+    started(running, bad_day, task)
+    lose(running.components[part])
+    succeeded(running, bad_day, task)
+
+
+@pytest.mark.exhaustive
+def test_5_redis_loses_what_is_queued(running: Cluster, bad_day: str) -> None:
     started(running, bad_day, "features")
     subprocess.run([*running.redis, "FLUSHALL"], check=True, capture_output=True)
-    found = succeeded(running, bad_day, "features")
-    assert len(found) == 6
+    assert len(succeeded(running, bad_day, "features")) == 6
 
 
-def test_5_a_worker_dies_in_training_and_the_other_takes_its_runs(
+def test_6_a_worker_dies_in_training_and_the_other_takes_its_runs(
     running: Cluster, bad_day: str
 ) -> None:
     victim = started(running, bad_day, "train")
@@ -139,13 +153,15 @@ def test_5_a_worker_dies_in_training_and_the_other_takes_its_runs(
     running.components[killed].start()
 
 
-def test_6_postgresql_is_killed_and_away(running: Cluster, bad_day: str) -> None:
+@pytest.mark.exhaustive
+def test_7_postgresql_is_killed_and_away(running: Cluster, bad_day: str) -> None:
     started(running, bad_day, "evaluate")
     lose(running.components["postgres"])
     succeeded(running, bad_day, "evaluate")
 
 
-def test_7_s3_is_away_in_promotion(running: Cluster, bad_day: str) -> None:
+@pytest.mark.exhaustive
+def test_8_s3_is_away_in_promotion(running: Cluster, bad_day: str) -> None:
     started(running, bad_day, "promote")
     running.s3.kill()
     time.sleep(AWAY)
@@ -153,7 +169,7 @@ def test_7_s3_is_away_in_promotion(running: Cluster, bad_day: str) -> None:
     succeeded(running, bad_day, "promote")
 
 
-def test_8_after_all_that_nothing_is_lost_and_nothing_is_there_twice(
+def test_9_after_all_that_nothing_is_lost_and_nothing_is_there_twice(
     running: Cluster, bad_day: str
 ) -> None:
     running.succeed(bad_day)

@@ -1,0 +1,239 @@
+"""What a run of any size is expected to take on a number of workers, before there is any image.
+
+    planned = sizing.plan(Settings(), images=100_000, workers=8, cores=4)
+    planned.hours
+    planned.in_words()       # a table: tasks, hours, memory, bytes and requests of each step
+
+CPU times from `features` on are those of `costs`. The other figures were measured on one machine
+with 286 and 1,144 images of 224 pixels, on S3 with two and six shards; so they are rough for a
+million. The wall time comes from a small simulation of Airflow: its scheduler hands out so many
+tasks a second, a task uses one core, and a step waits for the one before.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from skin_pipeline.config import Settings
+from skin_pipeline.errors import BadInput
+from skin_pipeline.operations.costs import Figure, Load, Network, duration
+
+MIB = 2**20
+MOST = {"images": 100_000_000, "workers": 10_000, "cores": 1024}
+MOST_TASKS = 512  # of one step, as in `sharding`
+TASK_SECONDS = 2.5  # until the work of a task begins: a process, and what every task imports
+GAP_SECONDS = 1.0  # between the end of a step and the start of the next one
+STARTED_A_SECOND = 8.0  # tasks that Airflow's scheduler hands out
+# Core-seconds of the steps before `features`: of the task, and of each image.
+FIRST = {"ingest": Figure(6, 0.001), "validate": Figure(8, 0.0035), "split": Figure(5, 0.00001)}
+NETWORK_BYTES = 95e6  # ResNet50, as weights or as a model file
+# What is kept of a view of an image: pooled features, and the maps that the last stage reads.
+KEPT_BYTES = {"head": 14.4e3, "fine_tune": 115e3, "full": 0.0}
+
+
+class Needs(NamedTuple):
+    """What a step needs beside CPU time.
+
+    Attributes:
+        memory: Bytes of a task.
+        memory_each: Bytes of a task for each of its images.
+        read, written: Bytes of the store for each image, of all tasks together.
+        fixed_read, fixed_written: The same for each task.
+        requests: Requests to the store of a task.
+        shard_requests: Requests for each shard, of all tasks together.
+    """
+
+    memory: float
+    memory_each: float = 0
+    read: float = 0
+    written: float = 0
+    fixed_read: float = 0
+    fixed_written: float = 0
+    requests: int = 0
+    shard_requests: int = 0
+
+
+@dataclass(frozen=True)
+class Step:
+    """What a step is expected to take.
+
+    Attributes:
+        name: Its name.
+        tasks: How many tasks it has.
+        core_seconds: The CPU time of all of them, without what Airflow itself takes.
+        seconds: The wall time from the end of the step before to its own end.
+        memory: The bytes of memory of one of its tasks.
+        read, written: The bytes that all of them read from the store, and write to it.
+        requests: The requests to the store of all of them.
+    """
+
+    name: str
+    tasks: int
+    core_seconds: float
+    seconds: float
+    memory: float
+    read: float
+    written: float
+    requests: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a whole run is expected to take: its steps in order, and for what."""
+
+    steps: tuple[Step, ...]
+    images: int
+    workers: int
+    cores: int
+
+    @property
+    def seconds(self) -> float:
+        """The wall time of the run."""
+        return sum(step.seconds for step in self.steps)
+
+    @property
+    def hours(self) -> float:
+        """The wall time of the run, in hours."""
+        return self.seconds / 3600
+
+    @property
+    def stored(self) -> float:
+        """The bytes that the store grows by."""
+        return sum(step.written for step in self.steps)
+
+    def in_words(self) -> str:
+        """Returns a table for people: a line for each step, and two for all of them."""
+        core_hours = sum(step.core_seconds for step in self.steps) / 3600
+        rows = [
+            ("step", "tasks", "core-hours", "time", "share", *SIZES, "requests"),
+            *(self._row(step) for step in self.steps),
+            (
+                *("all", f"{sum(step.tasks for step in self.steps):,}", f"{core_hours:.3g}"),
+                *(duration(self.seconds), "", "", "", _size(self.stored)),
+                f"{sum(step.requests for step in self.steps):,}",
+            ),
+        ]
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        lines = ["  ".join(map(str.rjust, row, widths)) for row in rows]
+        return "\n".join((*lines, f"{self.images:,} images on {self.workers} x {self.cores} cores"))
+
+    def _row(self, step: Step) -> tuple[str, ...]:
+        return (
+            *(step.name, f"{step.tasks:,}", f"{step.core_seconds / 3600:.3g}"),
+            *(duration(step.seconds), f"{step.seconds / self.seconds:.0%}"),
+            *(_size(getattr(step, name)) for name in SIZES),
+            f"{step.requests:,}",
+        )
+
+
+SIZES = ("memory", "read", "written")
+
+
+def _size(count: float) -> str:
+    """Returns bytes in the largest unit of which there is one."""
+    units = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
+    place = min(int(math.log2(max(count, 1)) // 10), len(units) - 1)
+    return f"{count / 1024**place:.3g} {units[place]}"
+
+
+def plan(settings: Settings, *, images: int, workers: int, cores: int) -> Plan:
+    """Returns what a run is expected to take whose results are all new.
+
+    Args:
+        settings: Strategy, backbone, views, image size, number of runs, size of a shard.
+        images: The number of images, at least 1.
+        workers: The number of machines, at least 1.
+        cores: The cores of each.
+
+    Raises:
+        BadInput: A number is out of its range.
+    """
+    for name, value in (("images", images), ("workers", workers), ("cores", cores)):
+        if not 1 <= value <= MOST[name]:
+            raise BadInput(f"{name} must be from 1 to {MOST[name]:,}. Received: {value}")
+    shards = math.ceil(images / settings.shard_size)
+    needs = _needs(settings)
+    steps = [
+        _step(name, work, needs[name], images, shards, workers * cores)
+        for name, work in _works(settings, images, shards).items()
+    ]
+    return Plan(tuple(steps), images, workers, cores)
+
+
+class Work(NamedTuple):
+    """The work of a step: in how many tasks, and the core-seconds of all of them."""
+
+    tasks: int
+    core_seconds: float
+
+
+def _works(settings: Settings, images: int, shards: int) -> dict[str, Work]:
+    network, runs = Network.of(settings), settings.runs
+    head = settings.strategy == "head"
+    epochs = settings.epochs if head else settings.tune_epochs
+    kind = "train" if head else settings.strategy
+    loads = {
+        "features": Load("features", min(shards, MOST_TASKS), 0, images * settings.views),
+        "train": Load(kind, runs, runs * images * epochs),
+        "evaluate": Load("evaluate", 1, images * runs * settings.scored_views),
+        "gate": Load("gate", 1),
+        "promote": Load("promote", 1),
+    }
+    return {
+        **{name: Work(1, figure.start + figure.each * images) for name, figure in FIRST.items()},
+        **{name: Work(load.tasks, network.built_in(load)) for name, load in loads.items()},
+    }
+
+
+def _needs(settings: Settings) -> dict[str, Needs]:
+    packed = 3.1 * settings.image_size**2  # bytes of an image in a shard
+    kept = KEPT_BYTES[settings.strategy] * settings.views
+    runs, model = settings.runs, NETWORK_BYTES
+    return {
+        "ingest": Needs(310 * MIB, 11e3, 0, packed, requests=25, shard_requests=4),
+        "validate": Needs(360 * MIB, 13e3, 4.4e3, 400, requests=20, shard_requests=2),
+        "split": Needs(360 * MIB, 12e3, 310, 350, requests=16),
+        "features": Needs(1540 * MIB, 0, packed, kept, model, shard_requests=19),
+        "train": Needs(1540 * MIB, 1.4 * kept, 2 * kept * runs, 0, 0, 1.6e6, 30, 4 * runs),
+        "evaluate": Needs(2130 * MIB, 400e3, packed + kept, 0, 0, model, 56, 3),
+        "gate": Needs(600 * MIB, 1e3, 300, 40, 0, 0.3e6, 65, 2),
+        "promote": Needs(1200 * MIB, 0, 0, 0, model, model, 180, 8),
+    }
+
+
+def _step(name: str, work: Work, needs: Needs, images: int, shards: int, slots: int) -> Step:
+    of_task = work.core_seconds / work.tasks
+    of_its_own = images if name == "train" else images / work.tasks  # each run reads all images
+    return Step(
+        name=name,
+        tasks=work.tasks,
+        core_seconds=work.core_seconds,
+        seconds=simulated([of_task] * work.tasks, slots),
+        memory=needs.memory + needs.memory_each * of_its_own,
+        read=needs.read * images + needs.fixed_read * work.tasks,
+        written=needs.written * images + needs.fixed_written * work.tasks,
+        requests=needs.requests * work.tasks + needs.shard_requests * shards,
+    )
+
+
+def simulated(tasks: list[float], slots: int) -> float:
+    """Returns the wall time of tasks of the given core-seconds, in the order of the list.
+
+    The scheduler hands out `STARTED_A_SECOND` of them, each to the slot that is free first, where
+    it takes `TASK_SECONDS` until its work begins.
+
+    Args:
+        tasks: The core-seconds of each task.
+        slots: How many run at once, each on a core of its own.
+    """
+    free = [0.0] * min(slots, len(tasks))
+    end = 0.0
+    for number, seconds in enumerate(tasks):
+        ready = GAP_SECONDS + number / STARTED_A_SECOND
+        done = max(heapq.heappop(free), ready) + TASK_SECONDS + seconds
+        heapq.heappush(free, done)
+        end = max(end, done)
+    return end
