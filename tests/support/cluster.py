@@ -30,7 +30,7 @@ from servers import HOST, S3Server, end_with_parent, free_ports, seaweedfs
 
 DAG = "skin_training"
 WORKERS = ("one", "two")
-PATIENCE = 240.0  # seconds until a test that waits gives up
+PATIENCE = 480.0  # seconds until a test that waits gives up
 HEARTBEAT_SECONDS = 20  # after which a task of a worker that was killed is begun anew
 MOST_RESTARTS = 10  # of a component
 POSTGRES_USER = "postgres"
