@@ -374,3 +374,14 @@ def test_only_what_the_image_needs_is_sent_to_its_build() -> None:
     }
     copies = re.findall(r"^COPY (.+)$", DOCKERFILE, re.MULTILINE)
     assert sent == {source for copy in copies for source in copy.split()[:-1]}
+
+
+def test_a_step_can_be_given_to_a_queue_that_some_workers_listen_to(tmp_path: Path) -> None:
+    asked = {**USER, "SKIN_QUEUES": "train=gpu", "WORKER_QUEUES": "default,gpu"}
+    said, complaints = config(tmp_path, asked)
+    services = json.loads(said)["services"]
+    assert "--queues=default,gpu" in services["worker"]["command"], complaints
+    for name in ("dag-processor", "scheduler", "worker"):
+        assert services[name]["environment"]["SKIN_QUEUES"] == "train=gpu"
+    usual = json.loads(config(tmp_path, USER)[0])["services"]["worker"]
+    assert "--queues=default" in usual["command"]
