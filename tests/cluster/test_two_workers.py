@@ -23,6 +23,7 @@ QUICK = {
     **{"SKIN_DATA": "demo", "SKIN_WEIGHTS": "none", "SKIN_STRATEGY": "head", "SKIN_SCHEDULE": ""},
     **{"SKIN_IMAGE_SIZE": "64", "SKIN_VIEWS": "1", "SKIN_RUNS": "4", "SKIN_MIN_RUNS": "4"},
     **{"SKIN_SHARD_SIZE": "100", "SKIN_EPOCHS": "10", "SKIN_THREADS": "1"},
+    "SKIN_QUEUES": "gate=special",  # which one of the workers listens to
     **{"SKIN_MIN_ACCURACY": "0.5", "SKIN_MIN_SENSITIVITY": "0.5", "SKIN_MIN_AUC_CHANGE": "-1"},
 }
 ENDED = {"success", "skipped", "failed", "upstream_failed"}
@@ -92,6 +93,8 @@ def test_1_a_run_is_shared_by_both_workers_and_promoted_in_s3(running: Cluster) 
         hosts = {item["hostname"] for item in tasks if item["task_id"] == step}
         assert hosts == {f"worker-{name}" for name in WORKERS}, step
     assert {item["try_number"] for item in tasks if item["state"] == "success"} == {1}
+    (gate,) = [item for item in tasks if item["task_id"] == "gate"]
+    assert (gate["queue"], gate["hostname"]) == ("special", "worker-two")
     assert len(model(running).versions()) == 1
     model(running).verify_alias()
 

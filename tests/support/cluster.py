@@ -29,7 +29,9 @@ from local_airflow import CHECKOUT, DAGS, PLUGINS, SETTINGS, Api, ApiError
 from servers import HOST, S3Server, end_with_parent, free_ports, seaweedfs
 
 DAG = "skin_training"
-WORKERS = ("one", "two")
+
+QUEUES = {"one": "default", "two": "default,special"}  # that the workers listen to
+WORKERS = tuple(QUEUES)
 PATIENCE = 480.0  # seconds until a test that waits gives up
 HEARTBEAT_SECONDS = 20  # after which a task of a worker that was killed is begun anew
 MOST_RESTARTS = 10  # of a component
@@ -39,8 +41,11 @@ COMMANDS = {
     "scheduler": ["scheduler", "--skip-serve-logs"],
     "dag-processor": ["dag-processor"],
     **{
-        f"worker-{name}": ["celery", "worker", "--skip-serve-logs", "--celery-hostname", name]
-        for name in WORKERS
+        f"worker-{name}": [
+            *("celery", "worker", "--skip-serve-logs", "--celery-hostname", name),
+            *("--queues", queues),
+        ]
+        for name, queues in QUEUES.items()
     },
 }
 
