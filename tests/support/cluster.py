@@ -29,7 +29,6 @@ from local_airflow import CHECKOUT, DAGS, PLUGINS, SETTINGS, Api, ApiError
 from servers import HOST, S3Server, end_with_parent, free_ports, seaweedfs
 
 DAG = "skin_training"
-
 QUEUES = {"one": "default", "two": "default,special"}  # that the workers listen to
 WORKERS = tuple(QUEUES)
 PATIENCE = 480.0  # seconds until a test that waits gives up
