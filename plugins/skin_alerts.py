@@ -130,7 +130,7 @@ def moment_of(context: Any) -> datetime:
     """Returns when that happened which a context reports: the end of its run, if that has ended,
     since Airflow may call back much later; otherwise now."""
     ended = getattr(context.get("dag_run"), "end_date", None)
-    return ended if isinstance(ended, datetime) else datetime.now(timezone.utc)
+    return ended if isinstance(ended, datetime) and ended.tzinfo else datetime.now(timezone.utc)
 
 
 def _number(value: Any, otherwise: int) -> int:

@@ -64,14 +64,15 @@ def seen(
     now = _now()
     said = {
         **{"headline": headline, "text": tuple(text), "links": dict(links)},
-        **{"origin": dict(origin), "seen_at": now, "happened_at": at.isoformat() if at else now},
+        **{"origin": dict(origin), "seen_at": now},
     }
 
     def change(old: Incident | None) -> Incident:
         runs = (*(old.runs if old else ()), str(origin.get("run_id", "")))[-LAST_RUNS:]
+        told = {**said, "runs": runs, "happened_at": _last(old, at).isoformat()}
         if old and (kind in MOMENTS or old.state != "ended"):
-            return Incident(**{**old.model_dump(), **said, "runs": runs, "count": old.count + 1})
-        return _opened(kind, subject, old, now, {**said, "model": model, "runs": runs})
+            return Incident(**{**old.model_dump(), **told, "count": old.count + 1})
+        return _opened(kind, subject, old, now, {**told, "model": model})
 
     incident = revise(store, _key(id_of(kind, subject)), Incident, change)
     assert incident is not None
@@ -112,7 +113,17 @@ def is_outdated(store: Store, kind: EventKind, subject: str, at: datetime) -> bo
     incident = of_id(store, id_of(kind, subject))
     if incident is None:
         return False
-    return at < datetime.fromisoformat(incident.happened_at or incident.seen_at)
+    return at < _happened(incident)
+
+
+def _last(old: Incident | None, at: datetime | None) -> datetime:
+    """Returns when an incident happened last: an earlier time may be reported after a later one."""
+    now = at or datetime.now(timezone.utc)
+    return max(now, _happened(old)) if old else now
+
+
+def _happened(incident: Incident) -> datetime:
+    return datetime.fromisoformat(incident.happened_at or incident.seen_at)
 
 
 def acknowledge(store: Store, number: str, by: str) -> Incident:

@@ -143,3 +143,16 @@ def test_a_damaged_incident_does_not_hide_the_others(
     store.put("incidents/0123456789ab.json", b"{")
     assert incidents.every(store) == [whole]
     assert "incident_unreadable id=0123456789ab" in caplog.text
+
+
+def test_an_earlier_failure_that_is_reported_later_does_not_make_the_incident_older(
+    store: FolderStore,
+) -> None:
+    said = {"model": "", "headline": "Task failed", "text": ["it failed"]}
+    noon = datetime(2026, 7, 1, 12, tzinfo=timezone.utc)
+    for minutes in (5, 0):
+        at = noon + timedelta(minutes=minutes)
+        incidents.seen(store, "task_failed", SUBJECT, at=at, **said)  # type: ignore[arg-type]
+    for minutes, outdated in ((2, True), (6, False)):
+        at = noon + timedelta(minutes=minutes)
+        assert incidents.is_outdated(store, "task_failed", SUBJECT, at) == outdated
