@@ -227,8 +227,8 @@ def step(**options: Any) -> Callable[[Callable[..., Any]], Any]:
     """
 
     def decorate(function: Callable[..., Any]) -> Any:
-        name = function.__name__
-        most = timing.longest(name, read_deployment().time_factor)
+        name, deployment = function.__name__, read_deployment()
+        most = timing.longest(name, deployment.time_factor)
 
         @functools.wraps(function)
         def timed(*args: Any, **values: Any) -> Any:
@@ -244,16 +244,15 @@ def step(**options: Any) -> Callable[[Callable[..., Any]], Any]:
             doc_md=about,
             execution_timeout=most + MINUTE,
             show_return_value_in_logs=False,
-            **{**placed(name), **options},
+            **{**placed(name, deployment), **options},
         )
         return made(timed)
 
     return decorate
 
 
-def placed(name: str) -> dict[str, str]:
+def placed(name: str, deployment: Deployment) -> dict[str, str]:
     """Returns the queue and the executor that are set for a task, as options of the task."""
-    deployment = read_deployment()
     return placement(name, deployment.queues, deployment.executors, timing.LONGEST_HOURS)
 
 

@@ -63,7 +63,7 @@ class Asking(ApprovalOperator):
             assigned_users=_assigned(deployment),
             doc_md=inspect.cleandoc(type(self).__doc__ or ""),
             ignore_downstream_trigger_rules=True,
-            **{**placed(task_id), **options},
+            **{**placed(task_id, deployment), **options},
         )
         self.about = about
 

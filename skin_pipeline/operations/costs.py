@@ -262,12 +262,10 @@ def _loads(
     new = _new_images(job, parts.dataset, dataset, past)
     tasks = min(len(dataset.shards), -(-new // settings.shard_size))
     trained = any(_same_runs(job, split, item) for item in past)
-    kind = "train" if settings.strategy == "head" else settings.strategy
-    epochs = settings.epochs if kind == "train" else settings.tune_epochs
     loads = {
         "features": Load("features", tasks, 0, new * settings.views),
-        "train": Load(kind, 0) if trained else Load(kind, runs, runs * dataset.images * epochs),
-        "evaluate": Load("evaluate", 1, dataset.images * runs * settings.scored_views),
+        "train": training(settings, 0 if trained else runs, dataset.images),
+        "evaluate": judging(settings, runs, dataset.images),
     }
     model = Registry.of(job.store, job.deployment).model(settings.released_as)
     if CHAMPION in model.aliases():
@@ -275,6 +273,18 @@ def _loads(
     if external := _external(job, past):
         loads["external"] = external
     return {**loads, "gate": Load("gate", 1), "promote": Load("promote", 1)}
+
+
+def training(settings: Settings, runs: int, images: int) -> Load:
+    """Returns the work of training so many runs on a data set of so many images."""
+    kind = "train" if settings.strategy == "head" else settings.strategy
+    epochs = settings.epochs if kind == "train" else settings.tune_epochs
+    return Load(kind, runs, runs * images * epochs)
+
+
+def judging(settings: Settings, runs: int, images: int) -> Load:
+    """Returns the work of judging the ensemble of so many runs."""
+    return Load("evaluate", 1, images * runs * settings.scored_views)
 
 
 def _new_images(job: Job, key: str, dataset: Dataset, past: tuple[Past, ...]) -> int:

@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 from skin_pipeline.config import Settings
 from skin_pipeline.errors import BadInput
-from skin_pipeline.operations.costs import Figure, Load, Network, duration
+from skin_pipeline.operations.costs import Figure, Load, Network, duration, judging, training
 
 MIB = 2**20
 MOST = {"images": 100_000_000, "workers": 10_000, "cores": 1024}
@@ -172,13 +172,10 @@ class Work(NamedTuple):
 
 def _works(settings: Settings, images: int, shards: int) -> dict[str, Work]:
     network, runs = Network.of(settings), settings.runs
-    head = settings.strategy == "head"
-    epochs = settings.epochs if head else settings.tune_epochs
-    kind = "train" if head else settings.strategy
     loads = {
         "features": Load("features", min(shards, MOST_TASKS), 0, images * settings.views),
-        "train": Load(kind, runs, runs * images * epochs),
-        "evaluate": Load("evaluate", 1, images * runs * settings.scored_views),
+        "train": training(settings, runs, images),
+        "evaluate": judging(settings, runs, images),
         "gate": Load("gate", 1),
         "promote": Load("promote", 1),
     }

@@ -134,7 +134,6 @@ class Cluster:
 
     api: Api
     s3: S3Server
-    store_environment: dict[str, str]
     components: dict[str, Component] = field(default_factory=dict)
     redis: list[str] = field(default_factory=list)
 
@@ -219,7 +218,7 @@ def _describe(
 ) -> Cluster:
     initdb, postgres, redis, redis_cli = programs
     ports = dict(zip(("postgres", "redis", "api"), free_ports(3), strict=True))
-    made = Cluster(Api(f"http://{HOST}:{ports['api']}"), s3, _store(folder, s3))
+    made = Cluster(Api(f"http://{HOST}:{ports['api']}"), s3)
     components = made.components
     components["postgres"] = _postgres(folder, initdb, postgres, ports["postgres"])
     components["redis"] = Component(
@@ -228,7 +227,7 @@ def _describe(
         os.environ,
     )
     made.redis = [redis_cli, "-h", HOST, "-p", str(ports["redis"])]
-    common = {**_environment(folder, ports), **made.store_environment, **settings}
+    common = {**_environment(folder, ports), **_store(folder, s3), **settings}
     airflow = str(Path(sys.executable).with_name("airflow"))
     for name, command in COMMANDS.items():
         home = _home(folder, name)
@@ -276,7 +275,6 @@ def _environment(folder: Path, ports: Mapping[str, int]) -> dict[str, str]:
     """What all components of Airflow have in common."""
     mine = {k: v for k, v in os.environ.items() if not k.startswith(("AIRFLOW_", "AWS_", "SKIN_"))}
     mine.pop("PYTHONDONTWRITEBYTECODE", None)  # without bytecode Airflow imports far slower
-    database = f"postgresql+psycopg2://airflow@{HOST}:{ports['postgres']}/postgres"
     return {
         **mine,
         **SETTINGS,
@@ -296,7 +294,7 @@ def _environment(folder: Path, ports: Mapping[str, int]) -> dict[str, str]:
         "AIRFLOW__API__SECRET_KEY": secrets.token_hex(32),
         "AIRFLOW__API_AUTH__JWT_SECRET": secrets.token_hex(32),
         "AIRFLOW__CELERY__BROKER_URL": f"redis://{HOST}:{ports['redis']}/0",
-        "AIRFLOW__CELERY__RESULT_BACKEND": f"db+{database.replace('+psycopg2', '')}",
+        "AIRFLOW__CELERY__RESULT_BACKEND": f"db+postgresql://{_database(ports)}",
         "AIRFLOW__CELERY__WORKER_CONCURRENCY": "2",
         "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "600",
         "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": str(HEARTBEAT_SECONDS),
@@ -309,7 +307,6 @@ def _environment(folder: Path, ports: Mapping[str, int]) -> dict[str, str]:
 
 def _own(name: str, home: Path, ports: Mapping[str, int]) -> dict[str, str]:
     """What a component has for itself alone. A worker has no access to Airflow's database."""
-    database = f"postgresql+psycopg2://airflow@{HOST}:{ports['postgres']}/postgres"
     return {
         "COMPONENT": name,
         "HOME": str(home),
@@ -319,9 +316,14 @@ def _own(name: str, home: Path, ports: Mapping[str, int]) -> dict[str, str]:
         "AIRFLOW_HOME": str(home / "airflow"),
         "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(home / "airflow/logs"),
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": (
-            "postgresql+psycopg2://none.invalid/none" if name.startswith("worker") else database
+            "postgresql+psycopg2://"
+            + ("none.invalid/none" if name.startswith("worker") else _database(ports))
         ),
     }
+
+
+def _database(ports: Mapping[str, int]) -> str:
+    return f"airflow@{HOST}:{ports['postgres']}/postgres"
 
 
 def _home(folder: Path, name: str) -> Path:
@@ -335,8 +337,7 @@ def _start(made: Cluster, folder: Path) -> None:
     (folder / "passwords.json").write_text(json.dumps({"admin": "admin"}))
     for name in ("postgres", "redis"):
         made.components[name].start()
-    migrate = made.components["api-server"]
-    _migrate(migrate)
+    _migrate(made.components["api-server"])
     for name in COMMANDS:
         made.components[name].start()
     made.wait(lambda: _is_healthy(made.api), "a healthy Airflow")
