@@ -54,9 +54,9 @@ class Workflow:
         features = self._timed(
             "features", lambda: [steps.features(job, self.split, weights, i) for i in shards]
         )
-        runs = range(job.settings.runs)
+        index, runs = steps.index(job, features), range(job.settings.runs)
         return self._timed(
-            "train", lambda: [steps.train(job, self.split, features, run) for run in runs]
+            "train", lambda: [steps.train(job, self.split, index, run) for run in runs]
         )
 
     def judge(self, trained: list[str]) -> Evaluation:

@@ -118,23 +118,51 @@ def features(split: str, weights: str, shards: list[int]) -> list[str]:
 
 
 @step()
-def runs(split: str) -> list[int]:
+def parts(split: str) -> list[list[list[int]]]:
     """
-    Lists the numbers of the training runs that the split has images for.
+    Lists the shards of images that each *logits* task works on; none if *evaluate* does it alone,
+    as for a small set.
     """
     with airflow_job() as job:
-        return list(range(job.load(split, Split).runs))
+        return sharding.mapped_parts(job, split, most_mapped(sharding.MOST_TASKS))
+
+
+@step()
+def runs(split: str, features: list[list[str]]) -> list[dict[str, Any]]:
+    """
+    Lists the training runs that the split has images for. Also writes the index of all features, so
+    that each run reads one result.
+    """
+    with airflow_job() as job:
+        index = steps.index(job, chain.from_iterable(features))
+        return [{"features": index, "run": run} for run in range(job.load(split, Split).runs)]
 
 
 @step(map_index_template=AS_CALLED, **computing)
-def train(split: str, features: list[list[str]], run: int) -> str:
+def train(split: str, features: str, run: int) -> str:
     """
     Trains one run, with one log line an epoch. The epoch with the best validation AUC is kept. A
     run that diverges fails, and the others go on.
     """
     with airflow_job() as job:
         call_task(f"run {run}, seed {run_seed(job.settings.seed, run)}")
-        return steps.train(job, split, list(chain.from_iterable(features)), run)
+        return steps.train(job, split, features, run)
+
+
+# Runs that failed do not stop the others from being judged.
+@step(
+    map_index_template=AS_CALLED,
+    **computing,
+    trigger_rule=TriggerRule.ALL_DONE_MIN_ONE_SUCCESS,
+)
+def logits(split: str, trained: list[str], shards: list[list[int]]) -> list[str]:
+    """
+    Scores the test and validation images of some shards by all runs, so that a large set is judged
+    by many tasks. *evaluate* makes again what is missing.
+    """
+    with airflow_job() as job:
+        call_task(sharding.images_in(job, split, [*chain.from_iterable(shards)]))
+        return [steps.logits(job, split, trained, part) for part in shards]
 
 
 # A failed run does not stop the others from being judged: the gate counts them.
@@ -249,8 +277,10 @@ def skin_training() -> None:
     divided = split(validation)
     computed = features.partial(split=divided, weights=images["weights"])
     cached = computed.expand(shards=shards(images["dataset"]))
-    trained = train.partial(split=divided, features=cached).expand(run=runs(divided))
+    trained = train.partial(split=divided).expand_kwargs(runs(divided, cached))
+    scored = logits.partial(split=divided, trained=trained).expand(shards=parts(divided))
     evaluation = evaluate(divided, trained, validation)
+    scored >> evaluation
     scores = external(evaluation, validation)
     rival = champion(divided)
     verdict = gate(evaluation, validation, rival, scores)

@@ -146,7 +146,8 @@ def run_all(job: Job) -> int:
     features = [
         steps.features(job, split, weights, shard) for shard in sharding.numbers(job, dataset)
     ]
-    trained = [steps.train(job, split, features, run) for run in range(job.settings.runs)]
+    index = steps.index(job, features)
+    trained = [steps.train(job, split, index, run) for run in range(job.settings.runs)]
     evaluation = steps.evaluate(job, split, trained, validation)
     scores = steps.champion(job, split), steps.external(job, evaluation, validation)
     key = steps.gate(job, evaluation, validation, *scores)
@@ -238,8 +239,16 @@ def _features(job: Job, split: str, weights: str, shard: str) -> str:
     return steps.features(job, split, weights, int(shard))
 
 
-def _train(job: Job, split: str, run: str, *features: str) -> str:
+def _index(job: Job, *features: str) -> str:
+    return steps.index(job, features)
+
+
+def _train(job: Job, split: str, run: str, features: str) -> str:
     return steps.train(job, split, features, int(run))
+
+
+def _logits(job: Job, split: str, shards: str, *trained: str) -> str:
+    return steps.logits(job, split, trained, [int(shard) for shard in shards.split(",")])
 
 
 def _evaluate(job: Job, split: str, validation: str, *trained: str) -> str:
@@ -265,7 +274,9 @@ _STEPS: dict[str, Callable[..., Any]] = {
     "validate": _validate,
     "split": steps.split,
     "features": _features,
+    "index": _index,
     "train": _train,
+    "logits": _logits,
     "evaluate": _evaluate,
     "champion": _champion,
     "external": _external,
@@ -278,7 +289,9 @@ _ARGUMENTS = {
     "validate": "DATASET [NAME=DATASET…]",
     "split": "VALIDATION",
     "features": "SPLIT WEIGHTS SHARD",
-    "train": "SPLIT RUN FEATURES…",
+    "index": "FEATURES…",
+    "train": "SPLIT RUN INDEX",
+    "logits": "SPLIT SHARD,SHARD… TRAINED…",
     "evaluate": "SPLIT VALIDATION TRAINED…",
     "champion": "SPLIT",
     "external": "EVALUATION VALIDATION",

@@ -113,7 +113,13 @@ class Job:
             self.allow(timing.FETCH * self.deployment.time_factor, "fetching a set of images")
 
     def once(
-        self, step: str, version: int, inputs: dict[str, Any], make: Callable[[Work], Contract]
+        self,
+        step: str,
+        version: int,
+        inputs: dict[str, Any],
+        make: Callable[[Work], Contract],
+        *,
+        apart: bool = False,
     ) -> str:
         """Returns the key of a step's result, which is made now unless it exists.
 
@@ -122,6 +128,7 @@ class Job:
             version: Version of the step's code; raised when the same inputs give another result.
             inputs: All that the result is made from; JSON-serialisable.
             make: Writes the files of the result and returns its document.
+            apart: Whether its cost is its own alone, where another result is made around it.
 
         Raises:
             BadInput: There is such a result, but it is not what its step wrote, or not signed as
@@ -136,7 +143,7 @@ class Job:
             self._tell(key, None)
             return key
         log.info("started key=%s", key)
-        with metering.metered(self.proven.traffic) as meter:
+        with metering.metered(self.proven.traffic, apart=apart) as meter:
             made, record = self._made(key, make)
         cost = self._cost(meter)
         if self.store.put(f"{key}/{COST}", content := dump(cost)):
@@ -164,6 +171,7 @@ class Job:
 
     def _cost(self, meter: Meter) -> Cost:
         measured = asdict(meter)
+        del measured["apart"]
         for name in ("seconds", "core_seconds", "peak_mib"):
             measured[name] = round(measured[name], 2)
         now = datetime.now(timezone.utc).isoformat(timespec="seconds")

@@ -13,7 +13,7 @@ import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import psutil
 
@@ -21,6 +21,16 @@ from skin_pipeline.storage import Traffic
 
 MIB = 2**20
 MAXRSS = 1 if sys.platform == "darwin" else 1024  # the unit of `ru_maxrss`, in bytes
+
+
+@dataclass
+class Spent:
+    """What blocks within a block used that count by themselves only."""
+
+    seconds: float = 0.0
+    core_seconds: float = 0.0
+    read: int = 0
+    written: int = 0
 
 
 @dataclass
@@ -36,6 +46,7 @@ class Meter:
     computed: int = 0
     work: str = ""
     units: int = 0
+    apart: Spent = field(default_factory=Spent)
 
 
 # Of the innermost block: a step may make another result within its own.
@@ -43,11 +54,12 @@ _CURRENT: ContextVar[Meter | None] = ContextVar("meter", default=None)
 
 
 @contextmanager
-def metered(traffic: Traffic) -> Generator[Meter, None, None]:
+def metered(traffic: Traffic, *, apart: bool = False) -> Generator[Meter, None, None]:
     """Measures what the block takes; what it uses in blocks within it counts, too.
 
     Args:
         traffic: The counts of the store that the block works with.
+        apart: Whether a block around it does not count it.
     """
     meter, before, around = Meter(), replace(traffic), _CURRENT.get()
     began, used = time.monotonic(), core_seconds()
@@ -56,14 +68,25 @@ def metered(traffic: Traffic) -> Generator[Meter, None, None]:
         yield meter
     finally:
         _CURRENT.reset(token)
-        meter.seconds = time.monotonic() - began
-        meter.core_seconds = core_seconds() - used
+        inner = meter.apart
+        meter.seconds = time.monotonic() - began - inner.seconds
+        meter.core_seconds = core_seconds() - used - inner.core_seconds
         meter.peak_mib = _peak()
-        meter.bytes_read = traffic.read - before.read
-        meter.bytes_written = traffic.written - before.written
+        meter.bytes_read = traffic.read - before.read - inner.read
+        meter.bytes_written = traffic.written - before.written - inner.written
         if around:
-            around.found += meter.found
-            around.computed += meter.computed
+            _tell(around, meter, apart)
+
+
+def _tell(around: Meter, meter: Meter, apart: bool) -> None:
+    """Adds what a block took to the meter of the block around it."""
+    around.found += meter.found
+    around.computed += meter.computed
+    spent, inner = around.apart, meter.apart
+    spent.seconds += inner.seconds + apart * meter.seconds
+    spent.core_seconds += inner.core_seconds + apart * meter.core_seconds
+    spent.read += inner.read + apart * meter.bytes_read
+    spent.written += inner.written + apart * meter.bytes_written
 
 
 def note(**known: str | int) -> None:

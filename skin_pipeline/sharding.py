@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
+from typing import TypeVar
 
 from skin_pipeline.contracts import Dataset, Split
 from skin_pipeline.job import Job
+from skin_pipeline.operations import costs, sizing
 
-MOST_TASKS = 512  # of one step: Airflow's scheduler makes a row of each at once
+T = TypeVar("T")
+
+MOST_TASKS = sizing.MOST_TASKS
 
 
 def numbers(job: Job, dataset: str) -> list[int]:
@@ -28,12 +33,40 @@ def groups(job: Job, dataset: str, most: int = MOST_TASKS) -> list[list[int]]:
     return divided(numbers(job, dataset), most)
 
 
-def divided(shards: list[int], most: int) -> list[list[int]]:
-    """Returns shards in their order as at most `most` lists, none empty, of equal length as far as
+def parts(job: Job, split: str) -> list[list[int]]:
+    """Returns the shards of each part of the work of scoring a set's images by all runs.
+
+    There is one part if it takes a short time, and never more than shards. Whoever needs the parts
+    gets the same ones.
+
+    Args:
+        job: The job.
+        split: Key of the split.
+    """
+    document = job.load(split, Split)
+    images = job.load(document.dataset, Dataset).images
+    work = costs.judging(job.settings, document.runs, images)
+    return divided(numbers(job, document.dataset), min(max(work.tasks, 1), MOST_TASKS))
+
+
+def mapped_parts(job: Job, split: str, most: int = MOST_TASKS) -> list[list[list[int]]]:
+    """Returns the parts that each task makes beforehand; none if one task does all of the work.
+
+    Args:
+        job: The job.
+        split: Key of the split.
+        most: Most tasks that Airflow may make of it, at least 1.
+    """
+    found = parts(job, split)
+    return divided(found, most) if len(found) > 1 else []
+
+
+def divided(items: Sequence[T], most: int) -> list[list[T]]:
+    """Returns items in their order as at most `most` lists, none empty, of equal length as far as
     possible."""
-    count = min(len(shards), most)
-    ends = [len(shards) * end // count for end in range(count + 1)] if count else [0]
-    return [shards[start:end] for start, end in pairwise(ends)]
+    count = min(len(items), most)
+    ends = [len(items) * end // count for end in range(count + 1)] if count else [0]
+    return [list(items[start:end]) for start, end in pairwise(ends)]
 
 
 def images_in(job: Job, split: str, shards: list[int]) -> str:

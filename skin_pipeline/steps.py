@@ -9,16 +9,18 @@ step whose result exists returns at once.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
 
-from skin_pipeline import journal
+from skin_pipeline import journal, sharding
 from skin_pipeline.config import Settings
 from skin_pipeline.contracts import (
     Dataset,
     Evaluation,
+    FeatureIndex,
     Features,
+    Logits,
     Scored,
     Split,
     TrainedRun,
@@ -38,7 +40,9 @@ VERSIONS = {
     "validate": 4,
     "split": 2,
     "features": 2,
+    "index": 1,
     "train": 2,
+    "logits": 1,
     "evaluate": 4,
     "champion": 2,
     "external": 1,
@@ -205,13 +209,30 @@ def _features(
     return job.once("features", VERSIONS["features"], inputs, make)
 
 
-def train(job: Job, split: str, features: Iterable[str], run: int) -> str:
+def index(job: Job, features: Iterable[str]) -> str:
+    """Lists where the activations of all images are, so that each run reads one result.
+
+    Args:
+        job: The job.
+        features: Keys of the features of all shards, in the shards' order.
+    """
+    keys = tuple(features)
+
+    def make(work: Work) -> FeatureIndex:
+        from skin_pipeline.training import tasks
+
+        return tasks.index(work, keys)
+
+    return job.once("index", VERSIONS["index"], {"features": keys}, make)
+
+
+def train(job: Job, split: str, features: str, run: int) -> str:
     """Trains one run, or goes on where an earlier try was stopped.
 
     Args:
         job: The job.
         split: Key of the split.
-        features: Keys of the features of all shards, in the shards' order.
+        features: Key of the index of all features.
         run: Number of the run, from 0.
 
     Raises:
@@ -220,7 +241,6 @@ def train(job: Job, split: str, features: Iterable[str], run: int) -> str:
     """
     from skin_pipeline.training import checkpoints, strategies
 
-    features = tuple(features)
     knobs = job.settings.subset(*strategies.KNOBS[job.settings.strategy])
     inputs = {"split": split, "features": features, "run": run, **knobs}
 
@@ -235,6 +255,42 @@ def train(job: Job, split: str, features: Iterable[str], run: int) -> str:
 
 
 # --- evaluation -----------------------------------------------------------------------------------
+
+
+def logits(job: Job, split: str, trained: Iterable[str], shards: Sequence[int]) -> str:
+    """Scores the images of consecutive shards by trained runs; `evaluate` needs these parts.
+
+    Args:
+        job: The job.
+        split: Key of the split.
+        trained: Keys of the runs that succeeded.
+        shards: Numbers of the shards.
+    """
+    runs = tuple(sorted(trained))
+    index = job.load(job.load(runs[0], TrainedRun).features, FeatureIndex)
+    features = [index.features[shard] for shard in shards]
+    return _logits(job, split, runs, shards, features, job.settings.scored_views)
+
+
+def _logits(
+    job: Job,
+    split: str,
+    runs: tuple[str, ...],
+    shards: Sequence[int],
+    features: Sequence[str],
+    views: int,
+) -> str:
+    inputs = {
+        **{"split": split, "runs": runs, "views": views},
+        **{"shards": list(shards), "features": list(features)},
+    }
+
+    def make(work: Work) -> Logits:
+        from skin_pipeline.evaluation import tasks
+
+        return tasks.logits(work, split, runs, shards, features, views)
+
+    return job.once("logits", VERSIONS["logits"], inputs, make, apart=True)
 
 
 def evaluate(job: Job, split: str, trained: Iterable[str], validation: str) -> str:
@@ -261,9 +317,14 @@ def evaluate(job: Job, split: str, trained: Iterable[str], validation: str) -> s
     def make(work: Work) -> Evaluation:
         from skin_pipeline.evaluation import tasks
 
-        return tasks.evaluate(work, split, runs, shortcuts)
+        return tasks.evaluate(work, split, runs, shortcuts, partial(_parts, job))
 
     return job.once("evaluate", VERSIONS["evaluate"], inputs, make)
+
+
+def _parts(job: Job, split: str, runs: tuple[str, ...]) -> list[str]:
+    """Returns the keys of the runs' logits of all images; those that nobody made are made now."""
+    return [logits(job, split, runs, shards) for shards in sharding.parts(job, split)]
 
 
 def champion(job: Job, split: str) -> str:

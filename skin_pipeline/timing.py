@@ -22,6 +22,8 @@ LONGEST_HOURS = {
     "runs": 6,
     "features": 72,
     "train": 240,
+    "parts": 6,
+    "logits": 72,
     "evaluate": 72,
     "champion": 96,
     "external": 96,
@@ -66,6 +68,7 @@ EACH_IMAGE = {
     "train": 0.02,  # an epoch of a head
     "fine_tune": 2.0,  # an epoch of the last block
     "full": 10.0,  # an epoch of the whole network
+    "logits": 2.0,
     "evaluate": 2.0,
     "champion": 2.0,
     "external": 2.0,

@@ -202,6 +202,7 @@ class Finished:
     validation: str
     split: str
     features: list[str]
+    index: str
     trained: list[str]
     evaluation: str
     verdict: str
@@ -256,7 +257,8 @@ def _run_through(folder: Path, knobs: Mapping[str, Any]) -> dict[str, Any]:
     validation = steps.validate(job, dataset, external)
     split = steps.split(job, validation)
     features = [steps.features(job, split, weights, i) for i in sharding.numbers(job, dataset)]
-    trained = [steps.train(job, split, features, run) for run in range(job.settings.runs)]
+    index = steps.index(job, features)
+    trained = [steps.train(job, split, index, run) for run in range(job.settings.runs)]
     evaluation = steps.evaluate(job, split, trained, validation)
     verdict = steps.gate(job, evaluation, validation)
     return {
@@ -264,6 +266,7 @@ def _run_through(folder: Path, knobs: Mapping[str, Any]) -> dict[str, Any]:
         "validation": validation,
         "split": split,
         "features": features,
+        "index": index,
         "trained": trained,
         "evaluation": evaluation,
         "verdict": verdict,

@@ -51,7 +51,8 @@ def test_real_images_train_a_model_better_than_chance(job: Job) -> None:
     validation = steps.validate(job, dataset)
     split = steps.split(job, validation)
     features = [steps.features(job, split, weights, i) for i in sharding.numbers(job, dataset)]
-    trained = [steps.train(job, split, features, run) for run in range(2)]
+    index = steps.index(job, features)
+    trained = [steps.train(job, split, index, run) for run in range(2)]
     seen = load(job.store, steps.evaluate(job, split, trained, validation), Evaluation)
     predictions = pd.read_csv(job.store.local(seen.predictions))
     held_out = predictions.dropna(subset="held_out_probability")

@@ -162,7 +162,7 @@ DIRECTLY = {
 class Pretending(Job):
     """A job that makes short documents in the place of results."""
 
-    def once(self, step: Any, version: Any, inputs: Any, make: Any) -> Any:
+    def once(self, step: Any, version: Any, inputs: Any, make: Any, *, apart: bool = False) -> Any:
         assert version == steps.VERSIONS[step], step
         return super().once(step, version, inputs, lambda work: MADE[step](self, work.key, inputs))
 
@@ -276,7 +276,8 @@ def keys_of(job: Pretending) -> dict[Any, Any]:
     split = steps.split(job, validation)
     shards = sharding.numbers(job, dataset)
     features = [steps.features(job, split, weights, shard) for shard in shards]
-    trained = [steps.train(job, split, features, run) for run in range(job.settings.runs)]
+    index = steps.index(job, features)
+    trained = [steps.train(job, split, index, run) for run in range(job.settings.runs)]
     evaluation = steps.evaluate(job, split, trained, validation)
     champion = steps.champion(job, split)
     others = steps.external(job, evaluation, validation)
@@ -286,6 +287,7 @@ def keys_of(job: Pretending) -> dict[Any, Any]:
         "validate": [validation],
         "split": [split],
         "features": features,
+        "index": [index],
         "train": trained,
         "evaluate": [evaluation],
         "champion": [champion],
@@ -344,7 +346,7 @@ def test_a_step_depends_on_its_own_settings_also_where_all_before_it_is_the_same
         "validate": lambda job: steps.validate(job, made["ingest"][0], {"a": "ingest/a"}),
         "split": lambda job: steps.split(job, validation),
         "features": lambda job: steps.features(job, split, "weights/1.weights.h5", 0),
-        "train": lambda job: steps.train(job, split, made["features"], 0),
+        "train": lambda job: steps.train(job, split, made["index"][0], 0),
         "evaluate": lambda job: steps.evaluate(job, split, made["train"], validation),
         "champion": lambda job: steps.champion(job, split),
         "external": lambda job: steps.external(job, evaluation, validation),
@@ -399,7 +401,7 @@ def test_the_order_in_which_runs_end_changes_nothing_and_a_missing_one_does(
     job = Pretending(Settings(**values), Deployment(store=store.url), store)
     validation = steps.validate(job, steps.ingest(job).dataset)
     split = steps.split(job, validation)
-    runs = [steps.train(job, split, ["features/1"], run) for run in range(2)]
+    runs = [steps.train(job, split, "index/1", run) for run in range(2)]
     one = steps.evaluate(job, split, runs, validation)
     assert steps.evaluate(job, split, reversed(runs), validation) == one
     assert steps.evaluate(job, split, runs[:1], validation) != one

@@ -148,7 +148,9 @@ def test_every_step_finds_its_result(finished: Finished) -> None:
     split = steps.split(job, validation)
     shards = sharding.numbers(job, dataset)
     assert [steps.features(job, split, weights, i) for i in shards] == finished.features
-    assert [steps.train(job, split, finished.features, i) for i in range(2)] == finished.trained
+    index = steps.index(job, finished.features)
+    assert index == finished.index
+    assert [steps.train(job, split, index, i) for i in range(2)] == finished.trained
     assert steps.evaluate(job, split, reversed(finished.trained), validation) == finished.evaluation
     assert steps.gate(job, finished.evaluation, validation) == finished.verdict
     assert steps.promote(job, finished.verdict) == finished.version
@@ -168,7 +170,8 @@ dataset, weights, external = steps.ingest(job)
 validation = steps.validate(job, dataset, external)
 split = steps.split(job, validation)
 features = [steps.features(job, split, weights, i) for i in sharding.numbers(job, dataset)]
-trained = [steps.train(job, split, features, run) for run in range(2)]
+index = steps.index(job, features)
+trained = [steps.train(job, split, index, run) for run in range(2)]
 steps.promote(job, steps.gate(job, steps.evaluate(job, split, trained, validation), validation))
 print([name for name in {HEAVY!r} if name in sys.modules])
 """
@@ -489,7 +492,7 @@ def test_a_second_model_is_compared_with_the_champion_on_the_same_images(
 ) -> None:
     job = with_settings(finished.job, seed=1, l2=10.0, min_auc_change=-1.0)
     split = steps.split(job, finished.validation)
-    trained = [steps.train(job, split, finished.features, run) for run in range(2)]
+    trained = [steps.train(job, split, finished.index, run) for run in range(2)]
     evaluation = steps.evaluate(job, split, trained, finished.validation)
     key = steps.gate(job, evaluation, finished.validation, steps.champion(job, split))
     verdict = load(job.store, key, Verdict)
@@ -511,7 +514,7 @@ def raced(finished: Finished, tmp_path: Path) -> Callable[..., Any]:
     def verdict(**bounds: Any) -> tuple[Any, str]:
         changed = with_settings(job, seed=1, l2=10.0, **bounds)
         split = steps.split(changed, finished.validation)
-        trained = [steps.train(changed, split, finished.features, run) for run in range(2)]
+        trained = [steps.train(changed, split, finished.index, run) for run in range(2)]
         evaluation = steps.evaluate(changed, split, trained, finished.validation)
         return changed, steps.gate(changed, evaluation, finished.validation)
 
@@ -609,7 +612,8 @@ def test_a_model_of_shuffled_labels_is_no_better_than_a_coin_and_refused(
     validation = steps.validate(job, dataset)
     split = steps.split(job, validation)
     features = [steps.features(job, split, weights, i) for i in sharding.numbers(job, dataset)]
-    trained = [steps.train(job, split, features, run) for run in range(2)]
+    index = steps.index(job, features)
+    trained = [steps.train(job, split, index, run) for run in range(2)]
     evaluation = steps.evaluate(job, split, trained, validation)
     auc = load(job.store, evaluation, Evaluation).ensemble.auc
     assert auc.low < 0.5 < auc.high

@@ -58,9 +58,11 @@ def test_steps_with_networks_tell_how_often_they_look_at_each_image(finished: Fi
     trunk = pretrained.trunk_of(job.settings.backbone, "none")
     for work in (
         lambda: steps._features(job, dataset, 0, trunk, "head", 7),
-        lambda: training.train(Work(job, "key"), finished.split, (), 0),
-        lambda: training.train(Work(tuned, "key"), finished.split, (), 0),
-        lambda: evaluation.evaluate(Work(job, "key"), finished.split, ("a", "b"), ()),
+        lambda: training.train(Work(job, "key"), finished.split, "index", 0),
+        lambda: training.train(Work(tuned, "key"), finished.split, "index", 0),
+        lambda: evaluation.evaluate(
+            Work(job, "key"), finished.split, ("a", "b"), (), lambda split, runs: []
+        ),
     ):
         with pytest.raises(Begun):
             work()

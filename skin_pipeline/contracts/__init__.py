@@ -89,7 +89,9 @@ from skin_pipeline.contracts.returned import RefusedLabel, ReturnedLabel, Return
 from skin_pipeline.contracts.scoring import Ledger, ScoredChunk, ScoringChunk, ScoringPlan
 from skin_pipeline.contracts.training import (
     Epoch,
+    FeatureIndex,
     Features,
+    Logits,
     TrainedRun,
     Trunk,
 )
@@ -117,6 +119,7 @@ __all__ = [
     "Epoch",
     "Evaluation",
     "EventKind",
+    "FeatureIndex",
     "Features",
     "Figures",
     "GateCheck",
@@ -124,6 +127,7 @@ __all__ = [
     "Interval",
     "Judgement",
     "Ledger",
+    "Logits",
     "Mistake",
     "Moved",
     "Notice",

@@ -118,6 +118,7 @@ class Evaluation(Contract):
       images that a run was trained on.
     - `views` is the number of dihedral views of each image that a probability is the mean of.
     - `seeds`, `per_run` are by the number of the run; `runs` are the keys of the trained runs.
+    - `logits` are the keys of what the runs said of the images, for consecutive shards.
     - `model` is the key of the model file, and `smoke_difference` the largest difference between
       its probabilities and the ensemble's on the golden images.
     """
@@ -140,6 +141,7 @@ class Evaluation(Contract):
     predictions: str
     model: str
     smoke_difference: float
+    logits: tuple[str, ...] = ()
 
 
 class Scored(Contract):
@@ -150,6 +152,7 @@ class Scored(Contract):
       contains them, too.
     - `problem` is the reason why there are no figures, and empty if there are.
     - `predictions` is the key of a CSV: `key`, `label`, `group`, `probability`.
+    - `logits` are the keys of what its runs said of the images, for consecutive shards.
     """
 
     name: str
@@ -160,6 +163,7 @@ class Scored(Contract):
     figures: Figures | None = None
     predictions: str = ""
     problem: str = ""
+    logits: tuple[str, ...] = ()
 
 
 class Comparison(Contract):

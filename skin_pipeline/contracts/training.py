@@ -1,4 +1,4 @@
-"""The results of `features` and `train`."""
+"""The results of `features`, `index`, `train` and `logits`."""
 
 from __future__ import annotations
 
@@ -32,6 +32,20 @@ class Features(Contract):
     places: dict[str, str]
 
 
+class FeatureIndex(Contract):
+    """Result of `index`: where the activations of all images of a data set are.
+
+    `features` are the keys of the features of all shards, in the shards' order. `blocks` and
+    `places` are those of `Features`, for the images of all shards as one.
+    """
+
+    features: tuple[str, ...]
+    trunk: Trunk
+    views: int
+    blocks: dict[str, tuple[str, ...]]
+    places: dict[str, str]
+
+
 class Epoch(Contract):
     """One line of a run's training history. Sensitivity and specificity are those at 0.5."""
 
@@ -49,6 +63,8 @@ class Epoch(Contract):
 class TrainedRun(Contract):
     """Result of `train`: what one run learned.
 
+    - `features` is the key of the index of the features that it read. Earlier versions of this code
+      wrote the keys of the features of all shards.
     - `weights` is the key of an `.npz` with the model's weights: `w0`, `w1`, …, in the order of the
       strategy's model.
     - `held_out` is the key of a `.npy` of logits (n,): those of the run's validation images, in the
@@ -60,9 +76,25 @@ class TrainedRun(Contract):
     seed: int
     split: str
     strategy: str
-    features: tuple[str, ...]
+    features: str | tuple[str, ...]
     weights: str
     held_out: str
     table: str
     best: Epoch
     history: tuple[Epoch, ...]
+
+
+class Logits(Contract):
+    """Result of `logits`: what runs say of the images of some consecutive shards.
+
+    `first` is the row of the first of these images among all readable ones. `values` is the key of
+    a `.npy` of logits (runs, n), averaged over views, in the order of `runs`; it is NaN for images
+    that say nothing of a run, as those that it was trained on.
+    """
+
+    split: str
+    runs: tuple[str, ...]
+    views: int
+    first: int
+    images: int
+    values: str

@@ -8,6 +8,7 @@ from skin_pipeline.contracts import (
     COST,
     Cost,
     Evaluation,
+    FeatureIndex,
     Split,
     StepCost,
     TrainedRun,
@@ -83,8 +84,9 @@ def _results(work: Work, evaluation: str, validation: str) -> Iterator[str]:
     judged, checked = work.load(evaluation, Evaluation), work.load(validation, Validation)
     yield from (work.load(judged.split, Split).dataset, validation, judged.split)
     # All runs read the same features.
-    yield from work.load(judged.runs[0], TrainedRun).features
-    yield from (*judged.runs, evaluation)
+    read = work.load(judged.runs[0], TrainedRun).features
+    features = work.load(read, FeatureIndex).features if isinstance(read, str) else read
+    yield from (*features, *judged.runs, *judged.logits, evaluation)
     yield from sorted(checked.external.values())
 
 

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from scipy.special import expit
 
 from skin_pipeline import tables
-from skin_pipeline.contracts import Dataset, Evaluation, Figures, Scored, Split, TrainedRun
+from skin_pipeline.contracts import Dataset, Evaluation, Figures, Scored, Split
 from skin_pipeline.data import manifest, splitting
+from skin_pipeline.evaluation.logits import runs_of
 from skin_pipeline.evaluation.metrics import Predictions, Sample, figures
 from skin_pipeline.job import Work
 from skin_pipeline.training import inputs, models
@@ -191,8 +192,3 @@ def _log(scoring: Scoring, seen: Figures) -> None:
         seen.specificity.value,
         seen.auc.value,
     )
-
-
-def runs_of(work: Work, keys: Sequence[str]) -> list[TrainedRun]:
-    """Returns the runs with these keys, in the order of their numbers."""
-    return sorted((work.load(key, TrainedRun) for key in keys), key=lambda run: run.run)

@@ -1,4 +1,4 @@
-"""Makes the results of the steps `evaluate`, `external` and `gate`.
+"""Makes the results of the steps `logits`, `evaluate`, `external` and `gate`.
 
 The door (`skin_pipeline.steps`) decides whether a result is made; these functions make it.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import logging
 import platform
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
@@ -19,7 +20,8 @@ from skin_pipeline.arrays import Arrays
 from skin_pipeline.contracts import (
     Dataset,
     Evaluation,
-    Features,
+    FeatureIndex,
+    Logits,
     Mistake,
     Scored,
     Split,
@@ -28,10 +30,11 @@ from skin_pipeline.contracts import (
     Validation,
     Verdict,
 )
-from skin_pipeline.data import manifest, splitting
+from skin_pipeline.data import manifest
 from skin_pipeline.evaluation import card, comparison, costs, report, saliency, scoring, slices
 from skin_pipeline.evaluation.ensemble import Judging, Scores, score
 from skin_pipeline.evaluation.gate import Case, judge, reasons
+from skin_pipeline.evaluation.logits import of_all, of_shards, runs_of
 from skin_pipeline.evaluation.metrics import Predictions
 from skin_pipeline.evaluation.scoring import FeaturesFor
 from skin_pipeline.job import Work
@@ -43,6 +46,24 @@ log = logging.getLogger(__name__)
 
 # A verdict names the versions of these, since its figures depend on them.
 PACKAGES = ("tensorflow", "keras", "numpy", "pandas", "scikit-learn", "great-expectations")
+
+# A function of the keys of a split and of runs.
+LogitsFor = Callable[[str, tuple[str, ...]], Sequence[str]]
+
+# --- logits ---------------------------------------------------------------------------------------
+
+
+def logits(
+    work: Work,
+    split: str,
+    runs: tuple[str, ...],
+    shards: Sequence[int],
+    features: Sequence[str],
+    views: int,
+) -> Logits:
+    """Scores the images of consecutive shards by runs; see `evaluation.logits.of_shards`."""
+    return of_shards(work, split, runs, shards, features, views)
+
 
 # --- evaluate -------------------------------------------------------------------------------------
 
@@ -87,7 +108,11 @@ class Judged:
 
 
 def evaluate(
-    work: Work, split: str, runs: tuple[str, ...], shortcuts: tuple[str, ...]
+    work: Work,
+    split: str,
+    runs: tuple[str, ...],
+    shortcuts: tuple[str, ...],
+    logits_for: LogitsFor,
 ) -> Evaluation:
     """Judges the ensemble and each run on the test set, and builds the self-contained model.
 
@@ -96,11 +121,12 @@ def evaluate(
         split: Key of the split.
         runs: Keys of the runs.
         shortcuts: Names of the shortcuts that the images have.
+        logits_for: Returns the keys of what the runs say of the images, which it makes if needed.
     """
     dataset, settings = work.load(split, Split).dataset, work.settings
-    images = work.load(dataset, Dataset).images
-    work.job.expect("evaluate", images, len(runs) * settings.scored_views)
-    judged = _judge(work, split, runs)
+    parts = tuple(logits_for(split, runs))
+    work.job.expect("evaluate", work.load(dataset, Dataset).images)
+    judged = _judge(work, split, runs, parts)
     scores, table, is_test = judged.scores, judged.source.table, judged.is_test
     difference = _save(work, judged)
     _log(scores, difference)
@@ -125,31 +151,21 @@ def evaluate(
         predictions=work.put_table("predictions.csv", scores.predictions),
         model=f"{work.key}/model.keras",
         smoke_difference=difference,
+        logits=parts,
     )
 
 
-def _judge(work: Work, split: str, keys: tuple[str, ...]) -> Judged:
-    """Scores images with the runs, and judges the runs by those that they were not trained on.
-
-    Each run scores the test images, the golden images and its own validation images. All other
-    scores are NaN: the score of an image that a run was trained on says nothing of new images.
-    """
-    document, runs = work.load(split, Split), scoring.runs_of(work, keys)
+def _judge(work: Work, split: str, keys: tuple[str, ...], parts: tuple[str, ...]) -> Judged:
+    """Judges the runs by their logits of images that they were not trained on."""
+    document, runs = work.load(split, Split), runs_of(work, keys)
     dataset = work.load(document.dataset, Dataset)
     # All runs read the same features, and have the same test set.
     source = inputs.source_of(work, document, runs[0].features)
-    trunk = work.load(runs[0].features[0], Features).trunk
+    trunk = work.load(str(runs[0].features), FeatureIndex).trunk
     network = models.network_on(work.job, dataset, trunk)
-    # The saved model is tried on golden images, some of which may be training images.
-    golden = np.flatnonzero(source.table["key"].isin(list(dataset.golden)))
-    everyone = np.union1d(source.rows(runs[0].run, splitting.TEST), golden)
-    wanted = [np.union1d(everyone, source.rows(run.run, splitting.VALIDATION)) for run in runs]
-    # Read only once, so that `model.keras` is certain to have the weights that were judged.
     weights = [models.weights_of(work.store, run) for run in runs]
-    views = work.settings.scored_views
-    logits = models.logits_of(network, source, runs, weights, wanted, views)
-    judging = Judging.of(work.settings)
-    scores = score(source.table, logits, [run.run for run in runs], judging)
+    said = of_all(work, parts, len(source.table))
+    scores = score(source.table, said, [run.run for run in runs], Judging.of(work.settings))
     return Judged(network, trunk, dataset, source, runs, weights, scores)
 
 

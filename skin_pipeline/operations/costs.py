@@ -26,6 +26,7 @@ from skin_pipeline.contracts import (
     Cost,
     Dataset,
     Evaluation,
+    FeatureIndex,
     Split,
     TrainedRun,
     Validation,
@@ -41,6 +42,7 @@ log = logging.getLogger(__name__)
 
 MODELS, JUDGED = 5, 5  # how many models' latest judged runs are looked at, and how many of each
 SHARDS = 20  # whose costs are read of one run: they are alike
+PART_SECONDS = 120.0  # core-seconds for which a task of its own is worth its start
 
 
 class Figure(NamedTuple):
@@ -53,15 +55,22 @@ class Figure(NamedTuple):
 # By strategy, for ResNet50 on squares of 224 pixels. `head` and `fine_tune` were measured in runs
 # with 600 and 1,144 images on two cores; `full` is by its images per second (BENCH=six_runs).
 BUILT_IN: dict[str, dict[str, Figure]] = {
-    "head": {"train": Figure(6, 0.00004), "evaluate": Figure(7), "champion": Figure(3)},
+    "head": {
+        "train": Figure(6, 0.00004),
+        "logits": Figure(7, 0.00001),
+        "evaluate": Figure(7, 0.0002),
+        "champion": Figure(3, 0.00001),
+    },
     "fine_tune": {
         "fine_tune": Figure(20, 0.025),
-        "evaluate": Figure(12, 0.009),
+        "logits": Figure(9, 0.009),
+        "evaluate": Figure(12, 0.0002),
         "champion": Figure(6, 0.009),
     },
     "full": {
         "full": Figure(30, 0.3),
-        "evaluate": Figure(12, 0.07),
+        "logits": Figure(9, 0.07),
+        "evaluate": Figure(12, 0.0002),
         "champion": Figure(6, 0.07),
     },
 }
@@ -204,7 +213,7 @@ def _expected(
 ) -> Expected:
     """Returns what a step takes: the built-in figure, times how far earlier runs were from it."""
     core_seconds = network.built_in(load)
-    predicted = sum(network.built_in(_load_of(cost, load.kind)) for cost in spent)
+    predicted = sum(network.built_in(_load_of(cost, load)) for cost in spent)
     used = sum(cost.core_seconds or 0 for cost in spent)
     busy = 1.0  # cores that a task keeps busy
     if measured := bool(predicted and used):
@@ -237,10 +246,12 @@ class Network(NamedTuple):
         return figure.start * load.tasks + passes
 
 
-def _load_of(cost: Cost, kind: str) -> Load:
-    # A features task that found all it needs does not even start TensorFlow.
-    started = kind != "features" or cost.computed
-    return Load(kind, int(bool(started)), cost.units, cost.computed)
+def _load_of(cost: Cost, load: Load) -> Load:
+    """Returns the work that an earlier result of the same kind was."""
+    # A features task that found all it needs does not even start TensorFlow, and logits that have
+    # no task of their own are made where it runs already.
+    started = {"features": cost.computed, "logits": load.tasks}.get(load.kind, 1)
+    return Load(load.kind, int(started > 0), cost.units, cost.computed)
 
 
 # --- what there is to do --------------------------------------------------------------------------
@@ -265,7 +276,8 @@ def _loads(
     loads = {
         "features": Load("features", tasks, 0, new * settings.views),
         "train": training(settings, 0 if trained else runs, dataset.images),
-        "evaluate": judging(settings, runs, dataset.images),
+        "logits": judging(settings, runs, dataset.images),
+        "evaluate": Load("evaluate", 1, dataset.images),
     }
     model = Registry.of(job.store, job.deployment).model(settings.released_as)
     if CHAMPION in model.aliases():
@@ -283,8 +295,13 @@ def training(settings: Settings, runs: int, images: int) -> Load:
 
 
 def judging(settings: Settings, runs: int, images: int) -> Load:
-    """Returns the work of judging the ensemble of so many runs."""
-    return Load("evaluate", 1, images * runs * settings.scored_views)
+    """Returns the work of scoring images by so many runs, to judge them.
+
+    It has no task of its own if it is done in a short time: `evaluate` does it then.
+    """
+    work = Load("logits", 0, images * runs * settings.scored_views)
+    parts = int(Network.of(settings).built_in(work) // PART_SECONDS)
+    return work._replace(tasks=parts if parts > 1 else 0)
 
 
 def _new_images(job: Job, key: str, dataset: Dataset, past: tuple[Past, ...]) -> int:
@@ -385,6 +402,8 @@ def _cost(job: Job, key: str) -> Cost | None:
 
 def _results(job: Job, item: Past) -> Iterator[str]:
     """Yields the keys of the results that a judged run was made from, and of its verdict."""
-    yield from job.load(item.evaluation.runs[0], TrainedRun).features[:SHARDS]
+    read = job.load(item.evaluation.runs[0], TrainedRun).features
+    features = job.load(read, FeatureIndex).features if isinstance(read, str) else read
+    yield from (*features[:SHARDS], *item.evaluation.logits[:SHARDS])
     yield from (*item.evaluation.runs, item.verdict.evaluation)
     yield from (*filter(None, (item.verdict.champion,)), *item.verdict.external, item.key)

@@ -23,7 +23,7 @@ from skin_pipeline.operations.costs import Figure, Load, Network, duration, judg
 
 MIB = 2**20
 MOST = {"images": 100_000_000, "workers": 10_000, "cores": 1024}
-MOST_TASKS = 512  # of one step, as in `sharding`
+MOST_TASKS = 512  # of one step: Airflow's scheduler makes a row of each at once
 TASK_SECONDS = 2.5  # until the work of a task begins: a process, and what every task imports
 GAP_SECONDS = 1.0  # between the end of a step and the start of the next one
 STARTED_A_SECOND = 8.0  # tasks that Airflow's scheduler hands out

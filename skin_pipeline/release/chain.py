@@ -16,6 +16,7 @@ from skin_pipeline.contracts import (
     RESULT,
     Dataset,
     Evaluation,
+    FeatureIndex,
     Proof,
     Release,
     Split,
@@ -40,13 +41,22 @@ def results_of(store: ProvenStore, verdict: str) -> Iterator[str]:
     model = load(store, judged.evaluation, Evaluation)
     data = load(store, judged.validation, Validation)
     runs = [load(store, key, TrainedRun) for key in model.runs]
-    features = dict.fromkeys(key for run in runs for key in run.features)
+    features = dict.fromkeys(key for run in runs for key in _features_of(store, run))
     scored = filter(None, (judged.champion, *judged.external))
     sets = data.external.values()
     yield from dict.fromkeys((
         *(verdict, judged.evaluation, judged.validation, model.split, model.dataset),
-        *(*model.runs, *features, *scored, *sets),
+        *(*model.runs, *model.logits, *features, *scored, *sets),
     ))
+
+
+def _features_of(store: ProvenStore, run: TrainedRun) -> Iterator[str]:
+    """Yields the keys of the features that a run read, and of their index."""
+    if isinstance(run.features, str):
+        yield run.features
+        yield from load(store, run.features, FeatureIndex).features
+    else:
+        yield from run.features
 
 
 def check(store: ProvenStore, verdict: str) -> None:

@@ -19,13 +19,14 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from skin_pipeline import arrays
-from skin_pipeline.contracts import Dataset, Features, Split, load
+from skin_pipeline.contracts import Dataset, FeatureIndex, Features, Split, load
 from skin_pipeline.data import manifest
 from skin_pipeline.job import Work
 from skin_pipeline.storage import Store
 from skin_pipeline.training.backbone import Network
 
 Ints = NDArray[np.int64]
+FeatureKeys = str | Sequence[str]  # of an index, or of the features of some shards
 WINDOW = 64 * 2**20  # bytes that may be mapped in before the pages are given back
 AROUND = 64 * 2**10  # bytes that Linux maps in around those that were read
 
@@ -118,21 +119,18 @@ class Activations:
 
     Args:
         store: The store of the activations.
-        features: Keys of the features of all shards, in the shards' order.
+        features: Key of their index, or keys of the features of some shards, in their order.
         kind: `pooled` or `maps`.
     """
 
-    def __init__(self, store: Store, features: Sequence[str], kind: str) -> None:
-        found = [load(store, key, Features) for key in features]
-        blocks = {key: number for number, key in enumerate(_blocks(found, kind))}
-        self._blocks = Mapped(store, list(blocks))
-        entries = []
-        for shard in found:
-            own = arrays.loaded(store, shard.places[kind])
-            # A shard numbers its own blocks; here they are numbered over all shards.
-            numbers = np.array([blocks[key] for key in shard.blocks[kind]])
-            entries.append(np.stack([numbers[own[..., 0]], own[..., 1]], axis=-1))
-        self._entries = np.concatenate(entries, axis=1)  # (views, n, 2)
+    def __init__(self, store: Store, features: FeatureKeys, kind: str) -> None:
+        if isinstance(features, str):
+            index = load(store, features, FeatureIndex)
+            blocks, self._entries = index.blocks[kind], arrays.mapped(store, index.places[kind])
+        else:
+            found = [load(store, key, Features) for key in features]
+            blocks, self._entries = joined(store, found, kind)
+        self._blocks = Mapped(store, blocks)
 
     def __len__(self) -> int:
         return int(self._entries.shape[1])
@@ -149,13 +147,26 @@ class Activations:
 
     def take(self, rows: Ints, views: Ints) -> tuple[NDArray[Any], ...]:
         """Returns what a model reads of images; see `Inputs`."""
-        entries = self._entries[views, rows]
+        entries = np.asarray(self._entries[views, rows])
         return (self._blocks.take(entries[:, 0], entries[:, 1]),)
 
 
-def _blocks(found: list[Features], kind: str) -> list[str]:
-    """Returns the keys of all blocks of the shards, each once, in order."""
-    return list(dict.fromkeys(key for shard in found for key in shard.blocks[kind]))
+def joined(
+    store: Store, shards: Sequence[Features], kind: str
+) -> tuple[tuple[str, ...], NDArray[np.int32]]:
+    """Returns where the activations of several shards are, as if they were one.
+
+    Returns:
+        The keys of all blocks, each once, and an array (views, n, 2): see `Features.places`.
+    """
+    blocks = tuple(dict.fromkeys(key for shard in shards for key in shard.blocks[kind]))
+    numbers, entries = {key: number for number, key in enumerate(blocks)}, []
+    for shard in shards:
+        own = arrays.loaded(store, shard.places[kind])
+        # A shard numbers its own blocks; here they are numbered over all shards.
+        over_all = np.array([numbers[key] for key in shard.blocks[kind]], np.int32)
+        entries.append(np.stack([over_all[own[..., 0]], own[..., 1].astype(np.int32)], axis=-1))
+    return blocks, np.concatenate(entries, axis=1)
 
 
 class PooledAndMaps:
@@ -215,13 +226,13 @@ class Source:
     Attributes:
         store: The store of it all.
         table: The readable images, a row each; the columns `run_0`, `run_1`, … have their sides.
-        features: Keys of the features of all shards, in the shards' order.
+        features: Key of the index of their features, or keys of the features of their shards.
         shards: Keys of the shards of packed images.
     """
 
     store: Store
     table: pd.DataFrame
-    features: Sequence[str]
+    features: FeatureKeys
     shards: Sequence[str]
 
     @property
@@ -260,7 +271,7 @@ class Source:
         return Squares(self.store, self.shards)
 
 
-def source_of(work: Work, split: Split, features: Sequence[str]) -> Source:
-    """Returns what the runs of a split read, given the keys of the features of all shards."""
+def source_of(work: Work, split: Split, features: FeatureKeys) -> Source:
+    """Returns what the runs of a split read, given the index of all features, or their keys."""
     table = manifest.read_readable(work.store, split.table)
     return Source(work.store, table, features, work.load(split.dataset, Dataset).shards)

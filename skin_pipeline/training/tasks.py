@@ -1,4 +1,4 @@
-"""Makes the results of the steps `features` and `train`.
+"""Makes the results of the steps `features`, `index` and `train`.
 
 The door (`skin_pipeline.steps`) decides whether a result is made; these functions make it.
 """
@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from skin_pipeline import arrays, metering
-from skin_pipeline.contracts import Dataset, Features, Split, TrainedRun, Trunk
+from skin_pipeline.contracts import Dataset, FeatureIndex, Features, Split, TrainedRun, Trunk
 from skin_pipeline.data import splitting
 from skin_pipeline.job import Job, Work
 from skin_pipeline.provenance import owner_of
@@ -24,7 +24,7 @@ from skin_pipeline.training.backbone import Network
 from skin_pipeline.training.cache import FeatureCache, Ids
 from skin_pipeline.training.checkpoints import Checkpoints
 from skin_pipeline.training.features import BATCH, Forward, bytes_of, compute, forward_of
-from skin_pipeline.training.inputs import source_of
+from skin_pipeline.training.inputs import joined, source_of
 from skin_pipeline.training.plan import stages_of
 from skin_pipeline.training.runs import Trained, train_run
 from skin_pipeline.training.stages import Run, Stage
@@ -113,16 +113,37 @@ def _indexed(
         return blocks, work.put_file(f"{kind}.npy", folder / "places.npy")
 
 
+def index(work: Work, features: tuple[str, ...]) -> FeatureIndex:
+    """Returns where the activations of all images are, given the features of all shards.
+
+    So a run reads one result, however many shards there are.
+    """
+    shards = [work.load(key, Features) for key in features]
+    blocks, places = {}, {}
+    for kind in shards[0].blocks:
+        blocks[kind], found = joined(work.store, shards, kind)
+        with scratch() as folder:
+            np.save(folder / "places.npy", found)
+            places[kind] = work.put_file(f"{kind}.npy", folder / "places.npy")
+    return FeatureIndex(
+        features=features,
+        trunk=shards[0].trunk,
+        views=shards[0].views,
+        blocks=blocks,
+        places=places,
+    )
+
+
 # --- train ----------------------------------------------------------------------------------------
 
 
-def train(work: Work, split: str, features: tuple[str, ...], run: int) -> TrainedRun:
+def train(work: Work, split: str, features: str, run: int) -> TrainedRun:
     """Trains one run, from its last completed epoch if there is one.
 
     Args:
         work: The making of the run.
         split: Key of the split.
-        features: Keys of the features of all shards, in the shards' order.
+        features: Key of the index of all features.
         run: Number of the run.
 
     Raises:
@@ -138,16 +159,16 @@ def train(work: Work, split: str, features: tuple[str, ...], run: int) -> Traine
     kept = Checkpoints(work.store, owner_of(f"{work.key}/"))
     trained = train_run(context, stages, kept)
     _log_end(context, trained)
-    return _kept(work, context, trained, split)
+    return _kept(work, context, trained, split, features)
 
 
-def _context(work: Work, split: str, features: tuple[str, ...], number: int) -> Run:
+def _context(work: Work, split: str, features: str, number: int) -> Run:
     """Returns a run with everything that it is trained with."""
     settings, document = work.settings, work.load(split, Split)
     dataset = work.load(document.dataset, Dataset)
     _expect_training(work.job, dataset.images)
     return Run(
-        network=models.network_on(work.job, dataset, work.load(features[0], Features).trunk),
+        network=models.network_on(work.job, dataset, work.load(features, FeatureIndex).trunk),
         source=source_of(work, document, features),
         settings=settings,
         number=number,
@@ -179,7 +200,7 @@ def _check_memory(job: Job, run: Run, stages: Sequence[Stage]) -> None:
     )
 
 
-def _kept(work: Work, run: Run, trained: Trained, split: str) -> TrainedRun:
+def _kept(work: Work, run: Run, trained: Trained, split: str, features: str) -> TrainedRun:
     """Writes the files of a finished run, and returns its document."""
     table = pd.DataFrame([line.model_dump() for line in trained.history])
     with scratch() as folder:
@@ -191,7 +212,7 @@ def _kept(work: Work, run: Run, trained: Trained, split: str) -> TrainedRun:
         run=run.number,
         seed=run.seed,
         split=split,
-        features=tuple(run.source.features),
+        features=features,
         strategy=run.settings.strategy,
         weights=weights,
         held_out=held_out,

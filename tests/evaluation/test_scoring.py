@@ -21,7 +21,7 @@ from scipy.special import expit
 from skin_pipeline import intervals, steps, tables
 from skin_pipeline.contracts import Evaluation, Pointer, Release, Scored, load
 from skin_pipeline.errors import BadInput
-from skin_pipeline.evaluation import metrics, scoring, tasks
+from skin_pipeline.evaluation import logits, metrics, scoring, tasks
 from skin_pipeline.evaluation.metrics import Predictions, Sample
 from skin_pipeline.job import Job, Work
 from skin_pipeline.release import Model
@@ -407,4 +407,4 @@ def test_runs_stand_in_the_order_of_their_numbers(store: FolderStore) -> None:
     keys = hand_made.put_runs(store, "any", [], {0: 0, 2: 1, 3: 2})
     assert keys != [f"train/any-{9 - run}" for run in (0, 2, 3)]  # as sorted names they do not
     work = Work(hand_made.job(store), "any/1")
-    assert [run.run for run in scoring.runs_of(work, keys)] == [0, 2, 3]
+    assert [run.run for run in logits.runs_of(work, keys)] == [0, 2, 3]

@@ -11,6 +11,7 @@ import json
 from typing import Any
 
 import hand_made
+import judged_run
 import numpy as np
 import pytest
 from hand_made import Network
@@ -69,6 +70,7 @@ class World:
             store, "now", self.images, golden=self.golden, synthetic=synthetic
         )
         self.keys = tuple(hand_made.put_runs(store, "now", features, CHANNELS))
+        self.features = features
         self.built: dict[str, Any] = {}
         self.explained: list[Any] = []
         self._without_tensorflow(monkeypatch)
@@ -132,7 +134,16 @@ class World:
 
     def evaluate(self) -> Evaluation:
         work = Work(self.job, "evaluate/now")
-        return tasks.evaluate(work, "split/now", self.keys, SHORTCUTS)
+        return tasks.evaluate(work, "split/now", self.keys, SHORTCUTS, self._parts)
+
+    def _parts(self, split: str, runs: Any) -> list[str]:
+        """A part for each of the two shards."""
+        keys = []
+        for shard, features in enumerate(self.features):
+            keys.append(f"logits/{shard}")
+            made = tasks.logits(Work(self.job, keys[-1]), split, runs, [shard], [features], SCORED)
+            judged_run.put(self.job.store, keys[-1], made)
+        return keys
 
 
 @pytest.fixture(autouse=True)

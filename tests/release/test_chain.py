@@ -351,9 +351,10 @@ def steps_after(judged: Judged) -> dict[str, tuple[str, Callable[[Job], object]]
         "split": (run.split, lambda job: steps.features(job, run.split, run.weights, 0)),
         "split, features there": (
             run.split,
-            lambda job: steps.train(job, run.split, run.features, 0),
+            lambda job: steps.train(job, run.split, run.index, 0),
         ),
-        "features": (run.features[0], lambda job: steps.train(job, run.split, run.features, 0)),
+        "features": (run.features[0], lambda job: steps.index(job, run.features)),
+        "index": (run.index, lambda job: steps.train(job, run.split, run.index, 0)),
         "train": (
             run.trained[0],
             lambda job: steps.evaluate(job, run.split, run.trained, run.validation),
@@ -588,7 +589,7 @@ def test_a_run_with_keys_signs_all_that_it_makes_and_reads_it_again(
         attacker.exchange(block, attacker.read(block)[:-1] + b"\1")
     other = dataclasses.replace(run.job, settings=run.job.settings.model_copy(update={"l2": 0.01}))
     with pytest.raises(BadInput, match="not what a step with our key wrote"):
-        steps.train(other, run.split, run.features, 0)
+        steps.train(other, run.split, run.index, 0)
 
 
 def test_web_pages_ask_for_no_key(signed: Any) -> None:

@@ -22,12 +22,12 @@ from numpy.typing import NDArray
 from skin_pipeline import tables
 from skin_pipeline.arrays import Arrays
 from skin_pipeline.config import Deployment, Settings
-from skin_pipeline.contracts import Features, Split, Trunk
+from skin_pipeline.contracts import FeatureIndex, Features, Split, Trunk, load
 from skin_pipeline.data import manifest
 from skin_pipeline.data.images import STATISTICS
 from skin_pipeline.job import Job
 from skin_pipeline.storage import Store
-from skin_pipeline.training import models
+from skin_pipeline.training import inputs, models
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -127,7 +127,11 @@ def put_images(store: Store, name: str, images: Drawn, **known: Any) -> list[str
     for key, half in zip(shards, halves, strict=True):
         squares = np.broadcast_to(half[:, None, None, None] % 256, (len(half), SIDE, SIDE, 3))
         put_array(store, key, squares.astype(np.uint8))
-    table = tables.write(store, f"split/{name}/manifest.csv", images.table)
+    shard = np.repeat([0, 1], [len(half) for half in halves])
+    packed = images.table.assign(
+        shard=shard, row=np.concatenate([*map(np.arange, map(len, halves))])
+    )
+    table = tables.write(store, f"split/{name}/manifest.csv", packed)
     dataset = documents.dataset(f"ingest/{name}", table=table, shards=shards, **known)
     judged_run.put(store, f"ingest/{name}", dataset)
     split = Split(
@@ -170,10 +174,26 @@ def put_array(store: Store, key: str, array: NDArray[Any]) -> None:
     store.put(key, file.getvalue())
 
 
+def put_index(store: Store, name: str, features: list[str]) -> str:
+    """Put the index of the features of all shards as `index/NAME`."""
+    found = [load(store, key, Features) for key in features]
+    blocks, places = inputs.joined(store, found, "pooled")
+    put_array(store, f"index/{name}/pooled.npy", places)
+    index = FeatureIndex(
+        features=tuple(features),
+        trunk=found[0].trunk,
+        views=found[0].views,
+        blocks={"pooled": blocks},
+        places={"pooled": f"index/{name}/pooled.npy"},
+    )
+    judged_run.put(store, f"index/{name}", index)
+    return f"index/{name}"
+
+
 def put_runs(store: Store, name: str, features: list[str], channels: dict[int, int]) -> list[str]:
     """Put a run for each number in `channels`, that reads this channel of the features; their keys
     are not in the order of the numbers."""
-    keys = []
+    keys, index = [], put_index(store, name, features) if features else "index/none"
     for run, channel in channels.items():
         key = f"train/{name}-{9 - run}"
         weights = np.zeros(8, np.float32)
@@ -184,7 +204,7 @@ def put_runs(store: Store, name: str, features: list[str], channels: dict[int, i
         about = {
             "split": f"split/{name}",
             "strategy": "head",
-            "features": tuple(features),
+            "features": index,
             "weights": f"{key}/weights.npz",
         }
         judged_run.put(store, key, judged_run.trained(run).model_copy(update=about))

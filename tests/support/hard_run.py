@@ -63,6 +63,7 @@ class Hard:
     validation: str
     split: str
     features: list[str]
+    index: str
     trained: list[str]
     evaluation: str
     external: list[str]
@@ -111,13 +112,14 @@ def build(folder: Path, **keys: Any) -> Hard:
     validation = steps.validate(job, dataset, others)
     split = steps.split(job, validation)
     features = [steps.features(job, split, weights, i) for i in sharding.numbers(job, dataset)]
-    trained = [steps.train(job, split, features, run) for run in range(RUNS)]
+    index = steps.index(job, features)
+    trained = [steps.train(job, split, index, run) for run in range(RUNS)]
     evaluation = steps.evaluate(job, split, trained, validation)
     external = steps.external(job, evaluation, validation)
     verdict = steps.gate(job, evaluation, validation, "", external)
     version = crown(job, verdict)
     return Hard(
-        *(folder, job, weights, dataset, validation, split, features, trained, evaluation),
+        *(folder, job, weights, dataset, validation, split, features, index, trained, evaluation),
         *(external, verdict, version),
     )
 

@@ -40,7 +40,7 @@ def test_a_network_is_trained_end_to_end_and_judged(hard: Hard) -> None:
     settings = type(job.settings)(**{**job.settings.model_dump(), **knobs})
     job = type(job)(settings, job.deployment, store)
     # Of run 1, whose sides are others than those of run 0.
-    key = steps.train(job, hard.split, hard.features, 1)
+    key = steps.train(job, hard.split, hard.index, 1)
     run = load(store, key, TrainedRun)
     assert [line.stage for line in run.history] == ["head"] * 6 + ["full"]
     table = manifest.read_readable(store, load(store, hard.split, Split).table)

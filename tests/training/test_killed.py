@@ -58,7 +58,7 @@ def prepared(hard: Hard, tmp_path_factory: pytest.TempPathFactory) -> Prepared:
     job = Job(settings, Deployment(store=store.url, threads=1), store)
     shards = sharding.numbers(job, hard.dataset)
     features = [steps.features(job, hard.split, hard.weights, shard) for shard in shards]
-    return Prepared(store, settings, ["train", hard.split, "0", *features])
+    return Prepared(store, settings, ["train", hard.split, "0", steps.index(job, features)])
 
 
 # The command line, in a process that kills itself when it has kept what its first argument names.

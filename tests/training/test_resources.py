@@ -124,5 +124,5 @@ def test_a_run_that_would_not_fit_leaves_nothing(finished: Finished) -> None:
     tight = Job(settings, Deployment(store=store.url, memory_gib=0.5), store)
     before = store.list("train")
     with pytest.raises(BadInput, match=r"training run 0 needs about .*SKIN_MEMORY_GIB allows 0\.5"):
-        steps.train(tight, finished.split, finished.features, 0)
+        steps.train(tight, finished.split, finished.index, 0)
     assert store.list("train") == before

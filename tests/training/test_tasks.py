@@ -101,7 +101,7 @@ def test_a_run_learns_from_all_views_of_its_own_training_images(
 
 def test_a_run_keeps_what_it_was_made_from_and_its_history(hard: Hard, trained: TrainedRun) -> None:
     assert trained.seed == run_seed(hard.job.settings.seed, trained.run)
-    assert (trained.split, trained.features) == (hard.split, tuple(hard.features))
+    assert (trained.split, trained.features) == (hard.split, hard.index)
     assert trained.strategy == "head"
     written = pd.read_csv(hard.job.store.local(trained.table))
     assert list(written["loss"]) == pytest.approx([line.loss for line in trained.history])
@@ -181,13 +181,17 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Small:
     return make
 
 
+def index_of(job: Job, source: Source) -> str:
+    return steps.index(job, source.features)
+
+
 @pytest.mark.parametrize("strategy", ["fine_tune", "full"])
 @pytest.mark.parametrize("run", [0, 1])
 def test_a_tuned_run_scores_the_images_that_validate_it_with_the_weights_that_it_keeps(
     small: Small, strategy: str, run: int
 ) -> None:
     job, source, network = small(strategy=strategy)
-    made = load(job.store, steps.train(job, "split/1", source.features, run), TrainedRun)
+    made = load(job.store, steps.train(job, "split/1", index_of(job, source), run), TrainedRun)
     assert [line.stage for line in made.history] == ["head"] * 3 + [strategy] * 2
     rows = np.flatnonzero(np.array(SIDES[f"run_{run}"]) == "validation")
     held_out = np.load(job.store.local(made.held_out))
@@ -206,7 +210,7 @@ def test_tuning_begins_where_the_best_epoch_of_the_head_was(small: Small, strate
     job, source, _ = small(
         strategy=strategy, tune_learning_rate=1e-9, epochs=100, patience=2, jitter=0.0
     )
-    made = load(job.store, steps.train(job, "split/1", source.features, 0), TrainedRun)
+    made = load(job.store, steps.train(job, "split/1", index_of(job, source), 0), TrainedRun)
     head = [line for line in made.history if line.stage == "head"]
     best = max(head, key=lambda line: line.validation_auc)
     assert best is not head[-1]
@@ -219,7 +223,7 @@ def test_runs_have_sides_and_seeds_and_results_of_their_own(small: Small) -> Non
     job, source, network = small(strategy="head")
     features = tiny.seen(network, tiny.squares(ROWS), 2)["pooled"]
     made = [
-        load(job.store, steps.train(job, "split/1", source.features, run), TrainedRun)
+        load(job.store, steps.train(job, "split/1", index_of(job, source), run), TrainedRun)
         for run in range(2)
     ]
     assert [run.seed for run in made] == [run_seed(0, 0), run_seed(0, 1)]
@@ -235,16 +239,16 @@ def test_a_run_with_another_seed_goes_another_way_over_the_same_images(small: Sm
     losses = [
         [line.loss for line in load(job.store, key, TrainedRun).history]
         for job in (one, other)
-        for key in [steps.train(job, "split/1", source.features, 0)]
+        for key in [steps.train(job, "split/1", index_of(job, source), 0)]
     ]
     assert losses[0] != losses[1]
 
 
 def test_a_run_that_has_its_result_leaves_no_checkpoint(small: Small) -> None:
     job, source, _ = small(strategy="head")
-    key = steps.train(job, "split/1", source.features, 0)
+    key = steps.train(job, "split/1", index_of(job, source), 0)
     job.store.put(f"{key}/checkpoints/000001.npz", b"left by one that was killed at the end")
-    assert steps.train(job, "split/1", source.features, 0) == key
+    assert steps.train(job, "split/1", index_of(job, source), 0) == key
     assert not [key for key in job.store.list("train") if "checkpoints" in key]
 
 
@@ -260,7 +264,7 @@ def test_the_memory_that_is_asked_for_is_that_of_the_last_stage(
         return 1.0
 
     monkeypatch.setattr(resources, "bytes_to_train", counted)
-    steps.train(job, "split/1", source.features, 0)
+    steps.train(job, "split/1", index_of(job, source), 0)
     names = {"head": 1, "fine_tune": 2, "full": 1}
     ((inputs, size, row),) = asked
     assert (len(inputs), size, row) == (names[strategy], batch, source.row_bytes(strategy))

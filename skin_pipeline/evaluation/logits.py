@@ -1,0 +1,110 @@
+"""What trained runs say of images: made for some shards at a time, and put together again.
+
+    part = logits.of_shards(work, split, runs, shards, features, views)     # contracts.Logits
+    logits.of_all(work, keys, images=len(table))                            # (runs, n)
+
+Scoring images by all runs is nearly all of the work of `evaluate` and `champion`. So it is done in
+parts, which several workers can share.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from skin_pipeline import arrays
+from skin_pipeline.contracts import Dataset, Features, Logits, Split, TrainedRun
+from skin_pipeline.data import manifest, splitting
+from skin_pipeline.job import Work
+from skin_pipeline.storage import scratch
+from skin_pipeline.training import inputs, models
+
+
+def of_shards(
+    work: Work,
+    split: str,
+    runs: tuple[str, ...],
+    shards: Sequence[int],
+    features: Sequence[str],
+    views: int,
+) -> Logits:
+    """Scores the images of consecutive shards by runs.
+
+    A run of this split scores the test images, the golden images and its own validation images. Its
+    score of an image that it was trained on says nothing of new images. A run of another split,
+    such as a champion's, scores the test images only.
+
+    Args:
+        work: The making of the logits.
+        split: Key of the split.
+        runs: Keys of the runs, all of one strategy.
+        shards: Numbers of the shards.
+        features: Keys of the features of these shards.
+        views: How many dihedral views, from the first.
+    """
+    document, own = work.load(split, Split), runs_of(work, runs)
+    dataset = work.load(document.dataset, Dataset)
+    source, first = _source(work, document, dataset, shards, features)
+    work.job.expect("logits", len(source.table), len(runs) * views)
+    network = models.network_on(work.job, dataset, work.load(features[0], Features).trunk)
+    weights = (models.weights_of(work.store, run) for run in own)
+    wanted = [_rows(source.table, run, split, dataset) for run in own]
+    values = models.logits_of(network, source, own, weights, wanted, views)
+    with scratch() as folder:
+        np.save(folder / "logits.npy", values)
+        return Logits(
+            split=split,
+            runs=runs,
+            views=views,
+            first=first,
+            images=len(source.table),
+            values=work.put_file("logits.npy", folder / "logits.npy"),
+        )
+
+
+def runs_of(work: Work, keys: Sequence[str]) -> list[TrainedRun]:
+    """Returns the runs with these keys, in the order of their numbers."""
+    return sorted((work.load(key, TrainedRun) for key in keys), key=lambda run: run.run)
+
+
+def _source(
+    work: Work,
+    document: Split,
+    dataset: Dataset,
+    shards: Sequence[int],
+    features: Sequence[str],
+) -> tuple[inputs.Source, int]:
+    """Returns the images of some shards, and the row of the first of them among all images."""
+    table = manifest.read_readable(work.store, document.table)
+    here = np.flatnonzero(table["shard"].between(shards[0], shards[-1]))
+    rows = table.iloc[here].reset_index(drop=True)
+    packed = tuple(dataset.shards[shard] for shard in shards)
+    return inputs.Source(work.store, rows, features, packed), int(here[0])
+
+
+def _rows(table: pd.DataFrame, run: TrainedRun, split: str, dataset: Dataset) -> inputs.Ints:
+    """Returns the rows that a run scores."""
+    wanted = table["run_0"] == splitting.TEST  # all runs of a split have the same test set
+    if run.split == split:
+        # The saved model is tried on golden images, some of which may be training images.
+        wanted |= table["key"].isin(list(dataset.golden))
+        wanted |= table[f"run_{run.run}"] == splitting.VALIDATION
+    return np.flatnonzero(wanted)
+
+
+def of_all(work: Work, keys: Sequence[str], images: int) -> NDArray[np.float64]:
+    """Returns the logits (runs, n) of all images of a set, given the keys of all their parts.
+
+    Runs are in the order of their numbers. An image that a run has not scored has NaN.
+
+    Args:
+        work: The making of the result that needs them.
+        keys: Keys of the parts, in the order of the images.
+        images: The number of readable images (n).
+    """
+    parts = [work.load(key, Logits) for key in keys]
+    assert sum(part.images for part in parts) == images
+    return np.concatenate([arrays.loaded(work.store, part.values) for part in parts], axis=1)
