@@ -52,13 +52,13 @@ class Prepared(NamedTuple):
 
     validation: str
     split: str
-    index: str
+    features: str
     table: pd.DataFrame
 
 
 def judged(job: Job, split: str, work: Prepared) -> tuple[pd.DataFrame, Evaluation]:
     """Trains and judges six runs on a split; returns the test images' scores."""
-    trained = [steps.train(job, split, work.index, run) for run in range(job.settings.runs)]
+    trained = [steps.train(job, split, work.features, run) for run in range(job.settings.runs)]
     seen = load(job.store, steps.evaluate(job, split, trained, work.validation), Evaluation)
     table = pd.read_csv(job.store.local(seen.predictions))
     table = table[table["test"]].assign(threshold=seen.threshold)

@@ -27,6 +27,7 @@ from skin_pipeline.contracts import (
     Trunk,
     Validation,
     Verdict,
+    features_of,
     stopping,
 )
 from skin_pipeline.errors import BadInput
@@ -267,8 +268,8 @@ def logits(job: Job, split: str, trained: Iterable[str], shards: Sequence[int]) 
         shards: Numbers of the shards.
     """
     runs = tuple(sorted(trained))
-    index = job.load(job.load(runs[0], TrainedRun).features, FeatureIndex)
-    features = [index.features[shard] for shard in shards]
+    found = features_of(job.store, job.load(runs[0], TrainedRun))
+    features = [found[shard] for shard in shards]
     return _logits(job, split, runs, shards, features, job.settings.scored_views)
 
 

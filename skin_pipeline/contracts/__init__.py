@@ -94,6 +94,7 @@ from skin_pipeline.contracts.training import (
     Logits,
     TrainedRun,
     Trunk,
+    features_of,
 )
 
 __all__ = [
@@ -157,6 +158,7 @@ __all__ = [
     "Within",
     "address",
     "dump",
+    "features_of",
     "load",
     "parse",
     "revise",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from skin_pipeline.contracts.document import Contract
+from skin_pipeline.contracts.document import Contract, load
+from skin_pipeline.storage import Store
 
 
 class Trunk(Contract):
@@ -82,6 +83,13 @@ class TrainedRun(Contract):
     table: str
     best: Epoch
     history: tuple[Epoch, ...]
+
+
+def features_of(store: Store, run: TrainedRun) -> tuple[str, ...]:
+    """Returns the keys of the features of all shards that a run read, in the shards' order."""
+    if isinstance(run.features, str):
+        return load(store, run.features, FeatureIndex).features
+    return run.features
 
 
 class Logits(Contract):

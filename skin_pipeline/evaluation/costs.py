@@ -8,11 +8,11 @@ from skin_pipeline.contracts import (
     COST,
     Cost,
     Evaluation,
-    FeatureIndex,
     Split,
     StepCost,
     TrainedRun,
     Validation,
+    features_of,
     parse,
 )
 from skin_pipeline.job import Job, Work
@@ -84,9 +84,8 @@ def _results(work: Work, evaluation: str, validation: str) -> Iterator[str]:
     judged, checked = work.load(evaluation, Evaluation), work.load(validation, Validation)
     yield from (work.load(judged.split, Split).dataset, validation, judged.split)
     # All runs read the same features.
-    read = work.load(judged.runs[0], TrainedRun).features
-    features = work.load(read, FeatureIndex).features if isinstance(read, str) else read
-    yield from (*features, *judged.runs, *judged.logits, evaluation)
+    yield from features_of(work.store, work.load(judged.runs[0], TrainedRun))
+    yield from (*judged.runs, *judged.logits, evaluation)
     yield from sorted(checked.external.values())
 
 

@@ -26,11 +26,11 @@ from skin_pipeline.contracts import (
     Cost,
     Dataset,
     Evaluation,
-    FeatureIndex,
     Split,
     TrainedRun,
     Validation,
     Verdict,
+    features_of,
     parse,
 )
 from skin_pipeline.errors import BadInput, PipelineError
@@ -402,8 +402,7 @@ def _cost(job: Job, key: str) -> Cost | None:
 
 def _results(job: Job, item: Past) -> Iterator[str]:
     """Yields the keys of the results that a judged run was made from, and of its verdict."""
-    read = job.load(item.evaluation.runs[0], TrainedRun).features
-    features = job.load(read, FeatureIndex).features if isinstance(read, str) else read
+    features = features_of(job.store, job.load(item.evaluation.runs[0], TrainedRun))
     yield from (*features[:SHARDS], *item.evaluation.logits[:SHARDS])
     yield from (*item.evaluation.runs, item.verdict.evaluation)
     yield from (*filter(None, (item.verdict.champion,)), *item.verdict.external, item.key)

@@ -16,13 +16,13 @@ from skin_pipeline.contracts import (
     RESULT,
     Dataset,
     Evaluation,
-    FeatureIndex,
     Proof,
     Release,
     Split,
     TrainedRun,
     Validation,
     Verdict,
+    features_of,
     load,
     parse,
 )
@@ -41,22 +41,14 @@ def results_of(store: ProvenStore, verdict: str) -> Iterator[str]:
     model = load(store, judged.evaluation, Evaluation)
     data = load(store, judged.validation, Validation)
     runs = [load(store, key, TrainedRun) for key in model.runs]
-    features = dict.fromkeys(key for run in runs for key in _features_of(store, run))
+    features = dict.fromkeys(key for run in runs for key in features_of(store, run))
+    indexes = {run.features for run in runs if isinstance(run.features, str)}
     scored = filter(None, (judged.champion, *judged.external))
     sets = data.external.values()
     yield from dict.fromkeys((
         *(verdict, judged.evaluation, judged.validation, model.split, model.dataset),
-        *(*model.runs, *model.logits, *features, *scored, *sets),
+        *(*model.runs, *model.logits, *sorted(indexes), *features, *scored, *sets),
     ))
-
-
-def _features_of(store: ProvenStore, run: TrainedRun) -> Iterator[str]:
-    """Yields the keys of the features that a run read, and of their index."""
-    if isinstance(run.features, str):
-        yield run.features
-        yield from load(store, run.features, FeatureIndex).features
-    else:
-        yield from run.features
 
 
 def check(store: ProvenStore, verdict: str) -> None:

@@ -128,9 +128,8 @@ def put_images(store: Store, name: str, images: Drawn, **known: Any) -> list[str
         squares = np.broadcast_to(half[:, None, None, None] % 256, (len(half), SIDE, SIDE, 3))
         put_array(store, key, squares.astype(np.uint8))
     shard = np.repeat([0, 1], [len(half) for half in halves])
-    packed = images.table.assign(
-        shard=shard, row=np.concatenate([*map(np.arange, map(len, halves))])
-    )
+    row = np.concatenate([np.arange(len(half)) for half in halves])
+    packed = images.table.assign(shard=shard, row=row)
     table = tables.write(store, f"split/{name}/manifest.csv", packed)
     dataset = documents.dataset(f"ingest/{name}", table=table, shards=shards, **known)
     judged_run.put(store, f"ingest/{name}", dataset)
