@@ -25,6 +25,7 @@ from typing import Any
 
 import skin_lineage
 import skin_metrics
+from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import TriggerRule, dag
 from airflow.sdk.exceptions import AirflowSkipException
 from skin_airflow import (
@@ -53,6 +54,7 @@ from skin_pipeline.seeds import run_seed
 deployment = airflow_deployment()
 problem = problem_of(deployment)  # of SKIN_RETRAIN_ON
 # A slot of the pool is a core: tasks share the cores through it, instead of slowing each other.
+SCORED = "Waits for *logits*, which is skipped if *evaluate* does its work."
 computing = {"pool": deployment.pool, "pool_slots": deployment.threads}
 
 
@@ -157,12 +159,15 @@ def train(split: str, features: str, run: int) -> str:
 )
 def logits(split: str, trained: list[str], shards: list[list[int]]) -> list[str]:
     """
-    Scores the test and validation images of some shards by all runs, so that a large set is judged
-    by many tasks. *evaluate* makes again what is missing.
+    Scores the test and validation images of some shards by all runs, and the test images by the
+    champion, so that many tasks share the work of a large set. *evaluate* and *champion* make what
+    is missing.
     """
     with airflow_job() as job:
         call_task(sharding.images_in(job, split, [*chain.from_iterable(shards)]))
-        return [steps.logits(job, split, trained, part) for part in shards]
+        made = [steps.logits(job, split, trained, part) for part in shards]
+        rival = [steps.champion_logits(job, split, part) for part in shards]
+        return [*made, *filter(None, rival)]
 
 
 # A failed run does not stop the others from being judged: the gate counts them.
@@ -278,15 +283,18 @@ def skin_training() -> None:
     computed = features.partial(split=divided, weights=images["weights"])
     cached = computed.expand(shards=shards(images["dataset"]))
     trained = train.partial(split=divided).expand_kwargs(runs(divided, cached))
-    scored = logits.partial(split=divided, trained=trained).expand(shards=parts(divided))
+    made = logits.partial(split=divided, trained=trained).expand(shards=parts(divided))
+    # For a small set `logits` has no task and is skipped, which must skip nothing else. Airflow
+    # runs no process for an empty task.
+    scored = EmptyOperator(task_id="scored", trigger_rule=TriggerRule.ALL_DONE, doc_md=SCORED)
     evaluation = evaluate(divided, trained, validation)
-    scored >> evaluation
     scores = external(evaluation, validation)
     rival = champion(divided)
+    made >> scored >> [evaluation, rival]
     verdict = gate(evaluation, validation, rival, scores)
     ends = [promote(verdict), reject(verdict)]
     if deployment.budget_core_hours:
-        Budget(task_id="budget", about=divided) >> [cached, rival]
+        Budget(task_id="budget", about=divided) >> cached
     if deployment.approval != "never":
         Approve(task_id="approve", about=verdict) >> ends
 

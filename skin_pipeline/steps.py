@@ -348,13 +348,45 @@ def champion(job: Job, split: str) -> str:
     def make(work: Work) -> Scored:
         from skin_pipeline.release import tasks
 
-        return tasks.champion(work, split, pointer, partial(_features_for, job))
+        return tasks.champion(work, split, pointer, partial(_champion_parts, job))
 
     return job.once("champion", VERSIONS["champion"], inputs, make)
 
 
-def _features_for(job: Job, evaluation: str, dataset: str) -> list[str]:
-    """Computes the activations of all images of a data set that an evaluation's models read.
+def champion_logits(job: Job, split: str, shards: Sequence[int]) -> str:
+    """Scores the test images of consecutive shards by the champion; `champion` needs these parts.
+
+    Returns "" if there is no champion, if it cannot be scored, which `champion` reports, or if it
+    was judged on this test set before.
+    """
+    from skin_pipeline.release import Registry, tasks
+
+    model = Registry.of(job.store, job.deployment).model(job.settings.released_as)
+    evaluation = tasks.evaluation_of_champion(job, model)
+    if not evaluation or job.load(evaluation, Evaluation).split == split:
+        return ""
+    try:
+        return _champion_part(job, evaluation, split, shards)
+    except BadInput as error:
+        log.warning('champion_not_scored evaluation=%s problem="%s"', evaluation, error)
+        return ""
+
+
+def _champion_parts(job: Job, evaluation: str, split: str) -> list[str]:
+    """Returns the keys of a champion's logits of a test set; what nobody made is made now."""
+    return [_champion_part(job, evaluation, split, shards) for shards in sharding.parts(job, split)]
+
+
+def _champion_part(job: Job, evaluation: str, split: str, shards: Sequence[int]) -> str:
+    model, dataset = job.load(evaluation, Evaluation), job.load(split, Split).dataset
+    features = _features_for(job, evaluation, dataset, shards)
+    return _logits(job, split, model.runs, shards, features, model.views)
+
+
+def _features_for(
+    job: Job, evaluation: str, dataset: str, shards: Sequence[int] | None = None
+) -> list[str]:
+    """Computes the activations of some or all shards of a set that an evaluation's models read.
 
     Raises:
         BadInput: The models need other squares of the images than the data set has.
@@ -367,7 +399,7 @@ def _features_for(job: Job, evaluation: str, dataset: str) -> list[str]:
             raise BadInput(f"its {name} is {theirs}, that of the images here {ours}")
     return [
         _features(job, images, shard, model.trunk, model.strategy, model.views)
-        for shard in range(len(images.shards))
+        for shard in (range(len(images.shards)) if shards is None else shards)
     ]
 
 

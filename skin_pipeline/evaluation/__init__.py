@@ -29,4 +29,14 @@ Importing the room imports none of them, and no module imports TensorFlow before
 """
 
 # ruff: file-ignore[undefined-export] (they are modules, imported when they are used)
-__all__ = ["comparison", "gate", "metrics", "plots", "rejudging", "scoring", "tasks", "wording"]
+__all__ = [
+    "comparison",
+    "gate",
+    "logits",
+    "metrics",
+    "plots",
+    "rejudging",
+    "scoring",
+    "tasks",
+    "wording",
+]

@@ -48,7 +48,8 @@ def of_shards(
     document, own = work.load(split, Split), runs_of(work, runs)
     dataset = work.load(document.dataset, Dataset)
     source, first = _source(work, document, dataset, shards, features)
-    work.job.expect("logits", len(source.table), len(runs) * views)
+    kind = "logits" if own[0].split == split else "champion"
+    work.job.expect(kind, len(source.table), len(runs) * views)
     network = models.network_on(work.job, dataset, work.load(features[0], Features).trunk)
     weights = (models.weights_of(work.store, run) for run in own)
     wanted = [_rows(source.table, run, split, dataset) for run in own]

@@ -14,7 +14,7 @@ from scipy.special import expit
 from skin_pipeline import tables
 from skin_pipeline.contracts import Dataset, Evaluation, Figures, Scored, Split
 from skin_pipeline.data import manifest, splitting
-from skin_pipeline.evaluation.logits import runs_of
+from skin_pipeline.evaluation.logits import of_all, runs_of
 from skin_pipeline.evaluation.metrics import Predictions, Sample, figures
 from skin_pipeline.job import Work
 from skin_pipeline.training import inputs, models
@@ -24,6 +24,9 @@ log = logging.getLogger(__name__)
 # A function of the keys of an evaluation and of a data set: it computes the features of all images
 # of the data set, as the models of the evaluation read them, and returns the features' keys.
 FeaturesFor = Callable[[str, str], Sequence[str]]
+# A function of the keys of an evaluation and of a split: it returns the keys of what the models of
+# the evaluation say of the test images, part by part.
+LogitsFor = Callable[[str, str], Sequence[str]]
 # A model has met an image in training if one of these is the same: the file, the pixels, or what
 # links it to other images.
 SAME = ("sha256", "pixels_sha256", "patient_id", "lesion_id", "group")
@@ -41,7 +44,7 @@ class Scoring(NamedTuple):
 
 
 def on_test_set(
-    work: Work, split: str, version: str, evaluation: str, features_for: FeaturesFor
+    work: Work, split: str, version: str, evaluation: str, logits_for: LogitsFor
 ) -> Scored:
     """Scores the models of a version on a test set, without images that they were trained on.
 
@@ -50,7 +53,7 @@ def on_test_set(
         split: Key of the split, which has the test set.
         version: The version, by which the scores are named.
         evaluation: Key of the evaluation of its models.
-        features_for: Computes the features of the images.
+        logits_for: Returns what the models say of the images, which it makes if needed.
 
     Raises:
         BadInput: The models cannot score these images.
@@ -58,7 +61,7 @@ def on_test_set(
     model = work.load(evaluation, Evaluation)
     if model.split == split:
         return _as_judged(work, version, evaluation)
-    return _scored_again(work, split, version, evaluation, features_for)
+    return _scored_again(work, split, version, evaluation, logits_for)
 
 
 def _as_judged(work: Work, version: str, evaluation: str) -> Scored:
@@ -70,20 +73,21 @@ def _as_judged(work: Work, version: str, evaluation: str) -> Scored:
 
 
 def _scored_again(
-    work: Work, split: str, version: str, evaluation: str, features_for: FeaturesFor
+    work: Work, split: str, version: str, evaluation: str, logits_for: LogitsFor
 ) -> Scored:
     """Scores another test set, without the images that the models were trained on."""
     document, model = work.load(split, Split), work.load(evaluation, Evaluation)
-    features = tuple(features_for(evaluation, document.dataset))
-    images = work.load(document.dataset, Dataset).images
-    work.job.expect("champion", images, work.settings.runs)
-    source = inputs.source_of(work, document, features)
+    parts = tuple(logits_for(evaluation, split))
+    table = manifest.read_readable(work.store, document.table)
+    work.job.expect("champion", len(table), 0)  # the work itself is that of the parts
     # All runs have the same test set.
-    is_test = (source.table["run_0"] == splitting.TEST).to_numpy()
+    is_test = (table["run_0"] == splitting.TEST).to_numpy()
     # The champion would look better than it is on images that it was trained on.
-    known = is_test & known_to(trained_on(work, model.split), source.table)
+    known = is_test & known_to(trained_on(work, model.split), table)
     about = Scoring(version, document.dataset, int(known.sum()))
-    return scored(work, evaluation, about, source, is_test & ~known)
+    said = of_all(work, parts, len(table))
+    found = _of_logits(work, evaluation, about, table, np.flatnonzero(is_test & ~known), said)
+    return found.model_copy(update={"logits": parts})
 
 
 def trained_on(work: Work, split: str) -> pd.DataFrame:
@@ -147,11 +151,24 @@ def scored(
     network = models.network_on(work.job, work.load(scoring.dataset, Dataset), model.trunk)
     runs, rows = runs_of(work, model.runs), np.flatnonzero(wanted)
     weights = (models.weights_of(work.store, run) for run in runs)
-    logits = models.logits_of(network, source, runs, weights, [rows] * len(runs), model.views)
+    said = models.logits_of(network, source, runs, weights, [rows] * len(runs), model.views)
+    return _of_logits(work, evaluation, scoring, source.table, rows, said)
+
+
+def _of_logits(
+    work: Work,
+    evaluation: str,
+    scoring: Scoring,
+    table: pd.DataFrame,
+    rows: inputs.Ints,
+    said: NDArray[np.float64],
+) -> Scored:
+    """Writes the scores of some rows of a table (n), given the logits (runs, n) of all of them."""
     # The model's own temperature: with another one its threshold would mean something else.
-    probability = expit(logits[:, rows].mean(axis=0) / model.calibration.temperature)
-    table = source.table[["key", "label", "group"]].iloc[rows]
-    return written(work, evaluation, scoring, table.assign(probability=probability))
+    temperature = work.load(evaluation, Evaluation).calibration.temperature
+    probability = expit(said[:, rows].mean(axis=0) / temperature)
+    wanted = table[["key", "label", "group"]].iloc[rows]
+    return written(work, evaluation, scoring, wanted.assign(probability=probability))
 
 
 def written(work: Work, evaluation: str, scoring: Scoring, table: pd.DataFrame) -> Scored:

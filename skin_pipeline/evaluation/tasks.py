@@ -266,7 +266,7 @@ def external(
     dataset = checked.external[name]
     features = features_for(evaluation, dataset)
     images = work.load(dataset, Dataset).images
-    work.job.expect("external", images, work.settings.runs)
+    work.job.expect("external", images, work.settings.runs * work.settings.scored_views)
     source = scoring.external_source(work, dataset, features)
     shared = set(manifest.read(work.store, checked.overlaps[name])["key"])
     known = source.table["key"].isin(shared).to_numpy()

@@ -59,19 +59,22 @@ BUILT_IN: dict[str, dict[str, Figure]] = {
         "train": Figure(6, 0.00004),
         "logits": Figure(7, 0.00001),
         "evaluate": Figure(7, 0.0002),
-        "champion": Figure(3, 0.00001),
+        "champion": Figure(3, 0.000006),
+        "external": Figure(3, 0.00003),
     },
     "fine_tune": {
         "fine_tune": Figure(20, 0.025),
         "logits": Figure(9, 0.009),
         "evaluate": Figure(12, 0.0002),
-        "champion": Figure(6, 0.009),
+        "champion": Figure(6, 0.005),
+        "external": Figure(6, 0.025),
     },
     "full": {
         "full": Figure(30, 0.3),
         "logits": Figure(9, 0.07),
         "evaluate": Figure(12, 0.0002),
-        "champion": Figure(6, 0.07),
+        "champion": Figure(6, 0.04),
+        "external": Figure(6, 0.2),
     },
 }
 ANY = {"features": Figure(6), "gate": Figure(1), "promote": Figure(12)}  # of all strategies
@@ -239,8 +242,7 @@ class Network(NamedTuple):
     def built_in(self, load: Load) -> float:
         """Returns the core-seconds of some work by the built-in figures."""
         figures = {**ANY, **BUILT_IN[self.strategy]}
-        # A set of another origin is scored as the champion's test set is.
-        figure = figures["champion" if load.kind == "external" else load.kind]
+        figure = figures[load.kind]
         deep = 1.0 if load.kind == "train" else self.size  # a head does not pass through it
         passes = figure.each * deep * load.units + FORWARD * self.size * load.computed
         return figure.start * load.tasks + passes
@@ -281,7 +283,7 @@ def _loads(
     }
     model = Registry.of(job.store, job.deployment).model(settings.released_as)
     if CHAMPION in model.aliases():
-        loads["champion"] = Load("champion", 1, dataset.images * runs)
+        loads["champion"] = Load("champion", 1, dataset.images * runs * settings.scored_views)
     if external := _external(job, past):
         loads["external"] = external
     return {**loads, "gate": Load("gate", 1), "promote": Load("promote", 1)}
@@ -346,7 +348,7 @@ def _external(job: Job, past: tuple[Past, ...]) -> Load | None:
     known = set(chain.from_iterable(_scored(job, item) for item in past))
     images = {key: job.load(key, Dataset).images for key in sets}
     new = sum(count for key, count in images.items() if key not in known)
-    units = sum(images.values()) * job.settings.runs
+    units = sum(images.values()) * job.settings.runs * job.settings.scored_views
     return Load("external", 1, units, new * job.settings.views) if images else None
 
 

@@ -119,6 +119,16 @@ def _scored(found: Scored, what: str = "") -> str:
     return f"{what}{found.name}: {said}"
 
 
+def _parts(store: Store, value: Sequence[Sequence[object]]) -> str:
+    if not value:
+        return "so few images that `evaluate` scores them by itself"
+    return f"{sum(map(len, value))} parts in {len(value)} tasks"
+
+
+def _logits(store: Store, value: Sequence[str]) -> str:
+    return f"{len(value)} parts of the images are scored"
+
+
 def _gate(store: Store, key: str) -> str:
     verdict = load(store, key, Verdict)
     return "approved" if verdict.approved else f"refused: {'; '.join(verdict.reasons)}"
@@ -164,9 +174,11 @@ WORDS: dict[str, Callable[[Store, Any], str]] = {
     "validate": _validate,
     "split": _split,
     "shards": _shards,
+    "parts": _parts,
     "runs": _runs,
     "features": _features,
     "train": _train,
+    "logits": _logits,
     "evaluate": _evaluate,
     "champion": _champion,
     "external": _external,

@@ -17,7 +17,8 @@ from __future__ import annotations
 import uuid
 
 STEPS = (
-    *("ingest", "validate", "split", "features", "train", "evaluate", "champion", "external"),
+    *("ingest", "validate", "split", "features", "index", "train", "logits"),
+    *("evaluate", "champion", "external"),
     "gate",
 )
 PROOFS, CHECKPOINTS = "proofs", "checkpoints"

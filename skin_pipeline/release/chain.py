@@ -18,6 +18,7 @@ from skin_pipeline.contracts import (
     Evaluation,
     Proof,
     Release,
+    Scored,
     Split,
     TrainedRun,
     Validation,
@@ -43,11 +44,12 @@ def results_of(store: ProvenStore, verdict: str) -> Iterator[str]:
     runs = [load(store, key, TrainedRun) for key in model.runs]
     features = dict.fromkeys(key for run in runs for key in features_of(store, run))
     indexes = {run.features for run in runs if isinstance(run.features, str)}
-    scored = filter(None, (judged.champion, *judged.external))
+    scored = tuple(filter(None, (judged.champion, *judged.external)))
+    logits = (*model.logits, *(key for one in scored for key in load(store, one, Scored).logits))
     sets = data.external.values()
     yield from dict.fromkeys((
         *(verdict, judged.evaluation, judged.validation, model.split, model.dataset),
-        *(*model.runs, *model.logits, *sorted(indexes), *features, *scored, *sets),
+        *(*model.runs, *logits, *sorted(indexes), *features, *scored, *sets),
     ))
 
 

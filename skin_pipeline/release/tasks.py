@@ -34,7 +34,7 @@ REMATCHES = 10  # a promotion gives up when the champion changed so many times m
 
 
 def champion(
-    work: Work, split: str, pointer: Pointer, features_for: Callable[[str, str], Sequence[str]]
+    work: Work, split: str, pointer: Pointer, logits_for: Callable[[str, str], Sequence[str]]
 ) -> Scored:
     """Scores the champion on the test set of a split, without images that it was trained on.
 
@@ -42,8 +42,8 @@ def champion(
         work: The making of the scores.
         split: Key of the split.
         pointer: The champion.
-        features_for: Computes the features of a data set as the models of an evaluation read them,
-            given the keys of both.
+        logits_for: Returns the keys of what the runs of an evaluation say of the test images of a
+            split, given the keys of both.
 
     Returns:
         The scores; or the reason why there are none, which the gate judges.
@@ -54,7 +54,7 @@ def champion(
     try:
         model = _model(work.job, pointer.model)
         evaluation = _evaluation_of(work.job, model.release(pointer.version))
-        return scoring.on_test_set(work, split, pointer.version, evaluation, features_for)
+        return scoring.on_test_set(work, split, pointer.version, evaluation, logits_for)
     except BadInput as error:
         log.warning('champion_not_scored version=%s problem="%s"', pointer.version, error)
         return Scored(
@@ -85,6 +85,16 @@ def _evaluation_of(job: Job, release: Release) -> str:
         BadInput: Its verdict is missing, or was written by another version of this code.
     """
     return job.load(release.verdict, Verdict).evaluation
+
+
+def evaluation_of_champion(job: Job, model: Model) -> str:
+    """Returns the key of the evaluation on which a champion was promoted; "" if there is none, or
+    if it cannot be read, which the step `champion` reports."""
+    pointer = model.champion
+    try:
+        return _evaluation_of(job, model.release(pointer.version)) if pointer else ""
+    except BadInput:
+        return ""
 
 
 def rival(job: Job, evaluation: str, champion: str) -> str:

@@ -60,7 +60,9 @@ print("DAG", json.dumps({
         "hours": option(task, "execution_timeout") / timedelta(hours=1),
         "queue": option(task, "queue"), "executor": option(task, "executor"),
         "delays": [delay(task, tried) for tried in range(1, 11)],
-    } for task in dag.tasks},
+    } for task in dag.tasks if not task.inherits_from_empty_operator},
+    "empty": {task.task_id: [sorted(task.upstream_task_ids), task.trigger_rule.value, task.doc_md]
+        for task in dag.tasks if task.inherits_from_empty_operator},
     "late": [[d.interval / timedelta(hours=1), d.callback.path] for d in dag.deadline or []],
     "run_failed": events(dag.on_failure_callback), "run_succeeded": events(dag.on_success_callback),
 }))
@@ -111,16 +113,29 @@ def test_the_steps_stand_in_order(dag: Any) -> None:
         "split": {"validate"},
         "shards": {"ingest"},
         "features": {"ingest", "shards", "split"},
-        "runs": {"split"},
-        "train": {"features", "runs", "split"},
-        "evaluate": {"split", "train", "validate"},
-        "champion": {"split"},
+        "parts": {"split"},
+        "runs": {"features", "split"},
+        "train": {"runs", "split"},
+        "logits": {"parts", "split", "train"},
+        "evaluate": {"scored", "split", "train", "validate"},
+        "champion": {"scored", "split"},
         "external": {"evaluate", "validate"},
         "gate": {"champion", "evaluate", "external", "validate"},
         "promote": {"gate"},
         "reject": {"gate"},
     }
-    assert [name for name, task in dag["tasks"].items() if task["mapped"]] == ["features", "train"]
+    mapped = [name for name, task in dag["tasks"].items() if task["mapped"]]
+    assert mapped == ["features", "train", "logits"]
+
+
+def test_what_is_skipped_for_a_small_set_is_waited_for_and_skips_nothing_else(dag: Any) -> None:
+    """An empty task, for which Airflow runs no process, stands between."""
+    (before, rule, doc) = dag["empty"]["scored"]
+    assert (list(dag["empty"]), before, rule) == (["scored"], ["logits"], "all_done")
+    assert doc.startswith("Waits for *logits*")
+    # Any skipped task before it would skip `evaluate`.
+    assert dag["tasks"]["evaluate"]["rule"] == "all_done_min_one_success"
+    assert dag["tasks"]["logits"]["rule"] == "all_done_min_one_success"
 
 
 def test_each_step_runs_in_the_queue_and_by_the_executor_that_are_set_for_it(
@@ -156,7 +171,7 @@ def test_tasks_that_ask_a_person_are_there_only_where_the_settings_can_make_them
     assert before["promote"] == before["reject"] == {"approve", "gate"}
     assert before["budget"] == {"split"}
     assert before["features"] == {"budget", "ingest", "shards", "split"}
-    assert before["champion"] == {"budget", "split"}
+    assert before["champion"] == {"scored", "split"}  # which come after `features`
     for name in ("approve", "budget"):
         asking = tasks[name]
         assert asking["doc"].startswith("Asks a person whether ")
@@ -186,6 +201,7 @@ def test_computing_tasks_share_the_pool(dag: Any) -> None:
         "validate",
         "features",
         "train",
+        "logits",
         "evaluate",
         "champion",
         "external",
@@ -235,7 +251,7 @@ def test_a_run_is_late_after_the_hours_that_are_set(dag: Any, tmp_path: Path) ->
 
 def test_a_failed_run_does_not_keep_the_others_from_being_judged(dag: Any) -> None:
     rules = {name: task["rule"] for name, task in dag["tasks"].items()}
-    assert rules.pop("evaluate") == "all_done_min_one_success"
+    assert rules.pop("evaluate") == rules.pop("logits") == "all_done_min_one_success"
     assert set(rules.values()) == {"all_success"}
 
 
@@ -294,6 +310,8 @@ def arguments(task: Any) -> tuple[dict[Any, str], Any]:
     if task.is_mapped:
         given = task.partial_kwargs["op_kwargs"]
         mapped = task.op_kwargs_expand_input.value
+        if not isinstance(mapped, dict):  # a list of the arguments of each
+            mapped = {"features, run": mapped}
         return {name: source(value) for name, value in {**given, **mapped}.items()}, set(mapped)
     names = inspect.signature(task.python_callable).parameters
     given = {**dict(zip(names, task.op_args, strict=False)), **task.op_kwargs}
@@ -311,11 +329,13 @@ WIRED = {
         "weights": "ingest.weights",
         "shards": f"shards.{RESULT}",
     },
-    "runs": {"split": f"split.{RESULT}"},
-    "train": {
+    "parts": {"split": f"split.{RESULT}"},
+    "runs": {"split": f"split.{RESULT}", "features": f"features.{RESULT}"},
+    "train": {"split": f"split.{RESULT}", "features, run": f"runs.{RESULT}"},
+    "logits": {
         "split": f"split.{RESULT}",
-        "features": f"features.{RESULT}",
-        "run": f"runs.{RESULT}",
+        "trained": f"train.{RESULT}",
+        "shards": f"parts.{RESULT}",
     },
     "evaluate": {
         "split": f"split.{RESULT}",
@@ -336,10 +356,15 @@ WIRED = {
 
 
 def test_each_task_is_given_what_an_earlier_one_hands_on(wired: Any) -> None:
-    found = {task.task_id: arguments(task) for task in wired.tasks}
+    working = [task for task in wired.tasks if not task.inherits_from_empty_operator]
+    found = {task.task_id: arguments(task) for task in working}
     assert {name: given for name, (given, _) in found.items()} == WIRED
     mapped = {name: over for name, (_, over) in found.items() if over}
-    assert mapped == {"features": {"shards"}, "train": {"run"}}
+    assert mapped == {
+        "features": {"shards"},
+        "train": {"features, run"},
+        "logits": {"shards"},
+    }
 
 
 class Steps:
@@ -355,7 +380,14 @@ class Steps:
             self.calls.append((name, job, arguments))
             if name == "ingest":
                 return Ingested("dataset", "weights", {"a": "b"})
-            results = {"groups": [[0], [1]], "images_in": "images 9 to 16"}
+            if name == "index":
+                arguments = tuple(map(list, arguments))
+                self.calls[-1] = (name, job, arguments)
+            results = {
+                "groups": [[0], [1]],
+                "mapped_parts": [[[0], [1]], [[2]]],
+                "images_in": "images 9 to 16",
+            }
             return results.get(name, f"{name} result")
 
         return call
@@ -474,10 +506,23 @@ def test_a_features_task_works_on_its_shards_one_after_another(called: Callable[
     assert names == ["images 9 to 16"]
 
 
-def test_a_run_reads_the_features_of_all_shards_in_their_order(called: Callable[..., Any]) -> None:
-    result, made, names, _ = called("train", "s", [["f0"], ["f1", "f2"]], 2)
+def test_a_run_reads_the_index_of_all_features(called: Callable[..., Any]) -> None:
+    result, made, names, _ = called("train", "s", "i", 2)
     assert names == [f"run 2, seed {run_seed(7, 2)}"]
-    assert (result, made) == ("train result", [("train", ("s", ["f0", "f1", "f2"], 2))])
+    assert (result, made) == ("train result", [("train", ("s", "i", 2))])
+
+
+def test_a_part_is_scored_by_all_runs_and_by_the_champion(called: Callable[..., Any]) -> None:
+    result, made, names, _ = called("logits", "s", ["t"], [[4, 5], [6]])
+    assert made == [
+        ("images_in", ("s", [4, 5, 6])),
+        ("logits", ("s", ["t"], [4, 5])),
+        ("logits", ("s", ["t"], [6])),
+        ("champion_logits", ("s", [4, 5])),
+        ("champion_logits", ("s", [6])),
+    ]
+    assert result == ["logits result"] * 2 + ["champion_logits result"] * 2
+    assert names == ["images 9 to 16"]
 
 
 def test_ingest_may_ask_kaggle_and_hands_on_what_it_pinned(called: Callable[..., Any]) -> None:
@@ -490,7 +535,13 @@ def test_there_is_a_features_task_for_each_group_of_shards_and_a_train_task_for_
     called: Callable[..., Any],
 ) -> None:
     assert called("shards", "d")[:2] == ([[0], [1]], [("groups", ("d", 512))])
-    assert called("runs", "s")[0] == [0, 1, 2]
+    runs, made = called("runs", "s", [["f0"], ["f1", "f2"]])[:2]
+    assert made[-1] == ("index", (["f0", "f1", "f2"],))  # in the shards' order
+    assert runs == [{"features": "index result", "run": run} for run in range(3)]
+
+
+def test_there_is_a_logits_task_for_some_parts_of_a_large_set(called: Callable[..., Any]) -> None:
+    assert called("parts", "s")[:2] == ([[[0], [1]], [[2]]], [("mapped_parts", ("s", 512))])
 
 
 def test_a_model_that_was_approved_is_not_recorded_as_refused(called: Callable[..., Any]) -> None:

@@ -96,8 +96,12 @@ def assert_judged(job: Job, seen: Scored, images: Drawn, rows: Any) -> None:
 
 
 def champion(job: Job, features: Any) -> Scored:
+    def parts(evaluation: str, split: str) -> list[str]:
+        runs = load(job.store, evaluation, Evaluation).runs
+        return hand_made.put_logits(job, split, runs, features, VIEWS)
+
     work = Work(job, "champion/1")
-    return scoring.on_test_set(work, "split/new", "v1", CHAMPION, lambda *_: features)
+    return scoring.on_test_set(work, "split/new", "v1", CHAMPION, parts)
 
 
 @pytest.fixture

@@ -11,7 +11,6 @@ import json
 from typing import Any
 
 import hand_made
-import judged_run
 import numpy as np
 import pytest
 from hand_made import Network
@@ -137,13 +136,7 @@ class World:
         return tasks.evaluate(work, "split/now", self.keys, SHORTCUTS, self._parts)
 
     def _parts(self, split: str, runs: Any) -> list[str]:
-        """A part for each of the two shards."""
-        keys = []
-        for shard, features in enumerate(self.features):
-            keys.append(f"logits/{shard}")
-            made = tasks.logits(Work(self.job, keys[-1]), split, runs, [shard], [features], SCORED)
-            judged_run.put(self.job.store, keys[-1], made)
-        return keys
+        return hand_made.put_logits(self.job, split, runs, self.features, SCORED)
 
 
 @pytest.fixture(autouse=True)

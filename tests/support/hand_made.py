@@ -25,7 +25,8 @@ from skin_pipeline.config import Deployment, Settings
 from skin_pipeline.contracts import FeatureIndex, Features, Split, Trunk, load
 from skin_pipeline.data import manifest
 from skin_pipeline.data.images import STATISTICS
-from skin_pipeline.job import Job
+from skin_pipeline.evaluation import logits
+from skin_pipeline.job import Job, Work
 from skin_pipeline.storage import Store
 from skin_pipeline.training import inputs, models
 
@@ -209,6 +210,18 @@ def put_runs(store: Store, name: str, features: list[str], channels: dict[int, i
         judged_run.put(store, key, judged_run.trained(run).model_copy(update=about))
         keys.append(key)
     return sorted(keys)
+
+
+def put_logits(
+    job: Job, split: str, runs: tuple[str, ...], features: list[str], views: int
+) -> list[str]:
+    """Put what runs say of the images of each shard, as the step `logits` does; the parts' keys."""
+    keys = []
+    for shard, key in enumerate(features):
+        keys.append(f"logits/{runs[0].split('/')[1]}-{shard}")
+        made = logits.of_shards(Work(job, keys[-1]), split, runs, [shard], [key], views)
+        judged_run.put(job.store, keys[-1], made)
+    return keys
 
 
 # --- models without TensorFlow -------------------------------------------------------------------
