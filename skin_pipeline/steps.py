@@ -313,7 +313,10 @@ def evaluate(job: Job, split: str, trained: Iterable[str], validation: str) -> s
     found = job.load(validation, Validation).shortcuts
     shortcuts = tuple(item.name for item in found if not item.passed)
     names = ("target_sensitivity", "threshold_by", "scored_views", "prevalences", "seed")
-    inputs = {"split": split, "runs": runs, "shortcuts": shortcuts, **job.settings.subset(*names)}
+    inputs = {
+        **{"split": split, "runs": runs, "shortcuts": shortcuts, "logits": VERSIONS["logits"]},
+        **job.settings.subset(*names),
+    }
 
     def make(work: Work) -> Evaluation:
         from skin_pipeline.evaluation import tasks
@@ -342,6 +345,7 @@ def champion(job: Job, split: str) -> str:
         return ""
     inputs = {
         **{"split": split, "model": pointer.model, "champion": pointer.version},
+        "logits": VERSIONS["logits"],
         **job.settings.subset("prevalences", "seed"),
     }
 

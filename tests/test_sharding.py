@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from skin_pipeline import sharding
 from skin_pipeline.contracts import Split, dump
 from skin_pipeline.job import Job
+from skin_pipeline.operations import costs
 
 
 @given(st.integers(0, 5000), st.integers(1, 600))
@@ -37,6 +38,55 @@ def test_a_million_images_make_no_more_tasks_than_the_scheduler_can_take(
     groups = sharding.groups(job, "ingest/large")
     assert len(groups) == sharding.MOST_TASKS == 512
     assert max(map(len, groups)) == 8
+
+
+def put_split(job: Job, images: int, runs: int = 6) -> None:
+    """A set of so many images in shards of 256, and its split."""
+    shards = tuple(f"images/{number}.npy" for number in range(-(-images // 256)))
+    known = {"classes": {"benign": images}, "unreadable": 0, "shards": shards}
+    data = documents.dataset("ingest/1", **known)
+    split = Split(
+        dataset="ingest/1", table="t", runs=runs, counts={}, stratification={}, checks=(), docs="d"
+    )
+    for key, document in {"ingest/1": data, "split/1": split}.items():
+        job.store.put(f"{key}/result.json", dump(document))
+
+
+@pytest.mark.parametrize(
+    ("strategy", "images"), [("head", 100_000), ("fine_tune", 500), ("full", 60)]
+)
+def test_a_small_set_is_scored_by_the_task_that_judges_it(
+    make_job: Callable[..., Job], strategy: str, images: int
+) -> None:
+    job = make_job(strategy=strategy, views=4)
+    put_split(job, images)
+    (part,) = sharding.parts(job, "split/1")
+    assert part == sharding.numbers(job, "ingest/1")
+    assert sharding.mapped_parts(job, "split/1") == []
+
+
+@pytest.mark.parametrize("strategy", ["head", "fine_tune", "full"])
+def test_a_large_set_is_scored_in_parts_that_are_worth_a_task(
+    make_job: Callable[..., Job], strategy: str
+) -> None:
+    job = make_job(strategy=strategy, views=4)
+    put_split(job, 2_000_000)
+    parts = sharding.parts(job, "split/1")
+    assert [shard for part in parts for shard in part] == sharding.numbers(job, "ingest/1")
+    work = costs.judging(job.settings, 6, 2_000_000)
+    seconds = costs.Network.of(job.settings).built_in(work._replace(tasks=0))
+    assert len(parts) == min(sharding.MOST_TASKS, int(seconds // costs.PART_SECONDS)) > 1
+    assert sharding.mapped_parts(job, "split/1") == [[part] for part in parts]
+
+
+def test_there_are_never_more_tasks_than_airflow_makes_and_the_parts_stay(
+    make_job: Callable[..., Job],
+) -> None:
+    job = make_job(strategy="full")
+    put_split(job, 10_000_000)
+    mapped = sharding.mapped_parts(job, "split/1", most=3)
+    assert len(mapped) == 3
+    assert [part for task in mapped for part in task] == sharding.parts(job, "split/1")
 
 
 @pytest.mark.parametrize(

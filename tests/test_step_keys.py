@@ -22,7 +22,9 @@ from skin_pipeline import sharding, steps
 from skin_pipeline.config import Deployment, Settings
 from skin_pipeline.contracts import (
     Contract,
+    FeatureIndex,
     Features,
+    Logits,
     Pointer,
     Scored,
     Split,
@@ -35,15 +37,15 @@ from skin_pipeline.storage import FolderStore
 
 # Results are made in this order; "elsewhere" is the first step on an external set.
 STEPS = (
-    *("ingest", "elsewhere", "validate", "split", "features", "train", "evaluate"),
-    *("champion", "external", "gate"),
+    *("ingest", "elsewhere", "validate", "split", "features", "index", "train", "logits"),
+    *("evaluate", "champion", "external", "gate"),
 )
 EVERYTHING = set(STEPS)
 # The gate's verdict records all settings, so each of them changes it. What follows from where:
 GATE = {"gate"}
 EVALUATE = {"evaluate", "external", "gate"}
-TRAIN = {"train", *EVALUATE}
-FEATURES = {"features", *TRAIN}
+TRAIN = {"train", "logits", *EVALUATE}
+FEATURES = {"features", "index", *TRAIN}
 SPLIT = {"split", "champion", *TRAIN}
 LABELS = {"ingest", "elsewhere", "validate", *SPLIT}  # of the same images
 
@@ -85,7 +87,7 @@ CHANGES: dict[str, tuple[Any, set[str]]] = {
     "jitter": (0.3, GATE),  # fine_tune has no use for it
     "target_sensitivity": (0.8, EVALUATE),
     "threshold_by": ("lower_bound", EVALUATE),
-    "test_views": (2, EVALUATE),
+    "test_views": (2, {"logits", *EVALUATE}),
     "prevalences": ("0.3", {"champion", *EVALUATE}),
     "min_accuracy": (0.5, GATE),
     "min_balanced_accuracy": (0.5, GATE),
@@ -132,7 +134,9 @@ FOLLOWS = {
     "validate": {"validate", "external", "gate"},
     "split": SPLIT,
     "features": FEATURES,
+    "index": {"index", *TRAIN},
     "train": TRAIN,
+    "logits": {"logits", "champion", *EVALUATE},
     "evaluate": EVALUATE,
     "champion": {"champion", "gate"},
     "external": {"external", "gate"},
@@ -146,6 +150,8 @@ DIRECTLY = {
     "validate": {"min_per_class", "max_unreadable", "max_group_share", "max_shortcut_auc", "seed"},
     "split": {"runs", "test_fraction", "validation_fraction", "balance", "seed"},
     "features": {"backbone", "strategy", "views"},
+    "index": set(),
+    "logits": {"test_views", "views"},
     "train": {
         *("strategy", "epochs", "patience", "batch_size", "learning_rate", "l2", "seed"),
         *("tune_epochs", "tune_batch_size", "tune_learning_rate"),
@@ -207,7 +213,16 @@ def _features(job: Job, key: str, inputs: dict[str, Any]) -> Contract:
 
 
 def _trained(job: Job, key: str, inputs: dict[str, Any]) -> Contract:
-    return judged_run.trained(inputs["run"])
+    return judged_run.trained(inputs["run"]).model_copy(update={"features": inputs["features"]})
+
+
+def _index(job: Job, key: str, inputs: dict[str, Any]) -> Contract:
+    trunk = load(job.store, inputs["features"][0], Features).trunk
+    return FeatureIndex(features=inputs["features"], trunk=trunk, views=1, blocks={}, places={})
+
+
+def _logits(job: Job, key: str, inputs: dict[str, Any]) -> Contract:
+    return Logits(split=inputs["split"], runs=inputs["runs"], views=1, first=0, images=0, values="")
 
 
 def _evaluation(job: Job, key: str, inputs: dict[str, Any]) -> Contract:
@@ -224,7 +239,9 @@ MADE: dict[str, Callable[[Job, str, dict[str, Any]], Contract]] = {
     "validate": _validation,
     "split": _split,
     "features": _features,
+    "index": _index,
     "train": _trained,
+    "logits": _logits,
     "evaluate": _evaluation,
     "champion": _scored,
     "external": _scored,
@@ -289,6 +306,7 @@ def keys_of(job: Pretending) -> dict[Any, Any]:
         "features": features,
         "index": [index],
         "train": trained,
+        "logits": [steps.logits(job, split, trained, [shard]) for shard in shards],
         "evaluate": [evaluation],
         "champion": [champion],
         "external": others,
@@ -347,6 +365,8 @@ def test_a_step_depends_on_its_own_settings_also_where_all_before_it_is_the_same
         "split": lambda job: steps.split(job, validation),
         "features": lambda job: steps.features(job, split, "weights/1.weights.h5", 0),
         "train": lambda job: steps.train(job, split, made["index"][0], 0),
+        "index": lambda job: steps.index(job, made["features"]),
+        "logits": lambda job: steps.logits(job, split, made["train"], [0]),
         "evaluate": lambda job: steps.evaluate(job, split, made["train"], validation),
         "champion": lambda job: steps.champion(job, split),
         "external": lambda job: steps.external(job, evaluation, validation),
@@ -387,7 +407,7 @@ def test_each_run_and_each_shard_and_each_external_set_has_a_result_of_its_own(
     keys: Callable[..., Any],
 ) -> None:
     made = keys(runs=5, external="a=elsewhere, b=other")
-    assert [len(made[step]) for step in ("train", "features", "external")] == [5, 2, 2]
+    assert [len(made[step]) for step in ("train", "features", "logits", "external")] == [5, 2, 2, 2]
 
 
 def test_an_external_set_is_read_without_the_columns_of_ours(keys: Callable[..., Any]) -> None:
