@@ -100,3 +100,30 @@ def test_traffic_of_many_threads_is_added_up() -> None:
     for thread in threads:
         thread.join()
     assert (traffic.read, traffic.written) == (16_000, 32_000)
+
+
+def test_what_counts_by_itself_is_no_part_of_the_block_around_it() -> None:
+    traffic = Traffic()
+    with metered(traffic) as outer:
+        burn(0.2)
+        with metered(traffic) as counted:
+            burn(0.3)
+        with metered(traffic, apart=True) as apart:
+            traffic.read += 1000
+            burn(0.6)
+            with metered(traffic) as deeper:
+                traffic.read += 10
+        traffic.read += 1
+    assert counted.core_seconds > 0.25
+    assert 0.55 <= apart.core_seconds < 1
+    assert (deeper.bytes_read, apart.bytes_read, outer.bytes_read) == (10, 1010, 1)
+    assert 0.45 <= outer.core_seconds < 0.95
+
+
+def test_what_counts_by_itself_two_blocks_below_is_no_part_of_either() -> None:
+    traffic = Traffic()
+    with metered(traffic) as outer, metered(traffic) as middle:
+        with metered(traffic, apart=True):
+            traffic.written += 100
+        traffic.written += 1
+    assert (middle.bytes_written, outer.bytes_written) == (1, 1)

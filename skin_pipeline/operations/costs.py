@@ -98,7 +98,8 @@ class Expected:
 
     Attributes:
         step: Its name.
-        tasks: How many tasks have work to do; 0 where all results exist.
+        tasks: How many tasks have work to do; 0 where all results exist, or where the task of
+            another step does the work.
         core_seconds: The CPU time of all of them.
         seconds: The wall time, with as many tasks at once as there are cores for.
         measured: Whether that is by earlier runs of this store, and not by `BUILT_IN`.
@@ -243,7 +244,9 @@ class Network(NamedTuple):
         """Returns the core-seconds of some work by the built-in figures."""
         figures = {**ANY, **BUILT_IN[self.strategy]}
         figure = figures[load.kind]
-        deep = 1.0 if load.kind == "train" else self.size  # a head does not pass through it
+        # Neither a head nor figures pass through the network.
+        shallow = self.strategy == "head" or load.kind in {"train", "evaluate"}
+        deep = 1.0 if shallow else self.size
         passes = figure.each * deep * load.units + FORWARD * self.size * load.computed
         return figure.start * load.tasks + passes
 
@@ -302,8 +305,8 @@ def judging(settings: Settings, runs: int, images: int) -> Load:
     It has no task of its own if it is done in a short time: `evaluate` does it then.
     """
     work = Load("logits", 0, images * runs * settings.scored_views)
-    parts = int(Network.of(settings).built_in(work) // PART_SECONDS)
-    return work._replace(tasks=parts if parts > 1 else 0)
+    tasks = int(Network.of(settings).built_in(work) // PART_SECONDS)
+    return work._replace(tasks=tasks if tasks > 1 else 0)
 
 
 def _new_images(job: Job, key: str, dataset: Dataset, past: tuple[Past, ...]) -> int:

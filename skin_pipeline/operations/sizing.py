@@ -30,6 +30,7 @@ STARTED_A_SECOND = 8.0  # tasks that Airflow's scheduler hands out
 # Core-seconds of the steps before `features`: of the task, and of each image.
 FIRST = {"ingest": Figure(6, 0.001), "validate": Figure(8, 0.0035), "split": Figure(5, 0.00001)}
 NETWORK_BYTES = 95e6  # ResNet50, as weights or as a model file
+ROW_BYTES = 1.2e3  # of an image in the table that steps after the split read
 # What is kept of a view of an image: pooled features, and the maps that the last stage reads.
 KEPT_BYTES = {"head": 14.4e3, "fine_tune": 115e3, "full": 0.0}
 
@@ -44,6 +45,8 @@ class Needs(NamedTuple):
         fixed_read, fixed_written: The same for each task.
         requests: Requests to the store of a task.
         shard_requests: Requests for each shard, of all tasks together.
+        copied: Bytes of local copies for each image of a task. They are mapped, so that little of
+            them is in memory at a time.
     """
 
     memory: float
@@ -54,6 +57,7 @@ class Needs(NamedTuple):
     fixed_written: float = 0
     requests: int = 0
     shard_requests: int = 0
+    copied: float = 0
 
 
 @dataclass(frozen=True)
@@ -66,6 +70,7 @@ class Step:
         core_seconds: The CPU time of all of them, without what Airflow itself takes.
         seconds: The wall time from the end of the step before to its own end.
         memory: The bytes of memory of one of its tasks.
+        disk: The bytes of local copies that one of its tasks reads.
         read, written: The bytes that all of them read from the store, and write to it.
         requests: The requests to the store of all of them.
     """
@@ -75,6 +80,7 @@ class Step:
     core_seconds: float
     seconds: float
     memory: float
+    disk: float
     read: float
     written: float
     requests: int
@@ -112,7 +118,7 @@ class Plan:
             *(self._row(step) for step in self.steps),
             (
                 *("all", f"{sum(step.tasks for step in self.steps):,}", f"{core_hours:.3g}"),
-                *(duration(self.seconds), "", "", "", _size(self.stored)),
+                *(duration(self.seconds), "", "", "", "", _size(self.stored)),
                 f"{sum(step.requests for step in self.steps):,}",
             ),
         ]
@@ -129,7 +135,7 @@ class Plan:
         )
 
 
-SIZES = ("memory", "read", "written")
+SIZES = ("memory", "disk", "read", "written")
 
 
 def _size(count: float) -> str:
@@ -175,14 +181,20 @@ def _works(settings: Settings, images: int, shards: int) -> dict[str, Work]:
     loads = {
         "features": Load("features", min(shards, MOST_TASKS), 0, images * settings.views),
         "train": training(settings, runs, images),
-        "evaluate": judging(settings, runs, images),
+        "logits": judging(settings, runs, images),
+        "evaluate": Load("evaluate", 1, images),
         "gate": Load("gate", 1),
         "promote": Load("promote", 1),
     }
-    return {
+    works = {
         **{name: Work(1, figure.start + figure.each * images) for name, figure in FIRST.items()},
         **{name: Work(load.tasks, network.built_in(load)) for name, load in loads.items()},
     }
+    works["logits"] = works["logits"]._replace(tasks=min(works["logits"].tasks, MOST_TASKS))
+    if not works["logits"].tasks:  # then `evaluate` does this, too
+        both = works.pop("logits").core_seconds + works["evaluate"].core_seconds
+        works["evaluate"] = Work(1, both)
+    return works
 
 
 def _needs(settings: Settings) -> dict[str, Needs]:
@@ -193,9 +205,12 @@ def _needs(settings: Settings) -> dict[str, Needs]:
         "ingest": Needs(310 * MIB, 11e3, 0, packed, requests=25, shard_requests=4),
         "validate": Needs(360 * MIB, 13e3, 4.4e3, 400, requests=20, shard_requests=2),
         "split": Needs(360 * MIB, 12e3, 310, 350, requests=16),
-        "features": Needs(1540 * MIB, 0, packed, kept, model, shard_requests=19),
-        "train": Needs(1540 * MIB, 1.4 * kept, 2 * kept * runs, 0, 0, 1.6e6, 30, 4 * runs),
-        "evaluate": Needs(2130 * MIB, 400e3, packed + kept, 0, 0, model, 56, 3),
+        "features": Needs(1540 * MIB, 0, packed, kept, model, shard_requests=19, copied=packed),
+        "train": Needs(
+            *(1540 * MIB, ROW_BYTES, kept * runs, 0, 0, 1.6e6, 30, runs), copied=kept or packed
+        ),
+        "logits": Needs(1540 * MIB, ROW_BYTES, kept, 8 * runs, 0, 0, 20, 4, copied=kept or packed),
+        "evaluate": Needs(2130 * MIB, 5 * ROW_BYTES, 1e3, 200, 0, model, 56),
         "gate": Needs(600 * MIB, 1e3, 300, 40, 0, 0.3e6, 65, 2),
         "promote": Needs(1200 * MIB, 0, 0, 0, model, model, 180, 8),
     }
@@ -203,13 +218,16 @@ def _needs(settings: Settings) -> dict[str, Needs]:
 
 def _step(name: str, work: Work, needs: Needs, images: int, shards: int, slots: int) -> Step:
     of_task = work.core_seconds / work.tasks
-    of_its_own = images if name == "train" else images / work.tasks  # each run reads all images
+    # Each run reads all images, and each part the table of all.
+    known = images if name in {"train", "logits"} else images / work.tasks
+    of_its_own = images if name == "train" else images / work.tasks
     return Step(
         name=name,
         tasks=work.tasks,
         core_seconds=work.core_seconds,
         seconds=simulated([of_task] * work.tasks, slots),
-        memory=needs.memory + needs.memory_each * of_its_own,
+        memory=needs.memory + needs.memory_each * known,
+        disk=needs.copied * of_its_own,
         read=needs.read * images + needs.fixed_read * work.tasks,
         written=needs.written * images + needs.fixed_written * work.tasks,
         requests=needs.requests * work.tasks + needs.shard_requests * shards,
