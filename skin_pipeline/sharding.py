@@ -45,7 +45,7 @@ def parts(job: Job, split: str) -> list[list[int]]:
     """
     document = job.load(split, Split)
     images = job.load(document.dataset, Dataset).images
-    work = costs.judging(job.settings, document.runs, images)
+    work = costs.judging(job.settings, document.runs, images, job.deployment.part_seconds)
     return divided(numbers(job, document.dataset), min(max(work.tasks, 1), MOST_TASKS))
 
 

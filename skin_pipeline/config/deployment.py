@@ -103,6 +103,13 @@ class Deployment(PlacementKnobs):
         description="Most that the cached activations of one data set may take of the store, in "
         "GiB.",
     )
+    part_seconds: float = Field(
+        120,
+        gt=0,
+        le=1_000_000,
+        description="Core-seconds of scoring for which a task of its own is worth its start. With "
+        "less work `evaluate` does it alone. It must be the same on all workers.",
+    )
     retries: int = Field(
         3,
         ge=0,

@@ -42,7 +42,7 @@ log = logging.getLogger(__name__)
 
 MODELS, JUDGED = 5, 5  # how many models' latest judged runs are looked at, and how many of each
 SHARDS = 20  # whose costs are read of one run: they are alike
-PART_SECONDS = 120.0  # core-seconds for which a task of its own is worth its start
+PART_SECONDS = 120.0  # the default of SKIN_PART_SECONDS
 
 
 class Figure(NamedTuple):
@@ -281,7 +281,7 @@ def _loads(
     loads = {
         "features": Load("features", tasks, 0, new * settings.views),
         "train": training(settings, 0 if trained else runs, dataset.images),
-        "logits": judging(settings, runs, dataset.images),
+        "logits": judging(settings, runs, dataset.images, job.deployment.part_seconds),
         "evaluate": Load("evaluate", 1, dataset.images),
     }
     model = Registry.of(job.store, job.deployment).model(settings.released_as)
@@ -299,13 +299,19 @@ def training(settings: Settings, runs: int, images: int) -> Load:
     return Load(kind, runs, runs * images * epochs)
 
 
-def judging(settings: Settings, runs: int, images: int) -> Load:
+def judging(settings: Settings, runs: int, images: int, worth: float = PART_SECONDS) -> Load:
     """Returns the work of scoring images by so many runs, to judge them.
 
     It has no task of its own if it is done in a short time: `evaluate` does it then.
+
+    Args:
+        settings: What is scored, and in how many views.
+        runs: The number of runs.
+        images: The number of images.
+        worth: The core-seconds that are worth a task: `SKIN_PART_SECONDS`.
     """
     work = Load("logits", 0, images * runs * settings.scored_views)
-    tasks = int(Network.of(settings).built_in(work) // PART_SECONDS)
+    tasks = int(Network.of(settings).built_in(work) // worth)
     return work._replace(tasks=tasks if tasks > 1 else 0)
 
 
