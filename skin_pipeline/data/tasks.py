@@ -64,7 +64,7 @@ def ingest(work: Work, fetched: Fetched) -> Dataset:
         source=fetched.source,
         synthetic=fetched.synthetic,
         content_digest=images.digest,
-        table=work.put_table("manifest.csv", table),
+        table=work.put_table("manifest.parquet", table),
         shards=built.shards,
         thumbnails=built.thumbnails,
         golden=manifest.golden(table, images, work.store),
@@ -185,7 +185,7 @@ def split(work: Work, validated: Validation, knobs: Mapping[str, Any]) -> Split:
     validation.log_checks(checks)
     return Split(
         dataset=validated.dataset,
-        table=work.put_table("manifest.csv", table),
+        table=work.put_table("manifest.parquet", table),
         runs=work.settings.runs,
         counts=counts,
         stratification=stratification,

@@ -131,7 +131,7 @@ def put_images(store: Store, name: str, images: Drawn, **known: Any) -> list[str
     shard = np.repeat([0, 1], [len(half) for half in halves])
     row = np.concatenate([np.arange(len(half)) for half in halves])
     packed = images.table.assign(shard=shard, row=row)
-    table = tables.write(store, f"split/{name}/manifest.csv", packed)
+    table = tables.write(store, f"split/{name}/manifest.parquet", packed)
     dataset = documents.dataset(f"ingest/{name}", table=table, shards=shards, **known)
     judged_run.put(store, f"ingest/{name}", dataset)
     split = Split(
