@@ -41,7 +41,7 @@ def fold_split(job: Job, split: str, number: int, test: pd.Series) -> str:
     table = splitting.assigned(table, test, rest, **knobs)
     key = f"split/fold-{number}"
     made = document.model_copy(
-        update={"table": tables.write(job.store, f"{key}/manifest.csv", table)}
+        update={"table": tables.write(job.store, f"{key}/manifest.parquet", table)}
     )
     job.store.put(f"{key}/{RESULT}", dump(made))
     return key

@@ -19,6 +19,7 @@ import pandas as pd
 import psutil
 from measuring import PeakMemory, parser, report
 
+from skin_pipeline import tables
 from skin_pipeline.contracts import RESULT, Dataset, Features, Split, Trunk, dump
 from skin_pipeline.storage import FolderStore
 from skin_pipeline.training import cache
@@ -47,7 +48,7 @@ def prepare(folder: Path, images: int) -> list[str]:
     sides = np.resize(["train", "train", "train", "validation", "test"], images)
     labels = np.resize(["benign", "malignant"], images)
     table = pd.DataFrame({"label": labels, "readable": True, "run_0": sides})
-    store.put("split/memory/manifest.csv", table.to_csv(index=False).encode())
+    tables.write(store, "split/memory/manifest.parquet", table)
     store.put(f"{KEYS['split']}/{RESULT}", dump(_split()))
     store.put(f"{KEYS['dataset']}/{RESULT}", dump(_dataset(images)))
     return keys
@@ -72,7 +73,7 @@ def _features(
 def _split() -> Split:
     return Split(
         dataset=KEYS["dataset"],
-        table="split/memory/manifest.csv",
+        table="split/memory/manifest.parquet",
         runs=1,
         counts={},
         stratification={},
@@ -86,7 +87,7 @@ def _dataset(images: int) -> Dataset:
         source="random numbers",
         synthetic=True,
         content_digest="none",
-        table="split/memory/manifest.csv",
+        table="split/memory/manifest.parquet",
         shards=(),
         thumbnails=(),
         golden={},

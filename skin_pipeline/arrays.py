@@ -64,7 +64,7 @@ def mapped(store: Store, key: str) -> NDArray[Any]:
     Raises:
         BadInput: there is no such array, or its bytes are not those that the key names.
     """
-    with _reported(store, key), store.opened(key) as file:
+    with reported(store, key), store.opened(key) as file:
         header = _header_of(file, _size(file))
         if 0 in header.shape:  # no system maps a file of no bytes
             return np.empty(header.shape, header.dtype)
@@ -77,7 +77,7 @@ def mapped(store: Store, key: str) -> NDArray[Any]:
 
 def loaded(store: Store, key: str) -> NDArray[Any]:
     """Returns an `.npy` array of the store in memory, read-only; raises what `mapped` does."""
-    with _reported(store, key):
+    with reported(store, key):
         return _parsed(store.read(key))
 
 
@@ -109,13 +109,13 @@ def several_of(store: Store, key: str) -> dict[str, NDArray[Any]]:
     Raises:
         BadInput: there is no such file, or it is not one that the store writes.
     """
-    with _reported(store, key), store.opened(key) as file:
+    with reported(store, key), store.opened(key) as file:
         return several(file)
 
 
 @contextmanager
-def _reported(store: Store, key: str) -> Generator[None, None, None]:
-    """Turns `Broken` into an error that names the object and says what to do."""
+def reported(store: Store, key: str) -> Generator[None, None, None]:
+    """Turns `Broken`, raised in the block, into an error that names the object and what to do."""
     try:
         yield
     except Broken as problem:

@@ -5,6 +5,7 @@ python -m skin_pipeline run --data FOLDER --weights FILE
 python -m skin_pipeline predict FOLDER --output scores.csv
 python -m skin_pipeline score s3://clinic/new
 python -m skin_pipeline labels s3://clinic/labels
+python -m skin_pipeline table split/4f1a… --out images.csv
 python -m skin_pipeline plan --images 100000 --workers 8
 python -m skin_pipeline settings
 python -m skin_pipeline models list
@@ -200,6 +201,15 @@ def _scores(model: str, batch: str, since: str, out: Path) -> int:
     return DONE
 
 
+def _table(key: str, out: Path) -> int:
+    """Writes the table of a result to a CSV."""
+    from skin_pipeline.data import exporting
+
+    rows = exporting.export(job_of(read_settings({}), read_deployment()).store, key, out)
+    print(f"{rows} rows written to {out}")
+    return DONE
+
+
 def _labels(source: str, model: str) -> int:
     """Reads labels that came back, as `skin_labels` does, but in this process."""
     from skin_pipeline.operations import labelling
@@ -216,6 +226,7 @@ _SCORING: dict[str, Callable[..., int]] = {
     "score": _score,
     "scores": _scores,
     "labels": _labels,
+    "table": _table,
 }
 
 
@@ -303,6 +314,9 @@ def _parser() -> argparse.ArgumentParser:
     _add_score(commands.add_parser("score", help="score what is new in a folder or bucket, once"))
     _add_scores(commands.add_parser("scores", help="write the scores of batches to a table"))
     _add_labels(commands.add_parser("labels", help="read labels that came back for scored images"))
+    table = commands.add_parser("table", help="write the table of a result to a CSV")
+    table.add_argument("key", metavar="KEY", help="of an ingest, validate or split, or of a table")
+    table.add_argument("--out", type=Path, required=True, help="the CSV file")
     for name, wants in _ARGUMENTS.items():
         step = getattr(steps, name)
         command = commands.add_parser(name, help=str(step.__doc__).splitlines()[0])

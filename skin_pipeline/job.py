@@ -222,7 +222,7 @@ class Work:
         return f"{self.key}/{name}"
 
     def put_table(self, name: str, table: pd.DataFrame) -> str:
-        """Writes a table as a CSV file of the result; returns its key."""
+        """Writes a table as a file of the result, `….parquet` or `….csv`; returns its key."""
         from skin_pipeline import tables  # imports pandas, which a step that is cached never needs
 
         return tables.write(self.store, f"{self.key}/{name}", table)

@@ -1,23 +1,29 @@
-"""Tables in the store, as CSV that a person may open in a spreadsheet.
+"""Tables in the store: Parquet for the steps, CSV that a person may open in a spreadsheet.
 
-    put(store, table)                              # under its digest: `tables/4f1a….csv`
-    write(store, f"{key}/scores.csv", table)       # under a name of its own, below a result
+The ending of a key says how its table is written.
+
+    put(store, table)                                  # under its digest: `tables/4f1a….parquet`
+    write(store, f"{key}/manifest.parquet", table)     # under a name of its own, below a result
+    write(store, f"{key}/scores.csv", table)
     read_scores(store, f"{key}/scores.csv")
 
-No text in them is taken for a formula by the spreadsheet.
+No text in a CSV is taken for a formula by the spreadsheet.
 """
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import pandas as pd
 
+from skin_pipeline import parquet
 from skin_pipeline.foreign import defused, restored
-from skin_pipeline.storage import Store, digest
+from skin_pipeline.storage import Store, digest_file, scratch
+
+Rows = pd.DataFrame | Iterable[pd.DataFrame]
 
 
 def read_scores(store: Store, key: str) -> pd.DataFrame:
@@ -34,16 +40,18 @@ def read_scores(store: Store, key: str) -> pd.DataFrame:
     return texts_restored(table)
 
 
-def to_csv(table: pd.DataFrame) -> bytes:
+def to_csv(table: pd.DataFrame, *, header: bool = True) -> bytes:
     """Returns a table as CSV that a person may open in a spreadsheet: no text becomes a formula.
 
     Numbers stay numbers, also `-1`. Readers restore the texts by `texts_restored`.
     """
     safe = _with_texts(table, defused)
-    text = safe.to_csv(index=False, lineterminator="\n")
+    text = safe.to_csv(index=False, lineterminator="\n", header=header)
     # pandas writes a carriage return without quotes, and reads it as the end of a row.
     if "\r" in text:
-        text = safe.to_csv(index=False, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
+        text = safe.to_csv(
+            index=False, lineterminator="\n", header=header, quoting=csv.QUOTE_NONNUMERIC
+        )
     return text.encode("utf-8", "backslashreplace")
 
 
@@ -69,15 +77,32 @@ def _texts(cells: pd.Series[Any]) -> set[str]:
     return {cell for cell in cells.tolist() if isinstance(cell, str)}
 
 
-def write(store: Store, key: str, table: pd.DataFrame) -> str:
-    """Puts a table into the store as CSV; returns its key."""
-    store.put(key, to_csv(table))
+def write(store: Store, key: str, table: Rows) -> str:
+    """Puts a table into the store under a key that ends in `.parquet` or `.csv`; returns the key.
+
+    Args:
+        store: The store.
+        key: Where it goes.
+        table: The table; for Parquet, also its parts in order, of which only a few are in memory
+            at a time. How it is parted makes no difference to what is written.
+    """
+    if isinstance(table, pd.DataFrame) and not key.endswith(parquet.PARQUET):
+        store.put(key, to_csv(table))
+        return key
+    with scratch() as folder:
+        parquet.save(folder / "table", _parts(table))
+        store.put_file(key, folder / "table")
     return key
 
 
-def put(store: Store, table: pd.DataFrame) -> str:
-    """Puts a table into the store under the digest of its content; returns its key."""
-    data = to_csv(table)
-    key = f"tables/{digest(data)}.csv"
-    store.put(key, data)
+def put(store: Store, table: Rows) -> str:
+    """Puts a table into the store as Parquet, under the digest of its bytes; returns its key."""
+    with scratch() as folder:
+        parquet.save(folder / "table", _parts(table))
+        key = f"tables/{digest_file(folder / 'table')}{parquet.PARQUET}"
+        store.put_file(key, folder / "table")
     return key
+
+
+def _parts(table: Rows) -> Iterable[pd.DataFrame]:
+    return [table] if isinstance(table, pd.DataFrame) else table

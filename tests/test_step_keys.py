@@ -191,7 +191,7 @@ def _validation(job: Job, key: str, inputs: dict[str, Any]) -> Contract:
 def _split(job: Job, key: str, inputs: dict[str, Any]) -> Contract:
     return Split(
         dataset=inputs["dataset"],
-        table=f"{key}/manifest.csv",
+        table=f"{key}/manifest.parquet",
         runs=job.settings.runs,
         counts={},
         stratification={},

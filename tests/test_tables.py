@@ -1,4 +1,4 @@
-"""Tables in the store that people open in a spreadsheet: no formula, and nothing lost."""
+"""Tables in the store: those of people without formulas, and nothing lost in any."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as some
 from spreadsheets import HOSTILE, TABLE, cells
 
-from skin_pipeline import tables
+from skin_pipeline import parquet, tables
 from skin_pipeline.storage import FolderStore, digest
 
 TEXTS = some.lists(some.text(max_size=8), min_size=1, max_size=5)
@@ -25,7 +25,7 @@ def read_back(data: bytes) -> pd.DataFrame:
 
 
 def test_texts_become_no_formula_and_numbers_stay_numbers(store: FolderStore) -> None:
-    data = store.read(tables.write(store, "x/manifest.csv", TABLE))
+    data = store.read(tables.write(store, "x/quarantine.csv", TABLE))
     for row, written in zip(TABLE.itertuples(), cells(data)[1:], strict=True):
         for cell in written[:3]:
             assert not cell or cell[0] not in "=+-@\t\r\n\uff1d"
@@ -68,9 +68,40 @@ def test_a_table_without_formulas_keeps_its_bytes() -> None:
     assert tables.to_csv(usual) == usual.to_csv(index=False, lineterminator="\n").encode()
 
 
+# --- in the store -------------------------------------------------------------------------------
+
+
+def test_the_ending_of_the_key_says_how_it_is_written(store: FolderStore) -> None:
+    assert tables.write(store, "x/scores.csv", TABLE) == "x/scores.csv"
+    assert store.read("x/scores.csv") == tables.to_csv(TABLE)
+    assert tables.write(store, "x/manifest.parquet", TABLE) == "x/manifest.parquet"
+    assert store.read("x/manifest.parquet")[:4] == b"PAR1"
+
+
 def test_a_table_is_kept_under_the_digest_of_its_bytes(store: FolderStore) -> None:
     table = pd.DataFrame({"image_id": HOSTILE})
     key = tables.put(store, table)
-    assert key == f"tables/{digest(tables.to_csv(table))}.csv"
+    assert key == f"tables/{digest(store.read(key))}.parquet"
     assert tables.put(store, table) == key
-    assert read_back(store.read(key))["image_id"].tolist() == list(HOSTILE)
+    assert parquet.read(store, key)["image_id"].tolist() == list(HOSTILE)
+
+
+@pytest.mark.parametrize("size", [50, 999, 65_536, 100_000, 200_000])
+def test_the_bytes_do_not_depend_on_how_a_table_was_parted(store: FolderStore, size: int) -> None:
+    count = 140_000
+    table = pd.DataFrame({
+        "key": np.char.add("image", np.arange(count).astype(str)),
+        "site": np.resize(["torso", "", "007"], count),
+        "age": np.where(np.arange(count) % 3, np.arange(count) / 7, np.nan),
+        "row": np.arange(count),
+        "readable": np.arange(count) % 5 > 0,
+    })
+    whole = tables.put(store, table)
+    pieces = (table.iloc[start : start + size] for start in range(0, count, size))
+    assert tables.put(store, pieces) == whole
+
+
+def test_the_bytes_do_not_depend_on_how_a_table_is_kept_in_memory(store: FolderStore) -> None:
+    whole = tables.put(store, TABLE)
+    coded = TABLE.astype({"image_id": "category", "key": object, "row": np.int32})
+    assert tables.put(store, coded.set_index(np.arange(len(TABLE))[::-1])) == whole

@@ -70,7 +70,8 @@ class DecodedRange(Contract):
 class Dataset(Contract):
     """Result of `ingest`: the images as one table and packed shards.
 
-    - `table` is the key of the manifest: a CSV with a row for each image, readable or not.
+    - `table` is the key of the manifest: Parquet with a row for each image, readable or not. Tables
+      that earlier versions wrote are CSV; `data.manifest` reads both.
     - `shards` are keys of `.npy` arrays (n, size, size, 3) of uint8: the working squares, in the
       order of the table's readable rows.
     - `thumbnails` are keys of arrays (n, 64, 64) of uint8: the luminance of the whole images in the
@@ -174,7 +175,7 @@ class Validation(Contract):
       contains, too.
     - `table` is the manifest with the columns `duplicates`, `external`, `group` and `anchor`.
     - `quarantine` is a CSV of the images that no later step uses, with the reasons.
-    - `anchors` is a CSV of the name of the group that each image was first seen in, in this data
+    - `anchors` is a table of the name of the group that each image was first seen in, in this data
       set or an earlier one: the test set is drawn by it, so that it stays the test set.
     - `docs` is the page of the Data Docs.
     """

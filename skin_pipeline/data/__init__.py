@@ -31,6 +31,7 @@ In reading order:
     history         which data set was accepted before
     changes         what has changed since
     splitting       the test set, and the resamples of the rest
+    exporting       the table of a result as a CSV for people
 """
 
 # Names of modules: importing them here would load numpy and pandas into every step.
@@ -39,6 +40,7 @@ __all__ = [  # ruff: ignore[undefined-export]
     "demo",
     "disk",
     "duplicates",
+    "exporting",
     "fetching",
     "history",
     "images",

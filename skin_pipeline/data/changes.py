@@ -23,7 +23,9 @@ def against(store: Store, table: pd.DataFrame, previous: str | None) -> Changes:
     """
     if previous is None:
         return Changes(previous=None, added=len(table), removed=0, relabelled=0, examples=())
-    old = _labels(manifest.read(store, load(store, previous, Validation).table))
+    old = _labels(
+        manifest.read(store, load(store, previous, Validation).table, ["sha256", "key", "label"])
+    )
     new = _labels(table)
     both = new.index.intersection(old.index)
     lists = {

@@ -7,7 +7,6 @@ name that its group had when the image was first seen: its *anchor*.
 
 from __future__ import annotations
 
-import io
 import logging
 
 import numpy as np
@@ -16,8 +15,8 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
 from skin_pipeline.contracts import Validation, load
+from skin_pipeline.data import manifest
 from skin_pipeline.data.duplicates import Pair
-from skin_pipeline.foreign import restored
 from skin_pipeline.storage import Store
 
 log = logging.getLogger(__name__)
@@ -77,8 +76,8 @@ def known_anchors(store: Store, previous: str | None) -> pd.Series[str]:
     """Returns the anchors of all images up to the previous validation, by sha256."""
     if previous is None:
         return pd.Series([], index=pd.Index([], name="sha256"), dtype=str)
-    data = io.BytesIO(store.read(load(store, previous, Validation).anchors))
-    table = pd.read_csv(data, dtype=str, keep_default_na=False).map(restored)
+    key = load(store, previous, Validation).anchors
+    table = manifest.read(store, key, ["sha256", "anchor"])
     return pd.Series(table["anchor"].to_list(), index=pd.Index(table["sha256"], name="sha256"))
 
 

@@ -75,7 +75,8 @@ def labels(job: Job, parts: Sequence[str]) -> dict[str, str]:
     """Returns the label of each image of decoded ranges, by its digest."""
     found: dict[str, str] = {}
     for part in parts:
-        table = manifest.read(job.store, job.load(part, DecodedRange).table)
-        if len(table):
+        decoded = job.load(part, DecodedRange)
+        if decoded.images:
+            table = manifest.read(job.store, decoded.table, ["sha256", "label"])
             found |= dict(zip(table["sha256"], table["label"], strict=True))
     return found

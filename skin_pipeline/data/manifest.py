@@ -16,8 +16,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from pandas.api.types import is_numeric_dtype
 
-from skin_pipeline import tables
+from skin_pipeline import parquet, tables
 from skin_pipeline.contracts import Notice
 from skin_pipeline.data import images as decoder
 from skin_pipeline.data.images import STATISTICS, Inspected
@@ -320,19 +321,49 @@ def _keep(store: Store, key: str, path: Path, copy: Path) -> None:
     store.put_file(key, copy)
 
 
-def read(store: Store, key: str) -> pd.DataFrame:
-    """Returns a table from the store; metadata are strings, empty where nothing is known."""
-    data = io.BytesIO(store.read(key))
+def read(store: Store, key: str, columns: Sequence[str] | None = None) -> pd.DataFrame:
+    """Returns a table from the store; metadata are strings, empty where nothing is known.
+
+    Args:
+        store: The store.
+        key: A Parquet file, or a CSV, as steps wrote all tables before.
+        columns: Those that are wanted, in this order; None for all. Of a Parquet file no others are
+            read.
+
+    Raises:
+        BadInput: It is not a table that a step writes, or lacks one of the columns.
+    """
+    if not key.endswith(parquet.PARQUET):
+        return _read_csv(store, key, columns)
+    table = parquet.read(store, key, columns)
+    figures = [name for name in table if name in TEXTS and is_numeric_dtype(table[name])]
+    return table.assign(**{name: _as_texts(table[name]) for name in figures})
+
+
+def _as_texts(cells: pd.Series[Any]) -> pd.Series[str]:
+    return cells.map(str).where(cells.notna(), "")
+
+
+def _read_csv(store: Store, key: str, columns: Sequence[str] | None) -> pd.DataFrame:
     kinds = dict.fromkeys(TEXTS, str)
-    return tables.texts_restored(
-        pd.read_csv(data, dtype=kinds, keep_default_na=False, na_values=NAN)
+    table = tables.texts_restored(
+        pd.read_csv(io.BytesIO(store.read(key)), dtype=kinds, keep_default_na=False, na_values=NAN)
     )
+    wanted = list(table.columns if columns is None else columns)
+    if missing := [name for name in wanted if name not in table]:
+        raise BadInput(f"{key} in the store {store.url} has no column {', '.join(missing)}")
+    return table[wanted]
 
 
-def read_readable(store: Store, key: str) -> pd.DataFrame:
-    """Returns the rows of images that are not quarantined, numbered from 0 as the packed images."""
-    table = read(store, key)
-    return table[table["readable"]].reset_index(drop=True)
+def read_readable(store: Store, key: str, columns: Sequence[str] | None = None) -> pd.DataFrame:
+    """Returns the rows of images that are not quarantined, numbered from 0 as the packed images.
+
+    The arguments and errors are those of `read`.
+    """
+    wanted = None if columns is None else list(dict.fromkeys([*columns, "readable"]))
+    table = read(store, key, wanted)
+    rows = table[table["readable"]].reset_index(drop=True)
+    return rows if columns is None else rows[list(columns)]
 
 
 def labels(table: pd.DataFrame) -> NDArray[np.int64]:

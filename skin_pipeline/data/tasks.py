@@ -87,7 +87,7 @@ def _dataset(
     _log_notices(notices)
     classes = table["label"].value_counts()
     return Dataset(
-        table=work.put_table("manifest.csv", table),
+        table=work.put_table("manifest.parquet", table),
         shards=built.shards,
         thumbnails=built.thumbnails,
         shard_images=built.shard_images,
@@ -119,7 +119,7 @@ def decode(work: Work, source: str, files: str, shard_size: int) -> DecodedRange
         sources.check_unchanged(job, source, listed.wanted, paths)
         content = ranges.content(images, built.table)
     return DecodedRange(
-        table=work.put_table("manifest.csv", ranges.numbered(built.table)),
+        table=work.put_table("manifest.parquet", ranges.numbered(built.table)),
         images=len(built.table),
         golden=copies,
         content=content,
@@ -294,7 +294,7 @@ def split(work: Work, validated: Validation, knobs: Mapping[str, Any]) -> Split:
     validation.log_checks(checks)
     return Split(
         dataset=validated.dataset,
-        table=work.put_table("manifest.csv", table),
+        table=work.put_table("manifest.parquet", table),
         runs=work.settings.runs,
         counts=counts,
         stratification=stratification,

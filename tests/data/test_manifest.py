@@ -9,6 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import worker_tasks
+from hypothesis import given
+from hypothesis import strategies as some
 from PIL import Image
 
 from skin_pipeline import tables
@@ -18,7 +20,7 @@ from skin_pipeline.data.sources import from_zip
 from skin_pipeline.data.sources.contents import Contents
 from skin_pipeline.errors import BadInput, Unavailable
 from skin_pipeline.geometry import Geometry
-from skin_pipeline.storage import FolderStore
+from skin_pipeline.storage import FolderStore, digest
 
 GEOMETRY = Geometry(32, 0.8)
 
@@ -191,13 +193,59 @@ def test_the_same_images_give_the_same_table_and_shards(
 def test_a_table_reads_back_as_written(folder: Path, store: FolderStore, tmp_path: Path) -> None:
     table = build(folder, store, tmp_path).table
     table = table.assign(patient_id="007", age="NA", duplicates="", external="", group="1e5")
-    read = manifest.read(store, tables.write(store, "here/manifest.csv", table))
+    read = manifest.read(store, tables.write(store, "here/manifest.parquet", table))
     assert (read["patient_id"] == "007").all()  # no number is made of it
     assert (read["age"] == "NA").all()
     pd.testing.assert_frame_equal(read, table, check_dtype=False)
     key = tables.put(store, table)
     assert key.startswith("tables/")
     pd.testing.assert_frame_equal(manifest.read(store, key), table, check_dtype=False)
+
+
+@given(
+    some.lists(
+        some.tuples(
+            some.sampled_from(["007", "NA", "null", "nan", "", "1e5", "True", "=1+1"])
+            | some.text(),
+            some.none() | some.floats(0, 255).map(lambda figure: round(figure, 2)),
+            some.booleans(),
+            some.sampled_from(["train", "test", "unused"]),
+        ),
+        min_size=1,
+        max_size=9,
+    )
+)
+def test_parquet_and_the_csv_of_before_read_back_as_one_and_the_same_table(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[str, float | None, bool, str]]
+) -> None:
+    store = FolderStore(tmp_path_factory.getbasetemp() / digest(repr(rows).encode()))
+    texts, figures, yes, sides = zip(*rows, strict=True)
+    numbers = range(len(rows))
+    table = pd.DataFrame({
+        **{name: texts[number:] + texts[:number] for number, name in enumerate(manifest.TEXTS)},
+        **{name: np.array(figures, np.float64) for name in images.STATISTICS},
+        **{"readable": yes, "width": numbers, "shard": [number - 1 for number in numbers]},
+        "run_0": sides,
+    })
+    table["lesion_id"] = np.nan  # nothing is known of any image
+    table["age"] = np.array(figures, np.float64)  # these are texts, too
+    before = manifest.read(store, tables.write(store, "before/manifest.csv", table))
+    now = manifest.read(store, tables.write(store, "now/manifest.parquet", table))
+    pd.testing.assert_frame_equal(now, before, check_exact=True)
+    assert now["patient_id"].tolist() == table["patient_id"].tolist()
+    for key in ("before/manifest.csv", "now/manifest.parquet"):
+        some_columns = manifest.read(store, key, ["run_0", "key", "width"])
+        pd.testing.assert_frame_equal(some_columns, before[["run_0", "key", "width"]])
+        readable = manifest.read_readable(store, key, ["key"])
+        assert readable["key"].tolist() == before["key"][before["readable"]].tolist()
+        assert list(readable.columns) == ["key"]
+
+
+@pytest.mark.parametrize("name", ["x/manifest.csv", "x/manifest.parquet"])
+def test_a_column_that_a_table_lacks_is_named(store: FolderStore, name: str) -> None:
+    tables.write(store, name, pd.DataFrame({"key": ["a"], "readable": [True]}))
+    with pytest.raises(BadInput, match=f"{name} in the store .* has no column anchor"):
+        manifest.read_readable(store, name, ["key", "anchor"])
 
 
 def test_an_image_is_called_what_its_source_calls_it_wherever_it_was_written(
@@ -251,8 +299,8 @@ def test_readable_rows_are_numbered_as_the_packed_images_are(
     folder: Path, store: FolderStore, tmp_path: Path
 ) -> None:
     table, shards, *_ = build(folder, store, tmp_path)
-    tables.write(store, "here/manifest.csv", table)
-    rows = manifest.read_readable(store, "here/manifest.csv")
+    tables.write(store, "here/manifest.parquet", table)
+    rows = manifest.read_readable(store, "here/manifest.parquet")
     assert list(rows.index) == list(range(9))
     assert list(rows["key"]) == [key for key in table["key"] if key != "benign/benign2.png"]
     packed = np.concatenate([np.load(store.local(key)) for key in shards])

@@ -301,7 +301,7 @@ def test_the_step_asks_for_the_features_that_the_champion_reads(
     job = hand_made.job(store, strategy="fine_tune", views=4, backbone="ResNet50V2")
     seen = load(store, steps.champion(job, "split/new"), Scored)
     assert_judged(job, seen, new, new.is_test)
-    place = "split/new/manifest.csv"
+    place = "split/new/manifest.parquet"
     assert asked == [(place, shard, hand_made.TRUNK, "head", VIEWS) for shard in (0, 1)]
 
 

@@ -34,7 +34,7 @@ def predictions(store: FolderStore, origin: Origin) -> pd.DataFrame:
 def other_split(store: FolderStore, images: Images, name: str, **columns: Any) -> Images:
     """The same images in another split; what `columns` gives is other in it."""
     table = images.table.assign(**columns)
-    key = tables.write(store, f"split/{name}/manifest.csv", table)
+    key = tables.write(store, f"split/{name}/manifest.parquet", table)
     found = load(store, images.split, Split).model_copy(update={"table": key})
     judged_run.put(store, f"split/{name}", found)
     return images._replace(table=table, split=f"split/{name}")

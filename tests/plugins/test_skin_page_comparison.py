@@ -240,7 +240,7 @@ def test_damage_of_a_version_s_documents_leaves_the_rest_of_the_page(
             "evaluation": f"{verdict.evaluation}/result.json",
             "split": f"{images.split}/result.json",
             "predictions": evaluation.predictions,
-            "table": f"{images.split}/manifest.csv",
+            "table": f"{images.split}/manifest.parquet",
         }[what],
         content,
     )
@@ -336,7 +336,7 @@ def test_thumbnails_are_only_those_of_a_version_that_is_there(
         "images/sub/a.npy",
         "images/.npy",
         "images/a.npy\n",
-        "split/01/manifest.csv",
+        "split/01/manifest.parquet",
     ],
 )
 def test_a_data_set_that_names_other_files_of_the_store_shows_none_of_them(

@@ -127,7 +127,7 @@ def put_images(store: Store, name: str, images: Drawn, **known: Any) -> list[str
     for key, half in zip(shards, halves, strict=True):
         squares = np.broadcast_to(half[:, None, None, None] % 256, (len(half), SIDE, SIDE, 3))
         put_array(store, key, squares.astype(np.uint8))
-    table = tables.write(store, f"split/{name}/manifest.csv", images.table)
+    table = tables.write(store, f"split/{name}/manifest.parquet", images.table)
     dataset = documents.dataset(f"ingest/{name}", table=table, shards=shards, **known)
     judged_run.put(store, f"ingest/{name}", dataset)
     split = Split(

@@ -121,7 +121,7 @@ def _split() -> Split:
     sides = {"train": 700, "validation": 200, "test": IMAGES}
     return Split(
         dataset=DATASET,
-        table=f"{SPLIT}/manifest.csv",
+        table=f"{SPLIT}/manifest.parquet",
         runs=RUNS,
         counts={f"run_{run}": sides for run in range(RUNS)},
         stratification={},

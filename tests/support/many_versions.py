@@ -76,7 +76,7 @@ def put_images(store: Store, name: str = "01", seed: int = 0, count: int = 240) 
         )
     images = Images(table, f"ingest/{name}", f"validate/{name}", f"split/{name}")
     classes = {"benign": int((~malignant).sum()), "malignant": int(malignant.sum())}
-    key = tables.write(store, f"{images.split}/manifest.csv", table)
+    key = tables.write(store, f"{images.split}/manifest.parquet", table)
     data = documents.dataset(images.dataset, table=key, shards=shards, classes=classes)
     judged_run.put(store, images.dataset, data)
     judged_run.put(

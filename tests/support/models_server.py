@@ -88,7 +88,7 @@ def write_data(store: Store) -> None:
     )
     split = Split(
         dataset=DATASET,
-        table=f"{SPLIT}/manifest.csv",
+        table=f"{SPLIT}/manifest.parquet",
         runs=2,
         counts={f"run_{run}": {"train": 700, "validation": 200, "test": 244} for run in range(2)},
         stratification={},

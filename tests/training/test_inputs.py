@@ -131,12 +131,12 @@ def test_the_source_of_a_split_has_its_readable_images_and_the_shards_of_its_dat
 ) -> None:
     job = make_job()
     table = tiny.table(LABELS, readable=[True] * 29 + [False])
-    tables.write(job.store, "split/1/manifest.csv", table)
+    tables.write(job.store, "split/1/manifest.parquet", table)
     dataset = documents.dataset("ingest/1", shards=("shards/0.npy", "shards/1.npy"))
     job.store.put(f"ingest/1/{RESULT}", dump(dataset))
     split = Split(
         dataset="ingest/1",
-        table="split/1/manifest.csv",
+        table="split/1/manifest.parquet",
         runs=1,
         counts={},
         stratification={},

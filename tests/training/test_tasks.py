@@ -161,10 +161,10 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Small:
     store = source.store
     dataset = documents.dataset("ingest/1", shards=tuple(source.shards), image_size=tiny.SIZE)
     store.put(f"ingest/1/{RESULT}", dump(dataset))
-    tables.write(store, "split/1/manifest.csv", source.table)
+    tables.write(store, "split/1/manifest.parquet", source.table)
     split = Split(
         dataset="ingest/1",
-        table="split/1/manifest.csv",
+        table="split/1/manifest.parquet",
         runs=2,
         counts={},
         stratification={},

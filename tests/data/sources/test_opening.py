@@ -300,7 +300,7 @@ def test_numbered_folders_are_no_classes_unless_somebody_said_so(
         ingesting.data_set(make_job(**data), 3, data["data"], make_job(**data).settings)
     job = make_job(**data, malignant_values="1", benign_values="0")
     key = ingesting.data_set(job, 3, job.settings.data, job.settings)
-    table = manifest.read(job.store, f"{key}/manifest.csv")
+    table = manifest.read(job.store, f"{key}/manifest.parquet")
     assert dict(zip(table["key"], table["label"], strict=True)) == {
         **{f"0/{name}.jpg": "benign" for name in "ab"},
         **{f"1/{name}.jpg": "malignant" for name in "ab"},
@@ -333,7 +333,7 @@ def test_a_name_that_is_no_text_becomes_one_everywhere(
     job = make_job(data=str(root), weights="imagenet")
     key = ingesting.data_set(job, 3, job.settings.data, job.settings)
 
-    table = manifest.read(job.store, f"{key}/manifest.csv")
+    table = manifest.read(job.store, f"{key}/manifest.parquet")
     assert list(table["key"]) == ["benign/caf\u00e9%0A.jpg", "malignant/\u00ff.jpg"]
     assert list(table["image_id"]) == ["caf\u00e9%0A", "\u00ff"]
     assert table["problem"][1].startswith("\u00ff.jpg: cannot identify")
