@@ -400,15 +400,16 @@ def ranges(place: Place) -> Follower:
     follower = place.trigger(
         data=f"s3://{place.s3.bucket}/many", shard_size=16, epochs=2, min_per_class=20
     )
-    task = f"dags/skin_training/dagRuns/{follower.run}/taskInstances/decode/0"
-    log = place.folder / f"airflow/logs/dag_id=skin_training/run_id={follower.run}"
-    place.wait(
-        lambda: any(
-            "started key=decode/" in path.read_text()
-            for path in log.glob("task_id=decode/map_index=0/attempt=1.log")
+    tasks = f"dags/skin_training/dagRuns/{follower.run}/taskInstances"
+
+    def decodes() -> bool:
+        assert place.state(f"{tasks}/listing") not in {"failed", "up_for_retry"}, place.logs(
+            follower
         )
-    )
-    os.kill(place.airflow.api.get(task)["pid"], signal.SIGKILL)
+        return "started key=decode/" in place.logs(follower, "decode/map_index=0")
+
+    place.wait(decodes)
+    os.kill(place.airflow.api.get(f"{tasks}/decode/0")["pid"], signal.SIGKILL)
     for _ in follower.lines():
         pass
     return follower
