@@ -58,18 +58,46 @@ SCORED = "Waits for *logits*, which is skipped if *evaluate* does its work."
 computing = {"pool": deployment.pool, "pool_slots": deployment.threads}
 
 
-@step(multiple_outputs=True, **computing)
-def ingest() -> dict[str, Any]:
+@step()
+def listing() -> list[list[list[str]]]:
     """
-    Fetches the images from where `data` and `external` point, decodes each once, and writes the
-    manifest (a row an image) and the packed images. Also brings the weight file to the store.
+    Lists the images where `data` and `external` point, and divides those of large sets into ranges
+    for the *decode* tasks. Sets of up to 20 shards are not listed; *ingest* decodes them by itself.
+
+    *Fails at once* on wrong credentials, an unknown data set, a broken archive, a missing class or
+    metadata that contradict the folders; *tries again* when Kaggle or the bucket does not answer.
+    """
+    with airflow_job(kaggle=True) as job:
+        check_mapped(job.settings.runs)
+        return sharding.ranges(job, most_mapped(sharding.MOST_TASKS))
+
+
+@step(map_index_template=AS_CALLED, **computing)
+def decode(ranges: list[list[str]]) -> list[str]:
+    """
+    Fetches a range of images, decodes each once, and packs them. Skipped where there is no large
+    set. What a lost worker has not made, *ingest* makes.
+
+    *Tries again* when an image is not as it was listed; if it stays so, clear *listing*.
+    """
+    with airflow_job(kaggle=True) as job:
+        call_task(sharding.files_in(job, ranges))
+        return [sharding.decode(job, one) for one in ranges]
+
+
+# Where no set is large there is nothing to decode before, and those tasks are skipped.
+@step(multiple_outputs=True, trigger_rule=TriggerRule.NONE_FAILED, **computing)
+def ingest(listed: list[list[list[str]]]) -> dict[str, Any]:
+    """
+    Fetches the images of small sets, decodes each once, and writes the manifest (a row an image)
+    and the packed images; unites what was decoded of large sets. Also brings the weight file to the
+    store.
 
     *Fails at once* on wrong credentials, an unknown data set, a broken archive, a missing class or
     metadata that contradict the folders; *tries again* when Kaggle or the store does not answer.
     """
     with airflow_job(kaggle=True) as job:
-        check_mapped(job.settings.runs)
-        return steps.ingest(job)._asdict()
+        return steps.ingest(job, chain.from_iterable(listed))._asdict()
 
 
 @step(**computing)
@@ -277,7 +305,9 @@ def reject(verdict: str) -> str:
 )
 def skin_training() -> None:
     """Connects the steps: each takes the keys that earlier ones return."""
-    images = ingest()
+    listed = listing()
+    images = ingest(listed)
+    decode.expand(ranges=listed) >> images
     validation = validate(images["dataset"], images["external"])
     divided = split(validation)
     computed = features.partial(split=divided, weights=images["weights"])

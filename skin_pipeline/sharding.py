@@ -1,4 +1,9 @@
-"""Which shards of a data set each mapped task works on, and what the task is called."""
+"""Which shards or ranges of images each mapped task works on, and what the task is called.
+
+tasks = ranges(job)                  # of `decode`; none for small sets
+[decode(job, one) for one in tasks[0]]
+groups(job, dataset)                 # of `features`
+"""
 
 from __future__ import annotations
 
@@ -6,13 +11,54 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import TypeVar
 
-from skin_pipeline.contracts import Dataset, Split
+from skin_pipeline.contracts import Dataset, SourceListing, Split
 from skin_pipeline.job import Job
 from skin_pipeline.operations import costs, sizing
 
 T = TypeVar("T")
 
 MOST_TASKS = sizing.MOST_TASKS
+
+
+def ranges(job: Job, most: int = MOST_TASKS) -> list[list[list[str]]]:
+    """Returns the ranges of images for each decode task; no task for sets of one range each.
+
+    Args:
+        job: The job.
+        most: Most tasks that Airflow may make of it, at least 1.
+
+    Raises:
+        BadInput, Unavailable: As `ingesting.listed`.
+    """
+    from skin_pipeline.data import ingesting
+
+    return divided(ingesting.listed(job), most)
+
+
+def decode(job: Job, one: Sequence[str]) -> str:
+    """Returns the key of a decoded range of images, for `ingest` to find.
+
+    Raises:
+        BadInput, Unavailable: As `ingesting.decoded`.
+    """
+    from skin_pipeline.data import ingesting
+
+    name, listing, number = one
+    return ingesting.decoded(job, name, listing, number)
+
+
+def files_in(job: Job, some: Sequence[Sequence[str]]) -> str:
+    """Returns which images are in consecutive ranges, in words: `images 5121 to 10240 of theirs`.
+
+    Images are counted from 1, in the order in which they were listed.
+    """
+    (first, listing, number), (last, _, end) = some[0], some[-1]
+    found = job.load(listing, SourceListing)
+    of = f" of {first}" if first else ""
+    start = f"images {int(number) * found.range_size + 1}"
+    if first != last:
+        return f"{start}{of} and others"
+    return f"{start} to {min((int(end) + 1) * found.range_size, found.images)}{of}"
 
 
 def numbers(job: Job, dataset: str) -> list[int]:
@@ -75,5 +121,5 @@ def images_in(job: Job, split: str, shards: list[int]) -> str:
     Images are counted from 1, in the order in which they were packed.
     """
     dataset = job.load(job.load(split, Split).dataset, Dataset)
-    size, packed = job.settings.shard_size, dataset.images - dataset.unreadable
-    return f"images {shards[0] * size + 1} to {min((shards[-1] + 1) * size, packed)}"
+    sizes = dataset.packed(job.settings.shard_size)
+    return f"images {sum(sizes[: shards[0]]) + 1} to {sum(sizes[: shards[-1] + 1])}"

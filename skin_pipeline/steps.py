@@ -14,7 +14,6 @@ from functools import partial
 from typing import NamedTuple
 
 from skin_pipeline import journal, sharding
-from skin_pipeline.config import Settings
 from skin_pipeline.contracts import (
     Dataset,
     Evaluation,
@@ -62,43 +61,24 @@ class Ingested(NamedTuple):
     external: Mapping[str, str] = {}
 
 
-def ingest(job: Job) -> Ingested:
+def ingest(job: Job, listed: Iterable[Sequence[str]] | None = None) -> Ingested:
     """Fetches the images, decodes each once, and writes the manifest and the packed shards.
+
+    Args:
+        job: The job.
+        listed: What `ingesting.listed` returned; it is called now if nobody has done so.
 
     Raises:
         BadInput: There are no usable images where the settings point, the metadata contradict
             themselves or the folders, or credentials are wrong.
         Unavailable: The source did not answer.
     """
+    from skin_pipeline.data import ingesting
     from skin_pipeline.training import pretrained
 
-    settings = job.settings
-    weights = pretrained.pin_weights(settings, job.store, job.roots)
-    # `columns` describes the tables of `data` only, and nothing is added to external sets.
-    theirs = settings.model_copy(update={"columns": "", "returned_labels": "leave_out"})
-    external = {
-        name: _ingested(job, source, theirs) for name, source in settings.external_sets.items()
-    }
-    return Ingested(_ingested(job, settings.data, settings), weights, external)
-
-
-def _ingested(job: Job, source: str, settings: Settings) -> str:
-    from skin_pipeline.data import fetching
-
-    with fetching.fetched(job, source, settings) as fetched:
-        inputs = {
-            **fetched.inputs,
-            **settings.subset("image_size", "field_of_view", "shard_size", "masks"),
-        }
-
-        def make(work: Work) -> Dataset:
-            from skin_pipeline.data import tasks
-
-            return tasks.ingest(work, fetched)
-
-        key = job.once("ingest", VERSIONS["ingest"], inputs, make)
-        fetched.log_news(job.load(key, Dataset))
-        return key
+    weights = pretrained.pin_weights(job.settings, job.store, job.roots)
+    made = ingesting.ingested(job, VERSIONS["ingest"], listed)
+    return Ingested(made.pop(ingesting.OWN), weights, made)
 
 
 def validate(job: Job, dataset: str, external: Mapping[str, str] = {}) -> str:

@@ -15,6 +15,8 @@ HOUR = 3600.0
 # The time-out of each Airflow task, which is fixed before the number of images is known. `ingest`
 # is mostly a download. `train` has ten days, for a whole network that is trained without a GPU.
 LONGEST_HOURS = {
+    "listing": 30,
+    "decode": 72,
     "ingest": 72,
     "validate": 48,
     "split": 12,
@@ -61,6 +63,7 @@ FETCH = 24 * HOUR  # of one set of images; 50 GiB at half a megabyte a second
 # For comparison: decoding takes a hundredth of a second, ResNet50 an eighth of a second for each
 # view, and a second if it is trained as a whole.
 EACH_IMAGE = {
+    "decode": 1.0,
     "ingest": 1.0,
     "validate": 0.5,
     "split": 0.05,

@@ -26,6 +26,47 @@ class Notice(Contract):
         return f"{self.subject}{many}: {self.reason}"
 
 
+class SourceListing(Contract):
+    """Result of `listing`: what is in a source that is decoded by several tasks.
+
+    - `files` are the keys of a table for each range of images: `key` and `label` of an image, its
+      `name` in the source, `where` the source has it, and its `state` there.
+    - `facts` are the keys of the tables of what is known of the same images.
+    - `shard_size` and `range_size` are the numbers of images of a full shard and a full range.
+    - `content` is the digest of the tables beside the images, and `labelling` that of the settings
+      by which they were read.
+    """
+
+    images: int
+    shard_size: int
+    range_size: int
+    files: tuple[str, ...]
+    facts: tuple[str, ...]
+    content: str
+    labelling: str
+    notices: tuple[Notice, ...] = ()
+
+
+class DecodedRange(Contract):
+    """Result of `decode`: consecutive images of a source, decoded and packed.
+
+    - `table` is the key of a manifest of them, without metadata, whose shards count from 0.
+    - `shards` and `thumbnails` are as those of a `Dataset`, of `shard_images` each.
+    - `masks` are the keys of those that look like a mask.
+    - `golden` maps those that may become golden images to copies of their files.
+    - `content` is the digest of their keys and files.
+    """
+
+    table: str
+    images: int
+    shards: tuple[str, ...]
+    thumbnails: tuple[str, ...]
+    shard_images: tuple[int, ...]
+    masks: tuple[str, ...]
+    golden: dict[str, str]
+    content: str
+
+
 class Dataset(Contract):
     """Result of `ingest`: the images as one table and packed shards.
 
@@ -37,6 +78,8 @@ class Dataset(Contract):
       same order, by which near-duplicates are verified.
     - `golden` maps a few images to copies of their files, on which a saved model is tried.
     - `returned` counts the images that were scored first and got their label afterwards.
+    - `shard_images` are the numbers of images in the shards; not there in older documents, where
+      only the last shard is not full.
     """
 
     source: Address
@@ -52,6 +95,19 @@ class Dataset(Contract):
     unreadable: int
     notices: tuple[Notice, ...] = ()
     returned: int = 0
+    shard_images: tuple[int, ...] = ()
+
+    def packed(self, shard_size: int) -> tuple[int, ...]:
+        """Returns how many images each shard has.
+
+        Args:
+            shard_size: Images in a full shard, for older documents.
+        """
+        if self.shard_images:
+            return self.shard_images
+        left = self.images - self.unreadable
+        starts = range(0, len(self.shards) * shard_size, shard_size)
+        return tuple(min(shard_size, left - start) for start in starts)
 
     @property
     def images(self) -> int:

@@ -15,11 +15,15 @@ In reading order:
     disk            files that appear whole or not at all
     demo            a generator of synthetic lesions
     fetching        what a data set is made from, before anything is decoded
-    tasks           makes the results of `ingest`, `validate` and `split`
+    layout          into which shards and ranges the images of a data set are divided
+    ingesting       makes a data set in one piece, or from ranges that several workers decode
+    listing         the tables that say which images each range has
+    tasks           makes the results of `decode`, `ingest`, `validate` and `split`
     bounds          how much time and memory a file of unknown origin may take
     workers         work on many processes, whatever a file does to one of them
     images          one image file: decoded, measured, cut
     manifest        the table of images, and the packed shards
+    ranges          decoded ranges, united to what one task would have made
     duplicates      pictures that are in a data set more than once
     grouping        which images must stay together
     audit           shortcuts by which a model could predict the label
@@ -40,8 +44,10 @@ __all__ = [  # ruff: ignore[undefined-export]
     "fetching",
     "history",
     "images",
+    "ingesting",
     "kinds",
     "label_files",
+    "layout",
     "manifest",
     "metadata",
     "returned",

@@ -7,13 +7,13 @@ Nothing heavy is imported here: a step whose result exists decodes nothing.
 from __future__ import annotations
 
 import logging
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from typing import Any, NamedTuple
 
 from skin_pipeline.config import DEMO, Settings
-from skin_pipeline.contracts import LABELS, Dataset, address
+from skin_pipeline.contracts import LABELS, Dataset, Notice, address
 from skin_pipeline.data import metadata, sources
 from skin_pipeline.data.metadata import Labelling
 from skin_pipeline.data.returned import Returned, beside
@@ -46,10 +46,7 @@ class Fetched(NamedTuple):
             "content": self.images.digest,
             "synthetic": self.synthetic,
             "labelling": self.labelling,
-            # Not there at all without such images: so the keys of other data sets stay as they are.
-            **(
-                {"returned": self.returned.digest} if self.returned and self.returned.labels else {}
-            ),
+            **returned_inputs(self.returned),
         }
 
     @property
@@ -57,16 +54,36 @@ class Fetched(NamedTuple):
         """Whether the images were drawn by a program."""
         return self.source == DEMO
 
-    def log_news(self, dataset: Dataset) -> None:
-        """Logs what was found beside the images and is new since their data set was made.
 
-        The images are the same, so the data set is not made again and keeps its old notices.
-        """
-        # Without the reason: a later version of this code may word it in another way.
-        known = {(notice.kind, notice.subject, notice.count) for notice in dataset.notices}
-        for notice in self.images.notices:
-            if (notice.kind, notice.subject, notice.count) not in known:
-                log.warning('beside_the_images what="%s"', notice)
+def returned_inputs(returned: Returned | None) -> dict[str, str]:
+    """Returns what a data set is made from beside its own images.
+
+    There is nothing at all without such images: so the keys of other data sets stay as they are.
+    """
+    return {"returned": returned.digest} if returned and returned.labels else {}
+
+
+def log_news(notices: Iterable[Notice], dataset: Dataset) -> None:
+    """Logs what was found beside the images and is new since their data set was made.
+
+    The images are the same, so the data set is not made again and keeps its old notices.
+    """
+    # Without the reason: a later version of this code may word it in another way.
+    known = {(notice.kind, notice.subject, notice.count) for notice in dataset.notices}
+    for notice in notices:
+        if (notice.kind, notice.subject, notice.count) not in known:
+            log.warning('beside_the_images what="%s"', notice)
+
+
+def reading(settings: Settings) -> tuple[metadata.Reader, dict[str, str]]:
+    """Returns what reads the tables of a source, and the names of folders that are classes."""
+    labelling = Labelling.of(settings)
+    # Names of folders are compared with the values that a user has named, and not with the usual
+    # ones: 0 and 1 mean benign and malignant in a table, but as folders they are mostly parts of a
+    # large set.
+    named = labelling.meanings if settings.names_values else {}
+    classes = {name: meaning for name, meaning in named.items() if meaning in LABELS}
+    return metadata.Reader(labelling), classes
 
 
 @contextmanager
@@ -83,19 +100,13 @@ def fetched(job: Job, source: str, settings: Settings) -> Generator[Fetched, Non
         BadInput: There are no usable images, or the credentials are wrong.
         Unavailable: The source did not answer.
     """
-    labelling = Labelling.of(settings)
-    # Names of folders are compared with the values that a user has named, and not with the usual
-    # ones: 0 and 1 mean benign and malignant in a table, but as folders they are mostly parts of a
-    # large set.
-    named = labelling.meanings if settings.names_values else {}
-    classes = {name: meaning for name, meaning in named.items() if meaning in LABELS}
+    reader, classes = reading(settings)
     job.fetch()
     with ExitStack() as stack:
         contents = stack.enter_context(sources.folder_of(job, source))
-        reader = metadata.Reader(labelling)
         images = sources.find(contents, reader.labels, classes)
-        found = Fetched(source, images, reader, address(asdict(labelling)))
+        found = Fetched(source, images, reader, address(asdict(reader.labelling)))
         if settings.returned_labels == "use":
-            more = stack.enter_context(beside(job.store, settings.released_as, images))
+            more = stack.enter_context(beside(job.store, settings.released_as, images.labels))
             found = found._replace(returned=more)
         yield found

@@ -24,7 +24,7 @@ from skin_pipeline.data import images as decoder
 from skin_pipeline.data.images import STATISTICS, Inspected
 from skin_pipeline.data.kinds import SUFFIXES
 from skin_pipeline.data.metadata import METADATA
-from skin_pipeline.data.sources import Found, Images, changed, exchanged
+from skin_pipeline.data.sources import Found, Images, Listed, changed, exchanged
 from skin_pipeline.data.workers import each
 from skin_pipeline.errors import BadInput, Unavailable
 from skin_pipeline.geometry import Geometry
@@ -37,6 +37,7 @@ log = logging.getLogger(__name__)
 TEXTS = (
     *("image_id", "key", "label", "sha256", "format", "problem", "converted", "fingerprint"),
     *("pixels_sha256", *METADATA, "duplicates", "external", "group", "anchor"),
+    *Listed._fields,  # of a listing
 )
 # Only in columns of figures does an empty cell mean "not known". Words such as NA or null are texts
 # like others.
@@ -51,12 +52,14 @@ class Built(NamedTuple):
         table: Of the images, without metadata, indexed by their number among all files.
         shards: Keys of the packed working squares.
         thumbnails: Keys of the packed thumbnails.
+        shard_images: How many images each of these has.
         masks: Keys of the images that look like masks.
     """
 
     table: pd.DataFrame
     shards: tuple[str, ...]
     thumbnails: tuple[str, ...]
+    shard_images: tuple[int, ...]
     masks: tuple[str, ...] = ()
 
 
@@ -89,11 +92,40 @@ def build(
     Raises:
         BadInput: All images look like masks, and masks are left out.
     """
+    built = packed(
+        images, store, geometry, shard_size=shard_size, processes=processes, with_masks=with_masks
+    )
+    refuse_only_masks(built)
+    built.table["pixels_sha256"] = _pixel_digests(built.table, images.files, processes)
+    return built
+
+
+def packed(
+    images: Images,
+    store: Store,
+    geometry: Geometry,
+    *,
+    shard_size: int,
+    processes: int,
+    with_masks: bool = True,
+    hashed: bool = False,
+) -> Built:
+    """Does what `build` does, but for `pixels_sha256`, and also where all images look like masks.
+
+    Args:
+        images: What was found at the source, or a range of it.
+        store: Where the shards go.
+        geometry: Of the working squares.
+        shard_size: Images in a shard; the last one may have fewer.
+        processes: How many to use.
+        with_masks: Whether images that look like masks are used.
+        hashed: Whether `pixels_sha256` is made, of every readable image.
+    """
     rows: dict[int, dict[str, Any]] = {}
     masks = []
     with scratch() as folder:
         squares, thumbnails = _Packer(store, folder, shard_size), _Packer(store, folder, shard_size)
-        looked_at = inspected(images.files, processes, geometry)
+        looked_at = inspected(images.files, processes, geometry, hashed=hashed)
         decoded = reported(looked_at, "images decoded", len(images.files))
         for number, (found, seen) in enumerate(decoded):
             if decoder.named_like_a_mask(found.key) or seen.mask:
@@ -104,19 +136,18 @@ def build(
             if seen.pixels is not None and seen.thumbnail is not None:
                 squares.add(seen.pixels)
                 thumbnails.add(seen.thumbnail)
-        packed = squares.close(), thumbnails.close()
-    if not rows:
-        raise _only_masks(masks)
+        keys = squares.close(), thumbnails.close()
     table = pd.DataFrame.from_dict(rows, orient="index")
-    table["pixels_sha256"] = _pixel_digests(table, images.files, processes)
-    return Built(table, *packed, tuple(masks))
+    return Built(table, *keys, tuple(squares.counts), tuple(masks))
 
 
-def _only_masks(masks: Sequence[str]) -> BadInput:
-    return BadInput(
-        f"masks=leave_out leaves no image: all {len(masks)} look like masks, such as "
-        f"{', '.join(masks[:SHOWN])}. Give masks=warn, or other images"
-    )
+def refuse_only_masks(built: Built) -> None:
+    """Raises `BadInput` if all images look like masks, and masks were left out."""
+    if built.table.empty:
+        raise BadInput(
+            f"masks=leave_out leaves no image: all {len(built.masks)} look like masks, such as "
+            f"{', '.join(built.masks[:SHOWN])}. Give masks=warn, or other images"
+        )
 
 
 def mask_notices(keys: Sequence[str], left_out: bool) -> tuple[Notice, ...]:
@@ -136,12 +167,14 @@ def mask_notices(keys: Sequence[str], left_out: bool) -> tuple[Notice, ...]:
 class _Packer:
     """Stacks arrays of one shape, and puts each full stack into the store.
 
-    `keys` has the key of each stack that was put, `waiting` the arrays of the next one. So their
-    lengths are the shard and the row of the array that is added next.
+    `keys` has the key of each stack that was put, `counts` its length, and `waiting` the arrays of
+    the next one. So the lengths of `keys` and `waiting` are the shard and the row of the array that
+    is added next.
     """
 
     def __init__(self, store: Store, folder: Path, count: int) -> None:
         self.keys: list[str] = []
+        self.counts: list[int] = []
         self.waiting: list[NDArray[np.uint8]] = []
         self._store, self._path, self._count = store, folder / "shard.npy", count
 
@@ -162,25 +195,30 @@ class _Packer:
         self.keys.append(f"images/{digest_file(self._path)}.npy")
         self._store.put_file(self.keys[-1], self._path)
         self._path.unlink()
+        self.counts.append(len(self.waiting))
         self.waiting.clear()
 
 
 def inspected(
-    files: tuple[Found, ...], processes: int, geometry: Geometry | None = None
+    files: tuple[Found, ...],
+    processes: int,
+    geometry: Geometry | None = None,
+    *,
+    hashed: bool = False,
 ) -> Iterator[tuple[Found, Inspected]]:
     """Yields every file with what `images.inspect` says of it, in order, from worker processes."""
-    work = partial(_inspect, geometry=geometry)
+    work = partial(_inspect, geometry=geometry, hashed=hashed)
     yield from zip(files, each(work, files, processes, _killed, _name), strict=True)
 
 
-def _inspect(item: Found, geometry: Geometry | None) -> Inspected:
+def _inspect(item: Found, geometry: Geometry | None, hashed: bool = False) -> Inspected:
     """Returns what `images.inspect` says of an image.
 
     Raises:
         Unavailable: It was deleted since it was found. If it were quarantined, it would stay so in
             the result for this content, also when it is there again.
     """
-    seen = decoder.inspect(item.path, geometry, PurePosixPath(item.key).name)
+    seen = decoder.inspect(item.path, geometry, PurePosixPath(item.key).name, hashed=hashed)
     if not seen.sha256 and not item.path.exists():
         raise changed(item.path, seen.problem)
     return seen
@@ -213,6 +251,7 @@ def _row(found: Found, seen: Inspected, shard: int, row: int) -> dict[str, Any]:
         "fingerprint": seen.fingerprint,
         "shard": shard if readable else -1,
         "row": row if readable else -1,
+        "pixels_sha256": seen.pixels_sha256,
     }
 
 
@@ -223,12 +262,17 @@ def _pixel_digests(table: pd.DataFrame, files: tuple[Found, ...], processes: int
     be decoded once more and hashed: to hash all pixels would take a third of the time of decoding.
     """
     digests = pd.Series("", index=table.index)
-    files_of = table[table["readable"]].drop_duplicates("sha256")
-    alike = files_of[files_of.duplicated(["fingerprint", "width", "height"], keep=False)]
+    alike = alike_files(table)
     paths = [files[i].path for i in alike.index]
     digested = each(decoder.pixels_digest, paths, processes, _refuse_killed, str)
     known = dict(zip(alike["sha256"], digested, strict=True))
     return digests.mask(table["readable"], table["sha256"].map(known).fillna(""))
+
+
+def alike_files(table: pd.DataFrame) -> pd.DataFrame:
+    """Returns the first row of each readable file that may have the pixels of another file."""
+    files_of = table[table["readable"]].drop_duplicates("sha256")
+    return files_of[files_of.duplicated(["fingerprint", "width", "height"], keep=False)]
 
 
 def _refuse_killed(path: Path, why: str) -> str:
@@ -245,8 +289,7 @@ def golden(table: pd.DataFrame, images: Images, store: Store, per_class: int = 4
     Returns:
         `{image key: key of the copy}`.
     """
-    chosen = table[table["readable"]].sort_values("sha256").groupby("label").head(per_class)
-    wanted = dict(zip(chosen["key"], chosen["sha256"], strict=True))
+    wanted = most_golden(table, per_class)
     copies = {}
     with scratch() as folder:
         for item in images.files:
@@ -256,6 +299,15 @@ def golden(table: pd.DataFrame, images: Images, store: Store, per_class: int = 4
                 copies[item.key] = f"images/{wanted[item.key]}{suffix}"
                 _keep(store, copies[item.key], item.path, folder / str(len(copies)))
     return copies
+
+
+def most_golden(table: pd.DataFrame, per_class: int = 4) -> dict[str, str]:
+    """Returns the digests of the images that `golden` chooses, by their keys."""
+    if table.empty:
+        return {}
+    ordered = table[table["readable"]].sort_values("sha256", kind="stable")
+    chosen = ordered.groupby("label").head(per_class)
+    return dict(zip(chosen["key"], chosen["sha256"], strict=True))
 
 
 def _keep(store: Store, key: str, path: Path, copy: Path) -> None:

@@ -154,7 +154,7 @@ class Returned(NamedTuple):
 
 
 @contextmanager
-def beside(store: Store, model: str, images: Images) -> Generator[Returned, None, None]:
+def beside(store: Store, model: str, ours: Mapping[str, str]) -> Generator[Returned, None, None]:
     """Yields the images that a data set gets in addition; they exist until the block ends.
 
     Images of neither class, without a copy in the store, or that the data set contains already are
@@ -163,10 +163,9 @@ def beside(store: Store, model: str, images: Images) -> Generator[Returned, None
     Args:
         store: The store.
         model: The model that the images were scored with.
-        images: The data set's own images.
+        ours: The class of each of the data set's own images, by its digest.
     """
     labels = current(store, model)
-    ours = dict(zip(images.digests, images.files, strict=True))
     kept = copies(store, model)
     wanted = {digest: row for digest, row in sorted(labels.items()) if row.label in LABELS}
     new = [row for digest, row in wanted.items() if digest in kept and digest not in ours]
@@ -187,7 +186,7 @@ def _file(store: Store, key: str, label: str, folder: Path) -> Found:
 
 
 def _notices(
-    wanted: Mapping[str, ReturnedLabel], ours: Mapping[str, Found], kept: Mapping[str, str]
+    wanted: Mapping[str, ReturnedLabel], ours: Mapping[str, str], kept: Mapping[str, str]
 ) -> Iterator[Notice]:
     missing = [row for digest, row in wanted.items() if digest not in kept and digest not in ours]
     differ = [row for digest, row in wanted.items() if _differs(row, ours.get(digest))]
@@ -221,8 +220,8 @@ def _notices(
             yield Notice(kind=kind, subject=examples, reason=reason, count=len(rows))
 
 
-def _differs(row: ReturnedLabel, own: Found | None) -> bool:
-    return own is not None and own.label != row.label
+def _differs(row: ReturnedLabel, own: str | None) -> bool:
+    return own is not None and own != row.label
 
 
 def joined(known: Known, returned: Returned) -> Known:
@@ -230,19 +229,24 @@ def joined(known: Known, returned: Returned) -> Known:
 
     A patient or lesion whose id both have is one: so their images stay on one side of the split.
     """
-    import pandas as pd
-
-    same = {kind: _as_written(known.table[kind]) for kind in IDS}
-    rows = [
-        [_fact(kind, row.facts.get(kind, ""), same) for kind in METADATA] for row in returned.labels
-    ]
-    more = pd.DataFrame(rows, columns=list(METADATA), dtype=str)
     images = Images(
         (*known.images.files, *returned.files),
         known.images.tables,
         (*known.images.notices, *returned.notices),
     )
-    return Known(images, pd.concat([known.table, more], ignore_index=True))
+    return Known(images, with_facts(known.table, returned))
+
+
+def with_facts(table: pd.DataFrame, returned: Returned) -> pd.DataFrame:
+    """Returns the metadata of a data set, followed by those of the images whose label came back."""
+    import pandas as pd
+
+    same = {kind: _as_written(table[kind]) for kind in IDS}
+    rows = [
+        [_fact(kind, row.facts.get(kind, ""), same) for kind in METADATA] for row in returned.labels
+    ]
+    more = pd.DataFrame(rows, columns=list(METADATA), dtype=str)
+    return pd.concat([table, more], ignore_index=True)
 
 
 def _as_written(ids: pd.Series[Any]) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Makes the results of the steps `ingest`, `validate` and `split`.
+"""Makes the results of the steps `decode`, `ingest`, `validate` and `split`.
 
 The door (`skin_pipeline.steps`) decides whether a result is made; these functions make it. The
 module imports nearly all of the data room, so the door imports it only when there is work to do.
@@ -7,24 +7,28 @@ module imports nearly all of the data room, so the door imports it only when the
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
 from skin_pipeline import tables
-from skin_pipeline.contracts import Dataset, Notice, Split, Validation
+from skin_pipeline.contracts import Dataset, DecodedRange, Notice, SourceListing, Split, Validation
 from skin_pipeline.data import (
     audit,
     changes,
     duplicates,
     grouping,
+    listing,
     manifest,
+    ranges,
     returned,
+    sources,
     splitting,
     validation,
 )
 from skin_pipeline.data.fetching import Fetched
+from skin_pipeline.data.sources import Images
 from skin_pipeline.geometry import Geometry
 from skin_pipeline.job import Job, Work
 from skin_pipeline.storage import scratch
@@ -41,39 +45,144 @@ def ingest(work: Work, fetched: Fetched) -> Dataset:
         known = returned.joined(known, fetched.returned)
     images = known.images
     work.job.expect("ingest", len(images.files))
-    with_masks = settings.masks == "warn"
-    geometry = Geometry(settings.image_size, settings.field_of_view)
     built = manifest.build(
         images,
         work.store,
-        geometry,
+        Geometry(settings.image_size, settings.field_of_view),
         shard_size=settings.shard_size,
         processes=work.threads,
-        with_masks=with_masks,
+        with_masks=settings.masks == "warn",
     )
     table = built.table.join(known.table).reset_index(drop=True)
     # Files can change while they are decoded. What was decoded must be what the key of this result
     # says it is made from.
     ours = table[table["key"].isin({item.key for item in fetched.images.files})]
     fetched.images.check_unchanged(zip(ours["key"], ours["sha256"], strict=True))
-    notices = images.notices + manifest.mask_notices(built.masks, left_out=not with_masks)
+    return _dataset(
+        work,
+        built._replace(table=table),
+        notices=images.notices,
+        golden=manifest.golden(table, images, work.store),
+        source=fetched.source,
+        synthetic=fetched.synthetic,
+        content_digest=images.digest,
+        returned=len(table) - len(ours),
+    )
+
+
+def _dataset(
+    work: Work, built: manifest.Built, *, notices: tuple[Notice, ...], **known: Any
+) -> Dataset:
+    """Writes the manifest, and returns the document of a data set.
+
+    Args:
+        work: The making of the data set.
+        built: The packed images, and the table with all that is known of them.
+        notices: Of what was found and is not used.
+        known: Further fields of the document.
+    """
+    settings, table = work.settings, built.table
+    notices += manifest.mask_notices(built.masks, left_out=settings.masks != "warn")
     manifest.log_outcomes(table)
     _log_notices(notices)
     classes = table["label"].value_counts()
     return Dataset(
-        source=fetched.source,
-        synthetic=fetched.synthetic,
-        content_digest=images.digest,
         table=work.put_table("manifest.parquet", table),
         shards=built.shards,
         thumbnails=built.thumbnails,
-        golden=manifest.golden(table, images, work.store),
-        image_size=geometry.size,
-        field_of_view=geometry.field_of_view,
+        shard_images=built.shard_images,
+        image_size=settings.image_size,
+        field_of_view=settings.field_of_view,
         classes={str(label): int(count) for label, count in classes.items()},
         unreadable=int((~table["readable"]).sum()),
         notices=notices,
-        returned=len(table) - len(ours),
+        **known,
+    )
+
+
+def decode(work: Work, source: str, files: str, shard_size: int) -> DecodedRange:
+    """Fetches a range of images, decodes each once, and writes its rows, shards and thumbnails.
+
+    Args:
+        work: The making of the range.
+        source: Where the images are.
+        files: Key of the table of its files.
+        shard_size: Images in a shard; the last one may have fewer.
+    """
+    job, listed = work.job, listing.read(work.store, files)
+    job.fetch()
+    with sources.some_of(job, source, listed.wanted) as paths:
+        images = listed.found(paths)
+        job.expect("decode", len(images.files))
+        built = _packed(work, images, shard_size)
+        copies = manifest.golden(built.table, images, work.store)
+        sources.check_unchanged(job, source, listed.wanted, paths)
+        content = ranges.content(images, built.table)
+    return DecodedRange(
+        table=work.put_table("manifest.parquet", ranges.numbered(built.table)),
+        images=len(built.table),
+        golden=copies,
+        content=content,
+        **{name: getattr(built, name) for name in ranges.PACKED},
+    )
+
+
+def _packed(work: Work, images: Images, shard_size: int) -> manifest.Built:
+    settings = work.settings
+    return manifest.packed(
+        images,
+        work.store,
+        Geometry(settings.image_size, settings.field_of_view),
+        shard_size=shard_size,
+        processes=work.threads,
+        with_masks=settings.masks == "warn",
+        hashed=True,
+    )
+
+
+def merge(
+    work: Work,
+    source: str,
+    content: str,
+    listed: str,
+    parts: Sequence[str],
+    more: returned.Returned | None,
+) -> Dataset:
+    """Unites ranges of images that were decoded before to one data set.
+
+    Args:
+        work: The making of the data set.
+        source: Where the images are.
+        content: The identity of the images.
+        listed: Key of the listing.
+        parts: Keys of the decoded ranges, in order.
+        more: Images whose label came back, which are decoded now.
+    """
+    found = work.load(listed, SourceListing)
+    work.job.expect("ingest", found.images)
+    decoded = [work.load(key, DecodedRange) for key in parts]
+    pieces = [ranges.read(work.store, part) for part in decoded]
+    facts = ranges.facts(work.store, found)
+    golden = {key: copy for part in decoded for key, copy in part.golden.items()}
+    if more and more.files:
+        work.job.expect("decode", len(more.files))
+        images = Images(more.files, ())
+        pieces.append(_packed(work, images, found.shard_size))
+        golden |= manifest.golden(pieces[-1].table, images, work.store)
+        facts = returned.with_facts(facts, more)
+    counts = [len(range_) for range_ in ranges.of(found)]
+    built = ranges.united(pieces, counts)
+    manifest.refuse_only_masks(built)
+    chosen = manifest.most_golden(built.table)
+    return _dataset(
+        work,
+        built._replace(table=built.table.join(facts).reset_index(drop=True)),
+        notices=found.notices + (more.notices if more else ()),
+        golden={key: golden[key] for key in built.table["key"] if key in chosen},
+        source=source,
+        synthetic=False,
+        content_digest=content,
+        returned=len(pieces[-1].table) if len(pieces) > len(parts) else 0,
     )
 
 

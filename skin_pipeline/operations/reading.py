@@ -31,7 +31,7 @@ READERS = 8  # requests to the store at the same time
 # Results of steps, manifests and files of versions, moves, judgements, batches, intents,
 # approvals: written once.
 UNCHANGING = re.compile(
-    r"(?:ingest|validate|split|features|train|evaluate|champion|external|gate|tables)/.+"
+    r"(?:listing|decode|ingest|validate|split|features|train|evaluate|champion|external|gate|tables)/.+"
     r"|models/[^/]+/(?:versions|judged|moves)/.+"
     r"|scoring/[^/]+/batches/.+"
     r"|actions/[^/]+/intent\.json|approvals/.+"

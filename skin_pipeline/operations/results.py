@@ -10,6 +10,7 @@ from typing import Any
 
 from skin_pipeline.contracts import (
     Dataset,
+    DecodedRange,
     DriftReport,
     Evaluation,
     Figures,
@@ -35,6 +36,16 @@ def in_words(store: Store, step: str, value: Any) -> str:
     """
     words = WORDS.get(step)
     return words(store, value) if words else ""
+
+
+def _listing(store: Store, value: Sequence[Sequence[Sequence[str]]]) -> str:
+    ranges = sum(map(len, value))
+    return f"{ranges} ranges of images in {len(value)} tasks" if ranges else "no set is large"
+
+
+def _decode(store: Store, value: Sequence[str]) -> str:
+    decoded = sum(load(store, key, DecodedRange).images for key in value)
+    return f"{decoded:,} images are decoded"
 
 
 def _ingest(store: Store, value: Mapping[str, Any]) -> str:
@@ -170,6 +181,8 @@ def _compare(store: Store, key: str) -> str:
 WORDS: dict[str, Callable[[Store, Any], str]] = {
     "scoring_models": _scoring_models,
     "compare": _compare,
+    "listing": _listing,
+    "decode": _decode,
     "ingest": _ingest,
     "validate": _validate,
     "split": _split,

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from skin_pipeline.config import Settings
+from skin_pipeline.data.layout import Layout
 from skin_pipeline.errors import BadInput
 from skin_pipeline.operations.costs import Figure, Load, Network, duration, judging, training
 
@@ -28,7 +29,14 @@ TASK_SECONDS = 2.5  # until the work of a task begins: a process, and what every
 GAP_SECONDS = 1.0  # between the end of a step and the start of the next one
 STARTED_A_SECOND = 8.0  # tasks that Airflow's scheduler hands out
 # Core-seconds of the steps before `features`: of the task, and of each image.
-FIRST = {"ingest": Figure(6, 0.001), "validate": Figure(8, 0.0035), "split": Figure(5, 0.00001)}
+FIRST = {
+    "listing": Figure(0.3, 0.0),
+    "ingest": Figure(6, 0.001),
+    "validate": Figure(8, 0.0035),
+    "split": Figure(5, 0.00001),
+}
+# Of a set that is decoded in ranges: a digest of the pixels of each image is made at once.
+RANGES = {"listing": Figure(2, 0.00012), "decode": Figure(4, 0.0013), "ingest": Figure(6, 0.00004)}
 NETWORK_BYTES = 95e6  # ResNet50, as weights or as a model file
 ROW_BYTES = 1.2e3  # of an image in the table that steps after the split read
 # What is kept of a view of an image: pooled features, and the maps that the last stage reads.
@@ -160,11 +168,12 @@ def plan(settings: Settings, *, images: int, workers: int, cores: int) -> Plan:
     for name, value in (("images", images), ("workers", workers), ("cores", cores)):
         if not 1 <= value <= MOST[name]:
             raise BadInput(f"{name} must be from 1 to {MOST[name]:,}. Received: {value}")
-    shards = math.ceil(images / settings.shard_size)
-    needs = _needs(settings)
+    layout = Layout.of(images, settings.shard_size, settings.image_size)
+    shards = math.ceil(images / layout.shard_size)
+    needs = _needs(settings, layout, apart=not layout.is_one(images))
     steps = [
         _step(name, work, needs[name], images, shards, workers * cores)
-        for name, work in _works(settings, images, shards).items()
+        for name, work in _works(settings, images, layout).items()
     ]
     return Plan(tuple(steps), images, workers, cores)
 
@@ -176,8 +185,12 @@ class Work(NamedTuple):
     core_seconds: float
 
 
-def _works(settings: Settings, images: int, shards: int) -> dict[str, Work]:
+def _works(settings: Settings, images: int, layout: Layout) -> dict[str, Work]:
     network, runs = Network.of(settings), settings.runs
+    shards = math.ceil(images / layout.shard_size)
+    ranges = len(layout.ranges(images))
+    figures = FIRST if layout.is_one(images) else {**RANGES, **FIRST, "ingest": RANGES["ingest"]}
+    tasks = {"decode": min(ranges, MOST_TASKS)}
     loads = {
         "features": Load("features", min(shards, MOST_TASKS), 0, images * settings.views),
         "train": training(settings, runs, images),
@@ -187,7 +200,10 @@ def _works(settings: Settings, images: int, shards: int) -> dict[str, Work]:
         "promote": Load("promote", 1),
     }
     works = {
-        **{name: Work(1, figure.start + figure.each * images) for name, figure in FIRST.items()},
+        **{
+            name: Work(count := tasks.get(name, 1), figure.start * count + figure.each * images)
+            for name, figure in figures.items()
+        },
         **{name: Work(load.tasks, network.built_in(load)) for name, load in loads.items()},
     }
     works["logits"] = works["logits"]._replace(tasks=min(works["logits"].tasks, MOST_TASKS))
@@ -197,15 +213,21 @@ def _works(settings: Settings, images: int, shards: int) -> dict[str, Work]:
     return works
 
 
-def _needs(settings: Settings) -> dict[str, Needs]:
+def _needs(settings: Settings, layout: Layout, *, apart: bool) -> dict[str, Needs]:
     packed = 3.1 * settings.image_size**2  # bytes of an image in a shard
+    shard = packed * (layout.shard_size - settings.shard_size)  # more than in a small set
+    alone = Needs(310 * MIB, 11e3, 0, packed, requests=25, shard_requests=4)
     kept = KEPT_BYTES[settings.strategy] * settings.views
     runs, model = settings.runs, NETWORK_BYTES
     return {
-        "ingest": Needs(310 * MIB, 11e3, 0, packed, requests=25, shard_requests=4),
+        "listing": Needs(170 * MIB, 2.3e3, 0, 300, requests=12),
+        "decode": alone._replace(memory=310 * MIB + 2 * shard, read=200, written=packed + 350),
+        "ingest": Needs(310 * MIB, 11e3, 650, 400, requests=25) if apart else alone,
         "validate": Needs(360 * MIB, 13e3, 4.4e3, 400, requests=20, shard_requests=2),
         "split": Needs(360 * MIB, 12e3, 310, 350, requests=16),
-        "features": Needs(1540 * MIB, 0, packed, kept, model, shard_requests=19, copied=packed),
+        "features": Needs(
+            1540 * MIB + shard, 0, packed, kept, model, shard_requests=19, copied=packed
+        ),
         "train": Needs(
             *(1540 * MIB, ROW_BYTES, kept * runs, 0, 0, 1.6e6, 30, runs), copied=kept or packed
         ),

@@ -26,6 +26,7 @@ Its modules, in reading order:
     traffic     counts bytes
 """
 
+from skin_pipeline.storage.cache import LocalCache, own_cache
 from skin_pipeline.storage.digests import digest, digest_file, digest_named, digest_of
 from skin_pipeline.storage.files import copied, copied_file, scratch
 from skin_pipeline.storage.folder import FolderStore
@@ -46,6 +47,7 @@ __all__ = [
     "Bucket",
     "FolderStore",
     "KeyList",
+    "LocalCache",
     "S3Access",
     "S3Object",
     "S3Store",
@@ -61,6 +63,7 @@ __all__ = [
     "digest_of",
     "explained",
     "open_store",
+    "own_cache",
     "scratch",
     "update",
 ]

@@ -53,7 +53,7 @@ def features(
         kinds: `pooled`, `maps`, or both.
         views: How many dihedral views, from the first.
     """
-    work.job.expect("features", min(work.settings.shard_size, dataset.images), views)
+    work.job.expect("features", dataset.packed(work.settings.shard_size)[shard], views)
     pixels = arrays.loaded(work.store, dataset.shards[shard])
     ids = cache.ids_of(pixels)
     known = FeatureCache(work.store, trunk, dataset.image_size, ids)

@@ -174,20 +174,20 @@ def test_a_failure_is_told_once_however_often_it_comes(place: Place) -> None:
     for _ in range(2):
         assert place.run("skin_training", data="/no/such/folder") == "failed"
     run_failed = "A run of skin_training failed"
-    place.once("Task ingest failed in skin_training", run_failed)
+    place.once("Task listing failed in skin_training", run_failed)
 
     def counted() -> dict[str, int]:
         open_ones = (each for each in incidents.every(place.store) if each.state == "open")
         return {each.kind: each.count for each in open_ones}
 
     place.wait(lambda: counted() == {"task_failed": 2, "run_failed": 2})
-    (post,) = place.posts("Task ingest failed in skin_training")
+    (post,) = place.posts("Task listing failed in skin_training")
     assert "there is nothing at /no/such/folder" in post["text"]
     assert "What to do: correct what the error names" in post["text"]
-    assert (post["task_id"], post["dag_id"]) == ("ingest", "skin_training")
+    assert (post["task_id"], post["dag_id"]) == ("listing", "skin_training")
     (mail,) = [each for each in place.mailbox.received if each.message["Subject"] == run_failed]
     assert (mail.login, mail.recipients) == (("ops", SECRET), str(MAIL["to"]).split(", "))
-    assert "a task failed (ingest)" in mail.message.get_body(("html",)).get_content()
+    assert "a task failed (listing)" in mail.message.get_body(("html",)).get_content()
 
 
 @pytest.fixture(scope="module")
@@ -217,7 +217,7 @@ def test_a_refusal_is_told_with_its_reasons_and_ends_the_earlier_failures(
 ) -> None:
     place.once(
         f"[synthetic data] {MODEL} was refused",
-        "Over: Task ingest failed in skin_training",
+        "Over: Task listing failed in skin_training",
         "Over: A run of skin_training failed",
     )
     (post,) = place.posts(f"[synthetic data] {MODEL} was refused")
@@ -265,7 +265,7 @@ def test_a_damaged_version_is_told_and_over_when_it_is_whole(place: Place, promo
 
 def test_what_the_webhook_refused_is_sent_again_by_the_watch(place: Place, promoted: str) -> None:
     place.webhook.answers = [404]
-    before = len(place.posts("Task ingest failed in skin_training"))
+    before = len(place.posts("Task listing failed in skin_training"))
     assert place.run("skin_training", data="/no/such/folder") == "failed"
     place.wait(lambda: incidents.unsent(place.store))
     (waiting,) = incidents.unsent(place.store)
@@ -273,7 +273,7 @@ def test_what_the_webhook_refused_is_sent_again_by_the_watch(place: Place, promo
     assert place.run("skin_watch") == "success"
     place.wait(lambda: not incidents.unsent(place.store))
     assert waiting.kind in {"task_failed", "run_failed"}
-    assert place.mailed["Task ingest failed in skin_training"] == before + 1  # by mail only once
+    assert place.mailed["Task listing failed in skin_training"] == before + 1  # by mail only once
 
 
 def test_no_secret_is_in_logs_or_incidents(place: Place, promoted: str) -> None:

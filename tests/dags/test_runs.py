@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import re
+import signal
 import time
 import uuid
 import zipfile
@@ -25,7 +27,7 @@ from released import opened
 from servers import HOST, Inbox, S3Server, free_ports, webhook_inbox
 
 from skin_pipeline.config import Settings, form_schema, read_settings
-from skin_pipeline.contracts import Verdict, load
+from skin_pipeline.contracts import Dataset, Verdict, load
 from skin_pipeline.data import demo as generator
 from skin_pipeline.seeds import run_seed
 from skin_pipeline.storage import Store, open_store
@@ -51,7 +53,7 @@ QUICK = {
 }
 MOST_MAPPED = 3  # tasks of a step that this Airflow allows
 ALL = {
-    *("ingest", "validate", "split", "shards", "features", "runs", "train", "evaluate"),
+    *("listing", "ingest", "validate", "split", "shards", "features", "runs", "train", "evaluate"),
     *("champion", "external"),
     *("gate", "promote", "reject"),
 }
@@ -124,15 +126,15 @@ class Place:
             "alerts": (post.body for post in self.alerts.received),
         }
 
-    def first_try(self, **changes: Any) -> tuple[str | None, str]:
-        """The state of `ingest` after its first try in a new run, and what it logged."""
+    def first_try(self, task: str, **changes: Any) -> tuple[str | None, str]:
+        """The state of a task after its first try in a new run, and what it logged."""
         follower = self.trigger(**changes)
         path = f"dags/skin_training/dagRuns/{follower.run}"
-        ingest = f"{path}/taskInstances/ingest"
-        self.wait(lambda: self.state(ingest) in {"up_for_retry", "failed"})
-        state = self.state(ingest)
+        tried = f"{path}/taskInstances/{task}"
+        self.wait(lambda: self.state(tried) in {"up_for_retry", "failed"})
+        state = self.state(tried)
         self.airflow.api.patch(f"{path}?update_mask=state", {"state": "failed"})
-        return state, self.logs(follower, "ingest")
+        return state, self.logs(follower, task)
 
     def state(self, path: str) -> str | None:
         """The state of a task instance; None before it exists."""
@@ -252,7 +254,8 @@ def results(place: Place) -> set[Any]:
 
 
 def test_every_step_runs_and_the_model_is_promoted(place: Place, promoted: Follower) -> None:
-    assert states(promoted) == {**{task: {"success"} for task in ALL}, "reject": {"skipped"}}
+    skipped = {task: {"skipped"} for task in ("decode", "reject")}  # the set is one range
+    assert states(promoted) == {**{task: {"success"} for task in ALL}, **skipped}
     champion = opened(place.store, name="skin-resnet50-synthetic").champion
     assert promoted.value("promote").endswith(champion.version)
     assert champion.by == promoted.run
@@ -332,14 +335,14 @@ def test_more_runs_than_airflow_makes_tasks_of_a_step_are_refused_before_the_wor
     place: Place,
 ) -> None:
     failed = place.run(runs=MOST_MAPPED + 1)
-    assert states(failed)["ingest"] == {"failed"}
-    assert "runs=4, but this Airflow makes at most 3 tasks" in failed.errors["ingest", -1]
-    assert "started key=" not in place.logs(failed, "ingest")
+    assert states(failed)["listing"] == {"failed"}
+    assert "runs=4, but this Airflow makes at most 3 tasks" in failed.errors["listing", -1]
+    assert "started key=" not in place.logs(failed)
 
 
 def test_a_setting_that_there_is_none_of_is_named_with_the_nearest(place: Place) -> None:
     failed = place.run(image_siz=64)
-    assert "image_siz is no setting; the nearest is image_size" in failed.errors["ingest", -1]
+    assert "image_siz is no setting; the nearest is image_size" in failed.errors["listing", -1]
 
 
 def test_a_refusal_is_a_green_run_with_reasons(place: Place, promoted: Follower) -> None:
@@ -372,13 +375,75 @@ def test_a_run_that_fails_leaves_the_others_to_be_judged_and_the_gate_counts_the
 
 def test_bad_input_fails_at_once_and_says_what_to_do(place: Place) -> None:
     failed = place.run(data="/no/such/folder", weights=str(place.weights))
-    assert states(failed)["ingest"] == {"failed"}
+    assert states(failed)["listing"] == {"failed"}
     assert states(failed)["promote"] == {"upstream_failed"}
-    message = failed.errors["ingest", -1]
+    message = failed.errors["listing", -1]
     assert "there is nothing at /no/such/folder" in message
     assert "kaggle://OWNER/NAME" in message
     assert "attempt=2" not in place.logs(failed)
     place.wait(lambda: set(told(place, failed)) == {"task_failed", "run_failed"})
+
+
+@pytest.fixture(scope="module")
+def ranges(place: Place) -> Follower:
+    """A run on images of two ranges in a bucket; the process that decodes the first one is killed
+    at its first try."""
+    generator.generate(place.folder / "many", seed=3, per_class=170)
+    bucket = open_store(
+        f"s3://{place.s3.bucket}/many",
+        endpoint=place.s3.endpoint,
+        credentials=place.s3.credentials,
+        cache=place.folder / "own-cache",
+    )
+    for path in (place.folder / "many").rglob("*.*"):
+        bucket.put_file(path.relative_to(place.folder / "many").as_posix(), path)
+    follower = place.trigger(
+        data=f"s3://{place.s3.bucket}/many", shard_size=16, epochs=2, min_per_class=20
+    )
+    tasks = f"dags/skin_training/dagRuns/{follower.run}/taskInstances"
+
+    def decodes() -> bool:
+        assert place.state(f"{tasks}/listing") not in {"failed", "up_for_retry"}, place.logs(
+            follower
+        )
+        return "started key=decode/" in place.logs(follower, "decode/map_index=0")
+
+    place.wait(decodes)
+    os.kill(place.airflow.api.get(f"{tasks}/decode/0")["pid"], signal.SIGKILL)
+    for _ in follower.lines():
+        pass
+    return follower
+
+
+def test_the_images_of_a_large_set_are_decoded_by_several_tasks_and_united(
+    place: Place, ranges: Follower
+) -> None:
+    """In a bucket, of which each task fetches its images only."""
+    found = {task: state for task, state in ranges.states.items() if task[0] == "decode" and state}
+    assert found == {("decode", 0): "success", ("decode", 1): "success"}
+    assert states(ranges)["ingest"] == {"success"}
+    merged = place.logs(ranges, "ingest")
+    assert merged.count("cached key=decode/") == 2
+    assert "started key=decode/" not in merged
+    dataset = next(
+        load(place.store, key.removesuffix("/result.json"), Dataset)
+        for key in place.store.list("ingest/")
+        if key.endswith("/result.json")
+        and "many" in load(place.store, key.removesuffix("/result.json"), Dataset).source
+    )
+    assert dataset.classes == {"benign": 170, "malignant": 170}
+    assert dataset.shard_images == (16,) * 20 + (16, 4)
+    assert states(ranges)["gate"] == {"success"}
+    assert sum(map(len, json.loads(str(ranges.value("shards"))))) == 22
+
+
+def test_a_range_whose_process_was_killed_is_made_again(place: Place, ranges: Follower) -> None:
+    path = f"dags/skin_training/dagRuns/{ranges.run}/taskInstances/decode"
+    tries = [place.airflow.api.get(f"{path}/{number}")["try_number"] for number in range(2)]
+    assert tries == [2, 1]
+    again = place.logs(ranges, "decode/map_index=0")
+    assert again.count("started key=decode/") == 2
+    assert again.count("finished key=decode/") == 1
 
 
 @pytest.fixture(scope="module")
@@ -402,13 +467,13 @@ def test_what_kaggle_refuses_fails_at_once(
 ) -> None:
     monkeypatch.setattr(place.kaggle, "key", key)
     failed = place.run(data=f"kaggle://{data}", weights=str(place.weights))
-    assert states(failed)["ingest"] == {"failed"}
-    assert message in failed.errors["ingest", -1]
+    assert states(failed)["listing"] == {"failed"}
+    assert message in failed.errors["listing", -1]
 
 
 def test_what_does_not_answer_is_tried_again(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(place.kaggle, "mode", "down")
-    state, _ = place.first_try(data="kaggle://owner/skin", weights=str(place.weights))
+    state, _ = place.first_try("listing", data="kaggle://owner/skin", weights=str(place.weights))
     assert state == "up_for_retry"
 
 
@@ -446,16 +511,16 @@ def gone(place: Place) -> tuple[str | None, str]:
     """The first try of a run whose store does not answer."""
     where = {"endpoint_url": f"http://{HOST}:{free_ports(1)[0]}", "region_name": "us-east-1"}
     with place.changed("objects", extra=json.dumps(where)):
-        return place.first_try()
+        return place.first_try("ingest")
 
 
 @pytest.mark.parametrize("name", ["STORE", "DATA"])
 def test_a_wrong_secret_fails_at_once_and_names_the_setting(
     wrong_secrets: dict[str, Follower], name: str
 ) -> None:
-    failed = wrong_secrets[name]
-    assert states(failed)["ingest"] == {"failed"}
-    message = failed.errors["ingest", -1]
+    failed, task = wrong_secrets[name], {"STORE": "ingest", "DATA": "listing"}[name]
+    assert states(failed)[task] == {"failed"}
+    message = failed.errors[task, -1]
     assert "the credentials are wrong or have expired" in message
     assert f"SKIN_{name}_CONNECTION" in message
 
@@ -463,7 +528,7 @@ def test_a_wrong_secret_fails_at_once_and_names_the_setting(
 def test_images_in_s3_are_looked_for_with_a_connection_of_their_own(
     without_images: Follower, place: Place
 ) -> None:
-    assert f"s3://{place.s3.bucket}/none" in without_images.errors["ingest", -1]
+    assert f"s3://{place.s3.bucket}/none" in without_images.errors["listing", -1]
 
 
 def test_a_store_that_does_not_answer_is_tried_again(gone: tuple[str | None, str]) -> None:

@@ -108,7 +108,9 @@ def test_reading_the_dag_imports_nothing_heavy(dag: Any) -> None:
 def test_the_steps_stand_in_order(dag: Any) -> None:
     before = {name: set(task["before"]) for name, task in dag["tasks"].items()}
     assert before == {
-        "ingest": set(),
+        "listing": set(),
+        "decode": {"listing"},
+        "ingest": {"decode", "listing"},
         "validate": {"ingest"},
         "split": {"validate"},
         "shards": {"ingest"},
@@ -125,7 +127,7 @@ def test_the_steps_stand_in_order(dag: Any) -> None:
         "reject": {"gate"},
     }
     mapped = [name for name, task in dag["tasks"].items() if task["mapped"]]
-    assert mapped == ["features", "train", "logits"]
+    assert mapped == ["decode", "features", "train", "logits"]
 
 
 def test_what_is_skipped_for_a_small_set_is_waited_for_and_skips_nothing_else(dag: Any) -> None:
@@ -197,6 +199,7 @@ def test_a_setting_changes_the_schedule(tmp_path: Path, setting: str, schedule: 
 def test_computing_tasks_share_the_pool(dag: Any) -> None:
     pools = {name: task["pool"] for name, task in dag["tasks"].items()}
     assert {name for name, pool in pools.items() if pool == "training"} == {
+        "decode",
         "ingest",
         "validate",
         "features",
@@ -252,6 +255,7 @@ def test_a_run_is_late_after_the_hours_that_are_set(dag: Any, tmp_path: Path) ->
 def test_a_failed_run_does_not_keep_the_others_from_being_judged(dag: Any) -> None:
     rules = {name: task["rule"] for name, task in dag["tasks"].items()}
     assert rules.pop("evaluate") == rules.pop("logits") == "all_done_min_one_success"
+    assert rules.pop("ingest") == "none_failed"  # also if there was nothing to decode before
     assert set(rules.values()) == {"all_success"}
 
 
@@ -320,7 +324,9 @@ def arguments(task: Any) -> tuple[dict[Any, str], Any]:
 
 RESULT = "return_value"
 WIRED = {
-    "ingest": {},
+    "listing": {},
+    "decode": {"ranges": f"listing.{RESULT}"},
+    "ingest": {"listed": f"listing.{RESULT}"},
     "validate": {"dataset": "ingest.dataset", "external": "ingest.external"},
     "split": {"validation": f"validate.{RESULT}"},
     "shards": {"dataset": "ingest.dataset"},
@@ -361,6 +367,7 @@ def test_each_task_is_given_what_an_earlier_one_hands_on(wired: Any) -> None:
     assert {name: given for name, (given, _) in found.items()} == WIRED
     mapped = {name: over for name, (_, over) in found.items() if over}
     assert mapped == {
+        "decode": {"ranges"},
         "features": {"shards"},
         "train": {"features, run"},
         "logits": {"shards"},
@@ -388,6 +395,7 @@ class Steps:
                 "mapped_parts": [[[0], [1]], [[2]]],
                 "images_in": "images 9 to 16",
             }
+            results |= {"ranges": [["r0"], ["r1"]], "files_in": "images 1 to 20"}
             return results.get(name, f"{name} result")
 
         return call
@@ -526,9 +534,22 @@ def test_a_part_is_scored_by_all_runs_and_by_the_champion(called: Callable[..., 
 
 
 def test_ingest_may_ask_kaggle_and_hands_on_what_it_pinned(called: Callable[..., Any]) -> None:
-    result, made, _, asked = called("ingest")
-    assert (made, asked) == ([("ingest", ())], [{"kaggle": True}])
+    first, second = ["", "listing/1", "0"], ["", "listing/1", "1"]
+    result, made, _, asked = called("ingest", [[first], [second]])
+    ((step, (listed,)),) = made
+    assert (step, list(listed), asked) == ("ingest", [first, second], [{"kaggle": True}])
     assert result == {"dataset": "dataset", "weights": "weights", "external": {"a": "b"}}
+
+
+def test_there_is_a_decode_task_for_each_group_of_ranges_which_may_ask_kaggle_too(
+    called: Callable[..., Any],
+) -> None:
+    result, made, _, asked = called("listing")
+    assert (result, made) == ([["r0"], ["r1"]], [("ranges", (512,))])
+    result, made, names, asked = called("decode", ["r1", "r2"])
+    assert result == ["decode result"] * 2
+    assert made[2:] == [("decode", ("r1",)), ("decode", ("r2",))]
+    assert (names, asked) == (["images 1 to 20"], [{"kaggle": True}] * 2)
 
 
 def test_there_is_a_features_task_for_each_group_of_shards_and_a_train_task_for_each_run(

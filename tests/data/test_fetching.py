@@ -12,7 +12,7 @@ import documents
 import pytest
 
 from skin_pipeline.contracts import Notice
-from skin_pipeline.data.fetching import fetched
+from skin_pipeline.data.fetching import fetched, log_news
 from skin_pipeline.job import Job
 
 MakeJob = Callable[..., Job]
@@ -55,9 +55,14 @@ def test_what_is_beside_the_images_and_was_not_there_before_is_logged(
         assert isinstance(notice, Notice)
         # As an earlier version of this code worded it.
         older = notice.model_copy(update={"reason": "is not read"})
-        found.log_news(documents.dataset("ingest/a").model_copy(update={"notices": (older,)}))
+        log_news(
+            found.images.notices,
+            documents.dataset("ingest/a").model_copy(update={"notices": (older,)}),
+        )
         assert "beside_the_images" not in caplog.text
-        found.log_news(documents.dataset("ingest/a").model_copy(update={"notices": ()}))
+        log_news(
+            found.images.notices, documents.dataset("ingest/a").model_copy(update={"notices": ()})
+        )
         assert "beside_the_images" in caplog.text
 
 

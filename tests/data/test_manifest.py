@@ -112,7 +112,8 @@ def test_a_set_of_masks_only_is_refused(tmp_path: Path, store: FolderStore) -> N
 def test_shards_hold_the_readable_images_in_the_order_of_the_table(
     folder: Path, store: FolderStore, tmp_path: Path
 ) -> None:
-    table, shards, thumbnails, _ = build(folder, store, tmp_path)
+    table, shards, thumbnails, counts, _ = build(folder, store, tmp_path)
+    assert counts == (4, 4, 1)
     assert [np.load(store.local(key)).shape for key in shards] == [
         (4, 32, 32, 3),
         (4, 32, 32, 3),

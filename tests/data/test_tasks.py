@@ -12,7 +12,7 @@ from PIL import Image
 
 from skin_pipeline import steps
 from skin_pipeline.contracts import Dataset, Split, Validation
-from skin_pipeline.data import manifest, tasks
+from skin_pipeline.data import ingesting, manifest, tasks
 from skin_pipeline.job import Job
 
 MakeJob = Callable[..., Job]
@@ -35,7 +35,7 @@ def job(make_job: MakeJob, tmp_path: Any) -> Job:
 
 
 def test_the_results_of_the_room_follow_from_each_other(job: Job) -> None:
-    key = steps._ingested(job, job.settings.data, job.settings)
+    key = ingesting.data_set(job, 3, job.settings.data, job.settings)
     dataset = job.load(key, Dataset)
     assert (dataset.classes, dataset.unreadable) == ({"benign": 13, "malignant": 12}, 1)
     assert (dataset.image_size, dataset.field_of_view) == (64, job.settings.field_of_view)

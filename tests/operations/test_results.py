@@ -54,6 +54,12 @@ def test_a_promotion_names_model_and_version(finished: Finished) -> None:
         ("champion", "", "there is no champion yet"),
         ("external", [], "there are no external sets"),
         ("runs", [0, 1], "2 runs"),
+        ("listing", [], "no set is large"),
+        (
+            "listing",
+            [[["", "l", "0"], ["", "l", "1"]], [["a", "m", "0"]]],
+            "3 ranges of images in 2 tasks",
+        ),
         ("shards", [[0, 1], [2]], "3 shards in 2 tasks"),
         ("parts", [], "so few images that `evaluate` scores them by itself"),
         ("parts", [[[0], [1, 2]], [[3]]], "3 parts in 2 tasks"),

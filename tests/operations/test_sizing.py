@@ -50,6 +50,17 @@ def test_no_step_has_more_tasks_than_airflow_makes(images: int) -> None:
     assert max(step.tasks for step in plan(images).steps) <= MOST_TASKS
 
 
+def test_a_set_of_several_ranges_is_decoded_by_several_tasks_of_little_memory() -> None:
+    small, large = ({step.name: step for step in plan(images).steps} for images in SIZES[:2])
+    assert list(small)[:2] == ["listing", "ingest"]
+    assert list(large)[:3] == ["listing", "decode", "ingest"]
+    assert large["decode"].tasks == 20
+    assert large["ingest"].core_seconds < large["decode"].core_seconds / 5
+    largest = {step.name: step for step in plan(10_000_000).steps}["decode"]
+    assert largest.tasks <= MOST_TASKS
+    assert largest.memory < 2 * large["decode"].memory + 400 * sizing.MIB
+
+
 def test_more_images_take_longer_and_more_workers_do_not() -> None:
     hours = [[plan(images, workers).hours for workers in (1, 4, 16, 64)] for images in SIZES]
     for line in hours:

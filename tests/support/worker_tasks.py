@@ -103,7 +103,7 @@ def linger(folder: str) -> None:
     time.sleep(3600)
 
 
-def inspect_or_die(item: Found, geometry: Geometry | None) -> Inspected:
+def inspect_or_die(item: Found, geometry: Geometry | None, hashed: bool = False) -> Inspected:
     """What the manifest asks of an image file, but for one that brings the decoder down."""
     if item.path.name.startswith("fatal"):
         os.kill(os.getpid(), signal.SIGKILL)

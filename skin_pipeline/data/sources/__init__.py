@@ -7,6 +7,8 @@ Takes in a source: any value of the setting `data`. Gives the files of the sourc
 In reading order:
 
 - `opening`: from a source to its files
+- `surveying`: a source shared by many workers, each of which fetches only what it decodes
+- `archives`: the archive of a source, fetched once for all tasks of a machine
 - `arrivals`: what is in a source, before anything is fetched
 - `from_folder`, `from_zip`, `from_bucket`, `from_kaggle`: a module for each kind of source
 - `zip_archive`: reading a zip file that is not trusted
@@ -22,6 +24,7 @@ from skin_pipeline.data.sources.classes import find
 from skin_pipeline.data.sources.contents import Listed, Listing, SourceFile
 from skin_pipeline.data.sources.found import Found, Images, changed, exchanged
 from skin_pipeline.data.sources.opening import files_at, folder_of
+from skin_pipeline.data.sources.surveying import Survey, check_unchanged, some_of, surveyed
 
 __all__ = [
     "Found",
@@ -29,11 +32,15 @@ __all__ = [
     "Listed",
     "Listing",
     "SourceFile",
+    "Survey",
     "brought",
     "changed",
+    "check_unchanged",
     "exchanged",
     "files_at",
     "find",
     "folder_of",
     "listed",
+    "some_of",
+    "surveyed",
 ]

@@ -18,8 +18,8 @@ from pathlib import Path
 from skin_pipeline.config import DEMO
 from skin_pipeline.data import kinds
 from skin_pipeline.data.sources import from_bucket, from_folder, from_kaggle, from_zip
+from skin_pipeline.data.sources.archives import access_to_images
 from skin_pipeline.data.sources.contents import Listed, Listing
-from skin_pipeline.data.sources.opening import access_to_images
 from skin_pipeline.errors import BadInput, Unavailable
 from skin_pipeline.foreign import shown
 from skin_pipeline.job import Job

@@ -46,6 +46,12 @@ class Images:
         return tuple(_digest(item.path) for item in self.files)
 
     @property
+    def labels(self) -> dict[str, str]:
+        """The class of each image, by its digest."""
+        classes = (item.label for item in self.files)
+        return dict(zip(self.digests, classes, strict=True))
+
+    @property
     def digest(self) -> str:
         """The identity of the content: the same for the same files, wherever they are.
 
@@ -56,8 +62,18 @@ class Images:
         """
         named = zip(self.files, self.digests, strict=True)
         rows = [f"{item.key}\0{found}" for item, found in named]
-        rows += sorted(f"table\0{_digest(path)}" for path in self.tables)
+        rows += self.table_digests
         return hashlib.sha256("\n".join(rows).encode()).hexdigest()
+
+    @staticmethod
+    def digest_of(item: Found) -> str:
+        """Returns the SHA-256 of an image file as it is now, as `digests` has it."""
+        return _digest(item.path)
+
+    @property
+    def table_digests(self) -> list[str]:
+        """The part of the identity of the content that comes from the tables."""
+        return sorted(f"table\0{_digest(path)}" for path in self.tables)
 
     def check_unchanged(self, inspected: Iterable[tuple[str, str]]) -> None:
         """Compares the files as they were decoded with `digests`, which make the result's key.

@@ -12,9 +12,9 @@ from __future__ import annotations
 import logging
 import operator
 import time
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path, PurePosixPath
@@ -46,6 +46,8 @@ IMAGES = SettingNames(
     rights="list and read",
     public=". For a public bucket, set SKIN_DATA_ANONYMOUS to true",
 )
+# Of what is listed, and fetched by many tasks, none of which brings more than a part.
+MANY = replace(LIMITS, entries=50_000_000, total_bytes=LIMITS.total_bytes << 10)
 BATCH = 1000  # objects for each line of the log; also the most that wait in the pool
 WAYS = "Give s3://BUCKET/PREFIX with the images somewhere below, or s3://BUCKET/KEY.zip"
 
@@ -79,6 +81,28 @@ def fetch(
     if _names_zip(url):
         return bucket.fetch_zip(target)
     return bucket.fetch_folder(target)
+
+
+def surveyed(url: str, target: Path, access: S3Access) -> tuple[Contents, tuple[Listed, ...]]:
+    """Returns what is below a prefix, and the state of each image.
+
+    Only the tables are fetched, into the new folder `target`; raises what `fetch` does.
+    """
+    return _Fetching(Bucket(url, access, IMAGES), MANY, time.sleep).surveyed(target)
+
+
+def packed(url: str, access: S3Access) -> tuple[str, str, Callable[[Path], Path]]:
+    """Returns the name of a zip file, its state, and a function that fetches it into a folder;
+    raises what `fetch` does."""
+    bucket = _Fetching(Bucket(url, access, IMAGES), LIMITS, time.sleep)
+    item = bucket.zip()
+    state = f"s3 {bucket.bucket.name} {item.key} {item.bytes} {item.tag}"
+    return PurePosixPath(item.key).name, state, partial(bucket.fetch_archive, item)
+
+
+def is_prefix(source: str) -> bool:
+    """Returns whether a source is a bucket, and not one zip file in it."""
+    return source.startswith(S3) and not _names_zip(source)
 
 
 def _names_zip(url: str) -> bool:
@@ -156,7 +180,7 @@ class _Fetching:
     # --- a zip file ---
 
     def listed_zip(self) -> Listing:
-        item = self._zip()
+        item = self.zip()
         with scratch() as folder:
             path = folder / f"images{ZIP}"
             refuse_full(folder, item.bytes)
@@ -166,21 +190,25 @@ class _Fetching:
         return Listing(tuple(images), found.notices)
 
     def fetch_zip(self, target: Path, only: Container[str] | None = None) -> Contents:
-        item = self._zip()
-        name = PurePosixPath(item.key).name
-        # Under its own name, which messages then show, unless that is not safe for a file here.
-        path = target.with_name(name if harmless(name) else f"{target.name}{ZIP}")
-        start = 's3_fetch_started bucket=%s key="%s" bytes=%d'
-        log.info(start, self.bucket.name, item.key, item.bytes)
-        with appearing(path) as part:
-            refuse_full(path.parent, item.bytes)
-            self._fetch(item, part)
+        path = self.fetch_archive(self.zip(), target.parent)
         try:
             return extract(path, target, self.limits, only)
         finally:
             path.unlink()
 
-    def _zip(self) -> S3Object:
+    def fetch_archive(self, item: S3Object, folder: Path) -> Path:
+        """Fetches a zip file into a folder."""
+        name = PurePosixPath(item.key).name
+        # Under its own name, which messages then show, unless that is not safe for a file here.
+        path = folder / (name if harmless(name) else f"images{ZIP}")
+        start = 's3_fetch_started bucket=%s key="%s" bytes=%d'
+        log.info(start, self.bucket.name, item.key, item.bytes)
+        with appearing(path) as part:
+            refuse_full(folder, item.bytes)
+            self._fetch(item, part)
+        return path
+
+    def zip(self) -> S3Object:
         """Returns the object that the URL names."""
         item = next(self.bucket.objects(self.prefix), None)  # the shortest key comes first
         if item is None or item.key != self.prefix:
@@ -196,8 +224,23 @@ class _Fetching:
     # --- a prefix ---
 
     def fetch_folder(self, target: Path) -> Contents:
-        gathering = Gathering(self.url, operator.eq, self.limits.entry_bytes)
+        gathering = self._gathering()
         wanted = self._wanted(self._listed(), gathering)
+        self._fetch_into(target, wanted)
+        return self._contents(gathering, wanted, target)
+
+    def surveyed(self, target: Path) -> tuple[Contents, tuple[Listed, ...]]:
+        """Fetches the tables only; returns what there is, and the state of each image."""
+        gathering = self._gathering()
+        wanted = self._wanted(self._listed(), gathering)
+        self._fetch_into(target, [one for one in wanted if one.use == "table"])
+        images = sorted(_seen(one.name, one.item) for one in wanted if one.use == "image")
+        return self._contents(gathering, wanted, target), tuple(images)
+
+    def _gathering(self) -> Gathering:
+        return Gathering(self.url, operator.eq, self.limits.entry_bytes)
+
+    def _fetch_into(self, target: Path, wanted: list[_Wanted]) -> None:
         size = sum(one.item.bytes for one in wanted)
         about = (self.bucket.name, self.prefix)
         start = 's3_fetch_started bucket=%s prefix="%s" files=%d bytes=%d'
@@ -207,21 +250,23 @@ class _Fetching:
             refuse_full(part, size)
             self._fetch_all(wanted, part)
         log.info('s3_fetch_finished bucket=%s prefix="%s" files=%d', *about, len(wanted))
+
+    @staticmethod
+    def _contents(gathering: Gathering, wanted: list[_Wanted], target: Path) -> Contents:
         for one in wanted:
             gathering.add(one.use, SourceFile(one.name, target / one.path))
         return gathering.contents()
 
     def listed(self) -> Listing:
         """Returns the images below the prefix, and notices of everything else."""
-        gathering = Gathering(self.url, operator.eq, self.limits.entry_bytes)
+        gathering = self._gathering()
         listing, images = self._listed(), []
         starts = self._starts(listing)
         for parts, item in listing:
             use = gathering.use(parts, item.bytes, partial(_start_of, item, starts))
             name = "/".join(parts)
             if use == "image" and gathering.is_new(name, (item.tag, item.bytes)):
-                state = f"{item.bytes}-{item.tag}"
-                images.append(Listed(name, quote(item.key, safe=""), state))
+                images.append(_seen(name, item))
         if not listing and self.prefix and next(self.bucket.objects(self.prefix), None):
             raise BadInput(self._nothing(gathering))
         return Listing(tuple(sorted(images)), gathering.skipped.notices())
@@ -327,6 +372,10 @@ class _Fetching:
             f"the bucket {self.bucket.name!r} is refused because of its object {shown(key)}, which "
             f"{reason}. Nothing was kept; rename or remove it, or name another prefix"
         )
+
+
+def _seen(name: str, item: S3Object) -> Listed:
+    return Listed(name, quote(item.key, safe=""), f"{item.bytes}-{item.tag}")
 
 
 def _object_of(listed: Listed) -> S3Object:

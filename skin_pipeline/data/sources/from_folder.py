@@ -56,22 +56,36 @@ def listed(root: Path, roots: Roots = ANYWHERE) -> Listing:
     """Returns the images below a folder, as `contents_of` finds them, and the state of each."""
     contents = contents_of(root, roots)
     files, repeated = each_file_once(contents.images)
-    return Listing(tuple(_listed(files, root)), (*contents.notices, *repeated))
+    return Listing(tuple(seen(files, root)), (*contents.notices, *repeated))
 
 
-def _listed(files: Sequence[SourceFile], root: Path) -> Iterator[Listed]:
+def seen(files: Sequence[SourceFile], root: Path) -> Iterator[Listed]:
+    """Yields the state of each file below a folder, without those that were removed meanwhile."""
     now = time.time()
     for file in files:
         try:
-            seen = file.path.stat()
+            state_now = file.path.stat()
         except OSError:  # removed meanwhile
             continue
         # The time of the last change of a file cannot be set, so it shows every change.
-        state = f"{seen.st_size}-{seen.st_mtime_ns}-{seen.st_ctime_ns}-{seen.st_ino}"
-        if now - seen.st_ctime < UNSETTLED:
+        state = "-".join(map(str, (*_outside(state_now), state_now.st_ctime_ns, state_now.st_ino)))
+        if now - state_now.st_ctime < UNSETTLED:
             state += f"-{time.time_ns()}"
         where = quote(os.fsencode(file.path.relative_to(root)))
         yield Listed(file.name, where, state)
+
+
+def outside(path: Path) -> tuple[str, str]:
+    """Returns the size of a file and the time of its last change, as `seen` begins a state; two
+    empty texts if it is gone."""
+    try:
+        return _outside(path.stat())
+    except OSError:
+        return "", ""
+
+
+def _outside(found: os.stat_result) -> tuple[str, str]:
+    return str(found.st_size), str(found.st_mtime_ns)
 
 
 def brought(root: Path, wanted: Sequence[Listed], roots: Roots = ANYWHERE) -> dict[str, Path]:

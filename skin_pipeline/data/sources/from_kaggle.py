@@ -23,7 +23,7 @@ from urllib.parse import urlsplit
 from skin_pipeline.credentials import KaggleCredentials
 from skin_pipeline.data.disk import appearing
 from skin_pipeline.data.sources.kaggle_credentials import WAYS, checked, found
-from skin_pipeline.data.sources.kaggle_transfer import Changed, Transfer, unreachable
+from skin_pipeline.data.sources.kaggle_transfer import Changed, Transfer, state_in, unreachable
 from skin_pipeline.data.sources.patience import Pause, patiently
 from skin_pipeline.errors import BadInput, PipelineError, Unavailable
 from skin_pipeline.foreign import line
@@ -98,6 +98,33 @@ def download(
         size = _zip_size(part, str(wanted))
     log.info("kaggle_download_finished dataset=%s bytes=%d", wanted, size)
     return target
+
+
+def state_of(
+    dataset: str,
+    *,
+    credentials: KaggleCredentials | None = None,
+    endpoint: str = "",
+    pause: Pause = time.sleep,
+) -> tuple[str, str]:
+    """Returns the name of a data set's zip file, and what Kaggle's storage says of its state: ""
+    if it says nothing by which a change would be noticed. Nothing is downloaded.
+
+    Raises:
+        BadInput, Unavailable: As `download`.
+    """
+    wanted = _reference(dataset)
+    given = checked(credentials or found())
+
+    def ask() -> str:
+        with (
+            _client(given, _other_server(endpoint)) as client,
+            _answer(client, wanted, given.origin, 0) as response,
+        ):
+            return state_in(response)
+
+    state = patiently(ask, pause)
+    return f"{wanted.owner}.{wanted.name}.zip", f"kaggle {wanted} {state}" if state else ""
 
 
 def is_address(source: str) -> bool:

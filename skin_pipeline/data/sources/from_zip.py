@@ -13,7 +13,7 @@ import logging
 import operator
 import re
 import zipfile
-from collections.abc import Container
+from collections.abc import Container, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -84,15 +84,46 @@ def extract(
         selection = _Selection(archive)
         if only is not None:
             selection.wanted = [item for item in selection.wanted if item.name in only]
-        size = sum(item.info.file_size for item in selection.wanted)
-        with appearing(target) as part:
-            part.mkdir()
-            refuse_full(part, size)
-            for item in selection.wanted:
-                archive.write(item.info, part / item.path)
-    files, name = len(selection.wanted), printable(path.name)
-    log.info('archive_extracted archive="%s" files=%d bytes=%d', name, files, size)
+        _write(archive, selection.wanted, target)
     return selection.contents(target)
+
+
+def surveyed(
+    path: Path, target: Path, limits: Limits = LIMITS
+) -> tuple[Contents, tuple[Listed, ...]]:
+    """Returns what is in a zip file, of which only the tables are extracted, and the state of each
+    image; raises what `extract` does."""
+    refuse_taken(target)
+    with opened(path, limits) as archive:
+        selection = _Selection(archive)
+        _write(archive, [item for item in selection.wanted if item.use == "table"], target)
+    return selection.contents(target), selection.listing().images
+
+
+def brought(
+    path: Path, wanted: Sequence[Listed], target: Path, limits: Limits = LIMITS
+) -> dict[str, Path]:
+    """Extracts images that `surveyed` listed; returns their paths, by name, without those that are
+    not in the archive as they were. Raises what `extract` does."""
+    states = {item.name: item.state for item in wanted}
+    refuse_taken(target)
+    with opened(path, limits) as archive:
+        selection = _Selection(archive)
+        same = [item for item in selection.wanted if states.get(item.name) == item.state]
+        _write(archive, same, target)
+    return {item.name: target / item.path for item in same}
+
+
+def _write(archive: ZipArchive, wanted: Sequence[_Wanted], target: Path) -> None:
+    """Extracts some entries into the new folder `target`."""
+    size = sum(item.info.file_size for item in wanted)
+    with appearing(target) as part:
+        part.mkdir()
+        refuse_full(part, size)
+        for item in wanted:
+            archive.write(item.info, part / item.path)
+    name = printable(archive.path.name)
+    log.info('archive_extracted archive="%s" files=%d bytes=%d', name, len(wanted), size)
 
 
 class _Wanted(NamedTuple):
@@ -102,6 +133,11 @@ class _Wanted(NamedTuple):
     use: Use
     name: str
     path: str
+
+    @property
+    def state(self) -> str:
+        """What changes whenever the bytes may have changed."""
+        return f"{self.info.file_size}-{self.info.CRC:08x}"
 
 
 class _Selection:
@@ -171,9 +207,7 @@ class _Selection:
     def listing(self) -> Listing:
         """Returns the images, without extracting anything."""
         images = sorted(
-            Listed(item.name, "", f"{item.info.file_size}-{item.info.CRC:08x}")
-            for item in self.wanted
-            if item.use == "image"
+            Listed(item.name, "", item.state) for item in self.wanted if item.use == "image"
         )
         return Listing(tuple(images), self._gathering.skipped.notices())
 

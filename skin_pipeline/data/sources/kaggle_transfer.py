@@ -89,6 +89,12 @@ class _Source(NamedTuple):
     changed: str
 
 
+def state_in(response: Response) -> str:
+    """Returns what an answer says of the state of a file; "" if it has no ETag."""
+    source = _source(response, 0)
+    return f"{source.bytes} {source.tag} {source.changed}" if source and source.tag else ""
+
+
 def _source(response: Response, start: int) -> _Source | None:
     """Returns the state of the file that an answer contains, or contains a part of.
 

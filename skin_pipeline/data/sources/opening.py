@@ -19,11 +19,12 @@ from pathlib import Path
 from skin_pipeline.config import DEMO
 from skin_pipeline.data import kinds
 from skin_pipeline.data.sources import from_bucket, from_folder, from_kaggle, from_zip
+from skin_pipeline.data.sources.archives import access_to_images, archive_at
 from skin_pipeline.data.sources.contents import Contents, SourceFile, each_file_once, not_used
 from skin_pipeline.errors import BadInput
 from skin_pipeline.foreign import line, shown, words
 from skin_pipeline.job import Job
-from skin_pipeline.storage import S3Access, scratch
+from skin_pipeline.storage import scratch
 
 log = logging.getLogger(__name__)
 
@@ -41,8 +42,7 @@ def folder_of(job: Job, source: str | None = None) -> Generator[Contents, None, 
         Unavailable: The server did not answer.
     """
     source = source or job.settings.data
-    path = job.roots.path(source) if _is_path(source) else None
-    if path and _is_folder(path):
+    if path := folder_at(job, source):
         # A folder is read where it is: data sets are too large to copy without need.
         yield from_folder.contents_of(path, job.roots)
         return
@@ -58,28 +58,28 @@ def _fetched(job: Job, source: str, target: Path) -> Contents:
 
         demo.generate(target, job.settings.seed)
         return from_folder.contents_of(target)
-    if from_kaggle.is_address(source):
-        packed = from_kaggle.download(
-            source, target.parent, credentials=job.kaggle, endpoint=job.kaggle_endpoint
-        )
-        return from_zip.extract(packed, target)
-    if source.startswith(from_bucket.S3):
+    if from_bucket.is_prefix(source):
         return from_bucket.fetch(source, target, access_to_images(job))
-    return from_zip.extract(_existing(job.roots.path(source)), target)
+    with archive_at(job, source) as archive:
+        return from_zip.extract(archive, target)
+
+
+def folder_at(job: Job, source: str) -> Path | None:
+    """Returns the path of a source that is a folder; None for an archive, a server or the demo.
+
+    Raises:
+        BadInput: There is nothing at the path, or it cannot be reached.
+    """
+    if not _is_path(source):
+        return None
+    path = job.roots.path(source)
+    return path if _is_folder(path) else (_existing(path) and None)
 
 
 def _is_path(source: str) -> bool:
     """Returns whether a source is a path, and not the generator, Kaggle or S3."""
     remote = from_kaggle.is_address(source) or source.startswith(from_bucket.S3)
     return source != DEMO and not remote
-
-
-def access_to_images(job: Job) -> S3Access:
-    """Returns how buckets with images are reached."""
-    if job.data_access:
-        return job.data_access()
-    set_up = job.deployment
-    return S3Access(set_up.data_endpoint or set_up.s3_endpoint, anonymous=set_up.data_anonymous)
 
 
 def _is_folder(path: Path) -> bool:

@@ -14,10 +14,9 @@ import openpyxl
 import pytest
 from PIL import Image
 
-from skin_pipeline import steps
 from skin_pipeline.config import Settings
 from skin_pipeline.contracts import Dataset, load
-from skin_pipeline.data import manifest, sources
+from skin_pipeline.data import ingesting, manifest, sources
 from skin_pipeline.data.metadata import Labelling, Reader
 from skin_pipeline.errors import BadInput
 from skin_pipeline.job import Job
@@ -491,7 +490,7 @@ def test_what_ingest_found_and_did_not_use_is_in_its_result_and_its_log(
     )
     job = make_job(data=str(root), weights="imagenet")
     with caplog.at_level("INFO"):
-        key = steps._ingested(job, job.settings.data, job.settings)
+        key = ingesting.data_set(job, 3, job.settings.data, job.settings)
     dataset = load(job.store, key, Dataset)
     assert dataset.classes == {"benign": 2, "malignant": 1}
     table = manifest.read(job.store, dataset.table)

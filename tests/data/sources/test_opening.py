@@ -14,8 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from image_folders import image, lay_out, told
 
-from skin_pipeline import steps
-from skin_pipeline.data import kinds, manifest, sources
+from skin_pipeline.data import ingesting, kinds, manifest, sources
 from skin_pipeline.data.sources import from_folder, from_zip
 from skin_pipeline.errors import BadInput
 from skin_pipeline.job import Job
@@ -298,9 +297,9 @@ def test_numbered_folders_are_no_classes_unless_somebody_said_so(
     lay_out(tmp_path / "set", *(f"{part}/{name}.jpg" for part in "01" for name in "ab"))
     data = {"data": str(tmp_path / "set"), "weights": "imagenet"}
     with pytest.raises(BadInput, match="malignant_values"):
-        steps._ingested(make_job(**data), data["data"], make_job(**data).settings)
+        ingesting.data_set(make_job(**data), 3, data["data"], make_job(**data).settings)
     job = make_job(**data, malignant_values="1", benign_values="0")
-    key = steps._ingested(job, job.settings.data, job.settings)
+    key = ingesting.data_set(job, 3, job.settings.data, job.settings)
     table = manifest.read(job.store, f"{key}/manifest.parquet")
     assert dict(zip(table["key"], table["label"], strict=True)) == {
         **{f"0/{name}.jpg": "benign" for name in "ab"},
@@ -313,10 +312,10 @@ def test_what_is_new_beside_known_images_is_told_though_nothing_is_made_again(
 ) -> None:
     root = lay_out(tmp_path / "set", "benign/a.jpg", "malignant/b.jpg", "other/c.jpg")
     job = make_job(data=str(root), weights="imagenet")
-    first = steps._ingested(job, job.settings.data, job.settings)
+    first = ingesting.data_set(job, 3, job.settings.data, job.settings)
     caplog.clear()
     (root / "malignant/d.heic").write_bytes(b"\0\0\0\x18ftypheic")
-    assert steps._ingested(job, job.settings.data, job.settings) == first
+    assert ingesting.data_set(job, 3, job.settings.data, job.settings) == first
     news = [record.getMessage() for record in caplog.records if "beside" in record.getMessage()]
     assert len(news) == 1
     assert news[0].startswith('beside_the_images what=".heic: HEIC files are not read')
@@ -332,7 +331,7 @@ def test_a_name_that_is_no_text_becomes_one_everywhere(
     (root / "malignant/b.jpg").rename(root / "malignant" / os.fsdecode(b"\xff.jpg"))
 
     job = make_job(data=str(root), weights="imagenet")
-    key = steps._ingested(job, job.settings.data, job.settings)
+    key = ingesting.data_set(job, 3, job.settings.data, job.settings)
 
     table = manifest.read(job.store, f"{key}/manifest.parquet")
     assert list(table["key"]) == ["benign/caf\u00e9%0A.jpg", "malignant/\u00ff.jpg"]

@@ -1,0 +1,54 @@
+"""How the images of a data set are divided: into shards, and into ranges of shards.
+
+    layout = Layout.of(1_000_000, shard_size=256, image_size=224)
+    layout.shard_size, layout.range_size           # 256 images in a shard, 5120 in a range
+    layout.ranges(1_000_000)[1]          # range(5120, 10240)
+
+A *shard* is one packed array, which a task holds in memory. A *range* is what one task decodes:
+consecutive images, packed into shards of its own. Both follow from the number of images alone, and
+never from the number of workers.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+SHARDS_OF_A_RANGE = 20
+MOST_RANGES = 512  # of one data set; beyond, shards grow, as far as memory allows
+LARGEST_SHARD = 160 * 2**20  # bytes of the squares in it
+CHANNELS = 3
+
+
+class Layout(NamedTuple):
+    """Images of a full shard, and of a full range; only the last shard of a range may be smaller,
+    and only the last range."""
+
+    shard_size: int
+    range_size: int
+
+    @classmethod
+    def of(cls, images: int, shard_size: int, image_size: int) -> Layout:
+        """Returns the layout of a data set.
+
+        Shards double until there are no more ranges than Airflow should make tasks of a step.
+
+        Args:
+            images: The number of images.
+            shard_size: Images in a shard of a small set.
+            image_size: Side of a square in pixels.
+        """
+        shard, each = shard_size, CHANNELS * image_size**2
+        while (
+            images > MOST_RANGES * SHARDS_OF_A_RANGE * shard and 2 * shard * each <= LARGEST_SHARD
+        ):
+            shard *= 2
+        return cls(shard, SHARDS_OF_A_RANGE * shard)
+
+    def ranges(self, images: int) -> list[range]:
+        """Returns the numbers of the images of each range."""
+        size = self.range_size
+        return [range(start, min(start + size, images)) for start in range(0, images, size)]
+
+    def is_one(self, images: int) -> bool:
+        """Returns whether the images are one range, which is decoded where the data set is made."""
+        return images <= self.range_size

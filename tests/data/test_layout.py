@@ -1,0 +1,50 @@
+"""Into which shards and ranges the images of a data set are divided."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from skin_pipeline.data.layout import LARGEST_SHARD, MOST_RANGES, Layout
+
+
+@pytest.mark.parametrize(
+    ("images", "shard", "ranges"),
+    [
+        (600, 256, 1),
+        (5_120, 256, 1),
+        (5_121, 256, 2),
+        (100_000, 256, 20),
+        (1_000_000, 256, 196),
+        (10_000_000, 1024, 489),
+    ],
+)
+def test_shards_of_224_pixels_grow_when_there_would_be_more_ranges_than_tasks(
+    images: int, shard: int, ranges: int
+) -> None:
+    layout = Layout.of(images, 256, 224)
+    assert (layout.shard_size, len(layout.ranges(images))) == (shard, ranges)
+    assert layout.is_one(images) == (ranges == 1)
+
+
+@given(st.integers(0, 200_000_000), st.integers(16, 4096), st.sampled_from([32, 64, 224, 512]))
+def test_a_shard_never_takes_more_memory_than_is_allowed(
+    images: int, shard_size: int, image_size: int
+) -> None:
+    layout = Layout.of(images, shard_size, image_size)
+    each = 3 * image_size**2
+    assert layout.shard_size == shard_size or layout.shard_size * each <= LARGEST_SHARD
+    assert layout.shard_size % shard_size == 0
+    few = images <= MOST_RANGES * layout.range_size
+    assert few or 2 * layout.shard_size * each > LARGEST_SHARD
+
+
+@given(st.integers(0, 3000), st.integers(16, 64))
+def test_every_image_is_in_one_range_and_only_the_last_is_smaller(
+    images: int, shard_size: int
+) -> None:
+    layout = Layout.of(images, shard_size, 32)
+    ranges = layout.ranges(images)
+    assert [number for one in ranges for number in one] == list(range(images))
+    assert {len(one) for one in ranges[:-1]} <= {layout.range_size}
