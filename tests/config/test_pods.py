@@ -31,9 +31,10 @@ def test_a_step_that_nothing_is_set_for_has_none() -> None:
 
 
 def test_an_image_and_nodes_can_be_set_without_amounts() -> None:
-    given = "train=image:registry.example.org:5000/skin:gpu@sha256:0a node:topology.kubernetes.io/zone=a"
+    image = "registry.example.org:5000/skin:gpu@sha256:0a"
+    given = f"train=image:{image} node:topology.kubernetes.io/zone=a"
     assert pods(given)["train"] == Pod(
-        image="registry.example.org:5000/skin:gpu@sha256:0a",
+        image=image,
         nodes=(("topology.kubernetes.io/zone", "a"),),
     )
 
