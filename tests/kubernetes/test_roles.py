@@ -52,6 +52,7 @@ def pod(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
         monkeypatch.delenv(name, raising=False)
     token = tmp_path / "token"
     token.write_text("token-of-the-account")
+    monkeypatch.setattr("boto3.DEFAULT_SESSION", None)  # a process of its own remembers nobody
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
