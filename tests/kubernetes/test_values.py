@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 from functools import reduce
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ import yaml
 from jsonschema import Draft7Validator
 
 from skin_pipeline.config import Deployment, Settings, read_deployment
+from skin_pipeline.config.pods import pods as read_resources
 
 SCHEMA = json.loads(Path(__file__).with_name("chart_keys.json").read_text())
 FILES = ("values.yaml", "values-celery.yaml")
@@ -120,6 +122,7 @@ def test_the_chart_makes_nothing_with_a_password_or_right_of_its_own(values: Any
     for name in ("createUserJob", "postgresql", "pgbouncer", "statsd", "flower"):
         assert values[name] == {"enabled": False}, name
     assert values["allowPodLaunching"] is values["apiServer"]["allowPodLogReading"] is False
+    assert values["enableServiceLinks"] is False
     assert values["networkPolicies"] == {"enabled": False}
 
 
@@ -158,6 +161,18 @@ def test_every_setting_exists_and_is_accepted(monkeypatch: pytest.MonkeyPatch) -
     deployment = read_deployment()
     assert deployment.store == "s3://example-skin/store"
     assert deployment.resources.startswith("train=")
+
+
+@pytest.mark.parametrize("page", ["docs/operating.md", "deploy/kubernetes/settings.yaml"])
+def test_every_example_of_resources_is_accepted(page: str) -> None:
+    text = (pods.ROOT / page).read_text()
+    examples = re.findall(r'SKIN_RESOURCES="(.+)"', text)
+    examples += [
+        f"{line}, *=cpu:1 memory:4Gi disk:30Gi" for line in re.findall(r"#   (\w+=.+)", text)
+    ]
+    assert examples
+    for example in examples:
+        assert read_resources(example)["features"].gpu == 1
 
 
 def test_every_option_of_airflow_exists() -> None:
