@@ -25,7 +25,7 @@ from airflow.sdk.exceptions import (
 )
 from airflow.sdk.log import mask_secret
 from skin_clock import clock
-from skin_pods import pod_options
+from skin_pods import makes_pods, pod_options
 
 from skin_pipeline import timing
 from skin_pipeline.config import (
@@ -317,7 +317,8 @@ def deadline() -> Any:
 
     Airflow's scheduler looks for runs that missed it, and calls `skin_notifier.late` in the
     executor. `airflow dags test` has no scheduler, and in Airflow 3.3 it fails at the end of a run
-    with a deadline; so there is none there.
+    with a deadline; so there is none there. Nor is there one if that executor starts pods: it
+    raises an error when it is given anything but a task, and the scheduler ends by it.
     """
     from airflow.sdk import (  # type: ignore[attr-defined]
         DeadlineAlert,
@@ -327,6 +328,9 @@ def deadline() -> Any:
 
     hours = read_deployment().deadline_hours
     if not hours or sys.argv[1:3] == ["dags", "test"]:
+        return None
+    if makes_pods():
+        log.warning("deadline_not_used reason=KubernetesExecutor setting=SKIN_DEADLINE_HOURS")
         return None
     return DeadlineAlert(
         reference=DeadlineReference.DAGRUN_QUEUED_AT,

@@ -32,7 +32,7 @@ def pod_options(name: str, executor: str, deployment: Deployment) -> dict[str, A
         deployment: The settings of the installation.
     """
     pod = pod_of(name, deployment.resources, timing.LONGEST_HOURS)
-    if pod is None or not _makes_pods(executor):
+    if pod is None or not makes_pods(executor):
         return {}
     if find_spec("kubernetes") is None:
         # Only the scheduler starts pods, and it does not start at all without this package.
@@ -41,8 +41,12 @@ def pod_options(name: str, executor: str, deployment: Deployment) -> dict[str, A
     return {"executor_config": {"pod_override": pod_override(pod)}}
 
 
-def _makes_pods(executor: str) -> bool:
-    """Returns whether an executor is Airflow's for Kubernetes; `conf` may give it another name."""
+def makes_pods(executor: str = "") -> bool:
+    """Returns whether an executor is Airflow's for Kubernetes; `conf` may give it another name.
+
+    Args:
+        executor: A name, an alias or a path; empty for Airflow's first one.
+    """
     configured: str = conf.get("core", "executor")
     installed = [entry.strip() for entry in configured.split(",")]
     name = executor or installed[0]
