@@ -25,6 +25,7 @@ from airflow.sdk.exceptions import (
 )
 from airflow.sdk.log import mask_secret
 from skin_clock import clock
+from skin_pods import makes_pods, pod_options
 
 from skin_pipeline import timing
 from skin_pipeline.config import (
@@ -220,7 +221,7 @@ def note(text: str) -> None:
 
 def step(**options: Any) -> Callable[[Callable[..., Any]], Any]:
     """Returns a decorator like `@task`, which also gives a task its description, its time-out, and
-    the queue and executor that are set for it.
+    the queue, executor and pod that are set for it.
 
     The description is the docstring of the function. The time-out is what `skin_pipeline.timing`
     allows a step of this name.
@@ -251,9 +252,10 @@ def step(**options: Any) -> Callable[[Callable[..., Any]], Any]:
     return decorate
 
 
-def placed(name: str, deployment: Deployment) -> dict[str, str]:
-    """Returns the queue and the executor that are set for a task, as options of the task."""
-    return placement(name, deployment.queues, deployment.executors, timing.LONGEST_HOURS)
+def placed(name: str, deployment: Deployment) -> dict[str, Any]:
+    """Returns the queue, the executor and the pod that are set for a task, as options of it."""
+    where = placement(name, deployment.queues, deployment.executors, timing.LONGEST_HOURS)
+    return {**where, **pod_options(name, where.get("executor", ""), deployment)}
 
 
 def form() -> dict[str, Param]:
@@ -315,7 +317,8 @@ def deadline() -> Any:
 
     Airflow's scheduler looks for runs that missed it, and calls `skin_notifier.late` in the
     executor. `airflow dags test` has no scheduler, and in Airflow 3.3 it fails at the end of a run
-    with a deadline; so there is none there.
+    with a deadline; so there is none there. Nor is there one if that executor starts pods: it
+    raises an error when it is given anything but a task, and the scheduler ends by it.
     """
     from airflow.sdk import (  # type: ignore[attr-defined]
         DeadlineAlert,
@@ -325,6 +328,9 @@ def deadline() -> Any:
 
     hours = read_deployment().deadline_hours
     if not hours or sys.argv[1:3] == ["dags", "test"]:
+        return None
+    if makes_pods():
+        log.warning("deadline_not_used reason=KubernetesExecutor setting=SKIN_DEADLINE_HOURS")
         return None
     return DeadlineAlert(
         reference=DeadlineReference.DAGRUN_QUEUED_AT,

@@ -15,7 +15,8 @@ In reading order:
 - `data`, `training`, `judging`: the knobs by section
 - `settings`: what all of them are together
 - `operations`: schedules, approval, budget, scoring and monitoring of an installation
-- `placement`: the queue and the executor of each step
+- `pods`: what the pod of a step is given
+- `placement`: the queue, the executor and the pod of each step
 - `deployment`: where and how the pipeline is installed
 - `reading`: both from outside, with errors that name what was received
 - `form`: the schema of Airflow's trigger form
@@ -28,7 +29,8 @@ from skin_pipeline.config.environment import ENV_PREFIX, may_be_empty, parts
 from skin_pipeline.config.form import form_schema, range_of, with_blanks
 from skin_pipeline.config.knobs import FIRST
 from skin_pipeline.config.operations import retraining
-from skin_pipeline.config.placement import placement
+from skin_pipeline.config.placement import placement, pod_of
+from skin_pipeline.config.pods import Pod
 from skin_pipeline.config.reading import no_setting, read_deployment, read_settings
 from skin_pipeline.config.settings import Settings
 from skin_pipeline.config.tables import settings_tables, with_part, write_tables
@@ -39,12 +41,14 @@ __all__ = [
     "FIRST",
     "SYNTHETIC",
     "Deployment",
+    "Pod",
     "Settings",
     "form_schema",
     "may_be_empty",
     "no_setting",
     "parts",
     "placement",
+    "pod_of",
     "range_of",
     "read_deployment",
     "read_settings",

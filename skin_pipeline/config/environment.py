@@ -18,6 +18,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from skin_pipeline.foreign import holds_secret
 
 ENV_PREFIX = "SKIN_"
+EVERY = "*"  # stands for the steps that are not named
 
 
 def _title(name: str, _field: object) -> str:
@@ -123,3 +124,20 @@ def parts(text: str) -> list[str]:
 def _unquoted(part: str) -> str:
     # `kind="a, b"` and `"kind=a, b"` are both `kind=a, b`.
     return re.sub(r'"((?:[^"]|"")*)"', lambda found: found[1].replace('""', '"'), part).strip()
+
+
+def pairs(text: str) -> dict[str, str]:
+    """Returns what a setting such as `train=gpu, *=default` gives to each step.
+
+    Raises:
+        ValueError: A part is not of the form `STEP=NAME`, or a step is named twice.
+    """
+    found: dict[str, str] = {}
+    for part in parts(text):
+        step, sign, name = (piece.strip() for piece in part.partition("="))
+        if not (step and sign and name):
+            raise ValueError(f"each part must be STEP=NAME, which {part!r} is not")
+        if step in found:
+            raise ValueError(f"the step {step!r} is named twice")
+        found[step] = name
+    return found

@@ -1,7 +1,9 @@
-"""Where tasks run: the queue and the executor of each step.
+"""Where tasks run: the queue, the executor and the pod of each step.
 
 placement("train", queues="train=gpu", executors="", known=["train", "gate"])
 # {"queue": "gpu"}
+pod_of("train", resources="train=gpu:1, *=cpu:1 memory:4Gi disk:20Gi", known=["train", "gate"]).gpu
+# 1
 """
 
 from __future__ import annotations
@@ -10,12 +12,11 @@ from collections.abc import Collection
 
 from pydantic import Field, field_validator
 
-from skin_pipeline.config.environment import parts
+from skin_pipeline.config.environment import EVERY, pairs
 from skin_pipeline.config.operations import OperationsKnobs
+from skin_pipeline.config.pods import Pod, pods
 from skin_pipeline.errors import BadInput
 from skin_pipeline.foreign import shown
-
-EVERY = "*"  # stands for the steps that are not named
 
 
 class PlacementKnobs(OperationsKnobs):
@@ -33,28 +34,26 @@ class PlacementKnobs(OperationsKnobs):
         "`AIRFLOW__CORE__EXECUTOR` names several. Empty: the first of them for all.",
     )
 
+    resources: str = Field(
+        "",
+        description="What the pods of steps get where the KubernetesExecutor runs them, as "
+        "`features=gpu:1 node:pool=gpu tolerate:nvidia.com/gpu, *=cpu:1 memory:4Gi disk:20Gi`: "
+        "`cpu`, `memory`, `disk` (each both asked for and the most), `gpu`, `image`, and as often "
+        "as needed `node:LABEL=VALUE` and `tolerate:TAINT`. What a step does not name it gets from "
+        "`*`. Empty: what the pod template says.",
+    )
+
     @field_validator("queues", "executors")
     @classmethod
     def _name_steps(cls, text: str) -> str:
         pairs(text)
         return text
 
-
-def pairs(text: str) -> dict[str, str]:
-    """Returns what a setting such as `train=gpu, *=default` gives to each step.
-
-    Raises:
-        ValueError: A part is not of the form `STEP=NAME`, or a step is named twice.
-    """
-    found: dict[str, str] = {}
-    for part in parts(text):
-        step, sign, name = (piece.strip() for piece in part.partition("="))
-        if not (step and sign and name):
-            raise ValueError(f"each part must be STEP=NAME, which {part!r} is not")
-        if step in found:
-            raise ValueError(f"the step {step!r} is named twice")
-        found[step] = name
-    return found
+    @field_validator("resources")
+    @classmethod
+    def _bound_pods(cls, text: str) -> str:
+        pods(text)
+        return text
 
 
 def placement(step: str, queues: str, executors: str, known: Collection[str]) -> dict[str, str]:
@@ -75,11 +74,31 @@ def placement(step: str, queues: str, executors: str, known: Collection[str]) ->
         ("executor", "SKIN_EXECUTORS", executors),
     ):
         given = pairs(text)
-        if unknown := [name for name in given if name not in known and name != EVERY]:
-            raise BadInput(
-                f"{setting} names {', '.join(map(shown, unknown))}, which is no step. There are: "
-                f"{', '.join(known)}"
-            )
+        _check(setting, given, known)
         if name := given.get(step, given.get(EVERY, "")):
             found[option] = name
     return found
+
+
+def pod_of(step: str, resources: str, known: Collection[str]) -> Pod | None:
+    """Returns what the pod of a step is given, or None where nothing is set for it.
+
+    Args:
+        step: The step.
+        resources: The setting of this name.
+        known: The names of all steps there are.
+
+    Raises:
+        BadInput: The setting names a step that there is not; it may be misspelt.
+    """
+    given = pods(resources)
+    _check("SKIN_RESOURCES", given, known)
+    return given.get(step, given.get(EVERY))
+
+
+def _check(setting: str, given: Collection[str], known: Collection[str]) -> None:
+    if unknown := [name for name in given if name not in known and name != EVERY]:
+        raise BadInput(
+            f"{setting} names {', '.join(map(shown, unknown))}, which is no step. There are: "
+            f"{', '.join(known)}"
+        )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from skin_pipeline.config import placement, read_deployment
-from skin_pipeline.config.placement import pairs
+from skin_pipeline.config.environment import pairs
 from skin_pipeline.errors import BadInput
 
 STEPS = ("ingest", "features", "train", "gate")

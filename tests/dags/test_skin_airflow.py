@@ -348,3 +348,25 @@ def test_a_run_has_a_deadline_if_it_is_set_and_there_is_a_scheduler(
     made = skin_airflow.deadline()
     assert (made.interval if made else None) == found
     assert made is None or made.callback.path == "skin_notifier.late"
+
+
+@pytest.mark.parametrize(
+    ("executors", "late"),
+    [("KubernetesExecutor", False), ("CeleryExecutor,KubernetesExecutor", True)],
+)
+def test_there_is_no_deadline_that_would_end_the_scheduler(
+    executors: str, late: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    from airflow.executors.workloads import ExecuteCallback
+    from airflow.providers.cncf.kubernetes.executors.kubernetes_executor import KubernetesExecutor
+
+    monkeypatch.setenv("SKIN_DEADLINE_HOURS", "1.5")
+    monkeypatch.setenv("AIRFLOW__CORE__EXECUTOR", executors)
+    monkeypatch.setattr(sys, "argv", ["airflow", "scheduler"])
+    assert bool(skin_airflow.deadline()) is late
+    assert ("deadline_not_used reason=KubernetesExecutor" in caplog.text) is not late
+    # What it keeps from happening. If this is no longer so, the deadline can come back.
+    with pytest.raises(NotImplementedError, match="does not support ExecuteCallback"):
+        KubernetesExecutor.queue_workload(
+            KubernetesExecutor.__new__(KubernetesExecutor), ExecuteCallback.model_construct(), None
+        )
