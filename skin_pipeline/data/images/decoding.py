@@ -49,7 +49,19 @@ UPRIGHT = {
     8: Image.Transpose.ROTATE_90,
 }
 PNG_START = b"\x89PNG\r\n\x1a\n"
-PNG_TEXTS = (b"tEXt", b"zTXt", b"iTXt", b"iCCP")  # the pixels do not depend on them
+# Parts of a PNG that the pixels do not depend on. A broken one must not cost the picture.
+PNG_TEXTS = (
+    b"tEXt",
+    b"zTXt",
+    b"iTXt",
+    b"iCCP",
+    b"pHYs",
+    b"gAMA",
+    b"cHRM",
+    b"sRGB",
+    b"tIME",
+    b"tRNS",
+)
 
 
 @dataclass(frozen=True)

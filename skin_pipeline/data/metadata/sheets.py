@@ -20,7 +20,7 @@ from skin_pipeline.data.foreign_tables.header import Clues
 from skin_pipeline.data.foreign_tables.image_names import ImageNames
 from skin_pipeline.data.foreign_tables.reading import tables_of
 from skin_pipeline.data.foreign_tables.table import Broken, NoTable, SeveralColumns, Table
-from skin_pipeline.data.metadata.columns import COLUMNS, METADATA
+from skin_pipeline.data.metadata.columns import COLUMNS, IDS, METADATA
 from skin_pipeline.data.metadata.label_columns import labels_of
 from skin_pipeline.data.metadata.labelling import Labelling, Labels, NoLabels
 from skin_pipeline.data.metadata.values import SHOWN, listed, plain_value, quoted, short
@@ -237,10 +237,10 @@ def _image_columns(table: Table, names: ImageNames, labelling: Labelling) -> lis
     }
     if "image_id" in labelling.columns:
         used = [position for position in known if known[position]]
-        return used or _why_no_image(table, names, known)
+        return used or _why_no_image(table, names, known, labelling)
     position = max(known, key=lambda position: known[position], default=None)
     if position is None or not known[position]:
-        return _why_no_image(table, names, known)
+        return _why_no_image(table, names, known, labelling)
     seen = {names.stem(value) for value in table.values(position)}
     share = max(known[position] / table.length, len(seen & names.stems) / len(names.stems))
     if share < ENOUGH:
@@ -252,7 +252,9 @@ def _image_columns(table: Table, names: ImageNames, labelling: Labelling) -> lis
     return [position]
 
 
-def _why_no_image(table: Table, names: ImageNames, tried: Mapping[int, int]) -> str:
+def _why_no_image(
+    table: Table, names: ImageNames, tried: Mapping[int, int], labelling: Labelling
+) -> str:
     """Returns why a table is not used, of which no usual column names images."""
     hits = {
         position: sum(map(names.knows, table.values(position)))
@@ -261,12 +263,23 @@ def _why_no_image(table: Table, names: ImageNames, tried: Mapping[int, int]) -> 
     }
     found = sorted((at for at in hits if hits[at]), key=lambda at: -hits[at])
     if not found:
-        return f"it names no image{_unlike(table, names, tried)}. {columns_of(table)}"
+        said = _unlike(table, names, tried) if tried else _of_groups(table, labelling)
+        return f"it names no image{said}. {columns_of(table)}"
     lines = [f"image_id={quoted(table.header[p])} (it names {hits[p]} images)" for p in found[:3]]
     return (
         "no column with a usual name names images. To use it, give in `columns` "
         f"{' or '.join(lines)}. {columns_of(table)}"
     )
+
+
+def _of_groups(table: Table, labelling: Labelling) -> str:
+    """Returns that a table is about lesions or patients instead of images; "" if it is not."""
+    for kind in reversed(IDS):
+        position = _position(table, labelling.names(kind))
+        if position is not None:
+            column = quoted(table.header[position])
+            return f", but has a row for each {column}: add the names of the images to its rows"
+    return ""
 
 
 def _unlike(table: Table, names: ImageNames, tried: Iterable[int]) -> str:
