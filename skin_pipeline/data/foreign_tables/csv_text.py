@@ -156,7 +156,8 @@ def _refuse_prose(
             "it names images, but no separator fits all of its lines. If it is a "
             "table, save it as CSV with a header"
         )
-    raise NoTable("it is text without columns", quiet=True)
+    # What is called like an image may be its annotation: `labels/a.txt` beside `images/a.jpg`.
+    raise NoTable("it is text without columns", quiet=not clues.names.knows(path.stem))
 
 
 def _encoding(path: Path, head: bytes) -> str:

@@ -53,6 +53,13 @@ def test_text_that_names_images_without_columns_is_told(
         assert name.endswith(".csv")  # a table of one column, which names what it can
 
 
+@pytest.mark.parametrize("name", ["a.txt", "b"])
+def test_an_annotation_that_is_called_like_its_image_is_told(tmp_path: Path, name: str) -> None:
+    found = read(tmp_path, "0 0.5 0.5 0.2 0.3\n", name)
+    assert isinstance(found, NoTable)
+    assert not found.quiet
+
+
 def test_a_table_with_outlines_of_lesions_in_its_cells_is_read(tmp_path: Path) -> None:
     outline = "12 3 " * 60_000  # which is more than the library takes in one cell by itself
     found = read(tmp_path, f"image,patient_id,rle\na,P1,{outline}\nb,P2,1 2\n")
