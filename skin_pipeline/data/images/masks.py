@@ -47,13 +47,14 @@ def _two_colours(pixels: NDArray[np.int16], share: float) -> bool:
     """Returns whether that share of the pixels has the usual colour of its dark or bright half."""
     flat = pixels.reshape(-1, 3)
     light = flat.sum(axis=1)
-    bright = light > (int(light.min()) + int(light.max())) / 2
-    if not bright.any():
-        return False
-    low, high = np.median(flat[~bright], axis=0), np.median(flat[bright], axis=0)
+    order = light.argsort()
+    dark = int(np.searchsorted(light[order], (int(light.min()) + int(light.max())) / 2, "right"))
+    if dark == len(flat):
+        return False  # one colour
+    low, high = flat[order[dark // 2]], flat[order[(dark + len(flat)) // 2]]
     usual = _near(flat, low) | _near(flat, high)
-    return float((high - low).max()) > 4 * STEP and float(usual.mean()) >= share
+    return int(np.abs(high - low).max()) > 4 * STEP and float(usual.mean()) >= share
 
 
-def _near(pixels: NDArray[np.int16], colour: NDArray[np.floating]) -> NDArray[np.bool_]:
+def _near(pixels: NDArray[np.int16], colour: NDArray[np.int16]) -> NDArray[np.bool_]:
     return np.asarray(np.abs(pixels - colour).max(axis=1) <= STEP)
