@@ -216,7 +216,7 @@ def no_image(head: bytes) -> str:
     if kind := packed("", head):
         return f"is packed ({kind}); unpack it"
     if start and head[:64].isascii() and _is_text(head):
-        return "is a text"
+        return "is a text and no image"
     return "" if head.strip(b"\0") else "has nothing but zeros, as of a download that failed"
 
 

@@ -12,12 +12,11 @@ from PIL import Image
 # and `_attribute_globules`, and what annotation tools write. The word stands last, perhaps with a
 # number (`a_mask_2`, `a_mask (1)`), or first (`overlay_a`).
 WORDS = (
-    r"(?:segmentations?|segmented|superpixels?|masks?|seg|overlays?|contours?|outlines?"
-    r"|annotations?|annotated|heatmaps?|saliency|grad[\W_]?cam|ground[\W_]?truths?|gt|roi"
+    r"segmentations?|segmented|superpixels?|masks?|seg|overlays?|contours?|outlines?"
+    r"|annotations?|annotated|heatmaps?|saliency|grad[\W_]?cam|ground[\W_]?truths?|gt"
 )
-MASK_NAME = re.compile(
-    rf"(?:^|[\W_]){WORDS}|attribute_[a-z_]+)(?:[\W_]*\d{{1,3}}\)?)?$|^{WORDS})[\W_]"
-)
+LAST = re.compile(rf"(?:^|[\W_])(?:(?:{WORDS})(?:[\W_]*\d{{1,3}}\)?)?|roi|attribute_[a-z_]+)$")
+FIRST = re.compile(rf"(?:{WORDS})[\W_]")
 STEP = 8  # colours that are no further apart count as one
 LIKE_A_MASK = 0.97  # share of an image's pixels that have one of its two colours
 # The same of its thumbnail, whose pixels along an edge are means of both.
@@ -28,7 +27,8 @@ EACH = 4  # of the thumbnail's rows and columns one in so many is enough to tell
 def named_like_a_mask(key: str) -> bool:
     """Returns whether the name of an image, or of a folder above it, is one that masks have."""
     *folders, name = key.casefold().split("/")
-    return any(MASK_NAME.search(part) for part in (*folders, name.rpartition(".")[0] or name))
+    stem = name.rpartition(".")[0] or name
+    return bool(FIRST.match(stem)) or any(LAST.search(part) for part in (*folders, stem))
 
 
 def like_a_mask(image: Image.Image, small: NDArray[np.uint8]) -> bool:

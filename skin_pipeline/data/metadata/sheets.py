@@ -274,12 +274,11 @@ def _why_no_image(
 
 def _of_groups(table: Table, labelling: Labelling) -> str:
     """Returns that a table is about lesions or patients instead of images; "" if it is not."""
-    for kind in reversed(IDS):
-        position = _position(table, labelling.names(kind))
-        if position is not None:
-            column = quoted(table.header[position])
-            return f", but has a row for each {column}: add the names of the images to its rows"
-    return ""
+    names = {plain(name) for kind in IDS for name in labelling.names(kind)}
+    found = [column for column in table.header if plain(column) in names]
+    if not found:
+        return ""
+    return f", but has a row for each {quoted(found[0])}: add the names of the images to its rows"
 
 
 def _unlike(table: Table, names: ImageNames, tried: Iterable[int]) -> str:

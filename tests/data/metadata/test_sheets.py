@@ -98,3 +98,11 @@ def test_thousands_of_descriptions_take_no_time_that_grows_with_their_square(
     _, (notice,) = sheets_of(paths, KEYS, Labelling())
     assert notice.count == 3_000
     assert asked < 10 * len(paths)
+
+
+def test_a_table_of_lesions_is_told_as_such_even_if_two_of_its_columns_have_one_name(
+    tmp_path: Path,
+) -> None:
+    path = written(tmp_path, "lesion_id,lesion_id,MEL\nL1,L1,1\nL2,L2,0\n")
+    _, (notice,) = sheets_of([path], KEYS, Labelling())
+    assert "it names no image, but has a row for each lesion_id" in notice.reason
