@@ -107,7 +107,7 @@ class DataKnobs(Environment):
         "warn",
         "Data",
         "What becomes of images that look like a mask or an overlay of a lesion (by their name, or "
-        "because they have two greys only): a warning that names them, or they are left out.",
+        "because they have two colours only): a warning that names them, or they are left out.",
     )
     returned_labels: Literal["leave_out", "use"] = knob(
         "leave_out",

@@ -21,7 +21,9 @@ SUFFIXES = frozenset({
     *(".pjp", ".pjpeg", ".png", ".tif", ".tiff", ".webp"),
 })  # fmt: skip
 # Files that may be a table of metadata; their content decides. HAM10000's has no suffix at all.
-TABLE_SUFFIXES = frozenset({"", ".csv", ".ods", ".tab", ".tsv", ".txt", ".xls", ".xlsx"})
+TABLE_SUFFIXES = frozenset({
+    *("", ".csv", ".ods", ".tab", ".tsv", ".txt", ".xls", ".xlsm", ".xlsx"),
+})  # fmt: skip
 Use = Literal["image", "table", ""]
 
 JPEG, PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
@@ -86,9 +88,9 @@ PACKED_SUFFIXES: dict[str, str] = {
 TAR = slice(257, 262)
 # Files that may contain tables or arrays, in formats that are not read.
 DATA_SUFFIXES = frozenset({
-    *(".accdb", ".arff", ".db", ".dta", ".feather", ".h5", ".hdf5", ".json", ".jsonl", ".mat"),
-    *(".mdb", ".npy", ".npz", ".numbers", ".parquet", ".pkl", ".rdata", ".rds", ".sav"),
-    *(".sqlite", ".xlsb", ".xlsm", ".xml"),
+    *(".accdb", ".arff", ".db", ".doc", ".docx", ".dta", ".feather", ".h5", ".hdf5", ".json"),
+    *(".jsonl", ".mat", ".mdb", ".npy", ".npz", ".numbers", ".odt", ".parquet", ".pkl", ".ppt"),
+    *(".pptx", ".rdata", ".rds", ".sav", ".sqlite", ".xlsb", ".xml"),
 })  # fmt: skip
 # Beginnings of the names of texts about the data, which are no tables.
 PAPERS = ("attribution", "changelog", "citation", "copying", "copyright", "licence", "license",
@@ -168,10 +170,10 @@ def by_content(parts: tuple[str, ...], head: bytes) -> Look:
         return Look("", shown_suffix(suffix), reason)
     if _may_be_a_table(parts[-1], suffix, head):
         return TABLE
+    if suffix in DATA_SUFFIXES:  # many of them are zips inside, but nobody would unpack them
+        return Look("", shown_suffix(suffix), DATA)
     if packed(suffix, head):
         return Look("", shown_suffix(suffix), PACKED)
-    if suffix in DATA_SUFFIXES:
-        return Look("", shown_suffix(suffix), DATA)
     is_paper = parts[-1].casefold().startswith(PAPERS)
     is_text = suffix not in PLAIN and not is_paper and _is_text(head)
     return Look("", shown_suffix(suffix), UNKNOWN_TEXT if is_text else OTHER)
@@ -200,6 +202,22 @@ def is_read(head: bytes) -> bool:
 def other_image(suffix: str, head: bytes) -> str:
     """Returns the kind of an image, video or document that is not read; "" if it is none."""
     return _kind(OTHER_STARTS, head) or _boxed(head) or OTHER_SUFFIXES.get(suffix, "")
+
+
+def no_image(head: bytes) -> str:
+    """Returns what a file that is named as an image is instead, and what to do; "" if unknown."""
+    start = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    if start.startswith((b"<!doctype html", b"<html")):
+        return "is a web page, as of a download that failed; download the file again"
+    if start.startswith(b"version https://git-lfs"):
+        return "is only a pointer of Git LFS; fetch the file itself with `git lfs pull`"
+    if kind := other_image("", head):
+        return f"is a {kind} file, which is not read; save it as PNG or JPEG"
+    if kind := packed("", head):
+        return f"is packed ({kind}); unpack it"
+    if start and head[:64].isascii() and _is_text(head):
+        return "is a text and no image"
+    return "" if head.strip(b"\0") else "has nothing but zeros, as of a download that failed"
 
 
 def _boxed(head: bytes) -> str:

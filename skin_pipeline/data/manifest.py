@@ -160,7 +160,7 @@ def mask_notices(keys: Sequence[str], left_out: bool) -> tuple[Notice, ...]:
         if left_out
         else "used like any other image. Give masks=leave_out to leave such files out"
     )
-    reason = f"looks like a mask or an overlay of a lesion (by name, or two greys only); {done}"
+    reason = f"looks like a mask or an overlay of a lesion (by name, or two colours only); {done}"
     return (Notice(kind="looks_like_mask", subject=names, reason=reason, count=len(keys)),)
 
 

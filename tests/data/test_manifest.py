@@ -56,7 +56,7 @@ def build(
 
 @pytest.fixture
 def folder_with_masks(folder: Path) -> Path:
-    """A mask by its name, in the middle of the images, and one by its two greys, at their end."""
+    """A mask by its name, in the middle of the images, and one by its two colours, at their end."""
     Image.open(folder / "benign/benign1.png").save(folder / "benign/benign1_segmentation.png")
     two_greys = Image.new("L", (90, 70))
     two_greys.paste(255, (20, 20, 60, 50))
@@ -73,7 +73,7 @@ def test_masks_are_used_like_other_images_and_named(
     (notice,) = manifest.mask_notices(built.masks, left_out=False)
     assert str(notice) == (
         "benign/benign1_segmentation.png, malignant/zebra.png (2): looks like a mask or an overlay "
-        "of a lesion (by name, or two greys only); used like any other image. Give "
+        "of a lesion (by name, or two colours only); used like any other image. Give "
         "masks=leave_out to leave such files out"
     )
 
@@ -259,9 +259,7 @@ def test_an_image_is_called_what_its_source_calls_it_wherever_it_was_written(
     table = build(contents, store, tmp_path).table
     assert list(table["key"]) == keys
     assert list(table["image_id"]) == [PurePosixPath(key).stem for key in keys]
-    assert list(table["problem"][~table["readable"]]) == [
-        "Lesion.2.PNG: cannot identify image file"
-    ]
+    assert list(table["problem"][~table["readable"]]) == ["Lesion.2.PNG: is a text"]
 
 
 def test_a_file_that_goes_away_before_it_is_decoded_is_no_fault_of_the_data(

@@ -337,7 +337,7 @@ HOSTILE = {
     "huge.bmp": (claiming(11_000), "is over 120000000 pixels"),
     "half.jpg": (half(encoded(NOISE, "JPEG")), "truncated"),
     "half-progressive.jpg": (half(encoded(NOISE, "JPEG", progressive=True)), "truncated"),
-    "no.jpg": (b"no image", "cannot identify"),
+    "no.jpg": (b"no image", "is a text"),
     "truncated.png": (encoded(NOISE, "PNG")[:9000], "truncated"),
 }
 

@@ -214,7 +214,7 @@ ATTACKS = {
     "heavy-tags.tif": Attack(lambda: heavy_tags(4_000, 2 << 20), ""),
     "many-frames.gif.jpg": Attack(
         lambda: encoded(LESION, "GIF", save_all=True, append_images=[LESION.rotate(90)] * 200),
-        "cannot identify",
+        "is a GIF file, which is not read",
     ),
     "animated.webp": Attack(
         lambda: encoded(LESION, "WEBP", save_all=True, append_images=[LESION.rotate(90)] * 40),

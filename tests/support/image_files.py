@@ -37,6 +37,11 @@ def claiming(width: Any, height: Any) -> bytes:
     return bytes(data)
 
 
+def png_part(kind: bytes, body: bytes) -> bytes:
+    """A part of a PNG with a right checksum."""
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+
 def frames(kind: Any) -> Any:
     return encoded(LESION, kind, save_all=True, append_images=[LESION.rotate(90)] * 2)
 

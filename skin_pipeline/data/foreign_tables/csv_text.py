@@ -19,6 +19,9 @@ from skin_pipeline.data.foreign_tables.table import HEAD_ROWS, Broken, NoTable, 
 DELIMITERS = (",", ";", "\t", "|")
 MOST_BYTES = 2**30
 HEAD_BYTES = 2**20
+# Of one cell. The library's own bound of 128 KiB is less than the outline of a large lesion takes.
+MOST_CELL = 2**25
+csv.field_size_limit(MOST_CELL)
 PLAIN_TEXT = frozenset({"", ".txt"})
 PROSE = re.compile(r"read.?me|licen[cs]e|copying|attribution|citation|changelog|terms|notice")
 
@@ -81,7 +84,8 @@ def _records(file: IO[str], delimiter: str, skip: int) -> Iterator[Record]:
     Raises:
         NoTable: A line is not CSV.
     """
-    reader = csv.reader(_without_nul(islice(file, skip, None)), delimiter=delimiter, strict=True)
+    lines = _without_nul(islice(file, skip, None))
+    reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=True, strict=True)
     try:
         for values in reader:
             row = [value.strip() for value in values]
@@ -100,7 +104,7 @@ def _without_nul(lines: Iterable[str]) -> Iterator[str]:
 
 def _lenient(lines: Sequence[str], delimiter: str) -> list[Record]:
     """Returns the first rows, as far as they can be read, to recognise what the file is."""
-    reader = csv.reader(lines, delimiter=delimiter)
+    reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=True)
     rows = []
     try:
         for values in islice(reader, HEAD_ROWS):
@@ -152,7 +156,8 @@ def _refuse_prose(
             "it names images, but no separator fits all of its lines. If it is a "
             "table, save it as CSV with a header"
         )
-    raise NoTable("it is text without columns", quiet=True)
+    # What is called like an image may be its annotation: `labels/a.txt` beside `images/a.jpg`.
+    raise NoTable("it is text without columns", quiet=not clues.names.knows(path.stem))
 
 
 def _encoding(path: Path, head: bytes) -> str:

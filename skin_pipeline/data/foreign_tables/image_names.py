@@ -6,7 +6,7 @@ import os
 import unicodedata
 from collections.abc import Sequence
 
-from skin_pipeline.data.kinds import SUFFIXES
+from skin_pipeline.data.kinds import OTHER_SUFFIXES, SUFFIXES
 
 
 class ImageNames:
@@ -53,4 +53,5 @@ def without_suffix(name: str) -> str:
     # macOS stores an accent apart from its letter in names of files; tables do not.
     path = unicodedata.normalize("NFC", name.strip().replace("\\", "/")).casefold()
     stem, suffix = os.path.splitext(path)  # ruff: ignore[os-path-splitext]
-    return stem if suffix in SUFFIXES else path
+    # A table may name the files as they were before somebody saved them as JPEG: `a.dcm`.
+    return stem if suffix in SUFFIXES or suffix in OTHER_SUFFIXES else path

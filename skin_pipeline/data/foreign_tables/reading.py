@@ -9,6 +9,7 @@ The content of a file decides how it is read, because its suffix is often wrong.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from skin_pipeline.data.foreign_tables.csv_text import HEAD_BYTES, PLAIN_TEXT, text_table, utf16
@@ -64,7 +65,12 @@ def _refuse_foreign(head: bytes, path: Path) -> None:
     if head.startswith(b"version https://git-lfs"):
         raise NoTable("it is only a pointer of Git LFS: fetch the file itself with `git lfs pull`")
     if start.startswith((b"<!doctype html", b"<html")):
-        raise NoTable("it is a web page, perhaps of a download that failed")
+        raise NoTable(
+            "it is a web page: of a download that failed, or a table of a web site (then save it "
+            "as CSV)"
+        )
+    if re.match(rb'\{\s*"|\[\s*[\[{"]', start):
+        raise NoTable("it is JSON: if it describes the images, export it as CSV")
     if start.startswith((b"<?xml", b"{\\rtf", b"%pdf")):
         raise NoTable("it is a document and no table: save it as CSV", quiet=not wanted)
     # A single NUL may be an accident in a table: reading it reports the line.

@@ -17,6 +17,7 @@ from PIL import Image
 from skin_pipeline.data.bounds import MOST_PIXELS
 from skin_pipeline.data.images import jpeg, pages
 from skin_pipeline.data.images.unusable import Unusable
+from skin_pipeline.data.kinds import HEAD, is_read, no_image
 
 JPEG_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".pjpeg", ".pjp")
 FORMATS: dict[str, tuple[str, ...]] = {
@@ -48,7 +49,19 @@ UPRIGHT = {
     8: Image.Transpose.ROTATE_90,
 }
 PNG_START = b"\x89PNG\r\n\x1a\n"
-PNG_TEXTS = (b"tEXt", b"zTXt", b"iTXt", b"iCCP")  # the pixels do not depend on them
+# Parts of a PNG that the pixels do not depend on. A broken one must not cost the picture.
+PNG_TEXTS = (
+    b"tEXt",
+    b"zTXt",
+    b"iTXt",
+    b"iCCP",
+    b"pHYs",
+    b"gAMA",
+    b"cHRM",
+    b"sRGB",
+    b"tIME",
+    b"tRNS",
+)
 
 
 @dataclass(frozen=True)
@@ -71,6 +84,9 @@ def decode(data: bytes, suffix: str = "") -> Decoded:
     """
     if not data:
         raise Unusable("the file is empty")
+    head = data[:HEAD]
+    if not is_read(head) and (instead := no_image(head)):
+        raise Unusable(instead)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # those that matter are raised as errors below
         first, *others = jpeg.variants(data)

@@ -9,40 +9,52 @@ from numpy.typing import NDArray
 from PIL import Image
 
 # How public sets name what was drawn over or about an image: ISIC's `_segmentation`, `_superpixels`
-# and `_attribute_globules`, and what annotation tools write.
-MASK_NAME = re.compile(
-    r"(?:^|[\W_])(?:segmentations?|segmented|superpixels?|masks?|seg|overlays?|contours?|outlines?"
-    r"|annotations?|annotated|heatmaps?|saliency|ground[\W_]?truths?|gt|roi|attribute_[a-z_]+)$"
+# and `_attribute_globules`, and what annotation tools write. The word stands last, perhaps with a
+# number (`a_mask_2`, `a_mask (1)`), or first (`overlay_a`).
+WORDS = (
+    r"segmentations?|segmented|superpixels?|masks?|seg|overlays?|contours?|outlines?"
+    r"|annotations?|annotated|heatmaps?|saliency|grad[\W_]?cam|ground[\W_]?truths?|gt"
 )
-GREY_STEP = 8  # greys that are no further apart count as one
-LIKE_A_MASK = 0.97  # share of an image's pixels that have one of its two greys
-# The same of its thumbnail, whose pixels along an edge are means of both greys.
-PERHAPS_A_MASK = 0.75
+LAST = re.compile(rf"(?:^|[\W_])(?:(?:{WORDS})(?:[\W_]*\d{{1,3}}\)?)?|roi|attribute_[a-z_]+)$")
+FIRST = re.compile(rf"(?:{WORDS})[\W_]")
+STEP = 8  # colours that are no further apart count as one
+LIKE_A_MASK = 0.97  # share of an image's pixels that have one of its two colours
+# The same of its thumbnail, whose pixels along an edge are means of both.
+PERHAPS_A_MASK = 0.7
+EACH = 4  # of the thumbnail's rows and columns one in so many is enough to tell most images apart
 
 
 def named_like_a_mask(key: str) -> bool:
     """Returns whether the name of an image, or of a folder above it, is one that masks have."""
     *folders, name = key.casefold().split("/")
-    return any(MASK_NAME.search(part) for part in (*folders, name.rpartition(".")[0] or name))
+    stem = name.rpartition(".")[0] or name
+    return bool(FIRST.match(stem)) or any(LAST.search(part) for part in (*folders, stem))
 
 
 def like_a_mask(image: Image.Image, small: NDArray[np.uint8]) -> bool:
-    """Returns whether an RGB image consists of two greys only, as the mask of a lesion does.
+    """Returns whether an RGB image consists of two colours only, as the mask of a lesion does.
 
     Args:
         image: The whole image.
         small: The same as (64, 64, 3). Most images are told apart by it, at little cost.
     """
-    grey = small[..., 1].astype(np.int16)
-    if np.abs(small - grey[..., None]).max() > GREY_STEP:
+    if not _two_colours(small[::EACH, ::EACH].astype(np.int16), PERHAPS_A_MASK):
         return False
-    if not _two_greys(grey.ravel(), PERHAPS_A_MASK):
-        return False
-    return _two_greys(np.asarray(image.getchannel("G"), np.int16).ravel(), LIKE_A_MASK)
+    return _two_colours(np.asarray(image, np.int16), LIKE_A_MASK)
 
 
-def _two_greys(grey: NDArray[np.int16], share: float) -> bool:
-    """Returns whether that share of the pixels is near the darkest or the brightest of them."""
-    low, high = int(grey.min()), int(grey.max())
-    at_an_end = (grey - low <= GREY_STEP) | (high - grey <= GREY_STEP)
-    return high - low > 4 * GREY_STEP and float(at_an_end.mean()) >= share
+def _two_colours(pixels: NDArray[np.int16], share: float) -> bool:
+    """Returns whether that share of the pixels has the usual colour of its dark or bright half."""
+    flat = pixels.reshape(-1, 3)
+    light = flat.sum(axis=1)
+    order = light.argsort()
+    dark = int(np.searchsorted(light[order], (int(light.min()) + int(light.max())) / 2, "right"))
+    if dark == len(flat):
+        return False  # one colour
+    low, high = flat[order[dark // 2]], flat[order[(dark + len(flat)) // 2]]
+    usual = _near(flat, low) | _near(flat, high)
+    return int(np.abs(high - low).max()) > 4 * STEP and float(usual.mean()) >= share
+
+
+def _near(pixels: NDArray[np.int16], colour: NDArray[np.int16]) -> NDArray[np.bool_]:
+    return np.asarray(np.abs(pixels - colour).max(axis=1) <= STEP)

@@ -54,9 +54,9 @@ def labels_of(table: Table, labelling: Labelling) -> Labels | NoLabels | None:
 
 def _contradicted(table: Table, labelling: Labelling, found: Labels) -> NoLabels | None:
     """Returns which other column of labels contradicts these; None if none does."""
-    for name in OF_TWO_CLASSES:
-        position = table.position([name])
-        other = None if position is None else _of_column(table, position, labelling)
+    positions = [table.position([name]) for name in OF_TWO_CLASSES]
+    others = [_of_column(table, at, labelling) for at in positions if at is not None]
+    for other in (*others, one_hot(table, labelling)):
         if not isinstance(other, Labels) or len(other.classes) < 2:
             continue
         pairs = zip(found.meanings, other.meanings, strict=True)

@@ -46,7 +46,10 @@ class Labelling:
             words["neither_values"] = neither = neither - malignant - benign
         for one, other in ((names[0], names[1]), (names[0], names[2]), (names[1], names[2])):
             if both := sorted(words[one] & words[other]):
-                raise BadInput(f"{one} and {other} both have {', '.join(both)}")
+                raise BadInput(
+                    f"{one} and {other} both have {', '.join(both)}. Name it in one of them; a "
+                    'value with a comma is put in quotes: "Melanoma, NOS"'
+                )
         return cls(
             mapping_of(settings.columns), *(tuple(sorted(w)) for w in (malignant, benign, neither))
         )

@@ -25,14 +25,32 @@ if TYPE_CHECKING:
 
 
 def one_hot(table: Table, labelling: Labelling) -> Labels | NoLabels | None:
-    """Returns the labels of a table in which exactly one of several columns is set in each row."""
-    used = _widest_block(table, _flags(table))
+    """Returns the labels in several columns that are called after classes, or exclude each other.
+
+    Columns that the settings name as classes are labels, whether or not exactly one of them is set
+    in each row. Of others, exactly one must be set.
+    """
+    flags = _flags(table)
+    called = [
+        position
+        for position in flags
+        if _called_a_class(table.header[position], labelling)
+        and any(map(is_set, table.values(position)))
+    ]
+    used = _widest_block(table, flags)
+    if len(called) > 1 and not set(called) <= set(used):
+        return of_flags(table, called, labelling)
     if len(used) < 2:
         return None
     found = of_flags(table, used, labelling)
     known = any(labelling.meaning(table.header[position]) for position in used)
     # Two columns of 0 and 1 are often the two sexes, so one must have the name of a class.
     return found if isinstance(found, Labels) or known or len(used) > 2 else None
+
+
+def _called_a_class(name: str, labelling: Labelling) -> bool:
+    """Returns whether a column is called after a class; one called `1` or `yes` is not."""
+    return bool(labelling.meaning(name)) and is_set(name) is None
 
 
 def _flags(table: Table) -> list[int]:

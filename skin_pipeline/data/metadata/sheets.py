@@ -6,8 +6,9 @@ A *sheet* is a table that names images in a column. A *fact* is one of its cells
 from __future__ import annotations
 
 import logging
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -19,7 +20,7 @@ from skin_pipeline.data.foreign_tables.header import Clues
 from skin_pipeline.data.foreign_tables.image_names import ImageNames
 from skin_pipeline.data.foreign_tables.reading import tables_of
 from skin_pipeline.data.foreign_tables.table import Broken, NoTable, SeveralColumns, Table
-from skin_pipeline.data.metadata.columns import COLUMNS, METADATA
+from skin_pipeline.data.metadata.columns import COLUMNS, IDS, METADATA
 from skin_pipeline.data.metadata.label_columns import labels_of
 from skin_pipeline.data.metadata.labelling import Labelling, Labels, NoLabels
 from skin_pipeline.data.metadata.values import SHOWN, listed, plain_value, quoted, short
@@ -29,6 +30,8 @@ log = logging.getLogger(__name__)
 
 ENOUGH = 0.5  # of the images, or of the rows; if fewer names agree, that may be chance
 NOT_USED = "table_not_used"
+EXAMPLES = 3  # names in a message
+EACH_TOLD = 20  # files that are not used for the same reason; of more, a few are named
 
 
 class Fact(NamedTuple):
@@ -111,8 +114,9 @@ def sheets_of(
     clues = clues_of(names, labelling)
     tables: list[Table] = []
     notices: list[Notice] = []
+    alike = Counter(path.name for path in paths)
     for path in paths if keys else ():
-        for title, found in tables_of(path, _title(path, paths), clues):
+        for title, found in tables_of(path, _title(path, alike), clues):
             if isinstance(found, Table):
                 tables.append(found)
             else:
@@ -126,7 +130,28 @@ def sheets_of(
         else:
             reason = f"found, not used, because {sheet}"
             notices.append(notice(NOT_USED, table.name, reason))
-    return sheets, notices
+    return sheets, _few(notices)
+
+
+def _few(notices: Sequence[Notice]) -> list[Notice]:
+    """Returns one notice for files that are many and not used for the same reason.
+
+    Some sets have a description beside each image: thousands of notices would hide all others.
+    """
+    groups: dict[tuple[str, str], list[Notice]] = defaultdict(list)
+    for one in notices:
+        reason = re.split(r"[:.] ", one.reason)[0]  # what follows differs from file to file
+        groups[Path(one.subject).suffix, re.sub(r"\d+", "", reason)].append(one)
+    return [
+        one
+        for group in groups.values()
+        for one in (group if len(group) <= EACH_TOLD else [_joined(group)])
+    ]
+
+
+def _joined(group: Sequence[Notice]) -> Notice:
+    subject = listed([one.subject for one in group], EXAMPLES, ", ")
+    return notice(group[0].kind, subject, group[0].reason, len(group))
 
 
 def _no_table(title: str, problem: NoTable) -> list[Notice]:
@@ -212,10 +237,10 @@ def _image_columns(table: Table, names: ImageNames, labelling: Labelling) -> lis
     }
     if "image_id" in labelling.columns:
         used = [position for position in known if known[position]]
-        return used or _why_no_image(table, names, known)
+        return used or _why_no_image(table, names, known, labelling)
     position = max(known, key=lambda position: known[position], default=None)
     if position is None or not known[position]:
-        return _why_no_image(table, names, known)
+        return _why_no_image(table, names, known, labelling)
     seen = {names.stem(value) for value in table.values(position)}
     share = max(known[position] / table.length, len(seen & names.stems) / len(names.stems))
     if share < ENOUGH:
@@ -227,7 +252,9 @@ def _image_columns(table: Table, names: ImageNames, labelling: Labelling) -> lis
     return [position]
 
 
-def _why_no_image(table: Table, names: ImageNames, tried: Mapping[int, int]) -> str:
+def _why_no_image(
+    table: Table, names: ImageNames, tried: Mapping[int, int], labelling: Labelling
+) -> str:
     """Returns why a table is not used, of which no usual column names images."""
     hits = {
         position: sum(map(names.knows, table.values(position)))
@@ -236,12 +263,32 @@ def _why_no_image(table: Table, names: ImageNames, tried: Mapping[int, int]) -> 
     }
     found = sorted((at for at in hits if hits[at]), key=lambda at: -hits[at])
     if not found:
-        return f"it names no image. {columns_of(table)}"
+        said = _unlike(table, names, tried) if tried else _of_groups(table, labelling)
+        return f"it names no image{said}. {columns_of(table)}"
     lines = [f"image_id={quoted(table.header[p])} (it names {hits[p]} images)" for p in found[:3]]
     return (
         "no column with a usual name names images. To use it, give in `columns` "
         f"{' or '.join(lines)}. {columns_of(table)}"
     )
+
+
+def _of_groups(table: Table, labelling: Labelling) -> str:
+    """Returns that a table is about lesions or patients instead of images; "" if it is not."""
+    names = {plain(name) for kind in IDS for name in labelling.names(kind)}
+    found = [column for column in table.header if plain(column) in names]
+    if not found:
+        return ""
+    return f", but has a row for each {quoted(found[0])}: add the names of the images to its rows"
+
+
+def _unlike(table: Table, names: ImageNames, tried: Iterable[int]) -> str:
+    """Returns how the names in a table and those of the images are written, to be compared."""
+    written = [table.values(position) for position in tried]
+    values = list(dict.fromkeys(value for column in written for value in column if value))
+    if not values:
+        return ""
+    images = ", ".join(map(short, sorted(names.stems)[:EXAMPLES]))
+    return f": it has {', '.join(map(short, values[:EXAMPLES]))}, and the images are {images}"
 
 
 def _log_use(sheet: Sheet, rows: int, names: ImageNames, labelling: Labelling) -> None:
@@ -268,10 +315,14 @@ def _log_use(sheet: Sheet, rows: int, names: ImageNames, labelling: Labelling) -
     )
 
 
-def _title(path: Path, paths: Sequence[Path]) -> str:
-    """Returns a file's name for messages, with its folder if another file has the same name."""
-    alike = sum(other.name == path.name for other in paths) > 1
-    name = f"{path.parent.name}/{path.name}" if alike else path.name
+def _title(path: Path, alike: Mapping[str, int]) -> str:
+    """Returns a file's name for messages, with its folder if another file has the same name.
+
+    Args:
+        path: The file.
+        alike: How many files have each name.
+    """
+    name = f"{path.parent.name}/{path.name}" if alike[path.name] > 1 else path.name
     return name.encode("utf-8", "replace").decode()  # a name need not be valid Unicode
 
 

@@ -35,6 +35,7 @@ log = logging.getLogger(__name__)
 
 CLASSES: dict[str, str] = {label: label for label in LABELS}
 FOLDERS_SHOWN = 12
+TOP = "the folder itself"
 LabelsOf = Callable[[Sequence[Path], Sequence[str]], list[str]]
 
 
@@ -91,6 +92,8 @@ def _advice(contents: Contents) -> str:
         return "" if contents.notices else "Received: an empty folder"
     seen = [f"{name} ({count})" for name, count in folders.most_common(FOLDERS_SHOWN)]
     more = f" and {len(folders) - len(seen)} more" if len(folders) > len(seen) else ""
+    if list(folders) == [TOP]:
+        return f"Received images in: {seen[0]}. "
     return (
         f"Received images in: {', '.join(seen)}{more}. If folders are named after classes, name "
         "them in `malignant_values` and `benign_values`, for instance malignant_values=melanoma "
@@ -100,7 +103,7 @@ def _advice(contents: Contents) -> str:
 
 def _folder_shown(item: SourceFile) -> str:
     """Returns the name of an image's folder for messages."""
-    return f"{item.folders[-1]}/" if item.folders else "the folder itself"
+    return f"{item.folders[-1]}/" if item.folders else TOP
 
 
 # --- classes from folders ------------------------------------------------------------------------
@@ -131,6 +134,8 @@ def _by_folders(contents: Contents, meanings: Mapping[str, str]) -> _ByFolders:
     # Keys begin below the common parent of the class folders, so that a zip and the folder that is
     # extracted from it have equal keys.
     start = _shared_parts(above)
+    used = {item.real for item, _ in once if item.real}  # some by a link in a class folder
+    outside = [item for item in outside if item.real not in used]
     found = [Found(label, item.below(start), item.path) for item, label in once]
     files = sorted(found, key=lambda item: item.key)
     return _ByFolders(files, (*repeated, *_left_out(outside, set(above))))

@@ -178,7 +178,8 @@ def _other_server(endpoint: str) -> str:
         host, port, parts = "", None, urlsplit("")
     if not text or (host in HOSTS and port in {None, 80, 443} and not parts.username):
         return ""
-    if parts.scheme not in {"http", "https"} or not host or "@" in text:
+    odd = not host or re.search(r"[^\w.:-]", host)
+    if parts.scheme not in {"http", "https"} or odd or "@" in text:
         raise BadInput(
             "the host of the Kaggle connection (outside Airflow: SKIN_KAGGLE_ENDPOINT) must be "
             "empty for kaggle.com, or the URL of another server: http://HOST:PORT or "

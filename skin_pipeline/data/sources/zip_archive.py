@@ -124,8 +124,12 @@ class ZipArchive:
             reason = f"unpacks to {unpacked} bytes; {self.limits.total_bytes} are allowed"
             raise _refusal(self.path, reason)
         if unpacked > RATIO_FREE_BYTES and unpacked > self.limits.ratio * packed:
-            reason = f"unpacks to over {self.limits.ratio:g} times its packed size"
-            raise _refusal(self.path, reason)
+            most = max(wanted, key=lambda info: info.file_size - info.compress_size)
+            raise _refusal(
+                self.path,
+                f"unpacks to over {self.limits.ratio:g} times its packed size, most of all its "
+                f"entry {shown(most.orig_filename)}",
+            )
 
     def start(self, info: zipfile.ZipInfo, most: int) -> bytes:
         """Returns the first bytes of an entry; no bytes if they cannot be read.

@@ -93,10 +93,17 @@ ADVICE: dict[tuple[str, ...], str] = {
         "SignatureDoesNotMatch",
         "InvalidAccessKeyId",
         "InvalidSecurity",
-        "ProfileNotFound",
     ): f"the credentials are wrong or have expired. {CHANGE_CREDENTIALS}",
     ("HTTPClientError",): (
         f"the credentials have a line break or a letter that no key has. {CHANGE_CREDENTIALS}"
+    ),
+    ("ProfileNotFound",): (
+        "boto3 knows no profile of this name. Correct AWS_PROFILE, or the profile in the Airflow "
+        "connection that {0.connection} names; or add it to ~/.aws/config"
+    ),
+    ("InvalidObjectState",): (
+        "the object is in an archive (Glacier) from which nothing is read at once. Restore it, or "
+        "copy it into another storage class"
     ),
     ("NoCredentialsError", "PartialCredentialsError"): (
         f"there are no credentials, or only half of them. {CHANGE_CREDENTIALS}{{0.public}}"

@@ -48,9 +48,30 @@ def test_text_that_names_images_without_columns_is_told(
     found = read(tmp_path, content, name)
     if isinstance(found, NoTable):
         assert not found.quiet
-        assert "it names images" in str(found)
+        assert "it names images" in str(found) or "it is JSON" in str(found)
     else:
         assert name.endswith(".csv")  # a table of one column, which names what it can
+
+
+@pytest.mark.parametrize("name", ["a.txt", "b"])
+def test_an_annotation_that_is_called_like_its_image_is_told(tmp_path: Path, name: str) -> None:
+    found = read(tmp_path, "0 0.5 0.5 0.2 0.3\n", name)
+    assert isinstance(found, NoTable)
+    assert not found.quiet
+
+
+def test_a_table_with_outlines_of_lesions_in_its_cells_is_read(tmp_path: Path) -> None:
+    outline = "12 3 " * 60_000  # which is more than the library takes in one cell by itself
+    found = read(tmp_path, f"image,patient_id,rle\na,P1,{outline}\nb,P2,1 2\n")
+    assert isinstance(found, Table)
+    assert list(found.values(1)) == ["P1", "P2"]
+
+
+def test_blanks_between_a_comma_and_a_quote_part_no_value(tmp_path: Path) -> None:
+    found = read(tmp_path, 'image, patient_id, site\na, "P1", "torso, upper"\nb, "P2", "head"\n')
+    assert isinstance(found, Table)
+    assert list(found.values(1)) == ["P1", "P2"]
+    assert list(found.values(2)) == ["torso, upper", "head"]
 
 
 FUZZ = settings(

@@ -16,3 +16,10 @@ def test_a_path_means_the_image_whose_whole_folder_it_names() -> None:
     names = ImageNames(["part_1/a.jpg", "apart_1/a.jpg"])
     assert names.images("part_1/a.jpg") == (0,)
     assert names.images("a") == (0, 1)
+
+
+def test_a_table_may_name_the_files_as_they_were_before_they_were_saved_as_jpeg() -> None:
+    names = ImageNames(["benign/a.jpg", "benign/b.v2.jpg"])
+    assert [names.images(f"a.{suffix}") for suffix in ("dcm", "HEIC", "gif", "tif")] == [(0,)] * 4
+    assert names.images("b.v2") == (1,)
+    assert names.images("a.v2") == ()

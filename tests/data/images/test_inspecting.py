@@ -24,6 +24,7 @@ from image_files import (
     encoded,
     flipped_bytes,
     frames,
+    png_part,
     tiff,
     tiff_of_12_bits,
     turned,
@@ -73,6 +74,9 @@ CASES = [
     ("resolution-none.png", with_exif(0x011B, RATIONAL, 1, ELSEWHERE, "PNG"), "turned upright"),
     ("tag-of-no-kind.jpg", with_exif(0x8769, 99, 1, b"\xff" * 4), "turned upright"),
     ("pointer-to-nowhere.jpg", with_exif(0x8769, 4, 1, b"\xff" * 4), "turned upright"),
+    ("resolution-cut.png", PNG[:33] + png_part(b"pHYs", b"") + PNG[33:], "texts left out"),
+    ("time-cut.png", PNG[:33] + png_part(b"gAMA", b"x") + PNG[33:], "texts left out"),
+    ("clear-cut.png", PNG[:33] + png_part(b"tRNS", b"x") + PNG[33:], "texts left out"),
     ("thumbnail.tif", tiff(LESION, pages=[SMALL], kinds=[0, 1]), "thumbnail left out"),
     ("thumbnail-first.tif", tiff(SMALL, pages=[LESION], kinds=[1, 0]), "thumbnail left out"),
     ("thumbnail-untold.tif", tiff(LESION, pages=[SMALL]), "thumbnail left out"),
@@ -98,8 +102,8 @@ CASES = [
     ("grey-png.jpg", encoded(LESION.convert("L")), "PNG named .jpg; L to RGB"),
     # quarantined
     ("empty.jpg", b"", "the file is empty"),
-    ("text.jpg", b"<html>404 Not Found</html>", "cannot identify"),
-    ("zeros.jpg", bytes(5000), "cannot identify"),
+    ("text.jpg", b"<html>404 Not Found</html>", "is a web page"),
+    ("zeros.jpg", bytes(5000), "nothing but zeros"),
     ("head.jpg", JPEG[:2], "cannot identify"),
     ("half.jpg", JPEG[: len(JPEG) // 2], "truncated"),
     ("nearly.jpg", JPEG[:-300], "truncated"),
@@ -110,12 +114,21 @@ CASES = [
     ("half.webp", encoded(LESION, "WEBP")[:500], ""),
     ("flipped.png", flipped_bytes(PNG, 300), ""),
     ("checksum.png", flipped_bytes(PNG, 29, 4), ""),
-    ("a.gif.jpg", encoded(LESION, "GIF"), "cannot identify"),
+    ("a.gif.jpg", encoded(LESION, "GIF"), "is a GIF file, which is not read"),
+    (
+        "phone.jpg",
+        b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(99),
+        "is a HEIC file, which is not",
+    ),
+    ("scan.jpg", bytes(128) + b"DICM" + bytes(99), "is a DICOM file, which is not read"),
+    ("lfs.jpg", b"version https://git-lfs.github.com/spec/v1\noid", "git lfs pull"),
+    ("packed.jpg", b"PK\x03\x04" + bytes(99), "is packed (zip)"),
+    ("limit.jpg", b'{"error": "rate limit"}', "is a text"),
     ("icon.png", encoded(LESION.resize((64, 64)), "ICO"), "cannot identify"),
     ("portable.png", encoded(LESION, "PPM"), "cannot identify"),
-    ("jpeg2000.jpg", encoded(LESION, "JPEG2000"), "cannot identify"),
-    ("postscript.jpg", encoded(LESION, "EPS"), "cannot identify"),
-    ("document.jpg", encoded(LESION, "PDF"), "cannot identify"),
+    ("jpeg2000.jpg", encoded(LESION, "JPEG2000"), "is a JPEG 2000 file, which is not read"),
+    ("postscript.jpg", encoded(LESION, "EPS"), "is a text"),
+    ("document.jpg", encoded(LESION, "PDF"), "is a PDF file, which is not read"),
     ("animated.png", frames("PNG"), "has 3 frames"),
     ("animated.webp", frames("WEBP"), " frames; a lesion's image has one"),
     ("pages.tif", frames("TIFF"), "has 3 frames"),
@@ -206,7 +219,7 @@ def test_a_file_that_cannot_be_read_is_quarantined_with_the_reason(tmp_path: Pat
 def test_a_name_that_is_not_utf_8_can_be_written_into_a_report(tmp_path: Path) -> None:
     path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/l\xe9sion.png"))
     path.write_bytes(b"no image")
-    assert inspect(path).problem.encode().startswith(b"l\\udce9sion.png: cannot identify")
+    assert inspect(path).problem.encode().startswith(b"l\\udce9sion.png: is a text")
 
 
 def test_a_file_too_large_to_be_an_image_is_not_read(

@@ -1,4 +1,4 @@
-"""Masks are known by their names and by their two greys."""
+"""Masks are known by their names and by their two colours."""
 
 from __future__ import annotations
 
@@ -28,6 +28,15 @@ def test_an_image_of_two_greys_is_like_a_mask(data: Any) -> None:
     assert inspect_bytes(data, "a.png").mask
 
 
+@pytest.mark.parametrize("colours", [("black", "red"), ("navy", "yellow"), ("grey", "white")])
+@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
+def test_an_image_of_two_colours_is_like_a_mask(colours: tuple[str, str], kind: str) -> None:
+    drawn = Image.new("RGB", (300, 200), colours[0])
+    ImageDraw.Draw(drawn).ellipse((60, 30, 220, 170), fill=colours[1])
+    options = {"quality": 95, "subsampling": 0} if kind == "JPEG" else {}
+    assert inspect_bytes(encoded(drawn, kind, **options), "a.png").mask
+
+
 def test_a_lesion_is_not_like_a_mask_whatever_its_frame() -> None:
     for image in (LESION, LESION.convert("L"), LESION.convert("L").point(lambda v: v // 8)):
         assert not inspect_bytes(encoded(image), "a.png").mask
@@ -44,7 +53,18 @@ def test_a_lesion_is_not_like_a_mask_whatever_its_frame() -> None:
         ("benign/ISIC_0000000_superpixels.png", True),
         ("benign/ISIC_0000000_attribute_pigment_network.png", True),
         ("benign/a_mask.png", True),
-        ("benign/mask-a.png", False),
+        ("benign/mask-a.png", True),
+        ("benign/overlay_ISIC_0000000.jpg", True),
+        ("benign/seg_0001.png", True),
+        ("benign/ISIC_0000000_mask_2.png", True),
+        ("benign/ISIC_0000000_segmentation (1).png", True),
+        ("benign/ISIC_0000000_gradcam.png", True),
+        ("benign/maskell-1.jpg", False),
+        ("benign/gtx_0001.jpg", False),
+        ("benign/roitelet.jpg", False),
+        ("benign/a_roi.png", True),
+        ("benign/roi_12.jpg", False),
+        ("mask_study/benign/a.jpg", False),
         ("benign/a.overlay.jpg", True),
         ("benign/masks/a.png", True),
         ("GroundTruth/benign/a.png", True),

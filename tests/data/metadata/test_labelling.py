@@ -27,6 +27,10 @@ def test_a_value_with_a_comma_is_named_in_quotes() -> None:
     ("values", "message"),
     [
         ({"malignant_values": "1", "benign_values": "0, 1.0"}, "benign_values both have 1"),
+        (
+            {"malignant_values": "Melanoma, NOS", "benign_values": "Nevus, NOS"},
+            'both have nos. .* in quotes: "Melanoma, NOS"',
+        ),
         ({"neither_values": "nevus"}, "benign_values and neither_values both have nevus"),
     ],
 )

@@ -268,6 +268,63 @@ def test_one_of_two_exclusive_columns_is_the_label_once_the_other_is_named(tmp_p
     assert classes(found[0]) == {"a": "benign", "b": "malignant", "c": "benign"}
 
 
+ISIC_2017 = (
+    "image_id,melanoma,seborrheic_keratosis\n"
+    "ISIC_1,1.0,0.0\nISIC_2,0.0,1.0\nISIC_3,0.0,0.0\nISIC_4,0.0,0.0\n"
+)
+
+
+def test_columns_that_are_called_after_classes_are_labels_though_some_rows_have_none(
+    tmp_path: Path,
+) -> None:
+    root = lay_out(tmp_path, [f"ISIC_{i}" for i in (1, 2, 3, 4)], truth__csv=ISIC_2017)
+    named = {"malignant_values": "melanoma", "benign_values": "seborrheic_keratosis"}
+    assert "the class of these is not known: 'none of them' (2)" in asked(root, **named)
+    named["benign_values"] += ", none of them"
+    found, _ = understood(root, **named)
+    assert classes(found) == {
+        "ISIC_1": "malignant",
+        "ISIC_2": "benign",
+        "ISIC_3": "benign",
+        "ISIC_4": "benign",
+    }
+
+
+def test_marks_of_both_classes_are_asked_about_where_the_settings_name_the_columns(
+    tmp_path: Path,
+) -> None:
+    text = "image,MEL,NV\nISIC_1,1,1\nISIC_2,0,1\nISIC_3,1,0\n"
+    root = lay_out(tmp_path, [f"ISIC_{i}" for i in (1, 2, 3)], truth__csv=text)
+    told = asked(root, malignant_values="MEL", benign_values="NV")
+    assert "columns of both classes are set for one image (MEL + NV)" in told
+
+
+def test_numbered_columns_are_features_and_no_classes(tmp_path: Path) -> None:
+    text = "image,0,1,target\nISIC_1,0,1,0\nISIC_2,0,0,1\nISIC_3,1,1,1\n"
+    root = lay_out(tmp_path, [f"ISIC_{i}" for i in (1, 2, 3)], m__csv=text)
+    assert list(classes(understood(root)[0]).values()) == ["benign", "malignant", "malignant"]
+
+
+def test_a_column_and_a_one_hot_table_that_say_the_opposite_are_asked_about(
+    tmp_path: Path,
+) -> None:
+    text = "image,MEL,NV,target\nISIC_1,1,0,0\nISIC_2,0,1,1\nISIC_3,1,0,0\n"
+    root = lay_out(tmp_path, [f"ISIC_{i}" for i in (1, 2, 3)], m__csv=text)
+    told = asked(root, malignant_values="MEL, 1", benign_values="NV, 0")
+    assert "columns 'target' and 'MEL, NV' say the opposite of 3 images" in told
+    found, _ = understood(
+        root, malignant_values="MEL, 1", benign_values="NV, 0", columns="label=target"
+    )
+    assert list(classes(found).values()) == ["benign", "malignant", "benign"]
+
+
+def test_milk10ks_labels_of_lesions_are_told_with_what_they_are_about(tmp_path: Path) -> None:
+    truth = "lesion_id,MEL,NV\nIL_1,1.0,0.0\nIL_2,0.0,1.0\n"
+    images = "lesion_id,isic_id\nIL_1,ISIC_1\nIL_1,ISIC_2\nIL_2,ISIC_3\n"
+    root = lay_out(tmp_path, [f"ISIC_{i}" for i in (1, 2, 3)], truth__csv=truth, images__csv=images)
+    assert "it names no image, but has a row for each lesion_id: add the names" in asked(root)
+
+
 def test_a_row_without_any_mark_says_nothing_of_its_image(tmp_path: Path) -> None:
     one_hot = "image,melanoma,nevus\na,1,0\nb,0,1\nc,,\n"
     found, told = understood(lay_out(tmp_path / "one", "abc", t__csv=one_hot))

@@ -67,6 +67,24 @@ def test_folders_beside_the_class_folders_are_left_out_and_told(tmp_path: Path) 
     assert all("move them into a class folder" in notice.reason for notice in found.notices)
 
 
+def test_images_that_links_put_into_class_folders_are_not_told_as_left_out(tmp_path: Path) -> None:
+    lay_out(tmp_path, "all/a.jpg", "all/b.jpg", "all/c.jpg")
+    for label, name in (("benign", "a"), ("malignant", "b")):
+        (tmp_path / label).mkdir()
+        (tmp_path / label / f"{name}.jpg").symlink_to(f"../all/{name}.jpg")
+    found = sources.find(tmp_path)
+    assert [item.key for item in found.files] == ["benign/a.jpg", "malignant/b.jpg"]
+    assert told(found) == {("folder_left_out", "all/"): 1}
+
+
+def test_images_without_folders_get_no_advice_about_folders(tmp_path: Path) -> None:
+    with pytest.raises(BadInput) as error:
+        sources.find(lay_out(tmp_path, "a.jpg", "b.jpg"))
+    assert "a table beside the images that has their labels" in str(error.value)
+    assert "Received images in: the folder itself (2)" in str(error.value)
+    assert "named after classes" not in str(error.value)
+
+
 def test_many_folders_beside_give_few_notices(tmp_path: Path) -> None:
     names = [f"class_{number}/a.jpg" for number in range(40)]
     found = sources.find(lay_out(tmp_path, "benign/a.jpg", "malignant/b.jpg", *names))

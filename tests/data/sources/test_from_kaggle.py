@@ -465,7 +465,7 @@ def test_kaggles_own_address_is_known_in_every_form(host: str) -> None:
     [
         *("mirror.example", "mirror.example:8080", "ftp://mirror.example", "http://", "https:///x"),
         *("http://mirror:port", f"https://ada:{KEY}@mirror.example", f"ada:{KEY}@www.kaggle.com"),
-        "http://[bad",
+        *("http://[bad", "http://mirror .example", "https//mirror.example", "http://mi{rr}or"),
     ],
 )
 def test_a_host_that_cannot_be_asked_is_bad_input_and_never_tried(host: str, folder: Path) -> None:

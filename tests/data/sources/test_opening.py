@@ -336,7 +336,7 @@ def test_a_name_that_is_no_text_becomes_one_everywhere(
     table = manifest.read(job.store, f"{key}/manifest.parquet")
     assert list(table["key"]) == ["benign/caf\u00e9%0A.jpg", "malignant/\u00ff.jpg"]
     assert list(table["image_id"]) == ["caf\u00e9%0A", "\u00ff"]
-    assert table["problem"][1].startswith("\u00ff.jpg: cannot identify")
+    assert table["problem"][1].startswith("\u00ff.jpg: is a text")
 
 
 def test_a_name_that_no_system_takes_ends_no_list(

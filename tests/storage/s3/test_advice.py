@@ -39,5 +39,13 @@ def test_an_unknown_code_leads_to_the_address_and_the_server() -> None:
     assert advice("Unheard", STORE).endswith("Check SKIN_STORE and SKIN_S3_ENDPOINT")
 
 
+@pytest.mark.parametrize(
+    ("code", "words"), [("ProfileNotFound", "AWS_PROFILE"), ("InvalidObjectState", "Restore it")]
+)
+def test_what_is_no_fault_of_the_key_is_not_blamed_on_it(code: str, words: str) -> None:
+    assert words in advice(code, STORE)
+    assert "the credentials are wrong" not in advice(code, STORE)
+
+
 def test_the_setting_that_turns_checksums_off_can_be_copied_from_the_message() -> None:
     assert '{"config_kwargs": {"request_checksum_calculation"' in CHECKSUMS.format(STORE)
