@@ -29,7 +29,7 @@ from skin_pipeline.provenance import SigningKeys
 from skin_pipeline.release import approvals
 from skin_pipeline.storage import FolderStore
 
-pytestmark = pytest.mark.airflow
+in_airflow = pytest.mark.airflow  # for all but the last part, which needs none running
 
 EASY = {
     "data": "demo",
@@ -258,6 +258,7 @@ def approved(place: Place) -> Run:
     return run.ended()
 
 
+@in_airflow
 def test_an_approved_model_is_promoted_and_the_history_says_by_whom(
     place: Place, approved: Run
 ) -> None:
@@ -274,6 +275,7 @@ def test_an_approved_model_is_promoted_and_the_history_says_by_whom(
     assert "It waits for: alice, carol." in waiting.text
 
 
+@in_airflow
 def test_a_person_is_asked_with_figures_checks_warnings_and_the_report(
     place: Place, approved: Run
 ) -> None:
@@ -307,6 +309,7 @@ def rejected(place: Place, approved: Run) -> Run:
     return run.ended()
 
 
+@in_airflow
 def test_a_rejected_model_is_not_promoted_and_the_run_is_green(place: Place, rejected: Run) -> None:
     assert rejected.state() == "success"
     assert rejected.states() == {"approve": "success", "promote": "skipped", "reject": "success"}
@@ -319,6 +322,7 @@ def test_a_rejected_model_is_not_promoted_and_the_run_is_green(place: Place, rej
     assert told.headline.endswith("was refused: rejected by alice: too few images")
 
 
+@in_airflow
 def test_after_a_rejection_clearing_promote_promotes_nothing_and_clearing_approve_asks_again(
     place: Place, rejected: Run
 ) -> None:
@@ -352,6 +356,7 @@ def marked(place: Place, approved: Run) -> Run:
     return run.ended()
 
 
+@in_airflow
 def test_marking_the_task_as_successful_promotes_nothing(place: Place, marked: Run) -> None:
     assert marked.states() == {"approve": "success", "promote": "failed", "reject": "skipped"}
     assert "nobody has decided about gate/" in marked.log("promote")
@@ -360,6 +365,7 @@ def test_marking_the_task_as_successful_promotes_nothing(place: Place, marked: R
     assert named(place.store, model=marked.model) is None
 
 
+@in_airflow
 def test_a_forged_approval_and_a_forged_xcom_promote_nothing(
     place: Place, approved: Run, marked: Run
 ) -> None:
@@ -386,6 +392,7 @@ def test_a_forged_approval_and_a_forged_xcom_promote_nothing(
     place.store.remove(key)
 
 
+@in_airflow
 def test_it_is_promoted_once_the_task_was_cleared_and_somebody_approved(
     place: Place, marked: Run
 ) -> None:
@@ -396,6 +403,7 @@ def test_it_is_promoted_once_the_task_was_cleared_and_somebody_approved(
     assert champion_of(place.store, place.keys, marked.model).by.endswith("approved by carol")
 
 
+@in_airflow
 def test_an_approval_does_not_hold_after_the_champion_was_moved(
     place: Place, approved: Run
 ) -> None:
@@ -426,6 +434,7 @@ def test_an_approval_does_not_hold_after_the_champion_was_moved(
 # --- the budget -----------------------------------------------------------------------------------
 
 
+@in_airflow
 def test_a_run_over_its_budget_that_is_rejected_ends_green_before_anything_expensive(
     place: Place,
 ) -> None:
@@ -444,6 +453,7 @@ def test_a_run_over_its_budget_that_is_rejected_ends_green_before_anything_expen
     assert place.actions(run) == [("reject", "alice", "rejected")]
 
 
+@in_airflow
 def test_a_run_over_its_budget_goes_on_if_it_is_approved_and_one_within_it_at_once(
     place: Place,
 ) -> None:

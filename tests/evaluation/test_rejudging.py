@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 from typing import Any
 
 import documents
 import pytest
 
-from skin_pipeline.contracts import Interval
+from skin_pipeline.config import Settings
+from skin_pipeline.contracts import Interval, Proof
+from skin_pipeline.evaluation import rejudging
 from skin_pipeline.evaluation.rejudging import TOLERANCE, difference, plain
 
 
@@ -43,6 +46,17 @@ def test_equal_values_have_no_difference(said: Any, found: Any) -> None:
 )
 def test_the_first_difference_is_named_with_both_values(said: Any, found: Any, text: str) -> None:
     assert difference("name", said, found) == text
+
+
+def test_a_result_is_judged_again_by_the_settings_that_it_was_made_by() -> None:
+    """The gate may use an evaluation of an earlier run, which had another target."""
+    made_by = {"target_sensitivity": 0.8, "seed": 7, "split": "split/1", "version": 3}
+    proof = Proof(key="evaluate/1", inputs=made_by, result="", files={}, made_from={})
+    now = Settings(target_sensitivity=0.95, seed=1, min_auc=0.7)
+    for known, expected in ((proof, (0.8, 7)), (None, (0.95, 1))):
+        store: Any = SimpleNamespace(prove=lambda _, known=known: SimpleNamespace(proof=known))
+        found = rejudging._as_made(store, "evaluate/1", now)
+        assert (found.target_sensitivity, found.seed, found.min_auc) == (*expected, 0.7)
 
 
 def test_documents_are_compared_as_they_are_in_json() -> None:

@@ -101,6 +101,21 @@ def test_four_of_each_kind_are_shown_the_most_confident_first() -> None:
     ]
 
 
+@pytest.mark.parametrize(("label", "probabilities"), [("malignant", 0.1), ("benign", 0.9)])
+def test_of_several_pictures_of_one_lesion_the_most_confident_mistake_is_shown(
+    label: str, probabilities: float
+) -> None:
+    away = np.array([0.05, 0.0, -0.05]) * (1 if label == "malignant" else -1)
+    rows = pd.DataFrame({
+        "key": ["sure", "surer", "surest"],
+        "label": label,
+        "group": "lesion_id:7",
+        "test": True,
+        "probability": probabilities + away,
+    })
+    assert list(saliency.most_confident(rows, 0.5)["key"]) == ["surest"]
+
+
 def test_a_model_without_mistakes_has_none_to_show() -> None:
     rows = predictions()[2:4]
     assert saliency.most_confident(rows, 0.5).empty

@@ -8,10 +8,14 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
+from types import SimpleNamespace
 from typing import Any
 
+import documents
 import hand_made
+import judged_run
 import numpy as np
+import pandas as pd
 import pytest
 from hand_made import Network
 from PIL import Image
@@ -19,7 +23,7 @@ from scipy.special import expit
 
 from skin_pipeline import intervals, tables
 from skin_pipeline.contracts import Evaluation
-from skin_pipeline.evaluation import ensemble, saliency, slices, tasks
+from skin_pipeline.evaluation import ensemble, saliency, scoring, slices, tasks
 from skin_pipeline.evaluation.ensemble import Scores
 from skin_pipeline.evaluation.metrics import Predictions
 from skin_pipeline.job import Work
@@ -326,3 +330,28 @@ def test_a_model_without_mistakes_shows_none(
     world = World(store, monkeypatch, sure=True)
     assert world.evaluate().mistakes == ()
     assert world.explained == []
+
+
+def test_images_that_our_own_data_contain_too_are_not_scored_in_a_set_of_another_origin(
+    store: FolderStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The models were trained on them: see test_scoring for the scores of the others."""
+    overlap = pd.DataFrame([("b.jpg", "ours.jpg", "near", 0.9)])
+    overlap.columns = ["key", "of", "kind", "likeness"]
+    judged_run.put(store, "ingest/there", documents.dataset("ingest/there"))
+    checked = documents.validation(
+        "validate/1",
+        "ingest/1",
+        external={"clinic": "ingest/there"},
+        overlaps={"clinic": tables.write(store, "overlap.csv", overlap)},
+    )
+    judged_run.put(store, "validate/1", checked)
+    there = SimpleNamespace(table=pd.DataFrame({"key": ["a.jpg", "b.jpg", "c.jpg"]}))
+    asked: list[Any] = []
+    monkeypatch.setattr(scoring, "external_source", lambda *_: there)
+    monkeypatch.setattr(scoring, "scored", lambda *given: asked.append(given))
+    work = Work(hand_made.job(store), "external/1")
+    tasks.external(work, "clinic", "evaluate/1", "validate/1", lambda *_: ("features/0",))
+    ((_, evaluation, about, source, wanted),) = asked
+    assert (evaluation, about.excluded, source) == ("evaluate/1", 1, there)
+    assert list(wanted) == [True, False, True]

@@ -473,8 +473,12 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
         load(tmp_path / "none.keras", threads=1)
 
 
-def test_an_oversized_file_is_refused(written: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("chunk", [400, loading.CHUNK])
+def test_an_oversized_file_is_refused_however_many_pieces_it_is_copied_in(
+    written: Write, monkeypatch: pytest.MonkeyPatch, chunk: int
+) -> None:
     monkeypatch.setattr(loading, "MOST_BYTES", 1000)
+    monkeypatch.setattr(loading, "CHUNK", chunk)
     with pytest.raises(BadInput, match=r"has over 1000 bytes"):
         check(written(files.file_of()))
 

@@ -29,6 +29,7 @@ def test_a_figure_is_below_only_if_it_is_sure() -> None:
     assert "had to show 0.800" in below(20, 50)
     assert below(38, 50) == ""  # lower, but may well be chance
     assert below(0, 9) == ""  # too few to say anything
+    assert below(0, 10) != ""  # ten are enough, where all of them were missed
     assert below(20, 50, bound=None) == ""
 
 

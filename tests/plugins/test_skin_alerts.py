@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta, timezone
+from types import SimpleNamespace
 from typing import Any, get_args
 
 import pytest
 from alerting import BASE, RUN, context
-from skin_alerts import ADVICE, Place, complete, of_incident, place_of, recovery
+from skin_alerts import ADVICE, Place, complete, moment_of, of_incident, place_of, recovery
 
 from skin_pipeline.contracts import EventKind, Incident
 from skin_pipeline.operations import incidents
@@ -136,6 +138,15 @@ def test_a_task_and_each_of_its_mapped_ones_has_a_link(map_index: int, name: str
 def test_a_context_without_a_task_is_enough() -> None:
     assert place_of({}) == Place()
     assert place_of({"run_id": "r"}).url.endswith("/runs/r")
+
+
+def test_a_failure_that_is_reported_late_happened_when_its_run_ended() -> None:
+    """Airflow may call back hours later, when another run has succeeded long since."""
+    ended = datetime(2026, 7, 1, 9, tzinfo=timezone.utc)
+    assert moment_of({"dag_run": SimpleNamespace(end_date=ended)}) == ended
+    for unknown in (None, ended.replace(tzinfo=None)):
+        at = moment_of({"dag_run": SimpleNamespace(end_date=unknown)})
+        assert datetime.now(timezone.utc) - at < timedelta(minutes=1)
 
 
 def test_words_of_others_are_one_line_of_bounded_length_without_secrets() -> None:

@@ -17,7 +17,7 @@ from airflow.sdk import Connection
 from alerting import BASE, MAIL, RUN, SECRET, connect, mail_connection, mail_inbox
 from servers import HOST, Inbox, free_ports, webhook_inbox
 from skin_alerts import Alert, Place, complete
-from skin_sending import NotSent, _is_slack, _slack_url, send
+from skin_sending import NotSent, _is_slack, _slack_url, send, send_everywhere
 
 
 @pytest.fixture
@@ -276,6 +276,16 @@ def test_an_address_with_a_secret_is_in_no_log_when_all_goes_well(
         send("alerts", failure())
     assert len(webhook.received) == 1
     assert SECRET not in caplog.text
+
+
+def test_whoever_has_an_alert_already_does_not_get_it_again(
+    webhook: Inbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("first", "second"):
+        connect(monkeypatch, name, conn_type="http", host=f"{webhook.url}/{name}")
+    monkeypatch.setenv("SKIN_NOTIFY_CONNECTION", "first, second")
+    assert send_everywhere(failure(), ("first",)) == (("first", "second"), "")
+    assert [post.path for post in webhook.received] == ["/second"]
 
 
 @pytest.fixture

@@ -23,6 +23,16 @@ def test_a_file_that_a_step_did_not_write_is_no_part_of_its_result(
         make().store.read(f"{key}/model.keras")
 
 
+def test_a_document_that_was_replaced_does_not_pass_for_one_older_than_proofs(
+    make: Callable[..., Job], store: FolderStore
+) -> None:
+    key = gate(make())
+    attacker = Attacker(store.root)
+    attacker.exchange(f"{key}/result.json", attacker.read(f"{key}/result.json") + b" ")
+    with pytest.raises(BadInput, match="is not what its step wrote"):
+        load(make().store, key, Verdict)
+
+
 def test_a_proof_of_another_key_or_other_inputs_is_none(
     make: Callable[..., Job], store: FolderStore
 ) -> None:

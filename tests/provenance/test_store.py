@@ -11,7 +11,7 @@ import pytest
 from attacker import Attacker
 from proven import gate
 
-from skin_pipeline.contracts import Trunk
+from skin_pipeline.contracts import Trunk, Verdict, load
 from skin_pipeline.errors import BadInput
 from skin_pipeline.job import Job
 from skin_pipeline.provenance import ProvenStore, SigningKeys
@@ -48,6 +48,17 @@ def test_what_was_read_stays_what_it_was_when_the_store_changes(
     Attacker(store.root).exchange(f"{key}/card.md", b"another")
     assert copy.read_bytes() == b"a card"
     assert copy.stat().st_mode & 0o077 == 0
+
+
+def test_a_result_that_is_exchanged_while_a_step_reads_it_is_refused(
+    make: Callable[..., Job], store: FolderStore
+) -> None:
+    key, proven = gate(make()), make().proven
+    with proven.recording("gate/new", "gate/new"):
+        before = load(proven, key, Verdict)
+        Attacker(store.root).forge(key, {"approved": not before.approved})
+        with pytest.raises(BadInput, match="was exchanged while it was read"):
+            load(proven, key, Verdict)
 
 
 def test_a_checkpoint_that_no_step_with_the_key_wrote_is_thrown_away(

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from released import (
     MODEL,
+    alias_of,
     champion_of,
     in_threads,
     moves,
@@ -253,6 +254,31 @@ def test_a_history_that_does_not_fit_together_is_told(
         promote(store, version)
     harm(store)
     assert any(said in problem for problem in problems(store))
+
+
+def test_a_history_that_has_another_move_under_the_pointers_number_stops_the_next_move(
+    store: FolderStore,
+) -> None:
+    *versions, last = releases(store, 4)
+    for version in versions:
+        promote(store, version)
+    rewrite(store, 3, reason="invented")
+    for version in (versions[-1], last):  # also one that only looks whether it is there
+        with pytest.raises(BadInput, match=r"00000003\.json is not the move that made"):
+            promote(store, version)
+    assert named(store) == versions[-1]
+
+
+def test_what_an_alias_named_before_a_rollback_is_not_what_was_given_up(store: FolderStore) -> None:
+    first, second, third = releases(store, 3)
+    for version in (first, second, third):
+        promote(store, version)
+    alias = alias_of(store)
+    assert aliases.before(alias.documents()) == second
+    opened(store).rollback(second, by="test", reason="worse in use")
+    assert aliases.before(alias.documents()) == first
+    opened(store).rollback(first, by="test", reason="worse in use")
+    assert aliases.before(alias.documents()) is None
 
 
 def test_an_alias_that_was_taken_away_goes_on_in_its_history(store: FolderStore) -> None:

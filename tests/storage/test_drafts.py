@@ -27,7 +27,9 @@ class TestDrafts:
         old, new = (folder.root / "models" / name for name in (".old.part", ".new.part"))
         old.touch()
         new.touch()
-        os.utime(old, (0, time.time() - ABANDONED_SECONDS - 1))
+        hour = 3600
+        os.utime(old, (0, time.time() - 25 * hour))
+        os.utime(new, (0, time.time() - 23 * hour))  # a large file on a slow network disk
 
         folder.put("models/b", b"")
         assert not old.exists()

@@ -102,6 +102,17 @@ def test_a_backbone_that_is_trained_sees_images_in_the_same_way(name: str) -> No
 
 
 @pytest.mark.parametrize("name", list(backbone.BACKBONES))
+def test_every_copy_that_is_trained_leaves_batch_normalisation_as_it_was(name: str) -> None:
+    made = loaded(name)
+    made.stages()  # which freezes the network that the copies are made of
+    for copy in (made.trainable(), made.last_stage(training=True), made.last_stage(training=False)):
+        learning = [variable.path for variable in copy.trainable_variables]
+        assert any("kernel" in path for path in learning)
+        assert not [path for path in learning if "/gamma" in path and "_bn" in path]
+        assert not [path for path in learning if "/beta" in path and "_bn" in path]
+
+
+@pytest.mark.parametrize("name", list(backbone.BACKBONES))
 def test_every_backbone_is_taken_apart_and_put_together_again(name: str) -> None:
     made = loaded(name)
     ends = made.stages()(IMAGES)

@@ -54,6 +54,13 @@ def test_oversampling_repeats_images_of_the_smaller_class() -> None:
     assert set(made.rows) == set(range(40))
 
 
+def test_images_that_are_repeated_are_those_of_the_run_with_their_own_labels() -> None:
+    rows = np.arange(40) * 3 + 100  # of a table that also has the images of the other sides
+    made = balanced(Cached(), rows, LABELS, "oversample", seed=0)
+    assert set(made.rows) == set(rows)
+    assert list(made.labels) == list(LABELS[(made.rows - 100) // 3])
+
+
 def test_smote_keeps_all_images_and_makes_new_ones_between_those_of_the_smaller_class() -> None:
     made = balance("smote")
     assert list(np.bincount(made.labels)) == [60, 60]

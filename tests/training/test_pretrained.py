@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import keras
 import numpy as np
@@ -15,7 +15,8 @@ from random_network import RANDOM, network
 
 from skin_pipeline.config import Settings
 from skin_pipeline.errors import BadInput, Unavailable
-from skin_pipeline.storage import FolderStore
+from skin_pipeline.storage import FolderStore, folder
+from skin_pipeline.storage.digests import check_named
 from skin_pipeline.training import pretrained
 from skin_pipeline.training.backbone import Network
 
@@ -58,6 +59,24 @@ def test_pinned_weights_are_named_by_their_digest_and_load(
     assert pretrained.trunk_of("ResNet50", pinned).digest in pinned
     loaded = network(pretrained.trunk_of("ResNet50", pinned), store)
     np.testing.assert_array_equal(loaded.whole.get_weights()[0], mine.get_weights()[0])
+
+
+def test_weights_that_are_exchanged_between_check_and_copy_are_not_loaded(
+    store: FolderStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine = tiny.network().whole
+    mine.save_weights(tmp_path / "mine.weights.h5")
+    pinned = pretrained.pin_weights(Settings(weights=str(tmp_path / "mine.weights.h5")), store)
+    tiny.network(seed=2).whole.save_weights(tmp_path / "theirs.weights.h5")
+
+    def exchanging(store: FolderStore, key: str, file: BinaryIO) -> None:
+        check_named(store, key, file)
+        path = store.root / key
+        path.write_bytes((tmp_path / "theirs.weights.h5").read_bytes())
+
+    monkeypatch.setattr(folder, "check_named", exchanging)
+    with pytest.raises(BadInput, match="is not what it was"):
+        pretrained.load_weights(keras, mine, pretrained.trunk_of("ResNet50", pinned), store)
 
 
 def test_weights_of_imagenet_and_random_ones_need_no_file(store: FolderStore) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import keras
 import numpy as np
 import pytest
 import tiny_network as tiny
 from random_network import IMAGES, loaded
 
 from skin_pipeline.config import Settings
+from skin_pipeline.training import strategies
 from skin_pipeline.training.strategies import CACHED, KNOBS, STRATEGIES, Training
 
 
@@ -48,6 +50,17 @@ def test_a_strategy_depends_on_settings_that_there_are_and_reads_what_is_cached(
     assert set(KNOBS[strategy]) <= set(Settings.model_fields)
     assert {"strategy", "seed", "learning_rate"} <= set(KNOBS[strategy])
     assert "pooled" in CACHED[strategy]  # of which every run trains its first head
+
+
+def test_colours_that_vary_while_training_stay_about_as_bright_as_they_were() -> None:
+    image = keras.Input((tiny.SIZE, tiny.SIZE, 3))
+    varied = keras.Model(image, strategies._augmented(keras, image, 0.2))
+    grey = np.full((64, tiny.SIZE, tiny.SIZE, 3), 128.0, np.float32)
+    seen = np.asarray(varied(grey, training=True)).mean(axis=(1, 2, 3))
+    assert seen.min() > 128 * 0.5
+    assert seen.max() < 255
+    assert seen.std() > 5
+    np.testing.assert_array_equal(varied(grey, training=False), grey)
 
 
 @pytest.mark.parametrize("strategy", list(STRATEGIES))

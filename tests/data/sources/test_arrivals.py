@@ -135,6 +135,20 @@ def test_a_rewritten_image_has_another_state(
     assert after["a.png"] != before["a.png"]
 
 
+def test_an_archive_that_was_written_anew_has_new_states_though_its_list_says_the_same(
+    job: Job, tmp_path: Path, client: Any, s3_server: S3Server
+) -> None:
+    """The checksums in the list are what whoever wrote it says of the images."""
+    source = Source("zip", tmp_path / "new", client, s3_server.bucket)
+    source.write(**FILES)
+    before = {item.state for item in sources.listed(job, source.address).images}
+    archive = Path(source.address)
+    archive.write_bytes(archive.read_bytes().replace(PNG + b"1", PNG + b"9"))
+    os.utime(archive, (0, 0))  # whatever the clock of the machine that wrote it says
+    after = {item.state for item in sources.listed(job, source.address).images}
+    assert not before & after
+
+
 def test_what_is_gone_is_left_out(job: Job, source: Source) -> None:
     listed = sources.listed(job, source.address).images
     source.write(**{"a.png": None})

@@ -152,6 +152,8 @@ class TestErrors:
             (502, "502", Unavailable, "busy or out of order"),
             (429, "TooManyRequests", Unavailable, "busy"),
             (400, "RequestTimeout", Unavailable, "busy"),
+            (408, "408", Unavailable, "busy"),
+            (409, "BucketBusy", Unavailable, "busy"),
         ],
     )
     def test_each_refusal_says_what_to_do(
