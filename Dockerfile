@@ -1,5 +1,6 @@
 # Airflow with the pipeline, for docker-compose.yaml. Every package is locked and hashed.
-FROM python:3.12.13-slim-bookworm@sha256:8a7e7cc04fd3e2bd787f7f24e22d5d119aa590d429b50c95dfe12b3abe52f48b
+ARG PYTHON_IMAGE=python:3.12.13-slim-bookworm@sha256:8a7e7cc04fd3e2bd787f7f24e22d5d119aa590d429b50c95dfe12b3abe52f48b
+FROM ${PYTHON_IMAGE}
 
 ENV AIRFLOW_HOME=/opt/airflow \
     AIRFLOW__CORE__DAGS_FOLDER=/opt/pipeline/dags \
@@ -10,9 +11,12 @@ ENV AIRFLOW_HOME=/opt/airflow \
     PIP_NO_CACHE_DIR=1
 
 WORKDIR /opt/pipeline
-COPY requirements.txt requirements-cluster.txt ./
+COPY requirements.txt requirements-cluster.txt requirements-gpu.txt ./
+# requirements-cluster.txt again for a CPU, requirements-gpu.txt for a GPU.
+ARG MORE_REQUIREMENTS=requirements-cluster.txt
 # What is installed is all that there is: no pip is left to add to it.
 RUN pip install --require-hashes -r requirements.txt -r requirements-cluster.txt \
+      -r ${MORE_REQUIREMENTS} \
     && pip uninstall --yes pip
 
 COPY skin_pipeline skin_pipeline

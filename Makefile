@@ -17,7 +17,7 @@ export DATA WEIGHTS BENCH MODULE
 
 .DELETE_ON_ERROR:
 .PHONY: help setup demo up pictures docs test test-exhaustive test-cluster lint lock bench mutants \
-  clean compose-secrets compose-images
+  clean compose-secrets compose-images compose-up compose-down compose-test
 
 help: ## list what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -43,10 +43,10 @@ ON_ALL_CORES = --numprocesses=auto --maxprocesses=4 --dist=loadscope --no-loadsc
 test test-exhaustive: export OMP_NUM_THREADS := 1
 
 test: $(VENV)/.tests ## run the tests: [ARGS="-k gate"]
-	@$(PY) -m pytest $(ON_ALL_CORES) -m "not exhaustive and not cluster" $(ARGS)
+	@$(PY) -m pytest $(ON_ALL_CORES) -m "not exhaustive and not cluster and not stack" $(ARGS)
 
 test-exhaustive: $(VENV)/.tests ## run every case of what test shows by a representative: [ARGS=…]
-	@$(PY) -m pytest $(ON_ALL_CORES) -m "exhaustive and not cluster" $(ARGS)
+	@$(PY) -m pytest $(ON_ALL_CORES) -m "exhaustive and not cluster and not stack" $(ARGS)
 
 # By themselves: all processes of a cluster share the cores already.
 test-cluster: $(VENV)/.tests ## run the DAG on two Celery workers; needs PostgreSQL and Redis: [ARGS=…]
@@ -74,7 +74,17 @@ lock: $(VENV)/.uv ## lock the newest packages that fit the .in files
 	@$(COMPILE) --upgrade -c requirements.txt -c requirements-cluster.txt requirements-dev.in -o requirements-dev.txt
 	@$(COMPILE) --upgrade -c requirements.txt requirements-lineage.in -o requirements-lineage.txt
 
-# These two need nothing of .venv: they are for machines that run containers and nothing else.
+# By itself, and it takes some 20 minutes: starts real containers, and a Docker engine if none answers.
+compose-test: $(VENV)/.tests ## run the DAG in the containers of docker-compose.yaml: [ARGS=…]
+	@$(PY) -m pytest -m stack $(ARGS)
+
+# These need nothing of .venv: they are for machines that run containers and nothing else.
+compose-up: ## start the containers of docker-compose.yaml, with secrets, and wait until they are healthy
+	@python3 scripts/compose_stack.py up $(ARGS)
+
+compose-down: ## stop and remove the containers; their data stays, without ARGS=--volumes
+	@python3 scripts/compose_stack.py down $(ARGS)
+
 compose-secrets: ## write the passwords and keys of docker-compose.yaml, and .env: needs python3
 	@python3 scripts/compose_secrets.py
 

@@ -129,13 +129,13 @@ class Component:
 
 
 @dataclass
-class Cluster:
-    """A running cluster: its components by name, its store, and Airflow's API."""
+class Airflow:
+    """A running Airflow, as its API tells of it."""
 
     api: Api
-    s3: S3Server
-    components: dict[str, Component] = field(default_factory=dict)
-    redis: list[str] = field(default_factory=list)
+
+    def keep(self) -> None:
+        """Start again what has ended by itself; of containers, their engine does it."""
 
     def wait(self, ready: Callable[[], object], what: str, seconds: float = PATIENCE) -> None:
         """Wait until something is so; errors of the API are no answer yet."""
@@ -144,8 +144,7 @@ class Cluster:
             with suppress(requests.RequestException, ApiError):
                 if ready():
                     return
-            for component in self.components.values():
-                component.keep()
+            self.keep()
             assert time.monotonic() < end, f"{what}: not within {seconds:.0f} s"
             time.sleep(0.2)
 
@@ -189,6 +188,20 @@ class Cluster:
         path = f"dags/{DAG}/dagRuns/{run}/taskInstances/{task['task_id']}/logs/{task['try_number']}"
         answer = self.api.get(f"{path}?full_content=true&map_index={task['map_index']}")
         return json.dumps(answer["content"])
+
+
+@dataclass
+class Cluster(Airflow):
+    """A running cluster: its components by name, its store, and Airflow's API."""
+
+    s3: S3Server
+    components: dict[str, Component] = field(default_factory=dict)
+    redis: list[str] = field(default_factory=list)
+
+    def keep(self) -> None:
+        """Start each component again that has ended by itself."""
+        for component in self.components.values():
+            component.keep()
 
 
 @contextmanager
