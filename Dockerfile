@@ -22,7 +22,7 @@ RUN pip install --require-hashes -r requirements.txt -r requirements-cluster.txt
 COPY skin_pipeline skin_pipeline
 COPY dags dags
 COPY plugins plugins
-COPY scripts/forward.py scripts/forward.py
+COPY scripts/forward.py scripts/healthy.py scripts/
 
 # The code is root's and nobody else can change it, whatever modes it had in the checkout. The user
 # has a folder for Airflow, and no program that would give it another's rights.

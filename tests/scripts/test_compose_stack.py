@@ -6,6 +6,7 @@ tests/cluster/test_stack.py runs them with real containers.
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,7 @@ class Compose:
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A checkout with secrets, and no time between two looks."""
     monkeypatch.setattr(compose_stack, "CHECKOUT", tmp_path)
-    monkeypatch.setattr(compose_stack.time, "sleep", lambda _: None)
+    monkeypatch.setattr(time, "sleep", lambda _: None)
     compose_secrets.write(tmp_path, **compose_secrets.owner())
     return tmp_path
 

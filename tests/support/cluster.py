@@ -233,7 +233,7 @@ def _describe(
     ports = dict(zip(("postgres", "redis", "api"), free_ports(3), strict=True))
     made = Cluster(Api(f"http://{HOST}:{ports['api']}"), s3)
     components = made.components
-    components["postgres"] = _postgres(folder, initdb, postgres, ports["postgres"])
+    components["postgres"] = postgres_server(folder, initdb, postgres, ports["postgres"])
     components["redis"] = Component(
         [redis, "--port", str(ports["redis"]), "--bind", HOST, "--save", "", "--appendonly", "no"],
         folder / "redis.log",
@@ -250,8 +250,8 @@ def _describe(
     return made
 
 
-def _postgres(folder: Path, initdb: str, postgres: str, port: int) -> Component:
-    """A PostgreSQL that refuses to run as root, so it runs as its own user then."""
+def postgres_server(folder: Path, initdb: str, postgres: str, port: int) -> Component:
+    """Return a PostgreSQL that is set up. As it refuses to run as root, it has its own user."""
     user = POSTGRES_USER if os.getuid() == 0 else None
     data = Path(tempfile.mkdtemp(prefix="postgres-", dir=folder))
     if user:
@@ -336,7 +336,12 @@ def _own(name: str, home: Path, ports: Mapping[str, int]) -> dict[str, str]:
 
 
 def _database(ports: Mapping[str, int]) -> str:
-    return f"airflow@{HOST}:{ports['postgres']}/postgres"
+    return database(ports["postgres"])
+
+
+def database(port: int) -> str:
+    """Return the address of the database of a PostgreSQL on a port."""
+    return f"airflow@{HOST}:{port}/postgres"
 
 
 def _home(folder: Path, name: str) -> Path:
