@@ -31,8 +31,8 @@ RUN useradd --uid 50000 --home-dir /opt/airflow --shell /usr/sbin/nologin airflo
     && chmod -R u=rwX,go=rX /opt/pipeline \
     && python -m compileall -q /opt/pipeline \
     && find / -xdev -type f -perm /6000 -exec chmod a-s {} + \
-    && ! find / -xdev -type d -perm -0002 ! -perm -1000 | grep .
+    && test -z "$(find / -xdev -type d -perm -0002 ! -perm -1000)"
 
-USER airflow
+USER 50000
 EXPOSE 8080
 CMD ["airflow", "version"]

@@ -86,7 +86,9 @@ def up(minutes: float, asked: Callable[..., str] = compose) -> None:
     """
     if not (CHECKOUT / compose_secrets.FOLDER).exists() and compose_secrets.main():
         raise Refused("there are no secrets")
-    compose_secrets.complete(CHECKOUT / compose_secrets.FOLDER, **compose_secrets.owner())
+    owner = compose_secrets.owner()
+    compose_secrets.complete(CHECKOUT / compose_secrets.FOLDER, **owner)
+    compose_secrets.name_user(CHECKOUT, **owner)
     asked("up", "--build", "--detach", "--remove-orphans")
     end, before = time.monotonic() + minutes * 60, ""
     while pending := waited_for(containers(asked)):

@@ -346,7 +346,9 @@ def test_what_serves_the_logs_of_a_worker_can_only_read_them_and_shares_nothing_
     assert written["source"] == served["/opt/airflow/logs"]["source"] == f"{worker}-logs"
     assert set(serving["networks"]).isdisjoint(working["networks"])
     # Airflow asks for the logs of a task at the host that ran it.
-    assert working["hostname"] == f"{worker}-logs"
+    assert f"{working['hostname']}.{working['domainname']}" == f"{worker}.logs"
+    assert serving["networks"] == {"logs": {"aliases": [f"{worker}.logs"]}}
+    assert working["hostname"] == worker  # Docker knows a container by its host name, too
     assert "--skip-serve-logs" in working["command"]
 
 
@@ -434,7 +436,7 @@ def test_the_image_is_built_from_one_that_cannot_be_exchanged_and_of_hashed_pack
 
 def test_the_image_does_not_run_as_root_and_its_user_owns_no_code() -> None:
     user, *_ = re.findall(r"^USER (.+)$", DOCKERFILE, re.MULTILINE)[-1:]
-    assert user == "airflow"
+    assert user == str(compose_secrets.CONTAINER_USER)
     copied = DOCKERFILE.partition("COPY")[2]
     assert "--chown" not in copied
     assert "chown" not in DOCKERFILE
@@ -486,6 +488,15 @@ def test_an_env_file_of_before_has_one_queue_to_which_both_workers_listen(tmp_pa
     assert queues(services)["worker-1"] == queues(services)["worker-2"] == ["default"]
 
 
+@pytest.mark.parametrize(("given", "started"), [({}, 1), ({"WORKER_2": "0"}, 0)])
+def test_a_small_machine_has_one_worker(
+    tmp_path: Path, given: dict[str, str], started: int
+) -> None:
+    services = json.loads(config(tmp_path, {**USER, **given})[0])["services"]
+    assert services["worker-2"]["scale"] == services["worker-2-logs"]["scale"] == started
+    assert "scale" not in services["worker-1"]
+
+
 def test_metrics_are_sent_only_where_somebody_receives_them(tmp_path: Path) -> None:
     for given, expected in (({}, "False"), ({"METRICS": "True"}, "True")):
         said, _ = config(tmp_path, {**USER, **given})
@@ -527,3 +538,26 @@ def test_the_collector_adds_up_what_single_tasks_send_and_prometheus_takes_it(
     assert environment["OTEL_EXPORTER_OTLP_METRICS_ENDPOINT"] == address
     (source,) = files["datasource.yaml"]["datasources"]
     assert (source["type"], source["url"]) == ("prometheus", "http://prometheus:9090")
+
+
+def test_a_further_worker_as_the_page_adds_it_is_held_to_all_of_this(tmp_path: Path) -> None:
+    page = (CHECKOUT / "docs/operating.md").read_text()
+    (block,) = re.findall(r"### A further worker\n.*?```yaml\n(.*?)```", page, re.DOTALL)
+    more = tmp_path / "more.yaml"
+    more.write_text(block.replace("docker-compose.yaml", str(CHECKOUT / "docker-compose.yaml")))
+    said, complaints = config(tmp_path, USER, more)
+    assert complaints == ""
+    services = json.loads(said)["services"]
+    working, serving = services["worker-3"], services["worker-3-logs"]
+    for service in (working, serving):
+        assert [rule for rule in RULES if not keeps(service, rule)] == []
+    assert f"{working['hostname']}.{working['domainname']}" == "worker-3.logs"
+    assert serving["networks"] == {"logs": {"aliases": ["worker-3.logs"]}}
+    assert set(working["networks"]) == set(services["worker-1"]["networks"])
+    sources = {volume["source"] for volume in by_target(working).values()}
+    assert sources == {"worker-3-logs", "worker-3-scratch", "worker-3-state"}
+    assert sources <= {volume["source"] for volume in services["volumes"]["volumes"]}
+    served = by_target(serving)["/opt/airflow/logs"]
+    assert (served["source"], served["read_only"]) == ("worker-3-logs", True)
+    kept = {secret["source"] for secret in working["secrets"]}
+    assert kept == {name for name, holders in HOLDERS.items() if "worker-1" in holders}

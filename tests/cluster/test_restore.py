@@ -9,8 +9,10 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -84,9 +86,7 @@ class Machine:
 
     def objects(self) -> Any:
         """Return the bucket, as any S3 client sees it."""
-        resource = boto3.resource(
-            "s3", endpoint_url=self.s3.endpoint, region_name="us-east-1", **self.s3.credentials
-        )
+        resource = boto3.resource("s3", endpoint_url=self.s3.endpoint, **self.s3.credentials)
         return resource.Bucket(self.s3.bucket)
 
     def client(self, program: str, *words: str) -> None:
@@ -96,7 +96,7 @@ class Machine:
 
 
 @pytest.fixture(scope="module")
-def machines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Machine, Machine]]:
+def machines() -> Iterator[tuple[Machine, Machine]]:
     """Two machines with servers that hold nothing yet; both have the Fernet key of the first."""
     try:
         initdb, postgres, _ = map(find_program, ("initdb", "postgres", "pg_dump"))
@@ -105,10 +105,9 @@ def machines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Machine
     key = Fernet.generate_key().decode()
     with ExitStack() as stack:
         made = []
-        for name, port in zip(("old", "new"), free_ports(2), strict=True):
-            home = tmp_path_factory.mktemp(name)
-            for above in (home, home.parent):
-                above.chmod(0o711)
+        for port in free_ports(2):
+            home = Path(tempfile.mkdtemp(prefix="machine-"))  # where PostgreSQL's user comes to
+            stack.callback(shutil.rmtree, home, ignore_errors=True)
             server = postgres_server(home, initdb, postgres, port)
             stack.callback(server.kill)
             server.start()

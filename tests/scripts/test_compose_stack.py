@@ -6,6 +6,7 @@ tests/cluster/test_stack.py runs them with real containers.
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A checkout with secrets, and no time between two looks."""
     monkeypatch.setattr(compose_stack, "CHECKOUT", tmp_path)
     monkeypatch.setattr(time, "sleep", lambda _: None)
+    shutil.copy(Path(__file__).parents[2] / ".env.example", tmp_path)
     compose_secrets.write(tmp_path, **compose_secrets.owner())
     return tmp_path
 
@@ -92,6 +94,7 @@ def test_up_adds_the_secrets_that_an_earlier_version_did_not_have(root: Path) ->
     missing.unlink()
     compose_stack.up(1, Compose([HEALTHY]))
     assert missing.exists()
+    assert "\nSKIN_UID=" in (root / ".env").read_text()
 
 
 def test_older_versions_of_compose_answer_with_one_list() -> None:
