@@ -28,6 +28,7 @@ from skin_pipeline.storage import open_store
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(2400)]
 
+PATIENCE = 180_000  # milliseconds for a page; everything shares the cores
 MANY = 60  # images of a class
 STEPS = ("features", "train")  # that both workers share
 WORKERS = ("worker-1", "worker-2")
@@ -198,22 +199,25 @@ def volume(worker: str) -> str:
     return f"skin-stack-test_{worker}-logs"
 
 
-def test_5_the_pages_show_it(running: Stack, first: str, tmp_path_factory: Any) -> None:
+def test_5_the_pages_show_it(
+    running: Stack, first: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     folder = Path(os.environ.get("SKIN_STACK_PICTURES", tmp_path_factory.mktemp("pictures")))
     url = running.api.url
     with open_browser() as browser:
         page = browser.new_page(viewport={"width": 1400, "height": 900})
+        page.set_default_timeout(PATIENCE)
         page.goto(f"{url}/")
         page.locator("input[name=username]").fill("admin")
         page.locator("input[name=password]").fill(running.secret("admin_password"))
         page.locator("input[type=submit], button[type=submit]").first.click()
-        page.get_by_text("skin_training").first.wait_for(timeout=60_000)
+        page.get_by_text("skin_training").first.wait_for()
         page.goto(f"{url}/dags/skin_training/runs/{first}")
-        page.get_by_text("promote").first.wait_for(timeout=60_000)
+        page.get_by_text("promote").first.wait_for()
         page.screenshot(path=folder / "run.png")
         page.goto(f"{url}/plugin/models")
         inner = page.frame_locator("iframe").get_by_text("skin-resnet50").first
-        inner.wait_for(timeout=60_000)
+        inner.wait_for()
         page.screenshot(path=folder / "models.png")
     assert all((folder / name).stat().st_size > 10_000 for name in ("run.png", "models.png"))
 
@@ -237,12 +241,20 @@ def test_6_nobody_but_the_pages_reaches_the_logs_and_no_worker_the_database(
 
     assert reached("worker-1") == {"redis", "api-server", "s3"}
     assert reached("api-server") == {"worker-2.logs", "postgres", "api-server", "s3"}
-    assert reached("worker-1-logs") == {"worker-2.logs"}
+    assert reached("worker-1-logs") == {"worker-2.logs", "api-server"}
     without = requests.get(f"{running.s3}/task-logs", timeout=10)
     assert without.status_code == 403
 
 
-def test_7_a_worker_dies_in_training_and_what_it_said_can_still_be_read(
+def test_7_redis_loses_what_is_queued(running: Stack, bad_day: str) -> None:
+    started(running, bad_day, "features")
+    password = running.secret("redis.conf").splitlines()[0].removeprefix("requirepass ")
+    asked = ["exec", "--env", f"REDISCLI_AUTH={password}", "redis", "redis-cli", "FLUSHALL"]
+    assert "OK" in running.compose(*asked)
+    succeeded(running, bad_day, "features")
+
+
+def test_8_a_worker_dies_in_training_and_what_it_said_can_still_be_read(
     running: Stack, bad_day: str
 ) -> None:
     victim = started(running, bad_day, "train")
@@ -255,32 +267,18 @@ def test_7_a_worker_dies_in_training_and_what_it_said_can_still_be_read(
     assert [item["try_number"] for item in again] == [2]
     assert BEGUN in running.log(bad_day, victim)  # its first try, which it never sent
     running.compose("start", killed)
-    running.succeed(bad_day, 1800)
 
 
-@pytest.fixture(scope="module")
-def worse_day(running: Stack) -> str:
-    return running.trigger(seed=6, image_size=72)
-
-
-def test_8_redis_loses_what_is_queued(running: Stack, worse_day: str) -> None:
-    started(running, worse_day, "features")
-    password = running.secret("redis.conf").splitlines()[0].removeprefix("requirepass ")
-    asked = ["exec", "--env", f"REDISCLI_AUTH={password}", "redis", "redis-cli", "FLUSHALL"]
-    assert "OK" in running.compose(*asked)
-    succeeded(running, worse_day, "features")
-
-
-def test_9_postgresql_restarts(running: Stack, worse_day: str) -> None:
-    started(running, worse_day, "train")
+def test_9_postgresql_restarts(running: Stack, bad_day: str) -> None:
+    started(running, bad_day, "evaluate")
     running.compose("restart", "postgres")
-    succeeded(running, worse_day, "train")
-    running.succeed(worse_day, 1800)
+    succeeded(running, bad_day, "evaluate")
+    running.succeed(bad_day, 1800)
 
 
 def test_10_after_all_that_nothing_is_lost_and_nothing_is_there_twice(running: Stack) -> None:
     found = model(running)
-    assert len(found.versions()) == len(found.judgements()) == 3
+    assert len(found.versions()) == len(found.judgements()) == 2
     found.verify_alias()
     for version in found.versions():
         found.verify(version)

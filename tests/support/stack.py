@@ -130,8 +130,12 @@ def _set_up(
     _copy_checkout(folder)
     pages, s3, charts = free_ports(3)
     (folder / "settings.env").write_text("".join(f"{k}={v}\n" for k, v in settings.items()))
-    ports = f"PORT={pages}\nS3_PORT={s3}\nGRAFANA_PORT={charts}\n"
-    (folder / ".env").write_text(f"COMPOSE_PROJECT_NAME={PROJECT}\nSKIN_SCHEDULE=\n{ports}")
+    chosen = {
+        **{"COMPOSE_PROJECT_NAME": PROJECT, "PORT": pages, "S3_PORT": s3, "GRAFANA_PORT": charts},
+        "SKIN_SCHEDULE": "",
+        "LOST_AFTER_SECONDS": 150,  # all of it shares the cores
+    }
+    (folder / ".env").write_text("".join(f"{k}={v}\n" for k, v in chosen.items()))
     override: dict[str, Any] = {name: _reading(mounts) for name in ("worker-1", "worker-2")}
     if not stand_ins.reaches_a_registry(environment):
         stand_ins.make_images(environment)
