@@ -16,8 +16,8 @@ unexport PYTHONDONTWRITEBYTECODE
 export DATA WEIGHTS BENCH MODULE
 
 .DELETE_ON_ERROR:
-.PHONY: help setup demo up pictures docs test test-exhaustive test-cluster lint lock bench mutants \
-  clean compose-secrets compose-images
+.PHONY: help setup demo up pictures docs test test-exhaustive test-cluster lint lock sbom audit bench mutants \
+  clean compose-secrets compose-images compose-up compose-down compose-test
 
 help: ## list what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -43,20 +43,22 @@ ON_ALL_CORES = --numprocesses=auto --maxprocesses=4 --dist=loadscope --no-loadsc
 test test-exhaustive: export OMP_NUM_THREADS := 1
 
 test: $(VENV)/.tests ## run the tests: [ARGS="-k gate"]
-	@$(PY) -m pytest $(ON_ALL_CORES) -m "not exhaustive and not cluster" $(ARGS)
+	@$(PY) -m pytest $(ON_ALL_CORES) -m "not exhaustive and not cluster and not stack" $(ARGS)
 
 test-exhaustive: $(VENV)/.tests ## run every case of what test shows by a representative: [ARGS=…]
-	@$(PY) -m pytest $(ON_ALL_CORES) -m "exhaustive and not cluster" $(ARGS)
+	@$(PY) -m pytest $(ON_ALL_CORES) -m "exhaustive and not cluster and not stack" $(ARGS)
 
 # By themselves: all processes of a cluster share the cores already.
 test-cluster: $(VENV)/.tests ## run the DAG on two Celery workers; needs PostgreSQL and Redis: [ARGS=…]
 	@$(PY) -m pytest -m cluster $(ARGS)
 
-lint: $(VENV)/.tests ## check style, Airflow's rules, types, and that imports go downward only
+lint: $(VENV)/.tests ## check style, Airflow's rules, types, that imports go downward only, and containers
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/ruff format --check .
 	@$(VENV)/bin/mypy
 	@$(VENV)/bin/lint-imports --no-logo
+	@$(VENV)/bin/hadolint --failure-threshold=warning Dockerfile tests/support/stand_in/Dockerfile
+	@said=$$($(VENV)/bin/compose-lint check --fail-on high docker-compose.yaml 2>&1) || { echo "$$said"; exit 1; }
 
 bench: $(VENV)/.tests ## measure one claim: BENCH=NAME [DATA=FOLDER_OR_ZIP WEIGHTS=FILE ARGS=…]
 	@test -f "benchmarks/$$BENCH.py" || { echo "make bench BENCH=NAME, one of:" \
@@ -73,8 +75,34 @@ lock: $(VENV)/.uv ## lock the newest packages that fit the .in files
 	@$(COMPILE) --upgrade -c requirements.txt requirements-cluster.in -o requirements-cluster.txt
 	@$(COMPILE) --upgrade -c requirements.txt -c requirements-cluster.txt requirements-dev.in -o requirements-dev.txt
 	@$(COMPILE) --upgrade -c requirements.txt requirements-lineage.in -o requirements-lineage.txt
+	@$(COMPILE) --upgrade -c requirements.txt -c requirements-cluster.txt requirements-gpu.in -o requirements-gpu.txt
 
-# These two need nothing of .venv: they are for machines that run containers and nothing else.
+# Both run tools of their own environments; the second asks an advisory service, which must be reached.
+LOCKS = requirements.txt requirements-cluster.txt
+
+sbom: $(VENV)/.uv ## write what the image installs to build/sbom.json, in CycloneDX's format
+	@mkdir -p build
+	@cat $(LOCKS) | sed -e '/^ *#/d' -e ':line' -e '/\\$$/{N;s/ *\\\n */ /;b line' -e '}' | sort -u | \
+	  $(VENV)/bin/uvx --quiet --from cyclonedx-bom==7.5.0 cyclonedx-py requirements \
+	  --output-reproducible --of JSON -o build/sbom.json -
+	@echo "Written: build/sbom.json"
+
+audit: $(VENV)/.uv ## ask whether a locked package has a known vulnerability; fails if one was not looked up
+	@for lock in $(LOCKS); do \
+	  $(VENV)/bin/uvx --quiet pip-audit==2.10.1 --strict --disable-pip --require-hashes -r $$lock || exit 1; \
+	done
+
+# By itself, and it takes some 20 minutes: starts real containers, and a Docker engine if none answers.
+compose-test: $(VENV)/.tests ## run the DAG in the containers of docker-compose.yaml: [ARGS=…]
+	@$(PY) -m pytest -m stack $(ARGS)
+
+# These need nothing of .venv: they are for machines that run containers and nothing else.
+compose-up: ## start the containers of docker-compose.yaml, with secrets, and wait until they are healthy
+	@python3 scripts/compose_stack.py up $(ARGS)
+
+compose-down: ## stop and remove the containers; their data stays, without ARGS=--volumes
+	@python3 scripts/compose_stack.py down $(ARGS)
+
 compose-secrets: ## write the passwords and keys of docker-compose.yaml, and .env: needs python3
 	@python3 scripts/compose_secrets.py
 

@@ -16,7 +16,8 @@ from pathlib import Path
 CHECKOUT = Path(__file__).resolve().parent.parent
 FILES = ("docker-compose.yaml", "Dockerfile")
 PINNED = re.compile(
-    r"(?P<lead>^\s*(?:image: |FROM ))(?P<name>[\w./-]+:[\w.-]+)@(?P<digest>sha256:[0-9a-f]{64})$",
+    r"(?P<lead>^\s*(?:image: |ARG PYTHON_IMAGE=))"
+    r"(?P<name>[\w./-]+:[\w.-]+)@(?P<digest>sha256:[0-9a-f]{64})$",
     re.MULTILINE,
 )
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}")

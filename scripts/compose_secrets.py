@@ -2,12 +2,13 @@
 
 Each is a file of mode 0600 in `var/secrets`, a folder of mode 0700. The files belong to the user
 that the containers run as: the user who runs this, or user 50000 if root runs it. Existing secrets
-are never overwritten. It needs only Python.
+are never overwritten; those that a newer version needs are added to them. It needs only Python.
 """
 
 from __future__ import annotations
 
 import base64
+import configparser
 import json
 import os
 import secrets
@@ -18,7 +19,15 @@ from pathlib import Path
 CHECKOUT = Path(__file__).resolve().parent.parent
 FOLDER = "var/secrets"
 CONTAINER_USER = 50000  # of the image; runs the containers where root sets them up
-BUCKET = "models"
+BUCKET, LOG_BUCKET = "models", "task-logs"
+# Who has keys of the S3 server: the file of AWS's form that they are in, its section, the bucket,
+# and what they may do. Airflow adds to what it finds of a task's log, so it has to read it as well.
+PEOPLE = {
+    "s3_writer": ("default", BUCKET, ("Read", "List", "Write")),
+    "s3_reader": ("default", BUCKET, ("Read", "List")),
+    "s3_log_writer": ("profile task-logs", LOG_BUCKET, ("Read", "List", "Write")),
+    "s3_log_reader": ("profile task-logs", LOG_BUCKET, ("Read", "List")),
+}
 # All commands except those that manage the server, with which a client could make it write files.
 REDIS = "user default on >{password} ~* &* +@all -@admin\n"
 
@@ -30,20 +39,18 @@ def made() -> dict[str, str]:
     contain only letters and digits, because they become parts of URLs.
     """
     database, broker = secrets.token_hex(24), secrets.token_hex(24)
-    writer, reader = _s3_keys(), _s3_keys()
     return {
         "admin_password": secrets.token_hex(12),
         "api_secret_key": secrets.token_hex(64),
         "broker_url": f"redis://:{broker}@redis:6379/0",
         "database_url": f"postgresql+psycopg2://airflow:{database}@postgres/airflow",
         "fernet_key": base64.urlsafe_b64encode(secrets.token_bytes(32)).decode(),
+        "grafana_password": secrets.token_hex(12),
         "jwt_secret": secrets.token_hex(64),
         "postgres_password": database,
         "redis.conf": _redis(broker),
         "result_backend": f"redis://:{broker}@redis:6379/1",
-        "s3_identities.json": _identities(writer, reader),
-        "s3_reader": _credentials(reader),
-        "s3_writer": _credentials(writer),
+        **_store_keys({name: _s3_keys() for name in PEOPLE}),
     }
 
 
@@ -57,24 +64,27 @@ def _s3_keys() -> tuple[str, str]:
     return secrets.token_hex(10).upper(), secrets.token_hex(24)
 
 
-def _identities(writer: tuple[str, str], reader: tuple[str, str]) -> str:
-    """Returns who may do what in the S3 server: no key may manage it or read another bucket."""
-    people = {"writer": (writer, ("Read", "List", "Write")), "reader": (reader, ("Read", "List"))}
-    return json.dumps({
-        "identities": [
-            {
-                "name": name,
-                "credentials": [{"accessKey": access_key, "secretKey": secret}],
-                "actions": [f"{action}:{BUCKET}" for action in actions],
-            }
-            for name, ((access_key, secret), actions) in people.items()
-        ]
-    })
+def _store_keys(keys: dict[str, tuple[str, str]]) -> dict[str, str]:
+    """Returns a file of keys for each of `PEOPLE`, and what the S3 server knows of all of them.
 
-
-def _credentials(keys: tuple[str, str]) -> str:
-    """Returns keys as a credentials file of AWS, which boto3 reads by itself."""
-    return "[default]\naws_access_key_id = {}\naws_secret_access_key = {}\n".format(*keys)
+    No key may manage the server, and each is for one bucket.
+    """
+    files = {
+        name: f"[{section}]\naws_access_key_id = {{}}\naws_secret_access_key = {{}}\n"
+        for name, (section, _, _) in PEOPLE.items()
+    }
+    identities = [
+        {
+            "name": name.removeprefix("s3_"),
+            "credentials": [dict(zip(("accessKey", "secretKey"), keys[name], strict=True))],
+            "actions": [f"{action}:{bucket}" for action in actions],
+        }
+        for name, (_, bucket, actions) in PEOPLE.items()
+    ]
+    return {
+        **{name: text.format(*keys[name]) for name, text in files.items()},
+        "s3_identities.json": json.dumps({"identities": identities}),
+    }
 
 
 def write(root: Path, *, user: int, group: int) -> Path:
@@ -94,6 +104,29 @@ def write(root: Path, *, user: int, group: int) -> Path:
     os.chown(new, user, group)
     new.rename(folder)
     return folder
+
+
+def complete(folder: Path, *, user: int, group: int) -> list[str]:
+    """Adds the secrets that earlier versions did not have, and returns their names."""
+    new = {name: text for name, text in made().items() if not (folder / name).exists()}
+    if any(name in new for name in PEOPLE):
+        keys = {name: _keys_in(folder / name) or _s3_keys() for name in PEOPLE}
+        store = _store_keys(keys)
+        new |= {name: text for name, text in store.items() if name in new}
+        _write_private(folder / "identities.new", store["s3_identities.json"], user, group)
+        (folder / "identities.new").replace(folder / "s3_identities.json")
+    for name, text in new.items():
+        _write_private(folder / name, text, user, group)
+    return sorted(new)
+
+
+def _keys_in(path: Path) -> tuple[str, str] | None:
+    """Returns the keys in a credentials file, or None if there is no such file."""
+    file = configparser.ConfigParser()
+    if not file.read(path):
+        return None
+    keys = file[file.sections()[0]]
+    return keys["aws_access_key_id"], keys["aws_secret_access_key"]
 
 
 def _write_private(path: Path, content: str, user: int, group: int) -> None:
@@ -129,16 +162,23 @@ def left_over(root: Path) -> list[str]:
     ]
 
 
+def owner() -> dict[str, int]:
+    """Returns the user and the group that the containers run as, and that the files belong to."""
+    if os.getuid() == 0:
+        return {"user": CONTAINER_USER, "group": CONTAINER_USER}
+    return {"user": os.getuid(), "group": os.getgid()}
+
+
 def main(root: Path = CHECKOUT) -> int:
     """Writes secrets and `.env`, and returns the exit status."""
-    root_user = os.getuid() == 0
-    ids = {
-        "user": CONTAINER_USER if root_user else os.getuid(),
-        "group": CONTAINER_USER if root_user else os.getgid(),
-    }
+    ids = owner()
     try:
         folder = write(root, **ids)
     except FileExistsError as error:
+        if added := complete(root / FOLDER, **ids):
+            print(f"Added to {root / FOLDER}: {', '.join(added)}")
+            name_user(root, **ids)
+            return 0
         print(
             f"{error}. For new secrets stop everything (docker compose down), move that folder "
             "away and call this again; the database keeps the password that it was made with.",

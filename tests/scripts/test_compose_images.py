@@ -34,7 +34,10 @@ def test_every_image_that_is_not_built_here_gets_the_digest_of_its_version(root:
     assert compose_images.main(root, digest_of) == 0
     assert sorted(name.partition(":")[0] for name in asked) == [
         "chrislusf/seaweedfs",
+        "grafana/grafana",
+        "otel/opentelemetry-collector-contrib",
         "postgres",
+        "prom/prometheus",
         "python",
         "redis",
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import configparser
 import json
 import os
 import re
@@ -109,8 +110,8 @@ def test_each_installation_has_secrets_of_its_own() -> None:
 def test_no_secret_is_used_for_two_things() -> None:
     secrets = compose_secrets.made()
     parts = re.findall(r"[0-9a-fA-F]{20,}", "\n".join(secrets.values()))
-    # The database's and the broker's stand in two and four files, S3's keys in two each.
-    assert len(parts) - len(set(parts)) == 1 + 3 + 4
+    # The database's and the broker's stand in two and four files, S3's four pairs in two each.
+    assert len(parts) - len(set(parts)) == 1 + 3 + 8
 
 
 def test_they_are_of_the_form_and_length_that_their_readers_ask_for() -> None:
@@ -139,19 +140,67 @@ def test_addresses_hold_the_passwords_of_their_servers() -> None:
     assert f"user default on >{password} ~* &* +@all -@admin" in lines
 
 
+def known(secrets: dict[str, str]) -> dict[str, tuple[str, str, set[str]]]:
+    """The keys that the S3 server knows, and what each may do, by the file that they are in."""
+    found = {}
+    for person in json.loads(secrets["s3_identities.json"])["identities"]:
+        (keys,) = person["credentials"]
+        actions = set(person["actions"])
+        found[f"s3_{person['name']}"] = (keys["accessKey"], keys["secretKey"], actions)
+    return found
+
+
+def held(text: str) -> dict[str, tuple[str, str]]:
+    """The keys in a file of AWS's form, by its sections."""
+    file = configparser.ConfigParser()
+    file.read_string(text)
+    return {
+        name: (file[name]["aws_access_key_id"], file[name]["aws_secret_access_key"])
+        for name in file.sections()
+    }
+
+
 def test_the_keys_of_the_store_are_those_that_its_server_knows() -> None:
     secrets = compose_secrets.made()
-    people = json.loads(secrets["s3_identities.json"])["identities"]
-    assert {person["name"] for person in people} == {"reader", "writer"}
-    for person in people:
-        (keys,) = person["credentials"]
-        held = secrets[f"s3_{person['name']}"]
-        assert f"aws_access_key_id = {keys['accessKey']}\n" in held
-        assert f"aws_secret_access_key = {keys['secretKey']}\n" in held
-        assert all(action.endswith(":models") for action in person["actions"])
+    people = known(secrets)
+    assert set(people) == {"s3_reader", "s3_writer", "s3_log_reader", "s3_log_writer"}
+    for name, (access, secret, actions) in people.items():
+        log = "_log_" in name
+        assert held(secrets[name]) == {"profile task-logs" if log else "default": (access, secret)}
+        assert {action.partition(":")[2] for action in actions} == {
+            "task-logs" if log else "models"
+        }
+        rights = {"Read", "List", "Write"} if name.endswith("writer") else {"Read", "List"}
+        assert {action.partition(":")[0] for action in actions} == rights
+
+
+def test_what_a_newer_version_needs_is_added_and_what_there_is_stays(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = compose_secrets.write(root, **ME)
+    new = ("grafana_password", "s3_log_reader", "s3_log_writer")
+    before = {path.name: path.read_text() for path in folder.iterdir()}
+    for name in new:
+        (folder / name).unlink()
+    identities = json.loads(before["s3_identities.json"])
+    identities["identities"] = identities["identities"][:2]
+    (folder / "s3_identities.json").write_text(json.dumps(identities))
+    assert compose_secrets.main(root) == 0
+    assert f"Added to {folder}: {', '.join(new)}" in capsys.readouterr().out
+    after = {path.name: path.read_text() for path in folder.iterdir()}
+    assert set(after) == set(before)
+    same = set(before) - {*new, "s3_identities.json"}
+    assert {name: after[name] for name in same} == {name: before[name] for name in same}
+    people = known(after)
+    for name in people:
+        assert people[name][:2] in held(after[name]).values(), name
+    assert {mode(path) for path in folder.iterdir()} == {0o600}
+    assert compose_secrets.main(root) == 1  # there is nothing to add now
 
 
 def test_it_needs_nothing_but_python(root: Path) -> None:
     for name in ("compose_secrets.py", "compose_images.py"):
         checked = f"import runpy; runpy.run_path({str(CHECKOUT / 'scripts' / name)!r})"
         subprocess.run([sys.executable, "-IS", "-c", checked], check=True, cwd=root)
+    started = [sys.executable, "-S", str(CHECKOUT / "scripts/compose_stack.py"), "--help"]
+    subprocess.run(started, check=True, cwd=root, stdout=subprocess.DEVNULL)

@@ -129,13 +129,13 @@ class Component:
 
 
 @dataclass
-class Cluster:
-    """A running cluster: its components by name, its store, and Airflow's API."""
+class Airflow:
+    """A running Airflow, as its API tells of it."""
 
     api: Api
-    s3: S3Server
-    components: dict[str, Component] = field(default_factory=dict)
-    redis: list[str] = field(default_factory=list)
+
+    def keep(self) -> None:
+        """Start again what has ended by itself; of containers, their engine does it."""
 
     def wait(self, ready: Callable[[], object], what: str, seconds: float = PATIENCE) -> None:
         """Wait until something is so; errors of the API are no answer yet."""
@@ -144,8 +144,7 @@ class Cluster:
             with suppress(requests.RequestException, ApiError):
                 if ready():
                     return
-            for component in self.components.values():
-                component.keep()
+            self.keep()
             assert time.monotonic() < end, f"{what}: not within {seconds:.0f} s"
             time.sleep(0.2)
 
@@ -191,6 +190,20 @@ class Cluster:
         return json.dumps(answer["content"])
 
 
+@dataclass
+class Cluster(Airflow):
+    """A running cluster: its components by name, its store, and Airflow's API."""
+
+    s3: S3Server
+    components: dict[str, Component] = field(default_factory=dict)
+    redis: list[str] = field(default_factory=list)
+
+    def keep(self) -> None:
+        """Start each component again that has ended by itself."""
+        for component in self.components.values():
+            component.keep()
+
+
 @contextmanager
 def cluster(settings: Mapping[str, str]) -> Generator[Cluster, None, None]:
     """Yield a cluster that is up and has read the DAGs.
@@ -220,7 +233,7 @@ def _describe(
     ports = dict(zip(("postgres", "redis", "api"), free_ports(3), strict=True))
     made = Cluster(Api(f"http://{HOST}:{ports['api']}"), s3)
     components = made.components
-    components["postgres"] = _postgres(folder, initdb, postgres, ports["postgres"])
+    components["postgres"] = postgres_server(folder, initdb, postgres, ports["postgres"])
     components["redis"] = Component(
         [redis, "--port", str(ports["redis"]), "--bind", HOST, "--save", "", "--appendonly", "no"],
         folder / "redis.log",
@@ -237,8 +250,8 @@ def _describe(
     return made
 
 
-def _postgres(folder: Path, initdb: str, postgres: str, port: int) -> Component:
-    """A PostgreSQL that refuses to run as root, so it runs as its own user then."""
+def postgres_server(folder: Path, initdb: str, postgres: str, port: int) -> Component:
+    """Return a PostgreSQL that is set up. As it refuses to run as root, it has its own user."""
     user = POSTGRES_USER if os.getuid() == 0 else None
     data = Path(tempfile.mkdtemp(prefix="postgres-", dir=folder))
     if user:
@@ -323,7 +336,12 @@ def _own(name: str, home: Path, ports: Mapping[str, int]) -> dict[str, str]:
 
 
 def _database(ports: Mapping[str, int]) -> str:
-    return f"airflow@{HOST}:{ports['postgres']}/postgres"
+    return database(ports["postgres"])
+
+
+def database(port: int) -> str:
+    """Return the address of the database of a PostgreSQL on a port."""
+    return f"airflow@{HOST}:{port}/postgres"
 
 
 def _home(folder: Path, name: str) -> Path:
