@@ -366,7 +366,7 @@ def test_there_is_no_deadline_that_would_end_the_scheduler(
     assert bool(skin_airflow.deadline()) is late
     assert ("deadline_not_used reason=KubernetesExecutor" in caplog.text) is not late
     # What it keeps from happening. If this is no longer so, the deadline can come back.
+    workload: Any = ExecuteCallback
+    executor = KubernetesExecutor.__new__(KubernetesExecutor)
     with pytest.raises(NotImplementedError, match="does not support ExecuteCallback"):
-        KubernetesExecutor.queue_workload(
-            KubernetesExecutor.__new__(KubernetesExecutor), ExecuteCallback.model_construct(), None
-        )
+        executor.queue_workload(workload.model_construct(), session=None)

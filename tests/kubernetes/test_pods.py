@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import kubernetes_validate
@@ -16,8 +15,8 @@ from skin_pipeline.config.pods import pods as read_resources
 from skin_pipeline.operations import sizing
 
 GPU = (
-    "features=gpu:1 image:registry.example.org/skin:gpu node:pool=gpu tolerate:nvidia.com/gpu, "
-    "train=gpu:2 memory:16Gi cpu:4, *=cpu:500m memory:3Gi disk:10Gi"
+    "features=gpu:1 image:registry.example.org/skin:gpu node:pool=gpu tolerate:nvidia.com/gpu "
+    "cpu:500m memory:3Gi disk:10Gi, train=gpu:2 memory:16Gi cpu:4 disk:9Gi, external=node:pool=big"
 )
 
 
@@ -55,30 +54,39 @@ def test_every_pod_is_valid_and_may_nothing_that_it_need_not(
 
 
 def test_a_pod_gets_what_is_set_for_its_step(with_gpus: dict[str, dict[str, Any]]) -> None:
-    every = {"cpu": "500m", "memory": "3Gi", "ephemeral-storage": "10Gi"}
-    assert limits(with_gpus["gate"]) == limits(with_gpus["approve"]) == every
-    assert limits(with_gpus["features"]) == {**every, "nvidia.com/gpu": "1"}
-    train = {"cpu": "4", "memory": "16Gi", "nvidia.com/gpu": "2"}
-    assert limits(with_gpus["train"]) == {**every, **train}
-
+    assert limits(with_gpus["features"]) == {
+        **{"cpu": "500m", "memory": "3Gi", "ephemeral-storage": "10Gi"},
+        "nvidia.com/gpu": "1",
+    }
+    assert limits(with_gpus["train"]) == {
+        **{"cpu": "4", "memory": "16Gi", "ephemeral-storage": "9Gi"},
+        "nvidia.com/gpu": "2",
+    }
     features = with_gpus["features"]["spec"]
     assert features["nodeSelector"] == {"pool": "gpu"}
     assert features["tolerations"] == [{"key": "nvidia.com/gpu", "operator": "Exists"}]
     assert features["containers"][0]["image"] == "registry.example.org/skin:gpu"
-    train_pod = with_gpus["train"]["spec"]
-    assert "nodeSelector" not in train_pod
-    assert train_pod["containers"][0]["image"] == "registry.example.org/skin-pipeline:1.0"
+    train = with_gpus["train"]["spec"]
+    assert "nodeSelector" not in train
+    assert train["containers"][0]["image"] == "registry.example.org/skin-pipeline:1.0"
 
 
-def test_a_step_that_nothing_is_set_for_gets_what_the_template_says(
-    as_it_comes: dict[str, dict[str, Any]], tmp_path: Path
+def test_a_step_gets_what_it_does_not_name_from_all_others(
+    as_it_comes: dict[str, dict[str, Any]],
 ) -> None:
-    bare = pods.made(tmp_path, SKIN_RESOURCES="train=node:pool=big")
+    every = limits(as_it_comes["gate"])
+    assert limits(as_it_comes["train"]) == {**every, "memory": "12Gi"}
     (template,) = pods.documents("pod-template.yaml")
-    assert limits(bare["gate"]) == limits(bare["train"]) == limits(template)
-    assert bare["train"]["spec"]["nodeSelector"] == {"pool": "big"}
-    # What `*` says in settings.yaml is what the template says.
-    assert limits(as_it_comes["gate"]) == limits(template)
+    assert every == limits(template)  # the two say the same
+
+
+def test_a_pod_that_no_amount_is_set_for_gets_what_the_template_says(
+    with_gpus: dict[str, dict[str, Any]],
+) -> None:
+    (template,) = pods.documents("pod-template.yaml")
+    for name in ("gate", "external", "approve"):
+        assert limits(with_gpus[name]) == limits(template), name
+    assert with_gpus["external"]["spec"]["nodeSelector"] == {"pool": "big"}
 
 
 def test_the_resources_of_the_settings_are_enough_for_ten_thousand_images() -> None:
