@@ -106,10 +106,10 @@ def _sides(table: pd.DataFrame, fraction: float) -> tuple[pd.Series[bool], pd.Se
     test = usable & table["anchor"].isin(inside)
     beside_test = table["group"].isin(table.loc[test, "group"])
     set_aside = usable & ~test & beside_test
-    tested = table.loc[test, "group"].value_counts()
+    tested = table.loc[test, "group"].value_counts().to_dict()
     for group, count in table.loc[set_aside, "group"].value_counts().sort_index().items():
         log.warning(
-            'group_on_both_sides group="%s" test=%d set_aside=%d', group, tested[group], count
+            'group_on_both_sides group="%s" test=%d set_aside=%d', group, tested[str(group)], count
         )
     return test, usable & ~beside_test
 
