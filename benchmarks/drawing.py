@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from skin_pipeline.data.images import STATISTICS
+from skin_pipeline.data import images
 from skin_pipeline.storage import digest
 
 COPY_EVERY = 100
@@ -36,7 +36,7 @@ def draw(numbers: range, folder: Path) -> int:
     return len(numbers)
 
 
-PER_PATIENT = 3  # images, on average
+PER_PATIENT = 3  # images
 SITES = ("torso", "lower extremity", "upper extremity", "head/neck", "palms/soles", "")
 
 
@@ -49,7 +49,7 @@ def rows(numbers: range, shard_size: int = 1024) -> pd.DataFrame:
     number = np.arange(numbers.start, numbers.stop)
     copied = number % COPY_EVERY == COPY_EVERY - 1
     files = [digest(str(item).encode()) for item in (number - copied).tolist()]
-    readable, patient = number % 1000 != 7, random.integers(0, 2 * number // PER_PATIENT + 1)
+    readable, patient = number % 1000 != 7, number // PER_PATIENT
     labels = np.where(patient % 5 == 0, "malignant", "benign")
     names = [f"ISIC_{item:07}" for item in number.tolist()]
     colours = random.integers(0, 256, (count, 15), np.uint8)
@@ -67,13 +67,13 @@ def rows(numbers: range, shard_size: int = 1024) -> pd.DataFrame:
         "readable": readable,
         "problem": np.where(readable, "", "cannot identify image file"),
         "converted": np.where(number % 50 == 0, "turned upright", ""),
-        **{name: np.round(random.uniform(20, 180, count), 2) for name in STATISTICS},
+        **{name: np.round(random.uniform(20, 180, count), 2) for name in images.STATISTICS},
         "fingerprint": [line.tobytes().hex() for line in colours],
         "shard": np.where(readable, number // shard_size, -1),
         "row": np.where(readable, number % shard_size, -1),
         "pixels_sha256": "",
         "patient_id": [f"P{item:07}" for item in patient.tolist()],
-        "lesion_id": [f"L{item:07}" if item % 2 else "" for item in (number // 2).tolist()],
+        "lesion_id": [f"L{item:07}" if item % 2 else "" for item in patient.tolist()],
         "sex": random.choice(["male", "female", ""], count),
         "age": random.integers(10, 90, count).astype(str),
         "site": random.choice(SITES, count),

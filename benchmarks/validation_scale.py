@@ -15,12 +15,12 @@ from __future__ import annotations
 import csv
 import logging
 import os
+import sys
 import tempfile
 from functools import partial
 from pathlib import Path
 from unittest import mock
 
-import documents
 import numpy as np
 from drawing import COPY_EVERY, draw, rows
 from measuring import apart, parser, report
@@ -29,14 +29,17 @@ from skin_pipeline import parquet, steps, tables
 from skin_pipeline.config import Deployment, Settings
 from skin_pipeline.contracts import RESULT, Dataset, Split, Validation, dump, load
 from skin_pipeline.data import history, manifest, workers
-from skin_pipeline.data.duplicates import searching
 from skin_pipeline.job import Job
 from skin_pipeline.storage import open_store
+
+sys.path.append(str(Path(__file__).parents[1] / "tests/support"))
+import documents
 
 SMALL, LARGE = 100_000, 400_000
 ROWS = 1_000_000
 BATCH = 500
 PART = 4096  # rows of a part, as one of many tasks would write it
+NEIGHBOURS = "skin_pipeline.data.duplicates.searching.neighbours"
 DATASET, BEFORE = "ingest/drawn", "validate/before"
 
 
@@ -54,7 +57,7 @@ def generate(folder: Path, count: int) -> None:
 
 
 def job_of(store: str, **settings: object) -> Job:
-    """A job that works on a store."""
+    """Returns a job that works on a store."""
     known = {"weights": "imagenet", "image_size": 64, **settings}
     return Job(Settings(**known), Deployment(store=store), open_store(store))  # type: ignore[arg-type]
 
@@ -141,7 +144,7 @@ def validate(store: str) -> tuple[str, int]:
     """Validates the rows; returns the key, and how many copies were found."""
     job = job_of(store)
     none = np.empty((0, 2), np.int64)
-    with mock.patch.object(searching, "neighbours", return_value=none):
+    with mock.patch(NEIGHBOURS, return_value=none):
         key = steps.validate(job, DATASET)
     result = load(job.store, key, Validation)
     found = manifest.read(job.store, result.table, ["duplicates"])["duplicates"]
