@@ -1,11 +1,15 @@
-"""Many small images, quickly; in a module of its own, which worker processes import."""
+"""Many small images, or many rows without any; quickly, in a module that workers import."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from PIL import Image
+
+from skin_pipeline.data import images
+from skin_pipeline.storage import digest
 
 COPY_EVERY = 100
 
@@ -30,3 +34,47 @@ def draw(numbers: range, folder: Path) -> int:
         label = "malignant" if number // 2 % 2 else "benign"
         image.save(folder / label / f"image{number:06}.jpg", quality=85)
     return len(numbers)
+
+
+PER_PATIENT = 3  # images
+SITES = ("torso", "lower extremity", "upper extremity", "head/neck", "palms/soles", "")
+
+
+def rows(numbers: range, shard_size: int = 1024) -> pd.DataFrame:
+    """Returns what `ingest` would write of so many images, without any image.
+
+    One in a hundred is a copy of the file before it, and one in a thousand cannot be read.
+    """
+    count, random = len(numbers), np.random.default_rng(numbers.start)
+    number = np.arange(numbers.start, numbers.stop)
+    copied = number % COPY_EVERY == COPY_EVERY - 1
+    files = [digest(str(item).encode()) for item in (number - copied).tolist()]
+    readable, patient = number % 1000 != 7, number // PER_PATIENT
+    labels = np.where(patient % 5 == 0, "malignant", "benign")
+    names = [f"ISIC_{item:07}" for item in number.tolist()]
+    colours = random.integers(0, 256, (count, 15), np.uint8)
+    colours[1:][copied[1:]] = colours[:-1][copied[1:]]
+    width = random.choice([600, 1024, 1872, 4000, 6000], count)
+    return pd.DataFrame({
+        "image_id": names,
+        "key": [f"{label}/{name}.jpg" for label, name in zip(labels, names, strict=True)],
+        "label": labels,
+        "sha256": files,
+        "format": "JPEG",
+        "width": width,
+        "height": width * 3 // 4,
+        "bytes": random.integers(20_000, 2_000_000, count),
+        "readable": readable,
+        "problem": np.where(readable, "", "cannot identify image file"),
+        "converted": np.where(number % 50 == 0, "turned upright", ""),
+        **{name: np.round(random.uniform(20, 180, count), 2) for name in images.STATISTICS},
+        "fingerprint": [line.tobytes().hex() for line in colours],
+        "shard": np.where(readable, number // shard_size, -1),
+        "row": np.where(readable, number % shard_size, -1),
+        "pixels_sha256": "",
+        "patient_id": [f"P{item:07}" for item in patient.tolist()],
+        "lesion_id": [f"L{item:07}" if item % 2 else "" for item in patient.tolist()],
+        "sex": random.choice(["male", "female", ""], count),
+        "age": random.integers(10, 90, count).astype(str),
+        "site": random.choice(SITES, count),
+    })

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
+import multiprocessing
 import os
 import platform
 import statistics
@@ -13,7 +15,7 @@ import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import psutil
 from PIL import Image
@@ -84,10 +86,11 @@ class PeakMemory:
             …
         print(peak.mib)
 
-    Proportional: a page that several processes share counts once.
+    Proportional: a page that several processes share counts once. `largest` is the peak of the
+    largest of them alone.
     """
 
-    mib = 0.0
+    mib, largest = 0.0, 0.0
 
     def __init__(self, process: psutil.Process | None = None) -> None:
         self._process = process or psutil.Process()
@@ -104,7 +107,8 @@ class PeakMemory:
 
     def _watch(self) -> None:
         while True:
-            self.mib = max(self.mib, sum(map(_memory, self._family())) / 2**20)
+            sizes = [_memory(process) / 2**20 for process in self._family()]
+            self.mib, self.largest = max(self.mib, sum(sizes)), max(self.largest, *sizes, 0.0)
             if self._stop.wait(0.2):
                 return
 
@@ -120,6 +124,42 @@ def _memory(process: psutil.Process) -> int:
         return int(process.memory_full_info().pss)
     except (psutil.Error, AttributeError):
         return 0
+
+
+class Apart(NamedTuple):
+    """What a call took in a process of its own, and what it returned.
+
+    `seconds` passed; `core_seconds` were used by the process and its children; memory as in
+    `PeakMemory`, in MiB.
+    """
+
+    seconds: float
+    core_seconds: float
+    mib: float
+    largest: float
+    returned: Any
+
+
+def apart(call: Callable[..., Any], *arguments: Any) -> Apart:
+    """Measures a call in a new process, in which nothing of other measurements is left."""
+    context = multiprocessing.get_context("spawn")
+    theirs, ours = context.Pipe()
+    process = context.Process(target=_answer, args=(ours, call, arguments))
+    process.start()
+    with PeakMemory(psutil.Process(process.pid)) as peak:
+        ours.close()
+        took, used, returned = theirs.recv()
+        process.join()
+    return Apart(took, used, peak.mib, peak.largest, returned)
+
+
+def _answer(pipe: Any, call: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+    logging.disable(logging.WARNING)
+    start = time.perf_counter()
+    returned = call(*arguments)
+    took, used = time.perf_counter() - start, os.times()
+    cores = used.user + used.system + used.children_user + used.children_system
+    pipe.send((took, cores, returned))
 
 
 def report(rows: list[tuple[str, str]], **result: Any) -> None:

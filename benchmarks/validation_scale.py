@@ -1,8 +1,13 @@
-"""How the time and memory of ingest and validate grow from 25,000 to 100,000 images.
+"""How the time and memory of ingest and validate grow from 100,000 to 400,000 images.
 
 The images are small and drawn here, each unlike the others but for one in a hundred, which is a
 flipped, smaller copy of the one before it. Everything is measured that the two steps do: fetching,
 decoding, packing, near-duplicates, groups, the shortcut audit and Great Expectations.
+
+With --table-only there are no images but rows of a table, a million of them: the parts of the table
+are merged, validated and split. What needs pixels (near-duplicates) is left out; copies of a file
+are found as ever. The set is compared with one that was accepted before, of which one in fifty
+images is gone and which lacked another fiftieth.
 """
 
 from __future__ import annotations
@@ -10,22 +15,32 @@ from __future__ import annotations
 import csv
 import logging
 import os
+import sys
 import tempfile
 from functools import partial
 from pathlib import Path
+from unittest import mock
 
-from drawing import COPY_EVERY, draw
-from measuring import PeakMemory, parser, report, seconds
+import numpy as np
+from drawing import COPY_EVERY, draw, rows
+from measuring import apart, parser, report
 
-from skin_pipeline import steps
+from skin_pipeline import parquet, steps, tables
 from skin_pipeline.config import Deployment, Settings
-from skin_pipeline.contracts import Dataset, Validation, load
-from skin_pipeline.data import manifest, workers
+from skin_pipeline.contracts import RESULT, Dataset, Split, Validation, dump, load
+from skin_pipeline.data import history, manifest, workers
 from skin_pipeline.job import Job
 from skin_pipeline.storage import open_store
 
-SMALL, LARGE = 25_000, 100_000
+sys.path.append(str(Path(__file__).parents[1] / "tests/support"))
+import documents
+
+SMALL, LARGE = 100_000, 400_000
+ROWS = 1_000_000
 BATCH = 500
+PART = 4096  # rows of a part, as one of many tasks would write it
+NEIGHBOURS = "skin_pipeline.data.duplicates.searching.neighbours"
+DATASET, BEFORE = "ingest/drawn", "validate/before"
 
 
 def generate(folder: Path, count: int) -> None:
@@ -37,68 +52,157 @@ def generate(folder: Path, count: int) -> None:
     with (folder / "images.csv").open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["image_id", "patient_id", "age", "sex"])
-        rows = ((f"image{i:06}", f"P{i // 2}", 30 + i % 50, "female") for i in range(count))
-        writer.writerows(rows)
+        known = ((f"image{i:06}", f"P{i // 2}", 30 + i % 50, "female") for i in range(count))
+        writer.writerows(known)
 
 
-def validated(folder: Path, store: str) -> Job:
-    """Ingests and validates a folder; returns the job that did."""
-    settings = Settings(data=str(folder), weights="imagenet", image_size=64)
-    deployment = Deployment(store=store)
-    job = Job(settings, deployment, open_store(store))
-    steps.validate(job, steps.ingest(job).dataset)
-    return job
+def job_of(store: str, **settings: object) -> Job:
+    """Returns a job that works on a store."""
+    known = {"weights": "imagenet", "image_size": 64, **settings}
+    return Job(Settings(**known), Deployment(store=store), open_store(store))  # type: ignore[arg-type]
 
 
-def pairs_found(job: Job) -> int:
-    """Returns how many planted copies are in one cluster with their originals."""
-    (key,) = (key for key in job.store.list("validate") if key.endswith("/result.json"))
-    result = load(job.store, key.removesuffix("/result.json"), Validation)
+def validated(folder: Path, store: str) -> int:
+    """Ingests and validates a folder; returns how many planted copies were found."""
+    job = job_of(store, data=str(folder))
+    key = steps.validate(job, steps.ingest(job).dataset)
+    result = load(job.store, key, Validation)
     assert load(job.store, result.dataset, Dataset).unreadable == 0
-    table = manifest.read(job.store, result.table).set_index("image_id")["duplicates"]
+    table = manifest.read(job.store, result.table, ["image_id", "duplicates"])
+    found = table.set_index("image_id")["duplicates"]
     copies = range(COPY_EVERY - 1, len(table), COPY_EVERY)
-    pairs = ((table[f"image{i:06}"], table[f"image{i - 1:06}"]) for i in copies)
+    pairs = ((found[f"image{i:06}"], found[f"image{i - 1:06}"]) for i in copies)
     return sum(copy == original != "" for copy, original in pairs)
 
 
-def measure(count: int) -> tuple[float, float, int]:
-    """Seconds, peak memory in MiB, and planted copies found."""
+def of_images(large: int) -> None:
+    """Measures both sizes of a set of images, and reports how they differ."""
+    small, measured = large * SMALL // LARGE, []
+    for count in (2_000, small, large):  # the first one: what is compiled and cached once
+        with tempfile.TemporaryDirectory(prefix="skin-bench-") as scratch:
+            generate(Path(scratch, "images"), count)
+            measured.append(apart(validated, Path(scratch, "images"), f"file://{scratch}/store"))
+    _, short, long = measured
+    planted, found = (small + large) // COPY_EVERY, short.returned + long.returned
+    report(
+        [
+            *(
+                (f"{count} images", f"{took.seconds:.0f} s, {took.core_seconds:.0f} of a core")
+                for count, took in ((small, short), (large, long))
+            ),
+            ("peak memory, all processes", f"{short.mib:.0f}, {long.mib:.0f} MiB"),
+            ("peak memory, largest process", f"{short.largest:.0f}, {long.largest:.0f} MiB"),
+            ("planted copies found", f"{found} of {planted}"),
+            ("ratio", f"{long.seconds / short.seconds:.2f}"),
+        ],
+        name="validation_scale",
+        value=round(long.seconds / short.seconds, 2),
+        unit="ratio",
+        against=f"time at {small} images",
+        seconds=[round(short.seconds, 1), round(long.seconds, 1)],
+        core_seconds=[round(short.core_seconds, 1), round(long.core_seconds, 1)],
+        peak_mib=round(long.mib),
+        largest_mib=round(long.largest),
+        planted=planted,
+        found=found,
+    )
+
+
+# --- rows without images --------------------------------------------------------------------------
+
+
+def draw_rows(store: str, count: int) -> list[str]:
+    """Writes the parts of a set's table, and a validation of before; returns the parts' keys."""
+    job = job_of(store)
+    keys = [
+        tables.write(job.store, f"parts/{start}.parquet", rows(range(start, start + PART)))
+        for start in range(0, count - count % PART, PART)
+    ]
+    part = tables.write(job.store, "parts/last.parquet", rows(range(count - count % PART, count)))
+    old = (parquet.read(job.store, key) for key in keys)
+    table = tables.put(job.store, (part[part.index % 50 > 0] for part in old))
+    seen = parquet.read(job.store, table, ["sha256", "patient_id"]).drop_duplicates("sha256")
+    anchors = seen.assign(anchor="patient_id:" + seen["patient_id"])[["sha256", "anchor"]]
+    known = tables.put(job.store, anchors)
+    before = documents.validation(BEFORE, DATASET, table=table, anchors=known)
+    job.store.put(f"{BEFORE}/{RESULT}", dump(before))
+    history.accept(job.store, job.settings.released_as, "ingest/before", BEFORE, job.moment)
+    return [*keys, part]
+
+
+def merge(store: str, keys: list[str], count: int) -> None:
+    """Merges the parts into the table of a data set."""
+    job = job_of(store)
+    merged = (part for key in keys for part in parquet.parts(job.store, key))
+    table = tables.write(job.store, f"{DATASET}/manifest.parquet", merged)
+    classes = {"benign": count - count // 5, "malignant": count // 5}
+    dataset = documents.dataset(DATASET, table=table, classes=classes)
+    job.store.put(f"{DATASET}/{RESULT}", dump(dataset.model_copy(update={"thumbnails": ()})))
+
+
+def validate(store: str) -> tuple[str, int]:
+    """Validates the rows; returns the key, and how many copies were found."""
+    job = job_of(store)
+    none = np.empty((0, 2), np.int64)
+    with mock.patch(NEIGHBOURS, return_value=none):
+        key = steps.validate(job, DATASET)
+    result = load(job.store, key, Validation)
+    found = manifest.read(job.store, result.table, ["duplicates"])["duplicates"]
+    return key, int((found != "").sum())
+
+
+def split(store: str, validation: str) -> int:
+    """Splits the rows into ten runs; returns how many test images there are."""
+    job = job_of(store, runs=10)
+    return load(job.store, steps.split(job, validation), Split).counts["run_0"]["test"]
+
+
+def of_rows(count: int) -> None:
+    """Measures the steps that work on the table, each in a process of its own."""
     with tempfile.TemporaryDirectory(prefix="skin-bench-") as scratch:
-        folder, store = Path(scratch, "images"), f"file://{scratch}/store"
-        generate(folder, count)
-        with PeakMemory() as peak:
-            took = seconds(partial(validated, folder, store))
-        return took, peak.mib, pairs_found(validated(folder, store))
+        store = f"file://{scratch}/store"
+        keys = apart(draw_rows, store, count).returned
+        merged = apart(merge, store, keys, count)
+        checked = apart(validate, store)
+        key, found = checked.returned
+        divided = apart(split, store, key)
+    measured = {"merge": merged, "validate": checked, "split": divided}
+    total = sum(item.seconds for item in measured.values())
+    report(
+        [
+            *(
+                (
+                    name,
+                    f"{took.seconds:.0f} s, {took.core_seconds:.0f} of a core, at most "
+                    f"{took.largest:.0f} MiB a process",
+                )
+                for name, took in measured.items()
+            ),
+            ("copies found", f"{found} of {2 * (count // COPY_EVERY)}"),
+            ("test images", str(divided.returned)),
+            ("all", f"{total:.0f} s for {count} rows"),
+        ],
+        name="validation_scale",
+        value=round(total, 1),
+        unit="s",
+        against=f"{count} rows without pixels",
+        seconds=[round(item.seconds, 1) for item in measured.values()],
+        core_seconds=[round(item.core_seconds, 1) for item in measured.values()],
+        largest_mib=[round(item.largest) for item in measured.values()],
+    )
 
 
 def main() -> None:
-    """Measures both sides and reports the figure."""
+    """Measures images, or rows of a table."""
     flags = parser(str(__doc__))
-    flags.add_argument("--images", type=int, default=LARGE, help=f"default: {LARGE}")
-    large = flags.parse_args().images
-    small = large * SMALL // LARGE
+    flags.add_argument("--images", type=int, help=f"default: {LARGE}, or {ROWS} rows")
+    flags.add_argument("--table-only", action="store_true", help="rows without pixels")
+    given = flags.parse_args()
     logging.disable(logging.WARNING)
-    measure(2_000)  # what is imported and compiled once
-    short, _, found_short = measure(small)
-    long, peak, found_long = measure(large)
-    planted = (small + large) // COPY_EVERY
-    report(
-        [
-            (f"{small} images", f"{short:.0f} s"),
-            (f"{large} images", f"{long:.0f} s, {large / long:.0f} images/s"),
-            ("peak memory, all processes", f"{peak:.0f} MiB"),
-            ("planted copies found", f"{found_short + found_long} of {planted}"),
-            ("ratio", f"{long / short:.2f}"),
-        ],
-        name="validation_scale",
-        value=round(long / short, 2),
-        unit="ratio",
-        against=f"time at {small} images",
-        seconds=[round(short, 1), round(long, 1)],
-        peak_mib=round(peak),
-        planted=planted,
-        found=found_short + found_long,
-    )
+    if given.table_only:
+        of_rows(given.images or ROWS)
+    else:
+        of_images(given.images or LARGE)
 
 
 if __name__ == "__main__":

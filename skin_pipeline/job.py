@@ -7,7 +7,7 @@ and what it is made from.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
@@ -229,8 +229,11 @@ class Work:
         self.store.put_file(f"{self.key}/{name}", path)
         return f"{self.key}/{name}"
 
-    def put_table(self, name: str, table: pd.DataFrame) -> str:
-        """Writes a table as a file of the result, `….parquet` or `….csv`; returns its key."""
+    def put_table(self, name: str, table: pd.DataFrame | Iterable[pd.DataFrame]) -> str:
+        """Writes a table as a file of the result, `….parquet` or `….csv`; returns its key.
+
+        Parquet may be given in parts; see `tables.write`.
+        """
         from skin_pipeline import tables  # imports pandas, which a step that is cached never needs
 
         return tables.write(self.store, f"{self.key}/{name}", table)

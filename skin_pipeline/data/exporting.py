@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
-
-import pandas as pd
 
 from skin_pipeline import parquet, tables
 from skin_pipeline.contracts import Dataset, Split, Validation, load
@@ -36,7 +33,7 @@ def export(store: Store, key: str, output: Path) -> int:
     """
     table, rows = _table_key(store, key), 0
     with disk.appearing(output) as draft, draft.open("wb") as file:
-        for number, part in enumerate(_parts(store, table)):
+        for number, part in enumerate(manifest.parts(store, table)):
             file.write(tables.to_csv(part, header=not number))
             rows += len(part)
     return rows
@@ -50,9 +47,3 @@ def _table_key(store: Store, key: str) -> str:
         known = ", ".join(f"{name}/…" for name in RESULTS)
         raise BadInput(f"give the key of a result ({known}) or of a table. Received: {key!r}")
     return load(store, key, RESULTS[step]).table
-
-
-def _parts(store: Store, key: str) -> Iterable[pd.DataFrame]:
-    if key.endswith(parquet.PARQUET):
-        return parquet.parts(store, key)
-    return [manifest.read(store, key)]

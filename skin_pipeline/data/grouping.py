@@ -8,6 +8,7 @@ name that its group had when the image was first seen: its *anchor*.
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -37,8 +38,8 @@ def clusters(table: pd.DataFrame, pairs: list[Pair]) -> pd.Series[str]:
     graph = coo_matrix((np.ones(len(ends)), (ends[:, 0], ends[:, 1])), shape=(size, size))
     component = pd.Series(connected_components(graph, directed=False)[1], table.index)
     several = component.duplicated(keep=False)
-    names = table["sha256"].str[:16].groupby(component).transform("min")
-    return names.where(several, "")
+    names = _lowest(table.loc[several, "sha256"].str[:16], component[several])
+    return component.map(names).fillna("").astype(str)  # also where there are no pairs
 
 
 def groups(table: pd.DataFrame) -> pd.Series[str]:
@@ -51,10 +52,22 @@ def groups(table: pd.DataFrame) -> pd.Series[str]:
     component = _components(table[list(LINKS)])
     names = pd.Series("", index=table.index)
     for link in NAMES:
-        known = table[link] != ""
-        first = component.map(table[link][known].groupby(component[known]).min())
+        # A group that has a name already needs no other.
+        known = (table[link] != "") & (names == "")
+        first = component.map(_lowest(table.loc[known, link], component[known]))
         names = names.where((names != "") | first.isna(), f"{link}:" + first.fillna(""))
     return names
+
+
+def _lowest(texts: pd.Series[str], groups: pd.Series[Any]) -> pd.Series[str]:
+    """Returns the lowest text of each group, by group.
+
+    It is the first one in their order. Pandas' own minimum of texts is a call for each group.
+    """
+    ordered = texts.sort_values()
+    names = groups.loc[ordered.index]
+    first = ~names.duplicated()
+    return pd.Series(ordered[first].array, index=pd.Index(names[first]))
 
 
 def _components(links: pd.DataFrame) -> pd.Series[int]:
@@ -63,12 +76,15 @@ def _components(links: pd.DataFrame) -> pd.Series[int]:
     The graph has a node for each row and one for each value, and an edge where a row has a value.
     So a hundred images of one patient are a hundred edges, and not one for each pair of them.
     """
-    edges = links.melt(ignore_index=False).query("value != ''")
-    rows = links.index.get_indexer(edges.index)
-    # The column is part of the value's name: patient 7 and lesion 7 are not the same.
-    values, names = pd.factorize(edges["variable"] + ":" + edges["value"])
-    size = len(links) + len(names)
-    graph = coo_matrix((np.ones(len(edges)), (rows, len(links) + values)), shape=(size, size))
+    size, rows, values = len(links), [], []
+    for column in links:  # each numbers its own values: patient 7 and lesion 7 are not the same
+        numbers, names = pd.factorize(links[column])
+        known = np.flatnonzero(links[column] != "")
+        rows.append(known)
+        values.append(size + numbers[known])
+        size += len(names)
+    edges = np.concatenate(rows), np.concatenate(values)
+    graph = coo_matrix((np.ones(len(edges[0]), np.int8), edges), shape=(size, size))
     return pd.Series(connected_components(graph, directed=False)[1][: len(links)], links.index)
 
 
@@ -92,10 +108,12 @@ def anchors(table: pd.DataFrame, known: pd.Series[str]) -> pd.Series[str]:
         known: Anchors of images seen before, by their sha256.
     """
     old = table["sha256"].map(known)
-    inherited = table["group"].map(old.dropna().groupby(table["group"]).min())
-    for group, merged in old.dropna().groupby(table["group"]).unique().items():
-        if len(merged) > 1:
-            log.warning('groups_merged group="%s" were="%s"', group, ", ".join(sorted(merged)))
+    met = pd.DataFrame({"group": table["group"], "anchor": old}).dropna()
+    inherited = table["group"].map(_lowest(met["anchor"], met["group"]))
+    several = met.drop_duplicates()
+    several = several[several["group"].duplicated(keep=False)]
+    for group, merged in several.groupby("group")["anchor"]:
+        log.warning('groups_merged group="%s" were="%s"', group, ", ".join(sorted(merged)))
     return old.fillna(inherited).fillna(table["group"])
 
 

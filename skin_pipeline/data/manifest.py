@@ -335,13 +335,30 @@ def read(store: Store, key: str, columns: Sequence[str] | None = None) -> pd.Dat
     """
     if not key.endswith(parquet.PARQUET):
         return _read_csv(store, key, columns)
-    table = parquet.read(store, key, columns)
+    return _with_texts(parquet.read(store, key, columns))
+
+
+def parts(store: Store, key: str) -> Iterator[pd.DataFrame]:
+    """Yields a table in parts, of which only one is in memory, or a CSV of before whole."""
+    if key.endswith(parquet.PARQUET):
+        yield from map(_with_texts, parquet.parts(store, key))
+    else:
+        yield read(store, key)
+
+
+def widened(store: Store, key: str, columns: pd.DataFrame) -> Iterator[pd.DataFrame]:
+    """Yields a table in parts, with further columns for all its rows."""
+    start = 0
+    for part in parts(store, key):
+        rows = columns.iloc[start : start + len(part)].set_axis(part.index)
+        start += len(part)
+        yield pd.concat([part, rows], axis=1)
+
+
+def _with_texts(table: pd.DataFrame) -> pd.DataFrame:
     figures = [name for name in table if name in TEXTS and is_numeric_dtype(table[name])]
-    return table.assign(**{name: _as_texts(table[name]) for name in figures})
-
-
-def _as_texts(cells: pd.Series[Any]) -> pd.Series[str]:
-    return cells.map(str).where(cells.notna(), "")
+    texts = {name: table[name].map(str).where(table[name].notna(), "") for name in figures}
+    return table.assign(**texts)
 
 
 def _read_csv(store: Store, key: str, columns: Sequence[str] | None) -> pd.DataFrame:

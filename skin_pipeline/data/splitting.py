@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
@@ -81,13 +82,14 @@ def assigned(
     if table.loc[rest, "group"].nunique() < 2:
         raise BadInput("split: fewer than two groups are left to train and validate on")
     columns = {}
+    left = table.loc[rest, ["label", "group"]]
     for run in range(runs):
-        column = pd.Series(UNUSED, index=table.index).mask(test, TEST)
-        sides = _resample(table[rest], run, validation_fraction, balance, seed)
+        column = np.where(test, TEST, UNUSED).astype(object)
+        sides = _resample(left, run, validation_fraction, balance, seed)
         for side, rows in sides.items():
             _need_both_classes(rows, f"the {side} set of run {run}")
-            column[rows.index] = side
-        columns[f"run_{run}"] = column
+            column[table.index.get_indexer(rows.index)] = side
+        columns[f"run_{run}"] = pd.Series(column, table.index, dtype=str)
     return table.assign(**columns)
 
 
@@ -100,15 +102,14 @@ def _sides(table: pd.DataFrame, fraction: float) -> tuple[pd.Series[bool], pd.Se
     are set aside, since they would leak the test into the training.
     """
     usable = table["readable"].astype(bool)
-    test = usable & table["anchor"].map(lambda anchor: in_test(anchor, fraction)).astype(bool)
+    inside = [anchor for anchor in table["anchor"].unique() if in_test(anchor, fraction)]
+    test = usable & table["anchor"].isin(inside)
     beside_test = table["group"].isin(table.loc[test, "group"])
     set_aside = usable & ~test & beside_test
-    for group, rows in table[set_aside].groupby("group"):
+    tested = table.loc[test, "group"].value_counts().to_dict()
+    for group, count in table.loc[set_aside, "group"].value_counts().sort_index().items():
         log.warning(
-            'group_on_both_sides group="%s" test=%d set_aside=%d',
-            group,
-            (test & (table["group"] == group)).sum(),
-            len(rows),
+            'group_on_both_sides group="%s" test=%d set_aside=%d', group, tested[str(group)], count
         )
     return test, usable & ~beside_test
 
@@ -136,8 +137,10 @@ def _stratified(
     """
     malignant = (rest["label"] == "malignant").to_numpy(np.float64)
     splitter = GroupShuffleSplit(PARTINGS, test_size=fraction, random_state=random)
-    partings: list[tuple[NDArray[np.int64], NDArray[np.int64]]]
-    partings = list(splitter.split(rest, groups=rest["group"]))
+    # Numbers in the order of the names give the same divisions as the names, and many times faster.
+    groups = pd.factorize(rest["group"], sort=True)[0]
+    partings: Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]
+    partings = splitter.split(malignant, groups=groups)
 
     def apart(parting: tuple[NDArray[np.int64], NDArray[np.int64]]) -> float:
         train, validation = parting

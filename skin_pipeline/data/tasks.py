@@ -35,6 +35,11 @@ from skin_pipeline.storage import scratch
 
 log = logging.getLogger(__name__)
 
+# What a split is made by, and what its checks read; other columns are only copied.
+SPLIT_BY = (
+    *("key", "label", "readable", "group", "anchor", "patient_id", "lesion_id", "duplicates"),
+    *("sha256", "pixels_sha256", "width", "height"),
+)
 SHOWN = 5  # problems of quarantined images in a message
 
 
@@ -245,7 +250,8 @@ def _mark_copies(work: Work, ours: duplicates.Side, sets: Mapping[str, str]) -> 
     table = ours.table
     table["duplicates"] = grouping.clusters(table, duplicates.within(ours, work.threads))
     theirs = {
-        name: duplicates.Side.of(work.store, work.load(key, Dataset)) for name, key in sets.items()
+        name: duplicates.Side.of(work.store, work.load(key, Dataset), duplicates.SEARCHED)
+        for name, key in sets.items()
     }
     shared = {name: duplicates.between(ours, side, work.threads) for name, side in theirs.items()}
     table["external"] = duplicates.names_of(table, shared)
@@ -267,7 +273,7 @@ def _group(work: Work, table: pd.DataFrame, previous: str | None) -> pd.Series[s
 
 def quarantined(job: Job, result: Validation) -> str:
     """Returns which images are quarantined, as the end of a message; "" for none."""
-    problems = list(manifest.read(job.store, result.quarantine)["problem"])
+    problems = list(manifest.read(job.store, result.quarantine, ["problem"])["problem"])
     if not problems:
         return ""
     shown = "; ".join(problems[:SHOWN]) + ("; …" if len(problems) > SHOWN else "")
@@ -284,7 +290,8 @@ def split(work: Work, validated: Validation, knobs: Mapping[str, Any]) -> Split:
         knobs: The settings of the split, by name.
     """
     work.job.expect("split", work.load(validated.dataset, Dataset).images, knobs["runs"])
-    table = splitting.split(manifest.read(work.store, validated.table), **knobs)
+    known = manifest.read(work.store, validated.table, SPLIT_BY)
+    table = splitting.split(known, **knobs)
     counts = splitting.counts(table)
     stratification = splitting.stratification(table)
     _log_split(counts, stratification)
@@ -294,7 +301,10 @@ def split(work: Work, validated: Validation, knobs: Mapping[str, Any]) -> Split:
     validation.log_checks(checks)
     return Split(
         dataset=validated.dataset,
-        table=work.put_table("manifest.parquet", table),
+        table=work.put_table(
+            "manifest.parquet",
+            manifest.widened(work.store, validated.table, table.drop(columns=known.columns)),
+        ),
         runs=work.settings.runs,
         counts=counts,
         stratification=stratification,

@@ -338,7 +338,7 @@ def _read(job: Job) -> dict[str, object]:
 def _digests(job: Job, dataset: Dataset) -> set[str]:
     from skin_pipeline.data import manifest  # imports pandas
 
-    return set(manifest.read_readable(job.store, dataset.table)["sha256"])
+    return set(manifest.read_readable(job.store, dataset.table, ["sha256"])["sha256"])
 
 
 def _same_runs(job: Job, split: str, item: Past) -> bool:

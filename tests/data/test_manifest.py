@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as some
 from PIL import Image
 
-from skin_pipeline import tables
+from skin_pipeline import parquet, tables
 from skin_pipeline.data import images, manifest, sources
 from skin_pipeline.data.manifest import Built
 from skin_pipeline.data.sources import from_zip
@@ -322,3 +322,17 @@ def test_scores_are_read_number_for_number_as_they_were_written(store: FolderSto
 
 def test_labels_are_1_for_malignant() -> None:
     assert list(manifest.labels(pd.DataFrame({"label": ["malignant", "benign"]}))) == [1, 0]
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_a_table_is_widened_part_by_part(
+    store: FolderStore, ending: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parquet, "ROWS", 3)
+    table = pd.DataFrame({"key": [*"abcdefg"], "patient_id": ["007"] * 7})
+    key = tables.write(store, f"validate/1/manifest.{ending}", table)
+    sides = pd.DataFrame({"run_0": [*"ttvvuut"], "run_1": [*"uuttvvt"]}, index=range(5, 12))
+    made = list(manifest.widened(store, key, sides))
+    assert [len(part) for part in made] == ([7] if ending == "csv" else [3, 3, 1])
+    whole = pd.concat(made, ignore_index=True)
+    pd.testing.assert_frame_equal(whole, pd.concat([table, sides.reset_index(drop=True)], axis=1))

@@ -20,6 +20,6 @@ look alike, dark on light in the middle, do not agree there.
 """
 
 from skin_pipeline.data.duplicates.searching import between, names_of, overlap, within
-from skin_pipeline.data.duplicates.sides import Pair, Side
+from skin_pipeline.data.duplicates.sides import SEARCHED, Pair, Side
 
-__all__ = ["Pair", "Side", "between", "names_of", "overlap", "within"]
+__all__ = ["SEARCHED", "Pair", "Side", "between", "names_of", "overlap", "within"]

@@ -52,11 +52,12 @@ def between(ours: Side, theirs: Side, processes: int) -> list[Pair]:
 
 def names_of(table: pd.DataFrame, shared: dict[str, list[Pair]]) -> pd.Series[str]:
     """Returns for each image the names of the sets that contain it too, "" for none."""
-    names = pd.Series("", index=table.index)
+    names: dict[int, list[str]] = {}
     for name, pairs in sorted(shared.items()):
-        for index in sorted({pair.first for pair in pairs}):
-            names[index] = f"{names[index]}; {name}".removeprefix("; ")
-    return names
+        for index in {pair.first for pair in pairs}:
+            names.setdefault(index, []).append(name)
+    texts = ["; ".join(names.get(index, ())) for index in table.index]
+    return pd.Series(texts, table.index, dtype=str)
 
 
 def overlap(ours: pd.DataFrame, theirs: pd.DataFrame, pairs: list[Pair]) -> pd.DataFrame:

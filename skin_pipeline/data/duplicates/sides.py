@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -12,6 +13,9 @@ from skin_pipeline import arrays
 from skin_pipeline.contracts import Dataset
 from skin_pipeline.data import manifest
 from skin_pipeline.storage import Store
+
+# What a search in two sets reads of the other one.
+SEARCHED = ("key", "readable", "sha256", "fingerprint", "shard", "row")
 
 
 class Pair(NamedTuple):
@@ -30,9 +34,9 @@ class Side(NamedTuple):
     thumbnails: list[NDArray[np.uint8]]
 
     @classmethod
-    def of(cls, store: Store, dataset: Dataset) -> Side:
-        """Returns the side of a data set that `ingest` made."""
-        return cls.read(store, manifest.read(store, dataset.table), dataset.thumbnails)
+    def of(cls, store: Store, dataset: Dataset, columns: Sequence[str] | None = None) -> Side:
+        """Returns the side of a data set that `ingest` made, with these columns or all."""
+        return cls.read(store, manifest.read(store, dataset.table, columns), dataset.thumbnails)
 
     @classmethod
     def read(cls, store: Store, table: pd.DataFrame, thumbnails: tuple[str, ...]) -> Side:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+import numpy as np
 import pandas as pd
 from great_expectations.core.metric_domain_types import MetricDomainTypes
 from great_expectations.execution_engine import PandasExecutionEngine
@@ -146,11 +147,15 @@ class ExpectOneValueEach(Faultless):
         return [line for column in self.columns for line in self._parted(known, column)]
 
     def _parted(self, known: pd.DataFrame, column: str) -> list[str]:
-        rows = known[known[column] != self.ignored]
-        values = rows.groupby(self.key)[column].transform("nunique")
+        rows = known.loc[
+            known[column] != self.ignored, list(dict.fromkeys(["key", self.key, column]))
+        ]
+        names, values = pd.factorize(rows[self.key])[0], pd.factorize(rows[column])[0]
+        first = values[np.unique(names, return_index=True)[1]]
+        parted = np.isin(names, names[values != first[names]])
         return [
             f"{name}: " + ", ".join(self._examples(part, column))
-            for name, part in rows[values > 1].groupby(self.key)
+            for name, part in rows[parted].groupby(self.key)
         ]
 
     def _examples(self, part: pd.DataFrame, column: str) -> list[str]:
