@@ -49,7 +49,8 @@ class TrainingKnobs(Environment):
         256,
         "Training",
         "Images that are packed and worked on together. A features task takes one such shard, or "
-        "several where a data set has more than 512.",
+        "several where a data set has more than 512. A set of more than 20 shards is decoded by "
+        "several tasks.",
         ge=16,
         le=4096,
         title="Images in a shard",

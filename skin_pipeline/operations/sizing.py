@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from skin_pipeline.config import Settings
-from skin_pipeline.data.layout import Layout
+from skin_pipeline.data import layout as layouts
 from skin_pipeline.errors import BadInput
 from skin_pipeline.operations.costs import Figure, Load, Network, duration, judging, training
 
@@ -168,7 +168,7 @@ def plan(settings: Settings, *, images: int, workers: int, cores: int) -> Plan:
     for name, value in (("images", images), ("workers", workers), ("cores", cores)):
         if not 1 <= value <= MOST[name]:
             raise BadInput(f"{name} must be from 1 to {MOST[name]:,}. Received: {value}")
-    layout = Layout.of(images, settings.shard_size, settings.image_size)
+    layout = layouts.Layout.of(images, settings.shard_size, settings.image_size)
     shards = math.ceil(images / layout.shard_size)
     needs = _needs(settings, layout, apart=not layout.is_one(images))
     steps = [
@@ -185,11 +185,12 @@ class Work(NamedTuple):
     core_seconds: float
 
 
-def _works(settings: Settings, images: int, layout: Layout) -> dict[str, Work]:
+def _works(settings: Settings, images: int, layout: layouts.Layout) -> dict[str, Work]:
     network, runs = Network.of(settings), settings.runs
     shards = math.ceil(images / layout.shard_size)
     ranges = len(layout.ranges(images))
-    figures = FIRST if layout.is_one(images) else {**RANGES, **FIRST, "ingest": RANGES["ingest"]}
+    later = {name: FIRST[name] for name in ("validate", "split")}
+    figures = FIRST if layout.is_one(images) else {**RANGES, **later}
     tasks = {"decode": min(ranges, MOST_TASKS)}
     loads = {
         "features": Load("features", min(shards, MOST_TASKS), 0, images * settings.views),
@@ -213,7 +214,7 @@ def _works(settings: Settings, images: int, layout: Layout) -> dict[str, Work]:
     return works
 
 
-def _needs(settings: Settings, layout: Layout, *, apart: bool) -> dict[str, Needs]:
+def _needs(settings: Settings, layout: layouts.Layout, *, apart: bool) -> dict[str, Needs]:
     packed = 3.1 * settings.image_size**2  # bytes of an image in a shard
     shard = packed * (layout.shard_size - settings.shard_size)  # more than in a small set
     alone = Needs(310 * MIB, 11e3, 0, packed, requests=25, shard_requests=4)

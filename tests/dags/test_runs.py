@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import re
-import signal
 import time
 import uuid
 import zipfile
@@ -27,7 +25,7 @@ from released import opened
 from servers import HOST, Inbox, S3Server, free_ports, webhook_inbox
 
 from skin_pipeline.config import Settings, form_schema, read_settings
-from skin_pipeline.contracts import Dataset, Verdict, load
+from skin_pipeline.contracts import Verdict, load
 from skin_pipeline.data import demo as generator
 from skin_pipeline.seeds import run_seed
 from skin_pipeline.storage import Store, open_store
@@ -382,68 +380,6 @@ def test_bad_input_fails_at_once_and_says_what_to_do(place: Place) -> None:
     assert "kaggle://OWNER/NAME" in message
     assert "attempt=2" not in place.logs(failed)
     place.wait(lambda: set(told(place, failed)) == {"task_failed", "run_failed"})
-
-
-@pytest.fixture(scope="module")
-def ranges(place: Place) -> Follower:
-    """A run on images of two ranges in a bucket; the process that decodes the first one is killed
-    at its first try."""
-    generator.generate(place.folder / "many", seed=3, per_class=170)
-    bucket = open_store(
-        f"s3://{place.s3.bucket}/many",
-        endpoint=place.s3.endpoint,
-        credentials=place.s3.credentials,
-        cache=place.folder / "own-cache",
-    )
-    for path in (place.folder / "many").rglob("*.*"):
-        bucket.put_file(path.relative_to(place.folder / "many").as_posix(), path)
-    follower = place.trigger(
-        data=f"s3://{place.s3.bucket}/many", shard_size=16, epochs=2, min_per_class=20
-    )
-    tasks = f"dags/skin_training/dagRuns/{follower.run}/taskInstances"
-
-    def decodes() -> bool:
-        assert place.state(f"{tasks}/listing") not in {"failed", "up_for_retry"}, place.logs(
-            follower
-        )
-        return "started key=decode/" in place.logs(follower, "decode/map_index=0")
-
-    place.wait(decodes)
-    os.kill(place.airflow.api.get(f"{tasks}/decode/0")["pid"], signal.SIGKILL)
-    for _ in follower.lines():
-        pass
-    return follower
-
-
-def test_the_images_of_a_large_set_are_decoded_by_several_tasks_and_united(
-    place: Place, ranges: Follower
-) -> None:
-    """In a bucket, of which each task fetches its images only."""
-    found = {task: state for task, state in ranges.states.items() if task[0] == "decode" and state}
-    assert found == {("decode", 0): "success", ("decode", 1): "success"}
-    assert states(ranges)["ingest"] == {"success"}
-    merged = place.logs(ranges, "ingest")
-    assert merged.count("cached key=decode/") == 2
-    assert "started key=decode/" not in merged
-    dataset = next(
-        load(place.store, key.removesuffix("/result.json"), Dataset)
-        for key in place.store.list("ingest/")
-        if key.endswith("/result.json")
-        and "many" in load(place.store, key.removesuffix("/result.json"), Dataset).source
-    )
-    assert dataset.classes == {"benign": 170, "malignant": 170}
-    assert dataset.shard_images == (16,) * 20 + (16, 4)
-    assert states(ranges)["gate"] == {"success"}
-    assert sum(map(len, json.loads(str(ranges.value("shards"))))) == 22
-
-
-def test_a_range_whose_process_was_killed_is_made_again(place: Place, ranges: Follower) -> None:
-    path = f"dags/skin_training/dagRuns/{ranges.run}/taskInstances/decode"
-    tries = [place.airflow.api.get(f"{path}/{number}")["try_number"] for number in range(2)]
-    assert tries == [2, 1]
-    again = place.logs(ranges, "decode/map_index=0")
-    assert again.count("started key=decode/") == 2
-    assert again.count("finished key=decode/") == 1
 
 
 @pytest.fixture(scope="module")

@@ -55,6 +55,7 @@ def test_a_set_of_several_ranges_is_decoded_by_several_tasks_of_little_memory() 
     assert list(small)[:2] == ["listing", "ingest"]
     assert list(large)[:3] == ["listing", "decode", "ingest"]
     assert large["decode"].tasks == 20
+    assert large["listing"].core_seconds > 10 * small["listing"].core_seconds
     assert large["ingest"].core_seconds < large["decode"].core_seconds / 5
     largest = {step.name: step for step in plan(10_000_000).steps}["decode"]
     assert largest.tasks <= MOST_TASKS

@@ -73,7 +73,10 @@ def folder_at(job: Job, source: str) -> Path | None:
     if not _is_path(source):
         return None
     path = job.roots.path(source)
-    return path if _is_folder(path) else (_existing(path) and None)
+    if _is_folder(path):
+        return path
+    _refuse_missing(path)
+    return None
 
 
 def _is_path(source: str) -> bool:
@@ -89,14 +92,13 @@ def _is_folder(path: Path) -> bool:
         raise BadInput(f"{shown(path)} cannot be reached ({error.strerror})") from None
 
 
-def _existing(path: Path) -> Path:
-    if path.exists():
-        return path
-    raise BadInput(
-        f"data: there is nothing at {line(path)}. Give `kaggle://OWNER/NAME`, "
-        f"`s3://BUCKET/PREFIX`, a folder with the class folders benign/ and malignant/, a zip of "
-        f"one, or `{DEMO}`."
-    )
+def _refuse_missing(path: Path) -> None:
+    if not path.exists():
+        raise BadInput(
+            f"data: there is nothing at {line(path)}. Give `kaggle://OWNER/NAME`, "
+            f"`s3://BUCKET/PREFIX`, a folder with the class folders benign/ and malignant/, a zip "
+            f"of one, or `{DEMO}`."
+        )
 
 
 # --- single files, to be scored ------------------------------------------------------------------
