@@ -14,7 +14,7 @@ import compose_secrets
 import pytest
 import yaml
 
-from skin_pipeline.config.placement import pairs
+from skin_pipeline.config.environment import pairs
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 COMPOSE = Path(sys.executable).with_name("docker-compose")
