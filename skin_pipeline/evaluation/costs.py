@@ -18,6 +18,7 @@ from skin_pipeline.contracts import (
 from skin_pipeline.job import Job, Work
 from skin_pipeline.storage import Store
 
+RANGES = ("listing/", "decode/")
 Taken = Mapping[str, list[Cost | None]]  # by step, for each result; None where it is not known
 
 
@@ -82,11 +83,18 @@ def _results(work: Work, evaluation: str, validation: str) -> Iterator[str]:
     """Yields the keys of the results that an evaluation and its validation were made from, in the
     order of the steps."""
     judged, checked = work.load(evaluation, Evaluation), work.load(validation, Validation)
-    yield from (work.load(judged.split, Split).dataset, validation, judged.split)
+    dataset = work.load(judged.split, Split).dataset
+    yield from (*_ranges(work, dataset), dataset, validation, judged.split)
     # All runs read the same features.
     yield from features_of(work.store, work.load(judged.runs[0], TrainedRun))
     yield from (*judged.runs, *judged.logits, evaluation)
     yield from sorted(checked.external.values())
+
+
+def _ranges(work: Work, dataset: str) -> list[str]:
+    """Returns the keys of the listing and the ranges that a large data set was made from."""
+    proof = work.job.proven.prove(dataset).proof
+    return [key for key in (proof.made_from if proof else ()) if key.startswith(RANGES)]
 
 
 def _cost(store: Store, result: str) -> Cost | None:

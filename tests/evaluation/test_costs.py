@@ -9,18 +9,29 @@ import hand_made
 import judged_run
 from judged_run import CHAMPION, EVALUATION, SPLIT, VALIDATION, put
 
-from skin_pipeline.contracts import COST, Cost, StepCost, dump
+from skin_pipeline.contracts import (
+    COST,
+    RESULT,
+    Contract,
+    Cost,
+    Evaluation,
+    Split,
+    StepCost,
+    dump,
+    load,
+)
 from skin_pipeline.evaluation import costs
 from skin_pipeline.job import Work
 from skin_pipeline.storage import Store
 
 
-def put_documents(store: Store) -> None:
+def put_documents(store: Store, **split: Any) -> None:
     """Puts what an evaluation of six runs on two shards was made from."""
     runs = tuple(f"train/{run}" for run in range(6))
     put(store, EVALUATION, documents.evaluation(split=SPLIT, runs=runs))
     put(store, VALIDATION, judged_run.validation(external={"clinic": "ingest/there"}))
-    put(store, SPLIT, judged_run._split())
+    put(store, "ingest/01", documents.dataset("ingest/01"))
+    put(store, SPLIT, judged_run._split().model_copy(update=split))
     for run in range(6):
         features = tuple(f"features/{number}" for number in range(2))
         trained = judged_run.trained(run).model_copy(update={"features": features})
@@ -89,3 +100,30 @@ def test_a_run_is_charged_for_what_it_made_itself(store: Store) -> None:
     train = seen["train"]
     assert (train.results, train.found, train.seconds, train.bytes_read) == (6, 5, 10, 100)
     assert seen["ingest"] == StepCost(results=2, found=2)  # what they took was not noted
+
+
+def test_the_ranges_of_a_large_set_and_the_parts_of_its_scores_count_too(store: Store) -> None:
+    job = hand_made.job(store)
+
+    def made(step: str, *read: str) -> str:
+        def make(work: Work) -> Contract:
+            for key in read:
+                work.load(key, Split)
+            return judged_run._split()
+
+        return job.once(step, 1, {"from": read}, make)
+
+    listing = made("listing")
+    ranges = [made("decode", listing), made("decode", listing, listing)]
+    put_documents(store, dataset=made("ingest", listing, *ranges))
+    logits = ("logits/0", "logits/1")
+    known = load(store, EVALUATION, Evaluation)
+    store.remove(f"{EVALUATION}/{RESULT}")
+    put(store, EVALUATION, known.model_copy(update={"logits": logits}))
+    taken = costs.taken(Work(job, "gate/1"), EVALUATION, VALIDATION, "", ())
+    counted = {step: len(found) for step, found in taken.items()}
+    assert {step: counted[step] for step in ("listing", "decode", "logits")} == {
+        "listing": 1,
+        "decode": 2,
+        "logits": 2,
+    }
