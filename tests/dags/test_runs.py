@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import re
+import signal
 import time
 import uuid
 import zipfile
@@ -25,7 +27,7 @@ from released import opened
 from servers import HOST, Inbox, S3Server, free_ports, webhook_inbox
 
 from skin_pipeline.config import Settings, form_schema, read_settings
-from skin_pipeline.contracts import Verdict, load
+from skin_pipeline.contracts import Dataset, Verdict, load
 from skin_pipeline.data import demo as generator
 from skin_pipeline.seeds import run_seed
 from skin_pipeline.storage import Store, open_store
@@ -51,8 +53,8 @@ QUICK = {
 }
 MOST_MAPPED = 3  # tasks of a step that this Airflow allows
 ALL = {
-    *("listing", "ingest", "validate", "split", "shards", "features", "runs", "train", "evaluate"),
-    *("champion", "external"),
+    *("listing", "ingest", "validate", "split", "shards", "features", "runs", "train"),
+    *("parts", "logits", "scored", "evaluate", "champion", "external"),
     *("gate", "promote", "reject"),
 }
 PATIENCE = 300.0  # seconds until a test that waits gives up
@@ -196,6 +198,7 @@ def place(tmp_path_factory: pytest.TempPathFactory, s3_server: S3Server) -> Iter
             "SKIN_CACHE": str(folder / "cache"),
             "SKIN_PATHS": "/",
             "SKIN_SCHEDULE": "",
+            "SKIN_PART_SECONDS": "0.003",  # so that even these images are scored in parts
             "AIRFLOW__CORE__MAX_MAP_LENGTH": str(MOST_MAPPED),
             "AIRFLOW_CONN_KAGGLE": json.dumps(connection),
             "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "600",  # the DAGs stay as they are
@@ -270,7 +273,10 @@ def test_tasks_pass_short_keys_and_no_data(place: Place, promoted: Follower) -> 
         assert key
         assert len(key) < 100
     assert promoted.value("shards") == "[[0], [1], [2, 3]]"  # no more lists than allowed
-    assert promoted.value("runs") == "[0, 1]"
+    assert promoted.value("parts") == "[[[0]], [[1]], [[2], [3]]]"
+    runs = json.loads(str(promoted.value("runs")))
+    assert [run["run"] for run in runs] == [0, 1]
+    assert len({run["features"] for run in runs}) == 1  # one key, however many shards there are
 
 
 def test_mapped_tasks_are_called_by_their_images_or_by_run_and_seed(
@@ -280,6 +286,7 @@ def test_mapped_tasks_are_called_by_their_images_or_by_run_and_seed(
     found = place.airflow.api.get(path)["task_instances"]
     names = {(item["task_id"], item["map_index"]): item["rendered_map_index"] for item in found}
     assert names["features", 0].startswith("images 1 to ")
+    assert names["logits", 2].startswith("images 321 to ")
     assert names["train", 1] == f"run 1, seed {run_seed(0, 1)}"
 
 
@@ -380,6 +387,67 @@ def test_bad_input_fails_at_once_and_says_what_to_do(place: Place) -> None:
     assert "kaggle://OWNER/NAME" in message
     assert "attempt=2" not in place.logs(failed)
     place.wait(lambda: set(told(place, failed)) == {"task_failed", "run_failed"})
+
+
+@pytest.fixture(scope="module")
+def ranges(place: Place) -> Follower:
+    """A run on images of two ranges in a bucket; the process that decodes the first one is killed
+    at its first try."""
+    generator.generate(place.folder / "many", seed=3, per_class=170)
+    bucket = open_store(
+        f"s3://{place.s3.bucket}/many",
+        endpoint=place.s3.endpoint,
+        credentials=place.s3.credentials,
+        cache=place.folder / "own-cache",
+    )
+    for path in (place.folder / "many").rglob("*.*"):
+        bucket.put_file(path.relative_to(place.folder / "many").as_posix(), path)
+    follower = place.trigger(
+        data=f"s3://{place.s3.bucket}/many", weights=str(place.weights), shard_size=16
+    )
+    tasks = f"dags/skin_training/dagRuns/{follower.run}/taskInstances"
+
+    def decodes() -> bool:
+        assert place.state(f"{tasks}/listing") not in {"failed", "up_for_retry"}, place.logs(
+            follower
+        )
+        return "started key=decode/" in place.logs(follower, "decode/map_index=0")
+
+    place.wait(decodes)
+    os.kill(place.airflow.api.get(f"{tasks}/decode/0")["pid"], signal.SIGKILL)
+    for _ in follower.lines():
+        pass
+    return follower
+
+
+def test_the_images_of_a_large_set_are_decoded_by_several_tasks_and_united(
+    place: Place, ranges: Follower
+) -> None:
+    """In a bucket, of which each task fetches its images only."""
+    found = {task: state for task, state in ranges.states.items() if task[0] == "decode" and state}
+    assert found == {("decode", 0): "success", ("decode", 1): "success"}
+    assert states(ranges)["ingest"] == {"success"}
+    merged = place.logs(ranges, "ingest")
+    assert merged.count("cached key=decode/") == 2
+    assert "started key=decode/" not in merged
+    dataset = next(
+        load(place.store, key.removesuffix("/result.json"), Dataset)
+        for key in place.store.list("ingest/")
+        if key.endswith("/result.json")
+        and "many" in load(place.store, key.removesuffix("/result.json"), Dataset).source
+    )
+    assert dataset.classes == {"benign": 170, "malignant": 170}
+    assert dataset.shard_images == (16,) * 20 + (16, 4)
+    assert sum(map(len, json.loads(str(ranges.value("shards"))))) == 22
+
+
+def test_a_range_whose_process_was_killed_is_made_again(place: Place, ranges: Follower) -> None:
+    path = f"dags/skin_training/dagRuns/{ranges.run}/taskInstances/decode"
+    tries = [place.airflow.api.get(f"{path}/{number}")["try_number"] for number in range(2)]
+    assert tries == [2, 1]
+    again = place.logs(ranges, "decode/map_index=0")
+    assert again.count("started key=decode/") == 2
+    assert again.count("finished key=decode/") == 1
 
 
 @pytest.fixture(scope="module")
