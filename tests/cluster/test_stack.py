@@ -39,6 +39,9 @@ SETTINGS = {
     **{"SKIN_EPOCHS": "10", "SKIN_MIN_AUC_CHANGE": "-1", "SKIN_MIN_ACCURACY": "0.1"},
     **{"SKIN_MIN_SENSITIVITY": "0.1", "SKIN_MAX_GROUP_SHARE": "1"},
     "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "5",
+    # What Redis lost is queued again after 10 minutes, if nobody says otherwise.
+    "AIRFLOW__SCHEDULER__TASK_QUEUED_TIMEOUT": "60",
+    "AIRFLOW__SCHEDULER__TASK_QUEUED_TIMEOUT_CHECK_INTERVAL": "10",
 }
 ENDED = {"success", "skipped", "failed", "upstream_failed"}
 BEGUN, OURS = "allowed seconds", "result "  # what a step says first and last
