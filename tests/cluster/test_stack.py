@@ -84,7 +84,8 @@ def first(running: Stack) -> str:
 
 @pytest.fixture(scope="module")
 def bad_day(running: Stack) -> str:
-    """A run with other settings, which finds no result of the one before."""
+    """A run with other settings, which finds no result of the one before. Its model sees images of
+    another size, in which the champion cannot be compared with it, so it is refused."""
     return running.trigger(seed=5, image_size=80)
 
 
@@ -99,7 +100,13 @@ def started(running: Stack, run: str, task: str) -> dict[str, Any]:
     found: list[dict[str, Any]] = []
 
     def runs() -> bool:
+        """A task that is quicker than the look at it is as good."""
         found[:] = filter(None, [running.running(run, task)])
+        found.extend(
+            item
+            for item in running.tasks(run)
+            if not found and item["task_id"] == task and item["state"] == "success"
+        )
         return bool(found)
 
     running.wait(runs, f"the start of {task}", 900)
@@ -287,7 +294,7 @@ def test_9_postgresql_restarts(running: Stack, bad_day: str) -> None:
 
 def test_10_after_all_that_nothing_is_lost_and_nothing_is_there_twice(running: Stack) -> None:
     found = model(running)
-    assert len(found.versions()) == len(found.judgements()) == 2
+    assert (len(found.versions()), len(found.judgements())) == (1, 2)
     found.verify_alias()
     for version in found.versions():
         found.verify(version)
