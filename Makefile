@@ -58,7 +58,7 @@ lint: $(VENV)/.tests ## check style, Airflow's rules, types, that imports go dow
 	@$(VENV)/bin/mypy
 	@$(VENV)/bin/lint-imports --no-logo
 	@$(VENV)/bin/hadolint --failure-threshold=warning Dockerfile tests/support/stand_in/Dockerfile
-	@said=$$($(VENV)/bin/compose-lint check --fail-on high docker-compose.yaml 2>&1) || { echo "$$said"; exit 1; }
+	@$(VENV)/bin/compose-lint check --quiet --skip-suppressed docker-compose.yaml
 
 bench: $(VENV)/.tests ## measure one claim: BENCH=NAME [DATA=FOLDER_OR_ZIP WEIGHTS=FILE ARGS=…]
 	@test -f "benchmarks/$$BENCH.py" || { echo "make bench BENCH=NAME, one of:" \

@@ -39,6 +39,9 @@ SETTINGS = {
     **{"SKIN_EPOCHS": "10", "SKIN_MIN_AUC_CHANGE": "-1", "SKIN_MIN_ACCURACY": "0.1"},
     **{"SKIN_MIN_SENSITIVITY": "0.1", "SKIN_MAX_GROUP_SHARE": "1"},
     "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "5",
+    # What Redis lost is queued again after 10 minutes, if nobody says otherwise.
+    "AIRFLOW__SCHEDULER__TASK_QUEUED_TIMEOUT": "60",
+    "AIRFLOW__SCHEDULER__TASK_QUEUED_TIMEOUT_CHECK_INTERVAL": "10",
 }
 ENDED = {"success", "skipped", "failed", "upstream_failed"}
 BEGUN, OURS = "allowed seconds", "result "  # what a step says first and last
@@ -81,7 +84,8 @@ def first(running: Stack) -> str:
 
 @pytest.fixture(scope="module")
 def bad_day(running: Stack) -> str:
-    """A run with other settings, which finds no result of the one before."""
+    """A run with other settings, which finds no result of the one before. Its model sees images of
+    another size, in which the champion cannot be compared with it, so it is refused."""
     return running.trigger(seed=5, image_size=80)
 
 
@@ -96,7 +100,13 @@ def started(running: Stack, run: str, task: str) -> dict[str, Any]:
     found: list[dict[str, Any]] = []
 
     def runs() -> bool:
+        """A task that is quicker than the look at it is as good."""
         found[:] = filter(None, [running.running(run, task)])
+        found.extend(
+            item
+            for item in running.tasks(run)
+            if not found and item["task_id"] == task and item["state"] == "success"
+        )
         return bool(found)
 
     running.wait(runs, f"the start of {task}", 900)
@@ -183,7 +193,7 @@ def test_4_logs_are_read_when_the_workers_and_their_disks_are_gone(
     running.compose("rm", "--stop", "--force", *gone)
     for worker in WORKERS:
         left = running.docker("run", "--rm", "--volume", f"{volume(worker)}:/l:ro", *FIND).split()
-        assert left == [], "local copies of logs that were sent"
+        assert not {log for log in left for sent in ended if log.endswith(path(sent))}
         running.docker("volume", "rm", volume(worker))
     for task in ended:
         said = running.log(first, task)
@@ -193,6 +203,12 @@ def test_4_logs_are_read_when_the_workers_and_their_disks_are_gone(
 
 
 FIND = ("skin-pipeline:local", "find", "/l", "-type", "f", "-size", "+0")
+
+
+def path(task: dict[str, Any]) -> str:
+    """The file of a task's log, below that of its run."""
+    part = f"map_index={task['map_index']}/" if task["map_index"] >= 0 else ""
+    return f"/task_id={task['task_id']}/{part}attempt={task['try_number']}.log"
 
 
 def volume(worker: str) -> str:
@@ -278,7 +294,7 @@ def test_9_postgresql_restarts(running: Stack, bad_day: str) -> None:
 
 def test_10_after_all_that_nothing_is_lost_and_nothing_is_there_twice(running: Stack) -> None:
     found = model(running)
-    assert len(found.versions()) == len(found.judgements()) == 2
+    assert (len(found.versions()), len(found.judgements())) == (1, 2)
     found.verify_alias()
     for version in found.versions():
         found.verify(version)
