@@ -624,7 +624,7 @@ def test_a_model_of_shuffled_labels_is_no_better_than_a_coin_and_refused(
 
 def test_what_each_step_took_is_in_the_verdict(finished: Finished) -> None:
     verdict = load(finished.job.store, finished.verdict, Verdict)
-    spent = {"ingest", "validate", "split", "features", "train", "evaluate"}
+    spent = {"ingest", "validate", "split", "features", "train", "logits", "evaluate"}
     assert set(verdict.seconds) == spent
     assert all(value >= 0 for value in verdict.seconds.values())
     assert verdict.seconds["train"] > 0
