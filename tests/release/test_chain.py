@@ -353,7 +353,7 @@ def steps_after(judged: Judged) -> dict[str, tuple[str, Callable[[Job], object]]
             run.split,
             lambda job: steps.train(job, run.split, run.index, 0),
         ),
-        "features": (run.features[0], lambda job: steps.index(job, run.features)),
+        "features": (run.features[0], lambda job: steps.index(job, run.features[:1])),
         "index": (run.index, lambda job: steps.train(job, run.split, run.index, 0)),
         "train": (
             run.trained[0],
@@ -371,8 +371,8 @@ def steps_after(judged: Judged) -> dict[str, tuple[str, Callable[[Job], object]]
 
 
 MOMENTS = (
-    *("ingest", "validate", "split", "split, features there", "features", "train", "evaluate"),
-    *("evaluate, judged", "external", "gate", "gate, refused"),
+    *("ingest", "validate", "split", "split, features there", "features", "index", "train"),
+    *("evaluate", "evaluate, judged", "external", "gate", "gate, refused"),
 )
 
 
@@ -384,6 +384,19 @@ def test_the_next_step_refuses_a_result_that_was_exchanged(either: Any, moment: 
     other = either.afresh().settings.model_copy(update={"seed": 99, "target_sensitivity": 0.7})
     with pytest.raises(BadInput, match=f"the result {key} .* its step wrote"):
         step(dataclasses.replace(either.afresh(), settings=other))
+
+
+def test_a_part_of_the_scores_that_was_exchanged_is_refused(judged: Any) -> None:
+    """By another judgement of the same runs, which finds the part, and by the promotion."""
+    run = judged.run
+    (key,) = load(judged.job.store, run.evaluation, Evaluation).logits
+    judged.attacker.exchange(f"{key}/{RESULT}", judged.attacker.read(f"{key}/{RESULT}") + b"\n")
+    other = judged.afresh().settings.model_copy(update={"target_sensitivity": 0.7})
+    job = dataclasses.replace(judged.afresh(), settings=other)
+    with pytest.raises(BadInput, match=f"the result {key} .* its step wrote"):
+        steps.evaluate(job, run.split, run.trained, run.validation)
+    with pytest.raises(BadInput, match=key):
+        chain.check(judged.afresh().proven, run.verdict)
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
