@@ -380,7 +380,7 @@ def test_a_name_in_the_letters_of_dos_is_read_as_such(tmp_path: Path, place: Pat
 UNASKED: dict[str, tuple[Entry, str, str]] = {
     "an archive of pixels": (Entry("hmnist.hdf5", size=300 * MIB), ".hdf5", "export them as CSV"),
     "what packs a thousandfold": (Entry("w.npy", ZEROS), ".npy", "export them"),
-    "an encrypted note": (Entry("note.docx", flags=1), ".docx", "neither images nor tables"),
+    "an encrypted note": (Entry("note.docx", flags=1), ".docx", "export them as CSV"),
     "an encrypted text": (Entry("note.txt", flags=1), "note.txt", "is encrypted"),
     "a method of Windows": (Entry("w.h5", method=9), ".h5", "export them as CSV"),
     "a readme by another method": (Entry("README.md", method=14), ".md", "neither"),
