@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 
 import numpy as np
@@ -21,6 +22,7 @@ STEP = 8  # colours that are no further apart count as one
 LIKE_A_MASK = 0.97  # share of an image's pixels that have one of its two colours
 # The same of its thumbnail, whose pixels along an edge are means of both.
 PERHAPS_A_MASK = 0.7
+LOOKED_AT = 2**20  # pixels of an image, at most
 EACH = 4  # of the thumbnail's rows and columns one in so many is enough to tell most images apart
 
 
@@ -40,7 +42,16 @@ def like_a_mask(image: Image.Image, small: NDArray[np.uint8]) -> bool:
     """
     if not _two_colours(small[::EACH, ::EACH].astype(np.int16), PERHAPS_A_MASK):
         return False
-    return _two_colours(np.asarray(image, np.int16), LIKE_A_MASK)
+    return _two_colours(_some_of(image), LIKE_A_MASK)
+
+
+def _some_of(image: Image.Image) -> NDArray[np.int16]:
+    """Returns pixels of an image (height, width, 3) as they are, of a large one only some."""
+    by = math.ceil(math.sqrt(image.width * image.height / LOOKED_AT))
+    if by > 1:  # sorting all pixels of a picture of 100 megapixels would take gigabytes
+        size = max(1, image.width // by), max(1, image.height // by)
+        image = image.resize(size, Image.Resampling.NEAREST)
+    return np.asarray(image, np.int16)
 
 
 def _two_colours(pixels: NDArray[np.int16], share: float) -> bool:
