@@ -259,7 +259,7 @@ def test_an_image_is_called_what_its_source_calls_it_wherever_it_was_written(
     table = build(contents, store, tmp_path).table
     assert list(table["key"]) == keys
     assert list(table["image_id"]) == [PurePosixPath(key).stem for key in keys]
-    assert list(table["problem"][~table["readable"]]) == ["Lesion.2.PNG: is a text"]
+    assert list(table["problem"][~table["readable"]]) == ["Lesion.2.PNG: is a text and no image"]
 
 
 def test_a_file_that_goes_away_before_it_is_decoded_is_no_fault_of_the_data(
