@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import io
 import json
 import os
@@ -274,7 +275,7 @@ def test_tasks_pass_short_keys_and_no_data(place: Place, promoted: Follower) -> 
         assert len(key) < 100
     assert promoted.value("shards") == "[[0], [1], [2, 3]]"  # no more lists than allowed
     assert promoted.value("parts") == "[[[0]], [[1]], [[2], [3]]]"
-    runs = json.loads(str(promoted.value("runs")))
+    runs = ast.literal_eval(str(promoted.value("runs")))
     assert [run["run"] for run in runs] == [0, 1]
     assert len({run["features"] for run in runs}) == 1  # one key, however many shards there are
 
