@@ -210,7 +210,8 @@ def evaluate(split: str, trained: list[str], validation: str) -> str:
         return steps.evaluate(job, split, trained, validation)
 
 
-@step(**computing)
+# It makes by itself what `logits` could not.
+@step(**computing, trigger_rule=TriggerRule.ALL_DONE_MIN_ONE_SUCCESS)
 def champion(split: str) -> str:
     """
     Scores the champion again, on the same test set as the new model and by the same code. Images
@@ -316,7 +317,7 @@ def skin_training() -> None:
     made = logits.partial(split=divided, trained=trained).expand(shards=parts(divided))
     # For a small set `logits` has no task and is skipped, which must skip nothing else. Airflow
     # runs no process for an empty task.
-    scored = EmptyOperator(task_id="scored", trigger_rule=TriggerRule.ALL_DONE, doc_md=SCORED)
+    scored = EmptyOperator(task_id="scored", trigger_rule=TriggerRule.NONE_FAILED, doc_md=SCORED)
     evaluation = evaluate(divided, trained, validation)
     scores = external(evaluation, validation)
     rival = champion(divided)

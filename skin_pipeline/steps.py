@@ -247,10 +247,17 @@ def logits(job: Job, split: str, trained: Iterable[str], shards: Sequence[int]) 
         trained: Keys of the runs that succeeded.
         shards: Numbers of the shards.
     """
-    runs = tuple(sorted(trained))
+    runs = _succeeded(trained)
     found = features_of(job.store, job.load(runs[0], TrainedRun))
     features = [found[shard] for shard in shards]
     return _logits(job, split, runs, shards, features, job.settings.scored_views)
+
+
+def _succeeded(trained: Iterable[str]) -> tuple[str, ...]:
+    runs = tuple(sorted(trained))
+    if not runs:
+        raise BadInput("evaluate: no training run succeeded; see the logs of the train tasks")
+    return runs
 
 
 def _logits(
@@ -287,9 +294,7 @@ def evaluate(job: Job, split: str, trained: Iterable[str], validation: str) -> s
         BadInput: No run succeeded, or there are too few malignant validation images for the
             threshold.
     """
-    runs = tuple(sorted(trained))
-    if not runs:
-        raise BadInput("evaluate: no training run succeeded; see the logs of the train tasks")
+    runs = _succeeded(trained)
     found = job.load(validation, Validation).shortcuts
     shortcuts = tuple(item.name for item in found if not item.passed)
     names = ("target_sensitivity", "threshold_by", "scored_views", "prevalences", "seed")
