@@ -334,6 +334,8 @@ def test_a_missing_run_is_counted_by_the_gate(finished: Finished) -> None:
 def test_no_run_at_all_is_told(finished: Finished) -> None:
     with pytest.raises(BadInput, match="no training run succeeded"):
         steps.evaluate(finished.job, finished.split, [], finished.validation)
+    with pytest.raises(BadInput, match="no training run succeeded"):
+        steps.logits(finished.job, finished.split, [], [0])
 
 
 # --- one model, one judgement ---------------------------------------------------------------------
