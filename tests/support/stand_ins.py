@@ -27,7 +27,6 @@ from local_airflow import CHECKOUT
 
 KEPT = CHECKOUT / "var/stack"
 HERE = Path(__file__).with_name("stand_in")
-MIRROR = "http://deb.debian.org/debian"
 RELEASE = "bookworm"
 PACKAGES = "ca-certificates,postgresql,procps,python3,python3-venv,redis-server,wget"
 DEBIAN, PYTHON, SERVERS = (f"skin-stand-in:{name}" for name in ("debian", "python", "servers"))
@@ -162,7 +161,7 @@ def _import_debian(environment: dict[str, str]) -> None:
     root = KEPT / "debian"
     shutil.rmtree(root, ignore_errors=True)
     made = ["debootstrap", "--variant=minbase", f"--include={PACKAGES}", RELEASE]
-    run([*made, root, MIRROR], environment)
+    run([*made, root], environment)
     packed = subprocess.Popen(
         ["tar", "-C", root, "--exclude=./proc/*", "--exclude=./sys/*", "-c", "."],
         stdout=subprocess.PIPE,
