@@ -18,6 +18,7 @@ from servers import HOST, S3Server, free_ports
 
 from skin_pipeline import cli
 from skin_pipeline.config import Settings
+from skin_pipeline.contracts import Evaluation, load
 from skin_pipeline.release import MODEL_FILE, version_key
 from skin_pipeline.storage import FolderStore
 
@@ -78,7 +79,10 @@ def test_steps_can_be_run_one_by_one(
     (split,) = keys("split", validation)
     shards = range(len(finished.features))
     features = [keys("features", split, weights, str(shard))[0] for shard in shards]
-    trained = [keys("train", split, str(run), *features)[0] for run in range(2)]
+    (index,) = keys("index", *features)
+    trained = [keys("train", split, str(run), index)[0] for run in range(2)]
+    (part,) = keys("logits", split, ",".join(map(str, shards)), *trained)
+    assert part in load(finished.job.store, finished.evaluation, Evaluation).logits
     (evaluation,) = keys("evaluate", split, validation, *trained)
     assert keys("external", evaluation, validation) == []
     (verdict,) = keys("gate", evaluation, validation, *keys("champion", split))
