@@ -250,14 +250,6 @@ def _features(job: Job, split: str, weights: str, shard: str) -> str:
     return steps.features(job, split, weights, int(shard))
 
 
-def _index(job: Job, *features: str) -> str:
-    return steps.index(job, features)
-
-
-def _train(job: Job, split: str, run: str, features: str) -> str:
-    return steps.train(job, split, features, int(run))
-
-
 def _logits(job: Job, split: str, shards: str, *trained: str) -> str:
     return steps.logits(job, split, trained, [int(shard) for shard in shards.split(",")])
 
@@ -285,8 +277,8 @@ _STEPS: dict[str, Callable[..., Any]] = {
     "validate": _validate,
     "split": steps.split,
     "features": _features,
-    "index": _index,
-    "train": _train,
+    "index": lambda job, *features: steps.index(job, features),
+    "train": lambda job, split, run, index: steps.train(job, split, index, int(run)),
     "logits": _logits,
     "evaluate": _evaluate,
     "champion": _champion,

@@ -13,24 +13,21 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
 
-from skin_pipeline import journal, sharding
+from skin_pipeline import journal
 from skin_pipeline.contracts import (
     Dataset,
     Evaluation,
     FeatureIndex,
-    Features,
-    Logits,
     Scored,
     Split,
     TrainedRun,
-    Trunk,
     Validation,
     Verdict,
-    features_of,
     stopping,
 )
 from skin_pipeline.errors import BadInput
 from skin_pipeline.job import Job, Work
+from skin_pipeline.parting import Parts, succeeded
 
 log = logging.getLogger(__name__)
 
@@ -165,29 +162,8 @@ def features(job: Job, split: str, weights: str, shard: int) -> str:
 
     dataset = job.load(job.load(split, Split).dataset, Dataset)
     trunk = pretrained.trunk_of(job.settings.backbone, weights)
-    return _features(job, dataset, shard, trunk, job.settings.strategy, job.settings.views)
-
-
-def _features(
-    job: Job, dataset: Dataset, shard: int, trunk: Trunk, strategy: str, views: int
-) -> str:
-    """Computes the activations of one shard of any data set that the models of a strategy read."""
-    from skin_pipeline.training import strategies
-
-    kinds = strategies.CACHED[strategy]
-    inputs = {
-        "images": dataset.shards[shard],
-        "trunk": trunk.model_dump(),
-        "kinds": kinds,
-        "views": views,
-    }
-
-    def make(work: Work) -> Features:
-        from skin_pipeline.training import tasks
-
-        return tasks.features(work, dataset, shard, trunk, kinds, views)
-
-    return job.once("features", VERSIONS["features"], inputs, make)
+    made = Parts(job, VERSIONS)
+    return made.features(dataset, shard, trunk, job.settings.strategy, job.settings.views)
 
 
 def index(job: Job, features: Iterable[str]) -> str:
@@ -247,38 +223,7 @@ def logits(job: Job, split: str, trained: Iterable[str], shards: Sequence[int]) 
         trained: Keys of the runs that succeeded.
         shards: Numbers of the shards.
     """
-    runs = _succeeded(trained)
-    found = features_of(job.store, job.load(runs[0], TrainedRun))
-    features = [found[shard] for shard in shards]
-    return _logits(job, split, runs, shards, features, job.settings.scored_views)
-
-
-def _succeeded(trained: Iterable[str]) -> tuple[str, ...]:
-    runs = tuple(sorted(trained))
-    if not runs:
-        raise BadInput("evaluate: no training run succeeded; see the logs of the train tasks")
-    return runs
-
-
-def _logits(
-    job: Job,
-    split: str,
-    runs: tuple[str, ...],
-    shards: Sequence[int],
-    features: Sequence[str],
-    views: int,
-) -> str:
-    inputs = {
-        **{"split": split, "runs": runs, "views": views},
-        **{"shards": list(shards), "features": list(features)},
-    }
-
-    def make(work: Work) -> Logits:
-        from skin_pipeline.evaluation import tasks
-
-        return tasks.logits(work, split, runs, shards, features, views)
-
-    return job.once("logits", VERSIONS["logits"], inputs, make, apart=True)
+    return Parts(job, VERSIONS).of_runs(split, succeeded(trained), shards)
 
 
 def evaluate(job: Job, split: str, trained: Iterable[str], validation: str) -> str:
@@ -294,7 +239,7 @@ def evaluate(job: Job, split: str, trained: Iterable[str], validation: str) -> s
         BadInput: No run succeeded, or there are too few malignant validation images for the
             threshold.
     """
-    runs = _succeeded(trained)
+    runs = succeeded(trained)
     found = job.load(validation, Validation).shortcuts
     shortcuts = tuple(item.name for item in found if not item.passed)
     names = ("target_sensitivity", "threshold_by", "scored_views", "prevalences", "seed")
@@ -306,14 +251,9 @@ def evaluate(job: Job, split: str, trained: Iterable[str], validation: str) -> s
     def make(work: Work) -> Evaluation:
         from skin_pipeline.evaluation import tasks
 
-        return tasks.evaluate(work, split, runs, shortcuts, partial(_parts, job))
+        return tasks.evaluate(work, split, runs, shortcuts, Parts(job, VERSIONS).all_of_runs)
 
     return job.once("evaluate", VERSIONS["evaluate"], inputs, make)
-
-
-def _parts(job: Job, split: str, runs: tuple[str, ...]) -> list[str]:
-    """Returns the keys of the runs' logits of all images; those that nobody made are made now."""
-    return [logits(job, split, runs, shards) for shards in sharding.parts(job, split)]
 
 
 def champion(job: Job, split: str) -> str:
@@ -337,7 +277,7 @@ def champion(job: Job, split: str) -> str:
     def make(work: Work) -> Scored:
         from skin_pipeline.release import tasks
 
-        return tasks.champion(work, split, pointer, partial(_champion_parts, job))
+        return tasks.champion(work, split, pointer, Parts(job, VERSIONS).all_of_champion)
 
     return job.once("champion", VERSIONS["champion"], inputs, make)
 
@@ -355,41 +295,10 @@ def champion_logits(job: Job, split: str, shards: Sequence[int]) -> str:
     if not evaluation or job.load(evaluation, Evaluation).split == split:
         return ""
     try:
-        return _champion_part(job, evaluation, split, shards)
+        return Parts(job, VERSIONS).of_champion(evaluation, split, shards)
     except BadInput as error:
         log.warning('champion_not_scored evaluation=%s problem="%s"', evaluation, error)
         return ""
-
-
-def _champion_parts(job: Job, evaluation: str, split: str) -> list[str]:
-    """Returns the keys of a champion's logits of a test set; what nobody made is made now."""
-    return [_champion_part(job, evaluation, split, shards) for shards in sharding.parts(job, split)]
-
-
-def _champion_part(job: Job, evaluation: str, split: str, shards: Sequence[int]) -> str:
-    model, dataset = job.load(evaluation, Evaluation), job.load(split, Split).dataset
-    features = _features_for(job, evaluation, dataset, shards)
-    return _logits(job, split, model.runs, shards, features, model.views)
-
-
-def _features_for(
-    job: Job, evaluation: str, dataset: str, shards: Sequence[int] | None = None
-) -> list[str]:
-    """Computes the activations of some or all shards of a set that an evaluation's models read.
-
-    Raises:
-        BadInput: The models need other squares of the images than the data set has.
-    """
-    model, images = job.load(evaluation, Evaluation), job.load(dataset, Dataset)
-    made_for = job.load(model.dataset, Dataset)
-    for name in ("image_size", "field_of_view"):
-        theirs, ours = getattr(made_for, name), getattr(images, name)
-        if theirs != ours:
-            raise BadInput(f"its {name} is {theirs}, that of the images here {ours}")
-    return [
-        _features(job, images, shard, model.trunk, model.strategy, model.views)
-        for shard in (range(len(images.shards)) if shards is None else shards)
-    ]
 
 
 def external(job: Job, evaluation: str, validation: str) -> list[str]:
@@ -411,7 +320,7 @@ def _external(job: Job, evaluation: str, validation: str, name: str) -> str:
     def make(work: Work) -> Scored:
         from skin_pipeline.evaluation import tasks
 
-        return tasks.external(work, name, evaluation, validation, partial(_features_for, job))
+        return tasks.external(work, name, evaluation, validation, Parts(job, VERSIONS).features_for)
 
     return job.once("external", VERSIONS["external"], inputs, make)
 

@@ -12,6 +12,7 @@ The modules, in reading order:
     incidents   what people are alerted to: opened, counted, acknowledged, ended
     results     what a task led to, in words
     runbook     what to do about each alert, reason of a refusal and kind of error
+    figures     what the steps took on one machine
     costs       what a workflow run is expected to take
     sizing      what a run of any size is expected to take on a number of workers
     spending    what the latest runs of a model took, step by step

@@ -35,6 +35,7 @@ from skin_pipeline.contracts import (
 )
 from skin_pipeline.errors import BadInput, PipelineError
 from skin_pipeline.job import Job
+from skin_pipeline.operations.figures import ANY, BUILT_IN, FORWARD, SIZES
 from skin_pipeline.release import Model, Registry
 from skin_pipeline.training import strategies
 
@@ -43,44 +44,6 @@ log = logging.getLogger(__name__)
 MODELS, JUDGED = 5, 5  # how many models' latest judged runs are looked at, and how many of each
 SHARDS = 20  # whose costs are read of one run: they are alike
 PART_SECONDS = 120.0  # the default of SKIN_PART_SECONDS
-
-
-class Figure(NamedTuple):
-    """Core-seconds of a task: of its start, and of each unit of its work (`Cost.units`)."""
-
-    start: float
-    each: float = 0.0
-
-
-# By strategy, for ResNet50 on squares of 224 pixels. `head` and `fine_tune` were measured in runs
-# with 600 and 1,144 images on two cores; `full` is by its images per second (BENCH=six_runs).
-BUILT_IN: dict[str, dict[str, Figure]] = {
-    "head": {
-        "train": Figure(6, 0.00004),
-        "logits": Figure(7, 0.00001),
-        "evaluate": Figure(7, 0.0002),
-        "champion": Figure(3, 0.000006),
-        "external": Figure(3, 0.00003),
-    },
-    "fine_tune": {
-        "fine_tune": Figure(20, 0.025),
-        "logits": Figure(9, 0.009),
-        "evaluate": Figure(12, 0.0002),
-        "champion": Figure(6, 0.005),
-        "external": Figure(6, 0.025),
-    },
-    "full": {
-        "full": Figure(30, 0.3),
-        "logits": Figure(9, 0.07),
-        "evaluate": Figure(12, 0.0002),
-        "champion": Figure(6, 0.04),
-        "external": Figure(6, 0.2),
-    },
-}
-ANY = {"features": Figure(6), "gate": Figure(1), "promote": Figure(12)}  # of all strategies
-FORWARD = 0.07  # core-seconds to compute the activations of a view of an image
-# Multiplications of the networks, as shares of ResNet50's.
-SIZES = {"ResNet50": 1.0, "ResNet50V2": 0.9, "EfficientNetV2B0": 0.2, "ConvNeXtTiny": 1.15}
 
 
 class Load(NamedTuple):

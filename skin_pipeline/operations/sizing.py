@@ -20,7 +20,8 @@ from typing import NamedTuple
 from skin_pipeline.config import Settings
 from skin_pipeline.data import layout as layouts
 from skin_pipeline.errors import BadInput
-from skin_pipeline.operations.costs import Figure, Load, Network, duration, judging, training
+from skin_pipeline.operations.costs import Load, Network, duration, judging, training
+from skin_pipeline.operations.figures import Figure
 
 MIB = 2**20
 MOST = {"images": 100_000_000, "workers": 10_000, "cores": 1024}
