@@ -50,6 +50,7 @@ RAISED_IN = {
     "skin_pipeline.operations": "operations",
     "skin_pipeline.operations.labelling": "returned_labels",
     "skin_pipeline.parquet": "document",
+    "skin_pipeline.parting": "training",
     "skin_pipeline.provenance": "tampering",
     "skin_pipeline.provenance.pem": "settings",
     "skin_pipeline.release": "release",
