@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
 from skin_pipeline.errors import PipelineError
+from skin_pipeline.provenance import STEPS
 from skin_pipeline.storage import KeyList, Store
 
 T = TypeVar("T")
@@ -31,7 +32,7 @@ READERS = 8  # requests to the store at the same time
 # Results of steps, manifests and files of versions, moves, judgements, batches, intents,
 # approvals: written once.
 UNCHANGING = re.compile(
-    r"(?:listing|decode|ingest|validate|split|features|train|evaluate|champion|external|gate|tables)/.+"
+    rf"(?:{'|'.join(STEPS)}|tables)/.+"
     r"|models/[^/]+/(?:versions|judged|moves)/.+"
     r"|scoring/[^/]+/batches/.+"
     r"|actions/[^/]+/intent\.json|approvals/.+"

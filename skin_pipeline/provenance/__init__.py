@@ -24,7 +24,7 @@ Its modules, in reading order:
 """
 
 from skin_pipeline.provenance import signing
-from skin_pipeline.provenance.layout import another_folder, owner_of
+from skin_pipeline.provenance.layout import STEPS, another_folder, owner_of
 from skin_pipeline.provenance.pem import PUBLIC_KEY, SIGNING_KEY
 from skin_pipeline.provenance.records import Record, TakenError
 from skin_pipeline.provenance.signing import SigningKeys
@@ -33,6 +33,7 @@ from skin_pipeline.provenance.store import ProvenStore, signed_by
 __all__ = [
     "PUBLIC_KEY",
     "SIGNING_KEY",
+    "STEPS",
     "ProvenStore",
     "Record",
     "SigningKeys",
