@@ -53,8 +53,8 @@ from skin_pipeline.seeds import run_seed
 
 deployment = airflow_deployment()
 problem = problem_of(deployment)  # of SKIN_RETRAIN_ON
-# A slot of the pool is a core: tasks share the cores through it, instead of slowing each other.
 SCORED = "Waits for *logits*, which is skipped if *evaluate* does its work."
+# A slot of the pool is a core: tasks share the cores through it, instead of slowing each other.
 computing = {"pool": deployment.pool, "pool_slots": deployment.threads}
 
 

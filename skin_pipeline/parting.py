@@ -127,8 +127,8 @@ class Parts:
         }
 
         def make(work: Work) -> Logits:
-            from skin_pipeline.evaluation import tasks
+            from skin_pipeline.evaluation import logits
 
-            return tasks.logits(work, split, runs, shards, features, views)
+            return logits.of_shards(work, split, runs, shards, features, views)
 
         return self.job.once("logits", self.versions["logits"], inputs, make, apart=True)

@@ -288,10 +288,9 @@ def champion_logits(job: Job, split: str, shards: Sequence[int]) -> str:
     Returns "" if there is no champion, if it cannot be scored, which `champion` reports, or if it
     was judged on this test set before.
     """
-    from skin_pipeline.release import Registry, tasks
+    from skin_pipeline.release import tasks
 
-    model = Registry.of(job.store, job.deployment).model(job.settings.released_as)
-    evaluation = tasks.evaluation_of_champion(job, model)
+    evaluation = tasks.evaluation_of_champion(job)
     if not evaluation or job.load(evaluation, Evaluation).split == split:
         return ""
     try:

@@ -112,14 +112,7 @@ def packed(
 ) -> Built:
     """Does what `build` does, but for `pixels_sha256`, and also where all images look like masks.
 
-    Args:
-        images: What was found at the source, or a range of it.
-        store: Where the shards go.
-        geometry: Of the working squares.
-        shard_size: Images in a shard; the last one may have fewer.
-        processes: How many to use.
-        with_masks: Whether images that look like masks are used.
-        hashed: Whether `pixels_sha256` is made, of every readable image.
+    The arguments are those of `build`. If `hashed`, that column is made of every readable image.
     """
     rows: dict[int, dict[str, Any]] = {}
     masks = []

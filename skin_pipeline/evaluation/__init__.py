@@ -9,8 +9,8 @@ is released, and `gate` for the tolerance of a saved model; `operations` compare
 something took.
 The modules in reading order:
 
-    tasks        the work of the steps `logits`, `evaluate`, `external` and `gate`
-    logits       what trained runs say of images, some shards at a time
+    tasks        the work of the steps `evaluate`, `external` and `gate`
+    logits       the work of the step `logits`: what runs say of images, some shards at a time
     scoring      probabilities of judged models, on another test set or a set of another origin
     ensemble     the runs as one model: temperature, threshold, and figures of all
     metrics      figures with intervals, from probabilities and labels

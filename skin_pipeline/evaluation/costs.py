@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from skin_pipeline.contracts import (
     COST,
-    RESULT,
     Cost,
     Evaluation,
     Split,
@@ -94,8 +93,6 @@ def _results(work: Work, evaluation: str, validation: str) -> Iterator[str]:
 
 def _ranges(work: Work, dataset: str) -> list[str]:
     """Returns the keys of the listing and the ranges that a large data set was made from."""
-    if not work.store.exists(f"{dataset}/{RESULT}"):
-        return []
     proof = work.job.proven.prove(dataset).proof
     return [key for key in (proof.made_from if proof else ()) if key.startswith(RANGES)]
 

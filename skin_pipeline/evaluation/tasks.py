@@ -1,4 +1,4 @@
-"""Makes the results of the steps `logits`, `evaluate`, `external` and `gate`.
+"""Makes the results of the steps `evaluate`, `external` and `gate`.
 
 The door (`skin_pipeline.steps`) decides whether a result is made; these functions make it.
 """
@@ -21,7 +21,6 @@ from skin_pipeline.contracts import (
     Dataset,
     Evaluation,
     FeatureIndex,
-    Logits,
     Mistake,
     Scored,
     Split,
@@ -34,7 +33,7 @@ from skin_pipeline.data import manifest
 from skin_pipeline.evaluation import card, comparison, costs, report, saliency, scoring, slices
 from skin_pipeline.evaluation.ensemble import Judging, Scores, score
 from skin_pipeline.evaluation.gate import Case, judge, reasons
-from skin_pipeline.evaluation.logits import of_all, of_shards, runs_of
+from skin_pipeline.evaluation.logits import of_all, runs_of
 from skin_pipeline.evaluation.metrics import Predictions
 from skin_pipeline.evaluation.scoring import FeaturesFor
 from skin_pipeline.job import Work
@@ -49,21 +48,6 @@ PACKAGES = ("tensorflow", "keras", "numpy", "pandas", "scikit-learn", "great-exp
 
 # A function of the keys of a split and of runs.
 LogitsFor = Callable[[str, tuple[str, ...]], Sequence[str]]
-
-# --- logits ---------------------------------------------------------------------------------------
-
-
-def logits(
-    work: Work,
-    split: str,
-    runs: tuple[str, ...],
-    shards: Sequence[int],
-    features: Sequence[str],
-    views: int,
-) -> Logits:
-    """Scores the images of consecutive shards by runs; see `evaluation.logits.of_shards`."""
-    return of_shards(work, split, runs, shards, features, views)
-
 
 # --- evaluate -------------------------------------------------------------------------------------
 

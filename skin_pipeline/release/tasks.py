@@ -87,9 +87,10 @@ def _evaluation_of(job: Job, release: Release) -> str:
     return job.load(release.verdict, Verdict).evaluation
 
 
-def evaluation_of_champion(job: Job, model: Model) -> str:
+def evaluation_of_champion(job: Job) -> str:
     """Returns the key of the evaluation on which a champion was promoted; "" if there is none, or
     if it cannot be read, which the step `champion` reports."""
+    model = _model(job, job.settings.released_as)
     pointer = model.champion
     try:
         return _evaluation_of(job, model.release(pointer.version)) if pointer else ""

@@ -61,6 +61,7 @@ def rivals(store: FolderStore, images: tuple[Drawn, Any]) -> Any:
     put(store, EVALUATION, challenger)
     put(store, OLDER, documents.evaluation(threshold=THEIRS))
     put(store, VALIDATION, judged_run.validation(external={"clinic": "ingest/there"}))
+    put(store, judged_run.DATASET, documents.dataset(judged_run.DATASET))
     put(store, SPLIT, judged_run._split())
     for run in range(6):
         features = tuple(f"features/{number}" for number in range(2))
