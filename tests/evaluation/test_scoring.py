@@ -24,6 +24,7 @@ from skin_pipeline.errors import BadInput
 from skin_pipeline.evaluation import metrics, scoring, tasks
 from skin_pipeline.evaluation.metrics import Predictions, Sample
 from skin_pipeline.job import Job, Work
+from skin_pipeline.parting import Parts
 from skin_pipeline.release import Model
 from skin_pipeline.storage import FolderStore
 
@@ -296,11 +297,11 @@ def test_the_step_asks_for_the_features_that_the_champion_reads(
     _, new, features = today
     asked = []
 
-    def made(job: Any, dataset: Any, shard: Any, trunk: Any, strategy: Any, views: Any) -> Any:
+    def made(_: Any, dataset: Any, shard: Any, trunk: Any, strategy: Any, views: Any) -> Any:
         asked.append((dataset.table, shard, trunk, strategy, views))
         return features[shard]
 
-    monkeypatch.setattr(steps, "_features", made)
+    monkeypatch.setattr(Parts, "features", made)
     job = hand_made.job(store, strategy="fine_tune", views=4, backbone="ResNet50V2")
     seen = load(store, steps.champion(job, "split/new"), Scored)
     assert_judged(job, seen, new, new.is_test)
@@ -320,7 +321,6 @@ def test_the_step_finds_the_scores_again_only_on_the_very_split(
 
     monkeypatch.setattr(scoring, "_as_judged", lambda *_: pytest.fail("not its split"))
     monkeypatch.setattr(scoring, "_scored_again", refused)
-    monkeypatch.setattr(steps, "_features", lambda *_: "")
     seen = load(store, steps.champion(hand_made.job(store), "split/new"), Scored)
     assert seen.problem == "asked for"
 
