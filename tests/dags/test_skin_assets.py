@@ -20,11 +20,12 @@ from skin_pipeline.config import Deployment
 from skin_pipeline.contracts import ReturnedLabels
 from skin_pipeline.data import returned
 from skin_pipeline.operations import actions
+from skin_pipeline.provenance import layout
 from skin_pipeline.storage import FolderStore
 
 MODEL = "skin-resnet50-synthetic"
 # The champion's training is not repeated here: the store has the results of its steps already.
-STEPS = ("images", "activations", "tables", "ingest", "validate", "split", "features", "train")
+FOLDERS = ("images", layout.ACTIVATIONS, *layout.STEPS[: layout.STEPS.index("evaluate") + 1])
 OTHERS = """
 from airflow.sdk import Asset, dag, task
 
@@ -146,9 +147,9 @@ class Place:
 @pytest.fixture(scope="module")
 def place(finished: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     folder = tmp_path_factory.mktemp("assets")
-    for step in (*STEPS, "evaluate"):
-        if (finished.root / step).is_dir():
-            shutil.copytree(finished.root / step, folder / "store" / step)
+    for name in FOLDERS:
+        if (finished.root / name).is_dir():
+            shutil.copytree(finished.root / name, folder / "store" / name)
     # Of a run that was started by an asset, all settings are the installation's.
     knobs = finished.job.settings.model_dump(exclude_defaults=True)
     dags = folder / "dags"
