@@ -219,12 +219,18 @@ def note(text: str) -> None:
     log.info('note text="%s"', line(text))
 
 
-def step(**options: Any) -> Callable[[Callable[..., Any]], Any]:
+def step(*, mapped: str = "", **options: Any) -> Callable[[Callable[..., Any]], Any]:
     """Returns a decorator like `@task`, which also gives a task its description, its time-out, and
     the queue, executor and pod that are set for it.
 
     The description is the docstring of the function. The time-out is what `skin_pipeline.timing`
     allows a step of this name.
+
+    Args:
+        mapped: The output that other tasks are mapped over, of a function that returns several
+            outputs by name. Airflow maps over nothing but the value that a task returns, so that
+            value is this output, and the others are XComs of their names.
+        options: Those of `@task`.
     """
 
     def decorate(function: Callable[..., Any]) -> Any:
@@ -236,7 +242,7 @@ def step(**options: Any) -> Callable[[Callable[..., Any]], Any]:
             with clock.running(name, most):
                 value = function(*args, **values)
                 log_result(name, value)
-                return value
+                return _handed_over(value, mapped) if mapped else value
 
         about = inspect.cleandoc(function.__doc__ or "")
         # The clock ends a task a minute earlier, with a message that says what to do.
@@ -250,6 +256,14 @@ def step(**options: Any) -> Callable[[Callable[..., Any]], Any]:
         return made(timed)
 
     return decorate
+
+
+def _handed_over(outputs: Mapping[str, Any], mapped: str) -> Any:
+    ti: Any = get_current_context()["ti"]
+    for name, value in outputs.items():
+        if name != mapped:
+            ti.xcom_push(key=name, value=value)
+    return outputs[mapped]
 
 
 def placed(name: str, deployment: Deployment) -> dict[str, Any]:

@@ -22,6 +22,7 @@ research and are no diagnosis.
 from __future__ import annotations
 
 from datetime import datetime, timedelta, timezone
+from typing import Any
 
 import skin_lineage
 import skin_metrics
@@ -48,7 +49,7 @@ from skin_pipeline.release import ALIAS_PATTERN
 
 deployment = airflow_deployment()
 # A slot of the pool is a core: tasks share the cores through it, instead of slowing each other.
-computing = {"pool": deployment.pool, "pool_slots": deployment.threads}
+computing: dict[str, Any] = {"pool": deployment.pool, "pool_slots": deployment.threads}
 DEFAULTS = {
     "model": read_settings({}).model_name,
     "alias": CHAMPION,

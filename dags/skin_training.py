@@ -55,7 +55,7 @@ deployment = airflow_deployment()
 problem = problem_of(deployment)  # of SKIN_RETRAIN_ON
 SCORED = "Waits for *logits*, which is skipped if *evaluate* does its work."
 # A slot of the pool is a core: tasks share the cores through it, instead of slowing each other.
-computing = {"pool": deployment.pool, "pool_slots": deployment.threads}
+computing: dict[str, Any] = {"pool": deployment.pool, "pool_slots": deployment.threads}
 
 
 @step()
@@ -86,21 +86,36 @@ def decode(ranges: list[list[str]]) -> list[str]:
 
 
 # Where no set is large there is nothing to decode before, and those tasks are skipped.
-@step(multiple_outputs=True, trigger_rule=TriggerRule.NONE_FAILED, **computing)
+@step(mapped="searches", trigger_rule=TriggerRule.NONE_FAILED, **computing)
 def ingest(listed: list[list[list[str]]]) -> dict[str, Any]:
     """
     Fetches the images of small sets, decodes each once, and writes the manifest (a row an image)
-    and the packed images; unites what was decoded of large sets. Also brings the weight file to the
-    store.
+    and the packed images; unites what was decoded of large sets, and sorts their images for the
+    *duplicates* tasks. Also brings the weight file to the store.
 
     *Fails at once* on wrong credentials, an unknown data set, a broken archive, a missing class or
     metadata that contradict the folders; *tries again* when Kaggle or the store does not answer.
     """
     with airflow_job(kaggle=True) as job:
-        return steps.ingest(job, chain.from_iterable(listed))._asdict()
+        made = steps.ingest(job, chain.from_iterable(listed))
+        most = most_mapped(sharding.MOST_TASKS)
+        searches = steps.searches(job, made.dataset, made.external, most)
+        return {**made._asdict(), "searches": searches}
 
 
-@step(**computing)
+@step(map_index_template=AS_CALLED, **computing)
+def duplicates(dataset: str, external: dict[str, str], searches: list[list[str]]) -> list[str]:
+    """
+    Searches the near-duplicates of some buckets of similar images, so that many tasks share the
+    work of a large set. Skipped where there is no large set. What is missing, *validate* makes.
+    """
+    with airflow_job() as job:
+        call_task(sharding.buckets_in(searches, external))
+        return [steps.duplicates(job, dataset, key, int(bucket)) for key, bucket in searches]
+
+
+# Where no set is large, nothing is searched before, and those tasks are skipped.
+@step(**computing, trigger_rule=TriggerRule.NONE_FAILED)
 def validate(dataset: str, external: dict[str, str]) -> str:
     """
     Finds duplicates, near-duplicates and images shared with external sets; audits for shortcuts;
@@ -309,7 +324,9 @@ def skin_training() -> None:
     listed = listing()
     images = ingest(listed)
     decode.expand(ranges=listed) >> images
-    validation = validate(images["dataset"], images["external"])
+    of_sets = {name: images[name] for name in ("dataset", "external")}
+    validation = validate(**of_sets)
+    duplicates.partial(**of_sets).expand(searches=images) >> validation
     divided = split(validation)
     computed = features.partial(split=divided, weights=images["weights"])
     cached = computed.expand(shards=shards(images["dataset"]))

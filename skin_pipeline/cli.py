@@ -246,10 +246,6 @@ def _validate(job: Job, dataset: str, *external: str) -> str:
     return steps.validate(job, dataset, sets)
 
 
-def _features(job: Job, split: str, weights: str, shard: str) -> str:
-    return steps.features(job, split, weights, int(shard))
-
-
 def _logits(job: Job, split: str, shards: str, *trained: str) -> str:
     return steps.logits(job, split, trained, [int(shard) for shard in shards.split(",")])
 
@@ -274,9 +270,10 @@ def _gate(job: Job, evaluation: str, validation: str, *scores: str) -> str:
 
 _STEPS: dict[str, Callable[..., Any]] = {
     "ingest": _ingest,
+    "duplicates": lambda job, ours, other, number: steps.duplicates(job, ours, other, int(number)),
     "validate": _validate,
     "split": steps.split,
-    "features": _features,
+    "features": lambda job, split, weights, shard: steps.features(job, split, weights, int(shard)),
     "index": lambda job, *features: steps.index(job, features),
     "train": lambda job, split, run, index: steps.train(job, split, index, int(run)),
     "logits": _logits,
@@ -289,6 +286,7 @@ _STEPS: dict[str, Callable[..., Any]] = {
 }
 _ARGUMENTS = {
     "ingest": "",
+    "duplicates": "DATASET OTHER BUCKET",
     "validate": "DATASET [NAME=DATASET…]",
     "split": "VALIDATION",
     "features": "SPLIT WEIGHTS SHARD",

@@ -1,6 +1,7 @@
-"""Parts of the work that several tasks share: features of a shard, and logits of some shards.
+"""Parts of the work that several tasks share: near-duplicates of a bucket, features of a shard, and
+logits of some shards.
 
-    made = Parts(job, versions)
+    made = Parts(job)
     made.of_runs(split, runs, shards)          # one part, on any worker
     made.all_of_runs(split, runs)              # all parts; those that nobody made are made now
 
@@ -17,7 +18,9 @@ from skin_pipeline.contracts import (
     Dataset,
     Evaluation,
     Features,
+    ImageBuckets,
     Logits,
+    NearDuplicates,
     Split,
     TrainedRun,
     Trunk,
@@ -25,6 +28,7 @@ from skin_pipeline.contracts import (
 )
 from skin_pipeline.errors import BadInput
 from skin_pipeline.job import Job, Work
+from skin_pipeline.versions import VERSIONS
 
 
 def succeeded(trained: Iterable[str]) -> tuple[str, ...]:
@@ -45,11 +49,67 @@ class Parts:
 
     Attributes:
         job: The job.
-        versions: The versions of the steps' code, by their names.
     """
 
     job: Job
-    versions: Mapping[str, int]
+
+    def count_of_buckets(self, dataset: str) -> int:
+        """Returns into how many buckets the images of a set are sorted, by their number alone."""
+        from skin_pipeline.data import layout
+
+        settings, images = self.job.settings, self.job.load(dataset, Dataset).images
+        return layout.Layout.of(images, settings.shard_size, settings.image_size).buckets(images)
+
+    def buckets(self, dataset: str) -> str:
+        """Sorts the images of a set by their fingerprints; returns the key."""
+        count = self.count_of_buckets(dataset)
+
+        def make(work: Work) -> ImageBuckets:
+            from skin_pipeline.data import tasks
+
+            return tasks.buckets(work, dataset, count)
+
+        inputs = {"dataset": dataset, "count": count}
+        return self.job.once("buckets", VERSIONS["buckets"], inputs, make, apart=True)
+
+    def searches(
+        self, dataset: str, external: Mapping[str, str], most: int
+    ) -> list[list[list[str]]]:
+        """Returns the searches for near-duplicates for each task that makes some beforehand.
+
+        A search is the key of a data set and the number of one of its buckets. There is none where
+        each set is a single bucket, which `validate` searches by itself.
+
+        Args:
+            dataset: Key of the data set.
+            external: Keys of the external sets, by name.
+            most: Most tasks that Airflow may make of it, at least 1.
+        """
+        sets = dict.fromkeys((dataset, *external.values()))
+        counts = {key: self.count_of_buckets(key) for key in sets}
+        if max(counts.values()) == 1:
+            return []
+        for key in sets:
+            self.buckets(key)
+        all_of_them = [[key, str(number)] for key in sets for number in range(counts[key])]
+        return sharding.divided(all_of_them, most)
+
+    def near(self, ours: str, theirs: str, number: int) -> str:
+        """Finds the near-duplicates of a bucket of a set in another set, or in itself."""
+        first, second = self.buckets(ours), self.buckets(theirs)
+
+        def make(work: Work) -> NearDuplicates:
+            from skin_pipeline.data import tasks
+
+            return tasks.near(work, first, second, number)
+
+        inputs = {"ours": first, "theirs": second, "number": number}
+        return self.job.once("duplicates", VERSIONS["duplicates"], inputs, make, apart=True)
+
+    def all_near(self, ours: str, theirs: str) -> list[str]:
+        """Returns the keys of the near-duplicates of all buckets of a set."""
+        count = self.count_of_buckets(theirs)
+        return [self.near(ours, theirs, number) for number in range(count)]
 
     def features(
         self, dataset: Dataset, shard: int, trunk: Trunk, strategy: str, views: int
@@ -70,7 +130,7 @@ class Parts:
 
             return tasks.features(work, dataset, shard, trunk, kinds, views)
 
-        return self.job.once("features", self.versions["features"], inputs, make)
+        return self.job.once("features", VERSIONS["features"], inputs, make)
 
     def features_for(
         self, evaluation: str, dataset: str, shards: Sequence[int] | None = None
@@ -131,4 +191,4 @@ class Parts:
 
             return logits.of_shards(work, split, runs, shards, features, views)
 
-        return self.job.once("logits", self.versions["logits"], inputs, make, apart=True)
+        return self.job.once("logits", VERSIONS["logits"], inputs, make, apart=True)

@@ -7,7 +7,7 @@ groups(job, dataset)                 # of `features`
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import TypeVar
 
@@ -113,6 +113,22 @@ def divided(items: Sequence[T], most: int) -> list[list[T]]:
     count = min(len(items), most)
     ends = [len(items) * end // count for end in range(count + 1)] if count else [0]
     return [list(items[start:end]) for start, end in pairwise(ends)]
+
+
+def buckets_in(some: Sequence[Sequence[str]], external: Mapping[str, str]) -> str:
+    """Returns which buckets consecutive searches are about, in words: `buckets 5 to 8 of theirs`.
+
+    Buckets are counted from 1.
+
+    Args:
+        some: A key of a data set and the number of one of its buckets each.
+        external: Keys of the external sets, by name.
+    """
+    (first, start), (last, end) = some[0], some[-1]
+    of = "".join(f" of {name}" for name, key in external.items() if key == first)
+    if first != last:
+        return f"buckets {int(start) + 1}{of} and others"
+    return f"buckets {int(start) + 1} to {int(end) + 1}{of}"
 
 
 def images_in(job: Job, split: str, shards: list[int]) -> str:

@@ -28,23 +28,9 @@ from skin_pipeline.contracts import (
 from skin_pipeline.errors import BadInput
 from skin_pipeline.job import Job, Work
 from skin_pipeline.parting import Parts, succeeded
+from skin_pipeline.versions import VERSIONS
 
 log = logging.getLogger(__name__)
-
-# Raised when a step's code gives another result from the same inputs.
-VERSIONS = {
-    "ingest": 4,
-    "validate": 5,
-    "split": 3,
-    "features": 2,
-    "index": 1,
-    "train": 2,
-    "logits": 1,
-    "evaluate": 4,
-    "champion": 2,
-    "external": 1,
-    "gate": 4,
-}
 
 
 # --- data -----------------------------------------------------------------------------------------
@@ -78,6 +64,25 @@ def ingest(job: Job, listed: Iterable[Sequence[str]] | None = None) -> Ingested:
     return Ingested(made.pop(ingesting.OWN), weights, made)
 
 
+def searches(
+    job: Job, dataset: str, external: Mapping[str, str], most: int
+) -> list[list[list[str]]]:
+    """Sorts the images of large sets, and divides the search for near-duplicates; see `Parts`."""
+    return Parts(job).searches(dataset, external, most)
+
+
+def duplicates(job: Job, dataset: str, other: str, bucket: int) -> str:
+    """Finds near-duplicates of the images in a bucket; `validate` needs these parts.
+
+    Args:
+        job: The job.
+        dataset: Key of the data set in which is searched.
+        other: Key of the same data set, or of an external set.
+        bucket: Number of a bucket of the images of `other`.
+    """
+    return Parts(job).near(dataset, other, bucket)
+
+
 def validate(job: Job, dataset: str, external: Mapping[str, str] = {}) -> str:
     """Finds duplicates and groups, audits for shortcuts, and checks all with Great Expectations.
 
@@ -97,6 +102,7 @@ def validate(job: Job, dataset: str, external: Mapping[str, str] = {}) -> str:
     bounds = job.settings.subset("min_per_class", "max_unreadable", "max_group_share")
     inputs = {
         **{"dataset": dataset, "external": sets, "previous": previous},
+        **{"duplicates": VERSIONS["duplicates"], "buckets": VERSIONS["buckets"]},
         **bounds,
         **job.settings.subset("max_shortcut_auc", "seed"),
     }
@@ -104,7 +110,7 @@ def validate(job: Job, dataset: str, external: Mapping[str, str] = {}) -> str:
     def make(work: Work) -> Validation:
         from skin_pipeline.data import tasks
 
-        return tasks.validate(work, dataset, sets, previous, bounds)
+        return tasks.validate(work, dataset, sets, previous, bounds, Parts(job).all_near)
 
     key = job.once("validate", VERSIONS["validate"], inputs, make)
     journal.note(job.store, job.run_id, validation=key)
@@ -162,7 +168,7 @@ def features(job: Job, split: str, weights: str, shard: int) -> str:
 
     dataset = job.load(job.load(split, Split).dataset, Dataset)
     trunk = pretrained.trunk_of(job.settings.backbone, weights)
-    made = Parts(job, VERSIONS)
+    made = Parts(job)
     return made.features(dataset, shard, trunk, job.settings.strategy, job.settings.views)
 
 
@@ -223,7 +229,7 @@ def logits(job: Job, split: str, trained: Iterable[str], shards: Sequence[int]) 
         trained: Keys of the runs that succeeded.
         shards: Numbers of the shards.
     """
-    return Parts(job, VERSIONS).of_runs(split, succeeded(trained), shards)
+    return Parts(job).of_runs(split, succeeded(trained), shards)
 
 
 def evaluate(job: Job, split: str, trained: Iterable[str], validation: str) -> str:
@@ -251,7 +257,7 @@ def evaluate(job: Job, split: str, trained: Iterable[str], validation: str) -> s
     def make(work: Work) -> Evaluation:
         from skin_pipeline.evaluation import tasks
 
-        return tasks.evaluate(work, split, runs, shortcuts, Parts(job, VERSIONS).all_of_runs)
+        return tasks.evaluate(work, split, runs, shortcuts, Parts(job).all_of_runs)
 
     return job.once("evaluate", VERSIONS["evaluate"], inputs, make)
 
@@ -277,7 +283,7 @@ def champion(job: Job, split: str) -> str:
     def make(work: Work) -> Scored:
         from skin_pipeline.release import tasks
 
-        return tasks.champion(work, split, pointer, Parts(job, VERSIONS).all_of_champion)
+        return tasks.champion(work, split, pointer, Parts(job).all_of_champion)
 
     return job.once("champion", VERSIONS["champion"], inputs, make)
 
@@ -294,7 +300,7 @@ def champion_logits(job: Job, split: str, shards: Sequence[int]) -> str:
     if not evaluation or job.load(evaluation, Evaluation).split == split:
         return ""
     try:
-        return Parts(job, VERSIONS).of_champion(evaluation, split, shards)
+        return Parts(job).of_champion(evaluation, split, shards)
     except BadInput as error:
         log.warning('champion_not_scored evaluation=%s problem="%s"', evaluation, error)
         return ""
@@ -319,7 +325,7 @@ def _external(job: Job, evaluation: str, validation: str, name: str) -> str:
     def make(work: Work) -> Scored:
         from skin_pipeline.evaluation import tasks
 
-        return tasks.external(work, name, evaluation, validation, Parts(job, VERSIONS).features_for)
+        return tasks.external(work, name, evaluation, validation, Parts(job).features_for)
 
     return job.once("external", VERSIONS["external"], inputs, make)
 

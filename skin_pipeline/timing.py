@@ -18,6 +18,7 @@ LONGEST_HOURS = {
     "listing": 30,
     "decode": 72,
     "ingest": 72,
+    "duplicates": 72,
     "validate": 48,
     "split": 12,
     "shards": 6,
@@ -65,6 +66,8 @@ FETCH = 24 * HOUR  # of one set of images; 50 GiB at half a megabyte a second
 EACH_IMAGE = {
     "decode": 1.0,
     "ingest": 1.0,
+    "buckets": 0.05,
+    "duplicates": 0.5,
     "validate": 0.5,
     "split": 0.05,
     "features": 3.0,

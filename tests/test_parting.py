@@ -22,7 +22,7 @@ def test_runs_stand_in_one_order_however_they_ended() -> None:
 
 
 def test_all_parts_are_those_that_the_evaluation_was_made_from(finished: Finished) -> None:
-    made = Parts(finished.job, steps.VERSIONS)
+    made = Parts(finished.job)
     before = finished.job.store.list("logits")
     found = made.all_of_runs(finished.split, succeeded(finished.trained))
     assert tuple(found) == load(finished.job.store, finished.evaluation, Evaluation).logits

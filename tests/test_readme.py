@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from skin_pipeline import steps
 from skin_pipeline.contracts import LABELS, Dataset, load
 from skin_pipeline.data import demo
 from skin_pipeline.model_file import loading, trial
+from skin_pipeline.versions import VERSIONS
 
 if TYPE_CHECKING:
     from tests.conftest import Finished
@@ -54,7 +54,7 @@ def test_the_five_lines_score_an_image_with_the_promoted_model(
 
 
 def test_every_step_is_described() -> None:
-    for step in steps.VERSIONS:
+    for step in VERSIONS:
         assert f"**{step}**" in README
 
 

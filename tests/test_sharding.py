@@ -156,5 +156,19 @@ def test_a_decode_task_is_called_by_the_images_in_its_ranges(
     assert sharding.files_in(job, some) == called
 
 
+@pytest.mark.parametrize(
+    ("some", "called"),
+    [
+        ([["d", "4"], ["d", "5"], ["d", "6"]], "buckets 5 to 7"),
+        ([["e", "0"]], "buckets 1 to 1 of theirs"),
+        ([["d", "7"], ["e", "0"]], "buckets 8 and others"),
+    ],
+)
+def test_a_task_is_called_after_the_buckets_that_it_searches(
+    some: list[list[str]], called: str
+) -> None:
+    assert sharding.buckets_in(some, {"theirs": "e"}) == called
+
+
 def test_a_small_set_has_no_range_that_is_decoded_apart(make_job: Callable[..., Job]) -> None:
     assert sharding.ranges(make_job(data="demo", weights="imagenet")) == []

@@ -24,7 +24,9 @@ from skin_pipeline.contracts import (
     Contract,
     FeatureIndex,
     Features,
+    ImageBuckets,
     Logits,
+    NearDuplicates,
     Pointer,
     Scored,
     Split,
@@ -33,12 +35,14 @@ from skin_pipeline.contracts import (
     load,
 )
 from skin_pipeline.job import Job
+from skin_pipeline.parting import Parts
 from skin_pipeline.storage import FolderStore
+from skin_pipeline.versions import VERSIONS
 
 # Results are made in this order; "elsewhere" is the first step on an external set.
 STEPS = (
-    *("ingest", "elsewhere", "validate", "split", "features", "index", "train", "logits"),
-    *("evaluate", "champion", "external", "gate"),
+    *("ingest", "elsewhere", "buckets", "duplicates", "validate", "split", "features", "index"),
+    *("train", "logits", "evaluate", "champion", "external", "gate"),
 )
 EVERYTHING = set(STEPS)
 # The gate's verdict records all settings, so each of them changes it. What follows from where:
@@ -47,12 +51,13 @@ EVALUATE = {"evaluate", "external", "gate"}
 TRAIN = {"train", "logits", *EVALUATE}
 FEATURES = {"features", "index", *TRAIN}
 SPLIT = {"split", "champion", *TRAIN}
-LABELS = {"ingest", "elsewhere", "validate", *SPLIT}  # of the same images
+COPIES = {"buckets", "duplicates"}  # of images of any of the sets
+LABELS = {"ingest", "elsewhere", *COPIES, "validate", *SPLIT}  # of the same images
 
 # Setting, another value than in BASE, and the steps whose keys it changes.
 CHANGES: dict[str, tuple[Any, set[str]]] = {
     "data": ("other", EVERYTHING - {"elsewhere"}),
-    "external": ("a=elsewhere, b=other", {"elsewhere", "validate", "external", "gate"}),
+    "external": ("a=elsewhere, b=other", {"elsewhere", *COPIES, "validate", "external", "gate"}),
     "columns": ("sex=gender", LABELS - {"elsewhere"}),
     "malignant_values": ("melanoma", LABELS),
     "benign_values": ("nevus", LABELS),
@@ -131,6 +136,8 @@ BY_STRATEGY = {
 # What follows from a step: the keys that a raised number of its version changes.
 FOLLOWS = {
     "ingest": LABELS,  # the images stay the same, and with them their features
+    "buckets": {"buckets", "duplicates", "validate", "external", "gate"},
+    "duplicates": {"duplicates", "validate", "external", "gate"},
     "validate": {"validate", "external", "gate"},
     "split": SPLIT,
     "features": FEATURES,
@@ -147,6 +154,7 @@ FOLLOWS = {
 # What each step's key depends on by itself, where all that it is made from stays the same: above, a
 # setting that changes an earlier step hides that a later one forgets it.
 DIRECTLY = {
+    "duplicates": set(),
     "validate": {"min_per_class", "max_unreadable", "max_group_share", "max_shortcut_auc", "seed"},
     "split": {"runs", "test_fraction", "validation_fraction", "balance", "seed"},
     "features": {"backbone", "strategy", "views"},
@@ -169,7 +177,7 @@ class Pretending(Job):
     """A job that makes short documents in the place of results."""
 
     def once(self, step: Any, version: Any, inputs: Any, make: Any, *, apart: bool = False) -> Any:
-        assert version == steps.VERSIONS[step], step
+        assert version == VERSIONS[step], step
         return super().once(step, version, inputs, lambda work: MADE[step](self, work.key, inputs))
 
 
@@ -178,6 +186,14 @@ def _dataset(job: Job, key: str, inputs: dict[str, Any]) -> Contract:
     seen = {name: inputs[name] for name in ("content", "image_size", "field_of_view", "shard_size")}
     shards = tuple(f"shards/{address({**seen, 'number': number})}.npy" for number in range(2))
     return documents.dataset(key, shards=shards, image_size=224, field_of_view=0.8)
+
+
+def _buckets(job: Job, key: str, inputs: dict[str, Any]) -> Contract:
+    return ImageBuckets(dataset=inputs["dataset"], points="", images="", ends=(4,), sample="")
+
+
+def _near(job: Job, key: str, inputs: dict[str, Any]) -> Contract:
+    return NearDuplicates(**inputs, count=0, pairs="")
 
 
 def _validation(job: Job, key: str, inputs: dict[str, Any]) -> Contract:
@@ -236,6 +252,8 @@ def _scored(job: Job, key: str, inputs: dict[str, Any]) -> Contract:
 
 MADE: dict[str, Callable[[Job, str, dict[str, Any]], Contract]] = {
     "ingest": _dataset,
+    "buckets": _buckets,
+    "duplicates": _near,
     "validate": _validation,
     "split": _split,
     "features": _features,
@@ -289,6 +307,7 @@ def job_of(folder: Any, store: FolderStore, **changes: Any) -> Pretending:
 
 def keys_of(job: Pretending) -> dict[Any, Any]:
     dataset, weights, external = steps.ingest(job)
+    sets = (dataset, *external.values())
     validation = steps.validate(job, dataset, external)
     split = steps.split(job, validation)
     shards = sharding.numbers(job, dataset)
@@ -301,6 +320,8 @@ def keys_of(job: Pretending) -> dict[Any, Any]:
     made = {
         "ingest": [dataset],
         "elsewhere": list(external.values()),
+        "buckets": [Parts(job).buckets(key) for key in sets],
+        "duplicates": [steps.duplicates(job, dataset, key, 0) for key in sets],
         "validate": [validation],
         "split": [split],
         "features": features,
@@ -326,7 +347,7 @@ def test_every_setting_has_a_line() -> None:
 
 
 def test_every_step_has_a_version_and_a_line() -> None:
-    assert steps.VERSIONS.keys() == FOLLOWS.keys() == MADE.keys()
+    assert VERSIONS.keys() == FOLLOWS.keys() == MADE.keys()
 
 
 TRAINING = (
@@ -361,6 +382,7 @@ def test_a_step_depends_on_its_own_settings_also_where_all_before_it_is_the_same
     made = {name: sorted(found) for name, found in keys_of(job_of(folder, store)).items()}
     (validation,), (split,), (evaluation,) = made["validate"], made["split"], made["evaluate"]
     calls: dict[str, Callable[[Job], Any]] = {
+        "duplicates": lambda job: steps.duplicates(job, made["ingest"][0], made["ingest"][0], 0),
         "validate": lambda job: steps.validate(job, made["ingest"][0], {"a": "ingest/a"}),
         "split": lambda job: steps.split(job, validation),
         "features": lambda job: steps.features(job, split, "weights/1.weights.h5", 0),
@@ -386,7 +408,7 @@ def test_a_raised_version_makes_a_step_anew_and_what_follows_from_it(
     keys: Callable[..., Any], step: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = keys()
-    monkeypatch.setitem(steps.VERSIONS, step, steps.VERSIONS[step] + 1)
+    monkeypatch.setitem(VERSIONS, step, VERSIONS[step] + 1)
     assert changed(before, keys()) == FOLLOWS[step]
 
 

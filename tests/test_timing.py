@@ -36,6 +36,8 @@ def test_ingest_validate_and_split_tell_how_many_images_there_are(
     assert told == [
         ("fetching a set of images", timing.FETCH),
         (f"ingest of {count} images", timing.START + count * timing.EACH_IMAGE["ingest"]),
+        (f"buckets of {count} images", timing.START + count * timing.EACH_IMAGE["buckets"]),
+        (f"duplicates of {count} images", timing.START + count * timing.EACH_IMAGE["duplicates"]),
         (f"validate of {count} images", timing.START + count * timing.EACH_IMAGE["validate"]),
         (
             f"split of {count} images, 3 times each",
@@ -58,7 +60,7 @@ def test_steps_with_networks_tell_how_often_they_look_at_each_image(finished: Fi
     tuned = replace(job, settings=job.settings.model_copy(update={"strategy": "full"}))
     trunk = pretrained.trunk_of(job.settings.backbone, "none")
     for work in (
-        lambda: Parts(job, steps.VERSIONS).features(dataset, 0, trunk, "head", 7),
+        lambda: Parts(job).features(dataset, 0, trunk, "head", 7),
         lambda: training.train(Work(job, "key"), finished.split, "index", 0),
         lambda: training.train(Work(tuned, "key"), finished.split, "index", 0),
         lambda: evaluation.evaluate(

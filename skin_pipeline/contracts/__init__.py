@@ -11,7 +11,7 @@ contains no code of any step; every room may call it.
 In reading order:
 
 - `document`: the base of all documents, and how one is addressed, written and read
-- `data`: the results of `ingest`, `validate` and `split`
+- `data`: the results of the steps from `listing` to `split`
 - `training`: the results of `features` and `train`
 - `evaluation`: the results of `evaluate`, `champion`, `external` and `gate`
 - `release`: the manifest of a version, what an alias names, and a model's history
@@ -27,6 +27,8 @@ from skin_pipeline.contracts.data import (
     DataPointer,
     Dataset,
     DecodedRange,
+    ImageBuckets,
+    NearDuplicates,
     Notice,
     Shortcut,
     SourceListing,
@@ -127,6 +129,7 @@ __all__ = [
     "Features",
     "Figures",
     "GateCheck",
+    "ImageBuckets",
     "Incident",
     "Interval",
     "Judgement",
@@ -134,6 +137,7 @@ __all__ = [
     "Logits",
     "Mistake",
     "Moved",
+    "NearDuplicates",
     "Notice",
     "Observations",
     "Outcome",

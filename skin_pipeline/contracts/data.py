@@ -1,4 +1,4 @@
-"""The results of `ingest`, `validate` and `split`."""
+"""The results of `listing`, `decode`, `ingest`, `buckets`, `duplicates`, `validate`, `split`."""
 
 from __future__ import annotations
 
@@ -115,6 +115,37 @@ class Dataset(Contract):
         return sum(self.classes.values())
 
 
+class ImageBuckets(Contract):
+    """Result of `buckets`: the images of a data set, sorted by fingerprint.
+
+    - `points` and `images` are keys of `.npy` arrays with a row for each image: its fingerprint
+      (n, 15), and its index in the table, its shard and its row there (n, 3).
+    - `ends` are the rows after the last one of each bucket.
+    - `sample` is the key of the thumbnails of some images of the whole set.
+    """
+
+    dataset: str
+    points: str
+    images: str
+    ends: tuple[int, ...]
+    sample: str
+
+
+class NearDuplicates(Contract):
+    """Result of `duplicates`: near-duplicates of the images of one bucket.
+
+    `ours` and `theirs` are keys of buckets: the set in which was searched, and the one with the
+    bucket `number`. `pairs` is the key of a table with `first`, `second`, the indices of the images
+    in the tables of the two sets, and their `likeness`; there are `count` of them.
+    """
+
+    ours: str
+    theirs: str
+    number: int
+    count: int
+    pairs: str
+
+
 class Check(Contract):
     """One line of the validation: what was checked, what was observed, and what is required.
 
@@ -178,6 +209,7 @@ class Validation(Contract):
     - `anchors` is a table of the name of the group that each image was first seen in, in this data
       set or an earlier one: the test set is drawn by it, so that it stays the test set.
     - `docs` is the page of the Data Docs.
+    - `duplicates` are the keys of the near-duplicates that were found, by bucket.
     """
 
     dataset: str
@@ -190,6 +222,7 @@ class Validation(Contract):
     shortcuts: tuple[Shortcut, ...]
     changes: Changes
     docs: str
+    duplicates: tuple[str, ...] = ()
 
 
 class Split(Contract):

@@ -49,6 +49,17 @@ class Layout(NamedTuple):
         size = self.range_size
         return [range(start, min(start + size, images)) for start in range(0, images, size)]
 
+    def buckets(self, images: int) -> int:
+        """Returns into how many buckets of similar images a set is sorted.
+
+        It is a power of two. A bucket has no more images than a range, unless the set is so large
+        that there would be more buckets than tasks.
+        """
+        count = 1
+        while count * self.range_size < images and count < MOST_RANGES:
+            count *= 2
+        return count
+
     def is_one(self, images: int) -> bool:
         """Returns whether the images are one range, which is decoded where the data set is made."""
         return images <= self.range_size

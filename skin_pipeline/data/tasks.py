@@ -1,4 +1,4 @@
-"""Makes the results of the steps `decode`, `ingest`, `validate` and `split`.
+"""Makes the results of the steps `decode`, `ingest`, `buckets`, `duplicates`, `validate`, `split`.
 
 The door (`skin_pipeline.steps`) decides whether a result is made; these functions make it. The
 module imports nearly all of the data room, so the door imports it only when there is work to do.
@@ -7,13 +7,24 @@ module imports nearly all of the data room, so the door imports it only when the
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from skin_pipeline import tables
-from skin_pipeline.contracts import Dataset, DecodedRange, Notice, SourceListing, Split, Validation
+from skin_pipeline import parquet, tables
+from skin_pipeline.contracts import (
+    Dataset,
+    DecodedRange,
+    ImageBuckets,
+    NearDuplicates,
+    Notice,
+    SourceListing,
+    Split,
+    Validation,
+)
 from skin_pipeline.data import (
     audit,
     changes,
@@ -40,6 +51,7 @@ SPLIT_BY = (
     *("key", "label", "readable", "group", "anchor", "patient_id", "lesion_id", "duplicates"),
     *("sha256", "pixels_sha256", "width", "height"),
 )
+OF_OTHERS = ("key", "readable", "sha256", "pixels_sha256")  # what is read of an external set
 SHOWN = 5  # problems of quarantined images in a message
 
 
@@ -197,12 +209,61 @@ def _log_notices(notices: Iterable[Notice]) -> None:
         log.warning('%s subject="%s" count=%d reason="%s"', *fields)
 
 
+def buckets(work: Work, dataset: str, count: int) -> ImageBuckets:
+    """Sorts the images of a data set by their fingerprints.
+
+    Args:
+        work: The making of the buckets.
+        dataset: Key of the data set.
+        count: The number of buckets, a power of two.
+    """
+    images = work.load(dataset, Dataset)
+    work.job.expect("buckets", images.images)
+    side = duplicates.Side.of(work.store, images, duplicates.SEARCHED)
+    made = duplicates.Buckets.of(side, count)
+    with scratch() as folder:
+        for name in duplicates.ARRAYS:
+            np.save(folder / f"{name}.npy", getattr(made, name))
+        keys = {
+            name: work.put_file(f"{name}.npy", folder / f"{name}.npy") for name in duplicates.ARRAYS
+        }
+    return ImageBuckets(dataset=dataset, ends=made.ends, **keys)
+
+
+def near(work: Work, ours: str, theirs: str, number: int) -> NearDuplicates:
+    """Finds the near-duplicates of the images in a bucket.
+
+    Args:
+        work: The making of the pairs.
+        ours: Key of the buckets of the set in which is searched.
+        theirs: Key of the buckets whose images are searched; the same within one set.
+        number: Number of the bucket.
+    """
+    made = {key: _sorted(work, key) for key in (ours, theirs)}
+    places = made[theirs].places(number)
+    work.job.expect("duplicates", places.stop - places.start)
+    found = duplicates.near(made[ours], made[theirs], number, work.threads)
+    columns = np.array([[pair.first, pair.second] for pair in found], np.int64).reshape(-1, 2)
+    table = pd.DataFrame({
+        **{"first": columns[:, 0], "second": columns[:, 1]},
+        "likeness": np.array([pair.likeness for pair in found], np.float64),
+    })
+    pairs = work.put_table("pairs.parquet", table)
+    return NearDuplicates(ours=ours, theirs=theirs, number=number, count=len(found), pairs=pairs)
+
+
+def _sorted(work: Work, key: str) -> duplicates.Buckets:
+    buckets = work.load(key, ImageBuckets)
+    return duplicates.Buckets.read(work.store, buckets, work.load(buckets.dataset, Dataset))
+
+
 def validate(
     work: Work,
     dataset: str,
     sets: Mapping[str, str],
     previous: str | None,
     bounds: Mapping[str, Any],
+    near_of: Callable[[str, str], Sequence[str]],
 ) -> Validation:
     """Finds duplicates and groups, audits for shortcuts, and checks all with Great Expectations.
 
@@ -212,14 +273,19 @@ def validate(
         sets: Keys of the external sets, by name.
         previous: Key of the validation that was accepted before, if any.
         bounds: The settings that the images are checked by, by name.
+        near_of: Returns the keys of the near-duplicates that a data set has in another one, or in
+            itself.
     """
     settings = work.settings
+    found = {key: tuple(near_of(dataset, key)) for key in (dataset, *sets.values())}
     work.job.expect(
         "validate", sum(work.load(key, Dataset).images for key in (dataset, *sets.values()))
     )
-    ours = duplicates.Side.of(work.store, work.load(dataset, Dataset))
-    overlaps = _mark_copies(work, ours, sets)
-    table = ours.table
+    table = manifest.read(work.store, work.load(dataset, Dataset).table)
+    table["duplicates"] = grouping.clusters(
+        table, duplicates.united(table, _pairs(work, found[dataset]))
+    )
+    overlaps = _mark_shared(work, table, sets, found)
     anchors = _group(work, table, previous)
     shortcuts = audit.audit(table, settings.max_shortcut_auc, settings.seed)
     with scratch() as folder:
@@ -238,29 +304,33 @@ def validate(
         shortcuts=shortcuts,
         changes=changes.against(work.store, table, previous),
         docs=f"{docs}/index.html",
+        duplicates=tuple(dict.fromkeys(chain.from_iterable(found.values()))),
     )
 
 
-def _mark_copies(work: Work, ours: duplicates.Side, sets: Mapping[str, str]) -> dict[str, str]:
-    """Adds the columns `duplicates` and `external` to the manifest.
+def _pairs(work: Work, keys: Iterable[str]) -> Iterator[duplicates.Pair]:
+    for key in keys:
+        rows = parquet.read(work.store, work.load(key, NearDuplicates).pairs)
+        for first, second, likeness in rows.itertuples(index=False):
+            yield duplicates.Pair(first, second, "near", likeness)
+
+
+def _mark_shared(
+    work: Work, table: pd.DataFrame, sets: Mapping[str, str], found: Mapping[str, Iterable[str]]
+) -> dict[str, str]:
+    """Adds the column `external` to the manifest.
 
     Returns:
         For each external set the key of the table of its images that ours contains too.
     """
-    table = ours.table
-    table["duplicates"] = grouping.clusters(table, duplicates.within(ours, work.threads))
-    theirs = {
-        name: duplicates.Side.of(work.store, work.load(key, Dataset), duplicates.SEARCHED)
-        for name, key in sets.items()
-    }
-    shared = {name: duplicates.between(ours, side, work.threads) for name, side in theirs.items()}
+    shared, overlaps = {}, {}
+    for name, key in sets.items():
+        theirs = manifest.read(work.store, work.load(key, Dataset).table, OF_OTHERS)
+        shared[name] = duplicates.shared(table, theirs, _pairs(work, found[key]))
+        rows = duplicates.overlap(table, theirs, shared[name])
+        overlaps[name] = work.put_table(f"overlap-{name}.csv", rows)
     table["external"] = duplicates.names_of(table, shared)
-    return {
-        name: work.put_table(
-            f"overlap-{name}.csv", duplicates.overlap(table, theirs[name].table, pairs)
-        )
-        for name, pairs in shared.items()
-    }
+    return overlaps
 
 
 def _group(work: Work, table: pd.DataFrame, previous: str | None) -> pd.Series[str]:

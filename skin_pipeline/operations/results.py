@@ -14,6 +14,7 @@ from skin_pipeline.contracts import (
     DriftReport,
     Evaluation,
     Figures,
+    NearDuplicates,
     Scored,
     Split,
     TrainedRun,
@@ -61,6 +62,11 @@ def _images(dataset: Dataset) -> str:
     classes = ", ".join(f"{count:,} {label}" for label, count in sorted(dataset.classes.items()))
     unreadable = f", {dataset.unreadable:,} unreadable" if dataset.unreadable else ""
     return f"{dataset.images:,} images ({classes}){unreadable}"
+
+
+def _duplicates(store: Store, value: Sequence[str]) -> str:
+    found = sum(load(store, key, NearDuplicates).count for key in value)
+    return f"{found:,} pairs of near-duplicates in {len(value)} buckets"
 
 
 def _validate(store: Store, key: str) -> str:
@@ -184,6 +190,7 @@ WORDS: dict[str, Callable[[Store, Any], str]] = {
     "listing": _listing,
     "decode": _decode,
     "ingest": _ingest,
+    "duplicates": _duplicates,
     "validate": _validate,
     "split": _split,
     "shards": _shards,

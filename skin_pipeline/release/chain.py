@@ -16,6 +16,7 @@ from skin_pipeline.contracts import (
     RESULT,
     Dataset,
     Evaluation,
+    NearDuplicates,
     Proof,
     Release,
     Scored,
@@ -47,9 +48,12 @@ def results_of(store: ProvenStore, verdict: str) -> Iterator[str]:
     scored = tuple(filter(None, (judged.champion, *judged.external)))
     logits = (*model.logits, *(key for one in scored for key in load(store, one, Scored).logits))
     sets = data.external.values()
+    found = [load(store, key, NearDuplicates) for key in data.duplicates]
+    buckets = dict.fromkeys(key for item in found for key in (item.ours, item.theirs))
     yield from dict.fromkeys((
         *(verdict, judged.evaluation, judged.validation, model.split, model.dataset),
         *(*model.runs, *logits, *sorted(indexes), *features, *scored, *sets),
+        *(*data.duplicates, *buckets),
     ))
 
 

@@ -111,7 +111,8 @@ def test_the_steps_stand_in_order(dag: Any) -> None:
         "listing": set(),
         "decode": {"listing"},
         "ingest": {"decode", "listing"},
-        "validate": {"ingest"},
+        "duplicates": {"ingest"},
+        "validate": {"duplicates", "ingest"},
         "split": {"validate"},
         "shards": {"ingest"},
         "features": {"ingest", "shards", "split"},
@@ -127,7 +128,7 @@ def test_the_steps_stand_in_order(dag: Any) -> None:
         "reject": {"gate"},
     }
     mapped = [name for name, task in dag["tasks"].items() if task["mapped"]]
-    assert mapped == ["decode", "features", "train", "logits"]
+    assert mapped == ["decode", "duplicates", "features", "train", "logits"]
 
 
 def test_what_is_skipped_for_a_small_set_is_waited_for_and_skips_nothing_else(dag: Any) -> None:
@@ -201,6 +202,7 @@ def test_computing_tasks_share_the_pool(dag: Any) -> None:
     assert {name for name, pool in pools.items() if pool == "training"} == {
         "decode",
         "ingest",
+        "duplicates",
         "validate",
         "features",
         "train",
@@ -256,7 +258,8 @@ def test_a_failed_run_does_not_keep_the_others_from_being_judged(dag: Any) -> No
     rules = {name: task["rule"] for name, task in dag["tasks"].items()}
     for name in ("logits", "evaluate", "champion"):
         assert rules.pop(name) == "all_done_min_one_success", name
-    assert rules.pop("ingest") == "none_failed"  # also if there was nothing to decode before
+    for name in ("ingest", "validate"):  # also if there was nothing to do before
+        assert rules.pop(name) == "none_failed", name
     assert set(rules.values()) == {"all_success"}
 
 
@@ -328,6 +331,11 @@ WIRED = {
     "listing": {},
     "decode": {"ranges": f"listing.{RESULT}"},
     "ingest": {"listed": f"listing.{RESULT}"},
+    "duplicates": {
+        "dataset": "ingest.dataset",
+        "external": "ingest.external",
+        "searches": f"ingest.{RESULT}",
+    },
     "validate": {"dataset": "ingest.dataset", "external": "ingest.external"},
     "split": {"validation": f"validate.{RESULT}"},
     "shards": {"dataset": "ingest.dataset"},
@@ -369,6 +377,7 @@ def test_each_task_is_given_what_an_earlier_one_hands_on(wired: Any) -> None:
     mapped = {name: over for name, (_, over) in found.items() if over}
     assert mapped == {
         "decode": {"ranges"},
+        "duplicates": {"searches"},
         "features": {"shards"},
         "train": {"features, run"},
         "logits": {"shards"},
@@ -397,6 +406,7 @@ class Steps:
                 "images_in": "images 9 to 16",
             }
             results |= {"ranges": [["r0"], ["r1"]], "files_in": "images 1 to 20"}
+            results |= {"searches": [[["d", "0"]], [["d", "1"]]], "buckets_in": "buckets 1 to 2"}
             return results.get(name, f"{name} result")
 
         return call
@@ -534,12 +544,32 @@ def test_a_part_is_scored_by_all_runs_and_by_the_champion(called: Callable[..., 
     assert names == ["images 9 to 16"]
 
 
-def test_ingest_may_ask_kaggle_and_hands_on_what_it_pinned(called: Callable[..., Any]) -> None:
+def test_ingest_may_ask_kaggle_and_hands_on_what_it_pinned(
+    called: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import skin_airflow
+
+    handed: dict[str, Any] = {}
+    ti = SimpleNamespace(xcom_push=lambda key, value: handed.update({key: value}))
+    monkeypatch.setattr(skin_airflow, "get_current_context", lambda: {"ti": ti})
     first, second = ["", "listing/1", "0"], ["", "listing/1", "1"]
     result, made, _, asked = called("ingest", [[first], [second]])
-    ((step, (listed,)),) = made
+    (step, (listed,)), searched = made
     assert (step, list(listed), asked) == ("ingest", [first, second], [{"kaggle": True}])
-    assert result == {"dataset": "dataset", "weights": "weights", "external": {"a": "b"}}
+    assert searched == ("searches", ("dataset", {"a": "b"}, 512))
+    assert handed == {"dataset": "dataset", "weights": "weights", "external": {"a": "b"}}
+    assert result == [[["d", "0"]], [["d", "1"]]]
+
+
+def test_a_duplicates_task_searches_its_buckets(called: Callable[..., Any]) -> None:
+    searches = [["d", "4"], ["e", "0"]]
+    result, made, names, _ = called("duplicates", "d", {"theirs": "e"}, searches)
+    assert made == [
+        ("buckets_in", ({"theirs": "e"},)),  # which takes no job: `some` stands in its place
+        ("duplicates", ("d", "d", 4)),
+        ("duplicates", ("d", "e", 0)),
+    ]
+    assert (result, names) == (["duplicates result"] * 2, ["buckets 1 to 2"])
 
 
 def test_there_is_a_decode_task_for_each_group_of_ranges_which_may_ask_kaggle_too(

@@ -28,6 +28,17 @@ def test_shards_of_224_pixels_grow_when_there_would_be_more_ranges_than_tasks(
     assert layout.is_one(images) == (ranges == 1)
 
 
+@pytest.mark.parametrize(
+    ("images", "buckets"),
+    [(0, 1), (5_120, 1), (5_121, 2), (10_241, 4), (1_000_000, 256), (10_000_000, 512)],
+)
+def test_a_bucket_has_no_more_images_than_a_range(images: int, buckets: int) -> None:
+    layout = Layout.of(images, 256, 224)
+    assert layout.buckets(images) == buckets
+    assert images <= buckets * layout.range_size
+    assert Layout(256, 5_120).buckets(10**9) == MOST_RANGES
+
+
 @given(st.integers(0, 200_000_000), st.integers(16, 4096), st.sampled_from([32, 64, 224, 512]))
 def test_a_shard_never_takes_more_memory_than_is_allowed(
     images: int, shard_size: int, image_size: int

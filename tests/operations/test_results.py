@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from skin_pipeline.contracts import ScoringPlan, Verdict, dump, load
+from skin_pipeline.contracts import NearDuplicates, ScoringPlan, Verdict, dump, load
 from skin_pipeline.operations.results import WORDS, in_words
 from skin_pipeline.storage import FolderStore
 
@@ -74,6 +74,14 @@ def test_small_results_have_words_too(
     store: FolderStore, step: str, value: Any, words: str
 ) -> None:
     assert in_words(store, step, value) == words
+
+
+def test_duplicates_are_counted_over_the_buckets_of_a_task(store: FolderStore) -> None:
+    for number, count in enumerate((0, 1200)):
+        found = NearDuplicates(ours="a", theirs="a", number=number, count=count, pairs="")
+        store.put(f"duplicates/{number}/result.json", dump(found))
+    said = in_words(store, "duplicates", ["duplicates/0", "duplicates/1"])
+    assert said == "1,200 pairs of near-duplicates in 2 buckets"
 
 
 def test_every_task_of_the_training_has_words() -> None:

@@ -2,6 +2,9 @@
 
 To compare each image with each other would be half a billion pairs for 30,000 images. A k-d tree
 finds the few whose fingerprints are nearest, and a copy is nearly always among them.
+
+There is a tree for each bucket. An image needs those of its own bucket and of buckets that begin
+nearer to it than the neighbours that are already found; the others contain nothing nearer.
 """
 
 from __future__ import annotations
@@ -13,11 +16,12 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.spatial import KDTree
 
+from skin_pipeline.data.duplicates.buckets import Buckets
 from skin_pipeline.data.duplicates.sides import Pair
-from skin_pipeline.data.images import QUANTILES
+
+Float = NDArray[np.float64]
 
 NEIGHBOURS = 4  # candidates of each image
-COLOUR_WEIGHT = 3.0  # of the colour differences in a fingerprint; a crop changes them least
 
 
 def equal(table: pd.DataFrame, column: str, kind: str) -> Iterator[Pair]:
@@ -28,31 +32,61 @@ def equal(table: pd.DataFrame, column: str, kind: str) -> Iterator[Pair]:
         yield from (Pair(first, other, kind, 1.0) for other in others)
 
 
-def neighbours(ours: pd.DataFrame, theirs: pd.DataFrame) -> NDArray[np.int64]:
-    """Returns pairs (n, 2) of indices in `ours` and `theirs` with similar fingerprints, each once.
+def neighbours(ours: Buckets, theirs: Buckets, number: int) -> NDArray[np.int64]:
+    """Returns pairs (n, 2) of places in `ours` and `theirs` with similar fingerprints, each once.
 
-    Within one set each image is its own nearest neighbour, so one more is searched there, and the
-    image itself is left out.
+    Within one set the first of a pair is the one that stands first in the table. There each image
+    is its own nearest neighbour, so one more is searched, and the image itself is left out.
+
+    Args:
+        ours: The set in which is searched.
+        theirs: The set whose images are searched; the same object within one set.
+        number: The bucket of `theirs` whose images are searched.
     """
-    inside = ours is theirs
-    count = min(NEIGHBOURS + inside, len(ours))
-    if count <= inside or theirs.empty:
+    inside, places = ours is theirs, theirs.places(number)
+    count = min(NEIGHBOURS + inside, len(ours.points))
+    wanted = theirs.weighted(places)
+    if count <= inside or not len(wanted):
         return np.empty((0, 2), np.int64)
-    tree = KDTree(_points(ours))
-    # A list of numbers for `k`: the result has two dimensions even for a single neighbour.
-    nearest = tree.query(_points(theirs), k=np.arange(1, count + 1), workers=-1)[1]
-    pairs = np.stack(
-        [ours.index.to_numpy()[nearest.ravel()], np.repeat(theirs.index.to_numpy(), count)], axis=1
-    )
+    found = _nearest(ours, wanted, count)
+    themselves = np.repeat(np.arange(places.start, places.stop), count)
+    pairs = np.column_stack([found.ravel(), themselves])
     if inside:
-        pairs = np.sort(pairs[pairs[:, 0] != pairs[:, 1]], axis=1)
+        pairs = pairs[pairs[:, 0] != pairs[:, 1]]
+        later = np.greater(*ours.images[pairs, 0].T)
+        pairs[later] = pairs[later, ::-1]
     return np.unique(pairs, axis=0)
 
 
-def _points(table: pd.DataFrame) -> NDArray[np.float32]:
-    """Returns fingerprints as points (n, 15), whose distance is small for similar images."""
-    data = np.frombuffer(bytes.fromhex("".join(table["fingerprint"])), np.uint8)
-    weights = np.repeat([1.0, COLOUR_WEIGHT, COLOUR_WEIGHT], len(QUANTILES))
-    points: NDArray[np.float32]
-    points = (data.reshape(len(table), -1) * weights).astype(np.float32)
-    return points
+def _nearest(ours: Buckets, wanted: Float, count: int) -> NDArray[np.int64]:
+    """Returns the places (n, count) of the images of a set that are nearest to points (n, 15)."""
+    distances = np.full((len(wanted), count), np.inf)
+    places = np.zeros((len(wanted), count), np.int64)
+    away = _distances_of_buckets(ours, wanted)
+    for number in np.argsort(away.mean(axis=1), kind="stable"):
+        nearer = away[number] < distances[:, -1]
+        if not nearer.any():
+            continue
+        there = ours.places(number)
+        tree = KDTree(ours.weighted(there))
+        # A list of numbers for `k`: the result has two dimensions even for a single neighbour.
+        k = np.arange(1, min(count, tree.n) + 1)
+        further, found = tree.query(wanted[nearer], k=k, workers=-1)
+        both = np.hstack([distances[nearer], further])
+        best = np.argsort(both, axis=1, kind="stable")[:, :count]
+        distances[nearer] = np.take_along_axis(both, best, axis=1)
+        both_places = np.hstack([places[nearer], found + there.start])
+        places[nearer] = np.take_along_axis(both_places, best, axis=1)
+    return places
+
+
+def _distances_of_buckets(ours: Buckets, wanted: Float) -> Float:
+    """Returns how far points are from the box around each bucket (buckets, n); inf for empty
+    buckets."""
+    away = np.full((len(ours.ends), len(wanted)), np.inf)
+    for number in range(len(ours.ends)):
+        points = ours.weighted(ours.places(number))
+        if len(points):
+            outside = np.maximum(points.min(axis=0) - wanted, wanted - points.max(axis=0))
+            away[number] = np.sqrt((np.maximum(outside, 0) ** 2).sum(axis=1))
+    return away

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
+from itertools import chain
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from skin_pipeline.data.duplicates.buckets import Buckets, first_of_equals
 from skin_pipeline.data.duplicates.candidates import equal, neighbours
 from skin_pipeline.data.duplicates.common import SAMPLE, Common
 from skin_pipeline.data.duplicates.likeness import SAME, Thumbnails, likeness
@@ -26,28 +28,82 @@ Float = NDArray[np.float32]
 BATCH = 128  # pairs that a process is given at a time
 
 
-def within(ours: Side, processes: int) -> list[Pair]:
+def within(ours: Side, processes: int, buckets: int = 1) -> list[Pair]:
     """Returns the duplicates inside a data set, the lower index first.
+
+    Args:
+        ours: The data set.
+        processes: That compare thumbnails.
+        buckets: Into how many the images are sorted; a power of two.
+    """
+    made = Buckets.of(ours, buckets)
+    return united(ours.table, _all_near(made, made, processes))
+
+
+def between(ours: Side, theirs: Side, processes: int, buckets: int = 1) -> list[Pair]:
+    """Returns the pictures that two data sets share: pairs of (index in ours, index in theirs)."""
+    made, others = Buckets.of(ours, buckets), Buckets.of(theirs, buckets)
+    return shared(ours.table, theirs.table, _all_near(made, others, processes))
+
+
+def _all_near(ours: Buckets, theirs: Buckets, processes: int) -> Iterator[Pair]:
+    parts = (near(ours, theirs, number, processes) for number in range(len(theirs.ends)))
+    return chain.from_iterable(parts)
+
+
+def near(ours: Buckets, theirs: Buckets, number: int, processes: int) -> list[Pair]:
+    """Returns the near-duplicates of the images in a bucket, by their indices in the tables.
+
+    Args:
+        ours: The set in which is searched.
+        theirs: The set whose images are searched; the same object within one set.
+        number: The bucket of `theirs`.
+        processes: That compare thumbnails.
+    """
+    places, scores = _verified(neighbours(ours, theirs, number), ours, theirs, processes)
+    pairs = np.column_stack([ours.images[places[:, 0], 0], theirs.images[places[:, 1], 0]])
+    return [
+        Pair(int(first), int(second), "near", round(float(score), 3))
+        for (first, second), score in zip(pairs, scores, strict=True)
+    ]
+
+
+def united(table: pd.DataFrame, near: Iterable[Pair]) -> list[Pair]:
+    """Returns all duplicates inside a data set, the lower index first, each pair once.
 
     Of equal images only the first is linked to the others, and only the first is searched further:
     its near-duplicates are those of the others too.
+
+    Args:
+        table: Of the data set.
+        near: The near-duplicates of its buckets; two buckets may have found the same pair.
     """
-    files = list(equal(ours.readable, "sha256", "file"))
-    distinct = ours.readable.drop_duplicates("sha256")
-    pixels = list(equal(distinct, "pixels_sha256", "pixels"))
-    single = distinct[~distinct.index.isin([pair.second for pair in pixels])]
-    candidates = neighbours(single, single)
-    return sorted([*files, *pixels, *_verified(candidates, ours, ours, processes)])
+    readable = table[table["readable"]]
+    files = equal(readable, "sha256", "file")
+    pixels = equal(readable.drop_duplicates("sha256"), "pixels_sha256", "pixels")
+    once = {(pair.first, pair.second): pair for pair in near}
+    return sorted([*files, *pixels, *once.values()])
 
 
-def between(ours: Side, theirs: Side, processes: int) -> list[Pair]:
-    """Returns the pictures that two data sets share: pairs of (index in ours, index in theirs)."""
-    first = ours.readable.reset_index().drop_duplicates("sha256").set_index("sha256")["index"]
-    copies = theirs.readable["sha256"].map(first).dropna()
+def shared(ours: pd.DataFrame, theirs: pd.DataFrame, near: Iterable[Pair]) -> list[Pair]:
+    """Returns the pictures that two data sets share: pairs of (index in ours, index in theirs).
+
+    Args:
+        ours: Table of one set.
+        theirs: Table of the other one.
+        near: The near-duplicates of the buckets of `theirs`; each stands for all equal images.
+    """
+    readable = ours[ours["readable"]].drop_duplicates("sha256")
+    first = pd.Series(readable.index, readable["sha256"])
+    leaders = first_of_equals(theirs)
+    copies = theirs.loc[leaders.index, "sha256"].map(first).dropna()
     files = [Pair(int(i), int(j), "file", 1.0) for i, j in zip(copies, copies.index, strict=True)]
-    rest = theirs.readable[~theirs.readable.index.isin(copies.index)]
-    candidates = neighbours(ours.readable, rest)
-    return sorted([*files, *_verified(candidates, ours, theirs, processes)])
+    rest = leaders.drop(copies.index)
+    equals = rest.groupby(rest).groups
+    others = (
+        pair._replace(second=int(index)) for pair in near for index in equals.get(pair.second, ())
+    )
+    return sorted([*files, *others])
 
 
 def names_of(table: pd.DataFrame, shared: dict[str, list[Pair]]) -> pd.Series[str]:
@@ -73,9 +129,9 @@ def overlap(ours: pd.DataFrame, theirs: pd.DataFrame, pairs: list[Pair]) -> pd.D
 
 
 def _verified(
-    candidates: NDArray[np.int64], ours: Side, theirs: Side, processes: int
-) -> list[Pair]:
-    """Returns the candidates that show one photograph.
+    candidates: NDArray[np.int64], ours: Buckets, theirs: Buckets, processes: int
+) -> tuple[NDArray[np.int64], Float]:
+    """Returns the candidates that show one photograph, as pairs of places, and their likeness.
 
     To leave out what many images have in common costs more than the comparison itself. So it is
     done in a second pass, for the few pairs that are alike: a ruler that both show is no evidence.
@@ -89,31 +145,27 @@ def _verified(
         len(alike),
         len(pairs),
     )
-    return [
-        Pair(int(first), int(second), "near", round(float(score), 3))
-        for (first, second), score in zip(pairs, scores, strict=True)
-    ]
+    return pairs, scores
 
 
 def _alike(
     look: Callable[[Thumbnails], Float],
     pairs: NDArray[np.int64],
-    ours: Side,
-    theirs: Side,
+    ours: Buckets,
+    theirs: Buckets,
     processes: int,
 ) -> tuple[NDArray[np.int64], Float]:
     """Returns the pairs whose likeness is that of copies, and how alike they are."""
     batches = [pairs[i : i + BATCH] for i in range(0, len(pairs), BATCH)]
-    images = ((ours.images(part[:, 0]), theirs.images(part[:, 1])) for part in batches)
+    images = ((ours.pictures(part[:, 0]), theirs.pictures(part[:, 1])) for part in batches)
     looked_at = reported(spread(look, images, processes), "batches of pairs", len(batches))
     scores = np.concatenate([np.empty(0, np.float32), *looked_at])
     return pairs[scores >= SAME], scores[scores >= SAME]
 
 
-def _common(ours: Side, theirs: Side) -> Common:
+def _common(ours: Buckets, theirs: Buckets) -> Common:
     """Returns a sample of the images of both sides, to find what many of them have in common."""
     sides = [ours] if ours is theirs else [ours, theirs]
-    parts = [side.sample(SAMPLE // len(sides)) for side in sides]
-    light = np.concatenate(parts)
+    light = np.concatenate([side.some(SAMPLE // len(sides)) for side in sides])
     filled = surround.filled(light.astype(np.float32), surround.field(light))
     return Common(half(filled).astype(np.float16))

@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 from skin_pipeline import arrays
 from skin_pipeline.contracts import Dataset
 from skin_pipeline.data import manifest
+from skin_pipeline.data.images import THUMBNAIL
 from skin_pipeline.storage import Store
 
 # What a search in two sets reads of the other one.
-SEARCHED = ("key", "readable", "sha256", "fingerprint", "shard", "row")
+SEARCHED = ("key", "readable", "sha256", "pixels_sha256", "fingerprint", "shard", "row")
 
 
 class Pair(NamedTuple):
@@ -50,11 +51,20 @@ class Side(NamedTuple):
 
     def images(self, index: NDArray[np.int64]) -> NDArray[np.uint8]:
         """Returns the thumbnails (n, 64, 64) of the images with these indices in the table."""
-        positions = self.table.loc[index, ["shard", "row"]].to_numpy()
-        return np.stack([self.thumbnails[shard][row] for shard, row in positions])
+        return pictures(self.thumbnails, self.table.loc[index, ["shard", "row"]].to_numpy())
 
     def sample(self, most: int) -> NDArray[np.uint8]:
         """Returns the thumbnails of `most` images at even distances in the table, or of all."""
         index = self.readable.index.to_numpy()
         chosen = np.linspace(0, len(index) - 1, min(len(index), most)).astype(np.int64)
         return self.images(index[chosen])
+
+
+def pictures(
+    thumbnails: Sequence[NDArray[np.uint8]], positions: NDArray[np.int64]
+) -> NDArray[np.uint8]:
+    """Returns the thumbnails (n, 64, 64) at positions (n, 2): the shard, and the row in it."""
+    shown = np.empty((len(positions), THUMBNAIL, THUMBNAIL), np.uint8)
+    for place, (shard, row) in enumerate(positions):
+        shown[place] = thumbnails[shard][row]
+    return shown
