@@ -21,7 +21,6 @@ from functools import partial
 from pathlib import Path
 from unittest import mock
 
-import numpy as np
 from drawing import COPY_EVERY, draw, rows
 from measuring import apart, parser, report
 
@@ -30,6 +29,7 @@ from skin_pipeline.config import Deployment, Settings
 from skin_pipeline.contracts import RESULT, Dataset, Split, Validation, dump, load
 from skin_pipeline.data import history, manifest, workers
 from skin_pipeline.job import Job
+from skin_pipeline.parting import Parts
 from skin_pipeline.storage import open_store
 
 sys.path.append(str(Path(__file__).parents[1] / "tests/support"))
@@ -39,7 +39,6 @@ SMALL, LARGE = 100_000, 400_000
 ROWS = 1_000_000
 BATCH = 500
 PART = 4096  # rows of a part, as one of many tasks would write it
-NEIGHBOURS = "skin_pipeline.data.duplicates.searching.neighbours"
 DATASET, BEFORE = "ingest/drawn", "validate/before"
 
 
@@ -143,8 +142,7 @@ def merge(store: str, keys: list[str], count: int) -> None:
 def validate(store: str) -> tuple[str, int]:
     """Validates the rows; returns the key, and how many copies were found."""
     job = job_of(store)
-    none = np.empty((0, 2), np.int64)
-    with mock.patch(NEIGHBOURS, return_value=none):
+    with mock.patch.object(Parts, "all_near", return_value=[]):
         key = steps.validate(job, DATASET)
     result = load(job.store, key, Validation)
     found = manifest.read(job.store, result.table, ["duplicates"])["duplicates"]

@@ -66,7 +66,8 @@ def _images(dataset: Dataset) -> str:
 
 def _duplicates(store: Store, value: Sequence[str]) -> str:
     found = sum(load(store, key, NearDuplicates).count for key in value)
-    return f"{found:,} pairs of near-duplicates in {len(value)} buckets"
+    buckets = "1 bucket" if len(value) == 1 else f"{len(value)} buckets"
+    return f"{found:,} pairs of near-duplicates in {buckets}"
 
 
 def _validate(store: Store, key: str) -> str:

@@ -256,7 +256,8 @@ def results(place: Place) -> set[Any]:
 
 
 def test_every_step_runs_and_the_model_is_promoted(place: Place, promoted: Follower) -> None:
-    skipped = {task: {"skipped"} for task in ("decode", "reject")}  # the set is one range
+    small = ("decode", "duplicates")  # the set is one range, and one bucket
+    skipped = {task: {"skipped"} for task in (*small, "reject")}
     assert states(promoted) == {**{task: {"success"} for task in ALL}, **skipped}
     champion = opened(place.store, name="skin-resnet50-synthetic").champion
     assert promoted.value("promote").endswith(champion.version)
@@ -440,6 +441,16 @@ def test_the_images_of_a_large_set_are_decoded_by_several_tasks_and_united(
     assert dataset.classes == {"benign": 170, "malignant": 170}
     assert dataset.shard_images == (16,) * 20 + (16, 4)
     assert sum(map(len, json.loads(str(ranges.value("shards"))))) == 22
+
+
+def test_its_near_duplicates_are_searched_by_several_tasks(place: Place, ranges: Follower) -> None:
+    states = {task: state for task, state in ranges.states.items() if task[0] == "duplicates"}
+    searched = {("duplicates", 0): "success", ("duplicates", 1): "success"}
+    assert {task: state for task, state in states.items() if state} == searched
+    validated = place.logs(ranges, "validate")
+    assert validated.count("cached key=duplicates/") == 2
+    assert "started key=duplicates/" not in validated
+    assert "pairs of near-duplicates in 1 bucket" in place.logs(ranges, "duplicates/map_index=1")
 
 
 def test_a_range_whose_process_was_killed_is_made_again(place: Place, ranges: Follower) -> None:
