@@ -14,9 +14,9 @@ from __future__ import annotations
 
 import csv
 import logging
-import os
 import sys
 import tempfile
+from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
 from unittest import mock
@@ -27,7 +27,7 @@ from measuring import apart, parser, report
 from skin_pipeline import parquet, steps, tables
 from skin_pipeline.config import Deployment, Settings
 from skin_pipeline.contracts import RESULT, Dataset, Split, Validation, dump, load
-from skin_pipeline.data import history, manifest, workers
+from skin_pipeline.data import history, manifest
 from skin_pipeline.job import Job
 from skin_pipeline.parting import Parts
 from skin_pipeline.storage import open_store
@@ -47,7 +47,8 @@ def generate(folder: Path, count: int) -> None:
     for label in ("benign", "malignant"):
         (folder / label).mkdir(parents=True)
     batches = [range(i, min(i + BATCH, count)) for i in range(0, count, BATCH)]
-    assert sum(workers.spread(partial(draw, folder=folder), batches, os.cpu_count() or 1)) == count
+    with ProcessPoolExecutor() as processes:  # those of `workers` may not write files
+        assert sum(processes.map(partial(draw, folder=folder), batches)) == count
     with (folder / "images.csv").open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["image_id", "patient_id", "age", "sex"])

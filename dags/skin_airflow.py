@@ -227,9 +227,9 @@ def step(*, mapped: str = "", **options: Any) -> Callable[[Callable[..., Any]], 
     allows a step of this name.
 
     Args:
-        mapped: The output that other tasks are mapped over, of a function that returns several
-            outputs by name. Airflow maps over nothing but the value that a task returns, so that
-            value is this output, and the others are XComs of their names.
+        mapped: The output that other tasks are mapped over, of a function that returns several by
+            name. Airflow maps over the value that a task returns and nothing else, so that value is
+            this output; the others are XComs of their names.
         options: Those of `@task`.
     """
 
@@ -251,6 +251,7 @@ def step(*, mapped: str = "", **options: Any) -> Callable[[Callable[..., Any]], 
             doc_md=about,
             execution_timeout=most + MINUTE,
             show_return_value_in_logs=False,
+            multiple_outputs=False,  # which Airflow takes from the annotation otherwise
             **{**placed(name, deployment), **options},
         )
         return made(timed)
@@ -260,14 +261,13 @@ def step(*, mapped: str = "", **options: Any) -> Callable[[Callable[..., Any]], 
 
 def _handed_over(outputs: Mapping[str, Any], mapped: str) -> Any:
     ti: Any = get_current_context()["ti"]
-    for name, value in outputs.items():
-        if name != mapped:
-            ti.xcom_push(key=name, value=value)
+    for name in outputs.keys() - {mapped}:
+        ti.xcom_push(key=name, value=outputs[name])
     return outputs[mapped]
 
 
 def placed(name: str, deployment: Deployment) -> dict[str, Any]:
-    """Returns the queue, the executor and the pod that are set for a task, as options of it."""
+    """Returns where a task runs, as options of it: its queue, executor and pod."""
     where = placement(name, deployment.queues, deployment.executors, timing.LONGEST_HOURS)
     return {**where, **pod_options(name, where.get("executor", ""), deployment)}
 

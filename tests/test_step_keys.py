@@ -189,7 +189,9 @@ def _dataset(job: Job, key: str, inputs: dict[str, Any]) -> Contract:
 
 
 def _buckets(job: Job, key: str, inputs: dict[str, Any]) -> Contract:
-    return ImageBuckets(dataset=inputs["dataset"], points="", images="", ends=(4,), sample="")
+    return ImageBuckets(
+        dataset=inputs["dataset"], points="", images="", ends=(), thumbnails=(), sample=""
+    )
 
 
 def _near(job: Job, key: str, inputs: dict[str, Any]) -> Contract:

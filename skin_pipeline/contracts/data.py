@@ -119,8 +119,10 @@ class ImageBuckets(Contract):
     """Result of `buckets`: the images of a data set, sorted by fingerprint.
 
     - `points` and `images` are keys of `.npy` arrays with a row for each image: its fingerprint
-      (n, 15), and its index in the table, its shard and its row there (n, 3).
+      (n, 15), and its index in the table, the number of its file in `thumbnails`, and its row there
+      (n, 3).
     - `ends` are the rows after the last one of each bucket.
+    - `thumbnails` are the keys of a file for each bucket; those of the data set for a single one.
     - `sample` is the key of the thumbnails of some images of the whole set.
     """
 
@@ -128,6 +130,7 @@ class ImageBuckets(Contract):
     points: str
     images: str
     ends: tuple[int, ...]
+    thumbnails: tuple[str, ...]
     sample: str
 
 

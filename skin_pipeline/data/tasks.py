@@ -220,14 +220,17 @@ def buckets(work: Work, dataset: str, count: int) -> ImageBuckets:
     images = work.load(dataset, Dataset)
     work.job.expect("buckets", images.images)
     side = duplicates.Side.of(work.store, images, duplicates.SEARCHED)
-    made = duplicates.Buckets.of(side, count)
+    made, thumbnails = duplicates.Buckets.of(side, count), images.thumbnails
     with scratch() as folder:
+        if count > 1:
+            made, files = made.rearranged(folder)
+            thumbnails = tuple(work.put_file(file.name, file) for file in files)
         for name in duplicates.ARRAYS:
             np.save(folder / f"{name}.npy", getattr(made, name))
         keys = {
             name: work.put_file(f"{name}.npy", folder / f"{name}.npy") for name in duplicates.ARRAYS
         }
-    return ImageBuckets(dataset=dataset, ends=made.ends, **keys)
+    return ImageBuckets(dataset=dataset, ends=made.ends, thumbnails=thumbnails, **keys)
 
 
 def near(work: Work, ours: str, theirs: str, number: int) -> NearDuplicates:
@@ -239,7 +242,10 @@ def near(work: Work, ours: str, theirs: str, number: int) -> NearDuplicates:
         theirs: Key of the buckets whose images are searched; the same within one set.
         number: Number of the bucket.
     """
-    made = {key: _sorted(work, key) for key in (ours, theirs)}
+    made = {
+        key: duplicates.Buckets.read(work.store, work.load(key, ImageBuckets))
+        for key in {ours, theirs}
+    }
     places = made[theirs].places(number)
     work.job.expect("duplicates", places.stop - places.start)
     found = duplicates.near(made[ours], made[theirs], number, work.threads)
@@ -250,11 +256,6 @@ def near(work: Work, ours: str, theirs: str, number: int) -> NearDuplicates:
     })
     pairs = work.put_table("pairs.parquet", table)
     return NearDuplicates(ours=ours, theirs=theirs, number=number, count=len(found), pairs=pairs)
-
-
-def _sorted(work: Work, key: str) -> duplicates.Buckets:
-    buckets = work.load(key, ImageBuckets)
-    return duplicates.Buckets.read(work.store, buckets, work.load(buckets.dataset, Dataset))
 
 
 def validate(

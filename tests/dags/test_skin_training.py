@@ -561,6 +561,12 @@ def test_ingest_may_ask_kaggle_and_hands_on_what_it_pinned(
     assert result == [[["d", "0"]], [["d", "1"]]]
 
 
+def test_airflow_expects_no_dict_from_any_task(wired: Any) -> None:
+    """By its annotation, it would expect one from `ingest`, which hands its outputs on by itself."""
+    assert not any(getattr(task, "multiple_outputs", False) for task in wired.tasks)
+    assert wired.get_task("ingest").multiple_outputs is False
+
+
 def test_a_duplicates_task_searches_its_buckets(called: Callable[..., Any]) -> None:
     searches = [["d", "4"], ["e", "0"]]
     result, made, names, _ = called("duplicates", "d", {"theirs": "e"}, searches)

@@ -54,7 +54,7 @@ class TestNamedByTheirBytes:
             arrays.loaded,
             arrays.mapped,
             lambda store, key: Squares(store, [key]),
-            lambda store, key: Side.read(store, pd.DataFrame(), (key,)),
+            lambda store, key: Side.read(store, pd.DataFrame(), (key,)).thumbnails[0],
             lambda store, key: manifest.read(store, key),
         ],
         ids=["read", "loaded", "mapped", "training images", "thumbnails", "table"],

@@ -10,18 +10,20 @@ only the part of them is read where similar images are. Equal files and equal pi
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
 from skin_pipeline import arrays
-from skin_pipeline.contracts import Dataset, ImageBuckets
+from skin_pipeline.contracts import ImageBuckets
 from skin_pipeline.data.duplicates.common import SAMPLE
-from skin_pipeline.data.duplicates.sides import Side, pictures
-from skin_pipeline.data.images import QUANTILES
+from skin_pipeline.data.duplicates.sides import Mapped, Side, Thumbnails, pictures
+from skin_pipeline.data.images import QUANTILES, THUMBNAIL
 from skin_pipeline.storage import Store
 
 COLOUR_WEIGHT = 3.0  # of the colour differences in a fingerprint; a crop changes them least
@@ -34,17 +36,18 @@ class Buckets(NamedTuple):
 
     Attributes:
         points: Fingerprints (n, 15) of uint8.
-        images: Index in the table of the set, shard, and row in it (n, 3).
+        images: Index in the table of the set, number of the file of the thumbnail, and row in it
+            (n, 3).
         ends: The place after the last image of each bucket.
         sample: Thumbnails (m, 64, 64) of images of the whole set, at most `SAMPLE`.
-        thumbnails: Those of all images, by shard.
+        thumbnails: Those of all images, in several files.
     """
 
     points: NDArray[np.uint8]
     images: NDArray[np.int64]
     ends: tuple[int, ...]
     sample: NDArray[np.uint8]
-    thumbnails: Sequence[NDArray[np.uint8]]
+    thumbnails: Thumbnails
 
     @classmethod
     def of(cls, side: Side, count: int) -> Buckets:
@@ -52,20 +55,43 @@ class Buckets(NamedTuple):
         table = side.table.loc[first_of_equals(side.table).drop_duplicates()]
         points = np.frombuffer(bytes.fromhex("".join(table["fingerprint"])), np.uint8)
         points = points.reshape(len(table), len(WEIGHTS))
+        images = np.column_stack([table.index, table["shard"], table["row"]]).astype(np.int64)
+        sample = pictures(side.thumbnails, images[_even(len(table), SAMPLE), 1:])
         parts = [np.arange(len(table))]
         while len(parts) < count:
             parts = [half for part in parts for half in _halves(points, part)]
         order = np.concatenate(parts)
-        places = np.column_stack([table.index, table["shard"], table["row"]]).astype(np.int64)
         ends = tuple(int(end) for end in np.cumsum([len(part) for part in parts]))
-        return cls(points[order], places[order], ends, side.sample(SAMPLE), side.thumbnails)
+        return cls(points[order], images[order], ends, sample, side.thumbnails)
 
     @classmethod
-    def read(cls, store: Store, buckets: ImageBuckets, dataset: Dataset) -> Buckets:
+    def read(cls, store: Store, buckets: ImageBuckets) -> Buckets:
         """Returns the buckets that a task wrote, as maps of which little is in memory."""
         points, images, sample = (arrays.mapped(store, getattr(buckets, name)) for name in ARRAYS)
-        thumbnails = [arrays.mapped(store, key) for key in dataset.thumbnails]
-        return cls(points, images, buckets.ends, sample, thumbnails)
+        return cls(points, images, buckets.ends, sample, Mapped(store, buckets.thumbnails))
+
+    def rearranged(self, folder: Path) -> tuple[Buckets, list[Path]]:
+        """Writes the thumbnails of each bucket into a file; returns the buckets with these files.
+
+        So a task that searches a bucket needs few files: its own, and those of similar images. Each
+        file of before is read once.
+        """
+        files = [folder / f"bucket-{number}.npy" for number in range(len(self.ends))]
+        sizes = np.diff([0, *self.ends])
+        bucket = np.repeat(np.arange(len(files)), sizes)
+        row = np.arange(len(bucket)) - np.repeat(np.array(self.ends) - sizes, sizes)
+        made = [
+            open_memmap(file, "w+", np.uint8, (int(size), THUMBNAIL, THUMBNAIL))
+            for file, size in zip(files, sizes, strict=True)
+        ]
+        for number in np.unique(self.images[:, 1]):
+            there = np.flatnonzero(self.images[:, 1] == number)
+            seen = self.thumbnails[number][self.images[there, 2]]
+            for one in np.unique(bucket[there]):
+                chosen = bucket[there] == one
+                made[one][row[there[chosen]]] = seen[chosen]
+        images = np.column_stack([self.images[:, 0], bucket, row])
+        return self._replace(images=images, thumbnails=made), files
 
     def places(self, number: int) -> slice:
         """Returns the places of the images of a bucket."""
@@ -77,8 +103,7 @@ class Buckets(NamedTuple):
 
     def some(self, most: int) -> NDArray[np.uint8]:
         """Returns `most` thumbnails of the sample at even distances, or all of them."""
-        chosen = np.linspace(0, len(self.sample) - 1, min(len(self.sample), most))
-        return self.sample[chosen.astype(np.int64)]
+        return self.sample[_even(len(self.sample), most)]
 
     def weighted(self, places: slice) -> NDArray[np.float64]:
         """Returns fingerprints as points (n, 15), whose distance is small for similar images."""
@@ -94,6 +119,11 @@ def first_of_equals(table: pd.DataFrame) -> pd.Series[int]:
     same_pixels = first[known].groupby(readable.loc[known, "pixels_sha256"]).transform("min")
     first[known] = same_pixels
     return first
+
+
+def _even(count: int, most: int) -> NDArray[np.int64]:
+    """Returns `most` of so many indices, at even distances, or all of them."""
+    return np.linspace(0, count - 1, min(count, most)).astype(np.int64)
 
 
 def _halves(points: NDArray[np.uint8], part: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:

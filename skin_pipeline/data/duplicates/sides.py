@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from functools import lru_cache, partial
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import pandas as pd
@@ -17,6 +18,7 @@ from skin_pipeline.storage import Store
 
 # What a search in two sets reads of the other one.
 SEARCHED = ("key", "readable", "sha256", "pixels_sha256", "fingerprint", "shard", "row")
+MOST_MAPPED = 400  # files at a time; a process may have 1024 open, where nobody has raised that
 
 
 class Pair(NamedTuple):
@@ -28,11 +30,30 @@ class Pair(NamedTuple):
     likeness: float
 
 
+class Thumbnails(Protocol):
+    """Thumbnails (n, 64, 64) of uint8, in numbered files or in memory."""
+
+    def __getitem__(self, number: int, /) -> NDArray[np.uint8]:
+        """Returns the thumbnails in a file."""
+
+
+class Mapped:
+    """Arrays of the store by their numbers; each is verified and mapped when it is asked for."""
+
+    def __init__(self, store: Store, keys: Sequence[str]) -> None:
+        self._keys = keys
+        self._mapped = lru_cache(MOST_MAPPED)(partial(arrays.mapped, store))
+
+    def __getitem__(self, number: int, /) -> NDArray[np.uint8]:
+        """Returns an array; raises what `arrays.mapped` does."""
+        return self._mapped(self._keys[number])
+
+
 class Side(NamedTuple):
     """A data set's table, and its thumbnails, which are read only where they are needed."""
 
     table: pd.DataFrame
-    thumbnails: list[NDArray[np.uint8]]
+    thumbnails: Thumbnails
 
     @classmethod
     def of(cls, store: Store, dataset: Dataset, columns: Sequence[str] | None = None) -> Side:
@@ -42,29 +63,14 @@ class Side(NamedTuple):
     @classmethod
     def read(cls, store: Store, table: pd.DataFrame, thumbnails: tuple[str, ...]) -> Side:
         """Returns a side with this table, and the thumbnails under these keys."""
-        return cls(table, [arrays.mapped(store, key) for key in thumbnails])
-
-    @property
-    def readable(self) -> pd.DataFrame:
-        """The rows of the images that are not quarantined."""
-        return self.table[self.table["readable"]]
-
-    def images(self, index: NDArray[np.int64]) -> NDArray[np.uint8]:
-        """Returns the thumbnails (n, 64, 64) of the images with these indices in the table."""
-        return pictures(self.thumbnails, self.table.loc[index, ["shard", "row"]].to_numpy())
-
-    def sample(self, most: int) -> NDArray[np.uint8]:
-        """Returns the thumbnails of `most` images at even distances in the table, or of all."""
-        index = self.readable.index.to_numpy()
-        chosen = np.linspace(0, len(index) - 1, min(len(index), most)).astype(np.int64)
-        return self.images(index[chosen])
+        return cls(table, Mapped(store, thumbnails))
 
 
-def pictures(
-    thumbnails: Sequence[NDArray[np.uint8]], positions: NDArray[np.int64]
-) -> NDArray[np.uint8]:
-    """Returns the thumbnails (n, 64, 64) at positions (n, 2): the shard, and the row in it."""
+def pictures(thumbnails: Thumbnails, positions: NDArray[np.int64]) -> NDArray[np.uint8]:
+    """Returns the thumbnails (n, 64, 64) at positions (n, 2): the number of the file, and the row
+    in it."""
     shown = np.empty((len(positions), THUMBNAIL, THUMBNAIL), np.uint8)
-    for place, (shard, row) in enumerate(positions):
-        shown[place] = thumbnails[shard][row]
+    for number in np.unique(positions[:, 0]):
+        there = positions[:, 0] == number
+        shown[there] = thumbnails[number][positions[there, 1]]
     return shown

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from sorted_images import buckets, points, side
@@ -75,3 +77,17 @@ def test_the_sample_is_of_the_whole_set_and_a_part_of_it_too() -> None:
 def test_a_set_without_images_has_empty_buckets() -> None:
     made = buckets(points(0, clustered=False), 2)
     assert (made.ends, len(made.points), len(made.some(9))) == ((0, 0), 0, 0)
+
+
+@pytest.mark.parametrize(("images", "count"), [(60, 4), (3, 8), (0, 2)])
+def test_rearranged_thumbnails_are_in_a_file_for_each_bucket(
+    tmp_path: Path, images: int, count: int
+) -> None:
+    before = buckets(points(images, clustered=True), count)
+    made, files = before.rearranged(tmp_path)
+    assert [len(np.load(file)) for file in files] == np.diff([0, *before.ends]).tolist()
+    everywhere = np.arange(images)
+    assert made.pictures(everywhere)[:, 3, 3].tolist() == before.images[:, 0].tolist()
+    for number in range(count):
+        assert set(made.images[made.places(number), 1]) <= {number}
+    assert (made.images[:, 0] == before.images[:, 0]).all()
