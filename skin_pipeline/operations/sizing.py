@@ -37,7 +37,13 @@ FIRST = {
     "split": Figure(5, 0.00001),
 }
 # Of a set that is decoded in ranges: a digest of the pixels of each image is made at once.
-RANGES = {"listing": Figure(2, 0.00012), "decode": Figure(4, 0.0013), "ingest": Figure(6, 0.00004)}
+RANGES = {
+    "listing": Figure(2, 0.00012),
+    "decode": Figure(4, 0.0013),
+    "ingest": Figure(6, 0.00007),
+    "duplicates": Figure(4, 0.0035),
+    "validate": Figure(8, 0.0002),
+}
 NETWORK_BYTES = 95e6  # ResNet50, as weights or as a model file
 ROW_BYTES = 1.2e3  # of an image in the table that steps after the split read
 # What is kept of a view of an image: pooled features, and the maps that the last stage reads.
@@ -190,9 +196,8 @@ def _works(settings: Settings, images: int, layout: layouts.Layout) -> dict[str,
     network, runs = Network.of(settings), settings.runs
     shards = math.ceil(images / layout.shard_size)
     ranges = len(layout.ranges(images))
-    later = {name: FIRST[name] for name in ("validate", "split")}
-    figures = FIRST if layout.is_one(images) else {**RANGES, **later}
-    tasks = {"decode": min(ranges, MOST_TASKS)}
+    figures = FIRST if layout.is_one(images) else {**RANGES, "split": FIRST["split"]}
+    tasks = {"decode": min(ranges, MOST_TASKS), "duplicates": layout.buckets(images)}
     loads = {
         "features": Load("features", min(shards, MOST_TASKS), 0, images * settings.views),
         "train": training(settings, runs, images),
@@ -224,8 +229,12 @@ def _needs(settings: Settings, layout: layouts.Layout, *, apart: bool) -> dict[s
     return {
         "listing": Needs(170 * MIB, 2.3e3, 0, 300, requests=12),
         "decode": alone._replace(memory=310 * MIB + 2 * shard, read=200, written=packed + 350),
-        "ingest": Needs(310 * MIB, 11e3, 650, 400, requests=25) if apart else alone,
-        "validate": Needs(360 * MIB, 13e3, 4.4e3, 400, requests=20, shard_requests=2),
+        "ingest": Needs(310 * MIB, 11e3, 4.8e3, 4.7e3, requests=45) if apart else alone,
+        # Thumbnails: a task needs those of some 42 buckets; each worker reads most of them once.
+        "duplicates": Needs(380 * MIB, 0, 4.1e3, 1, 4.1e6, requests=60, copied=172e3),
+        "validate": Needs(360 * MIB, 13e3, 310, 400, requests=20)
+        if apart
+        else Needs(360 * MIB, 13e3, 4.4e3, 400, requests=30, shard_requests=2),
         "split": Needs(360 * MIB, 12e3, 310, 350, requests=16),
         "features": Needs(
             1540 * MIB + shard, 0, packed, kept, model, shard_requests=19, copied=packed

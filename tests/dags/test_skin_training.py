@@ -562,7 +562,7 @@ def test_ingest_may_ask_kaggle_and_hands_on_what_it_pinned(
 
 
 def test_airflow_expects_no_dict_from_any_task(wired: Any) -> None:
-    """By its annotation, it would expect one from `ingest`, which hands its outputs on by itself."""
+    """By its annotation it would, from `ingest`, which hands its outputs on by itself."""
     assert not any(getattr(task, "multiple_outputs", False) for task in wired.tasks)
     assert wired.get_task("ingest").multiple_outputs is False
 

@@ -53,10 +53,11 @@ def test_no_step_has_more_tasks_than_airflow_makes(images: int) -> None:
 def test_a_set_of_several_ranges_is_decoded_by_several_tasks_of_little_memory() -> None:
     small, large = ({step.name: step for step in plan(images).steps} for images in SIZES[:2])
     assert list(small)[:2] == ["listing", "ingest"]
-    assert list(large)[:3] == ["listing", "decode", "ingest"]
-    assert large["decode"].tasks == 20
+    assert list(large)[:5] == ["listing", "decode", "ingest", "duplicates", "validate"]
+    assert (large["decode"].tasks, large["duplicates"].tasks) == (20, 32)
     assert large["listing"].core_seconds > 10 * small["listing"].core_seconds
     assert large["ingest"].core_seconds < large["decode"].core_seconds / 5
+    assert large["validate"].core_seconds < large["duplicates"].core_seconds / 5
     largest = {step.name: step for step in plan(10_000_000).steps}["decode"]
     assert largest.tasks <= MOST_TASKS
     assert largest.memory < 2 * large["decode"].memory + 400 * sizing.MIB
