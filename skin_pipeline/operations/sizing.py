@@ -5,9 +5,11 @@
     planned.in_words()       # a table: tasks, hours, memory, bytes and requests of each step
 
 CPU times from `features` on are those of `costs`. The other figures were measured on one machine
-with 286 and 1,144 images of 224 pixels, on S3 with two and six shards; so they are rough for a
-million. The wall time comes from a small simulation of Airflow: its scheduler hands out so many
-tasks a second, a task uses one core, and a step waits for the one before.
+with 286 and 1,144 images of 224 pixels, on S3 with two and six shards; those of `decode` and
+`duplicates` with 24,000 drawn images, and those of `validate` and `split` with a million rows of a
+table. So they are rough for a million. The wall time comes from a small simulation of Airflow: its
+scheduler hands out so many tasks a second, a task uses one core, and a step waits for the one
+before.
 """
 
 from __future__ import annotations
@@ -34,7 +36,7 @@ FIRST = {
     "listing": Figure(0.3, 0.0),
     "ingest": Figure(6, 0.001),
     "validate": Figure(8, 0.0035),
-    "split": Figure(5, 0.00001),
+    "split": Figure(5, 0.000025),
 }
 # Of a set that is decoded in ranges: a digest of the pixels of each image is made at once.
 RANGES = {
@@ -42,7 +44,7 @@ RANGES = {
     "decode": Figure(4, 0.0013),
     "ingest": Figure(6, 0.00007),
     "duplicates": Figure(4, 0.0035),
-    "validate": Figure(8, 0.0002),
+    "validate": Figure(10, 0.0001),
 }
 NETWORK_BYTES = 95e6  # ResNet50, as weights or as a model file
 ROW_BYTES = 1.2e3  # of an image in the table that steps after the split read
@@ -232,10 +234,10 @@ def _needs(settings: Settings, layout: layouts.Layout, *, apart: bool) -> dict[s
         "ingest": Needs(310 * MIB, 11e3, 4.8e3, 4.7e3, requests=45) if apart else alone,
         # Thumbnails: a task needs those of some 42 buckets; each worker reads most of them once.
         "duplicates": Needs(380 * MIB, 0, 4.1e3, 1, 4.1e6, requests=60, copied=172e3),
-        "validate": Needs(360 * MIB, 13e3, 310, 400, requests=20)
+        "validate": Needs(360 * MIB, 3e3, 310, 400, requests=20)
         if apart
         else Needs(360 * MIB, 13e3, 4.4e3, 400, requests=30, shard_requests=2),
-        "split": Needs(360 * MIB, 12e3, 310, 350, requests=16),
+        "split": Needs(360 * MIB, 1.5e3, 310, 350, requests=16),
         "features": Needs(
             1540 * MIB + shard, 0, packed, kept, model, shard_requests=19, copied=packed
         ),
