@@ -51,17 +51,26 @@ class LocalCache:
         self.bound = bound
 
     def get(self, copy: str, fill: Callable[[BinaryIO], object], *, fresh: bool = False) -> Path:
-        """Returns the file of a copy, written by `fill` unless it exists, or always if `fresh`."""
+        """Returns the file of a copy, written by `fill` unless it exists, or always if `fresh`.
+
+        People may remove the folder at any time, to get room: then it is made again.
+        """
+        with disk_errors(self.folder, "SKIN_CACHE"):
+            try:
+                return self._get(copy, fill, fresh=fresh)
+            except FileNotFoundError:  # it was removed between two of our steps
+                return self._get(copy, fill, fresh=fresh)
+
+    def _get(self, copy: str, fill: Callable[[BinaryIO], object], *, fresh: bool) -> Path:
         target = self._target(copy)
         _make_private(self.folder)
-        with disk_errors(self.folder, "SKIN_CACHE"):
-            if not fresh and self._use(target):
+        if not fresh and self._use(target):
+            return target
+        with self._alone(copy):
+            if not fresh and self._use(target):  # another process was faster
                 return target
-            with self._alone(copy):
-                if not fresh and self._use(target):  # another process was faster
-                    return target
-                self._fetch(target, fill)
-            self._shrink(target)
+            self._fetch(target, fill)
+        self._shrink(target)
         return target
 
     def drop(self, copy: str) -> None:

@@ -34,9 +34,18 @@ PASSING = {
 
 @contextmanager
 def scratch() -> Generator[Path, None, None]:
-    """Makes a temporary folder, which is removed after the block, whatever happens in it."""
-    with tempfile.TemporaryDirectory(prefix="skin-") as folder:
-        yield Path(folder)
+    """Makes a temporary folder, which is removed after the block, whatever happens in it.
+
+    Raises:
+        Unavailable: its disk is full, which NumPy and others say in their own ways in the block.
+    """
+    try:
+        with tempfile.TemporaryDirectory(prefix="skin-") as folder:
+            yield Path(folder)
+    except OSError as error:
+        if error.errno not in FULL:
+            raise  # it may be about anything that the block uses
+        raise _disk_problem(error, Path(tempfile.gettempdir()), "TMPDIR") from error
 
 
 def copied(store: Store, key: str, target: Path, expected: str = "") -> str:
@@ -88,6 +97,8 @@ def opened(path: Path) -> Generator[BinaryIO, None, None]:
         with path.open("rb") as file:
             yield file
     except OSError as error:
+        if error.errno in FULL:
+            raise  # of what the block writes
         raise _unreadable(path, error) from error
 
 
@@ -108,6 +119,8 @@ def _opened_plain(path: Path) -> Generator[BinaryIO, None, None]:
         with open(path, "rb", opener=opener) as file:
             yield file
     except OSError as error:
+        if error.errno in FULL:
+            raise  # of what the block writes
         raise _unreadable(path, error) from error
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shutil
 import tempfile
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 import pytest
@@ -378,6 +379,40 @@ class TestBoundedCache:
                 enough.set()
             evictions.result(PATIENCE)
         assert len(downloads) == 20
+
+    @pytest.mark.parametrize("step", ["_use", "_fetch", "_shrink"])
+    def test_a_folder_that_somebody_removes_meanwhile_is_made_again(
+        self, store: Store, cache: LocalCache, monkeypatch: pytest.MonkeyPatch, step: str
+    ) -> None:
+        store.local("b")
+        real = getattr(cache, step)
+        removed: list[str] = []
+
+        def gone(*given: Any) -> object:
+            if not removed:
+                removed.append(step)
+                shutil.rmtree(cache.folder)
+            return real(*given)
+
+        monkeypatch.setattr(cache, step, gone)
+        assert store.local("a").read_bytes() == b"a" * 100
+        assert removed
+
+    def test_a_copy_that_somebody_removes_before_it_is_open_is_fetched_again(
+        self, store: Store, cache: LocalCache, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        get, downloads = cache.get, downloads_of(store)
+
+        def gone(*given: Any, **how: Any) -> Path:
+            copy = get(*given, **how)
+            if len(downloads) == 1:
+                shutil.rmtree(cache.folder)
+            return copy
+
+        monkeypatch.setattr(cache, "get", gone)
+        with store.opened("a") as file:
+            assert file.read() == b"a" * 100
+        assert len(downloads) == 2
 
     def test_a_removed_object_leaves_no_copy(self, store: Store) -> None:
         copy = store.local("a")

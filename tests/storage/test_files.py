@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Callable
@@ -22,7 +23,16 @@ from skin_pipeline.config import Settings
 from skin_pipeline.data import manifest
 from skin_pipeline.data.sources import Found, Images
 from skin_pipeline.errors import BadInput, Unavailable
-from skin_pipeline.storage import FolderStore, Store, copied, digest, digest_file, digest_named
+from skin_pipeline.storage import (
+    FolderStore,
+    Store,
+    copied,
+    digest,
+    digest_file,
+    digest_named,
+    scratch,
+)
+from skin_pipeline.storage.files import _opened_plain, opened
 from skin_pipeline.training import backbone, pretrained
 
 pytestmark = pytest.mark.timeout(60)  # whatever blocks is stopped, and fails
@@ -51,6 +61,24 @@ class TestCopies:
         with pytest.raises(BadInput, match=r"a/b .* is not what it was"):
             copied(store, "a/b", tmp_path / "copy", digest(b"bytes"))
         assert not (tmp_path / "copy").exists()
+
+
+class TestScratch:
+    def test_a_full_disk_is_unavailable_whoever_finds_it_full(self) -> None:
+        with pytest.raises(Unavailable, match=r"no space left for .* folder in TMPDIR"), scratch():
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def test_other_errors_of_the_block_stay_what_they_are(self, tmp_path: Path) -> None:
+        with pytest.raises(FileNotFoundError), scratch() as folder:
+            (folder / "missing").read_bytes()
+        assert not folder.exists()
+
+    def test_what_is_read_is_not_blamed_for_a_full_disk(self, tmp_path: Path) -> None:
+        (tmp_path / "read").touch()
+        full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        for opens in (opened, _opened_plain):
+            with pytest.raises(Unavailable), scratch(), opens(tmp_path / "read"):
+                raise full
 
 
 class TestCheckedThenUsed:

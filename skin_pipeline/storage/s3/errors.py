@@ -29,6 +29,7 @@ SLOW = {
     "BadDigest",
     "OperationAborted",
 }
+SKEWED = "RequestTimeTooSkewed"
 
 
 def explained(
@@ -82,7 +83,8 @@ def _said(error: Any) -> str:
 
 def _refusal(code: str, status: int, doing: str, names: SettingNames, said: str) -> PipelineError:
     """Returns the error for what S3 answered."""
-    if code in EXPIRED:
+    # Of a wrong clock too: it is this machine's alone, and the next try may be on another one.
+    if code in EXPIRED or code == SKEWED:
         return Unavailable(f"cannot {doing} now: {advice(code, names)} ({code})")
     # 501 is no fault that passes: the server does not know the operation.
     passing = status in {408, 409, 429} or (status >= 500 and status != 501)

@@ -135,7 +135,7 @@ class TestErrors:
             (403, "AccessDenied", BadInput, "do not allow it"),
             (403, "InvalidAccessKeyId", BadInput, "credentials are wrong"),
             (400, "ExpiredToken", Unavailable, "session token has expired"),
-            (403, "RequestTimeTooSkewed", BadInput, "clock"),
+            (403, "RequestTimeTooSkewed", Unavailable, "clock.*Set the clock"),
             (404, "NoSuchBucket", BadInput, "no such bucket"),
             (301, "PermanentRedirect", BadInput, "another region"),
             (400, "AuthorizationHeaderMalformed", BadInput, "another region"),
