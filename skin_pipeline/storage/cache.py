@@ -16,7 +16,7 @@ from typing import BinaryIO, NamedTuple
 from skin_pipeline.errors import BadInput
 from skin_pipeline.storage import beneath
 from skin_pipeline.storage.drafts import draft, locked
-from skin_pipeline.storage.files import disk_errors
+from skin_pipeline.storage.files import FULL, disk_errors
 from skin_pipeline.storage.keys import is_hidden
 
 log = logging.getLogger(__name__)
@@ -69,7 +69,12 @@ class LocalCache:
         with self._alone(copy):
             if not fresh and self._use(target):  # another process was faster
                 return target
-            self._fetch(target, fill)
+            try:
+                self._fetch(target, fill)
+            except OSError as error:  # the disk may be smaller than the bound
+                if error.errno not in FULL or not self._make_room():
+                    raise
+                self._fetch(target, fill)
         self._shrink(target)
         return target
 
@@ -125,6 +130,12 @@ class LocalCache:
                 return
             if copy.path != fetched and self._evict(copy):
                 excess -= copy.bytes
+
+    def _make_room(self) -> int:
+        """Removes all copies that were not just used; returns their bytes."""
+        with suppress(FileNotFoundError):  # there is no copy yet
+            return sum(copy.bytes for copy in self._copies() if self._evict(copy))
+        return 0
 
     def _copies(self) -> list[_Copy]:
         """Returns all copies, those not used for longest first."""

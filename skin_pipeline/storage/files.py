@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
-from skin_pipeline.errors import BadInput, PipelineError, Unavailable
+from skin_pipeline.errors import BadInput, PipelineError, Unavailable, UnavailableHere
 from skin_pipeline.storage.beneath import kind
 from skin_pipeline.storage.digests import copy_and_digest, exchanged
 from skin_pipeline.storage.keys import Store
@@ -37,7 +37,7 @@ def scratch() -> Generator[Path, None, None]:
     """Makes a temporary folder, which is removed after the block, whatever happens in it.
 
     Raises:
-        Unavailable: its disk is full, which NumPy and others say in their own ways in the block.
+        UnavailableHere: its disk is full, as NumPy and others say in their own ways.
     """
     try:
         with tempfile.TemporaryDirectory(prefix="skin-") as folder:
@@ -149,7 +149,9 @@ def disk_errors(folder: Path, setting: str) -> Generator[None, None, None]:
 def _disk_problem(error: OSError, folder: Path, setting: str) -> PipelineError:
     reason = error.strerror or type(error).__name__
     if error.errno in FULL:
-        return Unavailable(
+        # The store is the same for all machines; other folders are this one's.
+        kind = Unavailable if setting == "SKIN_STORE" else UnavailableHere
+        return kind(
             f"no space left for {folder} ({reason}): free some, or name another folder in "
             f"{setting}. Nothing half-written was kept"
         )

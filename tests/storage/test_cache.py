@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
@@ -22,7 +23,7 @@ from s3_calls import downloads_of
 from servers import proxy
 from stores import MIB, PATIENCE, Location, child, leftovers, told, wait_until
 
-from skin_pipeline.errors import BadInput, Unavailable
+from skin_pipeline.errors import BadInput, Unavailable, UnavailableHere
 from skin_pipeline.storage import S3Store, Store, digest
 from skin_pipeline.storage.cache import JUST_USED_SECONDS, LocalCache, _unlink
 from skin_pipeline.storage.drafts import ABANDONED_SECONDS
@@ -413,6 +414,33 @@ class TestBoundedCache:
         with store.opened("a") as file:
             assert file.read() == b"a" * 100
         assert len(downloads) == 2
+
+    def test_on_a_full_disk_old_copies_make_room(
+        self, store: Store, cache: LocalCache, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        old, new = used(store.local("a"), 1), store.local("b")
+        fetch = cache._fetch
+
+        def full(*given: Any) -> None:
+            if old.exists():
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            fetch(*given)
+
+        monkeypatch.setattr(cache, "_fetch", full)
+        assert store.local("c").read_bytes() == b"c" * 100
+        assert [copy.exists() for copy in (old, new)] == [False, True]
+
+    def test_on_a_disk_that_others_filled_it_is_said_and_only_what_was_just_used_stays(
+        self, store: Store, cache: LocalCache, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        store.local("a")
+
+        def full(*_: Any) -> None:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        monkeypatch.setattr(cache, "_fetch", full)
+        with pytest.raises(UnavailableHere, match=r"no space left for .* in SKIN_CACHE"):
+            store.local("b")
 
     def test_a_removed_object_leaves_no_copy(self, store: Store) -> None:
         copy = store.local("a")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from typing import Any
 
-from skin_pipeline.errors import BadInput, PipelineError, Unavailable
+from skin_pipeline.errors import BadInput, PipelineError, Unavailable, UnavailableHere
 from skin_pipeline.storage.s3.advice import (
     ABOUT_CHECKSUMS,
     CHECKSUMS,
@@ -83,8 +83,9 @@ def _said(error: Any) -> str:
 
 def _refusal(code: str, status: int, doing: str, names: SettingNames, said: str) -> PipelineError:
     """Returns the error for what S3 answered."""
-    # Of a wrong clock too: it is this machine's alone, and the next try may be on another one.
-    if code in EXPIRED or code == SKEWED:
+    if code == SKEWED:
+        return UnavailableHere(f"cannot {doing} now: {advice(code, names)} ({code})")
+    if code in EXPIRED:
         return Unavailable(f"cannot {doing} now: {advice(code, names)} ({code})")
     # 501 is no fault that passes: the server does not know the operation.
     passing = status in {408, 409, 429} or (status >= 500 and status != 501)
