@@ -16,7 +16,7 @@ from servers import Proxy
 from small_disk import MIB, Disk
 
 SOURCE = Path(__file__).with_name("wrong_clock.c")
-DISK_BYTES = 256 * MIB
+DISK_BYTES = 768 * MIB  # a promotion copies the model, of 100 MiB, several times
 # In a world of mounts of its own, which ends with the worker; no other process sees the disk.
 MOUNTED = 'mount -t tmpfs -o size="$1" tmpfs "$2" && mkdir "$2/tmp" && shift 2 && exec "$@"'
 
