@@ -286,9 +286,9 @@ def test_6_the_disk_of_a_worker_is_full(
 ) -> None:
     on(running, second, "split")
     disk = day.disks["worker-one"]
+    disk.lose_copies()  # so that it needs some, and has no old ones that could make room
     disk.fill()
     begun = time.monotonic()
-
     found = succeeded(running, second, "features")
     said = told(running, second, "features")
     assert re.search(r"given_back times=1 most=\d+ reason=.{1,3}no space left for ", said), said
