@@ -366,5 +366,5 @@ def test_s3_takes_a_clock_that_is_ten_minutes_off_and_no_twenty(
     if abs(minutes) == 10:
         assert done.stdout == "written\n"
     else:
-        assert done.stdout.startswith("Unavailable: cannot write clocks/")
+        assert done.stdout.startswith("UnavailableHere: cannot write clocks/")
         assert "Set the clock (RequestTimeTooSkewed)" in done.stdout
