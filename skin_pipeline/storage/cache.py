@@ -16,7 +16,7 @@ from typing import BinaryIO, NamedTuple
 from skin_pipeline.errors import BadInput
 from skin_pipeline.storage import beneath
 from skin_pipeline.storage.drafts import draft, locked
-from skin_pipeline.storage.files import FULL, disk_errors
+from skin_pipeline.storage.files import disk_errors, is_full
 from skin_pipeline.storage.keys import is_hidden
 
 log = logging.getLogger(__name__)
@@ -72,7 +72,7 @@ class LocalCache:
             try:
                 self._fetch(target, fill)
             except OSError as error:  # the disk may be smaller than the bound
-                if error.errno not in FULL or not self._make_room():
+                if not is_full(error) or not self._make_room():
                     raise
                 self._fetch(target, fill)
         self._shrink(target)

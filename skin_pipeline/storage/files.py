@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import stat
 import tempfile
 from collections.abc import Generator
@@ -20,6 +21,7 @@ from skin_pipeline.storage.keys import Store
 # Errors of a disk that may be gone at the next attempt, so that the step is retried. Most of the
 # passing ones come from network disks.
 FULL = {errno.ENOSPC, errno.EDQUOT}
+CUT_SHORT = re.compile(r"\d+ requested and \d+ written")
 PASSING = {
     errno.EIO,
     errno.ESTALE,
@@ -30,6 +32,12 @@ PASSING = {
     errno.EMFILE,
     errno.ENFILE,
 }
+
+
+def is_full(error: OSError) -> bool:
+    """Returns whether an error says that a disk has no room left."""
+    # NumPy gives no number when it could write only a part of an array.
+    return error.errno in FULL or bool(CUT_SHORT.fullmatch(str(error)))
 
 
 @contextmanager
@@ -43,7 +51,7 @@ def scratch() -> Generator[Path, None, None]:
         with tempfile.TemporaryDirectory(prefix="skin-") as folder:
             yield Path(folder)
     except OSError as error:
-        if error.errno not in FULL:
+        if not is_full(error):
             raise  # it may be about anything that the block uses
         raise _disk_problem(error, Path(tempfile.gettempdir()), "TMPDIR") from error
 
@@ -97,7 +105,7 @@ def opened(path: Path) -> Generator[BinaryIO, None, None]:
         with path.open("rb") as file:
             yield file
     except OSError as error:
-        if error.errno in FULL:
+        if is_full(error):
             raise  # of what the block writes
         raise _unreadable(path, error) from error
 
@@ -119,7 +127,7 @@ def _opened_plain(path: Path) -> Generator[BinaryIO, None, None]:
         with open(path, "rb", opener=opener) as file:
             yield file
     except OSError as error:
-        if error.errno in FULL:
+        if is_full(error):
             raise  # of what the block writes
         raise _unreadable(path, error) from error
 
@@ -147,8 +155,8 @@ def disk_errors(folder: Path, setting: str) -> Generator[None, None, None]:
 
 
 def _disk_problem(error: OSError, folder: Path, setting: str) -> PipelineError:
-    reason = error.strerror or type(error).__name__
-    if error.errno in FULL:
+    reason = error.strerror or str(error) or type(error).__name__
+    if is_full(error):
         # The store is the same for all machines; other folders are this one's.
         kind = Unavailable if setting == "SKIN_STORE" else UnavailableHere
         return kind(
