@@ -25,6 +25,7 @@ from airflow.sdk.exceptions import (
 )
 from airflow.sdk.log import mask_secret
 from skin_clock import clock
+from skin_elsewhere import give_back
 from skin_pods import makes_pods, pod_options
 
 from skin_pipeline import timing
@@ -41,7 +42,7 @@ from skin_pipeline.config import (
     read_settings,
 )
 from skin_pipeline.contracts import Cost
-from skin_pipeline.errors import BadInput, Rejected, Unavailable
+from skin_pipeline.errors import BadInput, Rejected, Unavailable, UnavailableHere
 from skin_pipeline.foreign import line, reveals_secret
 from skin_pipeline.job import Job
 from skin_pipeline.roots import Roots
@@ -55,7 +56,8 @@ BOUNDS = ("minimum", "maximum", "exclusiveMinimum")
 
 @contextmanager
 def airflow_errors() -> Generator[None, None, None]:
-    """Raises errors as Airflow's own: bad input fails a task at once, others may be retried."""
+    """Raises errors as Airflow's own: bad input fails a task at once, others may be retried. What
+    only this machine cannot do now is given back for another one."""
     try:
         with _pointing_to_runbook():
             yield
@@ -64,6 +66,8 @@ def airflow_errors() -> Generator[None, None, None]:
     except Rejected as error:
         raise AirflowSkipException(f"refused by the gate: {error}") from None
     except Unavailable as error:
+        if isinstance(error, UnavailableHere):
+            give_back(error)
         raise AirflowException(str(error)) from (None if reveals_secret(error) else error)
     except AirflowException:
         raise

@@ -32,5 +32,9 @@ class Unavailable(PipelineError):
     """Something outside did not answer. The same call may work later, so it is retried."""
 
 
+class UnavailableHere(Unavailable):
+    """This machine cannot do it now, and another one may: its disk is full, its clock is wrong."""
+
+
 class Rejected(PipelineError):
     """The gate refused the model. This is a verdict and no fault: nothing is retried."""

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+COMMAND_LINE = "command-line"  # the name of each run outside Airflow
+
 C = TypeVar("C", bound=Contract)
 
 
@@ -65,7 +67,7 @@ class Job:
     kaggle_endpoint: str = ""
     data_access: Callable[[], S3Access] | None = None
     roots: Roots = ANYWHERE
-    run_id: str = "command-line"
+    run_id: str = COMMAND_LINE
     started: datetime = field(default_factory=lambda: datetime.now(timezone.utc))
     allow: Callable[[float, str], None] | None = None
     observe: Callable[[Job, str, Cost | None], None] | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from skin_pipeline.errors import BadInput, PipelineError, Rejected, Unavailable
+from skin_pipeline.errors import BadInput, PipelineError, Rejected, Unavailable, UnavailableHere
 
 KINDS = [BadInput, Unavailable, Rejected]
 
@@ -13,6 +13,10 @@ KINDS = [BadInput, Unavailable, Rejected]
 def test_each_kind_is_an_error_of_the_pipeline_and_no_other_kind(kind: type[PipelineError]) -> None:
     assert issubclass(kind, PipelineError)
     assert not any(issubclass(kind, other) for other in KINDS if other is not kind)
+
+
+def test_what_this_machine_cannot_do_is_tried_again() -> None:
+    assert issubclass(UnavailableHere, Unavailable)
 
 
 def test_each_argument_is_one_line() -> None:

@@ -15,7 +15,7 @@ from skin_pipeline.contracts import (
     features_of,
     parse,
 )
-from skin_pipeline.job import Job, Work
+from skin_pipeline.job import COMMAND_LINE, Job, Work
 from skin_pipeline.storage import Store
 
 RANGES = ("listing/", "decode/")
@@ -60,8 +60,11 @@ def of_run(job: Job, taken: Taken) -> dict[str, StepCost]:
 
 
 def _made_in(job: Job, cost: Cost) -> bool:
-    # On the command line, all runs have the same name.
-    return cost.run == job.run_id and cost.finished_at[:19] >= job.moment[:19]
+    if cost.run != job.run_id:
+        return False
+    # On the command line, all runs have the same name. Elsewhere a time would say less than the
+    # name: it is of the clock of the machine that made the result.
+    return job.run_id != COMMAND_LINE or cost.finished_at[:19] >= job.moment[:19]
 
 
 def _added(made: Iterable[Cost], results: int) -> StepCost:

@@ -26,7 +26,16 @@ from skin_pipeline.provenance.proofs import Proofs, Proven
 from skin_pipeline.provenance.records import Record, TakenError
 from skin_pipeline.provenance.signing import SigningKeys
 from skin_pipeline.provenance.stamps import OBJECT, PROOF, Stamper, Stamps
-from skin_pipeline.storage import KeyList, Store, Traffic, copied, digest, digest_file, digest_of
+from skin_pipeline.storage import (
+    KeyList,
+    Store,
+    Traffic,
+    copied,
+    digest,
+    digest_file,
+    digest_of,
+    disk_errors,
+)
 
 
 class ProvenStore:
@@ -314,7 +323,8 @@ class ProvenStore:
         holder = records.current() or self
         name = "copies" if isinstance(holder, Record) else "_copies"
         if getattr(holder, name) is None:
-            setattr(holder, name, tempfile.TemporaryDirectory(prefix="skin-"))
+            with disk_errors(Path(tempfile.gettempdir()), "TMPDIR"):
+                setattr(holder, name, tempfile.TemporaryDirectory(prefix="skin-"))
         return Path(getattr(holder, name).name)
 
     # --- signatures ------------------------------------------------------------------------------

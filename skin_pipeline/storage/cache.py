@@ -16,7 +16,7 @@ from typing import BinaryIO, NamedTuple
 from skin_pipeline.errors import BadInput
 from skin_pipeline.storage import beneath
 from skin_pipeline.storage.drafts import draft, locked
-from skin_pipeline.storage.files import disk_errors
+from skin_pipeline.storage.files import disk_errors, is_full
 from skin_pipeline.storage.keys import is_hidden
 
 log = logging.getLogger(__name__)
@@ -51,17 +51,31 @@ class LocalCache:
         self.bound = bound
 
     def get(self, copy: str, fill: Callable[[BinaryIO], object], *, fresh: bool = False) -> Path:
-        """Returns the file of a copy, written by `fill` unless it exists, or always if `fresh`."""
+        """Returns the file of a copy, written by `fill` unless it exists, or always if `fresh`.
+
+        People may remove the folder at any time, to get room: then it is made again.
+        """
+        with disk_errors(self.folder, "SKIN_CACHE"):
+            try:
+                return self._get(copy, fill, fresh=fresh)
+            except FileNotFoundError:  # it was removed between two of our steps
+                return self._get(copy, fill, fresh=fresh)
+
+    def _get(self, copy: str, fill: Callable[[BinaryIO], object], *, fresh: bool) -> Path:
         target = self._target(copy)
         _make_private(self.folder)
-        with disk_errors(self.folder, "SKIN_CACHE"):
-            if not fresh and self._use(target):
+        if not fresh and self._use(target):
+            return target
+        with self._alone(copy):
+            if not fresh and self._use(target):  # another process was faster
                 return target
-            with self._alone(copy):
-                if not fresh and self._use(target):  # another process was faster
-                    return target
+            try:
                 self._fetch(target, fill)
-            self._shrink(target)
+            except OSError as error:  # the disk may be smaller than the bound
+                if not is_full(error) or not self._make_room():
+                    raise
+                self._fetch(target, fill)
+        self._shrink(target)
         return target
 
     def drop(self, copy: str) -> None:
@@ -116,6 +130,12 @@ class LocalCache:
                 return
             if copy.path != fetched and self._evict(copy):
                 excess -= copy.bytes
+
+    def _make_room(self) -> int:
+        """Removes all copies that were not just used; returns their bytes."""
+        with suppress(FileNotFoundError):  # there is no copy yet
+            return sum(copy.bytes for copy in self._copies() if self._evict(copy))
+        return 0
 
     def _copies(self) -> list[_Copy]:
         """Returns all copies, those not used for longest first."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import stat
 import tempfile
 from collections.abc import Generator
@@ -12,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
-from skin_pipeline.errors import BadInput, PipelineError, Unavailable
+from skin_pipeline.errors import BadInput, PipelineError, Unavailable, UnavailableHere
 from skin_pipeline.storage.beneath import kind
 from skin_pipeline.storage.digests import copy_and_digest, exchanged
 from skin_pipeline.storage.keys import Store
@@ -20,6 +21,7 @@ from skin_pipeline.storage.keys import Store
 # Errors of a disk that may be gone at the next attempt, so that the step is retried. Most of the
 # passing ones come from network disks.
 FULL = {errno.ENOSPC, errno.EDQUOT}
+CUT_SHORT = re.compile(r"\d+ requested and \d+ written")
 PASSING = {
     errno.EIO,
     errno.ESTALE,
@@ -32,11 +34,26 @@ PASSING = {
 }
 
 
+def is_full(error: OSError) -> bool:
+    """Returns whether an error says that a disk has no room left."""
+    # NumPy gives no number when it could write only a part of an array.
+    return error.errno in FULL or bool(CUT_SHORT.fullmatch(str(error)))
+
+
 @contextmanager
 def scratch() -> Generator[Path, None, None]:
-    """Makes a temporary folder, which is removed after the block, whatever happens in it."""
-    with tempfile.TemporaryDirectory(prefix="skin-") as folder:
-        yield Path(folder)
+    """Makes a temporary folder, which is removed after the block, whatever happens in it.
+
+    Raises:
+        UnavailableHere: its disk is full, as NumPy and others say in their own ways.
+    """
+    try:
+        with tempfile.TemporaryDirectory(prefix="skin-") as folder:
+            yield Path(folder)
+    except OSError as error:
+        if not is_full(error):
+            raise  # it may be about anything that the block uses
+        raise _disk_problem(error, Path(tempfile.gettempdir()), "TMPDIR") from error
 
 
 def copied(store: Store, key: str, target: Path, expected: str = "") -> str:
@@ -88,6 +105,8 @@ def opened(path: Path) -> Generator[BinaryIO, None, None]:
         with path.open("rb") as file:
             yield file
     except OSError as error:
+        if is_full(error):
+            raise  # of what the block writes
         raise _unreadable(path, error) from error
 
 
@@ -108,6 +127,8 @@ def _opened_plain(path: Path) -> Generator[BinaryIO, None, None]:
         with open(path, "rb", opener=opener) as file:
             yield file
     except OSError as error:
+        if is_full(error):
+            raise  # of what the block writes
         raise _unreadable(path, error) from error
 
 
@@ -134,9 +155,11 @@ def disk_errors(folder: Path, setting: str) -> Generator[None, None, None]:
 
 
 def _disk_problem(error: OSError, folder: Path, setting: str) -> PipelineError:
-    reason = error.strerror or type(error).__name__
-    if error.errno in FULL:
-        return Unavailable(
+    reason = error.strerror or str(error) or type(error).__name__
+    if is_full(error):
+        # The store is the same for all machines; other folders are this one's.
+        kind = Unavailable if setting == "SKIN_STORE" else UnavailableHere
+        return kind(
             f"no space left for {folder} ({reason}): free some, or name another folder in "
             f"{setting}. Nothing half-written was kept"
         )

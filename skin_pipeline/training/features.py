@@ -12,10 +12,12 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
+from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from skin_pipeline.progress import reported
@@ -119,24 +121,34 @@ def _one_view(
 ) -> dict[str, Path]:
     """Computes one view of the wanted images; returns a file of each kind.
 
-    Each batch is written at once, so that the maps of a shard need not fit into memory.
+    Each batch is written at once, so that the maps of a shard need not fit into memory. It is not
+    written into a map of the file: a disk that is full then would end the process by a signal.
     """
     started = time.monotonic()
-    sinks: dict[str, Any] = {}
+    sinks: dict[str, BinaryIO] = {}
     starts = range(0, len(wanted), BATCH)
-    for start in reported(starts, f"batches of view {view + 1} of {views}", len(starts)):
-        batch = dihedral(pixels[wanted[start : start + BATCH]], view)
-        for kind, values in _padded(forward, batch).items():
-            if kind not in sinks:
-                shape = (len(wanted), *values.shape[1:])
-                path = folder / f"{kind}-{view}.npy"
-                sinks[kind] = np.lib.format.open_memmap(path, "w+", values.dtype, shape)
-            sinks[kind][start : start + len(batch)] = values
+    with ExitStack() as files:
+        for start in reported(starts, f"batches of view {view + 1} of {views}", len(starts)):
+            batch = dihedral(pixels[wanted[start : start + BATCH]], view)
+            for kind, values in _padded(forward, batch).items():
+                if kind not in sinks:
+                    file = (folder / f"{kind}-{view}.npy").open("wb")
+                    sinks[kind] = files.enter_context(file)
+                    _begin(file, values, len(wanted))
+                sinks[kind].write(values.tobytes())
     rate = len(wanted) / (time.monotonic() - started)
     log.info(
         "features view=%d/%d images=%d images_per_second=%.1f", view + 1, views, len(wanted), rate
     )
-    return {kind: Path(sink.filename) for kind, sink in sinks.items()}
+    return {kind: Path(sink.name) for kind, sink in sinks.items()}
+
+
+def _begin(file: BinaryIO, values: NDArray[Any], rows: int) -> None:
+    """Writes the header of an `.npy` file whose first rows are `values`."""
+    header = npy.header_data_from_array_1_0(values)
+    npy.write_array_header_1_0(
+        file, {**header, "shape": (rows, *values.shape[1:]), "fortran_order": False}
+    )
 
 
 def _padded(forward: Forward, batch: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:

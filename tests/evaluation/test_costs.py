@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import documents
@@ -100,6 +101,17 @@ def test_a_run_is_charged_for_what_it_made_itself(store: Store) -> None:
     train = seen["train"]
     assert (train.results, train.found, train.seconds, train.bytes_read) == (6, 5, 10, 100)
     assert seen["ingest"] == StepCost(results=2, found=2)  # what they took was not noted
+
+
+def test_in_airflow_the_clock_of_a_worker_says_nothing(store: Store) -> None:
+    """A run has a name of its own there; the two times are of two machines."""
+    put_documents(store)
+    job = replace(hand_made.job(store), run_id="manual__1")
+    late = {"finished_at": "2026-06-29T23:50:00+00:00", "run": "manual__1"}
+    store.put(f"train/0/{COST}", dump(Cost(seconds=10, cores=1, **late)))
+    taken = costs.taken(Work(job, "gate/1"), EVALUATION, VALIDATION, "", ())
+    train = costs.of_run(job, taken)["train"]
+    assert (train.results, train.found, train.seconds) == (6, 5, 10)
 
 
 def test_the_ranges_of_a_large_set_and_the_parts_of_its_scores_count_too(store: Store) -> None:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
+import shutil
 import tempfile
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 import pytest
@@ -21,7 +23,7 @@ from s3_calls import downloads_of
 from servers import proxy
 from stores import MIB, PATIENCE, Location, child, leftovers, told, wait_until
 
-from skin_pipeline.errors import BadInput, Unavailable
+from skin_pipeline.errors import BadInput, Unavailable, UnavailableHere
 from skin_pipeline.storage import S3Store, Store, digest
 from skin_pipeline.storage.cache import JUST_USED_SECONDS, LocalCache, _unlink
 from skin_pipeline.storage.drafts import ABANDONED_SECONDS
@@ -378,6 +380,67 @@ class TestBoundedCache:
                 enough.set()
             evictions.result(PATIENCE)
         assert len(downloads) == 20
+
+    @pytest.mark.parametrize("step", ["_use", "_fetch", "_shrink"])
+    def test_a_folder_that_somebody_removes_meanwhile_is_made_again(
+        self, store: Store, cache: LocalCache, monkeypatch: pytest.MonkeyPatch, step: str
+    ) -> None:
+        store.local("b")
+        real = getattr(cache, step)
+        removed: list[str] = []
+
+        def gone(*given: Any) -> object:
+            if not removed:
+                removed.append(step)
+                shutil.rmtree(cache.folder)
+            return real(*given)
+
+        monkeypatch.setattr(cache, step, gone)
+        assert store.local("a").read_bytes() == b"a" * 100
+        assert removed
+
+    def test_a_copy_that_somebody_removes_before_it_is_open_is_fetched_again(
+        self, store: Store, cache: LocalCache, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        get, downloads = cache.get, downloads_of(store)
+
+        def gone(*given: Any, **how: Any) -> Path:
+            copy = get(*given, **how)
+            if len(downloads) == 1:
+                shutil.rmtree(cache.folder)
+            return copy
+
+        monkeypatch.setattr(cache, "get", gone)
+        with store.opened("a") as file:
+            assert file.read() == b"a" * 100
+        assert len(downloads) == 2
+
+    def test_on_a_full_disk_old_copies_make_room(
+        self, store: Store, cache: LocalCache, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        old, new = used(store.local("a"), 1), store.local("b")
+        fetch = cache._fetch
+
+        def full(*given: Any) -> None:
+            if old.exists():
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            fetch(*given)
+
+        monkeypatch.setattr(cache, "_fetch", full)
+        assert store.local("c").read_bytes() == b"c" * 100
+        assert [copy.exists() for copy in (old, new)] == [False, True]
+
+    def test_on_a_disk_that_others_filled_it_is_said_and_only_what_was_just_used_stays(
+        self, store: Store, cache: LocalCache, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        store.local("a")
+
+        def full(*_: Any) -> None:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        monkeypatch.setattr(cache, "_fetch", full)
+        with pytest.raises(UnavailableHere, match=r"no space left for .* in SKIN_CACHE"):
+            store.local("b")
 
     def test_a_removed_object_leaves_no_copy(self, store: Store) -> None:
         copy = store.local("a")

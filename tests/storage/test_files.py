@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,16 +15,27 @@ import numpy as np
 import pandas as pd
 import pytest
 import weights_file
+from children import in_child
 from PIL import Image
 from planted import exchange
+from small_disk import MIB, Errors, mounted
 from stores import Location
 
 from skin_pipeline import steps
 from skin_pipeline.config import Settings
 from skin_pipeline.data import manifest
 from skin_pipeline.data.sources import Found, Images
-from skin_pipeline.errors import BadInput, Unavailable
-from skin_pipeline.storage import FolderStore, Store, copied, digest, digest_file, digest_named
+from skin_pipeline.errors import BadInput, Unavailable, UnavailableHere
+from skin_pipeline.storage import (
+    FolderStore,
+    Store,
+    copied,
+    digest,
+    digest_file,
+    digest_named,
+    scratch,
+)
+from skin_pipeline.storage.files import _opened_plain, opened
 from skin_pipeline.training import backbone, pretrained
 
 pytestmark = pytest.mark.timeout(60)  # whatever blocks is stopped, and fails
@@ -51,6 +64,44 @@ class TestCopies:
         with pytest.raises(BadInput, match=r"a/b .* is not what it was"):
             copied(store, "a/b", tmp_path / "copy", digest(b"bytes"))
         assert not (tmp_path / "copy").exists()
+
+
+class TestScratch:
+    @pytest.mark.parametrize(
+        "write",
+        [
+            lambda path: path.write_bytes(bytes(2 * MIB)),
+            lambda path: np.save(path, np.zeros(MIB)),
+            lambda path: np.savez(path, np.zeros(MIB)),
+            lambda path: pd.DataFrame({"a": np.random.default_rng(0).random(MIB)}).to_parquet(path),
+        ],
+    )
+    def test_a_full_disk_is_unavailable_whoever_finds_it_full(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write: Callable[[Path], object]
+    ) -> None:
+        def fill_it() -> None:
+            disk = mounted(tmp_path / "disk", MIB)
+            if isinstance(disk, Errors):
+                return  # nobody may mount here
+            monkeypatch.setattr(tempfile, "tempdir", str(disk.folder))
+            words = r"no space left for .*/disk .* folder in TMPDIR"
+            with pytest.raises(UnavailableHere, match=words), scratch() as folder:
+                write(folder / "written.npz")
+            assert not [*disk.folder.iterdir()]
+
+        in_child(fill_it)
+
+    def test_other_errors_of_the_block_stay_what_they_are(self, tmp_path: Path) -> None:
+        with pytest.raises(FileNotFoundError), scratch() as folder:
+            (folder / "missing").read_bytes()
+        assert not folder.exists()
+
+    def test_what_is_read_is_not_blamed_for_a_full_disk(self, tmp_path: Path) -> None:
+        (tmp_path / "read").touch()
+        full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        for opens in (opened, _opened_plain):
+            with pytest.raises(Unavailable), scratch(), opens(tmp_path / "read"):
+                raise full
 
 
 class TestCheckedThenUsed:

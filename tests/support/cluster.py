@@ -2,7 +2,8 @@
 
 It stands in for machines of their own by keeping from each component what it would not have there:
 each worker has its own home, caches and logs, no access to Airflow's database, and only S3 in
-common with the others. What it cannot show is a network that fails in between, and other clocks.
+common with the others. A network that fails, a small disk and a wrong clock are what tests give a
+worker before it starts (`harm.py`).
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import os
 import pwd
 import secrets
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -33,7 +35,9 @@ QUEUES = {"one": "default", "two": "default,special"}  # that the workers listen
 WORKERS = tuple(QUEUES)
 PATIENCE = 480.0  # seconds until a test that waits gives up
 HEARTBEAT_SECONDS = 20  # after which a task of a worker that was killed is begun anew
-MOST_RESTARTS = 10  # of a component
+MOST_RESTARTS = 20  # of a component
+# Docker waits so long before it restarts a container, twice as long after each end, up to a minute.
+FIRST_PAUSE, LONGEST_PAUSE = 0.1, 60.0
 POSTGRES_USER = "postgres"
 COMMANDS = {
     "api-server": ["api-server"],
@@ -72,10 +76,11 @@ class Component:
     def __init__(
         self, command: list[str], log: Path, environment: Mapping[str, str], user: str | None = None
     ) -> None:
-        self._command, self._log, self._user = command, log, user
+        self.command, self.log, self._user = command, log, user
         self.environment = dict(environment)
         self._popen: subprocess.Popen[bytes] | None = None
         self.restarts = 0
+        self._due = 0.0  # when it may be started again, since it has ended
 
     def start(self) -> None:
         """Start it; it is killed if the process of the tests is."""
@@ -83,11 +88,11 @@ class Component:
         if self._user:
             identity = {"user": self._user, "group": pwd.getpwnam(self._user).pw_gid}
             identity["extra_groups"] = []
-        with self._log.open("ab") as output:
+        with self.log.open("ab") as output:
             self._popen = subprocess.Popen(
-                self._command,
+                self.command,
                 env=self.environment,
-                cwd=self._log.parent,
+                cwd=self.log.parent,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
@@ -108,6 +113,19 @@ class Component:
         self._popen.wait()
         self._popen = None
 
+    @property
+    def pid(self) -> int:
+        """The number of its process."""
+        assert self._popen
+        return self._popen.pid
+
+    def stop(self) -> None:
+        """Ask it to end, as for maintenance, and wait until it has; `keep` leaves it so."""
+        assert self._popen
+        self._popen.send_signal(signal.SIGINT)
+        self.ended()
+        self.kill()  # what it left
+
     def ended(self) -> int:
         """Wait until it has ended by itself; its status."""
         assert self._popen
@@ -121,9 +139,15 @@ class Component:
         """
         if self._popen is None or self._popen.poll() is None:
             return
+        if not self._due:
+            pause = FIRST_PAUSE * 2.0**self.restarts
+            self._due = time.monotonic() + min(pause, LONGEST_PAUSE)
+        if time.monotonic() < self._due:
+            return
+        self._due = 0.0
         self.restarts += 1
-        words = "\n".join(self._log.read_text(errors="replace").splitlines()[-20:])
-        assert self.restarts <= MOST_RESTARTS, f"{self._log.stem} ended again:\n{words}"
+        words = "\n".join(self.log.read_text(errors="replace").splitlines()[-20:])
+        assert self.restarts <= MOST_RESTARTS, f"{self.log.stem} ended again:\n{words}"
         self.kill()  # what it left
         self.start()
 
@@ -183,6 +207,13 @@ class Airflow:
             None,
         )
 
+    def tries(self, run: str, task: dict[str, Any]) -> list[dict[str, Any]]:
+        """Return all tries of a task instance, the present one last."""
+        mapped = f"/{task['map_index']}" if task["map_index"] >= 0 else ""
+        path = f"dags/{DAG}/dagRuns/{run}/taskInstances/{task['task_id']}{mapped}/tries"
+        found: list[dict[str, Any]] = self.api.get(path)["task_instances"]
+        return found
+
     def log(self, run: str, task: dict[str, Any]) -> str:
         """Return the log of a task as the page in Airflow gets it."""
         path = f"dags/{DAG}/dagRuns/{run}/taskInstances/{task['task_id']}/logs/{task['try_number']}"
@@ -195,6 +226,7 @@ class Cluster(Airflow):
     """A running cluster: its components by name, its store, and Airflow's API."""
 
     s3: S3Server
+    folder: Path
     components: dict[str, Component] = field(default_factory=dict)
     redis: list[str] = field(default_factory=list)
 
@@ -205,11 +237,14 @@ class Cluster(Airflow):
 
 
 @contextmanager
-def cluster(settings: Mapping[str, str]) -> Generator[Cluster, None, None]:
+def cluster(
+    settings: Mapping[str, str], change: Callable[[Cluster], object] = lambda made: None
+) -> Generator[Cluster, None, None]:
     """Yield a cluster that is up and has read the DAGs.
 
     Args:
         settings: Environment variables of all components, beside those of a cluster.
+        change: Called before the components start, to change some of them.
 
     Raises:
         Missing: PostgreSQL or Redis is not installed.
@@ -222,6 +257,7 @@ def cluster(settings: Mapping[str, str]) -> Generator[Cluster, None, None]:
         made = _describe(folder, s3, settings, programs)
         for component in made.components.values():
             stack.callback(component.kill)
+        change(made)
         _start(made, folder)
         yield made
 
@@ -231,7 +267,7 @@ def _describe(
 ) -> Cluster:
     initdb, postgres, redis, redis_cli = programs
     ports = dict(zip(("postgres", "redis", "api"), free_ports(3), strict=True))
-    made = Cluster(Api(f"http://{HOST}:{ports['api']}"), s3)
+    made = Cluster(Api(f"http://{HOST}:{ports['api']}"), s3, folder)
     components = made.components
     components["postgres"] = postgres_server(folder, initdb, postgres, ports["postgres"])
     components["redis"] = Component(

@@ -354,7 +354,11 @@ def proxy(endpoint: str) -> Generator[Proxy, None, None]:
 
     class Handler(socketserver.BaseRequestHandler):
         def handle(self) -> None:
-            with socket.create_connection((target.hostname, target.port)) as server:
+            try:
+                server = socket.create_connection((target.hostname, target.port))
+            except ConnectionRefusedError:
+                return  # the server is away: the connection is closed
+            with server:
                 asked = (self.request, server, lambda chunk: front.asked(chunk))
                 asking = threading.Thread(target=_pass_on, args=asked, daemon=True)
                 asking.start()

@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 import tiny_network as tiny
+from children import in_child
 from numpy.typing import NDArray
 from seeing import IMAGES, TRUNK, Seeing, computed
+from small_disk import Errors, mounted
 
 from skin_pipeline.errors import Unavailable
 from skin_pipeline.storage import FolderStore
@@ -17,6 +19,8 @@ from skin_pipeline.training import cache
 from skin_pipeline.training.cache import FeatureCache, Ids, ids_of
 from skin_pipeline.training.features import BATCH, bytes_of, compute, forward_of
 from skin_pipeline.training.inputs import dihedral
+
+MANY = np.random.default_rng(2).integers(0, 255, (1000, 16, 16, 3), dtype=np.uint8)
 
 
 @pytest.mark.parametrize("views", [1, 4])
@@ -61,6 +65,20 @@ def test_a_view_that_cannot_be_kept_stops_the_task(
     monkeypatch.setattr(FeatureCache, "add", full)
     with pytest.raises(Unavailable, match="no space left"):
         computed(store, IMAGES, tmp_path / "f", views=3)
+
+
+def test_a_full_disk_is_an_error_and_no_signal(store: FolderStore, tmp_path: Path) -> None:
+    """As it would be for a file that is mapped and has holes."""
+
+    def fill_it() -> None:
+        disk = mounted(tmp_path / "disk")
+        if isinstance(disk, Errors):
+            return  # nobody may mount here
+        disk.fill(leave=2)
+        with pytest.raises(OSError, match="No space left"):
+            computed(store, MANY, disk.folder)
+
+    in_child(fill_it)
 
 
 # --- a shard of which some is there already ------------------------------------------------------

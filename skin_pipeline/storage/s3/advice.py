@@ -112,7 +112,9 @@ ADVICE: dict[tuple[str, ...], str] = {
         "the credentials do not allow it. Give them permission to {0.rights} there. "
         f"{CHANGE_CREDENTIALS}"
     ),
-    ("RequestTimeTooSkewed",): ("this machine's clock and the server's differ. Set the clock"),
+    ("RequestTimeTooSkewed",): (
+        "this machine's clock and the server's differ too much. Set the clock"
+    ),
     (
         "PermanentRedirect",
         "AuthorizationHeaderMalformed",

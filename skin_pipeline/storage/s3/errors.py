@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from typing import Any
 
-from skin_pipeline.errors import BadInput, PipelineError, Unavailable
+from skin_pipeline.errors import BadInput, PipelineError, Unavailable, UnavailableHere
 from skin_pipeline.storage.s3.advice import (
     ABOUT_CHECKSUMS,
     CHECKSUMS,
@@ -29,6 +29,7 @@ SLOW = {
     "BadDigest",
     "OperationAborted",
 }
+SKEWED = "RequestTimeTooSkewed"
 
 
 def explained(
@@ -82,6 +83,8 @@ def _said(error: Any) -> str:
 
 def _refusal(code: str, status: int, doing: str, names: SettingNames, said: str) -> PipelineError:
     """Returns the error for what S3 answered."""
+    if code == SKEWED:
+        return UnavailableHere(f"cannot {doing} now: {advice(code, names)} ({code})")
     if code in EXPIRED:
         return Unavailable(f"cannot {doing} now: {advice(code, names)} ({code})")
     # 501 is no fault that passes: the server does not know the operation.

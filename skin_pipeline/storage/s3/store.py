@@ -13,7 +13,7 @@ import logging
 import os
 import uuid
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -97,7 +97,14 @@ class S3Store:
     @contextmanager
     def opened(self, key: str) -> Generator[BinaryIO, None, None]:
         """Implements `Store`."""
-        with opened(self.local(key)) as file:
+        with ExitStack() as stack:
+            try:
+                file = stack.enter_context(opened(self.local(key)))
+            except BadInput as problem:
+                if not isinstance(problem.__cause__, FileNotFoundError):
+                    raise
+                # Somebody removed all copies before this one was open.
+                file = stack.enter_context(opened(self.local(key)))
             check_named(self, key, file)
             yield file
 

@@ -14,7 +14,7 @@ from s3_calls import web_page
 from servers import HOST, S3Server, free_ports, proxy
 from stores import PATIENCE, Location, assert_untold, every_call
 
-from skin_pipeline.errors import BadInput, PipelineError, Unavailable
+from skin_pipeline.errors import BadInput, PipelineError, Unavailable, UnavailableHere
 from skin_pipeline.storage import S3Store
 
 
@@ -135,7 +135,7 @@ class TestErrors:
             (403, "AccessDenied", BadInput, "do not allow it"),
             (403, "InvalidAccessKeyId", BadInput, "credentials are wrong"),
             (400, "ExpiredToken", Unavailable, "session token has expired"),
-            (403, "RequestTimeTooSkewed", BadInput, "clock"),
+            (403, "RequestTimeTooSkewed", UnavailableHere, "clock.*Set the clock"),
             (404, "NoSuchBucket", BadInput, "no such bucket"),
             (301, "PermanentRedirect", BadInput, "another region"),
             (400, "AuthorizationHeaderMalformed", BadInput, "another region"),

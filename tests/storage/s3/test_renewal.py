@@ -170,7 +170,7 @@ def write_credentials(file: Path, credentials: dict[str, str]) -> None:
 @pytest.mark.parametrize(
     ("code", "kind", "words"),
     [
-        ("RequestTimeTooSkewed", BadInput, "clock"),
+        ("RequestTimeTooSkewed", Unavailable, "clock"),
         ("SignatureDoesNotMatch", BadInput, "credentials are wrong"),
         ("AccessDenied", BadInput, "do not allow it"),
     ],
