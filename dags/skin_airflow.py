@@ -56,8 +56,7 @@ BOUNDS = ("minimum", "maximum", "exclusiveMinimum")
 
 @contextmanager
 def airflow_errors() -> Generator[None, None, None]:
-    """Raises errors as Airflow's own: bad input fails a task at once, others may be retried. What
-    only this machine cannot do now is given back for another one."""
+    """Raises errors as Airflow's own: bad input fails a task, others are retried, here or elsewhere."""
     try:
         with _pointing_to_runbook():
             yield
@@ -152,9 +151,9 @@ def observe(job: Job, key: str, cost: Cost | None) -> None:
 
 
 def note_memory(needed: float) -> None:
-    """Keeps what the running task is expected to take, in bytes, for the alert if it is killed.
+    """Keeps the bytes that the running task is expected to take, for the alert if it is killed.
 
-    A task that is killed can say nothing itself. Its XComs stay until its next try.
+    It can say nothing itself then. Its XComs stay until its next try.
     """
     from skin_pipeline.training import resources
 
@@ -165,11 +164,10 @@ def note_memory(needed: float) -> None:
 
 
 def allow_processes() -> None:
-    """Allows the running task to start processes, which decode images.
+    """Allows the running task to start processes, which decode images and end with it.
 
-    Celery makes its workers by a library of its own. This marks them as processes that must not
-    start others (`daemon`), and gives them a key that cannot be passed on (`authkey`). A task is
-    forked from a worker, so it inherits both. Its own processes end with it.
+    Celery's library marks its workers as processes that must not start others (`daemon`), and gives
+    them a key that cannot be passed on (`authkey`). A task is forked from one and inherits both.
     """
     from multiprocessing import process
 
@@ -224,11 +222,9 @@ def note(text: str) -> None:
 
 
 def step(*, mapped: str = "", **options: Any) -> Callable[[Callable[..., Any]], Any]:
-    """Returns a decorator like `@task`, which also gives a task its description, its time-out, and
-    the queue, executor and pod that are set for it.
-
-    The description is the docstring of the function. The time-out is what `skin_pipeline.timing`
-    allows a step of this name.
+    """Returns a decorator like `@task`, which also gives a task its description (the docstring of
+    the function), its time-out (as in `skin_pipeline.timing`), and the queue, executor and pod that
+    are set for it.
 
     Args:
         mapped: The output that other tasks are mapped over, of a function that returns several by
@@ -334,9 +330,9 @@ def deadline() -> Any:
     """Returns when a run is reported as late, from `SKIN_DEADLINE_HOURS`; None for never.
 
     Airflow's scheduler looks for runs that missed it, and calls `skin_notifier.late` in the
-    executor. `airflow dags test` has no scheduler, and in Airflow 3.3 it fails at the end of a run
-    with a deadline; so there is none there. Nor is there one if that executor starts pods: it
-    raises an error when it is given anything but a task, and the scheduler ends by it.
+    executor. There is none in `airflow dags test`, which has no scheduler and in Airflow 3.3 fails
+    at the end of a run with a deadline. Nor is there one if that executor starts pods: given
+    anything but a task, it raises an error, and the scheduler ends by it.
     """
     from airflow.sdk import (  # type: ignore[attr-defined]
         DeadlineAlert,
