@@ -56,7 +56,7 @@ BOUNDS = ("minimum", "maximum", "exclusiveMinimum")
 
 @contextmanager
 def airflow_errors() -> Generator[None, None, None]:
-    """Raises errors as Airflow's own: bad input fails a task, others are retried, here or elsewhere."""
+    """Raises errors as Airflow's own: bad input fails a task, others have it tried once more."""
     try:
         with _pointing_to_runbook():
             yield
