@@ -75,6 +75,16 @@ def mapped(store: Store, key: str) -> NDArray[Any]:
             raise Broken(str(error)) from None
 
 
+def begin(file: BinaryIO, dtype: np.dtype[Any], shape: tuple[int, ...]) -> None:
+    """Writes the head of an `.npy` file; its values follow, written plainly.
+
+    An array that is larger than the memory is not written into a map of its file: a disk that is
+    full then would end the process by a signal.
+    """
+    about = {"descr": npy.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
+    npy.write_array_header_1_0(file, about)
+
+
 def loaded(store: Store, key: str) -> NDArray[Any]:
     """Returns an `.npy` array of the store in memory, read-only; raises what `mapped` does."""
     with reported(store, key):

@@ -220,3 +220,14 @@ class TestSeveral:
                 except arrays.Broken:
                     continue
                 assert all(array.size <= SOUND.size for array in found.values())
+
+
+@pytest.mark.parametrize(
+    "array",
+    [np.arange(12, dtype=np.uint8).reshape(3, 4), np.zeros((0, 5), np.float32), np.ones(7, ">i8")],
+)
+def test_a_head_with_plain_values_behind_it_is_what_numpy_writes(array: Any) -> None:
+    file = io.BytesIO()
+    arrays.begin(file, array.dtype, array.shape)
+    file.write(array.tobytes())
+    assert file.getvalue() == npy(array)

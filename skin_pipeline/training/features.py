@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-from numpy.lib import format as npy
 from numpy.typing import NDArray
 
+from skin_pipeline import arrays
 from skin_pipeline.progress import reported
 from skin_pipeline.training.backbone import Network
 from skin_pipeline.training.cache import FeatureCache, Ids
@@ -121,8 +121,7 @@ def _one_view(
 ) -> dict[str, Path]:
     """Computes one view of the wanted images; returns a file of each kind.
 
-    Each batch is written at once, so that the maps of a shard need not fit into memory. It is not
-    written into a map of the file: a disk that is full then would end the process by a signal.
+    Each batch is written at once, so that the maps of a shard need not fit into memory.
     """
     started = time.monotonic()
     sinks: dict[str, BinaryIO] = {}
@@ -134,21 +133,13 @@ def _one_view(
                 if kind not in sinks:
                     file = (folder / f"{kind}-{view}.npy").open("wb")
                     sinks[kind] = files.enter_context(file)
-                    _begin(file, values, len(wanted))
+                    arrays.begin(file, values.dtype, (len(wanted), *values.shape[1:]))
                 sinks[kind].write(values.tobytes())
     rate = len(wanted) / (time.monotonic() - started)
     log.info(
         "features view=%d/%d images=%d images_per_second=%.1f", view + 1, views, len(wanted), rate
     )
     return {kind: Path(sink.name) for kind, sink in sinks.items()}
-
-
-def _begin(file: BinaryIO, values: NDArray[Any], rows: int) -> None:
-    """Writes the header of an `.npy` file whose first rows are `values`."""
-    header = npy.header_data_from_array_1_0(values)
-    npy.write_array_header_1_0(
-        file, {**header, "shape": (rows, *values.shape[1:]), "fortran_order": False}
-    )
 
 
 def _padded(forward: Forward, batch: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:

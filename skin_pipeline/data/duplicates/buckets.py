@@ -11,12 +11,12 @@ only the part of them is read where similar images are. Equal files and equal pi
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
 from skin_pipeline import arrays
@@ -78,20 +78,26 @@ class Buckets(NamedTuple):
         """
         files = [folder / f"bucket-{number}.npy" for number in range(len(self.ends))]
         sizes = np.diff([0, *self.ends])
-        bucket = np.repeat(np.arange(len(files)), sizes)
-        row = np.arange(len(bucket)) - np.repeat(np.array(self.ends) - sizes, sizes)
-        made = [
-            open_memmap(file, "w+", np.uint8, (int(size), THUMBNAIL, THUMBNAIL))
+        bucket, images = np.repeat(np.arange(len(files)), sizes), self.images.copy()
+        written = np.zeros(len(files), np.int64)
+        with ExitStack() as stack:
+            made = [stack.enter_context(file.open("wb")) for file in files]
+            for file, size in zip(made, sizes, strict=True):
+                arrays.begin(file, np.dtype(np.uint8), (int(size), THUMBNAIL, THUMBNAIL))
+            for number in np.unique(self.images[:, 1]):
+                there = np.flatnonzero(self.images[:, 1] == number)
+                seen = self.thumbnails[number][self.images[there, 2]]
+                for one in np.unique(bucket[there]):
+                    chosen = bucket[there] == one
+                    made[one].write(seen[chosen].tobytes())
+                    rows = written[one] + np.arange(chosen.sum())
+                    images[there[chosen], 1:] = np.column_stack([np.full_like(rows, one), rows])
+                    written[one] += len(rows)
+        shown = [
+            np.load(file, mmap_mode="r" if size else None)
             for file, size in zip(files, sizes, strict=True)
         ]
-        for number in np.unique(self.images[:, 1]):
-            there = np.flatnonzero(self.images[:, 1] == number)
-            seen = self.thumbnails[number][self.images[there, 2]]
-            for one in np.unique(bucket[there]):
-                chosen = bucket[there] == one
-                made[one][row[there[chosen]]] = seen[chosen]
-        images = np.column_stack([self.images[:, 0], bucket, row])
-        return self._replace(images=images, thumbnails=made), files
+        return self._replace(images=images, thumbnails=shown), files
 
     def places(self, number: int) -> slice:
         """Returns the places of the images of a bucket."""
