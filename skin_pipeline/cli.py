@@ -102,11 +102,11 @@ def _settings(write: Path | None) -> int:
     return DONE
 
 
-def _plan(images: int, workers: int, cores: int, **knobs: Any) -> int:
+def _plan(images: int, workers: int, cores: int, gpus: int, **knobs: Any) -> int:
     """Prints what a run of a size is expected to take."""
     given = {name: value for name, value in knobs.items() if value is not None}
-    planned = sizing.plan(read_settings(given), images=images, workers=workers, cores=cores)
-    print(planned.in_words())
+    sizes = {"images": images, "workers": workers, "cores": cores, "gpus": gpus}
+    print(sizing.plan(read_settings(given), **sizes).in_words())
     return DONE
 
 
@@ -334,6 +334,7 @@ def _add_plan(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--images", type=int, required=True, help="the number of images")
     parser.add_argument("--workers", type=int, default=1, help="machines that compute. Default: 1.")
     parser.add_argument("--cores", type=int, default=2, help="cores of each. Default: 2.")
+    parser.add_argument("--gpus", type=int, default=0, help="GPUs of each. Default: none.")
     _add_knobs(parser)
 
 

@@ -26,7 +26,7 @@ from skin_pipeline.operations.costs import Load, Network, duration, judging, tra
 from skin_pipeline.operations.figures import Figure
 
 MIB = 2**20
-MOST = {"images": 100_000_000, "workers": 10_000, "cores": 1024}
+MOST = {"images": 100_000_000, "workers": 10_000, "cores": 1024, "gpus": 64}
 MOST_TASKS = 512  # of one step: Airflow's scheduler makes a row of each at once
 TASK_SECONDS = 2.5  # until the work of a task begins: a process, and what every task imports
 GAP_SECONDS = 1.0  # between the end of a step and the start of the next one
@@ -46,6 +46,10 @@ RANGES = {
     "duplicates": Figure(4, 0.0035),
     "validate": Figure(10, 0.0001),
 }
+# For how many cores a GPU stands where the network computes: some 570 images a second through
+# ResNet50. It is assumed, as for a GPU of the size of an NVIDIA T4, and was not measured.
+GPU_CORES = 40.0
+DEEP = {"features", "fine_tune", "full", "logits"}  # kinds of work that pass through the network
 NETWORK_BYTES = 95e6  # ResNet50, as weights or as a model file
 ROW_BYTES = 1.2e3  # of an image in the table that steps after the split read
 # What is kept of a view of an image: pooled features, and the maps that the last stage reads.
@@ -111,6 +115,7 @@ class Plan:
     images: int
     workers: int
     cores: int
+    gpus: int = 0
 
     @property
     def seconds(self) -> float:
@@ -141,7 +146,10 @@ class Plan:
         ]
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         lines = ["  ".join(map(str.rjust, row, widths)) for row in rows]
-        return "\n".join((*lines, f"{self.images:,} images on {self.workers} x {self.cores} cores"))
+        machines = f"{self.images:,} images on {self.workers} x {self.cores} cores"
+        if self.gpus:
+            machines += f" and {self.workers} x {self.gpus} GPUs, {GPU_IN_WORDS}"
+        return "\n".join((*lines, machines))
 
     def _row(self, step: Step) -> tuple[str, ...]:
         return (
@@ -152,6 +160,7 @@ class Plan:
         )
 
 
+GPU_IN_WORDS = f"each taken for {GPU_CORES:.0f} cores (assumed, not measured)"
 SIZES = ("memory", "disk", "read", "written")
 
 
@@ -162,7 +171,7 @@ def _size(count: float) -> str:
     return f"{count / 1024**place:.3g} {units[place]}"
 
 
-def plan(settings: Settings, *, images: int, workers: int, cores: int) -> Plan:
+def plan(settings: Settings, *, images: int, workers: int, cores: int, gpus: int = 0) -> Plan:
     """Returns what a run is expected to take whose results are all new.
 
     Args:
@@ -170,28 +179,52 @@ def plan(settings: Settings, *, images: int, workers: int, cores: int) -> Plan:
         images: The number of images, at least 1.
         workers: The number of machines, at least 1.
         cores: The cores of each.
+        gpus: The GPUs of each, on which `features`, `train` and `logits` run then, one task each.
 
     Raises:
         BadInput: A number is out of its range.
     """
-    for name, value in (("images", images), ("workers", workers), ("cores", cores)):
-        if not 1 <= value <= MOST[name]:
-            raise BadInput(f"{name} must be from 1 to {MOST[name]:,}. Received: {value}")
+    _check(images=images, workers=workers, cores=cores, gpus=gpus)
     layout = layouts.Layout.of(images, settings.shard_size, settings.image_size)
     shards = math.ceil(images / layout.shard_size)
     needs = _needs(settings, layout, apart=not layout.is_one(images))
-    steps = [
-        _step(name, work, needs[name], images, shards, workers * cores)
-        for name, work in _works(settings, images, layout).items()
-    ]
-    return Plan(tuple(steps), images, workers, cores)
+    steps = []
+    for name, work in _works(settings, images, layout).items():
+        slots = workers * (gpus if gpus and work.deep else cores)
+        work = work.on_gpus() if gpus else work
+        steps.append(_step(name, work, needs[name], images, shards, slots))
+    return Plan(tuple(steps), images, workers, cores, gpus)
+
+
+def _check(**numbers: int) -> None:
+    for name, value in numbers.items():
+        least = 0 if name == "gpus" else 1
+        if not least <= value <= MOST[name]:
+            raise BadInput(f"{name} must be from {least} to {MOST[name]:,}. Received: {value}")
 
 
 class Work(NamedTuple):
-    """The work of a step: in how many tasks, and the core-seconds of all of them."""
+    """The work of a step: in how many tasks, and the core-seconds of all of them.
+
+    `deep` are those of the core-seconds that a GPU takes over.
+    """
 
     tasks: int
     core_seconds: float
+    deep: float = 0.0
+
+    @classmethod
+    def of(cls, load: Load, network: Network) -> Work:
+        """Returns the work on a network; a head is too small for a GPU."""
+        all_of_it = network.built_in(load)
+        begun = network.built_in(load._replace(units=0, computed=0))
+        by_network = load.kind == "features" or network.strategy != "head"
+        deep = all_of_it - begun if by_network and load.kind in DEEP else 0.0
+        return cls(load.tasks, all_of_it, deep)
+
+    def on_gpus(self) -> Work:
+        """Returns the work where each task has a GPU; a second of a GPU counts as one of a core."""
+        return self._replace(core_seconds=self.core_seconds - self.deep * (1 - 1 / GPU_CORES))
 
 
 def _works(settings: Settings, images: int, layout: layouts.Layout) -> dict[str, Work]:
@@ -213,7 +246,7 @@ def _works(settings: Settings, images: int, layout: layouts.Layout) -> dict[str,
             name: Work(count := tasks.get(name, 1), figure.start * count + figure.each * images)
             for name, figure in figures.items()
         },
-        **{name: Work(load.tasks, network.built_in(load)) for name, load in loads.items()},
+        **{name: Work.of(load, network) for name, load in loads.items()},
     }
     works["logits"] = works["logits"]._replace(tasks=min(works["logits"].tasks, MOST_TASKS))
     if not works["logits"].tasks:  # then `evaluate` does this, too

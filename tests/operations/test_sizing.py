@@ -17,9 +17,9 @@ SIZES = (1_000, 100_000, 1_000_000)
 CORE_SECONDS = st.lists(st.floats(0, 1000), min_size=1, max_size=60)
 
 
-def plan(images: int = 1000, workers: int = 1, cores: int = 2, **knobs: Any) -> Plan:
+def plan(images: int = 1000, workers: int = 1, cores: int = 2, gpus: int = 0, **knobs: Any) -> Plan:
     settings = Settings(**{"strategy": "head", **knobs})
-    return sizing.plan(settings, images=images, workers=workers, cores=cores)
+    return sizing.plan(settings, images=images, workers=workers, cores=cores, gpus=gpus)
 
 
 def test_it_is_what_a_real_run_took() -> None:
@@ -81,6 +81,34 @@ def test_what_settings_ask_for_is_planned() -> None:
     assert full["train"].core_seconds > 10 * small["train"].core_seconds
 
 
+@pytest.mark.parametrize(
+    ("strategy", "on_gpus"),
+    [
+        ("head", {"features"}),
+        ("fine_tune", {"features", "train", "logits"}),
+        ("full", {"features", "train", "logits"}),
+    ],
+)
+def test_gpus_take_over_what_passes_through_the_network(strategy: str, on_gpus: set[str]) -> None:
+    without, with_gpus = (
+        {step.name: step for step in plan(1_000_000, 8, 4, gpus, strategy=strategy).steps}
+        for gpus in (0, 1)
+    )
+    faster = {name for name, step in with_gpus.items() if step != without[name]}
+    assert faster == on_gpus
+    for name in on_gpus:
+        # Eight GPUs, each for forty cores, where there were 32 cores.
+        ratio = without[name].core_seconds / with_gpus[name].core_seconds
+        assert 5 < ratio < sizing.GPU_CORES
+        assert with_gpus[name].seconds < without[name].seconds
+
+
+def test_what_a_gpu_is_taken_for_is_said_to_be_assumed() -> None:
+    last = plan(1000, 2, 4, 1).in_words().splitlines()[-1]
+    assert last.startswith("1,000 images on 2 x 4 cores and 2 x 1 GPUs, ")
+    assert last.endswith("each taken for 40 cores (assumed, not measured)")
+
+
 def test_the_table_has_a_line_for_each_step_and_says_what_was_asked_for() -> None:
     found = plan(100_000, workers=8, cores=4)
     lines = found.in_words().splitlines()
@@ -90,8 +118,9 @@ def test_the_table_has_a_line_for_each_step_and_says_what_was_asked_for() -> Non
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("images", 0), ("images", 10**9), ("workers", 0), ("cores", -1)]
+    ("name", "value"),
+    [("images", 0), ("images", 10**9), ("workers", 0), ("cores", -1), ("gpus", -1), ("gpus", 65)],
 )
 def test_a_number_out_of_range_is_refused(name: str, value: int) -> None:
-    with pytest.raises(BadInput, match=rf"{name} must be from 1 to .*Received: {value}"):
+    with pytest.raises(BadInput, match=rf"{name} must be from [01] to .*Received: {value}"):
         plan(**{name: value})
