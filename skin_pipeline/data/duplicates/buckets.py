@@ -1,6 +1,6 @@
 """Sorts the images of a data set by their fingerprints, into buckets of similar images.
 
-    buckets = Buckets.of(side, layout.buckets(images, shard_size))
+    buckets = Buckets.of(side, layout.buckets(images))
     buckets.places(3)               # of the images of the fourth bucket
     buckets.pictures(places)
 

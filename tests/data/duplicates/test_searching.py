@@ -84,12 +84,15 @@ def named(side: Side, pairs: Any, other: Side | None = None) -> set[tuple[Any, A
     return {(first[pair.first], second[pair.second], pair.kind) for pair in pairs}
 
 
-def test_every_kind_of_copy_is_found_and_nothing_else(side: Callable[..., Any]) -> None:
+@pytest.mark.parametrize("buckets", [1, 8])
+def test_every_kind_of_copy_is_found_and_nothing_else(
+    side: Callable[..., Any], buckets: int
+) -> None:
     images = {f"benign/original{i}.png": photograph(i) for i in range(len(COPIES))}
     for i, copy in enumerate(COPIES.values()):
         images[f"malignant/copy{i}.png"] = copy(photograph(i))
     made = side(images)
-    found = named(made, duplicates.within(made, 1))
+    found = named(made, duplicates.within(made, 1, buckets))
     wanted = {
         (f"benign/original{i}.png", f"malignant/copy{i}.png", "near") for i in range(len(COPIES))
     }
