@@ -96,8 +96,18 @@ class Parts:
 
     def near(self, ours: str, theirs: str, number: int) -> str:
         """Finds the near-duplicates of a bucket of a set in another set, or in itself."""
-        first, second = self.buckets(ours), self.buckets(theirs)
+        return self._near(*self._both(ours, theirs), number)
 
+    def all_near(self, ours: str, theirs: str) -> list[str]:
+        """Returns the keys of the near-duplicates of all buckets of a set."""
+        both, count = self._both(ours, theirs), self.count_of_buckets(theirs)
+        return [self._near(*both, number) for number in range(count)]
+
+    def _both(self, ours: str, theirs: str) -> tuple[str, str]:
+        first = self.buckets(ours)
+        return first, (first if theirs == ours else self.buckets(theirs))
+
+    def _near(self, first: str, second: str, number: int) -> str:
         def make(work: Work) -> NearDuplicates:
             from skin_pipeline.data import tasks
 
@@ -105,11 +115,6 @@ class Parts:
 
         inputs = {"ours": first, "theirs": second, "number": number}
         return self.job.once("duplicates", VERSIONS["duplicates"], inputs, make, apart=True)
-
-    def all_near(self, ours: str, theirs: str) -> list[str]:
-        """Returns the keys of the near-duplicates of all buckets of a set."""
-        count = self.count_of_buckets(theirs)
-        return [self.near(ours, theirs, number) for number in range(count)]
 
     def features(
         self, dataset: Dataset, shard: int, trunk: Trunk, strategy: str, views: int

@@ -115,11 +115,14 @@ def test_what_a_task_has_searched_is_not_searched_again(
     job = make_job(data=ours, weights="imagenet", **known)
     made = steps.ingest(job)
     divided = steps.searches(job, made.dataset, made.external, 3)
+    told: list[str] = []
+    job = dataclasses.replace(job, observe=lambda _, key, cost: told.append(key) if cost else None)
     other = made.external["theirs"]
     searches = [[made.dataset, "0"], [made.dataset, "1"], [other, "0"], [other, "1"]]
     assert [search for task in divided for search in task] == searches
     assert len(divided) == 3
     keys = [steps.duplicates(job, made.dataset, key, int(bucket)) for key, bucket in searches]
+    assert told == keys  # the images were sorted when the search was divided
     monkeypatch.setattr(duplicates, "near", lambda *_: pytest.fail("searched again"))
     found = job.load(steps.validate(job, made.dataset, made.external), Validation)
     assert list(found.duplicates) == keys
