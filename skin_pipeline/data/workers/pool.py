@@ -25,6 +25,7 @@ from skin_pipeline.data import bounds
 from skin_pipeline.data.workers.answers import CarefulContext
 from skin_pipeline.sandbox import confine_decoder, workers_without_secrets
 
+END_SECONDS = 10.0  # for the thread of a pool to end, after its processes
 NOTHING = -1  # the number that a process notes between its items
 B = TypeVar("B")
 
@@ -125,10 +126,15 @@ class Pool:
 
     def kill(self) -> None:
         """Ends the processes in the middle of their work."""
+        manager: Any = self._executor._executor_manager_thread
         self._executor.shutdown(wait=False, cancel_futures=True)
         for process in self._context.started:
             if process.pid is not None:
                 process.terminate()
+        # Python's own exit wakes this thread by a pipe, which the thread closes when it ends. If
+        # both come at once, an error is printed.
+        if manager is not None:
+            manager.join(END_SECONDS)
 
     def close(self) -> None:
         """Ends the processes; what has not begun is not done."""
