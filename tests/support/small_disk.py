@@ -7,7 +7,11 @@ import errno
 import os
 import stat
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
+
+import pytest
+from children import in_child
 
 BLOCK = 4096
 MIB = 1 << 20
@@ -97,3 +101,18 @@ def _leave_the_others() -> None:
 
 def _run(*command: str) -> None:
     subprocess.run(command, check=True, capture_output=True)
+
+
+def find_no_room(folder: Path, write: Callable[[Path], object]) -> None:
+    """Check that writing below a folder on a disk that becomes full raises an error; a signal would
+    end the process."""
+
+    def fill_it() -> None:
+        disk = mounted(folder)
+        if isinstance(disk, Errors):
+            return  # nobody may mount here
+        disk.fill(leave=2)
+        with pytest.raises(OSError, match="No space left"):
+            write(disk.folder)
+
+    in_child(fill_it)

@@ -8,10 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 import tiny_network as tiny
-from children import in_child
 from numpy.typing import NDArray
 from seeing import IMAGES, TRUNK, Seeing, computed
-from small_disk import Errors, mounted
+from small_disk import find_no_room
 
 from skin_pipeline.errors import Unavailable
 from skin_pipeline.storage import FolderStore
@@ -69,16 +68,7 @@ def test_a_view_that_cannot_be_kept_stops_the_task(
 
 def test_a_full_disk_is_an_error_and_no_signal(store: FolderStore, tmp_path: Path) -> None:
     """As it would be for a file that is mapped and has holes."""
-
-    def fill_it() -> None:
-        disk = mounted(tmp_path / "disk")
-        if isinstance(disk, Errors):
-            return  # nobody may mount here
-        disk.fill(leave=2)
-        with pytest.raises(OSError, match="No space left"):
-            computed(store, MANY, disk.folder)
-
-    in_child(fill_it)
+    find_no_room(tmp_path / "disk", lambda folder: computed(store, MANY, folder))
 
 
 # --- a shard of which some is there already ------------------------------------------------------

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from children import in_child
-from small_disk import Errors, mounted
+from small_disk import find_no_room
 from sorted_images import buckets, points, side
 
 from skin_pipeline.data.duplicates.buckets import WEIGHTS, Buckets, first_of_equals
@@ -84,16 +83,7 @@ def test_a_set_without_images_has_empty_buckets() -> None:
 def test_a_full_disk_is_an_error_and_no_signal(tmp_path: Path) -> None:
     """As it would be for a file that is mapped and has holes."""
     made = buckets(points(600, clustered=True), 4)
-
-    def fill_it() -> None:
-        disk = mounted(tmp_path / "disk")
-        if isinstance(disk, Errors):
-            return  # nobody may mount here
-        disk.fill(leave=2)
-        with pytest.raises(OSError, match="No space left"):
-            made.rearranged(disk.folder)
-
-    in_child(fill_it)
+    find_no_room(tmp_path / "disk", made.rearranged)
 
 
 @pytest.mark.parametrize(("images", "count"), [(60, 4), (3, 8), (0, 2)])
