@@ -31,7 +31,7 @@ from servers import HOST, S3Server, free_ports, seaweedfs
 from skin_pipeline.data import demo
 from tests.conftest import Finished
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.cluster, pytest.mark.exhaustive, pytest.mark.timeout(900)]
 
 CHECKOUT = Path(__file__).parents[2]
 MODEL = "skin-resnet50-synthetic"
