@@ -223,7 +223,8 @@ def buckets(work: Work, dataset: str, count: int) -> ImageBuckets:
     made, thumbnails = duplicates.Buckets.of(side, count), images.thumbnails
     with scratch() as folder:
         if count > 1:
-            made, files = made.rearranged(folder)
+            images_there, files = made.rearranged(folder)
+            made = made._replace(images=images_there)
             thumbnails = tuple(work.put_file(file.name, file) for file in files)
         for name in duplicates.ARRAYS:
             np.save(folder / f"{name}.npy", getattr(made, name))

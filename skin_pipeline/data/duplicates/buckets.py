@@ -70,8 +70,8 @@ class Buckets(NamedTuple):
         points, images, sample = (arrays.mapped(store, getattr(buckets, name)) for name in ARRAYS)
         return cls(points, images, buckets.ends, sample, Mapped(store, buckets.thumbnails))
 
-    def rearranged(self, folder: Path) -> tuple[Buckets, list[Path]]:
-        """Writes the thumbnails of each bucket into a file; returns the buckets with these files.
+    def rearranged(self, folder: Path) -> tuple[NDArray[np.int64], list[Path]]:
+        """Writes the thumbnails of each bucket into a file; returns `images` for these, and them.
 
         So a task that searches a bucket needs few files: its own, and those of similar images. Each
         file of before is read once.
@@ -93,11 +93,7 @@ class Buckets(NamedTuple):
                     rows = written[one] + np.arange(chosen.sum())
                     images[there[chosen], 1:] = np.column_stack([np.full_like(rows, one), rows])
                     written[one] += len(rows)
-        shown = [
-            np.load(file, mmap_mode="r" if size else None)
-            for file, size in zip(files, sizes, strict=True)
-        ]
-        return self._replace(images=images, thumbnails=shown), files
+        return images, files
 
     def places(self, number: int) -> slice:
         """Returns the places of the images of a bucket."""

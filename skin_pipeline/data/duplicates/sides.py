@@ -16,8 +16,8 @@ from skin_pipeline.data import manifest
 from skin_pipeline.data.images import THUMBNAIL
 from skin_pipeline.storage import Store
 
-# What a search in two sets reads of the other one.
-SEARCHED = ("key", "readable", "sha256", "pixels_sha256", "fingerprint", "shard", "row")
+# What is read of the table of a set whose images are searched.
+SEARCHED = ("readable", "sha256", "pixels_sha256", "fingerprint", "shard", "row")
 MOST_MAPPED = 400  # files at a time; a process may have 1024 open, where nobody has raised that
 
 
