@@ -21,16 +21,28 @@ from functools import partial
 from pathlib import Path
 from unittest import mock
 
+import pandas as pd
 from drawing import COPY_EVERY, draw, rows
 from measuring import apart, parser, report
 
 from skin_pipeline import parquet, steps, tables
 from skin_pipeline.config import Deployment, Settings
-from skin_pipeline.contracts import RESULT, Dataset, Split, Validation, dump, load
-from skin_pipeline.data import history, manifest
+from skin_pipeline.contracts import (
+    RESULT,
+    Dataset,
+    DecodedRange,
+    SourceListing,
+    Split,
+    Validation,
+    dump,
+    load,
+)
+from skin_pipeline.data import history, manifest, ranges, tasks
+from skin_pipeline.data.metadata import METADATA
 from skin_pipeline.job import Job
 from skin_pipeline.parting import Parts
 from skin_pipeline.storage import open_store
+from skin_pipeline.versions import VERSIONS
 
 sys.path.append(str(Path(__file__).parents[1] / "tests/support"))
 import documents
@@ -39,7 +51,8 @@ SMALL, LARGE = 100_000, 400_000
 ROWS = 1_000_000
 BATCH = 500
 PART = 4096  # rows of a part, as one of many tasks would write it
-DATASET, BEFORE = "ingest/drawn", "validate/before"
+LISTING, BEFORE = "listing/drawn", "validate/before"
+FACTS = ("image_id", *METADATA)  # what is known of an image besides its file
 
 
 def generate(folder: Path, count: int) -> None:
@@ -112,39 +125,54 @@ def of_images(large: int) -> None:
 
 
 def draw_rows(store: str, count: int) -> list[str]:
-    """Writes the parts of a set's table, and a validation of before; returns the parts' keys."""
+    """Writes a listing, its ranges, and a validation of before; returns the ranges' keys."""
     job = job_of(store)
-    keys = [
-        tables.write(job.store, f"parts/{start}.parquet", rows(range(start, start + PART)))
-        for start in range(0, count - count % PART, PART)
-    ]
-    part = tables.write(job.store, "parts/last.parquet", rows(range(count - count % PART, count)))
-    old = (parquet.read(job.store, key) for key in keys)
-    table = tables.put(job.store, (part[part.index % 50 > 0] for part in old))
+    pieces = [rows(range(start, min(start + PART, count))) for start in range(0, count, PART)]
+    table = tables.put(job.store, (part[part.index % 50 > 0] for part in pieces[:-1]))
     seen = parquet.read(job.store, table, ["sha256", "patient_id"]).drop_duplicates("sha256")
     anchors = seen.assign(anchor="patient_id:" + seen["patient_id"])[["sha256", "anchor"]]
     known = tables.put(job.store, anchors)
-    before = documents.validation(BEFORE, DATASET, table=table, anchors=known)
+    before = documents.validation(BEFORE, "ingest/before", table=table, anchors=known)
     job.store.put(f"{BEFORE}/{RESULT}", dump(before))
     history.accept(job.store, job.settings.released_as, "ingest/before", BEFORE, job.moment)
-    return [*keys, part]
+    facts = tuple(tables.put(job.store, part[[*FACTS]]) for part in pieces)
+    listed = SourceListing(
+        **{"images": count, "shard_size": PART, "range_size": PART, "facts": facts},
+        **{"files": (), "content": "", "labelling": ""},
+    )
+    job.store.put(f"{LISTING}/{RESULT}", dump(listed))
+    return [_decoded(job, number, part) for number, part in enumerate(pieces)]
 
 
-def merge(store: str, keys: list[str], count: int) -> None:
-    """Merges the parts into the table of a data set."""
-    job = job_of(store)
-    merged = (part for key in keys for part in parquet.parts(job.store, key))
-    table = tables.write(job.store, f"{DATASET}/manifest.parquet", merged)
-    classes = {"benign": count - count // 5, "malignant": count // 5}
-    dataset = documents.dataset(DATASET, table=table, classes=classes)
-    job.store.put(f"{DATASET}/{RESULT}", dump(dataset.model_copy(update={"thumbnails": ()})))
+def _decoded(job: Job, number: int, rows_: pd.DataFrame) -> str:
+    """Writes a decoded range without its pixels; returns its key."""
+    key = f"decode/{number}"
+    packed = rows_.drop(columns=[*FACTS]).assign(shard=rows_["shard"].clip(upper=0))
+    table = tables.write(job.store, f"{key}/manifest.parquet", ranges.numbered(packed))
+    decoded = DecodedRange(
+        **{"table": table, "images": len(rows_), "content": str(number)},
+        **{"shards": (key,), "thumbnails": (), "shard_images": (len(rows_),), "masks": ()},
+        golden=dict.fromkeys(packed["key"], key),
+    )
+    job.store.put(f"{key}/{RESULT}", dump(decoded))
+    return key
 
 
-def validate(store: str) -> tuple[str, int]:
+def merge(store: str, parts: list[str]) -> str:
+    """Unites the ranges to a data set; returns its key."""
+    return job_of(store).once(
+        "ingest",
+        VERSIONS["ingest"],
+        {"parts": parts},
+        lambda work: tasks.merge(work, "file:///drawn", "drawn", LISTING, parts, None),
+    )
+
+
+def validate(store: str, dataset: str) -> tuple[str, int]:
     """Validates the rows; returns the key, and how many copies were found."""
     job = job_of(store)
     with mock.patch.object(Parts, "all_near", return_value=[]):
-        key = steps.validate(job, DATASET)
+        key = steps.validate(job, dataset)
     result = load(job.store, key, Validation)
     found = manifest.read(job.store, result.table, ["duplicates"])["duplicates"]
     return key, int((found != "").sum())
@@ -161,8 +189,8 @@ def of_rows(count: int) -> None:
     with tempfile.TemporaryDirectory(prefix="skin-bench-") as scratch:
         store = f"file://{scratch}/store"
         keys = apart(draw_rows, store, count).returned
-        merged = apart(merge, store, keys, count)
-        checked = apart(validate, store)
+        merged = apart(merge, store, keys)
+        checked = apart(validate, store, merged.returned)
         key, found = checked.returned
         divided = apart(split, store, key)
     measured = {"merge": merged, "validate": checked, "split": divided}

@@ -27,23 +27,25 @@ def against(store: Store, table: pd.DataFrame, previous: str | None) -> Changes:
         manifest.read(store, load(store, previous, Validation).table, ["sha256", "key", "label"])
     )
     new = _labels(table)
-    both = new.index.intersection(old.index)
-    lists = {
-        "added": new.index.difference(old.index),
-        "removed": old.index.difference(new.index),
-        "relabelled": both[new.loc[both, "label"].to_numpy() != old.loc[both, "label"].to_numpy()],
-    }
+    # Numbers instead of digests: an index of texts takes ten times their memory.
+    numbers = pd.factorize(pd.concat([new["sha256"], old["sha256"]]))[0]
+    new.index, old.index = pd.Index(numbers[: len(new)]), pd.Index(numbers[len(new) :])
+    was = old["label"].reindex(new.index)
+    added = was.isna()
     # Of an image that is in both, the new key is shown: there the user can find the file.
-    keys = pd.concat([new["key"], old["key"][~old.index.isin(new.index)]])
-    examples = [
-        f"{what}: {key}" for what, rows in lists.items() for key in keys.loc[rows].head(EXAMPLES)
-    ]
+    lists = {
+        "added": new.loc[added, "key"],
+        "removed": old.loc[~old.index.isin(new.index), "key"],
+        "relabelled": new.loc[~added & (was != new["label"]), "key"],
+    }
+    examples = [f"{what}: {key}" for what, keys in lists.items() for key in keys.head(EXAMPLES)]
     counts = {what: len(rows) for what, rows in lists.items()}
     log.info("changes previous=%s %s", previous, " ".join(f"{k}={v}" for k, v in counts.items()))
     return Changes(previous=previous, examples=tuple(examples), **counts)
 
 
 def _labels(table: pd.DataFrame) -> pd.DataFrame:
-    """Returns label and key of each different image, indexed by what identifies it."""
-    known = table.assign(sha256=table["sha256"].where(table["sha256"] != "", table["key"]))
-    return known.drop_duplicates("sha256").set_index("sha256")[["label", "key"]]
+    """Returns `sha256`, `label` and `key` of each different image."""
+    known = table[["sha256", "label", "key"]]
+    known = known.assign(sha256=known["sha256"].where(known["sha256"] != "", known["key"]))
+    return known.drop_duplicates("sha256")

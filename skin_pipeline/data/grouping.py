@@ -122,6 +122,7 @@ def remembered(table: pd.DataFrame, known: pd.Series[str]) -> pd.Series[str]:
 
     Images that are gone keep theirs, in case they come back.
     """
-    now = table[table["sha256"] != ""].drop_duplicates("sha256").set_index("sha256")["anchor"]
+    seen = table.loc[table["sha256"] != "", ["sha256", "anchor"]]
+    now = seen.drop_duplicates("sha256").set_index("sha256")["anchor"]
     together: pd.Series[str] = pd.concat([known, now[~now.index.isin(known.index)]])
     return together.rename("anchor").rename_axis("sha256").sort_index()

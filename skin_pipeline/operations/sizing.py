@@ -6,10 +6,10 @@
 
 CPU times from `features` on are those of `costs`. The other figures were measured on one machine
 with 286 and 1,144 images of 224 pixels, on S3 with two and six shards; those of `decode` and
-`duplicates` with 24,000 drawn images, and those of `validate` and `split` with a million rows of a
-table. So they are rough for a million. The wall time comes from a small simulation of Airflow: its
-scheduler hands out so many tasks a second, a task uses one core, and a step waits for the one
-before.
+`duplicates` with 24,000 drawn images, and those of `ingest`, which unites ranges, `validate` and
+`split` with a million rows of a table. So they are rough for a million. The wall time comes from a
+small simulation of Airflow: its scheduler hands out so many tasks a second, a task uses one core,
+and a step waits for the one before.
 """
 
 from __future__ import annotations
@@ -264,13 +264,13 @@ def _needs(settings: Settings, layout: layouts.Layout, *, apart: bool) -> dict[s
     return {
         "listing": Needs(170 * MIB, 2.3e3, 0, 300, requests=12),
         "decode": alone._replace(memory=310 * MIB + 2 * shard, read=200, written=packed + 350),
-        "ingest": Needs(310 * MIB, 11e3, 4.8e3, 4.7e3, requests=45) if apart else alone,
+        "ingest": Needs(310 * MIB, 1.5e3, 4.8e3, 4.7e3, requests=45) if apart else alone,
         # Thumbnails: a task needs those of some 42 buckets; each worker reads most of them once.
         "duplicates": Needs(380 * MIB, 0, 4.1e3, 1, 4.1e6, requests=60, copied=172e3),
-        "validate": Needs(360 * MIB, 3e3, 310, 400, requests=20)
+        "validate": Needs(360 * MIB, 1.6e3, 310, 400, requests=20)
         if apart
         else Needs(360 * MIB, 13e3, 4.4e3, 400, requests=30, shard_requests=2),
-        "split": Needs(360 * MIB, 1.5e3, 310, 350, requests=16),
+        "split": Needs(360 * MIB, 0.9e3, 310, 350, requests=16),
         "features": Needs(
             1540 * MIB + shard, 0, packed, kept, model, shard_requests=19, copied=packed
         ),

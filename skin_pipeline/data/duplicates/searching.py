@@ -78,7 +78,7 @@ def united(table: pd.DataFrame, near: Iterable[Pair]) -> list[Pair]:
         table: Of the data set.
         near: The near-duplicates of its buckets; two buckets may have found the same pair.
     """
-    readable = table[table["readable"]]
+    readable = table.loc[table["readable"], ["sha256", "pixels_sha256"]]
     files = equal(readable, "sha256", "file")
     pixels = equal(readable.drop_duplicates("sha256"), "pixels_sha256", "pixels")
     once = {(pair.first, pair.second): pair for pair in near}
@@ -93,8 +93,8 @@ def shared(ours: pd.DataFrame, theirs: pd.DataFrame, near: Iterable[Pair]) -> li
         theirs: Table of the other one.
         near: The near-duplicates of the buckets of `theirs`; each stands for all equal images.
     """
-    readable = ours[ours["readable"]].drop_duplicates("sha256")
-    first = pd.Series(readable.index, readable["sha256"])
+    readable = ours.loc[ours["readable"], "sha256"].drop_duplicates()
+    first = pd.Series(readable.index, readable)
     leaders = first_of_equals(theirs)
     copies = theirs.loc[leaders.index, "sha256"].map(first).dropna()
     files = [Pair(int(i), int(j), "file", 1.0) for i, j in zip(copies, copies.index, strict=True)]

@@ -61,12 +61,14 @@ class Faultless(BatchExpectation):  # type: ignore[misc]
     """The base class: a subclass says in `sentence` what it expects, and finds the `faults`.
 
     Great Expectations reads the class attributes: `success_keys` are the arguments of a subclass
-    that its sentence may show as `$name`.
+    that its sentence may show as `$name`. Of the table it gets the columns that its arguments name,
+    and those that `reads` lists.
     """
 
     row_condition: RowConditionType = None
 
     sentence: ClassVar[str] = ""
+    reads: ClassVar[tuple[str, ...]] = ()
     metric_dependencies = (TABLE,)
     domain_keys = ("row_condition", "condition_parser")
     success_keys: ClassVar[tuple[str, ...]] = ()
@@ -177,6 +179,7 @@ class ExpectNoGiantGroup(Faultless):
 
     share: float
     sentence = "no group may have more than $share of the images."
+    reads = ("group", *REMEDIES)
     success_keys = ("share",)
 
     def faults(self, table: pd.DataFrame) -> list[str]:
