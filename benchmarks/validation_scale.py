@@ -37,8 +37,7 @@ from skin_pipeline.contracts import (
     dump,
     load,
 )
-from skin_pipeline.data import history, manifest, ranges, tasks
-from skin_pipeline.data.metadata import METADATA
+from skin_pipeline.data import history, manifest, tasks
 from skin_pipeline.job import Job
 from skin_pipeline.parting import Parts
 from skin_pipeline.storage import open_store
@@ -52,7 +51,14 @@ ROWS = 1_000_000
 BATCH = 500
 PART = 4096  # rows of a part, as one of many tasks would write it
 LISTING, BEFORE = "listing/drawn", "validate/before"
-FACTS = ("image_id", *METADATA)  # what is known of an image besides its file
+FACTS = (
+    "image_id",
+    "patient_id",
+    "lesion_id",
+    "sex",
+    "age",
+    "site",
+)  # what is known of an image besides its file
 
 
 def generate(folder: Path, count: int) -> None:
@@ -148,7 +154,7 @@ def _decoded(job: Job, number: int, rows_: pd.DataFrame) -> str:
     """Writes a decoded range without its pixels; returns its key."""
     key = f"decode/{number}"
     packed = rows_.drop(columns=[*FACTS]).assign(shard=rows_["shard"].clip(upper=0))
-    table = tables.write(job.store, f"{key}/manifest.parquet", ranges.numbered(packed))
+    table = tables.write(job.store, f"{key}/manifest.parquet", packed.reset_index(names="number"))
     decoded = DecodedRange(
         **{"table": table, "images": len(rows_), "content": str(number)},
         **{"shards": (key,), "thumbnails": (), "shard_images": (len(rows_),), "masks": ()},

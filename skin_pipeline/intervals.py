@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, logit, ndtri, stdtrit
-from scipy.stats import binomtest
+from scipy.stats import binom, binomtest
 
 from skin_pipeline.contracts import Interval
 
@@ -45,6 +45,20 @@ def proportion(hits: int, total: int) -> Interval:
 def hits_to_show(bound: float, total: int) -> int:
     """Returns the fewest hits whose Wilson interval is not below the bound; else `total + 1`."""
     return bisect_left(range(total + 1), bound, key=lambda hits: proportion(hits, total).low)
+
+
+def hits_to_guarantee(share: float, total: int) -> int:
+    """Returns the fewest hits of `total` that reject, at 5 %, that the true share is lower.
+
+    The test is one-sided and exact (binomial). Returns `total + 1` if no number of hits does.
+    """
+    hits = int(binom.isf(1 - CONFIDENCE, total, share)) + 1
+    return min(hits, total + 1)
+
+
+def observations_to_guarantee(share: float) -> int:
+    """Returns the fewest observations that guarantee a share, 0…1, if all of them are hits."""
+    return math.ceil(math.log(1 - CONFIDENCE) / math.log(share))
 
 
 def images_to_show(bound: float) -> int:

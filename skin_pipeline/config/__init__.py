@@ -27,6 +27,7 @@ from skin_pipeline.config.data import DEMO, SYNTHETIC
 from skin_pipeline.config.deployment import Deployment, threads
 from skin_pipeline.config.environment import ENV_PREFIX, may_be_empty, parts
 from skin_pipeline.config.form import form_schema, range_of, with_blanks
+from skin_pipeline.config.judging import ThresholdBy
 from skin_pipeline.config.knobs import FIRST
 from skin_pipeline.config.operations import retraining
 from skin_pipeline.config.placement import placement, pod_of
@@ -43,6 +44,7 @@ __all__ = [
     "Deployment",
     "Pod",
     "Settings",
+    "ThresholdBy",
     "form_schema",
     "may_be_empty",
     "no_setting",

@@ -10,6 +10,8 @@ from pydantic import BeforeValidator, field_validator
 from skin_pipeline.config.environment import Environment, parts
 from skin_pipeline.config.knobs import FIRST, Bound, gain, knob, least, number
 
+ThresholdBy = Literal["point", "lower_bound", "guaranteed"]
+
 
 class JudgingKnobs(Environment):
     """How the decision threshold is set, what is reported, and what the gate requires."""
@@ -22,11 +24,13 @@ class JudgingKnobs(Environment):
         le=0.999,
         title="Sensitivity to aim at",
     )
-    threshold_by: Literal["point", "lower_bound"] = knob(
+    threshold_by: ThresholdBy = knob(
         "point",
         "Judging",
-        "What must reach `target_sensitivity`: the share that is found, or the lower end of its "
-        "95 % interval.",
+        "What must reach `target_sensitivity`: the share that is found (`point`), the lower end of "
+        "its 95 % interval, or the sensitivity on new patients of the same origin with 95 % "
+        "confidence, counting one image of each patient (`guaranteed`; for 0.9 it takes at least "
+        "29 patients with a malignant validation image).",
         title="What must reach the sensitivity to aim at",
     )
     test_views: Annotated[Literal[0, 1, 2, 4, 8], BeforeValidator(number)] = knob(

@@ -13,6 +13,7 @@ The modules in reading order:
     logits       the work of the step `logits`: what runs say of images, some shards at a time
     scoring      probabilities of judged models, on another test set or a set of another origin
     ensemble     the runs as one model: temperature, threshold, and figures of all
+    threshold    the decision threshold, on validation images
     metrics      figures with intervals, from probabilities and labels
     slices       figures by kind of image, and where a shortcut cannot help
     saliency     the most confident mistakes, and which parts of the image led to them

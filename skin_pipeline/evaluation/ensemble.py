@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 from scipy.special import expit
 
-from skin_pipeline.config import Settings
+from skin_pipeline.config import Settings, ThresholdBy
 from skin_pipeline.contracts import Bin, Calibration, Figures
 from skin_pipeline.data import manifest, splitting
-from skin_pipeline.evaluation.metrics import Predictions, Sample, bins, figures, threshold_at
+from skin_pipeline.evaluation.metrics import Predictions, Sample, bins, figures
+from skin_pipeline.evaluation.threshold import threshold_at
 from skin_pipeline.intervals import Floats, Ints
 
 # Between these the temperature is searched. Logits that need another one carry no information.
@@ -31,7 +32,7 @@ class Judging:
     """The settings that predictions are judged by; see `config.Settings`."""
 
     target_sensitivity: float
-    threshold_by: Literal["point", "lower_bound"]
+    threshold_by: ThresholdBy
     prevalences: tuple[float, ...]
     seed: int
 
@@ -49,9 +50,22 @@ class Judging:
         """Returns the images of a table as the sample that figures are computed on."""
         return Sample.of(table, self.seed, self.prevalences)
 
-    def threshold(self, probabilities: Floats, labels: Ints) -> float:
-        """Returns the threshold that meets the target on validation images (n,)."""
-        return threshold_at(self.target_sensitivity, probabilities, labels, by=self.threshold_by)
+    def threshold(self, table: pd.DataFrame, probabilities: Floats) -> float:
+        """Returns the threshold that meets the target on validation images.
+
+        Args:
+            table: The split's rows of readable images (n).
+            probabilities: Of the validation images, and NaN for all others (n,).
+        """
+        rows = table[known := np.isfinite(probabilities)]
+        return threshold_at(
+            self.target_sensitivity,
+            probabilities[known],
+            manifest.labels(rows),
+            self.threshold_by,
+            rows["group"].to_numpy(),
+            self.seed,
+        )
 
 
 @dataclass(frozen=True)
@@ -86,15 +100,14 @@ def score(table: pd.DataFrame, logits: Floats, runs: Sequence[int], judging: Jud
     """
     sides = np.stack([table[f"run_{run}"].to_numpy() for run in runs])
     validates = sides == splitting.VALIDATION
-    labels = manifest.labels(table)
     # All runs have the same test set.
     tests = _TestImages.of(table, sides[0] == splitting.TEST, judging)
     alone = {
-        run: _calibrated(row, np.where(own, row, np.nan), labels, judging)
+        run: _calibrated(row, np.where(own, row, np.nan), table, judging)
         for run, row, own in zip(runs, logits, validates, strict=True)
     }
     mean, unseen = logits.mean(axis=0), held_out_logits(logits, validates)
-    together = _calibrated(mean, unseen, labels, judging)
+    together = _calibrated(mean, unseen, table, judging)
     predictions = table[["key", "label", "group"]].assign(
         test=tests.rows,
         held_out_probability=expit(unseen / together.temperature),
@@ -138,17 +151,18 @@ class _Calibrated:
     threshold: float
 
 
-def _calibrated(logits: Floats, unseen: Floats, labels: Ints, judging: Judging) -> _Calibrated:
+def _calibrated(
+    logits: Floats, unseen: Floats, table: pd.DataFrame, judging: Judging
+) -> _Calibrated:
     """Returns the probabilities of `logits` (n,), calibrated on `unseen` (n,).
 
-    `unseen` has logits of validation images, and NaN for all other images.
+    `unseen` has logits of validation images, and NaN for all other images of the table (n).
     """
     known = np.isfinite(unseen)
-    temperature = temperature_of(unseen[known], labels[known])
+    temperature = temperature_of(unseen[known], manifest.labels(table)[known])
     # The threshold comes second: the model that is released divides by the temperature, so that a
     # threshold on bare logits would be another one there, and miss the target.
-    held_out = np.asarray(expit(unseen[known] / temperature))
-    threshold = judging.threshold(held_out, labels[known])
+    threshold = judging.threshold(table, np.asarray(expit(unseen / temperature)))
     return _Calibrated(np.asarray(expit(logits / temperature)), temperature, threshold)
 
 
@@ -185,13 +199,11 @@ def rescored(
         runs: The numbers of the runs.
         judging: As for `score`.
     """
-    labels = manifest.labels(table)
     tests = _TestImages.of(table, (table[f"run_{runs[0]}"] == splitting.TEST).to_numpy(), judging)
 
     def judged(column: str, unseen: Floats) -> Figures:
-        known = np.isfinite(unseen)
         # The table has probabilities, which were calibrated before: no temperature is needed.
-        threshold = judging.threshold(unseen[known], labels[known])
+        threshold = judging.threshold(table, unseen)
         return tests.figures(predictions[column].to_numpy(np.float64), threshold)
 
     alone = {}

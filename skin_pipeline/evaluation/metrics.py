@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,15 +17,12 @@ from numpy.typing import NDArray
 
 from skin_pipeline.contracts import Bin, Figures, Interval, Predictive
 from skin_pipeline.data import manifest
-from skin_pipeline.errors import BadInput
 from skin_pipeline.intervals import (
     UPPER,
     Floats,
     Ints,
     Statistic,
     auc_statistic,
-    hits_to_show,
-    images_to_show,
     independent,
     proportion,
     resampled,
@@ -102,40 +99,6 @@ class Sample:
     def at(self, rows: Rows) -> Sample:
         """Returns some of the images."""
         return replace(self, labels=self.labels[rows], groups=self.groups[rows])
-
-
-def threshold_at(
-    sensitivity: float,
-    probabilities: Floats,
-    labels: Ints,
-    by: Literal["point", "lower_bound"] = "point",
-) -> float:
-    """Returns the highest threshold at which this share of the malignant images is found.
-
-    Args:
-        sensitivity: The share to be found, 0…1.
-        probabilities: Of validation images (n,), never of test images: a threshold that was chosen
-            on the test set would make the sensitivity there look better than it is.
-        labels: 1 for malignant (n,).
-        by: What must reach `sensitivity`: the share that is found, or the lower end of its Wilson
-            interval.
-
-    Raises:
-        BadInput: There are too few malignant images to show this sensitivity.
-    """
-    found = np.sort(probabilities[labels == 1])[::-1]
-    if by == "lower_bound":
-        needed = hits_to_show(sensitivity, len(found)) if len(found) else 1
-    else:
-        # Without the rounding, .85 * 20 = 17.000000000000004 would require 18.
-        needed = max(math.ceil(round(sensitivity * len(found), 9)), 1)
-    if needed > len(found):
-        least = images_to_show(sensitivity) if by == "lower_bound" else 1
-        raise BadInput(
-            f"no threshold shows a sensitivity of {sensitivity:g} on {len(found)} malignant "
-            f"validation images (threshold_by={by}); it takes at least {least:,} of them"
-        )
-    return float(found[needed - 1])
 
 
 def figures(predictions: Predictions, sample: Sample) -> Figures:

@@ -90,6 +90,16 @@ def test_the_threshold_says_if_the_lower_end_was_required(judged: Judged) -> Non
     assert "the lower end of the 95 % interval of" in written(judged._replace(verdict=verdict))
 
 
+def test_the_threshold_says_what_is_guaranteed_and_for_whom(judged: Judged) -> None:
+    settings = {**judged.verdict.settings, "threshold_by": "guaranteed"}
+    text = written(
+        judged._replace(verdict=judged.verdict.model_copy(update={"settings": settings}))
+    )
+    assert "one of each patient, so that with 95 % confidence" in text
+    assert "new patients of the same origin reaches 0.9." in text
+    assert "so that the" not in text
+
+
 def test_other_origins_are_told_beside_the_test_set(store: FolderStore) -> None:
     sets = (
         scored(store, "clinic-b", 1),

@@ -19,6 +19,7 @@ from skin_pipeline import intervals
 from skin_pipeline.evaluation import ensemble, metrics
 from skin_pipeline.evaluation.ensemble import Judging, Scores, temperature_of
 from skin_pipeline.evaluation.metrics import Predictions, Sample
+from skin_pipeline.evaluation.threshold import threshold_at
 
 
 def test_an_image_is_scored_by_the_runs_that_it_validates() -> None:
@@ -178,6 +179,26 @@ def test_thresholds_are_set_on_the_lower_bound_where_that_is_asked_for() -> None
     assert seen.ensemble.threshold < judged(target_sensitivity=0.8).ensemble.threshold
 
 
+def test_a_guaranteed_threshold_counts_one_validation_image_of_each_patient() -> None:
+    seen = judged(threshold_by="guaranteed", target_sensitivity=0.6)
+    held_out = seen.predictions["held_out_probability"].to_numpy()
+    known = np.isfinite(held_out)
+    one_each = threshold_at(
+        *(0.6, held_out[known], DRAWN.labels[known], "guaranteed"),
+        *(DRAWN.groups[known], HARD.seed),
+    )
+    assert seen.ensemble.threshold == one_each
+    # Else the two ways could not be told apart here.
+    assert one_each != threshold_at(0.6, held_out[known], DRAWN.labels[known], "guaranteed")
+    again = ensemble.rescored(
+        DRAWN.table,
+        seen.predictions,
+        hand_made.RUNS,
+        replace(HARD, threshold_by="guaranteed", target_sensitivity=0.6),
+    )
+    assert again.ensemble.threshold == seen.ensemble.threshold
+
+
 def test_held_out_probabilities_are_calibrated_and_only_of_images_that_validate_a_run() -> None:
     unseen = ensemble.held_out_logits(RUN_LOGITS, VALIDATES)
     expected = expit(unseen / SEEN.calibration.temperature)
@@ -268,7 +289,7 @@ def test_a_threshold_that_would_be_met_before_calibration_is_not_met_after_it() 
     """Set on bare logits, a threshold for .9 would find far fewer, or classify all as malignant."""
     unseen = ensemble.held_out_logits(RUN_LOGITS, VALIDATES)
     known = np.isfinite(unseen)
-    bare = metrics.threshold_at(0.9, expit(unseen[known]), DRAWN.labels[known])
+    bare = threshold_at(0.9, expit(unseen[known]), DRAWN.labels[known])
     scores = SEEN.predictions["held_out_probability"].to_numpy()[known & MALIGNANT]
     assert not just_meets(0.9, scores, bare)
     assert just_meets(0.9, scores, SEEN.ensemble.threshold)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +12,6 @@ from sklearn.metrics import balanced_accuracy_score, brier_score_loss, f1_score,
 
 from skin_pipeline import intervals
 from skin_pipeline.contracts import Figures, Interval
-from skin_pipeline.errors import BadInput
 from skin_pipeline.evaluation import metrics
 from skin_pipeline.evaluation.metrics import Predictions, Sample
 
@@ -34,67 +33,6 @@ def quick() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(intervals, "RESAMPLES", 100)
         yield
-
-
-# --- thresholds ----------------------------------------------------------------------------------
-
-
-@given(
-    st.lists(st.floats(0, 1), min_size=1, max_size=50),
-    st.floats(0.01, 1.0),
-)
-def test_the_threshold_finds_the_asked_share_and_no_higher_one_does(
-    scores: Any, share: float
-) -> None:
-    scores, labels = np.array(scores), np.ones(len(scores), int)
-    threshold = metrics.threshold_at(share, scores, labels)
-    assert (scores >= threshold).mean() >= share - 1e-9
-    higher = scores[scores > threshold]
-    if len(higher):
-        assert (scores >= higher.min()).mean() < share
-
-
-@given(st.lists(st.floats(0, 1), min_size=25, max_size=120), st.floats(0.3, 0.8))
-@settings(deadline=None)
-def test_the_threshold_by_the_lower_bound_shows_the_target_and_no_higher_one_does(
-    scores: Any, share: float
-) -> None:
-    scores, labels = np.array(scores), np.ones(len(scores), int)
-    threshold = metrics.threshold_at(share, scores, labels, by="lower_bound")
-    found = int((scores >= threshold).sum())
-    assert intervals.proportion(found, len(scores)).low >= share
-    fewer = int((scores > threshold).sum())
-    assert intervals.proportion(fewer, len(scores)).low < share
-
-
-@pytest.mark.parametrize("images", [7, 20, 49, 100])
-def test_a_share_that_so_many_images_make_asks_for_no_image_more(images: int) -> None:
-    """Though .85 * 20 is a little more than 17 in floating point."""
-    scores = np.arange(images, 0, -1.0)
-    for hits in range(1, images + 1):
-        threshold = metrics.threshold_at(hits / images, scores, np.ones(images, int))
-        assert (scores >= threshold).sum() == hits
-
-
-def test_benign_images_do_not_move_the_threshold() -> None:
-    scores, labels = np.array([0.9, 0.8, 0.99, 0.1]), np.array([1, 1, 0, 0])
-    assert metrics.threshold_at(1.0, scores, labels) == pytest.approx(0.8)
-
-
-@pytest.mark.parametrize(
-    ("malignant", "by", "message"),
-    [
-        (20, "lower_bound", r"0\.9 on 20 malignant .*\(threshold_by=lower_bound\).* least 35 of"),
-        (0, "lower_bound", "on 0 malignant .* least 35 of them"),
-        (0, "point", r"on 0 malignant .*\(threshold_by=point\).* least 1 of them"),
-    ],
-)
-def test_too_few_malignant_images_are_told_with_how_many_it_takes(
-    malignant: int, by: Literal["point", "lower_bound"], message: str
-) -> None:
-    labels = (np.arange(40) < malignant).astype(int)
-    with pytest.raises(BadInput, match=message):
-        metrics.threshold_at(0.9, np.linspace(0, 1, 40), labels, by=by)
 
 
 # --- figures -------------------------------------------------------------------------------------

@@ -208,6 +208,7 @@ def test_the_target_is_met_on_images_that_no_run_trained_on_with(
     [
         ("target_sensitivity", 0.7),
         ("threshold_by", "lower_bound"),
+        ("threshold_by", "guaranteed"),
         ("prevalences", "0.4"),
         ("seed", 11),
     ],
