@@ -104,34 +104,47 @@ def within(
     """
     known = audit.scores(table, is_test, shortcuts, seed)
     sample = Sample.of(table[is_test], seed)
-    return tuple(_within(name, _strata(known[name]), scores[is_test], sample) for name in shortcuts)
+    return tuple(_within(name, strata(known[name]), scores[is_test], sample) for name in shortcuts)
 
 
-def _strata(scores: Floats) -> NDArray[np.int64]:
+def strata(scores: Floats) -> NDArray[np.int64]:
     """Returns the number of the fifth that each score is in (n,); equal scores stay together."""
     edges = np.quantile(scores, np.arange(1, STRATA) / STRATA)
     return np.searchsorted(edges, scores, side="left")
 
 
-def _within(name: str, strata: NDArray[np.int64], scores: Floats, sample: Sample) -> Within:
-    parts = list(_pairs(strata, scores, sample.malignant))
+def _within(name: str, fifths: NDArray[np.int64], scores: Floats, sample: Sample) -> Within:
+    parts = list(_pairs(fifths, scores, sample.malignant))
     agreeing = sum(wins.size for _, _, wins in parts)
     every = int(sample.malignant.sum() * (~sample.malignant).sum())
     aucs = resampled(_statistic(parts), sample.groups, sample.seed)
     return Within(
         shortcut=name,
-        strata=len(np.unique(strata)),
+        strata=len(np.unique(fifths)),
         pairs=agreeing / every if every else 0.0,
         auc=share(aucs, sample.independent),
     )
 
 
+def auc_within(
+    numbers: NDArray[np.int64], scores: Floats, malignant: NDArray[np.bool_]
+) -> Statistic:
+    """Returns a function from how often each image counts (r, n) to AUCs over agreeing pairs (r,).
+
+    Args:
+        numbers: Of the stratum of each image (n,); a pair agrees if both are in one.
+        scores: Higher where an image looks more malignant (n,).
+        malignant: Which images are (n,).
+    """
+    return _statistic(list(_pairs(numbers, scores, malignant)))
+
+
 def _pairs(
-    strata: NDArray[np.int64], scores: Floats, malignant: NDArray[np.bool_]
+    numbers: NDArray[np.int64], scores: Floats, malignant: NDArray[np.bool_]
 ) -> Iterator[Pairs]:
-    for number in np.unique(strata):
-        hits = np.flatnonzero((strata == number) & malignant)
-        misses = np.flatnonzero((strata == number) & ~malignant)
+    for number in np.unique(numbers):
+        hits = np.flatnonzero((numbers == number) & malignant)
+        misses = np.flatnonzero((numbers == number) & ~malignant)
         difference = scores[hits][:, None] - scores[misses]
         yield hits, misses, np.heaviside(difference, 0.5)  # a tie is half a win
 

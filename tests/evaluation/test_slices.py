@@ -222,10 +222,10 @@ def test_the_auc_within_strata_counts_each_pair_that_agrees_once() -> None:
     (seen,), is_test = within(scores, rows)
     known = audit.scores(rows, is_test, ["original size"], 0)["original size"]
     malignant = (rows["label"] == "malignant").to_numpy()[is_test]
-    value, pairs = by_pairs(slices._strata(known), scores[is_test], malignant)
+    value, pairs = by_pairs(slices.strata(known), scores[is_test], malignant)
     assert seen.auc.value == pytest.approx(value)
     assert seen.pairs == pytest.approx(pairs / (malignant.sum() * (~malignant).sum()))
-    assert seen.strata == len(np.unique(slices._strata(known)))
+    assert seen.strata == len(np.unique(slices.strata(known)))
 
 
 def test_more_images_of_the_same_patients_make_the_auc_within_strata_no_more_certain() -> None:
@@ -267,8 +267,8 @@ def test_another_seed_gives_other_intervals_in_slices_and_strata() -> None:
 
 def test_strata_are_fifths_and_equal_scores_stay_together() -> None:
     scores = np.random.default_rng(0).permutation(np.arange(100.0))
-    assert np.bincount(slices._strata(scores)).tolist() == [20] * 5
-    strata = slices._strata(np.repeat([0.1, 0.9], [70, 30]))
+    assert np.bincount(slices.strata(scores)).tolist() == [20] * 5
+    strata = slices.strata(np.repeat([0.1, 0.9], [70, 30]))
     assert len(set(strata[:70])) == len(set(strata[70:])) == 1
     assert strata[0] < strata[-1]
 

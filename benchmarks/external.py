@@ -1,0 +1,341 @@
+"""How well a logistic probe on frozen features does inside its set, and on a set from elsewhere.
+
+A configuration says what the network is shown of an image (`--regions`, `--views`, and training
+copies that are `--corrupted`) and which features are read (`--stages`). Inside, the probe is
+cross-validated by group; outside, it learns from the whole set, and images that both sets contain
+are left out. It is compared on the same images, by a bootstrap over groups, with the plain probe:
+features of the last stage of the squashed image. The AUCs among images that agree in something
+count pairs of images with which that says nothing of the label (`evaluation.slices`).
+
+Then the sets change sides, and both are learned from at once; each is judged on folds that were not
+learned from. With `--write`, the row is added to docs/external.md. Features that were computed are
+found again in `--store`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from looks import REGIONS, Light, corrupted
+from measuring import folder_of, parser, report
+from numpy.typing import NDArray
+from PIL import Image
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import StratifiedGroupKFold
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from workflow import Workflow
+
+from skin_pipeline import arrays, steps
+from skin_pipeline.contracts import Dataset, Interval, Validation, load
+from skin_pipeline.data import audit, manifest
+from skin_pipeline.evaluation import slices
+from skin_pipeline.intervals import Floats, Ints, auc_statistic, independent, resampled, share
+from skin_pipeline.job import Job
+from skin_pipeline.storage import scratch
+from skin_pipeline.training import backbone, cache, features, models, pretrained
+
+SEED, FOLDS = 0, 5
+PENALTY = 1e-3  # scikit-learn's C; a tenth and ten times of it gave the same within .01
+OUTSIDE = "outside"
+AGREEING = ("border ring colour", "original size")
+PAGE = Path(__file__).parents[1] / "docs/external.md"
+
+
+class Configuration(NamedTuple):
+    """What the probe reads of an image.
+
+    Attributes:
+        regions: Of `looks.REGIONS`; their features stand side by side.
+        stages: Of the network, from 1 (ResNet50: conv3, conv4, conv5).
+        views: Dihedral views, over which features are averaged.
+        corrupted: Copies of each training image as other cameras might have made them.
+    """
+
+    regions: tuple[str, ...] = ("squashed",)
+    stages: tuple[int, ...] = (3,)
+    views: int = 1
+    corrupted: int = 0
+
+
+PLAIN = Configuration()
+
+
+class Images(NamedTuple):
+    """A set of images: its folder, and its rows of the manifest (n)."""
+
+    folder: Path
+    table: pd.DataFrame
+
+    @property
+    def labels(self) -> Ints:
+        """1 for malignant (n,)."""
+        return manifest.labels(self.table)
+
+    @property
+    def groups(self) -> NDArray[Any]:
+        """What each image belongs to (n,): its group, or itself where there is none."""
+        if "group" in self.table:
+            return self.table["group"].to_numpy(str)
+        return self.table["key"].to_numpy(str)
+
+
+class Bench:
+    """Features of sets of images, as the workflow computes and caches them."""
+
+    def __init__(self, job: Job, network: backbone.Network, trunk: Any) -> None:
+        self._job, self._network, self._trunk = job, network, trunk
+        self._forward = features.forward_of(network, ["pooled"])
+
+    def read(self, images: Images, made: Configuration, copy: int | None = None) -> Floats:
+        """Returns what the probe reads of images, or of a corrupted copy of them (n, channels)."""
+        ends = np.cumsum([0, *(int(end.shape[-1]) for end in self._network.ends)])
+        columns = np.concatenate([np.arange(ends[one - 1], ends[one]) for one in made.stages])
+        views = made.views if copy is None else 1
+        return np.concatenate(
+            [self._pooled(images, region, views, copy)[:, columns] for region in made.regions],
+            axis=1,
+        )
+
+    def _pooled(self, images: Images, region: str, views: int, copy: int | None) -> Floats:
+        pixels = self._squares(images, region)
+        if copy is not None:
+            light = Light.of(pixels)
+            pixels = np.stack([
+                corrupted(one, light, number, (SEED, number, copy))
+                for number, one in enumerate(pixels)
+            ])
+        ids, kinds = cache.ids_of(pixels), ["pooled"]
+        known = cache.FeatureCache(self._job.store, self._trunk, self._network.image_size, ids)
+        with scratch() as folder:
+            features.compute(
+                self._forward, pixels, ids, known, kinds=kinds, views=views, folder=folder
+            )
+        found = [known.find("pooled", view, ids) for view in range(views)]
+        named = {block for view in found for block, _ in view}
+        blocks = {block: arrays.loaded(self._job.store, block) for block in named}
+        each = np.array([[blocks[block][row] for block, row in view] for view in found])
+        return np.asarray(each.mean(axis=0), np.float64)
+
+    def _squares(self, images: Images, region: str) -> NDArray[np.uint8]:
+        squares = []
+        for key in images.table["key"]:
+            with Image.open(images.folder / key) as image:
+                squares.append(REGIONS[region](image.convert("RGB"), self._network.image_size))
+        return np.stack(squares)
+
+
+# --- probes ---------------------------------------------------------------------------------------
+
+
+class Read(NamedTuple):
+    """What is read of a set: of the images (n, channels), and of copies (copies, n, channels)."""
+
+    images: Floats
+    copies: list[Floats]
+    labels: Ints
+
+    @classmethod
+    def of(cls, bench: Bench, images: Images, made: Configuration) -> Read:
+        """Reads a set."""
+        copies = [bench.read(images, made, copy) for copy in range(made.corrupted)]
+        return cls(bench.read(images, made), copies, images.labels)
+
+    def learned(self, rows: Ints | slice = slice(None)) -> tuple[Floats, Ints]:
+        """Returns what a probe learns from: some rows and all copies of them, with labels."""
+        parts = [self.images, *self.copies]
+        return np.concatenate([part[rows] for part in parts]), np.tile(
+            self.labels[rows], len(parts)
+        )
+
+
+def probed(learned: list[tuple[Floats, Ints]], read: Floats) -> Floats:
+    """Returns the scores (n,) that a probe gives to what is read (n, channels).
+
+    Args:
+        learned: Of each source; each weighs the same, however many images it has.
+        read: Of the images to score.
+    """
+    weights = np.concatenate([np.full(len(labels), 1 / len(labels)) for _, labels in learned])
+    probe = make_pipeline(StandardScaler(), LogisticRegression(C=PENALTY, max_iter=500))
+    probe.fit(
+        np.concatenate([values for values, _ in learned]),
+        np.concatenate([labels for _, labels in learned]),
+        logisticregression__sample_weight=weights * len(weights) / len(learned),
+    )
+    return np.asarray(probe.decision_function(read))
+
+
+def folds_of(images: Images) -> list[tuple[Ints, Ints]]:
+    """Returns rows to learn from and rows to score; no group is on both sides."""
+    folds = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=SEED)
+    return list(folds.split(images.labels, images.labels, images.groups))
+
+
+def crossed(read: Read, folds: list[tuple[Ints, Ints]], beside: Read | None = None) -> Floats:
+    """Returns each image's score (n,) from a probe that has seen no image of its group.
+
+    Args:
+        read: Of the set.
+        folds: Of the set.
+        beside: Of another set, from which each probe learns too.
+    """
+    scores = np.zeros(len(read.labels))
+    others = [beside.learned()] if beside else []
+    for learned, scored in folds:
+        scores[scored] = probed([read.learned(learned), *others], read.images[scored])
+    return scores
+
+
+# --- figures --------------------------------------------------------------------------------------
+
+
+def strata_of(table: pd.DataFrame, folds: list[tuple[Ints, Ints]], name: str) -> Ints:
+    """Returns the fifth of a shortcut's score that each image is in (n,)."""
+    scores = np.zeros(len(table))
+    for _, scored in folds:
+        out = np.zeros(len(table), bool)
+        out[scored] = True
+        scores[out] = audit.scores(table, out, [name], SEED)[name]
+    return slices.strata(scores)
+
+
+def interval(statistic: Any, images: Images) -> Interval:
+    """Returns a figure with its interval, by a bootstrap over groups."""
+    drawn = resampled(statistic, images.groups, SEED)
+    return share(drawn, independent(images.labels, images.groups))
+
+
+def compared(images: Images, scores: Floats, plain: Floats) -> Iterator[Interval]:
+    """Yields the AUC, and by how much it is above that of the plain probe, with intervals."""
+    ours, theirs = (auc_statistic(one, images.labels) for one in (scores, plain))
+    yield interval(ours, images)
+    drawn = resampled(lambda times: ours(times) - theirs(times), images.groups, SEED)
+    low, high = np.nanquantile(drawn[1:], [0.025, 0.975])
+    yield Interval(value=float(drawn[0]), low=float(low), high=float(high))
+
+
+def measured(
+    bench: Bench, ours: Images, theirs: Images, made: Configuration
+) -> dict[str, Interval]:
+    """Returns all figures of a configuration."""
+    folds, their_folds = folds_of(ours), folds_of(theirs)
+    inside, outside = Read.of(bench, ours, made), Read.of(bench, theirs, made)
+    plain, plain_outside = (Read.of(bench, images, PLAIN) for images in (ours, theirs))
+    scores = crossed(inside, folds)
+    found = dict(
+        zip(
+            ["in_set_auc", "in_set_gain"],
+            compared(ours, scores, crossed(plain, folds)),
+            strict=True,
+        )
+    )
+    for name in AGREEING:
+        strata = strata_of(ours.table, folds, name)
+        statistic = slices.auc_within(strata, scores, ours.labels == 1)
+        found[f"agreeing_in_{name.replace(' ', '_')}"] = interval(statistic, ours)
+    away = probed([inside.learned()], outside.images)
+    plainly = probed([plain.learned()], plain_outside.images)
+    pairs = zip(["external_auc", "gain"], compared(theirs, away, plainly), strict=True)
+    found |= dict(pairs)
+    back = auc_statistic(probed([outside.learned()], inside.images), ours.labels)
+    found["reversed_auc"] = interval(back, ours)
+    for name, images, own, other, parts in (
+        ("both_in_set", ours, inside, outside, folds),
+        ("both_external", theirs, outside, inside, their_folds),
+    ):
+        together, alone = crossed(own, parts, other), crossed(own, parts)
+        values = compared(images, together, alone)
+        found |= dict(zip([f"{name}_auc", f"{name}_gain"], values, strict=True))
+    return found
+
+
+# --- rows -----------------------------------------------------------------------------------------
+
+
+def sets_of(job: Job, ours: Path, theirs: Path) -> tuple[Dataset, str, Images, Images]:
+    """Ingests and validates both sets; returns the data set, the weights, and both, without what
+    they share."""
+    ingested = steps.ingest(job)
+    checked = load(job.store, steps.validate(job, ingested.dataset, ingested.external), Validation)
+    dataset = load(job.store, ingested.dataset, Dataset)
+    other = load(job.store, checked.external[OUTSIDE], Dataset)
+    table = manifest.read_readable(job.store, other.table)
+    shared = set(manifest.read(job.store, checked.overlaps[OUTSIDE])["key"])
+    elsewhere = table[~table["key"].isin(shared)].reset_index(drop=True)
+    known = manifest.read_readable(job.store, checked.table)
+    return dataset, ingested.weights, Images(ours, known), Images(theirs, elsewhere)
+
+
+def line_of(made: Configuration, found: dict[str, Interval], command: str) -> str:
+    """Returns a row of docs/external.md."""
+    what = f"{' + '.join(made.regions)}; stages {', '.join(map(str, made.stages))}"
+    what += f"; {made.views} views" if made.views > 1 else ""
+    what += f"; {made.corrupted} corrupted copies" if made.corrupted else ""
+    columns = [
+        *("in_set_auc", "agreeing_in_border_ring_colour", "agreeing_in_original_size"),
+        *("external_auc", "gain", "reversed_auc", "both_in_set_auc", "both_external_auc"),
+    ]
+    cells = [str(found[name]) for name in columns]
+    return f"| {what} | {' | '.join(cells)} | `{command}` |\n"
+
+
+def arguments_of() -> argparse.Namespace:
+    """Returns the flags of this call."""
+    flags = parser(str(__doc__))
+    flags.add_argument("--external", type=Path, required=True, help="folder of the other set")
+    flags.add_argument("--regions", default="centre", help=f"of {', '.join(REGIONS)}")
+    flags.add_argument("--stages", default="1,2,3")
+    flags.add_argument("--views", type=int, default=1, choices=[1, 2, 4, 8])
+    flags.add_argument("--corrupted", type=int, default=0, help="copies of each training image")
+    flags.add_argument("--store", type=Path, help="keep features here, and find them again")
+    flags.add_argument("--write", action="store_true", help="add the row to docs/external.md")
+    return flags.parse_args()
+
+
+def main() -> None:
+    """Measures a configuration."""
+    given = arguments_of()
+    made = Configuration(
+        tuple(given.regions.split(",")),
+        tuple(int(one) for one in given.stages.split(",")),
+        *(given.views, given.corrupted),
+    )
+    logging.disable(logging.INFO)
+    with folder_of(given.data) as (data, name), tempfile.TemporaryDirectory() as folder:
+        known = {"external": f"{OUTSIDE}={given.external}"}
+        job = Workflow.on(given.store or Path(folder), data, given.weights, **known).job
+        dataset, weights, ours, theirs = sets_of(job, data, given.external)
+        trunk = pretrained.trunk_of(job.settings.backbone, weights)
+        bench = Bench(job, models.network_on(job, dataset, trunk), trunk)
+        found = measured(bench, ours, theirs, made)
+    if given.write:
+        names = ("regions", "stages", "views", "corrupted")
+        flags = [f"--{key} {getattr(given, key)}" for key in names]
+        with PAGE.open("a", encoding="utf-8") as page:
+            page.write(line_of(made, found, " ".join(flags)))
+    report(
+        [(key.replace("_", " "), str(value)) for key, value in found.items()],
+        name="external",
+        value=round(found["external_auc"].value, 4),
+        unit="AUC",
+        against="the plain probe: the last stage of the squashed image",
+        data=name,
+        **{
+            f"{key}{end}": round(getattr(value, part), 4)
+            for key, value in found.items()
+            for end, part in (("", "value"), ("_low", "low"), ("_high", "high"))
+        },
+        **made._asdict(),
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,157 @@
+"""Ways in which a network may be shown an image: its squares, and what else may befall a picture.
+
+A *region* is a square part of an image at the working size. A *corruption* is a region as another
+camera, lamp or archive might have made it, drawn from a seed.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageFilter
+from scipy import ndimage
+
+from skin_pipeline.data.images import working_square
+from skin_pipeline.geometry import Geometry
+
+Box = tuple[float, float, float, float]  # left, top, right, bottom in pixels
+Pixels = NDArray[np.uint8]
+THUMBNAIL = 128  # pixels of the short side on which the lesion is searched
+AROUND = 1.4  # side of the lesion's square, in sides of its box
+LEAST = 0.35  # of the short side: a smaller square would show blurred pixels
+FIELD_OF_VIEW = 0.8
+
+
+def squashed(image: Image.Image, size: int) -> Pixels:
+    """Returns the whole image, its aspect ratio lost, as the original notebook did."""
+    return np.asarray(image.resize((size, size), Image.Resampling.BICUBIC))
+
+
+def centre(image: Image.Image, size: int) -> Pixels:
+    """Returns the centre, as the workflow does by default."""
+    return working_square(image, Geometry(size, FIELD_OF_VIEW))
+
+
+def lesion(image: Image.Image, size: int) -> Pixels:
+    """Returns the square around the lesion; the centre if none is found."""
+    box = lesion_box(image)
+    return _cut(image, box, size) if box else centre(image, size)
+
+
+REGIONS: dict[str, Callable[[Image.Image, int], Pixels]] = {
+    "squashed": squashed,
+    "centre": centre,
+    "lesion": lesion,
+}
+
+
+def lesion_box(image: Image.Image) -> Box | None:
+    """Returns a square around the dark region nearest to the centre (Otsu 1979); None if none."""
+    scale = THUMBNAIL / min(image.size)
+    wide, high = (max(1, round(side * scale)) for side in image.size)
+    small = image.resize((wide, high), Image.Resampling.BILINEAR)
+    light = np.asarray(small.convert("L"), np.float32)
+    smooth = ndimage.gaussian_filter(light, 2).astype(np.uint8)
+    rows, columns = np.mgrid[: light.shape[0], : light.shape[1]]
+    away = np.hypot(rows - light.shape[0] / 2, columns - light.shape[1] / 2) / THUMBNAIL
+    field = away < 0.475  # the corners of a round field of view are dark too
+    regions, count = ndimage.label((smooth <= _otsu(smooth[field])) & field)
+    if not count:
+        return None
+    central = ndimage.sum(np.exp(-((away / 0.25) ** 2)), regions, range(1, count + 1))
+    inside = np.nonzero(regions == int(np.argmax(central)) + 1)
+    if len(inside[0]) < light.size / 100:
+        return None
+    return _square(inside, light.shape, scale)
+
+
+def _square(inside: tuple[Any, ...], shape: tuple[int, ...], scale: float) -> Box:
+    (top, bottom), (left, right) = (np.percentile(one, [1, 99]) for one in inside)
+    side = np.clip(AROUND * max(bottom - top, right - left), LEAST * min(shape), min(shape))
+    half = side / 2
+    y = np.clip((top + bottom) / 2, half, shape[0] - half)
+    x = np.clip((left + right) / 2, half, shape[1] - half)
+    first, second, third, last = (
+        float(value / scale) for value in (x - half, y - half, x + half, y + half)
+    )
+    return first, second, third, last
+
+
+def _otsu(values: Pixels) -> int:
+    """Returns the grey level that parts dark from light with the largest variance between them."""
+    counts = np.bincount(values, minlength=256) / len(values)
+    dark, mean = counts.cumsum(), (counts * np.arange(256)).cumsum()
+    with np.errstate(divide="ignore", invalid="ignore"):
+        between = (mean[-1] * dark - mean) ** 2 / (dark * (1 - dark))
+    return int(np.argmax(np.nan_to_num(between, nan=-1.0, posinf=-1.0)))
+
+
+def _cut(image: Image.Image, box: Box, size: int) -> Pixels:
+    left, top, right, bottom = box
+    inside = max(0.0, left), max(0.0, top), min(right, image.width), min(bottom, image.height)
+    return np.asarray(image.resize((size, size), Image.Resampling.BICUBIC, box=inside))
+
+
+# --- corruptions ----------------------------------------------------------------------------------
+
+
+class Light(NamedTuple):
+    """The colour of the light in each of the images of a set (n, 3), by shades of grey."""
+
+    colours: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, squares: Pixels) -> Light:
+        """Returns the light in squares (n, size, size, 3): Minkowski means (Finlayson 2004)."""
+        small = squares[:, ::4, ::4].astype(np.float64) / 255
+        found = (small**6).mean(axis=(1, 2)) ** (1 / 6)
+        return cls(found / np.linalg.norm(found, axis=1, keepdims=True).clip(1e-6))
+
+
+def corrupted(square: Pixels, light: Light, number: int, seed: tuple[int, ...]) -> Pixels:
+    """Returns a square as another camera might have made it.
+
+    Its light becomes that of another image of the set; its section, sides, sharpness, compression,
+    exposure, contrast and saturation vary, and so does how it is turned.
+
+    Args:
+        square: Of an image (size, size, 3).
+        light: Of all training images, of which the square is `number`.
+        number: Of the image.
+        seed: Of everything that is drawn.
+    """
+    random = np.random.default_rng(seed)
+    image = _photographed(Image.fromarray(square), random)
+    values = np.asarray(image, np.float32) / 255
+    other = light.colours[random.integers(len(light.colours))]
+    gains = other / light.colours[number].clip(1e-3)
+    values = np.clip(values * (gains / gains.mean()), 0, 1) ** np.exp(random.uniform(-0.3, 0.3))
+    values = values * np.exp(random.uniform(-0.15, 0.15))
+    grey = values.mean(axis=2, keepdims=True)
+    values = np.clip(grey + (values - grey) * random.uniform(0.7, 1.3), 0, 1)
+    turned = np.rot90((values * 255).astype(np.uint8), int(random.integers(4)))
+    return np.ascontiguousarray(turned)
+
+
+def _photographed(image: Image.Image, random: np.random.Generator) -> Image.Image:
+    """Returns a section of an image in other proportions, with fewer pixels, and compressed."""
+    size = image.width
+    aspect = np.exp(random.uniform(-0.29, 0.29)) if random.random() < 0.5 else 1.0
+    wide, high = (size * random.uniform(0.8, 1.0) * aspect**power for power in (0.5, -0.5))
+    wide, high = min(wide, size), min(high, size)
+    left, top = random.uniform(0, size - wide), random.uniform(0, size - high)
+    pixels = int(size / np.exp(random.uniform(0, 0.8)))
+    box = (left, top, left + wide, top + high)
+    made = image.resize((pixels, pixels), Image.Resampling.BICUBIC, box=box)
+    if random.random() < 0.5:
+        file = io.BytesIO()
+        made.save(file, "JPEG", quality=int(random.uniform(40, 95)))
+        made = Image.open(file).convert("RGB")
+    made = made.resize((size, size), Image.Resampling.BICUBIC)
+    if random.random() < 0.3:
+        made = made.filter(ImageFilter.GaussianBlur(random.uniform(0.3, 1.2)))
+    return made
