@@ -214,15 +214,18 @@ def logits(split: str, trained: list[str], shards: list[list[int]]) -> list[str]
 
 
 # A failed run does not stop the others from being judged: the gate counts them.
-@step(**computing, trigger_rule=TriggerRule.ALL_DONE_MIN_ONE_SUCCESS)
-def evaluate(split: str, trained: list[str], validation: str) -> str:
+@step(mapped="parts", **computing, trigger_rule=TriggerRule.ALL_DONE_MIN_ONE_SUCCESS)
+def evaluate(split: str, trained: list[str], validation: str) -> dict[str, Any]:
     """
     Averages the runs, sets temperature and threshold on validation images, and judges the ensemble
     and each run on the test set, in all and by slices. Builds the self-contained model, loads it
-    again and tries it.
+    again and tries it. Also lists the parts of large external sets for the *external_logits* tasks.
     """
     with airflow_job() as job:
-        return steps.evaluate(job, split, trained, validation)
+        evaluation = steps.evaluate(job, split, trained, validation)
+        most = most_mapped(sharding.MOST_TASKS)
+        parts = sharding.mapped_external(job, evaluation, validation, most)
+        return {"evaluation": evaluation, "parts": parts}
 
 
 # It makes by itself what `logits` could not.
@@ -236,11 +239,25 @@ def champion(split: str) -> str:
         return steps.champion(job, split)
 
 
-@step(**computing)
+@step(map_index_template=AS_CALLED, **computing)
+def external_logits(evaluation: str, validation: str, parts: list[dict[str, Any]]) -> list[str]:
+    """
+    Computes what the network sees in the images of some shards of external sets, and scores them by
+    all runs, so that many tasks share the work of a large set. Skipped where there is no large set.
+    What is missing, *external* makes.
+    """
+    with airflow_job() as job:
+        call_task(sharding.external_images_in(job, validation, parts))
+        known = (job, evaluation, validation)
+        return [steps.external_logits(*known, part["name"], part["shards"]) for part in parts]
+
+
+# Where no external set is large, nothing is scored before, and those tasks are skipped.
+@step(**computing, trigger_rule=TriggerRule.NONE_FAILED)
 def external(evaluation: str, validation: str) -> list[str]:
     """
-    Scores the new model on each set of another origin that `external` names. Images that the
-    model's own data contain too are left out.
+    Scores the new model on each set of another origin that `external` names, by the parts of
+    *external_logits* or by itself. Images that the model's own data contain too are left out.
     """
     with airflow_job() as job:
         return steps.external(job, evaluation, validation)
@@ -335,11 +352,13 @@ def skin_training() -> None:
     # For a small set `logits` has no task and is skipped, which must skip nothing else. Airflow
     # runs no process for an empty task.
     scored = EmptyOperator(task_id="scored", trigger_rule=TriggerRule.NONE_FAILED, doc_md=SCORED)
-    evaluation = evaluate(divided, trained, validation)
-    scores = external(evaluation, validation)
+    judged = evaluate(divided, trained, validation)
+    model = {"evaluation": judged["evaluation"], "validation": validation}
+    scores = external(**model)
+    external_logits.partial(**model).expand(parts=judged) >> scores
     rival = champion(divided)
-    made >> scored >> [evaluation, rival]
-    verdict = gate(evaluation, validation, rival, scores)
+    made >> scored >> [judged, rival]
+    verdict = gate(**model, champion=rival, external=scores)
     ends = [promote(verdict), reject(verdict)]
     if deployment.budget_core_hours:
         Budget(task_id="budget", about=divided) >> cached

@@ -80,8 +80,9 @@ def metered(traffic: Traffic, *, apart: bool = False) -> Generator[Meter, None, 
 
 def _tell(around: Meter, meter: Meter, apart: bool) -> None:
     """Adds what a block took to the meter of the block around it."""
-    around.found += meter.found
-    around.computed += meter.computed
+    if not apart:
+        around.found += meter.found
+        around.computed += meter.computed
     spent, inner = around.apart, meter.apart
     spent.seconds += inner.seconds + apart * meter.seconds
     spent.core_seconds += inner.core_seconds + apart * meter.core_seconds

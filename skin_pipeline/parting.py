@@ -10,6 +10,7 @@ The steps in `steps` use it; it knows neither their order nor who calls them.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -29,6 +30,8 @@ from skin_pipeline.contracts import (
 from skin_pipeline.errors import BadInput
 from skin_pipeline.job import Job, Work
 from skin_pipeline.versions import VERSIONS
+
+log = logging.getLogger(__name__)
 
 
 def succeeded(trained: Iterable[str]) -> tuple[str, ...]:
@@ -135,12 +138,10 @@ class Parts:
 
             return tasks.features(work, dataset, shard, trunk, kinds, views)
 
-        return self.job.once("features", VERSIONS["features"], inputs, make)
+        return self.job.once("features", VERSIONS["features"], inputs, make, apart=True)
 
-    def features_for(
-        self, evaluation: str, dataset: str, shards: Sequence[int] | None = None
-    ) -> list[str]:
-        """Computes the activations of some or all shards of a set that an evaluation's models read.
+    def features_for(self, evaluation: str, dataset: str, shards: Sequence[int]) -> list[str]:
+        """Computes the activations of some shards of a set that an evaluation's models read.
 
         Raises:
             BadInput: The models need other squares of the images than the data set has.
@@ -153,14 +154,14 @@ class Parts:
                 raise BadInput(f"its {name} is {theirs}, that of the images here {ours}")
         return [
             self.features(images, shard, model.trunk, model.strategy, model.views)
-            for shard in (range(len(images.shards)) if shards is None else shards)
+            for shard in shards
         ]
 
     def of_runs(self, split: str, runs: tuple[str, ...], shards: Sequence[int]) -> str:
         """Scores the images of consecutive shards by the runs of a split; returns the key."""
         found = features_of(self.job.store, self.job.load(runs[0], TrainedRun))
-        features = [found[shard] for shard in shards]
-        return self._logits(split, runs, shards, features, self.job.settings.scored_views)
+        features, views = [found[shard] for shard in shards], self.job.settings.scored_views
+        return self._logits("split", split, runs, shards, features, views)
 
     def all_of_runs(self, split: str, runs: tuple[str, ...]) -> list[str]:
         """Returns the keys of the runs' logits of all images."""
@@ -171,29 +172,57 @@ class Parts:
         dataset = self.job.load(split, Split).dataset
         model = self.job.load(evaluation, Evaluation)
         features = self.features_for(evaluation, dataset, shards)
-        return self._logits(split, model.runs, shards, features, model.views)
+        return self._logits("split", split, model.runs, shards, features, model.views)
+
+    def of_present_champion(self, split: str, shards: Sequence[int]) -> str:
+        """Does the same by the champion of now; returns "" where `champion` needs no such part."""
+        from skin_pipeline.release import tasks
+
+        evaluation = tasks.evaluation_of_champion(self.job)
+        if not evaluation or self.job.load(evaluation, Evaluation).split == split:
+            return ""
+        try:
+            return self.of_champion(evaluation, split, shards)
+        except BadInput as error:
+            log.warning('champion_not_scored evaluation=%s problem="%s"', evaluation, error)
+            return ""
 
     def all_of_champion(self, evaluation: str, split: str) -> list[str]:
         """Returns the keys of a champion's logits of a whole test set."""
         parts = sharding.parts(self.job, split)
         return [self.of_champion(evaluation, split, shards) for shards in parts]
 
+    def of_external(self, evaluation: str, dataset: str, shards: Sequence[int]) -> str:
+        """Scores the images of consecutive shards of an external set by an evaluation's models."""
+        model = self.job.load(evaluation, Evaluation)
+        features = self.features_for(evaluation, dataset, shards)
+        return self._logits("dataset", dataset, model.runs, shards, features, model.views)
+
+    def all_of_external(self, evaluation: str, dataset: str) -> list[str]:
+        """Returns the keys of what an evaluation's models say of a whole external set."""
+        parts = sharding.external_parts(self.job, evaluation, dataset)
+        return [self.of_external(evaluation, dataset, shards) for shards in parts]
+
     def _logits(
         self,
-        split: str,
+        kind: str,
+        images: str,
         runs: tuple[str, ...],
         shards: Sequence[int],
         features: Sequence[str],
         views: int,
     ) -> str:
+        """Scores images by runs, given their features; `images` is the key of a `split`, or of the
+        `dataset` that is an external set."""
         inputs = {
-            **{"split": split, "runs": runs, "views": views},
+            **{kind: images, "runs": runs, "views": views},
             **{"shards": list(shards), "features": list(features)},
         }
 
         def make(work: Work) -> Logits:
             from skin_pipeline.evaluation import logits
 
-            return logits.of_shards(work, split, runs, shards, features, views)
+            score = {"split": logits.of_shards, "dataset": logits.of_external}[kind]
+            return score(work, images, runs, shards, features, views)
 
         return self.job.once("logits", VERSIONS["logits"], inputs, make, apart=True)

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from skin_pipeline.contracts import Dataset, SourceListing, Split
+from skin_pipeline.contracts import Dataset, Evaluation, SourceListing, Split, Validation
 from skin_pipeline.job import Job
 from skin_pipeline.operations import costs, sizing
 
@@ -92,7 +92,28 @@ def parts(job: Job, split: str) -> list[list[int]]:
     document = job.load(split, Split)
     images = job.load(document.dataset, Dataset).images
     work = costs.judging(job.settings, document.runs, images, job.deployment.part_seconds)
-    return divided(numbers(job, document.dataset), min(max(work.tasks, 1), MOST_TASKS))
+    return _parts(job, document.dataset, work)
+
+
+def external_parts(job: Job, evaluation: str, dataset: str) -> list[list[int]]:
+    """Returns the shards of each part of the work of scoring an external set by an evaluation's
+    models.
+
+    The parts are as those of `parts`, but of the work on the features, too: nobody has computed
+    them before.
+
+    Args:
+        job: The job.
+        evaluation: Key of the evaluation.
+        dataset: Key of the external set.
+    """
+    runs, images = len(job.load(evaluation, Evaluation).runs), job.load(dataset, Dataset).images
+    work = costs.judging(job.settings, runs, images, job.deployment.part_seconds, "external")
+    return _parts(job, dataset, work)
+
+
+def _parts(job: Job, dataset: str, work: costs.Load) -> list[list[int]]:
+    return divided(numbers(job, dataset), min(max(work.tasks, 1), MOST_TASKS))
 
 
 def mapped_parts(job: Job, split: str, most: int = MOST_TASKS) -> list[list[list[int]]]:
@@ -105,6 +126,27 @@ def mapped_parts(job: Job, split: str, most: int = MOST_TASKS) -> list[list[list
     """
     found = parts(job, split)
     return divided(found, most) if len(found) > 1 else []
+
+
+def mapped_external(
+    job: Job, evaluation: str, validation: str, most: int = MOST_TASKS
+) -> list[list[dict[str, Any]]]:
+    """Returns the parts of all external sets that each task makes beforehand; none if each set is
+    one part, so that one task does all of the work.
+
+    A part has the `name` of its set and the numbers of its `shards`.
+
+    Args:
+        job: The job.
+        evaluation: Key of the evaluation.
+        validation: Key of the validation, which names the sets.
+        most: Most tasks that Airflow may make of it, at least 1.
+    """
+    sets = job.load(validation, Validation).external
+    found = {name: external_parts(job, evaluation, sets[name]) for name in sorted(sets)}
+    if max(map(len, found.values()), default=0) < 2:
+        return []
+    return divided([{"name": name, "shards": part} for name in found for part in found[name]], most)
 
 
 def divided(items: Sequence[T], most: int) -> list[list[T]]:
@@ -136,6 +178,30 @@ def images_in(job: Job, split: str, shards: list[int]) -> str:
 
     Images are counted from 1, in the order in which they were packed.
     """
-    dataset = job.load(job.load(split, Split).dataset, Dataset)
-    sizes = dataset.packed(job.settings.shard_size)
-    return f"images {sum(sizes[: shards[0]]) + 1} to {sum(sizes[: shards[-1] + 1])}"
+    first, last = _places(job, job.load(split, Split).dataset, shards)
+    return f"images {first} to {last}"
+
+
+def external_images_in(job: Job, validation: str, parts: Sequence[Mapping[str, Any]]) -> str:
+    """Returns which images are in consecutive parts of external sets, in words: `images 301 to 600
+    of theirs`.
+
+    Images are counted from 1, in the order in which they were packed.
+
+    Args:
+        job: The job.
+        validation: Key of the validation, which names the sets.
+        parts: Parts as those of `mapped_external`.
+    """
+    name, start, end = parts[0]["name"], parts[0], parts[-1]
+    dataset = job.load(validation, Validation).external[name]
+    first, last = _places(job, dataset, [*start["shards"], *end["shards"]])
+    if name != end["name"]:
+        return f"images {first} of {name} and others"
+    return f"images {first} to {last} of {name}"
+
+
+def _places(job: Job, dataset: str, shards: Sequence[int]) -> tuple[int, int]:
+    """Returns the numbers of the first and the last image of consecutive shards."""
+    sizes = job.load(dataset, Dataset).packed(job.settings.shard_size)
+    return sum(sizes[: shards[0]]) + 1, sum(sizes[: shards[-1] + 1])

@@ -103,8 +103,7 @@ def validate(job: Job, dataset: str, external: Mapping[str, str] = {}) -> str:
     inputs = {
         **{"dataset": dataset, "external": sets, "previous": previous},
         **{"duplicates": VERSIONS["duplicates"], "buckets": VERSIONS["buckets"]},
-        **bounds,
-        **job.settings.subset("max_shortcut_auc", "seed"),
+        **{**bounds, **job.settings.subset("max_shortcut_auc", "seed")},
     }
 
     def make(work: Work) -> Validation:
@@ -168,8 +167,7 @@ def features(job: Job, split: str, weights: str, shard: int) -> str:
 
     dataset = job.load(job.load(split, Split).dataset, Dataset)
     trunk = pretrained.trunk_of(job.settings.backbone, weights)
-    made = Parts(job)
-    return made.features(dataset, shard, trunk, job.settings.strategy, job.settings.views)
+    return Parts(job).features(dataset, shard, trunk, job.settings.strategy, job.settings.views)
 
 
 def index(job: Job, features: Iterable[str]) -> str:
@@ -276,8 +274,7 @@ def champion(job: Job, split: str) -> str:
         return ""
     inputs = {
         **{"split": split, "model": pointer.model, "champion": pointer.version},
-        "logits": VERSIONS["logits"],
-        **job.settings.subset("prevalences", "seed"),
+        **{"logits": VERSIONS["logits"], **job.settings.subset("prevalences", "seed")},
     }
 
     def make(work: Work) -> Scored:
@@ -294,16 +291,23 @@ def champion_logits(job: Job, split: str, shards: Sequence[int]) -> str:
     Returns "" if there is no champion, if it cannot be scored, which `champion` reports, or if it
     was judged on this test set before.
     """
-    from skin_pipeline.release import tasks
+    return Parts(job).of_present_champion(split, shards)
 
-    evaluation = tasks.evaluation_of_champion(job)
-    if not evaluation or job.load(evaluation, Evaluation).split == split:
-        return ""
-    try:
-        return Parts(job).of_champion(evaluation, split, shards)
-    except BadInput as error:
-        log.warning('champion_not_scored evaluation=%s problem="%s"', evaluation, error)
-        return ""
+
+def external_logits(
+    job: Job, evaluation: str, validation: str, name: str, shards: Sequence[int]
+) -> str:
+    """Scores the images of consecutive shards of an external set; `external` needs these parts.
+
+    Args:
+        job: The job.
+        evaluation: Key of the model's evaluation.
+        validation: Key of the validation of its data.
+        name: Name of the set.
+        shards: Numbers of the shards.
+    """
+    dataset = job.load(validation, Validation).external[name]
+    return Parts(job).of_external(evaluation, dataset, shards)
 
 
 def external(job: Job, evaluation: str, validation: str) -> list[str]:
@@ -325,7 +329,7 @@ def _external(job: Job, evaluation: str, validation: str, name: str) -> str:
     def make(work: Work) -> Scored:
         from skin_pipeline.evaluation import tasks
 
-        return tasks.external(work, name, evaluation, validation, Parts(job).features_for)
+        return tasks.external(work, name, evaluation, validation, Parts(job).all_of_external)
 
     return job.once("external", VERSIONS["external"], inputs, make)
 

@@ -29,6 +29,7 @@ LONGEST_HOURS = {
     "logits": 72,
     "evaluate": 72,
     "champion": 96,
+    "external_logits": 72,
     "external": 96,
     "gate": 12,
     "promote": 12,

@@ -15,6 +15,6 @@ VERSIONS = {
     "logits": 1,
     "evaluate": 4,
     "champion": 2,
-    "external": 1,
+    "external": 2,
     "gate": 4,
 }

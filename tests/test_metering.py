@@ -127,3 +127,12 @@ def test_what_counts_by_itself_two_blocks_below_is_no_part_of_either() -> None:
             traffic.written += 100
         traffic.written += 1
     assert (middle.bytes_written, outer.bytes_written) == (1, 1)
+
+
+def test_activations_count_once_where_they_are_made() -> None:
+    with metered(Traffic()) as outer:
+        with metered(Traffic(), apart=True):
+            note(found=3, computed=5)
+        with metered(Traffic()):
+            note(found=10, computed=20)
+    assert (outer.found, outer.computed) == (10, 20)

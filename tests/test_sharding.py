@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from skin_pipeline import sharding
-from skin_pipeline.contracts import SourceListing, Split, dump
+from skin_pipeline.contracts import Contract, SourceListing, Split, dump
 from skin_pipeline.job import Job
 from skin_pipeline.operations import costs
 
@@ -127,6 +127,88 @@ def test_images_are_counted_by_the_shards_that_there_are(make_job: Callable[...,
         job.store.put(f"{key}/result.json", dump(document))
     assert sharding.images_in(job, "split/1", [1, 2]) == "images 101 to 240"
     assert sharding.images_in(job, "split/1", [3]) == "images 241 to 243"
+
+
+def put_external(job: Job, **sets: int) -> None:
+    """An evaluation of six runs, and a validation with external sets of so many images."""
+    runs = tuple(f"train/{run}" for run in range(6))
+    found: dict[str, Contract] = {"evaluate/1": documents.evaluation(runs=runs)}
+    for name, images in sets.items():
+        shards = tuple(f"images/{name}-{number}.npy" for number in range(-(-images // 256)))
+        known = {"classes": {"benign": images}, "unreadable": 0, "shards": shards}
+        found[f"ingest/{name}"] = documents.dataset(f"ingest/{name}", **known)
+    external = {name: f"ingest/{name}" for name in sets}
+    found["validate/1"] = documents.validation("validate/1", "ingest/0", external=external)
+    for key, document in found.items():
+        job.store.put(f"{key}/result.json", dump(document))
+
+
+@pytest.mark.parametrize("strategy", ["head", "fine_tune", "full"])
+def test_small_external_sets_are_scored_by_the_task_that_needs_the_scores(
+    make_job: Callable[..., Job], strategy: str
+) -> None:
+    job = make_job(strategy=strategy, views=1, image_size=224)
+    put_external(job, a=100, b=60)
+    assert sharding.external_parts(job, "evaluate/1", "ingest/a") == [[0]]
+    assert sharding.mapped_external(job, "evaluate/1", "validate/1") == []
+
+
+def test_where_there_is_no_external_set_nothing_is_scored_beforehand(
+    make_job: Callable[..., Job],
+) -> None:
+    job = make_job()
+    put_external(job)
+    assert sharding.mapped_external(job, "evaluate/1", "validate/1") == []
+
+
+@pytest.mark.parametrize("strategy", ["head", "fine_tune", "full"])
+def test_a_large_external_set_is_scored_in_parts_and_small_ones_with_it(
+    make_job: Callable[..., Job], strategy: str
+) -> None:
+    """Its features are a part of the work: also a head's scores of it are worth many tasks."""
+    job = make_job(strategy=strategy, views=4, image_size=224)
+    put_external(job, small=20, large=20_000)
+    parts = sharding.external_parts(job, "evaluate/1", "ingest/large")
+    assert [shard for part in parts for shard in part] == list(range(79))
+    seconds = 20_000 * 4 * 0.07
+    assert len(parts) > min(79, seconds / costs.PART_SECONDS) - 1
+    expected = [{"name": "large", "shards": part} for part in parts]
+    mapped = sharding.mapped_external(job, "evaluate/1", "validate/1", most=3)
+    assert len(mapped) == 3
+    assert [part for task in mapped for part in task] == [
+        *expected,
+        {"name": "small", "shards": [0]},
+    ]
+
+
+def test_how_many_parts_there_are_is_by_the_runs_of_the_evaluation(
+    make_job: Callable[..., Job],
+) -> None:
+    job = make_job(strategy="full", views=1, image_size=224)
+    put_external(job, a=2_000)
+    few = documents.evaluation(runs=("train/0",))
+    job.store.put("evaluate/2/result.json", dump(few))
+    many, fewer = (
+        sharding.external_parts(job, f"evaluate/{number}", "ingest/a") for number in (1, 2)
+    )
+    assert len(many) > len(fewer) > 1
+
+
+@pytest.mark.parametrize(
+    ("parts", "called"),
+    [
+        ([("a", [0, 1])], "images 1 to 512 of a"),
+        ([("a", [1]), ("a", [2])], "images 257 to 600 of a"),
+        ([("a", [1, 2]), ("b", [0])], "images 257 of a and others"),
+    ],
+)
+def test_a_task_is_called_by_the_external_images_that_it_scores(
+    make_job: Callable[..., Job], parts: list[tuple[str, list[int]]], called: str
+) -> None:
+    job = make_job(shard_size=256)
+    put_external(job, a=600, b=256)
+    some = [{"name": name, "shards": shards} for name, shards in parts]
+    assert sharding.external_images_in(job, "validate/1", some) == called
 
 
 @pytest.mark.parametrize(

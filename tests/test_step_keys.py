@@ -39,16 +39,19 @@ from skin_pipeline.parting import Parts
 from skin_pipeline.storage import FolderStore
 from skin_pipeline.versions import VERSIONS
 
-# Results are made in this order; "elsewhere" is the first step on an external set.
+# Results are made in this order; "elsewhere" is the first step on an external set, and "scored
+# elsewhere" what the runs say of it.
 STEPS = (
     *("ingest", "elsewhere", "buckets", "duplicates", "validate", "split", "features", "index"),
-    *("train", "logits", "evaluate", "champion", "external", "gate"),
+    *("train", "logits", "evaluate", "champion", "scored elsewhere", "external", "gate"),
 )
 EVERYTHING = set(STEPS)
 # The gate's verdict records all settings, so each of them changes it. What follows from where:
 GATE = {"gate"}
 EVALUATE = {"evaluate", "external", "gate"}
-TRAIN = {"train", "logits", *EVALUATE}
+# Another threshold scores no image of an external set again.
+LOGITS = {"logits", "scored elsewhere"}
+TRAIN = {"train", *LOGITS, *EVALUATE}
 FEATURES = {"features", "index", *TRAIN}
 SPLIT = {"split", "champion", *TRAIN}
 COPIES = {"buckets", "duplicates"}  # of images of any of the sets
@@ -57,7 +60,10 @@ LABELS = {"ingest", "elsewhere", *COPIES, "validate", *SPLIT}  # of the same ima
 # Setting, another value than in BASE, and the steps whose keys it changes.
 CHANGES: dict[str, tuple[Any, set[str]]] = {
     "data": ("other", EVERYTHING - {"elsewhere"}),
-    "external": ("a=elsewhere, b=other", {"elsewhere", *COPIES, "validate", "external", "gate"}),
+    "external": (
+        "a=elsewhere, b=other",
+        {"elsewhere", *COPIES, "validate", "scored elsewhere", "external", "gate"},
+    ),
     "columns": ("sex=gender", LABELS - {"elsewhere"}),
     "malignant_values": ("melanoma", LABELS),
     "benign_values": ("nevus", LABELS),
@@ -92,7 +98,7 @@ CHANGES: dict[str, tuple[Any, set[str]]] = {
     "jitter": (0.3, GATE),  # fine_tune has no use for it
     "target_sensitivity": (0.8, EVALUATE),
     "threshold_by": ("lower_bound", EVALUATE),
-    "test_views": (2, {"logits", *EVALUATE}),
+    "test_views": (2, {*LOGITS, *EVALUATE}),
     "prevalences": ("0.3", {"champion", *EVALUATE}),
     "min_accuracy": (0.5, GATE),
     "min_balanced_accuracy": (0.5, GATE),
@@ -143,7 +149,7 @@ FOLLOWS = {
     "features": FEATURES,
     "index": {"index", *TRAIN},
     "train": TRAIN,
-    "logits": {"logits", "champion", *EVALUATE},
+    "logits": {*LOGITS, "champion", *EVALUATE},
     "evaluate": EVALUATE,
     "champion": {"champion", "gate"},
     "external": {"external", "gate"},
@@ -160,6 +166,7 @@ DIRECTLY = {
     "features": {"backbone", "strategy", "views"},
     "index": set(),
     "logits": {"test_views", "views"},
+    "scored elsewhere": set(),  # the evaluation says in how many views
     "train": {
         *("strategy", "epochs", "patience", "batch_size", "learning_rate", "l2", "seed"),
         *("tune_epochs", "tune_batch_size", "tune_learning_rate"),
@@ -240,12 +247,14 @@ def _index(job: Job, key: str, inputs: dict[str, Any]) -> Contract:
 
 
 def _logits(job: Job, key: str, inputs: dict[str, Any]) -> Contract:
-    return Logits(split=inputs["split"], runs=inputs["runs"], views=1, first=0, images=0, values="")
+    about = {"split": inputs.get("split", ""), "dataset": inputs.get("dataset", "")}
+    return Logits(**about, runs=inputs["runs"], views=1, first=0, images=0, values="")
 
 
 def _evaluation(job: Job, key: str, inputs: dict[str, Any]) -> Contract:
     split = load(job.store, inputs["split"], Split)
-    return documents.evaluation(dataset=split.dataset, split=inputs["split"], runs=inputs["runs"])
+    known = {"split": inputs["split"], "runs": inputs["runs"], "views": inputs["scored_views"]}
+    return documents.evaluation(dataset=split.dataset, **known)
 
 
 def _scored(job: Job, key: str, inputs: dict[str, Any]) -> Contract:
@@ -319,6 +328,11 @@ def keys_of(job: Pretending) -> dict[Any, Any]:
     evaluation = steps.evaluate(job, split, trained, validation)
     champion = steps.champion(job, split)
     others = steps.external(job, evaluation, validation)
+    scored = [
+        steps.external_logits(job, evaluation, validation, name, [shard])
+        for name, key in external.items()
+        for shard in sharding.numbers(job, key)
+    ]
     made = {
         "ingest": [dataset],
         "elsewhere": list(external.values()),
@@ -332,6 +346,7 @@ def keys_of(job: Pretending) -> dict[Any, Any]:
         "logits": [steps.logits(job, split, trained, [shard]) for shard in shards],
         "evaluate": [evaluation],
         "champion": [champion],
+        "scored elsewhere": scored,
         "external": others,
         "gate": [steps.gate(job, evaluation, validation, champion, others)],
     }
@@ -394,6 +409,9 @@ def test_a_step_depends_on_its_own_settings_also_where_all_before_it_is_the_same
         "evaluate": lambda job: steps.evaluate(job, split, made["train"], validation),
         "champion": lambda job: steps.champion(job, split),
         "external": lambda job: steps.external(job, evaluation, validation),
+        "scored elsewhere": lambda job: steps.external_logits(
+            job, evaluation, validation, "a", [0]
+        ),
         "gate": lambda job: steps.gate(job, evaluation, validation),
     }
     before = calls[step](job_of(folder, store))

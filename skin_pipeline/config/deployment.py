@@ -108,7 +108,7 @@ class Deployment(PlacementKnobs):
         gt=0,
         le=1_000_000,
         description="Core-seconds of scoring for which a task of its own is worth its start. With "
-        "less work `evaluate` does it alone. It must be the same on all workers.",
+        "less work `evaluate` or `external` does it alone. It must be the same on all workers.",
     )
     retries: int = Field(
         3,

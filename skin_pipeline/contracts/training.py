@@ -95,12 +95,16 @@ def features_of(store: Store, run: TrainedRun) -> tuple[str, ...]:
 class Logits(Contract):
     """Result of `logits`: what runs say of the images of some consecutive shards.
 
-    `first` is the row of the first of these images among all readable ones. `values` is the key of
-    a `.npy` of logits (runs, n), averaged over views, in the order of `runs`; it is NaN for images
-    that say nothing of a run, as those that it was trained on.
+    - `split` is the key of the split that the images are of, and empty for an external set.
+    - `dataset` is the key of the external set, and empty where there is a split, which names its
+      own. Documents from earlier versions are all of a split.
+    - `first` is the row of the first of these images among all readable ones.
+    - `values` is the key of a `.npy` of logits (runs, n), averaged over views, in the order of
+      `runs`; it is NaN for images that say nothing of a run, as those that it was trained on.
     """
 
     split: str
+    dataset: str = ""
     runs: tuple[str, ...]
     views: int
     first: int

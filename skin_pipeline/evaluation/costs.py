@@ -8,6 +8,7 @@ from skin_pipeline.contracts import (
     COST,
     Cost,
     Evaluation,
+    Scored,
     Split,
     StepCost,
     TrainedRun,
@@ -18,7 +19,7 @@ from skin_pipeline.contracts import (
 from skin_pipeline.job import COMMAND_LINE, Job, Work
 from skin_pipeline.storage import Store
 
-RANGES = ("listing/", "decode/")
+RANGES, FEATURES = ("listing/", "decode/"), "features/"
 Taken = Mapping[str, list[Cost | None]]  # by step, for each result; None where it is not known
 
 
@@ -35,8 +36,10 @@ def taken(
         external: Keys of the scores on sets of another origin.
     """
     found: dict[str, list[Cost | None]] = {}
-    scored = filter(None, (champion, *external))
-    for key in (*_results(work, evaluation, validation), *scored):
+    results = [*_results(work, evaluation, validation)]
+    for scored in filter(None, (champion, *external)):
+        results += [*_parts(work, scored), scored]
+    for key in dict.fromkeys(results):  # a champion may read the features that the runs read
         found.setdefault(key.split("/")[0], []).append(_cost(work.store, key))
     return found
 
@@ -92,6 +95,14 @@ def _results(work: Work, evaluation: str, validation: str) -> Iterator[str]:
     yield from features_of(work.store, work.load(judged.runs[0], TrainedRun))
     yield from (*judged.runs, *judged.logits, evaluation)
     yield from sorted(checked.external.values())
+
+
+def _parts(work: Work, scored: str) -> Iterator[str]:
+    """Yields the keys of the parts that scores were made from, and of the features of these."""
+    for part in work.load(scored, Scored).logits:
+        proof = work.job.proven.prove(part).proof
+        yield from (key for key in (proof.made_from if proof else ()) if key.startswith(FEATURES))
+        yield part
 
 
 def _ranges(work: Work, dataset: str) -> list[str]:

@@ -1,10 +1,11 @@
 """What trained runs say of images: made for some shards at a time, and put together again.
 
     part = logits.of_shards(work, split, runs, shards, features, views)     # contracts.Logits
+    part = logits.of_external(work, dataset, runs, shards, features, views) # of an external set
     logits.of_all(work, keys, images=len(table))                            # (runs, n)
 
-Scoring images by all runs is nearly all of the work of `evaluate` and `champion`. So it is done in
-parts, which several workers can share.
+Scoring images by all runs is nearly all of the work of `evaluate`, `champion` and `external`. So it
+is done in parts, which several workers can share.
 """
 
 from __future__ import annotations
@@ -47,23 +48,67 @@ def of_shards(
     """
     document, own = work.load(split, Split), runs_of(work, runs)
     dataset = work.load(document.dataset, Dataset)
-    source, first = _source(work, document, dataset, shards, features)
+    table = manifest.read_readable(work.store, document.table)
+    source, first = _source(work, table, dataset, shards, features)
     kind = "logits" if own[0].split == split else "champion"
     work.job.expect(kind, len(source.table), len(runs) * views)
-    network = models.network_on(work.job, dataset, work.load(features[0], Features).trunk)
-    weights = (models.weights_of(work.store, run) for run in own)
     wanted = [_rows(source.table, run, split, dataset) for run in own]
-    values = models.logits_of(network, source, own, weights, wanted, views)
+    values = _values(work, dataset, source, own, wanted, views)
+    return Logits(
+        split=split, runs=runs, views=views, first=first, images=len(source.table), values=values
+    )
+
+
+def of_external(
+    work: Work,
+    dataset: str,
+    runs: tuple[str, ...],
+    shards: Sequence[int],
+    features: Sequence[str],
+    views: int,
+) -> Logits:
+    """Scores all images of consecutive shards of an external set by runs.
+
+    Also those that the model's own data contain: which these are depends on that data, and the
+    part does not.
+
+    Args:
+        work: The making of the logits.
+        dataset: Key of the external set.
+        runs: Keys of the runs, all of one strategy.
+        shards: Numbers of the shards.
+        features: Keys of the features of these shards.
+        views: How many dihedral views, from the first.
+    """
+    document, own = work.load(dataset, Dataset), runs_of(work, runs)
+    # Who the images are of says nothing here, so that the rest of the table is not read.
+    table = manifest.read_readable(work.store, document.table, ["shard"])
+    source, first = _source(work, table, document, shards, features)
+    images = len(source.table)
+    work.job.expect("external", images, len(runs) * views)
+    values = _values(work, document, source, own, [np.arange(images)] * len(own), views)
+    return Logits(
+        **{"split": "", "dataset": dataset, "runs": runs, "views": views},
+        **{"first": first, "images": images, "values": values},
+    )
+
+
+def _values(
+    work: Work,
+    dataset: Dataset,
+    source: inputs.Source,
+    runs: Sequence[TrainedRun],
+    wanted: Sequence[inputs.Ints],
+    views: int,
+) -> str:
+    """Writes what runs say of the rows that each scores; returns the key of the `.npy`."""
+    trunk = work.load(source.features[0], Features).trunk
+    network = models.network_on(work.job, dataset, trunk)
+    weights = (models.weights_of(work.store, run) for run in runs)
+    values = models.logits_of(network, source, runs, weights, wanted, views)
     with scratch() as folder:
         np.save(folder / "logits.npy", values)
-        return Logits(
-            split=split,
-            runs=runs,
-            views=views,
-            first=first,
-            images=len(source.table),
-            values=work.put_file("logits.npy", folder / "logits.npy"),
-        )
+        return work.put_file("logits.npy", folder / "logits.npy")
 
 
 def runs_of(work: Work, keys: Sequence[str]) -> list[TrainedRun]:
@@ -73,13 +118,12 @@ def runs_of(work: Work, keys: Sequence[str]) -> list[TrainedRun]:
 
 def _source(
     work: Work,
-    document: Split,
+    table: pd.DataFrame,
     dataset: Dataset,
     shards: Sequence[int],
     features: Sequence[str],
 ) -> tuple[inputs.Source, int]:
-    """Returns the images of some shards, and the row of the first of them among all images."""
-    table = manifest.read_readable(work.store, document.table)
+    """Returns the images of some shards, and the row of the first of them in the table of all."""
     here = np.flatnonzero(table["shard"].between(shards[0], shards[-1]))
     rows = table.iloc[here].reset_index(drop=True)
     packed = tuple(dataset.shards[shard] for shard in shards)

@@ -14,18 +14,14 @@ from scipy.special import expit
 from skin_pipeline import tables
 from skin_pipeline.contracts import Dataset, Evaluation, Figures, Scored, Split
 from skin_pipeline.data import manifest, splitting
-from skin_pipeline.evaluation.logits import of_all, runs_of
+from skin_pipeline.evaluation.logits import of_all
 from skin_pipeline.evaluation.metrics import Predictions, Sample, figures
 from skin_pipeline.job import Work
-from skin_pipeline.training import inputs, models
 
 log = logging.getLogger(__name__)
 
-# A function of the keys of an evaluation and of a data set: it computes the features of all images
-# of the data set, as the models of the evaluation read them, and returns the features' keys.
-FeaturesFor = Callable[[str, str], Sequence[str]]
-# A function of the keys of an evaluation and of a split: it returns the keys of what the models of
-# the evaluation say of the test images, part by part.
+# A function of the keys of an evaluation and of a split or an external set: it returns the keys of
+# what the models of the evaluation say of the test images, or of the set's, part by part.
 LogitsFor = Callable[[str, str], Sequence[str]]
 # A model has met an image in training if one of these is the same: the file, the pixels, or what
 # links it to other images.
@@ -85,9 +81,7 @@ def _scored_again(
     # The champion would look better than it is on images that it was trained on.
     known = is_test & known_to(trained_on(work, model.split), table)
     about = Scoring(version, document.dataset, int(known.sum()))
-    said = of_all(work, parts, len(table))
-    found = _of_logits(work, evaluation, about, table, np.flatnonzero(is_test & ~known), said)
-    return found.model_copy(update={"logits": parts})
+    return scored(work, evaluation, about, table, is_test & ~known, parts)
 
 
 def trained_on(work: Work, split: str) -> pd.DataFrame:
@@ -122,21 +116,27 @@ def known_to(trained: pd.DataFrame, table: pd.DataFrame) -> NDArray[np.bool_]:
 # --- sets of another origin -----------------------------------------------------------------------
 
 
-def external_source(work: Work, dataset: str, features: Sequence[str]) -> inputs.Source:
-    """Returns the readable images of an external set, grouped by patient, or else by lesion."""
-    document = work.load(dataset, Dataset)
-    table = manifest.read_readable(work.store, document.table)
+def external_table(work: Work, dataset: str) -> pd.DataFrame:
+    """Returns the readable images of an external set: key, label, and group, which is the patient,
+    or else the lesion, or else the image itself."""
+    columns = ("key", "label", "patient_id", "lesion_id")
+    table = manifest.read_readable(work.store, work.load(dataset, Dataset).table, columns)
     group = table["key"]
     for column in ("lesion_id", "patient_id"):  # the last one that is known counts
         group = (column + ":" + table[column]).where(table[column] != "", group)
-    return inputs.Source(work.store, table.assign(group=group), features, document.shards)
+    return table[["key", "label"]].assign(group=group)
 
 
 # --- any images -----------------------------------------------------------------------------------
 
 
 def scored(
-    work: Work, evaluation: str, scoring: Scoring, source: inputs.Source, wanted: NDArray[np.bool_]
+    work: Work,
+    evaluation: str,
+    scoring: Scoring,
+    table: pd.DataFrame,
+    wanted: NDArray[np.bool_],
+    parts: tuple[str, ...],
 ) -> Scored:
     """Scores images by the models of an evaluation, in the way that they were judged.
 
@@ -144,31 +144,16 @@ def scored(
         work: The making of the scores.
         evaluation: Key of the evaluation.
         scoring: What is scored.
-        source: The images (n), with the features that the models read.
-        wanted: Which of them to score (n,).
+        table: The images (n), each with `key`, `label` and `group`.
+        wanted: Which of them count (n,).
+        parts: Keys of what the models say of all of them, in the order of the images.
     """
-    model = work.load(evaluation, Evaluation)
-    network = models.network_on(work.job, work.load(scoring.dataset, Dataset), model.trunk)
-    runs, rows = runs_of(work, model.runs), np.flatnonzero(wanted)
-    weights = (models.weights_of(work.store, run) for run in runs)
-    said = models.logits_of(network, source, runs, weights, [rows] * len(runs), model.views)
-    return _of_logits(work, evaluation, scoring, source.table, rows, said)
-
-
-def _of_logits(
-    work: Work,
-    evaluation: str,
-    scoring: Scoring,
-    table: pd.DataFrame,
-    rows: inputs.Ints,
-    said: NDArray[np.float64],
-) -> Scored:
-    """Writes the scores of some rows of a table (n), given the logits (runs, n) of all of them."""
+    said, rows = of_all(work, parts, len(table)), np.flatnonzero(wanted)
     # The model's own temperature: with another one its threshold would mean something else.
     temperature = work.load(evaluation, Evaluation).calibration.temperature
     probability = expit(said[:, rows].mean(axis=0) / temperature)
-    wanted = table[["key", "label", "group"]].iloc[rows]
-    return written(work, evaluation, scoring, wanted.assign(probability=probability))
+    seen = table[["key", "label", "group"]].iloc[rows].assign(probability=probability)
+    return written(work, evaluation, scoring, seen).model_copy(update={"logits": parts})
 
 
 def written(work: Work, evaluation: str, scoring: Scoring, table: pd.DataFrame) -> Scored:

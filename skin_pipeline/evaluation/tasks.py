@@ -35,7 +35,6 @@ from skin_pipeline.evaluation.ensemble import Judging, Scores, score
 from skin_pipeline.evaluation.gate import Case, judge, reasons
 from skin_pipeline.evaluation.logits import of_all, runs_of
 from skin_pipeline.evaluation.metrics import Predictions
-from skin_pipeline.evaluation.scoring import FeaturesFor
 from skin_pipeline.job import Work
 from skin_pipeline.model_file import building, loading, trial
 from skin_pipeline.storage import scratch
@@ -235,7 +234,7 @@ def _log(scores: Scores, difference: float) -> None:
 
 
 def external(
-    work: Work, name: str, evaluation: str, validation: str, features_for: FeaturesFor
+    work: Work, name: str, evaluation: str, validation: str, logits_for: scoring.LogitsFor
 ) -> Scored:
     """Scores a new model on a set of another origin, without those that its own data contain too.
 
@@ -244,18 +243,18 @@ def external(
         name: Name of the set.
         evaluation: Key of the model's evaluation.
         validation: Key of the validation of the model's data, which names the set.
-        features_for: Computes the features of the set.
+        logits_for: Returns the keys of what the models of an evaluation say of the images of a
+            set, which it makes if needed, given the keys of both.
     """
     checked = work.load(validation, Validation)
     dataset = checked.external[name]
-    features = features_for(evaluation, dataset)
-    images = work.load(dataset, Dataset).images
-    work.job.expect("external", images, work.settings.runs * work.settings.scored_views)
-    source = scoring.external_source(work, dataset, features)
+    parts = tuple(logits_for(evaluation, dataset))
+    table = scoring.external_table(work, dataset)
+    work.job.expect("external", len(table), 0)  # the work itself is that of the parts
     shared = set(manifest.read(work.store, checked.overlaps[name])["key"])
-    known = source.table["key"].isin(shared).to_numpy()
+    known = table["key"].isin(shared).to_numpy()
     about = scoring.Scoring(name, dataset, int(known.sum()))
-    return scoring.scored(work, evaluation, about, source, ~known)
+    return scoring.scored(work, evaluation, about, table, ~known, parts)
 
 
 # --- gate -----------------------------------------------------------------------------------------

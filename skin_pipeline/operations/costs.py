@@ -26,6 +26,7 @@ from skin_pipeline.contracts import (
     Cost,
     Dataset,
     Evaluation,
+    Scored,
     Split,
     TrainedRun,
     Validation,
@@ -216,10 +217,11 @@ class Network(NamedTuple):
 
 def _load_of(cost: Cost, load: Load) -> Load:
     """Returns the work that an earlier result of the same kind was."""
-    # A features task that found all it needs does not even start TensorFlow, and logits that have
-    # no task of their own are made where it runs already.
-    started = {"features": cost.computed, "logits": load.tasks}.get(load.kind, 1)
-    return Load(load.kind, int(started > 0), cost.units, cost.computed)
+    # A features task that found all it needs does not even start TensorFlow, logits that have no
+    # task of their own are made where it runs already, and what unites scores has no use for it.
+    starts = {"features": cost.computed, "logits": load.tasks, "external": cost.units}
+    started = starts.get(load.kind, 1) > 0
+    return Load(load.kind, int(started), cost.units, cost.computed)
 
 
 # --- what there is to do --------------------------------------------------------------------------
@@ -262,18 +264,22 @@ def training(settings: Settings, runs: int, images: int) -> Load:
     return Load(kind, runs, runs * images * epochs)
 
 
-def judging(settings: Settings, runs: int, images: int, worth: float = PART_SECONDS) -> Load:
+def judging(
+    settings: Settings, runs: int, images: int, worth: float = PART_SECONDS, kind: str = "logits"
+) -> Load:
     """Returns the work of scoring images by so many runs, to judge them.
 
-    It has no task of its own if it is done in a short time: `evaluate` does it then.
+    It has no task of its own if it is done in a short time: `evaluate` or `external` does it then.
 
     Args:
         settings: What is scored, and in how many views.
         runs: The number of runs.
         images: The number of images.
         worth: The core-seconds that are worth a task: `SKIN_PART_SECONDS`.
+        kind: `logits`; or `external` for images whose activations must be computed, too.
     """
-    work = Load("logits", 0, images * runs * settings.scored_views)
+    views = images * settings.scored_views
+    work = Load(kind, 0, runs * views, views if kind == "external" else 0)
     tasks = int(Network.of(settings).built_in(work) // worth)
     return work._replace(tasks=tasks if tasks > 1 else 0)
 
@@ -318,10 +324,17 @@ def _external(job: Job, past: tuple[Past, ...]) -> Load | None:
         return None
     sets = job.load(made.validation, Validation).external.values()
     known = set(chain.from_iterable(_scored(job, item) for item in past))
-    images = {key: job.load(key, Dataset).images for key in sets}
-    new = sum(count for key, count in images.items() if key not in known)
-    units = sum(images.values()) * job.settings.runs * job.settings.scored_views
-    return Load("external", 1, units, new * job.settings.views) if images else None
+    works = {key: _scoring(job, job.load(key, Dataset)) for key in sets}
+    new = sum(work.computed for key, work in works.items() if key not in known)
+    tasks = sum(work.tasks for work in works.values())
+    units = sum(work.units for work in works.values())
+    return Load("external", tasks, units, new) if works else None
+
+
+def _scoring(job: Job, dataset: Dataset) -> Load:
+    worth = job.deployment.part_seconds
+    work = judging(job.settings, job.settings.runs, dataset.images, worth, "external")
+    return work._replace(tasks=min(max(work.tasks, 1), max(len(dataset.shards), 1)))
 
 
 def _scored(job: Job, item: Past) -> Iterable[str]:
@@ -379,4 +392,6 @@ def _results(job: Job, item: Past) -> Iterator[str]:
     features = features_of(job.store, job.load(item.evaluation.runs[0], TrainedRun))
     yield from (*features[:SHARDS], *item.evaluation.logits[:SHARDS])
     yield from (*item.evaluation.runs, item.verdict.evaluation)
-    yield from (*filter(None, (item.verdict.champion,)), *item.verdict.external, item.key)
+    for key in item.verdict.external:
+        yield from (*job.load(key, Scored).logits[:SHARDS], key)
+    yield from (*filter(None, (item.verdict.champion,)), item.key)

@@ -111,8 +111,8 @@ def _train(store: Store, key: str) -> str:
     return f"run {trained.run}: {auc} in epoch {best.epoch} of {best.stage}"
 
 
-def _evaluate(store: Store, key: str) -> str:
-    found = load(store, key, Evaluation)
+def _evaluate(store: Store, value: Mapping[str, Any]) -> str:
+    found = load(store, value["evaluation"], Evaluation)
     return f"{_figures(found.ensemble)}; threshold {found.threshold:.3f}"
 
 
@@ -202,6 +202,7 @@ WORDS: dict[str, Callable[[Store, Any], str]] = {
     "logits": _logits,
     "evaluate": _evaluate,
     "champion": _champion,
+    "external_logits": _logits,
     "external": _external,
     "gate": _gate,
     "promote": _promote,

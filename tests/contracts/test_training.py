@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from skin_pipeline.contracts import Epoch, Features, TrainedRun, Trunk, dump, parse
+import json
+
+from skin_pipeline.contracts import Epoch, Features, Logits, TrainedRun, Trunk, dump, parse
 
 EPOCH = Epoch(
     stage="head",
@@ -43,3 +45,14 @@ def test_features_read_back_with_their_kinds() -> None:
         places={"pooled": "features/1/pooled.npy"},
     )
     assert parse(dump(features), Features, "features/1") == features
+
+
+def test_logits_of_a_split_that_an_earlier_version_wrote_are_still_read() -> None:
+    """They do not name a data set."""
+    known = {"runs": ("train/1",), "views": 2, "first": 0, "images": 3, "values": "v.npy"}
+    of_split = Logits(split="split/1", **known)
+    written = json.loads(dump(of_split))
+    assert written.pop("dataset") == ""
+    assert parse(json.dumps(written).encode(), Logits, "logits/1") == of_split
+    of_set = Logits(split="", dataset="ingest/1", **known)
+    assert parse(dump(of_set), Logits, "logits/1") == of_set

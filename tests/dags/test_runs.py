@@ -28,7 +28,7 @@ from released import opened
 from servers import HOST, Inbox, S3Server, free_ports, webhook_inbox
 
 from skin_pipeline.config import Settings, form_schema, read_settings
-from skin_pipeline.contracts import Dataset, Verdict, load
+from skin_pipeline.contracts import Dataset, Scored, Verdict, load
 from skin_pipeline.data import demo as generator
 from skin_pipeline.seeds import run_seed
 from skin_pipeline.storage import Store, open_store
@@ -256,7 +256,8 @@ def results(place: Place) -> set[Any]:
 
 
 def test_every_step_runs_and_the_model_is_promoted(place: Place, promoted: Follower) -> None:
-    small = ("decode", "duplicates")  # the set is one range, and one bucket
+    # The set is one range and one bucket, and there is no external set.
+    small = ("decode", "duplicates", "external_logits")
     skipped = {task: {"skipped"} for task in (*small, "reject")}
     assert states(promoted) == {**{task: {"success"} for task in ALL}, **skipped}
     champion = opened(place.store, name="skin-resnet50-synthetic").champion
@@ -460,6 +461,29 @@ def test_a_range_whose_process_was_killed_is_made_again(place: Place, ranges: Fo
     again = place.logs(ranges, "decode/map_index=0")
     assert again.count("started key=decode/") == 2
     assert again.count("finished key=decode/") == 1
+
+
+@pytest.fixture(scope="module")
+def elsewhere(place: Place, promoted: Follower) -> Follower:
+    """The run that went through, and the same model on an external set of two shards."""
+    generator.generate(place.folder / "clinic", seed=8, per_class=90)
+    return place.run(external=f"clinic={place.folder / 'clinic'}")
+
+
+def test_an_external_set_is_scored_by_several_tasks_and_united(
+    place: Place, elsewhere: Follower
+) -> None:
+    found = {task: state for task, state in elsewhere.states.items() if state}
+    mapped = {number for task, number in found if task == "external_logits"}
+    assert (mapped, states(elsewhere)["external_logits"]) == ({0, 1}, {"success"})
+    path = f"dags/skin_training/dagRuns/{elsewhere.run}/taskInstances/external_logits"
+    names = [place.airflow.api.get(f"{path}/{number}")["rendered_map_index"] for number in mapped]
+    assert names == ["images 1 to 160 of clinic", "images 161 to 180 of clinic"]
+    made, united = place.logs(elsewhere, "external_logits"), place.logs(elsewhere, "external")
+    assert (made.count("started key=logits/"), united.count("cached key=logits/")) == (2, 2)
+    assert set(re.findall(r"started key=(\w+)/", united)) == {"external"}
+    (key,) = verdict_of(place.store, elsewhere).external
+    assert load(place.store, key, Scored).images == 180
 
 
 @pytest.fixture(scope="module")

@@ -122,13 +122,14 @@ def test_the_steps_stand_in_order(dag: Any) -> None:
         "logits": {"parts", "split", "train"},
         "evaluate": {"scored", "split", "train", "validate"},
         "champion": {"scored", "split"},
-        "external": {"evaluate", "validate"},
+        "external_logits": {"evaluate", "validate"},
+        "external": {"evaluate", "external_logits", "validate"},
         "gate": {"champion", "evaluate", "external", "validate"},
         "promote": {"gate"},
         "reject": {"gate"},
     }
     mapped = [name for name, task in dag["tasks"].items() if task["mapped"]]
-    assert mapped == ["decode", "duplicates", "features", "train", "logits"]
+    assert mapped == ["decode", "duplicates", "features", "train", "logits", "external_logits"]
 
 
 def test_what_is_skipped_for_a_small_set_is_waited_for_and_skips_nothing_else(dag: Any) -> None:
@@ -209,6 +210,7 @@ def test_computing_tasks_share_the_pool(dag: Any) -> None:
         "logits",
         "evaluate",
         "champion",
+        "external_logits",
         "external",
     }
 
@@ -258,7 +260,7 @@ def test_a_failed_run_does_not_keep_the_others_from_being_judged(dag: Any) -> No
     rules = {name: task["rule"] for name, task in dag["tasks"].items()}
     for name in ("logits", "evaluate", "champion"):
         assert rules.pop(name) == "all_done_min_one_success", name
-    for name in ("ingest", "validate"):  # also if there was nothing to do before
+    for name in ("ingest", "validate", "external"):  # also if there was nothing to do before
         assert rules.pop(name) == "none_failed", name
     assert set(rules.values()) == {"all_success"}
 
@@ -358,9 +360,14 @@ WIRED = {
         "validation": f"validate.{RESULT}",
     },
     "champion": {"split": f"split.{RESULT}"},
-    "external": {"evaluation": f"evaluate.{RESULT}", "validation": f"validate.{RESULT}"},
+    "external_logits": {
+        "evaluation": "evaluate.evaluation",
+        "validation": f"validate.{RESULT}",
+        "parts": f"evaluate.{RESULT}",
+    },
+    "external": {"evaluation": "evaluate.evaluation", "validation": f"validate.{RESULT}"},
     "gate": {
-        "evaluation": f"evaluate.{RESULT}",
+        "evaluation": "evaluate.evaluation",
         "validation": f"validate.{RESULT}",
         "champion": f"champion.{RESULT}",
         "external": f"external.{RESULT}",
@@ -381,6 +388,7 @@ def test_each_task_is_given_what_an_earlier_one_hands_on(wired: Any) -> None:
         "features": {"shards"},
         "train": {"features, run"},
         "logits": {"shards"},
+        "external_logits": {"parts"},
     }
 
 
@@ -407,6 +415,7 @@ class Steps:
             }
             results |= {"ranges": [["r0"], ["r1"]], "files_in": "images 1 to 20"}
             results |= {"searches": [[["d", "0"]], [["d", "1"]]], "buckets_in": "buckets 1 to 2"}
+            results |= {"mapped_external": [["p0"]], "external_images_in": "images 1 to 9 of a"}
             return results.get(name, f"{name} result")
 
         return call
@@ -472,7 +481,6 @@ def _what_is_told(module: Any, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any
     [
         ("validate", ("d", {"e": "f"})),
         ("split", ("v",)),
-        ("evaluate", ("s", ["t"], "v")),
         ("champion", ("s",)),
         ("external", ("e", "v")),
         ("gate", ("e", "v", "c", ["x"])),
@@ -544,14 +552,42 @@ def test_a_part_is_scored_by_all_runs_and_by_the_champion(called: Callable[..., 
     assert names == ["images 9 to 16"]
 
 
-def test_ingest_may_ask_kaggle_and_hands_on_what_it_pinned(
-    called: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def handed(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """What a task hands on beside the value that it returns, by name."""
     import skin_airflow
 
-    handed: dict[str, Any] = {}
-    ti = SimpleNamespace(xcom_push=lambda key, value: handed.update({key: value}))
+    found: dict[str, Any] = {}
+    ti = SimpleNamespace(xcom_push=lambda key, value: found.update({key: value}))
     monkeypatch.setattr(skin_airflow, "get_current_context", lambda: {"ti": ti})
+    return found
+
+
+def test_evaluate_hands_on_its_key_and_returns_the_parts_of_external_sets(
+    called: Callable[..., Any], handed: dict[str, Any]
+) -> None:
+    result, made, _, asked = called("evaluate", "s", ["t"], "v")
+    assert made == [
+        ("evaluate", ("s", ["t"], "v")),
+        ("mapped_external", ("evaluate result", "v", 512)),
+    ]
+    assert (result, handed, asked) == ([["p0"]], {"evaluation": "evaluate result"}, [{}])
+
+
+def test_a_task_scores_its_parts_of_external_sets(called: Callable[..., Any]) -> None:
+    parts = [{"name": "a", "shards": [4, 5]}, {"name": "b", "shards": [0]}]
+    result, made, names, _ = called("external_logits", "e", "v", parts)
+    assert made == [
+        ("external_images_in", ("v", parts)),
+        ("external_logits", ("e", "v", "a", [4, 5])),
+        ("external_logits", ("e", "v", "b", [0])),
+    ]
+    assert (result, names) == (["external_logits result"] * 2, ["images 1 to 9 of a"])
+
+
+def test_ingest_may_ask_kaggle_and_hands_on_what_it_pinned(
+    called: Callable[..., Any], handed: dict[str, Any]
+) -> None:
     first, second = ["", "listing/1", "0"], ["", "listing/1", "1"]
     result, made, _, asked = called("ingest", [[first], [second]])
     (step, (listed,)), searched = made
@@ -562,9 +598,10 @@ def test_ingest_may_ask_kaggle_and_hands_on_what_it_pinned(
 
 
 def test_airflow_expects_no_dict_from_any_task(wired: Any) -> None:
-    """By its annotation it would, from `ingest`, which hands its outputs on by itself."""
+    """By its annotation it would, from those that hand their outputs on by themselves."""
     assert not any(getattr(task, "multiple_outputs", False) for task in wired.tasks)
-    assert wired.get_task("ingest").multiple_outputs is False
+    for name in ("ingest", "evaluate"):
+        assert wired.get_task(name).multiple_outputs is False
 
 
 def test_a_duplicates_task_searches_its_buckets(called: Callable[..., Any]) -> None:

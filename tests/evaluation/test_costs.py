@@ -16,6 +16,8 @@ from skin_pipeline.contracts import (
     Contract,
     Cost,
     Evaluation,
+    Features,
+    Logits,
     Split,
     StepCost,
     dump,
@@ -59,6 +61,8 @@ def test_the_time_of_every_step_is_added_up_over_its_tasks(store: Store) -> None
         cost = Cost(seconds=seconds, cores=2, finished_at="")
         store.put(f"{key}/{COST}", dump(cost))
     external = ("external/a", "external/b")
+    for key in (CHAMPION, *external):
+        put(store, key, judged_run.scored(store, key.split("/")[1]))
     work = Work(hand_made.job(store), "gate/1")
     taken = costs.taken(work, EVALUATION, VALIDATION, CHAMPION, external)
     assert costs.seconds(taken) == {
@@ -139,3 +143,29 @@ def test_the_ranges_of_a_large_set_and_the_parts_of_its_scores_count_too(store: 
         "decode": 2,
         "logits": 2,
     }
+
+
+def test_the_parts_of_scores_elsewhere_and_their_features_count_once(store: Store) -> None:
+    """Also where a champion reads the features that the runs of now read."""
+    put_documents(store)
+    job = hand_made.job(store)
+
+    def part(name: str, *features: str) -> str:
+        def make(work: Work) -> Logits:
+            for key in features:
+                work.load(key, Features)
+            return Logits(split="", dataset=name, runs=(), views=1, first=0, images=0, values="")
+
+        return job.once("logits", 1, {"of": name}, make)
+
+    read = Features(shard="", trunk=hand_made.TRUNK, views=1, blocks={}, places={})
+    for key in ("features/0", "features/there"):
+        put(store, key, read)
+    made = {CHAMPION: part("ingest/01", "features/0"), "external/a": part("a", "features/there")}
+    for key, found in made.items():
+        scored = judged_run.scored(store, key.split("/")[1])
+        put(store, key, scored.model_copy(update={"logits": (found,)}))
+    work = Work(job, "gate/1")
+    taken = costs.taken(work, EVALUATION, VALIDATION, CHAMPION, ("external/a",))
+    counted = {step: len(found) for step, found in taken.items()}
+    assert (counted["features"], counted["logits"], counted["external"]) == (3, 2, 1)

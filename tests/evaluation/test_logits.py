@@ -14,6 +14,7 @@ import pytest
 from hand_made import Drawn
 
 from skin_pipeline.contracts import Logits, load
+from skin_pipeline.data import manifest
 from skin_pipeline.evaluation import logits
 from skin_pipeline.job import Job, Work
 from skin_pipeline.storage import FolderStore
@@ -94,6 +95,45 @@ def test_the_runs_of_a_champion_score_the_test_images_only(
     keys = hand_made.put_logits(world.job, "split/later", world.runs, features, SCORED)
     found = logits.of_all(Work(world.job, "champion/1"), keys, len(later.table))
     assert (np.isfinite(found) == later.is_test).all()
+
+
+def external(world: World, shards: list[int], key: str = "logits/there") -> Logits:
+    """A part of the same images as an external set; it is put as the result `key`."""
+    features, work = [world.features[shard] for shard in shards], Work(world.job, key)
+    made = logits.of_external(work, "ingest/now", world.runs, shards, features, SCORED)
+    judged_run.put(world.job.store, key, made)
+    return made
+
+
+def test_of_an_external_set_every_run_scores_every_image(world: World) -> None:
+    """None of them was trained on it, and the golden images are others."""
+    external(world, [0, 1])
+    expected = world.images.logits[list(CHANNELS.values()), :SCORED].mean(axis=1)
+    np.testing.assert_allclose(world.all(["logits/there"]), expected, rtol=1e-5)
+
+
+def test_parts_of_an_external_set_say_the_same_as_one_and_of_which_images(world: World) -> None:
+    external(world, [0, 1], "logits/whole")
+    first, second = (external(world, [shard], f"logits/{shard}") for shard in (0, 1))
+    np.testing.assert_array_equal(world.all(["logits/0", "logits/1"]), world.all(["logits/whole"]))
+    assert (first.first, second.first) == (0, first.images)
+    assert (first.split, first.dataset, first.runs) == ("", "ingest/now", world.runs)
+
+
+def test_a_part_of_an_external_set_reads_its_own_shards_and_no_text_of_the_table(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So its memory does not grow with what is known of the images of the whole set."""
+    read: list[Any] = []
+    usual = manifest.read
+    monkeypatch.setattr(
+        manifest,
+        "read",
+        lambda store, key, *columns: read.append(columns) or usual(store, key, *columns),
+    )
+    world.job.store.remove(f"{world.features[1]}/block.npy")
+    assert external(world, [0]).first == 0
+    assert read == [(["shard", "readable"],)]
 
 
 def test_parts_that_are_not_all_of_the_images_are_not_taken_for_them(world: World) -> None:

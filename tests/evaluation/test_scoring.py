@@ -350,9 +350,12 @@ def elsewhere(store: FolderStore) -> tuple[Drawn, list[str]]:
     return there, features
 
 
-def external(job: Job, features: Sequence[str]) -> Scored:
-    work = Work(job, "external/1")
-    return tasks.external(work, "clinic", CHAMPION, "validate/1", lambda *_: features)
+def external(job: Job, features: list[str]) -> Scored:
+    def parts(evaluation: str, dataset: str) -> list[str]:
+        runs = load(job.store, evaluation, Evaluation).runs
+        return hand_made.put_external_logits(job, dataset, runs, features, VIEWS)
+
+    return tasks.external(Work(job, "external/1"), "clinic", CHAMPION, "validate/1", parts)
 
 
 def test_a_set_of_another_origin_is_scored_without_what_our_data_hold(
@@ -363,7 +366,8 @@ def test_a_set_of_another_origin_is_scored_without_what_our_data_hold(
     seen = external(job, features)
     assert (seen.name, seen.dataset, seen.excluded) == ("clinic", "ingest/there", 4)
     assert_judged(job, seen, there, np.arange(len(there.table)) >= 4)
-    assert [network.image_size for network in linear] == [224]
+    assert seen.logits == ("logits/there-0", "logits/there-1")
+    assert [network.image_size for network in linear] == [224] * len(seen.logits)
 
 
 def test_images_of_a_patient_elsewhere_are_no_independent_ones(
@@ -391,8 +395,8 @@ def test_elsewhere_images_of_a_patient_are_one_group_else_those_of_a_lesion(
     key = tables.write(store, "there.csv", pd.concat([table, broken]))
     judged_run.put(store, "ingest/there", documents.dataset("ingest/there", table=key))
     work = Work(hand_made.job(store), "external/1")
-    source = scoring.external_source(work, "ingest/there", ["f"])
-    assert list(source.table["group"]) == [
+    found = scoring.external_table(work, "ingest/there")
+    assert list(found["group"]) == [
         "patient_id:P",
         "patient_id:P",
         "lesion_id:L",

@@ -8,7 +8,6 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
-from types import SimpleNamespace
 from typing import Any
 
 import documents
@@ -347,12 +346,12 @@ def test_images_that_our_own_data_contain_too_are_not_scored_in_a_set_of_another
         overlaps={"clinic": tables.write(store, "overlap.csv", overlap)},
     )
     judged_run.put(store, "validate/1", checked)
-    there = SimpleNamespace(table=pd.DataFrame({"key": ["a.jpg", "b.jpg", "c.jpg"]}))
+    there = pd.DataFrame({"key": ["a.jpg", "b.jpg", "c.jpg"]})
     asked: list[Any] = []
-    monkeypatch.setattr(scoring, "external_source", lambda *_: there)
+    monkeypatch.setattr(scoring, "external_table", lambda *_: there)
     monkeypatch.setattr(scoring, "scored", lambda *given: asked.append(given))
     work = Work(hand_made.job(store), "external/1")
-    tasks.external(work, "clinic", "evaluate/1", "validate/1", lambda *_: ("features/0",))
-    ((_, evaluation, about, source, wanted),) = asked
-    assert (evaluation, about.excluded, source) == ("evaluate/1", 1, there)
-    assert list(wanted) == [True, False, True]
+    tasks.external(work, "clinic", "evaluate/1", "validate/1", lambda *given: list(given))
+    ((_, evaluation, about, table, wanted, parts),) = asked
+    assert (evaluation, about.excluded, table is there) == ("evaluate/1", 1, True)
+    assert (list(wanted), parts) == ([True, False, True], ("evaluate/1", "ingest/there"))

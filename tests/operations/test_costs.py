@@ -16,7 +16,7 @@ from small_verdict import figures
 
 from skin_pipeline import journal
 from skin_pipeline.config import Deployment, Settings
-from skin_pipeline.contracts import COST, Cost, Judgement, dump
+from skin_pipeline.contracts import COST, Cost, Judgement, Verdict, dump, load
 from skin_pipeline.job import Job
 from skin_pipeline.operations import costs
 from skin_pipeline.operations.costs import Estimate, duration, estimate
@@ -61,12 +61,12 @@ def put_past(store: Store, settings: Settings = SETTINGS, slower: float = 1.0) -
     took["logits/0"] = costs.Load("logits", 1, IMAGES * RUNS)
     took[EVALUATION] = costs.Load("evaluate", 1, IMAGES)
     took[GATE] = costs.Load("gate", 1)
-    for key, load in took.items():
-        spent = slower * network.built_in(load)
+    for key, work in took.items():
+        spent = slower * network.built_in(work)
         cost = Cost(
             **{"seconds": spent / 2, "cores": 2, "finished_at": "", "core_seconds": spent},
-            **{"work": load.kind * (load.kind != "gate"), "units": load.units},
-            computed=load.computed,
+            **{"work": work.kind * (work.kind != "gate"), "units": work.units},
+            computed=work.computed,
         )
         store.put(f"{key}/{COST}", dump(cost))
     put_verdict(store, settings)
@@ -185,7 +185,32 @@ def test_sets_of_another_origin_are_scored_too(job: Job) -> None:
     put(job.store, "validate/02", judged_run.validation(external={"clinic": "ingest/there"}))
     journal.note(job.store, job.run_id, validation="validate/02")
     external = of(estimate(job, SPLIT), "external")
-    assert external.core_seconds == pytest.approx(6 + 0.025 * 200 * RUNS * 8 + 0.07 * 200 * 8)
+    # So much work is worth two tasks, each of which starts TensorFlow.
+    assert external.tasks == 2
+    assert external.core_seconds == pytest.approx(2 * 6 + 0.025 * 200 * RUNS * 8 + 0.07 * 200 * 8)
+
+
+def test_a_set_of_another_origin_is_expected_to_take_what_the_parts_of_another_took(
+    job: Job,
+) -> None:
+    """What united the parts did none of the work, and starts no TensorFlow."""
+    put_data(job.store, "ingest/there", "split/there", range(200))
+    put(job.store, "validate/02", judged_run.validation(external={"clinic": "ingest/there"}))
+    journal.note(job.store, job.run_id, validation="validate/02")
+    before = of(estimate(job, SPLIT), "external")
+    put_past(job.store)
+    scored = judged_run.scored(job.store, "elsewhere").model_copy(update={"logits": ("logits/9",)})
+    put(job.store, "external/9", scored)
+    verdict = load(job.store, GATE, Verdict)
+    job.store.remove(f"{GATE}/result.json")
+    put(job.store, GATE, verdict.model_copy(update={"external": ("external/9",)}))
+    known = {"seconds": 1, "cores": 1, "finished_at": "", "work": "external"}
+    for key, units, spent in (("logits/9", 1000, 3 * (6 + 0.025 * 1000)), ("external/9", 0, 0.01)):
+        cost = Cost(**known, units=units, core_seconds=spent)
+        job.store.put(f"{key}/{COST}", dump(cost))
+    external = of(estimate(job, SPLIT), "external")
+    assert external.measured
+    assert external.core_seconds == pytest.approx(3 * before.core_seconds, rel=0.01)
 
 
 def test_an_estimate_that_cannot_be_made_ends_no_run(

@@ -31,7 +31,11 @@ ROOT = Path(__file__).parents[2]
 )
 def test_a_result_is_said_in_words(finished: Finished, step: str, value: str, words: str) -> None:
     key: Any = getattr(finished, value)
-    given = {"dataset": key, "external": {}} if step == "ingest" else key
+    several = {
+        "ingest": {"dataset": key, "external": {}},
+        "evaluate": {"evaluation": key, "parts": []},
+    }
+    given = several.get(step, key)
     assert re.fullmatch(words, in_words(finished.job.store, step, given))
 
 
@@ -64,6 +68,7 @@ def test_a_promotion_names_model_and_version(finished: Finished) -> None:
         ("parts", [], "so few images that `evaluate` scores them by itself"),
         ("parts", [[[0], [1, 2]], [[3]]], "3 parts in 2 tasks"),
         ("logits", ["a", "b"], "2 parts of the images are scored"),
+        ("external_logits", ["a", "b"], "2 parts of the images are scored"),
         ("features", ["a", "b"], "activations of 2 shards are in the cache"),
         ("chunks", ["a", "b"], "2 chunks"),
         ("merge", "40 images scored", "40 images scored"),

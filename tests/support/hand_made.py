@@ -224,6 +224,18 @@ def put_logits(
     return keys
 
 
+def put_external_logits(
+    job: Job, dataset: str, runs: tuple[str, ...], features: list[str], views: int
+) -> list[str]:
+    """Put what runs say of the images of each shard of an external set; the parts' keys."""
+    keys = []
+    for shard, key in enumerate(features):
+        keys.append(f"logits/{dataset.split('/')[1]}-{shard}")
+        made = logits.of_external(Work(job, keys[-1]), dataset, runs, [shard], [key], views)
+        judged_run.put(job.store, keys[-1], made)
+    return keys
+
+
 # --- models without TensorFlow -------------------------------------------------------------------
 
 
