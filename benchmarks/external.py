@@ -8,8 +8,7 @@ features of the last stage of the squashed image. The AUCs among images that agr
 count pairs of images with which that says nothing of the label (`evaluation.slices`).
 
 Then the sets change sides, and both are learned from at once; each is judged on folds that were not
-learned from. With `--write`, the row is added to docs/external.md. Features that were computed are
-found again in `--store`.
+learned from. Features that were computed are found again in `--store`.
 """
 
 from __future__ import annotations
@@ -46,7 +45,6 @@ SEED, FOLDS = 0, 5
 PENALTY = 1e-3  # scikit-learn's C; a tenth and ten times of it gave the same within .01
 OUTSIDE = "outside"
 AGREEING = ("border ring colour", "original size")
-PAGE = Path(__file__).parents[1] / "docs/external.md"
 
 
 class Configuration(NamedTuple):
@@ -274,19 +272,6 @@ def sets_of(job: Job, ours: Path, theirs: Path) -> tuple[Dataset, str, Images, I
     return dataset, ingested.weights, Images(ours, known), Images(theirs, elsewhere)
 
 
-def line_of(made: Configuration, found: dict[str, Interval], command: str) -> str:
-    """Returns a row of docs/external.md."""
-    what = f"{' + '.join(made.regions)}; stages {', '.join(map(str, made.stages))}"
-    what += f"; {made.views} views" if made.views > 1 else ""
-    what += f"; {made.corrupted} corrupted copies" if made.corrupted else ""
-    columns = [
-        *("in_set_auc", "agreeing_in_border_ring_colour", "agreeing_in_original_size"),
-        *("external_auc", "gain", "reversed_auc", "both_in_set_auc", "both_external_auc"),
-    ]
-    cells = [str(found[name]) for name in columns]
-    return f"| {what} | {' | '.join(cells)} | `{command}` |\n"
-
-
 def arguments_of() -> argparse.Namespace:
     """Returns the flags of this call."""
     flags = parser(str(__doc__))
@@ -296,7 +281,6 @@ def arguments_of() -> argparse.Namespace:
     flags.add_argument("--views", type=int, default=1, choices=[1, 2, 4, 8])
     flags.add_argument("--corrupted", type=int, default=0, help="copies of each training image")
     flags.add_argument("--store", type=Path, help="keep features here, and find them again")
-    flags.add_argument("--write", action="store_true", help="add the row to docs/external.md")
     return flags.parse_args()
 
 
@@ -316,11 +300,6 @@ def main() -> None:
         trunk = pretrained.trunk_of(job.settings.backbone, weights)
         bench = Bench(job, models.network_on(job, dataset, trunk), trunk)
         found = measured(bench, ours, theirs, made)
-    if given.write:
-        names = ("regions", "stages", "views", "corrupted")
-        flags = [f"--{key} {getattr(given, key)}" for key in names]
-        with PAGE.open("a", encoding="utf-8") as page:
-            page.write(line_of(made, found, " ".join(flags)))
     report(
         [(key.replace("_", " "), str(value)) for key, value in found.items()],
         name="external",

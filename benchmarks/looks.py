@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 from scipy import ndimage
 
-from skin_pipeline.data.images import working_square
+from skin_pipeline.data import images
 from skin_pipeline.geometry import Geometry
 
 Box = tuple[float, float, float, float]  # left, top, right, bottom in pixels
@@ -33,7 +33,7 @@ def squashed(image: Image.Image, size: int) -> Pixels:
 
 def centre(image: Image.Image, size: int) -> Pixels:
     """Returns the centre, as the workflow does by default."""
-    return working_square(image, Geometry(size, FIELD_OF_VIEW))
+    return images.working_square(image, Geometry(size, FIELD_OF_VIEW))
 
 
 def lesion(image: Image.Image, size: int) -> Pixels:

@@ -38,6 +38,7 @@ __all__ = [
     "plots",
     "rejudging",
     "scoring",
+    "slices",
     "tasks",
     "wording",
 ]
