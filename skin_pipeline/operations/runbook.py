@@ -42,7 +42,7 @@ RAISED_IN = {
     "skin_pipeline.data.sources.zip_archive": "archive",
     "skin_pipeline.data.splitting": "data_unfit",
     "skin_pipeline.data.workers": "images",
-    "skin_pipeline.evaluation.metrics": "training",
+    "skin_pipeline.evaluation.threshold": "training",
     "skin_pipeline.evaluation.rejudging": "tampering",
     "skin_pipeline.model_file": "model_file",
     "skin_pipeline.monitoring": "operations",
