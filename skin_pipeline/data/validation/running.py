@@ -142,6 +142,8 @@ def _result(context: Any, expectation: Any, table: pd.DataFrame) -> Any:
 
 def _read_by(expectation: Any, table: pd.DataFrame) -> list[str]:
     """Returns the columns that an expectation names, and those of its examples and conditions."""
+    if hasattr(expectation, "column_set"):  # it is about the columns, also those that none names
+        return list(table.columns)
     named = [*ALWAYS_READ, *getattr(expectation, "reads", ())]
     for value in vars(expectation).values():
         named += [value] if isinstance(value, str) else value if isinstance(value, list) else []

@@ -240,6 +240,14 @@ def test_a_missing_column_is_the_only_thing_said(tmp_path: Path) -> None:
     assert checks[0].observed.endswith("without sex")
 
 
+def test_columns_that_nobody_agreed_on_are_counted_too(tmp_path: Path) -> None:
+    known = table()
+    checks = validation.check_manifest(known.assign(camera="one"), tmp_path, **BOUNDS)
+    assert checks[0].name == "columns of the manifest"
+    # Three columns are made for expectations only; `readable` is replaced.
+    assert checks[0].observed == f"{known.shape[1] + 1 + 3} columns"
+
+
 def test_a_quarantined_image_within_the_share_passes(tmp_path: Path) -> None:
     changes = table(**QUARANTINED)
     checks = validation.check_manifest(changes, tmp_path, **{**BOUNDS, "max_unreadable": 0.05})
