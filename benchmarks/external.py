@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 import logging
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -33,11 +32,12 @@ from sklearn.preprocessing import StandardScaler
 from workflow import Workflow
 
 from skin_pipeline import arrays, steps
-from skin_pipeline.contracts import Dataset, Interval, Validation, load
+from skin_pipeline.contracts import Dataset, Interval, Trunk, Validation, load
 from skin_pipeline.data import audit, manifest
-from skin_pipeline.evaluation import slices
+from skin_pipeline.data import images as reading
+from skin_pipeline.evaluation import scoring, slices
 from skin_pipeline.intervals import Floats, Ints, auc_statistic, independent, resampled, share
-from skin_pipeline.job import Job
+from skin_pipeline.job import Job, Work
 from skin_pipeline.storage import scratch
 from skin_pipeline.training import backbone, cache, features, models, pretrained
 
@@ -67,7 +67,7 @@ PLAIN = Configuration()
 
 
 class Images(NamedTuple):
-    """A set of images: its folder, and its rows of the manifest (n)."""
+    """A set of images: its folder, and its rows (n) with `key`, `label` and `group`."""
 
     folder: Path
     table: pd.DataFrame
@@ -79,37 +79,60 @@ class Images(NamedTuple):
 
     @property
     def groups(self) -> NDArray[Any]:
-        """What each image belongs to (n,): its group, or itself where there is none."""
-        if "group" in self.table:
-            return self.table["group"].to_numpy(str)
-        return self.table["key"].to_numpy(str)
+        """What each image belongs to (n,)."""
+        return self.table["group"].to_numpy(str)
+
+
+class Read(NamedTuple):
+    """What is read of a set: of the images (n, channels), and of copies (copies, n, channels)."""
+
+    images: Floats
+    copies: list[Floats]
+    labels: Ints
+
+    def learned(self, rows: Ints | slice = slice(None)) -> tuple[Floats, Ints]:
+        """Returns what a probe learns from: some rows and all copies of them, with labels."""
+        parts = [self.images, *self.copies]
+        values = np.concatenate([part[rows] for part in parts])
+        return values, np.tile(self.labels[rows], len(parts))
 
 
 class Bench:
     """Features of sets of images, as the workflow computes and caches them."""
 
-    def __init__(self, job: Job, network: backbone.Network, trunk: Any) -> None:
+    def __init__(self, job: Job, network: backbone.Network, trunk: Trunk) -> None:
         self._job, self._network, self._trunk = job, network, trunk
         self._forward = features.forward_of(network, ["pooled"])
 
-    def read(self, images: Images, made: Configuration, copy: int | None = None) -> Floats:
-        """Returns what the probe reads of images, or of a corrupted copy of them (n, channels)."""
+    def read(self, images: Images, made: Configuration) -> Read:
+        """Returns what a probe reads of a set."""
         ends = np.cumsum([0, *(int(end.shape[-1]) for end in self._network.ends)])
         columns = np.concatenate([np.arange(ends[one - 1], ends[one]) for one in made.stages])
-        views = made.views if copy is None else 1
-        return np.concatenate(
-            [self._pooled(images, region, views, copy)[:, columns] for region in made.regions],
-            axis=1,
-        )
+        regions = [self._region(images, region, made) for region in made.regions]
+        looks = [
+            np.concatenate([part[:, columns] for part in parts], axis=1)
+            for parts in zip(*regions, strict=True)
+        ]
+        return Read(looks[0], looks[1:], images.labels)
 
-    def _pooled(self, images: Images, region: str, views: int, copy: int | None) -> Floats:
-        pixels = self._squares(images, region)
-        if copy is not None:
-            light = Light.of(pixels)
-            pixels = np.stack([
-                corrupted(one, light, number, (SEED, number, copy))
-                for number, one in enumerate(pixels)
+    def _region(self, images: Images, region: str, made: Configuration) -> list[Floats]:
+        """Returns the features of a region of the images, and of its corrupted copies."""
+        squares = np.stack([
+            REGIONS[region](upright(images.folder / key), self._network.image_size)
+            for key in images.table["key"]
+        ])
+        light = Light.of(squares)
+        copies = (
+            np.stack([
+                corrupted(square, light, number, (SEED, number, copy))
+                for number, square in enumerate(squares)
             ])
+            for copy in range(made.corrupted)
+        )
+        return [self._pooled(squares, made.views), *(self._pooled(copy, 1) for copy in copies)]
+
+    def _pooled(self, pixels: NDArray[np.uint8], views: int) -> Floats:
+        """Returns the features of squares (n, size, size, 3), averaged over their views."""
         ids, kinds = cache.ids_of(pixels), ["pooled"]
         known = cache.FeatureCache(self._job.store, self._trunk, self._network.image_size, ids)
         with scratch() as folder:
@@ -122,36 +145,13 @@ class Bench:
         each = np.array([[blocks[block][row] for block, row in view] for view in found])
         return np.asarray(each.mean(axis=0), np.float64)
 
-    def _squares(self, images: Images, region: str) -> NDArray[np.uint8]:
-        squares = []
-        for key in images.table["key"]:
-            with Image.open(images.folder / key) as image:
-                squares.append(REGIONS[region](image.convert("RGB"), self._network.image_size))
-        return np.stack(squares)
+
+def upright(path: Path) -> Image.Image:
+    """Returns an image as the workflow decodes it."""
+    return reading.decode(path.read_bytes(), path.suffix).image
 
 
 # --- probes ---------------------------------------------------------------------------------------
-
-
-class Read(NamedTuple):
-    """What is read of a set: of the images (n, channels), and of copies (copies, n, channels)."""
-
-    images: Floats
-    copies: list[Floats]
-    labels: Ints
-
-    @classmethod
-    def of(cls, bench: Bench, images: Images, made: Configuration) -> Read:
-        """Reads a set."""
-        copies = [bench.read(images, made, copy) for copy in range(made.corrupted)]
-        return cls(bench.read(images, made), copies, images.labels)
-
-    def learned(self, rows: Ints | slice = slice(None)) -> tuple[Floats, Ints]:
-        """Returns what a probe learns from: some rows and all copies of them, with labels."""
-        parts = [self.images, *self.copies]
-        return np.concatenate([part[rows] for part in parts]), np.tile(
-            self.labels[rows], len(parts)
-        )
 
 
 def probed(learned: list[tuple[Floats, Ints]], read: Floats) -> Floats:
@@ -211,13 +211,15 @@ def interval(statistic: Any, images: Images) -> Interval:
     return share(drawn, independent(images.labels, images.groups))
 
 
-def compared(images: Images, scores: Floats, plain: Floats) -> Iterator[Interval]:
-    """Yields the AUC, and by how much it is above that of the plain probe, with intervals."""
+def compared(
+    names: tuple[str, str], images: Images, scores: Floats, plain: Floats
+) -> dict[str, Interval]:
+    """Returns the AUC, and by how much it is above that of a plainer probe, by these names."""
     ours, theirs = (auc_statistic(one, images.labels) for one in (scores, plain))
-    yield interval(ours, images)
     drawn = resampled(lambda times: ours(times) - theirs(times), images.groups, SEED)
     low, high = np.nanquantile(drawn[1:], [0.025, 0.975])
-    yield Interval(value=float(drawn[0]), low=float(low), high=float(high))
+    gain = Interval(value=float(drawn[0]), low=float(low), high=float(high))
+    return dict(zip(names, (interval(ours, images), gain), strict=True))
 
 
 def measured(
@@ -225,34 +227,23 @@ def measured(
 ) -> dict[str, Interval]:
     """Returns all figures of a configuration."""
     folds, their_folds = folds_of(ours), folds_of(theirs)
-    inside, outside = Read.of(bench, ours, made), Read.of(bench, theirs, made)
-    plain, plain_outside = (Read.of(bench, images, PLAIN) for images in (ours, theirs))
-    scores = crossed(inside, folds)
-    found = dict(
-        zip(
-            ["in_set_auc", "in_set_gain"],
-            compared(ours, scores, crossed(plain, folds)),
-            strict=True,
-        )
-    )
+    inside, outside = (bench.read(images, made) for images in (ours, theirs))
+    plain, plain_outside = (bench.read(images, PLAIN) for images in (ours, theirs))
+    scores, their_scores = crossed(inside, folds), crossed(outside, their_folds)
+    found = compared(("in_set_auc", "in_set_gain"), ours, scores, crossed(plain, folds))
     for name in AGREEING:
         strata = strata_of(ours.table, folds, name)
         statistic = slices.auc_within(strata, scores, ours.labels == 1)
         found[f"agreeing_in_{name.replace(' ', '_')}"] = interval(statistic, ours)
     away = probed([inside.learned()], outside.images)
     plainly = probed([plain.learned()], plain_outside.images)
-    pairs = zip(["external_auc", "gain"], compared(theirs, away, plainly), strict=True)
-    found |= dict(pairs)
+    found |= compared(("external_auc", "gain"), theirs, away, plainly)
     back = auc_statistic(probed([outside.learned()], inside.images), ours.labels)
     found["reversed_auc"] = interval(back, ours)
-    for name, images, own, other, parts in (
-        ("both_in_set", ours, inside, outside, folds),
-        ("both_external", theirs, outside, inside, their_folds),
-    ):
-        together, alone = crossed(own, parts, other), crossed(own, parts)
-        values = compared(images, together, alone)
-        found |= dict(zip([f"{name}_auc", f"{name}_gain"], values, strict=True))
-    return found
+    both, theirs_too = crossed(inside, folds, outside), crossed(outside, their_folds, inside)
+    found |= compared(("both_in_set_auc", "both_in_set_gain"), ours, both, scores)
+    names = ("both_external_auc", "both_external_gain")
+    return found | compared(names, theirs, theirs_too, their_scores)
 
 
 # --- rows -----------------------------------------------------------------------------------------
@@ -264,8 +255,7 @@ def sets_of(job: Job, ours: Path, theirs: Path) -> tuple[Dataset, str, Images, I
     ingested = steps.ingest(job)
     checked = load(job.store, steps.validate(job, ingested.dataset, ingested.external), Validation)
     dataset = load(job.store, ingested.dataset, Dataset)
-    other = load(job.store, checked.external[OUTSIDE], Dataset)
-    table = manifest.read_readable(job.store, other.table)
+    table = scoring.external_table(Work(job, "external/bench"), checked.external[OUTSIDE])
     shared = set(manifest.read(job.store, checked.overlaps[OUTSIDE])["key"])
     elsewhere = table[~table["key"].isin(shared)].reset_index(drop=True)
     known = manifest.read_readable(job.store, checked.table)

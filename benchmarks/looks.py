@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 from scipy import ndimage
 
+from skin_pipeline.config import Settings
 from skin_pipeline.data import images
 from skin_pipeline.geometry import Geometry
 
@@ -23,7 +24,7 @@ Pixels = NDArray[np.uint8]
 THUMBNAIL = 128  # pixels of the short side on which the lesion is searched
 AROUND = 1.4  # side of the lesion's square, in sides of its box
 LEAST = 0.35  # of the short side: a smaller square would show blurred pixels
-FIELD_OF_VIEW = 0.8
+FIELD_OF_VIEW: float = Settings.model_fields["field_of_view"].default
 
 
 def squashed(image: Image.Image, size: int) -> Pixels:

@@ -51,14 +51,8 @@ ROWS = 1_000_000
 BATCH = 500
 PART = 4096  # rows of a part, as one of many tasks would write it
 LISTING, BEFORE = "listing/drawn", "validate/before"
-FACTS = (
-    "image_id",
-    "patient_id",
-    "lesion_id",
-    "sex",
-    "age",
-    "site",
-)  # what is known of an image besides its file
+# What is known of an image beside its file.
+FACTS = ("image_id", "patient_id", "lesion_id", "sex", "age", "site")
 
 
 def generate(folder: Path, count: int) -> None:
@@ -150,14 +144,14 @@ def draw_rows(store: str, count: int) -> list[str]:
     return [_decoded(job, number, part) for number, part in enumerate(pieces)]
 
 
-def _decoded(job: Job, number: int, rows_: pd.DataFrame) -> str:
+def _decoded(job: Job, number: int, drawn: pd.DataFrame) -> str:
     """Writes a decoded range without its pixels; returns its key."""
     key = f"decode/{number}"
-    packed = rows_.drop(columns=[*FACTS]).assign(shard=rows_["shard"].clip(upper=0))
+    packed = drawn.drop(columns=[*FACTS]).assign(shard=drawn["shard"].clip(upper=0))
     table = tables.write(job.store, f"{key}/manifest.parquet", packed.reset_index(names="number"))
     decoded = DecodedRange(
-        **{"table": table, "images": len(rows_), "content": str(number)},
-        **{"shards": (key,), "thumbnails": (), "shard_images": (len(rows_),), "masks": ()},
+        **{"table": table, "images": len(drawn), "content": str(number)},
+        **{"shards": (key,), "thumbnails": (), "shard_images": (len(drawn),), "masks": ()},
         golden=dict.fromkeys(packed["key"], key),
     )
     job.store.put(f"{key}/{RESULT}", dump(decoded))

@@ -103,7 +103,8 @@ def validate(job: Job, dataset: str, external: Mapping[str, str] = {}) -> str:
     inputs = {
         **{"dataset": dataset, "external": sets, "previous": previous},
         **{"duplicates": VERSIONS["duplicates"], "buckets": VERSIONS["buckets"]},
-        **{**bounds, **job.settings.subset("max_shortcut_auc", "seed")},
+        **bounds,
+        **job.settings.subset("max_shortcut_auc", "seed"),
     }
 
     def make(work: Work) -> Validation:
@@ -274,7 +275,8 @@ def champion(job: Job, split: str) -> str:
         return ""
     inputs = {
         **{"split": split, "model": pointer.model, "champion": pointer.version},
-        **{"logits": VERSIONS["logits"], **job.settings.subset("prevalences", "seed")},
+        "logits": VERSIONS["logits"],
+        **job.settings.subset("prevalences", "seed"),
     }
 
     def make(work: Work) -> Scored:
@@ -299,12 +301,7 @@ def external_logits(
 ) -> str:
     """Scores the images of consecutive shards of an external set; `external` needs these parts.
 
-    Args:
-        job: The job.
-        evaluation: Key of the model's evaluation.
-        validation: Key of the validation of its data.
-        name: Name of the set.
-        shards: Numbers of the shards.
+    The set is the one that the validation, of the model's own data, knows by `name`.
     """
     dataset = job.load(validation, Validation).external[name]
     return Parts(job).of_external(evaluation, dataset, shards)

@@ -21,7 +21,7 @@ from scipy.special import expit
 from skin_pipeline import intervals, steps, tables
 from skin_pipeline.contracts import Evaluation, Pointer, Release, Scored, load
 from skin_pipeline.errors import BadInput
-from skin_pipeline.evaluation import metrics, scoring, tasks
+from skin_pipeline.evaluation import logits, metrics, scoring, tasks
 from skin_pipeline.evaluation.metrics import Predictions, Sample
 from skin_pipeline.job import Job, Work
 from skin_pipeline.parting import Parts
@@ -353,7 +353,7 @@ def elsewhere(store: FolderStore) -> tuple[Drawn, list[str]]:
 def external(job: Job, features: list[str]) -> Scored:
     def parts(evaluation: str, dataset: str) -> list[str]:
         runs = load(job.store, evaluation, Evaluation).runs
-        return hand_made.put_external_logits(job, dataset, runs, features, VIEWS)
+        return hand_made.put_logits(job, dataset, runs, features, VIEWS, logits.of_external)
 
     return tasks.external(Work(job, "external/1"), "clinic", CHAMPION, "validate/1", parts)
 

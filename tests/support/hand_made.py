@@ -8,6 +8,7 @@ of their own and one of them failed, views disagree, and logits are far from cal
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any, NamedTuple
@@ -22,7 +23,7 @@ from numpy.typing import NDArray
 from skin_pipeline import tables
 from skin_pipeline.arrays import Arrays
 from skin_pipeline.config import Deployment, Settings
-from skin_pipeline.contracts import FeatureIndex, Features, Split, Trunk, load
+from skin_pipeline.contracts import FeatureIndex, Features, Logits, Split, Trunk, load
 from skin_pipeline.data import manifest
 from skin_pipeline.data.images import STATISTICS
 from skin_pipeline.evaluation import logits
@@ -213,25 +214,21 @@ def put_runs(store: Store, name: str, features: list[str], channels: dict[int, i
 
 
 def put_logits(
-    job: Job, split: str, runs: tuple[str, ...], features: list[str], views: int
+    job: Job,
+    images: str,
+    runs: tuple[str, ...],
+    features: list[str],
+    views: int,
+    score: Callable[..., Logits] = logits.of_shards,
 ) -> list[str]:
-    """Put what runs say of the images of each shard, as the step `logits` does; the parts' keys."""
-    keys = []
-    for shard, key in enumerate(features):
-        keys.append(f"logits/{runs[0].split('/')[1]}-{shard}")
-        made = logits.of_shards(Work(job, keys[-1]), split, runs, [shard], [key], views)
-        judged_run.put(job.store, keys[-1], made)
-    return keys
+    """Put what runs say of the images of each shard, as the step `logits` does; the parts' keys.
 
-
-def put_external_logits(
-    job: Job, dataset: str, runs: tuple[str, ...], features: list[str], views: int
-) -> list[str]:
-    """Put what runs say of the images of each shard of an external set; the parts' keys."""
-    keys = []
+    `images` are a split's, or an external set's if `score` is `logits.of_external`.
+    """
+    keys, named = [], (runs[0] if score is logits.of_shards else images).split("/")[1]
     for shard, key in enumerate(features):
-        keys.append(f"logits/{dataset.split('/')[1]}-{shard}")
-        made = logits.of_external(Work(job, keys[-1]), dataset, runs, [shard], [key], views)
+        keys.append(f"logits/{named}-{shard}")
+        made = score(Work(job, keys[-1]), images, runs, [shard], [key], views)
         judged_run.put(job.store, keys[-1], made)
     return keys
 
