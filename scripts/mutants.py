@@ -114,6 +114,8 @@ def show(folder: str, results: str) -> None:
     for name in unseen[:SHOWN]:
         print(mutmut(folder, "show", name, capture_output=True).stdout)
     print(", ".join(f"{count} {status}" for status, count in counts.items()) or "no changes made")
+    if untested := sorted({name.partition("__mutmut_")[0] for name, s in found if s == "no tests"}):
+        print(f"no test of this module calls {', '.join(untested)}")
     if len(unseen) > SHOWN:
         print(f"{len(unseen) - SHOWN} more that no test saw: {', '.join(unseen[SHOWN:])}")
 

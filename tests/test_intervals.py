@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import expit, logit
+from scipy.stats import binomtest
 from sklearn.metrics import roc_auc_score
 
 from skin_pipeline import intervals
@@ -55,6 +56,30 @@ def test_the_hits_that_show_a_bound_are_the_fewest_that_do(total: int, bound: fl
     if needed <= total:
         assert proportion(needed, total).low >= bound
     assert proportion(needed - 1, total).low < bound
+
+
+@given(st.integers(1, 300), st.floats(0.01, 0.99))
+def test_the_hits_that_guarantee_a_share_are_the_fewest_that_the_exact_test_accepts(
+    total: int, share: float
+) -> None:
+    def chance(hits: int) -> float:  # of so many or more hits, if the share were just this one
+        return float(binomtest(hits, total, share, alternative="greater").pvalue)
+
+    needed = intervals.hits_to_guarantee(share, total)
+    assert needed == total + 1 or chance(needed) <= 0.05
+    assert chance(needed - 1) > 0.05
+
+
+@pytest.mark.parametrize(
+    ("share", "observations"),
+    [(0.5, 5), (0.8, 14), (0.9, 29), (0.95, 59), (0.99, 299)],  # Wilks (1941): 59 for 95/95
+)
+def test_a_share_is_guaranteed_by_no_fewer_observations_than_wilks_says(
+    share: float, observations: int
+) -> None:
+    assert intervals.observations_to_guarantee(share) == observations
+    assert intervals.hits_to_guarantee(share, observations) == observations
+    assert intervals.hits_to_guarantee(share, observations - 1) == observations  # one too many
 
 
 @given(st.floats(0.01, 0.999))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -52,7 +53,20 @@ def test_changes_are_tried_one_at_a_time_and_those_that_no_test_saw_are_shown() 
     before = (ROOT / "skin_pipeline/intervals.py").read_bytes()
     done = run("skin_pipeline/intervals.py")
     assert done.returncode == 0, done.stderr
-    counts = dict(reversed(part.split()) for part in done.stdout.splitlines()[-1].split(", "))
-    assert int(counts["killed"]) > 250
-    assert int(counts.get("survived", 0)) < 20
+    said = re.findall(r"^\d+ killed.*$", done.stdout, re.MULTILINE)[-1]
+    counts = {status: int(count) for count, status in re.findall(r"(\d+) ([a-z ]+)", said)}
+    assert counts["killed"] > 250
+    assert counts["survived"] < 20
+    assert "no tests" not in counts, done.stdout
     assert (ROOT / "skin_pipeline/intervals.py").read_bytes() == before
+
+
+def test_a_function_that_no_test_calls_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    mutants.show(
+        ".",
+        "  a.b.x_f__mutmut_1: killed\n  a.b.x_g__mutmut_1: no tests\n  a.b.x_g__mutmut_2: no tests",
+    )
+    assert capsys.readouterr().out.splitlines() == [
+        "1 killed, 2 no tests",
+        "no test of this module calls a.b.x_g",
+    ]
