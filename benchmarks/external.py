@@ -1,7 +1,7 @@
 """How well a logistic probe on frozen features does inside its set, and on a set from elsewhere.
 
 A configuration says what the network is shown of an image (`--regions`, `--views`, and training
-copies that are `--corrupted`) and which features are read (`--stages`). Inside, the probe is
+`--copies` that are corrupted) and which features are read (`--stages`). Inside, the probe is
 cross-validated by group; outside, it learns from the whole set, and images that both sets contain
 are left out. It is compared on the same images, by a bootstrap over groups, with the plain probe:
 features of the last stage of the squashed image. The AUCs among images that agree in something
@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from looks import REGIONS, Light, corrupted
+from looks import REGIONS
 from measuring import folder_of, parser, report
 from numpy.typing import NDArray
 from PIL import Image
@@ -32,14 +32,15 @@ from sklearn.preprocessing import StandardScaler
 from workflow import Workflow
 
 from skin_pipeline import arrays, steps
-from skin_pipeline.contracts import Dataset, Interval, Trunk, Validation, load
+from skin_pipeline.config import CORRUPTIONS
+from skin_pipeline.contracts import Dataset, Interval, Trunk, Validation, Views, load
 from skin_pipeline.data import audit, manifest
 from skin_pipeline.data import images as reading
 from skin_pipeline.evaluation import scoring, slices
 from skin_pipeline.intervals import Floats, Ints, auc_statistic, independent, resampled, share
 from skin_pipeline.job import Job, Work
 from skin_pipeline.storage import scratch
-from skin_pipeline.training import backbone, cache, features, models, pretrained
+from skin_pipeline.training import backbone, cache, features, models, pretrained, views
 
 SEED, FOLDS = 0, 5
 PENALTY = 1e-3  # scikit-learn's C; a tenth and ten times of it gave the same within .01
@@ -51,16 +52,18 @@ class Configuration(NamedTuple):
     """What the probe reads of an image.
 
     Attributes:
-        regions: Of `looks.REGIONS`; their features stand side by side.
+        regions: Of `looks.REGIONS`. The probe learns from each; its scores of them are averaged.
         stages: Of the network, from 1 (ResNet50: conv3, conv4, conv5).
         views: Dihedral views, over which features are averaged.
-        corrupted: Copies of each training image as other cameras might have made them.
+        copies: Corrupted copies of each training image that are learned from too.
+        corruptions: What differs in them.
     """
 
     regions: tuple[str, ...] = ("squashed",)
     stages: tuple[int, ...] = (3,)
     views: int = 1
-    corrupted: int = 0
+    copies: int = 0
+    corruptions: tuple[str, ...] = CORRUPTIONS
 
 
 PLAIN = Configuration()
@@ -84,15 +87,15 @@ class Images(NamedTuple):
 
 
 class Read(NamedTuple):
-    """What is read of a set: of the images (n, channels), and of copies (copies, n, channels)."""
+    """What is read of a set: of each region of the images, and of each copy of it (n, channels)."""
 
-    images: Floats
+    regions: list[Floats]
     copies: list[Floats]
     labels: Ints
 
     def learned(self, rows: Ints | slice = slice(None)) -> tuple[Floats, Ints]:
-        """Returns what a probe learns from: some rows and all copies of them, with labels."""
-        parts = [self.images, *self.copies]
+        """Returns what a probe learns from: some rows of regions and copies, with labels."""
+        parts = [*self.regions, *self.copies]
         values = np.concatenate([part[rows] for part in parts])
         return values, np.tile(self.labels[rows], len(parts))
 
@@ -108,12 +111,12 @@ class Bench:
         """Returns what a probe reads of a set."""
         ends = np.cumsum([0, *(int(end.shape[-1]) for end in self._network.ends)])
         columns = np.concatenate([np.arange(ends[one - 1], ends[one]) for one in made.stages])
-        regions = [self._region(images, region, made) for region in made.regions]
-        looks = [
-            np.concatenate([part[:, columns] for part in parts], axis=1)
-            for parts in zip(*regions, strict=True)
+        found = [
+            [part[:, columns] for part in self._region(images, region, made)]
+            for region in made.regions
         ]
-        return Read(looks[0], looks[1:], images.labels)
+        copies = [copy for _, *copies in found for copy in copies]
+        return Read([region for region, *_ in found], copies, images.labels)
 
     def _region(self, images: Images, region: str, made: Configuration) -> list[Floats]:
         """Returns the features of a region of the images, and of its corrupted copies."""
@@ -121,29 +124,23 @@ class Bench:
             REGIONS[region](upright(images.folder / key), self._network.image_size)
             for key in images.table["key"]
         ])
-        light = Light.of(squares)
-        copies = (
-            np.stack([
-                corrupted(square, light, number, (SEED, number, copy))
-                for number, square in enumerate(squares)
-            ])
-            for copy in range(made.corrupted)
-        )
-        return [self._pooled(squares, made.views), *(self._pooled(copy, 1) for copy in copies)]
+        shown = Views(dihedral=made.views, copies=made.copies, corruptions=made.corruptions)
+        each = self._pooled(squares, views.views_of(shown))
+        return [each[: made.views].mean(axis=0), *each[made.views :]]
 
-    def _pooled(self, pixels: NDArray[np.uint8], views: int) -> Floats:
-        """Returns the features of squares (n, size, size, 3), averaged over their views."""
+    def _pooled(self, pixels: NDArray[np.uint8], shown: list[views.View]) -> Floats:
+        """Returns the features (views, n, channels) of squares (n, size, size, 3)."""
         ids, kinds = cache.ids_of(pixels), ["pooled"]
         known = cache.FeatureCache(self._job.store, self._trunk, self._network.image_size, ids)
         with scratch() as folder:
             features.compute(
-                self._forward, pixels, ids, known, kinds=kinds, views=views, folder=folder
+                self._forward, pixels, ids, known, kinds=kinds, views=shown, folder=folder
             )
-        found = [known.find("pooled", view, ids) for view in range(views)]
+        found = [known.find("pooled", view.name, ids) for view in shown]
         named = {block for view in found for block, _ in view}
         blocks = {block: arrays.loaded(self._job.store, block) for block in named}
-        each = np.array([[blocks[block][row] for block, row in view] for view in found])
-        return np.asarray(each.mean(axis=0), np.float64)
+        each = [[blocks[block][row] for block, row in view] for view in found]
+        return np.array(each, np.float64)
 
 
 def upright(path: Path) -> Image.Image:
@@ -154,12 +151,12 @@ def upright(path: Path) -> Image.Image:
 # --- probes ---------------------------------------------------------------------------------------
 
 
-def probed(learned: list[tuple[Floats, Ints]], read: Floats) -> Floats:
-    """Returns the scores (n,) that a probe gives to what is read (n, channels).
+def probed(learned: list[tuple[Floats, Ints]], read: list[Floats]) -> Floats:
+    """Returns the mean score (n,) that a probe gives to what is read of each region (n, channels).
 
     Args:
         learned: Of each source; each weighs the same, however many images it has.
-        read: Of the images to score.
+        read: Of the images to score, for each region.
     """
     weights = np.concatenate([np.full(len(labels), 1 / len(labels)) for _, labels in learned])
     probe = make_pipeline(StandardScaler(), LogisticRegression(C=PENALTY, max_iter=500))
@@ -168,7 +165,7 @@ def probed(learned: list[tuple[Floats, Ints]], read: Floats) -> Floats:
         np.concatenate([labels for _, labels in learned]),
         logisticregression__sample_weight=weights * len(weights) / len(learned),
     )
-    return np.asarray(probe.decision_function(read))
+    return np.asarray(np.mean([probe.decision_function(region) for region in read], axis=0))
 
 
 def folds_of(images: Images) -> list[tuple[Ints, Ints]]:
@@ -188,7 +185,8 @@ def crossed(read: Read, folds: list[tuple[Ints, Ints]], beside: Read | None = No
     scores = np.zeros(len(read.labels))
     others = [beside.learned()] if beside else []
     for learned, scored in folds:
-        scores[scored] = probed([read.learned(learned), *others], read.images[scored])
+        seen = [region[scored] for region in read.regions]
+        scores[scored] = probed([read.learned(learned), *others], seen)
     return scores
 
 
@@ -235,10 +233,10 @@ def measured(
         strata = strata_of(ours.table, folds, name)
         statistic = slices.auc_within(strata, scores, ours.labels == 1)
         found[f"agreeing_in_{name.replace(' ', '_')}"] = interval(statistic, ours)
-    away = probed([inside.learned()], outside.images)
-    plainly = probed([plain.learned()], plain_outside.images)
+    away = probed([inside.learned()], outside.regions)
+    plainly = probed([plain.learned()], plain_outside.regions)
     found |= compared(("external_auc", "gain"), theirs, away, plainly)
-    back = auc_statistic(probed([outside.learned()], inside.images), ours.labels)
+    back = auc_statistic(probed([outside.learned()], inside.regions), ours.labels)
     found["reversed_auc"] = interval(back, ours)
     both, theirs_too = crossed(inside, folds, outside), crossed(outside, their_folds, inside)
     found |= compared(("both_in_set_auc", "both_in_set_gain"), ours, both, scores)
@@ -269,7 +267,8 @@ def arguments_of() -> argparse.Namespace:
     flags.add_argument("--regions", default="centre", help=f"of {', '.join(REGIONS)}")
     flags.add_argument("--stages", default="1,2,3")
     flags.add_argument("--views", type=int, default=1, choices=[1, 2, 4, 8])
-    flags.add_argument("--corrupted", type=int, default=0, help="copies of each training image")
+    flags.add_argument("--copies", type=int, default=0, help="corrupted ones of each image")
+    flags.add_argument("--corruptions", default=",".join(CORRUPTIONS), help="what differs in them")
     flags.add_argument("--store", type=Path, help="keep features here, and find them again")
     return flags.parse_args()
 
@@ -280,7 +279,8 @@ def main() -> None:
     made = Configuration(
         tuple(given.regions.split(",")),
         tuple(int(one) for one in given.stages.split(",")),
-        *(given.views, given.corrupted),
+        *(given.views, given.copies),
+        tuple(given.corruptions.split(",")),
     )
     logging.disable(logging.INFO)
     with folder_of(given.data) as (data, name), tempfile.TemporaryDirectory() as folder:

@@ -17,10 +17,10 @@ from measuring import folder_of, in_turn, parser, report
 
 from skin_pipeline import steps
 from skin_pipeline.config import Deployment, Settings
-from skin_pipeline.contracts import Dataset, load
+from skin_pipeline.contracts import Dataset, Views, load
 from skin_pipeline.job import Job
 from skin_pipeline.storage import FolderStore
-from skin_pipeline.training import backbone, cache, features, pretrained, runtime
+from skin_pipeline.training import backbone, cache, features, pretrained, runtime, views
 
 IMAGES = 192
 PLAIN_BATCH = 32
@@ -47,14 +47,15 @@ def our_step(
     """Computes the features of all images into an empty cache."""
     forward = features.forward_of(network, kinds)
     trunk = pretrained.trunk_of("ResNet50", "none")
+    shown = views.views_of(Views(dihedral=1))
     count = iter(range(1000))
 
     def run() -> None:
         store = FolderStore(folder / f"store{next(count)}")
         ids = cache.ids_of(pixels)
         known = cache.FeatureCache(store, trunk, network.image_size, ids)
-        features.compute(forward, pixels, ids, known, kinds=kinds, views=1, folder=folder)
-        assert not len(known.missing(kinds[-1], 0, ids))
+        features.compute(forward, pixels, ids, known, kinds=kinds, views=shown, folder=folder)
+        assert not len(known.missing(kinds[-1], shown[0].name, ids))
 
     return run
 

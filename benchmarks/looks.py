@@ -1,18 +1,13 @@
-"""Ways in which a network may be shown an image: its squares, and what else may befall a picture.
-
-A *region* is a square part of an image at the working size. A *corruption* is a region as another
-camera, lamp or archive might have made it, drawn from a seed.
-"""
+"""Square parts of an image that a network may be shown, at the working size."""
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageFilter
+from PIL import Image
 from scipy import ndimage
 
 from skin_pipeline.config import Settings
@@ -95,64 +90,3 @@ def _cut(image: Image.Image, box: Box, size: int) -> Pixels:
     left, top, right, bottom = box
     inside = max(0.0, left), max(0.0, top), min(right, image.width), min(bottom, image.height)
     return np.asarray(image.resize((size, size), Image.Resampling.BICUBIC, box=inside))
-
-
-# --- corruptions ----------------------------------------------------------------------------------
-
-
-class Light(NamedTuple):
-    """The colour of the light in each of the images of a set (n, 3), by shades of grey."""
-
-    colours: NDArray[np.float64]
-
-    @classmethod
-    def of(cls, squares: Pixels) -> Light:
-        """Returns the light in squares (n, size, size, 3): Minkowski means (Finlayson 2004)."""
-        small = squares[:, ::4, ::4].astype(np.float64) / 255
-        found = (small**6).mean(axis=(1, 2)) ** (1 / 6)
-        return cls(found / np.linalg.norm(found, axis=1, keepdims=True).clip(1e-6))
-
-
-def corrupted(square: Pixels, light: Light, number: int, seed: tuple[int, ...]) -> Pixels:
-    """Returns a square as another camera might have made it.
-
-    Its light becomes that of another image of the set; its section, sides, sharpness, compression,
-    exposure, contrast and saturation vary, and so does how it is turned.
-
-    Args:
-        square: Of an image (size, size, 3).
-        light: Of all training images, of which the square is `number`.
-        number: Of the image.
-        seed: Of everything that is drawn.
-    """
-    random = np.random.default_rng(seed)
-    image = _photographed(Image.fromarray(square), random)
-    values = np.asarray(image, np.float32) / 255
-    other = light.colours[random.integers(len(light.colours))]
-    gains = other / light.colours[number].clip(1e-3)
-    values = np.clip(values * (gains / gains.mean()), 0, 1) ** np.exp(random.uniform(-0.3, 0.3))
-    values = values * np.exp(random.uniform(-0.15, 0.15))
-    grey = values.mean(axis=2, keepdims=True)
-    values = np.clip(grey + (values - grey) * random.uniform(0.7, 1.3), 0, 1)
-    turned = np.rot90((values * 255).astype(np.uint8), int(random.integers(4)))
-    return np.ascontiguousarray(turned)
-
-
-def _photographed(image: Image.Image, random: np.random.Generator) -> Image.Image:
-    """Returns a section of an image in other proportions, with fewer pixels, and compressed."""
-    size = image.width
-    aspect = np.exp(random.uniform(-0.29, 0.29)) if random.random() < 0.5 else 1.0
-    wide, high = (size * random.uniform(0.8, 1.0) * aspect**power for power in (0.5, -0.5))
-    wide, high = min(wide, size), min(high, size)
-    left, top = random.uniform(0, size - wide), random.uniform(0, size - high)
-    pixels = int(size / np.exp(random.uniform(0, 0.8)))
-    box = (left, top, left + wide, top + high)
-    made = image.resize((pixels, pixels), Image.Resampling.BICUBIC, box=box)
-    if random.random() < 0.5:
-        file = io.BytesIO()
-        made.save(file, "JPEG", quality=int(random.uniform(40, 95)))
-        made = Image.open(file).convert("RGB")
-    made = made.resize((size, size), Image.Resampling.BICUBIC)
-    if random.random() < 0.3:
-        made = made.filter(ImageFilter.GaussianBlur(random.uniform(0.3, 1.2)))
-    return made

@@ -43,7 +43,7 @@ def prepare(folder: Path, images: int) -> list[str]:
             for kind, shape, dtype in (("pooled", POOLED, "f4"), ("maps", MAPS, "f2")):
                 values = np.abs(random.normal(size=(count, *shape))).astype(dtype)
                 np.save(folder / "block.npy", values)
-                known.add(kind, view, ids, folder / "block.npy")
+                known.add(kind, str(view), ids, folder / "block.npy")
         keys.append(_features(store, known, ids, start, folder))
     sides = np.resize(["train", "train", "train", "validation", "test"], images)
     labels = np.resize(["benign", "malignant"], images)
@@ -60,7 +60,7 @@ def _features(
     key = f"features/memory-{start}"
     blocks, places = {}, {}
     for kind in ("pooled", "maps"):
-        found = [known.find(kind, view, ids) for view in range(VIEWS)]
+        found = [known.find(kind, str(view), ids) for view in range(VIEWS)]
         blocks[kind], index = cache.index_of(found)
         places[kind] = f"{key}/{kind}.npy"
         np.save(folder / "places.npy", index)

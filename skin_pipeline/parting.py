@@ -25,6 +25,7 @@ from skin_pipeline.contracts import (
     Split,
     TrainedRun,
     Trunk,
+    Views,
     features_of,
 )
 from skin_pipeline.errors import BadInput
@@ -120,7 +121,7 @@ class Parts:
         return self.job.once("duplicates", VERSIONS["duplicates"], inputs, make, apart=True)
 
     def features(
-        self, dataset: Dataset, shard: int, trunk: Trunk, strategy: str, views: int
+        self, dataset: Dataset, shard: int, trunk: Trunk, strategy: str, views: Views
     ) -> str:
         """Computes the activations of one shard of any set that the models of a strategy read."""
         from skin_pipeline.training import strategies
@@ -130,7 +131,7 @@ class Parts:
             "images": dataset.shards[shard],
             "trunk": trunk.model_dump(),
             "kinds": kinds,
-            "views": views,
+            "views": views.model_dump(),
         }
 
         def make(work: Work) -> Features:
@@ -153,7 +154,7 @@ class Parts:
             if theirs != ours:
                 raise BadInput(f"its {name} is {theirs}, that of the images here {ours}")
         return [
-            self.features(images, shard, model.trunk, model.strategy, model.views)
+            self.features(images, shard, model.trunk, model.strategy, Views(dihedral=model.views))
             for shard in shards
         ]
 

@@ -164,11 +164,12 @@ def features(job: Job, split: str, weights: str, shard: int) -> str:
         BadInput: The weight file belongs to another network.
         Unavailable: Keras could not download its ImageNet weights.
     """
-    from skin_pipeline.training import pretrained
+    from skin_pipeline.training import pretrained, views
 
     dataset = job.load(job.load(split, Split).dataset, Dataset)
+    seen = views.learned_from(job.settings)
     trunk = pretrained.trunk_of(job.settings.backbone, weights)
-    return Parts(job).features(dataset, shard, trunk, job.settings.strategy, job.settings.views)
+    return Parts(job).features(dataset, shard, trunk, job.settings.strategy, seen)
 
 
 def index(job: Job, features: Iterable[str]) -> str:

@@ -87,6 +87,8 @@ CHANGES: dict[str, tuple[Any, set[str]]] = {
     "weights": ("other.weights.h5", FEATURES),
     "strategy": ("head", FEATURES),
     "views": (8, FEATURES),
+    "corrupted": (3, FEATURES),
+    "corruptions": ("light, jpeg", FEATURES),
     "epochs": (7, TRAIN),
     "patience": (3, TRAIN),
     "batch_size": (16, TRAIN),
@@ -163,7 +165,7 @@ DIRECTLY = {
     "duplicates": set(),
     "validate": {"min_per_class", "max_unreadable", "max_group_share", "max_shortcut_auc", "seed"},
     "split": {"runs", "test_fraction", "validation_fraction", "balance", "seed"},
-    "features": {"backbone", "strategy", "views"},
+    "features": {"backbone", "strategy", "views", "corrupted", "corruptions"},
     "index": set(),
     "logits": {"test_views", "views"},
     "scored elsewhere": set(),  # the evaluation says in how many views
@@ -368,8 +370,9 @@ def test_every_step_has_a_version_and_a_line() -> None:
 
 
 TRAINING = (
-    *("backbone", "weights", "strategy", "views", "epochs", "patience", "batch_size"),
-    *("learning_rate", "l2", "tune_epochs", "tune_batch_size", "tune_learning_rate", "jitter"),
+    *("backbone", "weights", "strategy", "views", "corrupted", "corruptions", "epochs"),
+    *("patience", "batch_size", "learning_rate", "l2"),
+    *("tune_epochs", "tune_batch_size", "tune_learning_rate", "jitter"),
 )
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from skin_pipeline import steps, timing
-from skin_pipeline.contracts import Dataset, load
+from skin_pipeline.contracts import Dataset, Views, load
 from skin_pipeline.evaluation import tasks as evaluation
 from skin_pipeline.job import Job, Work
 from skin_pipeline.parting import Parts
@@ -60,7 +60,7 @@ def test_steps_with_networks_tell_how_often_they_look_at_each_image(finished: Fi
     tuned = replace(job, settings=job.settings.model_copy(update={"strategy": "full"}))
     trunk = pretrained.trunk_of(job.settings.backbone, "none")
     for work in (
-        lambda: Parts(job).features(dataset, 0, trunk, "head", 7),
+        lambda: Parts(job).features(dataset, 0, trunk, "head", Views(dihedral=7)),
         lambda: training.train(Work(job, "key"), finished.split, "index", 0),
         lambda: training.train(Work(tuned, "key"), finished.split, "index", 0),
         lambda: evaluation.evaluate(

@@ -35,8 +35,10 @@ from skin_pipeline.config.pods import Pod
 from skin_pipeline.config.reading import no_setting, read_deployment, read_settings
 from skin_pipeline.config.settings import Settings
 from skin_pipeline.config.tables import settings_tables, with_part, write_tables
+from skin_pipeline.config.training import CORRUPTIONS
 
 __all__ = [
+    "CORRUPTIONS",
     "DEMO",
     "ENV_PREFIX",
     "FIRST",

@@ -9,9 +9,9 @@ from pydantic import model_validator
 from pydantic_settings import SettingsConfigDict
 
 from skin_pipeline.config.data import DataKnobs, SplitKnobs
-from skin_pipeline.config.environment import refuse_secrets
+from skin_pipeline.config.environment import parts, refuse_secrets
 from skin_pipeline.config.judging import JudgingKnobs
-from skin_pipeline.config.training import TrainingKnobs
+from skin_pipeline.config.training import CORRUPTIONS, TrainingKnobs
 
 
 # Pydantic takes the fields of the last base first, so the trigger form shows the sections in the
@@ -57,6 +57,16 @@ class Settings(JudgingKnobs, TrainingKnobs, SplitKnobs, DataKnobs):
 
     @model_validator(mode="after")
     def _can_be_judged(self) -> Settings:
+        if unknown := set(parts(self.corruptions)) - set(CORRUPTIONS):
+            raise ValueError(
+                f"corruptions must be of {', '.join(CORRUPTIONS)}. "
+                f"Received: {', '.join(sorted(unknown))}"
+            )
+        if self.corrupted and not parts(self.corruptions):
+            raise ValueError(
+                f"corrupted={self.corrupted} needs corruptions, which are empty; "
+                "name some, or set corrupted=0"
+            )
         if self.scored_views > self.views:
             raise ValueError(f"test_views ({self.test_views}) is more than views ({self.views})")
         if not all(0 < share < 1 for share in self.prevalence_list):

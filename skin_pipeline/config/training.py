@@ -6,8 +6,14 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator
 
-from skin_pipeline.config.environment import Environment
+from skin_pipeline.config.environment import Environment, parts
 from skin_pipeline.config.knobs import FIRST, knob, number
+
+# What can differ in a corrupted copy of an image (`training.corruptions.KINDS`).
+CORRUPTIONS = (
+    *("crop", "light", "exposure", "saturation"),
+    *("vignette", "frame", "blur", "resolution", "jpeg"),
+)
 
 
 class TrainingKnobs(Environment):
@@ -44,6 +50,22 @@ class TrainingKnobs(Environment):
         "Training",
         "Dihedral views (flips and quarter turns) of each image to train on.",
         title="Views of each image to train on",
+    )
+    corrupted: int = knob(
+        2,
+        "Training",
+        "Copies of each image to train on as well, as another camera, lamp or archive might have "
+        "made them, so that a model relies less on what is peculiar to its own archive.",
+        ge=0,
+        le=8,
+        title="Corrupted copies of each image to train on",
+    )
+    corruptions: str = knob(
+        ", ".join(CORRUPTIONS),
+        "Training",
+        f"What differs in corrupted copies: any of {', '.join(CORRUPTIONS)}.",
+        min_length=1,
+        title="What differs in corrupted copies",
     )
     shard_size: int = knob(
         256,
@@ -127,3 +149,14 @@ class TrainingKnobs(Environment):
         le=0.5,
         title="Strength of the colour and crop augmentation",
     )
+
+    @property
+    def learned_views(self) -> int:
+        """The number of views of an image that a run learns from, corrupted copies among them."""
+        return self.views + self.corrupted
+
+    @property
+    def corruption_list(self) -> tuple[str, ...]:
+        """What differs in corrupted copies, each once, in the order in which it happens."""
+        named = set(parts(self.corruptions))
+        return tuple(kind for kind in CORRUPTIONS if kind in named) if self.corrupted else ()

@@ -98,6 +98,7 @@ from skin_pipeline.contracts.training import (
     Logits,
     TrainedRun,
     Trunk,
+    Views,
     features_of,
 )
 
@@ -162,6 +163,7 @@ __all__ = [
     "Trunk",
     "Validation",
     "Verdict",
+    "Views",
     "WatchedDay",
     "Within",
     "address",

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from pydantic import model_validator
+
 from skin_pipeline.contracts.document import Contract, load
 from skin_pipeline.storage import Store
 
@@ -17,6 +21,23 @@ class Trunk(Contract):
     digest: str
 
 
+class Views(Contract):
+    """What a network is shown of each image: so many dihedral views, then corrupted copies.
+
+    `corruptions` are the kinds that each copy differs in.
+    """
+
+    dihedral: int
+    copies: int = 0
+    corruptions: tuple[str, ...] = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_a_number(cls, value: Any) -> Any:
+        """Accepts the number of views that documents of earlier versions have."""
+        return {"dihedral": value} if isinstance(value, int) else value
+
+
 class Features(Contract):
     """Result of `features` for one shard: where the feature cache has its images' activations.
 
@@ -28,7 +49,7 @@ class Features(Contract):
 
     shard: str
     trunk: Trunk
-    views: int
+    views: Views
     blocks: dict[str, tuple[str, ...]]
     places: dict[str, str]
 
@@ -42,7 +63,7 @@ class FeatureIndex(Contract):
 
     features: tuple[str, ...]
     trunk: Trunk
-    views: int
+    views: Views
     blocks: dict[str, tuple[str, ...]]
     places: dict[str, str]
 

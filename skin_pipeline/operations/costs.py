@@ -172,7 +172,7 @@ def estimate(job: Job, split: str, *, cores: int = 0) -> Estimate:
         _expected(step, load, spent.get(load.kind, ()), Network.of(settings), at_once)
         for step, load in loads.items()
     )
-    new = loads["features"].computed // settings.views
+    new = loads["features"].computed // settings.learned_views
     return Estimate(steps, dataset.images, new, parts.runs, settings.strategy, cores, len(past))
 
 
@@ -244,7 +244,7 @@ def _loads(
     tasks = min(len(dataset.shards), -(-new // settings.shard_size))
     trained = any(_same_runs(job, split, item) for item in past)
     loads = {
-        "features": Load("features", tasks, 0, new * settings.views),
+        "features": Load("features", tasks, 0, new * settings.learned_views),
         "train": training(settings, 0 if trained else runs, dataset.images),
         "logits": judging(settings, runs, dataset.images, job.deployment.part_seconds),
         "evaluate": Load("evaluate", 1, dataset.images),
@@ -301,7 +301,9 @@ def _new_images(job: Job, key: str, dataset: Dataset, past: tuple[Past, ...]) ->
 
 def _read(job: Job) -> dict[str, object]:
     """Returns the settings by which activations are found in the cache."""
-    return job.settings.subset("weights", "views", "strategy", "field_of_view")
+    return job.settings.subset(
+        "weights", "views", "corrupted", "corruptions", "strategy", "field_of_view"
+    )
 
 
 def _digests(job: Job, dataset: Dataset) -> set[str]:

@@ -234,7 +234,7 @@ def _works(settings: Settings, images: int, layout: layouts.Layout) -> dict[str,
     figures = FIRST if layout.is_one(images) else {**RANGES, "split": FIRST["split"]}
     tasks = {"decode": min(ranges, MOST_TASKS), "duplicates": layout.buckets(images)}
     loads = {
-        "features": Load("features", min(shards, MOST_TASKS), 0, images * settings.views),
+        "features": Load("features", min(shards, MOST_TASKS), 0, images * settings.learned_views),
         "train": training(settings, runs, images),
         "logits": judging(settings, runs, images),
         "evaluate": Load("evaluate", 1, images),
@@ -259,7 +259,7 @@ def _needs(settings: Settings, layout: layouts.Layout, *, apart: bool) -> dict[s
     packed = 3.1 * settings.image_size**2  # bytes of an image in a shard
     shard = packed * (layout.shard_size - settings.shard_size)  # more than in a small set
     alone = Needs(310 * MIB, 11e3, 0, packed, requests=25, shard_requests=4)
-    kept = KEPT_BYTES[settings.strategy] * settings.views
+    kept = KEPT_BYTES[settings.strategy] * settings.learned_views
     runs, model = settings.runs, NETWORK_BYTES
     return {
         "listing": Needs(170 * MIB, 2.3e3, 0, 300, requests=12),

@@ -3,7 +3,7 @@
 Takes in the manifest, the split and the packed images of `data`, and pretrained weights. Gives the
 weights of each run, its history, and its logits on its validation images. For other rooms it also
 makes the models of runs again, so that they can score images. The door (`steps`) calls
-`pretrained`, `strategies`, `checkpoints` and `tasks`; `model_file` builds on `backbone`,
+`pretrained`, `strategies`, `views`, `checkpoints` and `tasks`; `model_file` builds on `backbone`,
 `strategies`, `runtime` and `hdf5`; `evaluation` and `release` score with `models` on what
 `inputs` reads. The modules in reading order:
 
@@ -13,6 +13,8 @@ makes the models of runs again, so that they can score images. The door (`steps`
     weight_files   which files are accepted as weights
     hdf5           what is inside such a file, found without following a link
     runtime        TensorFlow and Keras, set up as models need them
+    views          what the network is shown of each image: dihedral views and corrupted copies
+    corruptions    an image as another camera, lamp or archive might have made it
     features       activations of the frozen network, computed once
     cache          these activations in the store, found by the pixels of an image
     inputs         what runs read: cached activations or packed images, memory-mapped
@@ -43,4 +45,5 @@ __all__ = [
     "runtime",
     "strategies",
     "tasks",
+    "views",
 ]

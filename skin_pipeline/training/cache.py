@@ -62,12 +62,18 @@ class FeatureCache:
             if key.endswith(IDS):
                 self._learn(key, arrays.loaded(store, key))
 
-    def missing(self, kind: str, view: int, ids: Ids) -> Ids:
-        """Returns those of `ids` that have no activations yet, each once, in order."""
+    def missing(self, kind: str, view: str, ids: Ids) -> Ids:
+        """Returns those of `ids` that have no activations yet, each once, in order.
+
+        Args:
+            kind: `pooled` or `maps`.
+            view: Name of the view.
+            ids: Ids of images (n,).
+        """
         known = self._known.get(self._group(kind, view), {})
         return np.array([one for one in dict.fromkeys(ids.tolist()) if one not in known], "S32")
 
-    def add(self, kind: str, view: int, ids: Ids, path: Path) -> None:
+    def add(self, kind: str, view: str, ids: Ids, path: Path) -> None:
         """Adds activations (n, …) of images `ids` (n,), an `.npy` file."""
         block = f"{self._group(kind, view)}/{address({'ids': ids.tobytes().hex()})}"
         self._store.put_file(f"{block}.npy", path)
@@ -77,12 +83,12 @@ class FeatureCache:
         self._store.put_file(f"{block}{IDS}", named)
         self._learn(f"{block}{IDS}", ids)
 
-    def find(self, kind: str, view: int, ids: Ids) -> list[Entry]:
+    def find(self, kind: str, view: str, ids: Ids) -> list[Entry]:
         """Returns the block of each image and the row in it; no image may be missing."""
         known = self._known[self._group(kind, view)]
         return [known[one] for one in ids.tolist()]
 
-    def _group(self, kind: str, view: int) -> str:
+    def _group(self, kind: str, view: str) -> str:
         return f"{self._folder}/{kind}-{view}"
 
     def _learn(self, key: str, ids: Ids) -> None:

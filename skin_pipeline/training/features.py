@@ -1,7 +1,7 @@
 """Activations of the frozen network, computed once and shared by all runs.
 
     forward = forward_of(network, ["pooled"])
-    compute(forward, pixels, ids, cache, kinds=["pooled"], views=4, folder=folder)
+    compute(forward, pixels, ids, cache, kinds=["pooled"], views=views, folder=folder)
 
 The network sees each image in each of its views; what it gives goes to the cache.
 """
@@ -23,7 +23,7 @@ from skin_pipeline import arrays
 from skin_pipeline.progress import reported
 from skin_pipeline.training.backbone import Network
 from skin_pipeline.training.cache import FeatureCache, Ids
-from skin_pipeline.training.inputs import dihedral
+from skin_pipeline.training.views import View
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +71,7 @@ def compute(
     cache: FeatureCache,
     *,
     kinds: Sequence[str],
-    views: int,
+    views: Sequence[View],
     folder: Path,
 ) -> None:
     """Adds those activations of some images to the cache that it does not have yet.
@@ -82,19 +82,20 @@ def compute(
         ids: Their ids (n,).
         cache: The cache. A view is written to it while the next view is computed.
         kinds: `pooled`, `maps`, or both.
-        views: How many dihedral views, from the first.
+        views: What the network is shown of each image.
         folder: A folder for files that are not in the cache yet.
     """
     kept: list[Future[None]] = []
     with ThreadPoolExecutor(1) as pool:
-        for view in range(views):
-            missing = {kind: cache.missing(kind, view, ids) for kind in kinds}
+        for number, view in enumerate(views, 1):
+            missing = {kind: cache.missing(kind, view.name, ids) for kind in kinds}
             wanted = _first_of_each(ids, np.concatenate(list(missing.values())))
             if not len(wanted):
                 continue
-            files = _one_view(forward, pixels, wanted, view, views, folder)
+            place = f"{number}/{len(views)}"
+            files = _one_view(forward, pixels, wanted, view, place, folder)
             _wait(kept)  # the files of at most two views are on the disk at a time
-            kept.append(pool.submit(_keep, cache, files, ids[wanted], missing, view))
+            kept.append(pool.submit(_keep, cache, files, ids[wanted], missing, view.name))
         _wait(kept)
 
 
@@ -115,11 +116,11 @@ def _one_view(
     forward: Forward,
     pixels: NDArray[np.uint8],
     wanted: NDArray[np.int64],
-    view: int,
-    views: int,
+    view: View,
+    place: str,
     folder: Path,
 ) -> dict[str, Path]:
-    """Computes one view of the wanted images; returns a file of each kind.
+    """Computes one view of the wanted images, at its place among all; returns a file of each kind.
 
     Each batch is written at once, so that the maps of a shard need not fit into memory.
     """
@@ -127,18 +128,16 @@ def _one_view(
     sinks: dict[str, BinaryIO] = {}
     starts = range(0, len(wanted), BATCH)
     with ExitStack() as files:
-        for start in reported(starts, f"batches of view {view + 1} of {views}", len(starts)):
-            batch = dihedral(pixels[wanted[start : start + BATCH]], view)
+        for start in reported(starts, f"batches of view {place}", len(starts)):
+            batch = view.of(pixels[wanted[start : start + BATCH]])
             for kind, values in _padded(forward, batch).items():
                 if kind not in sinks:
-                    file = (folder / f"{kind}-{view}.npy").open("wb")
+                    file = (folder / f"{kind}-{view.name}.npy").open("wb")
                     sinks[kind] = files.enter_context(file)
                     arrays.begin(file, values.dtype, (len(wanted), *values.shape[1:]))
                 sinks[kind].write(values.tobytes())
     rate = len(wanted) / (time.monotonic() - started)
-    log.info(
-        "features view=%d/%d images=%d images_per_second=%.1f", view + 1, views, len(wanted), rate
-    )
+    log.info("features view=%s images=%d images_per_second=%.1f", place, len(wanted), rate)
     return {kind: Path(sink.name) for kind, sink in sinks.items()}
 
 
@@ -154,7 +153,7 @@ def _padded(forward: Forward, batch: NDArray[np.uint8]) -> dict[str, NDArray[Any
 
 
 def _keep(
-    cache: FeatureCache, files: dict[str, Path], ids: Ids, missing: dict[str, Ids], view: int
+    cache: FeatureCache, files: dict[str, Path], ids: Ids, missing: dict[str, Ids], view: str
 ) -> None:
     """Adds the files of one view to the cache, without what it has already.
 

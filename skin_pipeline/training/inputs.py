@@ -19,11 +19,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from skin_pipeline import arrays
-from skin_pipeline.contracts import Dataset, FeatureIndex, Features, Split, load
+from skin_pipeline.contracts import Dataset, FeatureIndex, Features, Split, Views, load
 from skin_pipeline.data import manifest
 from skin_pipeline.job import Work
 from skin_pipeline.storage import Store
 from skin_pipeline.training.backbone import Network
+from skin_pipeline.training.views import views_of
 
 Ints = NDArray[np.int64]
 FeatureKeys = str | Sequence[str]  # of an index, or of the features of some shards
@@ -34,7 +35,7 @@ AROUND = 64 * 2**10  # bytes that Linux maps in around those that were read
 class Inputs(Protocol):
     """What the models of a strategy read of images.
 
-    Rows are numbered as the readable images of the table; a view is one of the dihedral ones, 0…7.
+    Rows are numbered as the readable images of the table, views as `views.views_of` lists them.
     """
 
     def take(self, rows: Ints, views: Ints) -> tuple[NDArray[Any], ...]:
@@ -42,23 +43,6 @@ class Inputs(Protocol):
 
         A tuple, since models of some strategies read two arrays.
         """
-
-
-def dihedral(images: NDArray[np.uint8], view: int) -> NDArray[np.uint8]:
-    """Returns one of the eight views of square images that turning and mirroring gives.
-
-    Args:
-        images: An array (n, size, size, channels).
-        view: 0…7; 0 is the image itself and 1 its mirror image; the first four do not exchange
-            rows and columns. A run on few views takes the first ones, which differ most.
-    """
-    if view & 1:
-        images = images[:, :, ::-1]
-    if view & 2:
-        images = images[:, ::-1]
-    if view & 4:
-        images = images.transpose(0, 2, 1, 3)
-    return images
 
 
 class Mapped:
@@ -182,15 +166,17 @@ class PooledAndMaps:
 
 
 class Squares:
-    """Packed images, turned and mirrored as they are read.
+    """Packed images, turned, mirrored and corrupted as they are read.
 
     Args:
         store: The store of the images.
         shards: Keys of the shards, in order.
+        views: What a network is shown of them; the images as they are by default.
     """
 
-    def __init__(self, store: Store, shards: Sequence[str]) -> None:
+    def __init__(self, store: Store, shards: Sequence[str], views: Views | None = None) -> None:
         self._shards = Mapped(store, shards)
+        self._views = views_of(views or Views(dihedral=1))
         self.row_bytes = self._shards.row_bytes
         sizes = self._shards.sizes
         self._entries = np.concatenate([
@@ -204,7 +190,7 @@ class Squares:
         images = self._shards.take(entries[:, 0], entries[:, 1])
         for view in np.unique(views):
             here = views == view
-            images[here] = dihedral(images[here], int(view))
+            images[here] = self._views[view].of(images[here])
         return (images.astype(np.float32),)
 
 
@@ -268,7 +254,12 @@ class Source:
         if strategy == "fine_tune":
             maps = Activations(self.store, self.features, "maps")
             return PooledAndMaps(self.pooled(), maps, network.shallow)
-        return Squares(self.store, self.shards)
+        return Squares(self.store, self.shards, self._views())
+
+    def _views(self) -> Views:
+        if isinstance(self.features, str):
+            return load(self.store, self.features, FeatureIndex).views
+        return load(self.store, self.features[0], Features).views
 
 
 def source_of(work: Work, split: Split, features: FeatureKeys) -> Source:

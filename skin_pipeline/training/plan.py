@@ -56,7 +56,7 @@ def _tuning_stage(run: Run) -> Stage:
     settings, strategy = run.settings, run.settings.strategy
     inputs, rows = run.source.inputs(strategy, run.network), run.rows(splitting.TRAIN)
     labels = run.source.labels[rows]
-    train = balanced(inputs, rows, labels, settings.balance, run.seed, settings.views)
+    train = balanced(inputs, rows, labels, settings.balance, run.seed, settings.learned_views)
     build: Callable[[], Any] = partial(
         STRATEGIES[strategy].model, run.network, "run", Training(settings.l2, settings.jitter)
     )

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from skin_pipeline import arrays, metering
-from skin_pipeline.contracts import Dataset, FeatureIndex, Features, Split, TrainedRun, Trunk
+from skin_pipeline.contracts import Dataset, FeatureIndex, Features, Split, TrainedRun, Trunk, Views
 from skin_pipeline.data import splitting
 from skin_pipeline.job import Job, Work
 from skin_pipeline.provenance import owner_of
@@ -28,6 +28,7 @@ from skin_pipeline.training.inputs import joined, source_of
 from skin_pipeline.training.plan import stages_of
 from skin_pipeline.training.runs import Trained, train_run
 from skin_pipeline.training.stages import Run, Stage
+from skin_pipeline.training.views import View, views_of
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +42,7 @@ def features(
     shard: int,
     trunk: Trunk,
     kinds: Sequence[str],
-    views: int,
+    views: Views,
 ) -> Features:
     """Returns where the activations of one shard are, after computing those not in the cache yet.
 
@@ -51,30 +52,31 @@ def features(
         shard: Number of the shard.
         trunk: The network and its weights.
         kinds: `pooled`, `maps`, or both.
-        views: How many dihedral views, from the first.
+        views: What the network is shown of each image.
     """
-    work.job.expect("features", dataset.packed(work.settings.shard_size)[shard], views)
+    seen = views_of(views)
+    work.job.expect("features", dataset.packed(work.settings.shard_size)[shard], len(seen))
     pixels = arrays.loaded(work.store, dataset.shards[shard])
     ids = cache.ids_of(pixels)
     known = FeatureCache(work.store, trunk, dataset.image_size, ids)
-    missing = sum(len(known.missing(kind, v, ids)) for kind in kinds for v in range(views))
+    missing = sum(len(known.missing(kind, view.name, ids)) for kind in kinds for view in seen)
     log.info(
         "feature_cache images=%d activations=%d missing=%d",
         len(ids),
-        len(ids) * views * len(kinds),
+        len(ids) * len(seen) * len(kinds),
         missing,
     )
     computed = missing // len(kinds)
-    metering.note(found=len(ids) * views - computed, computed=computed, units=computed)
+    metering.note(found=len(ids) * len(seen) - computed, computed=computed, units=computed)
     if missing:
         network = models.network_on(work.job, dataset, trunk)
-        _check_room(work.job, network, kinds, views, dataset.images)
+        _check_room(work.job, network, kinds, len(seen), dataset.images)
         forward = _forward(network, tuple(kinds))
         with scratch() as folder:
-            compute(forward, pixels, ids, known, kinds=kinds, views=views, folder=folder)
+            compute(forward, pixels, ids, known, kinds=kinds, views=seen, folder=folder)
     blocks, places = {}, {}
     for kind in kinds:
-        blocks[kind], places[kind] = _indexed(work, known, ids, kind, views)
+        blocks[kind], places[kind] = _indexed(work, known, ids, kind, seen)
     return Features(
         shard=dataset.shards[shard], trunk=trunk, views=views, blocks=blocks, places=places
     )
@@ -99,14 +101,14 @@ def _check_room(job: Job, network: Network, kinds: Sequence[str], views: int, im
 
 
 def _indexed(
-    work: Work, known: FeatureCache, ids: Ids, kind: str, views: int
+    work: Work, known: FeatureCache, ids: Ids, kind: str, views: Sequence[View]
 ) -> tuple[tuple[str, ...], str]:
     """Writes where the activations of each view and image are in the cache.
 
     Returns:
         The keys of the cached blocks, and the key of an array (views, n, 2): see `Features.places`.
     """
-    found = [known.find(kind, view, ids) for view in range(views)]
+    found = [known.find(kind, view.name, ids) for view in views]
     blocks, index = cache.index_of(found)
     with scratch() as folder:
         np.save(folder / "places.npy", index)
@@ -231,7 +233,7 @@ def _log_begin(run: Run, stages: Sequence[Stage]) -> None:
         run.settings.backbone,
         len(run.rows(splitting.TRAIN)),
         len(stages[0].validation.rows),
-        run.settings.views,
+        run.settings.learned_views,
     )
 
 

@@ -19,7 +19,7 @@ from hand_made import Drawn, Network
 from scipy.special import expit
 
 from skin_pipeline import intervals, steps, tables
-from skin_pipeline.contracts import Evaluation, Pointer, Release, Scored, load
+from skin_pipeline.contracts import Evaluation, Pointer, Release, Scored, Views, load
 from skin_pipeline.errors import BadInput
 from skin_pipeline.evaluation import logits, metrics, scoring, tasks
 from skin_pipeline.evaluation.metrics import Predictions, Sample
@@ -306,7 +306,9 @@ def test_the_step_asks_for_the_features_that_the_champion_reads(
     seen = load(store, steps.champion(job, "split/new"), Scored)
     assert_judged(job, seen, new, new.is_test)
     place = "split/new/manifest.parquet"
-    assert asked == [(place, shard, hand_made.TRUNK, "head", VIEWS) for shard in (0, 1)]
+    assert asked == [
+        (place, shard, hand_made.TRUNK, "head", Views(dihedral=VIEWS)) for shard in (0, 1)
+    ]
 
 
 def test_the_step_finds_the_scores_again_only_on_the_very_split(

@@ -23,8 +23,8 @@ from skin_pipeline.model_file.building import (
     seen_as,
 )
 from skin_pipeline.training.backbone import Network
-from skin_pipeline.training.inputs import dihedral
 from skin_pipeline.training.strategies import STRATEGIES
+from skin_pipeline.training.views import dihedral
 
 
 def head_weights(count: int, seed: int = 0) -> list[Arrays]:

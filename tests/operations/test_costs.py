@@ -22,7 +22,9 @@ from skin_pipeline.operations import costs
 from skin_pipeline.operations.costs import Estimate, duration, estimate
 from skin_pipeline.storage import Store
 
-SETTINGS = Settings(strategy="fine_tune", views=8, model_name=released.MODEL, tune_epochs=10)
+SETTINGS = Settings(
+    strategy="fine_tune", views=8, corrupted=0, model_name=released.MODEL, tune_epochs=10
+)
 IMAGES, RUNS, SHARDS = 1300, 6, 2
 GATE = "gate/00000000000000000001"
 
@@ -105,9 +107,14 @@ def test_without_history_the_built_in_figures_are_scaled_by_what_there_is_to_do(
 
 @pytest.mark.parametrize(
     ("change", "factor"),
-    [({"image_size": 112}, 1 / 4), ({"backbone": "EfficientNetV2B0"}, 0.2), ({"views": 4}, 0.5)],
+    [
+        ({"image_size": 112}, 1 / 4),
+        ({"backbone": "EfficientNetV2B0"}, 0.2),
+        ({"views": 4}, 0.5),
+        ({"corrupted": 4}, 1.5),
+    ],
 )
-def test_a_smaller_network_and_fewer_views_take_less(
+def test_a_smaller_network_and_fewer_views_take_less_and_more_of_them_more(
     job: Job, change: dict[str, Any], factor: float
 ) -> None:
     smaller = replace(job, settings=SETTINGS.model_copy(update=change))
@@ -140,7 +147,9 @@ def test_what_was_trained_already_takes_nothing(job: Job) -> None:
     assert of(found, "evaluate").core_seconds > 0  # another threshold may be asked for
 
 
-@pytest.mark.parametrize("change", [{"tune_epochs": 11}, {"seed": 5}, {"views": 4}])
+@pytest.mark.parametrize(
+    "change", [{"tune_epochs": 11}, {"seed": 5}, {"views": 4}, {"corrupted": 1}]
+)
 def test_other_settings_train_anew(job: Job, change: dict[str, Any]) -> None:
     put_past(job.store)
     other = replace(job, settings=SETTINGS.model_copy(update=change))

@@ -24,7 +24,7 @@ def plan(images: int = 1000, workers: int = 1, cores: int = 2, gpus: int = 0, **
 
 def test_it_is_what_a_real_run_took() -> None:
     """On two cores, 600 drawn images of 64 pixels and six runs took 135 s (BENCH=two_workers)."""
-    asked = {"image_size": 64, "views": 1, "runs": 6, "shard_size": 100}
+    asked = {"image_size": 64, "views": 1, "corrupted": 0, "runs": 6, "shard_size": 100}
     assert plan(600, **asked).seconds == pytest.approx(135, rel=0.15)
 
 
@@ -73,8 +73,8 @@ def test_more_images_take_longer_and_more_workers_do_not() -> None:
 
 
 def test_what_settings_ask_for_is_planned() -> None:
-    small = {step.name: step for step in plan(views=1, runs=6).steps}
-    large = {step.name: step for step in plan(views=8, runs=12).steps}
+    small = {step.name: step for step in plan(views=1, corrupted=0, runs=6).steps}
+    large = {step.name: step for step in plan(views=4, corrupted=4, runs=12).steps}
     assert large["features"].core_seconds > 4 * small["features"].core_seconds
     assert (small["train"].tasks, large["train"].tasks) == (6, 12)
     full = {step.name: step for step in plan(strategy="full").steps}

@@ -89,10 +89,10 @@ def test_cached_activations_that_no_step_with_the_key_wrote_are_refused(
     np.save(path, np.zeros((1, 4), np.float32))
 
     def cached(job: Job) -> str:
-        return FeatureCache(job.store, trunk, 64).find("pooled", 0, ids)[0][0]
+        return FeatureCache(job.store, trunk, 64).find("pooled", "0", ids)[0][0]
 
     for job in (make(), make(keys)):
-        FeatureCache(job.store, trunk, 64).add("pooled", 0, ids, path)
+        FeatureCache(job.store, trunk, 64).add("pooled", "0", ids, path)
     assert cached(make()) != cached(make(keys))
     block = cached(make(keys))
     assert np.load(make(keys).store.local(block)).shape == (1, 4)

@@ -14,6 +14,7 @@ import pytest
 from planted import exchange
 
 from skin_pipeline import arrays
+from skin_pipeline.contracts import Views
 from skin_pipeline.data import manifest
 from skin_pipeline.data.duplicates import Side
 from skin_pipeline.errors import BadInput
@@ -71,7 +72,9 @@ class TestNamedByTheirBytes:
         dataset = documents.dataset("ingest/x").model_copy(update={"shards": (exchanged,)})
         trunk = pretrained.trunk_of("ResNet50", "none")
         with pytest.raises(BadInput, match="is not what it was"):
-            tasks.features(Work(make_job(), "features/x"), dataset, 0, trunk, ("pooled",), 1)
+            tasks.features(
+                Work(make_job(), "features/x"), dataset, 0, trunk, ("pooled",), Views(dihedral=1)
+            )
 
     def test_a_map_stays_what_was_verified(self, store: FolderStore, tmp_path: Path) -> None:
         data = shard(tmp_path, 1)

@@ -33,6 +33,8 @@ KNOBS: dict[str, Any] = {
     "image_size": 64,
     "strategy": "head",
     "views": 2,
+    "corrupted": 1,
+    "corruptions": "light, jpeg",
     "runs": RUNS,
     "min_runs": RUNS,
     "test_fraction": 0.3,

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from skin_pipeline.contracts import Trunk
+from skin_pipeline.contracts import Trunk, Views
 from skin_pipeline.storage import Store
 from skin_pipeline.training.cache import Entry, FeatureCache, ids_of
 from skin_pipeline.training.features import BATCH, compute
+from skin_pipeline.training.views import views_of
 
 IMAGES = np.random.default_rng(0).integers(0, 255, (BATCH + 3, 16, 16, 3), dtype=np.uint8)
 TRUNK = Trunk(backbone="ResNet50", source="none", digest="none")
@@ -39,5 +40,6 @@ def computed(
     ids = ids_of(images)
     seeing, known = Seeing(), FeatureCache(store, TRUNK, 16, ids)
     folder.mkdir(exist_ok=True)
-    compute(seeing, images, ids, known, kinds=["pooled"], views=views, folder=folder)
-    return seeing.shown, [known.find("pooled", view, ids) for view in range(views)]
+    seen = views_of(Views(dihedral=views))
+    compute(seeing, images, ids, known, kinds=["pooled"], views=seen, folder=folder)
+    return seeing.shown, [known.find("pooled", view.name, ids) for view in seen]

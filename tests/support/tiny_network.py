@@ -11,10 +11,11 @@ import keras
 import numpy as np
 import pandas as pd
 
-from skin_pipeline.contracts import RESULT, Features, Trunk, dump
+from skin_pipeline.contracts import RESULT, Features, Trunk, Views, dump
 from skin_pipeline.storage import FolderStore, Store
 from skin_pipeline.training.backbone import Network, Spec
-from skin_pipeline.training.inputs import Source, dihedral
+from skin_pipeline.training.inputs import Source
+from skin_pipeline.training.views import dihedral
 
 SIZE = 16
 TRUNK = Trunk(backbone="ResNet50", source="none", digest="none")
@@ -83,11 +84,17 @@ def seen(made: Network, images: np.ndarray, views: int) -> dict[str, np.ndarray]
 
 
 def source(
-    folder: Path, rows: pd.DataFrame, views: int, shards: int = 2, made: Network | None = None
+    folder: Path,
+    rows: pd.DataFrame,
+    views: int | Views,
+    shards: int = 2,
+    made: Network | None = None,
 ) -> Source:
     """The images of a table in some shards, each with its activations in two blocks that do not
     stand in the images' order: those of a network, or without one such as tell images apart."""
     store = FolderStore(folder / "store")
+    shown = Views(dihedral=views) if isinstance(views, int) else views
+    views = shown.dihedral + shown.copies
     parts = np.array_split(np.arange(len(rows)), shards)
     images = squares(len(rows))
     told = {"pooled": pooled(len(rows), views), "maps": maps(len(rows), views)}
@@ -101,7 +108,7 @@ def source(
         document = Features(
             shard=f"shards/{number}.npy",
             trunk=TRUNK,
-            views=views,
+            views=shown,
             blocks={kind: blocks for kind, (blocks, _) in zip(arrays, found, strict=True)},
             places={kind: place for kind, (_, place) in zip(arrays, found, strict=True)},
         )

@@ -25,13 +25,13 @@ def test_a_task_knows_its_own_images_only_however_many_are_cached(
     everything = np.array([f"{number:032}" for number in range(60_000)], "S32")
     for block in np.array_split(everything, 12):
         np.save(tmp_path / "block.npy", np.zeros((len(block), 1), np.float32))
-        FeatureCache(store, TRUNK, 16, block).add("pooled", 0, block, tmp_path / "block.npy")
+        FeatureCache(store, TRUNK, 16, block).add("pooled", "0", block, tmp_path / "block.npy")
     ours = everything[::1000]
     tracemalloc.start()
     known = FeatureCache(store, TRUNK, 16, ours)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert not len(known.missing("pooled", 0, ours))
+    assert not len(known.missing("pooled", "0", ours))
     assert peak < 4 * 2**20  # all of them take five times as much
 
 
@@ -43,7 +43,8 @@ def test_a_task_knows_its_own_images_only_however_many_are_cached(
         {"backbone": "ResNet50V2"},
         {"image_size": 32},
         {"version": cache.VERSION + 1},
-        {"view": 1},
+        {"view": "1"},
+        {"view": "blur-0"},
         {"kind": "maps"},
     ],
 )
@@ -51,9 +52,9 @@ def test_activations_made_in_another_way_are_others(
     store: FolderStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, other: dict[str, Any]
 ) -> None:
     computed(store, IMAGES, tmp_path / "f", views=1)
-    wanted = {"kind": "pooled", "view": 0, "image_size": 16, "version": cache.VERSION, **other}
+    wanted = {"kind": "pooled", "view": "0", "image_size": 16, "version": cache.VERSION, **other}
     ids = ids_of(IMAGES)
-    assert len(FeatureCache(store, TRUNK, 16).missing("pooled", 0, ids)) == 0
+    assert len(FeatureCache(store, TRUNK, 16).missing("pooled", "0", ids)) == 0
     monkeypatch.setattr(cache, "VERSION", wanted["version"])
     trunk = TRUNK.model_copy(update={k: v for k, v in other.items() if k in Trunk.model_fields})
     known = FeatureCache(store, trunk, wanted["image_size"])
@@ -72,7 +73,7 @@ def test_an_activation_whose_names_were_not_written_counts_for_nothing(
     computed(store, IMAGES, tmp_path / "f", views=1)
     (names,) = [key for key in store.list("activations") if key.endswith(cache.IDS)]
     store.remove(names)
-    assert len(FeatureCache(store, TRUNK, 16).missing("pooled", 0, ids_of(IMAGES))) == len(IMAGES)
+    assert len(FeatureCache(store, TRUNK, 16).missing("pooled", "0", ids_of(IMAGES))) == len(IMAGES)
 
 
 def test_activations_are_known_only_once_they_are_there(
@@ -92,8 +93,8 @@ def test_activations_are_known_only_once_they_are_there(
 
     monkeypatch.setattr(store, "put_file", put_one)
     with pytest.raises(OSError, match="stopped"):
-        FeatureCache(store, TRUNK, 16).add("pooled", 0, ids, tmp_path / "block.npy")
-    assert len(FeatureCache(store, TRUNK, 16).missing("pooled", 0, ids)) == len(ids)
+        FeatureCache(store, TRUNK, 16).add("pooled", "0", ids, tmp_path / "block.npy")
+    assert len(FeatureCache(store, TRUNK, 16).missing("pooled", "0", ids)) == len(ids)
 
 
 @pytest.mark.parametrize(("free", "fits"), [(2 * cache.GIB, True), (2 * cache.GIB - 1, False)])

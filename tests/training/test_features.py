@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 from seeing import IMAGES, TRUNK, Seeing, computed
 from small_disk import find_no_room
 
+from skin_pipeline.contracts import Views
 from skin_pipeline.errors import Unavailable
 from skin_pipeline.storage import FolderStore
 from skin_pipeline.training import cache
 from skin_pipeline.training.cache import FeatureCache, Ids, ids_of
 from skin_pipeline.training.features import BATCH, bytes_of, compute, forward_of
-from skin_pipeline.training.inputs import dihedral
+from skin_pipeline.training.views import dihedral, views_of
 
 MANY = np.random.default_rng(2).integers(0, 255, (1000, 16, 16, 3), dtype=np.uint8)
 
@@ -56,8 +57,8 @@ def test_a_view_that_cannot_be_kept_stops_the_task(
     """Views are kept while the next one is computed; the last one too must not fail in silence."""
     add = FeatureCache.add
 
-    def full(self: FeatureCache, kind: str, number: int, ids: Ids, path: Path) -> None:
-        if number == view:
+    def full(self: FeatureCache, kind: str, number: str, ids: Ids, path: Path) -> None:
+        if number == str(view):
             raise Unavailable("no space left")
         add(self, kind, number, ids, path)
 
@@ -83,11 +84,12 @@ class Both(Seeing):
 
 
 KINDS = ("pooled", "maps")
+VIEWS = views_of(Views(dihedral=2))
 
 
 def read(store: FolderStore, known: FeatureCache, kind: str, view: int, ids: Ids) -> NDArray[Any]:
     return np.stack([
-        np.load(store.local(block))[row] for block, row in known.find(kind, view, ids)
+        np.load(store.local(block))[row] for block, row in known.find(kind, str(view), ids)
     ])
 
 
@@ -97,10 +99,12 @@ def test_a_shard_that_is_cached_in_part_is_completed_and_nothing_stands_twice(
     images, ids = IMAGES[:10], ids_of(IMAGES[:10])
     known = FeatureCache(store, TRUNK, 16)
     # Of some images one kind of one view is there, as after a run of `head` on older images.
-    compute(Seeing(), images[3:7], ids[3:7], known, kinds=["pooled"], views=1, folder=tmp_path)
+    compute(
+        Seeing(), images[3:7], ids[3:7], known, kinds=["pooled"], views=VIEWS[:1], folder=tmp_path
+    )
     before = store.list("")
     seeing = Both()
-    compute(seeing, images, ids, known, kinds=KINDS, views=2, folder=tmp_path)
+    compute(seeing, images, ids, known, kinds=KINDS, views=VIEWS, folder=tmp_path)
     for cached in (known, FeatureCache(store, TRUNK, 16)):
         for view in range(2):
             expected = Both()(dihedral(images, view))
@@ -128,10 +132,10 @@ def test_what_is_missing_of_one_kind_only_is_computed_for_these_images_alone(
     store: FolderStore, tmp_path: Path
 ) -> None:
     ids, known = ids_of(IMAGES[:6]), FeatureCache(store, TRUNK, 16)
-    compute(Both(), IMAGES[:6], ids, known, kinds=KINDS, views=1, folder=tmp_path)
-    assert list(known.missing("pooled", 0, ids_of(IMAGES[4:9]))) == list(ids_of(IMAGES[6:9]))
+    compute(Both(), IMAGES[:6], ids, known, kinds=KINDS, views=VIEWS[:1], folder=tmp_path)
+    assert list(known.missing("pooled", "0", ids_of(IMAGES[4:9]))) == list(ids_of(IMAGES[6:9]))
     seeing = Both()
-    compute(seeing, IMAGES[:6], ids, known, kinds=KINDS, views=1, folder=tmp_path)
+    compute(seeing, IMAGES[:6], ids, known, kinds=KINDS, views=VIEWS[:1], folder=tmp_path)
     assert seeing.shown == 0
 
 

@@ -12,28 +12,16 @@ import tiny_network as tiny
 from seeing import IMAGES, TRUNK, Seeing
 
 from skin_pipeline import tables
-from skin_pipeline.contracts import RESULT, Features, Split, dump
+from skin_pipeline.contracts import RESULT, Features, Split, Views, dump
 from skin_pipeline.job import Job, Work
 from skin_pipeline.storage import FolderStore
 from skin_pipeline.training import cache, inputs
 from skin_pipeline.training.cache import FeatureCache, ids_of
 from skin_pipeline.training.features import compute
-from skin_pipeline.training.inputs import dihedral, source_of
+from skin_pipeline.training.inputs import source_of
+from skin_pipeline.training.views import dihedral, views_of
 
 LABELS = np.array([0, 0, 1] * 10)
-
-
-def test_the_eight_views_are_the_symmetries_of_the_square() -> None:
-    square = IMAGES[:1]
-    views = {dihedral(square, view).tobytes() for view in range(8)}
-    assert len(views) == 8
-    turned = {np.rot90(square, k, axes=(1, 2)).tobytes() for k in range(4)}
-    mirrored = {np.rot90(square[:, :, ::-1], k, axes=(1, 2)).tobytes() for k in range(4)}
-    assert views == turned | mirrored
-
-
-def test_the_first_view_is_the_image_itself() -> None:
-    assert dihedral(IMAGES, 0) is IMAGES
 
 
 def test_rows_are_read_right_before_and_after_memory_is_given_back(
@@ -70,8 +58,16 @@ def test_features_of_shards_stand_in_the_order_of_the_shards(
     for number, rows in enumerate(([3, 1, 4], [1, 5, 9, 2], [6, 3])):
         images = IMAGES[rows]
         ids = ids_of(images)
-        compute(Seeing(), images, ids, known, kinds=["pooled"], views=2, folder=tmp_path)
-        blocks, places = cache.index_of([known.find("pooled", view, ids) for view in range(2)])
+        compute(
+            Seeing(),
+            images,
+            ids,
+            known,
+            kinds=["pooled"],
+            views=views_of(Views(dihedral=2)),
+            folder=tmp_path,
+        )
+        blocks, places = cache.index_of([known.find("pooled", view, ids) for view in "01"])
         np.save(tmp_path / "places.npy", places)
         store.put_file(f"features/{number}/pooled.npy", tmp_path / "places.npy")
         document = Features(
@@ -90,6 +86,19 @@ def test_features_of_shards_stand_in_the_order_of_the_shards(
         (read,) = found.take(np.arange(9), np.full(9, view))
         expected = Seeing()(dihedral(IMAGES[order], view))["pooled"]
         np.testing.assert_allclose(read, expected, rtol=1e-5)
+
+
+def test_squares_are_shown_in_the_views_that_their_features_were_computed_in(
+    store: FolderStore, tmp_path: Path
+) -> None:
+    np.save(tmp_path / "shard.npy", IMAGES)
+    store.put_file("shard.npy", tmp_path / "shard.npy")
+    shown = Views(dihedral=2, copies=2, corruptions=("light", "crop"))
+    rows, views = np.array([4, 1, 4, 0, 7]), np.array([3, 0, 1, 2, 2])
+    (taken,) = inputs.Squares(store, ["shard.npy"], shown).take(rows, views)
+    ways = views_of(shown)
+    for row, view, square in zip(rows, views, taken, strict=True):
+        assert np.array_equal(square, ways[view].of(IMAGES[[row]])[0])
 
 
 # --- all that the runs of a split read ------------------------------------------------------------

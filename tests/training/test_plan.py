@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -10,11 +11,13 @@ import pytest
 import tiny_network as tiny
 
 from skin_pipeline.config import Settings
+from skin_pipeline.contracts import Views
 from skin_pipeline.training import plan
 from skin_pipeline.training.backbone import Network
-from skin_pipeline.training.inputs import Ints, Made, Source, dihedral
+from skin_pipeline.training.inputs import Ints, Made, Source
 from skin_pipeline.training.plan import moments, stages_of
 from skin_pipeline.training.stages import Examples, Run, Stage
+from skin_pipeline.training.views import dihedral
 
 VIEWS = 4
 LABELS = np.array([0, 0, 1] * 10)
@@ -26,6 +29,7 @@ KNOBS = {
     "data": "demo",
     "weights": "none",
     "views": VIEWS,
+    "corrupted": 0,
     "balance": "none",
     # No two alike, so that one in another's place shows.
     "epochs": 11,
@@ -104,6 +108,16 @@ def test_the_head_and_tuning_have_settings_of_their_own(
 
 
 @pytest.mark.parametrize("strategy", ["fine_tune", "full"])
+def test_every_stage_learns_from_corrupted_copies_too_and_is_validated_without_them(
+    network: Network, tmp_path: Path, strategy: str
+) -> None:
+    shown = Views(dihedral=2, copies=2, corruptions=("light",))
+    source = tiny.source(tmp_path, tiny.table(LABELS, **SIDES), shown)
+    for stage in stages(network, source, strategy=strategy, views=2, corrupted=2):
+        assert (stage.train.views, stage.validation.views) == (4, 1)
+
+
+@pytest.mark.parametrize("strategy", ["fine_tune", "full"])
 def test_every_stage_sees_all_views_in_training_and_one_in_validation(
     network: Network, source: Source, strategy: str
 ) -> None:
@@ -172,8 +186,8 @@ def test_the_whole_network_reads_images_turned_as_the_view_asks(
 ) -> None:
     _, stage = stages(network, source, strategy="full")
     images = tiny.squares(len(LABELS))
-    (read,) = stage.train.inputs.take(np.array([4, 20, 5]), np.array([3, 0, 6]))
-    for seen, row, view in zip(read, (4, 20, 5), (3, 0, 6), strict=True):
+    (read,) = stage.train.inputs.take(np.array([4, 20, 5]), np.array([3, 0, 2]))
+    for seen, row, view in zip(read, (4, 20, 5), (3, 0, 2), strict=True):
         assert np.array_equal(seen, dihedral(images[[row]], view)[0])
     assert read.dtype == np.float32
 

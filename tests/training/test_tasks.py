@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from skin_pipeline import steps, tables
 from skin_pipeline.config import Deployment, Settings
-from skin_pipeline.contracts import RESULT, Dataset, Features, Split, TrainedRun, dump, load
+from skin_pipeline.contracts import RESULT, Dataset, Features, Split, TrainedRun, Views, dump, load
 from skin_pipeline.data import manifest
 from skin_pipeline.intervals import auc
 from skin_pipeline.job import Job, Work
@@ -27,9 +27,10 @@ from skin_pipeline.storage import Store
 from skin_pipeline.training import cache, models, resources, tasks
 from skin_pipeline.training.backbone import Network
 from skin_pipeline.training.cache import ids_of
-from skin_pipeline.training.inputs import Activations, Ints, Source, dihedral
+from skin_pipeline.training.inputs import Activations, Ints, Source
 from skin_pipeline.training.models import read_weights
 from skin_pipeline.training.strategies import STRATEGIES
+from skin_pipeline.training.views import View, dihedral
 
 # --- on the run that is hard to get right --------------------------------------------------------
 
@@ -121,7 +122,10 @@ def test_features_are_of_the_images_and_views_that_they_stand_for(
     for view in range(2):
         seen = stem(dihedral(images[rows], view).astype(np.float32))
         np.testing.assert_allclose(features[view, rows], seen, rtol=1e-2, atol=1e-2)
-    assert not np.allclose(features[0], features[1])
+    corrupted = View(0, ("light", "jpeg")).of(images[rows]).astype(np.float32)
+    np.testing.assert_allclose(features[2, rows], stem(corrupted), rtol=1e-2, atol=1e-2)
+    for one, other in ((0, 1), (0, 2)):
+        assert not np.allclose(features[one], features[other])
 
 
 # --- with a network of three layers --------------------------------------------------------------
@@ -137,6 +141,7 @@ KNOBS = {
     "data": "demo",
     "weights": "none",
     "views": 2,
+    "corrupted": 0,
     "epochs": 3,
     "tune_epochs": 2,
     "batch_size": 8,
@@ -286,13 +291,19 @@ def test_a_shard_of_which_some_images_are_known_has_the_activations_of_all(
     job, _, network = small()
     pixels = np.random.default_rng(0).integers(0, 255, (9, 16, 16, 3), dtype=np.uint8)
     old = shard_of(job, 0, pixels[[5, 2, 2, 7]], tmp_path)
-    tasks.features(Work(job, "features/old"), old, 0, tiny.TRUNK, ("pooled",), 1)
+    tasks.features(Work(job, "features/old"), old, 0, tiny.TRUNK, ("pooled",), Views(dihedral=1))
     new = shard_of(job, 1, pixels, tmp_path)
     with caplog.at_level(logging.INFO):
-        made = tasks.features(Work(job, "features/new"), new, 0, tiny.TRUNK, kinds, 2)
+        made = tasks.features(
+            Work(job, "features/new"), new, 0, tiny.TRUNK, kinds, Views(dihedral=2)
+        )
     missing = 9 * 2 * len(kinds) - 3
     assert f"images=9 activations={18 * len(kinds)} missing={missing}" in caplog.text
-    assert (made.shard, made.views, made.trunk) == ("shards/own-1.npy", 2, tiny.TRUNK)
+    assert (made.shard, made.views, made.trunk) == (
+        "shards/own-1.npy",
+        Views(dihedral=2),
+        tiny.TRUNK,
+    )
     job.store.put(f"features/new/{RESULT}", dump(made))
     rows, stages = np.arange(9), network.stages()
     for view in range(2):
@@ -315,7 +326,7 @@ def test_a_shard_that_is_known_is_not_computed_again(
     job, _, _ = small()
     pixels = np.random.default_rng(0).integers(0, 255, (4, 16, 16, 3), dtype=np.uint8)
     first = shard_of(job, 0, pixels, tmp_path)
-    tasks.features(Work(job, "features/1"), first, 0, tiny.TRUNK, ["pooled"], 2)
+    tasks.features(Work(job, "features/1"), first, 0, tiny.TRUNK, ["pooled"], Views(dihedral=2))
 
     def build(*about: Any) -> None:
         raise AssertionError("the network was built although nothing is missing")
@@ -324,7 +335,7 @@ def test_a_shard_that_is_known_is_not_computed_again(
     again = shard_of(job, 1, pixels[::-1], tmp_path)
     for views in (1, 2):
         work = Work(job, f"features/{views + 1}")
-        tasks.features(work, again, 0, tiny.TRUNK, ["pooled"], views)
+        tasks.features(work, again, 0, tiny.TRUNK, ["pooled"], Views(dihedral=views))
 
 
 @pytest.mark.parametrize("views", [1, 4])
@@ -337,7 +348,7 @@ def test_what_all_images_of_the_data_set_take_is_looked_at_before_the_first_is_c
     asked = []
     monkeypatch.setattr(cache, "check_disk", lambda *about: asked.append(about))
     kinds = ("pooled", "maps")
-    tasks.features(Work(job, "features/1"), dataset, 0, tiny.TRUNK, kinds, views)
+    tasks.features(Work(job, "features/1"), dataset, 0, tiny.TRUNK, kinds, Views(dihedral=views))
     images = sum(dataset.classes.values())
     each = 4 * sum(tiny.CHANNELS) + 2 * int(np.prod(tiny.MAP))
     assert asked == [(job.store, images * views * each, job.deployment.features_gib)]
