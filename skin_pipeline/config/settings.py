@@ -11,7 +11,7 @@ from pydantic_settings import SettingsConfigDict
 from skin_pipeline.config.data import DataKnobs, SplitKnobs
 from skin_pipeline.config.environment import parts, refuse_secrets
 from skin_pipeline.config.judging import JudgingKnobs
-from skin_pipeline.config.training import CORRUPTIONS, TrainingKnobs
+from skin_pipeline.config.training import CORRUPTIONS, LEAST, TrainingKnobs
 
 
 # Pydantic takes the fields of the last base first, so the trigger form shows the sections in the
@@ -47,6 +47,11 @@ class Settings(JudgingKnobs, TrainingKnobs, SplitKnobs, DataKnobs):
             raise ValueError(
                 "balance=smote makes features, which only strategy=head trains on. "
                 f"Received: strategy={self.strategy}; choose strategy=head or another balance"
+            )
+        if self.image_size < (least := LEAST.get(self.backbone, 0)):
+            raise ValueError(
+                f"backbone={self.backbone} needs image_size={least} or more. "
+                f"Received: {self.image_size}"
             )
         if self.weights == "none" and not self.synthetic:
             raise ValueError(

@@ -14,22 +14,70 @@ CORRUPTIONS = (
     *("crop", "light", "exposure", "saturation"),
     *("vignette", "frame", "blur", "resolution", "jpeg"),
 )
+# Networks of keras.applications, by their names there.
+Backbone = Literal[
+    "ResNet50",
+    "ResNet101",
+    "ResNet152",
+    "ResNet50V2",
+    "ResNet101V2",
+    "ResNet152V2",
+    "Xception",
+    "InceptionV3",
+    "InceptionResNetV2",
+    "DenseNet121",
+    "DenseNet169",
+    "DenseNet201",
+    "EfficientNetB0",
+    "EfficientNetB1",
+    "EfficientNetB2",
+    "EfficientNetB3",
+    "EfficientNetB4",
+    "EfficientNetB5",
+    "EfficientNetB6",
+    "EfficientNetB7",
+    "EfficientNetV2B0",
+    "EfficientNetV2B1",
+    "EfficientNetV2B2",
+    "EfficientNetV2B3",
+    "EfficientNetV2S",
+    "EfficientNetV2M",
+    "EfficientNetV2L",
+    "MobileNet",
+    "MobileNetV2",
+    "MobileNetV3Small",
+    "MobileNetV3Large",
+    "VGG16",
+    "VGG19",
+    "ConvNeXtTiny",
+    "ConvNeXtSmall",
+    "ConvNeXtBase",
+    "ConvNeXtLarge",
+]
+# The smallest images, as their side in pixels, of the networks that do not take all `image_size`.
+LEAST = {"Xception": 71, "InceptionV3": 75, "InceptionResNetV2": 75}
 
 
 class TrainingKnobs(Environment):
     """The network and its weights, the strategy, and the course of a run."""
 
-    backbone: Literal["ResNet50", "ResNet50V2", "EfficientNetV2B0", "ConvNeXtTiny"] = knob(
+    backbone: Backbone = knob(
         "ResNet50",
         "Training",
-        "The network, of keras.applications.",
+        "The network, of keras.applications. Others than the default have been compared on skin "
+        "less; NASNet cannot be taken apart into stages, and ConvNeXtXLarge is too large.",
         title="Network",
+        labels={
+            "ResNet50": "ResNet50: the default",
+            **{name: f"{name}: images of {side} pixels or more" for name, side in LEAST.items()},
+        },
     )
     weights: str = knob(
         "imagenet",
         "Training",
-        "The network's weights: `imagenet` (downloaded by Keras), a `.weights.h5` file, or `none` "
-        "(random; synthetic data only).",
+        "The network's weights: `imagenet` (downloaded by Keras), `none` (random; synthetic data "
+        "only), or a file that Keras saved (`.keras`, `.weights.h5`, `.h5`) of a model that "
+        "contains the network.",
         min_length=1,
         title="Weights of the network",
     )

@@ -8,7 +8,6 @@ other room uses it. The modules in reading order:
 
     building     the self-contained model, from a network and the weights of its runs
     loading      a file to a model: all checks in their order, then our own network with its weights
-    container    the zip that a file is, byte by byte
     blueprint    its configuration, read as data
     weights      its weights, found and judged before they are read
     memory       a bound on the memory that this process may take meanwhile

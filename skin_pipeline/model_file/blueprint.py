@@ -1,6 +1,6 @@
 """A model file's configuration, read as data: nothing that it says is ever built or called.
 
-    found = recipe_of(parsed(data, "config.json"))  # Recipe(backbone="ResNet50", runs=6, …)
+    found = recipe_of(configuration.parsed(data, CONFIG))  # Recipe(backbone="ResNet50", runs=6, …)
 
 Only what the network was made from is taken from it: which backbone, how many runs, which sizes.
 From that the project's own code builds the network. Everything else in the configuration is
@@ -10,22 +10,17 @@ or an argument that only the file names is never looked up.
 
 from __future__ import annotations
 
-import json
-import math
 import re
 from collections.abc import Iterator
 from typing import Any, NoReturn
 
 from skin_pipeline.foreign import shown
 from skin_pipeline.model_file.building import Recipe
-from skin_pipeline.model_file.container import Foreign
-from skin_pipeline.training import backbone
+from skin_pipeline.training import backbone, configuration, container, networks
 
-MOST_DEPTH = 64  # of nested lists and objects; ours have 30
-MOST_CHARACTERS = 10_000  # of a text; ours have 60
-MOST_DIGITS = 20  # of a whole number: an address in memory has 15
+Foreign = container.Foreign
+
 MOST_LAYERS = 2000  # of a network within the model
-MOST_NESTED = 6  # networks within networks; ours have 4
 # What the settings allow, and a little more: networks of tests are small. The bounds are checked
 # before anything is built, since a network's memory grows with each of these numbers.
 SIZES = range(8, 513)
@@ -41,70 +36,6 @@ STEM = re.compile(r"(.*?)(_\d+)?", re.DOTALL)
 LAYERS = "layers"
 
 
-def parsed(data: bytes, name: str) -> Any:
-    """Returns a member that is JSON, if Keras could have written it.
-
-    Raises:
-        Foreign: It is no JSON, has a key twice, or something larger than ours ever have.
-    """
-    try:
-        found = json.loads(
-            data.decode(),
-            object_pairs_hook=_without_doubles,
-            parse_constant=_no_number,
-            parse_int=_whole,
-        )
-        _refuse_extremes(found)
-    except (ValueError, RecursionError) as error:
-        reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)
-        raise Foreign(f"has a damaged {name} ({reason[:200]})") from None
-    return found
-
-
-def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    # Readers differ in which of two they take; here and in Keras it must be the same.
-    if len(found) < len(pairs):
-        raise ValueError("an object has a key twice")
-    return found
-
-
-def _no_number(text: str) -> NoReturn:
-    raise ValueError(f"{text} is no number")
-
-
-def _whole(digits: str) -> int:
-    if len(digits) > MOST_DIGITS:
-        raise ValueError(f"a number of {len(digits)} digits")
-    return int(digits)
-
-
-def _refuse_extremes(value: Any) -> None:
-    """Raises `ValueError` for what is deep, long or infinite.
-
-    Goes down level by level: a function that calls itself would fail on a deeply nested value.
-    """
-    level = [value]
-    for _ in range(MOST_DEPTH):
-        for item in level:
-            if isinstance(item, str) and len(item) > MOST_CHARACTERS:
-                raise ValueError(f"a text of {len(item)} characters")
-            if isinstance(item, float) and not math.isfinite(item):
-                raise ValueError("a number without end")
-        level = [inner for item in level for inner in _within(item)]
-        if not level:
-            return
-    raise ValueError("nested too deeply")
-
-
-def _within(value: Any) -> Iterator[Any]:
-    if isinstance(value, dict):
-        yield from value.keys()
-        yield from value.values()
-    elif isinstance(value, list):
-        yield from value
-
-
 # --- what to build --------------------------------------------------------------------------------
 
 
@@ -118,7 +49,7 @@ def recipe_of(config: Any) -> Recipe:
     layers = dict(_layers(config))
     image_size = _number(layers, "field_of_view", "height", SIZES)
     return Recipe(
-        backbone=_backbone(set(_ends(config, MOST_NESTED))),
+        backbone=_backbone(config),
         strategy=_strategy(layers),
         runs=_runs(layers),
         image_size=image_size,
@@ -136,17 +67,6 @@ def _layers(model: Any) -> Iterator[tuple[str, dict[str, Any]]]:
             name = _get(layer, "name") or _get(_get(layer, "config"), "name")
             if isinstance(name, str):
                 yield name, layer
-
-
-def _ends(model: Any, deep: int) -> Iterator[str]:
-    """Yields the names of the layers at which a model, or one within it, ends."""
-    ends = _get(_get(model, "config"), "output_layers")
-    # Keras writes one output as ["name", 0, 0], and several as a list of such lists.
-    for end in ends if isinstance(ends, list) else ():
-        yield from (name for name in [end, *_within(end)] if isinstance(name, str))
-    if deep:
-        for _, layer in _layers(model):
-            yield from _ends(layer, deep - 1)
 
 
 def _get(value: Any, key: str) -> Any:
@@ -209,17 +129,13 @@ def _strategy(layers: dict[str, dict[str, Any]]) -> str:
     return "fine_tune" if "last_stage" in within else "head"
 
 
-def _backbone(ends: set[str]) -> str:
-    """Returns the network of which some part of the model ends with the third stage."""
-    fitting = [
-        name
-        for name, spec in backbone.BACKBONES.items()
-        if any(backbone.is_name(end, spec.stages[2]) for end in ends)
-    ]
-    if len(fitting) != 1:
-        known = ", ".join(backbone.BACKBONES)
-        raise Foreign(f"is no model of ours: its network is none of {known}")
-    return fitting[0]
+def _backbone(config: Any) -> str:
+    """Returns the network that some part of the model is."""
+    for model in configuration.models(config):
+        if found := networks.recognised(configuration.widths(model)):
+            return found
+    known = ", ".join(networks.BACKBONES)
+    raise Foreign(f"is no model of ours: its network is none of {known}")
 
 
 # --- whether it was built so ----------------------------------------------------------------------

@@ -26,13 +26,15 @@ from typing import Any, BinaryIO, NamedTuple
 
 from skin_pipeline.errors import BadInput, Unavailable
 from skin_pipeline.foreign import shown
-from skin_pipeline.model_file import blueprint, container, memory, weights
+from skin_pipeline.model_file import blueprint, memory, weights
 from skin_pipeline.model_file.building import Recipe, fewest_parameters, rebuilt
-from skin_pipeline.model_file.container import CONFIG, METADATA, WEIGHTS, Foreign
 from skin_pipeline.model_file.weights import FLOAT, Weights
-from skin_pipeline.training import backbone, runtime
+from skin_pipeline.training import backbone, configuration, container, runtime
 
 log = logging.getLogger(__name__)
+
+Foreign = container.Foreign
+CONFIG, METADATA, WEIGHTS = container.CONFIG, container.METADATA, container.WEIGHTS
 
 SUFFIX = ".keras"
 MIB, GIB = 2**20, 2**30
@@ -157,7 +159,7 @@ def _inspected(file: BinaryIO) -> _Checked:
         if members[name].size > most:
             raise Foreign(f"has {members[name].size} bytes of {name}; {most} are allowed")
     version = _keras_version(container.contents(file, members[METADATA]))
-    config = blueprint.parsed(container.contents(file, members[CONFIG]), CONFIG)
+    config = configuration.parsed(container.contents(file, members[CONFIG]), CONFIG)
     with _naming_versions(version):
         recipe = blueprint.recipe_of(config)
     container.verify(file, members[WEIGHTS])
@@ -175,7 +177,7 @@ def _refuse_other_formats(file: BinaryIO) -> None:
 
 def _keras_version(data: bytes) -> str:
     """Returns the version of Keras that saved a file."""
-    found = blueprint.parsed(data, METADATA)
+    found = configuration.parsed(data, METADATA)
     if not isinstance(found, dict) or found.keys() != ABOUT:
         raise Foreign(f"has a {METADATA} that says something else than {', '.join(sorted(ABOUT))}")
     if not all(isinstance(value, str) for value in found.values()):

@@ -11,19 +11,16 @@ only reports where they are in the file, and this module reads them.
 
 from __future__ import annotations
 
-import io
 import math
-import re
-from collections import Counter
-from collections.abc import Iterator
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from skin_pipeline.foreign import shown, words
-from skin_pipeline.model_file.container import Foreign
-from skin_pipeline.training import hdf5
+from skin_pipeline.training import container, hdf5
+
+Foreign = container.Foreign
 
 MOST_OBJECTS = 50_000  # twenty runs of the deepest network have some 20,000
 MOST_DEPTH = 20  # nested groups; ours have 10
@@ -58,37 +55,6 @@ class Weights(NamedTuple):
         return sum(array.size for array in self.arrays.values())
 
 
-class _Part(io.RawIOBase):
-    """A part of a file's bytes as a file of its own, which is what h5py reads from."""
-
-    def __init__(self, file: BinaryIO, start: int, size: int) -> None:
-        super().__init__()
-        self._file, self._start, self._size, self._position = file, start, size, 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
-        origin = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}[whence]
-        self._position = max(0, origin + offset)
-        return self._position
-
-    def tell(self) -> int:
-        return self._position
-
-    def readinto(self, buffer: Any, /) -> int:
-        view = memoryview(buffer).cast("B")
-        wanted = max(0, min(len(view), self._size - self._position))
-        self._file.seek(self._start + self._position)
-        data = self._file.read(wanted)
-        view[: len(data)] = data
-        self._position += len(data)
-        return len(data)
-
-
 def inspected(file: BinaryIO, start: int, size: int) -> Weights:
     """Returns the arrays of the weights file that takes `size` bytes of a file from `start` on.
 
@@ -98,7 +64,7 @@ def inspected(file: BinaryIO, start: int, size: int) -> Weights:
     import h5py
 
     try:
-        with h5py.File(_Part(file, start, size), "r") as opened:
+        with h5py.File(hdf5.Section(file, start, size), "r") as opened:
             inspection = _Inspection(size)
             inspection.look_into(opened.id)
     # The library raises these for damage, and RuntimeError where it gives up.
@@ -212,11 +178,11 @@ def fill(model: Any, weights: Weights) -> None:
     Raises:
         Foreign: An array is missing, superfluous or of another shape; the message names the first.
     """
-    layers = dict(_layers(model, "", set()))
-    groups = {_joined(path, OWN) for path in layers}
+    layers = dict(hdf5.layer_paths(model))
+    groups = {hdf5.joined(path, OWN) for path in layers}
     wanted = {path: _own_arrays(layer) for path, layer in layers.items()}
     shapes = {
-        _joined(path, OWN, name): shape
+        hdf5.joined(path, OWN, name): shape
         for path, own in wanted.items()
         for name, shape in own.items()
     }
@@ -225,7 +191,7 @@ def fill(model: Any, weights: Weights) -> None:
         raise Foreign(f"has more weights than its network: {shown(min(more))}")
     for path, own in wanted.items():
         if own:
-            arrays = {name: _read(weights, _joined(path, OWN, name)) for name in own}
+            arrays = {name: _read(weights, hdf5.joined(path, OWN, name)) for name in own}
             layers[path].load_own_variables(arrays)
 
 
@@ -242,31 +208,6 @@ def _refuse_other_arrays(shapes: dict[str, tuple[int, ...]], arrays: dict[str, A
             )
 
 
-def _layers(model: Any, path: str, seen: set[int]) -> Iterator[tuple[str, Any]]:
-    """Yields a model and all layers in it, by the path at which Keras writes their weights.
-
-    Layers are named by their classes and numbered from the second of a class on; a layer that is
-    used several times is written once.
-    """
-    if id(model) in seen:
-        return
-    seen.add(id(model))
-    yield path, model
-    counts: Counter[str] = Counter()
-    for layer in getattr(model, "layers", ()):
-        name = _snake(type(layer).__name__)
-        number = counts[name]
-        counts[name] += 1
-        inner = _joined(path, "layers", f"{name}_{number}" if number else name)
-        yield from _layers(layer, inner, seen)
-
-
-def _snake(name: str) -> str:
-    """Returns GlobalAveragePooling2D as global_average_pooling2d, in Keras's way."""
-    name = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", name)
-    return re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower()
-
-
 def _own_arrays(layer: Any) -> dict[str, tuple[int, ...]]:
     """Returns the shapes of the arrays that a layer saves, by their names."""
     store: dict[str, Any] = {}
@@ -280,10 +221,6 @@ def _with_parents(paths: set[str]) -> set[str]:
         while path := path.rpartition("/")[0]:
             found.add(path)
     return found
-
-
-def _joined(*parts: str) -> str:
-    return "/".join(filter(None, parts))
 
 
 def _read(weights: Weights, path: str) -> NDArray[np.float32]:

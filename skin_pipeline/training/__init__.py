@@ -4,14 +4,20 @@ Takes in the manifest, the split and the packed images of `data`, and pretrained
 weights of each run, its history, and its logits on its validation images. For other rooms it also
 makes the models of runs again, so that they can score images. The door (`steps`) calls
 `pretrained`, `strategies`, `views`, `checkpoints` and `tasks`; `model_file` builds on `backbone`,
-`strategies`, `runtime` and `hdf5`; `evaluation` and `release` score with `models` on what
-`inputs` reads. The modules in reading order:
+`strategies`, `runtime` and how files are read; `evaluation` and `release` score with `models`
+on what `inputs` reads. The modules in reading order:
 
     strategies     what a run trains: the head, the last stage with it, or the whole network
-    backbone       which networks there are, and how each is taken apart
+    backbone       a network, taken apart into what is frozen and what is trained
+    networks       which networks there are, and where each is taken apart
     pretrained     their weights: pinned in the store, loaded into a network
     weight_files   which files are accepted as weights
-    hdf5           what is inside such a file, found without following a link
+    saved          the layers in such a file: their names, and where their arrays are
+    transplant     the layers of one network, taken out of such a file
+    wiring         what computes within a network, to compare one with another
+    container      the zip that a `.keras` file is, byte by byte
+    configuration  the configuration in it, read as data
+    hdf5           what is inside an HDF5 file, found without following a link
     runtime        TensorFlow and Keras, set up as models need them
     views          what the network is shown of each image: dihedral views and corrupted copies
     corruptions    an image as another camera, lamp or archive might have made it
@@ -36,10 +42,13 @@ __all__ = [
     "backbone",
     "cache",
     "checkpoints",
+    "configuration",
+    "container",
     "features",
     "hdf5",
     "inputs",
     "models",
+    "networks",
     "pretrained",
     "resources",
     "runtime",

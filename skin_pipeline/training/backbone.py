@@ -1,4 +1,4 @@
-"""Which networks there are, and how each is taken apart.
+"""A network that is taken apart into what is frozen and what is trained.
 
 A network of keras.applications without its top is seen as three stages. The features of an image
 are the activations at their ends, averaged over the picture; `fine_tune` starts from the end of the
@@ -7,60 +7,21 @@ second stage. The frozen part of a network is its trunk.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
 from skin_pipeline.contracts import Trunk
 from skin_pipeline.storage import Store
+from skin_pipeline.training import networks
+from skin_pipeline.training.networks import Spec
 from skin_pipeline.training.pretrained import load_weights
 
-
-class Spec(NamedTuple):
-    """How a network of keras.applications is used.
-
-    Attributes:
-        stages: The layers at whose ends features are taken, the shallowest first. There are three,
-            because the deepest features are not the best ones on skin.
-        scale: How its weights expect pixels: `caffe` (zero-centred BGR), `tf` (-1…1), or `inside`
-            where the network begins with its own scaling.
-        jit: Whether XLA makes it faster on a CPU; some networks become slower.
-        residual: Whether the first two stages end with the sum that follows their layer. Keras
-            gives such a sum no name of its own.
-        skipping: The layers with which the third stage begins, if they read only every other row
-            and column of the second stage's end: the rest of it then need not be cached.
-    """
-
-    stages: tuple[str, str, str]
-    scale: Literal["caffe", "tf", "inside"]
-    jit: bool = True
-    residual: bool = False
-    skipping: tuple[str, ...] = ()
-
-
-BACKBONES = {
-    "ResNet50": Spec(
-        ("conv3_block4_out", "conv4_block6_out", "conv5_block3_out"),
-        "caffe",
-        skipping=("conv5_block1_0_conv", "conv5_block1_1_conv"),
-    ),
-    "ResNet50V2": Spec(("conv3_block4_out", "conv4_block6_out", "post_relu"), "tf"),
-    "EfficientNetV2B0": Spec(("block3b_add", "block5e_add", "top_activation"), "inside", jit=False),
-    "ConvNeXtTiny": Spec(
-        (
-            "convnext_tiny_stage_1_block_2_identity",
-            "convnext_tiny_stage_2_block_8_identity",
-            "layer_normalization",
-        ),
-        "inside",
-        jit=False,
-        residual=True,
-    ),
-}
 # Means over ImageNet, which "caffe" preprocessing subtracts from blue, green and red.
 CAFFE_MEANS = (103.939, 116.779, 123.68)
+# Means and deviations over ImageNet of red, green and blue in 0…1, for "torch" preprocessing.
+TORCH_MEANS, TORCH_DEVIATIONS = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 TRAINED = "trained"  # name of the network in the model of a run that trains all of it
 # Side of images in pixels from which XLA compiles a network: on the small maps of smaller images
 # it was up to eight times slower than TensorFlow's own kernels.
@@ -99,20 +60,18 @@ class Network:
 
     @classmethod
     def untrained(cls, keras: Any, backbone: str, image_size: int) -> Network:
-        """Returns a network with random weights, for a caller that replaces them."""
-        build = getattr(keras.applications, backbone)
-        shape = (image_size, image_size, 3)
-        whole = build(include_top=False, weights=None, input_shape=shape)
-        return cls(keras, BACKBONES[backbone], whole, image_size)
+        """Returns a network with random weights, for a caller that replaces them.
+
+        Raises:
+            BadInput: The squares are too small for the network.
+        """
+        built = networks.whole(keras, backbone, image_size)
+        return cls(keras, networks.BACKBONES[backbone], built, image_size)
 
     @cached_property
     def ends(self) -> tuple[Any, Any, Any]:
         """The symbolic outputs of the three stages."""
-        operations = self.whole.operations
-        indices = [_index([item.name for item in operations], name) for name in self.spec.stages]
-        after = int(self.spec.residual)
-        first, second, third = indices[0] + after, indices[1] + after, indices[2]
-        return tuple(operations[index].output for index in (first, second, third))
+        return networks.ends(self.whole, self.spec)
 
     @property
     def jit(self) -> bool:
@@ -183,6 +142,12 @@ class Network:
             return layers.Rescaling(1.0, offset=[-mean for mean in CAFFE_MEANS])(image)
         if self.spec.scale == "tf":
             return layers.Rescaling(1 / 127.5, offset=-1.0)(image)
+        if self.spec.scale == "torch":
+            pairs = list(zip(TORCH_MEANS, TORCH_DEVIATIONS, strict=True))
+            factors = [1 / (255 * deviation) for _, deviation in pairs]
+            return layers.Rescaling(factors, [-mean / deviation for mean, deviation in pairs])(
+                image
+            )
         return image
 
     def _copied(self, model: Any, name: str, read: Any = None, layer_of: Any = None) -> Any:
@@ -217,9 +182,8 @@ class Network:
 
 def quick_with_xla(model: Any, image_size: int) -> bool:
     """Returns `Network.jit` of the network that a model contains, at any depth."""
-    names = set(_layer_names(model))
-    made_of = (spec for spec in BACKBONES.values() if names.issuperset(spec.stages))
-    return image_size >= JIT_FROM and any(spec.jit for spec in made_of)
+    found = networks.candidates(_layer_names(model))
+    return image_size >= JIT_FROM and any(networks.BACKBONES[name].jit for name in found)
 
 
 def _layer_names(model: Any) -> Iterator[str]:
@@ -227,19 +191,6 @@ def _layer_names(model: Any) -> Iterator[str]:
         yield layer.name
         if hasattr(layer, "layers"):
             yield from _layer_names(layer)
-
-
-def _index(names: list[str], wanted: str) -> int:
-    """Returns which of these layers is the wanted one."""
-    return next(index for index, name in enumerate(names) if is_name(name, wanted))
-
-
-def is_name(name: str, wanted: str) -> bool:
-    """Returns whether a layer's name is the wanted one, with or without a number of Keras's.
-
-    Keras numbers layers without a name of their own from the second network in a process on.
-    """
-    return re.fullmatch(rf"{re.escape(wanted)}(_\d+)?", name) is not None
 
 
 def _is_plain(config: dict[str, Any]) -> bool:

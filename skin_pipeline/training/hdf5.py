@@ -11,8 +11,12 @@ each decides by itself what it refuses.
 
 from __future__ import annotations
 
+import io
+from collections import Counter
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
+
+from skin_pipeline.training.configuration import snake
 
 # HDF5 allows hard links that lead back to a group above, so a walk without a bound may never end.
 DEEPEST = 50  # nested groups; networks have 10
@@ -58,3 +62,62 @@ def parts(group: Any, path: str = "", depth: int = 0) -> Iterator[Part]:
         yield Part(where, name, depth, item)
         if isinstance(item, h5py.h5g.GroupID):
             yield from parts(item, where, depth + 1)
+
+
+class Section(io.RawIOBase):
+    """A section of a file's bytes as a file of its own, which h5py reads from."""
+
+    def __init__(self, file: BinaryIO, start: int, size: int) -> None:
+        super().__init__()
+        self._file, self._start, self._size, self._position = file, start, size, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
+        origin = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}[whence]
+        self._position = max(0, origin + offset)
+        return self._position
+
+    def tell(self) -> int:
+        return self._position
+
+    def readinto(self, buffer: Any, /) -> int:
+        view = memoryview(buffer).cast("B")
+        wanted = max(0, min(len(view), self._size - self._position))
+        self._file.seek(self._start + self._position)
+        data = self._file.read(wanted)
+        view[: len(data)] = data
+        self._position += len(data)
+        return len(data)
+
+
+def layer_paths(model: Any) -> Iterator[tuple[str, Any]]:
+    """Yields a model and all layers in it, by the path at which Keras writes their weights.
+
+    Layers are named by their classes and numbered from the second of a class on; a layer that is
+    used several times is written once.
+    """
+    yield from _layer_paths(model, "", set())
+
+
+def _layer_paths(model: Any, path: str, seen: set[int]) -> Iterator[tuple[str, Any]]:
+    if id(model) in seen:
+        return
+    seen.add(id(model))
+    yield path, model
+    counts: Counter[str] = Counter()
+    for layer in getattr(model, "layers", ()):
+        name = snake(type(layer).__name__)
+        number = counts[name]
+        counts[name] += 1
+        inner = joined(path, "layers", f"{name}_{number}" if number else name)
+        yield from _layer_paths(layer, inner, seen)
+
+
+def joined(*parts: str) -> str:
+    """Returns the path of these parts; empty ones are left out."""
+    return "/".join(filter(None, parts))

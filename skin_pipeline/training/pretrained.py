@@ -9,7 +9,8 @@ The door needs the first two only, so TensorFlow and Keras are not imported for 
 
 from __future__ import annotations
 
-import warnings
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,12 @@ from skin_pipeline.errors import BadInput, Unavailable
 from skin_pipeline.foreign import line, words
 from skin_pipeline.roots import ANYWHERE, Roots
 from skin_pipeline.storage import Store, copied, copied_file, digest_named, scratch
-from skin_pipeline.training import weight_files
+from skin_pipeline.training import networks, saved, transplant, weight_files
+from skin_pipeline.training.container import Foreign
 
 WAYS_OUT = (
-    "Give weights=FILE with the weights of keras.applications.{0}(include_top=False), or "
-    "weights=imagenet on a machine that can download them"
+    "Give weights=FILE with a model that contains keras.applications.{0} (.keras, .weights.h5 or "
+    ".h5), or weights=imagenet on a machine that can download them"
 )
 
 
@@ -40,18 +42,40 @@ def pin_weights(settings: Settings, store: Store, roots: Roots = ANYWHERE) -> st
         return settings.weights
     path = roots.path(settings.weights)
     ways_out = f"{WAYS_OUT.format(settings.backbone)}."
+    if (path / "saved_model.pb").is_file():
+        found = f"is a SavedModel folder of TensorFlow{weight_files.SAVE_AGAIN}"
+        raise BadInput(f"weights: {line(path)} {found}. {ways_out}")
     if not path.is_file():
         raise BadInput(f"weights: there is no file {line(path)}. {ways_out}")
     # Checked twice: first so that nothing of another kind or size is copied, then the copy itself,
     # since the file could have been exchanged between the check and the copy.
     weight_files.check(path, ways_out)
     with scratch() as folder:
-        copy = folder / "pinned.weights.h5"
-        key = f"weights/{copied_file(path, copy)}.weights.h5"
+        copy = folder / "pinned"
+        found = copied_file(path, copy)
         weight_files.check(copy, ways_out, named=path)
+        key = f"weights/{found}{_suffix(copy, settings.backbone, f'weights: {line(path)}')}"
         if not store.exists(key):
             store.put_file(key, copy)  # the bytes that the key names, whatever the file has by now
     return key
+
+
+def _suffix(copy: Path, backbone: str, named: str) -> str:
+    """Returns how the name of a file's copy ends, once its configuration names the network.
+
+    Only with Keras are layers compared with the network's own: by the first step that needs it.
+    """
+    with _refusing(named, backbone), saved.opened(copy) as file:
+        others = transplant.contained(file.models.values())
+        if file.models and backbone not in others:
+            seems = " or ".join(others)
+            told = (
+                f"It seems to contain {seems}: set backbone to that"
+                if others
+                else ("No network of keras.applications that this pipeline knows was found in it")
+            )
+            raise Foreign(f"does not contain {backbone}. {told}")
+    return ".weights.h5" if weight_files.is_hdf5(copy) else ".keras"
 
 
 def trunk_of(backbone: str, weights: str) -> Trunk:
@@ -70,7 +94,7 @@ def load_weights(keras: Any, network: Any, trunk: Trunk, store: Store) -> None:
         Unavailable: Keras could not download its ImageNet weights.
     """
     if trunk.source == "imagenet":
-        _load_imagenet(getattr(keras.applications, trunk.backbone), network, trunk.backbone)
+        _load_imagenet(keras, network, trunk.backbone)
     elif trunk.source != "none":
         with scratch() as folder:
             copy = folder / Path(trunk.source).name
@@ -78,9 +102,9 @@ def load_weights(keras: Any, network: Any, trunk: Trunk, store: Store) -> None:
             _load_file(network, copy, trunk.backbone)
 
 
-def _load_imagenet(build: Any, network: Any, name: str) -> None:
+def _load_imagenet(keras: Any, network: Any, name: str) -> None:
     try:
-        source = build(include_top=False, input_shape=tuple(network.input.shape[1:]))
+        source = networks.whole(keras, name, network.input.shape[1], "imagenet")
     except Exception as error:  # Keras raises a bare Exception when a download fails
         raise Unavailable(
             f"weights=imagenet could not be downloaded ({words(error)}). {WAYS_OUT.format(name)}."
@@ -89,19 +113,18 @@ def _load_imagenet(build: Any, network: Any, name: str) -> None:
 
 
 def _load_file(network: Any, path: Path, name: str) -> None:
-    # A convolution's kernel, which every network initialises at random. Keras may skip the layers
-    # that it does not find in a file: if this kernel stays the same, nothing was loaded.
-    kernel = next(i for i, array in enumerate(network.get_weights()) if array.ndim == 4)
-    before = network.get_weights()[kernel].copy()
+    with _refusing("weights: the file", name), saved.opened(path) as file:
+        transplant.fill(network, file, name)
+
+
+@contextmanager
+def _refusing(named: str, backbone: str) -> Generator[None, None, None]:
+    """Raises a `BadInput` that begins so for a file that does not contain the network."""
     try:
-        with warnings.catch_warnings():
-            # Keras names every layer of the other network in a warning of its own.
-            warnings.simplefilter("ignore", UserWarning)
-            network.load_weights(path)
-    except (ValueError, OSError, KeyError) as error:
-        raise BadInput(
-            f"weights: the file does not fit {name} without its top ({words(error)}). "
-            f"{WAYS_OUT.format(name)}."
-        ) from None
-    if (before == network.get_weights()[kernel]).all():
-        raise BadInput(f"weights: the file contains no {name} layers. {WAYS_OUT.format(name)}.")
+        yield
+    except Foreign as error:
+        raise BadInput(f"{named} {error}. {WAYS_OUT.format(backbone)}.") from None
+    # h5py raises these for damage that shows only when values are read.
+    except (ValueError, OSError, KeyError, RuntimeError, TypeError) as error:
+        told = f"{named} is damaged ({words(error)}). {WAYS_OUT.format(backbone)}."
+        raise BadInput(told) from None

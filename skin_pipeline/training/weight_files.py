@@ -1,4 +1,4 @@
-"""Checks the weight files that a setting names: HDF5 files with arrays, and nothing else.
+"""Checks the weight files that a setting names: HDF5 files with arrays, or `.keras` files.
 
     check(Path("resnet50.weights.h5"), "Give another")     # raises BadInput
 
@@ -16,10 +16,16 @@ from typing import Any, BinaryIO
 
 from skin_pipeline.errors import BadInput
 from skin_pipeline.foreign import line, shown, words
-from skin_pipeline.training import hdf5
+from skin_pipeline.training import hdf5, saved
+from skin_pipeline.training.container import Foreign
+from skin_pipeline.training.saved import HDF5, ZIP
 
-MAGIC = b"\x89HDF\r\n\x1a\n"
-MOST_BYTES = 2 * 2**30  # of all arrays; the largest network that there is takes 0.2 GiB
+# Of all arrays: the largest network that there is takes 0.8 GiB, and its optimizer twice as much.
+MOST_BYTES = 3 * 2**30
+SAVE_AGAIN = (
+    ". Nothing of it was read. Load it where it was made and trusted, put its weights into the "
+    "network of keras.applications, and save that with model.save('mine.keras')"
+)
 MOST_PARTS = 20_000  # groups and arrays; the largest network that there is has some 1,500
 
 
@@ -27,7 +33,7 @@ def check(path: Path, ways_out: str, named: Path | None = None) -> None:
     """Raises an error unless a file contains weights. Pipes and devices are not read.
 
     Args:
-        path: The file.
+        path: The file, or a folder of TensorFlow's.
         ways_out: What a message advises to do.
         named: What a message calls the file, where `path` is a copy.
 
@@ -43,6 +49,12 @@ def check(path: Path, ways_out: str, named: Path | None = None) -> None:
         raise BadInput(f"weights: {line(named or path)} {found}. {ways_out}")
 
 
+def is_hdf5(path: Path) -> bool:
+    """Returns whether a file that was accepted is an HDF5 file, and no `.keras` file."""
+    with path.open("rb") as file:
+        return file.read(len(HDF5)) == HDF5
+
+
 def _opened(path: Path) -> BinaryIO:
     # Links are resolved first, and O_NOFOLLOW refuses one that is put there afterwards. Without
     # O_NONBLOCK, opening a pipe that nothing writes to would wait for ever.
@@ -55,10 +67,23 @@ def _found(file: BinaryIO) -> str:
     if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
         return "is not a file"
     # The library would also accept a file whose HDF5 part begins behind something else.
-    if file.read(len(MAGIC)) != MAGIC:
-        return "is not an HDF5 file"
-    file.seek(0)
-    return _problem(file)
+    start = file.read(len(HDF5))
+    if not start.startswith((ZIP, HDF5)):
+        return _other(start)
+    try:
+        return _problem(saved.parted(file)[1])
+    except Foreign as error:
+        what = "is a PyTorch file, which can run code" if ".pkl" in str(error) else "is a zip"
+        return f"{what}, but no .keras file: it {error}{SAVE_AGAIN}"
+
+
+def _other(start: bytes) -> str:
+    """Returns what is wrong with a file of another format, by its first bytes."""
+    if start[4:] == b"TFL3":
+        return f"is a TensorFlow Lite file{SAVE_AGAIN}"
+    if start.startswith(b"\x80"):
+        return f"is a pickle (of PyTorch, perhaps), which can run code{SAVE_AGAIN}"
+    return "is not an HDF5 file (.weights.h5, .h5) and no .keras file"
 
 
 def _problem(file: BinaryIO) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import logging
 import pickle
@@ -20,12 +21,13 @@ import keras
 import model_files as files
 import numpy as np
 import pytest
+from random_network import size_of
 
 from skin_pipeline.errors import BadInput
 from skin_pipeline.model_file import loading
 from skin_pipeline.model_file.building import released_model
 from skin_pipeline.model_file.loading import check, load
-from skin_pipeline.training import backbone, runtime
+from skin_pipeline.training import networks, runtime
 from skin_pipeline.training.backbone import Network
 from skin_pipeline.training.strategies import STRATEGIES
 
@@ -91,11 +93,19 @@ def test_loading_draws_nothing_from_the_random_numbers_of_others(written: Write)
     assert np.random.random() == expected
 
 
-@pytest.mark.exhaustive
-@pytest.mark.parametrize("strategy", STRATEGIES)
-@pytest.mark.parametrize("name", backbone.BACKBONES)
+# Of each way to recognise a network, one that is not exhaustive.
+QUICK = {("Xception", "fine_tune"), ("EfficientNetB0", "head"), ("ResNet50V2", "head")}
+
+
+@pytest.mark.parametrize(
+    ("name", "strategy"),
+    [
+        pytest.param(*pair, marks=[] if pair in QUICK else pytest.mark.exhaustive)
+        for pair in itertools.product(networks.BACKBONES, STRATEGIES)
+    ],
+)
 def test_a_model_of_each_network_is_built_again(name: str, strategy: str, tmp_path: Path) -> None:
-    network = Network.untrained(keras, name, 64)
+    network = Network.untrained(keras, name, size_of(name))
     runs = [STRATEGIES[strategy].model(network, "run").get_weights()] * 2
     path = tmp_path / "model.keras"
     released_model(network, strategy, runs, 0.8, views=8).save(path)

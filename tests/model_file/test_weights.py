@@ -13,8 +13,8 @@ import model_files as files
 import numpy as np
 import pytest
 
-from skin_pipeline.model_file.container import Foreign
 from skin_pipeline.model_file.weights import Weights, fill, inspected
+from skin_pipeline.training.container import Foreign
 
 Change = Callable[[h5py.File], object]
 

@@ -31,7 +31,7 @@ from skin_pipeline.provenance import SigningKeys
 from skin_pipeline.release import MANIFEST, MODEL_FILE, scores, version_key
 from skin_pipeline.release.predict import BATCH, Scorer, beside, predict, resolve
 from skin_pipeline.storage import FolderStore, S3Store
-from skin_pipeline.training import backbone
+from skin_pipeline.training import backbone, networks
 
 if TYPE_CHECKING:
     from tests.conftest import Finished
@@ -245,7 +245,7 @@ def test_a_file_is_only_used_if_it_is_signed_as_the_keys_ask_for(
 
 def made_of(name: str, size: Any) -> Any:
     """A small model with the geometry of a released one and the layer names of its network."""
-    stages = [keras.layers.Identity(name=stage) for stage in backbone.BACKBONES[name].stages]
+    stages = [keras.layers.Identity(name=stage) for stage in networks.BACKBONES[name].stages]
     image = keras.Input((None, None, 3), dtype="uint8")
     square = geometry(keras, image, size, 0.8)
     seen = keras.Sequential([keras.Input((size, size, 3)), *stages])(square)

@@ -21,7 +21,7 @@ import numpy as np
 import tiny_network as tiny
 
 from skin_pipeline.model_file.building import released_model
-from skin_pipeline.training import backbone
+from skin_pipeline.training import networks
 from skin_pipeline.training.strategies import STRATEGIES
 
 TINY = "Tiny"  # a backbone that only tests know
@@ -34,7 +34,7 @@ Members = dict[str, bytes]
 def tiny_backbone() -> Generator[None, None, None]:
     """Within, the tiny network is one of those that the pipeline knows."""
     with (
-        mock.patch.dict(backbone.BACKBONES, {TINY: tiny.SPEC}),
+        mock.patch.dict(networks.BACKBONES, {TINY: tiny.SPEC}),
         mock.patch.object(keras.applications, TINY, tiny.whole, create=True),
     ):
         yield

@@ -8,13 +8,25 @@ from pathlib import Path
 
 import keras
 import numpy as np
+import pytest
 
 from skin_pipeline.contracts import Trunk
 from skin_pipeline.storage import FolderStore, Store
+from skin_pipeline.training import networks
 from skin_pipeline.training.backbone import Network
 
 SIZE = 64
 IMAGES = np.random.default_rng(0).integers(0, 255, (2, SIZE, SIZE, 3)).astype(np.float32)
+# Of each way in which networks are taken apart and scaled one that is quick to build; all others
+# are tested the same way by the tests marked `exhaustive`.
+QUICK = {
+    *("ResNet50", "ResNet50V2", "EfficientNetV2B0", "ConvNeXtTiny"),
+    *("Xception", "EfficientNetB0", "MobileNetV3Small"),
+}
+ALL = [
+    pytest.param(name, marks=[] if name in QUICK else pytest.mark.exhaustive)
+    for name in networks.BACKBONES
+]
 
 
 def trunk_named(backbone: str) -> Trunk:
@@ -28,10 +40,22 @@ RANDOM = trunk_named("ResNet50")
 def network(trunk: Trunk = RANDOM, store: Store | None = None) -> Network:
     """Returns a network that is built now."""
     # Random weights and those of Keras come from no store.
-    return Network.load(keras, trunk, SIZE, store or FolderStore(Path(tempfile.gettempdir())))
+    made = store or FolderStore(Path(tempfile.gettempdir()))
+    return Network.load(keras, trunk, size_of(trunk.backbone), made)
 
 
-@lru_cache
+def size_of(backbone: str) -> int:
+    """Returns the side of the images that a network of a test sees."""
+    return max(SIZE, networks.BACKBONES[backbone].least)
+
+
+def images_of(backbone: str) -> np.ndarray:
+    """Returns two images for a network, which it may change."""
+    side = size_of(backbone)
+    return np.random.default_rng(0).integers(0, 255, (2, side, side, 3)).astype(np.float32)
+
+
+@lru_cache(maxsize=8)
 def loaded(backbone: str = "ResNet50") -> Network:
     """Returns a network that is built once; models only take copies of its weights."""
     return network(trunk_named(backbone))

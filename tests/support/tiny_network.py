@@ -13,15 +13,16 @@ import pandas as pd
 
 from skin_pipeline.contracts import RESULT, Features, Trunk, Views, dump
 from skin_pipeline.storage import FolderStore, Store
-from skin_pipeline.training.backbone import Network, Spec
+from skin_pipeline.training.backbone import Network
 from skin_pipeline.training.inputs import Source
+from skin_pipeline.training.networks import Spec
 from skin_pipeline.training.views import dihedral
 
 SIZE = 16
 TRUNK = Trunk(backbone="ResNet50", source="none", digest="none")
 CHANNELS = (3, 4, 5)  # of the three stages
 MAP = (2, 2, CHANNELS[1])
-SPEC = Spec(("first", "second", "third"), "caffe", jit=False)
+SPEC = Spec(("first", "second", "third"), "caffe", sum(CHANNELS), jit=False, least=8)
 
 
 def network(seed: int = 1, spec: Spec = SPEC) -> Network:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
+import sys
 from typing import Any
 
 import keras
 import numpy as np
 import pytest
 import tiny_network as tiny
-from random_network import IMAGES, loaded, network, trunk_named
+from random_network import ALL, IMAGES, images_of, loaded, network, trunk_named
 
-from skin_pipeline.training import backbone
+from skin_pipeline.training import backbone, configuration, networks
 from skin_pipeline.training.backbone import Network
 from skin_pipeline.training.strategies import STRATEGIES, Training
+from skin_pipeline.training.transplant import serialised
 
 
 def pooled(network: Network) -> Any:
@@ -39,20 +40,6 @@ def test_the_last_features_are_those_of_keras_with_its_own_preprocessing(trunk: 
     np.testing.assert_allclose(trunk(IMAGES)[:, -2048:], expected, rtol=1e-4, atol=1e-3)
 
 
-@pytest.mark.parametrize(
-    ("residual", "ends"), [(False, ("a", "b", "c")), (True, ("sum a", "sum b", "c"))]
-)
-def test_a_stage_ends_with_the_sum_behind_its_layer_where_the_network_says_so(
-    residual: bool, ends: tuple[str, str, str]
-) -> None:
-    operations = [
-        SimpleNamespace(name=name, output=name) for name in ("a", "sum a", "b", "sum b", "c", "d")
-    ]
-    spec = backbone.Spec(("a", "b", "c"), "inside", residual=residual)
-    made = backbone.Network(keras, spec, SimpleNamespace(operations=operations), 64)
-    assert made.ends == ends
-
-
 def test_nothing_of_the_trunk_is_trained(trunk: Any) -> None:
     assert trunk.trainable_weights == []
 
@@ -70,38 +57,47 @@ def test_a_convolution_as_a_product_is_the_same_convolution(side: int, padding: 
     np.testing.assert_allclose(product(image), expected, rtol=1e-4, atol=1e-5)
 
 
-# How keras.applications itself prepares images for its weights.
-PREPARED = {
-    "ResNet50": keras.applications.resnet.preprocess_input,
-    "ResNet50V2": keras.applications.resnet_v2.preprocess_input,
-    "EfficientNetV2B0": keras.applications.efficientnet_v2.preprocess_input,
-    "ConvNeXtTiny": keras.applications.convnext.preprocess_input,
-}
+def prepared(name: str) -> Any:
+    """Images as keras.applications itself prepares them for a network's weights."""
+    if networks.BACKBONES[name].begin:  # it does so in layers that are left out
+        return keras.applications.imagenet_utils.preprocess_input(images_of(name), mode="torch")
+    module = sys.modules[getattr(keras.applications, name).__module__]
+    return module.preprocess_input(images_of(name))
 
 
-def test_every_backbone_has_a_preprocessing_to_compare_with() -> None:
-    assert PREPARED.keys() == backbone.BACKBONES.keys()
-
-
-@pytest.mark.parametrize("name", list(backbone.BACKBONES))
+@pytest.mark.parametrize("name", ALL)
 def test_a_backbone_sees_images_as_its_weights_want_them(name: str) -> None:
     made = loaded(name)
     ends = keras.Model(made.whole.input, made.ends)
-    expected = ends(PREPARED[name](IMAGES.copy()))
-    for seen, wanted in zip(made.stages()(IMAGES), expected, strict=True):
+    expected = ends(prepared(name))
+    for seen, wanted in zip(made.stages()(images_of(name)), expected, strict=True):
         spread = float(np.std(wanted))
         assert spread > 0
         np.testing.assert_allclose(seen, wanted, rtol=1e-3, atol=1e-3 * spread)
 
 
-@pytest.mark.parametrize("name", list(backbone.BACKBONES))
+def test_what_is_left_out_of_an_efficientnet_is_the_scaling_of_its_imagenet_weights() -> None:
+    complete = keras.applications.EfficientNetB0(
+        include_top=False, weights=None, input_shape=(64, 64, 3)
+    )
+    scaling = complete.get_layer(index=2)
+    means, deviations = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
+    # Its file has the deviations where variances belong, and a layer divides by their root again.
+    scaling.load_own_variables({"0": means, "1": deviations, "2": np.array(0)})
+    scaled = keras.Model(complete.input, scaling.output)(IMAGES) / np.sqrt(deviations)
+    np.testing.assert_allclose(loaded("EfficientNetB0")._scaled(IMAGES), scaled, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ALL)
 def test_a_backbone_that_is_trained_sees_images_in_the_same_way(name: str) -> None:
     made = loaded(name)
-    for seen, wanted in zip(made.trainable()(IMAGES), made.stages()(IMAGES), strict=True):
+    for seen, wanted in zip(
+        made.trainable()(images_of(name)), made.stages()(images_of(name)), strict=True
+    ):
         np.testing.assert_allclose(seen, wanted, rtol=1e-3, atol=1e-3 * float(np.std(wanted)))
 
 
-@pytest.mark.parametrize("name", list(backbone.BACKBONES))
+@pytest.mark.parametrize("name", ALL)
 def test_every_copy_that_is_trained_leaves_batch_normalisation_as_it_was(name: str) -> None:
     made = loaded(name)
     made.stages()  # which freezes the network that the copies are made of
@@ -112,13 +108,17 @@ def test_every_copy_that_is_trained_leaves_batch_normalisation_as_it_was(name: s
         assert not [path for path in learning if "/beta" in path and "_bn" in path]
 
 
-@pytest.mark.parametrize("name", list(backbone.BACKBONES))
+@pytest.mark.parametrize("name", ALL)
 def test_every_backbone_is_taken_apart_and_put_together_again(name: str) -> None:
     made = loaded(name)
-    ends = made.stages()(IMAGES)
+    ends = made.stages()(images_of(name))
     deep = made.last_stage(training=True)(made.read_of(ends[1]), training=False)
     np.testing.assert_allclose(deep, ends[2], rtol=1e-3, atol=1e-3)
     assert made.channels == sum(end.shape[-1] for end in ends)
+    first, second, third = (end.shape[1] for end in ends)
+    assert first >= second >= third
+    trunk = serialised(keras.Model(made.whole.input, made.ends))
+    assert networks.recognised(configuration.widths(trunk)) == name
 
 
 def test_a_backbone_is_taken_apart_whatever_was_built_before() -> None:
@@ -206,7 +206,7 @@ def with_layers(*names: str) -> Any:
 def test_a_released_model_is_compiled_where_its_network_gains_by_it(
     name: str, size: int, quick: bool
 ) -> None:
-    model = with_layers(*backbone.BACKBONES[name].stages)
+    model = with_layers(*networks.BACKBONES[name].stages)
     assert backbone.quick_with_xla(model, size) is quick
     assert backbone.quick_with_xla(with_layers("first", "second"), size) is False
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import foreign_models as foreign
 import keras
 import numpy as np
 import pytest
@@ -17,7 +20,7 @@ from skin_pipeline.config import Settings
 from skin_pipeline.errors import BadInput, Unavailable
 from skin_pipeline.storage import FolderStore, folder
 from skin_pipeline.storage.digests import check_named
-from skin_pipeline.training import pretrained
+from skin_pipeline.training import networks, pretrained
 from skin_pipeline.training.backbone import Network
 
 
@@ -119,6 +122,7 @@ def downloads(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         return made
 
     monkeypatch.setattr(keras.applications, "ResNet50", build)
+    monkeypatch.setitem(networks.BACKBONES, "ResNet50", tiny.SPEC)
     return asked
 
 
@@ -151,3 +155,85 @@ def test_imagenet_weights_that_cannot_be_downloaded_may_be_tried_again(
     monkeypatch.setattr(keras.src.backend.config, "_KERAS_DIR", str(tmp_path))
     with pytest.raises(Unavailable, match=r"could not be downloaded.*weights=FILE.*imagenet"):
         network(pretrained.trunk_of("ResNet50", "imagenet"))
+
+
+# --- models of others -----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """Settings that name a small network of keras.applications; it can be built."""
+    monkeypatch.setitem(networks.BACKBONES, "ResNet50", foreign.SPEC)
+    monkeypatch.setattr(
+        keras.applications, "ResNet50", lambda **_: foreign.network(seed=9), raising=True
+    )
+    keras.backend.clear_session()
+    return Settings()
+
+
+@pytest.mark.parametrize("form", foreign.FORMATS)
+def test_a_model_of_others_is_pinned_whole_and_gives_its_network(
+    form: str, small: Settings, store: FolderStore, tmp_path: Path
+) -> None:
+    path = tmp_path / "clinic"
+    foreign.FORMATS[form](foreign.nested(foreign.network(3)), path)
+    pinned = pretrained.pin_weights(small.model_copy(update={"weights": str(path)}), store)
+    assert store.read(pinned) == path.read_bytes()
+    assert pinned.endswith(".keras" if "keras" in form else ".weights.h5")
+    trunk = pretrained.trunk_of("ResNet50", pinned)
+    assert trunk.digest == hashlib.sha256(path.read_bytes()).hexdigest()
+    loaded = Network.load(keras, trunk, foreign.SIDE, store)
+    assert all(map(np.array_equal, loaded.whole.get_weights(), foreign.network(3).get_weights()))
+
+
+def test_a_model_of_another_network_is_refused_before_anything_is_kept(
+    small: Settings, store: FolderStore, tmp_path: Path
+) -> None:
+    path = tmp_path / "clinic"
+    foreign.as_keras(foreign.nested(foreign.network()), path)
+    settings = Settings(backbone="VGG16", weights=str(path))
+    said = r"clinic does not contain VGG16. It seems to contain ResNet50: set backbone to that"
+    with pytest.raises(BadInput, match=said):
+        pretrained.pin_weights(settings, store)
+    foreign.as_keras(keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)]), path)
+    with pytest.raises(BadInput, match=r"No network of keras\.applications .* was found in it"):
+        pretrained.pin_weights(settings, store)
+    assert store.list("") == []
+
+
+def test_a_network_that_is_only_named_alike_is_refused_where_it_is_built(
+    small: Settings, store: FolderStore, tmp_path: Path
+) -> None:
+    path = tmp_path / "clinic"
+    foreign.as_keras(foreign.network(activation="relu"), path)
+    pinned = pretrained.pin_weights(small.model_copy(update={"weights": str(path)}), store)
+    with pytest.raises(BadInput, match=r"weights: the file has another ResNet50 than keras"):
+        Network.load(keras, pretrained.trunk_of("ResNet50", pinned), foreign.SIDE, store)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("m.tflite", b"\x1c\0\0\0TFL3" + b"\0" * 64, "TensorFlow Lite file"),
+        ("m.pt", b"\x80\x02\x8a\nl\xfc\x9c", "is a pickle"),
+    ],
+)
+def test_models_of_other_formats_say_what_to_do(
+    name: str, content: bytes, said: str, store: FolderStore, tmp_path: Path
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(BadInput, match=rf"{said}.*Nothing of it was read.*save.*mine\.keras"):
+        pretrained.pin_weights(Settings(weights=str(tmp_path / name)), store)
+
+
+def test_zips_and_folders_of_other_libraries_say_what_to_do(
+    store: FolderStore, tmp_path: Path
+) -> None:
+    with zipfile.ZipFile(tmp_path / "m.pt", "w") as bundle:
+        bundle.writestr("archive/data.pkl", b"\x80\x02")
+    with pytest.raises(BadInput, match=r"is a PyTorch file, which can run code.*mine\.keras"):
+        pretrained.pin_weights(Settings(weights=str(tmp_path / "m.pt")), store)
+    (tmp_path / "saved").mkdir()
+    (tmp_path / "saved/saved_model.pb").write_bytes(b"")
+    with pytest.raises(BadInput, match=r"is a SavedModel folder.*mine\.keras"):
+        pretrained.pin_weights(Settings(weights=str(tmp_path / "saved")), store)

@@ -12,8 +12,8 @@ from typing import Literal
 import model_files as files
 import pytest
 
-from skin_pipeline.model_file import container
-from skin_pipeline.model_file.container import Foreign, contents, members, verify
+from skin_pipeline.training import container
+from skin_pipeline.training.container import Foreign, contents, members, verify
 
 CONTENT = {
     "metadata.json": b'{"keras_version": "3"}',

@@ -1,0 +1,107 @@
+"""What computes within a network, as its configuration has it: to compare one network with another.
+
+    within(config, {"block1_conv1", "block14_sepconv2"})
+    # Counter({"Conv2D(kernel_size=[3, 3], …)": 6, "Add()": 12, …})
+
+Weights mean something only in the network that they were trained in. With other strides, another
+activation or a layer in between, they would still fit and give other features.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import Any
+
+from skin_pipeline.training import configuration
+
+# What of a layer changes its results, and is written alike by all versions of Keras.
+SETTINGS = (
+    *("strides", "padding", "dilation_rate", "kernel_size", "pool_size", "filters", "units"),
+    *("activation", "epsilon", "use_bias", "center", "scale", "data_format"),
+)
+# Layers that change nothing once the training is over.
+INERT = {"InputLayer", "Dropout", "SpatialDropout2D", "GaussianNoise", "GaussianDropout"}
+OLD = {"swish": "silu", "hard_swish": "hard_silu"}  # names of activations, and newer ones
+MOST_PATH = 6  # nested lists and objects on the way to the name of a layer that is read
+
+
+def within(model: Any, names: set[str]) -> Counter[str]:
+    """Returns each layer on a way from one of these layers to another, in words, and how many.
+
+    Args:
+        model: The configuration of a network.
+        names: Names of some of its layers, or of layers in networks within it.
+    """
+    layers = {configuration.name_of(layer): layer for layer in configuration.layers(model)}
+    marked = {name for name, layer in layers.items() if _holds(layer, names)}
+    if len(marked) == 1 and configuration.layers(inner := layers[min(marked)]):
+        return within(inner, names)
+    read = _read(model, layers)
+    readers: dict[str, set[str]] = defaultdict(set)
+    for name, others in read.items():
+        for other in others:
+            readers[other].add(name)
+    between = _reached(marked, read) & _reached(marked, readers)
+    return Counter(words for name in between for words in _words(layers[name]))
+
+
+def _holds(layer: Any, names: set[str]) -> bool:
+    """Returns whether a layer, or one within it, has one of these names."""
+    if configuration.name_of(layer) in names:
+        return True
+    return any(
+        configuration.name_of(inner) in names
+        for model in configuration.models(layer)
+        for inner in configuration.layers(model)
+    )
+
+
+def _read(model: Any, layers: dict[str, Any]) -> dict[str, set[str]]:
+    """Returns the names of the layers that each layer reads."""
+    if configuration.get(model, "class_name") == "Sequential":
+        names = list(layers)
+        return {name: {before} for before, name in pairwise(names)}
+    return {
+        name: {other for other in _texts(layer.get("inbound_nodes"), MOST_PATH) if other in layers}
+        for name, layer in layers.items()
+    }
+
+
+def _texts(value: Any, deep: int) -> Iterator[str]:
+    """Yields the names in `["name", 0, 0]`, by which Keras says what a layer reads."""
+    if isinstance(value, list) and len(value) >= 3 and isinstance(value[0], str):
+        yield value[0]
+    elif deep and isinstance(value, list | dict):
+        for inner in value.values() if isinstance(value, dict) else value:
+            yield from _texts(inner, deep - 1)
+
+
+def _reached(names: set[str], edges: dict[str, set[str]]) -> set[str]:
+    """Returns these names and all that are reached from them."""
+    found, waiting = set(names), list(names)
+    while waiting:
+        new = edges.get(waiting.pop(), set()) - found
+        found |= new
+        waiting += new
+    return found
+
+
+def _words(layer: Any) -> Iterator[str]:
+    """Yields a layer in words; of a network within, its layers."""
+    if inner := configuration.layers(layer):
+        for one in inner:
+            yield from _words(one)
+        return
+    name, config = str(layer.get("class_name")), layer.get("config")
+    if name in INERT:
+        return
+    known = (
+        {key: config[key] for key in SETTINGS if key in config} if isinstance(config, dict) else {}
+    )
+    if isinstance(activation := known.get("activation"), str):
+        known["activation"] = OLD.get(activation, activation)
+    told = ", ".join(f"{key}={json.dumps(value)}" for key, value in known.items())
+    yield f"{name}({told})"
