@@ -269,6 +269,8 @@ def arguments_of() -> argparse.Namespace:
     flags.add_argument("--views", type=int, default=1, choices=[1, 2, 4, 8])
     flags.add_argument("--copies", type=int, default=0, help="corrupted ones of each image")
     flags.add_argument("--corruptions", default=",".join(CORRUPTIONS), help="what differs in them")
+    flags.add_argument("--backbone", default="ResNet50", help="of which --weights are")
+    flags.add_argument("--image-size", type=int, default=224, help="side in pixels")
     flags.add_argument("--store", type=Path, help="keep features here, and find them again")
     return flags.parse_args()
 
@@ -284,7 +286,8 @@ def main() -> None:
     )
     logging.disable(logging.INFO)
     with folder_of(given.data) as (data, name), tempfile.TemporaryDirectory() as folder:
-        known = {"external": f"{OUTSIDE}={given.external}"}
+        known = {"backbone": given.backbone, "image_size": given.image_size}
+        known["external"] = f"{OUTSIDE}={given.external}"
         job = Workflow.on(given.store or Path(folder), data, given.weights, **known).job
         dataset, weights, ours, theirs = sets_of(job, data, given.external)
         trunk = pretrained.trunk_of(job.settings.backbone, weights)
@@ -297,6 +300,7 @@ def main() -> None:
         unit="AUC",
         against="the plain probe: the last stage of the squashed image",
         data=name,
+        **{key: known[key] for key in ("backbone", "image_size")},
         **{
             f"{key}{end}": round(getattr(value, part), 4)
             for key, value in found.items()

@@ -64,8 +64,7 @@ class TrainingKnobs(Environment):
     backbone: Backbone = knob(
         "ResNet50",
         "Training",
-        "The network, of keras.applications. Others than the default have been compared on skin "
-        "less; NASNet cannot be taken apart into stages, and ConvNeXtXLarge is too large.",
+        "The network: all of keras.applications, but for NASNet and ConvNeXtXLarge.",
         title="Network",
         labels={
             "ResNet50": "ResNet50: the default",

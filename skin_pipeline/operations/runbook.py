@@ -67,6 +67,7 @@ RAISED_IN = {
     "skin_pipeline.storage.digests": "tampering",
     "skin_pipeline.training.balance": "training",
     "skin_pipeline.training.cache": "machine",
+    "skin_pipeline.training.networks": "weights",
     "skin_pipeline.training.pretrained": "weights",
     "skin_pipeline.training.resources": "machine",
     "skin_pipeline.training.runs": "training",

@@ -460,7 +460,7 @@ FILES = {
     ),
     "large config": (
         member("config.json", b" " * loading.TEXT_BYTES["config.json"] + b"{}"),
-        "bytes of config.json; 8388608 are allowed",
+        "bytes of config.json; 16777216 are allowed",
     ),
     "deep config": (deep, r"has a damaged config.json \(nested too deeply"),
     "no JSON": (member("config.json", b"\xff{"), "has a damaged config.json"),
