@@ -8,6 +8,7 @@ from scipy.stats import norm
 from site_profiles import SHIFT, STEEPNESS, labelled
 
 from skin_pipeline.errors import BadInput
+from skin_pipeline.evaluation import threshold
 from skin_pipeline.release.sites import operating
 from skin_pipeline.release.sites.operating import (
     LEAST,
@@ -19,16 +20,14 @@ from skin_pipeline.release.sites.operating import (
     of_new,
     operating_point,
 )
-from skin_pipeline.release.sites.recalibration import logits
+from skin_pipeline.release.sites.recalibration import fitted, logits
 
 POINT = Aim(0.9)
 
 
-def truth(threshold: float, point: operating.OperatingPoint) -> tuple[float, float]:
+def truth(at: float, point: operating.OperatingPoint) -> tuple[float, float]:
     """The true sensitivity and specificity of a threshold, on all images that there could be."""
-    raw = (logits(np.array([threshold]))[0] - point.recalibration.intercept) / (
-        point.recalibration.slope
-    )
+    raw = (logits(np.array([at]))[0] - point.recalibration.intercept) / (point.recalibration.slope)
     x = (raw - SHIFT) / STEEPNESS
     return float(norm.sf(x, loc=0.8)), float(norm.cdf(x, loc=-0.8))
 
@@ -56,10 +55,8 @@ def test_intervals_contain_what_is_reached_on_new_images() -> None:
     rng = np.random.default_rng(0)
     for _ in range(300):
         images = labelled(20, 80, int(rng.integers(2**31)))
-        made = operating.fitted(*images)
-        point = operating.threshold.threshold_at(
-            0.9, made.of(images.probabilities), images.labels
-        )
+        made = fitted(*images)
+        point = threshold.threshold_at(0.9, made.of(images.probabilities), images.labels)
         called = made.of(images.probabilities) >= point
         found = of_new(float(called[images.labels == 1].mean()), 20)
         excluded = observed(float((~called[images.labels == 0]).mean()), 80)
@@ -72,7 +69,7 @@ def test_intervals_contain_what_is_reached_on_new_images() -> None:
     assert inside[1] / 300 == pytest.approx(0.95, abs=0.035)
 
 
-def test_the_share_that_is_expected_is_the_mean_over_sites_and_not_that_of_the_same_images() -> None:
+def test_the_share_that_is_expected_is_the_mean_over_sites_not_that_of_these_images() -> None:
     """The threshold is one of the malignant images, so new ones are found a little less often."""
     assert of_new(0.9, 20).value == pytest.approx(18 / 21)
     assert of_new(1.0, 10).value == pytest.approx(10 / 11)
@@ -98,7 +95,7 @@ def test_probabilities_are_judged_on_images_that_they_were_not_fitted_to(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     images, fitted_to = labelled(20, 30, each=2), []
-    real = operating.fitted
+    real = fitted
 
     def noted(probabilities: object, labels: object, groups: np.ndarray) -> object:
         fitted_to.append(set(groups))
