@@ -85,6 +85,7 @@ from skin_pipeline.contracts.operations import (
 )
 from skin_pipeline.contracts.release import (
     CHAMPION,
+    SITE_PATTERN,
     Judgement,
     Pointer,
     Release,
@@ -109,6 +110,7 @@ __all__ = [
     "COST",
     "LABELS",
     "RESULT",
+    "SITE_PATTERN",
     "Action",
     "ActionKind",
     "Approval",

@@ -37,7 +37,10 @@ FileName = Annotated[str, _like(r"[0-9A-Za-z][0-9A-Za-z_.-]{0,99}")]
 Moment = Annotated[str, _like(r"[0-9TZ:.+-]{0,40}")]
 
 
-SiteName = Annotated[str, _like(r"[a-z0-9][a-z0-9_-]{0,48}")]
+SITE_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,48}$"
+
+
+SiteName = Annotated[str, Field(pattern=SITE_PATTERN)]
 
 
 class Release(Contract):

@@ -147,6 +147,7 @@ ASKED: dict[str, dict[str, str]] = {
     "skin_rollback": {"reason": "too many false alarms"},
     "skin_alias": {"alias": "canary", "version": "20260701-abcdef123456", "reason": "a trial"},
     "skin_acknowledge": {"incident": "0123456789ab"},
+    "skin_site": {"source": "s3://clinic-b/labelled", "site": "clinic-b"},
 }
 
 

@@ -17,17 +17,22 @@ The modules, in reading order:
 package because it loads a model, and whoever loads a model reads profiles.
 """
 
+from skin_pipeline.release.sites.operating import Aim, Labelled, OperatingPoint, operating_point
 from skin_pipeline.release.sites.profiles import WIDTH, Profiles, log_threshold, named_sites
 from skin_pipeline.release.sites.recalibration import Recalibration
 from skin_pipeline.release.sites.wording import described, shown, table
 
 __all__ = [
     "WIDTH",
+    "Aim",
+    "Labelled",
+    "OperatingPoint",
     "Profiles",
     "Recalibration",
     "described",
     "log_threshold",
     "named_sites",
+    "operating_point",
     "shown",
     "table",
 ]

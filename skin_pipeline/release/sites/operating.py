@@ -24,7 +24,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri
 from scipy.stats import beta
-from sklearn.model_selection import StratifiedGroupKFold
 
 from skin_pipeline.config import ThresholdBy
 from skin_pipeline.contracts import Figures, Interval, SiteFigures
@@ -234,6 +233,8 @@ def needed(share: float, width: float) -> int:
 def _cross_fitted(images: Labelled, seed: int) -> Floats:
     """Returns each image's probability (n,) by a recalibration that was fitted without its
     group."""
+    from sklearn.model_selection import StratifiedGroupKFold  # slow, and only profiles need it
+
     made = np.empty(len(images.labels))
     folds = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=seed)
     groups = images.groups.astype(str)

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from skin_pipeline.contracts import SiteProfile, parse
+from skin_pipeline.contracts import SITE_PATTERN, SiteProfile, parse
 from skin_pipeline.errors import BadInput, Unavailable
 from skin_pipeline.provenance import PUBLIC_KEY, SIGNING_KEY, SigningKeys
 from skin_pipeline.release import pointers
@@ -28,7 +28,6 @@ from skin_pipeline.storage import Store, digest
 log = logging.getLogger(__name__)
 
 KIND = "site profile 1"  # what is signed, and the version of the way it is signed
-NAME = r"[a-z0-9][a-z0-9_-]{0,48}"
 WIDTH = 0.05  # to which figures should be known, in both directions, where nothing else is asked
 ATTEMPTS = 20  # a profile is given up when other processes were faster so many times
 # What differs between two profiles that are the same but for when, and by whom, they were made.
@@ -198,7 +197,7 @@ class Profiles:
         return sorted(int(name[:-5]) for name in names if re.fullmatch(r"[0-9]{6}\.json", name))
 
     def _folder(self, site: str) -> str:
-        if not re.fullmatch(NAME, site):
+        if not re.fullmatch(SITE_PATTERN, site):
             raise BadInput(
                 "a site is a name of lower-case letters, digits, - and _, such as clinic-b, of at "
                 f"most 49. Received: {site!r}"
