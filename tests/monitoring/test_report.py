@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import watched_days
-from site_profiles import profile
+from profiled_sites import profile
 from watched_days import MODEL, VERSION
 
 from skin_pipeline.contracts import DriftReport, dump

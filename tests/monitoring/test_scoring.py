@@ -16,9 +16,9 @@ import numpy as np
 import pandas as pd
 import pytest
 from hostile_images import ATTACKS
+from profiled_sites import profile
 from released import opened
 from servers import S3Server
-from site_profiles import profile
 
 from skin_pipeline import cli
 from skin_pipeline.contracts import RESULT, Batch, SiteProfile

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from profiled_sites import profile
 from released import MODEL as SMALL
 from released import opened, promote, release
-from site_profiles import profile
 
 from skin_pipeline import cli
 from skin_pipeline.contracts import RESULT

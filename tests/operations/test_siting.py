@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from profiled_sites import labelled, profile
 from released import MODEL, promote, release
-from site_profiles import labelled, profile
 
 from skin_pipeline.contracts import RESULT, SiteScores, dump
 from skin_pipeline.errors import BadInput

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from many_versions import Images, put_images, write
 from models_server import REAL, fill
+from profiled_sites import profile
 from released import moves, opened
-from site_profiles import profile
 
 from skin_pipeline.contracts import Verdict, load
 from skin_pipeline.provenance import SigningKeys

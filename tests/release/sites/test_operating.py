@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from profiled_sites import SHIFT, STEEPNESS, labelled
 from scipy.stats import norm
-from site_profiles import SHIFT, STEEPNESS, labelled
 
 from skin_pipeline.errors import BadInput
 from skin_pipeline.evaluation import threshold

@@ -9,8 +9,8 @@ from typing import Any
 
 import key_pairs
 import pytest
+from profiled_sites import profile
 from released import MODEL, in_threads, release
-from site_profiles import profile
 
 from skin_pipeline.contracts import SiteProfile, dump
 from skin_pipeline.errors import BadInput

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from profiled_sites import labelled
 from scipy.special import expit, logit
-from site_profiles import labelled
 from sklearn.linear_model import LogisticRegression
 
 from skin_pipeline.release.sites.recalibration import (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from site_profiles import interval, profile
+from profiled_sites import interval, profile
 
 from skin_pipeline.release.sites import described, shown, table
 
