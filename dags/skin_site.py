@@ -23,7 +23,7 @@ from __future__ import annotations
 from typing import Any
 
 from airflow.sdk import Param, dag
-from skin_acting import context, intent, person, recorded, refusals_recorded
+from skin_acting import intent, mover, recorded, refusals_recorded
 from skin_airflow import (
     OPTIONAL,
     airflow_deployment,
@@ -152,8 +152,7 @@ def make_profile(scores: str) -> str:
     with airflow_job(settings={}) as job:
         request = asked()
         with recorded(job.store, intended(request)) as doing:
-            by = person() or context()["dag_run"].run_id
-            profile = siting.fit(job, request, scores, by=by)
+            profile = siting.fit(job, request, scores, by=mover())
             doing.result = siting.outcome(profile)
     return doing.result
 

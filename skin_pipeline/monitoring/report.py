@@ -54,12 +54,19 @@ def models(store: Store) -> list[str]:
 
 
 def streams(store: Store) -> list[str]:
-    """Returns all streams that were scored, sorted: `MODEL`, `MODEL@SITE`."""
-    found = set[str]()
-    for model in models(store):
+    """Returns all streams that were scored, sorted: `MODEL`, `MODEL@SITE`.
+
+    A model whose log is damaged is one of them, so that `make` reports it.
+    """
+    return sorted(stream for model in models(store) for stream in _streams_of(store, model))
+
+
+def _streams_of(store: Store, model: str) -> set[str]:
+    try:
         scored = {batch.site for batch in score_log.batches(store, model)}
-        found |= {f"{model}@{site}" if site else model for site in scored or {""}}
-    return sorted(found)
+    except BadInput:
+        return {model}
+    return {f"{model}@{site}" if site else model for site in scored or {""}}
 
 
 def reported(store: Store) -> list[str]:

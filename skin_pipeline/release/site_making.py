@@ -103,33 +103,37 @@ def scored(job: Job, model: Model, version: str, source: str) -> str:
     settings = job.settings.model_copy(update={**sight, **external})
     job = replace(job, settings=settings)
     dataset = ingesting.data_set(job, VERSIONS["ingest"], source, settings)
-    digest_of_model = scorer.release.files[MODEL_FILE]
+    by = {"model": model.name, "released": version, "file": scorer.release.files[MODEL_FILE]}
+    images = {"dataset": dataset, "validation": verdict.validation}
 
     def make(work: Work) -> SiteScores:
-        table, known = _unknown(work, dataset, verdict.validation)
-        table = table.assign(probability=_probabilities(work, scorer, dataset)[table.index])
-        found = work.load(dataset, Dataset)
-        return SiteScores(
-            model=model.name,
-            version=version,
-            model_sha256=digest_of_model,
-            source=found.source,
-            dataset=dataset,
-            scores=work.put_table("scores.csv", table),
-            images=len(table),
-            unreadable=found.unreadable,
-            known=known,
-            images_sha256=_identity(table),
-        )
+        return _scores(work, scorer, dataset, verdict.validation)
 
-    made_of = {"dataset": dataset, "model": digest_of_model, "validation": verdict.validation}
-    key = job.once(STEP, VERSION, {**made_of, "name": model.name, "released": version}, make)
+    key = job.once(STEP, VERSION, {**images, **by}, make)
     found = job.load(key, SiteScores)
     log.info(
         "site_scored version=%s images=%d unreadable=%d known=%d",
         *(version, found.images, found.unreadable, found.known),
     )
     return key
+
+
+def _scores(work: Work, scorer: Scorer, dataset: str, validation: str) -> SiteScores:
+    table, known = _unknown(work, dataset, validation)
+    table = table.assign(probability=_probabilities(work, scorer, dataset)[table.index])
+    found, release = work.load(dataset, Dataset), scorer.release
+    return SiteScores(
+        model=release.model,
+        version=release.version,
+        model_sha256=release.files[MODEL_FILE],
+        source=found.source,
+        dataset=dataset,
+        scores=work.put_table("scores.csv", table),
+        images=len(table),
+        unreadable=found.unreadable,
+        known=known,
+        images_sha256=_identity(table),
+    )
 
 
 def _verdict(job: Job, model: Model, version: str) -> Verdict:

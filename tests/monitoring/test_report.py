@@ -191,6 +191,14 @@ def test_a_profile_that_is_gone_says_why_nothing_is_compared(
     assert report.said(found).startswith("nothing was compared: ")
 
 
+def test_a_damaged_log_is_still_a_stream_and_hides_no_other(
+    store: FolderStore, model: Model
+) -> None:
+    watched_days.put_day(store, watched_days.rows(0), **SITE)
+    store.put("scoring/broken/batches/20261001T080000-1.json", b"{}")
+    assert report.streams(store) == ["broken", f"{MODEL}@clinic-b"]
+
+
 @pytest.mark.parametrize(
     ("stream", "parts"), [("skin", ("skin", "")), ("skin@clinic-b", ("skin", "clinic-b"))]
 )
