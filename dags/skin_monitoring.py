@@ -3,7 +3,8 @@
 
 Reads the log of scores of each model and compares its images with the validation images of the
 version that scores them: colour, exposure, sharpness and vignette, what the trunk sees, the scores,
-the share of malignant, unreadable and abstained images.
+the share of malignant, unreadable and abstained images. What was scored with the profile of a site
+is watched by itself, and compared with the labelled images of that site.
 
 * *An alarm* is an alert, and asks for retraining once (asset `skin-drift/MODEL`, see
   `SKIN_RETRAIN_ON`). The run is green: it did what it is for.
@@ -43,12 +44,12 @@ MOST_MODELS = 512  # that are watched, each in a task of its own
 @step()
 def scoring_models() -> list[str]:
     """
-    Lists the models that have scored images.
+    Lists the models that have scored images, each also by the sites whose profile was used.
     """
     from skin_pipeline.monitoring import report
 
     with airflow_store() as store:
-        found = report.models(store)
+        found = report.streams(store)
     most = most_mapped(MOST_MODELS)
     if len(found) > most:
         log.warning('not_watched models="%s"', ", ".join(found[most:]))
@@ -58,7 +59,8 @@ def scoring_models() -> list[str]:
 @step(map_index_template=AS_CALLED, outlets=[DRIFT])
 def compare(model: str) -> str:
     """
-    Writes the report of a model, and tells people if its images have moved, or are as before again.
+    Writes the report of a model, or of a model at a site (`MODEL@SITE`), and tells people if its
+    images have moved, or are as before again.
     An alarm asks for retraining, once.
 
     *Fails at once* when the log of scores is damaged; *tries again* when the store does not answer.
@@ -68,9 +70,11 @@ def compare(model: str) -> str:
 
     call_task(model)
     with airflow_store() as store:
-        named = Registry.of(store, read_deployment()).model(model)
-        share = read_deployment().monitoring_share
-        made = report.make(store, named, anew=acknowledged_at(store, model), share=share)
+        name, site = report.parted(model)
+        named = Registry.of(store, read_deployment()).model(name)
+        # The labelled images of a site have the share of malignant ones that is expected there.
+        share = 0.0 if site else read_deployment().monitoring_share
+        made = report.make(store, named, site, anew=acknowledged_at(store, model), share=share)
         if made is None:
             return ""
         key, found = made
@@ -102,20 +106,20 @@ def measure(found: DriftReport) -> None:
     """Sends the evidence to where Airflow sends its metrics, as shares of what raises an alarm."""
     shares = {moved.name: moved.evidence / found.alarm for moved in found.moved}
     skin_metrics.drift(
-        found.model, {"all": found.evidence / found.alarm, **shares}, alarm=found.drifting
+        found.stream, {"all": found.evidence / found.alarm, **shares}, alarm=found.drifting
     )
 
 
-def subject(model: str) -> str:
-    """Returns what an incident of drift is about: a model, whatever its version."""
-    return f"{model} images"
+def subject(stream: str) -> str:
+    """Returns what an incident of drift is about: a stream of images, whatever the version."""
+    return f"{stream} images"
 
 
-def acknowledged_at(store: Store, model: str) -> str:
-    """Returns when a person last acknowledged the drift of a model; "" if nobody did."""
+def acknowledged_at(store: Store, stream: str) -> str:
+    """Returns when a person last acknowledged the drift of a stream; "" if nobody did."""
     from skin_pipeline.operations import actions, incidents
 
-    number = incidents.id_of("drift", subject(model))
+    number = incidents.id_of("drift", subject(stream))
     done = (item for item in actions.latest(store) if acknowledges(item, number))
     return max((item.intent.at for item in done), default="")
 
@@ -135,17 +139,17 @@ def tell(found: DriftReport) -> None:
     from skin_pipeline.monitoring import report
 
     if found.drifting:
-        link = page_link(f"monitoring/{found.model}", airflow_url())
+        link = page_link(f"monitoring/{found.stream}", airflow_url())
         alert(
-            *("drift", subject(found.model)),
+            *("drift", subject(found.stream)),
             model=found.model,
-            headline=f"The images that {found.model} scores have changed",
+            headline=f"The images that {found.stream} scores have changed",
             text=[*report.lines(found), f"Version {found.version}. {report.said(found)}."],
             links={"Monitoring": link} if link else {},
         )
     elif found.returned:
         text = [f"Version {found.version}: {report.said(found)}."]
-        recovered("drift", subject(found.model), text=text)
+        recovered("drift", subject(found.stream), text=text)
 
 
 def ask(store: Store, found: DriftReport) -> None:

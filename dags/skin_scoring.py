@@ -6,6 +6,8 @@ it is called, by the version that the alias names when the run begins.
 
 * *Start it* with **Trigger**, or set a schedule (`SKIN_SCORING_SCHEDULE`). Without a source of its
   own, a run takes `SKIN_SCORING_SOURCE`.
+* *A threshold does not travel*: for images of another clinic, name its site, whose profile
+  (`skin_site`) has the threshold that holds there.
 * *Nothing new* is no failure: the run is green, and `merge` is skipped.
 * *Images that cannot be read* get a row that says why; they stop no other image. Files that are no
   images are skipped, and the log of `plan` counts them.
@@ -44,7 +46,7 @@ from skin_assets import SCORES, announce, scores
 from skin_notifier import SkinNotifier, SkinRecovery
 
 from skin_pipeline.config import read_settings, with_blanks
-from skin_pipeline.contracts import CHAMPION
+from skin_pipeline.contracts import CHAMPION, SITE_PATTERN
 from skin_pipeline.release import ALIAS_PATTERN
 
 deployment = airflow_deployment()
@@ -54,6 +56,7 @@ DEFAULTS = {
     "model": read_settings({}).model_name,
     "alias": CHAMPION,
     "source": deployment.scoring_source,
+    "site": deployment.scoring_site,
 }
 PARAMS = {
     "model": model_field(DEFAULTS["model"]),
@@ -70,6 +73,14 @@ PARAMS = {
         type=OPTIONAL,
         description_md="A folder or a zip file below one that *SKIN_PATHS* names, or "
         "*s3://BUCKET/PREFIX*. Empty: what *SKIN_SCORING_SOURCE* names.",
+    ),
+    "site": Param(
+        DEFAULTS["site"] or None,
+        title="Site",
+        type=OPTIONAL,
+        pattern=with_blanks(SITE_PATTERN),
+        description_md="The site that the images are from, whose profile (*skin_site*) has the "
+        "threshold. Empty: what *SKIN_SCORING_SITE* names, or the version as it is.",
     ),
 }
 

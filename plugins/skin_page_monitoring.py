@@ -81,7 +81,7 @@ class View:
 
 
 def overview(store: Store) -> list[View]:
-    """Returns all models that scored images, or were released and could.
+    """Returns all models that scored images, or were released and could, and those at sites.
 
     A damaged report affects only the model that it belongs to.
     """
@@ -90,7 +90,8 @@ def overview(store: Store) -> list[View]:
     from skin_pipeline.release import Registry
 
     released = Registry(store, SigningKeys()).models()  # names only, so no key is needed
-    return [view(store, name) for name in sorted({*report.models(store), *released})]
+    watched = {*report.models(store), *report.reported(store)}
+    return [view(store, name) for name in sorted({*watched, *released})]
 
 
 def view(store: Store, name: str) -> View:

@@ -1,4 +1,4 @@
-"""The page of a version: its files, where it comes from, its model card, and when it was in use.
+"""The page of a version: its figures, also at sites, its files, its model card, its moves.
 
 Beside it: the files that may be downloaded, and the documents of results as text.
 """
@@ -21,7 +21,7 @@ from skin_pipeline.foreign import guard
 if TYPE_CHECKING:
     from fastapi.responses import Response
 
-    from skin_pipeline.contracts import Judgement, Pointer, Release
+    from skin_pipeline.contracts import Judgement, Pointer, Release, SiteProfile
     from skin_pipeline.operations import reading
     from skin_pipeline.release import Document, Model
 
@@ -37,6 +37,17 @@ OWN = ("manifest.json", "manifest.json.sig")  # which no manifest can name
 LAST_MOVES = 200  # of each alias, among which those of the version are looked for
 FILE_POLICY = "default-src 'none'; frame-ancestors 'none'; sandbox"
 LONGEST = 200_000  # characters of a document that are shown
+
+
+@dataclass(frozen=True)
+class Site:
+    """What a version reaches on images of a site: its profile and that in words, or why it must not
+    be used."""
+
+    name: str
+    profile: SiteProfile | None
+    words: list[str]
+    problem: str
 
 
 @dataclass(frozen=True)
@@ -68,6 +79,7 @@ def _version_page(name: str, version: str) -> Response:
         "moves": moves,
         "last_moves": LAST_MOVES,
         "champion": _champion(model),
+        "sites": _sites(model, version),
     }
     if release is None:
         return render("version.html", **shown, files=[], stages=[], origin=None, run=None, card="")
@@ -84,6 +96,18 @@ def _version_page(name: str, version: str) -> Response:
         card=card,
         card_problem=card_problem,
     )
+
+
+def _sites(model: Model, version: str) -> list[Site]:
+    """Returns the newest profile of each site that has one for a version."""
+    from skin_pipeline.release import sites
+
+    known, shown = sites.Profiles.of(model, version), []
+    for name in known.sites():
+        profile, problem = attempt(partial(known.newest, name), None)
+        words = sites.described(profile) if profile else []
+        shown.append(Site(name, profile, words, problem))
+    return shown
 
 
 def _champion(model: Model) -> str:

@@ -3,7 +3,8 @@
 ```
 python -m skin_pipeline run --data FOLDER --weights FILE
 python -m skin_pipeline predict FOLDER --output scores.csv
-python -m skin_pipeline score s3://clinic/new
+python -m skin_pipeline score s3://clinic/new --site clinic
+python -m skin_pipeline site make skin-resnet50 clinic s3://clinic/labelled
 python -m skin_pipeline labels s3://clinic/labels
 python -m skin_pipeline table split/4f1a… --out images.csv
 python -m skin_pipeline plan --images 100000 --workers 8
@@ -37,11 +38,19 @@ from skin_pipeline.config import (
     settings_tables,
     write_tables,
 )
-from skin_pipeline.contracts import CHAMPION, Verdict
+from skin_pipeline.contracts import Verdict
 from skin_pipeline.errors import BadInput, PipelineError, Rejected
+from skin_pipeline.flags import (
+    add_knobs,
+    add_labels,
+    add_plan,
+    add_predict,
+    add_score,
+    add_scores,
+)
 from skin_pipeline.foreign import line
 from skin_pipeline.job import Job
-from skin_pipeline.operations import sizing
+from skin_pipeline.operations import site_commands, sizing
 from skin_pipeline.release import Registry
 from skin_pipeline.release import commands as models
 from skin_pipeline.roots import Roots
@@ -164,25 +173,23 @@ def run_all(job: Job) -> int:
     return DONE
 
 
-def _predict(images: list[str], model: str, model_name: str, output: Path | None) -> int:
+def _predict(images: list[str], **given: Any) -> int:
     """Scores images; returns `FAILED` if none of them could be read."""
     from skin_pipeline.release import scores
 
     job = job_of(read_settings({}), read_deployment())
-    counts = scores.score(job, images, model=model, model_name=model_name, output=output)
+    counts = scores.score(job, images, **given)
     if counts.unreadable:
         print(f"{counts.unreadable} of {counts.images} images have no score", file=sys.stderr)
     return DONE if counts.unreadable < counts.images else FAILED
 
 
-def _score(source: str, model: str, alias: str) -> int:
+def _score(source: str, model: str, alias: str, site: str) -> int:
     """Scores what is new in a source, as `skin_scoring` does, but in this process."""
     from skin_pipeline.monitoring import scoring
 
-    settings = read_settings({})
-    # A batch is named by its run, and this one is another batch than the last one.
-    job = replace(job_of(settings, read_deployment()), run_id=f"command-line-{uuid4().hex[:12]}")
-    request = scoring.Request(model or settings.released_as, alias, source)
+    job = _apart()
+    request = scoring.Request(model or job.settings.released_as, alias, source, site)
     batch = scoring.plan(job, request)
     for chunk in scoring.chunks_of(job, batch):
         scoring.score(job, chunk)
@@ -215,11 +222,22 @@ def _labels(source: str, model: str) -> int:
     """Reads labels that came back, as `skin_labels` does, but in this process."""
     from skin_pipeline.operations import labelling
 
-    settings = read_settings({})
-    job = replace(job_of(settings, read_deployment()), run_id=f"command-line-{uuid4().hex[:12]}")
-    by = getpass.getuser()
-    print(labelling.bring_back(job, source, model or settings.released_as, by=by).words)
+    job, by = _apart(), getpass.getuser()
+    print(labelling.bring_back(job, source, model or job.settings.released_as, by=by).words)
     return DONE
+
+
+def _site(**given: Any) -> int:
+    """Makes, lists or shows profiles of sites."""
+    text = site_commands.run(_apart(), **given)
+    print("\n".join(map(line, text.split("\n"))))
+    return DONE
+
+
+def _apart() -> Job:
+    """Returns a job whose run has a name of its own: another batch or action than the last one."""
+    job = job_of(read_settings({}), read_deployment())
+    return replace(job, run_id=f"command-line-{uuid4().hex[:12]}")
 
 
 _SCORING: dict[str, Callable[..., int]] = {
@@ -227,6 +245,7 @@ _SCORING: dict[str, Callable[..., int]] = {
     "score": _score,
     "scores": _scores,
     "labels": _labels,
+    "site": _site,
     "table": _table,
 }
 
@@ -311,12 +330,13 @@ def _parser() -> argparse.ArgumentParser:
     models.add_to(
         commands.add_parser("models", help="list, verify, sign, roll back and prune versions")
     )
-    _add_knobs(commands.add_parser("run", help="all steps in turn"))
-    _add_plan(commands.add_parser("plan", help="say what a run of any size is expected to take"))
-    _add_predict(commands.add_parser("predict", help="score images with a promoted model"))
-    _add_score(commands.add_parser("score", help="score what is new in a folder or bucket, once"))
-    _add_scores(commands.add_parser("scores", help="write the scores of batches to a table"))
-    _add_labels(commands.add_parser("labels", help="read labels that came back for scored images"))
+    add_knobs(commands.add_parser("run", help="all steps in turn"))
+    add_plan(commands.add_parser("plan", help="say what a run of any size is expected to take"))
+    add_predict(commands.add_parser("predict", help="score images with a promoted model"))
+    add_score(commands.add_parser("score", help="score what is new in a folder or bucket, once"))
+    add_scores(commands.add_parser("scores", help="write the scores of batches to a table"))
+    site_commands.add_to(commands.add_parser("site", help="make, list and show profiles of sites"))
+    add_labels(commands.add_parser("labels", help="read labels that came back for scored images"))
     table = commands.add_parser("table", help="write the table of a result to a CSV")
     table.add_argument("key", metavar="KEY", help="of an ingest, validate or split, or of a table")
     table.add_argument("--out", type=Path, required=True, help="the CSV file")
@@ -326,74 +346,5 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument(
             "arguments", nargs="*", metavar=wants or "", help="keys that earlier steps printed"
         )
-        _add_knobs(command)
+        add_knobs(command)
     return parser
-
-
-def _add_plan(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--images", type=int, required=True, help="the number of images")
-    parser.add_argument("--workers", type=int, default=1, help="machines that compute. Default: 1.")
-    parser.add_argument("--cores", type=int, default=2, help="cores of each. Default: 2.")
-    parser.add_argument("--gpus", type=int, default=0, help="GPUs of each. Default: none.")
-    _add_knobs(parser)
-
-
-def _add_predict(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "images",
-        nargs="+",
-        metavar="IMAGES",
-        help="an image, a folder or zip of images, s3://BUCKET/PREFIX, or @FILE with one of these "
-        "in each line",
-    )
-    parser.add_argument(
-        "--model",
-        default="champion",
-        help="a version, an alias, or a .keras file beside its manifest.json. Default: champion.",
-    )
-    parser.add_argument(
-        "--model-name", default="", help="name of the model. Default: what a run would release to."
-    )
-    parser.add_argument(
-        "--output", type=Path, help="a .csv or .parquet file. Default: CSV to the standard output."
-    )
-
-
-def _add_score(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "source", metavar="SOURCE", help="a folder or zip of images, or s3://BUCKET/PREFIX"
-    )
-    parser.add_argument(
-        "--model", default="", help="name of the model. Default: what a run would release to."
-    )
-    parser.add_argument(
-        "--alias", default=CHAMPION, help="an alias or a version. Default: champion"
-    )
-
-
-def _add_labels(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("source", help="a file of labels, a folder of them, or s3://BUCKET/PREFIX")
-    parser.add_argument(
-        "--model", default="", help="the model that scored. Default: what a run would release to."
-    )
-
-
-def _add_scores(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", metavar="MODEL")
-    parser.add_argument("--batch", default="", metavar="RUN", help="only the batch of this run")
-    parser.add_argument(
-        "--since",
-        default="",
-        metavar="TIME",
-        help="only batches that began then or later: an ISO "
-        "time in UTC, such as 2026-11-26 or 2026-11-26T08:00",
-    )
-    parser.add_argument("--out", type=Path, required=True, help="a .csv or .parquet file")
-
-
-def _add_knobs(parser: argparse.ArgumentParser) -> None:
-    for name, schema in form_schema().items():
-        parser.add_argument(
-            f"--{name.replace('_', '-')}",
-            help=f"{schema['description']} Default: {schema['default']}.".replace("%", "%%"),
-        )

@@ -57,6 +57,9 @@ LONGEST_HOURS = {
     # of skin_alias and skin_acknowledge
     "move": 6,
     "acknowledge": 6,
+    # of profiles of sites
+    "score_site": 72,
+    "make_profile": 6,
 }
 # For what does not grow with the number of images: TensorFlow's start, the download of weights, a
 # slow store, and images that were made to take long (`workers.MOST_SLOW`).

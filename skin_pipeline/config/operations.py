@@ -62,6 +62,11 @@ class OperationsKnobs(Environment):
         "",
         description="Folder or `s3://BUCKET/PREFIX` whose new images `skin_scoring` scores.",
     )
+    scoring_site: str = Field(
+        "",
+        description="Site that these images are from, whose profile `skin_scoring` then uses; see "
+        "`skin_site`. Empty: the version as it is.",
+    )
     scoring_schedule: str = Field(
         "",
         description="When Airflow starts `skin_scoring`, like `SKIN_SCHEDULE`; empty for never.",

@@ -14,7 +14,7 @@ In reading order:
 - `data`: the results of the steps from `listing` to `split`
 - `training`: the results of `features` and `train`
 - `evaluation`: the results of `evaluate`, `champion`, `external` and `gate`
-- `release`: the manifest of a version, what an alias names, and a model's history
+- `release`: the manifest of a version, what an alias names, a model's history, profiles of sites
 - `operations`: actions of people, approvals, incidents, and batches of scoring
 - `returned`: labels that came back for scored images
 - `scoring`: what passes between the steps of batch scoring
@@ -85,9 +85,13 @@ from skin_pipeline.contracts.operations import (
 )
 from skin_pipeline.contracts.release import (
     CHAMPION,
+    SITE_PATTERN,
     Judgement,
     Pointer,
     Release,
+    SiteFigures,
+    SiteProfile,
+    SiteScores,
 )
 from skin_pipeline.contracts.returned import RefusedLabel, ReturnedLabel, ReturnedLabels
 from skin_pipeline.contracts.scoring import Ledger, ScoredChunk, ScoringChunk, ScoringPlan
@@ -107,6 +111,7 @@ __all__ = [
     "COST",
     "LABELS",
     "RESULT",
+    "SITE_PATTERN",
     "Action",
     "ActionKind",
     "Approval",
@@ -155,6 +160,9 @@ __all__ = [
     "ScoringChunk",
     "ScoringPlan",
     "Shortcut",
+    "SiteFigures",
+    "SiteProfile",
+    "SiteScores",
     "Slice",
     "SourceListing",
     "Split",

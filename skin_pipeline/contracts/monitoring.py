@@ -61,6 +61,7 @@ class DriftReport(Contract):
     - `evidence` is what there is now, and `alarm` the bound; see `monitoring.evidence`.
     - `drifting` says whether there is an alarm, and `raised_on` on which day it was raised.
       `returned` says that there is none, and that enough images were seen to say so.
+    - `site` is the site whose profile scored them, and `profile` its number; empty and 0 without.
     - `malignant_share` is the share of the reference that the version classifies as malignant.
     - `problem` is why nothing could be compared; empty if it could.
     """
@@ -81,6 +82,13 @@ class DriftReport(Contract):
     bands: dict[str, Band]
     malignant_share: float
     problem: SafeText = ""
+    site: str = ""
+    profile: int = Field(0, ge=0)
+
+    @property
+    def stream(self) -> str:
+        """What is watched: `MODEL`, or `MODEL@SITE`."""
+        return f"{self.model}@{self.site}" if self.site else self.model
 
 
 class RetrainingAsked(Contract):

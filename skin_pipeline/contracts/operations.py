@@ -11,7 +11,7 @@ from pydantic import Field
 
 from skin_pipeline.contracts.document import Contract, SafeText
 
-ActionKind = Literal["rollback", "move", "acknowledge", "approve", "reject", "labels"]
+ActionKind = Literal["rollback", "move", "acknowledge", "approve", "reject", "labels", "site"]
 
 
 class Action(Contract):
@@ -144,6 +144,7 @@ class Batch(Contract):
     `scores` are the keys of Parquet files with a row for each image, in the columns that
     `skin_pipeline.monitoring.score_log` describes. `images` counts those that have a probability,
     `unreadable` those that have a problem instead, and `known` those that were scored earlier.
+    `site` names the site whose profile was used, and `profile` is its number; 0 without a site.
     """
 
     model: str
@@ -157,3 +158,5 @@ class Batch(Contract):
     known: int = Field(ge=0)
     began_at: str
     ended_at: str
+    site: str = ""
+    profile: int = Field(0, ge=0)

@@ -15,7 +15,8 @@ class ScoringChunk(Contract):
     batch was planned.
 
     `images` has a row for each image: its name in the source, what the source itself calls it, and
-    its state, which changes whenever its bytes may have changed.
+    its state, which changes whenever its bytes may have changed. `profile` is the number of the
+    profile of `site` that was the newest when the batch was planned; 0 without a site.
     """
 
     model: str
@@ -25,6 +26,8 @@ class ScoringChunk(Contract):
     run: str
     began_at: str
     images: tuple[tuple[str, str, str], ...]
+    site: str = ""
+    profile: int = Field(0, ge=0)
 
 
 class ScoringPlan(Contract):
@@ -32,7 +35,7 @@ class ScoringPlan(Contract):
 
     `chunks` are the keys of its chunks, and `images` how many images these have in all. `known`
     counts the images that were scored earlier and have not changed since, and `skipped` says which
-    files are no images.
+    files are no images. `site` and `profile` are those of its chunks.
     """
 
     model: str
@@ -45,6 +48,8 @@ class ScoringPlan(Contract):
     images: int = Field(ge=0)
     known: int = Field(ge=0)
     skipped: tuple[SafeText, ...] = ()
+    site: str = ""
+    profile: int = Field(0, ge=0)
 
 
 class ScoredChunk(Contract):

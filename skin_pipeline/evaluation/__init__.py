@@ -4,9 +4,9 @@ Takes in the split, the runs and the images, and scores of other models and sets
 `Evaluation` with the saved model, `Scored` of a champion or of a set of another origin, and a
 `Verdict` with its report and card. It knows no registry: `release` decides who is the champion. The
 door (`steps`) calls `tasks`; `release` calls `scoring` for the champion, `rejudging` before a model
-is released, and `gate` for the tolerance of a saved model; `operations` compares versions with
-`comparison` and `metrics`; the page "Models" draws with `plots`, and says with `wording` how long
-something took.
+is released, `gate` for the tolerance of a saved model, and `threshold` and `metrics` for profiles
+of sites; `operations` compares versions with `comparison` and `metrics`; the page "Models" draws
+with `plots`, and says with `wording` how long something took.
 The modules in reading order:
 
     tasks        the work of the steps `evaluate`, `external` and `gate`
@@ -40,5 +40,6 @@ __all__ = [
     "scoring",
     "slices",
     "tasks",
+    "threshold",
     "wording",
 ]

@@ -11,6 +11,7 @@ The modules, in reading order:
     score_log   the rows of scored images: their columns, how they are written and read
     space       directions of the trunk's features, in which images are compared
     reference   what the images looked like that a version was judged on
+    site_reference  the same at a site: the labelled images of its profile
     ledger      which images a version has scored, so that each is scored once
     chunks      scoring some of the images of a batch
     exporting   scores as a table for people

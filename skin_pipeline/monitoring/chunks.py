@@ -61,7 +61,8 @@ def scored(job: Job, key: str) -> ScoredChunk:
     with sources.brought(job, chunk.source, listed) as paths:
         job.expect("score", len(paths))
         images = list(_found(chunk, listed, paths))
-        new = _new(images, ledger.read(job.store, chunk.model, chunk.version))
+        scorer = ledger.scorer(chunk.version, chunk.site)
+        new = _new(images, ledger.read(job.store, chunk.model, scorer))
         rows = list(_rows(job, model, chunk, new)) if new else []
     counts = Counter(row["label"] or "unreadable" for row in rows)
     counts["known"], counts["gone"] = len(images) - len(new), len(listed) - len(images)
@@ -125,14 +126,16 @@ def _rows(
     job: Job, model: Model, chunk: ScoringChunk, images: list[_Image]
 ) -> Iterator[dict[str, Any]]:
     """Yields the row of each image."""
-    scorer = predict.Scorer.of(predict.resolve(model, chunk.version), job.threads)
+    by = predict.resolve(model, chunk.version, chunk.site, chunk.profile)
+    scorer = predict.Scorer.of(by, job.threads)
     known = reference_of(job, model, chunk.version)
     common = {
         "model": chunk.model,
         "version": chunk.version,
         "alias": chunk.alias,
         "batch": chunk.run,
-        "threshold": scorer.release.threshold,
+        "threshold": scorer.threshold,
+        "site": chunk.site,
         "abstained": False,
     }
     looks = scorer.look(image.path for image in images)

@@ -25,7 +25,7 @@ CSV, PARQUET = ".csv", ".parquet"
 # What a person decides by; the measures and the embedding are for monitoring.
 COLUMNS = (
     *("image", "probability", "label", "abstained", "problem", "threshold"),
-    *("digest", "scored_at", "model", "version", "alias", "batch"),
+    *("digest", "scored_at", "model", "version", "alias", "batch", "site"),
 )
 
 

@@ -10,7 +10,8 @@ the chunk that claimed it first, so two batches at once give no image two rows.
 
 ```
 scoring/<model>/ledger/<version>.json        a `Ledger`; moved by compare-and-swap
-scoring/<model>/ledger/<sha256>.txt          a part of it: place, id and chunk in each line
+scoring/<model>/ledger/<version>-<site>.json   another one, with the profile of a site
+scoring/<model>/ledger/<sha256>.txt          a part of them: place, id and chunk in each line
 ```
 
 There are few parts, however many batches there were: many are made into one.
@@ -77,8 +78,16 @@ def place_of(source: str, name: str, state: str) -> str:
     return digest("\0".join((source, name, state)).encode(errors="surrogateescape"))[:PLACE]
 
 
+def scorer(version: str, site: str = "") -> str:
+    """Returns the name of what scores: a version, at a site it has a profile of or as it is.
+
+    An image that was scored without the profile is scored again with it.
+    """
+    return f"{version}-{site}" if site else version
+
+
 def read(store: Store, model: str, version: str) -> Known:
-    """Returns what a version has scored so far."""
+    """Returns what a version has scored so far; `version` is what `scorer` returns."""
     return _current(store, model, version).known
 
 
@@ -92,7 +101,7 @@ def claim(
     Args:
         store: The store.
         model: Name of the model.
-        version: The version that scored them.
+        version: What scored them; see `scorer`.
         found: The images of each chunk, by the name of the chunk.
 
     Raises:

@@ -1,11 +1,16 @@
-"""The reports of monitoring: one for each model and state of its log of scores.
+"""The reports of monitoring: one for each stream of images and state of its log of scores.
+
+A stream is a model, or a model at a site, `MODEL@SITE`: what was scored with the profile of a site
+is compared with the labelled images of that site.
 
     key, report = make(store, registry.model("skin-resnet50"))
-    latest(store, "skin-resnet50")          # what the page shows
+    key, report = make(store, registry.model("skin-resnet50"), "clinic-b")
+    latest(store, "skin-resnet50@clinic-b")          # what the page shows
 
 ```
 monitoring/<model>/reports/<time of the last image>-<digest>.json
 monitoring/<model>/current                              the key of the report that was made last
+monitoring/<model>/current-<site>                       the same at a site
 monitoring/<model>/retraining/<version>-<day>.json      retraining was asked for, once an alarm
 ```
 
@@ -16,6 +21,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from typing import Any
 
 import pandas as pd
 
@@ -30,14 +36,15 @@ from skin_pipeline.contracts import (
     stamp,
 )
 from skin_pipeline.errors import BadInput
-from skin_pipeline.monitoring import drift, score_log, watched
+from skin_pipeline.monitoring import drift, score_log, site_reference, watched
 from skin_pipeline.monitoring import reference as references
 from skin_pipeline.monitoring.reference import FOLDER, Reference
-from skin_pipeline.release import Model
+from skin_pipeline.release import Model, sites
 from skin_pipeline.storage import Store, update
 
 log = logging.getLogger(__name__)
 
+CURRENT = "current"
 VERSION = 1  # raised when the same log gives another report
 
 
@@ -46,19 +53,54 @@ def models(store: Store) -> list[str]:
     return sorted({key.split("/")[1] for key in store.list(score_log.FOLDER)})
 
 
+def streams(store: Store) -> list[str]:
+    """Returns all streams that were scored, sorted: `MODEL`, `MODEL@SITE`.
+
+    A model whose log is damaged is one of them, so that `make` reports it.
+    """
+    return sorted(stream for model in models(store) for stream in _streams_of(store, model))
+
+
+def _streams_of(store: Store, model: str) -> set[str]:
+    try:
+        scored = {batch.site for batch in score_log.batches(store, model)}
+    except BadInput:
+        return {model}
+    return {f"{model}@{site}" if site else model for site in scored or {""}}
+
+
+def reported(store: Store) -> list[str]:
+    """Returns the streams that have a report, sorted; no batch is read for it."""
+    found = []
+    for key in store.list(FOLDER):
+        _, model, name, *below = key.split("/")
+        if not below and name.startswith(CURRENT):
+            _, _, site = name.partition("-")
+            found.append(f"{model}@{site}" if site else model)
+    return sorted(found)
+
+
+def parted(stream: str) -> tuple[str, str]:
+    """Returns the model and the site of a stream; the site is "" without one."""
+    model, _, site = stream.partition("@")
+    return model, site
+
+
 def make(
     store: Store,
     model: Model,
+    site: str = "",
     *,
     anew: str = "",
     share: float = 0.0,
     alarm: float = drift.ALARM,
 ) -> tuple[str, DriftReport] | None:
-    """Makes and writes the report of a model. Returns its key and itself; None without scores.
+    """Makes and writes the report of a stream. Returns its key and itself; None without scores.
 
     Args:
         store: The store.
         model: A model of the registry, whose keys say what must be signed.
+        site: The site with whose profile images were scored; "" for those without.
         anew: When the last alarm was acknowledged; "" if none was.
         share: The share of malignant images that is expected; 0 for that of the reference.
         alarm: The evidence from which there is an alarm.
@@ -66,11 +108,13 @@ def make(
     Raises:
         BadInput: The log or the reference is damaged.
     """
-    batches = list(score_log.batches(store, model.name))
+    batches = [batch for batch in score_log.batches(store, model.name) if batch.site == site]
     if not batches:
         return None
     version = _version(model, batches)
     mine = [batch for batch in batches if batch.version == version]
+    profile = max(batch.profile for batch in mine)
+    mine = [batch for batch in mine if batch.profile == profile]
     rows = _rows(store, mine)
     if rows.empty:
         return None
@@ -79,38 +123,42 @@ def make(
     made_of = {
         **{"version": version, "code": VERSION, "anew": since, "share": share, "alarm": alarm},
         "scores": sorted(key for batch in mine for key in batch.scores),
+        **({"site": site, "profile": profile} if site else {}),
     }
     key = f"{_folder(model.name)}/{stamp(until)}-{address(made_of)}.json"
     found = store.tagged(key)
     if found is None:
-        report = _report(store, model, version, rows, until, since, share, alarm)
+        about = {"version": version, "until": until, "alarm": alarm}
+        about |= {"model": model.name, "site": site, "profile": profile}
+        report = _report(store, model, about, rows, since, share)
         store.put(key, dump(report))
         found = dump(report), ""
-    _point(store, model.name, key)
+    _point(store, f"{model.name}@{site}" if site else model.name, key)
     return key, parse(found[0], DriftReport, key)
 
 
-def latest(store: Store, model: str) -> DriftReport | None:
-    """Returns the report that was made last of a model; None if there is none.
+def latest(store: Store, stream: str) -> DriftReport | None:
+    """Returns the report that was made last of a stream; None if there is none.
 
     Raises:
         BadInput: It is damaged.
     """
-    found = store.tagged(_current(model))
+    found = store.tagged(_current(stream))
     if found is None:
         return None
     key = found[0].decode()
     return parse(store.read(key), DriftReport, key)
 
 
-def _point(store: Store, model: str, key: str) -> None:
+def _point(store: Store, stream: str, key: str) -> None:
     """Remembers which report was made last. On one image, reports differ by what they ask."""
     named = key.encode()
-    update(store, _current(model), lambda now: None if now == named else named)
+    update(store, _current(stream), lambda now: None if now == named else named)
 
 
-def _current(model: str) -> str:
-    return f"{FOLDER}/{model}/current"
+def _current(stream: str) -> str:
+    model, site = parted(stream)
+    return f"{FOLDER}/{model}/{CURRENT}{f'-{site}' if site else ''}"
 
 
 def asks(store: Store, report: DriftReport, run: str, at: str) -> bool:
@@ -120,7 +168,9 @@ def asks(store: Store, report: DriftReport, run: str, at: str) -> bool:
     """
     if not report.drifting:
         return False
-    key = f"{FOLDER}/{report.model}/retraining/{report.version}-{report.raised_on}.json"
+    place = f"-{report.site}" if report.site else ""
+    name = f"{report.version}-{report.raised_on}{place}.json"
+    key = f"{FOLDER}/{report.model}/retraining/{name}"
     about = {"model": report.model, "version": report.version, "raised_on": report.raised_on}
     store.put(key, dump(RetrainingAsked(**about, run=run, at=at)))
     return parse(store.read(key), RetrainingAsked, key).run == run
@@ -132,9 +182,9 @@ def said(report: DriftReport) -> str:
         return f"nothing was compared: {report.problem}"
     about = f"evidence {report.evidence:.3g} of {report.alarm:g} after {report.images} images"
     if not report.drifting:
-        return f"no drift of {report.model}: {about}"
+        return f"no drift of {report.stream}: {about}"
     what = "; ".join(item.text for item in report.moved[:2])
-    return f"drift of {report.model} since {report.moved[0].since}: {what} ({about})"
+    return f"drift of {report.stream} since {report.moved[0].since}: {what} ({about})"
 
 
 def lines(report: DriftReport) -> Iterator[str]:
@@ -169,29 +219,23 @@ def _rows(store: Store, batches: list[Batch]) -> pd.DataFrame:
 def _report(
     store: Store,
     model: Model,
-    version: str,
+    about: dict[str, Any],
     rows: pd.DataFrame,
-    until: str,
     anew: str,
     share: float,
-    alarm: float,
 ) -> DriftReport:
     try:
-        reference = references.of(store, model, version)
+        reference = watched.at_share(_reference(store, model, about), share)
     except BadInput as error:
-        log.warning("reference_missing model=%s version=%s", model.name, version)
-        return _without_reference(model.name, version, rows, until, alarm, str(error))
-    reference = watched.at_share(reference, share)
-    course = drift.follow(rows, reference, anew=anew, alarm=alarm)
+        log.warning("reference_missing model=%s version=%s", model.name, about["version"])
+        return _without_reference(about, rows, str(error))
+    course = drift.follow(rows, reference, anew=anew, alarm=about["alarm"])
     return DriftReport(
-        model=model.name,
-        version=version,
-        until=until,
+        **about,
         anew=anew,
         images=course.images,
         reference_images=len(reference),
         evidence=course.evidence,
-        alarm=alarm,
         drifting=course.drifting,
         returned=course.returned,
         raised_on=course.raised_on,
@@ -202,22 +246,25 @@ def _report(
     )
 
 
+def _reference(store: Store, model: Model, about: dict[str, Any]) -> Reference:
+    """Returns what images are compared with: of the version, or of the profile of a site."""
+    if not about["site"]:
+        return references.of(store, model, about["version"])
+    known = sites.Profiles.of(model, about["version"])
+    return site_reference.of(store, model, known.read(about["site"], about["profile"]))
+
+
 def _malignant_share(reference: Reference) -> float:
     return float((reference.probability >= reference.threshold).mean())
 
 
-def _without_reference(
-    model: str, version: str, rows: pd.DataFrame, until: str, alarm: float, problem: str
-) -> DriftReport:
+def _without_reference(about: dict[str, Any], rows: pd.DataFrame, problem: str) -> DriftReport:
     nothing = float("nan")
     return DriftReport(
-        model=model,
-        version=version,
-        until=until,
+        **about,
         images=len(rows),
         reference_images=0,
         evidence=nothing,
-        alarm=alarm,
         drifting=False,
         returned=False,
         moved=(),

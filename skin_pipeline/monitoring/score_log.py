@@ -28,6 +28,7 @@ def schema() -> pa.Schema:
 
     - `image`: its name in the folder or bucket that was scored; `digest`: the SHA-256 of the file
     - `scored_at`: UTC; `model`, `version`, `alias`, `batch`: what scored it, and in which batch
+    - `site`: whose profile gave probability and threshold; empty, or null in older rows, without
     - `probability`: of malignancy, calibrated; null if the image could not be scored
     - `threshold`, `label`: the decision; `label` is empty where there is none
     - `abstained`: whether the model gave a probability but no decision
@@ -41,7 +42,7 @@ def schema() -> pa.Schema:
     return pa.schema([
         *((name, text) for name in ("image", "digest")),
         ("scored_at", pa.timestamp("us", tz="UTC")),
-        *((name, text) for name in ("model", "version", "alias", "batch")),
+        *((name, text) for name in ("model", "version", "alias", "batch", "site")),
         ("probability", number),
         ("threshold", number),
         ("label", text),

@@ -23,7 +23,7 @@ import logging
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timezone
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from skin_pipeline.contracts import (
     LABELS,
@@ -42,21 +42,23 @@ from skin_pipeline.errors import BadInput
 from skin_pipeline.foreign import line
 from skin_pipeline.job import Job
 from skin_pipeline.monitoring import chunks, exporting, ledger, score_log
-from skin_pipeline.release import Model, Registry, predict
+from skin_pipeline.release import MODEL_FILE, Model, Registry, predict, sites
 from skin_pipeline.storage import Store
 
 log = logging.getLogger(__name__)
 
 CHUNK = 500  # images; a task needs half a minute to start, and a minute for these
+OF_PLAN = {"model", "alias", "version", "source", "run", "began_at", "site", "profile"}
 MOST_CHUNKS = 512  # of a batch: Airflow's scheduler makes a row of each at once
 
 
 class Request(NamedTuple):
-    """What is to be scored, and by which alias of which model."""
+    """What is to be scored, by which alias of which model, and by the profile of which site."""
 
     model: str
     alias: str
     source: str
+    site: str = ""
 
 
 class Told(NamedTuple):
@@ -80,7 +82,8 @@ def plan(job: Job, request: Request, most: int = MOST_CHUNKS) -> str:
         most: The most chunks that there may be.
 
     Raises:
-        BadInput: There is no such model or alias, or the source is none or may not be read.
+        BadInput: There is no such model, alias or profile, or the source is none or may not be
+            read.
         Unavailable: The source or the store does not answer.
     """
     _refuse_empty(request)
@@ -124,11 +127,16 @@ def _refuse_empty(request: Request) -> None:
 
 def _planned(job: Job, request: Request, model: Model, most: int) -> ScoringPlan:
     version = predict.named(model, request.alias)
-    model.release(version)  # whether it may be used is seen before anything is listed
+    # Whether they may be used is seen before anything is listed.
+    release, profile = model.release(version), None
+    if request.site:
+        known_sites = sites.Profiles.of(model, version)
+        profile = known_sites.in_use(request.site, release.files.get(MODEL_FILE, ""))
+    sites.log_threshold(release.threshold, profile)
     source = request.source.strip().rstrip("/") or "/"
     job.fetch()
     listing = sources.listed(job, source)
-    known = ledger.read(job.store, model.name, version)
+    known = ledger.read(job.store, model.name, ledger.scorer(version, request.site))
     new = [
         one
         for one in listing.images
@@ -139,6 +147,7 @@ def _planned(job: Job, request: Request, model: Model, most: int) -> ScoringPlan
     common = {
         **request._asdict(),
         **{"source": source, "version": version, "run": job.run_id, "began_at": job.moment},
+        "profile": profile.number if profile else 0,
     }
     return ScoringPlan(
         **common,
@@ -156,7 +165,7 @@ def _divided(images: list[sources.Listed], most: int) -> Iterator[list[sources.L
         yield images[start : start + size]
 
 
-def _put_chunk(job: Job, common: dict[str, str], images: list[sources.Listed]) -> str:
+def _put_chunk(job: Job, common: dict[str, Any], images: list[sources.Listed]) -> str:
     made = ScoringChunk(**common, images=tuple(tuple(one) for one in images))
     name = address(made.model_dump(mode="json"))
     key = f"{score_log.FOLDER}/{made.model}/chunks/{name}"
@@ -231,7 +240,8 @@ def _parts(job: Job, whole: ScoringPlan, done: Mapping[str, ScoredChunk]) -> lis
         key.rpartition("/")[2]: [ledger.Entry(*entry) for entry in result.seen]
         for key, result in done.items()
     }
-    owned = ledger.claim(job.store, whole.model, whole.version, found)
+    scorer = ledger.scorer(whole.version, whole.site)
+    owned = ledger.claim(job.store, whole.model, scorer, found)
     return [
         _part(job, whole.model, result, own)
         for result, own in zip(done.values(), owned.values(), strict=True)
@@ -260,7 +270,7 @@ def _recorded(job: Job, whole: ScoringPlan, parts: Sequence[_Part]) -> Told:
         return Told(_told(whole, counts), max(before, default=""))
     fresh = counts if not before else _sum(new)
     made = Batch(
-        **whole.model_dump(include={"model", "alias", "version", "source", "run", "began_at"}),
+        **whole.model_dump(include=OF_PLAN),
         scores=tuple(part.rows for part in new),
         images=sum(fresh[label] for label in LABELS),
         unreadable=fresh["unreadable"],
@@ -279,6 +289,7 @@ def _sum(parts: Sequence[_Part]) -> Counter[str]:
 
 def _told(whole: ScoringPlan, counts: Counter[str]) -> str:
     by = f"by version {whole.version} ({whole.alias} of {whole.model})"
+    by += f" with profile {whole.profile} of site {whole.site}" if whole.site else ""
     return line(f"{_in_words(counts)}; {by}, from {whole.source}")
 
 

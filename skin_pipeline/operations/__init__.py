@@ -18,6 +18,8 @@ The modules, in reading order:
     spending    what the latest runs of a model took, step by step
     flapping    what comes and goes: how often it must be seen before it is an incident
     labelling   labels that come back, as an action of a person
+    siting      profiles of sites, as an action of a person
+    site_commands  `site …` on the command line
     audit       the table of all that was done: moves, judgements, approvals, actions
     reading     a store as web pages read it: listed once, and unchanging documents from memory
     lineage     what a version was made from, as documents and as a graph
@@ -40,6 +42,8 @@ __all__ = [
     "reading",
     "results",
     "runbook",
+    "site_commands",
+    "siting",
     "sizing",
     "spending",
 ]

@@ -16,6 +16,7 @@ from skin_pipeline.contracts import (
     Figures,
     NearDuplicates,
     Scored,
+    SiteScores,
     Split,
     TrainedRun,
     Validation,
@@ -173,8 +174,16 @@ def _said(store: Store, words: str) -> str:
     return words
 
 
+def _score_site(store: Store, key: str) -> str:
+    found = load(store, key, SiteScores)
+    return (
+        f"{found.images:,} labelled images are scored by version {found.version}; "
+        f"{found.unreadable:,} unreadable, {found.known:,} left out, which the version knows"
+    )
+
+
 def _scoring_models(store: Store, value: Sequence[str]) -> str:
-    return f"{len(value)} models have scored images"
+    return f"{len(value)} streams of images are watched"
 
 
 def _compare(store: Store, key: str) -> str:
@@ -213,4 +222,6 @@ WORDS: dict[str, Callable[[Store, Any], str]] = {
     "merge": _said,
     "bring_back": lambda _, value: value["words"],
     "judge": lambda _, value: value["words"],
+    "score_site": _score_site,
+    "make_profile": _said,
 }

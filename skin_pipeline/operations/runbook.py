@@ -49,6 +49,7 @@ RAISED_IN = {
     "skin_pipeline.monitoring.labels": "returned_labels",
     "skin_pipeline.operations": "operations",
     "skin_pipeline.operations.labelling": "returned_labels",
+    "skin_pipeline.operations.siting": "site",
     "skin_pipeline.parquet": "document",
     "skin_pipeline.parting": "training",
     "skin_pipeline.provenance": "tampering",
@@ -59,6 +60,8 @@ RAISED_IN = {
     "skin_pipeline.release.history": "tampering",
     "skin_pipeline.release.pointers": "tampering",
     "skin_pipeline.release.seen": "tampering",
+    "skin_pipeline.release.site_making": "site",
+    "skin_pipeline.release.sites": "site",
     "skin_pipeline.release.trust": "tampering",
     "skin_pipeline.roots": "source",
     "skin_pipeline.sandbox": "confinement",
@@ -78,6 +81,7 @@ RAISED_IN = {
     "skin_connections": "credentials",
     "skin_page_versions": "release",
     "skin_rollback": "operations",
+    "skin_site": "site",
     "skin_watch": "store",
 }
 

@@ -26,11 +26,13 @@ The modules, in reading order:
     tasks      the work of the steps `champion`, `promote` and `reject`
     chain      checking all that a verdict is made from, down to the images, before a release
     commands   `models …` on the command line
+    sites      profiles of sites: a version on images of another clinic
     predict    the probabilities of images by a model
+    site_making  a profile of a site from labelled images
     scores     a table of them, for the command `predict`
 
-`tasks`, `chain`, `commands`, `predict` and `scores` are handed on as modules and not imported here:
-their imports are slow, or only the command line needs them.
+`tasks`, `chain`, `commands`, `predict`, `scores`, `sites` and `site_making` are handed on as
+modules and not imported here: their imports are slow, or only the command line needs them.
 """
 
 from typing import TYPE_CHECKING
@@ -42,7 +44,7 @@ from skin_pipeline.release.rollback import PREVIOUS, Rollback
 from skin_pipeline.release.versions import MANIFEST, MODEL_FILE, version_key
 
 if TYPE_CHECKING:
-    from skin_pipeline.release import chain, commands, predict, scores, tasks
+    from skin_pipeline.release import chain, commands, predict, scores, site_making, sites, tasks
 
 __all__ = [
     "ALIAS_PATTERN",
@@ -61,6 +63,8 @@ __all__ = [
     "commands",
     "predict",
     "scores",
+    "site_making",
+    "sites",
     "tasks",
     "version_key",
 ]

@@ -23,7 +23,7 @@ from typing import NamedTuple, TypeVar
 
 from pydantic import Field
 
-from skin_pipeline.contracts import Approval, Contract, Pointer, dump, parse
+from skin_pipeline.contracts import Approval, Contract, Pointer, SiteProfile, dump, parse
 from skin_pipeline.errors import BadInput
 from skin_pipeline.provenance import PUBLIC_KEY, SigningKeys, signing
 from skin_pipeline.release import seen
@@ -33,7 +33,8 @@ from skin_pipeline.storage import Store, digest
 ALIAS_PATTERN = r"^[a-z0-9][a-z0-9-]{0,48}$"  # that of a model's name
 KIND = "pointer 1"  # what is signed, and the version of the way it is signed
 IDENTITY = "store.json"
-Signed = TypeVar("Signed", Pointer, Approval)  # documents that contain their own signature
+# Documents that contain their own signature.
+Signed = TypeVar("Signed", Pointer, Approval, SiteProfile)
 
 
 class Identity(Contract):
@@ -199,7 +200,7 @@ def sealed(store: Store, document: Signed, keys: SigningKeys, kind: str = KIND) 
 
     Args:
         store: The store that it is for.
-        document: A pointer, or an approval.
+        document: A pointer, an approval, or a profile of a site.
         keys: Those with the private key, if there is one.
         kind: What is signed; see `signing.sign_bytes`.
 
@@ -226,7 +227,7 @@ def signature_problem(document: Document, public: bytes, here: str) -> str:
 
 
 def seal_problem(
-    called: str, content: bytes, document: Pointer | Approval, kind: str, public: bytes, here: str
+    called: str, content: bytes, document: Signed, kind: str, public: bytes, here: str
 ) -> str:
     """Returns why a document that contains its signature is not trusted; "" if it is.
 

@@ -24,7 +24,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from skin_pipeline.contracts import CHAMPION, Release, parse
+from skin_pipeline.contracts import CHAMPION, Release, SiteProfile, parse
 from skin_pipeline.data import images as reading
 from skin_pipeline.data import workers
 from skin_pipeline.errors import BadInput
@@ -32,6 +32,8 @@ from skin_pipeline.geometry import Geometry
 from skin_pipeline.model_file import loading
 from skin_pipeline.provenance import SigningKeys, signing
 from skin_pipeline.release.registry import Model
+from skin_pipeline.release.sites.profiles import Profiles
+from skin_pipeline.release.sites.recalibration import Recalibration
 from skin_pipeline.release.versions import MANIFEST, MODEL_FILE, models
 from skin_pipeline.training import backbone
 
@@ -41,11 +43,12 @@ T = TypeVar("T")
 Forward = Callable[[NDArray[np.uint8]], Any]
 # From squares to probabilities (n, 1), and to what the trunk makes of them (n or more, d).
 Seeing = Callable[[NDArray[np.uint8]], tuple[Any, Any]]
+Seen = Iterator[tuple[float, NDArray[np.float32] | None]]
 Image = str | os.PathLike[str] | bytes
 
 
 class Resolved(NamedTuple):
-    """A model's manifest, and the file that it describes.
+    """A model's manifest, the file that it describes, and the profile of the images' site, if any.
 
     The file's digest is compared with the manifest's when it is loaded, and not here: in between,
     the file could be exchanged.
@@ -53,6 +56,12 @@ class Resolved(NamedTuple):
 
     release: Release
     path: Path
+    profile: SiteProfile | None = None
+
+    @property
+    def threshold(self) -> float:
+        """The probability from which an image is classified as malignant."""
+        return self.profile.threshold if self.profile else self.release.threshold
 
 
 class Prediction(NamedTuple):
@@ -81,16 +90,20 @@ class Look(NamedTuple):
     features: NDArray[np.float32] | None
 
 
-def resolve(model: Model, version_or_alias: str = CHAMPION) -> Resolved:
+def resolve(
+    model: Model, version_or_alias: str = CHAMPION, site: str = "", number: int = 0
+) -> Resolved:
     """Returns a version of a model from the store. A file in S3 is first copied to this machine.
 
     Args:
         model: A model of the registry, whose keys say what must be signed.
         version_or_alias: A version, `champion`, or another alias.
+        site: The site that images are from, whose profile is used; "" for the version as it is.
+        number: Of that profile; 0 for the newest.
 
     Raises:
-        BadInput: there is no such model, version or alias; its manifest is unusable; it is not
-            signed as the keys require; or the alias is older than what was seen here.
+        BadInput: there is no such model, version, alias or profile; its manifest is unusable; it is
+            not signed as the keys require; or the alias is older than what was seen here.
         Unavailable: the store does not answer.
     """
     version = named(model, version_or_alias)
@@ -101,7 +114,12 @@ def resolve(model: Model, version_or_alias: str = CHAMPION) -> Resolved:
             f"the manifest of {model.name}, version {version}, is that of {release.model}, version "
             f"{release.version}. Use another version"
         )
-    return _usable(release, model.store.local(f"{model.version_key(version)}/{MODEL_FILE}"))
+    found = _usable(release, model.store.local(f"{model.version_key(version)}/{MODEL_FILE}"))
+    if not site:
+        return found
+    known = Profiles.of(model, version)
+    profile = known.read(site, number) if number else known.newest(site)
+    return found._replace(profile=known.fits(profile, release.files[MODEL_FILE]))
 
 
 def beside(path: Path, keys: SigningKeys) -> Resolved:
@@ -190,7 +208,8 @@ class Scorer:
     """A loaded model: `forward` takes squares (n, size, size, 3) of uint8 to probabilities (n, 1).
 
     `field_of_view` is the share of an image's short side that becomes `size` pixels. `seeing` is
-    `forward` that also gives the trunk's features, from the same pass.
+    `forward` that also gives the trunk's features, from the same pass. With the `profile` of a
+    site, predictions have its probabilities and threshold; `forward` stays as it is.
     """
 
     release: Release
@@ -199,6 +218,7 @@ class Scorer:
     field_of_view: float
     processes: int
     seeing: Seeing | None = None
+    profile: SiteProfile | None = None
 
     @classmethod
     def of(cls, model: Resolved, threads: int) -> Scorer:
@@ -213,7 +233,12 @@ class Scorer:
         size, whole = int(square.shape[1]), int(loaded.get_layer("centre_square").height)
         processes = max(1, threads // 2)  # the network takes most of the time
         forward, seeing = _forward(loaded, square), _seeing(loaded, square)
-        return cls(model.release, forward, size, size / whole, processes, seeing)
+        return cls(model.release, forward, size, size / whole, processes, seeing, model.profile)
+
+    @property
+    def threshold(self) -> float:
+        """The probability from which an image is classified as malignant."""
+        return self.profile.threshold if self.profile else self.release.threshold
 
     def predict(self, images: Iterable[Image]) -> Iterator[Prediction]:
         """Scores images; see the function `predict`."""
@@ -225,6 +250,11 @@ class Scorer:
 
     def _unseeing(self, squares: NDArray[np.uint8]) -> tuple[Any, Any]:
         return self.forward(squares), None
+
+    def see(self, squares: NDArray[np.uint8]) -> Seen:
+        """Yields what the version itself says of squares (n, size, size, 3), without a profile: the
+        probability of each, and the features (d,) of its trunk; None if it has none."""
+        return _scores(self.seeing or self._unseeing, squares)
 
     def _looks(self, images: Iterable[Image], seeing: Seeing) -> Iterator[Look]:
         work = partial(_inspect, geometry=Geometry(self.size, self.field_of_view))
@@ -245,13 +275,13 @@ class Scorer:
     def _called(self, name: str, probability: float) -> Prediction:
         if not 0 <= probability <= 1:
             return Prediction(name, None, "", f"the model gave no probability: {probability}")
-        label = self.release.labels[probability >= self.release.threshold]
+        if self.profile:
+            probability = Recalibration.of_profile(self.profile).one(probability)
+        label = self.release.labels[probability >= self.threshold]
         return Prediction(name, probability, label, "")
 
 
-def _scores(
-    seeing: Seeing, squares: NDArray[np.uint8]
-) -> Iterator[tuple[float, NDArray[np.float32] | None]]:
+def _scores(seeing: Seeing, squares: NDArray[np.uint8]) -> Seen:
     """Yields the probability and the features of each square."""
     probabilities, features = seeing(squares)
     # The views of the images follow each other; the first one is the images as they are.

@@ -16,7 +16,6 @@ from typing import NamedTuple, TextIO
 
 from tqdm import tqdm
 
-from skin_pipeline.contracts import Release
 from skin_pipeline.data import disk, sources
 from skin_pipeline.errors import BadInput
 from skin_pipeline.foreign import defused_all, escaped, line
@@ -24,6 +23,7 @@ from skin_pipeline.job import Job
 from skin_pipeline.model_file import loading
 from skin_pipeline.release.predict import Prediction, Resolved, beside, predict, resolve
 from skin_pipeline.release.registry import Registry
+from skin_pipeline.release.sites.profiles import log_threshold
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +39,13 @@ class Counts(NamedTuple):
 
 
 def score(
-    job: Job, places: Sequence[str], *, model: str, model_name: str, output: Path | None
+    job: Job,
+    places: Sequence[str],
+    *,
+    model: str,
+    model_name: str,
+    output: Path | None,
+    site: str = "",
 ) -> Counts:
     """Writes a row (`image`, `probability`, `label`, `problem`) for each image, in order.
 
@@ -52,28 +58,36 @@ def score(
         model_name: The model of that version or alias; "" for the one that the settings name.
         output: A `.csv` or `.parquet` file, which appears whole or not at all; None for CSV on the
             standard output. A missing probability or label is empty in CSV, null in Parquet.
+        site: The site that the images are from, whose profile is used; without one, the log says
+            that the threshold is not validated for them.
 
     Raises:
-        BadInput: there is no such model, a place has no images, or the output has another suffix
-            or cannot be written.
+        BadInput: there is no such model or profile, a place has no images, or the output has
+            another suffix or cannot be written.
         Unavailable: a server does not answer.
     """
     if output and output.suffix.lower() not in {CSV, PARQUET}:
         raise BadInput(f"--output must end in {CSV} or {PARQUET}. Received: {output}")
-    resolved = _model(job, model, model_name or job.settings.released_as)
+    resolved = _model(job, model, model_name or job.settings.released_as, site)
     log.info("model name=%s version=%s", resolved.release.model, resolved.release.version)
+    log_threshold(resolved.release.threshold, resolved.profile)
     scored: Counter[bool] = Counter()
     with sources.files_at(job, places) as files:
-        _save(_rows(job, files, resolved, scored), output, resolved.release)
+        _save(_rows(job, files, resolved, scored), output, resolved)
     counts = Counts(scored.total(), scored[False])
     log.info("predicted images=%d unreadable=%d", *counts)
     return counts
 
 
-def _model(job: Job, model: str, name: str) -> Resolved:
-    if model.endswith(loading.SUFFIX):
-        return beside(Path(model).expanduser(), job.keys)
-    return resolve(Registry.of(job.store, job.deployment).model(name), model)
+def _model(job: Job, model: str, name: str, site: str) -> Resolved:
+    if not model.endswith(loading.SUFFIX):
+        return resolve(Registry.of(job.store, job.deployment).model(name), model, site)
+    if site:
+        raise BadInput(
+            f"--site {site} needs a version of the store, which has the profiles. Received: "
+            f"--model {model}"
+        )
+    return beside(Path(model).expanduser(), job.keys)
 
 
 def _rows(
@@ -87,14 +101,14 @@ def _rows(
         yield row._replace(image=escaped(item.name), problem=line(row.problem))
 
 
-def _save(rows: Iterator[Prediction], output: Path | None, release: Release) -> None:
+def _save(rows: Iterator[Prediction], output: Path | None, model: Resolved) -> None:
     if output is None:
         _to_csv(rows, sys.stdout)
         return
     # Rows are scored inside the block only: if the file cannot be written, nothing was in vain.
     with disk.appearing(output) as part:
         if output.suffix.lower() == PARQUET:
-            _to_parquet(rows, part, release)
+            _to_parquet(rows, part, model)
         else:
             with part.open("w", newline="", encoding="utf-8") as sink:
                 _to_csv(rows, sink)
@@ -108,12 +122,14 @@ def _to_csv(rows: Iterable[Prediction], sink: TextIO) -> None:
         table.writerow(defused_all((row.image, probability, row.label, row.problem)))
 
 
-def _to_parquet(rows: Iterator[Prediction], path: Path, release: Release) -> None:
-    """Writes one row group after the other. The file's metadata name the model."""
+def _to_parquet(rows: Iterator[Prediction], path: Path, model: Resolved) -> None:
+    """Writes one row group after the other. The file's metadata name the model, and the site."""
     import pyarrow as arrow
     from pyarrow import parquet
 
-    facts = {name: str(getattr(release, name)) for name in ("model", "version", "threshold")}
+    facts = {"model": model.release.model, "version": model.release.version}
+    facts |= {"threshold": str(model.threshold)}
+    facts |= {"site": model.profile.site} if model.profile else {}
     kinds = dict.fromkeys(Prediction._fields, arrow.string()) | {"probability": arrow.float64()}
     schema = arrow.schema(kinds, metadata=facts)
     with path.open("wb") as file, parquet.ParquetWriter(file, schema) as sink:

@@ -56,7 +56,7 @@ def test_it_runs_daily_and_each_model_has_a_task(airflow: Airflow) -> None:
 def test_without_scores_it_has_nothing_to_do(airflow: Airflow) -> None:
     state, _, logged = run(airflow, "empty")
     assert state in ("success", "skipped")
-    assert "result 0 models have scored images" in logged
+    assert "result 0 streams of images are watched" in logged
 
 
 def test_the_story_of_a_drift(airflow: Airflow) -> None:

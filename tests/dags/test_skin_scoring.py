@@ -158,7 +158,7 @@ def place(
 
 def test_the_form_can_be_sent_as_it_is_and_tells_what_it_asks(place: Place) -> None:
     dag = place.airflow.api.get(f"{DAG}/details")
-    assert set(dag["params"]) == {"model", "alias", "source"}
+    assert set(dag["params"]) == {"model", "alias", "source", "site"}
     for param in dag["params"].values():
         assert "null" in param["schema"]["type"]  # else an empty field disables the button
     assert dag["max_active_runs"] == 1

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -25,7 +24,7 @@ KEY = "scoring/skin/chunks/4f1a"
 class Scorer:
     """Stands for a network: the probability of an image is its last byte."""
 
-    release = SimpleNamespace(threshold=0.5)
+    threshold = 0.5
     asked: list[str]
 
     def __init__(self) -> None:
@@ -50,7 +49,7 @@ class Scorer:
 def scorer(monkeypatch: pytest.MonkeyPatch) -> Scorer:
     made = Scorer()
     monkeypatch.setattr(predict.Scorer, "of", lambda model, threads: made)
-    monkeypatch.setattr(predict, "resolve", lambda model, version: None)
+    monkeypatch.setattr(predict, "resolve", lambda *_: None)
     return made
 
 

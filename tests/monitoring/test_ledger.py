@@ -26,6 +26,13 @@ def parts(store: Store) -> tuple[str, ...]:
     return parse(store.read(key), Ledger, key).parts
 
 
+def test_a_version_with_the_profile_of_a_site_has_a_ledger_of_its_own(store: FolderStore) -> None:
+    ledger.claim(store, "skin", ledger.scorer("4f1a"), {"a": entries(1)})
+    ledger.claim(store, "skin", ledger.scorer("4f1a", "clinic-b"), {"b": entries(1)})
+    assert ledger.read(store, *SKIN).owners == {"id1": "a"}
+    assert ledger.read(store, "skin", ledger.scorer("4f1a", "clinic-b")).owners == {"id1": "b"}
+
+
 def test_an_image_belongs_to_the_chunk_that_came_first(store: FolderStore) -> None:
     first = ledger.claim(store, *SKIN, {"a": entries(1, 2), "b": entries(2, 3)})
     assert first == {"a": {"id1", "id2"}, "b": {"id3"}}

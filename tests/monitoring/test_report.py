@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import watched_days
+from profiled_sites import profile
 from watched_days import MODEL, VERSION
 
 from skin_pipeline.contracts import DriftReport, dump
 from skin_pipeline.errors import BadInput
-from skin_pipeline.monitoring import report
+from skin_pipeline.monitoring import reference, report, site_reference
+from skin_pipeline.monitoring.measures import NAMES
 from skin_pipeline.provenance import SigningKeys
 from skin_pipeline.release import Model, Registry
+from skin_pipeline.release.sites import Profiles
 from skin_pipeline.storage import FolderStore
 
 
@@ -118,3 +122,85 @@ def test_a_damaged_report_is_refused(store: FolderStore, model: Model) -> None:
     store.put(f"monitoring/{MODEL}/current", key.encode())
     with pytest.raises(BadInput, match="is not a DriftReport document"):
         report.latest(store, MODEL)
+
+
+# --- at a site ------------------------------------------------------------------------------------
+
+SITE: dict[str, Any] = {"site": "clinic-b", "profile": 1}
+
+
+def put_site(store: FolderStore, number: int = 1, threshold: float = 0.2) -> None:
+    """Put a profile and its reference: images that are redder than those of the version."""
+    Profiles(store, MODEL, VERSION, SigningKeys()).add(profile(threshold=threshold))
+    known = watched_days.reference_of(seed=5, count=100)
+    measures = known.measures.copy()
+    measures[:, NAMES.index("red")] += 0.2
+    there = replace(known, measures=measures, threshold=threshold)
+    key = site_reference.key_of(profile(number=number))
+    reference.write(store, key, there)
+
+
+def test_a_site_is_watched_by_itself_and_compared_with_its_own_images(
+    store: FolderStore, model: Model
+) -> None:
+    put_site(store)
+    for day in range(6):
+        watched_days.put_day(store, watched_days.rows(day, seed=2))
+        watched_days.put_day(store, watched_days.rows(day, red=0.2), **SITE)
+    here, there = made(store, model), made(store, model, site="clinic-b")
+    assert (here.images, there.images) == (120, 120)
+    assert (here.site, there.site, there.profile) == ("", "clinic-b", 1)
+    assert not there.drifting  # as red as the site's labelled images are
+    assert (here.reference_images, there.reference_images) == (500, 100)
+    assert there.malignant_share > here.malignant_share  # by the site's lower threshold
+    assert report.streams(store) == report.reported(store) == [MODEL, f"{MODEL}@clinic-b"]
+    assert report.latest(store, f"{MODEL}@clinic-b") == there
+    assert report.latest(store, MODEL) == here
+    assert report.said(there).startswith("no drift of skin@clinic-b: ")
+
+
+def test_images_of_a_site_that_change_are_told_apart_from_the_version(
+    store: FolderStore, model: Model
+) -> None:
+    put_site(store)
+    for day in range(10):
+        watched_days.put_day(store, watched_days.rows(day, red=0.2 if day < 5 else 0.5), **SITE)
+    found = made(store, model, site="clinic-b")
+    assert found.drifting
+    assert "redder" in report.said(found)
+    assert report.asks(store, found, "run 1", "2026-10-07T00:00:00+00:00")
+    (key,) = store.list(f"monitoring/{MODEL}/retraining")
+    assert key.endswith("-clinic-b.json")
+
+
+def test_a_new_profile_of_a_site_starts_anew(store: FolderStore, model: Model) -> None:
+    put_site(store)
+    watched_days.put_day(store, watched_days.rows(0, red=0.2), **SITE)
+    put_site(store, 2, threshold=0.3)
+    watched_days.put_day(store, watched_days.rows(1, red=0.2), site="clinic-b", profile=2)
+    found = made(store, model, site="clinic-b")
+    assert (found.profile, found.images) == (2, 20)
+
+
+def test_a_profile_that_is_gone_says_why_nothing_is_compared(
+    store: FolderStore, model: Model
+) -> None:
+    watched_days.put_day(store, watched_days.rows(0), **SITE)
+    found = made(store, model, site="clinic-b")
+    assert "000001.json" in found.problem
+    assert report.said(found).startswith("nothing was compared: ")
+
+
+def test_a_damaged_log_is_still_a_stream_and_hides_no_other(
+    store: FolderStore, model: Model
+) -> None:
+    watched_days.put_day(store, watched_days.rows(0), **SITE)
+    store.put("scoring/broken/batches/20261001T080000-1.json", b"{}")
+    assert report.streams(store) == ["broken", f"{MODEL}@clinic-b"]
+
+
+@pytest.mark.parametrize(
+    ("stream", "parts"), [("skin", ("skin", "")), ("skin@clinic-b", ("skin", "clinic-b"))]
+)
+def test_a_stream_is_a_model_or_a_model_at_a_site(stream: str, parts: tuple[str, str]) -> None:
+    assert report.parted(stream) == parts

@@ -16,17 +16,18 @@ import numpy as np
 import pandas as pd
 import pytest
 from hostile_images import ATTACKS
+from profiled_sites import profile
 from released import opened
 from servers import S3Server
 
 from skin_pipeline import cli
-from skin_pipeline.contracts import RESULT, Batch
+from skin_pipeline.contracts import RESULT, Batch, SiteProfile
 from skin_pipeline.data import demo
 from skin_pipeline.errors import BadInput, Unavailable
 from skin_pipeline.job import Job
 from skin_pipeline.monitoring import chunks, reference, score_log, scoring
 from skin_pipeline.monitoring.measures import NAMES
-from skin_pipeline.release import predict
+from skin_pipeline.release import MODEL_FILE, predict, sites
 from skin_pipeline.roots import Roots
 from skin_pipeline.storage import FolderStore, S3Access, digest_file
 
@@ -51,9 +52,12 @@ def job(
     finished: Finished, scorer: Any, copy: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Job]:
     """A job on a store that has a champion; the model is loaded once for all tests."""
-    monkeypatch.setattr(predict.Scorer, "of", lambda model, threads: scorer)
+    monkeypatch.setattr(
+        predict.Scorer, "of", lambda model, threads: replace(scorer, profile=model.profile)
+    )
     yield replace(finished.job, store=FolderStore(copy), run_id="first")
     shutil.rmtree(copy / "scoring", ignore_errors=True)
+    shutil.rmtree(copy / f"models/{MODEL}/sites", ignore_errors=True)
 
 
 @pytest.fixture(scope="module")
@@ -79,10 +83,12 @@ def _settled(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("skin_pipeline.data.sources.from_folder.UNSETTLED", 0.0)
 
 
-def batch(job: Job, source: object, run: str = "first", **more: Any) -> scoring.Told:
+def batch(
+    job: Job, source: object, run: str = "first", site: str = "", **more: Any
+) -> scoring.Told:
     """Plan, score and merge."""
     job = replace(job, run_id=run)
-    planned = scoring.plan(job, scoring.Request(MODEL, "champion", str(source)), **more)
+    planned = scoring.plan(job, scoring.Request(MODEL, "champion", str(source), site), **more)
     for chunk in scoring.chunks_of(job, planned):
         scoring.score(job, chunk)
     return scoring.merge(job, planned)
@@ -531,6 +537,76 @@ def test_a_model_without_a_reference_is_scored_without_embeddings(
     batch(job, folder)
     assert rows(job)["embedding"].isna().all()
     assert rows(job)["probability"].notna().all()
+
+
+# --- with the profile of a site -------------------------------------------------------------------
+
+
+def add_profile(job: Job, scorer: predict.Scorer, **known: Any) -> SiteProfile:
+    """A profile of the champion."""
+    release = scorer.release
+    about = {"model": MODEL, "version": release.version, "model_sha256": release.files[MODEL_FILE]}
+    found = sites.Profiles.of(opened(job.store, name=MODEL), release.version)
+    return found.add(profile(**{**about, **known}))
+
+
+def test_a_batch_with_a_site_has_its_probabilities_threshold_and_name(
+    job: Job, folder: Path, scorer: predict.Scorer, caplog: pytest.LogCaptureFixture
+) -> None:
+    made = add_profile(job, scorer)
+    with caplog.at_level("INFO"):
+        told = batch(job, folder, site="clinic-b")
+    table = rows(job).set_index("image")
+    assert set(table["site"]) == {"clinic-b"}
+    assert table["threshold"].to_numpy() == pytest.approx(made.threshold)
+    recalibrated = sites.Recalibration.of_profile(made)
+    for row in scorer.predict(sorted(folder.iterdir())):
+        assert row.probability is not None
+        there = table.loc[Path(row.image).name]
+        assert there["probability"] == pytest.approx(recalibrated.one(row.probability), abs=1e-6)
+        assert (there["label"] == "malignant") == (there["probability"] >= made.threshold)
+    (only,) = batches(job)
+    assert (only.site, only.profile) == ("clinic-b", 1)
+    assert "with profile 1 of site clinic-b" in told.words
+    assert "threshold_of_site site=clinic-b profile=1" in caplog.text
+    assert "threshold_not_validated" not in caplog.text
+
+
+def test_without_a_site_the_log_says_that_the_threshold_is_not_validated(
+    job: Job, folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    batch(job, folder)
+    assert caplog.text.count("threshold_not_validated") == 1
+    assert set(rows(job)["site"]) == {""}
+
+
+def test_what_was_scored_without_a_profile_is_scored_again_with_it_and_then_known(
+    job: Job, folder: Path, scorer: predict.Scorer
+) -> None:
+    batch(job, folder)
+    add_profile(job, scorer)
+    assert batch(job, folder, "second", "clinic-b").words.startswith(f"{count(folder)} images")
+    assert "no image scored" in batch(job, folder, "third", "clinic-b").words
+    assert "no image scored" in batch(job, folder, "fourth").words
+    assert list(rows(job)["site"].value_counts()) == [count(folder)] * 2
+
+
+def test_a_chunk_keeps_the_profile_that_was_the_newest_when_it_was_planned(
+    job: Job, folder: Path, scorer: predict.Scorer
+) -> None:
+    add_profile(job, scorer)
+    planned = scoring.plan(job, scoring.Request(MODEL, "champion", str(folder), "clinic-b"))
+    add_profile(job, scorer, threshold=0.7)
+    for chunk in scoring.chunks_of(job, planned):
+        scoring.score(job, chunk)
+    scoring.merge(job, planned)
+    assert rows(job)["threshold"].to_numpy() == pytest.approx(0.2)
+
+
+def test_an_unknown_site_is_refused_before_anything_is_listed(job: Job, folder: Path) -> None:
+    with pytest.raises(BadInput, match="no profile of a site 'nowhere'"):
+        batch(job, folder, site="nowhere")
+    assert not job.store.list("scoring")
 
 
 # --- the command line -----------------------------------------------------------------------------

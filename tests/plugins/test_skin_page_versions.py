@@ -10,11 +10,13 @@ from typing import Any
 import pytest
 from many_versions import Images, put_images, write
 from models_server import REAL, fill
+from profiled_sites import profile
 from released import moves, opened
 
 from skin_pipeline.contracts import Verdict, load
 from skin_pipeline.provenance import SigningKeys
 from skin_pipeline.release import Rollback
+from skin_pipeline.release.sites import Profiles
 from skin_pipeline.storage import FolderStore, digest
 
 HOSTILE = "<img src=x onerror=alert(1)>"
@@ -352,3 +354,41 @@ def test_a_long_document_is_cut(client: Any, empty: FolderStore) -> None:
     page = client.get("/document/gate/x/result.json")
     assert "The document is longer than what is shown." in page.text
     assert page.text.count("x" * 70) < 3000
+
+
+# --- sites ---------------------------------------------------------------------------------------
+
+
+def test_a_version_without_profiles_says_that_its_threshold_is_not_validated(
+    client: Any, two: list[str]
+) -> None:
+    shown = part(page_of(client, two[0]), 'aria-labelledby="sites"')
+    assert "For images of another origin" in shown
+    assert 'href="../../../dags/skin_site"' in shown
+
+
+def test_the_newest_profile_of_each_site_is_shown_with_its_intervals(
+    client: Any, empty: FolderStore, two: list[str]
+) -> None:
+    known = Profiles.of(opened(empty), two[0])
+    known.add(profile(version=two[0], threshold=0.9))
+    known.add(profile(version=two[0]))
+    known.add(profile("clinic-c", version=two[0], by=HOSTILE))
+    shown = part(page_of(client, two[0]), 'aria-labelledby="sites"')
+    assert re.findall(r"<h3>(.*?)</h3>", shown) == ["clinic-b", "clinic-c"]
+    assert "profile 2, for version" in shown
+    assert "threshold 0.200" in shown
+    assert "0.900" not in shown.partition("Sensitivity")[0]
+    assert "sensitivity 90 % [85 %, 95 %]" in shown
+    assert "<img" not in shown
+    assert "clinic-b" not in part(page_of(client, two[1]), 'aria-labelledby="sites"')
+
+
+def test_a_profile_that_was_changed_is_shown_as_one_not_to_use(
+    client: Any, empty: FolderStore, two: list[str]
+) -> None:
+    Profiles.of(opened(empty), two[0]).add(profile(version=two[0]))
+    rewrite(empty, f"models/skin/sites/{two[0]}/clinic-b/000001.json", site="clinic-z")
+    shown = part(page_of(client, two[0]), 'aria-labelledby="sites"')
+    assert "Do not use this profile." in shown
+    assert "is not what it says" in html.unescape(shown)

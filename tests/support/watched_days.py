@@ -79,12 +79,16 @@ def days(first: int, last: int, **about: Any) -> pd.DataFrame:
     return pd.concat([rows(day, **about) for day in range(first, last)], ignore_index=True)
 
 
-def put_day(store: Store, table: pd.DataFrame, version: str = VERSION) -> str:
-    """Puts the batch of a day into the log; returns the key of its rows."""
+def put_day(store: Store, table: pd.DataFrame, version: str = VERSION, **site: Any) -> str:
+    """Puts the batch of a day into the log; returns the key of its rows.
+
+    `site` and `profile` are those that its images were scored with.
+    """
     key = score_log.keep(store, MODEL, table.assign(version=version))
     unreadable = int(table["probability"].isna().sum())
     at = table["scored_at"].min().isoformat()
-    about = {"model": MODEL, "alias": "champion", "version": version, "source": "/new"}
+    about: dict[str, Any] = {"model": MODEL, "alias": "champion"}
+    about |= {"version": version, "source": "/new", **site}
     counts = {"images": len(table) - unreadable, "unreadable": unreadable, "known": 0}
     run = str(table["batch"].iloc[0])
     score_log.record(
