@@ -215,3 +215,61 @@ def test_values_of_half_precision_are_taken(tmp_path: Path) -> None:
     changed(tmp_path / "model", change)
     expected = foreign.network(3).get_weights()[0]
     np.testing.assert_allclose(taken(tmp_path / "model").get_weights()[0], expected, rtol=1e-3)
+
+
+# --- an EfficientNet's own scaling of pixels ------------------------------------------------------
+
+MEANS, DEVIATIONS = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
+
+
+def behind_normalisation(means: Any, variances: Any) -> Any:
+    image = keras.Input((foreign.SIDE, foreign.SIDE, 3))
+    scaling = layers.Normalization()
+    model = keras.Model(image, foreign.stacked(scaling(layers.Rescaling(1 / 255)(image))))
+    scaling.load_own_variables({"0": means, "1": variances, "2": np.array(0)})
+    return model
+
+
+@pytest.mark.parametrize("form", [".keras", ".weights.h5", ".weights.h5 without names", ".h5"])
+@pytest.mark.parametrize(
+    ("means", "variances", "fits"),
+    [
+        (MEANS, DEVIATIONS, True),  # as keras.applications has it for ImageNet
+        (MEANS, DEVIATIONS**2, True),
+        (np.zeros(3), np.ones(3), False),  # as without ImageNet's weights
+        (MEANS, np.ones(3), False),
+        (MEANS + 0.1, DEVIATIONS, False),
+    ],
+)
+def test_weights_that_were_trained_on_other_pixels_are_refused(
+    means: Any,
+    variances: Any,
+    fits: bool,
+    form: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    spec = foreign.SPEC._replace(begin="block1_conv1")
+    monkeypatch.setitem(networks.BACKBONES, foreign.NAME, spec)
+    foreign.FORMATS[form](behind_normalisation(means, variances), tmp_path / "model")
+    if fits:
+        taken(tmp_path / "model")
+    else:
+        said = refused(tmp_path / "model")
+        assert "was not trained on pixels with ImageNet's mean and deviation" in said
+        assert "weights='imagenet'" in said
+
+
+def test_an_efficientnet_with_its_top_is_taken_from_behind_its_scaling(tmp_path: Path) -> None:
+    theirs = keras.applications.EfficientNetB0(weights=None, input_shape=(64, 64, 3))
+    scaling = next(layer for layer in theirs.layers if isinstance(layer, layers.Normalization))
+    scaling.load_own_variables({"0": MEANS, "1": DEVIATIONS, "2": np.array(0)})
+    theirs.save(tmp_path / "model.keras")
+    made = networks.whole(keras, "EfficientNetB0", 64)
+    with saved.opened(tmp_path / "model.keras") as file:
+        transplant.fill(made, file, "EfficientNetB0")
+    for name in ("stem_conv", "block5c_project_bn", "top_conv"):
+        for found, expected in zip(
+            made.get_layer(name).get_weights(), theirs.get_layer(name).get_weights(), strict=True
+        ):
+            np.testing.assert_array_equal(found, expected)
