@@ -72,6 +72,7 @@ from skin_pipeline.contracts.monitoring import (
     Moved,
     RetrainingAsked,
     WatchedDay,
+    stream_of,
 )
 from skin_pipeline.contracts.operations import (
     Action,
@@ -182,4 +183,5 @@ __all__ = [
     "revise",
     "stamp",
     "stopping",
+    "stream_of",
 ]

@@ -156,9 +156,7 @@ def _inspected(file: BinaryIO) -> _Checked:
     """
     _refuse_other_formats(file)
     members = container.members(file)
-    for name, most in TEXT_BYTES.items():
-        if members[name].size > most:
-            raise Foreign(f"has {members[name].size} bytes of {name}; {most} are allowed")
+    container.refuse_large(members, TEXT_BYTES)
     version = _keras_version(container.contents(file, members[METADATA]))
     config = configuration.parsed(container.contents(file, members[CONFIG]), CONFIG)
     with _naming_versions(version):

@@ -25,7 +25,7 @@ from skin_pipeline import arrays, tables
 from skin_pipeline.contracts import Dataset, Evaluation, Split, TrainedRun, Verdict, load
 from skin_pipeline.data import manifest, splitting
 from skin_pipeline.errors import BadInput
-from skin_pipeline.monitoring.measures import NAMES, measure
+from skin_pipeline.monitoring.measures import NAMES, measured
 from skin_pipeline.monitoring.space import DIRECTIONS, Floats, Space, fitted, nowhere
 from skin_pipeline.release import Model
 from skin_pipeline.storage import Store, scratch
@@ -202,12 +202,9 @@ def _chosen(table: pd.DataFrame, wanted: NDArray[np.bool_]) -> NDArray[np.int64]
 
 
 def _measured(source: inputs.Source, rows: NDArray[np.int64]) -> Floats:
-    made = []
-    for start in range(0, len(rows), TOGETHER):
-        for square in source.squares(rows[start : start + TOGETHER]):
-            values = measure(square)
-            made.append([values[name] for name in NAMES])
-    return np.array(made, np.float32)
+    starts = range(0, len(rows), TOGETHER)
+    parts = (source.squares(rows[start : start + TOGETHER]) for start in starts)
+    return np.concatenate([measured(squares) for squares in parts])
 
 
 def _space(

@@ -122,9 +122,7 @@ def parted(file: BinaryIO) -> tuple[Any, BinaryIO]:
     if not start.startswith(ZIP):
         return None, file
     members = container.members(file)
-    for name in (CONFIG, METADATA):
-        if members[name].size > MOST_TEXT:
-            raise Foreign(f"has {members[name].size} bytes of {name}; {MOST_TEXT} are allowed")
+    container.refuse_large(members, dict.fromkeys((CONFIG, METADATA), MOST_TEXT))
     config = configuration.parsed(container.contents(file, members[CONFIG]), CONFIG)
     container.verify(file, members[WEIGHTS])
     weights = members[WEIGHTS]
