@@ -137,4 +137,7 @@ def _geometry(keras: Any, image: Any, image_size: int, whole_side: int) -> Any:
     square = keras.layers.Resizing(
         whole_side, whole_side, crop_to_aspect_ratio=True, antialias=True, name="centre_square"
     )(image)
-    return keras.layers.CenterCrop(image_size, image_size, name="field_of_view")(square)
+    crop = keras.layers.CenterCrop(image_size, image_size, name="field_of_view")
+    # Keras calls its layers for images as in training unless told otherwise, and all layers behind
+    # them with them: a network with dropout would then give an image another probability each time.
+    return crop(square, training=False)

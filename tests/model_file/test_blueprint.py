@@ -187,3 +187,14 @@ def test_names_mean_something_in_their_own_network_only() -> None:
 def test_a_configuration_does_not_differ_from_itself() -> None:
     config = config_of(strategy="fine_tune")
     assert difference(config, copy.deepcopy(config), same_version=True) is None
+
+
+def test_a_model_that_was_released_with_its_crop_called_as_in_training_is_still_one() -> None:
+    config = config_of(runs=2, views=2)
+    earlier = copy.deepcopy(config)
+    crop = earlier["config"]["layers"][2]
+    assert crop["name"] == "field_of_view"
+    crop["inbound_nodes"][0]["kwargs"]["training"] = True
+    assert difference(config, earlier, same_version=True) is None
+    crop["inbound_nodes"][0]["kwargs"]["training"] = 1
+    assert difference(config, earlier, same_version=True) is not None
