@@ -25,6 +25,8 @@ SETTINGS = (
 # Layers that change nothing once the training is over.
 INERT = {"InputLayer", "Dropout", "SpatialDropout2D", "GaussianNoise", "GaussianDropout"}
 OLD = {"swish": "silu", "hard_swish": "hard_silu"}  # names of activations, and newer ones
+# Operations that are no layers: the classes of Keras 3 for functions that Keras 2 names.
+OPERATIONS = {"__operators__.add": "Add", "math.multiply": "Multiply"}
 MOST_PATH = 6  # nested lists and objects on the way to the name of a layer that is read
 
 
@@ -71,10 +73,14 @@ def _read(model: Any, layers: dict[str, Any]) -> dict[str, set[str]]:
 
 
 def _texts(value: Any, deep: int) -> Iterator[str]:
-    """Yields the names in `["name", 0, 0]`, by which Keras says what a layer reads."""
+    """Yields the names in `["name", 0, 0]`, by which Keras says what a layer reads.
+
+    Keras 2 has the other arguments of an operation behind them: `["name", 0, 0, {"y": [...]}]`.
+    """
     if isinstance(value, list) and len(value) >= 3 and isinstance(value[0], str):
-        yield value[0]
-    elif deep and isinstance(value, list | dict):
+        yield configuration.plain(value[0])
+        value = value[3:]
+    if deep and isinstance(value, list | dict):
         for inner in value.values() if isinstance(value, dict) else value:
             yield from _texts(inner, deep - 1)
 
@@ -98,6 +104,9 @@ def _words(layer: Any) -> Iterator[str]:
     name, config = str(layer.get("class_name")), layer.get("config")
     if name in INERT:
         return
+    function = configuration.get(config, "function")
+    if name == "TFOpLambda" and isinstance(function, str):
+        name = OPERATIONS.get(function, name)
     known = (
         {key: config[key] for key in SETTINGS if key in config} if isinstance(config, dict) else {}
     )
