@@ -67,11 +67,13 @@ class File(NamedTuple):
 
     Attributes:
         layers: All layers with arrays.
+        config: Its configuration; None if it has none.
         models: The configuration of each network in it, by the path of the group with its layers.
         content: The opened HDF5 file.
     """
 
     layers: list[Layer]
+    config: Any
     models: dict[str, Any]
     content: Any
 
@@ -158,7 +160,7 @@ def _numbered(content: Any, arrays: dict[str, Any], config: Any) -> File:
         said = content[f"{path}/vars"].attrs.get("name", "")
         name = names.get(path) or (said if isinstance(said, str) else "")
         layers.append(_layer(path, name, kind, max(number, 0), own))
-    return File(layers, models, content)
+    return File(layers, config, models, content)
 
 
 def _children(paths: Any) -> dict[str, set[str]]:
@@ -217,7 +219,7 @@ def _named(content: Any, arrays: dict[str, Any], config: Any) -> File:
     for model in configuration.models(config):
         inner = "" if model is config else configuration.name_of(model)
         models["/".join(filter(None, (ROOT, inner)))] = model
-    return File(layers, models, content)
+    return File(layers, config, models, content)
 
 
 def _name_at(path: str, known: set[str]) -> str:
