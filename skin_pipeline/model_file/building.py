@@ -29,6 +29,8 @@ class Recipe(NamedTuple):
             `image_size`.
         views: Dihedral views of an image over which its logit is averaged.
         scale: What logits are multiplied by: one divided by the temperature.
+        pixels: How the network's weights expect pixels: the factors of red, green and blue, and
+            what is added to them; None for those of keras.applications.
     """
 
     backbone: str
@@ -38,6 +40,7 @@ class Recipe(NamedTuple):
     whole_side: int
     views: int
     scale: float
+    pixels: tuple[tuple[float, ...], tuple[float, ...]] | None = None
 
 
 def released_model(

@@ -229,10 +229,12 @@ def _channels(source: inputs.Source, evaluation: Evaluation) -> int:
     """Returns how many pooled features, from the first, the released model's stem gives."""
     if evaluation.strategy == "head":
         return int(_pooled(source, np.zeros(1, np.int64)).shape[1])
-    from skin_pipeline.training import backbone, runtime
+    from skin_pipeline.training import backbone, networks, runtime
 
-    size = 64  # the number of channels is the same for images of any size
-    network = backbone.Network.untrained(runtime.keras_on(1), evaluation.trunk.backbone, size)
+    # The number of channels is the same for images of any size.
+    name = evaluation.trunk.backbone
+    size = networks.BACKBONES[name].least
+    network = backbone.Network.untrained(runtime.keras_on(1), name, size)
     return int(network.shallow)
 
 
