@@ -129,7 +129,7 @@ class Parts:
         kinds = strategies.CACHED[strategy]
         inputs = {
             "images": dataset.shards[shard],
-            "trunk": trunk.model_dump(),
+            "trunk": trunk.recipe,
             "kinds": kinds,
             "views": views.model_dump(),
         }

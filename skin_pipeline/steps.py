@@ -168,7 +168,7 @@ def features(job: Job, split: str, weights: str, shard: int) -> str:
 
     dataset = job.load(job.load(split, Split).dataset, Dataset)
     seen = views.learned_from(job.settings)
-    trunk = pretrained.trunk_of(job.settings.backbone, weights)
+    trunk = pretrained.trunk_of(job.settings.backbone, weights, job.settings.stages_read)
     return Parts(job).features(dataset, shard, trunk, job.settings.strategy, seen)
 
 

@@ -86,6 +86,7 @@ CHANGES: dict[str, tuple[Any, set[str]]] = {
     "backbone": ("ResNet50V2", FEATURES),
     "weights": ("other.weights.h5", FEATURES),
     "strategy": ("head", FEATURES),
+    "head_stages": (2, GATE),
     "views": (8, FEATURES),
     "corrupted": (3, FEATURES),
     "corruptions": ("light, jpeg", FEATURES),
@@ -137,6 +138,7 @@ BASE: dict[str, Any] = {
 BY_STRATEGY = {
     "head": {
         **dict.fromkeys(("tune_epochs", "tune_batch_size", "tune_learning_rate", "jitter"), GATE),
+        "head_stages": FEATURES,
         "strategy": TRAIN,  # `full` begins with a head on the same features
     },
     "full": {"jitter": TRAIN, "strategy": TRAIN},
@@ -371,7 +373,7 @@ def test_every_step_has_a_version_and_a_line() -> None:
 
 TRAINING = (
     *("backbone", "weights", "strategy", "views", "corrupted", "corruptions", "epochs"),
-    *("patience", "batch_size", "learning_rate", "l2"),
+    *("head_stages", "patience", "batch_size", "learning_rate", "l2"),
     *("tune_epochs", "tune_batch_size", "tune_learning_rate", "jitter"),
 )
 

@@ -96,6 +96,11 @@ class Settings(JudgingKnobs, TrainingKnobs, SplitKnobs, DataKnobs):
         """The number of dihedral views that a score is averaged over."""
         return self.test_views or self.views
 
+    @property
+    def stages_read(self) -> int:
+        """How many of the network's stages are read: all, unless a head reads fewer."""
+        return self.head_stages if self.strategy == "head" else 3
+
     def subset(self, *names: str) -> dict[str, Any]:
         """Returns the named knobs or properties: part of what a result's key is made from."""
         return {name: getattr(self, name) for name in names}

@@ -92,6 +92,13 @@ class TrainingKnobs(Environment):
             "full": "full: the whole network, for a GPU",
         },
     )
+    head_stages: Annotated[Literal[1, 2, 3], BeforeValidator(number)] = knob(
+        3,
+        "Training",
+        "How many of the network's three stages a `head` reads, from the first. The last one knows "
+        "most about the images of its own archive, and helps least on those of others.",
+        title="Stages of the network that a head reads",
+    )
     views: Annotated[Literal[1, 2, 4, 8], BeforeValidator(number)] = knob(
         4,
         "Training",

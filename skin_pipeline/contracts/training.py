@@ -14,11 +14,18 @@ class Trunk(Contract):
     """The frozen part of a network of keras.applications, and its weights.
 
     `source` is `imagenet`, `none`, or the key of a file under `weights/`; `digest` is theirs.
+    `stages` is how many of the network's three stages are read.
     """
 
     backbone: str
     source: str
     digest: str
+    stages: int = 3
+
+    @property
+    def recipe(self) -> dict[str, Any]:
+        """What activations depend on; without `stages` where all are read, as it always was."""
+        return self.model_dump(exclude_defaults=True)
 
 
 class Views(Contract):

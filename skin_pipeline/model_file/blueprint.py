@@ -52,15 +52,18 @@ def recipe_of(config: Any) -> Recipe:
     """
     layers = dict(_layers(config))
     image_size = _number(layers, "field_of_view", "height", SIZES)
+    strategy = _strategy(layers)
+    name, stages = _network(config, strategy)
     return Recipe(
-        backbone=_backbone(config),
-        strategy=_strategy(layers),
+        backbone=name,
+        strategy=strategy,
         runs=_runs(layers),
         image_size=image_size,
         whole_side=_number(layers, "centre_square", "height", WHOLE_SIDES),
         views=_views(layers),
         scale=_scale(layers),
         pixels=_pixels(config),
+        stages=stages,
     )
 
 
@@ -152,10 +155,12 @@ def _strategy(layers: dict[str, dict[str, Any]]) -> str:
     return "fine_tune" if "last_stage" in within else "head"
 
 
-def _backbone(config: Any) -> str:
-    """Returns the network that some part of the model is."""
+def _network(config: Any, strategy: str) -> tuple[str, int]:
+    """Returns the network that some part of the model is, and how many of its stages there are."""
     for model in configuration.models(config):
-        if found := networks.recognised(configuration.widths(model)):
+        found = networks.recognised(configuration.widths(model))
+        # Only a head can do without the last stage. A part of another model may look like it.
+        if found and (strategy == "head" or found[1] == networks.STAGES):
             return found
     known = ", ".join(networks.BACKBONES)
     raise Foreign(f"is no model of ours: its network is none of {known}")

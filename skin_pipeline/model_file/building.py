@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from skin_pipeline.arrays import Arrays
 from skin_pipeline.geometry import Geometry
-from skin_pipeline.training import backbone, strategies
+from skin_pipeline.training import backbone, networks, strategies
 
 
 class Recipe(NamedTuple):
@@ -31,6 +31,7 @@ class Recipe(NamedTuple):
         scale: What logits are multiplied by: one divided by the temperature.
         pixels: How the network's weights expect pixels: the factors of red, green and blue, and
             what is added to them; None for those of keras.applications.
+        stages: How many of the network's three stages are read.
     """
 
     backbone: str
@@ -41,6 +42,7 @@ class Recipe(NamedTuple):
     views: int
     scale: float
     pixels: tuple[tuple[float, ...], tuple[float, ...]] | None = None
+    stages: int = networks.STAGES
 
 
 def released_model(
@@ -83,9 +85,11 @@ def fewest_parameters(network: backbone.Network, recipe: Recipe) -> int:
     A file with fewer does not contain the runs or the backbone that it claims to contain.
     """
     whole = network.parameters(network.whole.input)
-    trained = {"head": 0, "fine_tune": network.parameters(network.ends[1]), "full": whole}
-    shared = 0 if recipe.strategy == "full" else whole
-    return shared + recipe.runs * trained[recipe.strategy]
+    if recipe.strategy == "head":
+        return whole
+    if recipe.strategy == "full":
+        return recipe.runs * whole
+    return whole + recipe.runs * network.parameters(network.ends[1])
 
 
 def _built(

@@ -208,6 +208,7 @@ def _built(keras: Any, found: _Checked) -> Any:
     recipe, size = found.recipe, found.weights.bytes
     network = backbone.Network.untrained(keras, recipe.backbone, recipe.image_size)
     network = network.seeing(pixels.Pixels(*recipe.pixels) if recipe.pixels else None)
+    network = network.reading(recipe.stages)
     needed = FLOAT.itemsize * fewest_parameters(network, recipe)
     if size < needed:  # before more is built of what the file only claims to be
         raise Foreign(f"has {size} bytes of weights where {recipe} needs {needed}")

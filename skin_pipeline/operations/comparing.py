@@ -260,6 +260,7 @@ def _data(origin: Origin) -> dict[str, Any]:
     if made:
         found["test images"] = made.ensemble.images
         found["trunk"] = f"{made.trunk.backbone}, {made.trunk.source}"
+        found["stages read"] = made.trunk.stages
         found["strategy"] = made.strategy
         found["threshold"] = f"{made.threshold:.4f}"
     return found

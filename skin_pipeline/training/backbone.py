@@ -51,6 +51,7 @@ class Network:
         whole: The Keras model, without its top.
         image_size: Side in pixels of the squares that it sees: RGB (n, size, size, 3), 0…255.
         pixels: How its weights expect pixels, where not as those of keras.applications.
+        depth: How many of its stages are read, from the first. What is behind them is not computed.
     """
 
     keras: Any
@@ -58,6 +59,7 @@ class Network:
     whole: Any
     image_size: int
     pixels: Pixels | None = None
+    depth: int = networks.STAGES
 
     @classmethod
     def load(cls, keras: Any, trunk: Trunk, image_size: int, store: Store) -> Network:
@@ -68,7 +70,7 @@ class Network:
             Unavailable: Keras could not download its ImageNet weights.
         """
         keras.utils.set_random_seed(RANDOM_SEED)
-        made = cls.untrained(keras, trunk.backbone, image_size)
+        made = cls.untrained(keras, trunk.backbone, image_size).reading(trunk.stages)
         pixels = load_weights(keras, made.whole, trunk, store)
         usual = USUAL.get(made.spec.scale)
         return made if pixels is None or (usual and usual.is_like(pixels)) else made.seeing(pixels)
@@ -87,10 +89,14 @@ class Network:
         """Returns the same network for weights that were trained on pixels scaled so."""
         return replace(self, pixels=pixels)
 
+    def reading(self, stages: int) -> Network:
+        """Returns the same network, of which only the first so many stages are read."""
+        return replace(self, depth=stages)
+
     @cached_property
-    def ends(self) -> tuple[Any, Any, Any]:
-        """The symbolic outputs of the three stages."""
-        return networks.ends(self.whole, self.spec)
+    def ends(self) -> tuple[Any, ...]:
+        """The symbolic outputs of the stages that are read."""
+        return networks.ends(self.whole, self.spec, self.depth)
 
     @property
     def jit(self) -> bool:
@@ -100,12 +106,12 @@ class Network:
     @property
     def shallow(self) -> int:
         """Channels of the first two stages together: the features that `fine_tune` keeps frozen."""
-        return int(self.ends[0].shape[-1] + self.ends[1].shape[-1])
+        return sum(int(end.shape[-1]) for end in self.ends[:2])
 
     @property
     def channels(self) -> int:
-        """Channels of all three stages together."""
-        return int(self.shallow + self.ends[2].shape[-1])
+        """Channels of all stages that are read together."""
+        return sum(int(end.shape[-1]) for end in self.ends)
 
     @property
     def map_shape(self) -> tuple[int, int, int]:
@@ -113,8 +119,8 @@ class Network:
         return tuple(self.read_of(self.ends[1]).shape[1:])
 
     def parameters(self, begin: Any) -> int:
-        """Returns how many weights the layers from `begin` to the third stage's end have."""
-        return int(self.keras.Model(begin, self.ends[2]).count_params())
+        """Returns how many weights the layers from `begin` to the last end that is read have."""
+        return int(self.keras.Model(begin, self.ends[-1]).count_params())
 
     def read_of(self, second_end: Any) -> Any:
         """Returns the part of the second stage's end that the third stage reads: a quarter, or all.
@@ -127,7 +133,7 @@ class Network:
         return self.keras.layers.AveragePooling2D(1, strides=2, name="read")(second_end)
 
     def stages(self) -> Any:
-        """Returns a frozen model from squares to the ends of the three stages."""
+        """Returns a frozen model from squares to the ends of the stages that are read."""
         self.whole.trainable = False
         return self._on_squares(self.keras.Model(self.whole.input, self.ends), "trunk")
 
@@ -201,7 +207,7 @@ class Network:
 
 def quick_with_xla(model: Any, image_size: int) -> bool:
     """Returns `Network.jit` of the network that a model contains, at any depth."""
-    found = networks.candidates(_layer_names(model))
+    found = networks.candidates(_layer_names(model), stages=1)  # a head may read no more
     return image_size >= JIT_FROM and any(networks.BACKBONES[name].jit for name in found)
 
 

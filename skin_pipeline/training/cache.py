@@ -53,7 +53,7 @@ class FeatureCache:
     """
 
     def __init__(self, store: Store, trunk: Trunk, image_size: int, ids: Ids | None = None) -> None:
-        recipe = {"version": VERSION, **trunk.model_dump(), "image_size": image_size}
+        recipe = {"version": VERSION, **trunk.recipe, "image_size": image_size}
         recipe |= signed_by(store)  # signed activations are never mixed with others
         self._store, self._needed = store, None if ids is None else frozenset(ids.tolist())
         self._folder = f"activations/{address(recipe)}"

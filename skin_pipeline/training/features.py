@@ -9,6 +9,7 @@ The network sees each image in each of its views; what it gives goes to the cach
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -38,20 +39,23 @@ def forward_of(network: Network, kinds: Sequence[str]) -> Forward:
 
     Args:
         network: The network with its pretrained weights.
-        kinds: `pooled`, the averages of all stages (n, channels) in float32; `maps`, what the
+        kinds: `pooled`, the averages of the stages (n, channels) in float32; `maps`, what the
             third stage reads (n, height, width, channels) in float16; or both.
     """
     import tensorflow as tf
 
     stages = network.stages()
+    made: dict[str, Callable[[list[Any]], Any]] = {
+        "pooled": lambda ends: tf.concat([tf.reduce_mean(end, axis=(1, 2)) for end in ends], 1),
+        "maps": lambda ends: tf.cast(
+            tf.clip_by_value(network.read_of(ends[1]), -MOST, MOST), tf.float16
+        ),
+    }
 
     def forward(batch: Any) -> dict[str, Any]:
-        ends = stages(tf.cast(batch, tf.float32), training=False)
-        made = {
-            "pooled": tf.concat([tf.reduce_mean(end, axis=(1, 2)) for end in ends], axis=1),
-            "maps": tf.cast(tf.clip_by_value(network.read_of(ends[1]), -MOST, MOST), tf.float16),
-        }
-        return {kind: made[kind] for kind in kinds}
+        # Keras gives the only output of a model without a list.
+        ends = network.keras.tree.flatten(stages(tf.cast(batch, tf.float32), training=False))
+        return {kind: made[kind](ends) for kind in kinds}
 
     compiled: Forward = tf.function(forward, jit_compile=network.jit)
     return compiled
@@ -59,8 +63,9 @@ def forward_of(network: Network, kinds: Sequence[str]) -> Forward:
 
 def bytes_of(network: Network, kinds: Sequence[str], views: int, images: int) -> int:
     """Returns how many bytes the activations of so many images take in the cache."""
-    height, width, channels = network.map_shape
-    sizes = {"pooled": 4 * network.channels, "maps": 2 * height * width * channels}
+    sizes = {"pooled": 4 * network.channels}
+    if "maps" in kinds:
+        sizes["maps"] = 2 * math.prod(network.map_shape)
     return images * views * sum(sizes[kind] for kind in kinds)
 
 

@@ -79,10 +79,11 @@ def _suffix(copy: Path, backbone: str, named: str) -> str:
     return ".weights.h5" if weight_files.is_hdf5(copy) else ".keras"
 
 
-def trunk_of(backbone: str, weights: str) -> Trunk:
-    """Returns the trunk: a network, and its weights as `pin_weights` returned them."""
+def trunk_of(backbone: str, weights: str, stages: int = networks.STAGES) -> Trunk:
+    """Returns the trunk: a network, its weights as `pin_weights` returned them, and its depth."""
     # `imagenet` and `none`, which are no file, are their own digest.
-    return Trunk(backbone=backbone, source=weights, digest=Path(weights).name.split(".")[0])
+    digest = Path(weights).name.split(".")[0]
+    return Trunk(backbone=backbone, source=weights, digest=digest, stages=stages)
 
 
 def load_weights(keras: Any, network: Any, trunk: Trunk, store: Store) -> Pixels | None:

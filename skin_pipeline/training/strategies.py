@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, Protocol
 from skin_pipeline.training.backbone import TRAINED, Network
 
 EPSILON = 1e-12  # of the standardisation; the spread that it divides by has a floor already
-Ends = Sequence[Any]  # of the three stages of a network
+Ends = Sequence[Any]  # of the stages of a network that are read
 # What each strategy reads from the cache: every run begins with a head on pooled features.
 CACHED = {"head": ("pooled",), "fine_tune": ("pooled", "maps"), "full": ("pooled",)}
 HEAD_KNOBS = ("strategy", "epochs", "patience", "batch_size", "learning_rate", "l2", "seed")
@@ -69,7 +69,7 @@ class Strategy(Protocol):
 
 
 class Head:
-    """A logistic head on the features of all three stages."""
+    """A logistic head on the features of the stages that the network reads."""
 
     def stem(self, network: Network) -> Any:
         frozen = network.stages()
@@ -80,7 +80,13 @@ class Head:
         return network.keras.Model(features, _logit(network.keras, features, training), name=name)
 
     def explained(self, network: Network, model: Any) -> tuple[Any, Callable[[Ends], Any]]:
-        return network.stages(), lambda ends: model(_pooled(network.keras, ends))
+        stages = network.stages()
+
+        def ends(squares: Any) -> Ends:
+            found: Ends = network.keras.tree.flatten(stages(squares))
+            return found
+
+        return ends, lambda ends: model(_pooled(network.keras, ends))
 
 
 class FineTune:
@@ -139,7 +145,9 @@ STRATEGIES: dict[str, Strategy] = {"head": Head(), "fine_tune": FineTune(), "ful
 
 def _pooled(keras: Any, ends: Any) -> Any:
     """Returns the end of each stage averaged over the picture, side by side."""
-    return keras.layers.Concatenate()([keras.layers.GlobalAveragePooling2D()(x) for x in ends])
+    # Keras gives the only output of a model without a list.
+    means = [keras.layers.GlobalAveragePooling2D()(end) for end in keras.tree.flatten(ends)]
+    return keras.layers.Concatenate()(means) if len(means) > 1 else means[0]
 
 
 def _logit(keras: Any, features: Any, training: Training | None) -> Any:

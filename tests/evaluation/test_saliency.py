@@ -44,7 +44,9 @@ def test_every_strategy_tells_where_its_logit_comes_from(network: Any, strategy:
     assert not np.allclose(seen[0], seen[1])
 
 
-def test_the_places_of_a_head_add_up_to_its_logit(network: Any) -> None:
+@pytest.mark.parametrize("stages", [1, 2, 3])
+def test_the_places_of_a_head_add_up_to_its_logit(network: Any, stages: int) -> None:
+    network = network.reading(stages)
     weights = weights_of(network, "head", 0)
     model = STRATEGIES["head"].model(network, "run")
     model.set_weights(weights)

@@ -65,6 +65,8 @@ def by_plain_keras(path: Path) -> Any:
 
 SHAPES = [
     *({"strategy": strategy} for strategy in STRATEGIES),
+    {"stages": 1},
+    {"stages": 2, "views": 1},
     {"runs": 1, "views": 1},
     {"runs": 3, "views": 8, "field_of_view": 1.0, "temperature": 20.0},
     {"field_of_view": 0.5, "temperature": 0.05},

@@ -17,7 +17,7 @@ from skin_pipeline.training.networks import Spec
 layers = keras.layers
 SIDE = 16
 NAME = "Small"
-SPEC = Spec(("block1_conv1", "block2_sepconv1_bn", "end"), "tf", 20, least=8)
+SPEC = Spec(("block1_conv1", "block2_sepconv1_bn", "end"), "tf", (4, 10, 20), least=8)
 Save = Callable[[Any, Path], None]
 
 

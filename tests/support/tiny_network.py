@@ -22,7 +22,7 @@ SIZE = 16
 TRUNK = Trunk(backbone="ResNet50", source="none", digest="none")
 CHANNELS = (3, 4, 5)  # of the three stages
 MAP = (2, 2, CHANNELS[1])
-SPEC = Spec(("first", "second", "third"), "caffe", sum(CHANNELS), jit=False, least=8)
+SPEC = Spec(("first", "second", "third"), "caffe", (3, 7, 12), jit=False, least=8)
 
 
 def network(seed: int = 1, spec: Spec = SPEC) -> Network:

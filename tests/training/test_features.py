@@ -154,6 +154,18 @@ def test_features_are_the_means_of_the_stages_and_the_maps_what_the_third_one_re
     assert list(forward_of(network, ["pooled"])(batch)) == ["pooled"]
 
 
+@pytest.mark.parametrize("stages", [1, 2])
+def test_of_a_network_that_is_read_in_part_the_rest_is_not_computed(stages: int) -> None:
+    whole, part = tiny.network(), tiny.network().reading(stages)
+    assert part.channels == sum(tiny.CHANNELS[:stages])
+    assert bytes_of(part, ["pooled"], 1, 1) == 4 * part.channels
+    batch = IMAGES[:BATCH]
+    every, found = (forward_of(one, ["pooled"])(batch)["pooled"] for one in (whole, part))
+    np.testing.assert_array_equal(found, np.asarray(every)[:, : part.channels])
+    inside = part.stages().get_layer(index=-1)
+    assert [layer.name for layer in inside.layers][-1] == ("first", "second")[stages - 1]
+
+
 def test_maps_that_are_too_large_for_half_precision_stay_finite() -> None:
     network = tiny.network()
     network.whole.get_layer("second").set_weights([

@@ -10,6 +10,7 @@ from random_network import IMAGES, loaded
 
 from skin_pipeline.config import Settings
 from skin_pipeline.training import strategies
+from skin_pipeline.training.backbone import Network
 from skin_pipeline.training.strategies import CACHED, KNOBS, STRATEGIES, Training
 
 
@@ -65,7 +66,16 @@ def test_colours_that_vary_while_training_stay_about_as_bright_as_they_were() ->
 
 @pytest.mark.parametrize("strategy", list(STRATEGIES))
 def test_what_explains_a_model_gives_its_very_logit(strategy: str) -> None:
-    network, made = tiny.network(), STRATEGIES[strategy]
+    _explains(tiny.network(), strategy)
+
+
+@pytest.mark.parametrize("stages", [1, 2])
+def test_what_explains_a_head_of_fewer_stages_gives_its_very_logit(stages: int) -> None:
+    _explains(tiny.network().reading(stages), "head")
+
+
+def _explains(network: Network, strategy: str) -> None:
+    made = STRATEGIES[strategy]
     model = made.model(network, "explained")
     drawn = np.random.default_rng(1)
     model.set_weights([drawn.uniform(0.1, 1, array.shape) for array in model.get_weights()])
