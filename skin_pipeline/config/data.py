@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 from pydantic import field_validator
@@ -13,6 +14,12 @@ DEMO = "demo"
 SYNTHETIC = "-synthetic"  # how the names of models made of generated images end
 
 
+def _named(found: Sequence[str]) -> dict[str, str]:
+    """Returns the addresses of a list of NAME=WHERE, by name."""
+    pairs = (part.partition("=") for part in found)
+    return {name.strip(): where.strip() for name, _, where in pairs}
+
+
 class DataKnobs(Environment):
     """Where the images come from, what their tables mean, and what is required of them."""
 
@@ -20,7 +27,8 @@ class DataKnobs(Environment):
         "kaggle://amirmohammadparvizi/skin-canser-b584m584",
         FIRST,
         "Where the images come from: `kaggle://OWNER/NAME`, a folder, a zip file, "
-        "`s3://BUCKET/PREFIX`, or `demo` for synthetic lesions.",
+        "`s3://BUCKET/PREFIX`, or `demo` for synthetic lesions. Or several of these, each with a "
+        "name: `clinic=/lesions, isic=kaggle://OWNER/NAME`. A name with a comma is put in quotes.",
         min_length=1,
         title="Images",
     )
@@ -145,8 +153,14 @@ class DataKnobs(Environment):
     @property
     def external_sets(self) -> dict[str, str]:
         """The addresses of the external sets, by name."""
-        pairs = (part.partition("=") for part in parts(self.external))
-        return {name.strip(): where.strip() for name, _, where in pairs}
+        return _named(parts(self.external))
+
+    @property
+    def data_sets(self) -> dict[str, str]:
+        """The addresses of the sources of `data`, by name; that of a single one is empty."""
+        found = parts(self.data)
+        # A single address may contain an equals sign: s3://bucket/year=2026/
+        return _named(found) if len(found) > 1 else {"": "".join(found)}
 
     @property
     def synthetic(self) -> bool:

@@ -8,10 +8,12 @@ from typing import Any
 from pydantic import model_validator
 from pydantic_settings import SettingsConfigDict
 
-from skin_pipeline.config.data import DataKnobs, SplitKnobs
+from skin_pipeline.config.data import DEMO, DataKnobs, SplitKnobs
 from skin_pipeline.config.environment import parts, refuse_secrets
 from skin_pipeline.config.judging import JudgingKnobs
 from skin_pipeline.config.training import CORRUPTIONS, LEAST, TrainingKnobs
+
+NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,48}")  # of a source of images
 
 
 # Pydantic takes the fields of the last base first, so the trigger form shows the sections in the
@@ -36,7 +38,7 @@ class Settings(JudgingKnobs, TrainingKnobs, SplitKnobs, DataKnobs):
     @model_validator(mode="after")
     def _fits_together(self) -> Settings:
         for name, where in self.external_sets.items():
-            if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,48}", name) or not where:
+            if not NAME.fullmatch(name) or not where:
                 raise ValueError(
                     "external must be NAME=WHERE, NAME=WHERE with names of a-z, 0-9, - and _. "
                     f"Received: {self.external!r}"
@@ -58,6 +60,27 @@ class Settings(JudgingKnobs, TrainingKnobs, SplitKnobs, DataKnobs):
                 "weights=none (a random trunk) is for synthetic data only; "
                 "give weights=imagenet or weights=FILE"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _has_named_sources(self) -> Settings:
+        found, given = self.data_sets, parts(self.data)
+        if not given:
+            raise ValueError(f"data names no place. Received: {self.data!r}")
+        if len(given) == 1:
+            return self
+        if not all(NAME.fullmatch(name) and where for name, where in found.items()):
+            raise ValueError(
+                "data with several sources must be NAME=WHERE, NAME=WHERE with names of a-z, 0-9, "
+                "- and _; a single place whose name contains a comma is put in double quotes. "
+                f"Received: {self.data!r}"
+            )
+        if len(found) < len(given) or len(set(found.values())) < len(given):
+            raise ValueError(f"data names a source twice. Received: {self.data!r}")
+        if both := sorted(found.keys() & self.external_sets.keys()):
+            raise ValueError(f"data and external both name a source {both[0]}; rename one of them")
+        if DEMO in found.values():
+            raise ValueError("data=demo is drawn by a program, and is no source among others")
         return self
 
     @model_validator(mode="after")

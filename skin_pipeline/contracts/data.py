@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Literal
 
+from pydantic import Field
+
 from skin_pipeline.contracts.document import Address, Contract, Interval, SafeText, described
 
 
@@ -80,6 +82,8 @@ class Dataset(Contract):
     - `returned` counts the images that were scored first and got their label afterwards.
     - `shard_images` are the numbers of images in the shards; not there in older documents, where
       only the last shard is not full.
+    - `sources` are the images of each class that each source has, where `data` names several. The
+      table then has a column `source`.
     """
 
     source: Address
@@ -96,6 +100,7 @@ class Dataset(Contract):
     notices: tuple[Notice, ...] = ()
     returned: int = 0
     shard_images: tuple[int, ...] = ()
+    sources: dict[str, dict[str, int]] = Field(default_factory=dict)
 
     def packed(self, shard_size: int) -> tuple[int, ...]:
         """Returns how many images each shard has.
@@ -213,6 +218,7 @@ class Validation(Contract):
       set or an earlier one: the test set is drawn by it, so that it stays the test set.
     - `docs` is the page of the Data Docs.
     - `duplicates` are the keys of the near-duplicates that were found, by bucket.
+    - `between` is how many images of each source another one shows, too, where there are several.
     """
 
     dataset: str
@@ -226,6 +232,7 @@ class Validation(Contract):
     changes: Changes
     docs: str
     duplicates: tuple[str, ...] = ()
+    between: dict[str, int] = Field(default_factory=dict)
 
 
 class Split(Contract):

@@ -24,6 +24,7 @@ In reading order:
     images          one image file: decoded, measured, cut
     manifest        the table of images, and the packed shards
     ranges          decoded ranges, united to what one task would have made
+    uniting         data sets of several sources as one
     duplicates      pictures that are in a data set more than once
     grouping        which images must stay together
     audit           shortcuts by which a model could predict the label

@@ -90,6 +90,7 @@ def features(rows: pd.DataFrame) -> dict[str, NDArray[np.float64]]:
         "file size": rows[["bytes"]],
         "mean colour": rows[["red", "green", "blue", "brightness", "contrast"]],
         "metadata": _metadata(rows),
+        manifest.SOURCE: pd.get_dummies(rows.get(manifest.SOURCE, pd.Series("", rows.index))),
     }
     return {name: _varying(frame) for name, frame in known.items()}
 

@@ -24,6 +24,7 @@ from skin_pipeline.contracts import Dataset, DecodedRange, SourceListing, addres
 from skin_pipeline.data import fetching, sources
 from skin_pipeline.data.layout import Layout
 from skin_pipeline.data.returned import Returned, beside
+from skin_pipeline.errors import BadInput
 from skin_pipeline.job import Job, Work
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-OWN = ""  # the name of the set that `data` names, among the external ones
+OWN = ""  # the name of the set that `data` names, among the external ones and its own parts
 # Raised when the code gives another result from the same inputs.
 VERSIONS = {"listing": 1, "decode": 1}
 
@@ -43,7 +44,16 @@ def _sources(job: Job) -> dict[str, tuple[str, Settings]]:
     # `columns` describes the tables of `data` only, and nothing is added to external sets.
     theirs = settings.model_copy(update={"columns": "", "returned_labels": "leave_out"})
     others = {name: (source, theirs) for name, source in settings.external_sets.items()}
-    return {**others, OWN: (settings.data, settings)}
+    return {**others, **_own_sources(settings)}
+
+
+def _own_sources(settings: Settings) -> dict[str, tuple[str, Settings]]:
+    """Returns the sources of `data`. Images whose label came back are added to the first one."""
+    plain = settings.model_copy(update={"returned_labels": "leave_out"})
+    return {
+        name: (source, plain if place else settings)
+        for place, (name, source) in enumerate(settings.data_sets.items())
+    }
 
 
 def listed(job: Job) -> list[list[str]]:
@@ -57,16 +67,33 @@ def listed(job: Job) -> list[list[str]]:
     """
     return [
         [name, key, str(number)]
-        for name, (source, settings) in _sources(job).items()
-        for key in filter(None, [_listed(job, source, settings)])
+        for name in _sources(job)
+        for key in filter(None, [_listed(job, name)])
         for number in range(len(job.load(key, SourceListing).files))
     ]
 
 
-def _listed(job: Job, source: str, settings: Settings) -> str:
+def _listed(job: Job, name: str) -> str:
     """Returns the key of the listing of a source; "" if it is one range, or drawn for the demo."""
+    source, settings = _sources(job)[name]
     if source == DEMO:
         return ""
+    with _named(job, name):
+        return _listing_of(job, source, settings)
+
+
+@contextmanager
+def _named(job: Job, name: str) -> Generator[None, None, None]:
+    """Says in bad input which of the several sources of `data` it is about."""
+    try:
+        yield
+    except BadInput as error:
+        if name == OWN or name not in job.settings.data_sets:
+            raise
+        raise BadInput(f"the source {name} of data: {error}") from error
+
+
+def _listing_of(job: Job, source: str, settings: Settings) -> str:
     job.fetch()
     with sources.surveyed(job, source) as survey:
         if _layout(job, len(survey.listed)).is_one(len(survey.listed)):
@@ -145,10 +172,30 @@ def ingested(
         Unavailable: The source did not answer.
     """
     listings = {name: key for name, key, _ in (listed(job) if ranges is None else ranges)}
-    return {
-        name: data_set(job, version, source, settings, listings.get(name, ""))
-        for name, (source, settings) in _sources(job).items()
+    made = {
+        name: _of_its_source(job, version, name, listings.get(name, "")) for name in _sources(job)
     }
+    own = {name: made.pop(name) for name in job.settings.data_sets}
+    return {**made, OWN: own[OWN] if OWN in own else _united(job, version, own)}
+
+
+def _of_its_source(job: Job, version: int, name: str, listing: str) -> str:
+    """Returns the key of the data set of one source."""
+    source, settings = _sources(job)[name]
+    with _named(job, name):
+        return data_set(job, version, source, settings, listing)
+
+
+def _united(job: Job, version: int, sets: dict[str, str]) -> str:
+    """Returns the key of the data set that all sources of `data` are together."""
+
+    def make(work: Work) -> Dataset:
+        from skin_pipeline.data import uniting
+
+        return uniting.united(work, sets)
+
+    # Other names are other keys of images.
+    return job.once("ingest", version, {"united": sets}, make)
 
 
 def data_set(job: Job, version: int, source: str, settings: Settings, listing: str = "") -> str:

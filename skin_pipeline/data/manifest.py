@@ -42,6 +42,7 @@ TEXTS = (
 # Only in columns of figures does an empty cell mean "not known". Words such as NA or null are texts
 # like others.
 NAN = {name: [""] for name in STATISTICS}
+SOURCE = "source"  # the column with the name of an image's source, where there are several
 SHOWN = 10  # names in a notice
 
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from sklearn.model_selection import GroupShuffleSplit
 
 from skin_pipeline.contracts import LABELS
+from skin_pipeline.data import manifest
 from skin_pipeline.errors import BadInput
 from skin_pipeline.seeds import run_seed
 
@@ -82,7 +83,7 @@ def assigned(
     if table.loc[rest, "group"].nunique() < 2:
         raise BadInput("split: fewer than two groups are left to train and validate on")
     columns = {}
-    left = table.loc[rest, ["label", "group"]]
+    left = table.loc[rest, table.columns.intersection(["label", "group", manifest.SOURCE])]
     for run in range(runs):
         column = np.where(test, TEST, UNUSED).astype(object)
         sides = _resample(left, run, validation_fraction, balance, seed)
@@ -122,6 +123,7 @@ def _resample(
     train, validation = _stratified(rest, validation_fraction, random)
     sides = {TRAIN: rest.iloc[train], VALIDATION: rest.iloc[validation]}
     if balance == "undersample":
+        _need_both_classes(sides[TRAIN], f"the {TRAIN} set of run {run}")
         sides[TRAIN] = _undersample(sides[TRAIN], random)
     return sides
 
@@ -150,8 +152,17 @@ def _stratified(
 
 
 def _undersample(rows: pd.DataFrame, random: np.random.RandomState) -> pd.DataFrame:
-    """Returns as many images of each class as the smaller class has."""
-    size = rows["label"].value_counts().min()
+    """Returns as many images of each class as the smaller class has, within each source.
+
+    Where a class is more frequent in one source than in another, the look of a source would tell
+    the label.
+    """
+    of_one = rows.get(manifest.SOURCE, pd.Series("", rows.index))
+    return pd.concat([_evened(part, random) for _, part in rows.groupby(of_one)])
+
+
+def _evened(rows: pd.DataFrame, random: np.random.RandomState) -> pd.DataFrame:
+    size = rows["label"].value_counts().reindex(LABELS, fill_value=0).min()
     return rows.groupby("label", group_keys=False).sample(n=size, random_state=random)
 
 

@@ -36,6 +36,7 @@ from skin_pipeline.data import (
     returned,
     sources,
     splitting,
+    uniting,
     validation,
 )
 from skin_pipeline.data.fetching import Fetched
@@ -280,9 +281,8 @@ def validate(
     """
     settings = work.settings
     found = {key: tuple(near_of(dataset, key)) for key in (dataset, *sets.values())}
-    work.job.expect(
-        "validate", sum(work.load(key, Dataset).images for key in (dataset, *sets.values()))
-    )
+    all_images = (work.load(key, Dataset).images for key in found)
+    work.job.expect("validate", sum(all_images))
     table = manifest.read(work.store, work.load(dataset, Dataset).table)
     table["duplicates"] = grouping.clusters(
         table, duplicates.united(table, _pairs(work, found[dataset]))
@@ -307,6 +307,7 @@ def validate(
         changes=changes.against(work.store, table, previous),
         docs=f"{docs}/index.html",
         duplicates=tuple(dict.fromkeys(chain.from_iterable(found.values()))),
+        between=uniting.between(table),
     )
 
 
@@ -361,8 +362,10 @@ def split(work: Work, validated: Validation, knobs: Mapping[str, Any]) -> Split:
         validated: The validation of the images.
         knobs: The settings of the split, by name.
     """
-    work.job.expect("split", work.load(validated.dataset, Dataset).images, knobs["runs"])
-    known = manifest.read(work.store, validated.table, SPLIT_BY)
+    images = work.load(validated.dataset, Dataset)
+    work.job.expect("split", images.images, knobs["runs"])
+    columns = [*SPLIT_BY, *([manifest.SOURCE] if images.sources else [])]
+    known = manifest.read(work.store, validated.table, columns)
     table = splitting.split(known, **knobs)
     counts = splitting.counts(table)
     stratification = splitting.stratification(table)

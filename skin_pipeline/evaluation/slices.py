@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from skin_pipeline.contracts import Slice, Within
-from skin_pipeline.data import audit
+from skin_pipeline.data import audit, manifest
 from skin_pipeline.evaluation.metrics import Predictions, Sample, figures
 from skin_pipeline.intervals import Floats, Statistic, resampled, share
 
@@ -33,7 +33,9 @@ def features(rows: pd.DataFrame) -> dict[str, pd.Series[str]]:
     bands = pd.cut(age, [-1, *(end - 1 for end in AGE_BANDS.values())], labels=list(AGE_BANDS))
     size = rows["width"].astype(int).astype(str) + " x " + rows["height"].astype(int).astype(str)
     common = size.value_counts(normalize=True)
+    sources = {manifest.SOURCE: rows[manifest.SOURCE]} if manifest.SOURCE in rows else {}
     return {
+        **sources,
         "sex": _known(rows["sex"]),
         "age": bands.astype(object).where(bands.notna(), UNKNOWN),
         "site": _known(rows["site"]),

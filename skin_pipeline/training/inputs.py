@@ -230,6 +230,13 @@ class Source:
         """1 for malignant (n,)."""
         return manifest.labels(self.table)
 
+    @property
+    def sources(self) -> Ints | None:
+        """The number of the source of each image (n,); None if there is one source only."""
+        if manifest.SOURCE not in self.table:
+            return None
+        return np.asarray(pd.factorize(self.table[manifest.SOURCE], sort=True)[0], np.int64)
+
     def rows(self, run: int, side: str) -> Ints:
         """Returns the rows on one side of a run."""
         return np.flatnonzero(self.table[f"run_{run}"] == side)

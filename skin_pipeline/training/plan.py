@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from skin_pipeline.data import splitting
 from skin_pipeline.training.backbone import Network
 from skin_pipeline.training.balance import balanced
-from skin_pipeline.training.inputs import Inputs
+from skin_pipeline.training.inputs import Inputs, Ints
 from skin_pipeline.training.runtime import gpus
 from skin_pipeline.training.stages import Examples, Run, Stage
 from skin_pipeline.training.strategies import STRATEGIES, Training
@@ -37,7 +37,7 @@ def stages_of(run: Run) -> list[Stage]:
 
 def _head_stage(run: Run) -> Stage:
     settings, pooled, rows = run.settings, run.source.pooled(), run.rows(splitting.TRAIN)
-    train = balanced(pooled, rows, run.source.labels[rows], settings.balance, run.seed)
+    train = _balanced(run, pooled, rows)
     return Stage(
         name="head",
         build=partial(_standardised, run.network, train, settings.l2),
@@ -52,11 +52,16 @@ def _head_stage(run: Run) -> Stage:
     )
 
 
+def _balanced(run: Run, inputs: Any, rows: Ints, views: int = 0) -> Examples:
+    how, sources = run.settings.balance, run.source.sources
+    own = None if sources is None else sources[rows]
+    return balanced(inputs, rows, run.source.labels[rows], how, run.seed, views, own)
+
+
 def _tuning_stage(run: Run) -> Stage:
     settings, strategy = run.settings, run.settings.strategy
     inputs, rows = run.source.inputs(strategy, run.network), run.rows(splitting.TRAIN)
-    labels = run.source.labels[rows]
-    train = balanced(inputs, rows, labels, settings.balance, run.seed, settings.learned_views)
+    train = _balanced(run, inputs, rows, settings.learned_views)
     build: Callable[[], Any] = partial(
         STRATEGIES[strategy].model, run.network, "run", Training(settings.l2, settings.jitter)
     )

@@ -72,3 +72,41 @@ def test_sections_come_in_the_order_in_which_a_run_needs_them() -> None:
     firsts = ("data", "test_fraction", "backbone", "target_sensitivity", "min_accuracy")
     assert [name for name in names if name in firsts] == list(firsts)
     assert (names[0], names[-1]) == ("data", "min_runs")
+
+
+@pytest.mark.parametrize(
+    ("data", "found"),
+    [
+        ("/lesions", {"": "/lesions"}),
+        ("s3://bucket/year=2026/month=1/", {"": "s3://bucket/year=2026/month=1/"}),
+        ("clinic=/lesions", {"": "clinic=/lesions"}),  # a folder may be called so
+        ('"/lesions, old"', {"": "/lesions, old"}),
+        (
+            'clinic="/lesions, old", isic=kaggle://owner/name',
+            {"clinic": "/lesions, old", "isic": "kaggle://owner/name"},
+        ),
+        ("a=s3://bucket/year=2026/,\nb=/b,", {"a": "s3://bucket/year=2026/", "b": "/b"}),
+    ],
+)
+def test_data_is_one_place_or_several_with_names(data: str, found: dict[str, str]) -> None:
+    assert Settings(data=data).data_sets == found
+
+
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [
+        ("/lesions, /others", "NAME=WHERE, NAME=WHERE"),
+        ("/lesions, old", "put in double quotes"),
+        ("a=/a, B!=/b", "NAME=WHERE"),
+        ("a=/a, b=", "NAME=WHERE"),
+        ("a=/a, a=/b", "twice"),
+        ("a=/a, b=/a", "twice"),
+        ("a=/a, isic=/b", "both name a source isic"),
+        ("a=/a, b=demo", "demo"),
+        (",", "names no place"),
+        ('a=/a, b="/b', "never closed"),
+    ],
+)
+def test_sources_that_cannot_be_told_apart_are_refused(data: str, told: str) -> None:
+    with pytest.raises(ValueError, match=told):
+        Settings(data=data, external="isic=/elsewhere")
