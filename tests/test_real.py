@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -94,3 +98,42 @@ def test_what_is_known_of_the_real_sets_is_found(shared: Path, tmp_path: Path) -
     assert 0.74 < shortcuts["border ring colour"].auc.value < 0.84
     assert not shortcuts["border ring colour"].passed
     assert shortcuts["file size"].passed
+
+
+def test_two_real_sources_are_given_on_the_command_line_and_judged_by_each_other(
+    shared: Path, images: Path, tmp_path: Path
+) -> None:
+    elsewhere = tmp_path / "isic, 2017"
+    (elsewhere).mkdir()
+    (elsewhere / "metadata.csv").symlink_to(shared / "data/isic2017/metadata.csv")
+    for label in ("benign", "malignant"):
+        (elsewhere / label).mkdir()
+        for path in sorted((shared / "data/isic2017" / label).iterdir())[:PER_CLASS]:
+            (elsewhere / label / path.name).symlink_to(path)
+    settings = {
+        "--data": f'kaggle={images}, isic="{elsewhere}"',
+        "--weights": str(shared / "weights/resnet50_notop.weights.h5"),
+        **{"--strategy": "head", "--head-stages": "2", "--image-size": "96", "--runs": "2"},
+        **{"--min-runs": "2", "--views": "1", "--corrupted": "0", "--min-source-auc": "0.99"},
+        "--max-shortcut-auc": "1.0",
+    }
+    said = subprocess.run(
+        [sys.executable, "-m", "skin_pipeline", "run", *chain.from_iterable(settings.items())],
+        env={**os.environ, "SKIN_STORE": f"file://{tmp_path}/store"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert said.returncode == 3, said.stderr[-2000:]  # refused by the gate
+    for name in ("isic", "kaggle"):
+        assert f"AUC on {name}, learned from the others" in said.stderr
+    (report,) = (tmp_path / "store/gate").glob("*/report.html")
+    page = report.read_text()
+    assert "Each source, learned from the others" in page
+    assert "source: isic" in page  # its slice
+    (made,) = (tmp_path / "store/evaluate").glob("*/result.json")
+    found = Evaluation.model_validate_json(made.read_text())
+    assert [one.source for one in found.left_out] == ["isic", "kaggle"]
+    # By chance of the images, and no more than that, it can be a little under one half.
+    assert all(0.4 < one.auc.value < 0.9 for one in found.left_out)
+    assert found.trunk.stages == 2

@@ -121,6 +121,7 @@ CHANGES: dict[str, tuple[Any, set[str]]] = {
     "min_slice_auc": (0.6, GATE),
     "min_external_sensitivity": (0.5, GATE),
     "min_external_auc": (0.5, GATE),
+    "min_source_auc": (0.5, GATE),
     "min_runs": (1, GATE),
 }
 BASE: dict[str, Any] = {

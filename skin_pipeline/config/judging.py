@@ -98,6 +98,10 @@ class JudgingKnobs(Environment):
     min_external_auc: Bound = least(
         "AUC on each set in `external`", title="Smallest AUC on each set of another origin"
     )
+    min_source_auc: Bound = least(
+        "AUC on each source in `data`, of a head that has learned from the other sources only",
+        title="Smallest AUC on each source that was left out",
+    )
     min_runs: int = knob(
         6,
         "Judging",

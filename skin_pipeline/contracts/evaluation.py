@@ -109,6 +109,20 @@ class Mistake(Contract):
     saliency: str
 
 
+class LeftOut(Contract):
+    """How well heads do on a source of the images when they have learned from the others only.
+
+    - `images` are those of the source outside of the test set, of which `malignant` are malignant.
+    - `problem` is the reason why there is no figure, and empty if there is one.
+    """
+
+    source: str
+    images: int
+    malignant: int
+    auc: Interval
+    problem: str = ""
+
+
 class Evaluation(Contract):
     """Result of `evaluate`: the ensemble and each run on the test set, which is read once.
 
@@ -119,6 +133,8 @@ class Evaluation(Contract):
     - `views` is the number of dihedral views of each image that a probability is the mean of.
     - `seeds`, `per_run` are by the number of the run; `runs` are the keys of the trained runs.
     - `logits` are the keys of what the runs said of the images, for consecutive shards.
+    - `left_out` is how well each source is told by what was learned from the others, where there
+      are several.
     - `model` is the key of the model file, and `smoke_difference` the largest difference between
       its probabilities and the ensemble's on the golden images.
     """
@@ -142,6 +158,7 @@ class Evaluation(Contract):
     model: str
     smoke_difference: float
     logits: tuple[str, ...] = ()
+    left_out: tuple[LeftOut, ...] = ()
 
 
 class Scored(Contract):

@@ -166,6 +166,12 @@ def _evened(rows: pd.DataFrame, random: np.random.RandomState) -> pd.DataFrame:
     return rows.groupby("label", group_keys=False).sample(n=size, random_state=random)
 
 
+def need_both_classes_in(table: pd.DataFrame, sides: pd.Series[str]) -> None:
+    """Raises `BadInput` where the training or validation images have one class only."""
+    for side in (TRAIN, VALIDATION):
+        _need_both_classes(table[sides == side], f"the {side} set")
+
+
 def _need_both_classes(rows: pd.DataFrame, what: str) -> None:
     """Refuses a side without images of a class: it can neither be learned from nor judged on."""
     counts = {label: int((rows["label"] == label).sum()) for label in LABELS}

@@ -16,6 +16,7 @@ The modules in reading order:
     threshold    the decision threshold, on validation images
     metrics      figures with intervals, from probabilities and labels
     slices       figures by kind of image, and where a shortcut cannot help
+    origins      how well each source is told by what was learned from the others
     saliency     the most confident mistakes, and which parts of the image led to them
     comparison   challenger against champion on the same images
     gate         from figures and bounds to the checks of a verdict

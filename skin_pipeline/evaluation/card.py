@@ -92,6 +92,7 @@ def data(store: Store, verdict: Verdict, evaluation: Evaluation) -> dict[str, An
         "calibration": evaluation.calibration,
         "champion": verdict.comparison,
         "external": [_external(store, item) for item in external],
+        "left_out": evaluation.left_out,
         "slices": evaluation.slices,
         "shortcuts": shortcuts,
         "within": evaluation.within,

@@ -22,6 +22,7 @@ from skin_pipeline.contracts import (
     Figures,
     GateCheck,
     Interval,
+    LeftOut,
     Scored,
     Slice,
 )
@@ -135,6 +136,7 @@ def judge(case: Case, settings: Settings) -> tuple[GateCheck, ...]:
         *_slice_checks(case.evaluation.slices, settings),
         *_change_checks(case, settings),
         *_external_checks({scored.name: scored for scored in case.external}, settings),
+        *_source_checks(case.evaluation.left_out, settings),
         _runs_check(case.evaluation, settings.min_runs),
         _smoke_check(case.evaluation),
     )
@@ -322,6 +324,19 @@ def _external_figures(name: str, figures: Figures, settings: Settings) -> Iterat
         yield _least_check(f"sensitivity on {name}", figures.sensitivity, bound, counted)
     if (least := settings.min_external_auc) is not None:
         yield _least_check(f"AUC on {name}", figures.auc, Bound(least, judged_on))
+
+
+def _source_checks(sources: Sequence[LeftOut], settings: Settings) -> Iterator[GateCheck]:
+    if (least := settings.min_source_auc) is None:
+        return
+    if not sources:
+        yield GateCheck(name="sources", value="one", bound="at least two in `data`", passed=False)
+    for one in sources:
+        name = f"AUC on {one.source}, learned from the others"
+        if one.problem:
+            yield GateCheck(name=name, value=one.problem, bound="a figure to judge", passed=False)
+        else:
+            yield _least_check(name, one.auc, Bound(least, settings.judged_on))
 
 
 # --- the runs and the saved model -----------------------------------------------------------------

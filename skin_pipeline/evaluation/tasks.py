@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skin_pipeline.arrays import Arrays
+from skin_pipeline.config import Settings
 from skin_pipeline.contracts import (
     Dataset,
     Evaluation,
@@ -30,7 +31,16 @@ from skin_pipeline.contracts import (
     Verdict,
 )
 from skin_pipeline.data import manifest
-from skin_pipeline.evaluation import card, comparison, costs, report, saliency, scoring, slices
+from skin_pipeline.evaluation import (
+    card,
+    comparison,
+    costs,
+    origins,
+    report,
+    saliency,
+    scoring,
+    slices,
+)
 from skin_pipeline.evaluation.ensemble import Judging, Scores, score
 from skin_pipeline.evaluation.gate import Case, judge, reasons
 from skin_pipeline.evaluation.logits import of_all, runs_of
@@ -39,6 +49,7 @@ from skin_pipeline.job import Work
 from skin_pipeline.model_file import building, loading, trial
 from skin_pipeline.storage import scratch
 from skin_pipeline.training import backbone, inputs, models
+from skin_pipeline.training.stages import Run
 
 log = logging.getLogger(__name__)
 
@@ -135,7 +146,13 @@ def evaluate(
         model=f"{work.key}/model.keras",
         smoke_difference=difference,
         logits=parts,
+        left_out=origins.judged(_as_runs(judged, settings), settings.scored_views),
     )
+
+
+def _as_runs(judged: Judged, settings: Settings) -> list[Run]:
+    """Returns the runs as they were trained."""
+    return [Run(judged.network, judged.source, settings, run.run, run.seed) for run in judged.runs]
 
 
 def _judge(work: Work, split: str, keys: tuple[str, ...], parts: tuple[str, ...]) -> Judged:

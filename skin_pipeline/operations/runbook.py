@@ -41,6 +41,7 @@ RAISED_IN = {
     "skin_pipeline.data.sources.kaggle_credentials": "credentials",
     "skin_pipeline.data.sources.zip_archive": "archive",
     "skin_pipeline.data.splitting": "data_unfit",
+    "skin_pipeline.data.uniting": "images",
     "skin_pipeline.data.workers": "images",
     "skin_pipeline.evaluation.threshold": "training",
     "skin_pipeline.evaluation.rejudging": "tampering",

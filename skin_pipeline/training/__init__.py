@@ -30,6 +30,7 @@ on what `inputs` reads. The modules in reading order:
     balance        balance between the classes
     models         the models of runs, on images: network, weights, logits
     runs           a run, trained epoch by epoch
+    left_out       a head that learns from all sources but one
     checkpoints    how far a run has come, so that a retry goes on
     resources      whether a task fits on the machine
     tasks          the work of the steps `features` and `train`
@@ -48,12 +49,14 @@ __all__ = [
     "features",
     "hdf5",
     "inputs",
+    "left_out",
     "models",
     "networks",
     "pixels",
     "pretrained",
     "resources",
     "runtime",
+    "stages",
     "strategies",
     "tasks",
     "views",

@@ -14,6 +14,7 @@ from skin_pipeline.contracts import (
     Figures,
     GateCheck,
     Interval,
+    LeftOut,
     Scored,
     Slice,
     Trunk,
@@ -93,9 +94,11 @@ def judged(
     champion: Any = None,
     comparison: Comparison | None = None,
     sets: Any = (),
+    left_out: tuple[LeftOut, ...] = (),
     **bounds: Any,
 ) -> tuple[GateCheck, ...]:
-    case = Case(KEY, result or evaluation(), champion, comparison, sets)
+    result = (result or evaluation()).model_copy(update={"left_out": left_out})
+    case = Case(KEY, result, champion, comparison, sets)
     return judge(case, Settings(**bounds))
 
 
@@ -450,6 +453,51 @@ def test_every_external_set_must_reach_the_bounds(sets: Any, bounds: Any, names:
 def test_the_problem_of_a_set_is_the_reason() -> None:
     checks = judged(sets=[outside("clinic", problem="it is empty")], min_external_auc=0.5)
     assert reasons(checks) == ("external set clinic: it is empty, required figures to judge",)
+
+
+def learned_elsewhere(name: str, auc: float, problem: str = "") -> LeftOut:
+    figure = Interval(value=auc, low=auc - 0.05, high=auc + 0.05)
+    return LeftOut(source=name, images=90, malignant=40, auc=figure, problem=problem)
+
+
+SOURCES = [
+    ("not required", (learned_elsewhere("a", 0.5),), {}, ()),
+    ("good", (learned_elsewhere("a", 0.8),), {"min_source_auc": 0.7}, ()),
+    (
+        "the lower end is too low",
+        (learned_elsewhere("a", 0.8), learned_elsewhere("b", 0.74)),
+        {"min_source_auc": 0.7},
+        ("AUC on b, learned from the others",),
+    ),
+    (
+        "the figure itself is enough",
+        (learned_elsewhere("b", 0.74),),
+        {"min_source_auc": 0.7, "judged_on": "point"},
+        (),
+    ),
+    ("one source only", (), {"min_source_auc": 0.7}, ("sources",)),
+    (
+        "not judged",
+        (learned_elsewhere("a", NAN, "nothing was learned"),),
+        {"min_source_auc": 0.1},
+        ("AUC on a, learned from the others",),
+    ),
+    (
+        "not a number",
+        (learned_elsewhere("a", NAN),),
+        {"min_source_auc": 0.1},
+        ("AUC on a, learned from the others",),
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("sources", "bounds", "names"), [c[1:] for c in SOURCES], ids=[c[0] for c in SOURCES]
+)
+def test_every_source_must_be_told_by_what_was_learned_from_the_others(
+    sources: Any, bounds: Any, names: Any
+) -> None:
+    assert failed(judged(left_out=sources, **bounds)) == names
 
 
 def test_sensitivity_on_an_external_set_comes_with_advice() -> None:
