@@ -86,7 +86,7 @@ CHANGES: dict[str, tuple[Any, set[str]]] = {
     "backbone": ("ResNet50V2", FEATURES),
     "weights": ("other.weights.h5", FEATURES),
     "strategy": ("head", FEATURES),
-    "head_stages": (2, GATE),
+    "head_stages": (3, GATE),
     "views": (8, FEATURES),
     "corrupted": (3, FEATURES),
     "corruptions": ("light, jpeg", FEATURES),
