@@ -25,8 +25,9 @@ from predict_throughput import model_in
 from skin_pipeline.config import Deployment, Settings
 from skin_pipeline.contracts import LABELS
 from skin_pipeline.data import kinds
+from skin_pipeline.evaluation import space
 from skin_pipeline.job import Job
-from skin_pipeline.monitoring import chunks, measures, reference, scoring, space
+from skin_pipeline.monitoring import chunks, measures, reference, scoring
 from skin_pipeline.release import Model, predict
 from skin_pipeline.storage import digest_file, open_store
 

@@ -249,6 +249,7 @@ def evaluate(job: Job, split: str, trained: Iterable[str], validation: str) -> s
     found = job.load(validation, Validation).shortcuts
     shortcuts = tuple(item.name for item in found if not item.passed)
     names = ("target_sensitivity", "threshold_by", "scored_views", "prevalences", "seed")
+    names = (*names, "abstain_near", "abstain_unusual")
     inputs = {
         **{"split": split, "runs": runs, "shortcuts": shortcuts, "logits": VERSIONS["logits"]},
         **job.settings.subset(*names),
@@ -327,7 +328,10 @@ def _external(job: Job, evaluation: str, validation: str, name: str) -> str:
     def make(work: Work) -> Scored:
         from skin_pipeline.evaluation import tasks
 
-        return tasks.external(work, name, evaluation, validation, Parts(job).all_of_external)
+        parts = Parts(job)
+        return tasks.external(
+            work, name, evaluation, validation, parts.all_of_external, parts.all_features_for
+        )
 
     return job.once("external", VERSIONS["external"], inputs, make)
 

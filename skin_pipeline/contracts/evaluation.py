@@ -95,6 +95,37 @@ class Within(Contract):
     auc: Interval
 
 
+class Abstention(Contract):
+    """When a model gives a probability and no decision.
+
+    - `margin`: the probability is nearer to the threshold than this, in logits.
+    - `familiarity`: fewer than this share of validation images are as unusual as the image.
+    """
+
+    margin: float = Field(0.0, ge=0, allow_inf_nan=False)
+    familiarity: float = Field(0.0, ge=0, le=1, allow_inf_nan=False)
+
+    @property
+    def never(self) -> bool:
+        """Whether every readable image gets a decision."""
+        return not (self.margin or self.familiarity)
+
+
+class Answered(Contract):
+    """What a model reaches on the images that it decides on, if it abstains from the others.
+
+    - `way` says from which: those whose probability is nearest to the threshold (`near`), or those
+      that are least familiar (`unusual`).
+    - `share` of the images get a decision; they are `images`.
+    """
+
+    way: Literal["near", "unusual"]
+    share: float
+    images: int
+    sensitivity: Interval
+    specificity: Interval
+
+
 class Mistake(Contract):
     """A test image that the ensemble classified wrongly, and with confidence.
 
@@ -119,6 +150,9 @@ class Evaluation(Contract):
     - `views` is the number of dihedral views of each image that a probability is the mean of.
     - `seeds`, `per_run` are by the number of the run; `runs` are the keys of the trained runs.
     - `logits` are the keys of what the runs said of the images, for consecutive shards.
+    - `abstention` says when the model gives no decision; `answered` what it reaches on test images
+      if it abstains more or less. The figures count every image, as if it never did.
+    - `familiarity` is the key of what is familiar to the model; empty for a model without a trunk.
     - `model` is the key of the model file, and `smoke_difference` the largest difference between
       its probabilities and the ensemble's on the golden images.
     """
@@ -142,6 +176,9 @@ class Evaluation(Contract):
     model: str
     smoke_difference: float
     logits: tuple[str, ...] = ()
+    abstention: Abstention = Abstention()
+    answered: tuple[Answered, ...] = ()
+    familiarity: str = ""
 
 
 class Scored(Contract):
@@ -164,6 +201,7 @@ class Scored(Contract):
     predictions: str = ""
     problem: str = ""
     logits: tuple[str, ...] = ()
+    answered: tuple[Answered, ...] = ()
 
 
 class Comparison(Contract):

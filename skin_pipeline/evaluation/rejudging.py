@@ -11,6 +11,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+import pandas as pd
 from pydantic import ValidationError
 
 from skin_pipeline import tables
@@ -18,7 +20,7 @@ from skin_pipeline.config import Settings
 from skin_pipeline.contracts import Contract, Evaluation, Scored, Split, Verdict, load
 from skin_pipeline.data import manifest
 from skin_pipeline.errors import BadInput
-from skin_pipeline.evaluation import comparison, ensemble, gate, slices
+from skin_pipeline.evaluation import answering, comparison, ensemble, familiarity, gate, slices
 from skin_pipeline.evaluation.metrics import Predictions, Sample, figures
 from skin_pipeline.provenance import ProvenStore
 
@@ -96,6 +98,23 @@ def _check_evaluation(store: ProvenStore, key: str, model: Evaluation, settings:
     }
     _compare(key, model, found)
     _compare(key, model.calibration, {"bins": again.bins})
+    _check_abstention(key, model, settings, scores, tested)
+
+
+def _check_abstention(
+    key: str, model: Evaluation, settings: Settings, scores: pd.DataFrame, tested: Predictions
+) -> None:
+    held_out = scores["held_out_probability"].to_numpy(np.float64)
+    rule = familiarity.abstention(
+        held_out[np.isfinite(held_out)],
+        tested.threshold,
+        near=settings.abstain_near,
+        unusual=settings.abstain_unusual if model.familiarity else 0.0,
+    )
+    rows = scores[scores["test"]]
+    familiar = rows["familiarity"].to_numpy(np.float64)
+    answered = answering.curve(tested, manifest.labels(rows), familiar)
+    _compare(key, model, {"abstention": rule, "answered": answered})
 
 
 def _scored(store: ProvenStore, key: str, settings: Settings) -> Scored:

@@ -14,8 +14,10 @@ from scipy.special import expit
 from skin_pipeline import tables
 from skin_pipeline.contracts import Dataset, Evaluation, Figures, Scored, Split
 from skin_pipeline.data import manifest, splitting
+from skin_pipeline.evaluation import answering
 from skin_pipeline.evaluation.logits import of_all
 from skin_pipeline.evaluation.metrics import Predictions, Sample, figures
+from skin_pipeline.intervals import Floats
 from skin_pipeline.job import Work
 
 log = logging.getLogger(__name__)
@@ -179,6 +181,26 @@ def written(work: Work, evaluation: str, scoring: Scoring, table: pd.DataFrame) 
         excluded=scoring.excluded,
         figures=seen,
         predictions=work.put_table("predictions.csv", table),
+    )
+
+
+def answered(work: Work, evaluation: str, scored: Scored, familiarity: Floats) -> Scored:
+    """Returns scores with what the model reaches if it abstains.
+
+    Args:
+        work: The making of the scores.
+        evaluation: Key of the evaluation of the model that scored.
+        scored: Its scores of images (n).
+        familiarity: Of these images (n,); NaN if it is not known.
+    """
+    table = tables.read_scores(work.store, scored.predictions).assign(familiarity=familiarity)
+    threshold = work.load(evaluation, Evaluation).threshold
+    seen = Predictions(table["probability"].to_numpy(), threshold)
+    return scored.model_copy(
+        update={
+            "predictions": work.put_table("predictions.csv", table),
+            "answered": answering.curve(seen, manifest.labels(table), familiarity),
+        }
     )
 
 

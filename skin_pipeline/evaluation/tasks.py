@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from skin_pipeline.arrays import Arrays
 from skin_pipeline.contracts import (
+    Abstention,
     Dataset,
     Evaluation,
     FeatureIndex,
@@ -30,7 +31,17 @@ from skin_pipeline.contracts import (
     Verdict,
 )
 from skin_pipeline.data import manifest
-from skin_pipeline.evaluation import card, comparison, costs, report, saliency, scoring, slices
+from skin_pipeline.evaluation import (
+    answering,
+    card,
+    comparison,
+    costs,
+    familiarity,
+    report,
+    saliency,
+    scoring,
+    slices,
+)
 from skin_pipeline.evaluation.ensemble import Judging, Scores, score
 from skin_pipeline.evaluation.gate import Case, judge, reasons
 from skin_pipeline.evaluation.logits import of_all, runs_of
@@ -44,6 +55,8 @@ log = logging.getLogger(__name__)
 
 # A verdict names the versions of these, since its figures depend on them.
 PACKAGES = ("tensorflow", "keras", "numpy", "pandas", "scikit-learn", "great-expectations")
+
+FAMILIARITY = "familiarity.npz"  # the file of what is familiar to a model
 
 # A function of the keys of a split and of runs.
 LogitsFor = Callable[[str, tuple[str, ...]], Sequence[str]]
@@ -79,6 +92,12 @@ class Judged:
         return self.runs[0].strategy
 
     @property
+    def channels(self) -> int:
+        """How many pooled features the trunk of the released model gives; 0 if it has none."""
+        shallow = {"head": self.network.channels, "fine_tune": self.network.shallow}
+        return shallow.get(self.strategy, 0)
+
+    @property
     def is_test(self) -> NDArray[np.bool_]:
         """Which of all images (n,) are test images."""
         return self.scores.predictions["test"].to_numpy(bool)
@@ -112,6 +131,7 @@ def evaluate(
     judged = _judge(work, split, runs, parts)
     scores, table, is_test = judged.scores, judged.source.table, judged.is_test
     difference = _save(work, judged)
+    rule, key, familiar = _abstention(work, judged)
     _log(scores, difference)
     return Evaluation(
         dataset=dataset,
@@ -131,10 +151,17 @@ def evaluate(
             table, is_test, judged.ensemble.probabilities, shortcuts, settings.seed
         ),
         mistakes=_mistakes(work, judged),
-        predictions=work.put_table("predictions.csv", scores.predictions),
+        predictions=work.put_table(
+            "predictions.csv", scores.predictions.assign(familiarity=familiar)
+        ),
         model=f"{work.key}/model.keras",
         smoke_difference=difference,
         logits=parts,
+        abstention=rule,
+        answered=answering.curve(
+            judged.ensemble.at(is_test), manifest.labels(table[is_test]), familiar[is_test]
+        ),
+        familiarity=key,
     )
 
 
@@ -178,6 +205,28 @@ def _save(work: Work, judged: Judged) -> float:
     expected, found = judged.scores.by_key(), trial.probabilities(loaded, golden.values())
     # The maximum of numpy is NaN if a difference is; that of Python may not be.
     return float(np.max([abs(p - expected[name]) for name, p in zip(golden, found, strict=True)]))
+
+
+def _abstention(work: Work, judged: Judged) -> tuple[Abstention, str, NDArray[np.float64]]:
+    """Returns when the model abstains, the key of what is familiar to it ("" if nothing is), and
+    the familiarity of each test image (n,); NaN for the other images."""
+    settings, scores = work.settings, judged.scores
+    held_out = scores.predictions["held_out_probability"].to_numpy(np.float64)
+    known = familiarity.learned(judged.source, held_out, judged.channels)
+    rule = familiarity.abstention(
+        held_out[np.isfinite(held_out)],
+        scores.ensemble.threshold,
+        near=settings.abstain_near,
+        unusual=settings.abstain_unusual if known else 0.0,
+    )
+    familiar = np.full(len(held_out), np.nan)
+    if known is None:
+        return rule, "", familiar
+    rows = np.flatnonzero(judged.is_test)
+    familiar[rows] = familiarity.of_rows(known, judged.source, rows)
+    with scratch() as folder:
+        familiarity.write(folder / FAMILIARITY, known)
+        return rule, work.put_file(FAMILIARITY, folder / FAMILIARITY), familiar
 
 
 def _mistakes(work: Work, judged: Judged) -> tuple[Mistake, ...]:
@@ -234,7 +283,12 @@ def _log(scores: Scores, difference: float) -> None:
 
 
 def external(
-    work: Work, name: str, evaluation: str, validation: str, logits_for: scoring.LogitsFor
+    work: Work,
+    name: str,
+    evaluation: str,
+    validation: str,
+    logits_for: scoring.LogitsFor,
+    features_for: scoring.LogitsFor,
 ) -> Scored:
     """Scores a new model on a set of another origin, without those that its own data contain too.
 
@@ -245,6 +299,7 @@ def external(
         validation: Key of the validation of the model's data, which names the set.
         logits_for: Returns the keys of what the models of an evaluation say of the images of a
             set, which it makes if needed, given the keys of both.
+        features_for: Returns the keys of the features of a set's shards in the same way.
     """
     checked = work.load(validation, Validation)
     dataset = checked.external[name]
@@ -254,7 +309,23 @@ def external(
     shared = set(manifest.read(work.store, checked.overlaps[name])["key"])
     known = table["key"].isin(shared).to_numpy()
     about = scoring.Scoring(name, dataset, int(known.sum()))
-    return scoring.scored(work, evaluation, about, table, ~known, parts)
+    scored = scoring.scored(work, evaluation, about, table, ~known, parts)
+    familiar = _familiar(work, evaluation, dataset, features_for)[~known]
+    return scoring.answered(work, evaluation, scored, familiar)
+
+
+def _familiar(
+    work: Work, evaluation: str, dataset: str, features_for: scoring.LogitsFor
+) -> NDArray[np.float64]:
+    """Returns the familiarity of each readable image of a set (n,); NaN if it is not known."""
+    model, images = work.load(evaluation, Evaluation), work.load(dataset, Dataset)
+    table = manifest.read_readable(work.store, images.table)
+    if not model.familiarity:
+        return np.full(len(table), np.nan)
+    known = familiarity.of_store(work.store, model.familiarity)
+    keys = features_for(evaluation, dataset)
+    source = inputs.Source(work.store, table, keys, images.shards)
+    return familiarity.of_rows(known, source, np.arange(len(table)))
 
 
 # --- gate -----------------------------------------------------------------------------------------

@@ -25,8 +25,9 @@ from skin_pipeline import arrays, tables
 from skin_pipeline.contracts import Dataset, Evaluation, Split, TrainedRun, Verdict, load
 from skin_pipeline.data import manifest, splitting
 from skin_pipeline.errors import BadInput
+from skin_pipeline.evaluation import familiarity
+from skin_pipeline.evaluation.space import DIRECTIONS, Floats, Space, fitted, nowhere
 from skin_pipeline.monitoring.measures import NAMES, measure
-from skin_pipeline.monitoring.space import DIRECTIONS, Floats, Space, fitted, nowhere
 from skin_pipeline.release import Model
 from skin_pipeline.storage import Store, scratch
 from skin_pipeline.training import inputs
@@ -165,11 +166,6 @@ def _source(store: Store, evaluation: Evaluation) -> inputs.Source:
     return inputs.Source(store, manifest.read_readable(store, split.table), features, shards)
 
 
-def on_side(table: pd.DataFrame, side: str) -> NDArray[np.bool_]:
-    """Returns which images of a split's table (n,) are on a side in at least one run."""
-    return np.asarray((table.filter(regex=r"^run_\d+$") == side).any(axis=1))
-
-
 def _held_out(store: Store, evaluation: Evaluation, table: pd.DataFrame) -> NDArray[np.float64]:
     """Returns the probability of each image (n,) by runs that it validates; NaN for all others.
 
@@ -178,24 +174,19 @@ def _held_out(store: Store, evaluation: Evaluation, table: pd.DataFrame) -> NDAr
     """
     predictions = tables.read_scores(store, evaluation.predictions).set_index("key")
     found = predictions["held_out_probability"].reindex(table["key"]).to_numpy(np.float64)
-    may = on_side(table, splitting.VALIDATION) & ~on_side(table, splitting.TEST)
+    may = splitting.on_side(table, splitting.VALIDATION) & ~splitting.on_side(table, splitting.TEST)
     return np.where(may, found, np.nan)
 
 
 def _chosen(table: pd.DataFrame, wanted: NDArray[np.bool_]) -> NDArray[np.int64]:
     """Returns the rows of the wanted images: all, or whole groups with about `MOST` images."""
-    rows = np.flatnonzero(wanted)
+    rows = familiarity.drawn(table, wanted, MOST)
     if not len(rows):
         raise BadInput(
             "the evaluation has no held-out probability of any validation image, so there is "
             "nothing to compare new images with. Train the model again"
         )
-    if len(rows) <= MOST:
-        return rows
-    share = MOST / len(rows)
-    # `in_test` draws groups by the digest of their names; a name with a prefix is drawn anew.
-    drawn = [splitting.in_test(f"reference:{name}", share) for name in table["group"].iloc[rows]]
-    return np.asarray(rows[np.array(drawn)])
+    return rows
 
 
 # --- what they look like -------------------------------------------------------------------------
@@ -220,7 +211,9 @@ def _space(
     """
     if evaluation.strategy not in WITH_TRUNK:
         return nowhere(), np.zeros((len(rows), 0), np.float32)
-    others = on_side(source.table, splitting.TRAIN) & ~on_side(source.table, splitting.TEST)
+    others = splitting.on_side(source.table, splitting.TRAIN) & ~splitting.on_side(
+        source.table, splitting.TEST
+    )
     others[rows] = False
     fitting = _chosen(source.table, others) if others.sum() >= ENOUGH else rows
     channels = _channels(source, evaluation)

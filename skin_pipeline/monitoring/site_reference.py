@@ -23,10 +23,10 @@ from numpy.typing import NDArray
 from skin_pipeline import tables
 from skin_pipeline.contracts import Dataset, SiteProfile, SiteScores, load
 from skin_pipeline.data import manifest
+from skin_pipeline.evaluation.space import Floats, Space
 from skin_pipeline.monitoring import reference
 from skin_pipeline.monitoring.measures import NAMES, measure
 from skin_pipeline.monitoring.reference import FOLDER, TOGETHER, Reference
-from skin_pipeline.monitoring.space import Floats, Space
 from skin_pipeline.release import Model, predict, sites
 from skin_pipeline.storage import Store
 from skin_pipeline.training import inputs

@@ -31,7 +31,7 @@ from skin_pipeline.contracts import (
 from skin_pipeline.errors import BadInput
 from skin_pipeline.evaluation import rejudging
 from skin_pipeline.provenance import ProvenStore, SigningKeys
-from skin_pipeline.release.versions import MODEL_FILE, Version
+from skin_pipeline.release.versions import FAMILIARITY, MODEL_FILE, Version
 from skin_pipeline.storage import Store, digest
 
 log = logging.getLogger(__name__)
@@ -211,6 +211,8 @@ def _check_release(store: ProvenStore, release: Release) -> None:
 def sources(key: str, verdict: Verdict, evaluation: Evaluation) -> Iterator[tuple[str, str]]:
     """Yields the name of each file of a version, and the key that it is copied from."""
     yield MODEL_FILE, evaluation.model
+    if evaluation.familiarity:
+        yield FAMILIARITY, evaluation.familiarity
     yield "metrics.json", f"{verdict.evaluation}/{RESULT}"
     yield "predictions.csv", evaluation.predictions
     yield "verdict.json", f"{key}/{RESULT}"

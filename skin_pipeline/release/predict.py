@@ -28,16 +28,20 @@ from skin_pipeline.contracts import CHAMPION, Release, SiteProfile, parse
 from skin_pipeline.data import images as reading
 from skin_pipeline.data import workers
 from skin_pipeline.errors import BadInput
+from skin_pipeline.evaluation import familiarity
+from skin_pipeline.evaluation.familiarity import Familiarity
 from skin_pipeline.geometry import Geometry
 from skin_pipeline.model_file import loading
 from skin_pipeline.provenance import SigningKeys, signing
 from skin_pipeline.release.registry import Model
 from skin_pipeline.release.sites.profiles import Profiles
 from skin_pipeline.release.sites.recalibration import Recalibration
-from skin_pipeline.release.versions import MANIFEST, MODEL_FILE, models
+from skin_pipeline.release.versions import FAMILIARITY, MANIFEST, MODEL_FILE, models
+from skin_pipeline.storage import copied_file, scratch
 from skin_pipeline.training import backbone
 
 VERSION = re.compile(r"[0-9a-f]{20}")
+UNSURE = "unsure"  # the label of an image from which a model abstains
 BATCH = 16  # images that the network is given at a time
 T = TypeVar("T")
 Forward = Callable[[NDArray[np.uint8]], Any]
@@ -51,12 +55,13 @@ class Resolved(NamedTuple):
     """A model's manifest, the file that it describes, and the profile of the images' site, if any.
 
     The file's digest is compared with the manifest's when it is loaded, and not here: in between,
-    the file could be exchanged.
+    the file could be exchanged. So is that of `familiarity`, which describes what is familiar.
     """
 
     release: Release
     path: Path
     profile: SiteProfile | None = None
+    familiarity: Path | None = None
 
     @property
     def threshold(self) -> float:
@@ -65,12 +70,17 @@ class Resolved(NamedTuple):
 
 
 class Prediction(NamedTuple):
-    """The row of an image. If it has no probability, it has a `problem` and no label."""
+    """The row of an image. If it has no probability, it has a `problem` and no label.
+
+    The label is `unsure` where the model abstains. The familiarity is the share of validation
+    images that are at least as unusual, above 0 and at most 1; None if the model knows none.
+    """
 
     image: str
     probability: float | None
     label: str
     problem: str
+    familiarity: float | None = None
 
 
 class Look(NamedTuple):
@@ -114,7 +124,10 @@ def resolve(
             f"the manifest of {model.name}, version {version}, is that of {release.model}, version "
             f"{release.version}. Use another version"
         )
-    found = _usable(release, model.store.local(f"{model.version_key(version)}/{MODEL_FILE}"))
+    folder = model.version_key(version)
+    found = _usable(release, model.store.local(f"{folder}/{MODEL_FILE}"))
+    if FAMILIARITY in release.files:
+        found = found._replace(familiarity=model.store.local(f"{folder}/{FAMILIARITY}"))
     if not site:
         return found
     known = Profiles.of(model, version)
@@ -145,7 +158,10 @@ def beside(path: Path, keys: SigningKeys) -> Resolved:
     content, signature = manifest.read_bytes(), path.with_name(signing.SIGNATURE)
     signed = signature.read_bytes() if signature.is_file() else None
     signing.check(content, signed, keys.trusted(), str(manifest))
-    return _usable(parse(content, Release, str(manifest)), path)
+    found = _usable(parse(content, Release, str(manifest)), path)
+    if FAMILIARITY in found.release.files:
+        found = found._replace(familiarity=path.with_name(FAMILIARITY))
+    return found
 
 
 def named(model: Model, version_or_alias: str) -> str:
@@ -219,6 +235,7 @@ class Scorer:
     processes: int
     seeing: Seeing | None = None
     profile: SiteProfile | None = None
+    familiar: Familiarity | None = None
 
     @classmethod
     def of(cls, model: Resolved, threads: int) -> Scorer:
@@ -233,7 +250,17 @@ class Scorer:
         size, whole = int(square.shape[1]), int(loaded.get_layer("centre_square").height)
         processes = max(1, threads // 2)  # the network takes most of the time
         forward, seeing = _forward(loaded, square), _seeing(loaded, square)
-        return cls(model.release, forward, size, size / whole, processes, seeing, model.profile)
+        known = _familiar(model) if seeing else None
+        return cls(*(
+            model.release,
+            forward,
+            size,
+            size / whole,
+            processes,
+            seeing,
+            model.profile,
+            known,
+        ))
 
     @property
     def threshold(self) -> float:
@@ -242,7 +269,8 @@ class Scorer:
 
     def predict(self, images: Iterable[Image]) -> Iterator[Prediction]:
         """Scores images; see the function `predict`."""
-        return (look.prediction for look in self._looks(images, self._unseeing))
+        seeing = self.seeing if self.familiar and self.seeing else self._unseeing
+        return (look.prediction for look in self._looks(images, seeing))
 
     def look(self, images: Iterable[Image]) -> Iterator[Look]:
         """Scores images as `predict` does, and gives what the network saw of each."""
@@ -270,15 +298,50 @@ class Scorer:
                 yield Look(Prediction(name, None, "", item.problem), item.sha256, None, None)
             else:
                 score, features = next(scores)
-                yield Look(self._called(name, score), item.sha256, item.pixels, features)
+                called = self._called(name, score, features)
+                yield Look(called, item.sha256, item.pixels, features)
 
-    def _called(self, name: str, probability: float) -> Prediction:
+    def _called(
+        self, name: str, probability: float, features: NDArray[np.float32] | None
+    ) -> Prediction:
         if not 0 <= probability <= 1:
             return Prediction(name, None, "", f"the model gave no probability: {probability}")
+        rule, known = self.release.abstention, None
+        if self.familiar and features is not None:
+            known = float(self.familiar.of(features[None])[0])
         if self.profile:
-            probability = Recalibration.of_profile(self.profile).one(probability)
+            made = Recalibration.of_profile(self.profile)
+            probability = made.one(probability)
+            # The same images stay near the threshold: logits differ by the slope.
+            rule = rule.model_copy(update={"margin": rule.margin * made.slope})
         label = self.release.labels[probability >= self.threshold]
-        return Prediction(name, probability, label, "")
+        seen = np.array([probability]), np.array([np.nan if known is None else known])
+        if familiarity.abstained(rule, *seen, self.threshold)[0]:
+            label = UNSURE
+        return Prediction(name, probability, label, "", known)
+
+
+def _familiar(model: Resolved) -> Familiarity | None:
+    """Returns what is familiar to a model, if its manifest names that.
+
+    Raises:
+        BadInput: the file is missing, not the one that the manifest names, or damaged.
+    """
+    if model.familiarity is None:
+        return None
+    with scratch() as folder:
+        copy = folder / FAMILIARITY
+        if copied_file(model.familiarity, copy) != model.release.files[FAMILIARITY]:
+            raise BadInput(
+                f"{model.familiarity} is not the file that the manifest of version "
+                f"{model.release.version} names. Restore it, or use another version"
+            )
+        try:
+            return familiarity.read(copy)
+        except ValueError as error:
+            raise BadInput(
+                f"{model.familiarity} is damaged: {error}. Use another version"
+            ) from None
 
 
 def _scores(seeing: Seeing, squares: NDArray[np.uint8]) -> Seen:

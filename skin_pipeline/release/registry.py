@@ -28,7 +28,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from skin_pipeline.config import Deployment
-from skin_pipeline.contracts import CHAMPION, Dataset, Judgement, Pointer, Release, dump, parse
+from skin_pipeline.contracts import (
+    CHAMPION,
+    Abstention,
+    Dataset,
+    Judgement,
+    Pointer,
+    Release,
+    dump,
+    parse,
+)
 from skin_pipeline.errors import BadInput, Rejected
 from skin_pipeline.provenance import SigningKeys
 from skin_pipeline.release import aliases, eligible, history, rollback, trust, versions
@@ -260,6 +269,7 @@ class Model:
         threshold: float,
         dataset: Dataset,
         known: Mapping[str, str] = {},
+        abstention: Abstention = versions.NEVER,
     ) -> Release:
         """Returns the manifest of a new version; see `versions.describe`."""
         return versions.describe(
@@ -268,6 +278,7 @@ class Model:
             threshold=threshold,
             dataset=dataset,
             known=known,
+            abstention=abstention,
         )
 
     def publish(

@@ -36,6 +36,7 @@ class Counts(NamedTuple):
 
     images: int
     unreadable: int
+    unsure: int = 0
 
 
 def score(
@@ -47,7 +48,8 @@ def score(
     output: Path | None,
     site: str = "",
 ) -> Counts:
-    """Writes a row (`image`, `probability`, `label`, `problem`) for each image, in order.
+    """Writes a row (`image`, `probability`, `label`, `problem`,
+    `familiarity`) for each image, in order.
 
     In CSV, a text that a spreadsheet would read as a formula gets an apostrophe in front.
 
@@ -118,8 +120,10 @@ def _to_csv(rows: Iterable[Prediction], sink: TextIO) -> None:
     table = csv.writer(sink, lineterminator="\n")
     table.writerow(Prediction._fields)
     for row in rows:
-        probability = "" if row.probability is None else f"{row.probability:.6f}"
-        table.writerow(defused_all((row.image, probability, row.label, row.problem)))
+        probability, familiarity = (
+            "" if value is None else f"{value:.6f}" for value in (row.probability, row.familiarity)
+        )
+        table.writerow(defused_all((row.image, probability, row.label, row.problem, familiarity)))
 
 
 def _to_parquet(rows: Iterator[Prediction], path: Path, model: Resolved) -> None:
@@ -130,7 +134,8 @@ def _to_parquet(rows: Iterator[Prediction], path: Path, model: Resolved) -> None
     facts = {"model": model.release.model, "version": model.release.version}
     facts |= {"threshold": str(model.threshold)}
     facts |= {"site": model.profile.site} if model.profile else {}
-    kinds = dict.fromkeys(Prediction._fields, arrow.string()) | {"probability": arrow.float64()}
+    kinds = dict.fromkeys(Prediction._fields, arrow.string())
+    kinds |= dict.fromkeys(("probability", "familiarity"), arrow.float64())
     schema = arrow.schema(kinds, metadata=facts)
     with path.open("wb") as file, parquet.ParquetWriter(file, schema) as sink:
         while group := list(islice(rows, GROUP)):
