@@ -248,8 +248,10 @@ def evaluate(job: Job, split: str, trained: Iterable[str], validation: str) -> s
     runs = succeeded(trained)
     found = job.load(validation, Validation).shortcuts
     shortcuts = tuple(item.name for item in found if not item.passed)
-    names = ("target_sensitivity", "threshold_by", "scored_views", "prevalences", "seed")
-    names = (*names, "abstain_near", "abstain_unusual")
+    names = (
+        *("target_sensitivity", "threshold_by", "scored_views", "prevalences", "seed"),
+        *("abstain_near", "abstain_unusual"),
+    )
     inputs = {
         **{"split": split, "runs": runs, "shortcuts": shortcuts, "logits": VERSIONS["logits"]},
         **job.settings.subset(*names),

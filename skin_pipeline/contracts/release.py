@@ -48,8 +48,8 @@ class Release(Contract):
     """Result of `promote`: the manifest of an immutable version, which aliases may name.
 
     `files` maps each file to its SHA-256. An image is classified as `labels[1]` if the model gives
-    it a probability of at least `threshold`, unless the model abstains. `published_at` is empty in versions from before it was
-    recorded.
+    it a probability of at least `threshold`, unless the model abstains. `published_at` is empty in
+    versions from before it was recorded.
     """
 
     model: ModelName

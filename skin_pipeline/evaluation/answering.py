@@ -5,7 +5,10 @@ curve(predictions, labels, familiarity)      # a point for each share and way of
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 
 from skin_pipeline.contracts import Answered
 from skin_pipeline.evaluation.familiarity import margin
@@ -36,7 +39,9 @@ def curve(predictions: Predictions, labels: Ints, familiarity: Floats) -> tuple[
     )
 
 
-def _point(way: str, share: float, values: Floats, called: Ints, labels: Ints) -> Answered:
+def _point(
+    way: Any, share: float, values: Floats, called: NDArray[np.bool_], labels: Ints
+) -> Answered:
     kept = np.zeros(len(values), bool)
     # Of equal values the first images are kept, so that the share is what it is called.
     kept[np.argsort(-values, kind="stable")[: round(share * len(values))]] = True

@@ -3,11 +3,11 @@
     known = fitted(pooled, labels, validating)      # pooled features of training, validation images
     known.of(pooled)                                # (n,) 0…1: 0.01 for a very unusual image
 
-The distance of an image is that to the nearer of the two classes, by Mahalanobis, in some directions
-of the trunk's features (Lee et al. 2018). Its familiarity is the share of validation images that
-are at least as far away: a conformal p-value (Bates et al. 2023). So of new images of the same
-origin, a share of at most `bound` have a familiarity below the bound, however features are
-distributed.
+The distance of an image is that to the nearer of the two classes, by Mahalanobis, in some
+directions of the trunk's features (Lee et al. 2018). Its familiarity is the share of validation
+images that are at least as far away: a conformal p-value (Bates et al. 2023). So of new images of
+the same origin, a share of at most `bound` have a familiarity below the bound, however features
+are distributed.
 
 Unusual images are not those that a model gets wrong most often: those are near the threshold. So a
 model can abstain from both (`Abstention`).
@@ -141,7 +141,7 @@ def learned(source: Source, held_out: Floats, channels: int) -> Familiarity | No
 
 
 def of_rows(known: Familiarity, source: Source, rows: Ints) -> Floats:
-    """Returns the familiarity of some images of a source (b,), a part of them in memory at a time."""
+    """Returns the familiarity of some images of a source (b,), some in memory at a time."""
     parts = [
         known.of(pooled_of(source, rows[start : start + TOGETHER])[:, : known.space.channels])
         for start in range(0, len(rows), TOGETHER)
@@ -203,10 +203,8 @@ def _made(found: dict[str, NDArray[Any]]) -> Familiarity:
     sizes = {found["means"].shape[-1], *found["precision"].shape}
     if len(sizes) > 1 or found["means"].ndim != 2 or found["distances"].ndim != 1:
         raise ValueError("its arrays do not fit together")
-    return Familiarity(
-        Space(*(found[name] for name in OF_SPACE)),
-        *(found[name] for name in NAMES[len(OF_SPACE) :]),
-    )
+    own = (found[name] for name in NAMES[len(OF_SPACE) :])
+    return Familiarity(Space(*(found[name] for name in OF_SPACE)), *own)
 
 
 # --- decisions -----------------------------------------------------------------------------------

@@ -211,9 +211,8 @@ def _space(
     """
     if evaluation.strategy not in WITH_TRUNK:
         return nowhere(), np.zeros((len(rows), 0), np.float32)
-    others = splitting.on_side(source.table, splitting.TRAIN) & ~splitting.on_side(
-        source.table, splitting.TEST
-    )
+    test = splitting.on_side(source.table, splitting.TEST)
+    others = splitting.on_side(source.table, splitting.TRAIN) & ~test
     others[rows] = False
     fitting = _chosen(source.table, others) if others.sum() >= ENOUGH else rows
     channels = _channels(source, evaluation)

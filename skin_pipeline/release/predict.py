@@ -314,7 +314,7 @@ class Scorer:
             probability = made.one(probability)
             # The same images stay near the threshold: logits differ by the slope.
             rule = rule.model_copy(update={"margin": rule.margin * made.slope})
-        label = self.release.labels[probability >= self.threshold]
+        label: str = self.release.labels[probability >= self.threshold]
         seen = np.array([probability]), np.array([np.nan if known is None else known])
         if familiarity.abstained(rule, *seen, self.threshold)[0]:
             label = UNSURE

@@ -47,7 +47,7 @@ from skin_pipeline.release.pointers import Alias, Document
 from skin_pipeline.release.pruning import Pruning
 from skin_pipeline.release.rollback import Rollback
 from skin_pipeline.release.seen import Accepted
-from skin_pipeline.release.versions import Version, version_key
+from skin_pipeline.release.versions import NEVER, Version, version_key
 from skin_pipeline.storage import Store
 
 
@@ -269,7 +269,7 @@ class Model:
         threshold: float,
         dataset: Dataset,
         known: Mapping[str, str] = {},
-        abstention: Abstention = versions.NEVER,
+        abstention: Abstention = NEVER,
     ) -> Release:
         """Returns the manifest of a new version; see `versions.describe`."""
         return versions.describe(

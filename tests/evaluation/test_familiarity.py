@@ -54,7 +54,7 @@ def test_between_the_classes_an_image_is_no_more_usual_than_at_one_of_them() -> 
     """One cloud around both classes would find it the most usual of all."""
     centres = [pooled(400, 1, LABELS)[label == LABELS].mean(axis=0) for label in (0, 1)]
     middle = np.mean(centres, axis=0)
-    ends, between = KNOWN.of(np.float32(centres)), KNOWN.of(np.float32([middle]))
+    ends, between = (KNOWN.of(np.asarray(values, np.float32)) for values in (centres, [middle]))
     assert ends.min() > between[0]
 
 
