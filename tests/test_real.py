@@ -38,7 +38,7 @@ def job(shared: Path, images: Any, tmp_path_factory: pytest.TempPathFactory) -> 
         data=str(images),
         weights=str(shared / "weights/resnet50_notop.weights.h5"),
         strategy="head",
-        views=1,
+        views=2,
         runs=2,
         min_runs=2,
     )

@@ -61,7 +61,7 @@ class Settings(JudgingKnobs, TrainingKnobs, SplitKnobs, DataKnobs):
         return self
 
     @model_validator(mode="after")
-    def _can_be_judged(self) -> Settings:
+    def _has_known_corruptions(self) -> Settings:
         if unknown := set(parts(self.corruptions)) - set(CORRUPTIONS):
             raise ValueError(
                 f"corruptions must be of {', '.join(CORRUPTIONS)}. "
@@ -72,6 +72,10 @@ class Settings(JudgingKnobs, TrainingKnobs, SplitKnobs, DataKnobs):
                 f"corrupted={self.corrupted} needs corruptions, which are empty; "
                 "name some, or set corrupted=0"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _can_be_judged(self) -> Settings:
         if self.scored_views > self.views:
             raise ValueError(f"test_views ({self.test_views}) is more than views ({self.views})")
         if not all(0 < share < 1 for share in self.prevalence_list):

@@ -74,6 +74,7 @@ from skin_pipeline.contracts.monitoring import (
     Moved,
     RetrainingAsked,
     WatchedDay,
+    stream_of,
 )
 from skin_pipeline.contracts.operations import (
     Action,
@@ -186,4 +187,5 @@ __all__ = [
     "revise",
     "stamp",
     "stopping",
+    "stream_of",
 ]

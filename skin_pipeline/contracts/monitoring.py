@@ -7,6 +7,11 @@ from pydantic import Field
 from skin_pipeline.contracts.document import Contract, SafeText
 
 
+def stream_of(model: str, site: str) -> str:
+    """Returns what images are watched as: `MODEL`, or `MODEL@SITE` with the profile of a site."""
+    return f"{model}@{site}" if site else model
+
+
 class Band(Contract):
     """Where a value is in the reference: its mean, and the range of the middle 95 % of images."""
 
@@ -88,7 +93,7 @@ class DriftReport(Contract):
     @property
     def stream(self) -> str:
         """What is watched: `MODEL`, or `MODEL@SITE`."""
-        return f"{self.model}@{self.site}" if self.site else self.model
+        return stream_of(self.model, self.site)
 
 
 class RetrainingAsked(Contract):

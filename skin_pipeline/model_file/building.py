@@ -29,6 +29,8 @@ class Recipe(NamedTuple):
             `image_size`.
         views: Dihedral views of an image over which its logit is averaged.
         scale: What logits are multiplied by: one divided by the temperature.
+        pixels: How the network's weights expect pixels: the factors of red, green and blue, and
+            what is added to them; None for those of keras.applications.
     """
 
     backbone: str
@@ -38,6 +40,7 @@ class Recipe(NamedTuple):
     whole_side: int
     views: int
     scale: float
+    pixels: tuple[tuple[float, ...], tuple[float, ...]] | None = None
 
 
 def released_model(
@@ -137,4 +140,7 @@ def _geometry(keras: Any, image: Any, image_size: int, whole_side: int) -> Any:
     square = keras.layers.Resizing(
         whole_side, whole_side, crop_to_aspect_ratio=True, antialias=True, name="centre_square"
     )(image)
-    return keras.layers.CenterCrop(image_size, image_size, name="field_of_view")(square)
+    crop = keras.layers.CenterCrop(image_size, image_size, name="field_of_view")
+    # Keras calls its layers for images as in training unless told otherwise, and all layers behind
+    # them with them: a network with dropout would then give an image another probability each time.
+    return crop(square, training=False)

@@ -29,7 +29,7 @@ from skin_pipeline.foreign import shown
 from skin_pipeline.model_file import blueprint, memory, weights
 from skin_pipeline.model_file.building import Recipe, fewest_parameters, rebuilt
 from skin_pipeline.model_file.weights import FLOAT, Weights
-from skin_pipeline.training import backbone, configuration, container, runtime
+from skin_pipeline.training import backbone, configuration, container, pixels, runtime
 
 log = logging.getLogger(__name__)
 
@@ -156,9 +156,7 @@ def _inspected(file: BinaryIO) -> _Checked:
     """
     _refuse_other_formats(file)
     members = container.members(file)
-    for name, most in TEXT_BYTES.items():
-        if members[name].size > most:
-            raise Foreign(f"has {members[name].size} bytes of {name}; {most} are allowed")
+    container.refuse_large(members, TEXT_BYTES)
     version = _keras_version(container.contents(file, members[METADATA]))
     config = configuration.parsed(container.contents(file, members[CONFIG]), CONFIG)
     with _naming_versions(version):
@@ -209,6 +207,7 @@ def _built(keras: Any, found: _Checked) -> Any:
     """Returns the file's network, built by our own code, with the file's weights."""
     recipe, size = found.recipe, found.weights.bytes
     network = backbone.Network.untrained(keras, recipe.backbone, recipe.image_size)
+    network = network.seeing(pixels.Pixels(*recipe.pixels) if recipe.pixels else None)
     needed = FLOAT.itemsize * fewest_parameters(network, recipe)
     if size < needed:  # before more is built of what the file only claims to be
         raise Foreign(f"has {size} bytes of weights where {recipe} needs {needed}")

@@ -156,7 +156,7 @@ def _ending(status: int) -> str:
 def probabilities(model: Any, images: Iterable[bytes]) -> list[float]:
     """Returns the probabilities that a loaded model gives to images, which are files' bytes."""
     pixels = (np.asarray(reading.decode(data).image)[None] for data in images)
-    return [float(model(batch)[0, 0]) for batch in pixels]
+    return [float(model(batch, training=False)[0, 0]) for batch in pixels]
 
 
 def _try(copy: Path, threads: int, images: list[Path]) -> dict[str, Any]:

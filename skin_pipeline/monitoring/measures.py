@@ -61,3 +61,9 @@ def measure(square: NDArray[np.uint8]) -> dict[str, float]:
         "bright": float((grey * 255 > CLIPPED_HIGH).mean()),
         "vignette": float(grey[inner, inner].mean() - np.mean(corners)),
     }
+
+
+def measured(squares: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Returns the measures of images (n, size, size, 3), in the order of `NAMES` (n, measures)."""
+    each = [measure(square) for square in squares]
+    return np.array([[values[name] for name in NAMES] for values in each], np.float32)

@@ -27,7 +27,7 @@ from skin_pipeline.data import manifest, splitting
 from skin_pipeline.errors import BadInput
 from skin_pipeline.evaluation import familiarity
 from skin_pipeline.evaluation.space import DIRECTIONS, Floats, Space, fitted, nowhere
-from skin_pipeline.monitoring.measures import NAMES, measure
+from skin_pipeline.monitoring.measures import NAMES, measured
 from skin_pipeline.release import Model
 from skin_pipeline.storage import Store, scratch
 from skin_pipeline.training import inputs
@@ -193,12 +193,9 @@ def _chosen(table: pd.DataFrame, wanted: NDArray[np.bool_]) -> NDArray[np.int64]
 
 
 def _measured(source: inputs.Source, rows: NDArray[np.int64]) -> Floats:
-    made = []
-    for start in range(0, len(rows), TOGETHER):
-        for square in source.squares(rows[start : start + TOGETHER]):
-            values = measure(square)
-            made.append([values[name] for name in NAMES])
-    return np.array(made, np.float32)
+    starts = range(0, len(rows), TOGETHER)
+    parts = (source.squares(rows[start : start + TOGETHER]) for start in starts)
+    return np.concatenate([measured(squares) for squares in parts])
 
 
 def _space(
@@ -224,10 +221,12 @@ def _channels(source: inputs.Source, evaluation: Evaluation) -> int:
     """Returns how many pooled features, from the first, the released model's stem gives."""
     if evaluation.strategy == "head":
         return int(_pooled(source, np.zeros(1, np.int64)).shape[1])
-    from skin_pipeline.training import backbone, runtime
+    from skin_pipeline.training import backbone, networks, runtime
 
-    size = 64  # the number of channels is the same for images of any size
-    network = backbone.Network.untrained(runtime.keras_on(1), evaluation.trunk.backbone, size)
+    # The number of channels is the same for images of any size.
+    name = evaluation.trunk.backbone
+    size = networks.BACKBONES[name].least
+    network = backbone.Network.untrained(runtime.keras_on(1), name, size)
     return int(network.shallow)
 
 

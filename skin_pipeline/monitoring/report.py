@@ -34,6 +34,7 @@ from skin_pipeline.contracts import (
     dump,
     parse,
     stamp,
+    stream_of,
 )
 from skin_pipeline.errors import BadInput
 from skin_pipeline.monitoring import drift, score_log, site_reference, watched
@@ -66,7 +67,7 @@ def _streams_of(store: Store, model: str) -> set[str]:
         scored = {batch.site for batch in score_log.batches(store, model)}
     except BadInput:
         return {model}
-    return {f"{model}@{site}" if site else model for site in scored or {""}}
+    return {stream_of(model, site) for site in scored or {""}}
 
 
 def reported(store: Store) -> list[str]:
@@ -76,7 +77,7 @@ def reported(store: Store) -> list[str]:
         _, model, name, *below = key.split("/")
         if not below and name.startswith(CURRENT):
             _, _, site = name.partition("-")
-            found.append(f"{model}@{site}" if site else model)
+            found.append(stream_of(model, site))
     return sorted(found)
 
 
@@ -133,7 +134,7 @@ def make(
         report = _report(store, model, about, rows, since, share)
         store.put(key, dump(report))
         found = dump(report), ""
-    _point(store, f"{model.name}@{site}" if site else model.name, key)
+    _point(store, stream_of(model.name, site), key)
     return key, parse(found[0], DriftReport, key)
 
 

@@ -25,7 +25,7 @@ from skin_pipeline.contracts import Dataset, SiteProfile, SiteScores, load
 from skin_pipeline.data import manifest
 from skin_pipeline.evaluation.space import Floats, Space
 from skin_pipeline.monitoring import reference
-from skin_pipeline.monitoring.measures import NAMES, measure
+from skin_pipeline.monitoring.measures import measured
 from skin_pipeline.monitoring.reference import FOLDER, TOGETHER, Reference
 from skin_pipeline.release import Model, predict, sites
 from skin_pipeline.storage import Store
@@ -92,12 +92,8 @@ def _looked_at(
     rows = _rows(manifest.read_readable(store, dataset.table, ["key"])["key"], table["key"])
     squares = inputs.Squares(store, dataset.shards)
     for start in range(0, len(rows), TOGETHER):
-        part = rows[start : start + TOGETHER]
-        (floats,) = squares.take(part, np.zeros_like(part))
-        pixels = floats.astype(np.uint8)
-        for square, (_, features) in zip(pixels, scorer.see(pixels), strict=True):
-            values = measure(square)
-            measures = np.array([values[name] for name in NAMES], np.float32)
+        pixels = squares.pixels(rows[start : start + TOGETHER])
+        for measures, (_, features) in zip(measured(pixels), scorer.see(pixels), strict=True):
             yield _Seen(measures, _embedded(space, features))
 
 

@@ -187,8 +187,7 @@ def _batches(work: Work, scorer: Scorer, shards: Sequence[str], count: int) -> I
     for start in reported(starts, "batches scored", len(starts)):
         assert squares  # of no images there is no batch
         rows = np.arange(start, min(start + BATCH, count))
-        (pixels,) = squares.take(rows, np.zeros_like(rows))
-        yield np.asarray(scorer.forward(pixels.astype(np.uint8)), np.float64)[:, 0]
+        yield np.asarray(scorer.forward(squares.pixels(rows)), np.float64)[:, 0]
 
 
 def _identity(table: pd.DataFrame) -> str:

@@ -14,6 +14,7 @@ on what `inputs` reads. The modules in reading order:
     weight_files   which files are accepted as weights
     saved          the layers in such a file: their names, and where their arrays are
     transplant     the layers of one network, taken out of such a file
+    pixels         how such a file scales the pixels that its network sees
     wiring         what computes within a network, to compare one with another
     container      the zip that a `.keras` file is, byte by byte
     configuration  the configuration in it, read as data
@@ -49,6 +50,7 @@ __all__ = [
     "inputs",
     "models",
     "networks",
+    "pixels",
     "pretrained",
     "resources",
     "runtime",

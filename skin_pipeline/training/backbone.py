@@ -8,7 +8,7 @@ second stage. The frozen part of a network is its trunk.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Any
 
@@ -16,12 +16,24 @@ from skin_pipeline.contracts import Trunk
 from skin_pipeline.storage import Store
 from skin_pipeline.training import networks
 from skin_pipeline.training.networks import Spec
+from skin_pipeline.training.pixels import Pixels
 from skin_pipeline.training.pretrained import load_weights
 
 # Means over ImageNet, which "caffe" preprocessing subtracts from blue, green and red.
 CAFFE_MEANS = (103.939, 116.779, 123.68)
 # Means and deviations over ImageNet of red, green and blue in 0…1, for "torch" preprocessing.
 TORCH_MEANS, TORCH_DEVIATIONS = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+# The scalings of keras.applications that leave channels in their order.
+USUAL = {
+    "tf": Pixels((1 / 127.5,) * 3, (-1.0,) * 3),
+    "torch": Pixels(
+        tuple(1 / (255 * deviation) for deviation in TORCH_DEVIATIONS),
+        tuple(
+            -mean / deviation for mean, deviation in zip(TORCH_MEANS, TORCH_DEVIATIONS, strict=True)
+        ),
+    ),
+}
+PIXELS = "pixels"  # name of the layer that scales them for weights of another kind
 TRAINED = "trained"  # name of the network in the model of a run that trains all of it
 # Side of images in pixels from which XLA compiles a network: on the small maps of smaller images
 # it was up to eight times slower than TensorFlow's own kernels.
@@ -38,12 +50,14 @@ class Network:
         spec: How the network is used.
         whole: The Keras model, without its top.
         image_size: Side in pixels of the squares that it sees: RGB (n, size, size, 3), 0…255.
+        pixels: How its weights expect pixels, where not as those of keras.applications.
     """
 
     keras: Any
     spec: Spec
     whole: Any
     image_size: int
+    pixels: Pixels | None = None
 
     @classmethod
     def load(cls, keras: Any, trunk: Trunk, image_size: int, store: Store) -> Network:
@@ -55,8 +69,9 @@ class Network:
         """
         keras.utils.set_random_seed(RANDOM_SEED)
         made = cls.untrained(keras, trunk.backbone, image_size)
-        load_weights(keras, made.whole, trunk, store)
-        return made
+        pixels = load_weights(keras, made.whole, trunk, store)
+        usual = USUAL.get(made.spec.scale)
+        return made if pixels is None or (usual and usual.is_like(pixels)) else made.seeing(pixels)
 
     @classmethod
     def untrained(cls, keras: Any, backbone: str, image_size: int) -> Network:
@@ -67,6 +82,10 @@ class Network:
         """
         built = networks.whole(keras, backbone, image_size)
         return cls(keras, networks.BACKBONES[backbone], built, image_size)
+
+    def seeing(self, pixels: Pixels | None) -> Network:
+        """Returns the same network for weights that were trained on pixels scaled so."""
+        return replace(self, pixels=pixels)
 
     @cached_property
     def ends(self) -> tuple[Any, Any, Any]:
@@ -137,17 +156,17 @@ class Network:
     def _scaled(self, image: Any) -> Any:
         """Returns pixels as the weights expect them, scaled by layers of Keras only."""
         layers = self.keras.layers
+        if self.pixels:
+            factors, addends = map(list, self.pixels)
+            return layers.Rescaling(factors, addends, name=PIXELS)(image)
         if self.spec.scale == "caffe":
             image = self.keras.ops.flip(image, axis=-1)
             return layers.Rescaling(1.0, offset=[-mean for mean in CAFFE_MEANS])(image)
         if self.spec.scale == "tf":
             return layers.Rescaling(1 / 127.5, offset=-1.0)(image)
         if self.spec.scale == "torch":
-            pairs = list(zip(TORCH_MEANS, TORCH_DEVIATIONS, strict=True))
-            factors = [1 / (255 * deviation) for _, deviation in pairs]
-            return layers.Rescaling(factors, [-mean / deviation for mean, deviation in pairs])(
-                image
-            )
+            factors, addends = map(list, USUAL["torch"])
+            return layers.Rescaling(factors, addends)(image)
         return image
 
     def _copied(self, model: Any, name: str, read: Any = None, layer_of: Any = None) -> Any:

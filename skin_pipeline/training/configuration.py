@@ -109,9 +109,14 @@ def layers(model: Any) -> list[dict[str, Any]]:
 
 
 def name_of(layer: Any) -> str:
-    """Returns the name of a layer; empty if it has none."""
+    """Returns the name of a layer as `plain` has it; empty if it has none."""
     name = get(layer, "name") or get(get(layer, "config"), "name")
-    return name if isinstance(name, str) else ""
+    return plain(name) if isinstance(name, str) else ""
+
+
+def plain(name: str) -> str:
+    """Returns a layer's name as Keras 3 has it: in Keras 2 it may contain slashes."""
+    return name.replace("/", "_")
 
 
 def models(model: Any, deep: int = MOST_NESTED) -> Iterator[dict[str, Any]]:

@@ -15,7 +15,7 @@ import io
 import stat
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import BinaryIO, NamedTuple
 
 from skin_pipeline.foreign import shown
@@ -73,6 +73,13 @@ def members(file: BinaryIO) -> dict[str, Member]:
     if file.read(len(end) + 1) != end:  # one byte more, so that nothing may follow
         raise Foreign("is no zip as Keras writes it: its end is another")
     return {header.name: header.member for header in headers}
+
+
+def refuse_large(members: Mapping[str, Member], most: Mapping[str, int]) -> None:
+    """Raises `Foreign` if a member has more bytes than its name allows."""
+    for name, allowed in most.items():
+        if members[name].size > allowed:
+            raise Foreign(f"has {members[name].size} bytes of {name}; {allowed} are allowed")
 
 
 def contents(file: BinaryIO, member: Member) -> bytes:

@@ -186,12 +186,16 @@ class Squares:
 
     def take(self, rows: Ints, views: Ints) -> tuple[NDArray[Any], ...]:
         """Returns what a model reads of images; see `Inputs`."""
-        entries = self._entries[rows]
-        images = self._shards.take(entries[:, 0], entries[:, 1])
+        images = self.pixels(rows)
         for view in np.unique(views):
             here = views == view
             images[here] = self._views[view].of(images[here])
         return (images.astype(np.float32),)
+
+    def pixels(self, rows: Ints) -> NDArray[np.uint8]:
+        """Returns the images themselves (b, size, size, 3)."""
+        entries = self._entries[rows]
+        return self._shards.take(entries[:, 0], entries[:, 1])
 
 
 class Made:
@@ -236,8 +240,7 @@ class Source:
 
     def squares(self, rows: Ints) -> NDArray[np.uint8]:
         """Returns packed images (b, size, size, 3), as the network sees them."""
-        (squares,) = Squares(self.store, self.shards).take(rows, np.zeros_like(rows))
-        return squares.astype(np.uint8)
+        return Squares(self.store, self.shards).pixels(rows)
 
     def row_bytes(self, strategy: str) -> int:
         """Returns the size in bytes of what a model of a strategy reads of one image."""

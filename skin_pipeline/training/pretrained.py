@@ -22,6 +22,7 @@ from skin_pipeline.roots import ANYWHERE, Roots
 from skin_pipeline.storage import Store, copied, copied_file, digest_named, scratch
 from skin_pipeline.training import networks, saved, transplant, weight_files
 from skin_pipeline.training.container import Foreign
+from skin_pipeline.training.pixels import Pixels
 
 WAYS_OUT = (
     "Give weights=FILE with a model that contains keras.applications.{0} (.keras, .weights.h5 or "
@@ -84,10 +85,13 @@ def trunk_of(backbone: str, weights: str) -> Trunk:
     return Trunk(backbone=backbone, source=weights, digest=Path(weights).name.split(".")[0])
 
 
-def load_weights(keras: Any, network: Any, trunk: Trunk, store: Store) -> None:
+def load_weights(keras: Any, network: Any, trunk: Trunk, store: Store) -> Pixels | None:
     """Puts the weights of a trunk into a network of keras.applications, built without its top.
 
     With the source `none` the network keeps the weights that it was built with.
+
+    Returns:
+        How the file scales the pixels that its network sees; None for those of keras.applications.
 
     Raises:
         BadInput: The weight file belongs to another network.
@@ -99,7 +103,8 @@ def load_weights(keras: Any, network: Any, trunk: Trunk, store: Store) -> None:
         with scratch() as folder:
             copy = folder / Path(trunk.source).name
             copied(store, trunk.source, copy, digest_named(trunk.source))
-            _load_file(network, copy, trunk.backbone)
+            return _load_file(network, copy, trunk.backbone)
+    return None
 
 
 def _load_imagenet(keras: Any, network: Any, name: str) -> None:
@@ -112,9 +117,9 @@ def _load_imagenet(keras: Any, network: Any, name: str) -> None:
     network.set_weights(source.get_weights())
 
 
-def _load_file(network: Any, path: Path, name: str) -> None:
+def _load_file(network: Any, path: Path, name: str) -> Pixels | None:
     with _refusing("weights: the file", name), saved.opened(path) as file:
-        transplant.fill(network, file, name)
+        return transplant.fill(network, file, name)
 
 
 @contextmanager

@@ -67,11 +67,13 @@ class File(NamedTuple):
 
     Attributes:
         layers: All layers with arrays.
+        config: Its configuration; None if it has none.
         models: The configuration of each network in it, by the path of the group with its layers.
         content: The opened HDF5 file.
     """
 
     layers: list[Layer]
+    config: Any
     models: dict[str, Any]
     content: Any
 
@@ -122,9 +124,7 @@ def parted(file: BinaryIO) -> tuple[Any, BinaryIO]:
     if not start.startswith(ZIP):
         return None, file
     members = container.members(file)
-    for name in (CONFIG, METADATA):
-        if members[name].size > MOST_TEXT:
-            raise Foreign(f"has {members[name].size} bytes of {name}; {MOST_TEXT} are allowed")
+    container.refuse_large(members, dict.fromkeys((CONFIG, METADATA), MOST_TEXT))
     config = configuration.parsed(container.contents(file, members[CONFIG]), CONFIG)
     container.verify(file, members[WEIGHTS])
     weights = members[WEIGHTS]
@@ -158,7 +158,7 @@ def _numbered(content: Any, arrays: dict[str, Any], config: Any) -> File:
         said = content[f"{path}/vars"].attrs.get("name", "")
         name = names.get(path) or (said if isinstance(said, str) else "")
         layers.append(_layer(path, name, kind, max(number, 0), own))
-    return File(layers, models, content)
+    return File(layers, config, models, content)
 
 
 def _children(paths: Any) -> dict[str, set[str]]:
@@ -209,14 +209,29 @@ def _named(content: Any, arrays: dict[str, Any], config: Any) -> File:
     grouped: dict[str, dict[str, Any]] = defaultdict(dict)
     for key, array in arrays.items():
         grouped[key.rpartition("/")[0]][key] = array
+    models: dict[str, Any] = {}
+    known = {name for name, _ in configuration.widths(config)}
     layers = [
-        _layer(path, path.rpartition("/")[2], "", -1, own) for path, own in grouped.items() if path
+        _layer(path, _name_at(path, known), "", -1, own) for path, own in grouped.items() if path
     ]
-    models = {}
     for model in configuration.models(config):
         inner = "" if model is config else configuration.name_of(model)
         models["/".join(filter(None, (ROOT, inner)))] = model
-    return File(layers, models, content)
+    return File(layers, config, models, content)
+
+
+def _name_at(path: str, known: set[str]) -> str:
+    """Returns the name of the layer at a path; names of Keras 2 may have slashes themselves.
+
+    The longest name is taken that the configuration has. Without one, the path of a layer that is
+    in no other network is its name twice.
+    """
+    parts = path.split("/")
+    for place in range(len(parts)):
+        name, size = parts[place:], len(parts) - place
+        if "_".join(name) in known or (not known and parts[place - size : place] == name):
+            return "_".join(name)
+    return parts[-1]
 
 
 def _layer(path: str, name: str, kind: str, number: int, own: dict[str, Any]) -> Layer:

@@ -20,8 +20,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from skin_pipeline.foreign import shown
-from skin_pipeline.training import configuration, hdf5, networks, wiring
+from skin_pipeline.training import configuration, hdf5, networks, pixels, wiring
 from skin_pipeline.training.container import Foreign
+from skin_pipeline.training.pixels import Pixels
 from skin_pipeline.training.saved import File, Layer, split
 
 log = logging.getLogger(__name__)
@@ -30,8 +31,8 @@ SHOWN = 5  # names in a message
 LAYERS = "layers"
 # Keras's names of the arrays of a layer differ between versions.
 RENAMED = {"depthwise_kernel": "kernel"}
-# What keras.applications' EfficientNet puts between its two scalings, for its ImageNet weights.
-PIXEL_MEANS, PIXEL_VARIANCES = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+# Of ImageNet's pixels in 0…1; keras.applications' EfficientNet has them in a layer.
+MEANS, DEVIATIONS = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 class Own(NamedTuple):
@@ -81,7 +82,7 @@ def _old(name: str, other: Layer) -> str:
 Found = dict[str, tuple[Own, Layer, list[str]]]  # by the paths of layers in the file
 
 
-def fill(network: Any, file: File, backbone: str) -> None:
+def fill(network: Any, file: File, backbone: str) -> Pixels | None:
     """Puts the arrays of a file into a network, and logs what was taken and what was left.
 
     Args:
@@ -89,15 +90,19 @@ def fill(network: Any, file: File, backbone: str) -> None:
         file: The opened file.
         backbone: The network's name.
 
+    Returns:
+        How the file scales the pixels that its network sees; None if it does not say so.
+
     Raises:
-        Foreign: The file does not contain the network exactly once; says what it contains.
+        Foreign: The file does not contain the network exactly once, says what it contains; or it
+            does more with the pixels in front of the network than to scale them.
     """
     ours = list(_own(network))
     scope, found = _scope(ours, file, backbone)
     left = [layer for layer in file.layers if layer.path not in found]
     here = [layer for layer in left if _is_within(layer.path, scope)]
     _refuse_other_wiring(network, file, scope, found, here, backbone)
-    _refuse_other_pixels(file, here, backbone)
+    scaling = _pixels(network, file, found, backbone)
     for own, _, keys in found.values():
         arrays = {str(place): file.read(key) for place, key in enumerate(keys)}
         own.layer.load_own_variables(arrays)
@@ -105,6 +110,7 @@ def fill(network: Any, file: File, backbone: str) -> None:
     log.info(
         "weights_taken backbone=%s layers=%d left=%d: %s", backbone, len(ours), len(left), names
     )
+    return scaling
 
 
 def _own(network: Any) -> Iterator[Own]:
@@ -306,24 +312,49 @@ def _is_behind(layer: Layer, found: Found) -> bool:
     return layer.number >= 0 and bool(numbers) and not min(numbers) < layer.number < max(numbers)
 
 
-def _refuse_other_pixels(file: File, left: list[Layer], backbone: str) -> None:
-    """Raises `Foreign` for an EfficientNet that was trained on other pixels than ImageNet's.
+# --- which pixels it was trained on ---------------------------------------------------------------
 
-    Its layer `normalization` is left out: our own code scales the pixels.
+
+def _pixels(network: Any, file: File, found: Found, backbone: str) -> Pixels | None:
+    """Returns how the file scales the pixels of its network, None if it does not say so.
+
+    Raises:
+        Foreign: It does something with them that cannot be followed.
     """
-    if not networks.BACKBONES[backbone].begin:
-        return
-    for layer in left:
-        if split(layer.name or layer.kind)[0] != "normalization":
+    if not file.models:
+        _refuse_other_scaling(file, found, backbone)
+        return None
+    taken = {layer.name for layer in file.layers if layer.path in found}
+    front = wiring.before(file.config, taken)
+    # What our network does itself: it pads images, or begins with its own scaling.
+    ours = wiring.before(serialised(network), {own.name for own, _, _ in found.values()})
+    told = [[word for layer in part for word in wiring.words_of(layer)] for part in (ours, front)]
+    if told[1][len(front) - len(ours) :] != told[0]:
+        raise Foreign(f"has a {backbone} that begins otherwise than that of keras.applications")
+
+    def values(name: str) -> list[Any]:
+        keys = next((layer.keys for layer in file.layers if layer.name == name), {})
+        return [file.read(keys[one]) for one in sorted(keys.keys() - {"count", "2"})]
+
+    return pixels.scaled_by(front[: len(front) - len(ours)], values)
+
+
+def _refuse_other_scaling(file: File, found: Found, backbone: str) -> None:
+    """Raises `Foreign` for weights alone of an EfficientNet with a scaling of its own.
+
+    Its layer `normalization` is left out, since our own code scales the pixels as ImageNet's
+    weights want them.
+    """
+    left = [layer for layer in file.layers if layer.path not in found]
+    for layer in left if networks.BACKBONES[backbone].begin else ():
+        keys = [key for name, key in sorted(layer.keys.items()) if layer.shapes[name] == (3,)]
+        if split(layer.name or layer.kind)[0] != "normalization" or len(keys) != 2:
             continue
-        keys = [layer.keys[name] for name, shape in layer.shapes.items() if shape == (3,)]
-        means, spreads = [file.read(key) for key in keys] if len(keys) == 2 else [None, None]
-        if means is None or spreads is None:
-            continue
-        fits = [np.allclose(spreads, np.power(PIXEL_VARIANCES, one), rtol=1e-3) for one in (1, 2)]
-        if not np.allclose(means, PIXEL_MEANS, rtol=1e-3) or not any(fits):
+        means, spreads = (file.read(key) for key in keys)
+        fits = [np.allclose(spreads, np.power(DEVIATIONS, one), rtol=1e-3) for one in (1, 2)]
+        if not np.allclose(means, MEANS, rtol=1e-3) or not any(fits):
             raise Foreign(
-                f"has an {backbone} that was not trained on pixels with ImageNet's mean and "
-                f"deviation: its layer {shown(layer.name)} has the means {means.tolist()}. Train "
-                f"it from keras.applications.{backbone}(weights='imagenet')"
+                f"has an {backbone} that was trained on other pixels than ImageNet's: its layer "
+                f"{shown(layer.name)} has the means {means.tolist()}. Save it as a .keras file, "
+                "which says how they are scaled"
             )

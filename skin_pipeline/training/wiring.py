@@ -13,7 +13,7 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 from skin_pipeline.training import configuration
 
@@ -25,6 +25,8 @@ SETTINGS = (
 # Layers that change nothing once the training is over.
 INERT = {"InputLayer", "Dropout", "SpatialDropout2D", "GaussianNoise", "GaussianDropout"}
 OLD = {"swish": "silu", "hard_swish": "hard_silu"}  # names of activations, and newer ones
+# Operations that are no layers: the classes of Keras 3 for functions that Keras 2 names.
+OPERATIONS = {"__operators__.add": "Add", "math.multiply": "Multiply"}
 MOST_PATH = 6  # nested lists and objects on the way to the name of a layer that is read
 
 
@@ -35,17 +37,61 @@ def within(model: Any, names: set[str]) -> Counter[str]:
         model: The configuration of a network.
         names: Names of some of its layers, or of layers in networks within it.
     """
-    layers = {configuration.name_of(layer): layer for layer in configuration.layers(model)}
-    marked = {name for name, layer in layers.items() if _holds(layer, names)}
-    if len(marked) == 1 and configuration.layers(inner := layers[min(marked)]):
+    graph = _Graph.of(model, names)
+    if inner := graph.inner:
         return within(inner, names)
-    read = _read(model, layers)
-    readers: dict[str, set[str]] = defaultdict(set)
-    for name, others in read.items():
-        for other in others:
-            readers[other].add(name)
-    between = _reached(marked, read) & _reached(marked, readers)
-    return Counter(words for name in between for words in _words(layers[name]))
+    between = _reached(graph.marked, graph.read) & _reached(graph.marked, graph.readers)
+    return Counter(words for name in between for words in words_of(graph.layers[name]))
+
+
+def before(model: Any, names: set[str]) -> list[Any]:
+    """Returns the layers between the image and the first of these layers, in their order.
+
+    Args:
+        model: The configuration of a network, or of one that contains it.
+        names: Names of layers, as in `within`.
+    """
+    graph = _Graph.of(model, names)
+    ahead = _reached(graph.marked, graph.read) - _reached(graph.marked, graph.readers)
+    inside = before(graph.inner, names) if graph.inner else []
+    order = sorted(ahead, key=lambda name: len(_reached({name}, graph.read)))
+    return [*(one for name in order for one in _plain(graph.layers[name])), *inside]
+
+
+class _Graph(NamedTuple):
+    """The layers of a network by name, which of them are or hold the wanted ones, and which layers
+    each reads and is read by."""
+
+    layers: dict[str, Any]
+    marked: set[str]
+    read: dict[str, set[str]]
+    readers: dict[str, set[str]]
+
+    @classmethod
+    def of(cls, model: Any, names: set[str]) -> _Graph:
+        layers = {configuration.name_of(layer): layer for layer in configuration.layers(model)}
+        marked = {name for name, layer in layers.items() if _holds(layer, names)}
+        read = _read(model, layers)
+        readers: dict[str, set[str]] = defaultdict(set)
+        for name, others in read.items():
+            for other in others:
+                readers[other].add(name)
+        return cls(layers, marked, read, readers)
+
+    @property
+    def inner(self) -> Any:
+        """The network within that holds all that is wanted; None if there is none."""
+        one = self.layers[min(self.marked)] if len(self.marked) == 1 else None
+        return one if configuration.layers(one) else None
+
+
+def _plain(layer: Any) -> Iterator[Any]:
+    """Yields a layer that computes something; of a network within, its layers."""
+    if inner := configuration.layers(layer):
+        for one in inner:
+            yield from _plain(one)
+    elif configuration.get(layer, "class_name") not in INERT:
+        yield layer
 
 
 def _holds(layer: Any, names: set[str]) -> bool:
@@ -71,10 +117,14 @@ def _read(model: Any, layers: dict[str, Any]) -> dict[str, set[str]]:
 
 
 def _texts(value: Any, deep: int) -> Iterator[str]:
-    """Yields the names in `["name", 0, 0]`, by which Keras says what a layer reads."""
+    """Yields the names in `["name", 0, 0]`, by which Keras says what a layer reads.
+
+    Keras 2 has the other arguments of an operation behind them: `["name", 0, 0, {"y": [...]}]`.
+    """
     if isinstance(value, list) and len(value) >= 3 and isinstance(value[0], str):
-        yield value[0]
-    elif deep and isinstance(value, list | dict):
+        yield configuration.plain(value[0])
+        value = value[3:]
+    if deep and isinstance(value, list | dict):
         for inner in value.values() if isinstance(value, dict) else value:
             yield from _texts(inner, deep - 1)
 
@@ -89,19 +139,21 @@ def _reached(names: set[str], edges: dict[str, set[str]]) -> set[str]:
     return found
 
 
-def _words(layer: Any) -> Iterator[str]:
+def words_of(layer: Any) -> Iterator[str]:
     """Yields a layer in words; of a network within, its layers."""
-    if inner := configuration.layers(layer):
-        for one in inner:
-            yield from _words(one)
-        return
+    for one in _plain(layer):
+        yield _words(one)
+
+
+def _words(layer: Any) -> str:
     name, config = str(layer.get("class_name")), layer.get("config")
-    if name in INERT:
-        return
+    function = configuration.get(config, "function")
+    if name == "TFOpLambda" and isinstance(function, str):
+        name = OPERATIONS.get(function, name)
     known = (
         {key: config[key] for key in SETTINGS if key in config} if isinstance(config, dict) else {}
     )
     if isinstance(activation := known.get("activation"), str):
         known["activation"] = OLD.get(activation, activation)
     told = ", ".join(f"{key}={json.dumps(value)}" for key, value in known.items())
-    yield f"{name}({told})"
+    return f"{name}({told})"

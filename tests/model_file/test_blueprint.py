@@ -14,6 +14,7 @@ import pytest
 from skin_pipeline.model_file.blueprint import difference, recipe_of
 from skin_pipeline.model_file.building import Recipe
 from skin_pipeline.training.container import Foreign
+from skin_pipeline.training.pixels import Pixels
 from skin_pipeline.training.strategies import STRATEGIES
 
 Change = Callable[[Any], object]
@@ -78,6 +79,27 @@ def test_a_model_that_is_never_made_so_has_no_recipe(change: Change, said: str) 
     config = config_of()
     change(config)
     with pytest.raises(Foreign, match=said):
+        recipe_of(config)
+
+
+PIXELS = Pixels((0.028, 0.026, 0.023), (-5.4, -3.6, -3.3))
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_the_recipe_says_how_pixels_are_scaled_for_weights_of_others(strategy: str) -> None:
+    assert recipe_of(config_of(strategy=strategy, pixels=PIXELS)).pixels == PIXELS
+    assert recipe_of(config_of(strategy=strategy)).pixels is None
+
+
+@pytest.mark.parametrize("key", ["scale", "offset"])
+@pytest.mark.parametrize(
+    "value",
+    [1.0, None, [1.0, 2.0], [1.0, 2.0, 3.0, 4.0], [1.0, 2.0, 3], [1.0, 2.0, 1e7], ["1"] * 3],
+)
+def test_a_scaling_of_pixels_that_no_model_has_is_refused(key: str, value: Any) -> None:
+    config = config_of(pixels=PIXELS)
+    files.layer(config, "pixels")["config"][key] = value
+    with pytest.raises(Foreign, match=f"its layer pixels has .* for {key}"):
         recipe_of(config)
 
 
@@ -187,3 +209,14 @@ def test_names_mean_something_in_their_own_network_only() -> None:
 def test_a_configuration_does_not_differ_from_itself() -> None:
     config = config_of(strategy="fine_tune")
     assert difference(config, copy.deepcopy(config), same_version=True) is None
+
+
+def test_a_model_that_was_released_with_its_crop_called_as_in_training_is_still_one() -> None:
+    config = config_of(runs=2, views=2)
+    earlier = copy.deepcopy(config)
+    crop = earlier["config"]["layers"][2]
+    assert crop["name"] == "field_of_view"
+    crop["inbound_nodes"][0]["kwargs"]["training"] = True
+    assert difference(config, earlier, same_version=True) is None
+    crop["inbound_nodes"][0]["kwargs"]["training"] = 1
+    assert difference(config, earlier, same_version=True) is not None

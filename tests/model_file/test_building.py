@@ -90,6 +90,18 @@ def test_the_released_model_loads_in_safe_mode_and_takes_any_size(
         assert 0 <= float(probability[0, 0]) <= 1
 
 
+@pytest.mark.parametrize("strategy", list(STRATEGIES))
+def test_a_network_with_dropout_gives_an_image_one_probability(strategy: str) -> None:
+    # Called as anyone calls a model of Keras, without a word about training.
+    network, rng = loaded("EfficientNetV2B0"), np.random.default_rng(0)
+    head = STRATEGIES[strategy].model(network, "run")
+    kernel = head.get_layer("logit").kernel
+    kernel.assign(rng.normal(size=kernel.shape))
+    model = released_model(network, strategy, [head.get_weights()], 1.0)
+    found = np.asarray(model(np.repeat(IMAGES[:1].astype(np.uint8), 32, axis=0)))
+    np.testing.assert_allclose(found, np.full_like(found, found[0]), atol=1e-3)
+
+
 @pytest.mark.parametrize("size", [(64, 64), (200, 150), (151, 199), (600, 450), (50, 40), (80, 81)])
 @pytest.mark.parametrize("field_of_view", [0.8, 1.0])
 def test_the_model_cuts_an_image_as_the_packed_images_were_cut(

@@ -29,6 +29,7 @@ from skin_pipeline.model_file.building import released_model
 from skin_pipeline.model_file.loading import check, load
 from skin_pipeline.training import networks, runtime
 from skin_pipeline.training.backbone import Network
+from skin_pipeline.training.pixels import Pixels
 from skin_pipeline.training.strategies import STRATEGIES
 
 Write = Callable[[bytes], Path]
@@ -76,6 +77,16 @@ def test_a_released_model_scores_as_plain_keras_has_it(how: dict[str, Any], writ
     ours, theirs = load(path, threads=1), by_plain_keras(path)
     assert len(set(np.asarray(theirs(PIXELS)).ravel())) == len(PIXELS)
     np.testing.assert_array_equal(ours(PIXELS), theirs(PIXELS))
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_a_model_scales_pixels_as_its_weights_want_them(strategy: str, written: Write) -> None:
+    pixels = Pixels((0.028, 0.026, 0.023), (-5.4, -3.6, -3.3))
+    path = written(files.file_of(strategy=strategy, pixels=pixels))
+    ours, theirs = load(path, threads=1), by_plain_keras(path)
+    np.testing.assert_array_equal(ours(PIXELS), theirs(PIXELS))
+    usual = load(written(files.file_of(strategy=strategy)), threads=1)
+    assert not np.array_equal(ours(PIXELS), usual(PIXELS))
 
 
 def test_a_model_is_loaded_whatever_was_built_before(written: Write) -> None:

@@ -545,7 +545,7 @@ def test_what_a_person_must_change_is_said_in_one_line(
 def test_without_a_name_the_model_is_the_one_that_the_settings_release_to(
     make_job: Any, monkeypatch: pytest.MonkeyPatch, given: Any, settings: Any, asked: Any
 ) -> None:
-    def stop(_: Any, model: str, name: str) -> None:
+    def stop(_: Any, model: str, name: str, site: str) -> None:
         raise BadInput(f"{name}, {model}")
 
     monkeypatch.setattr(scores, "_model", stop)

@@ -43,7 +43,7 @@ def tiny_backbone() -> Generator[None, None, None]:
 def released(seed: int = 1, **how: Any) -> Any:
     """A model of the tiny network, as `evaluate` makes it."""
     told = {**USUAL, **how}
-    network, draw = tiny.network(seed), np.random.default_rng(seed)
+    network, draw = tiny.network(seed).seeing(told.get("pixels")), np.random.default_rng(seed)
     shapes = [w.shape for w in STRATEGIES[told["strategy"]].model(network, "run").get_weights()]
     # The heads' weights are small: a probability of 1.0 would hide what led to it.
     runs = [

@@ -9,8 +9,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
 from airflow_home import put_database
 
+from skin_pipeline import timing
 from skin_pipeline.storage import FolderStore
 
 ROOT = Path(__file__).parents[2]
@@ -50,6 +52,23 @@ asked = json.loads(sys.argv[1])
 {code}
 print("ANSWER", json.dumps(answer))
 """
+
+
+def check_by_hand(dag: Any, before: dict[str, list[str]]) -> None:
+    """Checks a DAG that only people start: never paused, one run at a time, all of it described.
+
+    Args:
+        dag: What `Airflow.read` returned.
+        before: The tasks before each of its tasks.
+    """
+    assert dag["heavy"] == []
+    assert (dag["schedule"], dag["active"], dag["paused"]) == ("None", 1, False)
+    assert {name: task["before"] for name, task in dag["tasks"].items()} == before
+    for name, task in dag["tasks"].items():
+        assert task["hours"] == pytest.approx(timing.LONGEST_HOURS[name], abs=0.1)
+    for name, shown in {**dag["tasks"], **dag["params"]}.items():
+        text = shown.get("doc") or shown.get("description_md")
+        assert text[0].isalpha(), name  # indented, it would be shown as code
 
 
 class Airflow:

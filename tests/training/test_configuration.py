@@ -7,6 +7,7 @@ import json
 import model_files as files
 import pytest
 
+from skin_pipeline.training import configuration
 from skin_pipeline.training.configuration import parsed
 from skin_pipeline.training.container import Foreign
 
@@ -43,3 +44,43 @@ def test_json_at_the_bounds_is_parsed() -> None:
     assert parsed(text.encode(), "config.json") == json.loads(text)
     deep = "[" * 63 + "]" * 63
     assert parsed(deep.encode(), "config.json") == json.loads(deep)
+
+
+def model_of(*layers: object) -> dict[str, object]:
+    return {"class_name": "Functional", "config": {"layers": list(layers)}}
+
+
+def layer_of(name: str, **config: object) -> dict[str, object]:
+    return {"class_name": "Conv2D", "name": name, "config": config}
+
+
+def test_the_layers_of_a_model_and_of_those_within_it_are_listed_with_their_filters() -> None:
+    inner = {**model_of(layer_of("b", filters=3)), "name": "inner"}
+    model = model_of(layer_of("a", filters=2), inner, layer_of("c"))
+    assert configuration.widths(model) == [("a", 2), ("inner", 0), ("c", 0), ("b", 3)]
+    assert list(configuration.models(model)) == [model, inner]
+
+
+@pytest.mark.parametrize("filters", ["9", None, True, 1.5, [3]])
+def test_filters_that_are_no_number_count_nothing(filters: object) -> None:
+    assert configuration.widths(model_of(layer_of("a", filters=filters))) == [("a", 0)]
+
+
+@pytest.mark.parametrize(
+    "value", [None, 3, "x", [], {}, {"config": 1}, {"config": {"layers": 1}}, model_of(1, {}, [])]
+)
+def test_what_does_not_look_like_a_model_has_no_layers(value: object) -> None:
+    assert configuration.layers(value) == []
+    assert configuration.widths(value) == []
+
+
+def test_a_layer_may_have_its_name_in_its_settings_only() -> None:
+    assert configuration.name_of({"config": {"name": "a"}}) == "a"
+    assert configuration.name_of({"name": 3}) == ""
+
+
+def test_models_are_looked_for_only_so_deep() -> None:
+    model = model_of(layer_of("last"))
+    for _ in range(configuration.MOST_NESTED + 2):
+        model = model_of({**model, "name": "inner"})
+    assert len(list(configuration.models(model))) == configuration.MOST_NESTED + 1

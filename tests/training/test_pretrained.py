@@ -186,6 +186,28 @@ def test_a_model_of_others_is_pinned_whole_and_gives_its_network(
     assert all(map(np.array_equal, loaded.whole.get_weights(), foreign.network(3).get_weights()))
 
 
+@pytest.mark.parametrize(
+    ("scaled", "factor"), [((1 / 127.5, -1.0), None), ((1 / 255, 0.0), 1 / 255)]
+)
+def test_pixels_are_scaled_as_the_model_of_others_scales_them(
+    scaled: tuple[float, float],
+    factor: float | None,
+    small: Settings,
+    store: FolderStore,
+    tmp_path: Path,
+) -> None:
+    model = foreign.nested(foreign.network(3), keras.layers.Rescaling(*scaled))
+    foreign.as_keras(model, tmp_path / "clinic")
+    settings = small.model_copy(update={"weights": str(tmp_path / "clinic")})
+    trunk = pretrained.trunk_of("ResNet50", pretrained.pin_weights(settings, store))
+    loaded = Network.load(keras, trunk, foreign.SIDE, store)
+    assert (loaded.pixels and loaded.pixels.factors[0]) == (factor and pytest.approx(factor))
+    image = np.random.default_rng(0).uniform(0, 255, (1, foreign.SIDE, foreign.SIDE, 3))
+    expected = foreign.network(3)(image * scaled[0] + scaled[1])
+    made = keras.Model(loaded.whole.input, loaded.whole.output)(loaded._scaled(image))
+    np.testing.assert_allclose(made, expected, rtol=1e-3, atol=1e-3)
+
+
 def test_a_model_of_another_network_is_refused_before_anything_is_kept(
     small: Settings, store: FolderStore, tmp_path: Path
 ) -> None:

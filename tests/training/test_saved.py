@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import foreign_models as foreign
 import h5py
@@ -99,3 +100,48 @@ def test_only_finite_floats_are_read(tmp_path: Path) -> None:
         assert values.tolist() == [1.5]
         with pytest.raises(Foreign, match="of the type int64"):
             file.read("layers/dense/vars/1")
+
+
+def with_slashes(path: Path, form: str) -> None:
+    """A file whose first layer is called `block1/conv`, as some networks of Keras 2 had it."""
+    foreign.FORMATS[form](foreign.network(), path)
+    if form == ".keras":
+        foreign.with_config(path, lambda c: _renamed(c, "block1_conv1", "block1/conv"))
+        return
+    with h5py.File(path, "r+") as content:
+        said = json.loads(content.attrs["model_config"])
+        _renamed(said, "block1_conv1", "block1/conv")
+        content.attrs["model_config"] = json.dumps(said)
+        content["model_weights/block1/conv/block1/conv"] = content[
+            "model_weights/block1_conv1/block1_conv1"
+        ]
+        del content["model_weights/block1_conv1"]
+
+
+def _renamed(config: Any, old: str, new: str) -> None:
+    layer = files.layer(config, old)
+    layer["name"] = layer["config"]["name"] = new
+
+
+@pytest.mark.parametrize("form", [".keras", ".h5"])
+def test_a_name_with_slashes_is_one_name(form: str, tmp_path: Path) -> None:
+    with_slashes(tmp_path / "model", form)
+    with saved.opened(tmp_path / "model") as file:
+        names = {layer.name for layer in file.layers}
+    assert names == (NAMES - {"block1_conv1", "batch_normalization_2", "dense"}) | {"block1_conv"}
+
+
+@pytest.mark.parametrize(
+    ("path", "known", "name"),
+    [
+        ("model_weights/conv1/bn/conv1/bn", set(), "conv1_bn"),
+        ("conv1/bn/conv1/bn", set(), "conv1_bn"),
+        ("bn/bn", set(), "bn"),
+        ("densenet/conv1/bn", {"conv1_bn", "bn"}, "conv1_bn"),
+        ("densenet/bn", {"conv1_bn", "bn"}, "bn"),
+        ("densenet/other", {"bn"}, "other"),
+        ("bn", set(), "bn"),
+    ],
+)
+def test_the_name_of_a_layer_is_found_in_its_path(path: str, known: set[str], name: str) -> None:
+    assert saved._name_at(path, known) == name

@@ -79,6 +79,24 @@ def test_what_older_versions_wrote_is_understood() -> None:
 
 
 @pytest.mark.parametrize(
+    ("function", "told"),
+    [("__operators__.add", "Add"), ("math.subtract", "TFOpLambda"), (["x"], "TFOpLambda")],
+)
+def test_an_operation_of_keras_2_is_known_by_its_function(function: Any, told: str) -> None:
+    config = of_keras_2(("a", "Conv2D", ""), ("b", "Conv2D", "a"), ("sum", "TFOpLambda", "b"))
+    operation = config["config"]["layers"][2]
+    operation["config"] = {"name": "sum", "function": function}
+    # What it adds stands among the arguments of what it is added to.
+    operation["inbound_nodes"] = [["b", 0, 0, {"y": ["c", 0, 0], "name": None}]]
+    config["config"]["layers"].append({
+        **{"class_name": "ReLU", "name": "c", "config": {}},
+        "inbound_nodes": [[["a", 0, 0, {}]]],
+    })
+    found = kinds(within(config, {"a", "sum"}))
+    assert found == {"Conv2D": 2, "ReLU": 1, told: 1}
+
+
+@pytest.mark.parametrize(
     "config", [None, [], {}, {"config": None}, {"config": {"layers": [1, {"name": "a"}]}}]
 )
 def test_what_is_no_configuration_has_nothing(config: Any) -> None:

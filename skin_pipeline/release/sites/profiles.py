@@ -145,8 +145,8 @@ class Profiles:
         for _ in range(ATTEMPTS):
             numbers = self._numbers(profile.site)
             before = numbers[-1] if numbers else 0
-            if before and _same(self.read(profile.site, before), profile):
-                return self.read(profile.site, before)
+            if before and _same(newest := self.read(profile.site, before), profile):
+                return newest
             last = digest(self.store.read(self._key(profile.site, before))) if before else ""
             chained: dict[str, Any] = {"number": before + 1, "previous_sha256": last}
             content = pointers.sealed(
