@@ -116,6 +116,7 @@ def month(data: Data, left: Ints, share: float, seed: list[int]) -> Month:
         data.malignant[rows].astype(np.uint8),
         data.patient[rows],
         looks.pooled[rows],
+        np.zeros(len(rows), np.uint8),
         space.nowhere(),
         0.5,
     )

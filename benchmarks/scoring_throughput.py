@@ -46,6 +46,7 @@ def some_reference(channels: int) -> reference.Reference:
         malignant=random.integers(0, len(LABELS), 400).astype(np.uint8),
         group=np.arange(400),
         embedding=made.embed(pooled),
+        abstained=np.zeros(400, np.uint8),
         space=made,
         threshold=0.5,
     )

@@ -37,7 +37,8 @@ class JudgingKnobs(Environment):
         0.0,
         "Judging",
         "The share of validation images that get no decision (`unsure`), as their probability is "
-        "nearest to the threshold. The fewest mistakes are missed this way.",
+        "nearest to the threshold, where most mistakes are; 0 decides on all. The gate's figures "
+        "count every image.",
         ge=0.0,
         le=0.5,
         title="Share without a decision near the threshold",
@@ -46,7 +47,8 @@ class JudgingKnobs(Environment):
         0.0,
         "Judging",
         "The share of validation images that get no decision (`unsure`), as they look least like "
-        "the images that the model knows; of images from elsewhere it is more.",
+        "the images that the model knows; of images from elsewhere more are. 0 decides on all. Not "
+        "with strategy=full.",
         ge=0.0,
         le=0.5,
         title="Share without a decision among unusual images",

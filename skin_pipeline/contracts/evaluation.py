@@ -114,12 +114,12 @@ class Abstention(Contract):
 class Answered(Contract):
     """What a model reaches on the images that it decides on, if it abstains from the others.
 
-    - `way` says from which: those whose probability is nearest to the threshold (`near`), or those
-      that are least familiar (`unusual`).
+    - `way` says from which: those whose probability is nearest to the threshold (`near`), those
+      that are least familiar (`unusual`), or those that the model's own settings say (`set`).
     - `share` of the images get a decision; they are `images`.
     """
 
-    way: Literal["near", "unusual"]
+    way: Literal["near", "unusual", "set"]
     share: float
     images: int
     sensitivity: Interval
@@ -151,7 +151,7 @@ class Evaluation(Contract):
     - `seeds`, `per_run` are by the number of the run; `runs` are the keys of the trained runs.
     - `logits` are the keys of what the runs said of the images, for consecutive shards.
     - `abstention` says when the model gives no decision; `answered` what it reaches on test images
-      if it abstains more or less. The figures count every image, as if it never did.
+      if it abstains more or less. All other figures count every image, as if it never did.
     - `familiarity` is the key of what is familiar to the model; empty for a model without a trunk.
     - `model` is the key of the model file, and `smoke_difference` the largest difference between
       its probabilities and the ensemble's on the golden images.
@@ -188,8 +188,11 @@ class Scored(Contract):
     - `excluded` images were left out: the champion was trained on them, or the model's own data
       contains them, too.
     - `problem` is the reason why there are no figures, and empty if there are.
-    - `predictions` is the key of a CSV: `key`, `label`, `group`, `probability`.
+    - `predictions` is the key of a CSV: `key`, `label`, `group`, `probability`; for an external set
+      also `familiarity`.
     - `logits` are the keys of what its runs said of the images, for consecutive shards.
+    - `answered` is what the model reaches on an external set if it abstains. All other figures
+      count every image.
     """
 
     name: str

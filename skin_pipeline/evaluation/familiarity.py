@@ -126,6 +126,7 @@ def learned(source: Source, held_out: Floats, channels: int) -> Familiarity | No
             0 if it has none.
     """
     if not channels:
+        log.warning("no_familiarity channels=0: the released model shows no features of an image")
         return None
     test = splitting.on_side(source.table, splitting.TEST)
     validating = np.isfinite(held_out) & ~test
@@ -200,8 +201,15 @@ def of_store(store: Store, key: str) -> Familiarity:
 def _made(found: dict[str, NDArray[Any]]) -> Familiarity:
     if missing := [name for name in NAMES if name not in found]:
         raise ValueError(f"it has no {', '.join(missing)}")
-    sizes = {found["means"].shape[-1], *found["precision"].shape}
-    if len(sizes) > 1 or found["means"].ndim != 2 or found["distances"].ndim != 1:
+    if not all(found[name].dtype.kind == "f" and np.isfinite(found[name]).all() for name in NAMES):
+        raise ValueError("its arrays have other values than finite numbers")
+    (channels, *_), (*_, axes) = (found[name].shape or (0,) for name in ("centre", "axes"))
+    shapes = {
+        **{"centre": (channels,), "spread": (channels,), "axes": (channels, axes)},
+        **{"means": (2, axes + 1), "precision": (axes + 1, axes + 1)},
+        "distances": (found["distances"].size,),
+    }
+    if any(found[name].shape != shape or not channels for name, shape in shapes.items()):
         raise ValueError("its arrays do not fit together")
     own = (found[name] for name in NAMES[len(OF_SPACE) :])
     return Familiarity(Space(*(found[name] for name in OF_SPACE)), *own)

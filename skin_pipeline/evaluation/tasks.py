@@ -159,7 +159,7 @@ def evaluate(
         logits=parts,
         abstention=rule,
         answered=answering.curve(
-            judged.ensemble.at(is_test), manifest.labels(table[is_test]), familiar[is_test]
+            judged.ensemble.at(is_test), manifest.labels(table[is_test]), familiar[is_test], rule
         ),
         familiarity=key,
     )
@@ -309,22 +309,21 @@ def external(
     shared = set(manifest.read(work.store, checked.overlaps[name])["key"])
     known = table["key"].isin(shared).to_numpy()
     about = scoring.Scoring(name, dataset, int(known.sum()))
-    scored = scoring.scored(work, evaluation, about, table, ~known, parts)
-    familiar = _familiar(work, evaluation, dataset, features_for)[~known]
-    return scoring.answered(work, evaluation, scored, familiar)
+    familiar = _familiar(work, evaluation, dataset, len(table), features_for)
+    return scoring.scored(work, evaluation, about, table, ~known, parts, familiar)
 
 
 def _familiar(
-    work: Work, evaluation: str, dataset: str, features_for: scoring.LogitsFor
+    work: Work, evaluation: str, dataset: str, count: int, features_for: scoring.LogitsFor
 ) -> NDArray[np.float64]:
-    """Returns the familiarity of each readable image of a set (n,); NaN if it is not known."""
-    model, images = work.load(evaluation, Evaluation), work.load(dataset, Dataset)
-    table = manifest.read_readable(work.store, images.table)
+    """Returns the familiarity of each readable image of a set (count,); NaN if it is not known."""
+    model = work.load(evaluation, Evaluation)
     if not model.familiarity:
-        return np.full(len(table), np.nan)
+        return np.full(count, np.nan)
     known = familiarity.of_store(work.store, model.familiarity)
-    keys = features_for(evaluation, dataset)
-    source = inputs.Source(work.store, table, keys, images.shards)
+    images = work.load(dataset, Dataset)
+    table = manifest.read_readable(work.store, images.table)
+    source = inputs.Source(work.store, table, features_for(evaluation, dataset), images.shards)
     return familiarity.of_rows(known, source, np.arange(len(table)))
 
 

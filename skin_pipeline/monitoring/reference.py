@@ -41,7 +41,7 @@ TOGETHER = 64  # images that are in memory at once
 ENOUGH = 10 * DIRECTIONS  # images from which the space of the features can be found
 # Strategies whose released model contains the trunk, and thus gives pooled features of any image.
 WITH_TRUNK = ("head", "fine_tune")
-OF_IMAGES = ("measures", "probability", "malignant", "group", "embedding")
+OF_IMAGES = ("measures", "probability", "malignant", "group", "embedding", "abstained")
 OF_SPACE = ("centre", "spread", "axes")
 
 
@@ -56,6 +56,7 @@ class Reference:
         group: A number for each group of images that belong together (n,).
         embedding: The images in the space of the trunk's features (n, k); k is 0 for versions
             whose file has no trunk.
+        abstained: 1 for images that the version gives no decision on (n,).
         space: That space.
         threshold: The version's threshold.
     """
@@ -65,6 +66,7 @@ class Reference:
     malignant: NDArray[np.uint8]
     group: NDArray[np.int64]
     embedding: Floats
+    abstained: NDArray[np.uint8]
     space: Space
     threshold: float
 
@@ -115,6 +117,8 @@ def write(store: Store, key: str, reference: Reference) -> None:
 def read(store: Store, key: str) -> Reference:
     """Returns a reference that was written. Raises `BadInput` if it is missing or damaged."""
     found = arrays.several_of(store, key)
+    if "probability" in found:  # what was written before versions could abstain
+        found.setdefault("abstained", np.zeros(len(found["probability"]), np.uint8))
     names = (*OF_IMAGES, *OF_SPACE, "threshold")
     if missing := [name for name in names if name not in found]:
         raise _damaged(key, f"it has no {', '.join(missing)}")
@@ -150,6 +154,7 @@ def make(store: Store, verdict: str) -> Reference:
         malignant=source.labels[rows].astype(np.uint8),
         group=pd.factorize(source.table["group"].iloc[rows])[0].astype(np.int64),
         embedding=embedding,
+        abstained=_abstained(store, evaluation, source, rows, held_out[rows]),
         space=space,
         threshold=evaluation.threshold,
     )
@@ -196,6 +201,20 @@ def _measured(source: inputs.Source, rows: NDArray[np.int64]) -> Floats:
     starts = range(0, len(rows), TOGETHER)
     parts = (source.squares(rows[start : start + TOGETHER]) for start in starts)
     return np.concatenate([measured(squares) for squares in parts])
+
+
+def _abstained(
+    store: Store,
+    evaluation: Evaluation,
+    source: inputs.Source,
+    rows: NDArray[np.int64],
+    held_out: NDArray[np.float64],
+) -> NDArray[np.uint8]:
+    rule, known = evaluation.abstention, np.full(len(rows), np.nan)
+    if rule.familiarity:
+        usual = familiarity.of_store(store, evaluation.familiarity)
+        known = familiarity.of_rows(usual, source, rows)
+    return familiarity.abstained(rule, held_out, known, evaluation.threshold).astype(np.uint8)
 
 
 def _space(

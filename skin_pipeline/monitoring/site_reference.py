@@ -35,10 +35,11 @@ log = logging.getLogger(__name__)
 
 
 class _Seen(NamedTuple):
-    """The measures of an image, and where it is in the space of the features."""
+    """The measures of an image, where it is in the space of the features, and its label."""
 
     measures: Floats
     embedding: Floats
+    label: str
 
 
 def key_of(profile: SiteProfile) -> str:
@@ -69,7 +70,8 @@ def of(store: Store, model: Model, profile: SiteProfile, threads: int = 1) -> Re
 def _made(store: Store, model: Model, profile: SiteProfile, threads: int) -> Reference:
     space = reference.of(store, model, profile.version).space
     table = tables.read_scores(store, load(store, profile.scores, SiteScores).scores)
-    scorer = predict.Scorer.of(predict.resolve(model, profile.version), threads)
+    by = predict.resolve(model, profile.version)._replace(profile=profile)
+    scorer = predict.Scorer.of(by, threads)
     seen = list(_looked_at(store, profile, table, scorer, space))
     log.info("site_reference site=%s profile=%d images=%d", profile.site, profile.number, len(seen))
     probabilities = table["probability"].to_numpy(np.float64)
@@ -79,6 +81,7 @@ def _made(store: Store, model: Model, profile: SiteProfile, threads: int) -> Ref
         malignant=manifest.labels(table).astype(np.uint8),
         group=pd.factorize(table["group"])[0].astype(np.int64),
         embedding=np.stack([one.embedding for one in seen]),
+        abstained=np.array([one.label == predict.UNSURE for one in seen], np.uint8),
         space=space,
         threshold=profile.threshold,
     )
@@ -93,8 +96,9 @@ def _looked_at(
     squares = inputs.Squares(store, dataset.shards)
     for start in range(0, len(rows), TOGETHER):
         pixels = squares.pixels(rows[start : start + TOGETHER])
-        for measures, (_, features) in zip(measured(pixels), scorer.see(pixels), strict=True):
-            yield _Seen(measures, _embedded(space, features))
+        for measures, (score, features) in zip(measured(pixels), scorer.see(pixels), strict=True):
+            label = scorer.deciding.called(profile.site, score, features).label
+            yield _Seen(measures, _embedded(space, features), label)
 
 
 def _embedded(space: Space, features: NDArray[np.float32] | None) -> Floats:

@@ -200,11 +200,14 @@ def _check_release(store: ProvenStore, release: Release) -> None:
                 f"{name} of version {release.version} of {release.model} has the SHA-256 "
                 f"{release.files.get(name)}, and its verdict judged {expected}. It is not signed"
             )
-    if release.threshold != evaluation.threshold or not judged.approved:
+    said, found = (
+        f"the threshold {one.threshold} and the abstention {one.abstention}"
+        for one in (release, evaluation)
+    )
+    if said != found or not judged.approved:
         raise BadInput(
-            f"version {release.version} of {release.model} has the threshold {release.threshold}; "
-            f"its verdict (approved: {judged.approved}) judged {evaluation.threshold}. It is not "
-            "signed"
+            f"version {release.version} of {release.model} has {said}; its verdict (approved: "
+            f"{judged.approved}) judged {found}. It is not signed"
         )
 
 

@@ -28,20 +28,28 @@ from skin_pipeline.contracts import CHAMPION, Release, SiteProfile, parse
 from skin_pipeline.data import images as reading
 from skin_pipeline.data import workers
 from skin_pipeline.errors import BadInput
-from skin_pipeline.evaluation import familiarity
 from skin_pipeline.evaluation.familiarity import Familiarity
 from skin_pipeline.geometry import Geometry
 from skin_pipeline.model_file import loading
 from skin_pipeline.provenance import SigningKeys, signing
+from skin_pipeline.release.deciding import UNSURE, Deciding, Prediction, familiar_to
 from skin_pipeline.release.registry import Model
 from skin_pipeline.release.sites.profiles import Profiles
-from skin_pipeline.release.sites.recalibration import Recalibration
 from skin_pipeline.release.versions import FAMILIARITY, MANIFEST, MODEL_FILE, models
-from skin_pipeline.storage import copied_file, scratch
 from skin_pipeline.training import backbone
 
+__all__ = [
+    "UNSURE",
+    "Look",
+    "Prediction",
+    "Resolved",
+    "Scorer",
+    "beside",
+    "named",
+    "predict",
+    "resolve",
+]
 VERSION = re.compile(r"[0-9a-f]{20}")
-UNSURE = "unsure"  # the label of an image from which a model abstains
 BATCH = 16  # images that the network is given at a time
 T = TypeVar("T")
 Forward = Callable[[NDArray[np.uint8]], Any]
@@ -67,20 +75,6 @@ class Resolved(NamedTuple):
     def threshold(self) -> float:
         """The probability from which an image is classified as malignant."""
         return self.profile.threshold if self.profile else self.release.threshold
-
-
-class Prediction(NamedTuple):
-    """The row of an image. If it has no probability, it has a `problem` and no label.
-
-    The label is `unsure` where the model abstains. The familiarity is the share of validation
-    images that are at least as unusual, above 0 and at most 1; None if the model knows none.
-    """
-
-    image: str
-    probability: float | None
-    label: str
-    problem: str
-    familiarity: float | None = None
 
 
 class Look(NamedTuple):
@@ -138,7 +132,8 @@ def resolve(
 def beside(path: Path, keys: SigningKeys) -> Resolved:
     """Returns a model file with the manifest beside it, as in the folder of a version.
 
-    The signature, if there is one, must be beside them too.
+    The signature, if there is one, must be beside them too, and what is familiar to the version if
+    it abstains from unusual images. Without that file, other versions give no familiarity.
 
     Args:
         path: The `.keras` file.
@@ -159,9 +154,9 @@ def beside(path: Path, keys: SigningKeys) -> Resolved:
     signed = signature.read_bytes() if signature.is_file() else None
     signing.check(content, signed, keys.trusted(), str(manifest))
     found = _usable(parse(content, Release, str(manifest)), path)
-    if FAMILIARITY in found.release.files:
-        found = found._replace(familiarity=path.with_name(FAMILIARITY))
-    return found
+    known = path.with_name(FAMILIARITY)
+    named_and_there = FAMILIARITY in found.release.files and known.is_file()
+    return found._replace(familiarity=known if named_and_there else None)
 
 
 def named(model: Model, version_or_alias: str) -> str:
@@ -250,22 +245,20 @@ class Scorer:
         size, whole = int(square.shape[1]), int(loaded.get_layer("centre_square").height)
         processes = max(1, threads // 2)  # the network takes most of the time
         forward, seeing = _forward(loaded, square), _seeing(loaded, square)
-        known = _familiar(model) if seeing else None
-        return cls(*(
-            model.release,
-            forward,
-            size,
-            size / whole,
-            processes,
-            seeing,
-            model.profile,
-            known,
-        ))
+        # Without features of an image, nothing says how familiar it is.
+        known = familiar_to(model.release, model.familiarity if seeing else None)
+        about = forward, size, size / whole, processes, seeing, model.profile, known
+        return cls(model.release, *about)
 
     @property
     def threshold(self) -> float:
         """The probability from which an image is classified as malignant."""
-        return self.profile.threshold if self.profile else self.release.threshold
+        return self.deciding.threshold
+
+    @property
+    def deciding(self) -> Deciding:
+        """What makes a row of a probability and of features."""
+        return Deciding(self.release, self.profile, self.familiar)
 
     def predict(self, images: Iterable[Image]) -> Iterator[Prediction]:
         """Scores images; see the function `predict`."""
@@ -298,50 +291,8 @@ class Scorer:
                 yield Look(Prediction(name, None, "", item.problem), item.sha256, None, None)
             else:
                 score, features = next(scores)
-                called = self._called(name, score, features)
+                called = self.deciding.called(name, score, features)
                 yield Look(called, item.sha256, item.pixels, features)
-
-    def _called(
-        self, name: str, probability: float, features: NDArray[np.float32] | None
-    ) -> Prediction:
-        if not 0 <= probability <= 1:
-            return Prediction(name, None, "", f"the model gave no probability: {probability}")
-        rule, known = self.release.abstention, None
-        if self.familiar and features is not None:
-            known = float(self.familiar.of(features[None])[0])
-        if self.profile:
-            made = Recalibration.of_profile(self.profile)
-            probability = made.one(probability)
-            # The same images stay near the threshold: logits differ by the slope.
-            rule = rule.model_copy(update={"margin": rule.margin * made.slope})
-        label: str = self.release.labels[probability >= self.threshold]
-        seen = np.array([probability]), np.array([np.nan if known is None else known])
-        if familiarity.abstained(rule, *seen, self.threshold)[0]:
-            label = UNSURE
-        return Prediction(name, probability, label, "", known)
-
-
-def _familiar(model: Resolved) -> Familiarity | None:
-    """Returns what is familiar to a model, if its manifest names that.
-
-    Raises:
-        BadInput: the file is missing, not the one that the manifest names, or damaged.
-    """
-    if model.familiarity is None:
-        return None
-    with scratch() as folder:
-        copy = folder / FAMILIARITY
-        if copied_file(model.familiarity, copy) != model.release.files[FAMILIARITY]:
-            raise BadInput(
-                f"{model.familiarity} is not the file that the manifest of version "
-                f"{model.release.version} names. Restore it, or use another version"
-            )
-        try:
-            return familiarity.read(copy)
-        except ValueError as error:
-            raise BadInput(
-                f"{model.familiarity} is damaged: {error}. Use another version"
-            ) from None
 
 
 def _scores(seeing: Seeing, squares: NDArray[np.uint8]) -> Seen:

@@ -229,7 +229,9 @@ def test_a_probability_at_the_threshold_is_called_malignant(
 ) -> None:
     threshold = champion.release.threshold
     scorer = Scorer(champion.release, lambda squares: squares, 64, 1.0, 1)
-    assert scorer._called("a.png", threshold + beyond).label == champion.release.labels[label]
+    assert (
+        scorer.deciding.called("a.png", threshold + beyond).label == champion.release.labels[label]
+    )
 
 
 def test_a_file_is_only_used_if_it_is_signed_as_the_keys_ask_for(

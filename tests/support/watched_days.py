@@ -36,6 +36,7 @@ def reference_of(seed: int = 0, count: int = 500) -> Reference:
         malignant.astype(np.uint8),
         np.arange(count),
         embedding.astype(np.float32),
+        np.zeros(count, np.uint8),
         nowhere(),
         THRESHOLD,
     )
