@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Literal
 
 from pydantic import Field
@@ -98,17 +99,25 @@ class Within(Contract):
 class Abstention(Contract):
     """When a model gives a probability and no decision.
 
-    - `margin`: the probability is nearer to the threshold than this, in logits.
+    - `margin`: the probability is nearer to the threshold than this, in logits; a share `near` of
+      validation images is.
     - `familiarity`: fewer than this share of validation images are as unusual as the image.
     """
 
     margin: float = Field(0.0, ge=0, allow_inf_nan=False)
+    near: float = Field(0.0, ge=0, le=1, allow_inf_nan=False)
     familiarity: float = Field(0.0, ge=0, le=1, allow_inf_nan=False)
 
     @property
     def never(self) -> bool:
         """Whether every readable image gets a decision."""
         return not (self.margin or self.familiarity)
+
+    def between(self, threshold: float) -> tuple[float, float]:
+        """Returns the probabilities around a threshold between which there is no decision."""
+        odds = threshold / (1 - threshold) if threshold < 1 else math.inf
+        low, high = odds * math.exp(-self.margin), odds * math.exp(self.margin)
+        return 1 - 1 / (1 + low), 1 - 1 / (1 + high)
 
 
 class Answered(Contract):

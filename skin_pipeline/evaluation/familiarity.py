@@ -235,7 +235,7 @@ def abstention(held_out: Floats, threshold: float, *, near: float, unusual: floa
         unusual: The share of such images that are too unusual.
     """
     width = float(np.quantile(margin(held_out, threshold), near)) if near else 0.0
-    return Abstention(margin=width, familiarity=unusual)
+    return Abstention(margin=width, near=near, familiarity=unusual)
 
 
 def abstained(

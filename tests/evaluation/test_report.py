@@ -42,7 +42,7 @@ def section(page: str, name: str) -> str:
 @pytest.fixture
 def told(monkeypatch: pytest.MonkeyPatch) -> Callable[[Judged, str], str]:
     """A section of the report without its drawings, which have tests of their own."""
-    names = ("roc", "reliability", "spread", "training")
+    names = ("answering", "roc", "reliability", "spread", "training")
     monkeypatch.setattr(report, "_drawings", lambda *_: dict.fromkeys(names, ""))
     return lambda judged, name: section(report.render(*judged), name)
 
@@ -187,7 +187,7 @@ def test_the_roc_curves_are_of_the_test_images_alone(
     drawn = []
     monkeypatch.setattr(plots, "roc", lambda *given: drawn.append(given) or "")
     champion = scored(judged.store, "8c1f")
-    report._drawings(judged.store, evaluation, [judged_run.trained(0)], champion)
+    report._drawings(judged.store, evaluation, [judged_run.trained(0)], champion, {})
     ((labels, probabilities, figures, others),) = drawn
     test = table[table["test"]]
     assert (labels == (test["label"] == "malignant")).all()
