@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy.special import expit
 
 from skin_pipeline.contracts import Abstention
@@ -57,3 +59,40 @@ def test_a_model_that_knows_no_familiarity_has_the_other_curve_only(count: int) 
     curve = answering.curve(seen, LABELS[:count], nothing, Abstention())
     assert {point.way for point in curve} == {"near"}
     assert [point.share for point in curve] == list(answering.SHARES)
+
+
+# --- by the settings of a version ----------------------------------------------------------------
+
+
+def test_a_version_that_abstains_has_a_point_of_its_own() -> None:
+    rule = Abstention(margin=0.4, near=0.1, familiarity=0.2)
+    *_, own = answering.curve(SEEN, LABELS, KNOWN, rule)
+    kept = (np.abs(LOGITS) >= 0.4) & (KNOWN >= 0.2)
+    called = LOGITS >= 0
+    assert (own.way, own.images) == ("set", int(kept.sum()))
+    assert own.share == pytest.approx(kept.mean())
+    malignant = kept & (LABELS == 1)
+    assert own.sensitivity == proportion(int(called[malignant].sum()), int(malignant.sum()))
+
+
+@given(
+    margins=st.tuples(st.floats(0, 5), st.floats(0, 5)).map(sorted),
+    bounds=st.tuples(st.floats(0, 1), st.floats(0, 1)).map(sorted),
+)
+def test_more_abstention_never_answers_more(margins: list[float], bounds: list[float]) -> None:
+    less, more = (
+        familiarity.abstained(Abstention(margin=m, familiarity=f), SEEN.probabilities, KNOWN, 0.5)
+        for m, f in zip(margins, bounds, strict=True)
+    )
+    assert (less <= more).all()
+
+
+@given(st.integers(0, 60), st.integers(0, 2**32 - 1))
+def test_of_any_images_the_curve_has_the_share_that_it_says(count: int, seed: int) -> None:
+    random = np.random.default_rng(seed)
+    seen = Predictions(random.choice([0.1, 0.4, 0.5, 0.9], count), 0.4)  # many are equal
+    labels, known = random.integers(0, 2, count), random.choice([0.1, 1.0], count)
+    curve = answering.curve(seen, labels, known, Abstention())
+    for way in {point.way for point in curve}:
+        images = [point.images for point in curve if point.way == way]
+        assert images == [round(share * count) for share in answering.SHARES]

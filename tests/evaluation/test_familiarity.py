@@ -86,9 +86,27 @@ def test_a_file_without_one_of_its_arrays_is_refused(tmp_path: Path, lost: str) 
         familiarity.of_store(store, "known.npz")
 
 
-def test_arrays_that_do_not_fit_together_are_refused(tmp_path: Path) -> None:
-    np.savez(tmp_path / "known.npz", **{**KNOWN.arrays(), "means": np.zeros((2, 3))})  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="do not fit together"):
+@pytest.mark.parametrize(
+    ("name", "value", "problem"),
+    [
+        ("means", np.zeros((2, 3)), "do not fit together"),
+        ("means", np.zeros((1, 32)), "do not fit together"),
+        ("centre", np.zeros(3), "do not fit together"),
+        ("centre", np.float64(3), "do not fit together"),
+        ("spread", np.zeros(3), "do not fit together"),
+        ("axes", np.zeros(3), "do not fit together"),
+        ("precision", np.zeros((2, 2)), "do not fit together"),
+        ("distances", np.zeros((2, 2)), "do not fit together"),
+        ("distances", np.array([1.0, np.nan]), "other values than finite numbers"),
+        ("distances", np.array(["1", "2"]), "other values than finite numbers"),
+        ("axes", np.array([{"a": 1}], object), "Python objects"),
+    ],
+)
+def test_a_file_that_could_not_be_used_is_refused(
+    tmp_path: Path, name: str, value: Any, problem: str
+) -> None:
+    np.savez(tmp_path / "known.npz", **{**KNOWN.arrays(), name: value})
+    with pytest.raises(ValueError, match=problem):
         familiarity.read(tmp_path / "known.npz")
 
 
