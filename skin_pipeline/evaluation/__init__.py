@@ -35,6 +35,7 @@ Importing the room imports none of them, and no module imports TensorFlow before
 
 # ruff: file-ignore[undefined-export] (they are modules, imported when they are used)
 __all__ = [
+    "answering",
     "comparison",
     "familiarity",
     "gate",

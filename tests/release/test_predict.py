@@ -452,7 +452,7 @@ def test_a_file_is_written_whole(run: Any, golden: Any, tmp_path: Path) -> None:
     status, printed, _ = run(*golden, "--output", output)
     assert (status, printed) == (0, [])
     lines = output.read_text().splitlines()
-    assert lines[0] == "image,probability,label,problem"
+    assert lines[0] == "image,probability,label,problem,familiarity"
     assert len(lines) == len(golden) + 1
     assert [path.name for path in output.parent.iterdir()] == ["scores.csv"]
 
@@ -470,6 +470,7 @@ def test_parquet_has_the_rows_of_csv_in_groups_and_the_models_facts(
 
     table = parquet.read_table(output)
     kinds = {"image": "string", "probability": "double", "label": "string", "problem": "string"}
+    kinds["familiarity"] = "double"
     assert {field.name: str(field.type) for field in table.schema} == kinds
     _, rows, _ = run(mixed)
     shown = [
