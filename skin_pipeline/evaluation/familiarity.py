@@ -33,7 +33,7 @@ from skin_pipeline.evaluation import space
 from skin_pipeline.evaluation.space import Space
 from skin_pipeline.intervals import Floats, Ints
 from skin_pipeline.storage import Store
-from skin_pipeline.training.inputs import Source
+from skin_pipeline.training import inputs
 
 log = logging.getLogger(__name__)
 
@@ -113,7 +113,7 @@ def _distance(placed: NDArray[Any], means: Floats, precision: Floats) -> Floats:
 # --- of the images of a split --------------------------------------------------------------------
 
 
-def learned(source: Source, held_out: Floats, channels: int) -> Familiarity | None:
+def learned(source: inputs.Source, held_out: Floats, channels: int) -> Familiarity | None:
     """Returns what is familiar to the runs of a split; None if there are too few images to say.
 
     It is fitted to images that some run learned from and none validated with, and its distances are
@@ -141,7 +141,7 @@ def learned(source: Source, held_out: Floats, channels: int) -> Familiarity | No
     )
 
 
-def of_rows(known: Familiarity, source: Source, rows: Ints) -> Floats:
+def of_rows(known: Familiarity, source: inputs.Source, rows: Ints) -> Floats:
     """Returns the familiarity of some images of a source (b,), some in memory at a time."""
     parts = [
         known.of(pooled_of(source, rows[start : start + TOGETHER])[:, : known.space.channels])
@@ -150,7 +150,7 @@ def of_rows(known: Familiarity, source: Source, rows: Ints) -> Floats:
     return np.concatenate([np.zeros(0), *parts])
 
 
-def pooled_of(source: Source, rows: Ints) -> NDArray[np.float32]:
+def pooled_of(source: inputs.Source, rows: Ints) -> NDArray[np.float32]:
     """Returns the cached features of images (b, channels), in the view as they are."""
     (pooled,) = source.pooled().take(rows, np.zeros_like(rows))
     return np.asarray(pooled, np.float32)

@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 
 from skin_pipeline.arrays import Arrays
 from skin_pipeline.contracts import (
-    Abstention,
     Dataset,
     Evaluation,
     FeatureIndex,
@@ -131,7 +130,7 @@ def evaluate(
     judged = _judge(work, split, runs, parts)
     scores, table, is_test = judged.scores, judged.source.table, judged.is_test
     difference = _save(work, judged)
-    rule, key, familiar = _abstention(work, judged)
+    abstaining, familiar = _abstention(work, judged)
     _log(scores, difference)
     return Evaluation(
         dataset=dataset,
@@ -157,11 +156,7 @@ def evaluate(
         model=f"{work.key}/model.keras",
         smoke_difference=difference,
         logits=parts,
-        abstention=rule,
-        answered=answering.curve(
-            judged.ensemble.at(is_test), manifest.labels(table[is_test]), familiar[is_test], rule
-        ),
-        familiarity=key,
+        **abstaining,
     )
 
 
@@ -207,10 +202,10 @@ def _save(work: Work, judged: Judged) -> float:
     return float(np.max([abs(p - expected[name]) for name, p in zip(golden, found, strict=True)]))
 
 
-def _abstention(work: Work, judged: Judged) -> tuple[Abstention, str, NDArray[np.float64]]:
-    """Returns when the model abstains, the key of what is familiar to it ("" if nothing is), and
-    the familiarity of each test image (n,); NaN for the other images."""
-    settings, scores = work.settings, judged.scores
+def _abstention(work: Work, judged: Judged) -> tuple[dict[str, Any], NDArray[np.float64]]:
+    """Returns what an evaluation says of abstention, and the familiarity of each test image (n,);
+    NaN for the other images."""
+    settings, scores, rows = work.settings, judged.scores, np.flatnonzero(judged.is_test)
     held_out = scores.predictions["held_out_probability"].to_numpy(np.float64)
     known = familiarity.learned(judged.source, held_out, judged.channels)
     rule = familiarity.abstention(
@@ -219,14 +214,15 @@ def _abstention(work: Work, judged: Judged) -> tuple[Abstention, str, NDArray[np
         near=settings.abstain_near,
         unusual=settings.abstain_unusual if known else 0.0,
     )
-    familiar = np.full(len(held_out), np.nan)
-    if known is None:
-        return rule, "", familiar
-    rows = np.flatnonzero(judged.is_test)
-    familiar[rows] = familiarity.of_rows(known, judged.source, rows)
-    with scratch() as folder:
-        familiarity.write(folder / FAMILIARITY, known)
-        return rule, work.put_file(FAMILIARITY, folder / FAMILIARITY), familiar
+    familiar, key = np.full(len(held_out), np.nan), ""
+    if known:
+        familiar[rows] = familiarity.of_rows(known, judged.source, rows)
+        with scratch() as folder:
+            familiarity.write(folder / FAMILIARITY, known)
+            key = work.put_file(FAMILIARITY, folder / FAMILIARITY)
+    labels = manifest.labels(judged.source.table.iloc[rows])
+    points = answering.curve(judged.ensemble.at(rows), labels, familiar[rows], rule)
+    return {"abstention": rule, "answered": points, "familiarity": key}, familiar
 
 
 def _mistakes(work: Work, judged: Judged) -> tuple[Mistake, ...]:

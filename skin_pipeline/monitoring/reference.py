@@ -26,19 +26,20 @@ from skin_pipeline.contracts import Dataset, Evaluation, Split, TrainedRun, Verd
 from skin_pipeline.data import manifest, splitting
 from skin_pipeline.errors import BadInput
 from skin_pipeline.evaluation import familiarity
-from skin_pipeline.evaluation.space import DIRECTIONS, Floats, Space, fitted, nowhere
+from skin_pipeline.evaluation import space as spaces
 from skin_pipeline.monitoring.measures import NAMES, measured
 from skin_pipeline.release import Model
 from skin_pipeline.storage import Store, scratch
 from skin_pipeline.training import inputs
 
+Floats = NDArray[np.float32]
 log = logging.getLogger(__name__)
 
 FOLDER = "monitoring"
 FILE = "reference.npz"
 MOST = 4000  # images in a reference: more would hardly make it sharper, and take minutes to measure
 TOGETHER = 64  # images that are in memory at once
-ENOUGH = 10 * DIRECTIONS  # images from which the space of the features can be found
+ENOUGH = 10 * spaces.DIRECTIONS  # images from which the space of the features can be found
 # Strategies whose released model contains the trunk, and thus gives pooled features of any image.
 WITH_TRUNK = ("head", "fine_tune")
 OF_IMAGES = ("measures", "probability", "malignant", "group", "embedding", "abstained")
@@ -67,7 +68,7 @@ class Reference:
     group: NDArray[np.int64]
     embedding: Floats
     abstained: NDArray[np.uint8]
-    space: Space
+    space: spaces.Space
     threshold: float
 
     def __len__(self) -> int:
@@ -127,7 +128,7 @@ def read(store: Store, key: str) -> Reference:
         raise _damaged(key, "its arrays differ in length")
     if found["measures"].shape[1:] != (len(NAMES),):
         raise _damaged(key, f"its measures have the shape {found['measures'].shape}")
-    space = Space(*(found[name] for name in OF_SPACE))
+    space = spaces.Space(*(found[name] for name in OF_SPACE))
     return Reference(**images, space=space, threshold=float(found["threshold"][0]))
 
 
@@ -219,20 +220,20 @@ def _abstained(
 
 def _space(
     source: inputs.Source, evaluation: Evaluation, rows: NDArray[np.int64]
-) -> tuple[Space, Floats]:
+) -> tuple[spaces.Space, Floats]:
     """Returns the space of the trunk's features, and the images of the reference in it.
 
     The space is fitted on training images that are not in the reference, where there are enough of
     them, so that the reference lies in it as new images do.
     """
     if evaluation.strategy not in WITH_TRUNK:
-        return nowhere(), np.zeros((len(rows), 0), np.float32)
+        return spaces.nowhere(), np.zeros((len(rows), 0), np.float32)
     test = splitting.on_side(source.table, splitting.TEST)
     others = splitting.on_side(source.table, splitting.TRAIN) & ~test
     others[rows] = False
     fitting = _chosen(source.table, others) if others.sum() >= ENOUGH else rows
     channels = _channels(source, evaluation)
-    space = fitted(_pooled(source, fitting)[:, :channels])
+    space = spaces.fitted(_pooled(source, fitting)[:, :channels])
     return space, space.embed(_pooled(source, rows)[:, :channels])
 
 

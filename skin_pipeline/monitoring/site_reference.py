@@ -23,10 +23,10 @@ from numpy.typing import NDArray
 from skin_pipeline import tables
 from skin_pipeline.contracts import Dataset, SiteProfile, SiteScores, load
 from skin_pipeline.data import manifest
-from skin_pipeline.evaluation.space import Floats, Space
+from skin_pipeline.evaluation import space as spaces
 from skin_pipeline.monitoring import reference
 from skin_pipeline.monitoring.measures import measured
-from skin_pipeline.monitoring.reference import FOLDER, TOGETHER, Reference
+from skin_pipeline.monitoring.reference import FOLDER, TOGETHER, Floats, Reference
 from skin_pipeline.release import Model, predict, sites
 from skin_pipeline.storage import Store
 from skin_pipeline.training import inputs
@@ -88,7 +88,11 @@ def _made(store: Store, model: Model, profile: SiteProfile, threads: int) -> Ref
 
 
 def _looked_at(
-    store: Store, profile: SiteProfile, table: pd.DataFrame, scorer: predict.Scorer, space: Space
+    store: Store,
+    profile: SiteProfile,
+    table: pd.DataFrame,
+    scorer: predict.Scorer,
+    space: spaces.Space,
 ) -> Iterator[_Seen]:
     """Yields what is seen of each image of a table of scores."""
     dataset = load(store, profile.dataset, Dataset)
@@ -101,7 +105,7 @@ def _looked_at(
             yield _Seen(measures, _embedded(space, features), label)
 
 
-def _embedded(space: Space, features: NDArray[np.float32] | None) -> Floats:
+def _embedded(space: spaces.Space, features: NDArray[np.float32] | None) -> Floats:
     if not space.channels or features is None:
         return np.zeros(0, np.float32)
     return np.asarray(space.embed(features[None])[0])

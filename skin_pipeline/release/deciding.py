@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from skin_pipeline.contracts import Release, SiteProfile
 from skin_pipeline.errors import BadInput
 from skin_pipeline.evaluation import familiarity
-from skin_pipeline.evaluation.familiarity import Familiarity
 from skin_pipeline.release.sites.recalibration import Recalibration
 from skin_pipeline.release.versions import FAMILIARITY
 from skin_pipeline.storage import copied_file, scratch
@@ -50,7 +49,7 @@ class Deciding:
 
     release: Release
     profile: SiteProfile | None = None
-    familiar: Familiarity | None = None
+    familiar: familiarity.Familiarity | None = None
 
     @property
     def threshold(self) -> float:
@@ -89,7 +88,7 @@ class Deciding:
         return float(self.familiar.of(features[None])[0])
 
 
-def familiar_to(release: Release, path: Path | None) -> Familiarity | None:
+def familiar_to(release: Release, path: Path | None) -> familiarity.Familiarity | None:
     """Returns what is familiar to a version; None if it knows none, or its file is not needed.
 
     The file is compared with the manifest's digest and read as data only.

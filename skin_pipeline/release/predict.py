@@ -28,7 +28,7 @@ from skin_pipeline.contracts import CHAMPION, Release, SiteProfile, parse
 from skin_pipeline.data import images as reading
 from skin_pipeline.data import workers
 from skin_pipeline.errors import BadInput
-from skin_pipeline.evaluation.familiarity import Familiarity
+from skin_pipeline.evaluation import familiarity
 from skin_pipeline.geometry import Geometry
 from skin_pipeline.model_file import loading
 from skin_pipeline.provenance import SigningKeys, signing
@@ -230,7 +230,7 @@ class Scorer:
     processes: int
     seeing: Seeing | None = None
     profile: SiteProfile | None = None
-    familiar: Familiarity | None = None
+    familiar: familiarity.Familiarity | None = None
 
     @classmethod
     def of(cls, model: Resolved, threads: int) -> Scorer:

@@ -437,7 +437,7 @@ def answered(seed: int, rule: Abstention) -> tuple[Answered, ...]:
 def test_what_a_model_reaches_if_it_abstains_is_told_for_each_set(store: FolderStore) -> None:
     rule = Abstention(margin=0.3, near=0.1, familiarity=0.05)
     clinic = scored(store, "clinic-b", 1, answered=answered(1, rule))
-    ours = {"abstention": rule, "answered": answered(0, rule)}
+    ours: dict[str, Any] = {"abstention": rule, "answered": answered(0, rule)}
     page = report.render(*write(store, external=(clinic,), evaluation=ours))
     said = section(page, "abstention")
     assert said.startswith(
