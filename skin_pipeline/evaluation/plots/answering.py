@@ -13,8 +13,8 @@ from skin_pipeline.evaluation.plots.style import BLUE, DOT, INK, VERMILION, draw
 
 METRICS = {"sensitivity": "Sensitivity", "specificity": "Specificity"}
 WAYS: dict[str, tuple[str, dict[str, Any]]] = {
-    "near": ("without those nearest to the threshold", {"color": BLUE}),
-    "unusual": ("without the most unusual", {"color": VERMILION, "linestyle": (0, (4, 1.5))}),
+    "near": ("the nearest left out", {"color": BLUE}),
+    "unusual": ("the most unusual left out", {"color": VERMILION, "linestyle": (0, (4, 1.5))}),
 }
 OWN: dict[str, Any] = {**DOT, "color": INK, "marker": "D", "markersize": 5, "zorder": 3}
 WIDTH, ROW, EDGE = 7.6, 2.3, 0.5  # inches
@@ -65,6 +65,6 @@ def _draw(axes: Axes, points: Sequence[Answered], field: str) -> None:
     for point in points:
         if point.way == "set":
             value = getattr(point, field).value
-            axes.plot(100 * point.share, value, **OWN, label="by the settings of this version")
+            axes.plot(100 * point.share, value, **OWN, label="this version's settings")
     shown = [getattr(point, field) for point in points]
     axes.set_ylim(limits(end for item in shown for end in (item.low, item.high)))

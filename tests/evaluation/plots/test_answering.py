@@ -31,8 +31,8 @@ def test_each_way_is_a_line_with_its_band_and_the_settings_are_a_mark(
 ) -> None:
     svg = plots.answering({"Test images": points(known, rule)})
     said = svg_reader.texts(svg)
-    assert ("without the most unusual" in said) == (lines == 2)
-    assert ("by the settings of this version" in said) == own
+    assert ("the most unusual left out" in said) == (lines == 2)
+    assert ("this version's settings" in said) == own
     for colour, there in ((BLUE, True), (VERMILION, lines == 2)):
         bands = svg_reader.shapes(svg, f"fill: {colour.lower()}; fill-opacity: 0.13")
         assert len(bands) == 2 * there  # sensitivity and specificity
