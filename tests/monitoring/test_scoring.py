@@ -648,17 +648,12 @@ def test_images_without_a_decision_are_told(counts: dict[str, int], said: str) -
 
 
 def test_images_without_a_decision_are_rows_and_counted(
-    job: Job, folder: Path, monkeypatch: pytest.MonkeyPatch
+    job: Job, folder: Path, scorer: predict.Scorer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Everything is near to the threshold of a version that is as unsure as this."""
-    resolved = predict.resolve
-
-    def unsure(*given: Any) -> predict.Resolved:
-        found = resolved(*given)
-        rule = Abstention(margin=100.0, near=0.5)
-        return found._replace(release=found.release.model_copy(update={"abstention": rule}))
-
-    monkeypatch.setattr(predict, "resolve", unsure)
+    rule = Abstention(margin=100.0, near=0.5)
+    unsure = replace(scorer, release=scorer.release.model_copy(update={"abstention": rule}))
+    monkeypatch.setattr(predict.Scorer, "of", lambda model, threads: unsure)
     told = batch(job, folder)
     many = count(folder)
     assert f"{many} images scored: 0 benign, 0 malignant, {many} unsure" in told.words

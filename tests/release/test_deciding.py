@@ -216,6 +216,7 @@ def test_a_file_of_another_version_is_refused(copied: Path, champion: Resolved) 
 def test_a_damaged_file_is_refused_even_if_the_manifest_names_it(
     champion: Resolved, store: FolderStore
 ) -> None:
+    store.root.mkdir(parents=True, exist_ok=True)
     path = store.root / "familiarity.npz"
     np.savez(path, centre=np.zeros(3))
     files = {**champion.release.files, versions.FAMILIARITY: digest_file(path)}
