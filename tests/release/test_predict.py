@@ -475,8 +475,8 @@ def test_parquet_has_the_rows_of_csv_in_groups_and_the_models_facts(
     _, rows, _ = run(mixed)
     shown = [
         {
-            **{name: value or "" for name, value in row.items()},
-            "probability": "" if row["probability"] is None else f"{row['probability']:.6f}",
+            name: f"{value:.6f}" if isinstance(value, float) else value or ""
+            for name, value in row.items()
         }
         for row in table.to_pylist()
     ]
