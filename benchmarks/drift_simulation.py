@@ -36,7 +36,8 @@ from sklearn.model_selection import StratifiedGroupKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from skin_pipeline.monitoring import drift, evidence, measures, reference, space, watched
+from skin_pipeline.evaluation import space
+from skin_pipeline.monitoring import drift, evidence, measures, reference, watched
 
 SHARED = Path(__file__).parents[2] / "shared"
 A_DAY, DAYS = 8, 30
@@ -115,6 +116,7 @@ def month(data: Data, left: Ints, share: float, seed: list[int]) -> Month:
         data.malignant[rows].astype(np.uint8),
         data.patient[rows],
         looks.pooled[rows],
+        np.zeros(len(rows), np.uint8),
         space.nowhere(),
         0.5,
     )

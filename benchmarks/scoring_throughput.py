@@ -25,8 +25,9 @@ from predict_throughput import model_in
 from skin_pipeline.config import Deployment, Settings
 from skin_pipeline.contracts import LABELS
 from skin_pipeline.data import kinds
+from skin_pipeline.evaluation import space
 from skin_pipeline.job import Job
-from skin_pipeline.monitoring import chunks, measures, reference, scoring, space
+from skin_pipeline.monitoring import chunks, measures, reference, scoring
 from skin_pipeline.release import Model, predict
 from skin_pipeline.storage import digest_file, open_store
 
@@ -45,6 +46,7 @@ def some_reference(channels: int) -> reference.Reference:
         malignant=random.integers(0, len(LABELS), 400).astype(np.uint8),
         group=np.arange(400),
         embedding=made.embed(pooled),
+        abstained=np.zeros(400, np.uint8),
         space=made,
         threshold=0.5,
     )

@@ -124,7 +124,7 @@ def activity(report: DriftReport) -> list[Chart]:
         ),
         Chart(
             "Classified as malignant",
-            _points(days, lambda day: _share(day.malignant, day.images - day.unreadable)),
+            _points(days, lambda day: _share(day.malignant, _decided(day))),
             level=Level(report.malignant_share, "judged on"),
             percent=True,
         ),
@@ -141,9 +141,17 @@ def activity(report: DriftReport) -> list[Chart]:
         ),
     ]
     if any(day.abstained for day in days):
-        abstained = _points(days, lambda day: _share(day.abstained, day.images))
-        charts.append(Chart("Without a decision", abstained, percent=True))
+        abstained = _points(days, lambda day: _share(day.abstained, day.images - day.unreadable))
+        note = (
+            "Of the images that could be read: the model is unsure. They count for no other figure "
+        )
+        note += "of decisions."
+        charts.append(Chart("Without a decision", abstained, percent=True, note=note))
     return charts
+
+
+def _decided(day: WatchedDay) -> int:
+    return day.images - day.unreadable - day.abstained
 
 
 def evidence(report: DriftReport) -> Chart:

@@ -61,6 +61,7 @@ class File:
 
 
 def _version_page(name: str, version: str) -> Response:
+    from skin_pipeline.evaluation import wording
     from skin_pipeline.operations import lineage
 
     store = page_store()
@@ -93,6 +94,7 @@ def _version_page(name: str, version: str) -> Response:
         origin=origin,
         own=OWN,
         run=_judgement(model, release),
+        abstaining=wording.abstaining(release.abstention, release.threshold),
         card=card,
         card_problem=card_problem,
     )

@@ -158,6 +158,11 @@ class Parts:
             for shard in shards
         ]
 
+    def all_features_for(self, evaluation: str, dataset: str) -> list[str]:
+        """Computes the activations of a whole set that an evaluation's models read."""
+        shards = range(len(self.job.load(dataset, Dataset).shards))
+        return self.features_for(evaluation, dataset, shards)
+
     def of_runs(self, split: str, runs: tuple[str, ...], shards: Sequence[int]) -> str:
         """Scores the images of consecutive shards by the runs of a split; returns the key."""
         found = features_of(self.job.store, self.job.load(runs[0], TrainedRun))

@@ -251,7 +251,7 @@ def evaluate(job: Job, split: str, trained: Iterable[str], validation: str) -> s
     names = ("target_sensitivity", "threshold_by", "scored_views", "prevalences", "seed")
     inputs = {
         **{"split": split, "runs": runs, "shortcuts": shortcuts, "logits": VERSIONS["logits"]},
-        **job.settings.subset(*names),
+        **job.settings.subset(*names, "abstain_near", "abstain_unusual"),
     }
 
     def make(work: Work) -> Evaluation:
@@ -327,7 +327,8 @@ def _external(job: Job, evaluation: str, validation: str, name: str) -> str:
     def make(work: Work) -> Scored:
         from skin_pipeline.evaluation import tasks
 
-        return tasks.external(work, name, evaluation, validation, Parts(job).all_of_external)
+        makes = Parts(job).all_of_external, Parts(job).all_features_for
+        return tasks.external(work, name, evaluation, validation, *makes)
 
     return job.once("external", VERSIONS["external"], inputs, make)
 

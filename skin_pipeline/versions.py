@@ -13,7 +13,7 @@ VERSIONS = {
     "index": 1,
     "train": 2,
     "logits": 1,
-    "evaluate": 4,
+    "evaluate": 5,
     "champion": 2,
     "external": 2,
     "gate": 4,

@@ -97,3 +97,13 @@ def test_the_commands_show_it(
     said = capsys.readouterr().out
     assert FIRST in said
     assert "too many false alarms" in said
+
+
+def test_its_versions_decide_on_every_image_as_before(old: FolderStore) -> None:
+    for version in (FIRST, SECOND):
+        assert model(old).release(version).abstention.never
+    for key in old.list("evaluate"):
+        if key.endswith("/result.json"):
+            evaluation = load(old, key.rpartition("/")[0], Evaluation)
+            assert evaluation.abstention.never
+            assert (evaluation.answered, evaluation.familiarity) == ((), "")

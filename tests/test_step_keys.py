@@ -101,6 +101,8 @@ CHANGES: dict[str, tuple[Any, set[str]]] = {
     "jitter": (0.3, GATE),  # fine_tune has no use for it
     "target_sensitivity": (0.8, EVALUATE),
     "threshold_by": ("lower_bound", EVALUATE),
+    "abstain_near": (0.1, EVALUATE),
+    "abstain_unusual": (0.05, EVALUATE),
     "test_views": (2, {*LOGITS, *EVALUATE}),
     "prevalences": ("0.3", {"champion", *EVALUATE}),
     "min_accuracy": (0.5, GATE),
@@ -178,6 +180,7 @@ DIRECTLY = {
     },
     "evaluate": {
         *("target_sensitivity", "threshold_by", "test_views", "views", "prevalences", "seed"),
+        *("abstain_near", "abstain_unusual"),
     },
     "champion": {"model_name", "prevalences", "seed"},
     "external": {"prevalences", "seed"},

@@ -33,6 +33,26 @@ class JudgingKnobs(Environment):
         "29 patients with a malignant validation image).",
         title="What must reach the sensitivity to aim at",
     )
+    abstain_near: float = knob(
+        0.0,
+        "Judging",
+        "The share of validation images that get no decision (`unsure`), as their probability is "
+        "nearest to the threshold, where most mistakes are; 0 decides on all. The gate's figures "
+        "count every image.",
+        ge=0.0,
+        le=0.5,
+        title="Share without a decision near the threshold",
+    )
+    abstain_unusual: float = knob(
+        0.0,
+        "Judging",
+        "The share of validation images that get no decision (`unsure`), as they look least like "
+        "the images that the model knows; of images from elsewhere more are. 0 decides on all. Not "
+        "with strategy=full.",
+        ge=0.0,
+        le=0.5,
+        title="Share without a decision among unusual images",
+    )
     test_views: Annotated[Literal[0, 1, 2, 4, 8], BeforeValidator(number)] = knob(
         0,
         "Judging",

@@ -45,6 +45,12 @@ class Settings(JudgingKnobs, TrainingKnobs, SplitKnobs, DataKnobs):
                 )
         if self.min_runs > self.runs:
             raise ValueError(f"min_runs ({self.min_runs}) is more than runs ({self.runs})")
+        if self.abstain_unusual and self.strategy == "full":
+            raise ValueError(
+                "abstain_unusual needs features that all runs share, which strategy=full has not. "
+                f"Received: abstain_unusual={self.abstain_unusual}; choose abstain_near or another "
+                "strategy"
+            )
         if self.balance == "smote" and self.strategy != "head":
             raise ValueError(
                 "balance=smote makes features, which only strategy=head trains on. "

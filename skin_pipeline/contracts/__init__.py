@@ -52,6 +52,8 @@ from skin_pipeline.contracts.document import (
     stamp,
 )
 from skin_pipeline.contracts.evaluation import (
+    Abstention,
+    Answered,
     Bin,
     Calibration,
     Comparison,
@@ -114,8 +116,10 @@ __all__ = [
     "LABELS",
     "RESULT",
     "SITE_PATTERN",
+    "Abstention",
     "Action",
     "ActionKind",
+    "Answered",
     "Approval",
     "Band",
     "Batch",

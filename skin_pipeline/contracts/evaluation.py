@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Literal
 
 from pydantic import Field
@@ -95,6 +96,45 @@ class Within(Contract):
     auc: Interval
 
 
+class Abstention(Contract):
+    """When a model gives a probability and no decision.
+
+    - `margin`: the probability is nearer to the threshold than this, in logits; a share `near` of
+      validation images is.
+    - `familiarity`: fewer than this share of validation images are as unusual as the image.
+    """
+
+    margin: float = Field(0.0, ge=0, allow_inf_nan=False)
+    near: float = Field(0.0, ge=0, le=1, allow_inf_nan=False)
+    familiarity: float = Field(0.0, ge=0, le=1, allow_inf_nan=False)
+
+    @property
+    def never(self) -> bool:
+        """Whether every readable image gets a decision."""
+        return not (self.margin or self.familiarity)
+
+    def between(self, threshold: float) -> tuple[float, float]:
+        """Returns the probabilities around a threshold between which there is no decision."""
+        odds = threshold / (1 - threshold) if threshold < 1 else math.inf
+        low, high = odds * math.exp(-self.margin), odds * math.exp(self.margin)
+        return 1 - 1 / (1 + low), 1 - 1 / (1 + high)
+
+
+class Answered(Contract):
+    """What a model reaches on the images that it decides on, if it abstains from the others.
+
+    - `way` says from which: those whose probability is nearest to the threshold (`near`), those
+      that are least familiar (`unusual`), or those that the model's own settings say (`set`).
+    - `share` of the images get a decision; they are `images`.
+    """
+
+    way: Literal["near", "unusual", "set"]
+    share: float
+    images: int
+    sensitivity: Interval
+    specificity: Interval
+
+
 class Mistake(Contract):
     """A test image that the ensemble classified wrongly, and with confidence.
 
@@ -135,6 +175,9 @@ class Evaluation(Contract):
     - `logits` are the keys of what the runs said of the images, for consecutive shards.
     - `left_out` is how well each source is told by what was learned from the others, where there
       are several.
+    - `abstention` says when the model gives no decision; `answered` what it reaches on test images
+      if it abstains more or less. All other figures count every image, as if it never did.
+    - `familiarity` is the key of what is familiar to the model; empty for a model without a trunk.
     - `model` is the key of the model file, and `smoke_difference` the largest difference between
       its probabilities and the ensemble's on the golden images.
     """
@@ -159,6 +202,9 @@ class Evaluation(Contract):
     smoke_difference: float
     logits: tuple[str, ...] = ()
     left_out: tuple[LeftOut, ...] = ()
+    abstention: Abstention = Abstention()
+    answered: tuple[Answered, ...] = ()
+    familiarity: str = ""
 
 
 class Scored(Contract):
@@ -168,8 +214,11 @@ class Scored(Contract):
     - `excluded` images were left out: the champion was trained on them, or the model's own data
       contains them, too.
     - `problem` is the reason why there are no figures, and empty if there are.
-    - `predictions` is the key of a CSV: `key`, `label`, `group`, `probability`.
+    - `predictions` is the key of a CSV: `key`, `label`, `group`, `probability`; for an external set
+      also `familiarity`.
     - `logits` are the keys of what its runs said of the images, for consecutive shards.
+    - `answered` is what the model reaches on an external set if it abstains. All other figures
+      count every image.
     """
 
     name: str
@@ -181,6 +230,7 @@ class Scored(Contract):
     predictions: str = ""
     problem: str = ""
     logits: tuple[str, ...] = ()
+    answered: tuple[Answered, ...] = ()
 
 
 class Comparison(Contract):

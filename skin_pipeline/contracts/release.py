@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from skin_pipeline.contracts.document import Address, Contract, Interval, SafeText
+from skin_pipeline.contracts.evaluation import Abstention
 
 CHAMPION = "champion"  # the alias that names the version in use
 
@@ -47,8 +48,8 @@ class Release(Contract):
     """Result of `promote`: the manifest of an immutable version, which aliases may name.
 
     `files` maps each file to its SHA-256. An image is classified as `labels[1]` if the model gives
-    it a probability of at least `threshold`. `published_at` is empty in versions from before it was
-    recorded.
+    it a probability of at least `threshold`, unless the model abstains. `published_at` is empty in
+    versions from before it was recorded.
     """
 
     model: ModelName
@@ -59,6 +60,7 @@ class Release(Contract):
     labels: tuple[Literal["benign"], Literal["malignant"]]  # which are `LABELS`
     threshold: float = Field(ge=0, le=1, allow_inf_nan=False)
     files: dict[FileName, Hex]
+    abstention: Abstention = Abstention()
     published_at: Moment = ""
 
 

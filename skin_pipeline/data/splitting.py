@@ -26,6 +26,11 @@ TRAIN, VALIDATION, TEST, UNUSED = "train", "validation", "test", "unused"
 PARTINGS = 20  # random divisions of which the best is taken
 
 
+def on_side(table: pd.DataFrame, side: str) -> NDArray[np.bool_]:
+    """Returns which images of a split's table (n,) are on a side in at least one run."""
+    return np.asarray((table.filter(regex=r"^run_\d+$") == side).any(axis=1))
+
+
 def in_test(group: str, fraction: float) -> bool:
     """Returns whether a group belongs to the test set, which its name alone decides.
 

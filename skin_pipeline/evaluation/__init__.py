@@ -4,8 +4,9 @@ Takes in the split, the runs and the images, and scores of other models and sets
 `Evaluation` with the saved model, `Scored` of a champion or of a set of another origin, and a
 `Verdict` with its report and card. It knows no registry: `release` decides who is the champion. The
 door (`steps`) calls `tasks`; `release` calls `scoring` for the champion, `rejudging` before a model
-is released, `gate` for the tolerance of a saved model, and `threshold` and `metrics` for profiles
-of sites; `operations` compares versions with `comparison` and `metrics`; the page "Models" draws
+is released, `gate` for the tolerance of a saved model, `familiarity` for the images that get no
+decision, and `threshold` and `metrics` for profiles of sites; `monitoring` compares images in
+`space`; `operations` compares versions with `comparison` and `metrics`; the page "Models" draws
 with `plots`, and says with `wording` how long something took.
 The modules in reading order:
 
@@ -17,6 +18,9 @@ The modules in reading order:
     metrics      figures with intervals, from probabilities and labels
     slices       figures by kind of image, and where a shortcut cannot help
     origins      how well each source is told by what was learned from the others
+    space        directions of the trunk's features, in which images are compared
+    familiarity  how usual an image is to a model, and when the model abstains
+    answering    sensitivity and specificity against the share of images that get a decision
     saliency     the most confident mistakes, and which parts of the image led to them
     comparison   challenger against champion on the same images
     gate         from figures and bounds to the checks of a verdict
@@ -32,7 +36,9 @@ Importing the room imports none of them, and no module imports TensorFlow before
 
 # ruff: file-ignore[undefined-export] (they are modules, imported when they are used)
 __all__ = [
+    "answering",
     "comparison",
+    "familiarity",
     "gate",
     "logits",
     "metrics",
@@ -40,6 +46,7 @@ __all__ = [
     "rejudging",
     "scoring",
     "slices",
+    "space",
     "tasks",
     "threshold",
     "wording",

@@ -88,6 +88,7 @@ def data(store: Store, verdict: Verdict, evaluation: Evaluation) -> dict[str, An
         "images": images,
         "training": _training(evaluation),
         "threshold": _threshold(verdict, evaluation),
+        "abstention": _abstention(evaluation),
         "figures": evaluation.ensemble,
         "calibration": evaluation.calibration,
         "champion": verdict.comparison,
@@ -153,6 +154,15 @@ def _threshold(verdict: Verdict, evaluation: Evaluation) -> dict[str, Any]:
         "value": evaluation.threshold,
         "target_sensitivity": verdict.settings["target_sensitivity"],
         "by": verdict.settings.get("threshold_by", "point"),
+    }
+
+
+def _abstention(evaluation: Evaluation) -> dict[str, Any]:
+    rule = evaluation.abstention
+    return {
+        **rule.model_dump(),
+        "words": wording.abstaining(rule, evaluation.threshold),
+        "answered": evaluation.answered,
     }
 
 

@@ -16,8 +16,7 @@ from skin_pipeline.contracts import Interval, LeftOut
 from skin_pipeline.data import manifest, splitting
 from skin_pipeline.errors import BadInput
 from skin_pipeline.intervals import auc_interval
-from skin_pipeline.training import left_out
-from skin_pipeline.training.stages import Run
+from skin_pipeline.training import left_out, stages
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +24,7 @@ RUNS = 3  # heads whose logits are averaged; each takes as long as the head of a
 UNKNOWN = Interval(value=np.nan, low=np.nan, high=np.nan)
 
 
-def judged(runs: Sequence[Run], views: int) -> tuple[LeftOut, ...]:
+def judged(runs: Sequence[stages.Run], views: int) -> tuple[LeftOut, ...]:
     """Returns how well heads do on each source when they have learned from the others only.
 
     Test images take no part, so that anything may be chosen by these figures.
@@ -43,7 +42,7 @@ def judged(runs: Sequence[Run], views: int) -> tuple[LeftOut, ...]:
     return tuple(_one(runs[:RUNS], name, views) for name in sorted(table[manifest.SOURCE].unique()))
 
 
-def _one(runs: Sequence[Run], name: str, views: int) -> LeftOut:
+def _one(runs: Sequence[stages.Run], name: str, views: int) -> LeftOut:
     table = runs[0].source.table
     mine = table[(table[manifest.SOURCE] == name) & (table["run_0"] != splitting.TEST)]
     labels, auc, problem = manifest.labels(mine), UNKNOWN, ""
@@ -61,5 +60,5 @@ def _one(runs: Sequence[Run], name: str, views: int) -> LeftOut:
     )
 
 
-def _logits(run: Run, name: str, views: int) -> NDArray[np.float64]:
+def _logits(run: stages.Run, name: str, views: int) -> NDArray[np.float64]:
     return np.asarray(left_out.scored(run, name, views)[1], np.float64)

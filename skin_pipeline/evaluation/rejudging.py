@@ -11,14 +11,24 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+import pandas as pd
 from pydantic import ValidationError
 
 from skin_pipeline import tables
 from skin_pipeline.config import Settings
-from skin_pipeline.contracts import Contract, Evaluation, Scored, Split, Verdict, load
+from skin_pipeline.contracts import Abstention, Contract, Evaluation, Scored, Split, Verdict, load
 from skin_pipeline.data import manifest
 from skin_pipeline.errors import BadInput
-from skin_pipeline.evaluation import comparison, ensemble, gate, slices
+from skin_pipeline.evaluation import (
+    answering,
+    comparison,
+    ensemble,
+    familiarity,
+    gate,
+    scoring,
+    slices,
+)
 from skin_pipeline.evaluation.metrics import Predictions, Sample, figures
 from skin_pipeline.provenance import ProvenStore
 
@@ -26,7 +36,10 @@ from skin_pipeline.provenance import ProvenStore
 # a report sees so many digits.
 TOLERANCE = 1e-6
 # The settings that figures depend on.
-JUDGED_BY = ("target_sensitivity", "threshold_by", "prevalences", "seed")
+JUDGED_BY = (
+    *("target_sensitivity", "threshold_by", "prevalences", "seed"),
+    *("abstain_near", "abstain_unusual"),
+)
 
 
 def check(store: ProvenStore, key: str) -> None:
@@ -96,6 +109,30 @@ def _check_evaluation(store: ProvenStore, key: str, model: Evaluation, settings:
     }
     _compare(key, model, found)
     _compare(key, model.calibration, {"bins": again.bins})
+    _check_abstention(key, model, settings, scores, tested)
+
+
+def _check_abstention(
+    key: str, model: Evaluation, settings: Settings, scores: pd.DataFrame, tested: Predictions
+) -> None:
+    """Refuses another abstention than validation images and settings give, or another curve.
+
+    An evaluation of earlier code knows no familiarity; its model never abstains.
+    """
+    if "familiarity" not in scores:
+        _compare(key, model, {"abstention": Abstention(), "answered": (), "familiarity": ""})
+        return
+    held_out = scores["held_out_probability"].to_numpy(np.float64)
+    rule = familiarity.abstention(
+        held_out[np.isfinite(held_out)],
+        tested.threshold,
+        near=settings.abstain_near,
+        unusual=settings.abstain_unusual if model.familiarity else 0.0,
+    )
+    rows = scores[scores["test"]]
+    familiar = rows["familiarity"].to_numpy(np.float64)
+    answered = answering.curve(tested, manifest.labels(rows), familiar, rule)
+    _compare(key, model, {"abstention": rule, "answered": answered})
 
 
 def _scored(store: ProvenStore, key: str, settings: Settings) -> Scored:
@@ -104,12 +141,13 @@ def _scored(store: ProvenStore, key: str, settings: Settings) -> Scored:
     if scored.figures is None:
         return scored
     table = tables.read_scores(store, scored.predictions)
-    threshold = load(store, scored.evaluation, Evaluation).threshold
+    model = load(store, scored.evaluation, Evaluation)
     seen = figures(
-        Predictions(table["probability"].to_numpy(), threshold),
+        Predictions(table["probability"].to_numpy(), model.threshold),
         Sample.of(table, settings.seed, settings.prevalence_list),
     )
-    _compare(key, scored, {"figures": seen, "images": len(table)})
+    found = {"figures": seen, "images": len(table), "answered": scoring.answered(table, model)}
+    _compare(key, scored, found)
     return scored
 
 

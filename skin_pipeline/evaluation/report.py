@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
@@ -14,7 +14,7 @@ from markupsafe import Markup
 
 from skin_pipeline import journal, tables
 from skin_pipeline.config import Settings
-from skin_pipeline.contracts import Evaluation, Mistake, Scored, TrainedRun, Verdict, load
+from skin_pipeline.contracts import Answered, Evaluation, Mistake, Scored, TrainedRun, Verdict, load
 from skin_pipeline.data import manifest
 from skin_pipeline.evaluation import wording
 from skin_pipeline.foreign import on_page
@@ -59,6 +59,9 @@ def render(store: Store, verdict: Verdict, evaluation: Evaluation) -> str:
     runs = sorted((load(store, key, TrainedRun) for key in evaluation.runs), key=lambda r: r.run)
     data = journal.data_of(store, verdict.validation, evaluation.split)
     champion = load(store, verdict.champion, Scored) if verdict.champion else None
+    external = [load(store, key, Scored) for key in verdict.external]
+    answered = {"Test images": evaluation.answered}
+    answered |= {item.name: item.answered for item in external if item.answered}
     return (
         _environment()
         .get_template("report.html")
@@ -69,11 +72,12 @@ def render(store: Store, verdict: Verdict, evaluation: Evaluation) -> str:
             split=data.split,
             data=data,
             champion=champion,
-            external=[load(store, key, Scored) for key in verdict.external],
+            external=external,
+            answered=answered,
             mistakes=[_pictures(store, item) for item in evaluation.mistakes],
             training=[_training_row(store, run) for run in runs],
             knobs=[_knob(name, value) for name, value in verdict.settings.items()],
-            drawings=_drawings(store, evaluation, runs, champion),
+            drawings=_drawings(store, evaluation, runs, champion, answered),
         )
     )
 
@@ -90,6 +94,7 @@ def _environment() -> Environment:
     environment.filters |= {
         "shown": wording.shown,
         "signed": wording.signed,
+        "abstaining": wording.abstaining,
         "duration": wording.duration,
         "size": wording.size,
     }
@@ -98,7 +103,11 @@ def _environment() -> Environment:
 
 
 def _drawings(
-    store: Store, evaluation: Evaluation, runs: list[TrainedRun], champion: Scored | None
+    store: Store,
+    evaluation: Evaluation,
+    runs: list[TrainedRun],
+    champion: Scored | None,
+    answered: Mapping[str, Sequence[Answered]],
 ) -> dict[str, Markup]:
     # Imports matplotlib, which takes a second: only a report that is written needs it.
     from skin_pipeline.evaluation import plots
@@ -111,6 +120,7 @@ def _drawings(
         "roc": plots.roc(labels, test["probability"].to_numpy(), ensemble, others),
         "reliability": plots.reliability(evaluation.calibration),
         "spread": plots.spread(ensemble, evaluation.per_run),
+        "answering": plots.answering(answered) if evaluation.answered else "",
         "training": plots.training_curves(runs),
     }
     return {name: Markup(svg) for name, svg in drawn.items()}

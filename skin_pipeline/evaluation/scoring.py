@@ -12,10 +12,12 @@ from numpy.typing import NDArray
 from scipy.special import expit
 
 from skin_pipeline import tables
-from skin_pipeline.contracts import Dataset, Evaluation, Figures, Scored, Split
+from skin_pipeline.contracts import Answered, Dataset, Evaluation, Figures, Scored, Split
 from skin_pipeline.data import manifest, splitting
+from skin_pipeline.evaluation import answering
 from skin_pipeline.evaluation.logits import of_all
 from skin_pipeline.evaluation.metrics import Predictions, Sample, figures
+from skin_pipeline.intervals import Floats
 from skin_pipeline.job import Work
 
 log = logging.getLogger(__name__)
@@ -137,6 +139,7 @@ def scored(
     table: pd.DataFrame,
     wanted: NDArray[np.bool_],
     parts: tuple[str, ...],
+    familiarity: Floats | None = None,
 ) -> Scored:
     """Scores images by the models of an evaluation, in the way that they were judged.
 
@@ -147,12 +150,15 @@ def scored(
         table: The images (n), each with `key`, `label` and `group`.
         wanted: Which of them count (n,).
         parts: Keys of what the models say of all of them, in the order of the images.
+        familiarity: Of all of them (n,), NaN if it is not known; None to leave it out.
     """
     said, rows = of_all(work, parts, len(table)), np.flatnonzero(wanted)
     # The model's own temperature: with another one its threshold would mean something else.
     temperature = work.load(evaluation, Evaluation).calibration.temperature
     probability = expit(said[:, rows].mean(axis=0) / temperature)
     seen = table[["key", "label", "group"]].iloc[rows].assign(probability=probability)
+    if familiarity is not None:
+        seen = seen.assign(familiarity=familiarity[rows])
     return written(work, evaluation, scoring, seen).model_copy(update={"logits": parts})
 
 
@@ -163,13 +169,13 @@ def written(work: Work, evaluation: str, scoring: Scoring, table: pd.DataFrame) 
         work: The making of the scores.
         evaluation: Key of the evaluation of the models that scored.
         scoring: What was scored.
-        table: A row for each image with `key`, `label`, `group` and `probability`.
+        table: A row for each image with `key`, `label`, `group`, `probability`, and `familiarity`
+            if what the model reaches with abstention is wanted too.
     """
-    threshold = work.load(evaluation, Evaluation).threshold
-    seen = figures(
-        Predictions(table["probability"].to_numpy(), threshold),
-        Sample.of(table, work.settings.seed, work.settings.prevalence_list),
-    )
+    model = work.load(evaluation, Evaluation)
+    predictions = Predictions(table["probability"].to_numpy(), model.threshold)
+    sample = Sample.of(table, work.settings.seed, work.settings.prevalence_list)
+    seen = figures(predictions, sample)
     _log(scoring, seen)
     return Scored(
         name=scoring.name,
@@ -179,7 +185,22 @@ def written(work: Work, evaluation: str, scoring: Scoring, table: pd.DataFrame) 
         excluded=scoring.excluded,
         figures=seen,
         predictions=work.put_table("predictions.csv", table),
+        answered=answered(table, model),
     )
+
+
+def answered(table: pd.DataFrame, model: Evaluation) -> tuple[Answered, ...]:
+    """Returns what a model reaches if it abstains; nothing for a table without `familiarity`.
+
+    Args:
+        table: A row for each image with `label`, `probability` and perhaps `familiarity`.
+        model: The evaluation of the model that scored.
+    """
+    if "familiarity" not in table:
+        return ()
+    seen = Predictions(table["probability"].to_numpy(), model.threshold)
+    familiarity = table["familiarity"].to_numpy(np.float64)
+    return answering.curve(seen, manifest.labels(table), familiarity, model.abstention)
 
 
 def _log(scoring: Scoring, seen: Figures) -> None:

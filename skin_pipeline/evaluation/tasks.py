@@ -22,6 +22,7 @@ from skin_pipeline.contracts import (
     Dataset,
     Evaluation,
     FeatureIndex,
+    LeftOut,
     Mistake,
     Scored,
     Split,
@@ -32,9 +33,11 @@ from skin_pipeline.contracts import (
 )
 from skin_pipeline.data import manifest
 from skin_pipeline.evaluation import (
+    answering,
     card,
     comparison,
     costs,
+    familiarity,
     origins,
     report,
     saliency,
@@ -48,13 +51,14 @@ from skin_pipeline.evaluation.metrics import Predictions
 from skin_pipeline.job import Work
 from skin_pipeline.model_file import building, loading, trial
 from skin_pipeline.storage import scratch
-from skin_pipeline.training import backbone, inputs, models
-from skin_pipeline.training.stages import Run
+from skin_pipeline.training import backbone, inputs, models, stages
 
 log = logging.getLogger(__name__)
 
 # A verdict names the versions of these, since its figures depend on them.
 PACKAGES = ("tensorflow", "keras", "numpy", "pandas", "scikit-learn", "great-expectations")
+
+FAMILIARITY = "familiarity.npz"  # the file of what is familiar to a model
 
 # A function of the keys of a split and of runs.
 LogitsFor = Callable[[str, tuple[str, ...]], Sequence[str]]
@@ -90,6 +94,12 @@ class Judged:
         return self.runs[0].strategy
 
     @property
+    def channels(self) -> int:
+        """How many pooled features the trunk of the released model gives; 0 if it has none."""
+        shallow = {"head": self.network.channels, "fine_tune": self.network.shallow}
+        return shallow.get(self.strategy, 0)
+
+    @property
     def is_test(self) -> NDArray[np.bool_]:
         """Which of all images (n,) are test images."""
         return self.scores.predictions["test"].to_numpy(bool)
@@ -121,8 +131,10 @@ def evaluate(
     parts = tuple(logits_for(split, runs))
     work.job.expect("evaluate", work.load(dataset, Dataset).images)
     judged = _judge(work, split, runs, parts)
-    scores, table, is_test = judged.scores, judged.source.table, judged.is_test
+    scores, ensemble = judged.scores, judged.ensemble
+    table, is_test = judged.source.table, judged.is_test
     difference = _save(work, judged)
+    abstaining, familiar = _abstention(work, judged)
     _log(scores, difference)
     return Evaluation(
         dataset=dataset,
@@ -137,22 +149,25 @@ def evaluate(
         ensemble=scores.ensemble,
         per_run=scores.per_run,
         calibration=scores.calibration,
-        slices=slices.slices(table[is_test], judged.ensemble.at(is_test), settings.seed),
-        within=slices.within(
-            table, is_test, judged.ensemble.probabilities, shortcuts, settings.seed
-        ),
+        slices=slices.slices(table[is_test], ensemble.at(is_test), settings.seed),
+        within=slices.within(table, is_test, ensemble.probabilities, shortcuts, settings.seed),
         mistakes=_mistakes(work, judged),
-        predictions=work.put_table("predictions.csv", scores.predictions),
+        predictions=work.put_table(
+            "predictions.csv", scores.predictions.assign(familiarity=familiar)
+        ),
         model=f"{work.key}/model.keras",
         smoke_difference=difference,
         logits=parts,
-        left_out=origins.judged(_as_runs(judged, settings), settings.scored_views),
+        left_out=_left_out(judged, settings),
+        **abstaining,
     )
 
 
-def _as_runs(judged: Judged, settings: Settings) -> list[Run]:
-    """Returns the runs as they were trained."""
-    return [Run(judged.network, judged.source, settings, run.run, run.seed) for run in judged.runs]
+def _left_out(judged: Judged, settings: Settings) -> tuple[LeftOut, ...]:
+    """Returns how well each source is told by what such runs learn from the others."""
+    source, network = judged.source, judged.network
+    runs = [stages.Run(network, source, settings, run.run, run.seed) for run in judged.runs]
+    return origins.judged(runs, settings.scored_views)
 
 
 def _judge(work: Work, split: str, keys: tuple[str, ...], parts: tuple[str, ...]) -> Judged:
@@ -195,6 +210,29 @@ def _save(work: Work, judged: Judged) -> float:
     expected, found = judged.scores.by_key(), trial.probabilities(loaded, golden.values())
     # The maximum of numpy is NaN if a difference is; that of Python may not be.
     return float(np.max([abs(p - expected[name]) for name, p in zip(golden, found, strict=True)]))
+
+
+def _abstention(work: Work, judged: Judged) -> tuple[dict[str, Any], NDArray[np.float64]]:
+    """Returns what an evaluation says of abstention, and the familiarity of each test image (n,);
+    NaN for the other images."""
+    settings, scores, rows = work.settings, judged.scores, np.flatnonzero(judged.is_test)
+    held_out = scores.predictions["held_out_probability"].to_numpy(np.float64)
+    known = familiarity.learned(judged.source, held_out, judged.channels)
+    rule = familiarity.abstention(
+        held_out[np.isfinite(held_out)],
+        scores.ensemble.threshold,
+        near=settings.abstain_near,
+        unusual=settings.abstain_unusual if known else 0.0,
+    )
+    familiar, key = np.full(len(held_out), np.nan), ""
+    if known:
+        familiar[rows] = familiarity.of_rows(known, judged.source, rows)
+        with scratch() as folder:
+            familiarity.write(folder / FAMILIARITY, known)
+            key = work.put_file(FAMILIARITY, folder / FAMILIARITY)
+    labels = manifest.labels(judged.source.table.iloc[rows])
+    points = answering.curve(judged.ensemble.at(rows), labels, familiar[rows], rule)
+    return {"abstention": rule, "answered": points, "familiarity": key}, familiar
 
 
 def _mistakes(work: Work, judged: Judged) -> tuple[Mistake, ...]:
@@ -251,7 +289,12 @@ def _log(scores: Scores, difference: float) -> None:
 
 
 def external(
-    work: Work, name: str, evaluation: str, validation: str, logits_for: scoring.LogitsFor
+    work: Work,
+    name: str,
+    evaluation: str,
+    validation: str,
+    logits_for: scoring.LogitsFor,
+    features_for: scoring.LogitsFor,
 ) -> Scored:
     """Scores a new model on a set of another origin, without those that its own data contain too.
 
@@ -262,6 +305,7 @@ def external(
         validation: Key of the validation of the model's data, which names the set.
         logits_for: Returns the keys of what the models of an evaluation say of the images of a
             set, which it makes if needed, given the keys of both.
+        features_for: Returns the keys of the features of a set's shards in the same way.
     """
     checked = work.load(validation, Validation)
     dataset = checked.external[name]
@@ -271,7 +315,22 @@ def external(
     shared = set(manifest.read(work.store, checked.overlaps[name])["key"])
     known = table["key"].isin(shared).to_numpy()
     about = scoring.Scoring(name, dataset, int(known.sum()))
-    return scoring.scored(work, evaluation, about, table, ~known, parts)
+    familiar = _familiar(work, evaluation, dataset, len(table), features_for)
+    return scoring.scored(work, evaluation, about, table, ~known, parts, familiar)
+
+
+def _familiar(
+    work: Work, evaluation: str, dataset: str, count: int, features_for: scoring.LogitsFor
+) -> NDArray[np.float64]:
+    """Returns the familiarity of each readable image of a set (count,); NaN if it is not known."""
+    model = work.load(evaluation, Evaluation)
+    if not model.familiarity:
+        return np.full(count, np.nan)
+    known = familiarity.of_store(work.store, model.familiarity)
+    images = work.load(dataset, Dataset)
+    table = manifest.read_readable(work.store, images.table)
+    source = inputs.Source(work.store, table, features_for(evaluation, dataset), images.shards)
+    return familiarity.of_rows(known, source, np.arange(len(table)))
 
 
 # --- gate -----------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-from skin_pipeline.contracts import Interval
+from skin_pipeline.contracts import Abstention, Interval
 
 
 class Word(NamedTuple):
@@ -46,6 +46,29 @@ def signed(figure: Interval) -> str:
     if math.isnan(figure.value):
         return shown(figure)
     return f"{figure.value:+.3f} [{figure.low:+.3f}, {figure.high:+.3f}]"
+
+
+def abstaining(rule: Abstention, threshold: float) -> str:
+    """Returns a sentence: on which images a model with this threshold gives no decision."""
+    kinds = []
+    if rule.margin:
+        low, high = rule.between(threshold)
+        kinds.append(
+            f"images with a probability between {low:.3f} and {high:.3f}, as {_percent(rule.near)} "
+            "of the validation images have, those nearest to the threshold"
+        )
+    if rule.familiarity:
+        kinds.append(
+            "images that look more unusual to the model than all but "
+            f"{_percent(rule.familiarity)} of the validation images"
+        )
+    if not kinds:
+        return "The model gives a decision on every image."
+    return f"The model gives no decision (unsure) on {'; and on '.join(kinds)}."
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.3g} %"
 
 
 def size(count: int) -> str:

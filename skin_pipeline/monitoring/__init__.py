@@ -9,7 +9,6 @@ The modules, in reading order:
 
     measures    of one image, from its pixels: colour, sharpness, exposure, vignette
     score_log   the rows of scored images: their columns, how they are written and read
-    space       directions of the trunk's features, in which images are compared
     reference   what the images looked like that a version was judged on
     site_reference  the same at a site: the labelled images of its profile
     ledger      which images a version has scored, so that each is scored once
@@ -43,7 +42,6 @@ __all__ = [
     "report",
     "score_log",
     "scoring",
-    "space",
     "watched",
     "worsening",
 ]

@@ -136,7 +136,6 @@ def _rows(
         "batch": chunk.run,
         "threshold": scorer.threshold,
         "site": chunk.site,
-        "abstained": False,
     }
     looks = scorer.look(image.path for image in images)
     pairs = zip(images, looks, strict=True)
@@ -152,6 +151,7 @@ def _row(image: _Image, look: predict.Look, known: reference.Reference | None) -
         "scored_at": datetime.now(timezone.utc),
         "probability": prediction.probability,
         "label": prediction.label,
+        "abstained": prediction.label == predict.UNSURE,
         # The column beside it has the name in the source; the path here may be a temporary one.
         "problem": line(prediction.problem.removeprefix(f"{line(image.path.name)}: ")),
     }

@@ -25,22 +25,24 @@ from skin_pipeline import arrays, tables
 from skin_pipeline.contracts import Dataset, Evaluation, Split, TrainedRun, Verdict, load
 from skin_pipeline.data import manifest, splitting
 from skin_pipeline.errors import BadInput
+from skin_pipeline.evaluation import familiarity
+from skin_pipeline.evaluation import space as spaces
 from skin_pipeline.monitoring.measures import NAMES, measured
-from skin_pipeline.monitoring.space import DIRECTIONS, Floats, Space, fitted, nowhere
 from skin_pipeline.release import Model
 from skin_pipeline.storage import Store, scratch
 from skin_pipeline.training import inputs
 
+Floats = NDArray[np.float32]
 log = logging.getLogger(__name__)
 
 FOLDER = "monitoring"
 FILE = "reference.npz"
 MOST = 4000  # images in a reference: more would hardly make it sharper, and take minutes to measure
 TOGETHER = 64  # images that are in memory at once
-ENOUGH = 10 * DIRECTIONS  # images from which the space of the features can be found
+ENOUGH = 10 * spaces.DIRECTIONS  # images from which the space of the features can be found
 # Strategies whose released model contains the trunk, and thus gives pooled features of any image.
 WITH_TRUNK = ("head", "fine_tune")
-OF_IMAGES = ("measures", "probability", "malignant", "group", "embedding")
+OF_IMAGES = ("measures", "probability", "malignant", "group", "embedding", "abstained")
 OF_SPACE = ("centre", "spread", "axes")
 
 
@@ -55,6 +57,7 @@ class Reference:
         group: A number for each group of images that belong together (n,).
         embedding: The images in the space of the trunk's features (n, k); k is 0 for versions
             whose file has no trunk.
+        abstained: 1 for images that the version gives no decision on (n,).
         space: That space.
         threshold: The version's threshold.
     """
@@ -64,7 +67,8 @@ class Reference:
     malignant: NDArray[np.uint8]
     group: NDArray[np.int64]
     embedding: Floats
-    space: Space
+    abstained: NDArray[np.uint8]
+    space: spaces.Space
     threshold: float
 
     def __len__(self) -> int:
@@ -114,6 +118,8 @@ def write(store: Store, key: str, reference: Reference) -> None:
 def read(store: Store, key: str) -> Reference:
     """Returns a reference that was written. Raises `BadInput` if it is missing or damaged."""
     found = arrays.several_of(store, key)
+    if "probability" in found:  # what was written before versions could abstain
+        found.setdefault("abstained", np.zeros(len(found["probability"]), np.uint8))
     names = (*OF_IMAGES, *OF_SPACE, "threshold")
     if missing := [name for name in names if name not in found]:
         raise _damaged(key, f"it has no {', '.join(missing)}")
@@ -122,7 +128,7 @@ def read(store: Store, key: str) -> Reference:
         raise _damaged(key, "its arrays differ in length")
     if found["measures"].shape[1:] != (len(NAMES),):
         raise _damaged(key, f"its measures have the shape {found['measures'].shape}")
-    space = Space(*(found[name] for name in OF_SPACE))
+    space = spaces.Space(*(found[name] for name in OF_SPACE))
     return Reference(**images, space=space, threshold=float(found["threshold"][0]))
 
 
@@ -149,6 +155,7 @@ def make(store: Store, verdict: str) -> Reference:
         malignant=source.labels[rows].astype(np.uint8),
         group=pd.factorize(source.table["group"].iloc[rows])[0].astype(np.int64),
         embedding=embedding,
+        abstained=_abstained(store, evaluation, source, rows, held_out[rows]),
         space=space,
         threshold=evaluation.threshold,
     )
@@ -165,11 +172,6 @@ def _source(store: Store, evaluation: Evaluation) -> inputs.Source:
     return inputs.Source(store, manifest.read_readable(store, split.table), features, shards)
 
 
-def on_side(table: pd.DataFrame, side: str) -> NDArray[np.bool_]:
-    """Returns which images of a split's table (n,) are on a side in at least one run."""
-    return np.asarray((table.filter(regex=r"^run_\d+$") == side).any(axis=1))
-
-
 def _held_out(store: Store, evaluation: Evaluation, table: pd.DataFrame) -> NDArray[np.float64]:
     """Returns the probability of each image (n,) by runs that it validates; NaN for all others.
 
@@ -178,24 +180,19 @@ def _held_out(store: Store, evaluation: Evaluation, table: pd.DataFrame) -> NDAr
     """
     predictions = tables.read_scores(store, evaluation.predictions).set_index("key")
     found = predictions["held_out_probability"].reindex(table["key"]).to_numpy(np.float64)
-    may = on_side(table, splitting.VALIDATION) & ~on_side(table, splitting.TEST)
+    may = splitting.on_side(table, splitting.VALIDATION) & ~splitting.on_side(table, splitting.TEST)
     return np.where(may, found, np.nan)
 
 
 def _chosen(table: pd.DataFrame, wanted: NDArray[np.bool_]) -> NDArray[np.int64]:
     """Returns the rows of the wanted images: all, or whole groups with about `MOST` images."""
-    rows = np.flatnonzero(wanted)
+    rows = familiarity.drawn(table, wanted, MOST)
     if not len(rows):
         raise BadInput(
             "the evaluation has no held-out probability of any validation image, so there is "
             "nothing to compare new images with. Train the model again"
         )
-    if len(rows) <= MOST:
-        return rows
-    share = MOST / len(rows)
-    # `in_test` draws groups by the digest of their names; a name with a prefix is drawn anew.
-    drawn = [splitting.in_test(f"reference:{name}", share) for name in table["group"].iloc[rows]]
-    return np.asarray(rows[np.array(drawn)])
+    return rows
 
 
 # --- what they look like -------------------------------------------------------------------------
@@ -207,21 +204,36 @@ def _measured(source: inputs.Source, rows: NDArray[np.int64]) -> Floats:
     return np.concatenate([measured(squares) for squares in parts])
 
 
+def _abstained(
+    store: Store,
+    evaluation: Evaluation,
+    source: inputs.Source,
+    rows: NDArray[np.int64],
+    held_out: NDArray[np.float64],
+) -> NDArray[np.uint8]:
+    rule, known = evaluation.abstention, np.full(len(rows), np.nan)
+    if rule.familiarity:
+        usual = familiarity.of_store(store, evaluation.familiarity)
+        known = familiarity.of_rows(usual, source, rows)
+    return familiarity.abstained(rule, held_out, known, evaluation.threshold).astype(np.uint8)
+
+
 def _space(
     source: inputs.Source, evaluation: Evaluation, rows: NDArray[np.int64]
-) -> tuple[Space, Floats]:
+) -> tuple[spaces.Space, Floats]:
     """Returns the space of the trunk's features, and the images of the reference in it.
 
     The space is fitted on training images that are not in the reference, where there are enough of
     them, so that the reference lies in it as new images do.
     """
     if evaluation.strategy not in WITH_TRUNK:
-        return nowhere(), np.zeros((len(rows), 0), np.float32)
-    others = on_side(source.table, splitting.TRAIN) & ~on_side(source.table, splitting.TEST)
+        return spaces.nowhere(), np.zeros((len(rows), 0), np.float32)
+    test = splitting.on_side(source.table, splitting.TEST)
+    others = splitting.on_side(source.table, splitting.TRAIN) & ~test
     others[rows] = False
     fitting = _chosen(source.table, others) if others.sum() >= ENOUGH else rows
     channels = _channels(source, evaluation)
-    space = fitted(_pooled(source, fitting)[:, :channels])
+    space = spaces.fitted(_pooled(source, fitting)[:, :channels])
     return space, space.embed(_pooled(source, rows)[:, :channels])
 
 

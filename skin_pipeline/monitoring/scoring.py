@@ -49,6 +49,7 @@ log = logging.getLogger(__name__)
 
 CHUNK = 500  # images; a task needs half a minute to start, and a minute for these
 OF_PLAN = {"model", "alias", "version", "source", "run", "began_at", "site", "profile"}
+SAID = (*LABELS, predict.UNSURE)  # of an image that has a probability
 MOST_CHUNKS = 512  # of a batch: Airflow's scheduler makes a row of each at once
 
 
@@ -272,7 +273,7 @@ def _recorded(job: Job, whole: ScoringPlan, parts: Sequence[_Part]) -> Told:
     made = Batch(
         **whole.model_dump(include=OF_PLAN),
         scores=tuple(part.rows for part in new),
-        images=sum(fresh[label] for label in LABELS),
+        images=sum(fresh[label] for label in SAID),
         unreadable=fresh["unreadable"],
         known=fresh["known"],
         ended_at=datetime.now(timezone.utc).isoformat(timespec="seconds"),
@@ -294,9 +295,13 @@ def _told(whole: ScoringPlan, counts: Counter[str]) -> str:
 
 
 def _in_words(counts: Counter[str]) -> str:
-    """Returns counts for people: `40 images scored: 28 benign, 12 malignant; 2 unreadable`."""
-    total = sum(counts[label] for label in LABELS)
-    called = ", ".join(f"{counts[label]} {label}" for label in LABELS)
+    """Returns counts for people: `40 images scored: 28 benign, 12 malignant; 2 unreadable`.
+
+    `unsure` is told only where there are such images: most versions decide on every image.
+    """
+    total = sum(counts[label] for label in SAID)
+    told = [label for label in SAID if label in LABELS or counts[label]]
+    called = ", ".join(f"{counts[label]} {label}" for label in told)
     parts = [f"{counted(total)} scored: {called}" if total else "no image scored"]
     more = {
         "unreadable": "unreadable",

@@ -23,10 +23,10 @@ from numpy.typing import NDArray
 from skin_pipeline import tables
 from skin_pipeline.contracts import Dataset, SiteProfile, SiteScores, load
 from skin_pipeline.data import manifest
+from skin_pipeline.evaluation import space as spaces
 from skin_pipeline.monitoring import reference
 from skin_pipeline.monitoring.measures import measured
-from skin_pipeline.monitoring.reference import FOLDER, TOGETHER, Reference
-from skin_pipeline.monitoring.space import Floats, Space
+from skin_pipeline.monitoring.reference import FOLDER, TOGETHER, Floats, Reference
 from skin_pipeline.release import Model, predict, sites
 from skin_pipeline.storage import Store
 from skin_pipeline.training import inputs
@@ -35,10 +35,11 @@ log = logging.getLogger(__name__)
 
 
 class _Seen(NamedTuple):
-    """The measures of an image, and where it is in the space of the features."""
+    """The measures of an image, where it is in the space of the features, and its label."""
 
     measures: Floats
     embedding: Floats
+    label: str
 
 
 def key_of(profile: SiteProfile) -> str:
@@ -69,7 +70,8 @@ def of(store: Store, model: Model, profile: SiteProfile, threads: int = 1) -> Re
 def _made(store: Store, model: Model, profile: SiteProfile, threads: int) -> Reference:
     space = reference.of(store, model, profile.version).space
     table = tables.read_scores(store, load(store, profile.scores, SiteScores).scores)
-    scorer = predict.Scorer.of(predict.resolve(model, profile.version), threads)
+    by = predict.resolve(model, profile.version)._replace(profile=profile)
+    scorer = predict.Scorer.of(by, threads)
     seen = list(_looked_at(store, profile, table, scorer, space))
     log.info("site_reference site=%s profile=%d images=%d", profile.site, profile.number, len(seen))
     probabilities = table["probability"].to_numpy(np.float64)
@@ -79,13 +81,18 @@ def _made(store: Store, model: Model, profile: SiteProfile, threads: int) -> Ref
         malignant=manifest.labels(table).astype(np.uint8),
         group=pd.factorize(table["group"])[0].astype(np.int64),
         embedding=np.stack([one.embedding for one in seen]),
+        abstained=np.array([one.label == predict.UNSURE for one in seen], np.uint8),
         space=space,
         threshold=profile.threshold,
     )
 
 
 def _looked_at(
-    store: Store, profile: SiteProfile, table: pd.DataFrame, scorer: predict.Scorer, space: Space
+    store: Store,
+    profile: SiteProfile,
+    table: pd.DataFrame,
+    scorer: predict.Scorer,
+    space: spaces.Space,
 ) -> Iterator[_Seen]:
     """Yields what is seen of each image of a table of scores."""
     dataset = load(store, profile.dataset, Dataset)
@@ -93,11 +100,12 @@ def _looked_at(
     squares = inputs.Squares(store, dataset.shards)
     for start in range(0, len(rows), TOGETHER):
         pixels = squares.pixels(rows[start : start + TOGETHER])
-        for measures, (_, features) in zip(measured(pixels), scorer.see(pixels), strict=True):
-            yield _Seen(measures, _embedded(space, features))
+        for measures, (score, features) in zip(measured(pixels), scorer.see(pixels), strict=True):
+            label = scorer.deciding.called(profile.site, score, features).label
+            yield _Seen(measures, _embedded(space, features), label)
 
 
-def _embedded(space: Space, features: NDArray[np.float32] | None) -> Floats:
+def _embedded(space: spaces.Space, features: NDArray[np.float32] | None) -> Floats:
     if not space.channels or features is None:
         return np.zeros(0, np.float32)
     return np.asarray(space.embed(features[None])[0])

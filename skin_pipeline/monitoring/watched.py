@@ -64,7 +64,7 @@ def at_share(reference: Reference, share: float) -> Reference:
     parts = (malignant, round(most * share)), (benign, round(most * (1 - share)))
     drawn = [random.permutation(rows)[: max(1, count)] for rows, count in parts]
     rows = np.sort(np.concatenate(drawn))
-    names = ("measures", "probability", "malignant", "group", "embedding")
+    names = ("measures", "probability", "malignant", "group", "embedding", "abstained")
     return replace(reference, **{name: getattr(reference, name)[rows] for name in names})
 
 
@@ -82,8 +82,9 @@ def features(reference: Reference) -> list[Feature]:
         about = ("malignant", "malignant share", probability, rates, design)
         made.append(Feature(*about, weight=WEIGHT_OF_SHARE))
     never = np.zeros(len(reference))
-    for name in ("unreadable", "abstained"):
-        made.append(Feature(name, name, never, shares(never, TOLERATED), ranked=False))
+    abstained = reference.abstained.astype(np.float64)
+    for name, usual in (("unreadable", never), ("abstained", abstained)):
+        made.append(Feature(name, name, usual, shares(usual, TOLERATED), ranked=False))
     return made
 
 

@@ -27,6 +27,7 @@ The modules, in reading order:
     chain      checking all that a verdict is made from, down to the images, before a release
     commands   `models …` on the command line
     sites      profiles of sites: a version on images of another clinic
+    deciding   what a version says of an image: its probability and label, or `unsure`
     predict    the probabilities of images by a model
     site_making  a profile of a site from labelled images
     scores     a table of them, for the command `predict`

@@ -31,7 +31,7 @@ from skin_pipeline.contracts import (
 from skin_pipeline.errors import BadInput
 from skin_pipeline.evaluation import rejudging
 from skin_pipeline.provenance import ProvenStore, SigningKeys
-from skin_pipeline.release.versions import MODEL_FILE, Version
+from skin_pipeline.release.versions import FAMILIARITY, MODEL_FILE, Version
 from skin_pipeline.storage import Store, digest
 
 log = logging.getLogger(__name__)
@@ -200,17 +200,22 @@ def _check_release(store: ProvenStore, release: Release) -> None:
                 f"{name} of version {release.version} of {release.model} has the SHA-256 "
                 f"{release.files.get(name)}, and its verdict judged {expected}. It is not signed"
             )
-    if release.threshold != evaluation.threshold or not judged.approved:
+    said, found = (
+        f"the threshold {one.threshold} and the abstention {one.abstention}"
+        for one in (release, evaluation)
+    )
+    if said != found or not judged.approved:
         raise BadInput(
-            f"version {release.version} of {release.model} has the threshold {release.threshold}; "
-            f"its verdict (approved: {judged.approved}) judged {evaluation.threshold}. It is not "
-            "signed"
+            f"version {release.version} of {release.model} has {said}; its verdict (approved: "
+            f"{judged.approved}) judged {found}. It is not signed"
         )
 
 
 def sources(key: str, verdict: Verdict, evaluation: Evaluation) -> Iterator[tuple[str, str]]:
     """Yields the name of each file of a version, and the key that it is copied from."""
     yield MODEL_FILE, evaluation.model
+    if evaluation.familiarity:
+        yield FAMILIARITY, evaluation.familiarity
     yield "metrics.json", f"{verdict.evaluation}/{RESULT}"
     yield "predictions.csv", evaluation.predictions
     yield "verdict.json", f"{key}/{RESULT}"

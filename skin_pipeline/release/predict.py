@@ -28,15 +28,27 @@ from skin_pipeline.contracts import CHAMPION, Release, SiteProfile, parse
 from skin_pipeline.data import images as reading
 from skin_pipeline.data import workers
 from skin_pipeline.errors import BadInput
+from skin_pipeline.evaluation import familiarity
 from skin_pipeline.geometry import Geometry
 from skin_pipeline.model_file import loading
 from skin_pipeline.provenance import SigningKeys, signing
+from skin_pipeline.release.deciding import UNSURE, Deciding, Prediction, familiar_to
 from skin_pipeline.release.registry import Model
 from skin_pipeline.release.sites.profiles import Profiles
-from skin_pipeline.release.sites.recalibration import Recalibration
-from skin_pipeline.release.versions import MANIFEST, MODEL_FILE, models
+from skin_pipeline.release.versions import FAMILIARITY, MANIFEST, MODEL_FILE, models
 from skin_pipeline.training import backbone
 
+__all__ = [
+    "UNSURE",
+    "Look",
+    "Prediction",
+    "Resolved",
+    "Scorer",
+    "beside",
+    "named",
+    "predict",
+    "resolve",
+]
 VERSION = re.compile(r"[0-9a-f]{20}")
 BATCH = 16  # images that the network is given at a time
 T = TypeVar("T")
@@ -51,26 +63,18 @@ class Resolved(NamedTuple):
     """A model's manifest, the file that it describes, and the profile of the images' site, if any.
 
     The file's digest is compared with the manifest's when it is loaded, and not here: in between,
-    the file could be exchanged.
+    the file could be exchanged. So is that of `familiarity`, which describes what is familiar.
     """
 
     release: Release
     path: Path
     profile: SiteProfile | None = None
+    familiarity: Path | None = None
 
     @property
     def threshold(self) -> float:
         """The probability from which an image is classified as malignant."""
         return self.profile.threshold if self.profile else self.release.threshold
-
-
-class Prediction(NamedTuple):
-    """The row of an image. If it has no probability, it has a `problem` and no label."""
-
-    image: str
-    probability: float | None
-    label: str
-    problem: str
 
 
 class Look(NamedTuple):
@@ -114,7 +118,10 @@ def resolve(
             f"the manifest of {model.name}, version {version}, is that of {release.model}, version "
             f"{release.version}. Use another version"
         )
-    found = _usable(release, model.store.local(f"{model.version_key(version)}/{MODEL_FILE}"))
+    folder = model.version_key(version)
+    found = _usable(release, model.store.local(f"{folder}/{MODEL_FILE}"))
+    if FAMILIARITY in release.files:
+        found = found._replace(familiarity=model.store.local(f"{folder}/{FAMILIARITY}"))
     if not site:
         return found
     known = Profiles.of(model, version)
@@ -125,7 +132,8 @@ def resolve(
 def beside(path: Path, keys: SigningKeys) -> Resolved:
     """Returns a model file with the manifest beside it, as in the folder of a version.
 
-    The signature, if there is one, must be beside them too.
+    The signature, if there is one, must be beside them too, and what is familiar to the version if
+    it abstains from unusual images. Without that file, other versions give no familiarity.
 
     Args:
         path: The `.keras` file.
@@ -145,7 +153,10 @@ def beside(path: Path, keys: SigningKeys) -> Resolved:
     content, signature = manifest.read_bytes(), path.with_name(signing.SIGNATURE)
     signed = signature.read_bytes() if signature.is_file() else None
     signing.check(content, signed, keys.trusted(), str(manifest))
-    return _usable(parse(content, Release, str(manifest)), path)
+    found = _usable(parse(content, Release, str(manifest)), path)
+    known = path.with_name(FAMILIARITY)
+    named_and_there = FAMILIARITY in found.release.files and known.is_file()
+    return found._replace(familiarity=known if named_and_there else None)
 
 
 def named(model: Model, version_or_alias: str) -> str:
@@ -219,6 +230,7 @@ class Scorer:
     processes: int
     seeing: Seeing | None = None
     profile: SiteProfile | None = None
+    familiar: familiarity.Familiarity | None = None
 
     @classmethod
     def of(cls, model: Resolved, threads: int) -> Scorer:
@@ -233,16 +245,25 @@ class Scorer:
         size, whole = int(square.shape[1]), int(loaded.get_layer("centre_square").height)
         processes = max(1, threads // 2)  # the network takes most of the time
         forward, seeing = _forward(loaded, square), _seeing(loaded, square)
-        return cls(model.release, forward, size, size / whole, processes, seeing, model.profile)
+        # Without features of an image, nothing says how familiar it is.
+        known = familiar_to(model.release, model.familiarity if seeing else None)
+        about = forward, size, size / whole, processes, seeing, model.profile, known
+        return cls(model.release, *about)
 
     @property
     def threshold(self) -> float:
         """The probability from which an image is classified as malignant."""
-        return self.profile.threshold if self.profile else self.release.threshold
+        return self.deciding.threshold
+
+    @property
+    def deciding(self) -> Deciding:
+        """What makes a row of a probability and of features."""
+        return Deciding(self.release, self.profile, self.familiar)
 
     def predict(self, images: Iterable[Image]) -> Iterator[Prediction]:
         """Scores images; see the function `predict`."""
-        return (look.prediction for look in self._looks(images, self._unseeing))
+        seeing = self.seeing if self.familiar and self.seeing else self._unseeing
+        return (look.prediction for look in self._looks(images, seeing))
 
     def look(self, images: Iterable[Image]) -> Iterator[Look]:
         """Scores images as `predict` does, and gives what the network saw of each."""
@@ -270,15 +291,8 @@ class Scorer:
                 yield Look(Prediction(name, None, "", item.problem), item.sha256, None, None)
             else:
                 score, features = next(scores)
-                yield Look(self._called(name, score), item.sha256, item.pixels, features)
-
-    def _called(self, name: str, probability: float) -> Prediction:
-        if not 0 <= probability <= 1:
-            return Prediction(name, None, "", f"the model gave no probability: {probability}")
-        if self.profile:
-            probability = Recalibration.of_profile(self.profile).one(probability)
-        label = self.release.labels[probability >= self.threshold]
-        return Prediction(name, probability, label, "")
+                called = self.deciding.called(name, score, features)
+                yield Look(called, item.sha256, item.pixels, features)
 
 
 def _scores(seeing: Seeing, squares: NDArray[np.uint8]) -> Seen:

@@ -26,9 +26,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from skin_pipeline.config import Deployment
-from skin_pipeline.contracts import CHAMPION, Dataset, Judgement, Pointer, Release, dump, parse
+from skin_pipeline.contracts import CHAMPION, Judgement, Pointer, Release, dump, parse
 from skin_pipeline.errors import BadInput, Rejected
 from skin_pipeline.provenance import SigningKeys
 from skin_pipeline.release import aliases, eligible, history, rollback, trust, versions
@@ -252,23 +253,9 @@ class Model:
         """Returns whether a version has a signature; whether it is valid is not checked."""
         return self._version(version).is_signed()
 
-    def describe(
-        self,
-        sources: Mapping[str, str],
-        *,
-        verdict: str,
-        threshold: float,
-        dataset: Dataset,
-        known: Mapping[str, str] = {},
-    ) -> Release:
-        """Returns the manifest of a new version; see `versions.describe`."""
-        return versions.describe(
-            *(self.store, self.name, sources),
-            verdict=verdict,
-            threshold=threshold,
-            dataset=dataset,
-            known=known,
-        )
+    def describe(self, sources: Mapping[str, str], **about: Any) -> Release:
+        """Returns the manifest of a new version; takes what `versions.describe` does."""
+        return versions.describe(self.store, self.name, sources, **about)
 
     def publish(
         self,

@@ -21,7 +21,14 @@ from skin_pipeline.errors import BadInput
 from skin_pipeline.foreign import defused_all, escaped, line
 from skin_pipeline.job import Job
 from skin_pipeline.model_file import loading
-from skin_pipeline.release.predict import Prediction, Resolved, beside, predict, resolve
+from skin_pipeline.release.predict import (
+    UNSURE,
+    Prediction,
+    Resolved,
+    beside,
+    predict,
+    resolve,
+)
 from skin_pipeline.release.registry import Registry
 from skin_pipeline.release.sites.profiles import log_threshold
 
@@ -32,10 +39,11 @@ GROUP = 10_000  # rows that are in memory at once; a row group of Parquet
 
 
 class Counts(NamedTuple):
-    """How many images there were, and how many of them have no score."""
+    """How many images there were, how many have no score, and how many a score and no decision."""
 
     images: int
     unreadable: int
+    unsure: int
 
 
 def score(
@@ -47,7 +55,7 @@ def score(
     output: Path | None,
     site: str = "",
 ) -> Counts:
-    """Writes a row (`image`, `probability`, `label`, `problem`) for each image, in order.
+    """Writes a row for each image, in order: the fields of `Prediction`.
 
     In CSV, a text that a spreadsheet would read as a formula gets an apostrophe in front.
 
@@ -57,7 +65,7 @@ def score(
         model: A `.keras` file with its manifest beside it, a version, or an alias.
         model_name: The model of that version or alias; "" for the one that the settings name.
         output: A `.csv` or `.parquet` file, which appears whole or not at all; None for CSV on the
-            standard output. A missing probability or label is empty in CSV, null in Parquet.
+            standard output. What is missing in a row is empty in CSV, null in Parquet.
         site: The site that the images are from, whose profile is used; without one, the log says
             that the threshold is not validated for them.
 
@@ -71,11 +79,11 @@ def score(
     resolved = _model(job, model, model_name or job.settings.released_as, site)
     log.info("model name=%s version=%s", resolved.release.model, resolved.release.version)
     log_threshold(resolved.release.threshold, resolved.profile)
-    scored: Counter[bool] = Counter()
+    scored: Counter[str] = Counter()
     with sources.files_at(job, places) as files:
         _save(_rows(job, files, resolved, scored), output, resolved)
-    counts = Counts(scored.total(), scored[False])
-    log.info("predicted images=%d unreadable=%d", *counts)
+    counts = Counts(scored.total(), scored[""], scored[UNSURE])
+    log.info("predicted images=%d unreadable=%d unsure=%d", *counts)
     return counts
 
 
@@ -91,13 +99,13 @@ def _model(job: Job, model: str, name: str, site: str) -> Resolved:
 
 
 def _rows(
-    job: Job, files: Sequence[sources.SourceFile], model: Resolved, scored: Counter[bool]
+    job: Job, files: Sequence[sources.SourceFile], model: Resolved, scored: Counter[str]
 ) -> Iterator[Prediction]:
-    """Yields a row for each file; `scored` counts those with a score and those without."""
+    """Yields a row for each file; `scored` counts the labels, "" for no score."""
     rows = predict((item.path for item in files), model, threads=job.threads)
     rows = tqdm(rows, total=len(files), unit="image", disable=None)
     for item, row in zip(files, rows, strict=True):
-        scored[row.probability is not None] += 1
+        scored[row.label] += 1
         yield row._replace(image=escaped(item.name), problem=line(row.problem))
 
 
@@ -118,8 +126,10 @@ def _to_csv(rows: Iterable[Prediction], sink: TextIO) -> None:
     table = csv.writer(sink, lineterminator="\n")
     table.writerow(Prediction._fields)
     for row in rows:
-        probability = "" if row.probability is None else f"{row.probability:.6f}"
-        table.writerow(defused_all((row.image, probability, row.label, row.problem)))
+        probability, familiarity = (
+            "" if value is None else f"{value:.6f}" for value in (row.probability, row.familiarity)
+        )
+        table.writerow(defused_all((row.image, probability, row.label, row.problem, familiarity)))
 
 
 def _to_parquet(rows: Iterator[Prediction], path: Path, model: Resolved) -> None:
@@ -130,7 +140,8 @@ def _to_parquet(rows: Iterator[Prediction], path: Path, model: Resolved) -> None
     facts = {"model": model.release.model, "version": model.release.version}
     facts |= {"threshold": str(model.threshold)}
     facts |= {"site": model.profile.site} if model.profile else {}
-    kinds = dict.fromkeys(Prediction._fields, arrow.string()) | {"probability": arrow.float64()}
+    kinds = dict.fromkeys(Prediction._fields, arrow.string())
+    kinds |= dict.fromkeys(("probability", "familiarity"), arrow.float64())
     schema = arrow.schema(kinds, metadata=facts)
     with path.open("wb") as file, parquet.ParquetWriter(file, schema) as sink:
         while group := list(islice(rows, GROUP)):

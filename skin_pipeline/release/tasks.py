@@ -303,6 +303,7 @@ def described(job: Job, key: str, verdict: Verdict) -> tuple[Release, dict[str, 
         threshold=result.threshold,
         dataset=job.load(result.dataset, Dataset),
         known={name: job.proven.digest_of(source) for name, source in files.items()},
+        abstention=result.abstention,
     )
     return release, files
 

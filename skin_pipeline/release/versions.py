@@ -16,7 +16,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from skin_pipeline.contracts import LABELS, Dataset, Release, address, dump, parse
+from skin_pipeline.contracts import LABELS, Abstention, Dataset, Release, address, dump, parse
 from skin_pipeline.errors import BadInput, Unavailable
 from skin_pipeline.provenance import SigningKeys, signing
 from skin_pipeline.storage import Store, copied, digest_file, scratch
@@ -25,6 +25,8 @@ log = logging.getLogger(__name__)
 
 MANIFEST = signing.MANIFEST
 MODEL_FILE = "model.keras"
+FAMILIARITY = "familiarity.npz"
+NEVER = Abstention()
 UNNAMED = {"version", "published_at"}  # fields that the name of a version is not made from
 
 
@@ -172,6 +174,7 @@ def describe(
     threshold: float,
     dataset: Dataset,
     known: Mapping[str, str] = {},
+    abstention: Abstention = NEVER,
 ) -> Release:
     """Returns the manifest of a new version. The version's name is made from its other fields.
 
@@ -183,6 +186,7 @@ def describe(
         threshold: Probability from which an image is classified as malignant.
         dataset: What the model was trained and judged on.
         known: The SHA-256 of files, by name, as far as they are known; the other files are read.
+        abstention: When the model gives no decision.
     """
     release = Release(
         model=model,
@@ -192,6 +196,7 @@ def describe(
         content_digest=dataset.content_digest,
         labels=LABELS,
         threshold=threshold,
+        abstention=abstention,
         files={
             name: known.get(name) or digest_file(store.local(key)) for name, key in sources.items()
         },

@@ -27,6 +27,10 @@ from skin_pipeline.errors import BadInput
         ({"imagesize": 64}, "the nearest is image_size"),
         ({"Min-Accuracy": 0.7}, "the nearest is min_accuracy"),
         ({"sensitivity": 0.7}, "the nearest is min_sensitivity"),
+        (
+            {"abstain_unusual": 0.1, "strategy": "full"},
+            "abstain_unusual needs features that all runs share",
+        ),
         ({"runs": 2}, "min_runs (6) is more than runs (2)"),
         ({"weights": "none"}, "weights=none (a random trunk) is for synthetic data only"),
         ({"learning_rate": "fast"}, "learning_rate: "),

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from judged_run import VALIDATION, Judged, put, scored, write, write_all
 
-from skin_pipeline.contracts import Slice
+from skin_pipeline.contracts import Abstention, Answered, Slice
 from skin_pipeline.evaluation import card
 from skin_pipeline.storage import FolderStore
 
@@ -202,3 +202,13 @@ def test_groups_are_counted_of_all_images_and_of_those_tested_on(store: FolderSt
     images = card.data(*judged)["images"]
     assert images["test_groups"] == 80
     assert images["groups"] == len(set(table["group"])) > 80
+
+
+def test_the_card_says_on_which_images_the_model_gives_no_decision(store: FolderStore) -> None:
+    assert "The model gives a decision on every image. All figures" in written(write(store))
+    rule = Abstention(margin=0.3, near=0.1)
+    sure = judged_run.figures(*judged_run.scores(1)[:1], judged_run.scores(1)[1][0]).sensitivity
+    own = Answered(way="set", share=0.87, images=209, sensitivity=sure, specificity=sure)
+    text = written(write(store, evaluation={"abstention": rule, "answered": (own,)}))
+    assert "no decision (unsure) on images with a probability between 0.342 and 0.486" in text
+    assert f"It decides on 87 % of the test images; on these, sensitivity is {sure}" in text

@@ -7,11 +7,15 @@ from types import SimpleNamespace
 from typing import Any
 
 import documents
+import numpy as np
+import pandas as pd
 import pytest
 
 from skin_pipeline.config import Settings
-from skin_pipeline.contracts import Interval, Proof
+from skin_pipeline.contracts import Abstention, Interval, Proof
+from skin_pipeline.errors import BadInput
 from skin_pipeline.evaluation import rejudging
+from skin_pipeline.evaluation.metrics import Predictions
 from skin_pipeline.evaluation.rejudging import TOLERANCE, difference, plain
 
 
@@ -51,12 +55,14 @@ def test_the_first_difference_is_named_with_both_values(said: Any, found: Any, t
 def test_a_result_is_judged_again_by_the_settings_that_it_was_made_by() -> None:
     """The gate may use an evaluation of an earlier run, which had another target."""
     made_by = {"target_sensitivity": 0.8, "seed": 7, "split": "split/1", "version": 3}
+    made_by |= {"abstain_near": 0.1, "abstain_unusual": 0.0}
     proof = Proof(key="evaluate/1", inputs=made_by, result="", files={}, made_from={})
-    now = Settings(target_sensitivity=0.95, seed=1, min_auc=0.7)
-    for known, expected in ((proof, (0.8, 7)), (None, (0.95, 1))):
+    now = Settings(target_sensitivity=0.95, seed=1, min_auc=0.7, abstain_near=0.3)
+    for known, expected in ((proof, (0.8, 7, 0.1)), (None, (0.95, 1, 0.3))):
         store: Any = SimpleNamespace(prove=lambda _, known=known: SimpleNamespace(proof=known))
         found = rejudging._as_made(store, "evaluate/1", now)
-        assert (found.target_sensitivity, found.seed, found.min_auc) == (*expected, 0.7)
+        seen = found.target_sensitivity, found.seed, found.abstain_near
+        assert (*seen, found.min_auc) == (*expected, 0.7)
 
 
 def test_documents_are_compared_as_they_are_in_json() -> None:
@@ -69,3 +75,19 @@ def test_documents_are_compared_as_they_are_in_json() -> None:
     said = difference("figures", plain(figures), plain(other))
     assert said.startswith("figures.auc.value is ")
     assert said.endswith(", computed again 0.999")
+
+
+@pytest.mark.parametrize("said", [{}, {"abstention": Abstention(margin=0.1, near=0.1)}])
+def test_an_evaluation_of_before_there_was_abstention_decides_on_every_image(said: Any) -> None:
+    scores = pd.DataFrame({"held_out_probability": [0.4], "test": [False]})
+    seen = Predictions(np.array([0.4]), 0.5)
+    model = documents.evaluation(**said)
+
+    def check() -> None:
+        rejudging._check_abstention("evaluate/1", model, Settings(), scores, seen)
+
+    if not said:
+        check()
+        return
+    with pytest.raises(BadInput, match=r"abstention\.margin is 0\.1, computed again 0\.0"):
+        check()

@@ -13,11 +13,14 @@ from typing import Any
 import judged_run
 import numpy as np
 import pytest
+import svg as svg_reader
 from judged_run import CHAMPION, EVALUATION, RUNS, VALIDATION, Judged, put, scored, write, write_all
 
 from skin_pipeline import tables
-from skin_pipeline.contracts import RESULT, GateCheck, Notice, StepCost, dump
+from skin_pipeline.contracts import RESULT, Abstention, Answered, GateCheck, Notice, StepCost, dump
 from skin_pipeline.evaluation import plots, report
+from skin_pipeline.evaluation.answering import curve
+from skin_pipeline.evaluation.metrics import Predictions
 from skin_pipeline.storage import FolderStore
 
 
@@ -42,7 +45,7 @@ def section(page: str, name: str) -> str:
 @pytest.fixture
 def told(monkeypatch: pytest.MonkeyPatch) -> Callable[[Judged, str], str]:
     """A section of the report without its drawings, which have tests of their own."""
-    names = ("roc", "reliability", "spread", "training")
+    names = ("answering", "roc", "reliability", "spread", "training")
     monkeypatch.setattr(report, "_drawings", lambda *_: dict.fromkeys(names, ""))
     return lambda judged, name: section(report.render(*judged), name)
 
@@ -187,7 +190,7 @@ def test_the_roc_curves_are_of_the_test_images_alone(
     drawn = []
     monkeypatch.setattr(plots, "roc", lambda *given: drawn.append(given) or "")
     champion = scored(judged.store, "8c1f")
-    report._drawings(judged.store, evaluation, [judged_run.trained(0)], champion)
+    report._drawings(judged.store, evaluation, [judged_run.trained(0)], champion, {})
     ((labels, probabilities, figures, others),) = drawn
     test = table[table["test"]]
     assert (labels == (test["label"] == "malignant")).all()
@@ -420,3 +423,46 @@ def test_a_verdict_of_an_earlier_version_has_no_table_of_costs(
     store: FolderStore, told: Callable[[Judged, str], str]
 ) -> None:
     assert "Cost of this run" not in told(write(store), "provenance")
+
+
+# --- abstention ----------------------------------------------------------------------------------
+
+
+def answered(seed: int, rule: Abstention) -> tuple[Answered, ...]:
+    labels, (probabilities,) = judged_run.scores(1, seed)
+    familiarity = np.random.default_rng(seed).uniform(size=len(labels))
+    return curve(Predictions(probabilities, judged_run.THRESHOLD), labels, familiarity, rule)
+
+
+def test_what_a_model_reaches_if_it_abstains_is_told_for_each_set(store: FolderStore) -> None:
+    rule = Abstention(margin=0.3, near=0.1, familiarity=0.05)
+    clinic = scored(store, "clinic-b", 1, answered=answered(1, rule))
+    ours: dict[str, Any] = {"abstention": rule, "answered": answered(0, rule)}
+    page = report.render(*write(store, external=(clinic,), evaluation=ours))
+    said = section(page, "abstention")
+    assert said.startswith(
+        "If the model may abstain The model gives no decision (unsure) on images"
+    )
+    assert "with a probability between 0.342 and 0.486, as 10 % of the validation images" in said
+    assert "more unusual to the model than all but 5 % of the validation images" in said
+    assert "each figure of the gate, counts all images" in said
+    for name, points in (("Test images", ours["answered"]), ("clinic-b", clinic.answered)):
+        own = points[-1]
+        row = f"{name} {100 * own.share:.0f} % what its settings say {own.images} {own.sensitivity}"
+        assert row in said
+        all_of_them = points[0]
+        assert f"{name} 100 % none {all_of_them.images} {all_of_them.sensitivity}" in said
+        assert said.count(f"{name} 90 % the most unusual images") == 1
+    assert said.count("100 %") == 2
+    (drawing,) = re.findall(
+        r"<svg.*?</svg>", page.split('id="abstention"')[1].split("</section>")[0], flags=re.DOTALL
+    )
+    assert "clinic-b" in svg_reader.texts(drawing)
+
+
+def test_an_evaluation_of_before_says_that_it_was_not_computed(
+    store: FolderStore, told: Callable[[Judged, str], str]
+) -> None:
+    said = told(write(store), "abstention")
+    assert "The model gives a decision on every image." in said
+    assert "was not computed: an earlier version of this code made the evaluation" in said

@@ -357,7 +357,9 @@ def external(job: Job, features: list[str]) -> Scored:
         runs = load(job.store, evaluation, Evaluation).runs
         return hand_made.put_logits(job, dataset, runs, features, VIEWS, logits.of_external)
 
-    return tasks.external(Work(job, "external/1"), "clinic", CHAMPION, "validate/1", parts)
+    return tasks.external(
+        Work(job, "external/1"), "clinic", CHAMPION, "validate/1", parts, lambda *given: []
+    )
 
 
 def test_a_set_of_another_origin_is_scored_without_what_our_data_hold(

@@ -351,7 +351,12 @@ def test_images_that_our_own_data_contain_too_are_not_scored_in_a_set_of_another
     monkeypatch.setattr(scoring, "external_table", lambda *_: there)
     monkeypatch.setattr(scoring, "scored", lambda *given: asked.append(given))
     work = Work(hand_made.job(store), "external/1")
-    tasks.external(work, "clinic", "evaluate/1", "validate/1", lambda *given: list(given))
-    ((_, evaluation, about, table, wanted, parts),) = asked
+    judged_run.put(store, "evaluate/1", documents.evaluation())
+    tasks.external(
+        *(work, "clinic", "evaluate/1", "validate/1", lambda *given: list(given)),
+        lambda *given: pytest.fail("nothing is familiar to this model"),
+    )
+    ((_, evaluation, about, table, wanted, parts, familiarity),) = asked
+    assert np.isnan(familiarity).tolist() == [True] * 3
     assert (evaluation, about.excluded, table is there) == ("evaluate/1", 1, True)
     assert (list(wanted), parts) == ([True, False, True], ("evaluate/1", "ingest/there"))

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from skin_pipeline.contracts import Interval
-from skin_pipeline.evaluation.wording import duration, shown, signed, size
+from skin_pipeline.contracts import Abstention, Interval
+from skin_pipeline.evaluation.wording import abstaining, duration, shown, signed, size
 
 NAN = math.nan
 
@@ -49,3 +49,29 @@ def test_a_duration_is_written_in_its_two_largest_units(seconds: float, text: st
 )
 def test_a_size_is_written_in_its_largest_unit(count: int, text: str) -> None:
     assert size(count) == text
+
+
+@pytest.mark.parametrize(
+    ("rule", "said"),
+    [
+        (Abstention(), "The model gives a decision on every image."),
+        (
+            Abstention(margin=1.0, near=0.1),
+            "The model gives no decision (unsure) on images with a probability between 0.269 and "
+            "0.731, as 10 % of the validation images have, those nearest to the threshold.",
+        ),
+        (
+            Abstention(familiarity=0.025),
+            "The model gives no decision (unsure) on images that look more unusual to the model "
+            "than all but 2.5 % of the validation images.",
+        ),
+    ],
+)
+def test_a_sentence_says_on_which_images_there_is_no_decision(rule: Abstention, said: str) -> None:
+    assert abstaining(rule, 0.5) == said
+
+
+@pytest.mark.parametrize("threshold", [0.0, 0.01, 0.5, 0.99, 1.0])
+def test_the_probabilities_without_a_decision_lie_around_the_threshold(threshold: float) -> None:
+    low, high = Abstention(margin=0.7).between(threshold)
+    assert 0 <= low <= threshold <= high <= 1

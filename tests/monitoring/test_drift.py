@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -114,3 +116,18 @@ def test_bands_are_those_of_the_reference(reference: Reference) -> None:
     red = reference.measures[:, 0]
     assert band.mean == pytest.approx(red.mean(), rel=1e-5)
     assert band.low < np.quantile(red, 0.05) < np.quantile(red, 0.95) < band.high
+
+
+@pytest.mark.parametrize(("among_validation", "drifting"), [(0.1, False), (0.0, True)])
+def test_a_version_that_abstains_does_so_without_an_alarm(
+    reference: Reference, among_validation: float, drifting: bool
+) -> None:
+    """As often as among validation images, that is; a version that should not is drifting."""
+    unsure = (np.arange(len(reference)) < among_validation * len(reference)).astype(np.uint8)
+    rows = watched_days.days(0, 30).reset_index(drop=True)
+    rows["abstained"] = np.arange(len(rows)) % 10 == 0
+    course = drift.follow(rows, replace(reference, abstained=unsure))
+    assert course.drifting == drifting
+    assert sum(day.abstained for day in course.days) == len(rows) / 10
+    if drifting:
+        assert course.moved[0].name == "abstained"

@@ -11,8 +11,10 @@ import numpy as np
 import pandas as pd
 import pytest
 from numpy.typing import NDArray
+from scipy.special import logit
 
 from skin_pipeline import tables
+from skin_pipeline.contracts import Abstention
 from skin_pipeline.errors import BadInput
 from skin_pipeline.monitoring import reference
 from skin_pipeline.monitoring.measures import NAMES, measure
@@ -146,6 +148,25 @@ def test_a_damaged_reference_is_refused(store: FolderStore) -> None:
     store.put_file(KEY, _npz(store, values))
     with pytest.raises(BadInput, match="it has no centre, spread, axes, threshold"):
         reference.read(store, KEY)
+
+
+def test_it_knows_on_which_images_the_version_gives_no_decision(store: FolderStore) -> None:
+    images = hand_made.drawn()
+    rule = Abstention(margin=0.5, near=0.1)
+    made = reference.make(store, judged(store, images, abstention=rule))
+    near = np.abs(logit(made.probability.clip(1e-7, 1 - 1e-7)) - logit(0.3)) < 0.5
+    assert 0 < near.sum() < len(near)
+    np.testing.assert_array_equal(made.abstained, near)
+
+
+def test_a_reference_of_before_there_was_abstention_has_a_decision_on_each(
+    store: FolderStore,
+) -> None:
+    made = reference.make(store, judged(store, hand_made.drawn()))
+    values = {name: getattr(made, name) for name in reference.OF_IMAGES if name != "abstained"}
+    values |= {name: getattr(made.space, name) for name in reference.OF_SPACE}
+    store.put_file(KEY, _npz(store, {**values, "threshold": np.array([0.3])}))
+    assert reference.read(store, KEY).abstained.tolist() == [0] * len(made)
 
 
 def _npz(store: FolderStore, values: dict[str, NDArray[np.float32]]) -> Path:

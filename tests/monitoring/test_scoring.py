@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import zipfile
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -21,7 +22,7 @@ from released import opened
 from servers import S3Server
 
 from skin_pipeline import cli
-from skin_pipeline.contracts import RESULT, Batch, SiteProfile
+from skin_pipeline.contracts import RESULT, Abstention, Batch, SiteProfile
 from skin_pipeline.data import demo
 from skin_pipeline.errors import BadInput, Unavailable
 from skin_pipeline.job import Job
@@ -632,3 +633,30 @@ def test_the_command_line_scores_once_and_writes_a_table(
     assert len(output.read_text().splitlines()) == 1 + count(folder)
     assert cli.main(["score", str(folder), "--model", "no-such-model"]) == cli.FAILED
     assert "Promote a version first" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("counts", "said"),
+    [
+        ({"benign": 3, "malignant": 1}, "4 images scored: 3 benign, 1 malignant"),
+        ({"benign": 3, "unsure": 2}, "5 images scored: 3 benign, 0 malignant, 2 unsure"),
+        ({"unreadable": 1}, "no image scored; 1 unreadable"),
+    ],
+)
+def test_images_without_a_decision_are_told(counts: dict[str, int], said: str) -> None:
+    assert scoring._in_words(Counter(counts)) == said
+
+
+def test_images_without_a_decision_are_rows_and_counted(
+    job: Job, folder: Path, scorer: predict.Scorer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Everything is near to the threshold of a version that is as unsure as this."""
+    rule = Abstention(margin=100.0, near=0.5)
+    unsure = replace(scorer, release=scorer.release.model_copy(update={"abstention": rule}))
+    monkeypatch.setattr(predict.Scorer, "of", lambda model, threads: unsure)
+    told = batch(job, folder)
+    many = count(folder)
+    assert f"{many} images scored: 0 benign, 0 malignant, {many} unsure" in told.words
+    assert rows(job)["abstained"].all()
+    assert set(rows(job)["label"]) == {"unsure"}
+    assert next(batches(job)).images == count(folder)

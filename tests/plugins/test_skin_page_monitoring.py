@@ -144,3 +144,15 @@ def test_names_of_images_are_text(client: Any, store: FolderStore) -> None:
 def test_a_model_that_is_not_there_is_not_found(client: Any, store: FolderStore, name: str) -> None:
     fill(store, last=2)
     assert client.get(f"/monitoring/{name}").status_code == 404
+
+
+def test_images_without_a_decision_have_a_chart_once_there_are_some(
+    client: Any, store: FolderStore
+) -> None:
+    fill(store)
+    assert "Without a decision" not in main_of(client.get(f"/monitoring/{MODEL}").text)
+    watched_days.put_day(store, watched_days.rows(12).assign(label="unsure", abstained=True))
+    assert report.make(store, Registry(store, SigningKeys()).model(MODEL))
+    said = main_of(client.get(f"/monitoring/{MODEL}").text)
+    assert "Without a decision 100" in said
+    assert "the model is unsure" in said

@@ -392,3 +392,15 @@ def test_a_profile_that_was_changed_is_shown_as_one_not_to_use(
     shown = part(page_of(client, two[0]), 'aria-labelledby="sites"')
     assert "Do not use this profile." in shown
     assert "is not what it says" in html.unescape(shown)
+
+
+def test_a_version_says_on_which_images_it_gives_no_decision(
+    client: Any, empty: FolderStore, two: list[str]
+) -> None:
+    assert "The model gives a decision on every image." in page_of(client, two[-1])
+    rule = {"margin": 0.5, "near": 0.1, "familiarity": 0.05, "schema_version": 1}
+    rewrite(empty, manifest(two[-1]), abstention=rule)
+    said = part(page_of(client, two[-1]), 'aria-labelledby="figures"')
+    assert "no decision (unsure) on images with a probability between" in said
+    assert "as 10 % of the validation images have" in said
+    assert "all but 5 % of the validation images" in said

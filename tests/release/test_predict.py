@@ -229,7 +229,9 @@ def test_a_probability_at_the_threshold_is_called_malignant(
 ) -> None:
     threshold = champion.release.threshold
     scorer = Scorer(champion.release, lambda squares: squares, 64, 1.0, 1)
-    assert scorer._called("a.png", threshold + beyond).label == champion.release.labels[label]
+    assert (
+        scorer.deciding.called("a.png", threshold + beyond).label == champion.release.labels[label]
+    )
 
 
 def test_a_file_is_only_used_if_it_is_signed_as_the_keys_ask_for(
@@ -450,7 +452,7 @@ def test_a_file_is_written_whole(run: Any, golden: Any, tmp_path: Path) -> None:
     status, printed, _ = run(*golden, "--output", output)
     assert (status, printed) == (0, [])
     lines = output.read_text().splitlines()
-    assert lines[0] == "image,probability,label,problem"
+    assert lines[0] == "image,probability,label,problem,familiarity"
     assert len(lines) == len(golden) + 1
     assert [path.name for path in output.parent.iterdir()] == ["scores.csv"]
 
@@ -468,12 +470,13 @@ def test_parquet_has_the_rows_of_csv_in_groups_and_the_models_facts(
 
     table = parquet.read_table(output)
     kinds = {"image": "string", "probability": "double", "label": "string", "problem": "string"}
+    kinds["familiarity"] = "double"
     assert {field.name: str(field.type) for field in table.schema} == kinds
     _, rows, _ = run(mixed)
     shown = [
         {
-            **{name: value or "" for name, value in row.items()},
-            "probability": "" if row["probability"] is None else f"{row['probability']:.6f}",
+            name: f"{value:.6f}" if isinstance(value, float) else value or ""
+            for name, value in row.items()
         }
         for row in table.to_pylist()
     ]

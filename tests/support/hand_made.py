@@ -264,6 +264,8 @@ class Network(NamedTuple):
     image_size: int
     trunk: Trunk
     jit: bool = False
+    channels: int = 0
+    shallow: int = 0
 
 
 def score_linearly(monkeypatch: pytest.MonkeyPatch) -> list[Network]:

@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 
 from skin_pipeline.contracts import Batch
+from skin_pipeline.evaluation.space import nowhere
 from skin_pipeline.monitoring import reference, score_log
 from skin_pipeline.monitoring.measures import NAMES
 from skin_pipeline.monitoring.reference import Reference
-from skin_pipeline.monitoring.space import nowhere
 from skin_pipeline.storage import Store
 
 MODEL, VERSION, DIMENSIONS = "skin", "4f1a", 3
@@ -36,6 +36,7 @@ def reference_of(seed: int = 0, count: int = 500) -> Reference:
         malignant.astype(np.uint8),
         np.arange(count),
         embedding.astype(np.float32),
+        np.zeros(count, np.uint8),
         nowhere(),
         THRESHOLD,
     )

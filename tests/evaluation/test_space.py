@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from skin_pipeline.monitoring import space
+from skin_pipeline.evaluation import space
 
 Floats = NDArray[np.float32]
 
