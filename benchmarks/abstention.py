@@ -24,7 +24,7 @@ from skin_pipeline.evaluation import answering, familiarity, metrics, threshold
 from skin_pipeline.training import models, pretrained
 
 SHOWN = (1.0, 0.95, 0.9, 0.8)  # shares with a decision
-MADE = Configuration(regions=("centre",), stages=(1, 2, 3))
+MADE = Configuration(regions=("centre",), stages=(1, 2))
 
 
 def measured(
