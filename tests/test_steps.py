@@ -119,6 +119,7 @@ def test_the_released_version_is_complete_and_its_digests_are_right(finished: Fi
     release = opened(store, name=champion.model).release(champion.version)
     assert set(release.files) == {
         "model.keras",
+        "familiarity.npz",
         "metrics.json",
         "predictions.csv",
         "verdict.json",

@@ -32,6 +32,7 @@ RUNS = 3
 KNOBS: dict[str, Any] = {
     "image_size": 64,
     "strategy": "head",
+    "head_stages": 3,  # the other strategies are trained on the same features
     "views": 2,
     "corrupted": 1,
     "corruptions": "light, jpeg",
