@@ -142,9 +142,9 @@ BY_STRATEGY = {
     "head": {
         **dict.fromkeys(("tune_epochs", "tune_batch_size", "tune_learning_rate", "jitter"), GATE),
         "head_stages": FEATURES,
-        "strategy": TRAIN,  # `full` begins with a head on the same features
+        "strategy": FEATURES,  # a head reads fewer stages
     },
-    "full": {"jitter": TRAIN, "strategy": TRAIN},
+    "full": {"jitter": TRAIN, "strategy": FEATURES},
 }
 # What follows from a step: the keys that a raised number of its version changes.
 FOLLOWS = {

@@ -158,9 +158,15 @@ class DataKnobs(Environment):
     @property
     def data_sets(self) -> dict[str, str]:
         """The addresses of the sources of `data`, by name; that of a single one is empty."""
-        found = parts(self.data)
+        found = self.places
         # A single address may contain an equals sign: s3://bucket/year=2026/
         return _named(found) if len(found) > 1 else {"": "".join(found)}
+
+    @property
+    def places(self) -> list[str]:
+        """The parts of `data`, with their names if there are several."""
+        # A list is divided at NUL, which is in no path; whoever reads such a place refuses it.
+        return [self.data] if "\0" in self.data else parts(self.data)
 
     @property
     def synthetic(self) -> bool:

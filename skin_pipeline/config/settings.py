@@ -70,7 +70,7 @@ class Settings(JudgingKnobs, TrainingKnobs, SplitKnobs, DataKnobs):
 
     @model_validator(mode="after")
     def _has_named_sources(self) -> Settings:
-        found, given = self.data_sets, parts(self.data)
+        found, given = self.data_sets, self.places
         if not given:
             raise ValueError(f"data names no place. Received: {self.data!r}")
         if len(given) == 1:

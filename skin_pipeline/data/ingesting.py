@@ -90,7 +90,9 @@ def _named(job: Job, name: str) -> Generator[None, None, None]:
     except BadInput as error:
         if name == OWN or name not in job.settings.data_sets:
             raise
-        raise BadInput(f"the source {name} of data: {error}") from error
+        # The same error, since its kind and where it was raised say what to do.
+        error.args = (f"the source {name} of data: {error}", *error.args[1:])
+        raise
 
 
 def _listing_of(job: Job, source: str, settings: Settings) -> str:

@@ -43,6 +43,7 @@ RAISED_IN = {
     "skin_pipeline.data.splitting": "data_unfit",
     "skin_pipeline.data.uniting": "images",
     "skin_pipeline.data.workers": "images",
+    "skin_pipeline.evaluation.familiarity": "document",
     "skin_pipeline.evaluation.threshold": "training",
     "skin_pipeline.evaluation.rejudging": "tampering",
     "skin_pipeline.model_file": "model_file",

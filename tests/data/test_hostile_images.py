@@ -21,6 +21,7 @@ from hostile_images import ATTACKS, LESION
 from PIL import Image
 
 from skin_pipeline import cli
+from skin_pipeline.contracts import Abstention
 from skin_pipeline.data import bounds, manifest, sources, workers
 from skin_pipeline.data.images import inspect, inspect_bytes, inspecting, jpeg
 from skin_pipeline.errors import Unavailable
@@ -119,7 +120,11 @@ def test_the_largest_pictures_that_cameras_take_are_read_within_the_bounds() -> 
 
 
 RELEASE: Any = SimpleNamespace(
-    model="m", version="v", threshold=0.5, labels=("benign", "malignant")
+    model="m",
+    version="v",
+    threshold=0.5,
+    labels=("benign", "malignant"),
+    abstention=Abstention(),
 )
 
 

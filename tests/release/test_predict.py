@@ -247,7 +247,9 @@ def test_a_file_is_only_used_if_it_is_signed_as_the_keys_ask_for(
 
 def made_of(name: str, size: Any) -> Any:
     """A small model with the geometry of a released one and the layer names of its network."""
-    stages = [keras.layers.Identity(name=stage) for stage in networks.BACKBONES[name].stages]
+    spec = networks.BACKBONES[name]
+    names = filter(None, (spec.mark, *spec.stages))
+    stages = [keras.layers.Identity(name=stage) for stage in names]
     image = keras.Input((None, None, 3), dtype="uint8")
     square = geometry(keras, image, size, 0.8)
     seen = keras.Sequential([keras.Input((size, size, 3)), *stages])(square)
