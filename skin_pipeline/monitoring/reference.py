@@ -233,14 +233,14 @@ def _space(
     others[rows] = False
     fitting = _chosen(source.table, others) if others.sum() >= ENOUGH else rows
     channels = _channels(source, evaluation)
-    space = spaces.fitted(_pooled(source, fitting)[:, :channels])
-    return space, space.embed(_pooled(source, rows)[:, :channels])
+    space = spaces.fitted(familiarity.pooled_of(source, fitting)[:, :channels])
+    return space, space.embed(familiarity.pooled_of(source, rows)[:, :channels])
 
 
 def _channels(source: inputs.Source, evaluation: Evaluation) -> int:
     """Returns how many pooled features, from the first, the released model's stem gives."""
     if evaluation.strategy == "head":
-        return int(_pooled(source, np.zeros(1, np.int64)).shape[1])
+        return int(familiarity.pooled_of(source, np.zeros(1, np.int64)).shape[1])
     from skin_pipeline.training import backbone, networks, runtime
 
     # The number of channels is the same for images of any size.
@@ -248,9 +248,3 @@ def _channels(source: inputs.Source, evaluation: Evaluation) -> int:
     size = networks.BACKBONES[name].least
     network = backbone.Network.untrained(runtime.keras_on(1), name, size)
     return int(network.shallow)
-
-
-def _pooled(source: inputs.Source, rows: NDArray[np.int64]) -> Floats:
-    """Returns the cached features of images, in the view as they are."""
-    (pooled,) = source.pooled().take(rows, np.zeros_like(rows))
-    return np.asarray(pooled, np.float32)
