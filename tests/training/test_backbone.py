@@ -29,6 +29,10 @@ SAME_TO_THE_FIRST_END = {
 CHAOTIC = {"EfficientNetV2M", "EfficientNetV2L"}
 
 
+# One network after the other, so that each is built once for all that is asked of it.
+each_network = pytest.mark.parametrize("name", ALL, scope="module")
+
+
 def pooled(network: Network) -> Any:
     return STRATEGIES["head"].stem(network)
 
@@ -77,7 +81,7 @@ def prepared(name: str) -> Any:
     return module.preprocess_input(images_of(name))
 
 
-@pytest.mark.parametrize("name", ALL)
+@each_network
 def test_a_backbone_sees_images_as_its_weights_want_them(name: str) -> None:
     made = loaded(name)
     ends = keras.Model(made.whole.input, made.ends)
@@ -100,7 +104,7 @@ def test_what_is_left_out_of_an_efficientnet_is_the_scaling_of_its_imagenet_weig
     np.testing.assert_allclose(loaded("EfficientNetB0")._scaled(IMAGES), scaled, atol=1e-4)
 
 
-@pytest.mark.parametrize("name", ALL)
+@each_network
 def test_a_backbone_that_is_trained_sees_images_in_the_same_way(name: str) -> None:
     made = loaded(name)
     for seen, wanted in zip(
@@ -109,7 +113,7 @@ def test_a_backbone_that_is_trained_sees_images_in_the_same_way(name: str) -> No
         np.testing.assert_allclose(seen, wanted, rtol=1e-3, atol=1e-3 * float(np.std(wanted)))
 
 
-@pytest.mark.parametrize("name", ALL)
+@each_network
 def test_every_copy_that_is_trained_leaves_batch_normalisation_as_it_was(name: str) -> None:
     made = loaded(name)
     made.stages()  # which freezes the network that the copies are made of
@@ -120,7 +124,7 @@ def test_every_copy_that_is_trained_leaves_batch_normalisation_as_it_was(name: s
         assert not [path for path in learning if "/beta" in path and "_bn" in path]
 
 
-@pytest.mark.parametrize("name", ALL)
+@each_network
 def test_every_backbone_is_taken_apart_and_put_together_again(name: str) -> None:
     made = loaded(name)
     ends = made.stages()(images_of(name))
@@ -133,7 +137,7 @@ def test_every_backbone_is_taken_apart_and_put_together_again(name: str) -> None
 
 
 @pytest.mark.parametrize("stages", [1, 2, 3])
-@pytest.mark.parametrize("name", ALL)
+@each_network
 def test_a_network_is_recognised_as_far_as_it_is_read(name: str, stages: int) -> None:
     made = loaded(name).reading(stages)
     assert len(made.ends) == stages
