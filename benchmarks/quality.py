@@ -126,7 +126,7 @@ def prepared(job: Job) -> Prepared:
 def main() -> None:
     """Measures both sides and reports the figure."""
     flags = parser(str(__doc__))
-    flags.add_argument("--strategy", default="fine_tune")
+    flags.add_argument("--strategy", default="head")
     flags.add_argument("--folds", type=int, default=5)
     flags.add_argument("--store", type=Path, help="keep results here, and go on from them")
     arguments = flags.parse_args()
