@@ -36,9 +36,7 @@ from skin_pipeline.evaluation import scoring
 from skin_pipeline.intervals import Floats
 from skin_pipeline.job import Work
 from skin_pipeline.model_file import building
-from skin_pipeline.training import inputs, models
-from skin_pipeline.training.backbone import Network
-from skin_pipeline.training.strategies import STRATEGIES
+from skin_pipeline.training import inputs, models, strategies
 
 STRATEGY, BATCH = "fine_tune", 64
 
@@ -69,7 +67,7 @@ class Bench:
         self.split = load(work.job.store, work.split, Split)
         trunk = load(work.job.store, str(self.trained[0].features), FeatureIndex).trunk
         dataset = load(work.job.store, self.split.dataset, Dataset)
-        self.network: Network = models.network_on(work.job, dataset, trunk)
+        self.network = models.network_on(work.job, dataset, trunk)
         self.weights = [models.weights_of(work.job.store, run) for run in self.trained]
         self.averaged: Arrays = [np.mean(same, axis=0) for same in zip(*self.weights, strict=True)]
 
@@ -79,7 +77,8 @@ class Bench:
         known = manifest.read_readable(self._job.store, document.table)
         rows = pd.Index(known["key"]).get_indexer(images.table["key"])
         squares = inputs.Squares(self._job.store, document.shards)
-        stem, strategy = STRATEGIES[STRATEGY].stem(self.network), STRATEGIES[STRATEGY]
+        strategy = strategies.STRATEGIES[STRATEGY]
+        stem = strategy.stem(self.network)
         made = [strategy.model(self.network, f"model_{n}") for n in range(len(self.weights) + 1)]
         for model, weights in zip(made, [*self.weights, self.averaged], strict=True):
             model.set_weights(weights)

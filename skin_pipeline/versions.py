@@ -11,7 +11,7 @@ VERSIONS = {
     "split": 3,
     "features": 2,
     "index": 1,
-    "train": 2,
+    "train": 3,
     "logits": 1,
     "evaluate": 5,
     "champion": 2,

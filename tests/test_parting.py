@@ -110,7 +110,7 @@ def in_one_go(where: Elsewhere) -> dict[str, float]:
     source = inputs.Source(work.store, table, features, there.shards)
     runs = logits.runs_of(work, model.runs)
     said = models.logits_of(
-        models.network_on(where.job, there, model.trunk),
+        lambda: models.network_on(where.job, there, model.trunk),
         source,
         runs,
         [models.weights_of(work.store, run) for run in runs],

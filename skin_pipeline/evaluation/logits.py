@@ -11,6 +11,7 @@ is done in parts, which several workers can share.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -103,7 +104,7 @@ def _values(
 ) -> str:
     """Writes what runs say of the rows that each scores; returns the key of the `.npy`."""
     trunk = work.load(source.features[0], Features).trunk
-    network = models.network_on(work.job, dataset, trunk)
+    network = partial(models.network_on, work.job, dataset, trunk)
     weights = (models.weights_of(work.store, run) for run in runs)
     values = models.logits_of(network, source, runs, weights, wanted, views)
     with scratch() as folder:

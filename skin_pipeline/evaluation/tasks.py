@@ -166,7 +166,7 @@ def evaluate(
 def _left_out(judged: Judged, settings: Settings) -> tuple[LeftOut, ...]:
     """Returns how well each source is told by what such runs learn from the others."""
     source, network = judged.source, judged.network
-    runs = [stages.Run(network, source, settings, run.run, run.seed) for run in judged.runs]
+    runs = [stages.Run(lambda: network, source, settings, run.run, run.seed) for run in judged.runs]
     return origins.judged(runs, settings.scored_views)
 
 

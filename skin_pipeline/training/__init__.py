@@ -27,6 +27,9 @@ on what `inputs` reads. The modules in reading order:
     inputs         what runs read: cached activations or packed images, memory-mapped
     stages         what a run is, and what a stage of it is
     plan           the stages of a run, from its settings
+    batches        the batches of an epoch
+    heads          a head in NumPy, for which TensorFlow need not start
+    learners       what a stage trains: a head, or a model of Keras
     balance        balance between the classes
     models         the models of runs, on images: network, weights, logits
     runs           a run, trained epoch by epoch

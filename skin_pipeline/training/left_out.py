@@ -17,12 +17,11 @@ from numpy.typing import NDArray
 from skin_pipeline.data import manifest, splitting
 from skin_pipeline.storage import FolderStore, scratch
 from skin_pipeline.training.checkpoints import Checkpoints
+from skin_pipeline.training.heads import Head
 from skin_pipeline.training.inputs import Ints
-from skin_pipeline.training.models import scorer
 from skin_pipeline.training.plan import stages_of
 from skin_pipeline.training.runs import train_run
 from skin_pipeline.training.stages import Run
-from skin_pipeline.training.strategies import STRATEGIES
 
 
 def scored(run: Run, source: str, views: int) -> tuple[Ints, NDArray[np.float32]]:
@@ -45,9 +44,8 @@ def scored(run: Run, source: str, views: int) -> tuple[Ints, NDArray[np.float32]
     table = run.source.table
     here = table[manifest.SOURCE] == source
     rows = np.flatnonzero(here & (table[f"run_{run.number}"] != splitting.TEST))
-    model = STRATEGIES["head"].model(run.network, "left_out")
-    model.set_weights(_trained(_without(run, table["group"].isin(table.loc[here, "group"]))))
-    return rows, scorer(model, jit=False)(run.source.pooled(), rows, views)
+    head = Head.of(_trained(_without(run, table["group"].isin(table.loc[here, "group"]))))
+    return rows, head.score(run.source.pooled(), rows, views)
 
 
 def _without(run: Run, left_out: pd.Series[bool]) -> Run:

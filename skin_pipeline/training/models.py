@@ -2,14 +2,14 @@
 
     network = network_on(job, dataset, trunk)
     weights = [weights_of(store, run) for run in runs]
-    logits = logits_of(network, source, runs, weights, wanted, views)
+    logits = logits_of(lambda: network, source, runs, weights, wanted, views)
 
 Other rooms score with it, and so does training on its validation images.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
@@ -25,6 +25,7 @@ from skin_pipeline.progress import Progress
 from skin_pipeline.storage import Store
 from skin_pipeline.training import resources, runtime
 from skin_pipeline.training.backbone import Network
+from skin_pipeline.training.heads import Head
 from skin_pipeline.training.inputs import Inputs, Ints, Source
 from skin_pipeline.training.strategies import STRATEGIES
 
@@ -121,7 +122,7 @@ def scorer(model: Any, jit: bool) -> Score:
 
 
 def logits_of(
-    network: Network,
+    network: Callable[[], Network],
     source: Source,
     runs: Sequence[TrainedRun],
     weights: Iterable[Arrays],
@@ -133,21 +134,33 @@ def logits_of(
     The logits of images that a run does not score are NaN.
 
     Args:
-        network: The network with its pretrained weights.
+        network: Returns the network with its pretrained weights; heads do without.
         source: The images; its features are those of the runs' strategy.
         runs: The runs, all of one strategy.
         weights: The weights of each run.
         wanted: For each run the rows that it scores.
         views: How many dihedral views, from the first.
     """
-    strategy = runs[0].strategy
-    # One model for all runs, which gets the weights of each in turn: it is compiled once.
-    model = STRATEGIES[strategy].model(network, "run")
-    # A head is two small layers: XLA would take longer to compile them than they take to run.
-    score = scorer(model, jit=strategy != "head" and network.jit)
-    inputs = source.inputs(strategy, network)
+    inputs, scorer_of = _reading(network, source, runs[0].strategy)
     logits = np.full((len(runs), len(source.table)), np.nan)
     for own, line, rows in zip(weights, logits, wanted, strict=True):
-        model.set_weights(own)
-        line[rows] = score(inputs, rows, views)
+        line[rows] = scorer_of(own)(inputs, rows, views)
     return logits
+
+
+def _reading(
+    network: Callable[[], Network], source: Source, strategy: str
+) -> tuple[Inputs, Callable[[Arrays], Score]]:
+    """Returns what models of a strategy read, and a function from their weights to their scores."""
+    if strategy == "head":
+        return source.pooled(), lambda weights: Head.of(weights).score
+    # One model for all runs, which gets the weights of each in turn: it is compiled once.
+    loaded = network()
+    model = STRATEGIES[strategy].model(loaded, "run")
+    score = scorer(model, jit=loaded.jit)
+
+    def with_weights(weights: Arrays) -> Score:
+        model.set_weights(weights)
+        return score
+
+    return source.inputs(strategy, loaded), with_weights

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from skin_pipeline.data import splitting
 from skin_pipeline.training.backbone import Network
 from skin_pipeline.training.balance import balanced
+from skin_pipeline.training.heads import Head
 from skin_pipeline.training.inputs import Inputs, Ints
 from skin_pipeline.training.runtime import gpus
 from skin_pipeline.training.stages import Examples, Run, Stage
@@ -40,7 +41,7 @@ def _head_stage(run: Run) -> Stage:
     train = _balanced(run, pooled, rows)
     return Stage(
         name="head",
-        build=partial(_standardised, run.network, train, settings.l2),
+        build=partial(_standardised, train, settings.l2),
         train=train,
         validation=_validation(run, pooled),
         epochs=settings.epochs,
@@ -99,14 +100,12 @@ def _validation(run: Run, inputs: Inputs) -> Examples:
     return Examples(inputs, rows, run.source.labels[rows])
 
 
-def _standardised(network: Network, train: Examples, l2: float) -> Any:
+def _standardised(train: Examples, l2: float) -> Head:
     """Returns a head that standardises by the mean and spread of the training features."""
-    model = STRATEGIES["head"].model(network, "run", Training(l2))
     mean, deviation = moments(train)
     # Divided by its spread alone, a channel that is nearly constant would become mostly noise.
     spread = deviation + 1e-6 + 1e-3 * np.abs(mean)
-    model.get_layer("standardise").set_weights([mean, spread**2])
-    return model
+    return Head(mean, (spread**2).astype(np.float32), l2)
 
 
 def moments(examples: Examples) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

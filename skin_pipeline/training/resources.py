@@ -14,12 +14,14 @@ import psutil
 
 from skin_pipeline.config import Deployment, threads
 from skin_pipeline.errors import BadInput, Unavailable
+from skin_pipeline.training.heads import SCORED
 from skin_pipeline.training.inputs import WINDOW
 
 log = logging.getLogger(__name__)
 
 GIB = 2**30
 BASE = 0.9 * GIB  # the interpreter with TensorFlow, Keras, pandas and scikit-learn
+BARE = 0.4 * GIB  # the interpreter with pandas and scikit-learn alone
 COMPILING = 0.3 * GIB  # XLA, and the second copy of constants that it makes
 CONTROL_GROUPS = (  # limit and use of a container's memory, in its two versions
     ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
@@ -97,6 +99,17 @@ def bytes_to_run(network: Any, batch: int) -> float:
     layers = sorted(_layer_bytes(network), reverse=True)
     weights = 2 * 4 * int(network.count_params())  # as variables, and as constants of XLA
     return BASE + COMPILING + weights + batch * sum(layers[:6]) + WINDOW
+
+
+def bytes_to_train_head(batch: int, row_bytes: int) -> float:
+    """Returns the memory in bytes of a task that trains a head.
+
+    Args:
+        batch: Examples in a batch.
+        row_bytes: Size of the features of one example.
+    """
+    # The weights are as large as the features of one example; see `bytes_to_train`.
+    return BARE + (4 * batch + 8 * SCORED + 9) * row_bytes + 2 * WINDOW
 
 
 def bytes_to_train(model: Any, batch: int, row_bytes: int) -> float:

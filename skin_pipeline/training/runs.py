@@ -14,7 +14,6 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,12 +22,11 @@ from sklearn.metrics import roc_auc_score
 from skin_pipeline.arrays import Arrays
 from skin_pipeline.contracts import Epoch
 from skin_pipeline.errors import BadInput
-from skin_pipeline.progress import reported
+from skin_pipeline.training.batches import Order
 from skin_pipeline.training.checkpoints import Checkpoints, State
 from skin_pipeline.training.inputs import Ints
-from skin_pipeline.training.models import Score, scorer
-from skin_pipeline.training.runtime import spread_over
-from skin_pipeline.training.stages import Examples, Run, Stage
+from skin_pipeline.training.learners import Learner, learner_of
+from skin_pipeline.training.stages import Run, Stage
 
 log = logging.getLogger(__name__)
 
@@ -62,19 +60,17 @@ class _Training:
         run: The run of the stage.
         stage: The stage.
         number: Number of the stage, from 0.
-        model: Its model, whose weights change.
-        score: Scores with the current weights of the model.
+        learner: What is trained.
     """
 
     run: Run
     stage: Stage
     number: int
-    model: Any
-    score: Score
+    learner: Learner
 
     def validated(self) -> NDArray[np.float32]:
         """Returns the logits of the validation images."""
-        return self.score(self.stage.validation.inputs, self.stage.validation.rows)
+        return self.learner.score(self.stage.validation.inputs, self.stage.validation.rows)
 
 
 def train_run(run: Run, stages: Sequence[Stage], checkpoints: Checkpoints) -> Trained:
@@ -96,13 +92,13 @@ def train_run(run: Run, stages: Sequence[Stage], checkpoints: Checkpoints) -> Tr
     for number in range(state.stage, len(stages)):
         training = _begun(run, stages[number], number)
         if before is not None:
-            _copy_head(before.model, training.model)
+            training.learner.take_head(before.learner.head())
             # If no epoch of this stage is better, the best epoch stays one of the stage before. Its
             # weights belong to another model, so the first weights of this model, which has the
             # same head, are kept instead.
-            state = State(number, state.history, training.model.get_weights())
+            state = State(number, state.history, training.learner.weights())
         _train(training, state, checkpoints)
-        training.model.set_weights(state.best)
+        training.learner.take(state.best)
         before = training
     best = state.best_epoch
     assert best is not None
@@ -116,56 +112,22 @@ def _log_resumed(run: Run, state: State) -> None:
 
 
 def _begun(run: Run, stage: Stage, number: int) -> _Training:
-    model = _built(run.network.keras, stage, run.seed)
-    return _Training(run, stage, number, model, scorer(model, stage.jit))
-
-
-def _built(keras: Any, stage: Stage, seed: int) -> Any:
-    """Returns the stage's model, ready to be trained."""
-    # Seeded anew for each stage: a run that is resumed in its second stage draws the same numbers.
-    keras.utils.set_random_seed(seed)
-    with spread_over(keras, stage.devices):
-        model = stage.build()
-        model.compile(
-            keras.optimizers.Adam(_rate(keras, stage)),
-            keras.losses.BinaryCrossentropy(from_logits=True),
-            jit_compile=stage.jit,
-        )
-        # Keras would make Adam's moments at the first step only, too late to restore them.
-        model.optimizer.build(model.trainable_variables)
-    return model
-
-
-def _rate(keras: Any, stage: Stage) -> Any:
-    if not stage.falling:
-        return stage.rate
-    # The number of batches depends on neither the seed nor the numbers, so any will do.
-    steps = stage.epochs * len(_Order(stage, 0, 0, 0))
-    return keras.optimizers.schedules.CosineDecay(stage.rate, steps)
-
-
-def _copy_head(before: Any, model: Any) -> None:
-    for name in ("standardise", "logit"):
-        model.get_layer(name).set_weights(before.get_layer(name).get_weights())
-
-
-def _variables(model: Any) -> list[Any]:
-    return [*model.variables, *model.optimizer.variables]
+    learner = learner_of(stage, lambda: run.network.keras, run.seed)
+    return _Training(run, stage, number, learner)
 
 
 def _train(training: _Training, state: State, checkpoints: Checkpoints) -> None:
     """Trains a stage from `state` to its end, and updates `state` after each epoch."""
-    model, stage = training.model, training.stage
-    # At the start of a stage the state has no variables, and the model keeps its own.
-    for variable, array in zip(_variables(model), state.variables, strict=bool(state.variables)):
-        variable.assign(array)
+    learner, stage = training.learner, training.stage
+    if state.variables:  # there are none at the start of a stage
+        learner.restore(state.variables)
     while not is_over(state, stage):
         started = time.monotonic()
         line = _trained_epoch(training, len(state.epochs_of(stage.name)) + 1)
         state.history.append(line)
-        state.variables = [variable.numpy() for variable in _variables(model)]
+        state.variables = learner.variables()
         if state.best_epoch is line:
-            state.best = model.get_weights()
+            state.best = learner.weights()
         checkpoints.save(state)
         _log_epoch(training, line, time.monotonic() - started)
 
@@ -187,70 +149,13 @@ def _trained_epoch(training: _Training, epoch: int) -> Epoch:
         BadInput: The run diverges, or gives every image the same score.
     """
     stage = training.stage
-    order = _Order(stage, training.run.seed, training.number, epoch)
+    order = Order(stage, training.run.seed, training.number, epoch)
     started = time.monotonic()
-    loss = _trained_once(training.run.network.keras, training.model, stage, order)
+    loss = training.learner.learn(order)
     seconds = time.monotonic() - started
     logits = training.validated()
     _refuse_useless(training, epoch, loss, logits)
     return _line(stage, epoch, loss, logits, len(order) * order.batch, seconds)
-
-
-class _Order:
-    """Which images and views are in the batches of one epoch."""
-
-    def __init__(self, stage: Stage, seed: int, number: int, epoch: int) -> None:
-        # Drawn from these numbers alone, whatever was drawn before: see the top of the module.
-        random = np.random.default_rng([seed, number, epoch])
-        count, views = len(stage.train.rows), stage.train.views
-        if stage.every_view:
-            drawn = random.permutation(count * views)
-            self.examples, self.views = drawn % count, drawn // count
-        else:
-            self.examples = random.permutation(count)
-            self.views = random.integers(views, size=count)
-        self.batch = min(stage.batch_size, len(self.examples))
-
-    def __len__(self) -> int:
-        # All batches have one size, so that the step is compiled once. The images that are left
-        # over differ from epoch to epoch.
-        return len(self.examples) // self.batch
-
-    def __getitem__(self, number: int) -> tuple[Ints, Ints]:
-        part = slice(number * self.batch, (number + 1) * self.batch)
-        return self.examples[part], self.views[part]
-
-
-def _trained_once(keras: Any, model: Any, stage: Stage, order: _Order) -> float:
-    """Trains on every batch of an epoch; returns the mean loss."""
-    if stage.devices:  # Keras spreads a data set over them, but not a single batch
-        fitted = model.fit(_batches(keras, stage, order), verbose=0, shuffle=False)
-        return float(fitted.history["loss"][-1])
-    # A data set built on a Python generator took three times as long for the small steps of a head.
-    steps = reported(range(len(order)), f"batches of an epoch of {stage.name}", len(order))
-    batches = (_batch(stage.train, *order[number]) for number in steps)
-    return float(np.mean([model.train_on_batch(*batch) for batch in batches]))
-
-
-def _batch(train: Examples, examples: Ints, views: Ints) -> tuple[Any, ...]:
-    """Returns inputs, labels (b, 1), and weights (b,) if there are any."""
-    read = train.inputs.take(train.rows[examples], views)
-    labels = train.labels[examples].astype(np.float32)[:, None]
-    batch = (read if len(read) > 1 else read[0], labels)
-    return batch if train.weights is None else (*batch, train.weights[examples])
-
-
-def _batches(keras: Any, stage: Stage, order: _Order) -> Any:
-    """Returns the batches of one epoch as a Keras data set."""
-
-    class Batches(keras.utils.PyDataset):  # type: ignore[misc]
-        def __len__(self) -> int:
-            return len(order)
-
-        def __getitem__(self, number: int) -> tuple[Any, ...]:
-            return _batch(stage.train, *order[number])
-
-    return Batches()
 
 
 def _refuse_useless(

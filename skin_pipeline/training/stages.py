@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -19,18 +20,24 @@ class Run:
     """One of several runs on the same images, each with its own seed and training images.
 
     Attributes:
-        network: The network with its pretrained weights.
+        load: Returns the network with its pretrained weights. A head does without: it reads the
+            features.
         source: What the runs read.
         settings: The settings of the workflow run.
         number: Number of the run, from 0.
         seed: Seed of everything that is drawn at random in the run.
     """
 
-    network: Network
+    load: Callable[[], Network]
     source: Source
     settings: Settings
     number: int
     seed: int
+
+    @cached_property
+    def network(self) -> Network:
+        """The network with its pretrained weights, loaded when it is first asked for."""
+        return self.load()
 
     def rows(self, side: str) -> Ints:
         """Returns the rows of the images on one side of the run."""
@@ -62,7 +69,7 @@ class Stage:
 
     Attributes:
         name: `head`, or the strategy.
-        build: Makes the model.
+        build: Makes the model: a `Head`, or a model of Keras.
         train: What it is trained on.
         validation: What each epoch is judged on.
         epochs: The largest number of epochs.

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import numpy as np
 import pandas as pd
@@ -169,8 +169,9 @@ def _context(work: Work, split: str, features: str, number: int) -> Run:
     settings, document = work.settings, work.load(split, Split)
     dataset = work.load(document.dataset, Dataset)
     _expect_training(work.job, dataset.images)
+    trunk = work.load(features, FeatureIndex).trunk
     return Run(
-        network=models.network_on(work.job, dataset, work.load(features, FeatureIndex).trunk),
+        load=partial(models.network_on, work.job, dataset, trunk),
         source=source_of(work, document, features),
         settings=settings,
         number=number,
@@ -192,13 +193,17 @@ def _check_memory(job: Job, run: Run, stages: Sequence[Stage]) -> None:
     """Raises an error if the run needs more memory than there is; the last stage needs most."""
     stage = stages[-1]
     row_bytes = run.source.row_bytes(run.settings.strategy)
-    needed = resources.bytes_to_train(stage.build(), stage.batch_size, row_bytes)
+    head = run.settings.strategy == "head"
+    if head:
+        needed = resources.bytes_to_train_head(stage.batch_size, row_bytes)
+    else:
+        needed = resources.bytes_to_train(stage.build(), stage.batch_size, row_bytes)
     job.note_memory(needed)
     resources.check_memory(
         job.deployment,
         needed,
         f"training run {run.number}",
-        "Choose strategy=head, or lower tune_batch_size",
+        "Lower batch_size" if head else "Choose strategy=head, or lower tune_batch_size",
     )
 
 

@@ -105,7 +105,7 @@ class World:
     ) -> Saved:
         self.built = {
             "strategy": strategy,
-            "channels": [int(np.argmax(arrays[0])) for arrays in weights],
+            "channels": [int(np.argmax(arrays[2])) for arrays in weights],
             "field_of_view": field_of_view,
             "views": views,
             "temperature": temperature,

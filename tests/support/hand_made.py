@@ -192,16 +192,13 @@ def put_index(store: Store, name: str, features: list[str]) -> str:
 
 
 def put_runs(store: Store, name: str, features: list[str], channels: dict[int, int]) -> list[str]:
-    """Put a run for each number in `channels`, that reads this channel of the features; their keys
-    are not in the order of the numbers."""
+    """Put a head for each number in `channels`, whose logit is this channel of the features; their
+    keys are not in the order of the numbers."""
     keys, index = [], put_index(store, name, features) if features else "index/none"
+    width = _width(store, features[0]) if features else 5
     for run, channel in channels.items():
         key = f"train/{name}-{9 - run}"
-        weights = np.zeros(8, np.float32)
-        weights[channel] = 1
-        file = io.BytesIO()
-        np.savez(file, w0000=weights)
-        store.put(f"{key}/weights.npz", file.getvalue())
+        store.put(f"{key}/weights.npz", _weights_file(channel, width))
         about = {
             "split": f"split/{name}",
             "strategy": "head",
@@ -211,6 +208,22 @@ def put_runs(store: Store, name: str, features: list[str], channels: dict[int, i
         judged_run.put(store, key, judged_run.trained(run).model_copy(update=about))
         keys.append(key)
     return sorted(keys)
+
+
+def _width(store: Store, features: str) -> int:
+    """How many channels features have."""
+    block = np.load(io.BytesIO(store.read(f"{features}/block.npy")))
+    return int(block.shape[1])
+
+
+def _weights_file(channel: int, width: int) -> bytes:
+    kernel = np.zeros((width, 1), np.float32)
+    kernel[channel] = 1
+    mean, variance = np.zeros(width, np.float32), np.ones(width, np.float32)
+    arrays, file = (mean, variance, kernel, np.zeros(1, np.float32)), io.BytesIO()
+    named: dict[str, Any] = {f"w{number:04}": array for number, array in enumerate(arrays)}
+    np.savez(file, **named)
+    return file.getvalue()
 
 
 def put_logits(
@@ -269,14 +282,12 @@ class Network(NamedTuple):
 
 
 def score_linearly(monkeypatch: pytest.MonkeyPatch) -> list[Network]:
-    """Score by linear models on the features in the store; the networks that are asked for."""
+    """Score by heads on the features in the store; the networks that are asked for."""
     asked: list[Network] = []
 
     def network_on(job: Job, dataset: Any, trunk: Trunk) -> Network:
         asked.append(Network(dataset.image_size, trunk))
         return asked[-1]
 
-    monkeypatch.setattr(models, "STRATEGIES", {"head": Strategy()})
-    monkeypatch.setattr(models, "scorer", lambda model, jit: model.score)
     monkeypatch.setattr(models, "network_on", network_on)
     return asked

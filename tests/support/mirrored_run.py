@@ -63,7 +63,7 @@ def main() -> None:
         falling=True,
         devices=("CPU:0", "CPU:1"),
     )
-    run = Run(network, Source(store, pd.DataFrame(), (), ()), Settings(), number=0, seed=1)
+    run = Run(lambda: network, Source(store, pd.DataFrame(), (), ()), Settings(), number=0, seed=1)
     trained = train_run(run, [stage], Checkpoints(store, "train/a"))
     finite = bool(np.isfinite(trained.held_out).all())
     policy = keras.config.dtype_policy().name

@@ -45,7 +45,7 @@ def run_of(folder: Path, rows: pd.DataFrame, monkeypatch: pytest.MonkeyPatch, **
 
     monkeypatch.setattr(tiny, "pooled", pooled)
     source = tiny.source(folder, rows, 2)
-    return Run(tiny.network(), source, Settings(**{**KNOBS, **knobs}), 0, 5)
+    return Run(tiny.network, source, Settings(**{**KNOBS, **knobs}), 0, 5)
 
 
 def auc(rows: pd.DataFrame, logits: np.ndarray) -> float:

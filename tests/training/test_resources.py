@@ -12,7 +12,7 @@ from skin_pipeline import steps
 from skin_pipeline.config import Deployment
 from skin_pipeline.errors import BadInput, Unavailable
 from skin_pipeline.job import Job
-from skin_pipeline.training import resources
+from skin_pipeline.training import heads, resources
 from skin_pipeline.training.inputs import WINDOW
 from skin_pipeline.training.resources import GIB, check_memory
 
@@ -102,6 +102,12 @@ def test_memory_of_training_counts_weights_activations_and_what_is_read() -> Non
     assert resources.bytes_to_train(model, 64, 1000) == pytest.approx(
         sum(expected), abs=64 * 8 * 20
     )
+
+
+def test_memory_of_a_head_counts_the_interpreter_and_what_is_read() -> None:
+    rows = 4 * 64 + 8 * heads.SCORED + 9
+    expected = resources.BARE + rows * 1000 + 2 * WINDOW
+    assert resources.bytes_to_train_head(64, 1000) == expected < resources.BASE
 
 
 def test_memory_of_running_counts_weights_twice_and_the_largest_layers() -> None:

@@ -22,7 +22,9 @@ from skin_pipeline.intervals import auc
 from skin_pipeline.storage import FolderStore
 from skin_pipeline.training import runs
 from skin_pipeline.training.checkpoints import Checkpoints, State
+from skin_pipeline.training.heads import Head
 from skin_pipeline.training.inputs import Made, Source
+from skin_pipeline.training.learners import KerasLearner
 from skin_pipeline.training.runs import Trained, is_over, train_run
 from skin_pipeline.training.stages import Examples, Run, Stage
 
@@ -46,10 +48,15 @@ def model(rate: float = 0.0) -> Any:
     return made
 
 
+def a_head() -> Head:
+    return Head(np.full(20, 100.0, np.float32), np.full(20, 100.0, np.float32))
+
+
 def stage(**changes: Any) -> Stage:
+    name = changes.get("name", "head")
     values = {
-        "name": "head",
-        "build": model,
+        "name": name,
+        "build": a_head if name == "head" else model,
         "train": examples(200, 0),
         "validation": examples(100, 1),
         "epochs": 6,
@@ -69,7 +76,7 @@ def both_stages() -> list[Stage]:
 def train(
     store: FolderStore, stages: list[Stage] | None = None, seed: int = 3, key: str = "train/a"
 ) -> Trained:
-    run = Run(tiny.network(), Source(store, pd.DataFrame(), (), ()), Settings(), 0, seed)
+    run = Run(tiny.network, Source(store, pd.DataFrame(), (), ()), Settings(), 0, seed)
     return train_run(run, stages or [stage()], Checkpoints(store, key))
 
 
@@ -163,7 +170,11 @@ def test_a_run_that_was_stopped_between_two_stages_hands_on_the_best_head(
     store: FolderStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = train(store, [overfitting(), still()], key="train/whole")
-    monkeypatch.setattr(runs, "_copy_head", lambda before, model: (_ for _ in ()).throw(Killed))
+
+    def killed(self: KerasLearner, head: Any) -> None:
+        raise Killed
+
+    monkeypatch.setattr(KerasLearner, "take_head", killed)
     with pytest.raises(Killed):
         train(store, [overfitting(), still()], key="train/cut")
     monkeypatch.undo()
@@ -184,33 +195,6 @@ def test_images_that_weigh_nothing_teach_nothing(store: FolderStore) -> None:
     assert trained.history[-1].validation_auc > 0.8
 
 
-def test_what_a_model_begins_with_follows_the_seed_of_the_run() -> None:
-    def begun(seed: int) -> Any:
-        random = stage(build=lambda: keras.Sequential([keras.Input((20,)), keras.layers.Dense(1)]))
-        return runs._built(keras, random, seed).get_weights()[0]
-
-    assert np.array_equal(begun(1), begun(1))
-    assert not np.array_equal(begun(1), begun(2))
-
-
-def test_the_loss_of_an_epoch_is_the_mean_of_its_batches() -> None:
-    losses = iter((1.0, 5.0, 3.0))
-    batches = []
-
-    class Losing:
-        def train_on_batch(self, *batch: Any) -> float:
-            batches.append(batch)
-            return next(losses)
-
-    one = stage(train=examples(30, 0), batch_size=10)
-    drawn = runs._Order(one, 0, 0, 1)
-    assert runs._trained_once(keras, Losing(), one, drawn) == pytest.approx(3.0)
-    for number, (read, labels) in enumerate(batches):
-        rows = drawn[number][0]
-        assert np.array_equal(read, one.train.inputs.take(rows, rows * 0)[0])
-        assert np.array_equal(labels[:, 0], one.train.labels[rows])
-
-
 def test_the_pace_of_an_epoch_is_that_of_its_images(
     store: FolderStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -218,23 +202,6 @@ def test_the_pace_of_an_epoch_is_that_of_its_images(
     monkeypatch.setattr(time, "monotonic", lambda: float(next(clock)))
     (line,) = train(store, [stage(epochs=1, train=examples(100, 0), batch_size=32)]).history
     assert (line.seconds, line.images_per_second) == (2.0, 96 / 2)
-
-
-def test_the_rate_falls_to_nothing_over_all_epochs_of_a_stage_that_asks_for_it() -> None:
-    falling = stage(falling=True, epochs=4, train=examples(100, 0), batch_size=32, rate=0.02)
-    steps = 4 * 3  # a batch that is not full is left to another epoch
-    optimizer = runs._built(keras, falling, 0).optimizer
-    seen = []
-    for step in (0, steps // 2, steps):
-        optimizer.iterations.assign(step)
-        seen.append(float(optimizer.learning_rate))
-    assert seen == pytest.approx([0.02, 0.01, 0.0], abs=1e-8)
-
-
-def test_the_rate_stays_as_it_was_set_where_it_does_not_fall(store: FolderStore) -> None:
-    optimizer = runs._built(keras, stage(rate=0.02), 0).optimizer
-    optimizer.iterations.assign(1000)
-    assert float(optimizer.learning_rate) == pytest.approx(0.02)
 
 
 def test_a_stage_is_trained_at_its_own_rate(store: FolderStore) -> None:
@@ -289,91 +256,7 @@ def test_a_stage_is_over_after_six_epochs_or_three_that_were_no_better(
     assert is_over(history(**aucs), stage(name=list(aucs)[-1], epochs=6, patience=3)) is over
 
 
-# --- the order of an epoch -----------------------------------------------------------------------
-
-
-def order(
-    seed: int = 1,
-    number: int = 0,
-    epoch: int = 1,
-    count: int = 20,
-    views: int = 4,
-    batch: int = 8,
-    **changes: Any,
-) -> runs._Order:
-    data = dataclasses.replace(examples(count, 0), views=views)
-    return runs._Order(stage(train=data, batch_size=batch, **changes), seed, number, epoch)
-
-
-def pairs(drawn: runs._Order) -> list[tuple[int, int]]:
-    """What the batches of an epoch hold: images with their views."""
-    taken = [drawn[number] for number in range(len(drawn))]
-    return [pair for images, views in taken for pair in zip(images, views, strict=True)]
-
-
-def test_an_epoch_of_a_head_goes_through_every_view_of_every_image_once() -> None:
-    seen = pairs(order())
-    assert sorted(seen) == [(image, view) for image in range(20) for view in range(4)]
-    assert [view for _, view in seen] != sorted(view for _, view in seen)
-
-
-def test_an_epoch_of_tuning_goes_through_every_image_once_each_in_a_view_at_random() -> None:
-    seen = pairs(order(every_view=False, count=400))
-    assert sorted(image for image, _ in seen) == list(range(400))
-    assert all(80 < count < 120 for count in np.bincount([view for _, view in seen], minlength=4))
-    assert [image for image, _ in seen] != sorted(image for image, _ in seen)
-
-
-@pytest.mark.parametrize("every_view", [True, False])
-@pytest.mark.parametrize("other", [{"seed": 2}, {"number": 1}, {"epoch": 2}])
-def test_every_epoch_of_every_stage_of_every_run_has_an_order_of_its_own(
-    every_view: bool, other: dict[str, int]
-) -> None:
-    one, same, another = (
-        pairs(order(every_view=every_view, **changes)) for changes in ({}, {}, other)
-    )
-    assert one == same
-    assert one != another
-    assert [view for _, view in one] != [view for _, view in another]
-
-
-@pytest.mark.parametrize(
-    ("count", "batch", "batches", "size"),
-    [(20, 8, 10, 8), (3, 8, 1, 8), (1, 8, 1, 4), (5, 7, 2, 7)],
-)
-def test_batches_are_of_one_size_and_what_is_left_over_waits_for_another_epoch(
-    count: int, batch: int, batches: int, size: int
-) -> None:
-    drawn = order(count=count, batch=batch)
-    assert len(drawn) == batches
-    assert [len(drawn[number][0]) for number in range(batches)] == [size] * batches
-    assert [len(drawn[number][1]) for number in range(batches)] == [size] * batches
-
-
-# --- what a batch holds, and how rows are scored -------------------------------------------------
-
-
-DRAWN = (np.array([2, 0]), np.array([3, 1]))
-TOLD = (np.array([50, 60, 70]), np.array([1, 0, 0]))  # rows and labels
-
-
-def test_a_batch_holds_the_rows_of_its_images_in_their_views_with_their_labels() -> None:
-    read, labels = runs._batch(Examples(Told(), *TOLD), *DRAWN)
-    assert read.tolist() == [[70, 3], [50, 1]]
-    assert labels.tolist() == [[0], [1]]
-    assert labels.dtype == np.float32
-
-
-def test_a_batch_holds_the_weights_of_its_images() -> None:
-    weights = np.array([0.1, 0.2, 0.3], np.float32)
-    batch = runs._batch(Examples(Told(), *TOLD, weights=weights), *DRAWN)
-    assert batch[2] == pytest.approx([0.3, 0.1])
-
-
-def test_a_batch_holds_all_that_a_model_reads() -> None:
-    (one, two), _ = runs._batch(Examples(Told(2), *TOLD), *DRAWN)
-    assert one.tolist() == [[70, 3], [50, 1]]
-    assert two.tolist() == [[-70, -3], [-50, -1]]
+# --- the figures of an epoch ---------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

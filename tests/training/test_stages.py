@@ -16,6 +16,6 @@ def test_the_rows_of_a_run_are_those_on_its_own_side(tmp_path: Path) -> None:
     source = tiny.source(tmp_path, tiny.table(np.array([0, 1] * 3), **sides), views=1)
     network = tiny.network()
     for number, train, test in ((0, [0, 1, 2, 3], [4, 5]), (1, [2, 3, 4, 5], [0, 1])):
-        run = Run(network, source, Settings(), number, seed=7)
+        run = Run(lambda: network, source, Settings(), number, seed=7)
         assert list(run.rows("train")) == train
         assert list(run.rows("test")) == test

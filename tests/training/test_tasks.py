@@ -257,7 +257,7 @@ def test_a_run_that_has_its_result_leaves_no_checkpoint(small: Small) -> None:
     assert not [key for key in job.store.list("train") if "checkpoints" in key]
 
 
-@pytest.mark.parametrize(("strategy", "batch"), [("head", 8), ("fine_tune", 6), ("full", 6)])
+@pytest.mark.parametrize(("strategy", "batch"), [("fine_tune", 6), ("full", 6)])
 def test_the_memory_that_is_asked_for_is_that_of_the_last_stage(
     small: Small, monkeypatch: pytest.MonkeyPatch, strategy: str, batch: int
 ) -> None:
@@ -270,9 +270,19 @@ def test_the_memory_that_is_asked_for_is_that_of_the_last_stage(
 
     monkeypatch.setattr(resources, "bytes_to_train", counted)
     steps.train(job, "split/1", index_of(job, source), 0)
-    names = {"head": 1, "fine_tune": 2, "full": 1}
+    names = {"fine_tune": 2, "full": 1}
     ((inputs, size, row),) = asked
     assert (len(inputs), size, row) == (names[strategy], batch, source.row_bytes(strategy))
+
+
+def test_a_head_asks_for_the_memory_of_its_features(
+    small: Small, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job, source, _ = small(strategy="head")
+    asked = []
+    monkeypatch.setattr(resources, "check_memory", lambda job, needed, *about: asked.append(needed))
+    steps.train(job, "split/1", index_of(job, source), 0)
+    assert asked == [resources.bytes_to_train_head(8, source.row_bytes("head"))]
 
 
 # --- features ------------------------------------------------------------------------------------
