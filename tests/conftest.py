@@ -36,6 +36,7 @@ LONGEST = (
     "tests/dags/*.py",
     "tests/scripts/test_local_airflow.py",
     "tests/test_steps.py",
+    "tests/model_file/test_loading.py",
     "tests/training/*.py",
     "tests/test_real.py",
     "tests/storage/*.py",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import tempfile
 from functools import lru_cache
 from pathlib import Path
@@ -55,7 +56,8 @@ def images_of(backbone: str) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 255, (2, side, side, 3)).astype(np.float32)
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=2)
 def loaded(backbone: str = "ResNet50") -> Network:
     """Returns a network that is built once; models only take copies of its weights."""
+    gc.collect()  # networks refer to themselves, and some take gigabytes
     return network(trunk_named(backbone))
