@@ -14,8 +14,18 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from external import OUTSIDE, Bench, Configuration, Images, crossed, folds_of, probed, sets_of
-from measuring import folder_of, parser, report
+from external import (
+    OUTSIDE,
+    Bench,
+    Configuration,
+    Images,
+    crossed,
+    folds_of,
+    outside_parser,
+    probed,
+    sets_of,
+)
+from measuring import folder_of, report
 from scipy.special import expit
 from workflow import Workflow
 
@@ -46,10 +56,8 @@ def measured(
 
 def arguments_of() -> argparse.Namespace:
     """Returns the flags of this call."""
-    flags = parser(str(__doc__))
-    flags.add_argument("--external", type=Path, required=True, help="folder of the other set")
+    flags = outside_parser(str(__doc__))
     flags.add_argument("--sensitivity", type=float, default=0.9, help="to aim at, inside")
-    flags.add_argument("--store", type=Path, help="keep features here, and find them again")
     return flags.parse_args()
 
 

@@ -253,17 +253,29 @@ def sets_of(job: Job, ours: Path, theirs: Path) -> tuple[Dataset, str, Images, I
     ingested = steps.ingest(job)
     checked = load(job.store, steps.validate(job, ingested.dataset, ingested.external), Validation)
     dataset = load(job.store, ingested.dataset, Dataset)
+    known = manifest.read_readable(job.store, checked.table)
+    elsewhere = Images(theirs, elsewhere_of(job, checked))
+    return dataset, ingested.weights, Images(ours, known), elsewhere
+
+
+def elsewhere_of(job: Job, checked: Validation) -> pd.DataFrame:
+    """Returns the images of the other set, without what both sets share."""
     table = scoring.external_table(Work(job, "external/bench"), checked.external[OUTSIDE])
     shared = set(manifest.read(job.store, checked.overlaps[OUTSIDE])["key"])
-    elsewhere = table[~table["key"].isin(shared)].reset_index(drop=True)
-    known = manifest.read_readable(job.store, checked.table)
-    return dataset, ingested.weights, Images(ours, known), Images(theirs, elsewhere)
+    return table[~table["key"].isin(shared)].reset_index(drop=True)
+
+
+def outside_parser(description: str) -> argparse.ArgumentParser:
+    """Flags of a benchmark that also looks at another set."""
+    flags = parser(description)
+    flags.add_argument("--external", type=Path, required=True, help="folder of the other set")
+    flags.add_argument("--store", type=Path, help="keep results here, and find them again")
+    return flags
 
 
 def arguments_of() -> argparse.Namespace:
     """Returns the flags of this call."""
-    flags = parser(str(__doc__))
-    flags.add_argument("--external", type=Path, required=True, help="folder of the other set")
+    flags = outside_parser(str(__doc__))
     flags.add_argument("--regions", default="centre", help=f"of {', '.join(REGIONS)}")
     flags.add_argument("--stages", default="1,2,3")
     flags.add_argument("--views", type=int, default=1, choices=[1, 2, 4, 8])
@@ -271,7 +283,6 @@ def arguments_of() -> argparse.Namespace:
     flags.add_argument("--corruptions", default=",".join(CORRUPTIONS), help="what differs in them")
     flags.add_argument("--backbone", default="ResNet50", help="of which --weights are")
     flags.add_argument("--image-size", type=int, default=224, help="side in pixels")
-    flags.add_argument("--store", type=Path, help="keep features here, and find them again")
     return flags.parse_args()
 
 

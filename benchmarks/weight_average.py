@@ -16,9 +16,9 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from external import OUTSIDE, Images, compared
+from external import OUTSIDE, Images, compared, elsewhere_of, outside_parser
 from head_cost import scored_a_second
-from measuring import folder_of, parser, report
+from measuring import folder_of, report
 from workflow import Workflow
 
 from skin_pipeline.arrays import Arrays
@@ -32,9 +32,7 @@ from skin_pipeline.contracts import (
     load,
 )
 from skin_pipeline.data import manifest
-from skin_pipeline.evaluation import scoring
 from skin_pipeline.intervals import Floats
-from skin_pipeline.job import Work
 from skin_pipeline.model_file import building
 from skin_pipeline.training import inputs, models, strategies
 
@@ -101,9 +99,7 @@ def measured(work: Workflow, data: Path, folder: Path) -> tuple[dict[str, Interv
     table = manifest.read_readable(work.job.store, bench.split.table)
     tested = table[table["run_0"] == "test"].reset_index(drop=True)
     checked = load(work.job.store, work.validation, Validation)
-    theirs = scoring.external_table(Work(work.job, "external/bench"), checked.external[OUTSIDE])
-    shared = set(manifest.read(work.job.store, checked.overlaps[OUTSIDE])["key"])
-    theirs = theirs[~theirs["key"].isin(shared)].reset_index(drop=True)
+    theirs = elsewhere_of(work.job, checked)
     found: dict[str, Interval] = {}
     for name, dataset, rows in (
         ("test", bench.split.dataset, tested),
@@ -118,10 +114,8 @@ def measured(work: Workflow, data: Path, folder: Path) -> tuple[dict[str, Interv
 
 def arguments_of() -> argparse.Namespace:
     """Returns the flags of this call."""
-    flags = parser(str(__doc__))
-    flags.add_argument("--external", type=Path, required=True, help="folder of the other set")
+    flags = outside_parser(str(__doc__))
     flags.add_argument("--views", type=int, default=2, choices=[1, 2, 4, 8])
-    flags.add_argument("--store", type=Path, help="keep results here, and find them again")
     return flags.parse_args()
 
 

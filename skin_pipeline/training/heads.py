@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import expit
 from threadpoolctl import threadpool_limits
 
 from skin_pipeline.arrays import Arrays
@@ -108,9 +109,8 @@ class Head:
         standard, kernel = self._standardised(features), self._theta[:-1]
         logits = standard @ kernel + self._theta[-1]
         factors = np.float32(1) if weights is None else weights
-        # From logits, without overflow: log(1 + e^x) - y x.
-        losses = factors * (np.logaddexp(np.float32(0), logits) - labels * logits)
-        errors = factors * (_sigmoid(logits) - labels) / np.float32(len(labels))
+        losses = factors * cross_entropy(logits, labels)
+        errors = factors * (expit(logits) - labels) / np.float32(len(labels))
         gradient = np.append(errors @ standard + 2 * self._l2 * kernel, errors.sum())
         loss = float(losses.mean() + self._l2 * (kernel @ kernel))
         self._step(gradient.astype(np.float32), rate)
@@ -145,8 +145,10 @@ class Head:
         return total / np.float32(views)
 
 
-def _sigmoid(logits: Floats32) -> Floats32:
-    return np.asarray(np.exp(-np.logaddexp(np.float32(0), -logits)), np.float32)
+def cross_entropy(logits: Floats32, labels: NDArray[Any]) -> NDArray[Any]:
+    """Returns the loss (n,) of each image, from its logit and its label, 0 or 1."""
+    # Without overflow: log(1 + e^x) - y x.
+    return np.asarray(np.logaddexp(0, logits) - labels * logits)
 
 
 def one_thread() -> Any:

@@ -14,7 +14,7 @@ import numpy as np
 from skin_pipeline.arrays import Arrays
 from skin_pipeline.progress import reported
 from skin_pipeline.training.batches import Order, batch_of
-from skin_pipeline.training.heads import one_thread
+from skin_pipeline.training.heads import Head, one_thread
 from skin_pipeline.training.models import Score, scorer
 from skin_pipeline.training.runtime import spread_over
 from skin_pipeline.training.stages import Stage
@@ -72,13 +72,13 @@ class HeadLearner:
     """
 
     def __init__(self, stage: Stage) -> None:
-        self._stage, self._head = stage, stage.build()
+        self._stage = stage
+        self._head: Head = stage.build()
         self.score: Score = self._head.score
 
     def weights(self) -> Arrays:
         """Returns its weights."""
-        found: Arrays = self._head.weights()
-        return found
+        return self._head.weights()
 
     head = weights
 
@@ -90,8 +90,7 @@ class HeadLearner:
 
     def variables(self) -> Arrays:
         """Returns all that the next epoch depends on."""
-        found: Arrays = self._head.variables()
-        return found
+        return self._head.variables()
 
     def restore(self, variables: Arrays) -> None:
         """Goes on from the variables of an earlier epoch."""
@@ -103,8 +102,7 @@ class HeadLearner:
             return _mean_loss(self._learned, self._stage, order)
 
     def _learned(self, features: Any, labels: Any, *weights: Any) -> float:
-        loss: float = self._head.learn(features, labels[:, 0], *weights, rate=self._stage.rate)
-        return loss
+        return self._head.learn(features, labels[:, 0], *weights, rate=self._stage.rate)
 
 
 class KerasLearner:

@@ -53,9 +53,9 @@ def _loaded(keras: Any, trunk: Trunk, image_size: int, store: Store) -> Network:
 # --- weights --------------------------------------------------------------------------------------
 
 
-def write_weights(path: Path, weights: Arrays) -> None:
+def write_weights(target: Path | BinaryIO, weights: Arrays) -> None:
     """Writes the weights of a model, in their order."""
-    np.savez(path, **{f"w{number:04}": array for number, array in enumerate(weights)})  # type: ignore[arg-type]
+    np.savez(target, **{f"w{number:04}": array for number, array in enumerate(weights)})  # type: ignore[arg-type]
 
 
 def read_weights(source: Path | BinaryIO) -> Arrays:

@@ -24,6 +24,7 @@ from skin_pipeline.contracts import Epoch
 from skin_pipeline.errors import BadInput
 from skin_pipeline.training.batches import Order
 from skin_pipeline.training.checkpoints import Checkpoints, State
+from skin_pipeline.training.heads import cross_entropy
 from skin_pipeline.training.inputs import Ints
 from skin_pipeline.training.learners import Learner, learner_of
 from skin_pipeline.training.stages import Run, Stage
@@ -164,7 +165,7 @@ def _refuse_useless(
     """Raises `BadInput` for a run that neither another try nor more epochs can help."""
     run, stage = training.run.number, training.stage
     finite = math.isfinite(loss) and bool(np.isfinite(logits).all())
-    validation_loss = _cross_entropy(logits, stage.validation.labels) if finite else math.nan
+    validation_loss = _mean_loss(logits, stage.validation.labels) if finite else math.nan
     if not finite or validation_loss > DIVERGED:
         raise BadInput(
             f"run {run} diverged in epoch {epoch} of {stage.name}: loss {loss:.4g}, validation "
@@ -179,9 +180,8 @@ def _refuse_useless(
         )
 
 
-def _cross_entropy(logits: NDArray[np.float32], labels: Ints) -> float:
-    # From logits, without overflow: log(1 + e^x) - y x.
-    return float((np.logaddexp(0, logits) - labels * logits).mean())
+def _mean_loss(logits: NDArray[np.float32], labels: Ints) -> float:
+    return float(cross_entropy(logits, labels).mean())
 
 
 def _line(
@@ -199,7 +199,7 @@ def _line(
         stage=stage.name,
         epoch=epoch,
         loss=loss,
-        validation_loss=_cross_entropy(logits, labels),
+        validation_loss=_mean_loss(logits, labels),
         validation_auc=float(roc_auc_score(labels, logits)),
         validation_sensitivity=float(predicted[labels == 1].mean()),
         validation_specificity=float(1 - predicted[labels == 0].mean()),
