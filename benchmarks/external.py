@@ -54,8 +54,9 @@ class Configuration(NamedTuple):
     Attributes:
         regions: Of `looks.REGIONS`. The probe learns from each; its scores of them are averaged.
         stages: Of the network, from 1 (ResNet50: conv3, conv4, conv5).
-        views: Dihedral views, over which features are averaged.
-        copies: Corrupted copies of each training image that are learned from too.
+        views: Dihedral views of each region, over which features are averaged.
+        copies: Corrupted copies of each training image that are learned from too: of one region
+            after the other.
         corruptions: What differs in them.
     """
 
@@ -112,20 +113,26 @@ class Bench:
         ends = np.cumsum([0, *(int(end.shape[-1]) for end in self._network.ends)])
         columns = np.concatenate([np.arange(ends[one - 1], ends[one]) for one in made.stages])
         found = [
-            [part[:, columns] for part in self._region(images, region, made)]
-            for region in made.regions
+            [part[:, columns] for part in self._region(images, number, made)]
+            for number in range(len(made.regions))
         ]
         copies = [copy for _, *copies in found for copy in copies]
         return Read([region for region, *_ in found], copies, images.labels)
 
-    def _region(self, images: Images, region: str, made: Configuration) -> list[Floats]:
+    def _region(self, images: Images, number: int, made: Configuration) -> list[Floats]:
         """Returns the features of a region of the images, and of its corrupted copies."""
+        cut, count = REGIONS[made.regions[number]], len(made.regions)
         squares = np.stack([
-            REGIONS[region](upright(images.folder / key), self._network.image_size)
+            cut(upright(images.folder / key), self._network.image_size)
             for key in images.table["key"]
         ])
         shown = Views(dihedral=made.views, copies=made.copies, corruptions=made.corruptions)
-        each = self._pooled(squares, views.views_of(shown))
+        own = [
+            view
+            for view in views.views_of(shown)
+            if not view.corruptions or view.number % count == number
+        ]
+        each = self._pooled(squares, own)
         return [each[: made.views].mean(axis=0), *each[made.views :]]
 
     def _pooled(self, pixels: NDArray[np.uint8], shown: list[views.View]) -> Floats:

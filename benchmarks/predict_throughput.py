@@ -20,7 +20,6 @@ from measuring import folder_of, in_turn, parser, report
 from skin_pipeline.config import Settings
 from skin_pipeline.contracts import LABELS, Release
 from skin_pipeline.data import images, kinds
-from skin_pipeline.geometry import Geometry
 from skin_pipeline.model_file import building, loading
 from skin_pipeline.release import predict
 from skin_pipeline.storage import FolderStore, digest_file
@@ -89,7 +88,7 @@ def main() -> None:
         paths = found[:IMAGES]
         model = model_in(Path(scratch), arguments.weights, threads)
         scorer = predict.Scorer.of(model, threads)
-        geometry = Geometry(scorer.size, scorer.field_of_view)
+        geometry = scorer.geometry
         seen = [images.inspect(path, geometry) for path in paths]
         squares = np.stack([item.pixels for item in seen if item.pixels is not None])
         bare, ours = in_turn(bare_loop(model, squares, threads), our_command(scorer, paths))

@@ -62,7 +62,7 @@ class Parts:
         from skin_pipeline.data import layout
 
         settings, images = self.job.settings, self.job.load(dataset, Dataset).images
-        return layout.Layout.of(images, settings.shard_size, settings.image_size).buckets(images)
+        return layout.Layout.of(images, settings).buckets(images)
 
     def buckets(self, dataset: str) -> str:
         """Sorts the images of a set by their fingerprints; returns the key."""
@@ -149,13 +149,14 @@ class Parts:
         """
         model, images = self.job.load(evaluation, Evaluation), self.job.load(dataset, Dataset)
         made_for = self.job.load(model.dataset, Dataset)
-        for name in ("image_size", "field_of_view"):
+        for name in ("image_size", "field_of_view", "regions"):
             theirs, ours = getattr(made_for, name), getattr(images, name)
-            if theirs != ours:
+            # A model that sees the centre only finds it in images that are packed with more.
+            if theirs != ours and not (name == "regions" and theirs < ours):
                 raise BadInput(f"its {name} is {theirs}, that of the images here {ours}")
+        views = Views(dihedral=model.views, regions=made_for.regions)
         return [
-            self.features(images, shard, model.trunk, model.strategy, Views(dihedral=model.views))
-            for shard in shards
+            self.features(images, shard, model.trunk, model.strategy, views) for shard in shards
         ]
 
     def all_features_for(self, evaluation: str, dataset: str) -> list[str]:
@@ -166,7 +167,7 @@ class Parts:
     def of_runs(self, split: str, runs: tuple[str, ...], shards: Sequence[int]) -> str:
         """Scores the images of consecutive shards by the runs of a split; returns the key."""
         found = features_of(self.job.store, self.job.load(runs[0], TrainedRun))
-        features, views = [found[shard] for shard in shards], self.job.settings.scored_views
+        features, views = [found[shard] for shard in shards], self.job.settings.scored_squares
         return self._logits("split", split, runs, shards, features, views)
 
     def all_of_runs(self, split: str, runs: tuple[str, ...]) -> list[str]:
@@ -178,7 +179,7 @@ class Parts:
         dataset = self.job.load(split, Split).dataset
         model = self.job.load(evaluation, Evaluation)
         features = self.features_for(evaluation, dataset, shards)
-        return self._logits("split", split, model.runs, shards, features, model.views)
+        return self._logits("split", split, model.runs, shards, features, self._squares(model))
 
     def of_present_champion(self, split: str, shards: Sequence[int]) -> str:
         """Does the same by the champion of now; returns "" where `champion` needs no such part."""
@@ -202,12 +203,16 @@ class Parts:
         """Scores the images of consecutive shards of an external set by an evaluation's models."""
         model = self.job.load(evaluation, Evaluation)
         features = self.features_for(evaluation, dataset, shards)
-        return self._logits("dataset", dataset, model.runs, shards, features, model.views)
+        return self._logits("dataset", dataset, model.runs, shards, features, self._squares(model))
 
     def all_of_external(self, evaluation: str, dataset: str) -> list[str]:
         """Returns the keys of what an evaluation's models say of a whole external set."""
         parts = sharding.external_parts(self.job, evaluation, dataset)
         return [self.of_external(evaluation, dataset, shards) for shards in parts]
+
+    def _squares(self, model: Evaluation) -> int:
+        """Returns how many squares of an image an evaluation's models average a score over."""
+        return model.views * self.job.load(model.dataset, Dataset).regions
 
     def _logits(
         self,

@@ -115,7 +115,7 @@ def in_one_go(where: Elsewhere) -> dict[str, float]:
         runs,
         [models.weights_of(work.store, run) for run in runs],
         [np.flatnonzero(~table["key"].str.contains("known"))] * len(runs),
-        model.views,
+        model.views * there.regions,
     )
     found = expit(said.mean(axis=0) / model.calibration.temperature)
     keys = table["key"].tolist()

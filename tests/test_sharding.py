@@ -184,7 +184,7 @@ def test_a_large_external_set_is_scored_in_parts_and_small_ones_with_it(
 def test_how_many_parts_there_are_is_by_the_runs_of_the_evaluation(
     make_job: Callable[..., Job],
 ) -> None:
-    job = make_job(strategy="full", views=1, image_size=224)
+    job = make_job(strategy="full", views=1, regions="centre", image_size=224)
     put_external(job, a=2_000)
     few = documents.evaluation(runs=("train/0",))
     job.store.put("evaluate/2/result.json", dump(few))

@@ -73,6 +73,7 @@ CHANGES: dict[str, tuple[Any, set[str]]] = {
     "model_name": ("another", {"champion", "gate"}),
     "image_size": (128, EVERYTHING),
     "field_of_view": (0.9, EVERYTHING),
+    "regions": ("centre", EVERYTHING),
     "shard_size": (64, EVERYTHING),
     "min_per_class": (12, {"validate", "external", "gate"}),
     "max_group_share": (0.3, {"validate", "external", "gate"}),
@@ -170,9 +171,9 @@ DIRECTLY = {
     "duplicates": set(),
     "validate": {"min_per_class", "max_unreadable", "max_group_share", "max_shortcut_auc", "seed"},
     "split": {"runs", "test_fraction", "validation_fraction", "balance", "seed"},
-    "features": {"backbone", "strategy", "views", "corrupted", "corruptions"},
+    "features": {"backbone", "strategy", "views", "regions", "corrupted", "corruptions"},
     "index": set(),
-    "logits": {"test_views", "views"},
+    "logits": {"test_views", "views", "regions"},
     "scored elsewhere": set(),  # the evaluation says in how many views
     "train": {
         *("strategy", "epochs", "patience", "batch_size", "learning_rate", "l2", "seed"),
@@ -196,9 +197,12 @@ class Pretending(Job):
         return super().once(step, version, inputs, lambda work: MADE[step](self, work.key, inputs))
 
 
+SEEN = ("content", "image_size", "field_of_view", "regions", "shard_size")
+
+
 def _dataset(job: Job, key: str, inputs: dict[str, Any]) -> Contract:
     """Shards are named by what they show: labels and the step's version are nothing to them."""
-    seen = {name: inputs[name] for name in ("content", "image_size", "field_of_view", "shard_size")}
+    seen = {name: inputs[name] for name in SEEN}
     shards = tuple(f"shards/{address({**seen, 'number': number})}.npy" for number in range(2))
     return documents.dataset(key, shards=shards, image_size=224, field_of_view=0.8)
 

@@ -244,7 +244,7 @@ def test_the_ensemble_is_the_mean_of_its_runs_over_all_views_and_calibrated(
     assert list(table["key"]) == list(sides["key"])
     test = table["test"].to_numpy(bool)
     assert list(test) == list(sides["run_0"] == "test")
-    logits = logits_of(hard, views=2).mean(0)
+    logits = logits_of(hard, views=4).mean(0)  # two views of both squares
     expected = 1 / (1 + np.exp(-logits / seen.calibration.temperature))
     np.testing.assert_allclose(table["probability"][test], expected[test], atol=1e-3)
     assert seen.calibration.temperature > 1.5

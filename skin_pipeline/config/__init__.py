@@ -23,7 +23,7 @@ In reading order:
 - `tables`: the tables of docs/settings.md
 """
 
-from skin_pipeline.config.data import DEMO, SYNTHETIC
+from skin_pipeline.config.data import DEMO, REGIONS, SYNTHETIC
 from skin_pipeline.config.deployment import Deployment, threads
 from skin_pipeline.config.environment import ENV_PREFIX, may_be_empty, parts
 from skin_pipeline.config.form import form_schema, range_of, with_blanks
@@ -42,6 +42,7 @@ __all__ = [
     "DEMO",
     "ENV_PREFIX",
     "FIRST",
+    "REGIONS",
     "SYNTHETIC",
     "Deployment",
     "Pod",

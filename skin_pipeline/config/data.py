@@ -11,6 +11,7 @@ from skin_pipeline.config.environment import Environment, parts
 from skin_pipeline.config.knobs import FIRST, knob
 
 DEMO = "demo"
+REGIONS = ("centre", "centre_and_lesion")  # from one square of an image to two
 SYNTHETIC = "-synthetic"  # how the names of models made of generated images end
 
 
@@ -94,6 +95,17 @@ class DataKnobs(Environment):
         ge=0.5,
         le=1.0,
         title="Field of view (share of the short side)",
+    )
+    regions: Literal["centre", "centre_and_lesion"] = knob(
+        "centre_and_lesion",
+        "Data",
+        "What the network is shown of each image: its `centre`, or also the square around the "
+        "lesion, which is found by its darkness. A score is then the mean of both.",
+        title="Parts of each image that the network is shown",
+        labels={
+            "centre": "centre: one square, twice as quick to score",
+            "centre_and_lesion": "centre_and_lesion: also the square around the lesion",
+        },
     )
     min_per_class: int = knob(
         50,

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import model_validator
 from pydantic_settings import SettingsConfigDict
 
-from skin_pipeline.config.data import DEMO, DataKnobs, SplitKnobs
+from skin_pipeline.config.data import DEMO, REGIONS, DataKnobs, SplitKnobs
 from skin_pipeline.config.environment import parts, refuse_secrets
 from skin_pipeline.config.judging import JudgingKnobs
 from skin_pipeline.config.training import CORRUPTIONS, LEAST, TrainingKnobs
@@ -119,6 +119,26 @@ class Settings(JudgingKnobs, TrainingKnobs, SplitKnobs, DataKnobs):
                 f"bound needs gated_slices. Received: gated_slices={self.gated_slices!r}"
             )
         return self
+
+    @property
+    def region_count(self) -> int:
+        """How many squares of each image the network is shown."""
+        return 1 + REGIONS.index(self.regions)
+
+    @property
+    def packed_pixels(self) -> int:
+        """How many pixels a packed image has."""
+        return int(self.region_count * self.image_size**2)
+
+    @property
+    def learned_views(self) -> int:
+        """The number of squares of an image that a run learns from, corrupted copies among them."""
+        return int(self.views * self.region_count + self.corrupted)
+
+    @property
+    def scored_squares(self) -> int:
+        """The number of squares of an image that a score is averaged over."""
+        return self.scored_views * self.region_count
 
     @property
     def scored_views(self) -> int:

@@ -101,9 +101,9 @@ class TrainingKnobs(Environment):
         title="Stages of the network that a head reads",
     )
     views: Annotated[Literal[1, 2, 4, 8], BeforeValidator(number)] = knob(
-        4,
+        2,
         "Training",
-        "Dihedral views (flips and quarter turns) of each image to train on.",
+        "Dihedral views (flips and quarter turns) of each square to train on.",
         title="Views of each image to train on",
     )
     corrupted: int = knob(
@@ -204,11 +204,6 @@ class TrainingKnobs(Environment):
         le=0.5,
         title="Strength of the colour and crop augmentation",
     )
-
-    @property
-    def learned_views(self) -> int:
-        """The number of views of an image that a run learns from, corrupted copies among them."""
-        return self.views + self.corrupted
 
     @property
     def corruption_list(self) -> tuple[str, ...]:

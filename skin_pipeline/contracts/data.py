@@ -74,8 +74,9 @@ class Dataset(Contract):
 
     - `table` is the key of the manifest: Parquet with a row for each image, readable or not. Tables
       that earlier versions wrote are CSV; `data.manifest` reads both.
-    - `shards` are keys of `.npy` arrays (n, size, size, 3) of uint8: the working squares, in the
-      order of the table's readable rows.
+    - `shards` are keys of `.npy` arrays (n, regions * size, size, 3) of uint8: the working squares,
+      in the order of the table's readable rows.
+    - `regions` says how many squares an image has: its centre, and that around the lesion below it.
     - `thumbnails` are keys of arrays (n, 64, 64) of uint8: the luminance of the whole images in the
       same order, by which near-duplicates are verified.
     - `golden` maps a few images to copies of their files, on which a saved model is tried.
@@ -95,6 +96,7 @@ class Dataset(Contract):
     golden: dict[str, str]
     image_size: int
     field_of_view: float
+    regions: int = 1
     classes: dict[str, int]
     unreadable: int
     notices: tuple[Notice, ...] = ()

@@ -31,10 +31,12 @@ class Trunk(Contract):
 class Views(Contract):
     """What a network is shown of each image: so many dihedral views, then corrupted copies.
 
-    `corruptions` are the kinds that each copy differs in.
+    Each dihedral view is taken of each of the `regions` of an image; copies are of one after the
+    other. `corruptions` are the kinds that each copy differs in.
     """
 
     dihedral: int
+    regions: int = 1
     copies: int = 0
     corruptions: tuple[str, ...] = ()
 

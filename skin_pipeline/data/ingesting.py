@@ -104,7 +104,7 @@ def _listing_of(job: Job, source: str, settings: Settings) -> str:
 
 
 def _layout(job: Job, images: int) -> Layout:
-    return Layout.of(images, job.settings.shard_size, job.settings.image_size)
+    return Layout.of(images, job.settings)
 
 
 def _listing(job: Job, survey: Survey, reader: Reader, classes: dict[str, str]) -> str:
@@ -147,7 +147,7 @@ def _decoded(job: Job, source: str, listing: str, number: int) -> str:
     inputs = {
         "files": found.files[number],
         "shard_size": found.shard_size,
-        **job.settings.subset("image_size", "field_of_view", "masks"),
+        **job.settings.subset("image_size", "field_of_view", "regions", "masks"),
     }
 
     def make(work: Work) -> DecodedRange:
@@ -213,7 +213,7 @@ def _in_one_piece(job: Job, version: int, source: str, settings: Settings) -> st
     with fetching.fetched(job, source, settings) as fetched:
         inputs = {
             **fetched.inputs,
-            **settings.subset("image_size", "field_of_view", "shard_size", "masks"),
+            **settings.subset("image_size", "field_of_view", "regions", "shard_size", "masks"),
         }
 
         def make(work: Work) -> Dataset:
@@ -235,7 +235,7 @@ def _merged(
         inputs = {
             **{"content": content, "synthetic": False, "labelling": found.labelling},
             **fetching.returned_inputs(returned),
-            **settings.subset("image_size", "field_of_view", "masks"),
+            **settings.subset("image_size", "field_of_view", "regions", "masks"),
             **{"shard_size": found.shard_size, "range_size": found.range_size},
         }
 

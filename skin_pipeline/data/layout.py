@@ -1,7 +1,7 @@
 """How the images of a data set are divided: into shards, and into ranges of shards.
 
-    layout = Layout.of(1_000_000, shard_size=256, image_size=224)
-    layout.shard_size, layout.range_size           # 256 images in a shard, 5120 in a range
+    layout = Layout.of(1_000_000, settings)
+    layout.shard_size, layout.range_size # 256 images in a shard, 5120 in a range
     layout.ranges(1_000_000)[1]          # range(5120, 10240)
 
 A *shard* is one packed array, which a task holds in memory. A *range* is what one task decodes:
@@ -12,6 +12,8 @@ never from the number of workers.
 from __future__ import annotations
 
 from typing import NamedTuple
+
+from skin_pipeline.config import Settings
 
 SHARDS_OF_A_RANGE = 20
 MOST_RANGES = 512  # of one data set; beyond, shards grow, as far as memory allows
@@ -27,17 +29,16 @@ class Layout(NamedTuple):
     range_size: int
 
     @classmethod
-    def of(cls, images: int, shard_size: int, image_size: int) -> Layout:
+    def of(cls, images: int, settings: Settings) -> Layout:
         """Returns the layout of a data set.
 
         Shards double until there are no more ranges than Airflow should make tasks of a step.
 
         Args:
             images: The number of images.
-            shard_size: Images in a shard of a small set.
-            image_size: Side of a square in pixels.
+            settings: How many images a shard of a small set has, and how large a packed image is.
         """
-        shard, each = shard_size, CHANNELS * image_size**2
+        shard, each = settings.shard_size, CHANNELS * settings.packed_pixels
         while (
             images > MOST_RANGES * SHARDS_OF_A_RANGE * shard and 2 * shard * each <= LARGEST_SHARD
         ):

@@ -66,7 +66,7 @@ def ingest(work: Work, fetched: Fetched) -> Dataset:
     built = manifest.build(
         images,
         work.store,
-        Geometry(settings.image_size, settings.field_of_view),
+        Geometry.of(settings),
         shard_size=settings.shard_size,
         processes=work.threads,
         with_masks=settings.masks == "warn",
@@ -111,6 +111,7 @@ def _dataset(
         shard_images=built.shard_images,
         image_size=settings.image_size,
         field_of_view=settings.field_of_view,
+        regions=settings.region_count,
         classes={str(label): int(count) for label, count in classes.items()},
         unreadable=int((~table["readable"]).sum()),
         notices=notices,
@@ -146,14 +147,13 @@ def decode(work: Work, source: str, files: str, shard_size: int) -> DecodedRange
 
 
 def _packed(work: Work, images: Images, shard_size: int) -> manifest.Built:
-    settings = work.settings
     return manifest.packed(
         images,
         work.store,
-        Geometry(settings.image_size, settings.field_of_view),
+        Geometry.of(work.settings),
         shard_size=shard_size,
         processes=work.threads,
-        with_masks=settings.masks == "warn",
+        with_masks=work.settings.masks == "warn",
         hashed=True,
     )
 

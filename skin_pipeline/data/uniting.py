@@ -57,6 +57,7 @@ def united(work: Work, sets: Mapping[str, str]) -> Dataset:
         golden={key: copies[key] for key in manifest.most_golden(table) if key in copies},
         image_size=first.image_size,
         field_of_view=first.field_of_view,
+        regions=first.regions,
         classes={str(label): int(count) for label, count in classes.items()},
         unreadable=int((~table["readable"]).sum()),
         notices=tuple(_notice(name, each) for name, one in found.items() for each in one.notices),

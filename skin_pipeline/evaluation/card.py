@@ -135,6 +135,7 @@ def _images(store: Store, dataset: Dataset, evaluation: Evaluation) -> dict[str,
         "test_groups": table.loc[table["test"], "group"].nunique(),
         "size": dataset.image_size,
         "field_of_view": dataset.field_of_view,
+        "regions": dataset.regions,
     }
 
 

@@ -167,7 +167,7 @@ def _left_out(judged: Judged, settings: Settings) -> tuple[LeftOut, ...]:
     """Returns how well each source is told by what such runs learn from the others."""
     source, network = judged.source, judged.network
     runs = [stages.Run(lambda: network, source, settings, run.run, run.seed) for run in judged.runs]
-    return origins.judged(runs, settings.scored_views)
+    return origins.judged(runs, settings.scored_squares)
 
 
 def _judge(work: Work, split: str, keys: tuple[str, ...], parts: tuple[str, ...]) -> Judged:
@@ -199,6 +199,7 @@ def _save(work: Work, judged: Judged) -> float:
         judged.strategy,
         judged.weights,
         judged.dataset.field_of_view,
+        regions=judged.dataset.regions,
         views=work.settings.scored_views,
         temperature=judged.scores.calibration.temperature,
     )

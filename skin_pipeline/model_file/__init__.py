@@ -7,6 +7,7 @@ loads it again, `release` tries it before it is published and loads it for predi
 other room uses it. The modules in reading order:
 
     building     the self-contained model, from a network and the weights of its runs
+    looking      its first part: the squares that it sees of an image of any size
     loading      a file to a model: all checks in their order, then our own network with its weights
     blueprint    its configuration, read as data
     weights      its weights, found and judged before they are read
@@ -17,4 +18,4 @@ Importing the room imports none of them, and no module imports Keras before it i
 """
 
 # ruff: file-ignore[undefined-export] (they are modules, imported when they are used)
-__all__ = ["building", "loading", "trial"]
+__all__ = ["building", "loading", "looking", "trial"]

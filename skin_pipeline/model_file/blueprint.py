@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from typing import Any, NoReturn
 
 from skin_pipeline.foreign import shown
+from skin_pipeline.model_file import looking
 from skin_pipeline.model_file.building import Recipe
 from skin_pipeline.training import backbone, configuration, container, networks
 
@@ -51,7 +52,8 @@ def recipe_of(config: Any) -> Recipe:
             is missing.
     """
     layers = dict(_layers(config))
-    image_size = _number(layers, "field_of_view", "height", SIZES)
+    image_size = _number(layers, looking.CENTRE, "height", SIZES)
+    regions = 2 if looking.LESION in layers else 1
     strategy = _strategy(layers)
     name, stages = _network(config, strategy)
     return Recipe(
@@ -59,11 +61,12 @@ def recipe_of(config: Any) -> Recipe:
         strategy=strategy,
         runs=_runs(layers),
         image_size=image_size,
-        whole_side=_number(layers, "centre_square", "height", WHOLE_SIDES),
-        views=_views(layers),
+        whole_side=_number(layers, looking.WHOLE, "height", WHOLE_SIDES),
+        views=_views(layers, regions),
         scale=_scale(layers),
         pixels=_pixels(config),
         stages=stages,
+        regions=regions,
     )
 
 
@@ -126,15 +129,16 @@ def _numbers(layer: dict[str, Any], key: str) -> tuple[float, ...]:
     return tuple(found)
 
 
-def _views(layers: dict[str, dict[str, Any]]) -> int:
-    """Returns how many views of an image are scored: logits are reshaped to (views, images, 1)."""
+def _views(layers: dict[str, dict[str, Any]], regions: int) -> int:
+    """Returns how many views of each square are scored, by the shape of the logits: (squares of an
+    image in all views, images, 1)."""
     shapes = [
         _get(_get(layer, "config"), "newshape")
         for layer in layers.values()
         if _get(layer, "class_name") == "Reshape"
     ]
     for views in VIEWS:
-        if shapes == [[views, -1, 1]]:
+        if shapes == [[views * regions, -1, 1]]:
             return views
     raise Foreign("is no model of ours: its views cannot be told from its configuration")
 

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from skin_pipeline.arrays import Arrays
 from skin_pipeline.geometry import Geometry
+from skin_pipeline.model_file import looking
 from skin_pipeline.training import backbone, networks, strategies
 
 
@@ -27,11 +28,12 @@ class Recipe(NamedTuple):
         image_size: Side in pixels of the square that the network sees.
         whole_side: Side in pixels to which the whole centre square is scaled, before it is cut to
             `image_size`.
-        views: Dihedral views of an image over which its logit is averaged.
+        views: Dihedral views of each square over which an image's logit is averaged.
         scale: What logits are multiplied by: one divided by the temperature.
         pixels: How the network's weights expect pixels: the factors of red, green and blue, and
             what is added to them; None for those of keras.applications.
         stages: How many of the network's three stages are read.
+        regions: How many squares of an image the network sees.
     """
 
     backbone: str
@@ -43,6 +45,7 @@ class Recipe(NamedTuple):
     scale: float
     pixels: tuple[tuple[float, ...], tuple[float, ...]] | None = None
     stages: int = networks.STAGES
+    regions: int = 1
 
 
 def released_model(
@@ -51,6 +54,7 @@ def released_model(
     runs: Sequence[Arrays],
     field_of_view: float,
     *,
+    regions: int = 1,
     views: int = 1,
     temperature: float = 1.0,
 ) -> Any:
@@ -61,11 +65,12 @@ def released_model(
         strategy: The strategy of the runs.
         runs: The weights of each run's model; their logits are averaged.
         field_of_view: Share of the image's short side that the network sees.
-        views: Dihedral views of an image over which its logit is averaged, from the first.
+        regions: How many squares of an image the network sees: its centre, and around the lesion.
+        views: Dihedral views of each square over which an image's logit is averaged.
         temperature: What the logit is divided by, so that probabilities are calibrated.
     """
     whole_side = Geometry(network.image_size, field_of_view).whole_side
-    return _built(network, strategy, runs, whole_side, views, 1 / temperature)
+    return _built(network, strategy, runs, whole_side, regions, views, 1 / temperature)
 
 
 def rebuilt(network: backbone.Network, recipe: Recipe) -> Any:
@@ -76,7 +81,8 @@ def rebuilt(network: backbone.Network, recipe: Recipe) -> Any:
         recipe: The recipe of the released model.
     """
     runs = [None] * recipe.runs
-    return _built(network, recipe.strategy, runs, recipe.whole_side, recipe.views, recipe.scale)
+    seen = recipe.whole_side, recipe.regions, recipe.views
+    return _built(network, recipe.strategy, runs, *seen, recipe.scale)
 
 
 def fewest_parameters(network: backbone.Network, recipe: Recipe) -> int:
@@ -97,20 +103,24 @@ def _built(
     strategy: str,
     runs: Sequence[Arrays | None],
     whole_side: int,
+    regions: int,
     views: int,
     scale: float,
 ) -> Any:
-    keras = network.keras
+    keras, size = network.keras, network.image_size
     image = keras.Input((None, None, 3), dtype="uint8", name="image")
-    square = _geometry(keras, image, network.image_size, whole_side)
-    # The views of an image follow each other in the batch, so that the model has one network for
-    # all of them.
-    every = [seen_as(keras, square, view) for view in range(views)]
-    squares = keras.ops.concatenate(every, axis=0) if views > 1 else square
+    packed = looking.squares(keras, image, size, whole_side, regions)
+    each = (
+        [packed[:, i * size : (i + 1) * size] for i in range(regions)] if regions > 1 else [packed]
+    )
+    # The views of an image follow each other in the batch, in the order of `views.views_of`, so
+    # that the model has one network for all of them.
+    every = [seen_as(keras, square, view) for view in range(views) for square in each]
+    squares = keras.ops.concatenate(every, axis=0) if len(every) > 1 else packed
     seen = strategies.STRATEGIES[strategy].stem(network)(squares)
     logits = [_run(network, strategy, arrays, i)(seen) for i, arrays in enumerate(runs)]
     logit = keras.layers.Average(name="ensemble")(logits) if len(logits) > 1 else logits[0]
-    mean = keras.ops.mean(keras.ops.reshape(logit, (views, -1, 1)), axis=0)
+    mean = keras.ops.mean(keras.ops.reshape(logit, (len(every), -1, 1)), axis=0)
     scaled = keras.layers.Rescaling(scale, dtype="float32", name="calibrated")(mean)
     probability = keras.layers.Activation("sigmoid", dtype="float32", name="probability")(scaled)
     return keras.Model(image, probability, name="skin_cancer_screening")
@@ -133,18 +143,3 @@ def _run(network: backbone.Network, strategy: str, weights: Arrays | None, numbe
         model.set_weights(weights)
     model.trainable = False
     return model
-
-
-def geometry(keras: Any, image: Any, image_size: int, field_of_view: float) -> Any:
-    """Returns the centre of an image at the working size, as `data.images.working_square` does."""
-    return _geometry(keras, image, image_size, Geometry(image_size, field_of_view).whole_side)
-
-
-def _geometry(keras: Any, image: Any, image_size: int, whole_side: int) -> Any:
-    square = keras.layers.Resizing(
-        whole_side, whole_side, crop_to_aspect_ratio=True, antialias=True, name="centre_square"
-    )(image)
-    crop = keras.layers.CenterCrop(image_size, image_size, name="field_of_view")
-    # Keras calls its layers for images as in training unless told otherwise, and all layers behind
-    # them with them: a network with dropout would then give an image another probability each time.
-    return crop(square, training=False)

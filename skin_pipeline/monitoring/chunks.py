@@ -20,6 +20,7 @@ from skin_pipeline.contracts import ScoredChunk, ScoringChunk, parse
 from skin_pipeline.data import sources
 from skin_pipeline.errors import BadInput, Unavailable
 from skin_pipeline.foreign import escaped, line
+from skin_pipeline.geometry import region
 from skin_pipeline.job import Job
 from skin_pipeline.monitoring import ledger, reference, score_log
 from skin_pipeline.monitoring.measures import measure
@@ -159,7 +160,7 @@ def _row(image: _Image, look: predict.Look, known: reference.Reference | None) -
         return row
     if known is not None and known.space.channels and look.features is not None:
         row["embedding"] = known.embed(look.features[None])[0]
-    return {**row, **measure(look.pixels)}
+    return {**row, **measure(region(look.pixels))}
 
 
 def _kept(job: Job, model: str, rows: list[dict[str, Any]]) -> str:

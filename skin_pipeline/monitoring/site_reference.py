@@ -24,6 +24,7 @@ from skin_pipeline import tables
 from skin_pipeline.contracts import Dataset, SiteProfile, SiteScores, load
 from skin_pipeline.data import manifest
 from skin_pipeline.evaluation import space as spaces
+from skin_pipeline.geometry import region
 from skin_pipeline.monitoring import reference
 from skin_pipeline.monitoring.measures import measured
 from skin_pipeline.monitoring.reference import FOLDER, TOGETHER, Floats, Reference
@@ -100,7 +101,9 @@ def _looked_at(
     squares = inputs.Squares(store, dataset.shards)
     for start in range(0, len(rows), TOGETHER):
         pixels = squares.pixels(rows[start : start + TOGETHER])
-        for measures, (score, features) in zip(measured(pixels), scorer.see(pixels), strict=True):
+        for measures, (score, features) in zip(
+            measured(region(pixels)), scorer.see(pixels), strict=True
+        ):
             label = scorer.deciding.called(profile.site, score, features).label
             yield _Seen(measures, _embedded(space, features), label)
 

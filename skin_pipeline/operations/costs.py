@@ -251,7 +251,7 @@ def _loads(
     }
     model = Registry.of(job.store, job.deployment).model(settings.released_as)
     if CHAMPION in model.aliases():
-        loads["champion"] = Load("champion", 1, dataset.images * runs * settings.scored_views)
+        loads["champion"] = Load("champion", 1, dataset.images * runs * settings.scored_squares)
     if external := _external(job, past):
         loads["external"] = external
     return {**loads, "gate": Load("gate", 1), "promote": Load("promote", 1)}
@@ -278,7 +278,7 @@ def judging(
         worth: The core-seconds that are worth a task: `SKIN_PART_SECONDS`.
         kind: `logits`; or `external` for images whose activations must be computed, too.
     """
-    views = images * settings.scored_views
+    views = images * settings.scored_squares
     work = Load(kind, 0, runs * views, views if kind == "external" else 0)
     tasks = int(Network.of(settings).built_in(work) // worth)
     return work._replace(tasks=tasks if tasks > 1 else 0)
@@ -302,7 +302,7 @@ def _new_images(job: Job, key: str, dataset: Dataset, past: tuple[Past, ...]) ->
 def _read(job: Job) -> dict[str, object]:
     """Returns the settings by which activations are found in the cache."""
     return job.settings.subset(
-        "weights", "views", "corrupted", "corruptions", "strategy", "field_of_view"
+        "weights", "views", "corrupted", "corruptions", "strategy", "field_of_view", "regions"
     )
 
 

@@ -185,7 +185,7 @@ def plan(settings: Settings, *, images: int, workers: int, cores: int, gpus: int
         BadInput: A number is out of its range.
     """
     _check(images=images, workers=workers, cores=cores, gpus=gpus)
-    layout = layouts.Layout.of(images, settings.shard_size, settings.image_size)
+    layout = layouts.Layout.of(images, settings)
     shards = math.ceil(images / layout.shard_size)
     needs = _needs(settings, layout, apart=not layout.is_one(images))
     steps = []
@@ -256,7 +256,7 @@ def _works(settings: Settings, images: int, layout: layouts.Layout) -> dict[str,
 
 
 def _needs(settings: Settings, layout: layouts.Layout, *, apart: bool) -> dict[str, Needs]:
-    packed = 3.1 * settings.image_size**2  # bytes of an image in a shard
+    packed = 3.1 * settings.packed_pixels  # bytes of an image in a shard
     shard = packed * (layout.shard_size - settings.shard_size)  # more than in a small set
     alone = Needs(310 * MIB, 11e3, 0, packed, requests=25, shard_requests=4)
     kept = KEPT_BYTES[settings.strategy] * settings.learned_views

@@ -30,7 +30,7 @@ from skin_pipeline.data import workers
 from skin_pipeline.errors import BadInput
 from skin_pipeline.evaluation import familiarity
 from skin_pipeline.geometry import Geometry
-from skin_pipeline.model_file import loading
+from skin_pipeline.model_file import loading, looking
 from skin_pipeline.provenance import SigningKeys, signing
 from skin_pipeline.release.deciding import UNSURE, Deciding, Prediction, familiar_to
 from skin_pipeline.release.registry import Model
@@ -83,7 +83,7 @@ class Look(NamedTuple):
     Attributes:
         prediction: The row.
         sha256: Of the file's bytes; empty if they were not read.
-        pixels: The working square (size, size, 3); None if the image has a problem.
+        pixels: The working squares (regions * size, size, 3); None if the image has a problem.
         features: What the trunk makes of it (d,), pooled; None if the model has no trunk that all
             its runs share, or the image has a problem.
     """
@@ -216,17 +216,16 @@ def predict(
 
 @dataclass(frozen=True)
 class Scorer:
-    """A loaded model: `forward` takes squares (n, size, size, 3) of uint8 to probabilities (n, 1).
+    """A loaded model: `forward` takes packed images of uint8 to probabilities (n, 1).
 
-    `field_of_view` is the share of an image's short side that becomes `size` pixels. `seeing` is
+    `geometry` is how an image is packed for it. `seeing` is
     `forward` that also gives the trunk's features, from the same pass. With the `profile` of a
     site, predictions have its probabilities and threshold; `forward` stays as it is.
     """
 
     release: Release
     forward: Forward
-    size: int
-    field_of_view: float
+    geometry: Geometry
     processes: int
     seeing: Seeing | None = None
     profile: SiteProfile | None = None
@@ -241,13 +240,14 @@ class Scorer:
         """
         expected = model.release.files[MODEL_FILE]
         loaded = loading.load(model.path, threads, expected)
-        square = loaded.get_layer("field_of_view").output
-        size, whole = int(square.shape[1]), int(loaded.get_layer("centre_square").height)
+        squares = looking.seen(loaded)
+        size, whole = int(squares.shape[2]), int(loaded.get_layer(looking.WHOLE).height)
+        geometry = Geometry(size, size / whole, int(squares.shape[1]) // size)
         processes = max(1, threads // 2)  # the network takes most of the time
-        forward, seeing = _forward(loaded, square), _seeing(loaded, square)
+        forward, seeing = _forward(loaded, squares), _seeing(loaded, squares)
         # Without features of an image, nothing says how familiar it is.
         known = familiar_to(model.release, model.familiarity if seeing else None)
-        about = forward, size, size / whole, processes, seeing, model.profile, known
+        about = forward, geometry, processes, seeing, model.profile, known
         return cls(model.release, *about)
 
     @property
@@ -273,12 +273,12 @@ class Scorer:
         return self.forward(squares), None
 
     def see(self, squares: NDArray[np.uint8]) -> Seen:
-        """Yields what the version itself says of squares (n, size, size, 3), without a profile: the
+        """Yields what the version itself says of packed images, without a profile: the
         probability of each, and the features (d,) of its trunk; None if it has none."""
         return _scores(self.seeing or self._unseeing, squares)
 
     def _looks(self, images: Iterable[Image], seeing: Seeing) -> Iterator[Look]:
-        work = partial(_inspect, geometry=Geometry(self.size, self.field_of_view))
+        work = partial(_inspect, geometry=self.geometry)
         named = ((_name(image, i), image) for i, image in enumerate(images))
         for seen in _batches(workers.each(work, named, self.processes, _killed, itemgetter(0))):
             yield from self._scored(seen, seeing)
@@ -304,15 +304,15 @@ def _scores(seeing: Seeing, squares: NDArray[np.uint8]) -> Seen:
         yield float(probability), row
 
 
-def _forward(model: Any, square: Any) -> Forward:
+def _forward(model: Any, squares: Any) -> Forward:
     """Returns the part of a model that comes after the cropping and scaling of the image."""
     import keras
 
-    forward: Forward = _compiled(model, keras.Model(square, model.output), square.shape[1])
+    forward: Forward = _compiled(model, keras.Model(squares, model.output), squares.shape[2])
     return forward
 
 
-def _seeing(model: Any, square: Any) -> Seeing | None:
+def _seeing(model: Any, squares: Any) -> Seeing | None:
     """Returns the same part of a model with a second output: the pooled features of its trunk."""
     import keras
 
@@ -324,8 +324,8 @@ def _seeing(model: Any, square: Any) -> Seeing | None:
     pooled = made[0] if isinstance(made, list | tuple) else made
     if len(pooled.shape) != len(("image", "feature")):  # a `full` model has no shared trunk
         return None
-    network = keras.Model(square, [model.output, pooled])
-    seeing: Seeing = _compiled(model, network, square.shape[1])
+    network = keras.Model(squares, [model.output, pooled])
+    seeing: Seeing = _compiled(model, network, squares.shape[2])
     return seeing
 
 

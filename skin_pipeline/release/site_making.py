@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 
 from skin_pipeline import tables
-from skin_pipeline.config import ThresholdBy
+from skin_pipeline.config import REGIONS, ThresholdBy
 from skin_pipeline.contracts import (
     Dataset,
     SiteProfile,
@@ -98,7 +98,9 @@ def scored(job: Job, model: Model, version: str, source: str) -> str:
     """
     verdict = _verdict(job, model, version)
     scorer = Scorer.of(resolve(model, version), job.threads)
-    sight = {"image_size": scorer.size, "field_of_view": scorer.field_of_view}
+    seen = scorer.geometry
+    sight: dict[str, Any] = {"image_size": seen.size, "field_of_view": seen.field_of_view}
+    sight["regions"] = REGIONS[seen.regions - 1]
     external = {"columns": "", "returned_labels": "leave_out"}  # as external sets are read
     settings = job.settings.model_copy(update={**sight, **external})
     job = replace(job, settings=settings)

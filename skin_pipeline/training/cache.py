@@ -37,7 +37,7 @@ Entry = tuple[str, int]  # the key of a block, and the row in it
 
 
 def ids_of(pixels: NDArray[np.uint8]) -> Ids:
-    """Returns the ids (n,) of packed images (n, size, size, 3): digests of 32 hex characters."""
+    """Returns the ids (n,) of packed images (n, height, width, 3): digests of 32 hex characters."""
     digests = [hashlib.sha256(image.tobytes()).hexdigest()[:32] for image in pixels]
     return np.array(digests, "S32")
 

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from skin_pipeline import arrays
 from skin_pipeline.contracts import Dataset, FeatureIndex, Features, Split, Views, load
 from skin_pipeline.data import manifest
+from skin_pipeline.geometry import region
 from skin_pipeline.job import Work
 from skin_pipeline.storage import Store
 from skin_pipeline.training.backbone import Network
@@ -186,14 +187,15 @@ class Squares:
 
     def take(self, rows: Ints, views: Ints) -> tuple[NDArray[Any], ...]:
         """Returns what a model reads of images; see `Inputs`."""
-        images = self.pixels(rows)
+        packed = self.pixels(rows)
+        squares = np.empty_like(region(packed), np.float32)
         for view in np.unique(views):
             here = views == view
-            images[here] = self._views[view].of(images[here])
-        return (images.astype(np.float32),)
+            squares[here] = self._views[view].of(packed[here])
+        return (squares,)
 
     def pixels(self, rows: Ints) -> NDArray[np.uint8]:
-        """Returns the images themselves (b, size, size, 3)."""
+        """Returns the images themselves (b, regions * size, size, 3)."""
         entries = self._entries[rows]
         return self._shards.take(entries[:, 0], entries[:, 1])
 
@@ -246,8 +248,8 @@ class Source:
         return Activations(self.store, self.features, "pooled")
 
     def squares(self, rows: Ints) -> NDArray[np.uint8]:
-        """Returns packed images (b, size, size, 3), as the network sees them."""
-        return Squares(self.store, self.shards).pixels(rows)
+        """Returns the centres of images (b, size, size, 3), as the network sees them."""
+        return region(Squares(self.store, self.shards).pixels(rows))
 
     def row_bytes(self, strategy: str) -> int:
         """Returns the size in bytes of what a model of a strategy reads of one image."""

@@ -1,6 +1,6 @@
-"""What a network is shown of each image: its dihedral views, then corrupted copies of it.
+"""What a network is shown of each image: dihedral views of its squares, then corrupted copies.
 
-    views_of(Views(dihedral=4, copies=2, corruptions=("light", "jpeg")))  # six views
+    views_of(Views(dihedral=2, regions=2, copies=2, corruptions=("light", "jpeg")))  # six views
 
 A score is averaged over dihedral views. Corrupted copies are learned from only.
 """
@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from skin_pipeline import geometry
 from skin_pipeline.config import Settings
 from skin_pipeline.contracts import Views
 from skin_pipeline.training.corruptions import KINDS, corrupted
@@ -24,18 +25,22 @@ class View(NamedTuple):
         number: Of the dihedral view, 0…7, or of the corrupted copy.
         corruptions: The kinds of corruption, in the order of `corruptions.KINDS`; none for a
             dihedral view.
+        region: Of the image: 0 for its centre, 1 for the square around the lesion.
     """
 
     number: int
     corruptions: tuple[str, ...] = ()
+    region: int = 0
 
     @property
     def name(self) -> str:
         """What the feature cache calls the view."""
-        return "-".join([*self.corruptions, str(self.number)])
+        where = [f"region{self.region}"] if self.region else []
+        return "-".join([*where, *self.corruptions, str(self.number)])
 
     def of(self, images: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Returns packed images (n, size, size, 3) in this view."""
+        """Returns packed images (n, regions * size, size, 3) in this view (n, size, size, 3)."""
+        images = geometry.region(images, self.region)
         if not self.corruptions:
             return dihedral(images, self.number)
         copies = [corrupted(image, self.corruptions, self.number) for image in images]
@@ -46,17 +51,19 @@ def learned_from(settings: Settings) -> Views:
     """Returns what the settings show a network that is trained."""
     return Views(
         dihedral=settings.views,
+        regions=settings.region_count,
         copies=settings.corrupted,
         corruptions=settings.corruption_list,
     )
 
 
 def views_of(views: Views) -> list[View]:
-    """Returns all views, the dihedral ones first."""
+    """Returns all views, the dihedral ones first: each of all regions, then the next one."""
+    regions = range(views.regions)
     kinds = tuple(kind for kind in KINDS if kind in views.corruptions)
     return [
-        *(View(number) for number in range(views.dihedral)),
-        *(View(copy, kinds) for copy in range(views.copies)),
+        *(View(number, (), region) for number in range(views.dihedral) for region in regions),
+        *(View(copy, kinds, copy % views.regions) for copy in range(views.copies)),
     ]
 
 

@@ -12,10 +12,10 @@ from skin_pipeline.errors import BadInput
 def test_a_value_given_beats_the_environment_which_beats_the_default(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    assert Settings().views == 4
+    assert Settings().views == 2
     monkeypatch.setenv("SKIN_VIEWS", "8")
     assert Settings().views == 8
-    assert Settings(views=2).views == 2
+    assert Settings(views=1).views == 1
 
 
 @pytest.mark.parametrize("name", list(Settings.model_fields))

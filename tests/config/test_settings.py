@@ -58,12 +58,14 @@ def test_a_part_of_the_settings_has_their_values_by_name() -> None:
 
 @pytest.mark.parametrize(
     ("values", "views"),
-    [({}, 4), ({"views": 1}, 1), ({"views": 8}, 8), ({"views": 8, "test_views": 2}, 2)],
+    [({}, 2), ({"views": 1}, 1), ({"views": 8}, 8), ({"views": 8, "test_views": 2}, 2)],
 )
 def test_a_score_is_averaged_over_as_many_views_as_there_are_or_fewer(
     values: dict[str, Any], views: int
 ) -> None:
     assert Settings(**values).scored_views == views
+    assert Settings(**values).scored_squares == 2 * views
+    assert Settings(**values, regions="centre").scored_squares == views
 
 
 def test_no_knob_has_the_name_of_a_deployment_variable() -> None:

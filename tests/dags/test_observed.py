@@ -122,8 +122,8 @@ def test_the_metrics_say_what_the_documents_say(observed: Observed) -> None:
         assert spent == pytest.approx(1000 * costs[step].core_seconds, abs=200)
         written = sum(observed.sent("skin.store.written_bytes", step=step))
         assert written == costs[step].bytes_written > 0
-    views = 1 + 2  # and two corrupted copies
-    assert sum(observed.sent("skin.activations", origin="computed")) == 600 * views
+    squares = 2 + 2  # and two corrupted copies
+    assert sum(observed.sent("skin.activations", origin="computed")) == 600 * squares
     assert sum(observed.sent("skin.versions.promoted", model=MODEL)) == 1
 
 

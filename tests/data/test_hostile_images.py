@@ -130,7 +130,7 @@ RELEASE: Any = SimpleNamespace(
 
 def scorer_of(processes: int) -> Scorer:
     """A model that gives every image the same probability."""
-    return Scorer(RELEASE, lambda x: np.full((len(x), 1), 0.7), SIDE, 0.8, processes)
+    return Scorer(RELEASE, lambda x: np.full((len(x), 1), 0.7), Geometry(SIDE, 0.8), processes)
 
 
 def test_predict_tells_an_image_that_takes_too_long_in_its_row(
@@ -176,7 +176,7 @@ RAISED = [
     AssertionError(),
     StopIteration("frames"),
 ]
-PLACES = ["decode", "shrunk", "statistics", "fingerprint", "like_a_mask", "working_square"]
+PLACES = ["decode", "shrunk", "statistics", "fingerprint", "like_a_mask", "working_squares"]
 
 
 @pytest.mark.parametrize("error", RAISED, ids=lambda error: type(error).__name__)

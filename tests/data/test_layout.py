@@ -6,7 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from skin_pipeline.config import REGIONS, Settings
 from skin_pipeline.data.layout import LARGEST_SHARD, MOST_RANGES, Layout
+
+
+def laid_out(images: int, shard_size: int, image_size: int, regions: int = 1) -> Layout:
+    known = {"shard_size": shard_size, "image_size": image_size, "regions": REGIONS[regions - 1]}
+    return Layout.of(images, Settings().model_copy(update=known))
 
 
 @pytest.mark.parametrize(
@@ -23,7 +29,7 @@ from skin_pipeline.data.layout import LARGEST_SHARD, MOST_RANGES, Layout
 def test_shards_of_224_pixels_grow_when_there_would_be_more_ranges_than_tasks(
     images: int, shard: int, ranges: int
 ) -> None:
-    layout = Layout.of(images, 256, 224)
+    layout = laid_out(images, 256, 224)
     assert (layout.shard_size, len(layout.ranges(images))) == (shard, ranges)
     assert layout.is_one(images) == (ranges == 1)
 
@@ -33,18 +39,23 @@ def test_shards_of_224_pixels_grow_when_there_would_be_more_ranges_than_tasks(
     [(0, 1), (5_120, 1), (5_121, 2), (10_241, 4), (1_000_000, 256), (10_000_000, 512)],
 )
 def test_a_bucket_has_no_more_images_than_a_range(images: int, buckets: int) -> None:
-    layout = Layout.of(images, 256, 224)
+    layout = laid_out(images, 256, 224)
     assert layout.buckets(images) == buckets
     assert images <= buckets * layout.range_size
     assert Layout(256, 5_120).buckets(10**9) == MOST_RANGES
 
 
-@given(st.integers(0, 200_000_000), st.integers(16, 4096), st.sampled_from([32, 64, 224, 512]))
+@given(
+    st.integers(0, 200_000_000),
+    st.integers(16, 4096),
+    st.sampled_from([32, 64, 224, 512]),
+    st.sampled_from([1, 2]),
+)
 def test_a_shard_never_takes_more_memory_than_is_allowed(
-    images: int, shard_size: int, image_size: int
+    images: int, shard_size: int, image_size: int, regions: int
 ) -> None:
-    layout = Layout.of(images, shard_size, image_size)
-    each = 3 * image_size**2
+    layout = laid_out(images, shard_size, image_size, regions)
+    each = 3 * regions * image_size**2
     assert layout.shard_size == shard_size or layout.shard_size * each <= LARGEST_SHARD
     assert layout.shard_size % shard_size == 0
     few = images <= MOST_RANGES * layout.range_size
@@ -55,7 +66,7 @@ def test_a_shard_never_takes_more_memory_than_is_allowed(
 def test_every_image_is_in_one_range_and_only_the_last_is_smaller(
     images: int, shard_size: int
 ) -> None:
-    layout = Layout.of(images, shard_size, 32)
+    layout = laid_out(images, shard_size, 32)
     ranges = layout.ranges(images)
     assert [number for one in ranges for number in one] == list(range(images))
     assert {len(one) for one in ranges[:-1]} <= {layout.range_size}

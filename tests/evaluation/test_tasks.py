@@ -100,6 +100,7 @@ class World:
         weights: Any,
         field_of_view: Any,
         *,
+        regions: Any,
         views: Any,
         temperature: Any,
     ) -> Saved:
@@ -107,6 +108,7 @@ class World:
             "strategy": strategy,
             "channels": [int(np.argmax(arrays[2])) for arrays in weights],
             "field_of_view": field_of_view,
+            "regions": regions,
             "views": views,
             "temperature": temperature,
         }
@@ -250,6 +252,7 @@ def test_the_saved_model_is_that_of_the_evaluation_and_says_the_same_of_golden_i
         "strategy": "head",
         "channels": list(CHANNELS.values()),
         "field_of_view": 0.8,
+        "regions": 1,
         "views": SCORED,
         "temperature": seen.calibration.temperature,
     }

@@ -35,10 +35,12 @@ def config_of(**how: Any) -> Any:
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
-@pytest.mark.parametrize(("runs", "views"), [(1, 1), (2, 2), (3, 8)])
-def test_the_recipe_is_what_the_model_was_built_from(strategy: str, runs: int, views: int) -> None:
-    config = config_of(strategy=strategy, runs=runs, views=views)
-    expected = Recipe(files.TINY, strategy, runs, 16, 20, views, 1 / 1.3)
+@pytest.mark.parametrize(("runs", "views", "regions"), [(1, 1, 1), (2, 2, 2), (3, 8, 1), (2, 8, 2)])
+def test_the_recipe_is_what_the_model_was_built_from(
+    strategy: str, runs: int, views: int, regions: int
+) -> None:
+    config = config_of(strategy=strategy, runs=runs, views=views, regions=regions)
+    expected = Recipe(files.TINY, strategy, runs, 16, 20, views, 1 / 1.3, regions=regions)
     assert recipe_of(config) == expected
 
 
@@ -103,7 +105,7 @@ def test_a_scaling_of_pixels_that_no_model_has_is_refused(key: str, value: Any) 
         recipe_of(config)
 
 
-@pytest.mark.parametrize("views", [3, 16, 0, "2"])
+@pytest.mark.parametrize("views", [1, 3, 32, 0, "2"])
 def test_views_that_no_model_has_are_refused(views: Any) -> None:
     config = config_of()
     for layer in files.layers(config):

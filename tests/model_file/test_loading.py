@@ -71,6 +71,7 @@ SHAPES = [
     {"runs": 1, "views": 1},
     {"runs": 3, "views": 8, "field_of_view": 1.0, "temperature": 20.0},
     {"field_of_view": 0.5, "temperature": 0.05},
+    {"regions": 1, "views": 4},
 ]
 
 

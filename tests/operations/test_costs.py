@@ -23,7 +23,12 @@ from skin_pipeline.operations.costs import Estimate, duration, estimate
 from skin_pipeline.storage import Store
 
 SETTINGS = Settings(
-    strategy="fine_tune", views=8, corrupted=0, model_name=released.MODEL, tune_epochs=10
+    strategy="fine_tune",
+    regions="centre",
+    views=8,
+    corrupted=0,
+    tune_epochs=10,
+    model_name=released.MODEL,
 )
 IMAGES, RUNS, SHARDS = 1300, 6, 2
 GATE = "gate/00000000000000000001"
@@ -112,6 +117,7 @@ def test_without_history_the_built_in_figures_are_scaled_by_what_there_is_to_do(
         ({"backbone": "EfficientNetV2B0"}, 0.2),
         ({"views": 4}, 0.5),
         ({"corrupted": 4}, 1.5),
+        ({"regions": "centre_and_lesion"}, 2.0),
     ],
 )
 def test_a_smaller_network_and_fewer_views_take_less_and_more_of_them_more(
@@ -148,7 +154,14 @@ def test_what_was_trained_already_takes_nothing(job: Job) -> None:
 
 
 @pytest.mark.parametrize(
-    "change", [{"tune_epochs": 11}, {"seed": 5}, {"views": 4}, {"corrupted": 1}]
+    "change",
+    [
+        {"tune_epochs": 11},
+        {"seed": 5},
+        {"views": 4},
+        {"corrupted": 1},
+        {"regions": "centre_and_lesion"},
+    ],
 )
 def test_other_settings_train_anew(job: Job, change: dict[str, Any]) -> None:
     put_past(job.store)

@@ -25,8 +25,8 @@ from released import opened
 from skin_pipeline import cli, tables
 from skin_pipeline.contracts import Dataset, Evaluation, Pointer, dump, load
 from skin_pipeline.errors import BadInput, Unavailable
-from skin_pipeline.model_file import loading
-from skin_pipeline.model_file.building import geometry
+from skin_pipeline.geometry import Geometry
+from skin_pipeline.model_file import loading, looking
 from skin_pipeline.provenance import SigningKeys
 from skin_pipeline.release import MANIFEST, MODEL_FILE, scores, version_key
 from skin_pipeline.release.predict import BATCH, Scorer, beside, predict, resolve
@@ -217,7 +217,7 @@ def test_images_are_taken_only_as_far_ahead_as_they_are_needed(scorer: Any, gold
 
 
 def test_a_score_that_is_no_probability_is_a_problem(champion: Any, golden: Any) -> None:
-    broken = Scorer(champion.release, lambda x: np.full((len(x), 1), np.nan), 64, 1.0, 1)
+    broken = Scorer(champion.release, lambda x: np.full((len(x), 1), np.nan), Geometry(64), 1)
     row = next(broken.predict(golden))
     assert (row.probability, row.label) == (None, "")
     assert row.problem == "the model gave no probability: nan"
@@ -228,7 +228,7 @@ def test_a_probability_at_the_threshold_is_called_malignant(
     champion: Any, beyond: Any, label: Any
 ) -> None:
     threshold = champion.release.threshold
-    scorer = Scorer(champion.release, lambda squares: squares, 64, 1.0, 1)
+    scorer = Scorer(champion.release, lambda squares: squares, Geometry(64), 1)
     assert (
         scorer.deciding.called("a.png", threshold + beyond).label == champion.release.labels[label]
     )
@@ -251,7 +251,7 @@ def made_of(name: str, size: Any) -> Any:
     names = filter(None, (spec.mark, *spec.stages))
     stages = [keras.layers.Identity(name=stage) for stage in names]
     image = keras.Input((None, None, 3), dtype="uint8")
-    square = geometry(keras, image, size, 0.8)
+    square = looking.squares(keras, image, size, round(size / 0.8), regions=1)
     seen = keras.Sequential([keras.Input((size, size, 3)), *stages])(square)
     seen = keras.layers.GlobalAveragePooling2D()(keras.layers.Rescaling(1 / 255)(seen))
     return keras.Model(image, keras.layers.Dense(1, activation="sigmoid")(seen))
@@ -267,10 +267,10 @@ def test_full_and_other_batches_score_alike_with_and_without_xla(
     model = made_of(name, size)
     assert backbone.quick_with_xla(model, size) == quick
     squares = RANDOM.integers(0, 255, (BATCH, size, size, 3), dtype=np.uint8)
-    network = keras.Model(model.get_layer("field_of_view").output, model.output)
+    network = keras.Model(looking.seen(model), model.output)
     monkeypatch.setattr(loading, "load", lambda *_: model)
     scorer = Scorer.of(champion, threads=2)
-    assert (scorer.size, scorer.field_of_view) == (size, 0.8)
+    assert scorer.geometry == (size, 0.8, 1)
     for count in (BATCH, 3):
         np.testing.assert_allclose(
             scorer.forward(squares[:count]), network(squares[:count].astype(np.float32)), atol=1e-5
@@ -292,7 +292,7 @@ def test_looking_gives_the_rows_of_predict_and_what_the_trunk_made_of_each(
         assert look.prediction.probability == pytest.approx(row.probability, abs=1e-6)
     assert (broken.pixels, broken.features) == (None, None)
     assert broken.prediction.problem
-    assert all(look.pixels.shape == (64, 64, 3) for look in looks)
+    assert all(look.pixels.shape == (2 * 64, 64, 3) for look in looks)
     features = np.stack([look.features for look in looks])
     assert np.isfinite(features).all()
     assert len(np.unique(features, axis=0)) == len(looks)

@@ -26,7 +26,10 @@ from skin_pipeline.training.strategies import STRATEGIES
 
 TINY = "Tiny"  # a backbone that only tests know
 METADATA, CONFIG, WEIGHTS = "metadata.json", "config.json", "model.weights.h5"
-USUAL = {"strategy": "head", "runs": 2, "field_of_view": 0.8, "views": 2, "temperature": 1.3}
+USUAL = {
+    **{"strategy": "head", "runs": 2, "temperature": 1.3},
+    **{"field_of_view": 0.8, "regions": 2, "views": 2},
+}
 Members = dict[str, bytes]
 
 
@@ -51,7 +54,7 @@ def released(seed: int = 1, **how: Any) -> Any:
         [draw.uniform(0.1, 1, shape) * (1e-4 if shape[1:] == (1,) else 1) for shape in shapes]
         for _ in range(told["runs"])
     ]
-    known = {"views": told["views"], "temperature": told["temperature"]}
+    known = {name: told[name] for name in ("regions", "views", "temperature")}
     return released_model(network, told["strategy"], runs, told["field_of_view"], **known)
 
 

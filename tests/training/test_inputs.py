@@ -88,17 +88,19 @@ def test_features_of_shards_stand_in_the_order_of_the_shards(
         np.testing.assert_allclose(read, expected, rtol=1e-5)
 
 
+@pytest.mark.parametrize("regions", [1, 2])
 def test_squares_are_shown_in_the_views_that_their_features_were_computed_in(
-    store: FolderStore, tmp_path: Path
+    regions: int, store: FolderStore, tmp_path: Path
 ) -> None:
-    np.save(tmp_path / "shard.npy", IMAGES)
+    packed = np.concatenate([IMAGES] + [255 - IMAGES] * (regions - 1), axis=1)
+    np.save(tmp_path / "shard.npy", packed)
     store.put_file("shard.npy", tmp_path / "shard.npy")
-    shown = Views(dihedral=2, copies=2, corruptions=("light", "crop"))
+    shown = Views(dihedral=2, regions=regions, copies=2, corruptions=("light", "crop"))
     rows, views = np.array([4, 1, 4, 0, 7]), np.array([3, 0, 1, 2, 2])
     (taken,) = inputs.Squares(store, ["shard.npy"], shown).take(rows, views)
     ways = views_of(shown)
     for row, view, square in zip(rows, views, taken, strict=True):
-        assert np.array_equal(square, ways[view].of(IMAGES[[row]])[0])
+        assert np.array_equal(square, ways[view].of(packed[[row]])[0])
 
 
 # --- all that the runs of a split read ------------------------------------------------------------

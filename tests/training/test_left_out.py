@@ -20,8 +20,8 @@ SIDES = ["train"] * 34 + ["validation"] * 14 + ["test"] * 12
 # In "odd" the feature that tells the label elsewhere says the opposite.
 SIGNS = {"here": 1, "odd": -1}
 KNOBS = {
-    **{"data": "demo", "weights": "none", "views": 2, "corrupted": 0, "balance": "none"},
-    "learning_rate": 0.05,
+    **{"data": "demo", "weights": "none", "balance": "none", "learning_rate": 0.05},
+    **{"regions": "centre", "views": 2, "corrupted": 0},
 }
 
 

@@ -28,6 +28,7 @@ SIDES = {
 KNOBS = {
     "data": "demo",
     "weights": "none",
+    "regions": "centre",
     "views": VIEWS,
     "corrupted": 0,
     "balance": "none",

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -114,18 +115,22 @@ def test_features_are_of_the_images_and_views_that_they_stand_for(
     hard: Hard, features: NDArray[Any]
 ) -> None:
     store = hard.job.store
-    dataset = load(store, hard.dataset, Dataset)
-    network = models.network_on(hard.job, dataset, load(store, hard.features[0], Features).trunk)
+    dataset, document = (
+        load(store, hard.dataset, Dataset),
+        load(store, hard.features[0], Features),
+    )
+    network = models.network_on(hard.job, dataset, document.trunk)
     stem = STRATEGIES["head"].stem(network)
     images = np.concatenate([np.load(store.local(key)) for key in dataset.shards])
     rows = [0, 100, 255, 256, len(images) - 1]  # of both shards
-    for view in range(2):
-        seen = stem(dihedral(images[rows], view).astype(np.float32))
-        np.testing.assert_allclose(features[view, rows], seen, rtol=1e-2, atol=1e-2)
-    corrupted = View(0, ("light", "jpeg")).of(images[rows]).astype(np.float32)
-    np.testing.assert_allclose(features[2, rows], stem(corrupted), rtol=1e-2, atol=1e-2)
-    for one, other in ((0, 1), (0, 2)):
-        assert not np.allclose(features[one], features[other])
+    kinds = ("light", "jpeg")
+    shown = [View(0), View(0, (), 1), View(1), View(1, (), 1), View(0, kinds)]
+    assert len(features) == len(shown)
+    for number, view in enumerate(shown):
+        seen = stem(view.of(images[rows]).astype(np.float32))
+        np.testing.assert_allclose(features[number, rows], seen, rtol=1e-2, atol=1e-2)
+    for one, other in combinations(features, 2):
+        assert not np.allclose(one, other)
 
 
 # --- with a network of three layers --------------------------------------------------------------
@@ -140,6 +145,7 @@ SIDES = {
 KNOBS = {
     "data": "demo",
     "weights": "none",
+    "regions": "centre",
     "views": 2,
     "corrupted": 0,
     "epochs": 3,

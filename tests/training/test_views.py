@@ -26,6 +26,7 @@ def test_the_eight_views_are_the_symmetries_of_the_square() -> None:
 
 def test_the_first_view_is_the_image_itself() -> None:
     assert dihedral(IMAGES, 0) is IMAGES
+    assert np.array_equal(View(0).of(IMAGES), IMAGES)
 
 
 def test_the_dihedral_views_come_first_so_that_a_score_has_no_corrupted_copy() -> None:
@@ -34,9 +35,31 @@ def test_the_dihedral_views_come_first_so_that_a_score_has_no_corrupted_copy() -
     assert shown == [View(0), View(1), View(0, kinds), View(1, kinds), View(2, kinds)]
 
 
+def test_each_view_is_of_both_squares_before_the_next_view() -> None:
+    shown = views_of(Views(dihedral=2, regions=2, copies=3, corruptions=("jpeg",)))
+    seen = [(view.number, view.region, bool(view.corruptions)) for view in shown]
+    dihedral_ones = [(0, 0, False), (0, 1, False), (1, 0, False), (1, 1, False)]
+    # Copies are of one square after the other.
+    assert seen == [*dihedral_ones, (0, 0, True), (1, 1, True), (2, 0, True)]
+
+
+@pytest.mark.parametrize("kinds", [(), ("light", "jpeg")])
+@pytest.mark.parametrize("number", [0, 3])
+def test_a_view_of_a_square_is_that_of_the_square_alone(
+    number: int, kinds: tuple[str, ...]
+) -> None:
+    packed = np.concatenate([IMAGES, 255 - IMAGES[:, ::-1]], axis=1)
+    for region, squares in enumerate((IMAGES, 255 - IMAGES[:, ::-1])):
+        seen = View(number, kinds, region).of(packed)
+        np.testing.assert_array_equal(seen, View(number, kinds).of(squares))
+
+
 def test_views_have_names_of_their_own_and_dihedral_ones_those_of_earlier_versions() -> None:
     shown = views_of(Views(dihedral=4, copies=2, corruptions=("light", "blur")))
     assert [view.name for view in shown] == ["0", "1", "2", "3", "light-blur-0", "light-blur-1"]
+    both = views_of(Views(dihedral=2, regions=2, copies=2, corruptions=("light", "blur")))
+    assert len({view.name for view in both}) == len(both) == 6
+    assert {view.name for view in both if not view.region} < {view.name for view in shown}
 
 
 @pytest.mark.parametrize("view", [View(0), View(3), View(1, ("light", "frame"))])
@@ -56,12 +79,15 @@ def test_a_corrupted_view_is_the_corrupted_copy_of_its_number() -> None:
 @pytest.mark.parametrize(
     ("given", "shown"),
     [
-        ({"corrupted": 0, "views": 8}, Views(dihedral=8)),
+        ({"corrupted": 0, "views": 8, "regions": "centre"}, Views(dihedral=8)),
         (
             {"corrupted": 3, "corruptions": "jpeg, blur,jpeg"},
-            Views(dihedral=4, copies=3, corruptions=("blur", "jpeg")),
+            Views(dihedral=2, regions=2, copies=3, corruptions=("blur", "jpeg")),
         ),
-        ({"views": 2}, Views(dihedral=2, copies=2, corruptions=tuple(corruptions.KINDS))),
+        (
+            {"views": 4},
+            Views(dihedral=4, regions=2, copies=2, corruptions=tuple(corruptions.KINDS)),
+        ),
     ],
 )
 def test_a_run_learns_from_the_views_of_its_settings(given: dict[str, Any], shown: Views) -> None:

@@ -11,7 +11,7 @@ the trial of a model file call it; mostly in worker processes, since a decoder m
     measuring    statistics, and the fingerprint by which near-duplicates are searched
     surround     the black or white around the skin
     masks        which images are masks of lesions and no pictures
-    squares      the centre at the working size
+    squares      the centre, and the square around the lesion, at the working size
     unusable     the error of an image that cannot be used
 
 What does not fit is either converted, which its row says, or quarantined with a reason:
@@ -37,7 +37,7 @@ from skin_pipeline.data.images.inspecting import (
 )
 from skin_pipeline.data.images.masks import named_like_a_mask
 from skin_pipeline.data.images.measuring import QUANTILES, STATISTICS, THUMBNAIL
-from skin_pipeline.data.images.squares import working_square
+from skin_pipeline.data.images.squares import working_squares
 from skin_pipeline.data.images.unusable import Unusable
 
 __all__ = [
@@ -54,5 +54,5 @@ __all__ = [
     "named_like_a_mask",
     "pixels_digest",
     "read",
-    "working_square",
+    "working_squares",
 ]

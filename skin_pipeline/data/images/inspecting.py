@@ -27,7 +27,7 @@ from skin_pipeline.data.images.measuring import (
     shrunk,
     statistics,
 )
-from skin_pipeline.data.images.squares import working_square
+from skin_pipeline.data.images.squares import working_squares
 from skin_pipeline.data.kinds import MOST_BYTES
 from skin_pipeline.errors import BadInput, Unavailable
 from skin_pipeline.foreign import line
@@ -62,7 +62,7 @@ class Inspected:
         mask: Whether it looks like a mask of a lesion.
         pixels_sha256: What `pixels_digest` returns, if it was asked for.
         thumbnail: The luminance of the whole image (64, 64) in uint8.
-        pixels: The working square (size, size, 3) in uint8, if a geometry was given.
+        pixels: The working squares (regions * size, size, 3) in uint8, if a geometry was given.
     """
 
     sha256: str
@@ -178,7 +178,7 @@ def _measured(
         mask=like_a_mask(image, small),
         pixels_sha256=_pixels_digest(image) if hashed else "",
         thumbnail=np.rint(light).astype(np.uint8),
-        pixels=working_square(image, geometry) if geometry else None,
+        pixels=working_squares(image, geometry) if geometry else None,
     )
 
 
