@@ -121,17 +121,19 @@ class Bench:
 
     def _region(self, images: Images, number: int, made: Configuration) -> list[Floats]:
         """Returns the features of a region of the images, and of its corrupted copies."""
-        cut, count = REGIONS[made.regions[number]], len(made.regions)
+        cut = REGIONS[made.regions[number]]
         squares = np.stack([
             cut(upright(images.folder / key), self._network.image_size)
             for key in images.table["key"]
         ])
-        shown = Views(dihedral=made.views, copies=made.copies, corruptions=made.corruptions)
-        own = [
-            view
-            for view in views.views_of(shown)
-            if not view.corruptions or view.number % count == number
-        ]
+        shown = Views(
+            dihedral=made.views,
+            regions=len(made.regions),
+            copies=made.copies,
+            corruptions=made.corruptions,
+        )
+        # Each region is computed alone here, as the only one of its images.
+        own = [view._replace(region=0) for view in views.views_of(shown) if view.region == number]
         each = self._pooled(squares, own)
         return [each[: made.views].mean(axis=0), *each[made.views :]]
 

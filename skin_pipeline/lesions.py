@@ -1,6 +1,6 @@
 """Where the lesion is in an image: the square around the dark region nearest to the centre.
 
-    box = around_lesion(IN_NUMPY, wholes, 0.8)   # (n, 3): top, left and side of each, up to 1
+    square = around_lesion(InNumPy(), wholes, 0.8)   # top, left and side, up to 1: each (n, 1)
 
 Images are packed with NumPy, and the released model is made of layers of Keras. Both find the
 lesion by the lines of this module, so that a model sees the squares that it was trained on.
@@ -128,10 +128,17 @@ def _away(xp: Any, grey: Array) -> tuple[Array, Array]:
 
     They are never added up: Keras 3.15 takes the second of such arrays for a bias, if n is 1.
     """
-    # A model has no numbers of its own, so that they are made from the image.
     g = grey.shape[1]
-    squared = ((xp.cumsum(xp.ones_like(grey[:, 0]), axis=1) - 0.5) / g - 0.5) ** 2
+    squared = (middles(xp, grey[:, 0]) / g - 0.5) ** 2
     return xp.reshape(squared, (-1, g, 1)), xp.reshape(squared, (-1, 1, g))
+
+
+def middles(xp: Any, line: Array) -> Array:
+    """Returns where the middle of each pixel of a line is (n, pixels), in pixels.
+
+    They are made from the line, whose length a model does not know beforehand.
+    """
+    return xp.cumsum(xp.ones_like(line), axis=1) - 0.5
 
 
 def _otsu(xp: Any, grey: Array, field: Array) -> Array:

@@ -149,11 +149,16 @@ class Parts:
         """
         model, images = self.job.load(evaluation, Evaluation), self.job.load(dataset, Dataset)
         made_for = self.job.load(model.dataset, Dataset)
-        for name in ("image_size", "field_of_view", "regions"):
-            theirs, ours = getattr(made_for, name), getattr(images, name)
-            # A model that sees the centre only finds it in images that are packed with more.
-            if theirs != ours and not (name == "regions" and theirs < ours):
-                raise BadInput(f"its {name} is {theirs}, that of the images here {ours}")
+        unlike = [
+            name
+            for name in ("image_size", "field_of_view")
+            if getattr(made_for, name) != getattr(images, name)
+        ]
+        # A model that sees the centre only finds it in images that are packed with more.
+        unlike += ["regions"] if made_for.regions > images.regions else []
+        if unlike:
+            theirs, ours = (getattr(one, unlike[0]) for one in (made_for, images))
+            raise BadInput(f"its {unlike[0]} is {theirs}, that of the images here {ours}")
         views = Views(dihedral=model.views, regions=made_for.regions)
         return [
             self.features(images, shard, model.trunk, model.strategy, views) for shard in shards

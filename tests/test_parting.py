@@ -13,7 +13,7 @@ from scipy.special import expit
 
 from skin_pipeline import sharding, steps, tables
 from skin_pipeline.config import Settings
-from skin_pipeline.contracts import Dataset, Evaluation, Logits, Scored, load
+from skin_pipeline.contracts import Dataset, Evaluation, Logits, Scored, dump, load
 from skin_pipeline.data import demo, manifest
 from skin_pipeline.errors import BadInput
 from skin_pipeline.evaluation import logits
@@ -165,3 +165,36 @@ def test_images_that_the_models_see_in_another_way_are_not_scored(elsewhere: Els
     made = steps.ingest(replace(job, settings=settings))
     with pytest.raises(BadInput, match=r"its field_of_view is .+, that of the images here 1\.0"):
         Parts(job).all_of_external(elsewhere.evaluation, made.external["clinic"])
+
+
+def test_a_model_that_sees_both_squares_is_refused_where_only_the_centre_was_packed(
+    elsewhere: Elsewhere,
+) -> None:
+    job = elsewhere.job
+    made = steps.ingest(
+        replace(job, settings=job.settings.model_copy(update={"regions": "centre"}))
+    )
+    with pytest.raises(BadInput, match="its regions is 2, that of the images here 1"):
+        Parts(job).all_of_external(elsewhere.evaluation, made.external["clinic"])
+
+
+def test_a_model_that_sees_the_centre_finds_it_in_images_packed_with_more(
+    elsewhere: Elsewhere,
+) -> None:
+    job = elsewhere.job
+    model = job.load(elsewhere.evaluation, Evaluation)
+    made_for = job.load(model.dataset, Dataset).model_copy(update={"regions": 1})
+    job.store.put("ingest/centre/result.json", dump(made_for))
+    centre = model.model_copy(update={"dataset": "ingest/centre"})
+    job.store.put("evaluate/centre/result.json", dump(centre))
+    rows = np.arange(10)
+    alone, both = (
+        inputs.Activations(
+            job.store, Parts(job).features_for(key, elsewhere.dataset, SHARDS), "pooled"
+        )
+        for key in ("evaluate/centre", elsewhere.evaluation)
+    )
+    assert (alone.views, both.views) == (model.views, 2 * model.views)
+    for view in range(model.views):
+        (seen,), (known,) = alone.take(rows, rows * 0 + view), both.take(rows, rows * 0 + 2 * view)
+        np.testing.assert_array_equal(seen, known)

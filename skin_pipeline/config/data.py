@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, get_args
 
 from pydantic import field_validator
 
@@ -11,7 +11,8 @@ from skin_pipeline.config.environment import Environment, parts
 from skin_pipeline.config.knobs import FIRST, knob
 
 DEMO = "demo"
-REGIONS = ("centre", "centre_and_lesion")  # from one square of an image to two
+Regions = Literal["centre", "centre_and_lesion"]
+REGIONS: tuple[Regions, ...] = get_args(Regions)  # from one square of an image to two
 SYNTHETIC = "-synthetic"  # how the names of models made of generated images end
 
 
@@ -96,7 +97,7 @@ class DataKnobs(Environment):
         le=1.0,
         title="Field of view (share of the short side)",
     )
-    regions: Literal["centre", "centre_and_lesion"] = knob(
+    regions: Regions = knob(
         "centre_and_lesion",
         "Data",
         "What the network is shown of each image: its `centre`, or also the square around the "

@@ -1,7 +1,7 @@
 """How the images of a data set are divided: into shards, and into ranges of shards.
 
     layout = Layout.of(1_000_000, settings)
-    layout.shard_size, layout.range_size # 256 images in a shard, 5120 in a range
+    layout.shard_size, layout.range_size           # 256 images in a shard, 5120 in a range
     layout.ranges(1_000_000)[1]          # range(5120, 10240)
 
 A *shard* is one packed array, which a task holds in memory. A *range* is what one task decodes:

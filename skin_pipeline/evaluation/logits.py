@@ -45,7 +45,7 @@ def of_shards(
         runs: Keys of the runs, all of one strategy.
         shards: Numbers of the shards.
         features: Keys of the features of these shards.
-        views: How many dihedral views, from the first; each of a square counts.
+        views: How many squares are averaged, from the first: four, for two views of two squares.
     """
     document, own = work.load(split, Split), runs_of(work, runs)
     dataset = work.load(document.dataset, Dataset)
@@ -79,7 +79,7 @@ def of_external(
         runs: Keys of the runs, all of one strategy.
         shards: Numbers of the shards.
         features: Keys of the features of these shards.
-        views: How many dihedral views, from the first; each of a square counts.
+        views: How many squares are averaged, from the first: four, for two views of two squares.
     """
     document, own = work.load(dataset, Dataset), runs_of(work, runs)
     # Who the images are of says nothing here, so that the rest of the table is not read.

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from skin_pipeline.arrays import Arrays
-from skin_pipeline.geometry import Geometry
+from skin_pipeline.geometry import Geometry, region
 from skin_pipeline.model_file import looking
 from skin_pipeline.training import backbone, networks, strategies
 
@@ -107,12 +107,10 @@ def _built(
     views: int,
     scale: float,
 ) -> Any:
-    keras, size = network.keras, network.image_size
+    keras = network.keras
     image = keras.Input((None, None, 3), dtype="uint8", name="image")
-    packed = looking.squares(keras, image, size, whole_side, regions)
-    each = (
-        [packed[:, i * size : (i + 1) * size] for i in range(regions)] if regions > 1 else [packed]
-    )
+    packed = looking.squares(keras, image, network.image_size, whole_side, regions)
+    each = [region(packed, number) for number in range(regions)] if regions > 1 else [packed]
     # The views of an image follow each other in the batch, in the order of `views.views_of`, so
     # that the model has one network for all of them.
     every = [seen_as(keras, square, view) for view in range(views) for square in each]

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from skin_pipeline import lesions
+from skin_pipeline.geometry import Geometry
 
 CENTRE, WHOLE, LESION, SQUARES = "field_of_view", "centre_square", "lesion_square", "squares"
 
@@ -46,12 +47,19 @@ def seen(model: Any) -> Any:
     return (named.get(SQUARES) or named[CENTRE]).output
 
 
+def geometry_of(model: Any) -> Geometry:
+    """Returns how images are packed for a model that begins with `squares`."""
+    packed = seen(model)
+    size, whole_side = int(packed.shape[2]), int(model.get_layer(WHOLE).height)
+    return Geometry(size, size / whole_side, int(packed.shape[1]) // size)
+
+
 def _lesion(keras: Any, image: Any, whole: Any, size: int) -> Any:
     """Returns the square around the lesion (n, size, size, 3), cut out of the image itself."""
     around = lesions.around_lesion(lesions.InKeras(keras), whole, size / whole.shape[1])
     ops = keras.ops
     pixels = ops.cast(image, "float32")
-    rows, columns = (_middles(ops, one) for one in (pixels[:, :, 0, 0], pixels[:, 0, :, 0]))
+    rows, columns = (lesions.middles(ops, one) for one in (pixels[:, :, 0, 0], pixels[:, 0, :, 0]))
     high, wide = (ops.max(one, axis=1, keepdims=True) + 0.5 for one in (rows, columns))
     short = ops.minimum(high, wide)
     step = around.side * short / size
@@ -60,17 +68,12 @@ def _lesion(keras: Any, image: Any, whole: Any, size: int) -> Any:
     along = _weights(ops, columns, left + around.left * short, step, size)
     # As Pillow does: along the rows first, and each time to whole grey levels. A network tells the
     # difference, which is a noise of its own where a small image is enlarged.
-    narrowed = _whole(ops, ops.einsum("nxw,nhwc->nhxc", along, pixels))
-    return _whole(ops, ops.einsum("nyh,nhxc->nyxc", down, narrowed))
+    narrowed = _rounded(ops, ops.einsum("nxw,nhwc->nhxc", along, pixels))
+    return _rounded(ops, ops.einsum("nyh,nhxc->nyxc", down, narrowed))
 
 
-def _whole(ops: Any, pixels: Any) -> Any:
+def _rounded(ops: Any, pixels: Any) -> Any:
     return ops.floor(pixels + 0.5)
-
-
-def _middles(ops: Any, line: Any) -> Any:
-    """Returns where the middle of each pixel of a line is (n, pixels), in pixels."""
-    return ops.cumsum(ops.ones_like(line), axis=1) - 0.5
 
 
 def _weights(ops: Any, middles: Any, start: Any, step: Any, size: int) -> Any:

@@ -218,9 +218,9 @@ def predict(
 class Scorer:
     """A loaded model: `forward` takes packed images of uint8 to probabilities (n, 1).
 
-    `geometry` is how an image is packed for it. `seeing` is
-    `forward` that also gives the trunk's features, from the same pass. With the `profile` of a
-    site, predictions have its probabilities and threshold; `forward` stays as it is.
+    `geometry` is how an image is packed for it. `seeing` is `forward` that also gives the trunk's
+    features, from the same pass. With the `profile` of a site, predictions have its probabilities
+    and threshold; `forward` stays as it is.
     """
 
     release: Release
@@ -241,14 +241,12 @@ class Scorer:
         expected = model.release.files[MODEL_FILE]
         loaded = loading.load(model.path, threads, expected)
         squares = looking.seen(loaded)
-        size, whole = int(squares.shape[2]), int(loaded.get_layer(looking.WHOLE).height)
-        geometry = Geometry(size, size / whole, int(squares.shape[1]) // size)
         processes = max(1, threads // 2)  # the network takes most of the time
         forward, seeing = _forward(loaded, squares), _seeing(loaded, squares)
         # Without features of an image, nothing says how familiar it is.
         known = familiar_to(model.release, model.familiarity if seeing else None)
-        about = forward, geometry, processes, seeing, model.profile, known
-        return cls(model.release, *about)
+        about = looking.geometry_of(loaded), processes, seeing, model.profile, known
+        return cls(model.release, forward, *about)
 
     @property
     def threshold(self) -> float:
@@ -273,8 +271,8 @@ class Scorer:
         return self.forward(squares), None
 
     def see(self, squares: NDArray[np.uint8]) -> Seen:
-        """Yields what the version itself says of packed images, without a profile: the
-        probability of each, and the features (d,) of its trunk; None if it has none."""
+        """Yields what the version itself says of packed images, without a profile: the probability
+        of each, and the features (d,) of its trunk; None if it has none."""
         return _scores(self.seeing or self._unseeing, squares)
 
     def _looks(self, images: Iterable[Image], seeing: Seeing) -> Iterator[Look]:

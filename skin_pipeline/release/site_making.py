@@ -99,8 +99,11 @@ def scored(job: Job, model: Model, version: str, source: str) -> str:
     verdict = _verdict(job, model, version)
     scorer = Scorer.of(resolve(model, version), job.threads)
     seen = scorer.geometry
-    sight: dict[str, Any] = {"image_size": seen.size, "field_of_view": seen.field_of_view}
-    sight["regions"] = REGIONS[seen.regions - 1]
+    sight: dict[str, Any] = {
+        "image_size": seen.size,
+        "field_of_view": seen.field_of_view,
+        "regions": REGIONS[seen.regions - 1],
+    }
     external = {"columns": "", "returned_labels": "leave_out"}  # as external sets are read
     settings = job.settings.model_copy(update={**sight, **external})
     job = replace(job, settings=settings)

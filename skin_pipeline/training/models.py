@@ -139,7 +139,7 @@ def logits_of(
         runs: The runs, all of one strategy.
         weights: The weights of each run.
         wanted: For each run the rows that it scores.
-        views: How many dihedral views, from the first; each of a square counts.
+        views: How many squares are averaged, from the first: four, for two views of two squares.
     """
     inputs, scorer_of = _reading(network, source, runs[0].strategy)
     logits = np.full((len(runs), len(source.table)), np.nan)

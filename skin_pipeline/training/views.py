@@ -58,7 +58,7 @@ def learned_from(settings: Settings) -> Views:
 
 
 def views_of(views: Views) -> list[View]:
-    """Returns all views, the dihedral ones first: each of all regions, then the next one."""
+    """Returns all views: each dihedral one of all regions, then the next one; then the copies."""
     regions = range(views.regions)
     kinds = tuple(kind for kind in KINDS if kind in views.corruptions)
     return [
