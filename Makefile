@@ -75,6 +75,7 @@ lock: $(VENV)/.uv ## lock the newest packages that fit the .in files
 	@$(COMPILE) --upgrade -c requirements.txt requirements-cluster.in -o requirements-cluster.txt
 	@$(COMPILE) --upgrade -c requirements.txt -c requirements-cluster.txt requirements-dev.in -o requirements-dev.txt
 	@$(COMPILE) --upgrade -c requirements.txt requirements-lineage.in -o requirements-lineage.txt
+	@$(COMPILE) --upgrade -c requirements.txt requirements-openvino.in -o requirements-openvino.txt
 	@$(COMPILE) --upgrade -c requirements.txt -c requirements-cluster.txt requirements-gpu.in -o requirements-gpu.txt
 
 # Both run tools of their own environments; the second asks an advisory service, which must be reached.

@@ -124,8 +124,9 @@ class Parts:
         self, dataset: Dataset, shard: int, trunk: Trunk, strategy: str, views: Views
     ) -> str:
         """Computes the activations of one shard of any set that the models of a strategy read."""
-        from skin_pipeline.training import strategies
+        from skin_pipeline.training import engines, strategies
 
+        trunk = engines.here(trunk)
         kinds = strategies.CACHED[strategy]
         inputs = {
             "images": dataset.shards[shard],

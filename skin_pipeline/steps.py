@@ -57,11 +57,11 @@ def ingest(job: Job, listed: Iterable[Sequence[str]] | None = None) -> Ingested:
         Unavailable: The source did not answer.
     """
     from skin_pipeline.data import ingesting
-    from skin_pipeline.training import pretrained
+    from skin_pipeline.training import pretrained, probing
 
     weights = pretrained.pin_weights(job.settings, job.store, job.roots)
     made = ingesting.ingested(job, VERSIONS["ingest"], listed)
-    return Ingested(made.pop(ingesting.OWN), weights, made)
+    return Ingested(own := made.pop(ingesting.OWN), probing.with_engine(job, own, weights), made)
 
 
 def searches(
@@ -157,18 +157,19 @@ def features(job: Job, split: str, weights: str, shard: int) -> str:
     Args:
         job: The job.
         split: Key of the split.
-        weights: `imagenet`, `none`, or the key of pinned weights, from `ingest`.
+        weights: `imagenet`, `none`, or the key of pinned weights, behind the engine; see `ingest`.
         shard: Number of the shard.
 
     Raises:
         BadInput: The weight file belongs to another network.
         Unavailable: Keras could not download its ImageNet weights.
     """
-    from skin_pipeline.training import pretrained, views
+    from skin_pipeline.training import engines, pretrained, views
 
     dataset = job.load(job.load(split, Split).dataset, Dataset)
     seen = views.learned_from(job.settings)
     trunk = pretrained.trunk_of(job.settings.backbone, weights, job.settings.stages_read)
+    engines.need(trunk)
     return Parts(job).features(dataset, shard, trunk, job.settings.strategy, seen)
 
 

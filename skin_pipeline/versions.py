@@ -5,6 +5,7 @@ from __future__ import annotations
 # Raised when a step's code gives another result from the same inputs.
 VERSIONS = {
     "ingest": 4,
+    "engine": 1,
     "buckets": 1,
     "duplicates": 1,
     "validate": 6,

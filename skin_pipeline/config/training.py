@@ -80,6 +80,20 @@ class TrainingKnobs(Environment):
         min_length=1,
         title="Weights of the network",
     )
+    engine: Literal["auto", "tensorflow", "openvino"] = knob(
+        "auto",
+        "Training",
+        "What computes the frozen network: `tensorflow`, `openvino` (an extra that is quick on "
+        "CPUs), or whichever is measured to be quicker and agrees (`auto`).",
+        title="Engine",
+    )
+    precision: Literal["auto", "float32", "bfloat16"] = knob(
+        "auto",
+        "Training",
+        "In what precision `openvino` computes: `float32`, or `bfloat16`, which is several times "
+        "as fast on processors that have it.",
+        title="Precision of the engine",
+    )
     strategy: Literal["head", "fine_tune", "full"] = knob(
         "head",
         FIRST,

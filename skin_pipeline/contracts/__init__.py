@@ -100,6 +100,7 @@ from skin_pipeline.contracts.release import (
 from skin_pipeline.contracts.returned import RefusedLabel, ReturnedLabel, ReturnedLabels
 from skin_pipeline.contracts.scoring import Ledger, ScoredChunk, ScoringChunk, ScoringPlan
 from skin_pipeline.contracts.training import (
+    EngineProbe,
     Epoch,
     FeatureIndex,
     Features,
@@ -134,6 +135,7 @@ __all__ = [
     "Dataset",
     "DecodedRange",
     "DriftReport",
+    "EngineProbe",
     "Epoch",
     "Evaluation",
     "EventKind",

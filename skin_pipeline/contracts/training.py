@@ -14,18 +14,34 @@ class Trunk(Contract):
     """The frozen part of a network of keras.applications, and its weights.
 
     `source` is `imagenet`, `none`, or the key of a file under `weights/`; `digest` is theirs.
-    `stages` is how many of the network's three stages are read.
+    `stages` is how many of the network's three stages are read. `engine` computes it, in
+    `precision`.
     """
 
     backbone: str
     source: str
     digest: str
     stages: int = 3
+    engine: str = "tensorflow"
+    precision: str = "float32"
 
     @property
     def recipe(self) -> dict[str, Any]:
-        """What activations depend on; without `stages` where all are read, as it always was."""
+        """What activations depend on; without what is as it always was."""
         return self.model_dump(exclude_defaults=True)
+
+
+class EngineProbe(Contract):
+    """Result of `engine`: which engine computes a network, as measured on one kind of machine.
+
+    `rates` are images a second, and `agreement` the share of the features' variance that is the
+    same as with TensorFlow in single precision; both by `engine:precision`.
+    """
+
+    engine: str
+    precision: str
+    rates: dict[str, float]
+    agreement: dict[str, float]
 
 
 class Views(Contract):

@@ -17,8 +17,8 @@ from __future__ import annotations
 import uuid
 
 STEPS = (
-    *("listing", "decode", "ingest", "buckets", "duplicates", "validate", "split", "features"),
-    *("index", "train", "logits", "evaluate", "champion", "external", "gate"),
+    *("listing", "decode", "ingest", "buckets", "duplicates", "validate", "split"),
+    *("engine", "features", "index", "train", "logits", "evaluate", "champion", "external", "gate"),
 )
 PROOFS, CHECKPOINTS = "proofs", "checkpoints"
 OF = "of_"  # marks a digest in a name that is not the digest of the object itself

@@ -23,6 +23,8 @@ on what `inputs` reads. The modules in reading order:
     views          what the network is shown of each image: dihedral views and corrupted copies
     corruptions    an image as another camera, lamp or archive might have made it
     features       activations of the frozen network, computed once
+    engines        what computes them: TensorFlow, or OpenVINO
+    probing        which engine is quick on this machine, and agrees
     cache          these activations in the store, found by the pixels of an image
     inputs         what runs read: cached activations or packed images, memory-mapped
     stages         what a run is, and what a stage of it is
@@ -49,6 +51,7 @@ __all__ = [
     "checkpoints",
     "configuration",
     "container",
+    "engines",
     "features",
     "hdf5",
     "inputs",
@@ -57,6 +60,7 @@ __all__ = [
     "networks",
     "pixels",
     "pretrained",
+    "probing",
     "resources",
     "runtime",
     "stages",

@@ -80,10 +80,15 @@ def _suffix(copy: Path, backbone: str, named: str) -> str:
 
 
 def trunk_of(backbone: str, weights: str, stages: int = networks.STAGES) -> Trunk:
-    """Returns the trunk: a network, its weights as `pin_weights` returned them, and its depth."""
+    """Returns the trunk: a network, its weights as `pin_weights` returned them, and its depth.
+
+    `probing.with_engine` may have put an engine and its precision in front of the weights.
+    """
+    *engine, weights = weights.split(":")
     # `imagenet` and `none`, which are no file, are their own digest.
     digest = Path(weights).name.split(".")[0]
-    return Trunk(backbone=backbone, source=weights, digest=digest, stages=stages)
+    by = dict(zip(("engine", "precision"), engine, strict=bool(engine)))
+    return Trunk(backbone=backbone, source=weights, digest=digest, stages=stages, **by)
 
 
 def load_weights(keras: Any, network: Any, trunk: Trunk, store: Store) -> Pixels | None:

@@ -19,11 +19,11 @@ from skin_pipeline.job import Job, Work
 from skin_pipeline.provenance import owner_of
 from skin_pipeline.seeds import run_seed
 from skin_pipeline.storage import scratch
-from skin_pipeline.training import cache, models, resources
+from skin_pipeline.training import cache, engines, models, resources
 from skin_pipeline.training.backbone import Network
 from skin_pipeline.training.cache import FeatureCache, Ids
 from skin_pipeline.training.checkpoints import Checkpoints
-from skin_pipeline.training.features import BATCH, Forward, bytes_of, compute, forward_of
+from skin_pipeline.training.features import BATCH, Forward, bytes_of, compute
 from skin_pipeline.training.inputs import joined, source_of
 from skin_pipeline.training.plan import stages_of
 from skin_pipeline.training.runs import Trained, train_run
@@ -71,7 +71,7 @@ def features(
     if missing:
         network = models.network_on(work.job, dataset, trunk)
         _check_room(work.job, network, kinds, len(seen), dataset.images)
-        forward = _forward(network, tuple(kinds))
+        forward = _forward(network, tuple(kinds), trunk, work.job.threads)
         with scratch() as folder:
             compute(forward, pixels, ids, known, kinds=kinds, views=seen, folder=folder)
     blocks, places = {}, {}
@@ -84,8 +84,8 @@ def features(
 
 # One task works on several shards of a large data set, and compiling takes seconds.
 @lru_cache(maxsize=1)
-def _forward(network: Network, kinds: tuple[str, ...]) -> Forward:
-    return forward_of(network, kinds)
+def _forward(network: Network, kinds: tuple[str, ...], trunk: Trunk, threads: int) -> Forward:
+    return engines.forward_of(network, kinds, trunk, threads)
 
 
 def _check_room(job: Job, network: Network, kinds: Sequence[str], views: int, images: int) -> None:

@@ -1,0 +1,179 @@
+"""Which engine computes the network of a run: measured once for each kind of machine.
+
+    weights = with_engine(job, dataset, "imagenet")    # "openvino:bfloat16:imagenet"
+
+The first step of a run asks, and all others are told: so all workers use the same engine, and every
+key of the run says which. `auto` takes the quickest of those that agree with TensorFlow in single
+precision.
+"""
+
+from __future__ import annotations
+
+import logging
+import platform
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skin_pipeline import arrays
+from skin_pipeline.contracts import Dataset, EngineProbe, Trunk
+from skin_pipeline.errors import BadInput
+from skin_pipeline.job import Job, Work
+from skin_pipeline.training import engines, models, pretrained, views
+from skin_pipeline.training.features import BATCH
+from skin_pipeline.versions import VERSIONS
+
+log = logging.getLogger(__name__)
+
+BATCHES = 3  # of images that are timed
+# The smallest share of a feature's variance among images that must be the same as in single
+# precision, in the mean over all features.
+AGREEMENT = 0.998
+KINDS = ["pooled"]
+WORTH = 2000  # squares of 224 pixels: for fewer, measuring takes longer than it can save
+
+
+class Candidate(NamedTuple):
+    """An engine, and a precision of it."""
+
+    engine: str
+    precision: str
+
+    def __str__(self) -> str:
+        return f"{self.engine}:{self.precision}"
+
+
+USUAL = Candidate(**engines.USUAL)
+
+
+def with_engine(job: Job, dataset: str, weights: str) -> str:
+    """Returns pinned weights behind the engine that computes their network, where that is not
+    TensorFlow in single precision.
+
+    A data set too small to be worth the measuring is left to TensorFlow.
+
+    Args:
+        job: The job.
+        dataset: Key of the data set, whose images an engine is tried on.
+        weights: What `pretrained.pin_weights` returned.
+
+    Raises:
+        BadInput: The engine that is asked for is not installed, or not in this precision.
+    """
+    wanted = _wanted(job)
+    if job.settings.engine == "auto" and _passes(job, dataset) < WORTH:
+        wanted = wanted[:1]
+    chosen = wanted[0] if len(wanted) == 1 else _measured(job, dataset, weights, wanted)
+    return weights if chosen == USUAL else f"{chosen}:{weights}"
+
+
+def _passes(job: Job, dataset: str) -> float:
+    """Returns how many squares of 224 pixels the features of a run take as long as."""
+    shown = len(views.views_of(views.learned_from(job.settings)))
+    return job.load(dataset, Dataset).images * shown * (job.settings.image_size / 224) ** 2
+
+
+def _wanted(job: Job) -> list[Candidate]:
+    """Returns the engines that the settings allow, as far as they are here.
+
+    Raises:
+        BadInput: There is none.
+    """
+    engine, precision = job.settings.engine, job.settings.precision
+    if engine == "openvino" and not engines.installed():
+        raise BadInput(f"engine=openvino: OpenVINO is not installed here. {engines.WAY_OUT}")
+    if (engine, precision) == ("tensorflow", "bfloat16"):
+        raise BadInput("precision=bfloat16 needs engine=openvino; TensorFlow computes in float32")
+    found = [USUAL]
+    if engine != "tensorflow" and engines.installed():
+        found += [Candidate("openvino", name) for name in engines.precisions()]
+    if (engine, precision) == ("openvino", "bfloat16"):
+        return [Candidate(engine, precision)]
+    return [
+        one
+        for one in found
+        if engine in {"auto", one.engine} and precision in {"auto", one.precision}
+    ] or [USUAL]
+
+
+def _measured(job: Job, dataset: str, weights: str, wanted: list[Candidate]) -> Candidate:
+    """Returns the quickest engine that agrees, as it was measured on such a machine."""
+    trunk = pretrained.trunk_of(job.settings.backbone, weights, job.settings.stages_read)
+    about = {
+        "trunk": trunk.recipe,
+        "image_size": job.settings.image_size,
+        "engines": [str(one) for one in wanted],
+        "machine": [*_machine(), job.threads, engines.installed()],
+    }
+
+    def make(work: Work) -> EngineProbe:
+        return _probe(work, dataset, trunk, wanted)
+
+    found = job.load(job.once("engine", VERSIONS["engine"], about, make), EngineProbe)
+    return Candidate(found.engine, found.precision)
+
+
+def _machine() -> list[str]:
+    return [platform.machine(), platform.processor(), *engines.precisions()]
+
+
+def _probe(work: Work, dataset: str, trunk: Trunk, wanted: list[Candidate]) -> EngineProbe:
+    """Tries engines on some images of the data set."""
+    document = work.load(dataset, Dataset)
+    network = models.network_on(work.job, document, trunk)
+    squares = _squares(work, document)
+    tried = {}
+    for one in dict.fromkeys([USUAL, *wanted]):
+        made = trunk.model_copy(update=one._asdict())
+        tried[one] = _tried(engines.forward_of(network, KINDS, made, work.job.threads), squares)
+    rates = {one: rate for one, (rate, _) in tried.items()}
+    agreement = {one: agreeing(found, tried[USUAL][1]) for one, (_, found) in tried.items()}
+    chosen = max((one for one in wanted if agreement[one] >= AGREEMENT), key=rates.__getitem__)
+    for one in tried:
+        log.info(
+            "engine_tried engine=%s precision=%s images_per_second=%.1f agreement=%.5f chosen=%s",
+            *(*one, rates[one], agreement[one], one == chosen),
+        )
+    return EngineProbe(
+        engine=chosen.engine,
+        precision=chosen.precision,
+        rates={str(one): rate for one, rate in rates.items()},
+        agreement={str(one): share for one, share in agreement.items()},
+    )
+
+
+def _squares(work: Work, dataset: Dataset) -> NDArray[np.uint8]:
+    """Returns some images, repeated if there are few."""
+    pixels = arrays.loaded(work.store, dataset.shards[0])
+    return np.asarray(pixels[np.arange((1 + BATCHES) * BATCH) % len(pixels)])
+
+
+def _tried(forward: Callable[[Any], Any], squares: NDArray[np.uint8]) -> tuple[float, Any]:
+    """Returns how many images are computed in a second, and the features (n, channels).
+
+    The first batch is not timed: it is compiled then.
+    """
+    batches = np.split(squares, 1 + BATCHES)
+    found, times = [], []
+    for batch in batches:
+        start = time.perf_counter()
+        found.append(np.array(forward(batch)["pooled"], np.float64))
+        times.append(time.perf_counter() - start)
+    return BATCH / min(times[1:]), np.concatenate(found)
+
+
+def agreeing(found: NDArray[np.float64], usual: NDArray[np.float64]) -> float:
+    """Returns the share of the features' variance that is the same; 1 where all are equal.
+
+    Args:
+        found: Features (n, channels) of an engine.
+        usual: Those of TensorFlow in single precision.
+    """
+    varying = usual.var(axis=0) > 0
+    if not np.isfinite(found).all() or not varying.any():
+        return float(np.array_equal(found, usual))
+    errors = ((found - usual) ** 2).mean(axis=0)[varying]
+    return float(1 - (errors / usual.var(axis=0)[varying]).mean())
