@@ -22,6 +22,7 @@ from skin_pipeline import sharding, steps
 from skin_pipeline.config import Deployment, Settings
 from skin_pipeline.contracts import (
     Contract,
+    EngineProbe,
     FeatureIndex,
     Features,
     ImageBuckets,
@@ -37,6 +38,7 @@ from skin_pipeline.contracts import (
 from skin_pipeline.job import Job
 from skin_pipeline.parting import Parts
 from skin_pipeline.storage import FolderStore
+from skin_pipeline.training import engines, probing
 from skin_pipeline.versions import VERSIONS
 
 # Results are made in this order; "elsewhere" is the first step on an external set, and "scored
@@ -86,6 +88,8 @@ CHANGES: dict[str, tuple[Any, set[str]]] = {
     "seed": (1, {"validate", *SPLIT}),
     "backbone": ("ResNet50V2", FEATURES),
     "weights": ("other.weights.h5", FEATURES),
+    "engine": ("tensorflow", FEATURES),
+    "precision": ("float32", FEATURES),
     "strategy": ("head", FEATURES),
     "head_stages": (3, GATE),
     "views": (8, FEATURES),
@@ -131,6 +135,8 @@ BASE: dict[str, Any] = {
     "data": "ours",
     "external": "a=elsewhere",
     "weights": "mine.weights.h5",
+    "engine": "auto",
+    "precision": "auto",
     "strategy": "fine_tune",
     "runs": 2,
     "min_runs": 2,
@@ -154,6 +160,7 @@ FOLLOWS = {
     "duplicates": {"duplicates", "validate", "external", "gate"},
     "validate": {"validate", "external", "gate"},
     "split": SPLIT,
+    "engine": set(),  # the same engine is found again
     "features": FEATURES,
     "index": {"index", *TRAIN},
     "train": TRAIN,
@@ -243,6 +250,12 @@ def _split(job: Job, key: str, inputs: dict[str, Any]) -> Contract:
     )
 
 
+def _engine(job: Job, key: str, inputs: dict[str, Any]) -> Contract:
+    """The last one that may be used is the quickest here."""
+    engine, precision = inputs["engines"][-1].split(":")
+    return EngineProbe(engine=engine, precision=precision, rates={}, agreement={})
+
+
 def _features(job: Job, key: str, inputs: dict[str, Any]) -> Contract:
     return Features(
         shard=inputs["images"], trunk=inputs["trunk"], views=inputs["views"], blocks={}, places={}
@@ -279,6 +292,7 @@ MADE: dict[str, Callable[[Job, str, dict[str, Any]], Contract]] = {
     "duplicates": _near,
     "validate": _validation,
     "split": _split,
+    "engine": _engine,
     "features": _features,
     "index": _index,
     "train": _trained,
@@ -309,6 +323,8 @@ def keys(folder: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callab
     """Runs all steps with settings; the keys of what each step made, as sets by its name."""
     count = iter(range(100))
     monkeypatch.setattr(os, "fsync", lambda descriptor: None)  # the disk is not what is tested
+    monkeypatch.setattr(engines, "precisions", lambda: ["float32", "bfloat16"])
+    monkeypatch.setattr(probing, "WORTH", 0)
 
     def run(**changes: Any) -> dict[Any, Any]:
         return keys_of(job_of(folder, FolderStore(tmp_path / f"store{next(count)}"), **changes))
