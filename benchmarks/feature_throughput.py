@@ -20,6 +20,7 @@ from measuring import folder_of, in_turn, parser, report
 from skin_pipeline import steps
 from skin_pipeline.config import Deployment, Settings
 from skin_pipeline.contracts import Dataset, Views, load
+from skin_pipeline.geometry import region
 from skin_pipeline.job import Job
 from skin_pipeline.storage import FolderStore
 from skin_pipeline.training import backbone, cache, engines, features, pretrained, runtime, views
@@ -83,7 +84,7 @@ def main() -> None:
         job = Job(settings, Deployment(store=store.url), store)
         ingested = steps.ingest(job)
         shard = load(store, ingested.dataset, Dataset).shards[0]
-        pixels = np.load(store.local(shard))[:IMAGES]
+        pixels = region(np.load(store.local(shard))[:IMAGES])
         keras = runtime.keras_on(job.threads)
         source = ingested.weights if arguments.weights else "none"
         network = backbone.Network.load(keras, pretrained.trunk_of("ResNet50", source), 224, store)

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from skin_pipeline import arrays
 from skin_pipeline.contracts import Dataset, EngineProbe, Trunk
 from skin_pipeline.errors import BadInput
+from skin_pipeline.geometry import region
 from skin_pipeline.job import Job, Work
 from skin_pipeline.training import engines, models, pretrained, views
 from skin_pipeline.training.features import BATCH
@@ -146,8 +147,8 @@ def _probe(work: Work, dataset: str, trunk: Trunk, wanted: list[Candidate]) -> E
 
 
 def _squares(work: Work, dataset: Dataset) -> NDArray[np.uint8]:
-    """Returns some images, repeated if there are few."""
-    pixels = arrays.loaded(work.store, dataset.shards[0])
+    """Returns the centres of some images, repeated if there are few."""
+    pixels = region(arrays.loaded(work.store, dataset.shards[0]))
     return np.asarray(pixels[np.arange((1 + BATCHES) * BATCH) % len(pixels)])
 
 

@@ -51,6 +51,7 @@ class Machine:
         def forward(batch: Any) -> Any:
             self.now += self.seconds[one] + (0 if started else 1000)  # compiled with the first
             started.append(1)
+            assert batch.shape == (BATCH, 16, 16, 3)  # a square, and not both of an image
             means = batch.astype(np.float64).mean(axis=(1, 2))
             return {"pooled": means + self.error[one] * means.std() * np.sign(means - means.mean())}
 
@@ -63,7 +64,7 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
 
 
 def job_of(store: FolderStore, **settings: Any) -> Job:
-    pixels = np.random.default_rng(0).integers(0, 255, (20, 16, 16, 3), dtype=np.uint8)
+    pixels = np.random.default_rng(0).integers(0, 255, (20, 32, 16, 3), dtype=np.uint8)
     put_array(store, "shards/0.npy", pixels)
     documents_of = documents.dataset("ingest/1", shards=("shards/0.npy",), image_size=tiny.SIZE)
     store.put("ingest/1/result.json", documents_of.model_dump_json().encode())
@@ -127,7 +128,8 @@ def test_a_small_data_set_is_not_worth_the_measuring(
 ) -> None:
     job = job_of(store, image_size=112, views=2, corrupted=1)
     images = job.load("ingest/1", Dataset).images
-    monkeypatch.setattr(probing, "WORTH", images * 3 / 4 / factor)
+    # Two views of two squares, and a copy; each has a quarter of the pixels of a square of 224.
+    monkeypatch.setattr(probing, "WORTH", images * 5 / 4 / factor)
     assert with_engine(job, "ingest/1", "none") == ("openvino:bfloat16:none" if tried else "none")
     assert bool(machine.asked) is tried
 
