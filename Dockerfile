@@ -11,8 +11,9 @@ ENV AIRFLOW_HOME=/opt/airflow \
     PIP_NO_CACHE_DIR=1
 
 WORKDIR /opt/pipeline
-COPY requirements.txt requirements-cluster.txt requirements-gpu.txt ./
-# requirements-cluster.txt again for a CPU, requirements-gpu.txt for a GPU.
+COPY requirements.txt requirements-cluster.txt requirements-gpu.txt requirements-openvino.txt ./
+# For a GPU requirements-gpu.txt; for OpenVINO on CPUs requirements-openvino.txt; else, since there
+# must be one, requirements-cluster.txt again.
 ARG MORE_REQUIREMENTS=requirements-cluster.txt
 # What is installed is all that there is: no pip is left to add to it.
 RUN pip install --require-hashes -r requirements.txt -r requirements-cluster.txt \

@@ -89,6 +89,12 @@ class Deployment(PlacementKnobs):
         description="Threads of one computing task, which takes as many slots of the pool; 0 for "
         "one in Airflow, and for all cores on the command line.",
     )
+    scoring_engine: Literal["auto", "tensorflow", "openvino"] = Field(
+        "auto",
+        description="What runs a released model on new images. `auto` is OpenVINO if it is "
+        "installed, the processor computes in half precision (AMX, AVX512-BF16) and there is no "
+        "GPU; else TensorFlow.",
+    )
     memory_gib: float = Field(
         0,
         ge=0,

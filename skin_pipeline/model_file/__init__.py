@@ -12,10 +12,11 @@ other room uses it. The modules in reading order:
     blueprint    its configuration, read as data
     weights      its weights, found and judged before they are read
     memory       a bound on the memory that this process may take meanwhile
+    running      a loaded model on packed images, by the engine that is quick here
     trial        a model file is loaded, and scores images, in a confined process of its own
 
 Importing the room imports none of them, and no module imports Keras before it is used.
 """
 
 # ruff: file-ignore[undefined-export] (they are modules, imported when they are used)
-__all__ = ["building", "loading", "looking", "trial"]
+__all__ = ["building", "loading", "looking", "running", "trial"]

@@ -128,7 +128,7 @@ def _rows(
 ) -> Iterator[dict[str, Any]]:
     """Yields the row of each image."""
     by = predict.resolve(model, chunk.version, chunk.site, chunk.profile)
-    scorer = predict.Scorer.of(by, job.threads)
+    scorer = predict.Scorer.of(by, job.threads, job.deployment.scoring_engine)
     known = reference_of(job, model, chunk.version)
     common = {
         "model": chunk.model,

@@ -30,15 +30,15 @@ from skin_pipeline.data import workers
 from skin_pipeline.errors import BadInput
 from skin_pipeline.evaluation import familiarity
 from skin_pipeline.geometry import Geometry
-from skin_pipeline.model_file import loading, looking
+from skin_pipeline.model_file import loading, looking, running
 from skin_pipeline.provenance import SigningKeys, signing
 from skin_pipeline.release.deciding import UNSURE, Deciding, Prediction, familiar_to
 from skin_pipeline.release.registry import Model
 from skin_pipeline.release.sites.profiles import Profiles
 from skin_pipeline.release.versions import FAMILIARITY, MANIFEST, MODEL_FILE, models
-from skin_pipeline.training import backbone
 
 __all__ = [
+    "BATCH",
     "UNSURE",
     "Look",
     "Prediction",
@@ -49,12 +49,11 @@ __all__ = [
     "predict",
     "resolve",
 ]
+BATCH = running.BATCH
 VERSION = re.compile(r"[0-9a-f]{20}")
-BATCH = 16  # images that the network is given at a time
 T = TypeVar("T")
 Forward = Callable[[NDArray[np.uint8]], Any]
-# From squares to probabilities (n, 1), and to what the trunk makes of them (n or more, d).
-Seeing = Callable[[NDArray[np.uint8]], tuple[Any, Any]]
+Seeing = Callable[[NDArray[np.uint8]], tuple[Any, Any]]  # see `running.Running`
 Seen = Iterator[tuple[float, NDArray[np.float32] | None]]
 Image = str | os.PathLike[str] | bytes
 
@@ -197,7 +196,7 @@ def _usable(release: Release, path: Path) -> Resolved:
 
 
 def predict(
-    images: Iterable[Image], model: Resolved, *, threads: int | None = None
+    images: Iterable[Image], model: Resolved, *, threads: int | None = None, engine: str = "auto"
 ) -> Iterator[Prediction]:
     """Scores images with a model. The rows come in the images' order.
 
@@ -206,12 +205,13 @@ def predict(
             any number.
         model: From `resolve` or `beside`.
         threads: Threads and processes to use; by default one for each core.
+        engine: What runs the model; see `running.of`.
 
     Raises:
         BadInput: the model is not one of this pipeline. What is wrong with an image is in its row.
         Unavailable: no worker process can be started.
     """
-    return Scorer.of(model, threads or os.cpu_count() or 1).predict(images)
+    return Scorer.of(model, threads or os.cpu_count() or 1, engine).predict(images)
 
 
 @dataclass(frozen=True)
@@ -232,17 +232,22 @@ class Scorer:
     familiar: familiarity.Familiarity | None = None
 
     @classmethod
-    def of(cls, model: Resolved, threads: int) -> Scorer:
+    def of(cls, model: Resolved, threads: int, engine: str = "auto") -> Scorer:
         """Loads a model.
 
+        Args:
+            model: From `resolve` or `beside`.
+            threads: Threads and processes to use.
+            engine: What runs it; see `running.of`.
+
         Raises:
-            BadInput: it is not one of this pipeline, or not the file that its manifest names.
+            BadInput: it is not one of this pipeline, or not the file that its manifest names; or
+                the engine is not installed.
         """
         expected = model.release.files[MODEL_FILE]
         loaded = loading.load(model.path, threads, expected)
-        squares = looking.seen(loaded)
         processes = max(1, threads // 2)  # the network takes most of the time
-        forward, seeing = _forward(loaded, squares), _seeing(loaded, squares)
+        forward, seeing = running.of(loaded, threads, engine)
         # Without features of an image, nothing says how familiar it is.
         known = familiar_to(model.release, model.familiarity if seeing else None)
         about = looking.geometry_of(loaded), processes, seeing, model.profile, known
@@ -300,46 +305,6 @@ def _scores(seeing: Seeing, squares: NDArray[np.uint8]) -> Seen:
     rows = [None] * len(squares) if features is None else np.asarray(features, np.float32)
     for (probability,), row in zip(np.asarray(probabilities), rows, strict=False):
         yield float(probability), row
-
-
-def _forward(model: Any, squares: Any) -> Forward:
-    """Returns the part of a model that comes after the cropping and scaling of the image."""
-    import keras
-
-    forward: Forward = _compiled(model, keras.Model(squares, model.output), squares.shape[2])
-    return forward
-
-
-def _seeing(model: Any, squares: Any) -> Seeing | None:
-    """Returns the same part of a model with a second output: the pooled features of its trunk."""
-    import keras
-
-    stem = next((layer for layer in model.layers if layer.name == "stem"), None)
-    if stem is None:
-        return None
-    # What the stem gives in this model, and not what it gave when it was made on its own.
-    made = keras.Operation.output.fget(stem)
-    pooled = made[0] if isinstance(made, list | tuple) else made
-    if len(pooled.shape) != len(("image", "feature")):  # a `full` model has no shared trunk
-        return None
-    network = keras.Model(squares, [model.output, pooled])
-    seeing: Seeing = _compiled(model, network, squares.shape[2])
-    return seeing
-
-
-def _compiled(model: Any, network: Any, size: int) -> Any:
-    """Returns a call of a network on squares of `size` pixels, as quick as this machine allows."""
-    import tensorflow as tf
-
-    def forward(squares: Any) -> Any:
-        return network(tf.cast(squares, tf.float32), training=False)
-
-    plain = tf.function(forward, reduce_retracing=True)
-    if not backbone.quick_with_xla(model, size):
-        return plain
-    # XLA compiles for each shape anew, which only pays for full batches.
-    compiled = tf.function(forward, jit_compile=True)
-    return lambda squares: (compiled if len(squares) == BATCH else plain)(squares)
 
 
 def _name(image: Image, number: int) -> str:

@@ -102,7 +102,8 @@ def _rows(
     job: Job, files: Sequence[sources.SourceFile], model: Resolved, scored: Counter[str]
 ) -> Iterator[Prediction]:
     """Yields a row for each file; `scored` counts the labels, "" for no score."""
-    rows = predict((item.path for item in files), model, threads=job.threads)
+    paths, engine = (item.path for item in files), job.deployment.scoring_engine
+    rows = predict(paths, model, threads=job.threads, engine=engine)
     rows = tqdm(rows, total=len(files), unit="image", disable=None)
     for item, row in zip(files, rows, strict=True):
         scored[row.label] += 1

@@ -97,7 +97,7 @@ def scored(job: Job, model: Model, version: str, source: str) -> str:
         Unavailable: The source or the store does not answer.
     """
     verdict = _verdict(job, model, version)
-    scorer = Scorer.of(resolve(model, version), job.threads)
+    scorer = Scorer.of(resolve(model, version), job.threads, job.deployment.scoring_engine)
     seen = scorer.geometry
     sight: dict[str, Any] = {
         "image_size": seen.size,

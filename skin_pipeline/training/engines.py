@@ -10,12 +10,13 @@ installed, TensorFlow does everything.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from skin_pipeline.contracts import Trunk
 from skin_pipeline.errors import BadInput
@@ -82,32 +83,60 @@ def forward_of(network: Network, kinds: Sequence[str], trunk: Trunk, threads: in
     """
     if trunk.engine == USUAL["engine"]:
         return features.forward_of(network, kinds)
-    return _by_openvino(network, kinds, trunk.precision, threads)
+    plain, side = features.plain_of(network, kinds), network.image_size
+    compiled = by_openvino(
+        lambda batch: [plain(batch)[kind] for kind in kinds],
+        (features.BATCH, side, side, 3),
+        trunk.precision,
+        threads,
+    )
+    return lambda batch: dict(zip(kinds, compiled(batch), strict=True))
 
 
-def _by_openvino(network: Network, kinds: Sequence[str], precision: str, threads: int) -> Forward:
+def by_openvino(
+    plain: Callable[[Any], Sequence[Any]],
+    shape: Sequence[int | None],
+    precision: str,
+    threads: int,
+) -> Callable[[NDArray[np.uint8]], list[NDArray[Any]]]:
+    """Returns what a function of TensorFlow computes, computed by OpenVINO.
+
+    Args:
+        plain: From an array of uint8 of this shape to several arrays.
+        shape: The shape; None for a side of any length.
+        precision: A name of `NAMES`.
+        threads: How many threads OpenVINO may use.
+    """
     import openvino
 
     core = openvino.Core()
     with scratch() as folder:
         # Read as a frozen graph: OpenVINO's own converter would report its use over the network.
         path = folder / "network.pb"
-        path.write_bytes(features.frozen(network, kinds))
-        compiled = core.compile_model(
-            core.read_model(path),
-            "CPU",
-            {
-                "INFERENCE_PRECISION_HINT": NAMES[precision],
-                "INFERENCE_NUM_THREADS": threads,
-                "NUM_STREAMS": 1,
-            },
-        )
+        path.write_bytes(_frozen(plain, shape))
+        settings = {
+            "INFERENCE_PRECISION_HINT": NAMES[precision],
+            "INFERENCE_NUM_THREADS": threads,
+            "NUM_STREAMS": 1,
+        }
+        compiled = core.compile_model(core.read_model(path), "CPU", settings)
+    # TensorFlow names what a function returns by its place.
+    names = ["Identity", *(f"Identity_{place}" for place in range(1, len(compiled.outputs)))]
+    outputs = [compiled.output(f"{name}:0") for name in names]
 
-    names = features.names_of(kinds)
-    outputs = {kind: compiled.output(name) for kind, name in names.items()}
-
-    def forward(batch: Any) -> dict[str, Any]:
+    def forward(batch: NDArray[np.uint8]) -> list[NDArray[Any]]:
         found = compiled([np.ascontiguousarray(batch)])
-        return {kind: found[output] for kind, output in outputs.items()}
+        return [np.asarray(found[output]) for output in outputs]
 
     return forward
+
+
+def _frozen(plain: Callable[[Any], Sequence[Any]], shape: Sequence[int | None]) -> bytes:
+    """Returns a function as a graph of TensorFlow, with its weights."""
+    import tensorflow as tf
+    from tensorflow.python.framework import convert_to_constants
+
+    traced = tf.function(plain).get_concrete_function(tf.TensorSpec(shape, tf.uint8))
+    made = convert_to_constants.convert_variables_to_constants_v2(traced)
+    found: bytes = made.graph.as_graph_def().SerializeToString()
+    return found

@@ -44,35 +44,12 @@ def forward_of(network: Network, kinds: Sequence[str]) -> Forward:
     """
     import tensorflow as tf
 
-    compiled: Forward = tf.function(_forward(network, kinds), jit_compile=network.jit)
+    compiled: Forward = tf.function(plain_of(network, kinds), jit_compile=network.jit)
     return compiled
 
 
-def names_of(kinds: Sequence[str]) -> dict[str, str]:
-    """Returns the names of the outputs of a frozen graph."""
-    return {
-        kind: f"Identity_{number}:0" if number else "Identity:0"
-        for number, kind in enumerate(kinds)
-    }
-
-
-def frozen(network: Network, kinds: Sequence[str]) -> bytes:
-    """Returns what `forward_of` compiles as a graph of TensorFlow with its weights, for another
-    engine to compute; `names_of` names its outputs."""
-    import tensorflow as tf
-    from tensorflow.python.framework import convert_to_constants
-
-    forward, side = _forward(network, kinds), network.image_size
-    traced = tf.function(lambda batch: [forward(batch)[kind] for kind in kinds])
-    squares = tf.TensorSpec((BATCH, side, side, 3), tf.uint8)
-    made = convert_to_constants.convert_variables_to_constants_v2(
-        traced.get_concrete_function(squares)
-    )
-    found: bytes = made.graph.as_graph_def().SerializeToString()
-    return found
-
-
-def _forward(network: Network, kinds: Sequence[str]) -> Forward:
+def plain_of(network: Network, kinds: Sequence[str]) -> Forward:
+    """Returns what `forward_of` compiles: a function of TensorFlow, for another engine, too."""
     import tensorflow as tf
 
     stages = network.stages()

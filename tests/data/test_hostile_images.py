@@ -149,7 +149,7 @@ def test_predict_writes_a_row_for_each_of_them(
     folder: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     scorer = scorer_of(2)
-    monkeypatch.setattr(Scorer, "of", lambda model, threads: scorer)
+    monkeypatch.setattr(Scorer, "of", lambda model, threads, engine="": scorer)
     monkeypatch.setattr(scores, "_model", lambda *_: Resolved(RELEASE, tmp_path))
     monkeypatch.setenv("SKIN_STORE", str(tmp_path))
     assert cli.main(["predict", str(folder)]) == 0

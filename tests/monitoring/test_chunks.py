@@ -29,6 +29,7 @@ class Scorer:
 
     def __init__(self) -> None:
         self.asked = []
+        self.engines: list[str] = []
 
     def look(self, images: Iterable[Path]) -> Iterator[predict.Look]:
         for path in images:
@@ -48,14 +49,21 @@ class Scorer:
 @pytest.fixture
 def scorer(monkeypatch: pytest.MonkeyPatch) -> Scorer:
     made = Scorer()
-    monkeypatch.setattr(predict.Scorer, "of", lambda model, threads: made)
+
+    def of(model: None, threads: int, engine: str) -> Scorer:
+        made.engines.append(engine)
+        return made
+
+    monkeypatch.setattr(predict.Scorer, "of", of)
     monkeypatch.setattr(predict, "resolve", lambda *_: None)
     return made
 
 
 @pytest.fixture
 def job(make_job: Callable[..., Job]) -> Job:
-    return make_job()
+    made = make_job()
+    deployment = made.deployment.model_copy(update={"scoring_engine": "openvino"})
+    return replace(made, deployment=deployment)
 
 
 @pytest.fixture
@@ -82,6 +90,7 @@ def scored(job: Job, tmp_path: Path) -> Callable[..., Any]:
 def test_each_image_is_looked_at_once(job: Job, scorer: Scorer, scored: Any) -> None:
     result = scored(a=PNG + b"\xff", b=PNG + b"\x01", again=PNG + b"\xff")
     assert scorer.asked == ["a.png", "b.png"]
+    assert scorer.engines == [job.deployment.scoring_engine]
     assert result.counts == {"malignant": 1, "benign": 1, "known": 1, "gone": 0}
     rows = score_log.read(job.store, result.rows)
     assert list(rows["image"]) == ["a.png", "b.png"]

@@ -54,7 +54,9 @@ def job(
 ) -> Iterator[Job]:
     """A job on a store that has a champion; the model is loaded once for all tests."""
     monkeypatch.setattr(
-        predict.Scorer, "of", lambda model, threads: replace(scorer, profile=model.profile)
+        predict.Scorer,
+        "of",
+        lambda model, threads, engine="": replace(scorer, profile=model.profile),
     )
     yield replace(finished.job, store=FolderStore(copy), run_id="first")
     shutil.rmtree(copy / "scoring", ignore_errors=True)
@@ -653,7 +655,7 @@ def test_images_without_a_decision_are_rows_and_counted(
     """Everything is near to the threshold of a version that is as unsure as this."""
     rule = Abstention(margin=100.0, near=0.5)
     unsure = replace(scorer, release=scorer.release.model_copy(update={"abstention": rule}))
-    monkeypatch.setattr(predict.Scorer, "of", lambda model, threads: unsure)
+    monkeypatch.setattr(predict.Scorer, "of", lambda model, threads, engine="": unsure)
     told = batch(job, folder)
     many = count(folder)
     assert f"{many} images scored: 0 benign, 0 malignant, {many} unsure" in told.words

@@ -269,7 +269,7 @@ def test_full_and_other_batches_score_alike_with_and_without_xla(
     squares = RANDOM.integers(0, 255, (BATCH, size, size, 3), dtype=np.uint8)
     network = keras.Model(looking.seen(model), model.output)
     monkeypatch.setattr(loading, "load", lambda *_: model)
-    scorer = Scorer.of(champion, threads=2)
+    scorer = Scorer.of(champion, threads=2, engine="tensorflow")
     assert scorer.geometry == (size, 0.8, 1)
     for count in (BATCH, 3):
         np.testing.assert_allclose(
@@ -363,7 +363,7 @@ def mixed(golden: Any, tmp_path: Path) -> Any:
 @pytest.fixture
 def loaded(scorer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Loads the champion once for several commands."""
-    monkeypatch.setattr(Scorer, "of", lambda model, threads: scorer)
+    monkeypatch.setattr(Scorer, "of", lambda model, threads, engine="": scorer)
 
 
 @pytest.fixture
@@ -505,7 +505,7 @@ def test_an_output_that_breaks_off_leaves_no_file(
             yield next(scorer.predict(images))
             raise Unavailable("no more")
 
-    monkeypatch.setattr(Scorer, "of", lambda model, threads: Breaking())
+    monkeypatch.setattr(Scorer, "of", lambda model, threads, engine="": Breaking())
     status, _, said = run(*golden, "--output", tmp_path / "out" / f"scores.{suffix}")
     assert (status, "Unavailable: no more" in said) == (1, True)
     assert list((tmp_path / "out").iterdir()) == []
