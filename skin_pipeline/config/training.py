@@ -90,8 +90,8 @@ class TrainingKnobs(Environment):
     precision: Literal["auto", "float32", "bfloat16"] = knob(
         "auto",
         "Training",
-        "In what precision `openvino` computes: `float32`, or `bfloat16`, which is several times "
-        "as fast on processors that have it.",
+        "In what precision the frozen network is computed: `float32`, or `bfloat16`, which is "
+        "several times as fast on GPUs, and by `openvino` on processors that have it.",
         title="Precision of the engine",
     )
     strategy: Literal["head", "fine_tune", "full"] = knob(

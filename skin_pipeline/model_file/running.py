@@ -138,7 +138,8 @@ class _Tried:
         self, network: Run, usual: Run, shape: Sequence[int | None], precision: str, threads: int
     ) -> None:
         self._network, self._usual = network, usual
-        self._compiled = engines.by_openvino(network, shape, precision, threads)
+        graph = engines.frozen(network, shape)
+        self._compiled = engines.by_openvino(graph, precision, threads)
         self._chosen: Run | None = None
 
     def __call__(self, squares: Squares) -> Sequence[Any]:

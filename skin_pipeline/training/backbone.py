@@ -93,6 +93,16 @@ class Network:
         """Returns the same network, of which only the first so many stages are read."""
         return replace(self, depth=stages)
 
+    def in_half_precision(self) -> Network:
+        """Returns the same network that computes in half precision, with weights in single."""
+
+        def halved(layer: Any) -> Any:
+            return type(layer).from_config({**layer.get_config(), "dtype": "mixed_bfloat16"})
+
+        whole = self.keras.models.clone_model(self.whole, clone_function=halved)
+        whole.set_weights(self.whole.get_weights())
+        return replace(self, whole=whole)
+
     @cached_property
     def ends(self) -> tuple[Any, ...]:
         """The symbolic outputs of the stages that are read."""

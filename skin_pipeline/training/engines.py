@@ -1,10 +1,10 @@
-"""The engines that compute the frozen network: TensorFlow, or OpenVINO in single or half precision.
+"""The engines that compute the frozen network: TensorFlow or OpenVINO, in single or half precision.
 
     forward = forward_of(network, ["pooled"], trunk, threads=2)
 
 OpenVINO computes the same network on CPUs. With `bfloat16` it is several times as fast where the
 processor has instructions for it, and each number has some three digits. It is an extra: without it
-installed, TensorFlow does everything.
+installed, TensorFlow does everything. On GPUs TensorFlow is quick, and in half precision quicker.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ from skin_pipeline.training.features import Forward
 
 log = logging.getLogger(__name__)
 
+Run = Callable[[NDArray[np.uint8]], list[NDArray[Any]]]
+
 USUAL = {"engine": "tensorflow", "precision": "float32"}
 NAMES = {"float32": "f32", "bfloat16": "bf16"}  # as OpenVINO calls them
 WAY_OUT = (
@@ -41,7 +43,12 @@ def installed() -> str:
 
 
 def precisions() -> list[str]:
-    """Returns in which precisions OpenVINO can be quick on this machine, the plain one first."""
+    """Returns in which precisions OpenVINO can be quick here, the plain one first.
+
+    There is none where it is not installed.
+    """
+    if not installed():
+        return []
     import openvino
 
     found = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
@@ -82,28 +89,45 @@ def forward_of(network: Network, kinds: Sequence[str], trunk: Trunk, threads: in
         threads: How many threads OpenVINO may use.
     """
     if trunk.engine == USUAL["engine"]:
-        return features.forward_of(network, kinds)
+        halved = trunk.precision != USUAL["precision"]
+        return features.forward_of(network.in_half_precision() if halved else network, kinds)
+    return of_graph(graph_of(network, kinds), kinds, trunk.precision, threads)
+
+
+def graph_of(network: Network, kinds: Sequence[str]) -> bytes:
+    """Returns what OpenVINO reads of a network, with its weights; see `features.forward_of`."""
     plain, side = features.plain_of(network, kinds), network.image_size
-    compiled = by_openvino(
-        lambda batch: [plain(batch)[kind] for kind in kinds],
-        (features.BATCH, side, side, 3),
-        trunk.precision,
-        threads,
-    )
+    shape = (features.BATCH, side, side, 3)
+    return frozen(lambda batch: [plain(batch)[kind] for kind in kinds], shape)
+
+
+def of_graph(graph: bytes, kinds: Sequence[str], precision: str, threads: int) -> Forward:
+    """Returns what `forward_of` does, from a graph that `graph_of` made for the same kinds."""
+    compiled = by_openvino(graph, precision, threads)
     return lambda batch: dict(zip(kinds, compiled(batch), strict=True))
 
 
-def by_openvino(
-    plain: Callable[[Any], Sequence[Any]],
-    shape: Sequence[int | None],
-    precision: str,
-    threads: int,
-) -> Callable[[NDArray[np.uint8]], list[NDArray[Any]]]:
-    """Returns what a function of TensorFlow computes, computed by OpenVINO.
+def frozen(plain: Callable[[Any], Sequence[Any]], shape: Sequence[int | None]) -> bytes:
+    """Returns a function of TensorFlow as a graph with its weights.
 
     Args:
         plain: From an array of uint8 of this shape to several arrays.
         shape: The shape; None for a side of any length.
+    """
+    import tensorflow as tf
+    from tensorflow.python.framework import convert_to_constants
+
+    traced = tf.function(plain).get_concrete_function(tf.TensorSpec(shape, tf.uint8))
+    made = convert_to_constants.convert_variables_to_constants_v2(traced)
+    found: bytes = made.graph.as_graph_def().SerializeToString()
+    return found
+
+
+def by_openvino(graph: bytes, precision: str, threads: int) -> Run:
+    """Returns what a function computes of which `frozen` made a graph, computed by OpenVINO.
+
+    Args:
+        graph: The graph.
         precision: A name of `NAMES`.
         threads: How many threads OpenVINO may use.
     """
@@ -113,7 +137,7 @@ def by_openvino(
     with scratch() as folder:
         # Read as a frozen graph: OpenVINO's own converter would report its use over the network.
         path = folder / "network.pb"
-        path.write_bytes(_frozen(plain, shape))
+        path.write_bytes(graph)
         settings = {
             "INFERENCE_PRECISION_HINT": NAMES[precision],
             "INFERENCE_NUM_THREADS": threads,
@@ -124,19 +148,8 @@ def by_openvino(
     names = ["Identity", *(f"Identity_{place}" for place in range(1, len(compiled.outputs)))]
     outputs = [compiled.output(f"{name}:0") for name in names]
 
-    def forward(batch: NDArray[np.uint8]) -> list[NDArray[Any]]:
+    def run(batch: NDArray[np.uint8]) -> list[NDArray[Any]]:
         found = compiled([np.ascontiguousarray(batch)])
         return [np.asarray(found[output]) for output in outputs]
 
-    return forward
-
-
-def _frozen(plain: Callable[[Any], Sequence[Any]], shape: Sequence[int | None]) -> bytes:
-    """Returns a function as a graph of TensorFlow, with its weights."""
-    import tensorflow as tf
-    from tensorflow.python.framework import convert_to_constants
-
-    traced = tf.function(plain).get_concrete_function(tf.TensorSpec(shape, tf.uint8))
-    made = convert_to_constants.convert_variables_to_constants_v2(traced)
-    found: bytes = made.graph.as_graph_def().SerializeToString()
-    return found
+    return run

@@ -62,7 +62,8 @@ def plain_of(network: Network, kinds: Sequence[str]) -> Forward:
 
     def forward(batch: Any) -> dict[str, Any]:
         # Keras gives the only output of a model without a list.
-        ends = network.keras.tree.flatten(stages(tf.cast(batch, tf.float32), training=False))
+        found = network.keras.tree.flatten(stages(tf.cast(batch, tf.float32), training=False))
+        ends = [tf.cast(end, tf.float32) for end in found]  # which may be in half precision
         return {kind: made[kind](ends) for kind in kinds}
 
     return forward

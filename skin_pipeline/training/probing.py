@@ -19,11 +19,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skin_pipeline import arrays
+from skin_pipeline.config import placement
 from skin_pipeline.contracts import Dataset, EngineProbe, Trunk
 from skin_pipeline.errors import BadInput
 from skin_pipeline.geometry import region
 from skin_pipeline.job import Job, Work
-from skin_pipeline.training import engines, models, pretrained, views
+from skin_pipeline.timing import LONGEST_HOURS
+from skin_pipeline.training import engines, models, pretrained, runtime, views
 from skin_pipeline.training.features import BATCH
 from skin_pipeline.versions import VERSIONS
 
@@ -48,13 +50,15 @@ class Candidate(NamedTuple):
 
 
 USUAL = Candidate(**engines.USUAL)
+HALF = Candidate("tensorflow", "bfloat16")
 
 
 def with_engine(job: Job, dataset: str, weights: str) -> str:
     """Returns pinned weights behind the engine that computes their network, where that is not
     TensorFlow in single precision.
 
-    A data set too small to be worth the measuring is left to TensorFlow.
+    TensorFlow gets a data set that is too small to be worth the measuring, and one whose features
+    are computed elsewhere than where this is asked: there, other engines may be quick.
 
     Args:
         job: The job.
@@ -65,10 +69,19 @@ def with_engine(job: Job, dataset: str, weights: str) -> str:
         BadInput: The engine that is asked for is not installed, or not in this precision.
     """
     wanted = _wanted(job)
-    if job.settings.engine == "auto" and _passes(job, dataset) < WORTH:
-        wanted = wanted[:1]
+    if job.settings.engine == "auto" and (_elsewhere(job) or _passes(job, dataset) < WORTH):
+        wanted = [HALF if job.settings.precision == HALF.precision else USUAL]
     chosen = wanted[0] if len(wanted) == 1 else _measured(job, dataset, weights, wanted)
     return weights if chosen == USUAL else f"{chosen}:{weights}"
+
+
+def _elsewhere(job: Job) -> bool:
+    """Returns whether the features are computed on other workers than the images are packed on."""
+    queues, executors = job.deployment.queues, job.deployment.executors
+    packing, computing = (
+        placement(step, queues, executors, LONGEST_HOURS) for step in ("ingest", "features")
+    )
+    return packing != computing
 
 
 def _passes(job: Job, dataset: str) -> float:
@@ -78,26 +91,24 @@ def _passes(job: Job, dataset: str) -> float:
 
 
 def _wanted(job: Job) -> list[Candidate]:
-    """Returns the engines that the settings allow, as far as they are here.
+    """Returns the engines that the settings allow, as far as they can be quick here.
 
     Raises:
-        BadInput: There is none.
+        BadInput: OpenVINO is asked for and not installed.
     """
     engine, precision = job.settings.engine, job.settings.precision
     if engine == "openvino" and not engines.installed():
         raise BadInput(f"engine=openvino: OpenVINO is not installed here. {engines.WAY_OUT}")
-    if (engine, precision) == ("tensorflow", "bfloat16"):
-        raise BadInput("precision=bfloat16 needs engine=openvino; TensorFlow computes in float32")
-    found = [USUAL]
-    if engine != "tensorflow" and engines.installed():
-        found += [Candidate("openvino", name) for name in engines.precisions()]
-    if (engine, precision) == ("openvino", "bfloat16"):
-        return [Candidate(engine, precision)]
-    return [
+    here = [USUAL, *(Candidate("openvino", name) for name in engines.precisions())]
+    if runtime.has_gpu():  # on a processor, half precision hardly makes TensorFlow quicker
+        here.append(HALF)
+    asked = [
         one
-        for one in found
+        for one in here
         if engine in {"auto", one.engine} and precision in {"auto", one.precision}
-    ] or [USUAL]
+    ]
+    # Whoever asks for half precision gets it, though it may be slow here.
+    return asked or [HALF._replace(engine="openvino" if engine == "openvino" else HALF.engine)]
 
 
 def _measured(job: Job, dataset: str, weights: str, wanted: list[Candidate]) -> Candidate:

@@ -12,6 +12,7 @@ import logging
 import os
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
+from pathlib import Path
 from typing import Any
 
 from skin_pipeline.errors import BadInput
@@ -106,6 +107,12 @@ def _without_chatter() -> Generator[None, None, None]:
         os.dup2(kept, 2)
         os.close(kept)
         os.close(nowhere)
+
+
+def has_gpu() -> bool:
+    """Returns whether there seems to be a GPU, without starting TensorFlow."""
+    devices = Path("/dev")
+    return any(devices.glob("nvidia[0-9]*")) or (devices / "kfd").exists()
 
 
 def gpus() -> tuple[str, ...]:

@@ -87,10 +87,11 @@ def test_half_precision_is_used_where_the_processor_has_it(
 ) -> None:
     used: list[str] = []
 
-    def by_openvino(network: Any, shape: Any, precision: str, threads: int) -> Any:
+    def by_openvino(network: Any, precision: str, threads: int) -> Any:
         used.append(precision)
         return network
 
+    monkeypatch.setattr(engines, "frozen", lambda network, shape: network)
     monkeypatch.setattr(engines, "by_openvino", by_openvino)
     monkeypatch.setattr(engines, "installed", lambda: "2026.4" if here else "")
     monkeypatch.setattr(engines, "precisions", lambda: here)
@@ -118,9 +119,10 @@ class Converted:
         self.batches: list[int] = []
         monkeypatch.setattr(engines, "installed", lambda: "2026.4")
         monkeypatch.setattr(engines, "precisions", lambda: HALF)
+        monkeypatch.setattr(engines, "frozen", lambda network, shape: network)
         monkeypatch.setattr(engines, "by_openvino", self.by_openvino)
 
-    def by_openvino(self, network: Any, shape: Any, precision: str, threads: int) -> Any:
+    def by_openvino(self, network: Any, precision: str, threads: int) -> Any:
         def run(squares: Any) -> Any:
             self.batches.append(len(squares))
             return [np.asarray(part) + self.apart for part in network(squares)]

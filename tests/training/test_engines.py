@@ -89,10 +89,28 @@ def test_half_precision_agrees_and_is_no_single_precision() -> None:
     assert agreeing(pooled(half), pooled(single)) > 0.99
 
 
+def test_tensorflow_computes_in_half_precision_and_gives_single() -> None:
+    batch = squares(np.concatenate([images_of("ResNet50"), 255 - images_of("ResNet50")]))
+    single, half = (
+        forward_of(
+            loaded(),
+            KINDS,
+            trunk_named("ResNet50").model_copy(update={"precision": name}),
+            threads=1,
+        )(batch)
+        for name in ("float32", "bfloat16")
+    )
+    for kind in KINDS:
+        assert np.asarray(half[kind]).dtype == np.asarray(single[kind]).dtype
+    assert not np.array_equal(pooled(single), pooled(half))
+    assert agreeing(pooled(half), pooled(single)) > 0.99
+    assert loaded().whole.dtype_policy.name == "float32"  # the network that others use
+
+
 def test_the_features_of_another_engine_have_keys_of_their_own() -> None:
-    half = OPENVINO.model_copy(update={"precision": "bfloat16"})
-    recipes = [str(one.recipe) for one in (tiny.TRUNK, OPENVINO, half)]
-    assert len(set(recipes)) == 3
+    half = [one.model_copy(update={"precision": "bfloat16"}) for one in (OPENVINO, tiny.TRUNK)]
+    recipes = [str(one.recipe) for one in (tiny.TRUNK, OPENVINO, *half)]
+    assert len(set(recipes)) == 4
     assert "engine" not in recipes[0]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from dataclasses import replace
 from typing import Any
 
 import documents
@@ -17,7 +18,7 @@ from skin_pipeline.contracts import Dataset, EngineProbe, load
 from skin_pipeline.errors import BadInput
 from skin_pipeline.job import Job
 from skin_pipeline.storage import FolderStore
-from skin_pipeline.training import engines, models, pretrained, probing
+from skin_pipeline.training import engines, models, pretrained, probing, runtime
 from skin_pipeline.training.features import BATCH
 from skin_pipeline.training.probing import AGREEMENT, Candidate, agreeing, with_engine
 
@@ -26,19 +27,21 @@ ALL = [
     Candidate("openvino", "float32"),
     Candidate("openvino", "bfloat16"),
 ]
+HALF = Candidate("tensorflow", "bfloat16")
 
 
 class Machine:
     """A machine on which engines have rates, and errors in what they give."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.seconds = dict(zip(ALL, (4.0, 2.0, 1.0), strict=True))
-        self.error = dict.fromkeys(ALL, 0.0)
+        self.seconds = dict(zip([*ALL, HALF], (4.0, 2.0, 1.0, 0.5), strict=True))
+        self.error = dict.fromkeys(self.seconds, 0.0)
         self.asked: list[Candidate] = []
         self.now = 0.0
         monkeypatch.setattr(engines, "forward_of", self.forward_of)
         monkeypatch.setattr(engines, "precisions", lambda: ["float32", "bfloat16"])
         monkeypatch.setattr(engines, "installed", lambda: "2026.4")
+        monkeypatch.setattr(runtime, "has_gpu", lambda: False)
         monkeypatch.setattr(models, "network_on", lambda *about: None)
         monkeypatch.setattr(time, "perf_counter", lambda: self.now)
         monkeypatch.setattr(probing, "WORTH", 0)
@@ -103,6 +106,7 @@ def test_where_tensorflow_is_the_quickest_the_weights_stand_alone(
         ("openvino", "bfloat16", "openvino:bfloat16:none", set()),
         ("tensorflow", "auto", "none", set()),
         ("tensorflow", "float32", "none", set()),
+        ("tensorflow", "bfloat16", "tensorflow:bfloat16:none", set()),
     ],
 )
 def test_only_what_the_settings_allow_is_tried_and_nothing_where_there_is_one_choice(
@@ -146,18 +150,60 @@ def test_without_openvino_nothing_is_tried(
     store: FolderStore, machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(engines, "installed", lambda: "")
+    monkeypatch.setattr(engines, "precisions", lambda: [])
     assert with_engine(job_of(store), "ingest/1", "none") == "none"
+    half = with_engine(job_of(store, precision="bfloat16"), "ingest/1", "none")
+    assert half == "tensorflow:bfloat16:none"
     assert not machine.asked
     with pytest.raises(BadInput, match=r"engine=openvino.*not installed.*engine=tensorflow"):
         with_engine(job_of(store, engine="openvino"), "ingest/1", "none")
 
 
-def test_a_precision_that_tensorflow_does_not_have_is_refused(
-    store: FolderStore, machine: Machine
+@pytest.mark.parametrize(
+    ("asked", "expected", "tried"),
+    [
+        ({}, "tensorflow:bfloat16:none", {*ALL, HALF}),
+        ({"engine": "tensorflow"}, "tensorflow:bfloat16:none", {ALL[0], HALF}),
+        ({"precision": "float32"}, "openvino:float32:none", {ALL[0], ALL[1]}),
+        ({"precision": "bfloat16"}, "tensorflow:bfloat16:none", {ALL[0], ALL[2], HALF}),
+        ({"engine": "openvino"}, "openvino:bfloat16:none", set(ALL)),
+    ],
+)
+def test_with_a_gpu_half_precision_of_tensorflow_is_tried_too(
+    store: FolderStore,
+    machine: Machine,
+    monkeypatch: pytest.MonkeyPatch,
+    asked: Any,
+    expected: str,
+    tried: set[Candidate],
 ) -> None:
-    job = job_of(store, engine="tensorflow", precision="bfloat16")
-    with pytest.raises(BadInput, match=r"precision=bfloat16 needs engine=openvino"):
-        with_engine(job, "ingest/1", "none")
+    monkeypatch.setattr(runtime, "has_gpu", lambda: True)
+    assert with_engine(job_of(store, **asked), "ingest/1", "none") == expected
+    assert set(machine.asked) == tried
+
+
+@pytest.mark.parametrize(
+    ("where", "measured"),
+    [
+        ({}, True),
+        ({"queues": "features=gpu, train=gpu"}, False),
+        ({"queues": "*=here"}, True),
+        ({"queues": "gate=small"}, True),
+        ({"executors": "features=KubernetesExecutor"}, False),
+    ],
+)
+def test_what_other_workers_compute_is_left_to_tensorflow_since_they_cannot_be_measured_here(
+    store: FolderStore, machine: Machine, where: Any, measured: bool
+) -> None:
+    job = job_of(store)
+    job = replace(job, deployment=job.deployment.model_copy(update=where))
+    expected = "openvino:bfloat16:none" if measured else "none"
+    assert with_engine(job, "ingest/1", "none") == expected
+    half = replace(job, settings=job.settings.model_copy(update={"precision": "bfloat16"}))
+    engine = "openvino" if measured else "tensorflow"
+    assert with_engine(half, "ingest/1", "none") == f"{engine}:bfloat16:none"
+    asked = replace(job, settings=job.settings.model_copy(update={"engine": "openvino"}))
+    assert with_engine(asked, "ingest/1", "none") == "openvino:bfloat16:none"
 
 
 def test_a_machine_is_measured_once(
