@@ -6,7 +6,8 @@ loss = learner.learn(Order(stage, seed, number, epoch))
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
 
 import numpy as np
@@ -18,6 +19,8 @@ from skin_pipeline.training.heads import Head, one_thread
 from skin_pipeline.training.models import Score, scorer
 from skin_pipeline.training.runtime import spread_over
 from skin_pipeline.training.stages import Stage
+
+READERS = 4  # threads that read batches for GPUs, which learn faster than one thread corrupts
 
 
 class Learner(Protocol):
@@ -98,8 +101,9 @@ class HeadLearner:
 
     def learn(self, order: Order) -> float:
         """Learns from the batches of an epoch; returns their mean loss."""
+        stage = self._stage
         with one_thread(), np.errstate(invalid="ignore"):  # the run is refused after the epoch
-            return _mean_loss(self._learned, self._stage, order)
+            return _mean_loss(self._learned, stage, order, _batches(stage, order))
 
     def _learned(self, features: Any, labels: Any, *weights: Any) -> float:
         return self._head.learn(features, labels[:, 0], *weights, rate=self._stage.rate)
@@ -170,11 +174,12 @@ class KerasLearner:
 
     def learn(self, order: Order) -> float:
         """Learns from the batches of an epoch; returns their mean loss."""
-        if self._stage.devices:  # Keras spreads a data set over them, but not a single batch
+        stage = self._stage
+        if stage.devices:  # Keras spreads a data set over them, but not a single batch
             fitted = self._model.fit(self._batches(order), verbose=0, shuffle=False)
             return float(fitted.history["loss"][-1])
         # A data set built on a Python generator took three times as long for small steps.
-        return _mean_loss(self._learned, self._stage, order)
+        return _mean_loss(self._learned, stage, order, _read_ahead(stage, order))
 
     def _learned(self, *batch: Any) -> float:
         return float(self._model.train_on_batch(*batch))
@@ -190,9 +195,27 @@ class KerasLearner:
             def __getitem__(self, number: int) -> tuple[Any, ...]:
                 return batch_of(stage.train, *order[number])
 
-        return Batches()
+        return Batches(workers=READERS, max_queue_size=2 * READERS)
 
 
-def _mean_loss(learn: Callable[..., float], stage: Stage, order: Order) -> float:
-    steps = reported(range(len(order)), f"batches of an epoch of {stage.name}", len(order))
-    return float(np.mean([learn(*batch_of(stage.train, *order[step])) for step in steps]))
+def _batches(stage: Stage, order: Order) -> Iterator[Any]:
+    """Yields the batches of an epoch."""
+    return (batch_of(stage.train, *order[number]) for number in range(len(order)))
+
+
+def _read_ahead(stage: Stage, order: Order) -> Iterator[Any]:
+    """Yields the batches of an epoch, of which the next one is read while one is learned from."""
+    batches = _batches(stage, order)
+    with ThreadPoolExecutor(1) as reader:
+        coming = reader.submit(next, batches, None)
+        while (batch := coming.result()) is not None:
+            coming = reader.submit(next, batches, None)
+            yield batch
+
+
+def _mean_loss(
+    learn: Callable[..., float], stage: Stage, order: Order, batches: Iterator[Any]
+) -> float:
+    """Learns from the batches of an epoch; returns the mean of their losses."""
+    what = f"batches of an epoch of {stage.name}"
+    return float(np.mean([learn(*batch) for batch in reported(batches, what, len(order))]))
