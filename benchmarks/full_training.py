@@ -83,7 +83,7 @@ def bare(stage: stages.Stage, keras: Any) -> Callable[[], None]:
         model.compile(
             keras.optimizers.Adam(stage.rate),
             keras.losses.BinaryCrossentropy(from_logits=True),
-            jit_compile=stage.jit,
+            jit_compile=stage.jit and all(one.supports_jit for one in model.layers),
         )
     order = batches.Order(stage, 0, 1, 1)
     batch = batches.batch_of(stage.train, *order[0])

@@ -127,7 +127,8 @@ class KerasLearner:
             self._model.compile(
                 keras.optimizers.Adam(self._rate()),
                 keras.losses.BinaryCrossentropy(from_logits=True),
-                jit_compile=stage.jit,
+                # XLA cannot compile the layers that vary the section of an image.
+                jit_compile=stage.jit and all(one.supports_jit for one in self._model.layers),
             )
             # Keras would make Adam's moments at the first step only, too late to restore them.
             self._model.optimizer.build(self._model.trainable_variables)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 from typing import Any
 
 import keras
@@ -116,6 +117,7 @@ def test_a_model_of_keras_goes_on_from_its_variables_bit_for_bit() -> None:
 
 CODE = """
 import sys
+import threading
 import numpy as np
 from skin_pipeline.training import left_out, plan, runs, tasks
 from skin_pipeline.training.batches import Order
@@ -139,3 +141,48 @@ def test_a_head_is_trained_without_tensorflow() -> None:
     one = stage(name="head", build=head)
     assert isinstance(learner_of(one, started, 0), learners.HeadLearner)
     subprocess.run([sys.executable, "-c", CODE], check=True)
+
+
+def varied() -> Any:
+    layers = [keras.Input((2,)), keras.layers.Reshape((1, 1, 2)), keras.layers.RandomZoom(0.1)]
+    return keras.Sequential([*layers, keras.layers.Flatten(), keras.layers.Dense(1)])
+
+
+@pytest.mark.parametrize(("build", "compiled"), [(dense, True), (varied, False)])
+@pytest.mark.filterwarnings("error:Model doesn't support")
+def test_xla_compiles_what_it_can(build: Any, compiled: bool) -> None:
+    assert by_keras(build=build, jit=True)._model.jit_compile is compiled
+    assert by_keras(build=build, jit=False)._model.jit_compile is False
+
+
+class Slow(Told):
+    """Inputs that tell which batch is read, and when."""
+
+    def __init__(self, events: list[str]) -> None:
+        super().__init__()
+        self.events = events
+
+    def take(self, rows: Any, views: Any) -> Any:
+        self.events.append("read")
+        return super().take(rows, views)
+
+
+def test_the_next_batch_is_read_while_one_is_learned_from(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    events: list[str] = []
+    data = Examples(Slow(events), np.arange(COUNT), np.arange(COUNT) % 2)
+    learner = by_keras(train=data)
+    read_ahead = threading.Event()
+
+    def learned(*batch: Any) -> float:
+        # It ends only when another batch was read meanwhile, unless this is the last one.
+        learned_from = events.count("learned") + 1
+        while learned_from < 3 and events.count("read") <= learned_from:
+            read_ahead.wait(0.001)
+        events.append("learned")
+        return 1.0
+
+    monkeypatch.setattr(learner._model, "train_on_batch", learned)
+    learner.learn(Order(learner._stage, 0, 0, 1))
+    assert events.count("read") == events.count("learned") == 3
