@@ -14,7 +14,14 @@ from typing import BinaryIO
 
 from skin_pipeline.storage import beneath
 from skin_pipeline.storage.beneath import NOT_THERE, Entry
-from skin_pipeline.storage.digests import CHUNK, check_named, digest, digest_named, exchanged
+from skin_pipeline.storage.digests import (
+    CHUNK,
+    check_named,
+    copy_and_digest,
+    digest,
+    digest_named,
+    exchanged,
+)
 from skin_pipeline.storage.drafts import claim, draft, locked
 from skin_pipeline.storage.files import disk_errors, opened
 from skin_pipeline.storage.keys import KeyList, checked, keys_among, missing
@@ -82,10 +89,20 @@ class FolderStore:
         """Implements `Store`."""
         return self._publish(key, io.BytesIO(data))
 
-    def put_file(self, key: str, path: Path) -> bool:
+    def put_file(self, key: str, path: Path, sha256: str = "") -> bool:
         """Implements `Store`."""
         with opened(path) as source:
             return self._publish(key, source)
+
+    def copy(self, source: str, key: str, sha256: str) -> bool:
+        """Implements `Store`. No hard link: whoever changed one file would change the other."""
+        with self._open(source) as file:
+            return self._publish(key, file)
+
+    def read_into(self, key: str, sink: BinaryIO) -> str:
+        """Implements `Store`."""
+        with self._open(key) as file:
+            return copy_and_digest(file, sink)
 
     def local(self, key: str, *, fresh: bool = False) -> Path:
         """Implements `Store`. There is no copy here: it is the object's own file, always fresh."""
