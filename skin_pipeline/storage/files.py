@@ -106,7 +106,7 @@ def copied_file(path: Path, target: Path) -> str:
 
 def _copied_to(target: Path, source: BinaryIO) -> str:
     with _new(target) as copy:
-        return copy_and_digest(source, copy)
+        return copy_and_digest(source, copy, os.fstat(source.fileno()).st_size)
 
 
 def _new(target: Path) -> BinaryIO:

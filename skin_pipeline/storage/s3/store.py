@@ -165,7 +165,7 @@ class S3Store:
         answer = self._get(key)
         if answer is None:
             raise missing(self, key)
-        return str(self._requests.ask("read", key, partial(copy_and_digest, answer["Body"], sink)))
+        return self._received(key, answer, sink)
 
     def local(self, key: str, *, fresh: bool = False) -> Path:
         """Implements `Store`."""
@@ -240,10 +240,15 @@ class S3Store:
         answer = self._get(key)
         if answer is None:
             raise missing(self, key)
-        received = self._requests.ask("read", key, partial(copy_and_digest, answer["Body"], file))
+        received = self._received(key, answer, file)
         self._check_whole(key, answer, received)
         size = answer["ContentLength"]
         log.info("object_downloaded key=%s copy=%s bytes=%d", key, self._copy(key), size)
+
+    def _received(self, key: str, answer: Any, sink: BinaryIO) -> str:
+        """Writes the body of an answer to a file; returns its SHA-256."""
+        copy = partial(copy_and_digest, answer["Body"], sink, answer["ContentLength"])
+        return str(self._requests.ask("read", key, copy))
 
     def _get(self, key: str) -> Any:
         """Returns S3's answer with the object's `Body` yet to be read, or None if there is no
