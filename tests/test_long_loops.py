@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import logging
 import os
-import re
 import zipfile
 from collections import Counter
 from collections.abc import Callable
@@ -20,7 +18,6 @@ from image_folders import lay_out
 from released import MODEL, opened, releases
 from sorted_images import buckets, points
 
-from skin_pipeline import progress
 from skin_pipeline.contracts import Dataset, Split, load
 from skin_pipeline.data import audit, manifest, sources
 from skin_pipeline.data.duplicates.candidates import neighbours
@@ -48,20 +45,6 @@ if TYPE_CHECKING:
     from tests.conftest import Finished
 
 Told = Callable[[], set[str]]
-
-
-@pytest.fixture
-def told(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> Told:
-    """What was counted in the progress lines so far, each of which comes at once here."""
-    caplog.set_level(logging.INFO)
-    monkeypatch.setattr(progress, "EVERY", 0.0)
-    line = re.compile(r'progress \d+ % seconds_left=\d+ rate="[^"]+/s" what="([^"]+)" done=\d+ of=')
-
-    def counted() -> set[str]:
-        found = map(line.match, caplog.messages)
-        return {match[1] for match in found if match}
-
-    return counted
 
 
 @pytest.fixture

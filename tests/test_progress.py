@@ -155,22 +155,10 @@ def test_a_command_at_a_terminal_shows_a_bar_that_log_lines_do_not_tear(
     assert all(re.match(r"\d{4}-\d\d-\d\d .* INFO ", line) for line in told)
 
 
-@pytest.mark.parametrize("where", ["a pipe", "a task"])
-def test_where_no_person_looks_nothing_of_a_bar_is_written(
-    where: str, command: list[str], tmp_path: Path
-) -> None:
-    store = tmp_path / "store"
-    if where == "a task":
-        seen = at_a_terminal(command, surroundings(store, **{IN_A_TASK: "ingest"}))
-    else:
-        done = subprocess.run(
-            command,
-            env=surroundings(store),
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        seen = done.stdout + done.stderr
+def test_through_a_pipe_nothing_of_a_bar_is_written(command: list[str], tmp_path: Path) -> None:
+    env = surroundings(tmp_path / "store")
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=True)
+    seen = done.stdout + done.stderr
     assert " INFO " in seen
     assert "%|" not in seen
     assert "\r" not in seen.replace("\r\n", "\n")
@@ -194,13 +182,16 @@ class Terminal:
 
 
 @contextmanager
-def terminal(monkeypatch: pytest.MonkeyPatch) -> Generator[Terminal, None, None]:
-    """A terminal for what is written, where even the shortest work has a bar."""
+def terminal(monkeypatch: pytest.MonkeyPatch, task: str = "") -> Generator[Terminal, None, None]:
+    """A terminal for what is written and logged, where even the shortest work has a bar."""
     made = Terminal()
     monkeypatch.setattr(sys, "stderr", made)
     monkeypatch.setattr(sys, "stdout", made)
     monkeypatch.setattr(progress, "DELAY", 0.0)
+    monkeypatch.setattr(logging.root, "handlers", [logging.StreamHandler(made)])
     monkeypatch.delenv(IN_A_TASK, raising=False)
+    if task:
+        monkeypatch.setenv(IN_A_TASK, task)
     with at_terminal():
         yield made
 
@@ -230,6 +221,20 @@ def test_the_bar_of_bytes_is_in_their_units(monkeypatch: pytest.MonkeyPatch) -> 
     with terminal(monkeypatch) as seen:
         Progress("bytes sent", 4 * 10**9).close()
     assert re.search(r"sent: .*/4\.00G \[.*B/s\]", seen.text)
+
+
+def test_a_task_has_no_bars_even_at_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    with terminal(monkeypatch, task="ingest") as seen:
+        list(reported("abc", "letters read", 3))
+    assert seen.text == ""
+
+
+def test_a_log_line_does_not_tear_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+    with terminal(monkeypatch) as seen:
+        for _ in reported("ab", "rows scored", 2):
+            logging.getLogger("skin_pipeline.tests").warning("problem")
+    assert [line for line in stays(seen.text) if "problem" in line] == ["problem"] * 2
+    assert "rows scored" in seen.text
 
 
 def test_what_is_printed_beside_a_bar_begins_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
