@@ -51,6 +51,7 @@ from skin_pipeline.flags import (
 from skin_pipeline.foreign import line
 from skin_pipeline.job import Job
 from skin_pipeline.operations import site_commands, sizing
+from skin_pipeline.progress import at_terminal
 from skin_pipeline.release import Registry
 from skin_pipeline.release import commands as models
 from skin_pipeline.roots import Roots
@@ -65,27 +66,31 @@ def main(arguments: list[str] | None = None) -> int:
         level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s"
     )
     flags = vars(_flags(arguments))
-    command, positional = flags.pop("command"), flags.pop("arguments", [])
     try:
-        if command == "settings":
-            return _settings(**flags)
-        if command == "plan":
-            return _plan(**flags)
-        if command == "models":
-            deployment = read_deployment()
-            text = models.run(Registry.of(store_of(deployment), deployment), **flags)
-            # What is read from the store may contain text of others.
-            print("\n".join(map(line, text.split("\n"))))
-            return DONE
-        if command in _SCORING:
-            return _SCORING[command](**flags)
-        return _run_command(command, positional, flags)
+        with at_terminal():
+            return _run(flags.pop("command"), flags.pop("arguments", []), flags)
     except Rejected as verdict:
         print(f"Refused: {verdict}", file=sys.stderr)
         return REFUSED
     except (PipelineError, TypeError) as error:
         print(f"{type(error).__name__}: {line(error)}", file=sys.stderr)
         return FAILED
+
+
+def _run(command: str, positional: list[str], flags: dict[str, Any]) -> int:
+    if command == "settings":
+        return _settings(**flags)
+    if command == "plan":
+        return _plan(**flags)
+    if command == "models":
+        deployment = read_deployment()
+        text = models.run(Registry.of(store_of(deployment), deployment), **flags)
+        # What is read from the store may contain text of others.
+        print("\n".join(map(line, text.split("\n"))))
+        return DONE
+    if command in _SCORING:
+        return _SCORING[command](**flags)
+    return _run_step(command, positional, flags)
 
 
 def _flags(arguments: list[str] | None) -> argparse.Namespace:
@@ -139,7 +144,7 @@ def job_of(settings: Settings, deployment: Deployment) -> Job:
     )
 
 
-def _run_command(command: str, positional: list[str], flags: dict[str, Any]) -> int:
+def _run_step(command: str, positional: list[str], flags: dict[str, Any]) -> int:
     given = {name: value for name, value in flags.items() if value is not None}
     job = job_of(read_settings(given), read_deployment())
     if command == "run":

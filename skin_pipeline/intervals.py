@@ -19,6 +19,7 @@ from scipy.special import expit, logit, ndtri, stdtrit
 from scipy.stats import binom, binomtest
 
 from skin_pipeline.contracts import Interval
+from skin_pipeline.progress import reported
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -152,7 +153,8 @@ def resampled(statistic: Statistic, groups: NDArray[Any], seed: int) -> Floats:
     names, codes = np.unique(groups, return_inverse=True)
     rng = np.random.default_rng(seed)
     figures = [statistic(np.ones((1, len(groups))))]
-    for start in range(0, RESAMPLES if len(names) else 0, BLOCK):
+    starts = range(0, RESAMPLES if len(names) else 0, BLOCK)
+    for start in reported(starts, "blocks of resamples drawn", len(starts)):
         # How often each group is drawn says the same as which were, and needs no list of images.
         equal = np.full(len(names), 1 / len(names))
         drawn = rng.multinomial(len(names), equal, size=min(BLOCK, RESAMPLES - start))

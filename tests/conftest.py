@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import re
 import shutil
 import tempfile
 import uuid
@@ -18,7 +20,7 @@ import sharing
 from hypothesis import settings
 from servers import S3Server
 
-from skin_pipeline import cli, foreign, sharding, steps
+from skin_pipeline import cli, foreign, progress, sharding, steps
 from skin_pipeline.config import Deployment, Settings
 from skin_pipeline.contracts import LABELS
 from skin_pipeline.data import demo
@@ -329,3 +331,22 @@ def models(
         return status, said.out + said.err
 
     return run
+
+
+# --- progress -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def told(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[], set[str]]:
+    """What was counted in the progress lines so far, each of which comes at once here."""
+    caplog.set_level(logging.INFO)
+    monkeypatch.setattr(progress, "EVERY", 0.0)
+    line = re.compile(r'progress \d+ % seconds_left=\d+ rate="[^"]+/s" what="([^"]+)" done=\d+ of=')
+
+    def counted() -> set[str]:
+        found = map(line.match, caplog.messages)
+        return {match[1] for match in found if match}
+
+    return counted

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from skin_pipeline.contracts import Interval, Shortcut
 from skin_pipeline.data import manifest
 from skin_pipeline.intervals import auc_interval
+from skin_pipeline.progress import reported
 
 if TYPE_CHECKING:
     from sklearn.ensemble import RandomForestClassifier
@@ -52,10 +53,10 @@ def audit(table: pd.DataFrame, bound: float, seed: int) -> tuple[Shortcut, ...]:
         return ()
     labels, groups = np.asarray(malignant, np.int64), rows["group"].to_numpy(object)
     folds = _folds(labels, groups, seed)
+    known = {name: values for name, values in features(rows).items() if values.shape[1]}
     aucs = {
         name: auc_interval(_out_of_fold(values, labels, folds, seed), labels, groups, seed)
-        for name, values in features(rows).items()
-        if values.shape[1]
+        for name, values in reported(known.items(), "features audited", len(known))
     }
     return tuple(_judged(name, len(rows), auc, bound) for name, auc in aucs.items())
 
@@ -113,7 +114,7 @@ def scores(
     learned = table.index.isin(_sample(table[~is_test], seed).index)
     labels = manifest.labels(table)
     made = {}
-    for name in names:
+    for name in reported(names, "features learned from", len(names)):
         forest = _forest(seed).fit(known[name][learned], labels[learned])
         made[name] = np.asarray(forest.predict_proba(known[name][is_test])[:, 1])
     return made

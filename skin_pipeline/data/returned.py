@@ -36,6 +36,7 @@ from skin_pipeline.data.metadata.columns import IDS, METADATA
 from skin_pipeline.data.metadata.reader import Known
 from skin_pipeline.data.metadata.values import plain_value, without_fraction
 from skin_pipeline.data.sources.found import Found, Images
+from skin_pipeline.progress import reported
 from skin_pipeline.storage import Store, scratch
 
 if TYPE_CHECKING:
@@ -170,7 +171,8 @@ def beside(store: Store, model: str, ours: Mapping[str, str]) -> Generator[Retur
     wanted = {digest: row for digest, row in sorted(labels.items()) if row.label in LABELS}
     new = [row for digest, row in wanted.items() if digest in kept and digest not in ours]
     with scratch() as folder:
-        files = tuple(_file(store, kept[row.digest], row.label, folder) for row in new)
+        told = reported(new, "images fetched", len(new))
+        files = tuple(_file(store, kept[row.digest], row.label, folder) for row in told)
         found = Returned(files, tuple(new), tuple(_notices(wanted, ours, kept)))
         log.info("returned_used model=%s labels=%d images=%d", model, len(labels), len(new))
         for notice in found.notices:  # also where the data set exists already

@@ -32,6 +32,7 @@ from skin_pipeline.errors import BadInput
 from skin_pipeline.evaluation import space
 from skin_pipeline.evaluation.space import Space
 from skin_pipeline.intervals import Floats, Ints
+from skin_pipeline.progress import reported
 from skin_pipeline.storage import Store
 from skin_pipeline.training import inputs
 
@@ -143,9 +144,10 @@ def learned(source: inputs.Source, held_out: Floats, channels: int) -> Familiari
 
 def of_rows(known: Familiarity, source: inputs.Source, rows: Ints) -> Floats:
     """Returns the familiarity of some images of a source (b,), some in memory at a time."""
+    starts = range(0, len(rows), TOGETHER)
     parts = [
         known.of(pooled_of(source, rows[start : start + TOGETHER])[:, : known.space.channels])
-        for start in range(0, len(rows), TOGETHER)
+        for start in reported(starts, "batches compared with what is familiar", len(starts))
     ]
     return np.concatenate([np.zeros(0), *parts])
 

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from skin_pipeline.arrays import Arrays
+from skin_pipeline.progress import reported
 from skin_pipeline.training import backbone, strategies
 
 EACH = 4  # mistakes of each kind that are shown
@@ -67,7 +68,7 @@ def saliency(
     ends, logit = strategies.STRATEGIES[strategy].explained(network, model)
     images = tf.cast(squares, tf.float32)
     total = np.zeros(squares.shape[:3], np.float32)
-    for weights in runs:
+    for weights in reported(runs, "runs explained", len(runs)):
         model.set_weights(weights)
         # The first array of the layer is the mean of each feature in training.
         usual = model.get_layer("standardise").get_weights()[0]

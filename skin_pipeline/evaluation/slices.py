@@ -12,6 +12,7 @@ from skin_pipeline.contracts import Slice, Within
 from skin_pipeline.data import audit, manifest
 from skin_pipeline.evaluation.metrics import Predictions, Sample, figures
 from skin_pipeline.intervals import Floats, Statistic, resampled, share
+from skin_pipeline.progress import reported
 
 # A stratum: the rows of its malignant images (m,) and of its benign images (b,), and for each pair
 # of them whether the malignant one has the higher score (m, b).
@@ -59,12 +60,15 @@ def slices(rows: pd.DataFrame, predictions: Predictions, seed: int) -> tuple[Sli
         seed: Of the bootstrap.
     """
     sample = Sample.of(rows, seed)
-    return tuple(
-        _slice(name, str(value), predictions.at(here), sample.at(here))
+    parts = [
+        (name, str(value), (values == value).to_numpy())
         for name, values in features(rows).items()
         if values.nunique() > 1
         for value in values.value_counts().index
-        for here in [(values == value).to_numpy()]
+    ]
+    return tuple(
+        _slice(name, value, predictions.at(here), sample.at(here))
+        for name, value, here in reported(parts, "slices judged", len(parts))
     )
 
 
@@ -106,7 +110,10 @@ def within(
     """
     known = audit.scores(table, is_test, shortcuts, seed)
     sample = Sample.of(table[is_test], seed)
-    return tuple(_within(name, strata(known[name]), scores[is_test], sample) for name in shortcuts)
+    return tuple(
+        _within(name, strata(known[name]), scores[is_test], sample)
+        for name in reported(shortcuts, "shortcuts judged", len(shortcuts))
+    )
 
 
 def strata(scores: Floats) -> NDArray[np.int64]:

@@ -89,7 +89,7 @@ def _found(
     chunk: ScoringChunk, listed: list[sources.Listed], paths: Mapping[str, Path]
 ) -> Iterator[_Image]:
     """Yields the images that are still there."""
-    for one in listed:
+    for one in reported(listed, "files compared", len(listed)):
         path = paths.get(one.name)
         found = None if path is None else _digest(path)
         if path is not None and found is not None:

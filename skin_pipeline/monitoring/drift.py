@@ -21,6 +21,7 @@ from skin_pipeline.monitoring import watched
 from skin_pipeline.monitoring.evidence import Feature, Floats, Watch
 from skin_pipeline.monitoring.reference import Reference
 from skin_pipeline.monitoring.wording import Change, told
+from skin_pipeline.progress import reported
 
 # An alarm by mistake within a month of thirty days with images: 30 / ALARM, which is 5 %, at most.
 ALARM = 600.0
@@ -109,7 +110,8 @@ def ordered(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _days(rows: pd.DataFrame, features: list[Feature], dimensions: int) -> Iterator[_Day]:
-    for day, part in rows.groupby("day", sort=True):
+    days = rows.groupby("day", sort=True)
+    for day, part in reported(days, "days judged", len(days)):
         found = watched.values_of(part, dimensions)
         yield _Day(str(day), part, np.stack([found[feature.name] for feature in features]))
 

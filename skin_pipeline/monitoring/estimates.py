@@ -18,6 +18,7 @@ from scipy.special import ndtri
 from skin_pipeline.contracts import Interval
 from skin_pipeline.intervals import RESAMPLES, UPPER, share
 from skin_pipeline.monitoring.decisions import MONTH, joined, span, windows
+from skin_pipeline.progress import reported
 from skin_pipeline.storage import Store
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ def _by_confidence(
     """
     rng = np.random.default_rng(SEED)
     found = [_figures(chances, positive)]
-    for _ in range(RESAMPLES):
+    for _ in reported(range(RESAMPLES), "resamples drawn", RESAMPLES):
         some = rng.integers(len(chances), size=len(chances))
         sick = (rng.random(len(some)) < chances[some]).astype(np.float64)
         found.append(_figures(sick, positive[some]))

@@ -16,6 +16,7 @@ from skin_pipeline.data import disk
 from skin_pipeline.errors import BadInput
 from skin_pipeline.foreign import defused_all, shown
 from skin_pipeline.monitoring import score_log
+from skin_pipeline.progress import reported
 from skin_pipeline.storage import Store
 
 if TYPE_CHECKING:
@@ -86,9 +87,9 @@ def _chosen(store: Store, model: str, batch: str, since: str) -> list[Batch]:
 
 
 def _tables(store: Store, batches: Sequence[Batch]) -> Iterator[pd.DataFrame]:
-    for batch in batches:
-        for key in batch.scores:
-            yield score_log.read(store, key)[list(COLUMNS)]
+    keys = [key for batch in batches for key in batch.scores]
+    for key in reported(keys, "tables exported", len(keys)):
+        yield score_log.read(store, key)[list(COLUMNS)]
 
 
 def _to_csv(tables: Iterator[pd.DataFrame], sink: TextIO) -> int:

@@ -23,6 +23,7 @@ from skin_pipeline.errors import BadInput
 from skin_pipeline.foreign import escaped
 from skin_pipeline.job import Job
 from skin_pipeline.monitoring import score_log
+from skin_pipeline.progress import reported
 from skin_pipeline.storage import Store, digest_file
 
 log = logging.getLogger(__name__)
@@ -103,7 +104,8 @@ def bring_back(job: Job, source: str, model: str) -> News:
     news = News(model)
     with _files(job, source) as files:
         reader = _Reader(job, seen, returned.documents(job.store, model), news)
-        read = [said for item in files if (said := reader.read(item))]
+        told = reported(files, "files of labels read", len(files))
+        read = [said for item in told if (said := reader.read(item))]
     if news.problems and not (read or news.known):
         raise BadInput(f"no labels at {source}: {'; '.join(news.problems[:SHOWN])}")
     for said in _without_clashes(read):
@@ -285,7 +287,7 @@ def _copy(job: Job, model: str, source: str, items: Sequence[Scored]) -> set[str
     try:
         images = [one for one in sources.listed(job, source).images if escaped(one.name) in names]
         with sources.brought(job, source, images) as paths:
-            for path in paths.values():
+            for path in reported(paths.values(), "images copied", len(paths)):
                 if (digest := digest_file(path)) in digests:
                     suffix = path.suffix.lower() if path.suffix.lower() in kinds.SUFFIXES else ""
                     job.store.put_file(returned.image_key(model, digest, suffix), path)

@@ -28,6 +28,7 @@ from skin_pipeline.errors import BadInput
 from skin_pipeline.evaluation import familiarity
 from skin_pipeline.evaluation import space as spaces
 from skin_pipeline.monitoring.measures import NAMES, measured
+from skin_pipeline.progress import reported
 from skin_pipeline.release import Model
 from skin_pipeline.storage import Store, scratch
 from skin_pipeline.training import inputs
@@ -200,7 +201,8 @@ def _chosen(table: pd.DataFrame, wanted: NDArray[np.bool_]) -> NDArray[np.int64]
 
 def _measured(source: inputs.Source, rows: NDArray[np.int64]) -> Floats:
     starts = range(0, len(rows), TOGETHER)
-    parts = (source.squares(rows[start : start + TOGETHER]) for start in starts)
+    told = reported(starts, "batches measured", len(starts))
+    parts = (source.squares(rows[start : start + TOGETHER]) for start in told)
     return np.concatenate([measured(squares) for squares in parts])
 
 

@@ -25,6 +25,7 @@ from typing import Any
 
 import pandas as pd
 
+from skin_pipeline import progress
 from skin_pipeline.contracts import (
     CHAMPION,
     Batch,
@@ -213,7 +214,8 @@ def _version(model: Model, newest_first: list[Batch]) -> str:
 
 def _rows(store: Store, batches: list[Batch]) -> pd.DataFrame:
     keys = dict.fromkeys(key for batch in reversed(batches) for key in batch.scores)
-    parts = [score_log.read(store, key) for key in keys]
+    told = progress.reported(keys, "tables read", len(keys))
+    parts = [score_log.read(store, key) for key in told]
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
 
 

@@ -42,6 +42,7 @@ from skin_pipeline.errors import BadInput
 from skin_pipeline.foreign import line
 from skin_pipeline.job import Job
 from skin_pipeline.monitoring import chunks, exporting, ledger, score_log
+from skin_pipeline.progress import reported
 from skin_pipeline.release import MODEL_FILE, Model, Registry, predict, sites
 from skin_pipeline.storage import Store
 
@@ -222,7 +223,7 @@ def merge(job: Job, batch: str) -> Told:
     whole = planned(job.store, batch)
     done = {
         key: load(job.store, key, ScoredChunk)
-        for key in whole.chunks
+        for key in reported(whole.chunks, "chunks gathered", len(whole.chunks))
         if job.store.exists(f"{key}/{RESULT}")
     }
     told = _recorded(job, whole, _parts(job, whole, done))

@@ -28,6 +28,7 @@ from skin_pipeline.geometry import region
 from skin_pipeline.monitoring import reference
 from skin_pipeline.monitoring.measures import measured
 from skin_pipeline.monitoring.reference import FOLDER, TOGETHER, Floats, Reference
+from skin_pipeline.progress import reported
 from skin_pipeline.release import Model, predict, sites
 from skin_pipeline.storage import Store
 from skin_pipeline.training import inputs
@@ -99,7 +100,8 @@ def _looked_at(
     dataset = load(store, profile.dataset, Dataset)
     rows = _rows(manifest.read_readable(store, dataset.table, ["key"])["key"], table["key"])
     squares = inputs.Squares(store, dataset.shards)
-    for start in range(0, len(rows), TOGETHER):
+    starts = range(0, len(rows), TOGETHER)
+    for start in reported(starts, "batches looked at", len(starts)):
         pixels = squares.pixels(rows[start : start + TOGETHER])
         for measures, (score, features) in zip(
             measured(region(pixels)), scorer.see(pixels), strict=True

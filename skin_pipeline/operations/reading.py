@@ -149,6 +149,10 @@ class Reading:
         """Implements `Store`."""
         return self._store.local(key, fresh=fresh)
 
+    def read_into(self, key: str, sink: BinaryIO) -> str:
+        """Implements `Store`."""
+        return self._store.read_into(key, sink)
+
     def tagged(self, key: str) -> tuple[bytes, str] | None:
         """Implements `Store`."""
         return self._store.tagged(key)
@@ -161,7 +165,11 @@ class Reading:
         """Refuses to write."""
         raise NotImplementedError(f"pages only read, and this would write {key}")
 
-    def put_file(self, key: str, path: Path) -> bool:
+    def put_file(self, key: str, path: Path, sha256: str = "") -> bool:
+        """Refuses to write."""
+        raise NotImplementedError(f"pages only read, and this would write {key}")
+
+    def copy(self, source: str, key: str, sha256: str) -> bool:
         """Refuses to write."""
         raise NotImplementedError(f"pages only read, and this would write {key}")
 

@@ -122,18 +122,33 @@ class ProvenStore:
         self._note(key, digest(data), written=written)
         return written
 
-    def put_file(self, key: str, path: Path) -> bool:
+    def put_file(self, key: str, path: Path, sha256: str = "") -> bool:
         """Implements `Store`, and notes the digest as `put` does."""
         record = records.current()
         signed = bool(self.keys.private) and is_signed_alone(key)
         ours = record is not None and key.startswith(f"{record.folder}/")
-        found = digest_file(path) if signed or ours else ""
+        found = sha256 or (digest_file(path) if signed or ours else "")
         if signed:  # before the object, so that there is never one without a signature
             self._stamps.sign(OBJECT, key, found)
-        written = self.inner.put_file(key, path)
+        written = self.inner.put_file(key, path, found)
         self.traffic.add(written=path.stat().st_size if written else 0)
         self._note(key, found, written=written)
         return written
+
+    def copy(self, source: str, key: str, sha256: str) -> bool:
+        """Implements `Store`. Nothing is copied: what was not compared is not passed on here."""
+        return False
+
+    def read_into(self, key: str, sink: BinaryIO) -> str:
+        """Implements `Store`. What came is compared after it was written to the file.
+
+        Raises:
+            BadInput: as `read`.
+        """
+        found = self.inner.read_into(key, sink)
+        if expected := self.digest_of(key) if owner_of(key) else "":
+            self._compare(key, found, expected)
+        return found
 
     def read(self, key: str) -> bytes:
         """Implements `Store`.

@@ -30,6 +30,7 @@ from skin_pipeline.contracts import (
 )
 from skin_pipeline.errors import BadInput
 from skin_pipeline.evaluation import rejudging
+from skin_pipeline.progress import reported
 from skin_pipeline.provenance import ProvenStore, SigningKeys
 from skin_pipeline.release.versions import FAMILIARITY, MODEL_FILE, Version
 from skin_pipeline.storage import Store, digest
@@ -75,7 +76,8 @@ def check(store: ProvenStore, verdict: str) -> None:
                 "it. Judge the model again: run evaluate and gate (in Airflow: clear evaluate "
                 "and what follows it)"
             )
-    for key in results_of(store, verdict):
+    keys = list(results_of(store, verdict))
+    for key in reported(keys, "results verified", len(keys)):
         proof = store.prove(key).proof
         if proof is not None:
             _check_result(store, proof)
@@ -234,6 +236,6 @@ def _vouch(store: ProvenStore, bare: ProvenStore, release: Release) -> None:
     for key in tuple(keys):  # named in proofs only, as an external set's features
         proof = bare.prove(key).proof
         keys.update(proof.made_from if proof else ())
-    count = sum(store.vouch(key) for key in sorted(keys))
+    count = sum(map(store.vouch, reported(sorted(keys), "results signed", len(keys))))
     if count:
         log.info("a_person_vouches results=%d version=%s", count, release.version)

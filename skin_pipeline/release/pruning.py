@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from skin_pipeline.errors import BadInput
+from skin_pipeline.progress import reported
 from skin_pipeline.provenance import SigningKeys
 from skin_pipeline.release import aliases, trust
 from skin_pipeline.release.pointers import Alias
@@ -59,7 +60,8 @@ class Pruning:
         """
         for mark in self.store.list(self._removals):  # what a killed pruning left
             self._sweep(self._version(mark.rsplit("/", 1)[1]))
-        return [name for name in candidates if self._remove(self._version(name))]
+        told = reported(candidates, "versions removed", len(candidates))
+        return [name for name in told if self._remove(self._version(name))]
 
     def _kept(self) -> Iterator[str | None]:
         """Yields what aliases name, and what they named before."""
@@ -73,8 +75,8 @@ class Pruning:
 
     def _by_age(self) -> list[str]:
         """Returns the versions whose manifests can be read, oldest publication first."""
-        found = []
-        for name in versions(self.store, self.model):
+        found, every = [], versions(self.store, self.model)
+        for name in reported(every, "versions looked at", len(every)):
             try:
                 found.append((self._version(name).release().published_at, name))
             except BadInput as error:

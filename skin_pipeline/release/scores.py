@@ -14,13 +14,12 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple, TextIO
 
-from tqdm import tqdm
-
 from skin_pipeline.data import disk, sources
 from skin_pipeline.errors import BadInput
 from skin_pipeline.foreign import defused_all, escaped, line
 from skin_pipeline.job import Job
 from skin_pipeline.model_file import loading
+from skin_pipeline.progress import beside_bars, reported
 from skin_pipeline.release.predict import (
     UNSURE,
     Prediction,
@@ -104,15 +103,15 @@ def _rows(
     """Yields a row for each file; `scored` counts the labels, "" for no score."""
     paths, engine = (item.path for item in files), job.deployment.scoring_engine
     rows = predict(paths, model, threads=job.threads, engine=engine)
-    rows = tqdm(rows, total=len(files), unit="image", disable=None)
-    for item, row in zip(files, rows, strict=True):
+    pairs = zip(files, rows, strict=True)
+    for item, row in reported(pairs, "images scored", len(files)):
         scored[row.label] += 1
         yield row._replace(image=escaped(item.name), problem=line(row.problem))
 
 
 def _save(rows: Iterator[Prediction], output: Path | None, model: Resolved) -> None:
     if output is None:
-        _to_csv(rows, sys.stdout)
+        _to_csv(rows, beside_bars(sys.stdout))
         return
     # Rows are scored inside the block only: if the file cannot be written, nothing was in vain.
     with disk.appearing(output) as part:

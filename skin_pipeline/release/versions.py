@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,7 @@ from typing import Any
 from skin_pipeline.contracts import LABELS, Abstention, Dataset, Release, address, dump, parse
 from skin_pipeline.errors import BadInput, Unavailable
 from skin_pipeline.provenance import SigningKeys, signing
-from skin_pipeline.storage import Store, copied, digest_file, scratch
+from skin_pipeline.storage import Store, digest_file, read_back, scratch
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +29,7 @@ MANIFEST = signing.MANIFEST
 MODEL_FILE = "model.keras"
 FAMILIARITY = "familiarity.npz"
 NEVER = Abstention()
+Read = Callable[[str], tuple[Path, str]]
 UNNAMED = {"version", "published_at"}  # fields that the name of a version is not made from
 
 
@@ -127,7 +130,10 @@ class Version:
         """Verifies the version like `verify`. Returns the manifest's bytes."""
         manifest = self.manifest()
         release = parse(manifest, Release, self.manifest_key)
-        found = chain(_manifest_problems(manifest, release, self), _file_problems(self, release))
+        found = chain(
+            _manifest_problems(manifest, release, self),
+            _file_problems(self, release, partial(_fetched, self)),
+        )
         _refuse_damaged(self, found)
         files = len(release.files)
         log.info("version_verified model=%s version=%s files=%d", self.model, self.name, files)
@@ -222,9 +228,9 @@ def publish(
 ) -> bytes:
     """Writes a version: its files first, all read back and compared, the manifest last.
 
-    If it was interrupted, call it again: it writes only what is missing. The files are first copied
-    to a private folder and compared with their digests. These copies are what is written and tried,
-    so no other process can exchange a file in between.
+    If it was interrupted, call it again: it writes only what is missing. Each file has a copy in a
+    private folder, where no other process can exchange it, with the digest that the manifest says;
+    these copies are tried, and the store gave back the same bytes.
 
     Args:
         version: The version to write.
@@ -241,21 +247,44 @@ def publish(
             manifest is damaged.
         Unavailable: what was read back is not what was written.
     """
-    store = version.store
+    store, found = version.store, {}
     with scratch() as copies:
         for name, expected in release.files.items():
-            copied(store, sources[name], copies / name, expected)
-        for name in release.files:
-            store.put_file(f"{version.key}/{name}", copies / name)
-        _check_written(version, release)
+            key = f"{version.key}/{name}"
+            found[name] = copies / name, _placed(store, sources[name], key, copies / name, expected)
+        _check_written(version, release, found.__getitem__)
         if not store.exists(version.manifest_key):
             approve(copies / MODEL_FILE)
     return _put_manifest(version, release)
 
 
-def _check_written(version: Version, release: Release) -> None:
-    """Raises `Unavailable` unless the store gives back what was just written."""
-    if problems := list(_file_problems(version, release)):
+def _placed(store: Store, source: str, key: str, copy: Path, expected: str) -> str:
+    """Has a file of a version in the store, and the bytes that it must have in a private copy.
+
+    If the store copies the file by itself, then what it gives back is that private copy: so the
+    bytes come here once, and go nowhere. Where it cannot, or what it copied was exchanged, a copy
+    that was compared here is what is sent.
+
+    Returns:
+        The SHA-256 of what the store has under `key` now.
+
+    Raises:
+        BadInput: the source is not what was expected.
+    """
+    if store.copy(source, key, expected):
+        if read_back(store, key, copy) == expected:
+            return expected
+        store.remove(key)
+        copy.unlink()
+    read_back(store, source, copy, expected)
+    store.put_file(key, copy, expected)
+    with Path(os.devnull).open("wb") as nowhere:
+        return store.read_into(key, nowhere)
+
+
+def _check_written(version: Version, release: Release, read: Read) -> None:
+    """Raises `Unavailable` unless the store gave back what was just written."""
+    if problems := list(_file_problems(version, release, read)):
         raise Unavailable(
             f"{version} does not read back as written: {'; '.join(problems)}. If it stays so, "
             f"remove {version.store.link(version.key)}"
@@ -317,11 +346,13 @@ def _manifest_problems(manifest: bytes, release: Release, version: Version) -> I
         yield f"{MANIFEST} names no {MODEL_FILE}"
 
 
-def _file_problems(version: Version, release: Release) -> Iterator[str]:
+def _file_problems(version: Version, release: Release, read: Read) -> Iterator[str]:
+    """Yields what is wrong with the files; `read` gives one, and the SHA-256 that it has in the
+    store, by its name."""
     there = _there(version)
     yield from _name_problems(release, there)
     for name in sorted(release.files.keys() & there):
-        path, found = _read_back(version.store, f"{version.key}/{name}")
+        path, found = read(name)
         if found != release.files[name]:
             yield f"{name} has the SHA-256 {found} instead of {release.files[name]}"
         elif name == MODEL_FILE and not zipfile.is_zipfile(path):
@@ -340,8 +371,9 @@ def _there(version: Version) -> set[str]:
     return {key.removeprefix(f"{version.key}/") for key in version.store.list(version.key)}
 
 
-def _read_back(store: Store, key: str) -> tuple[Path, str]:
+def _fetched(version: Version, name: str) -> tuple[Path, str]:
     """Returns a file and its SHA-256, as the store has them now: not a copy from the cache."""
+    store, key = version.store, f"{version.key}/{name}"
     path = store.local(key, fresh=True)
     try:
         return path, digest_file(path)

@@ -28,7 +28,7 @@ Its modules, in reading order:
 
 from skin_pipeline.storage.cache import LocalCache, own_cache
 from skin_pipeline.storage.digests import digest, digest_file, digest_named, digest_of
-from skin_pipeline.storage.files import copied, copied_file, disk_errors, scratch
+from skin_pipeline.storage.files import copied, copied_file, disk_errors, read_back, scratch
 from skin_pipeline.storage.folder import FolderStore
 from skin_pipeline.storage.keys import KeyList, Store
 from skin_pipeline.storage.opening import open_store
@@ -65,6 +65,7 @@ __all__ = [
     "explained",
     "open_store",
     "own_cache",
+    "read_back",
     "scratch",
     "update",
 ]

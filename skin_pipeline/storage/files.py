@@ -75,6 +75,17 @@ def copied(store: Store, key: str, target: Path, expected: str = "") -> str:
     """
     with store.opened(key) as source, disk_errors(target.parent, "TMPDIR"):
         found = _copied_to(target, source)
+    return _as_expected(store, key, target, found, expected)
+
+
+def read_back(store: Store, key: str, target: Path, expected: str = "") -> str:
+    """Works like `copied`, for the bytes that the store has now, whatever local copy there is."""
+    with disk_errors(target.parent, "TMPDIR"), _new(target) as copy:
+        found = store.read_into(key, copy)
+    return _as_expected(store, key, target, found, expected)
+
+
+def _as_expected(store: Store, key: str, target: Path, found: str, expected: str) -> str:
     if expected and found != expected:
         target.unlink()
         raise exchanged(store, key, found, expected)
@@ -94,8 +105,12 @@ def copied_file(path: Path, target: Path) -> str:
 
 
 def _copied_to(target: Path, source: BinaryIO) -> str:
-    with open(target, "xb", opener=partial(os.open, mode=0o600)) as copy:
-        return copy_and_digest(source, copy)
+    with _new(target) as copy:
+        return copy_and_digest(source, copy, os.fstat(source.fileno()).st_size)
+
+
+def _new(target: Path) -> BinaryIO:
+    return open(target, "xb", opener=partial(os.open, mode=0o600))
 
 
 @contextmanager

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import logging
 import os
-import shutil
 from collections.abc import Generator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from functools import partial
@@ -14,7 +13,14 @@ from typing import BinaryIO
 
 from skin_pipeline.storage import beneath
 from skin_pipeline.storage.beneath import NOT_THERE, Entry
-from skin_pipeline.storage.digests import CHUNK, check_named, digest, digest_named, exchanged
+from skin_pipeline.storage.digests import (
+    blocks,
+    check_named,
+    copy_and_digest,
+    digest,
+    digest_named,
+    exchanged,
+)
 from skin_pipeline.storage.drafts import claim, draft, locked
 from skin_pipeline.storage.files import disk_errors, opened
 from skin_pipeline.storage.keys import KeyList, checked, keys_among, missing
@@ -82,10 +88,20 @@ class FolderStore:
         """Implements `Store`."""
         return self._publish(key, io.BytesIO(data))
 
-    def put_file(self, key: str, path: Path) -> bool:
+    def put_file(self, key: str, path: Path, sha256: str = "") -> bool:
         """Implements `Store`."""
         with opened(path) as source:
             return self._publish(key, source)
+
+    def copy(self, source: str, key: str, sha256: str) -> bool:
+        """Implements `Store`. No hard link: whoever changed one file would change the other."""
+        with self._open(source) as file:
+            return self._publish(key, file)
+
+    def read_into(self, key: str, sink: BinaryIO) -> str:
+        """Implements `Store`."""
+        with self._open(key) as file:
+            return copy_and_digest(file, sink, _size(file))
 
     def local(self, key: str, *, fresh: bool = False) -> Path:
         """Implements `Store`. There is no copy here: it is the object's own file, always fresh."""
@@ -144,11 +160,21 @@ class FolderStore:
         with self._errors(), beneath.at(self.root, checked(key), make=True) as entry:
             if entry.is_taken():  # only saves copying the bytes: `claim` decides who is first
                 return False
-            with draft(entry, partial(shutil.copyfileobj, source, length=CHUNK)) as made:
+            with draft(entry, partial(_fill, source)) as made:
                 return claim(made, entry)
 
     def _errors(self) -> AbstractContextManager[None]:
         return disk_errors(self.root, "SKIN_STORE")
+
+
+def _fill(source: BinaryIO, sink: BinaryIO) -> None:
+    for block in blocks(source, "bytes copied", _size(source)):
+        sink.write(block)
+
+
+def _size(source: BinaryIO) -> int:
+    """Returns the bytes of a file, or 0 for bytes in memory, which are soon written."""
+    return 0 if isinstance(source, io.BytesIO) else os.fstat(source.fileno()).st_size
 
 
 def _state(entry: Entry) -> tuple[bytes, str] | None:

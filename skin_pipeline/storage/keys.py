@@ -51,9 +51,23 @@ class Store(Protocol):
     def put(self, key: str, data: bytes) -> bool:
         """Writes `data` unless the key is taken; returns whether it was written."""
 
-    def put_file(self, key: str, path: Path) -> bool:
+    def put_file(self, key: str, path: Path, sha256: str = "") -> bool:
         """Works like `put`, from a local file (of at most 5 TiB, for S3), which need not fit into
-        memory. Raises `BadInput` if the file cannot be read."""
+        memory. Who knows the file's `sha256` gives it, so that it is not computed again. Raises
+        `BadInput` if the file cannot be read."""
+
+    def copy(self, source: str, key: str, sha256: str) -> bool:
+        """Copies an object within the store unless the key is taken, if the store can do that by
+        itself; returns whether this call did it.
+
+        The bytes do not pass through this process, so nothing is compared: `sha256`, which they
+        should have, is only noted with the copy. Who calls this compares what `read_into` gives
+        back, and removes the copy if it is another one.
+        """
+
+    def read_into(self, key: str, sink: BinaryIO) -> str:
+        """Writes the bytes that the store has now under `key` to an open file; returns their
+        SHA-256, for comparison. Raises `BadInput` if there is no such object."""
 
     def local(self, key: str, *, fresh: bool = False) -> Path:
         """Returns a local file with the bytes under `key`, which must never be written to. Not for

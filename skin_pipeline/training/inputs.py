@@ -23,6 +23,7 @@ from skin_pipeline.contracts import Dataset, FeatureIndex, Features, Split, View
 from skin_pipeline.data import manifest
 from skin_pipeline.geometry import region
 from skin_pipeline.job import Work
+from skin_pipeline.progress import reported
 from skin_pipeline.storage import Store
 from skin_pipeline.training.backbone import Network
 from skin_pipeline.training.views import views_of
@@ -55,7 +56,8 @@ class Mapped:
     """
 
     def __init__(self, store: Store, keys: Sequence[str]) -> None:
-        self._arrays: list[Any] = [arrays.mapped(store, key) for key in keys]
+        told = reported(keys, "files opened", len(keys))
+        self._arrays: list[Any] = [arrays.mapped(store, key) for key in told]
         self._read = 0
 
     @property
@@ -146,7 +148,7 @@ def joined(
     """
     blocks = tuple(dict.fromkeys(key for shard in shards for key in shard.blocks[kind]))
     numbers, entries = {key: number for number, key in enumerate(blocks)}, []
-    for shard in shards:
+    for shard in reported(shards, "shards joined", len(shards)):
         own = arrays.loaded(store, shard.places[kind])
         # A shard numbers its own blocks; here they are numbered over all shards.
         over_all = np.array([numbers[key] for key in shard.blocks[kind]], np.int32)

@@ -24,6 +24,7 @@ from skin_pipeline.contracts import Dataset, EngineProbe, Trunk
 from skin_pipeline.errors import BadInput
 from skin_pipeline.geometry import region
 from skin_pipeline.job import Job, Work
+from skin_pipeline.progress import reported
 from skin_pipeline.timing import LONGEST_HOURS
 from skin_pipeline.training import engines, models, pretrained, runtime, views
 from skin_pipeline.training.features import BATCH
@@ -138,7 +139,8 @@ def _probe(work: Work, dataset: str, trunk: Trunk, wanted: list[Candidate]) -> E
     network = models.network_on(work.job, document, trunk)
     squares = _squares(work, document)
     tried = {}
-    for one in dict.fromkeys([USUAL, *wanted]):
+    every = dict.fromkeys([USUAL, *wanted])
+    for one in reported(every, "engines tried", len(every)):
         made = trunk.model_copy(update=one._asdict())
         tried[one] = _tried(engines.forward_of(network, KINDS, made, work.job.threads), squares)
     rates = {one: rate for one, (rate, _) in tried.items()}

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -57,11 +58,12 @@ def test_the_places_of_a_head_add_up_to_its_logit(network: Any, stages: int) -> 
     np.testing.assert_allclose(seen.sum(axis=(1, 2)), logits, rtol=0.15)
 
 
-def test_several_runs_are_averaged(network: Any) -> None:
+def test_several_runs_are_averaged(network: Any, told: Callable[[], set[str]]) -> None:
     one, two = (weights_of(network, "head", seed) for seed in (0, 1))
     single = [saliency.saliency(network, "head", [each], SQUARES) for each in (one, two)]
     both = saliency.saliency(network, "head", [one, two], SQUARES)
     np.testing.assert_allclose(both, np.mean(single, axis=0), atol=1e-6)
+    assert "runs explained" in told()
 
 
 def predictions() -> pd.DataFrame:

@@ -144,7 +144,7 @@ def test_other_words_for_the_classes_read_a_file_again(place: Path, read: Read) 
 
 
 def test_images_are_kept_only_where_they_become_training_data(
-    place: Path, read: Read, store: FolderStore, tmp_path: Path
+    place: Path, read: Read, store: FolderStore, tmp_path: Path, told: Callable[[], set[str]]
 ) -> None:
     (tmp_path / "inbox").mkdir()
     digests = {}
@@ -163,6 +163,7 @@ def test_images_are_kept_only_where_they_become_training_data(
     }
     assert store.read(returned.copies(store, MODEL)[digests["c.jpg"]]) == b"c.jpg"
     assert (news.copied, sorted(news.gone)) == (1, ["a.jpg", "d.jpg"])
+    assert "images copied" in told()
     assert read(place, returned_labels="use").gone == []  # it is not searched for every day
 
 

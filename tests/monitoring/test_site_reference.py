@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,7 +27,10 @@ MODEL = "skin-resnet50-synthetic"
 
 
 def test_it_has_what_batch_scoring_says_of_the_same_images(
-    finished: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    finished: Finished,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    told: Callable[[], set[str]],
 ) -> None:
     monkeypatch.setattr("skin_pipeline.data.sources.from_folder.UNSETTLED", 0.0)
     store = FolderStore(shutil.copytree(finished.root, tmp_path / "store"))
@@ -52,6 +56,7 @@ def test_it_has_what_batch_scoring_says_of_the_same_images(
     for chunk in scoring.chunks_of(job, batch):
         scoring.score(job, chunk)
     scoring.merge(job, batch)
+    assert told() >= {"batches looked at", "images scored", "chunks gathered"}
     (found,) = score_log.batches(store, MODEL)
     (key,) = found.scores
     rows = score_log.read(store, key).set_index("image")

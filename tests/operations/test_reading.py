@@ -144,6 +144,7 @@ def test_nothing_can_be_written(store: FolderStore, tmp_path: Path) -> None:
     for write in (
         lambda: pages.put("a/b", b"x"),
         lambda: pages.put_file("a/b", file),
+        lambda: pages.copy("a/a", "a/b", ""),
         lambda: pages.swap("a/b", b"x", None),
         lambda: pages.remove("a/b"),
     ):

@@ -522,7 +522,7 @@ def test_results_of_before_still_work_without_a_key_but_for_a_verdict(
 
 
 def test_a_person_who_signs_a_version_signs_what_it_was_made_from(
-    judged: Any, tmp_path: Path
+    judged: Any, tmp_path: Path, told: Callable[[], set[str]]
 ) -> None:
     _, model, _, version = judged.promote().split("/")
     keys = key_pairs.write(tmp_path, "ours")
@@ -532,6 +532,7 @@ def test_a_person_who_signs_a_version_signs_what_it_was_made_from(
     assert opened(judged.job.store, keys, name=model).sign(version)
     for key in signing.results:
         signing.afresh().proven.prove(key)
+    assert "results signed" in told()
 
 
 def test_a_person_is_told_who_vouches_for_what_came_before(

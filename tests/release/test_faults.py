@@ -30,7 +30,7 @@ from skin_pipeline.provenance import SigningKeys
 from skin_pipeline.release import PREVIOUS, Rollback
 from skin_pipeline.storage import FolderStore, Store, open_store
 
-WRITES = {"put", "put_file", "swap", "remove"}
+WRITES = {"put", "put_file", "copy", "swap", "remove"}
 
 
 class Deadly:

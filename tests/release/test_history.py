@@ -597,7 +597,7 @@ class ReadOnly:
         self._store = store
 
     def __getattr__(self, name: str) -> Any:
-        assert name not in {"put", "put_file", "swap", "remove"}, f"{name} was called"
+        assert name not in {"put", "put_file", "copy", "swap", "remove"}, f"{name} was called"
         return getattr(self._store, name)
 
 

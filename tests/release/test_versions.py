@@ -72,6 +72,94 @@ class Interposed:
         return self._store.put(key, data)
 
 
+class Attacked:
+    """A store in which somebody acts just after a call, once."""
+
+    def __init__(self, store: Any, method: str, act: Any) -> None:
+        self._store, self._method, self._act = store, method, [act]
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._store, name)
+
+        def call(*arguments: Any, **more: Any) -> Any:
+            result = method(*arguments, **more)
+            if name == self._method and self._act:
+                self._act.pop()()
+            return result
+
+        return call if callable(method) else method
+
+
+FORGED = keras_file(b"forged")
+
+
+def test_a_model_that_was_exchanged_is_not_published_and_leaves_nothing(any_store: Store) -> None:
+    made, keys = described(any_store), sources(any_store, b"model")
+    replace(any_store, keys["model.keras"], FORGED)
+    tried: list[Path] = []
+    with pytest.raises(BadInput, match=r"evaluate/.*/model\.keras .* is not what it was"):
+        opened(any_store).publish(made, keys, tried.append)
+    assert any_store.list(place(made)) == []
+    assert tried == []
+
+
+def test_a_copy_that_is_exchanged_before_it_is_read_back_is_made_again(any_store: Store) -> None:
+    made, keys = described(any_store), sources(any_store, b"model")
+    target = f"{place(made)}/model.keras"
+    attacked = Attacked(any_store, "copy", lambda: replace(any_store, target, FORGED))
+    tried = []
+    opened(attacked).publish(made, keys, lambda model: tried.append(model.read_bytes()))
+    assert tried == [keras_file(b"model")]
+    assert opened(any_store).verify(made.version)
+    assert any_store.read(target) == keras_file(b"model")
+
+
+def test_a_copy_that_is_exchanged_after_it_was_read_back_is_never_what_is_tried(
+    any_store: Store,
+) -> None:
+    made, keys = described(any_store), sources(any_store, b"model")
+    target = f"{place(made)}/model.keras"
+    attacked = Attacked(any_store, "read_into", lambda: replace(any_store, target, FORGED))
+    tried = []
+    opened(attacked).publish(made, keys, lambda model: tried.append(model.read_bytes()))
+    assert tried == [keras_file(b"model")]
+    with pytest.raises(BadInput, match=r"model\.keras has the SHA-256"):
+        opened(any_store).verify(made.version)
+
+
+def test_a_store_that_cannot_copy_is_sent_the_files_and_gives_them_back(any_store: Store) -> None:
+    made, keys = described(any_store), sources(any_store, b"model")
+    sending, tried = Sending(any_store, copies=False), []
+    opened(sending).publish(made, keys, lambda model: tried.append(model.read_bytes()))
+    assert tried == [keras_file(b"model")]
+    assert sending.sent == [f"{place(made)}/{name}" for name in made.files]
+    assert opened(any_store).verify(made.version)
+
+
+class Sending:
+    """A store that may be unable to copy by itself, and notes what is sent to it."""
+
+    def __init__(self, store: Any, *, copies: bool) -> None:
+        self._store, self._copies = store, copies
+        self.sent: list[str] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    def copy(self, source: str, key: str, sha256: str) -> Any:
+        return self._copies and self._store.copy(source, key, sha256)
+
+    def put_file(self, key: str, path: Path, sha256: str = "") -> Any:
+        self.sent.append(key)
+        return self._store.put_file(key, path, sha256)
+
+
+def test_a_store_that_copies_by_itself_is_sent_no_file(any_store: Store) -> None:
+    made, sending = described(any_store), Sending(any_store, copies=True)
+    opened(sending).publish(made, sources(any_store, b"model"))
+    assert sending.sent == []
+
+
 def test_a_model_is_tried_as_it_was_read_back_before_its_version_is_there(any_store: Store) -> None:
     made = described(any_store)
     tried = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import subprocess
 from collections.abc import Callable, Iterator
@@ -15,13 +16,21 @@ import pytest
 from stores import MIB, Location, child, random_file, tell, told
 
 from skin_pipeline.errors import BadInput
-from skin_pipeline.storage import Store, digest, digest_file
+from skin_pipeline.storage import S3Store, Store, digest, digest_file
 
 
 @pytest.fixture
 def store(location: Location) -> Store:
     """The store of each backend in turn."""
     return location.open()
+
+
+def elsewhere_replaced(store: Store, key: str, data: bytes) -> None:
+    """Changes what is never changed, as another machine would: local copies stay."""
+    if isinstance(store, S3Store):
+        store._client.put_object(Bucket=store.bucket, Key=store._name(key), Body=data)
+    else:
+        Path(store.local(key)).write_bytes(data)
 
 
 class TestContract:
@@ -61,6 +70,29 @@ class TestContract:
         assert not store.put_file("model.keras", source)
         assert store.read("model.keras") == source.read_bytes()
         assert store.local("model.keras").read_bytes() == source.read_bytes()
+
+    def test_a_copy_within_the_store_has_the_bytes_and_is_made_once(self, store: Store) -> None:
+        store.put("evaluate/1/model.keras", b"first")
+        made = store.copy("evaluate/1/model.keras", "models/a/model.keras", digest(b"first"))
+        # A store that cannot copy has not touched the key.
+        assert made == store.exists("models/a/model.keras")
+        assert made or store.put("models/a/model.keras", b"first")
+        store.put("other", b"second")
+        assert not store.copy("other", "models/a/model.keras", digest(b"second"))
+        assert store.read("models/a/model.keras") == b"first"
+        store.remove("evaluate/1/model.keras")  # the copy is an object of its own
+        assert store.read("models/a/model.keras") == b"first"
+
+    def test_what_is_read_into_a_file_is_what_the_store_has_now(self, store: Store) -> None:
+        store.put("a/b", b"first")
+        store.local("a/b")
+        for data in (b"first", b"second"):
+            sink = io.BytesIO()
+            assert store.read_into("a/b", sink) == digest(data)
+            assert sink.getvalue() == data
+            elsewhere_replaced(store, "a/b", b"second")
+        with pytest.raises(BadInput, match=r"there is no a/c"):
+            store.read_into("a/c", io.BytesIO())
 
     def test_what_is_not_there_is_bad_input_that_names_it(self, store: Store) -> None:
         assert not store.exists("a/b.json")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import socket
 import stat
@@ -97,6 +98,8 @@ def calls_to(store: FolderStore, key: str, folder: Path) -> dict[str, Callable[[
         "local": partial(store.local, key),
         "opened": opened,
         "copied": partial(copied, store, key, folder / "copy"),
+        "read_into": partial(store.read_into, key, io.BytesIO()),
+        "copy": partial(store.copy, key, "copied", digest(SECRET)),
         "put": partial(store.put, key, b"new"),
         "put_file": partial(store.put_file, key, source),
         "swap from nothing": partial(store.swap, key, b"new", None),

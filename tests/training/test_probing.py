@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -75,8 +76,11 @@ def job_of(store: FolderStore, **settings: Any) -> Job:
     return Job(Settings(**known, **settings), Deployment(store=store.url, threads=1), store)
 
 
-def test_the_quickest_engine_is_taken(store: FolderStore, machine: Machine) -> None:
+def test_the_quickest_engine_is_taken(
+    store: FolderStore, machine: Machine, told: Callable[[], set[str]]
+) -> None:
     assert with_engine(job_of(store), "ingest/1", "none") == "openvino:bfloat16:none"
+    assert "engines tried" in told()
 
 
 def test_an_engine_that_does_not_agree_is_not_taken(store: FolderStore, machine: Machine) -> None:

@@ -24,6 +24,7 @@ from skin_pipeline.contracts import ImageBuckets
 from skin_pipeline.data.duplicates.common import SAMPLE
 from skin_pipeline.data.duplicates.sides import Mapped, Side, Thumbnails, pictures
 from skin_pipeline.data.images import QUANTILES, THUMBNAIL
+from skin_pipeline.progress import reported
 from skin_pipeline.storage import Store
 
 COLOUR_WEIGHT = 3.0  # of the colour differences in a fingerprint; a crop changes them least
@@ -84,7 +85,8 @@ class Buckets(NamedTuple):
             made = [stack.enter_context(file.open("wb")) for file in files]
             for file, size in zip(made, sizes, strict=True):
                 arrays.begin(file, np.dtype(np.uint8), (int(size), THUMBNAIL, THUMBNAIL))
-            for number in np.unique(self.images[:, 1]):
+            numbers = np.unique(self.images[:, 1])
+            for number in reported(numbers, "shards of thumbnails sorted", len(numbers)):
                 there = np.flatnonzero(self.images[:, 1] == number)
                 seen = self.thumbnails[number][self.images[there, 2]]
                 for one in np.unique(bucket[there]):

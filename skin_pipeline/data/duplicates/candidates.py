@@ -18,6 +18,7 @@ from scipy.spatial import KDTree
 
 from skin_pipeline.data.duplicates.buckets import Buckets
 from skin_pipeline.data.duplicates.sides import Pair
+from skin_pipeline.progress import reported
 
 Float = NDArray[np.float64]
 
@@ -84,7 +85,8 @@ def _distances_of_buckets(ours: Buckets, wanted: Float) -> Float:
     """Returns how far points are from the box around each bucket (buckets, n); inf for empty
     buckets."""
     away = np.full((len(ours.ends), len(wanted)), np.inf)
-    for number in range(len(ours.ends)):
+    numbers = range(len(ours.ends))
+    for number in reported(numbers, "buckets looked at", len(numbers)):
         points = ours.weighted(ours.places(number))
         if len(points):
             outside = np.maximum(points.min(axis=0) - wanted, wanted - points.max(axis=0))

@@ -11,6 +11,7 @@ from pathlib import Path
 from skin_pipeline.contracts import Notice
 from skin_pipeline.errors import Unavailable
 from skin_pipeline.foreign import shown
+from skin_pipeline.progress import reported
 from skin_pipeline.storage import digest_file
 
 UNREADABLE = "unreadable"  # instead of the digest of a file without permission to read it
@@ -43,7 +44,8 @@ class Images:
         Raises:
             Unavailable: A file was removed or cannot be read now.
         """
-        return tuple(_digest(item.path) for item in self.files)
+        files = reported(self.files, "files compared", len(self.files))
+        return tuple(_digest(item.path) for item in files)
 
     @property
     def labels(self) -> dict[str, str]:

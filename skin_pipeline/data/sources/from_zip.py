@@ -41,6 +41,7 @@ from skin_pipeline.data.sources.zip_archive import (
     unreadable,
 )
 from skin_pipeline.foreign import shown
+from skin_pipeline.progress import reported
 
 log = logging.getLogger(__name__)
 
@@ -120,7 +121,7 @@ def _write(archive: ZipArchive, wanted: Sequence[_Wanted], target: Path) -> None
     with appearing(target) as part:
         part.mkdir()
         refuse_full(part, size)
-        for item in wanted:
+        for item in reported(wanted, "files extracted", len(wanted)):
             archive.write(item.info, part / item.path)
     name = printable(archive.path.name)
     log.info('archive_extracted archive="%s" files=%d bytes=%d', name, len(wanted), size)

@@ -14,6 +14,7 @@ from skin_pipeline.storage.s3.requests import MOVED, Requests
 from skin_pipeline.storage.s3.writing import S3Writing, checksums_of
 
 NO_TAG = f'"{"0" * 32}"'  # the tag of no object
+_COPYING: dict[tuple[str, str], bool] = {}  # whether those copy an object if its key is free
 _CONDITIONAL: set[tuple[str, str]] = set()  # servers and buckets that were seen to heed conditions
 
 
@@ -71,6 +72,16 @@ class ServerChecks:
             )
         _CONDITIONAL.add(server)
 
+    def copies_if_free(self) -> bool:
+        """Returns whether the server copies an object on the condition that the new key is free.
+
+        It is tried once on each server: some do not copy, and some would overwrite the object.
+        """
+        server = (self._requests.endpoint, self._requests.bucket)
+        if server not in _COPYING:
+            _COPYING[server] = self._copies_if_free()
+        return _COPYING[server]
+
     def blaming_checksums(self, key: str, write: Callable[[], Any]) -> Any:
         """Returns `write()`. If the server refuses it, but takes a write without checksums, the
         error names them as the reason.
@@ -114,6 +125,24 @@ class ServerChecks:
         ignored = [name for name, value in conditions.items() if ask(partial(put, **value))]
         self._take_back(probe, made)
         return ignored
+
+    def _copies_if_free(self) -> bool:
+        """Tries to copy an object over itself: a server that heeds the condition refuses."""
+        client, probe = self._requests.client, self._probe()
+        arguments = self._writing.arguments_for(client)
+        ask = partial(self._requests.ask, "write", probe["Key"], none_on=MOVED)
+        copy = partial(
+            client.copy_object,
+            **{**probe, "CopySource": probe, "MetadataDirective": "REPLACE", "IfNoneMatch": "*"},
+            **arguments,
+        )
+        made = ask(partial(client.put_object, **probe, Body=b"", **arguments))
+        try:
+            return ask(copy) is None
+        except PipelineError:
+            return False
+        finally:
+            self._take_back(probe, made)
 
     def _probe(self) -> dict[str, str]:
         """Returns bucket and name of an object to try something with; the name is hidden, in case

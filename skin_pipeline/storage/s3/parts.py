@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from skin_pipeline.errors import PipelineError
+from skin_pipeline.progress import Progress
 from skin_pipeline.storage.s3.requests import Requests
 
 log = logging.getLogger(__name__)
@@ -48,7 +49,11 @@ def upload(requests: Requests, name: str, path: Path, arguments: Mapping[str, An
         path: The file.
         arguments: Arguments of the call that begins the object.
     """
-    from boto3.s3.transfer import TransferConfig, create_transfer_manager
+    from boto3.s3.transfer import (
+        ProgressCallbackInvoker,
+        TransferConfig,
+        create_transfer_manager,
+    )
 
     config = TransferConfig(
         multipart_threshold=PARTS_FROM_BYTES,
@@ -56,8 +61,9 @@ def upload(requests: Requests, name: str, path: Path, arguments: Mapping[str, An
         max_concurrency=PARTS_AT_ONCE,
         preferred_transfer_client="classic",  # the one that sends by our client, in its bounds
     )
+    told = ProgressCallbackInvoker(Progress("bytes sent", path.stat().st_size).moved)
     with create_transfer_manager(requests.client, config) as manager:
-        manager.upload(str(path), requests.bucket, name, extra_args=arguments).result()
+        manager.upload(str(path), requests.bucket, name, arguments, [told]).result()
 
 
 def abort_abandoned(requests: Requests, folder: str, url: str) -> None:

@@ -37,6 +37,9 @@ from skin_pipeline.storage.s3.writing import S3Writing
 
 log = logging.getLogger(__name__)
 
+# A server may send nothing while it copies, and must be done before we stop waiting for an answer.
+LARGEST_COPIED_BYTES = 1 << 30
+
 
 class S3Store:
     """A `Store` below `prefix` of an S3 bucket, whose server must know conditional writes.
@@ -79,12 +82,7 @@ class S3Store:
 
     def exists(self, key: str) -> bool:
         """Implements `Store`."""
-        # Not HEAD: its errors say no reason, so a missing bucket would look like a missing key. Of
-        # all keys that begin with this one, this one comes first.
-        name = self._name(key)
-        look = partial(self._client.list_objects_v2, Bucket=self.bucket, Prefix=name, MaxKeys=1)
-        page = self._requests.ask("look for", key, look)
-        return any(entry["Key"] == name for entry in page.get("Contents", ()))
+        return self._size(key) is not None
 
     def read(self, key: str) -> bytes:
         """Implements `Store`."""
@@ -124,7 +122,7 @@ class S3Store:
         """Implements `Store`."""
         return self._write(key, data)
 
-    def put_file(self, key: str, path: Path) -> bool:
+    def put_file(self, key: str, path: Path, sha256: str = "") -> bool:
         """Implements `Store`."""
         with opened(path) as source:
             if self.exists(key):  # only saves the transfer: the server decides who is first
@@ -135,9 +133,39 @@ class S3Store:
                     f"the file {path} has {size} bytes; S3 takes at most {parts.LARGEST_BYTES} in "
                     "one object. Make smaller files"
                 )
-            return (
-                self._write(key, source) if parts.is_small(size) else self._write_parts(key, path)
-            )
+            if parts.is_small(size):
+                return self._write(key, source, sha256=sha256)
+            return self._write_parts(key, path, sha256 or digest_file(path))
+
+    def copy(self, source: str, key: str, sha256: str) -> bool:
+        """Implements `Store`. The server copies, if it is able to and heeds the condition."""
+        size = self._size(source)
+        if size is None or size > LARGEST_COPIED_BYTES or not self._checks.copies_if_free():
+            return False
+        self._checks.check_versioning()
+        writer = uuid.uuid4().hex
+        request = partial(
+            self._client.copy_object,
+            Bucket=self.bucket,
+            Key=self._name(key),
+            CopySource={"Bucket": self.bucket, "Key": self._name(source)},
+            MetadataDirective="REPLACE",
+            IfNoneMatch="*",
+            **self._writing.arguments_for(self._client, writer=writer, sha256=sha256),
+        )
+        try:
+            answer = self._requests.ask("write", key, request, MOVED - {"NoSuchKey"})
+        except BadInput as problem:  # it takes other ways than this one, or says it better there
+            log.info('not_copied_by_the_server key=%s reason="%s"', key, problem)
+            return False
+        return answer is not None or self._won(key, writer, new=True)
+
+    def read_into(self, key: str, sink: BinaryIO) -> str:
+        """Implements `Store`."""
+        answer = self._get(key)
+        if answer is None:
+            raise missing(self, key)
+        return self._received(key, answer, sink)
 
     def local(self, key: str, *, fresh: bool = False) -> Path:
         """Implements `Store`."""
@@ -177,6 +205,15 @@ class S3Store:
         """Returns the object's whole name in the bucket."""
         return f"{self.prefix}/{checked(key)}".lstrip("/")
 
+    def _size(self, key: str) -> int | None:
+        """Returns the bytes of an object, or None if there is no such object."""
+        # Not HEAD: its errors say no reason, so a missing bucket would look like a missing key. Of
+        # all keys that begin with this one, this one comes first.
+        name = self._name(key)
+        look = partial(self._client.list_objects_v2, Bucket=self.bucket, Prefix=name, MaxKeys=1)
+        page = self._requests.ask("look for", key, look)
+        return next((e["Size"] for e in page.get("Contents", ()) if e["Key"] == name), None)
+
     def _listed(self, prefix: str) -> dict[str, int]:
         """Returns the bytes of all below a folder, by what would be its key."""
         prefix = prefix.rstrip("/")
@@ -203,10 +240,15 @@ class S3Store:
         answer = self._get(key)
         if answer is None:
             raise missing(self, key)
-        received = self._requests.ask("read", key, partial(copy_and_digest, answer["Body"], file))
+        received = self._received(key, answer, file)
         self._check_whole(key, answer, received)
         size = answer["ContentLength"]
         log.info("object_downloaded key=%s copy=%s bytes=%d", key, self._copy(key), size)
+
+    def _received(self, key: str, answer: Any, sink: BinaryIO) -> str:
+        """Writes the body of an answer to a file; returns its SHA-256."""
+        copy = partial(copy_and_digest, answer["Body"], sink, answer["ContentLength"])
+        return str(self._requests.ask("read", key, copy))
 
     def _get(self, key: str) -> Any:
         """Returns S3's answer with the object's `Body` yet to be read, or None if there is no
@@ -225,12 +267,14 @@ class S3Store:
 
     # --- writing ---------------------------------------------------------------------------------
 
-    def _write(self, key: str, data: bytes | BinaryIO, tag: str | None = None) -> bool:
+    def _write(
+        self, key: str, data: bytes | BinaryIO, tag: str | None = None, sha256: str = ""
+    ) -> bool:
         """Writes if the object still has `tag` (None: does not exist); returns whether this call
         did it."""
         self._checks.check_versioning()
         writer = uuid.uuid4().hex
-        sha256 = digest_of(data)
+        sha256 = sha256 or digest_of(data)
         request = partial(
             self._client.put_object,
             Bucket=self.bucket,
@@ -244,12 +288,11 @@ class S3Store:
             return True
         return self._won(key, writer, new=tag is None)
 
-    def _write_parts(self, key: str, path: Path) -> bool:
+    def _write_parts(self, key: str, path: Path, sha256: str) -> bool:
         """Writes a large file if the object does not exist; returns whether this call did it."""
         self._checks.check_versioning()
         parts.abort_abandoned(self._requests, f"{self.prefix}/".lstrip("/"), self.url)
         writer = uuid.uuid4().hex
-        sha256 = digest_file(path)
         arguments = self._writing.arguments_for(self._client, writer=writer, sha256=sha256)
         upload = partial(parts.upload, self._requests, self._name(key), path, arguments)
         ask = partial(self._requests.ask, "write", key, upload, MOVED)

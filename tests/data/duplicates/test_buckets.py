@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -88,10 +89,11 @@ def test_a_full_disk_is_an_error_and_no_signal(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("images", "count"), [(60, 4), (3, 8), (0, 2)])
 def test_rearranged_thumbnails_are_in_a_file_for_each_bucket(
-    tmp_path: Path, images: int, count: int
+    tmp_path: Path, images: int, count: int, told: Callable[[], set[str]]
 ) -> None:
     before = buckets(points(images, clustered=True), count)
     there, files = before.rearranged(tmp_path)
+    assert "shards of thumbnails sorted" in told()
     made = before._replace(images=there, thumbnails=[np.load(file) for file in files])
     assert [len(np.load(file)) for file in files] == np.diff([0, *before.ends]).tolist()
     everywhere = np.arange(images)

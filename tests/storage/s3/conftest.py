@@ -28,6 +28,7 @@ def source(tmp_path: Path) -> Path:
 def fresh(monkeypatch: pytest.MonkeyPatch) -> None:
     """Forgets all servers, takes a file of 11 MiB for a large one, and removes boto3's settings."""
     monkeypatch.setattr("skin_pipeline.storage.s3.checks._CONDITIONAL", set())
+    monkeypatch.setattr("skin_pipeline.storage.s3.checks._COPYING", {})
     monkeypatch.setattr("skin_pipeline.storage.s3.parts.PARTS_FROM_BYTES", 5 * MIB)
     monkeypatch.setattr("skin_pipeline.storage.s3.parts.PART_BYTES", 5 * MIB)
     for name in ("AWS_REQUEST_CHECKSUM_CALCULATION", "AWS_RESPONSE_CHECKSUM_VALIDATION"):

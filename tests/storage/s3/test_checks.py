@@ -16,7 +16,7 @@ from servers import S3Server
 from stores import calls_in_turn
 
 from skin_pipeline.errors import BadInput, Unavailable
-from skin_pipeline.storage import S3Access, Store, open_store
+from skin_pipeline.storage import S3Access, Store, digest, open_store
 
 pytestmark = pytest.mark.usefixtures("fresh")
 
@@ -63,6 +63,68 @@ def test_a_server_that_heeds_conditions_is_tried_once(
     assert at(access).swap("b", b"1", None)  # of another store object, too
     assert (first, front.requests) == (5, 6)
     assert names() == ["a", "b"]
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["heeded", "ignored"])
+def test_only_a_server_that_heeds_the_condition_is_asked_to_copy(
+    known: bool,
+    front: faulty.Front,
+    s3_server: S3Server,
+    at: Callable[[S3Access], Store],
+    direct: Store,
+    names: Callable[[], list[str]],
+) -> None:
+    direct.put("a", b"a")
+    direct.put("taken", b"kept")
+    store = at(S3Access(front.endpoint, s3_server.credentials))
+    forget = faulty.forgetful(("if-none-match",), s3_server.credentials)
+    front.strike(faulty.pass_on if known else forget, ALWAYS)
+
+    for _ in range(2):
+        assert not store.copy("a", "taken", digest(b"a"))
+    assert store.copy("a", "free", digest(b"a")) == known
+    assert direct.read("taken") == b"kept"
+    assert names() == (["a", "free", "taken"] if known else ["a", "taken"])
+
+
+@pytest.mark.parametrize(("status", "code"), [(501, "NotImplemented"), (500, "InternalError")])
+def test_a_server_that_cannot_copy_is_asked_once_and_never_again(
+    status: int,
+    code: str,
+    front: faulty.Front,
+    s3_server: S3Server,
+    at: Callable[[S3Access], Store],
+    direct: Store,
+    names: Callable[[], list[str]],
+) -> None:
+    direct.put("a", b"a")
+    refused: list[str] = []
+
+    def refuse_copies(exchange: faulty.Exchange) -> None:
+        if "x-amz-copy-source" not in exchange.headers:
+            return faulty.pass_on(exchange)
+        refused.append(exchange.path)
+        exchange.asked()
+        return exchange.refuse(status, code)
+
+    quick = Config(retries={"total_max_attempts": 1})
+    store = at(S3Access(front.endpoint, s3_server.credentials, config=quick))
+    front.strike(refuse_copies, ALWAYS)
+    for _ in range(2):
+        assert not store.copy("a", "b", digest(b"a"))
+    assert len(refused) == 1
+    assert names() == ["a"]
+
+
+def test_a_copy_whose_answer_was_lost_is_known_as_ones_own(
+    front: faulty.Front, s3_server: S3Server, at: Callable[[S3Access], Store], direct: Store
+) -> None:
+    direct.put("a", b"a")
+    store = at(S3Access(front.endpoint, s3_server.credentials))
+    assert store.copy("a", "first", digest(b"a"))  # which also tries the server
+    front.strike(faulty.lose_answer, {2})  # after the look for the source
+    assert store.copy("a", "second", digest(b"a"))
+    assert direct.read("second") == b"a"
 
 
 def test_the_trial_of_a_server_leaves_no_version_behind(

@@ -51,6 +51,16 @@ class TestLargeFiles:
     def source(self, tmp_path: Path) -> Path:
         return random_file(tmp_path / "source")
 
+    def test_a_digest_that_is_known_is_not_computed_again(
+        self, store: Store, source: Path, tmp_path: Path
+    ) -> None:
+        small = tmp_path / "small"
+        small.write_bytes(b"x")
+        for key, path in {"large": source, "small": small}.items():
+            assert store.put_file(key, path, sha256="f" * 64)
+            with pytest.raises(Unavailable, match="did not arrive whole"):  # it is not that
+                store.local(key)
+
     def test_what_is_there_is_not_sent_again(self, store: Store, source: Path) -> None:
         store.put("model.keras", b"first")
         begun = calls_of(store, "CreateMultipartUpload")
