@@ -12,7 +12,7 @@ VERSIONS = {
     "split": 3,
     "features": 2,
     "index": 1,
-    "train": 3,
+    "train": 4,
     "logits": 1,
     "evaluate": 5,
     "champion": 2,
