@@ -82,17 +82,18 @@ def forward_of(network: Network, kinds: Sequence[str], trunk: Trunk, threads: in
     """
     if trunk.engine == USUAL["engine"]:
         return features.forward_of(network, kinds)
-    return _by_openvino(network, kinds, trunk.precision, threads)
+    return by_openvino(features.frozen(network, kinds), kinds, trunk.precision, threads)
 
 
-def _by_openvino(network: Network, kinds: Sequence[str], precision: str, threads: int) -> Forward:
+def by_openvino(graph: bytes, kinds: Sequence[str], precision: str, threads: int) -> Forward:
+    """Returns what `forward_of` does, from a graph that `features.frozen` made."""
     import openvino
 
     core = openvino.Core()
     with scratch() as folder:
         # Read as a frozen graph: OpenVINO's own converter would report its use over the network.
         path = folder / "network.pb"
-        path.write_bytes(features.frozen(network, kinds))
+        path.write_bytes(graph)
         compiled = core.compile_model(
             core.read_model(path),
             "CPU",

@@ -23,7 +23,7 @@ from skin_pipeline.contracts import Dataset, EngineProbe, Trunk
 from skin_pipeline.errors import BadInput
 from skin_pipeline.geometry import region
 from skin_pipeline.job import Job, Work
-from skin_pipeline.training import engines, models, pretrained, views
+from skin_pipeline.training import engines, graphs, pretrained, views
 from skin_pipeline.training.features import BATCH
 from skin_pipeline.versions import VERSIONS
 
@@ -124,12 +124,12 @@ def _machine() -> list[str]:
 def _probe(work: Work, dataset: str, trunk: Trunk, wanted: list[Candidate]) -> EngineProbe:
     """Tries engines on some images of the data set."""
     document = work.load(dataset, Dataset)
-    network = models.network_on(work.job, document, trunk)
     squares = _squares(work, document)
     tried = {}
     for one in dict.fromkeys([USUAL, *wanted]):
         made = trunk.model_copy(update=one._asdict())
-        tried[one] = _tried(engines.forward_of(network, KINDS, made, work.job.threads), squares)
+        forward = graphs.runner_of(work, document, made, KINDS).forward()
+        tried[one] = _tried(forward, squares)
     rates = {one: rate for one, (rate, _) in tried.items()}
     agreement = {one: agreeing(found, tried[USUAL][1]) for one, (_, found) in tried.items()}
     chosen = max((one for one in wanted if agreement[one] >= AGREEMENT), key=rates.__getitem__)
