@@ -340,11 +340,13 @@ def _parser() -> argparse.ArgumentParser:
     table = commands.add_parser("table", help="write the table of a result to a CSV")
     table.add_argument("key", metavar="KEY", help="of an ingest, validate or split, or of a table")
     table.add_argument("--out", type=Path, required=True, help="the CSV file")
+    knobs = argparse.ArgumentParser(add_help=False)
+    add_knobs(knobs)  # once for all steps: describing the settings takes a while
     for name, wants in _ARGUMENTS.items():
         step = getattr(steps, name)
-        command = commands.add_parser(name, help=str(step.__doc__).splitlines()[0])
+        about = str(step.__doc__).splitlines()[0]
+        command = commands.add_parser(name, help=about, parents=[knobs])
         command.add_argument(
             "arguments", nargs="*", metavar=wants or "", help="keys that earlier steps printed"
         )
-        add_knobs(command)
     return parser

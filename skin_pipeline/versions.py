@@ -6,6 +6,7 @@ from __future__ import annotations
 VERSIONS = {
     "ingest": 4,
     "engine": 1,
+    "graph": 1,
     "buckets": 1,
     "duplicates": 1,
     "validate": 6,

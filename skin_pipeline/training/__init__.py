@@ -54,6 +54,7 @@ __all__ = [
     "container",
     "engines",
     "features",
+    "graphs",
     "hdf5",
     "inputs",
     "left_out",

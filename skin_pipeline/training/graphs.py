@@ -20,8 +20,7 @@ from skin_pipeline.storage import Store
 from skin_pipeline.training import engines, features, models, resources
 from skin_pipeline.training.backbone import Network
 from skin_pipeline.training.features import BATCH, Forward
-
-VERSION = 1  # raised when the same network gives another graph
+from skin_pipeline.versions import VERSIONS
 
 
 class Runner(NamedTuple):
@@ -75,7 +74,7 @@ def _graph(work: Work, dataset: Dataset, trunk: Trunk, kinds: Sequence[str]) -> 
         file = work.put("network.pb", features.frozen(network, kinds))
         return Graph(file=file, activation_bytes=activation_bytes, memory=memory)
 
-    return work.job.once("graph", VERSION, inputs, make, apart=True)
+    return work.job.once("graph", VERSIONS["graph"], inputs, make, apart=True)
 
 
 # One task works on several shards of a large data set, and compiling takes seconds.
