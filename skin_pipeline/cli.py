@@ -151,6 +151,7 @@ def _run_command(command: str, positional: list[str], flags: dict[str, Any]) -> 
 def run_all(job: Job) -> int:
     """Runs every step in turn, in this process; returns the exit status."""
     dataset, weights, external = steps.ingest(job)
+    weights = steps.engine(job, dataset, weights)
     validation = steps.validate(job, dataset, external)
     split = steps.split(job, validation)
     features = [
@@ -289,6 +290,7 @@ def _gate(job: Job, evaluation: str, validation: str, *scores: str) -> str:
 
 _STEPS: dict[str, Callable[..., Any]] = {
     "ingest": _ingest,
+    "engine": steps.engine,
     "duplicates": lambda job, ours, other, number: steps.duplicates(job, ours, other, int(number)),
     "validate": _validate,
     "split": steps.split,
@@ -305,6 +307,7 @@ _STEPS: dict[str, Callable[..., Any]] = {
 }
 _ARGUMENTS = {
     "ingest": "",
+    "engine": "DATASET WEIGHTS",
     "duplicates": "DATASET OTHER BUCKET",
     "validate": "DATASET [NAME=DATASET…]",
     "split": "VALIDATION",

@@ -346,6 +346,7 @@ def job_of(folder: Any, store: FolderStore, **changes: Any) -> Pretending:
 
 def keys_of(job: Pretending) -> dict[Any, Any]:
     dataset, weights, external = steps.ingest(job)
+    weights = steps.engine(job, dataset, weights)
     sets = (dataset, *external.values())
     validation = steps.validate(job, dataset, external)
     split = steps.split(job, validation)

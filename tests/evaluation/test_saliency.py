@@ -78,14 +78,19 @@ def predictions() -> pd.DataFrame:
 def test_what_no_run_has_trained_sees_the_images_once_for_all_runs(
     network: Any, monkeypatch: pytest.MonkeyPatch, strategy: str, times: int
 ) -> None:
-    made, calls = STRATEGIES[strategy], []
-    explained = made.explained
+    calls: list[str] = []
+    explained = STRATEGIES[strategy].explained
 
     def counted(*about: Any) -> Any:
         ends, logit = explained(*about)
-        return lambda squares: calls.append(1) or ends(squares), logit
 
-    monkeypatch.setattr(made, "explained", counted)
+        def seen(squares: Any) -> Any:
+            calls.append(strategy)
+            return ends(squares)
+
+        return seen, logit
+
+    monkeypatch.setattr(STRATEGIES[strategy], "explained", counted)
     runs = [weights_of(network, strategy, seed) for seed in (0, 1)]
     saliency.saliency(network, strategy, runs, SQUARES)
     assert len(calls) == times
