@@ -7,10 +7,14 @@ instead, and the time between tasks counts too.
 The floor is what the frozen network alone would take for the same images and views: by the engine
 of the run, with all cores, in one process. It is measured on some batches of the run's own images,
 between the features and the training, and multiplied out. The ratio should be under 1.5.
+
+On a machine that others use too, `core_ratio` says more: the same from core seconds, of which those
+of mapped tasks are shared by two, and those of the forward passes by all cores.
 """
 
 from __future__ import annotations
 
+import math
 import os
 import statistics
 import subprocess
@@ -32,10 +36,11 @@ from skin_pipeline.config import Deployment, Settings
 from skin_pipeline.contracts import Dataset, Split, load
 from skin_pipeline.job import Job, Work
 from skin_pipeline.storage import open_store
-from skin_pipeline.training import graphs, pretrained, strategies, views
-from skin_pipeline.training.features import BATCH
+from skin_pipeline.training import features, graphs, pretrained, strategies, views
 
 TOGETHER = 2  # mapped tasks at a time
+MAPPED = {"features", "train"}
+BESIDE = ("engine", ("validate", "split"))  # a step, and those that run meanwhile
 BATCHES = 40  # that the floor is measured on
 ENDED = {0, 3}  # done, or refused by the gate
 
@@ -53,7 +58,7 @@ class Run:
     def __init__(self, store: Path, settings: dict[str, Any]) -> None:
         self.store = f"file://{store}"
         self.taken: dict[str, Taken] = {}
-        self.floor = self.total = 0.0
+        self.floor, self.total = Taken(0.0, 0.0), 0.0
         self._cores: dict[str, float] = defaultdict(float)
         self._flags = [f"--{name}={value}" for name, value in settings.items()]
         threads = max(1, (os.cpu_count() or 1) // TOGETHER)
@@ -112,8 +117,8 @@ def of_processes(folder: Path, settings: dict[str, Any]) -> Run:
     return run
 
 
-def floor(store: str, settings: dict[str, Any], split: str, weights: str) -> float:
-    """Returns the seconds of the forward passes of a run's images in all views."""
+def floor(store: str, settings: dict[str, Any], split: str, weights: str) -> Taken:
+    """Returns what the forward passes of a run's images in all views take."""
     known, deployment = Settings(**settings), Deployment(store=store, threads=os.cpu_count() or 1)
     job = Job(known, deployment, open_store(store))
     dataset = job.load(job.load(split, Split).dataset, Dataset)
@@ -122,16 +127,18 @@ def floor(store: str, settings: dict[str, Any], split: str, weights: str) -> flo
     forward = graphs.runner_of(Work(job, "floor"), dataset, trunk, kinds).forward()
     seen = views.views_of(views.learned_from(known))
     pixels = arrays.loaded(job.store, dataset.shards[0])
-    times = []
+    batch_size, times, cores = features.BATCH, [], []
     for number in range(1 + BATCHES):
-        rows = np.arange(number * BATCH, (number + 1) * BATCH) % len(pixels)
+        rows = np.arange(number * batch_size, (number + 1) * batch_size) % len(pixels)
         batch = seen[number % len(seen)].of(pixels[rows])
-        start = time.perf_counter()
+        start, used = time.perf_counter(), time.process_time()
         for values in forward(batch).values():
             np.asarray(values)
         times.append(time.perf_counter() - start)
+        cores.append(time.process_time() - used)
     # The first batch is compiled. The mean, since what disturbs the run disturbs this too.
-    return statistics.mean(times[1:]) / BATCH * dataset.images * len(seen)
+    each = dataset.images * len(seen) / batch_size
+    return Taken(*(statistics.mean(measured[1:]) * each for measured in (times, cores)))
 
 
 def of_airflow(folder: Path, settings: dict[str, Any]) -> Run:
@@ -185,6 +192,19 @@ def _moment(text: str) -> float:
     return datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()
 
 
+def core_ratio(run: Run) -> float:
+    """Returns the ratio from core seconds; NaN where Airflow started the tasks."""
+    used = {
+        name: taken.core_seconds / (TOGETHER if name in MAPPED else 1)
+        for name, taken in run.taken.items()
+    }
+    if not any(used.values()):
+        return math.nan
+    step, others = BESIDE
+    path = sum(used.values()) - min(used[step], sum(used[name] for name in others))
+    return path / (run.floor.core_seconds / (os.cpu_count() or 1))
+
+
 def rows_of(run: Run) -> list[tuple[str, str]]:
     """Returns the table for people: the floor, and what each step took."""
 
@@ -193,9 +213,10 @@ def rows_of(run: Run) -> list[tuple[str, str]]:
         return f"{taken.seconds:6.1f} s  {taken.seconds / run.total:5.1%}{cores}"
 
     return [
-        ("forward passes alone", f"{run.floor:6.1f} s"),
+        ("forward passes alone", told(run.floor)),
         *((name, told(taken)) for name, taken in run.taken.items()),
-        ("the run", f"{run.total:6.1f} s, {run.total / run.floor:.2f} times the floor"),
+        ("in core seconds", f"{core_ratio(run):.2f} times the floor"),
+        ("the run", f"{run.total:6.1f} s, {run.total / run.floor.seconds:.2f} times the floor"),
     ]
 
 
@@ -211,11 +232,13 @@ def main() -> None:
     report(
         rows_of(run),
         name="critical_path",
-        value=round(run.total / run.floor, 3),
+        value=round(run.total / run.floor.seconds, 3),
         unit="ratio",
         against="the forward passes of the same images and views alone",
         seconds=round(run.total, 1),
-        floor_seconds=round(run.floor, 1),
+        core_ratio=round(core_ratio(run), 3),
+        floor_seconds=round(run.floor.seconds, 1),
+        floor_core_seconds=round(run.floor.core_seconds, 1),
         steps={step: round(taken.seconds, 1) for step, taken in run.taken.items()},
         core_seconds={step: round(taken.core_seconds, 1) for step, taken in run.taken.items()},
         by="airflow" if given.airflow else "processes",
