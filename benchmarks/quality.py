@@ -115,6 +115,7 @@ def figures(scores: pd.DataFrame) -> dict[str, float]:
 def prepared(job: Job) -> Prepared:
     """Runs everything that comes before training."""
     dataset, weights, external = steps.ingest(job)
+    weights = steps.engine(job, dataset, weights)
     validation = steps.validate(job, dataset, external)
     split = steps.split(job, validation)
     shards = sharding.numbers(job, dataset)

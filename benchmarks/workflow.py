@@ -48,6 +48,7 @@ class Workflow:
         """Makes the trained runs from the images; returns their keys."""
         job = self.job
         dataset, weights, external = self._timed("ingest", lambda: steps.ingest(job))
+        weights = self._timed("engine", lambda: steps.engine(job, dataset, weights))
         self.validation = self._timed("validate", lambda: steps.validate(job, dataset, external))
         self.split = self._timed("split", lambda: steps.split(job, self.validation))
         shards = sharding.numbers(job, dataset)

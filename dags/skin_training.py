@@ -103,6 +103,20 @@ def ingest(listed: list[list[list[str]]]) -> dict[str, Any]:
         return {**made._asdict(), "searches": searches}
 
 
+# Beside `validate` and `split`, since only `features` needs to know.
+@step(**computing)
+def engine(dataset: str, weights: str) -> str:
+    """
+    Chooses what computes the network: TensorFlow, or OpenVINO if it is quicker and agrees. It is
+    measured once on such a machine. For small sets, which are computed sooner than that, it is
+    TensorFlow.
+
+    *Fails at once* when the settings ask for an engine that is not installed.
+    """
+    with airflow_job() as job:
+        return steps.engine(job, dataset, weights)
+
+
 @step(map_index_template=AS_CALLED, **computing)
 def duplicates(dataset: str, external: dict[str, str], searches: list[list[str]]) -> list[str]:
     """
@@ -344,8 +358,9 @@ def skin_training() -> None:
     of_sets = {name: images[name] for name in ("dataset", "external")}
     validation = validate(**of_sets)
     duplicates.partial(**of_sets).expand(searches=images) >> validation
+    weights = engine(images["dataset"], images["weights"])
     divided = split(validation)
-    computed = features.partial(split=divided, weights=images["weights"])
+    computed = features.partial(split=divided, weights=weights)
     cached = computed.expand(shards=shards(images["dataset"]))
     trained = train.partial(split=divided).expand_kwargs(runs(divided, cached))
     made = logits.partial(split=divided, trained=trained).expand(shards=parts(divided))

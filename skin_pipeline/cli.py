@@ -156,6 +156,7 @@ def _run_step(command: str, positional: list[str], flags: dict[str, Any]) -> int
 def run_all(job: Job) -> int:
     """Runs every step in turn, in this process; returns the exit status."""
     dataset, weights, external = steps.ingest(job)
+    weights = steps.engine(job, dataset, weights)
     validation = steps.validate(job, dataset, external)
     split = steps.split(job, validation)
     features = [
@@ -294,6 +295,7 @@ def _gate(job: Job, evaluation: str, validation: str, *scores: str) -> str:
 
 _STEPS: dict[str, Callable[..., Any]] = {
     "ingest": _ingest,
+    "engine": steps.engine,
     "duplicates": lambda job, ours, other, number: steps.duplicates(job, ours, other, int(number)),
     "validate": _validate,
     "split": steps.split,
@@ -310,6 +312,7 @@ _STEPS: dict[str, Callable[..., Any]] = {
 }
 _ARGUMENTS = {
     "ingest": "",
+    "engine": "DATASET WEIGHTS",
     "duplicates": "DATASET OTHER BUCKET",
     "validate": "DATASET [NAME=DATASET…]",
     "split": "VALIDATION",
@@ -345,11 +348,13 @@ def _parser() -> argparse.ArgumentParser:
     table = commands.add_parser("table", help="write the table of a result to a CSV")
     table.add_argument("key", metavar="KEY", help="of an ingest, validate or split, or of a table")
     table.add_argument("--out", type=Path, required=True, help="the CSV file")
+    knobs = argparse.ArgumentParser(add_help=False)
+    add_knobs(knobs)  # once for all steps: describing the settings takes a while
     for name, wants in _ARGUMENTS.items():
         step = getattr(steps, name)
-        command = commands.add_parser(name, help=str(step.__doc__).splitlines()[0])
+        about = str(step.__doc__).splitlines()[0]
+        command = commands.add_parser(name, help=about, parents=[knobs])
         command.add_argument(
             "arguments", nargs="*", metavar=wants or "", help="keys that earlier steps printed"
         )
-        add_knobs(command)
     return parser

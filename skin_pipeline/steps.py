@@ -57,11 +57,21 @@ def ingest(job: Job, listed: Iterable[Sequence[str]] | None = None) -> Ingested:
         Unavailable: The source did not answer.
     """
     from skin_pipeline.data import ingesting
-    from skin_pipeline.training import pretrained, probing
+    from skin_pipeline.training import pretrained
 
     weights = pretrained.pin_weights(job.settings, job.store, job.roots)
     made = ingesting.ingested(job, VERSIONS["ingest"], listed)
-    return Ingested(own := made.pop(ingesting.OWN), probing.with_engine(job, own, weights), made)
+    return Ingested(made.pop(ingesting.OWN), weights, made)
+
+
+def engine(job: Job, dataset: str, weights: str) -> str:
+    """Chooses what computes the network, which is measured once for each kind of machine.
+
+    Returns the weights behind the engine, for `features`; see `probing.with_engine`.
+    """
+    from skin_pipeline.training import probing
+
+    return probing.with_engine(job, dataset, weights)
 
 
 def searches(
@@ -74,11 +84,7 @@ def searches(
 def duplicates(job: Job, dataset: str, other: str, bucket: int) -> str:
     """Finds near-duplicates of the images in a bucket; `validate` needs these parts.
 
-    Args:
-        job: The job.
-        dataset: Key of the data set in which is searched.
-        other: Key of the same data set, or of an external set.
-        bucket: Number of a bucket of the images of `other`.
+    They are searched in `dataset`. The bucket is of `other`, which is the same or an external set.
     """
     return Parts(job).near(dataset, other, bucket)
 
@@ -157,7 +163,7 @@ def features(job: Job, split: str, weights: str, shard: int) -> str:
     Args:
         job: The job.
         split: Key of the split.
-        weights: `imagenet`, `none`, or the key of pinned weights, behind the engine; see `ingest`.
+        weights: `imagenet`, `none`, or the key of pinned weights, behind the engine; see `engine`.
         shard: Number of the shard.
 
     Raises:
@@ -222,14 +228,7 @@ def train(job: Job, split: str, features: str, run: int) -> str:
 
 
 def logits(job: Job, split: str, trained: Iterable[str], shards: Sequence[int]) -> str:
-    """Scores the images of consecutive shards by trained runs; `evaluate` needs these parts.
-
-    Args:
-        job: The job.
-        split: Key of the split.
-        trained: Keys of the runs that succeeded.
-        shards: Numbers of the shards.
-    """
+    """Scores the images of consecutive shards by trained runs; `evaluate` needs these parts."""
     return Parts(job).of_runs(split, succeeded(trained), shards)
 
 

@@ -18,6 +18,7 @@ LONGEST_HOURS = {
     "listing": 30,
     "decode": 72,
     "ingest": 72,
+    "engine": 6,
     "duplicates": 72,
     "validate": 48,
     "split": 12,

@@ -52,6 +52,7 @@ def job(shared: Path, images: Any, tmp_path_factory: pytest.TempPathFactory) -> 
 
 def test_real_images_train_a_model_better_than_chance(job: Job) -> None:
     dataset, weights, _ = steps.ingest(job)
+    weights = steps.engine(job, dataset, weights)
     validation = steps.validate(job, dataset)
     split = steps.split(job, validation)
     features = [steps.features(job, split, weights, i) for i in sharding.numbers(job, dataset)]

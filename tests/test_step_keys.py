@@ -25,6 +25,7 @@ from skin_pipeline.contracts import (
     EngineProbe,
     FeatureIndex,
     Features,
+    Graph,
     ImageBuckets,
     Logits,
     NearDuplicates,
@@ -161,6 +162,7 @@ FOLLOWS = {
     "validate": {"validate", "external", "gate"},
     "split": SPLIT,
     "engine": set(),  # the same engine is found again
+    "graph": set(),  # the same network; where it gives other features, their version is raised too
     "features": FEATURES,
     "index": {"index", *TRAIN},
     "train": TRAIN,
@@ -293,6 +295,7 @@ MADE: dict[str, Callable[[Job, str, dict[str, Any]], Contract]] = {
     "validate": _validation,
     "split": _split,
     "engine": _engine,
+    "graph": lambda job, key, inputs: Graph(file="", activation_bytes=0, memory=0.0),
     "features": _features,
     "index": _index,
     "train": _trained,
@@ -346,6 +349,7 @@ def job_of(folder: Any, store: FolderStore, **changes: Any) -> Pretending:
 
 def keys_of(job: Pretending) -> dict[Any, Any]:
     dataset, weights, external = steps.ingest(job)
+    weights = steps.engine(job, dataset, weights)
     sets = (dataset, *external.values())
     validation = steps.validate(job, dataset, external)
     split = steps.split(job, validation)

@@ -145,6 +145,7 @@ def test_every_step_finds_its_result(finished: Finished) -> None:
     job = finished.job
     before = job.store.list("")
     dataset, weights, external = steps.ingest(job)
+    weights = steps.engine(job, dataset, weights)
     validation = steps.validate(job, dataset, external)
     split = steps.split(job, validation)
     shards = sharding.numbers(job, dataset)
@@ -168,6 +169,7 @@ from skin_pipeline.storage import open_store
 job = Job(Settings(**{finished.job.settings.model_dump()!r}), Deployment(), open_store(
     {finished.job.store.url!r}))
 dataset, weights, external = steps.ingest(job)
+weights = steps.engine(job, dataset, weights)
 validation = steps.validate(job, dataset, external)
 split = steps.split(job, validation)
 features = [steps.features(job, split, weights, i) for i in sharding.numbers(job, dataset)]

@@ -44,6 +44,18 @@ class EngineProbe(Contract):
     agreement: dict[str, float]
 
 
+class Graph(Contract):
+    """Result of `graph`: a frozen network as engines other than TensorFlow read it.
+
+    `file` is the key of a frozen graph. The activations of one view of an image take
+    `activation_bytes`, and a task that computes them takes `memory` bytes.
+    """
+
+    file: str
+    activation_bytes: int
+    memory: float
+
+
 class Views(Contract):
     """What a network is shown of each image: so many dihedral views, then corrupted copies.
 

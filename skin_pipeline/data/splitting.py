@@ -13,7 +13,6 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from sklearn.model_selection import GroupShuffleSplit
 
 from skin_pipeline.contracts import LABELS
 from skin_pipeline.data import manifest
@@ -142,6 +141,8 @@ def _stratified(
     have different sizes and mixtures, so no division does both exactly. Of some random divisions of
     the groups, the one with the most similar shares is taken.
     """
+    from sklearn.model_selection import GroupShuffleSplit  # slow to import
+
     malignant = (rest["label"] == "malignant").to_numpy(np.float64)
     splitter = GroupShuffleSplit(PARTINGS, test_size=fraction, random_state=random)
     # Numbers in the order of the names give the same divisions as the names, and many times faster.

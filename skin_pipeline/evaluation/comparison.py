@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from scipy.stats import binomtest
 
 from skin_pipeline import tables
 from skin_pipeline.config import Settings
@@ -107,6 +106,8 @@ def mcnemar(ours: int, theirs: int) -> float:
         ours: How many images only one of the models classified correctly.
         theirs: How many images only the other did.
     """
+    from scipy.stats import binomtest  # slow to import, and only beside a champion needed
+
     return float(binomtest(ours, ours + theirs).pvalue) if ours + theirs else 1.0
 
 

@@ -67,12 +67,14 @@ def saliency(
     model = strategies.STRATEGIES[strategy].model(network, "explained")
     ends, logit = strategies.STRATEGIES[strategy].explained(network, model)
     images = tf.cast(squares, tf.float32)
+    # Only `full` trains what computes the ends; else they are the same for all runs.
+    frozen = None if strategy == "full" else ends(images)
     total = np.zeros(squares.shape[:3], np.float32)
     for weights in reported(runs, "runs explained", len(runs)):
         model.set_weights(weights)
         # The first array of the layer is the mean of each feature in training.
         usual = model.get_layer("standardise").get_weights()[0]
-        total += _gradients(ends(images), logit, usual, squares.shape[1])
+        total += _gradients(frozen or ends(images), logit, usual, squares.shape[1])
     return np.asarray(total / len(runs), np.float32)
 
 

@@ -18,7 +18,8 @@ import uuid
 
 STEPS = (
     *("listing", "decode", "ingest", "buckets", "duplicates", "validate", "split"),
-    *("engine", "features", "index", "train", "logits", "evaluate", "champion", "external", "gate"),
+    *("engine", "graph", "features", "index", "train"),
+    *("logits", "evaluate", "champion", "external", "gate"),
 )
 PROOFS, CHECKPOINTS = "proofs", "checkpoints"
 OF = "of_"  # marks a digest in a name that is not the digest of the object itself

@@ -24,6 +24,7 @@ on what `inputs` reads. The modules in reading order:
     corruptions    an image as another camera, lamp or archive might have made it
     features       activations of the frozen network, computed once
     engines        what computes them: TensorFlow, or OpenVINO
+    graphs         the network as other engines read it, made once
     probing        which engine is quick on this machine, and agrees
     cache          these activations in the store, found by the pixels of an image
     inputs         what runs read: cached activations or packed images, memory-mapped
@@ -53,6 +54,7 @@ __all__ = [
     "container",
     "engines",
     "features",
+    "graphs",
     "hdf5",
     "inputs",
     "left_out",

@@ -26,7 +26,7 @@ from skin_pipeline.geometry import region
 from skin_pipeline.job import Job, Work
 from skin_pipeline.progress import reported
 from skin_pipeline.timing import LONGEST_HOURS
-from skin_pipeline.training import engines, models, pretrained, runtime, views
+from skin_pipeline.training import engines, pretrained, runtime
 from skin_pipeline.training.features import BATCH
 from skin_pipeline.versions import VERSIONS
 
@@ -77,18 +77,18 @@ def with_engine(job: Job, dataset: str, weights: str) -> str:
 
 
 def _elsewhere(job: Job) -> bool:
-    """Returns whether the features are computed on other workers than the images are packed on."""
+    """Returns whether the features are computed on other workers than this is asked on."""
     queues, executors = job.deployment.queues, job.deployment.executors
-    packing, computing = (
-        placement(step, queues, executors, LONGEST_HOURS) for step in ("ingest", "features")
+    asking, computing = (
+        placement(step, queues, executors, LONGEST_HOURS) for step in ("engine", "features")
     )
-    return packing != computing
+    return asking != computing
 
 
 def _passes(job: Job, dataset: str) -> float:
     """Returns how many squares of 224 pixels the features of a run take as long as."""
-    shown = len(views.views_of(views.learned_from(job.settings)))
-    return job.load(dataset, Dataset).images * shown * (job.settings.image_size / 224) ** 2
+    shown = job.load(dataset, Dataset).images * job.settings.learned_views
+    return float(shown * (job.settings.image_size / 224) ** 2)
 
 
 def _wanted(job: Job) -> list[Candidate]:
@@ -135,14 +135,16 @@ def _machine() -> list[str]:
 
 def _probe(work: Work, dataset: str, trunk: Trunk, wanted: list[Candidate]) -> EngineProbe:
     """Tries engines on some images of the data set."""
+    from skin_pipeline.training import graphs  # which is not needed to find what was measured
+
     document = work.load(dataset, Dataset)
-    network = models.network_on(work.job, document, trunk)
     squares = _squares(work, document)
     tried = {}
     every = dict.fromkeys([USUAL, *wanted])
     for one in reported(every, "engines tried", len(every)):
         made = trunk.model_copy(update=one._asdict())
-        tried[one] = _tried(engines.forward_of(network, KINDS, made, work.job.threads), squares)
+        forward = graphs.runner_of(work, document, made, KINDS).forward()
+        tried[one] = _tried(forward, squares)
     rates = {one: rate for one, (rate, _) in tried.items()}
     agreement = {one: agreeing(found, tried[USUAL][1]) for one, (_, found) in tried.items()}
     chosen = max((one for one in wanted if agreement[one] >= AGREEMENT), key=rates.__getitem__)

@@ -17,11 +17,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.metrics import roc_auc_score
 
 from skin_pipeline.arrays import Arrays
 from skin_pipeline.contracts import Epoch
 from skin_pipeline.errors import BadInput
+from skin_pipeline.intervals import auc
 from skin_pipeline.training.batches import Order
 from skin_pipeline.training.checkpoints import Checkpoints, State
 from skin_pipeline.training.heads import cross_entropy
@@ -200,7 +200,7 @@ def _line(
         epoch=epoch,
         loss=loss,
         validation_loss=_mean_loss(logits, labels),
-        validation_auc=float(roc_auc_score(labels, logits)),
+        validation_auc=auc(logits.astype(np.float64), labels),
         validation_sensitivity=float(predicted[labels == 1].mean()),
         validation_specificity=float(1 - predicted[labels == 0].mean()),
         images_per_second=round(images / seconds, 2),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from functools import lru_cache, partial
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -19,11 +19,10 @@ from skin_pipeline.job import Job, Work
 from skin_pipeline.provenance import owner_of
 from skin_pipeline.seeds import run_seed
 from skin_pipeline.storage import scratch
-from skin_pipeline.training import cache, engines, models, resources
-from skin_pipeline.training.backbone import Network
+from skin_pipeline.training import cache, graphs, models, resources
 from skin_pipeline.training.cache import FeatureCache, Ids
 from skin_pipeline.training.checkpoints import Checkpoints
-from skin_pipeline.training.features import BATCH, Forward, bytes_of, compute
+from skin_pipeline.training.features import compute
 from skin_pipeline.training.inputs import joined, source_of
 from skin_pipeline.training.plan import stages_of
 from skin_pipeline.training.runs import Trained, train_run
@@ -69,9 +68,9 @@ def features(
     computed = missing // len(kinds)
     metering.note(found=len(ids) * len(seen) - computed, computed=computed, units=computed)
     if missing:
-        network = models.network_on(work.job, dataset, trunk)
-        _check_room(work.job, network, kinds, len(seen), dataset.images)
-        forward = _forward(network, tuple(kinds), trunk, work.job.threads)
+        runner = graphs.runner_of(work, dataset, trunk, kinds)
+        _check_room(work.job, runner, len(seen) * dataset.images)
+        forward = runner.forward()
         with scratch() as folder:
             compute(forward, pixels, ids, known, kinds=kinds, views=seen, folder=folder)
     blocks, places = {}, {}
@@ -82,22 +81,14 @@ def features(
     )
 
 
-# One task works on several shards of a large data set, and compiling takes seconds.
-@lru_cache(maxsize=1)
-def _forward(network: Network, kinds: tuple[str, ...], trunk: Trunk, threads: int) -> Forward:
-    return engines.forward_of(network, kinds, trunk, threads)
-
-
-def _check_room(job: Job, network: Network, kinds: Sequence[str], views: int, images: int) -> None:
+def _check_room(job: Job, runner: graphs.Runner, squares: int) -> None:
     """Logs how much disk and memory computing features takes; raises an error if it is too much.
 
     The disk is checked for all shards, so that already the first task stops, not the last one.
     """
-    activations = bytes_of(network, kinds, views, images)
-    cache.check_disk(job.store, activations, job.deployment.features_gib)
-    memory = resources.bytes_to_run(network.whole, BATCH)
-    job.note_memory(memory)
-    resources.check_memory(job.deployment, memory, "computing features", "Lower image_size")
+    cache.check_disk(job.store, squares * runner.activation_bytes, job.deployment.features_gib)
+    job.note_memory(runner.memory)
+    resources.check_memory(job.deployment, runner.memory, "computing features", "Lower image_size")
 
 
 def _indexed(

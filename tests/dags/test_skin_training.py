@@ -111,11 +111,12 @@ def test_the_steps_stand_in_order(dag: Any) -> None:
         "listing": set(),
         "decode": {"listing"},
         "ingest": {"decode", "listing"},
+        "engine": {"ingest"},
         "duplicates": {"ingest"},
         "validate": {"duplicates", "ingest"},
         "split": {"validate"},
         "shards": {"ingest"},
-        "features": {"ingest", "shards", "split"},
+        "features": {"engine", "shards", "split"},
         "parts": {"split"},
         "runs": {"features", "split"},
         "train": {"runs", "split"},
@@ -174,7 +175,7 @@ def test_tasks_that_ask_a_person_are_there_only_where_the_settings_can_make_them
     assert before["approve"] == {"gate"}
     assert before["promote"] == before["reject"] == {"approve", "gate"}
     assert before["budget"] == {"split"}
-    assert before["features"] == {"budget", "ingest", "shards", "split"}
+    assert before["features"] == {"budget", "engine", "shards", "split"}
     assert before["champion"] == {"scored", "split"}  # which come after `features`
     for name in ("approve", "budget"):
         asking = tasks[name]
@@ -203,6 +204,7 @@ def test_computing_tasks_share_the_pool(dag: Any) -> None:
     assert {name for name, pool in pools.items() if pool == "training"} == {
         "decode",
         "ingest",
+        "engine",
         "duplicates",
         "validate",
         "features",
@@ -333,6 +335,7 @@ WIRED = {
     "listing": {},
     "decode": {"ranges": f"listing.{RESULT}"},
     "ingest": {"listed": f"listing.{RESULT}"},
+    "engine": {"dataset": "ingest.dataset", "weights": "ingest.weights"},
     "duplicates": {
         "dataset": "ingest.dataset",
         "external": "ingest.external",
@@ -343,7 +346,7 @@ WIRED = {
     "shards": {"dataset": "ingest.dataset"},
     "features": {
         "split": f"split.{RESULT}",
-        "weights": "ingest.weights",
+        "weights": f"engine.{RESULT}",
         "shards": f"shards.{RESULT}",
     },
     "parts": {"split": f"split.{RESULT}"},
@@ -479,6 +482,7 @@ def _what_is_told(module: Any, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any
 @pytest.mark.parametrize(
     ("name", "arguments"),
     [
+        ("engine", ("d", "w")),
         ("validate", ("d", {"e": "f"})),
         ("split", ("v",)),
         ("champion", ("s",)),

@@ -76,6 +76,28 @@ def predictions() -> pd.DataFrame:
     })
 
 
+@pytest.mark.parametrize(("strategy", "times"), [("head", 1), ("fine_tune", 1), ("full", 2)])
+def test_what_no_run_has_trained_sees_the_images_once_for_all_runs(
+    network: Any, monkeypatch: pytest.MonkeyPatch, strategy: str, times: int
+) -> None:
+    calls: list[str] = []
+    explained = STRATEGIES[strategy].explained
+
+    def counted(*about: Any) -> Any:
+        ends, logit = explained(*about)
+
+        def seen(squares: Any) -> Any:
+            calls.append(strategy)
+            return ends(squares)
+
+        return seen, logit
+
+    monkeypatch.setattr(STRATEGIES[strategy], "explained", counted)
+    runs = [weights_of(network, strategy, seed) for seed in (0, 1)]
+    saliency.saliency(network, strategy, runs, SQUARES)
+    assert len(calls) == times
+
+
 def test_the_most_confident_mistakes_come_first_one_of_each_group_of_the_test_set() -> None:
     assert list(saliency.most_confident(predictions(), 0.5)["key"]) == ["a", "b", "e"]
 

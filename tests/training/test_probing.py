@@ -19,7 +19,7 @@ from skin_pipeline.contracts import Dataset, EngineProbe, load
 from skin_pipeline.errors import BadInput
 from skin_pipeline.job import Job
 from skin_pipeline.storage import FolderStore
-from skin_pipeline.training import engines, models, pretrained, probing, runtime
+from skin_pipeline.training import engines, graphs, pretrained, probing, runtime
 from skin_pipeline.training.features import BATCH
 from skin_pipeline.training.probing import AGREEMENT, Candidate, agreeing, with_engine
 
@@ -39,15 +39,17 @@ class Machine:
         self.error = dict.fromkeys(self.seconds, 0.0)
         self.asked: list[Candidate] = []
         self.now = 0.0
-        monkeypatch.setattr(engines, "forward_of", self.forward_of)
+        monkeypatch.setattr(graphs, "runner_of", self.runner_of)
         monkeypatch.setattr(engines, "precisions", lambda: ["float32", "bfloat16"])
         monkeypatch.setattr(engines, "installed", lambda: "2026.4")
         monkeypatch.setattr(runtime, "has_gpu", lambda: False)
-        monkeypatch.setattr(models, "network_on", lambda *about: None)
         monkeypatch.setattr(time, "perf_counter", lambda: self.now)
         monkeypatch.setattr(probing, "WORTH", 0)
 
-    def forward_of(self, network: Any, kinds: Any, trunk: Any, threads: int) -> Any:
+    def runner_of(self, work: Any, dataset: Any, trunk: Any, kinds: Any) -> graphs.Runner:
+        return graphs.Runner(0, 0, lambda: self.forward_of(trunk))
+
+    def forward_of(self, trunk: Any) -> Any:
         one = Candidate(trunk.engine, trunk.precision)
         self.asked.append(one)
         started: list[int] = []
