@@ -65,6 +65,11 @@ def _images(dataset: Dataset) -> str:
     return f"{dataset.images:,} images ({classes}){unreadable}"
 
 
+def _engine(store: Store, value: str) -> str:
+    *engine, _ = value.split(":")  # in front of the weights, where it is not TensorFlow
+    return f"the network is computed by {' in '.join(engine) or 'tensorflow'}"
+
+
 def _duplicates(store: Store, value: Sequence[str]) -> str:
     found = sum(load(store, key, NearDuplicates).count for key in value)
     buckets = "1 bucket" if len(value) == 1 else f"{len(value)} buckets"
@@ -200,6 +205,7 @@ WORDS: dict[str, Callable[[Store, Any], str]] = {
     "listing": _listing,
     "decode": _decode,
     "ingest": _ingest,
+    "engine": _engine,
     "duplicates": _duplicates,
     "validate": _validate,
     "split": _split,

@@ -64,6 +64,12 @@ def test_a_promotion_names_model_and_version(finished: Finished) -> None:
             [[["", "l", "0"], ["", "l", "1"]], [["a", "m", "0"]]],
             "3 ranges of images in 2 tasks",
         ),
+        ("engine", "imagenet", "the network is computed by tensorflow"),
+        (
+            "engine",
+            "openvino:bfloat16:weights/1.h5",
+            "the network is computed by openvino in bfloat16",
+        ),
         ("shards", [[0, 1], [2]], "3 shards in 2 tasks"),
         ("parts", [], "so few images that `evaluate` scores them by itself"),
         ("parts", [[[0], [1, 2]], [[3]]], "3 parts in 2 tasks"),
