@@ -60,4 +60,4 @@ for _ in range(10):
     byte * (8 << 20)
 print(faults() - before)
 """
-    assert int(run(script)) < 2000  # of 20,480 pages
+    assert int(run(script)) < 200  # of 20,480 pages
