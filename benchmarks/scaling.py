@@ -41,6 +41,7 @@ SETTINGS: dict[str, Any] = {
     **{"image_size": 64, "runs": 2, "min_runs": 2, "views": 1, "corrupted": 0, "epochs": 5},
 }
 WEIGHTS = "random.weights.h5"
+TITLES = {"core_seconds": "Time of all cores (s)", "mib": "Peak memory (MiB)"}
 Known = dict[str, Any]  # what the steps before have returned, by their names
 
 
@@ -161,20 +162,23 @@ def exponent(counts: Sequence[int], values: Iterable[float]) -> float:
 
 
 def plot(path: Path, counts: Sequence[int], taken: dict[str, list[Apart]]) -> None:
-    """Draws time and memory of each step on logarithmic axes, beside a line of slope 1."""
+    """Draws processors' time and memory of each step on logarithmic axes, beside a line of slope
+    1."""
     from matplotlib.figure import Figure
 
     figure = Figure((9, 4), layout="constrained")
-    for axes, unit in zip(figure.subplots(1, 2), ("seconds", "mib"), strict=True):
+    for axes, unit in zip(figure.subplots(1, 2), ("core_seconds", "mib"), strict=True):
         for name, each in taken.items():
             axes.loglog(counts, [getattr(one, unit) for one in each], marker="o", label=name)
         low = min(getattr(each[0], unit) for each in taken.values())
         straight = [low * count / counts[0] for count in counts]
         axes.loglog(counts, straight, "--", color="grey", label="linear")
-        axes.set(xlabel="images", title={"seconds": "Time (s)", "mib": "Peak memory (MiB)"}[unit])
+        axes.set(xlabel="images", title=TITLES[unit])
         axes.set_xticks(counts, [f"{count:,}" for count in counts], minor=False)
         axes.grid(alpha=0.2)
-    figure.axes[0].legend(frameon=False)
+    figure.legend(
+        *figure.axes[0].get_legend_handles_labels(), frameon=False, loc="outside right upper"
+    )
     figure.savefig(path, dpi=150)
 
 
