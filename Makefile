@@ -62,7 +62,7 @@ lint: $(VENV)/.tests ## check style, Airflow's rules, types, that imports go dow
 
 bench: $(VENV)/.tests ## measure one claim: BENCH=NAME [DATA=FOLDER_OR_ZIP WEIGHTS=FILE ARGS=…]
 	@test -f "benchmarks/$$BENCH.py" || { echo "make bench BENCH=NAME, one of:" \
-	  $(filter-out drawing drift_images framing measuring workflow,$(sort $(basename $(notdir $(wildcard benchmarks/*.py))))); exit 1; }
+	  $(filter-out drawing drift_images framing measuring stages workflow,$(sort $(basename $(notdir $(wildcard benchmarks/*.py))))); exit 1; }
 	@$(PY) "benchmarks/$$BENCH.py" $(if $(DATA),--data "$$DATA") $(if $(WEIGHTS),--weights "$$WEIGHTS") $(ARGS)
 
 mutants: $(VENV)/.tests ## show which changes of a module no test sees: MODULE=skin_pipeline/intervals.py [TESTS=…]

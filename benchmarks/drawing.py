@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from skin_pipeline.data import images
 from skin_pipeline.storage import digest
@@ -25,15 +27,33 @@ def picture(number: int) -> Image.Image:
     return Image.fromarray(np.clip(skin, 0, 255).astype(np.uint8))
 
 
-def draw(numbers: range, folder: Path) -> int:
+def lesion(number: int) -> Image.Image:
+    """Returns the same with a dark spot in it, which is larger in malignant ones."""
+    image, random = picture(number), np.random.RandomState(number)
+    radius = random.randint(6, 14) + (10 if malignant(number) else 0)
+    spot = Image.new("L", image.size)
+    ImageDraw.Draw(spot).ellipse((48 - radius, 36 - radius, 48 + radius, 36 + radius), fill=190)
+    image.paste((40, 25, 20), mask=spot)
+    return image
+
+
+def malignant(number: int) -> bool:
+    """Returns whether an image is drawn as a malignant one: every other two are."""
+    return bool(number // 2 % 2)
+
+
+def draw(numbers: range, folder: Path, drawn: Callable[[int], Image.Image] = picture) -> int:
     """Draws a batch of images; every hundredth is a copy of the one before."""
     for number in numbers:
-        image = picture(number)
+        image = drawn(number)
         if number % COPY_EVERY == COPY_EVERY - 1:
-            image = picture(number - 1).transpose(Image.Transpose.ROTATE_90).resize((66, 88))
-        label = "malignant" if number // 2 % 2 else "benign"
+            image = drawn(number - 1).transpose(Image.Transpose.ROTATE_90).resize((66, 88))
+        label = "malignant" if malignant(number) else "benign"
         image.save(folder / label / f"image{number:06}.jpg", quality=85)
     return len(numbers)
+
+
+draw_lesions = partial(draw, drawn=lesion)
 
 
 PER_PATIENT = 3  # images

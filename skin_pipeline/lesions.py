@@ -38,29 +38,85 @@ class Operations(Protocol):
     def xp(self) -> Any:
         """`numpy`, or `keras.ops`."""
 
-    def largest(self, values: Array) -> Array:
-        """Returns the largest value in the window around each pixel of (n, side, side, 1)."""
+    def in_blocks(self, wholes: Array, block: int) -> Array:
+        """Returns the brightness, in parts of `LEVELS`, added up over blocks of pixels (n, g, g).
+
+        Args:
+            wholes: Images (n, g * block, g * block, 3) of whole numbers.
+            block: Side of a block in pixels.
+        """
+
+    def counted(self, grey: Array, field: Array) -> Array:
+        """Returns how many pixels of the field have each brightness (n, LEVELS).
+
+        Args:
+            grey: Whole numbers from 0 to under `LEVELS` (n, g, g).
+            field: 1 for what counts, else 0, for all images (1, g, g) or each.
+        """
+
+    def grown(self, seed: Array, dark: Array) -> Array:
+        """Returns the seed (n, g, g), grown `STEPS` times by half of a window, where it is dark."""
 
 
 class InNumPy:
-    """Computes with NumPy."""
+    """Computes with NumPy, in ways that Keras does not have and that are faster.
+
+    All of it counts in whole numbers, so the results are the same.
+    """
 
     xp = np
 
-    def largest(self, values: Array) -> Array:
+    def in_blocks(self, wholes: Array, block: int) -> Array:
         """See `Operations`."""
-        return ndimage.maximum_filter(values, size=(1, REACH, REACH, 1), mode="constant")
+        g = wholes.shape[1] // block
+        rows = wholes.reshape(-1, g, block, g * block, 3).sum(axis=2)
+        red, green, blue = (weight * rows[..., i] for i, weight in enumerate(GREY))
+        return (red + green + blue).reshape(-1, g, g, block).sum(axis=3)
+
+    def counted(self, grey: Array, field: Array) -> Array:
+        """See `Operations`."""
+        images = np.arange(len(grey))[:, None, None]
+        places = (grey.astype(np.intp) + LEVELS * images)[np.broadcast_to(field > 0, grey.shape)]
+        counts = np.bincount(places, minlength=LEVELS * len(grey))
+        return counts.reshape(-1, LEVELS).astype(np.float64)
+
+    def grown(self, seed: Array, dark: Array) -> Array:
+        """See `Operations`."""
+        window = np.ones((1, REACH, REACH), bool)
+        grown = ndimage.binary_dilation(seed > 0, window, STEPS, mask=dark > 0)
+        return grown.astype(np.float64)
 
 
 class InKeras:
-    """Computes with Keras, or makes layers of a model, if it is given symbolic tensors."""
+    """Computes with Keras, or makes layers of a model, if it is given symbolic tensors.
+
+    These layers are compared with those in a model's file: another function here, or another order,
+    and models that were published before are refused.
+    """
 
     def __init__(self, keras: Any) -> None:
         self.xp = keras.ops
 
-    def largest(self, values: Array) -> Array:
+    def in_blocks(self, wholes: Array, block: int) -> Array:
         """See `Operations`."""
-        return self.xp.max_pool(values, REACH, strides=1, padding="same")
+        xp, g = self.xp, wholes.shape[1] // block
+        red, green, blue = (weight * wholes[..., i] for i, weight in enumerate(GREY))
+        return xp.sum(xp.reshape(red + green + blue, (-1, g, block, g, block)), axis=(2, 4))
+
+    def counted(self, grey: Array, field: Array) -> Array:
+        """See `Operations`."""
+        xp, pixels = self.xp, int(np.prod(grey.shape[1:]))
+        levels = np.arange(LEVELS, dtype=np.float32)
+        each = xp.equal(xp.reshape(grey, (-1, pixels, 1)), levels)
+        return xp.sum(xp.where(each, xp.reshape(field, (-1, pixels, 1)), 0.0), axis=1)
+
+    def grown(self, seed: Array, dark: Array) -> Array:
+        """See `Operations`."""
+        xp = self.xp
+        region, dark = xp.expand_dims(seed, -1), xp.expand_dims(dark, -1)
+        for _ in range(STEPS):
+            region = xp.max_pool(region, REACH, strides=1, padding="same") * dark
+        return region[..., 0]
 
 
 class Squares(NamedTuple):
@@ -80,23 +136,23 @@ def around_lesion(with_: Operations, wholes: Array, field_of_view: float) -> Squ
         field_of_view: Side of the central square that is returned where no lesion is found.
     """
     xp = with_.xp
-    grey = _smooth(xp, _grey(xp, wholes))
+    grey = _smooth(xp, _grey(with_, wholes))
     rows, columns = _away(xp, grey)
     field = xp.where(columns < FIELD**2 - rows, 1.0, 0.0)
-    dark = xp.where(grey <= _otsu(xp, grey, field), field, 0.0)
+    dark = xp.where(grey <= _otsu(with_, grey, field), field, 0.0)
     near = xp.exp(-rows / NEAR**2) * xp.exp(-columns / NEAR**2)
     region = _region(with_, dark, near)
     return _square(xp, region, field_of_view)
 
 
-def _grey(xp: Any, wholes: Array) -> Array:
+def _grey(with_: Operations, wholes: Array) -> Array:
     """Returns the brightness (n, g, g), a whole number, of blocks of pixels; g is about `GRID`."""
     side = wholes.shape[1]
     block = max(1, side // GRID)
     g = side // block
+    xp = with_.xp
     cut = xp.round(wholes[:, : g * block, : g * block])
-    red, green, blue = (weight * cut[..., i] for i, weight in enumerate(GREY))
-    sums = xp.sum(xp.reshape(red + green + blue, (-1, g, block, g, block)), axis=(2, 4))
+    sums = with_.in_blocks(cut, block)
     return _whole(xp, sums, LEVELS * block**2)
 
 
@@ -141,13 +197,11 @@ def middles(xp: Any, line: Array) -> Array:
     return xp.cumsum(xp.ones_like(line), axis=1) - 0.5
 
 
-def _otsu(xp: Any, grey: Array, field: Array) -> Array:
+def _otsu(with_: Operations, grey: Array, field: Array) -> Array:
     """Returns the brightness (n, 1, 1) that parts dark from light: with it, the variance between
     both is the largest."""
-    levels = np.arange(LEVELS, dtype=np.float32)
-    pixels = int(np.prod(grey.shape[1:]))
-    each = xp.equal(xp.reshape(grey, (-1, pixels, 1)), levels)
-    counts = xp.sum(xp.where(each, xp.reshape(field, (-1, pixels, 1)), 0.0), axis=1)
+    xp, levels = with_.xp, np.arange(LEVELS, dtype=np.float32)
+    counts = with_.counted(grey, field)
     dark, total = xp.cumsum(counts, axis=1), xp.cumsum(counts * levels, axis=1)
     light = dark[:, -1:] - dark
     apart = total[:, -1:] * dark - total * dark[:, -1:]
@@ -161,10 +215,7 @@ def _region(with_: Operations, dark: Array, near: Array) -> Array:
     xp = with_.xp
     mass = _blurred(xp, dark * near) * dark
     seed = xp.where(mass >= xp.amax(mass, axis=(1, 2), keepdims=True), dark, 0.0)
-    region, dark = xp.expand_dims(seed, -1), xp.expand_dims(dark, -1)
-    for _ in range(STEPS):
-        region = with_.largest(region) * dark
-    return region[..., 0]
+    return with_.grown(seed, dark)
 
 
 def _square(xp: Any, region: Array, field_of_view: float) -> Squares:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from typing import Any
 
@@ -137,3 +138,11 @@ def test_each_image_of_a_batch_has_the_square_that_it_has_alone() -> None:
     together = np.concatenate(around_lesion(IN_NUMPY, images, 0.8), axis=1)
     alone = [np.concatenate(around_lesion(IN_NUMPY, one[None], 0.8), axis=1)[0] for one in images]
     np.testing.assert_array_equal(together, alone)
+
+
+def test_the_search_in_published_models_is_made_of_the_same_functions_as_now() -> None:
+    """A model's file is compared with what is built now, so another order refuses old models."""
+    whole = keras.Input((SIDE, SIDE, 3))
+    model = keras.Model(whole, list(around_lesion(IN_KERAS, whole, 0.8)))
+    names = " ".join(type(one).__name__ for one in model.operations)
+    assert hashlib.sha256(names.encode()).hexdigest()[:16] == "fb9f5f2f2e883c89"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import logging
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
@@ -200,30 +201,24 @@ def inspected(
     *,
     hashed: bool = False,
 ) -> Iterator[tuple[Found, Inspected]]:
-    """Yields every file with what `images.inspect` says of it, in order, from worker processes."""
-    work = partial(_inspect, geometry=geometry, hashed=hashed)
-    yield from zip(files, each(work, files, processes, _killed, _name), strict=True)
-
-
-def _inspect(item: Found, geometry: Geometry | None, hashed: bool = False) -> Inspected:
-    """Returns what `images.inspect` says of an image.
+    """Yields every file with what `images.inspect` says of it, in order, from worker processes.
 
     Raises:
-        Unavailable: It was deleted since it was found. If it were quarantined, it would stay so in
-            the result for this content, also when it is there again.
+        Unavailable: A file was deleted since it was found. If it were quarantined, it would stay so
+            in the result for this content, also when it is there again.
     """
-    seen = decoder.inspect(item.path, geometry, PurePosixPath(item.key).name, hashed=hashed)
-    if not seen.sha256 and not item.path.exists():
-        raise changed(item.path, seen.problem)
-    return seen
+    work = partial(decoder.inspect_at, geometry=geometry, hashed=hashed)
+    places = [decoder.Place(item.path, item.key) for item in files]
+    looked_at = each(work, places, processes, decoder.killed, _key)
+    with closing(looked_at):
+        for item, seen in zip(files, looked_at, strict=True):
+            if not seen.sha256 and not item.path.exists():
+                raise changed(item.path, seen.problem)
+            yield item, seen
 
 
-def _killed(item: Found, why: str) -> Inspected:
-    return decoder.killed(item.path, PurePosixPath(item.key).name, why)
-
-
-def _name(item: Found) -> str:
-    return item.key
+def _key(place: decoder.Place) -> str:
+    return place.key
 
 
 def _row(found: Found, seen: Inspected, shard: int, row: int) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 from pathlib import Path
 
@@ -42,3 +43,21 @@ def test_a_machine_without_memory_is_told_from_an_item_that_asks_for_too_much(
         with pytest.raises(MemoryError):
             bytearray(64 << 20)
     bytearray(64 << 20)
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallopt"), reason="only glibc can be told")
+def test_memory_of_an_image_serves_the_next_one_without_the_system() -> None:
+    script = """
+import resource
+from skin_pipeline.data import bounds
+bounds.prepare()
+def faults():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+byte = bytes([1])
+byte * (8 << 20)
+before = faults()
+for _ in range(10):
+    byte * (8 << 20)
+print(faults() - before)
+"""
+    assert int(run(script)) < 200  # of 20,480 pages

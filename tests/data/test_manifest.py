@@ -152,7 +152,7 @@ def test_an_image_that_kills_the_decoder_is_quarantined_and_all_others_are_seen(
     folder: Path, store: FolderStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (folder / "benign/benign1.png").rename(folder / "benign/fatal1.png")
-    monkeypatch.setattr(manifest, "_inspect", worker_tasks.inspect_or_die)
+    monkeypatch.setattr(images, "inspect_at", worker_tasks.inspect_or_die)
     table = build(folder, store, tmp_path).table.set_index("key")
     assert list(table.index[~table["readable"]]) == ["benign/benign2.png", "benign/fatal1.png"]
     assert "ended the process" in str(table.at["benign/fatal1.png", "problem"])

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from skin_pipeline.data.images import Inspected
-    from skin_pipeline.data.sources import Found
+    from skin_pipeline.data.images import Inspected, Place
     from skin_pipeline.geometry import Geometry
 
 
@@ -103,14 +102,14 @@ def linger(folder: str) -> None:
     time.sleep(3600)
 
 
-def inspect_or_die(item: Found, geometry: Geometry | None, hashed: bool = False) -> Inspected:
+def inspect_or_die(place: Place, geometry: Geometry | None, *, hashed: bool) -> Inspected:
     """What the manifest asks of an image file, but for one that brings the decoder down."""
-    if item.path.name.startswith("fatal"):
+    if place.path.name.startswith("fatal"):
         os.kill(os.getpid(), signal.SIGKILL)
     # Here, so that the processes of other tests start without it.
     from skin_pipeline.data.images import inspect
 
-    return inspect(item.path, geometry)
+    return inspect(place.path, geometry)
 
 
 def inspect_mutant(item: tuple[str, bytes]) -> tuple[str, bool]:

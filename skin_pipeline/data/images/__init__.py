@@ -29,7 +29,9 @@ What does not fit is either converted, which its row says, or quarantined with a
 from skin_pipeline.data.images.decoding import Decoded, decode
 from skin_pipeline.data.images.inspecting import (
     Inspected,
+    Place,
     inspect,
+    inspect_at,
     inspect_bytes,
     killed,
     pixels_digest,
@@ -46,9 +48,11 @@ __all__ = [
     "THUMBNAIL",
     "Decoded",
     "Inspected",
+    "Place",
     "Unusable",
     "decode",
     "inspect",
+    "inspect_at",
     "inspect_bytes",
     "killed",
     "named_like_a_mask",

@@ -10,7 +10,8 @@ import errno
 import hashlib
 import os
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,6 +44,21 @@ OF_THE_FILE = {
     errno.EACCES, errno.EINVAL, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.ENOENT,
     errno.ENOTDIR, errno.EPERM,
 }  # fmt: skip
+
+
+class Place(NamedTuple):
+    """An image file, and its key among those of its source.
+
+    A process that is given one imports this package only, and none of what lists or keeps images.
+    """
+
+    path: Path
+    key: str
+
+    @property
+    def name(self) -> str:
+        """What the file is called at its source."""
+        return PurePosixPath(self.key).name
 
 
 @dataclass(frozen=True)
@@ -108,6 +124,11 @@ def inspect(
     return inspect_bytes(data, name, geometry, hashed=hashed)
 
 
+def inspect_at(place: Place, geometry: Geometry | None, *, hashed: bool) -> Inspected:
+    """Does what `inspect` does for a file of a source."""
+    return inspect(place.path, geometry, place.name, hashed=hashed)
+
+
 def read(path: Path) -> bytes:
     """Returns the bytes of a file; only the first ones of a file that is too large to be used."""
     with path.open("rb") as file:
@@ -130,13 +151,13 @@ def inspect_bytes(
         return Inspected(sha256, len(data), _one_line(error, name))
 
 
-def killed(path: Path, name: str, why: str) -> Inspected:
+def killed(place: Place, why: str) -> Inspected:
     """Returns what is known of an image that ended the process of its decoder."""
     try:
-        length = path.stat().st_size
+        length = place.path.stat().st_size
     except OSError:
         length = 0
-    return Inspected("", length, f"{line(name)}: {why}")
+    return Inspected("", length, f"{line(place.name)}: {why}")
 
 
 def pixels_digest(path: Path) -> str:

@@ -22,6 +22,9 @@ STEP = 8  # colours that are no further apart count as one
 LIKE_A_MASK = 0.97  # share of an image's pixels that have one of its two colours
 # The same of its thumbnail, whose pixels along an edge are means of both.
 PERHAPS_A_MASK = 0.7
+# The same of a few of the image's own pixels: an error of over ten standard deviations.
+LIKELY_A_MASK = 0.9
+A_FEW = 2**12  # pixels of an image
 LOOKED_AT = 2**20  # pixels of an image, at most
 EACH = 4  # of the thumbnail's rows and columns one in so many is enough to tell most images apart
 
@@ -42,12 +45,15 @@ def like_a_mask(image: Image.Image, small: NDArray[np.uint8]) -> bool:
     """
     if not _two_colours(small[::EACH, ::EACH].astype(np.int16), PERHAPS_A_MASK):
         return False
-    return _two_colours(_some_of(image), LIKE_A_MASK)
+    # Even pictures of plain skin may get as far as this, and few of their pixels tell them apart.
+    if not _two_colours(_some_of(image, A_FEW), LIKELY_A_MASK):
+        return False
+    return _two_colours(_some_of(image, LOOKED_AT), LIKE_A_MASK)
 
 
-def _some_of(image: Image.Image) -> NDArray[np.int16]:
-    """Returns pixels of an image (height, width, 3) as they are, of a large one only some."""
-    by = math.ceil(math.sqrt(image.width * image.height / LOOKED_AT))
+def _some_of(image: Image.Image, most: int) -> NDArray[np.int16]:
+    """Returns pixels of an image (height, width, 3) as they are, of a large one only so many."""
+    by = math.ceil(math.sqrt(image.width * image.height / most))
     if by > 1:  # sorting all pixels of a picture of 100 megapixels would take gigabytes
         size = max(1, image.width // by), max(1, image.height // by)
         image = image.resize(size, Image.Resampling.NEAREST)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
@@ -48,7 +48,7 @@ def each(
     processes: int,
     killed: Callable[[A, str], B],
     named: Callable[[A], str],
-) -> Iterator[B]:
+) -> Generator[B, None, None]:
     """Yields `work(item)` for each item, in order and within `bounds`, whatever some of them do.
 
     Args:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -247,3 +249,9 @@ def test_a_file_that_changed_since_it_was_inspected_is_told(tmp_path: Path) -> N
     path.write_bytes(b"gone")
     with pytest.raises(BadInput, match=r"a\.png: .*changed while it was read"):
         images.pixels_digest(path)
+
+
+def test_a_process_that_inspects_images_imports_no_tables() -> None:
+    code = "import sys, skin_pipeline.data.images; print({'pandas', 'pydantic'} & {*sys.modules})"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "set()"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 from image_files import LESION, encoded
 from PIL import Image, ImageDraw
@@ -77,3 +78,12 @@ def test_a_lesion_is_not_like_a_mask_whatever_its_frame() -> None:
 )
 def test_masks_are_known_by_the_names_that_public_sets_give_them(key: str, expected: bool) -> None:
     assert images.named_like_a_mask(key) is expected
+
+
+def test_a_mask_with_a_few_pixels_of_other_colours_is_one_and_with_many_is_none() -> None:
+    for share, expected in ((0.02, True), (0.04, False)):
+        drawn = Image.new("RGB", (600, 400), "black")
+        ImageDraw.Draw(drawn).ellipse((120, 60, 440, 340), fill="white")
+        pixels = np.asarray(drawn).copy()
+        pixels[np.random.default_rng(0).random((400, 600)) < share] = (200, 60, 90)
+        assert inspect_bytes(encoded(Image.fromarray(pixels), "PNG"), "a.png").mask is expected

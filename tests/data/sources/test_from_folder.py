@@ -12,8 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from skin_pipeline.data import manifest
-from skin_pipeline.data.sources import Found
+from skin_pipeline.data import images
 from skin_pipeline.data.sources.contents import Contents
 from skin_pipeline.data.sources.from_folder import contents_of
 from skin_pipeline.errors import BadInput
@@ -207,7 +206,7 @@ def test_what_may_not_be_read_is_told_and_ends_nothing(locked: Path) -> None:
 
 def test_an_image_that_may_not_be_read_is_quarantined(locked: Path) -> None:
     with ordinary_user():
-        seen = manifest._inspect(Found("benign", "set/a.jpg", locked / "shut.jpg"), None)
+        seen = images.inspect(locked / "shut.jpg", name="a.jpg")
     assert seen.problem == "a.jpg: cannot be read (Permission denied)"
 
 

@@ -44,7 +44,7 @@ def test_items_are_taken_only_as_far_ahead_as_needed() -> None:
     taken = itertools.count()
     results = each(tasks.double, taken, 2, dead, str)
     assert next(results) == 0
-    results.close()  # type: ignore[attr-defined]
+    results.close()
     assert next(taken) <= 2 * AHEAD * BATCH + BATCH
 
 
