@@ -48,6 +48,7 @@ Importing the room imports none of them, and no module imports TensorFlow before
 # `features` and `cache` are here for the benchmarks, `resources` for what an alert says of memory.
 __all__ = [
     "backbone",
+    "batches",
     "cache",
     "checkpoints",
     "configuration",
@@ -57,6 +58,7 @@ __all__ = [
     "graphs",
     "hdf5",
     "inputs",
+    "learners",
     "left_out",
     "models",
     "networks",
