@@ -54,8 +54,8 @@ QUICK = {
 }
 MOST_MAPPED = 3  # tasks of a step that this Airflow allows
 ALL = {
-    *("listing", "ingest", "validate", "split", "shards", "features", "runs", "train"),
-    *("parts", "logits", "scored", "evaluate", "champion", "external"),
+    *("listing", "ingest", "engine", "validate", "split", "shards", "features", "runs"),
+    *("train", "parts", "logits", "scored", "evaluate", "champion", "external"),
     *("gate", "promote", "reject"),
 }
 PATIENCE = 300.0  # seconds until a test that waits gives up
