@@ -69,8 +69,8 @@ from skin_pipeline import cli, storage
 last, *arguments = sys.argv[1:]
 put_file = storage.FolderStore.put_file
 
-def put_and_die(store, key, source):
-    put_file(store, key, source)
+def put_and_die(store, key, source, *more):
+    put_file(store, key, source, *more)
     if key.endswith(last):
         os.killpg(0, signal.SIGKILL)
 
