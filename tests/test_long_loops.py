@@ -7,6 +7,7 @@ import zipfile
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -18,6 +19,7 @@ from image_folders import lay_out
 from released import MODEL, opened, releases
 from sorted_images import buckets, points
 
+from skin_pipeline.config import Deployment
 from skin_pipeline.contracts import Dataset, Split, load
 from skin_pipeline.data import audit, manifest, sources
 from skin_pipeline.data.duplicates.candidates import neighbours
@@ -135,7 +137,7 @@ def test_images_that_are_scored_on_the_command_line(
 ) -> None:
     row = Prediction("a.jpg", None, "", "damaged")
     monkeypatch.setattr(scores, "predict", lambda *_args, **_more: iter([row]))
-    job: Any = type("Job", (), {"threads": 1})()
+    job: Any = SimpleNamespace(threads=1, deployment=Deployment())
     list(scores._rows(job, [SourceFile("a.jpg", Path("x"))], cast(Any, None), Counter()))
     assert told() == {"images scored"}
 
