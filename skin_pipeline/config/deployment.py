@@ -92,8 +92,8 @@ class Deployment(PlacementKnobs):
     scoring_engine: Literal["auto", "tensorflow", "openvino"] = Field(
         "auto",
         description="What runs a released model on new images. `auto` is OpenVINO if it is "
-        "installed, the processor computes in half precision (AMX, AVX512-BF16) and there is no "
-        "GPU; else TensorFlow.",
+        "installed, the processor computes in half precision (AMX, AVX512-BF16), there is no GPU, "
+        "and `image_size` is at least 160; else TensorFlow.",
     )
     memory_gib: float = Field(
         0,

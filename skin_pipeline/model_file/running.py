@@ -22,6 +22,7 @@ from skin_pipeline.training import backbone, engines, runtime
 log = logging.getLogger(__name__)
 
 BATCH = 16  # images that the network is given at a time
+WORTH_FROM = 160  # pixels of a square's side; smaller ones are computed before they are converted
 TRIED = 4  # of the first images, which Keras computes too
 # The largest difference of a probability from Keras's. In half precision it was at most .01 on
 # images from several clinics; a network that was converted wrongly is far outside.
@@ -52,12 +53,13 @@ def of(model: Any, threads: int, engine: str = "auto") -> Running:
         model: What `loading.load` returned.
         threads: How many threads the engine may use.
         engine: `tensorflow`; `openvino`, in half precision where the processor has instructions for
-            it; or `auto`: OpenVINO if it is installed and there are such instructions and no GPU.
+            it; or `auto`: OpenVINO if it is installed, there are such instructions and no GPU, and
+            the squares are not small.
 
     Raises:
         BadInput: OpenVINO is asked for and not installed.
     """
-    precision = _precision(engine)
+    precision = _precision(engine, looking.geometry_of(model).size)
     features = _features(model)
     network = _network(model, features)
     run = _by_tensorflow(model, network)
@@ -67,9 +69,11 @@ def of(model: Any, threads: int, engine: str = "auto") -> Running:
     return Running(lambda squares: run(squares)[0], _both(run) if features else None)
 
 
-def _precision(engine: str) -> str:
-    """Returns the precision in which OpenVINO runs a model here; empty if TensorFlow runs it."""
-    if engine == "tensorflow" or (engine == "auto" and not engines.installed()):
+def _precision(engine: str, size: int) -> str:
+    """Returns the precision in which OpenVINO runs a model on squares of this side here; empty if
+    TensorFlow runs it."""
+    worth_it = engine == "openvino" or (engines.installed() and size >= WORTH_FROM)
+    if engine == "tensorflow" or not worth_it:
         return ""
     if not engines.installed():
         raise BadInput(

@@ -9,6 +9,7 @@ import keras
 import model_files
 import numpy as np
 import pytest
+from tiny_network import SIZE
 
 from skin_pipeline.errors import BadInput
 from skin_pipeline.model_file import looking, running
@@ -70,20 +71,26 @@ HALF = ["float32", "bfloat16"]
 
 
 @pytest.mark.parametrize(
-    ("engine", "here", "gpus", "expected"),
+    ("engine", "least", "here", "gpus", "expected"),
     [
-        ("auto", HALF, (), "bfloat16"),
-        ("auto", HALF, ("GPU:0",), ""),  # which is quicker than any processor
-        ("auto", ["float32"], (), ""),  # where TensorFlow is about as quick
-        ("auto", [], (), ""),
-        ("tensorflow", HALF, (), ""),
-        ("openvino", HALF, (), "bfloat16"),
-        ("openvino", ["float32"], (), "float32"),
-        ("openvino", HALF, ("GPU:0",), "bfloat16"),
+        ("auto", SIZE, HALF, (), "bfloat16"),
+        ("auto", SIZE + 1, HALF, (), ""),  # small squares are computed soon
+        ("auto", SIZE, HALF, ("GPU:0",), ""),  # which is quicker than any processor
+        ("auto", SIZE, ["float32"], (), ""),  # where TensorFlow is about as quick
+        ("auto", SIZE, [], (), ""),
+        ("tensorflow", SIZE, HALF, (), ""),
+        ("openvino", SIZE + 1, HALF, (), "bfloat16"),
+        ("openvino", SIZE, ["float32"], (), "float32"),
+        ("openvino", SIZE, HALF, ("GPU:0",), "bfloat16"),
     ],
 )
 def test_half_precision_is_used_where_the_processor_has_it(
-    monkeypatch: pytest.MonkeyPatch, engine: str, here: list[str], gpus: Any, expected: str
+    monkeypatch: pytest.MonkeyPatch,
+    engine: str,
+    least: int,
+    here: list[str],
+    gpus: Any,
+    expected: str,
 ) -> None:
     used: list[str] = []
 
@@ -95,6 +102,7 @@ def test_half_precision_is_used_where_the_processor_has_it(
     monkeypatch.setattr(engines, "by_openvino", by_openvino)
     monkeypatch.setattr(engines, "installed", lambda: "2026.4" if here else "")
     monkeypatch.setattr(engines, "precisions", lambda: here)
+    monkeypatch.setattr(running, "WORTH_FROM", least)
     monkeypatch.setattr(runtime, "gpus", lambda: gpus)
     running.of(model_files.released(), 1, engine)
     assert used == ([expected] if expected else [])
@@ -117,6 +125,7 @@ class Converted:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, apart: float) -> None:
         self.apart = apart
         self.batches: list[int] = []
+        monkeypatch.setattr(running, "WORTH_FROM", SIZE)
         monkeypatch.setattr(engines, "installed", lambda: "2026.4")
         monkeypatch.setattr(engines, "precisions", lambda: HALF)
         monkeypatch.setattr(engines, "frozen", lambda network, shape: network)
