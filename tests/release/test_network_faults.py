@@ -114,11 +114,19 @@ class Forgetful(set[Any]):
         pass
 
 
+class ForgetfulOfAnswers(dict[Any, Any]):
+    """Forgets what it was told of each server, for the same reason."""
+
+    def __setitem__(self, *_: Any) -> None:
+        pass
+
+
 @pytest.fixture(params=FAULTS, ids=lambda fault: fault.__name__)
 def fault(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> faulty.Fault:
     """A fault, and clients that soon give up."""
     monkeypatch.setattr("skin_pipeline.storage.s3.client.ATTEMPTS", 2)
     monkeypatch.setattr("skin_pipeline.storage.s3.checks._CONDITIONAL", Forgetful())
+    monkeypatch.setattr("skin_pipeline.storage.s3.checks._COPYING", ForgetfulOfAnswers())
     pause = "botocore.retries.standard.ExponentialBackoff.delay_amount"
     monkeypatch.setattr(pause, lambda *_: 0)
     monkeypatch.setattr(os, "fsync", lambda _: None)  # of local copies, which nobody keeps

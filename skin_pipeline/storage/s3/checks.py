@@ -78,9 +78,10 @@ class ServerChecks:
         It is tried once on each server: some do not copy, and some would overwrite the object.
         """
         server = (self._requests.endpoint, self._requests.bucket)
-        if server not in _COPYING:
-            _COPYING[server] = self._copies_if_free()
-        return _COPYING[server]
+        known = _COPYING.get(server)
+        if known is None:
+            known = _COPYING[server] = self._copies_if_free()
+        return known
 
     def blaming_checksums(self, key: str, write: Callable[[], Any]) -> Any:
         """Returns `write()`. If the server refuses it, but takes a write without checksums, the
