@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tiny_network as tiny
-from random_network import ALL, images_of, loaded, trunk_named
+from random_network import QUICK, images_of, loaded, trunk_named
 
 from skin_pipeline.contracts import Trunk
 from skin_pipeline.errors import BadInput
@@ -57,19 +57,22 @@ def test_what_is_too_large_for_half_precision_stays_finite() -> None:
     assert np.abs(maps).max() == MOST
 
 
-# With random weights, the activations of these deep networks grow a millionfold, and with them the
-# differences of rounding: they are compared where their first stage ends.
-GROWING = {"EfficientNetV2M", "EfficientNetV2L"}
+# The larger networks of a family have more of the same layers.
+FAMILIES = [
+    *sorted(QUICK),
+    *(
+        pytest.param(name, marks=pytest.mark.exhaustive)
+        for name in ("InceptionV3", "InceptionResNetV2", "DenseNet121", "MobileNetV2", "VGG16")
+    ),
+]
 
 
-@pytest.mark.parametrize("name", ALL)
-def test_every_network_is_computed_by_openvino(name: str) -> None:
+@pytest.mark.parametrize("name", FAMILIES)
+def test_a_network_of_each_family_is_computed_by_openvino(name: str) -> None:
     network = loaded(name)
     batch = squares(np.concatenate([images_of(name), 255 - images_of(name)]))
     made = both(network, trunk_named(name), ["pooled"], batch)
-    stages = 1 if name in GROWING else len(network.ends)
-    compared = sum(int(end.shape[-1]) for end in network.ends[:stages])
-    found, expected = (pooled(one)[:, :compared] for one in made)
+    found, expected = (pooled(one) for one in made)
     assert agreeing(found, expected) > 0.9999
 
 
