@@ -70,8 +70,7 @@ def our_step(
 
 def found_engines() -> list[str]:
     """Returns the engines of this machine, as `engine:precision`."""
-    found = [f"openvino:{one}" for one in engines.precisions()] if engines.installed() else []
-    return ["tensorflow:float32", *found]
+    return ["tensorflow:float32", *(f"openvino:{one}" for one in engines.precisions())]
 
 
 def main() -> None:

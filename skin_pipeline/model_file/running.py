@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 
 BATCH = 16  # images that the network is given at a time
 WORTH_FROM = 160  # pixels of a square's side; smaller ones are computed before they are converted
+HALF = "bfloat16"
 TRIED = 4  # of the first images, which Keras computes too
 # The largest difference of a probability from Keras's. In half precision it was at most .01 on
 # images from several clinics; a network that was converted wrongly is far outside.
@@ -72,17 +73,17 @@ def of(model: Any, threads: int, engine: str = "auto") -> Running:
 def _precision(engine: str, size: int) -> str:
     """Returns the precision in which OpenVINO runs a model on squares of this side here; empty if
     TensorFlow runs it."""
-    worth_it = engine == "openvino" or (engines.installed() and size >= WORTH_FROM)
-    if engine == "tensorflow" or not worth_it:
+    if engine == "tensorflow" or (engine == "auto" and size < WORTH_FROM):
         return ""
-    if not engines.installed():
+    here = engines.precisions()
+    if engine == "auto":
+        return HALF if HALF in here and not runtime.gpus() else ""
+    if not here:
         raise BadInput(
             "SKIN_SCORING_ENGINE=openvino: OpenVINO is not installed here. Install it (`pip "
             "install -r requirements-openvino.txt`), or set SKIN_SCORING_ENGINE=tensorflow"
         )
-    quickest = engines.precisions()[-1]
-    quicker = quickest != engines.USUAL["precision"] and not runtime.gpus()
-    return quickest if engine == "openvino" or quicker else ""
+    return here[-1]
 
 
 def _both(run: Run) -> Callable[[Squares], tuple[Any, Any]]:

@@ -2,8 +2,8 @@
 
     weights = with_engine(job, dataset, "imagenet")    # "openvino:bfloat16:imagenet"
 
-The first step of a run asks, and all others are told: so all workers use the same engine, and every
-key of the run says which. `auto` takes the quickest of those that agree with TensorFlow in single
+A step of its own asks, and the others are told: so all workers use the same engine, and every key
+of the run says which. `auto` takes the quickest of those that agree with TensorFlow in single
 precision.
 """
 
@@ -67,7 +67,7 @@ def with_engine(job: Job, dataset: str, weights: str) -> str:
         weights: What `pretrained.pin_weights` returned.
 
     Raises:
-        BadInput: The engine that is asked for is not installed, or not in this precision.
+        BadInput: The engine that is asked for is not installed.
     """
     wanted = _wanted(job)
     if job.settings.engine == "auto" and (_elsewhere(job) or _passes(job, dataset) < WORTH):
