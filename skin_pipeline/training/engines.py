@@ -142,6 +142,8 @@ def by_openvino(graph: bytes, precision: str, threads: int) -> Run:
             "INFERENCE_PRECISION_HINT": NAMES[precision],
             "INFERENCE_NUM_THREADS": threads,
             "NUM_STREAMS": 1,
+            # Else the threads of each process are bound to the first cores, which two tasks share.
+            "ENABLE_CPU_PINNING": False,
         }
         compiled = core.compile_model(core.read_model(path), "CPU", settings)
     # TensorFlow names what a function returns by its place.
