@@ -11,12 +11,15 @@ never from the number of workers.
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 from skin_pipeline.config import Settings
 
 SHARDS_OF_A_RANGE = 20
 MOST_RANGES = 512  # of one data set; beyond, shards grow, as far as memory allows
+EVEN = 2  # shards of a small set are a multiple of it, for workers that share them
+LEAST = 128  # images that are worth the start of a task of their own
 LARGEST_SHARD = 160 * 2**20  # bytes of the squares in it
 CHANNELS = 3
 
@@ -32,18 +35,23 @@ class Layout(NamedTuple):
     def of(cls, images: int, settings: Settings) -> Layout:
         """Returns the layout of a data set.
 
-        Shards double until there are no more ranges than Airflow should make tasks of a step.
+        Shards double until there are no more ranges than Airflow should make tasks of a step. Those
+        of a set of one range are of equal size, and of an even number.
 
         Args:
             images: The number of images.
-            settings: How many images a shard of a small set has, and how large a packed image is.
+            settings: How many images a shard has at most, unless the set is very large; and how
+                large a packed image is.
         """
         shard, each = settings.shard_size, CHANNELS * settings.packed_pixels
         while (
             images > MOST_RANGES * SHARDS_OF_A_RANGE * shard and 2 * shard * each <= LARGEST_SHARD
         ):
             shard *= 2
-        return cls(shard, SHARDS_OF_A_RANGE * shard)
+        layout = cls(shard, SHARDS_OF_A_RANGE * shard)
+        if layout.is_one(images):
+            return layout._replace(shard_size=_evenly(images, shard))
+        return layout
 
     def ranges(self, images: int) -> list[range]:
         """Returns the numbers of the images of each range."""
@@ -64,3 +72,9 @@ class Layout(NamedTuple):
     def is_one(self, images: int) -> bool:
         """Returns whether the images are one range, which is decoded where the data set is made."""
         return images <= self.range_size
+
+
+def _evenly(images: int, most: int) -> int:
+    """Returns the size of the shards of a small set, so that two workers end at the same time."""
+    shards = EVEN * math.ceil(images / (EVEN * most))
+    return max(math.ceil(images / max(shards, 1)), min(most, LEAST))

@@ -40,6 +40,7 @@ from skin_pipeline.data import (
     validation,
 )
 from skin_pipeline.data.fetching import Fetched
+from skin_pipeline.data.layout import Layout
 from skin_pipeline.data.sources import Images
 from skin_pipeline.geometry import Geometry
 from skin_pipeline.job import Job, Work
@@ -67,7 +68,7 @@ def ingest(work: Work, fetched: Fetched) -> Dataset:
         images,
         work.store,
         Geometry.of(settings),
-        shard_size=settings.shard_size,
+        shard_size=Layout.of(len(images.files), settings).shard_size,
         processes=work.threads,
         with_masks=settings.masks == "warn",
     )
@@ -188,8 +189,7 @@ def merge(
         pieces.append(_packed(work, images, found.shard_size))
         golden |= manifest.golden(pieces[-1].table, images, work.store)
         facts = returned.with_facts(facts, more)
-    counts = [len(range_) for range_ in ranges.of(found)]
-    built = ranges.united(pieces, counts)
+    built = ranges.united(pieces, [len(range_) for range_ in ranges.of(found)])
     manifest.refuse_only_masks(built)
     chosen = manifest.most_golden(built.table)
     return _dataset(

@@ -32,7 +32,7 @@ from skin_pipeline.versions import VERSIONS
 
 log = logging.getLogger(__name__)
 
-BATCHES = 3  # of images that are timed
+BATCHES = 2  # of images that are timed
 # The smallest share of a feature's variance among images that must be the same as in single
 # precision, in the mean over all features.
 AGREEMENT = 0.998

@@ -18,7 +18,7 @@ def laid_out(images: int, shard_size: int, image_size: int, regions: int = 1) ->
 @pytest.mark.parametrize(
     ("images", "shard", "ranges"),
     [
-        (600, 256, 1),
+        (600, 150, 1),
         (5_120, 256, 1),
         (5_121, 256, 2),
         (100_000, 256, 20),
@@ -56,10 +56,37 @@ def test_a_shard_never_takes_more_memory_than_is_allowed(
 ) -> None:
     layout = laid_out(images, shard_size, image_size, regions)
     each = 3 * regions * image_size**2
-    assert layout.shard_size == shard_size or layout.shard_size * each <= LARGEST_SHARD
-    assert layout.shard_size % shard_size == 0
+    assert layout.shard_size <= shard_size or layout.shard_size * each <= LARGEST_SHARD
+    assert layout.is_one(images) or layout.shard_size % shard_size == 0
     few = images <= MOST_RANGES * layout.range_size
     assert few or 2 * layout.shard_size * each > LARGEST_SHARD
+
+
+@pytest.mark.parametrize(
+    ("images", "most", "shards"),
+    [
+        (0, 256, []),
+        (20, 256, [20]),
+        (200, 256, [128, 72]),  # the start of a third task would take longer than it saves
+        (300, 256, [150, 150]),
+        (600, 1000, [300, 300]),
+        (1144, 256, [191, 191, 191, 191, 191, 189]),
+        (40, 16, [16, 16, 8]),
+        (5_120, 256, [256] * 20),
+    ],
+)
+def test_two_workers_end_a_small_set_at_the_same_time(
+    images: int, most: int, shards: list[int]
+) -> None:
+    size = laid_out(images, most, 224).shard_size
+    assert [min(size, images - start) for start in range(0, images, size)] == shards
+
+
+@given(st.integers(0, 5_120), st.integers(16, 256))
+def test_the_shards_of_a_small_set_are_no_larger_than_asked_for(images: int, most: int) -> None:
+    layout = laid_out(images, most, 224)
+    assert 1 <= layout.shard_size <= most
+    assert layout.range_size == 20 * most
 
 
 @given(st.integers(0, 3000), st.integers(16, 64))

@@ -15,7 +15,7 @@ from PIL import Image
 
 from skin_pipeline import steps
 from skin_pipeline.contracts import Dataset, Split, Validation
-from skin_pipeline.data import duplicates, ingesting, manifest, tasks
+from skin_pipeline.data import duplicates, ingesting, layout, manifest, tasks
 from skin_pipeline.data.layout import Layout
 from skin_pipeline.job import Job
 from skin_pipeline.storage import FolderStore
@@ -78,6 +78,15 @@ def validated(job: Job) -> tuple[pd.DataFrame, pd.DataFrame, Validation]:
     found = job.load(steps.validate(job, made.dataset, made.external), Validation)
     overlap = manifest.read(job.store, found.overlaps["theirs"]).sort_values("key")
     return manifest.read(job.store, found.table), overlap.reset_index(drop=True), found
+
+
+def test_the_shards_of_a_small_set_have_equal_sizes(
+    make_job: MakeJob, ours_and_theirs: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(layout, "LEAST", 1)
+    job = make_job(data=ours_and_theirs[0], weights="imagenet", min_per_class=10, shard_size=32)
+    found = job.load(steps.ingest(job).dataset, Dataset)
+    assert found.shard_images == (21, 21)
 
 
 def test_the_same_copies_are_found_bucket_by_bucket(

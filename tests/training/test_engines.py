@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import logging
+import os
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -45,6 +50,35 @@ def test_openvino_gives_what_tensorflow_gives(kinds: list[str]) -> None:
         wanted = np.asarray(expected[kind])
         assert found[kind].dtype == wanted.dtype
         np.testing.assert_allclose(found[kind], wanted, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux says where a thread may run")
+@pytest.mark.parametrize("threads", [1, 2])
+def test_tasks_of_one_machine_are_not_bound_to_the_same_cores(threads: int) -> None:
+    forward = forward_of(tiny.network(), ["pooled"], OPENVINO, threads)
+    batch = np.zeros((BATCH, 16, 16, 3), np.uint8)
+    allowed, ended, bound = os.sched_getaffinity(0), threading.Event(), set[int]()
+
+    def compute() -> None:
+        while not ended.is_set():
+            forward(batch)
+
+    with ThreadPoolExecutor(1) as beside:
+        computing = beside.submit(compute)
+        for _ in range(300):
+            threads_here = Path("/proc/self/task").iterdir()
+            bound |= {len(allowed - cores_of(int(thread.name))) for thread in threads_here}
+        ended.set()
+        computing.result()
+    assert bound == {0}
+
+
+def cores_of(thread: int) -> set[int]:
+    """The cores that a thread may run on; all if it ended meanwhile."""
+    try:
+        return os.sched_getaffinity(thread)
+    except ProcessLookupError:
+        return os.sched_getaffinity(0)
 
 
 def test_what_is_too_large_for_half_precision_stays_finite() -> None:
