@@ -139,9 +139,9 @@ class TrainingKnobs(Environment):
     shard_size: int = knob(
         256,
         "Training",
-        "Images that are packed and worked on together. A features task takes one such shard, or "
-        "several where a data set has more than 512. A set of more than 20 shards is decoded by "
-        "several tasks.",
+        "Most images that are packed and worked on together. A features task takes one such shard, "
+        "or several where a data set has more than 512. A set of at most 20 shards has shards of "
+        "equal size; a larger one is decoded by several tasks.",
         ge=16,
         le=4096,
         title="Images in a shard",

@@ -257,7 +257,8 @@ def _works(settings: Settings, images: int, layout: layouts.Layout) -> dict[str,
 
 def _needs(settings: Settings, layout: layouts.Layout, *, apart: bool) -> dict[str, Needs]:
     packed = 3.1 * settings.packed_pixels  # bytes of an image in a shard
-    shard = packed * (layout.shard_size - settings.shard_size)  # more than in a small set
+    # More than in a small set, whose shards may also be smaller than asked for.
+    shard = packed * max(layout.shard_size - settings.shard_size, 0)
     alone = Needs(310 * MIB, 11e3, 0, packed, requests=25, shard_requests=4)
     kept = KEPT_BYTES[settings.strategy] * settings.learned_views
     runs, model = settings.runs, NETWORK_BYTES

@@ -7,14 +7,13 @@ loss = learner.learn(Order(stage, seed, number, epoch))
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
 
 import numpy as np
 
 from skin_pipeline.arrays import Arrays
 from skin_pipeline.progress import reported
-from skin_pipeline.training.batches import Order, batch_of
+from skin_pipeline.training.batches import Order, batch_of, read_ahead
 from skin_pipeline.training.heads import Head, one_thread
 from skin_pipeline.training.models import Score, scorer
 from skin_pipeline.training.runtime import spread_over
@@ -180,7 +179,7 @@ class KerasLearner:
             fitted = self._model.fit(self._batches(order), verbose=0, shuffle=False)
             return float(fitted.history["loss"][-1])
         # A data set built on a Python generator took three times as long for small steps.
-        return _mean_loss(self._learned, stage, order, _read_ahead(stage, order))
+        return _mean_loss(self._learned, stage, order, read_ahead(_batches(stage, order)))
 
     def _learned(self, *batch: Any) -> float:
         return float(self._model.train_on_batch(*batch))
@@ -202,16 +201,6 @@ class KerasLearner:
 def _batches(stage: Stage, order: Order) -> Iterator[Any]:
     """Yields the batches of an epoch."""
     return (batch_of(stage.train, *order[number]) for number in range(len(order)))
-
-
-def _read_ahead(stage: Stage, order: Order) -> Iterator[Any]:
-    """Yields the batches of an epoch, of which the next one is read while one is learned from."""
-    batches = _batches(stage, order)
-    with ThreadPoolExecutor(1) as reader:
-        coming = reader.submit(next, batches, None)
-        while (batch := coming.result()) is not None:
-            coming = reader.submit(next, batches, None)
-            yield batch
 
 
 def _mean_loss(

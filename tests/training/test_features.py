@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from skin_pipeline.training.features import BATCH, bytes_of, compute, forward_of
 from skin_pipeline.training.views import dihedral, views_of
 
 MANY = np.random.default_rng(2).integers(0, 255, (1000, 16, 16, 3), dtype=np.uint8)
+VIEWS = views_of(Views(dihedral=2))
 
 
 @pytest.mark.parametrize("views", [1, 4])
@@ -48,6 +50,32 @@ def test_what_is_known_is_not_computed_again_wherever_it_stands(
 def test_an_image_that_comes_twice_is_computed_once(store: FolderStore, tmp_path: Path) -> None:
     _, (places,) = computed(store, IMAGES[[0, 1, 0]], tmp_path / "f", views=1)
     assert places[0] == places[2] != places[1]
+
+
+def test_the_next_batch_is_turned_while_the_network_sees_one(
+    store: FolderStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turned: list[int] = []
+    another = threading.Condition()
+
+    def of(view: Any, images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        with another:
+            turned.append(len(images))
+            another.notify_all()
+        return images
+
+    class Waiting(Seeing):
+        def __call__(self, batch: NDArray[np.uint8]) -> dict[str, Any]:
+            wanted = min(self.shown // BATCH + 2, 3)
+            with another:
+                assert another.wait_for(lambda: len(turned) >= wanted, 30)
+            return super().__call__(batch)
+
+    monkeypatch.setattr("skin_pipeline.training.views.View.of", of)
+    images, ids = MANY[: 3 * BATCH], ids_of(MANY[: 3 * BATCH])
+    known = FeatureCache(store, TRUNK, 16)
+    compute(Waiting(), images, ids, known, kinds=["pooled"], views=VIEWS[:1], folder=tmp_path)
+    assert turned == [BATCH] * 3
 
 
 @pytest.mark.parametrize("view", range(3))
@@ -84,7 +112,6 @@ class Both(Seeing):
 
 
 KINDS = ("pooled", "maps")
-VIEWS = views_of(Views(dihedral=2))
 
 
 def read(store: FolderStore, known: FeatureCache, kind: str, view: int, ids: Ids) -> NDArray[Any]:
