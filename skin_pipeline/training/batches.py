@@ -1,4 +1,7 @@
-"""The batches of an epoch: which images and views each has, and what is read of them."""
+"""The batches of an epoch: which images and views each has, and what is read of them.
+
+`read_ahead` makes any batches, those of `features` too, one ahead of the work on them.
+"""
 
 from __future__ import annotations
 

@@ -63,6 +63,14 @@ def test_a_set_of_several_ranges_is_decoded_by_several_tasks_of_little_memory() 
     assert largest.memory < 2 * large["decode"].memory + 400 * sizing.MIB
 
 
+def test_a_small_set_needs_no_less_memory_because_larger_shards_were_asked_for() -> None:
+    usual, asked = (
+        {step.name: step.memory for step in plan(600, shard_size=size).steps}
+        for size in (256, 4096)
+    )
+    assert asked == usual
+
+
 def test_more_images_take_longer_and_more_workers_do_not() -> None:
     hours = [[plan(images, workers).hours for workers in (1, 4, 16, 64)] for images in SIZES]
     for line in hours:
