@@ -289,7 +289,7 @@ def test_mapped_tasks_are_called_by_their_images_or_by_run_and_seed(
     found = place.airflow.api.get(path)["task_instances"]
     names = {(item["task_id"], item["map_index"]): item["rendered_map_index"] for item in found}
     assert names["features", 0].startswith("images 1 to ")
-    assert names["logits", 2].startswith("images 321 to ")
+    assert names["logits", 2].startswith("images 301 to ")
     assert names["train", 1] == f"run 1, seed {run_seed(0, 1)}"
 
 
@@ -479,7 +479,7 @@ def test_an_external_set_is_scored_by_several_tasks_and_united(
     assert (mapped, states(elsewhere)["external_logits"]) == ({0, 1}, {"success"})
     path = f"dags/skin_training/dagRuns/{elsewhere.run}/taskInstances/external_logits"
     names = [place.airflow.api.get(f"{path}/{number}")["rendered_map_index"] for number in mapped]
-    assert names == ["images 1 to 160 of clinic", "images 161 to 180 of clinic"]
+    assert names == ["images 1 to 128 of clinic", "images 129 to 180 of clinic"]
     made, united = place.logs(elsewhere, "external_logits"), place.logs(elsewhere, "external")
     assert (made.count("started key=logits/"), united.count("cached key=logits/")) == (2, 2)
     assert set(re.findall(r"started key=(\w+)/", united)) == {"external"}
