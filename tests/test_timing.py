@@ -71,7 +71,7 @@ def test_steps_with_networks_tell_how_often_they_look_at_each_image(finished: Fi
             work()
     knobs = job.settings
     full = knobs.epochs + knobs.tune_epochs
-    images = min(count, knobs.shard_size)
+    images = dataset.packed(knobs.shard_size)[0]
     assert told == [
         (
             f"features of {images} images, 7 times each",

@@ -30,7 +30,8 @@ on what `inputs` reads. The modules in reading order:
     inputs         what runs read: cached activations or packed images, memory-mapped
     stages         what a run is, and what a stage of it is
     plan           the stages of a run, from its settings
-    batches        the batches of an epoch, and reading one ahead
+    batches        the batches of an epoch
+    ahead          makes batches one ahead of the work on them
     heads          a head in NumPy, for which TensorFlow need not start
     learners       what a stage trains: a head, or a model of Keras
     balance        balance between the classes

@@ -1,20 +1,13 @@
-"""The batches of an epoch: which images and views each has, and what is read of them.
-
-`read_ahead` makes any batches, those of `features` too, one ahead of the work on them.
-"""
+"""The batches of an epoch: which images and views each has, and what is read of them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
 from skin_pipeline.training.inputs import Ints
 from skin_pipeline.training.stages import Examples, Stage
-
-T = TypeVar("T")
 
 
 class Order:
@@ -56,13 +49,3 @@ def batch_of(train: Examples, examples: Ints, views: Ints) -> tuple[Any, ...]:
     labels = train.labels[examples].astype(np.float32)[:, None]
     batch = (read if len(read) > 1 else read[0], labels)
     return batch if train.weights is None else (*batch, train.weights[examples])
-
-
-def read_ahead(batches: Iterator[T]) -> Iterator[T]:
-    """Yields batches, of which the next one is made by a thread while one is worked on."""
-    nothing = object()
-    with ThreadPoolExecutor(1) as reader:
-        coming = reader.submit(next, batches, nothing)
-        while (batch := coming.result()) is not nothing:
-            coming = reader.submit(next, batches, nothing)
-            yield batch  # type: ignore[misc]

@@ -24,8 +24,8 @@ from numpy.typing import NDArray
 
 from skin_pipeline import arrays
 from skin_pipeline.progress import reported
+from skin_pipeline.training.ahead import read_ahead
 from skin_pipeline.training.backbone import Network
-from skin_pipeline.training.batches import read_ahead
 from skin_pipeline.training.cache import FeatureCache, Ids
 from skin_pipeline.training.views import View
 

@@ -13,7 +13,8 @@ import numpy as np
 
 from skin_pipeline.arrays import Arrays
 from skin_pipeline.progress import reported
-from skin_pipeline.training.batches import Order, batch_of, read_ahead
+from skin_pipeline.training.ahead import read_ahead
+from skin_pipeline.training.batches import Order, batch_of
 from skin_pipeline.training.heads import Head, one_thread
 from skin_pipeline.training.models import Score, scorer
 from skin_pipeline.training.runtime import spread_over

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pytest
 from telling import Told
 
-from skin_pipeline.training.batches import Order, batch_of, read_ahead
+from skin_pipeline.training.batches import Order, batch_of
 from skin_pipeline.training.stages import Examples, Stage
 
 
@@ -98,32 +96,3 @@ def test_a_batch_holds_all_that_a_model_reads() -> None:
     (one, two), _ = batch_of(Examples(Told(2), *TOLD), *DRAWN)
     assert one.tolist() == [[70, 3], [50, 1]]
     assert two.tolist() == [[-70, -3], [-50, -1]]
-
-
-def test_a_batch_is_made_while_the_one_before_is_worked_on() -> None:
-    made = [threading.Event() for _ in range(3)]
-
-    def batches() -> Iterator[int]:
-        for number, event in enumerate(made):
-            event.set()
-            yield number
-
-    for number in read_ahead(batches()):
-        assert made[min(number + 1, 2)].wait(30)
-
-
-@pytest.mark.parametrize("count", [0, 1, 5])
-def test_batches_that_are_read_ahead_come_in_their_order(count: int) -> None:
-    assert list(read_ahead(iter(range(count)))) == list(range(count))
-    assert list(read_ahead(iter([None] * count))) == [None] * count
-
-
-def test_what_stops_the_reading_stops_the_work() -> None:
-    def batches() -> Iterator[int]:
-        yield 0
-        raise OSError("the disk is gone")
-
-    done = read_ahead(batches())
-    assert next(done) == 0
-    with pytest.raises(OSError, match="gone"):
-        next(done)
