@@ -18,10 +18,9 @@ from pathlib import Path
 
 import pytest
 import weights_file
-from PIL import Image
 
 from skin_pipeline import progress
-from skin_pipeline.contracts import LABELS
+from skin_pipeline.data import demo
 from skin_pipeline.progress import IN_A_TASK, Progress, at_terminal, reported
 
 ROOT = Path(__file__).parents[1]
@@ -101,18 +100,21 @@ def test_reported_items_are_the_items(
 # --- bars -----------------------------------------------------------------------------------------
 
 
+AT_ONCE = """
+import runpy
+from skin_pipeline import progress
+progress.DELAY = 0.0
+runpy.run_module("skin_pipeline", run_name="__main__")
+"""
+
+
 @pytest.fixture
 def command(tmp_path: Path) -> list[str]:
-    """A command that decodes images for longer than the shortest work that has a bar."""
-    noise = os.urandom(3 * 900 * 900)
-    for number in range(40):
-        folder = tmp_path / "images" / LABELS[number % 2]
-        folder.mkdir(parents=True, exist_ok=True)
-        picture = Image.frombytes("RGB", (900, 900), noise[number:] + noise[:number])
-        picture.save(folder / f"{number}.jpg", quality=95)
+    """A command that decodes images, and shows a bar however quick the machine is."""
+    demo.generate(tmp_path / "images", seed=1, per_class=5)
     weights_file.written(tmp_path / "any.weights.h5")
     return [
-        *(sys.executable, "-m", "skin_pipeline", "ingest", "--engine", "tensorflow"),
+        *(sys.executable, "-c", AT_ONCE, "ingest", "--engine", "tensorflow"),
         *("--data", str(tmp_path / "images"), "--weights", str(tmp_path / "any.weights.h5")),
     ]
 
@@ -143,7 +145,7 @@ def _read(terminal: int) -> bytes:
 BAR = re.compile(r"images decoded: +\d+%\|.*\| \d+/\d+ \[.* images/s\]")
 
 
-def test_a_command_at_a_terminal_shows_a_bar_that_log_lines_do_not_tear(
+def test_a_command_at_a_terminal_shows_a_bar_that_goes_with_its_work(
     command: list[str], tmp_path: Path
 ) -> None:
     store = tmp_path / "store"
