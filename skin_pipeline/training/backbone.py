@@ -18,6 +18,7 @@ from skin_pipeline.training import networks
 from skin_pipeline.training.networks import Spec
 from skin_pipeline.training.pixels import Pixels
 from skin_pipeline.training.pretrained import load_weights
+from skin_pipeline.training.runtime import seeded
 
 # Means over ImageNet, which "caffe" preprocessing subtracts from blue, green and red.
 CAFFE_MEANS = (103.939, 116.779, 123.68)
@@ -69,8 +70,8 @@ class Network:
             BadInput: The weight file belongs to another network.
             Unavailable: Keras could not download its ImageNet weights.
         """
-        keras.utils.set_random_seed(RANDOM_SEED)
-        made = cls.untrained(keras, trunk.backbone, image_size).reading(trunk.stages)
+        with seeded(keras, RANDOM_SEED):
+            made = cls.untrained(keras, trunk.backbone, image_size).reading(trunk.stages)
         pixels = load_weights(keras, made.whole, trunk, store)
         usual = USUAL.get(made.spec.scale)
         return made if pixels is None or (usual and usual.is_like(pixels)) else made.seeing(pixels)

@@ -17,7 +17,7 @@ from skin_pipeline.training.ahead import read_ahead
 from skin_pipeline.training.batches import Order, batch_of
 from skin_pipeline.training.heads import Head, one_thread
 from skin_pipeline.training.models import Score, scorer
-from skin_pipeline.training.runtime import spread_over
+from skin_pipeline.training.runtime import seeded, spread_over
 from skin_pipeline.training.stages import Stage
 
 READERS = 4  # threads that read batches for GPUs, which learn faster than one thread corrupts
@@ -121,8 +121,7 @@ class KerasLearner:
     def __init__(self, stage: Stage, keras: Any, seed: int) -> None:
         self._keras, self._stage = keras, stage
         # Seeded anew for each stage: a run that goes on in its second stage draws the same numbers.
-        keras.utils.set_random_seed(seed)
-        with spread_over(keras, stage.devices):
+        with seeded(keras, seed), spread_over(keras, stage.devices):
             self._model = stage.build()
             self._model.compile(
                 keras.optimizers.Adam(self._rate()),

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import os
+import random
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
@@ -107,6 +108,25 @@ def _without_chatter() -> Generator[None, None, None]:
         os.dup2(kept, 2)
         os.close(kept)
         os.close(nowhere)
+
+
+@contextmanager
+def seeded(keras: Any, seed: int) -> Generator[None, None, None]:
+    """Makes what is built in the block depend on a seed only.
+
+    Keras takes the seed of each layer from Python's global generator. Other threads of the process
+    draw from it, too, such as one that sends metrics and waits at random: then two workers with
+    the same seed would build different networks. So Keras gets a generator of its own here.
+    """
+    from keras.src.random import seed_generator
+
+    keras.utils.set_random_seed(seed)
+    usual = seed_generator.python_random
+    seed_generator.python_random = random.Random(seed)
+    try:
+        yield
+    finally:
+        seed_generator.python_random = usual
 
 
 def has_gpu() -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import subprocess
 import sys
 import threading
@@ -46,6 +47,15 @@ def test_what_a_model_begins_with_follows_the_seed_of_the_run() -> None:
     one, same, other = (by_keras(seed).weights()[0] for seed in (1, 1, 2))
     assert np.array_equal(one, same)
     assert not np.array_equal(one, other)
+
+
+def test_what_a_model_begins_with_ignores_what_other_threads_draw() -> None:
+    def build() -> Any:
+        random.random()  # as a thread does that sends metrics and waits at random
+        return dense()
+
+    alone = by_keras(1).weights()[0]
+    assert np.array_equal(by_keras(1, build=build).weights()[0], alone)
 
 
 def losses(monkeypatch: pytest.MonkeyPatch, learner: Any) -> list[Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import subprocess
 import sys
 from contextlib import suppress
@@ -41,6 +42,37 @@ def test_mixed_precision_ends_with_what_was_built_in_it(fails: bool) -> None:
     assert keras.config.dtype_policy().name == before
     with runtime.spread_over(keras, []):
         assert keras.config.dtype_policy().name == before
+
+
+# --- what Keras draws -----------------------------------------------------------------------------
+
+
+def drawn(seed: int) -> list[int]:
+    """The seeds that layers take, as other code of the process draws beside them."""
+    with runtime.seeded(keras, seed):
+        taken = []
+        for _ in range(3):
+            random.random()
+            taken.append(int(keras.random.SeedGenerator().state[0]))
+        return taken
+
+
+def test_what_is_built_depends_on_its_seed_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    as_usual = drawn(1)
+    assert drawn(2) != as_usual
+    monkeypatch.setattr(random, "random", lambda: None)  # nobody else draws this time
+    assert drawn(1) == as_usual
+
+
+def test_keras_draws_as_before_after_what_is_seeded() -> None:
+    random.seed(5)
+    with suppress(ZeroDivisionError), runtime.seeded(keras, 1):
+        _ = 1 / 0
+    random.seed(5)
+    once = keras.random.SeedGenerator().state[0]
+    assert keras.random.SeedGenerator().state[0] != once
+    random.seed(5)
+    assert keras.random.SeedGenerator().state[0] == once
 
 
 # --- settings of Keras that are not ours ----------------------------------------------------------
