@@ -58,6 +58,7 @@ class Day:
         return str(self.airflow.api.get(path)["state"])
 
     def wait(self, ready: Callable[[], bool], what: str) -> None:
+        rest(self.page)
         end = time.monotonic() + PATIENCE / 1000 * 3
         while not ready():
             self.airflow.check()
@@ -80,6 +81,11 @@ class Day:
         pointer = opened(self.store, name=MODEL).champion
         assert pointer
         return pointer.version
+
+
+def rest(page: Page) -> None:
+    """Leave the pages of Airflow, which move and ask for news: a third of two cores, unseen."""
+    page.goto("about:blank")
 
 
 def keep(page: Page, name: str) -> None:
@@ -110,8 +116,9 @@ def day(tmp_path_factory: pytest.TempPathFactory, browser: Browser) -> Iterator[
             airflow.wait_for_dag(dag)
             airflow.api.patch(f"dags/{dag}?update_mask=is_paused", {"is_paused": False})
         passwords = json.loads((folder / "airflow/passwords.json").read_text())
-        page = _logged_in(browser, airflow, "admin", passwords["admin"])
-        yield Day(airflow, store, page, _logged_in(browser, airflow, VIEWER, passwords[VIEWER]))
+        admin = _logged_in(browser, airflow, "admin", passwords["admin"])
+        viewer = _logged_in(browser, airflow, VIEWER, passwords[VIEWER])
+        yield Day(airflow, store, admin, viewer)
 
 
 def _logged_in(browser: Browser, airflow: LocalAirflow, user: str, password: str) -> Page:
@@ -119,6 +126,7 @@ def _logged_in(browser: Browser, airflow: LocalAirflow, user: str, password: str
     page.set_default_timeout(PATIENCE)
     log_in(page, airflow.url, user, password)
     page.get_by_role("link", name="Models").wait_for()
+    rest(page)
     return page
 
 
@@ -153,7 +161,9 @@ def answer(day: Day, run: str, choice: str) -> None:
     day.page.goto(f"{day.airflow.url}/{path}")
     day.page.get_by_role("button", name=choice, exact=True).wait_for()
     keep(day.page, f"approval-{choice.lower()}")
-    day.page.get_by_role("button", name=choice, exact=True).click()
+    with day.page.expect_response(lambda answer: answer.request.method == "PATCH") as answered:
+        day.page.get_by_role("button", name=choice, exact=True).click()
+    assert answered.value.ok
 
 
 def test_1_a_run_is_triggered_by_the_form_and_waits_for_approval(day: Day) -> None:
