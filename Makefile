@@ -16,7 +16,7 @@ unexport PYTHONDONTWRITEBYTECODE
 export DATA WEIGHTS BENCH MODULE
 
 .DELETE_ON_ERROR:
-.PHONY: help setup demo up pictures docs test test-exhaustive test-cluster lint lock sbom audit bench mutants \
+.PHONY: help setup demo up pictures docs test test-exhaustive test-networks test-cluster lint lock sbom audit bench mutants \
   clean compose-secrets compose-images compose-up compose-down compose-test
 
 help: ## list what there is
@@ -39,14 +39,18 @@ docs: $(VENV)/.runs ## write what is made from the code into docs/: settings, ru
 # tests/conftest.py says how many processes, and what begins first. A file stays in one process,
 # but for its classes, each of which may go to another.
 ON_ALL_CORES = --numprocesses=auto --maxprocesses=4 --dist=loadscope --no-loadscope-reorder
+APART = not cluster and not stack
 # More processes than cores, each of which would start a thread for every core.
-test test-exhaustive: export OMP_NUM_THREADS := 1
+test test-exhaustive test-networks: export OMP_NUM_THREADS := 1
 
 test: $(VENV)/.tests ## run the tests: [ARGS="-k gate"]
-	@$(PY) -m pytest $(ON_ALL_CORES) -m "not exhaustive and not cluster and not stack" $(ARGS)
+	@$(PY) -m pytest $(ON_ALL_CORES) -m "not exhaustive and not networks and $(APART)" $(ARGS)
 
 test-exhaustive: $(VENV)/.tests ## run every case of what test shows by a representative: [ARGS=…]
-	@$(PY) -m pytest $(ON_ALL_CORES) -m "exhaustive and not cluster and not stack" $(ARGS)
+	@$(PY) -m pytest $(ON_ALL_CORES) -m "exhaustive and $(APART)" $(ARGS)
+
+test-networks: $(VENV)/.tests ## run what test shows of one network of a family with all others: [ARGS=…]
+	@$(PY) -m pytest $(ON_ALL_CORES) -m networks $(ARGS)
 
 # By themselves: all processes of a cluster share the cores already.
 test-cluster: $(VENV)/.tests ## run the DAG on two Celery workers; needs PostgreSQL and Redis: [ARGS=…]

@@ -50,7 +50,7 @@ LONGEST = (
 MANY = 50  # drawn images of a class
 # Seconds after which a test has failed; pyproject.toml has those of any other. Tests with a running
 # Airflow wait for each other, since all processes of all Airflows share the cores.
-SECONDS = {"exhaustive": 1500, "airflow": 1500}
+SECONDS = {"exhaustive": 1500, "networks": 1500, "airflow": 1500}
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -37,6 +37,7 @@ PHONE: ViewportSize = {"width": 390, "height": 844}
 QUICK = {
     **{"SKIN_DATA": "demo", "SKIN_WEIGHTS": "none", "SKIN_STRATEGY": "head"},
     **{"SKIN_IMAGE_SIZE": "64", "SKIN_VIEWS": "1", "SKIN_RUNS": "2", "SKIN_MIN_RUNS": "2"},
+    **{"SKIN_REGIONS": "centre", "SKIN_CORRUPTED": "0"},
     **{"SKIN_EPOCHS": "10", "SKIN_TARGET_SENSITIVITY": "0.95"},
     **{"SKIN_MIN_ACCURACY": "0.5", "SKIN_MIN_SENSITIVITY": "0.5", "SKIN_MIN_AUC_CHANGE": "-1"},
 }

@@ -22,6 +22,7 @@ MODEL = "skin-resnet50-synthetic"
 QUICK = {
     **{"SKIN_DATA": "demo", "SKIN_WEIGHTS": "none", "SKIN_STRATEGY": "head", "SKIN_SCHEDULE": ""},
     **{"SKIN_IMAGE_SIZE": "64", "SKIN_VIEWS": "1", "SKIN_RUNS": "4", "SKIN_MIN_RUNS": "4"},
+    **{"SKIN_REGIONS": "centre", "SKIN_CORRUPTED": "0"},
     **{"SKIN_SHARD_SIZE": "100", "SKIN_EPOCHS": "10", "SKIN_THREADS": "1"},
     "SKIN_QUEUES": "gate=special",  # which one of the workers listens to
     **{"SKIN_MIN_ACCURACY": "0.5", "SKIN_MIN_SENSITIVITY": "0.5", "SKIN_MIN_AUC_CHANGE": "-1"},

@@ -33,6 +33,7 @@ TOKEN = "planted/token+93d7"
 PATIENCE = 420.0  # seconds until a test that waits gives up
 QUICK = {
     **{"data": "demo", "weights": "none", "strategy": "head", "image_size": 64, "views": 1},
+    **{"regions": "centre", "corrupted": 0},
     **{"runs": 2, "min_runs": 2, "epochs": 10, "target_sensitivity": 0.95},
     **{"min_accuracy": 0.5, "min_sensitivity": 0.5},
 }

@@ -43,7 +43,8 @@ QUICK = {
     "weights": "none",
     "strategy": "head",
     "image_size": 64,
-    "views": 1,
+    # One square of an image, where tests/dags/test_observed.py has the four of the defaults.
+    **{"views": 1, "regions": "centre", "corrupted": 0},
     "shard_size": 160,  # four shards, which is more than MOST_MAPPED
     "runs": 2,
     "min_runs": 2,

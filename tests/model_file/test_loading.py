@@ -22,7 +22,7 @@ import keras
 import model_files as files
 import numpy as np
 import pytest
-from random_network import size_of
+from random_network import marks_of, size_of
 
 from skin_pipeline.errors import BadInput
 from skin_pipeline.model_file import loading
@@ -108,7 +108,7 @@ def test_loading_draws_nothing_from_the_random_numbers_of_others(written: Write)
     assert np.random.random() == expected
 
 
-# Of each way to recognise a network, one that is not exhaustive. Of all others, one strategy each,
+# Of each way to recognise a network, one in `make test`. Of all others, one strategy each,
 # in turn: networks of one family are built in the same way, and differ in their sizes.
 QUICK = {("Xception", "fine_tune"), ("EfficientNetB0", "head"), ("ResNet50V2", "head")}
 IN_TURN = zip(networks.BACKBONES, itertools.cycle(STRATEGIES), strict=False)
@@ -117,7 +117,7 @@ IN_TURN = zip(networks.BACKBONES, itertools.cycle(STRATEGIES), strict=False)
 @pytest.mark.parametrize(
     ("name", "strategy"),
     [
-        pytest.param(*pair, marks=[] if pair in QUICK else pytest.mark.exhaustive)
+        pytest.param(*pair, marks=[] if pair in QUICK else marks_of(pair[0]))
         for pair in sorted({*IN_TURN, *QUICK})
     ],
 )

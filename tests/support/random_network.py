@@ -18,15 +18,22 @@ from skin_pipeline.training.backbone import Network
 
 SIZE = 64
 IMAGES = np.random.default_rng(0).integers(0, 255, (2, SIZE, SIZE, 3)).astype(np.float32)
-# Of each way in which networks are taken apart and scaled one that is quick to build; all others
-# are tested the same way by the tests marked `exhaustive`.
+# Of each way in which networks are taken apart and scaled one that is quick to build.
 QUICK = {
     *("ResNet50", "ResNet50V2", "EfficientNetV2B0", "ConvNeXtTiny"),
     *("Xception", "EfficientNetB0", "MobileNetV3Small"),
 }
+# The smallest of each other family. Larger networks of a family have more of the same layers.
+FAMILIES = ("InceptionV3", "InceptionResNetV2", "DenseNet121", "MobileNetV2", "VGG16")
+
+
+def marks_of(backbone: str) -> list[pytest.MarkDecorator]:
+    """Returns what says how often a test of a network runs that is not quick."""
+    return [pytest.mark.exhaustive if backbone in {*QUICK, *FAMILIES} else pytest.mark.networks]
+
+
 ALL = [
-    pytest.param(name, marks=[] if name in QUICK else pytest.mark.exhaustive)
-    for name in networks.BACKBONES
+    pytest.param(name, marks=[] if name in QUICK else marks_of(name)) for name in networks.BACKBONES
 ]
 
 

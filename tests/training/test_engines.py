@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tiny_network as tiny
-from random_network import QUICK, images_of, loaded, trunk_named
+from random_network import FAMILIES, QUICK, images_of, loaded, marks_of, trunk_named
 
 from skin_pipeline.contracts import Trunk
 from skin_pipeline.errors import BadInput
@@ -91,17 +91,9 @@ def test_what_is_too_large_for_half_precision_stays_finite() -> None:
     assert np.abs(maps).max() == MOST
 
 
-# The larger networks of a family have more of the same layers.
-FAMILIES = [
-    *sorted(QUICK),
-    *(
-        pytest.param(name, marks=pytest.mark.exhaustive)
-        for name in ("InceptionV3", "InceptionResNetV2", "DenseNet121", "MobileNetV2", "VGG16")
-    ),
-]
-
-
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize(
+    "name", [*sorted(QUICK), *(pytest.param(name, marks=marks_of(name)) for name in FAMILIES)]
+)
 def test_a_network_of_each_family_is_computed_by_openvino(name: str) -> None:
     network = loaded(name)
     batch = squares(np.concatenate([images_of(name), 255 - images_of(name)]))
