@@ -99,7 +99,7 @@ class Place:
         until = time.monotonic() + PATIENCE
         while not ready():
             assert time.monotonic() < until, (self.told, self.mailed)
-            time.sleep(0.1)
+            time.sleep(0.5)
 
     @property
     def told(self) -> Counter[tuple[str, str]]:

@@ -150,7 +150,7 @@ class Place:
         until = time.monotonic() + PATIENCE
         while not ready():
             assert time.monotonic() < until
-            time.sleep(0.1)
+            time.sleep(0.4)
 
     def logs(self, follower: Follower, task: str = "*") -> str:
         """Everything that the tasks of a run logged."""

@@ -164,7 +164,7 @@ class Place:
         while not ready():
             assert time.monotonic() < until, what
             self.airflow.check()
-            time.sleep(0.2)
+            time.sleep(0.5)
 
     def incident(self, kind: EventKind, subject: str, state: str) -> Incident:
         """An incident, once a callback of Airflow has brought it to a state."""

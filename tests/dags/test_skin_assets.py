@@ -163,6 +163,7 @@ def place(finished: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[P
         "SKIN_PATHS": str(folder),
         "SKIN_SCHEDULE": "",
         "SKIN_RETRAIN_ON": "data, labels",
+        "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "600",
         "SKIN_LABELS_SOURCE": str(folder / "labels"),
         "SKIN_LABELS_SCHEDULE": "",
     }

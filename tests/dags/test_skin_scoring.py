@@ -85,7 +85,7 @@ class Place:
         while not ready():
             self.airflow.check()
             assert time.monotonic() < until
-            time.sleep(0.2)
+            time.sleep(0.5)
 
     def log(self, run: Run | str, task: str, index: int = -1) -> str:
         """What the tries of a task have logged: events, and errors with them."""
