@@ -58,7 +58,7 @@ def put_split(job: Job, images: int, runs: int = 6) -> None:
 def test_a_small_set_is_scored_by_the_task_that_judges_it(
     make_job: Callable[..., Job], strategy: str, images: int
 ) -> None:
-    job = make_job(strategy=strategy, views=4)
+    job = make_job(strategy=strategy, views=4, test_views=4)
     put_split(job, images)
     (part,) = sharding.parts(job, "split/1")
     assert part == sharding.numbers(job, "ingest/1")
@@ -69,7 +69,7 @@ def test_a_small_set_is_scored_by_the_task_that_judges_it(
 def test_a_large_set_is_scored_in_parts_that_are_worth_a_task(
     make_job: Callable[..., Job], strategy: str
 ) -> None:
-    job = make_job(strategy=strategy, views=4)
+    job = make_job(strategy=strategy, views=4, test_views=4)
     put_split(job, 2_000_000)
     parts = sharding.parts(job, "split/1")
     assert [shard for part in parts for shard in part] == sharding.numbers(job, "ingest/1")
@@ -166,7 +166,7 @@ def test_a_large_external_set_is_scored_in_parts_and_small_ones_with_it(
     make_job: Callable[..., Job], strategy: str
 ) -> None:
     """Its features are a part of the work: also a head's scores of it are worth many tasks."""
-    job = make_job(strategy=strategy, views=4, image_size=224)
+    job = make_job(strategy=strategy, views=4, test_views=4, image_size=224)
     put_external(job, small=20, large=20_000)
     parts = sharding.external_parts(job, "evaluate/1", "ingest/large")
     assert [shard for part in parts for shard in part] == list(range(79))

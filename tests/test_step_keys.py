@@ -182,14 +182,14 @@ DIRECTLY = {
     "split": {"runs", "test_fraction", "validation_fraction", "balance", "seed"},
     "features": {"backbone", "strategy", "views", "regions", "corrupted", "corruptions"},
     "index": set(),
-    "logits": {"test_views", "views", "regions"},
+    "logits": {"test_views", "regions"},
     "scored elsewhere": set(),  # the evaluation says in how many views
     "train": {
         *("strategy", "epochs", "patience", "batch_size", "learning_rate", "l2", "seed"),
         *("tune_epochs", "tune_batch_size", "tune_learning_rate"),
     },
     "evaluate": {
-        *("target_sensitivity", "threshold_by", "test_views", "views", "prevalences", "seed"),
+        *("target_sensitivity", "threshold_by", "test_views", "prevalences", "seed"),
         *("abstain_near", "abstain_unusual"),
     },
     "champion": {"model_name", "prevalences", "seed"},

@@ -54,9 +54,10 @@ class JudgingKnobs(Environment):
         title="Share without a decision among unusual images",
     )
     test_views: Annotated[Literal[0, 1, 2, 4, 8], BeforeValidator(number)] = knob(
-        0,
+        1,
         "Judging",
-        "Dihedral views over which a score is averaged; at most `views`, and 0 for as many.",
+        "Dihedral views over which a score is averaged; at most `views`, and 0 for as many. More "
+        "cost more in every scoring of images.",
         title="Views of each image to judge on",
     )
     prevalences: str = knob(

@@ -58,7 +58,7 @@ def test_a_part_of_the_settings_has_their_values_by_name() -> None:
 
 @pytest.mark.parametrize(
     ("values", "views"),
-    [({}, 2), ({"views": 1}, 1), ({"views": 8}, 8), ({"views": 8, "test_views": 2}, 2)],
+    [({}, 1), ({"views": 8}, 1), ({"test_views": 0}, 2), ({"views": 8, "test_views": 2}, 2)],
 )
 def test_a_score_is_averaged_over_as_many_views_as_there_are_or_fewer(
     values: dict[str, Any], views: int

@@ -26,6 +26,7 @@ SETTINGS = Settings(
     strategy="fine_tune",
     regions="centre",
     views=8,
+    test_views=0,
     corrupted=0,
     tune_epochs=10,
     model_name=released.MODEL,

@@ -115,7 +115,14 @@ def rows(
 
 def job(store: Store, **settings: Any) -> Job:
     """A job on whose settings the figures depend."""
-    knobs = {"regions": "centre", "views": 2, "prevalences": "0.03, 0.2", "seed": 5, **settings}
+    knobs = {
+        "regions": "centre",
+        "views": 2,
+        "test_views": 0,
+        "prevalences": "0.03, 0.2",
+        "seed": 5,
+        **settings,
+    }
     deployment = Deployment(store=store.url, threads=1)
     return Job(Settings(**knobs), deployment, store, started=STARTED)
 

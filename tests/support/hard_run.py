@@ -34,6 +34,7 @@ KNOBS: dict[str, Any] = {
     "strategy": "head",
     "head_stages": 3,  # the other strategies are trained on the same features
     "views": 2,
+    "test_views": 2,
     "corrupted": 1,
     "corruptions": "light, jpeg",
     "runs": RUNS,
