@@ -31,6 +31,7 @@ KNOBS = {
     "patience": 6,
     "tune_batch_size": 64,
     "views": 1,
+    "test_views": 1,
     "tune_learning_rate": 1e-5,
 }
 PATIENCE = 500.0  # seconds until a test that waits gives up
