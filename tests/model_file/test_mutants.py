@@ -108,8 +108,8 @@ def test_mutants_of_a_model_do_nothing_but_be_models(loader: Loader, tmp_path: P
     assert counts["loaded"] > 5
 
 
-PART = 2_000
-PARTS = range(0, 20_000, PART)
+PART = 1_000
+PARTS = range(0, 10_000, PART)
 
 
 # In two classes, which may run in two processes; and in parts, each well within a test's time.

@@ -24,7 +24,7 @@ QUICK = {
     *("Xception", "EfficientNetB0", "MobileNetV3Small"),
 }
 # The smallest of each other family. Larger networks of a family have more of the same layers.
-FAMILIES = ("InceptionV3", "InceptionResNetV2", "DenseNet121", "MobileNetV2", "VGG16")
+FAMILIES = ("InceptionV3", "DenseNet121", "MobileNetV2", "VGG16")
 
 
 def marks_of(backbone: str) -> list[pytest.MarkDecorator]:
