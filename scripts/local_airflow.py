@@ -64,7 +64,7 @@ SETTINGS = {
     "AIRFLOW__DATABASE__CHECK_MIGRATIONS": "False",  # done here, once, before the components start
     "AIRFLOW__API__HOST": HOST,
     "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "10",
-    # A file that was changed is read at once. All of them every ten seconds would take a core.
+    # Of all files; one that was changed is read at the next refresh.
     "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "120",
     "AIRFLOW__DAG_PROCESSOR__PARSING_PROCESSES": "1",
     "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.5",

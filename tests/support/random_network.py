@@ -23,7 +23,8 @@ QUICK = {
     *("ResNet50", "ResNet50V2", "EfficientNetV2B0", "ConvNeXtTiny"),
     *("Xception", "EfficientNetB0", "MobileNetV3Small"),
 }
-# The smallest of each other family. Larger networks of a family have more of the same layers.
+# The smallest of each other family, but for InceptionResNetV2, which is slow to build. Larger
+# networks of a family have more of the same layers.
 FAMILIES = ("InceptionV3", "DenseNet121", "MobileNetV2", "VGG16")
 
 
