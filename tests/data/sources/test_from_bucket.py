@@ -10,10 +10,11 @@ import threading
 import tracemalloc
 import uuid
 import zipfile
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -453,18 +454,20 @@ def test_a_server_that_is_away_is_unavailable(
     assert "check SKIN_DATA_ENDPOINT" in told
 
 
-class Cutter:
-    """Cuts the first `times` answers of more than half a MiB in the middle."""
+class Cutter(threading.local):
+    """Cuts the first `times` answers of more than half a MiB in the middle.
 
-    def __init__(self, times: int) -> None:
-        self.times, self.passed = times, 0
+    Objects come at once: what passed is counted for each connection, which has its own thread.
+    """
+
+    passed = 0
+
+    def __init__(self, times: Iterator[object]) -> None:
+        self.times = times  # one iterator for all threads
 
     def __call__(self, chunk: bytes) -> bytes:
         self.passed = len(chunk) if chunk.startswith(b"HTTP/") else self.passed + len(chunk)
-        if self.passed > MIB // 2 and self.times:
-            self.times -= 1
-            return b""
-        return chunk
+        return b"" if self.passed > MIB // 2 and next(self.times, None) else chunk
 
 
 @pytest.mark.parametrize("name", ["", "set.zip"])
@@ -475,7 +478,7 @@ def test_an_object_that_broke_off_is_fetched_again(
     files = {"benign/a.jpg": os.urandom(MIB)}
     place.put({"set.zip": zipped(files)} if name else files)
     with proxy(place.server.endpoint) as front:
-        front.answered = Cutter(breaks)
+        front.answered = Cutter(repeat(True, breaks))
         place.through(front.endpoint)
         assert place.fetch(name) == files
     assert place.pauses == pauses
@@ -488,7 +491,7 @@ def test_after_three_attempts_it_is_unavailable_and_nothing_is_left(
     files = {"benign/a.jpg": os.urandom(MIB)}
     place.put({**GOOD, "set.zip": zipped(files)} if name else {**GOOD, **files})
     with proxy(place.server.endpoint) as front:
-        front.answered = Cutter(3)
+        front.answered = Cutter(repeat(True, 3))
         place.through(front.endpoint)
         told = place.failure(Unavailable, name)
     assert "did not arrive whole" in told or "no answer" in told
