@@ -14,6 +14,7 @@ import base64
 import fcntl
 import json
 import os
+import random
 import secrets
 import shlex
 import signal
@@ -591,10 +592,10 @@ def _held(home: Path, holder: str) -> str:
 
 
 def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        port: int = probe.getsockname()[1]
-        return port
+    # None that a system gives by itself: a connection might take it before Airflow does.
+    while not _is_free(port := random.randrange(10_000, 32_768)):
+        pass
+    return port
 
 
 def _is_free(port: int) -> bool:

@@ -23,7 +23,6 @@ from skin_pipeline.errors import BadInput
 from skin_pipeline.storage import FolderStore
 
 SOUND = np.arange(24, dtype=np.float32).reshape(2, 3, 4)
-pytestmark = pytest.mark.timeout(60)
 
 
 def npy(array: Any, **how: Any) -> bytes:
@@ -92,6 +91,7 @@ def little_memory() -> Generator[None, None, None]:
 
 
 class TestOne:
+    @pytest.mark.timeout(60)
     @pytest.mark.parametrize("read", [arrays.loaded, arrays.mapped])
     @pytest.mark.parametrize("what", HOSTILE)
     def test_what_no_step_wrote_is_refused_by_name_and_takes_no_memory(

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 import documents
 import hard_run
-import keras
 import numpy as np
 import pandas as pd
 import pytest
@@ -608,10 +607,7 @@ def test_a_model_of_shuffled_labels_is_no_better_than_a_coin_and_refused(
     for number, path in enumerate(sorted((tmp_path / "set").rglob("*.jpg"))):
         path.rename(tmp_path / "set" / LABELS[number % 2] / f"shuffled_{number}.jpg")
     (tmp_path / "set" / "metadata.csv").unlink(missing_ok=True)
-    network = keras.applications.ResNet50(
-        include_top=False, weights=None, input_shape=(64, 64, 3), name="resnet50"
-    )
-    network.save_weights(tmp_path / "random.weights.h5")
+    hard_run.random_weights(tmp_path / "random.weights.h5")
     job = make_job(data=str(tmp_path / "set"), weights=str(tmp_path / "random.weights.h5"))
     dataset, weights, _ = steps.ingest(job)
     validation = steps.validate(job, dataset)

@@ -47,7 +47,7 @@ def sent(page: Page, ui: AirflowUi) -> dict[str, Any]:
     kept = requests.get(
         f"{ui.url}/api/v2/dags/{run['dag_id']}/dagRuns/{run['dag_run_id']}",
         headers={"Authorization": f"Bearer {ui.token}"},
-        timeout=30,
+        timeout=300,
     ).json()
     assert kept["state"] in {"queued", "running"}
     conf: dict[str, Any] = kept["conf"]

@@ -194,7 +194,8 @@ def test_a_failure_is_told_once_however_often_it_comes(place: Place) -> None:
 @pytest.fixture(scope="module")
 def killed(place: Place) -> str:
     """A run one of whose two training tasks is killed, so that its model is refused."""
-    run = place.trigger("skin_training", **QUICK)
+    long = {"epochs": 1000, "patience": 1000}  # it must not end before it is killed
+    run = place.trigger("skin_training", **QUICK | long)
     task = f"{run}/taskInstances/train"
     # It has said how much memory it needs, and trains.
     place.wait(lambda: place.found(f"{task}/xcomEntries/memory?map_index=0"))

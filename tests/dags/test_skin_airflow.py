@@ -303,9 +303,9 @@ def test_work_that_begins_later_gets_its_own_time(running: dict[str, Any]) -> No
     def train() -> str:
         with airflow_job() as job:
             assert job.allow
-            job.allow(0.2, "a")
+            job.allow(1.0, "a")
             job.allow(1000, "b")
-            time.sleep(0.4)
+            time.sleep(1.2)
         return "done"
 
     assert run_by_airflow(train) == "done"

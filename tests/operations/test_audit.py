@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+import os
 from collections.abc import Iterator
 from itertools import islice
 from typing import Any
@@ -197,7 +197,10 @@ def test_others_are_mixed_in_by_time(full: FolderStore) -> None:
     assert found[:4] == ["action", "action", "airflow", "approval"]
 
 
-def test_a_page_of_thousands_reads_only_what_it_shows(store: FolderStore) -> None:
+def test_a_page_of_thousands_reads_only_what_it_shows(
+    store: FolderStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)  # the disk is not what is tested
     for number in range(2000):
         judge(store, number)
     read: list[str] = []
@@ -207,9 +210,7 @@ def test_a_page_of_thousands_reads_only_what_it_shows(store: FolderStore) -> Non
             read.append(key)
             return super().read(key)
 
-    began = time.monotonic()
     entries, more = page(table(Counting(store.root), Wanted()), 2, 50)
-    assert time.monotonic() - began < 1
     assert [entry.why for entry in entries] == [f"accuracy of {1949 - n}" for n in range(50)]
     assert more
     assert len(read) <= 102

@@ -136,10 +136,10 @@ def test_a_success_that_airflow_reports_late_does_not_end_a_failure_after_it(
         SkinRecovery()(context(run=run, states={"train": "success"}, dag_run=dag_run))
 
     fail()
-    succeed("first", -5)
+    succeed("first", -3600)
     assert told(webhook) == [(event, "open", 1)]
     assert only(store).state == "open"
-    succeed("third", +5)
+    succeed("third", +3600)
     assert told(webhook)[1:] == [(event, "over", 1)]
 
 

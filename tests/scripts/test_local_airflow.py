@@ -11,6 +11,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -324,6 +325,14 @@ def script(code: str, *arguments: str, marker: str) -> subprocess.Popen[str]:
     )
 
 
+def listening(process: psutil.Process) -> list[Any]:
+    """The connections on which a process waits for others; none when it has ended."""
+    with suppress(psutil.NoSuchProcess):
+        found = process.net_connections("inet")
+        return [connection for connection in found if connection.status == psutil.CONN_LISTEN]
+    return []
+
+
 def free_port() -> int:
     """A port that nothing listens on."""
     with socket.create_server((HOST, 0)) as probe:
@@ -491,12 +500,7 @@ class TestRunning:
         self, airflow: LocalAirflow
     ) -> None:
         came = offspring(os.getpid())
-        heard = {
-            connection.laddr.ip
-            for process in came
-            for connection in process.net_connections("inet")
-            if connection.status == psutil.CONN_LISTEN
-        }
+        heard = {connection.laddr.ip for process in came for connection in listening(process)}
         assert heard == {HOST}
         hidden = json.loads((airflow.home / "secrets.json").read_text()).values()
         shown = "\n".join(map(list_entry, came))

@@ -363,9 +363,10 @@ def a_process_that_stays(facts: Facts) -> object:
         try:
             os.setsid()
             if os.fork() == 0:
+                # Before it lets go of the output, at whose end the others look for it.
+                Path(facts["daemon"]).write_text(str(os.getpid()))
                 for number in range(3):
                     os.close(number)
-                Path(facts["daemon"]).write_text(str(os.getpid()))
                 signal.pause()
         finally:
             os._exit(0)

@@ -325,10 +325,10 @@ def api_server(
     """
     store = FolderStore(home / "store")
     fill(store)
-    (port,) = free_ports(1)
+    put_database(home)
+    (port,) = free_ports(1)  # just before it is taken: others ask for ports too
     environment = {**_environment(home, store, port, path), **more}
     ui = AirflowUi(f"http://{HOST}:{port}{path}", store, environment)
-    put_database(home)
     if prepare:
         prepare(environment)
     log = home / "log"

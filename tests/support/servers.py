@@ -19,6 +19,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from random import Random
 from secrets import token_hex
 from types import SimpleNamespace
 from typing import Any
@@ -31,6 +32,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 HOST = "127.0.0.1"
 PORTS = ("master", "volume", "filer", "s3", "admin")
 GRPC_OFFSET = 10_000  # seaweedfs takes port + 10000 beside each port
+ASSIGNED = range(10_000, 32_768 - GRPC_OFFSET)  # of Linux; other systems begin above it
+RANDOM = Random()  # another one in each process, whatever a test sets
 STARTS = 3  # another process may take a free port before the server does
 START_SECONDS = 120.0
 PR_SET_PDEATHSIG = 1
@@ -250,13 +253,16 @@ def _ready(process: Process, server: S3Server) -> bool:
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports of the loopback that are free now, and so is each one's `GRPC_OFFSET` companion."""
+    """Ports of the loopback that are free now, and so is each one's `GRPC_OFFSET` companion.
+
+    None is one that a system gives by itself: a connection might take it before a server does.
+    """
     held: list[socket.socket] = []
     found: list[int] = []
     try:
         while len(found) < count:
-            port = _hold(held, 0)
-            if port + GRPC_OFFSET < 65_536 and _hold(held, port + GRPC_OFFSET):
+            port = _hold(held, RANDOM.choice(ASSIGNED))
+            if port and _hold(held, port + GRPC_OFFSET):
                 found.append(port)
     finally:
         for each in held:
@@ -265,7 +271,7 @@ def free_ports(count: int) -> list[int]:
 
 
 def _hold(held: list[socket.socket], port: int) -> int:
-    """Bind `port` (0: any) until the caller closes it; the port, or 0 if it is taken."""
+    """Bind `port` until the caller closes it; the port, or 0 if it is taken."""
     each = socket.socket()
     held.append(each)
     try:

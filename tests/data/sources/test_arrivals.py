@@ -175,7 +175,10 @@ def test_listing_a_bucket_fetches_nothing(
     assert len(sources.listed(job, source.address).images) == len(IMAGES)
 
 
-def test_a_file_that_has_just_changed_has_a_new_state_each_time(job: Job, tmp_path: Path) -> None:
+def test_a_file_that_has_just_changed_has_a_new_state_each_time(
+    job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(from_folder, "UNSETTLED", 3600.0)
     (tmp_path / "a.png").write_bytes(PNG)
     states = {sources.listed(job, str(tmp_path)).images[0].state for _ in range(3)}
     assert len(states) == 3
