@@ -3,7 +3,10 @@
 import os
 import sys
 
-from skin_pipeline.cli import FAILED, main
+from skin_pipeline.imports import quick_import
+
+with quick_import():
+    from skin_pipeline.cli import FAILED, main
 
 try:
     try:

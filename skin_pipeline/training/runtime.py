@@ -18,12 +18,14 @@ from typing import Any
 
 from skin_pipeline.errors import BadInput
 from skin_pipeline.foreign import words
+from skin_pipeline.imports import quick_import
 
 log = logging.getLogger(__name__)
 
 BACKEND = "tensorflow"  # of Keras
 EPSILON = 1e-7  # Keras's own default, which its optimizers use
 SHORTENING = ("KERAS_MAX_EPOCHS", "KERAS_MAX_STEPS_PER_EPOCH")  # variables that end training early
+UNUSED = ("matplotlib", "sklearn")  # of which Keras has plots and wrappers, if they are there
 FLAGS = ("XLA_FLAGS", "TF_XLA_FLAGS")
 
 
@@ -75,7 +77,8 @@ def _keras_as_needed() -> Any:
     for name in SHORTENING:
         os.environ.pop(name, None)
     try:
-        import keras
+        with quick_import(UNUSED):
+            import keras
     except Exception as error:  # a keras.json can make the import raise anything
         raise BadInput(
             f"Keras cannot be imported: {words(error)}. Correct or remove keras.json in "

@@ -13,6 +13,7 @@ import pandas as pd
 from skin_pipeline.contracts import LABELS, Check
 from skin_pipeline.data.validation import docs as pages
 from skin_pipeline.data.validation.findings import EXAMPLES, finding
+from skin_pipeline.imports import quick_import
 
 log = logging.getLogger(__name__)
 
@@ -99,7 +100,8 @@ def _calm() -> None:
     """Imports Great Expectations so that it sends nothing to its makers and logs nothing itself."""
     os.environ["GX_ANALYTICS_ENABLED"] = "False"
     logging.getLogger("great_expectations").setLevel(logging.WARNING)
-    from great_expectations.data_context.types import base
+    with quick_import():
+        from great_expectations.data_context.types import base
 
     logging.getLogger(base.__name__).setLevel(logging.WARNING)  # it has set a level of its own
 
