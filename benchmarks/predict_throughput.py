@@ -40,7 +40,7 @@ def model_in(folder: Path, weights: Path | None, threads: int) -> predict.Resolv
     network = backbone.Network.load(keras, pretrained.trunk_of("ResNet50", source), 224, store)
     heads = [strategies.STRATEGIES["head"].model(network, "run").get_weights()] * RUNS
     path = folder / "model.keras"
-    told = {"regions": USUAL.region_count, "views": USUAL.scoring_views}
+    told = {"regions": USUAL.region_count, "views": USUAL.scored_views}
     building.released_model(network, "head", heads, USUAL.field_of_view, **told).save(path)
     release = Release(
         model="benchmark",
