@@ -5,7 +5,7 @@ import sys
 
 from skin_pipeline.imports import quick_import
 
-with quick_import():
+with quick_import("skin_pipeline.cli"):
     from skin_pipeline.cli import FAILED, main
 
 try:

@@ -29,14 +29,14 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 def test_an_optional_package_is_left_out_in_the_block_and_there_afterwards(package: str) -> None:
-    with quick_import(without=["optional_one"]):
+    with quick_import("large_one", without=["optional_one"]):
         assert importlib.import_module(package).optional_one is None
     assert importlib.import_module("optional_one").__name__ == "optional_one"
 
 
 def test_an_optional_package_that_is_imported_already_stays(package: str) -> None:
     kept = importlib.import_module("optional_one")
-    with quick_import(without=["optional_one"]):
+    with quick_import("large_one", without=["optional_one"]):
         assert importlib.import_module(package).optional_one is kept
     assert sys.modules["optional_one"] is kept
 
@@ -49,7 +49,7 @@ def test_garbage_is_searched_afterwards_as_before_but_not_in_the_block(
     try:
         if not usual:
             gc.disable()
-        with quick_import():
+        with quick_import("large_one"):
             assert not importlib.import_module(package).searched
         assert gc.isenabled() is usual
     finally:
@@ -58,10 +58,19 @@ def test_garbage_is_searched_afterwards_as_before_but_not_in_the_block(
 
 
 def test_an_import_that_fails_leaves_all_as_it_was(package: str) -> None:
-    with pytest.raises(ModuleNotFoundError), quick_import(without=["optional_one"]):
+    with pytest.raises(ModuleNotFoundError), quick_import("large_one", without=["optional_one"]):
         importlib.import_module("no_such_package")
     assert gc.isenabled()
     assert importlib.import_module(package).optional_one
+
+
+def test_a_package_that_is_there_already_leaves_all_as_it_is(package: str) -> None:
+    importlib.import_module(package)
+    before = gc.get_freeze_count()
+    with quick_import("large_one", without=["absent_one"]):
+        assert gc.isenabled()
+        assert "absent_one" not in sys.modules
+    assert gc.get_freeze_count() == before
 
 
 LOADED = """

@@ -77,7 +77,7 @@ def _keras_as_needed() -> Any:
     for name in SHORTENING:
         os.environ.pop(name, None)
     try:
-        with quick_import(UNUSED):
+        with quick_import("keras", UNUSED):
             import keras
     except Exception as error:  # a keras.json can make the import raise anything
         raise BadInput(

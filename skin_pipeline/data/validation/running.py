@@ -100,7 +100,7 @@ def _calm() -> None:
     """Imports Great Expectations so that it sends nothing to its makers and logs nothing itself."""
     os.environ["GX_ANALYTICS_ENABLED"] = "False"
     logging.getLogger("great_expectations").setLevel(logging.WARNING)
-    with quick_import():
+    with quick_import("great_expectations"):
         from great_expectations.data_context.types import base
 
     logging.getLogger(base.__name__).setLevel(logging.WARNING)  # it has set a level of its own
