@@ -14,7 +14,6 @@ import base64
 import fcntl
 import json
 import os
-import random
 import secrets
 import shlex
 import signal
@@ -593,7 +592,7 @@ def _held(home: Path, holder: str) -> str:
 
 def _free_port() -> int:
     # None that a system gives by itself: a connection might take it before Airflow does.
-    while not _is_free(port := random.randrange(10_000, 32_768)):
+    while not _is_free(port := secrets.choice(range(10_000, 32_768))):
         pass
     return port
 

@@ -25,7 +25,7 @@ import numpy as np
 from skin_pipeline.data import images as reading
 from skin_pipeline.errors import BadInput, Unavailable
 from skin_pipeline.foreign import line, shown
-from skin_pipeline.model_file import loading, looking
+from skin_pipeline.model_file import loading, looking, running
 from skin_pipeline.sandbox import Cell, Overflow, run_confined
 from skin_pipeline.storage import scratch
 
@@ -156,16 +156,15 @@ def _ending(status: int) -> str:
 def probabilities(model: Any, images: Iterable[bytes]) -> list[float]:
     """Returns the probabilities that a loaded model gives to images, which are files' bytes.
 
-    Images have any size, but their squares have the model's. So what follows these is made one
-    graph: layer by layer an image takes five times as long, and all that is between stays in
-    memory. What cuts the squares is not: in a graph Keras does not round what it has scaled.
+    What follows the squares of an image is one graph, as where TensorFlow scores: layer by layer an
+    image takes five times as long, and all that is between stays in memory. What cuts the squares
+    is not: in a graph Keras does not round what it has scaled.
     """
     import keras
-    import tensorflow as tf
 
-    seen = looking.seen(model)
-    cut, network = keras.Model(model.input, seen), keras.Model(seen, model.output)
-    score = tf.function(lambda squares: network(squares, training=False))
+    cut = keras.Model(model.input, looking.seen(model))
+    # TensorFlow has its threads since the model was loaded.
+    score = running.of(model, threads=1, engine="tensorflow").forward
     pixels = (np.asarray(reading.decode(data).image)[None] for data in images)
     return [float(score(cut(image, training=False))[0, 0]) for image in pixels]
 

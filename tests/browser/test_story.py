@@ -22,6 +22,7 @@ from airflow_home import put_database
 from local_airflow import CHECKOUT, LocalAirflow
 from pictures import PATIENCE, log_in, open_form
 from playwright.sync_api import Browser, FrameLocator, Page, ViewportSize, expect
+from pressing import pressed
 from released import opened
 
 from skin_pipeline.operations import incidents
@@ -136,12 +137,8 @@ def triggered(day: Day) -> str:
     open_form(day.page, day.airflow.url, "skin_training")
     button = day.page.get_by_role("dialog").get_by_role("button", name="Trigger", exact=True)
     expect(button).to_be_enabled()
-    for _ in range(3):  # SQLite has one writer at a time: see `local_airflow.Api`
-        with day.page.expect_response(lambda answer: answer.url.endswith("/dagRuns")) as answered:
-            button.click()
-        if answered.value.ok:
-            break
-    run = str(answered.value.json()["dag_run_id"])
+    answered = pressed(day.page, button, lambda answer: answer.url.endswith("/dagRuns"))
+    run = str(answered.json()["dag_run_id"])
     day.runs.append(run)
     return run
 
@@ -160,14 +157,10 @@ def answer(day: Day, run: str, choice: str) -> None:
     """Answer the request of a run on its own page, as the alert links to it."""
     path = f"dags/skin_training/runs/{run}/tasks/approve/required_actions"
     day.page.goto(f"{day.airflow.url}/{path}")
-    day.page.get_by_role("button", name=choice, exact=True).wait_for()
+    button = day.page.get_by_role("button", name=choice, exact=True)
+    button.wait_for()
     keep(day.page, f"approval-{choice.lower()}")
-    for _ in range(3):  # as in `triggered`
-        with day.page.expect_response(lambda answer: answer.request.method == "PATCH") as answered:
-            day.page.get_by_role("button", name=choice, exact=True).click()
-        if answered.value.ok:
-            break
-    assert answered.value.ok
+    assert pressed(day.page, button, lambda answer: answer.request.method == "PATCH").ok
 
 
 def test_1_a_run_is_triggered_by_the_form_and_waits_for_approval(day: Day) -> None:

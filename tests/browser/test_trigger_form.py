@@ -11,6 +11,7 @@ import requests
 from models_server import ROOT, AirflowUi
 from pictures import PATIENCE, open_form
 from playwright.sync_api import Browser, Locator, Page, expect
+from pressing import pressed
 
 from skin_pipeline.config import Settings, form_schema, read_settings
 
@@ -37,13 +38,9 @@ def trigger(page: Page) -> Locator:
 
 def sent(page: Page, ui: AirflowUi) -> dict[str, Any]:
     """Press Trigger; what Airflow has kept as the run's `conf`."""
-    for _ in range(3):  # SQLite has one writer at a time: see `local_airflow.Api`
-        with page.expect_response(lambda answer: answer.url.endswith("/dagRuns")) as answered:
-            trigger(page).click()
-        run = answered.value.json()
-        if answered.value.ok or "Database error" not in str(run):
-            break
-    assert answered.value.ok, run
+    answered = pressed(page, trigger(page), lambda answer: answer.url.endswith("/dagRuns"))
+    run = answered.json()
+    assert answered.ok, run
     kept = requests.get(
         f"{ui.url}/api/v2/dags/{run['dag_id']}/dagRuns/{run['dag_run_id']}",
         headers={"Authorization": f"Bearer {ui.token}"},

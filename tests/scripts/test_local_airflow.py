@@ -23,6 +23,7 @@ import pytest
 import requests
 from local_airflow import CHECKOUT, HOST, ApiError, LocalAirflow
 from processes import MARKER, PATIENCE, family, list_entry, living, offspring, until
+from servers import free_ports
 from small_verdict import judged
 
 from skin_pipeline.config import Deployment
@@ -306,7 +307,7 @@ def starting(root: Path, scheduler: str) -> subprocess.Popen[str]:
         "local_airflow._airflow = lambda: str(root / 'airflow');"
         "sys.exit(local_airflow.serve(int(sys.argv[2]), home=root / 'home'))"
     )
-    return script(code, str(root), str(free_port()), marker=str(root))
+    return script(code, str(root), str(free_ports(1)[0]), marker=str(root))
 
 
 def script(code: str, *arguments: str, marker: str) -> subprocess.Popen[str]:
@@ -331,13 +332,6 @@ def listening(process: psutil.Process) -> list[Any]:
         found = process.net_connections("inet")
         return [connection for connection in found if connection.status == psutil.CONN_LISTEN]
     return []
-
-
-def free_port() -> int:
-    """A port that nothing listens on."""
-    with socket.create_server((HOST, 0)) as probe:
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @pytest.mark.parametrize(

@@ -19,8 +19,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from random import Random
-from secrets import token_hex
+from secrets import choice, token_hex
 from types import SimpleNamespace
 from typing import Any
 from urllib.parse import urlsplit
@@ -33,7 +32,6 @@ HOST = "127.0.0.1"
 PORTS = ("master", "volume", "filer", "s3", "admin")
 GRPC_OFFSET = 10_000  # seaweedfs takes port + 10000 beside each port
 ASSIGNED = range(10_000, 32_768 - GRPC_OFFSET)  # of Linux; other systems begin above it
-RANDOM = Random()  # another one in each process, whatever a test sets
 STARTS = 3  # another process may take a free port before the server does
 START_SECONDS = 120.0
 PR_SET_PDEATHSIG = 1
@@ -261,7 +259,7 @@ def free_ports(count: int) -> list[int]:
     found: list[int] = []
     try:
         while len(found) < count:
-            port = _hold(held, RANDOM.choice(ASSIGNED))
+            port = _hold(held, choice(ASSIGNED))
             if port and _hold(held, port + GRPC_OFFSET):
                 found.append(port)
     finally:
