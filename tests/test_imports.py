@@ -45,6 +45,7 @@ def test_an_optional_package_that_is_imported_already_stays(package: str) -> Non
 def test_garbage_is_searched_afterwards_as_before_but_not_in_the_block(
     package: str, usual: bool
 ) -> None:
+    gc.collect()  # what a search finds now cannot go while the block leaves its objects out
     before = gc.get_freeze_count()
     try:
         if not usual:
@@ -70,7 +71,7 @@ def test_a_package_that_is_there_already_leaves_all_as_it_is(package: str) -> No
     with quick_import("large_one", without=["absent_one"]):
         assert gc.isenabled()
         assert "absent_one" not in sys.modules
-    assert gc.get_freeze_count() == before
+    assert gc.get_freeze_count() <= before  # less where something left out earlier is gone now
 
 
 LOADED = """
