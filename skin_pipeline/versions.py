@@ -15,7 +15,7 @@ VERSIONS = {
     "index": 1,
     "train": 4,
     "logits": 1,
-    "evaluate": 5,
+    "evaluate": 6,
     "champion": 2,
     "external": 2,
     "gate": 4,

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast, get_args
 
 from skin_pipeline.foreign import shown
 from skin_pipeline.model_file import looking
@@ -67,6 +67,7 @@ def recipe_of(config: Any) -> Recipe:
         pixels=_pixels(config),
         stages=stages,
         regions=regions,
+        scaled=_scaled(layers),
     )
 
 
@@ -109,6 +110,14 @@ def _scale(layers: dict[str, dict[str, Any]]) -> float:
     if type(found) is not float or not least <= found <= most:
         _refuse_setting("calibrated", "scale", found, f"{least:.3f} to {most:.3f}")
     return found
+
+
+def _scaled(layers: dict[str, dict[str, Any]]) -> looking.Scaled:
+    """Returns the numbers of the scaled image: other ones in models from before it was uint8."""
+    name = _get(_get(_setting(layers, looking.WHOLE, "dtype"), "config"), "name")
+    if name not in get_args(looking.Scaled):
+        _refuse_setting(looking.WHOLE, "dtype", name, " or ".join(get_args(looking.Scaled)))
+    return cast(looking.Scaled, name)
 
 
 def _pixels(config: Any) -> tuple[tuple[float, ...], tuple[float, ...]] | None:

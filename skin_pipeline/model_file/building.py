@@ -9,7 +9,8 @@ this project, and in safe mode.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 from skin_pipeline.arrays import Arrays
@@ -34,6 +35,7 @@ class Recipe(NamedTuple):
             what is added to them; None for those of keras.applications.
         stages: How many of the network's three stages are read.
         regions: How many squares of an image the network sees.
+        scaled: The numbers of the scaled image that they are cut out of.
     """
 
     backbone: str
@@ -46,6 +48,7 @@ class Recipe(NamedTuple):
     pixels: tuple[tuple[float, ...], tuple[float, ...]] | None = None
     stages: int = networks.STAGES
     regions: int = 1
+    scaled: looking.Scaled = "uint8"
 
 
 def released_model(
@@ -70,7 +73,8 @@ def released_model(
         temperature: What the logit is divided by, so that probabilities are calibrated.
     """
     whole_side = Geometry(network.image_size, field_of_view).whole_side
-    return _built(network, strategy, runs, whole_side, regions, views, 1 / temperature)
+    cut = partial(looking.squares, whole_side=whole_side, regions=regions)
+    return _built(network, strategy, runs, cut, views, 1 / temperature)
 
 
 def rebuilt(network: backbone.Network, recipe: Recipe) -> Any:
@@ -81,8 +85,9 @@ def rebuilt(network: backbone.Network, recipe: Recipe) -> Any:
         recipe: The recipe of the released model.
     """
     runs = [None] * recipe.runs
-    seen = recipe.whole_side, recipe.regions, recipe.views
-    return _built(network, recipe.strategy, runs, *seen, recipe.scale)
+    cut = partial(looking.squares, whole_side=recipe.whole_side, regions=recipe.regions)
+    cut = partial(cut, scaled=recipe.scaled)
+    return _built(network, recipe.strategy, runs, cut, recipe.views, recipe.scale)
 
 
 def fewest_parameters(network: backbone.Network, recipe: Recipe) -> int:
@@ -102,14 +107,14 @@ def _built(
     network: backbone.Network,
     strategy: str,
     runs: Sequence[Arrays | None],
-    whole_side: int,
-    regions: int,
+    cut: Callable[..., Any],
     views: int,
     scale: float,
 ) -> Any:
-    keras = network.keras
+    keras, size = network.keras, network.image_size
     image = keras.Input((None, None, 3), dtype="uint8", name="image")
-    packed = looking.squares(keras, image, network.image_size, whole_side, regions)
+    packed = cut(keras, image, size)
+    regions = packed.shape[1] // size
     each = [region(packed, number) for number in range(regions)] if regions > 1 else [packed]
     # The views of an image follow each other in the batch, in the order of `views.views_of`, so
     # that the model has one network for all of them.

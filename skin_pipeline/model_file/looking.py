@@ -5,7 +5,7 @@ All of it is made of Keras's own layers and functions, for an image of any size.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -13,9 +13,17 @@ from skin_pipeline import lesions
 from skin_pipeline.geometry import Geometry
 
 CENTRE, WHOLE, LESION, SQUARES = "field_of_view", "centre_square", "lesion_square", "squares"
+Scaled = Literal["uint8", "float32"]
 
 
-def squares(keras: Any, image: Any, image_size: int, whole_side: int, regions: int) -> Any:
+def squares(
+    keras: Any,
+    image: Any,
+    image_size: int,
+    whole_side: int,
+    regions: int,
+    scaled: Scaled = "uint8",
+) -> Any:
     """Returns the squares of RGB images, below each other (n, regions * image_size, image_size, 3).
 
     Args:
@@ -24,20 +32,24 @@ def squares(keras: Any, image: Any, image_size: int, whole_side: int, regions: i
         image_size: Side of a square in pixels.
         whole_side: Side in pixels to which the whole centre square is scaled, before it is cut.
         regions: 1 for the centre, 2 for the square around the lesion too.
+        scaled: The numbers of the whole centre square: grey levels, as Pillow makes them too. In
+            earlier models they are `float32`, and Keras rounds them to grey levels except within a
+            graph (`model.predict`, `tf.function`, TensorFlow Serving).
     """
-    whole = keras.layers.Resizing(
-        whole_side, whole_side, crop_to_aspect_ratio=True, antialias=True, name=WHOLE
-    )(image)
+    size = {"crop_to_aspect_ratio": True, "antialias": True, "dtype": scaled}
+    resize = keras.layers.Resizing(whole_side, whole_side, name=WHOLE, **size)
     crop = keras.layers.CenterCrop(image_size, image_size, name=CENTRE)
     # Keras calls its layers for images as in training unless told otherwise, and all layers behind
     # them with them: a network with dropout would then give an image another probability each time.
+    whole = resize(image, training=False) if scaled == "uint8" else resize(image)
     centre = crop(whole, training=False)
     if regions == 1:
         return centre
     # A model within the model, whose many small functions are one layer to whoever looks at it.
-    original, scaled = (keras.Input(one.shape[1:], dtype=one.dtype) for one in (image, whole))
-    cut = _lesion(keras, original, scaled, image_size)
-    lesion = keras.Model([original, scaled], cut, name=LESION)([image, whole])
+    original = keras.Input(image.shape[1:], dtype=image.dtype)
+    levels = keras.Input(whole.shape[1:])  # Keras converts them: in uint8 sums would overflow
+    cut = _lesion(keras, original, levels, image_size)
+    lesion = keras.Model([original, levels], cut, name=LESION)([image, whole])
     return keras.layers.Concatenate(axis=1, name=SQUARES)([centre, lesion])
 
 

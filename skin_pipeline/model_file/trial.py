@@ -158,7 +158,7 @@ def probabilities(model: Any, images: Iterable[bytes]) -> list[float]:
 
     What follows the squares of an image is one graph, as where TensorFlow scores: layer by layer an
     image takes five times as long, and all that is between stays in memory. What cuts the squares
-    is not: in a graph Keras does not round what it has scaled.
+    is not: in a graph Keras does not round what an earlier model scales (see `looking.squares`).
     """
     import keras
 

@@ -105,6 +105,22 @@ def test_a_scaling_of_pixels_that_no_model_has_is_refused(key: str, value: Any) 
         recipe_of(config)
 
 
+@pytest.mark.parametrize("regions", [1, 2])
+def test_the_recipe_says_in_which_numbers_an_earlier_model_scales_images(regions: int) -> None:
+    with files.as_before():
+        earlier = files.serialised(files.released(regions=regions))
+    assert recipe_of(earlier).scaled == "float32"
+    assert recipe_of(config_of(regions=regions)).scaled == "uint8"
+
+
+@pytest.mark.parametrize("dtype", ["int8", "float16", ["uint8"], None, 8])
+def test_numbers_in_which_no_model_scales_images_are_refused(dtype: Any) -> None:
+    config = config_of()
+    files.layer(config, "centre_square")["config"]["dtype"]["config"]["name"] = dtype
+    with pytest.raises(Foreign, match=r"centre_square has .* for dtype; uint8 or float32"):
+        recipe_of(config)
+
+
 @pytest.mark.parametrize("views", [1, 3, 32, 0, "2"])
 def test_views_that_no_model_has_are_refused(views: Any) -> None:
     config = config_of()
@@ -214,7 +230,8 @@ def test_a_configuration_does_not_differ_from_itself() -> None:
 
 
 def test_a_model_that_was_released_with_its_crop_called_as_in_training_is_still_one() -> None:
-    config = config_of(runs=2, views=2)
+    with files.as_before():
+        config = files.serialised(files.released())
     earlier = copy.deepcopy(config)
     crop = earlier["config"]["layers"][2]
     assert crop["name"] == "field_of_view"

@@ -83,6 +83,19 @@ def test_a_released_model_scores_as_plain_keras_has_it(how: dict[str, Any], writ
     np.testing.assert_array_equal(ours(PIXELS), theirs(PIXELS))
 
 
+@pytest.mark.parametrize("how", SHAPES, ids=str)
+def test_an_earlier_model_is_still_one_of_ours(how: dict[str, Any], written: Write) -> None:
+    with files.as_before():
+        path = written(files.file_of.__wrapped__(**how))
+    np.testing.assert_array_equal(load(path, threads=1)(PIXELS), by_plain_keras(path)(PIXELS))
+
+
+def test_a_model_gives_the_same_probabilities_within_a_graph(written: Write) -> None:
+    model = by_plain_keras(written(files.file_of(regions=1)))
+    usual, in_a_graph = np.asarray(model(PIXELS)), model.predict(PIXELS, verbose=0)
+    np.testing.assert_allclose(in_a_graph, usual, atol=1e-6)
+
+
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_a_model_scales_pixels_as_its_weights_want_them(strategy: str, written: Write) -> None:
     pixels = Pixels((0.028, 0.026, 0.023), (-5.4, -3.6, -3.3))
@@ -380,6 +393,12 @@ OTHER_NETWORKS = {
     "one run less": (one_run_less, "the network has|weights|items"),
     "another end": (another_end, "is 'calibrated' instead of 'probability'"),
     "a number for true": (true_for_one, "trainable is '1' instead of 'True'"),
+    "an earlier layer in a model of today": (
+        lambda config: files.layer(config, "centre_square")["config"]["dtype"]["config"].update(
+            name="float32"
+        ),
+        "of which ours says nothing",
+    ),
     "a huge layer": (setting("logit", "units", 8192), "units is '8192' instead of '1'"),
 }
 

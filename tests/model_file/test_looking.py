@@ -5,6 +5,7 @@ from __future__ import annotations
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from PIL import Image, ImageDraw
 
 from skin_pipeline.data.images import working_squares
@@ -50,6 +51,25 @@ def apart(image: Image.Image, geometry: Geometry) -> float:
     model = keras.Model(inputs, looking.squares(keras, inputs, *about))
     seen = np.asarray(model(np.asarray(image)[None], training=False))[0]
     return float(np.abs(seen - working_squares(image, geometry)).max())
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("in_a_graph", ["predict", "tf.function"])
+def test_in_a_graph_the_model_sees_the_same_pixels(size: tuple[int, int], in_a_graph: str) -> None:
+    rng = np.random.default_rng(2)
+    coarse = Image.fromarray(rng.integers(0, 255, (12, 16, 3), dtype=np.uint8))
+    image = np.asarray(coarse.resize(size, Image.Resampling.BICUBIC))[None]
+    inputs = keras.Input((None, None, 3), dtype="uint8")
+    model = keras.Model(inputs, looking.squares(keras, inputs, 64, 80, 2))
+    calls = {
+        "predict": lambda: model.predict(image, verbose=0),
+        "tf.function": lambda: np.asarray(tf.function(model)(image)),
+    }
+    seen, usual = calls[in_a_graph](), np.asarray(model(image))
+    np.testing.assert_array_equal(seen[:, :64], usual[:, :64])
+    # Floats are added in another order, so some pixels are rounded to the next grey level.
+    assert np.abs(seen[:, 64:] - usual[:, 64:]).max() <= 1
+    np.testing.assert_array_equal(seen, seen.round())
 
 
 def test_the_squares_are_found_in_a_model_by_their_layer() -> None:

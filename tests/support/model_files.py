@@ -20,6 +20,7 @@ import keras
 import numpy as np
 import tiny_network as tiny
 
+from skin_pipeline.model_file import looking
 from skin_pipeline.model_file.building import released_model
 from skin_pipeline.training import networks
 from skin_pipeline.training.strategies import STRATEGIES
@@ -40,6 +41,14 @@ def tiny_backbone() -> Generator[None, None, None]:
         mock.patch.dict(networks.BACKBONES, {TINY: tiny.SPEC}),
         mock.patch.object(keras.applications, TINY, tiny.whole, create=True),
     ):
+        yield
+
+
+@contextmanager
+def as_before() -> Generator[None, None, None]:
+    """Within, models are built as before their scaled image had grey levels in every graph."""
+    before = functools.partial(looking.squares, scaled="float32")
+    with mock.patch.object(looking, "squares", before):
         yield
 
 
