@@ -407,9 +407,9 @@ SLOW = ("://", "a:", "%3A%2F%2F", "password", "'password'", "password :", '"', "
 @pytest.mark.parametrize("part", SLOW)
 def test_no_text_takes_long_to_mask(part: str) -> None:
     """Searches that backtrack take a thousand times what this allows."""
-    began = time.process_time()
+    began = time.thread_time()
     line(part * (foreign.WINDOW // len(part)))
-    assert time.process_time() - began < 5
+    assert time.thread_time() - began < 5
 
 
 def test_the_chain_of_an_error_is_looked_through() -> None:

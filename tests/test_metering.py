@@ -9,7 +9,6 @@ import time
 
 import pytest
 
-from skin_pipeline import metering
 from skin_pipeline.metering import metered, note
 from skin_pipeline.storage import Traffic
 
@@ -22,9 +21,9 @@ def burn(seconds: float) -> None:
 
 def test_waiting_takes_time_and_no_processor() -> None:
     with metered(Traffic()) as meter:
-        time.sleep(0.3)
-    assert 0.3 <= meter.seconds < 30
-    assert meter.core_seconds < 0.15
+        time.sleep(1)
+    assert 1 <= meter.seconds < 30
+    assert meter.core_seconds < 0.5
 
 
 def test_the_processors_of_this_process_and_of_those_below_count() -> None:
@@ -51,13 +50,26 @@ def test_a_process_that_goes_on_counts_for_what_it_used_so_far() -> None:
     assert ended.core_seconds < 0.4  # it is not counted once more when it has ended
 
 
+HELD = """
+from skin_pipeline.metering import MIB, metered
+from skin_pipeline.storage import Traffic
+with metered(Traffic()) as before:
+    pass
+with metered(Traffic()) as meter:
+    held = bytearray(64 * MIB + round(before.peak_mib) * MIB)
+    del held
+print(before.peak_mib, meter.peak_mib)
+"""
+
+
 def test_memory_is_the_most_that_was_held() -> None:
-    with metered(Traffic()) as before:
-        pass
-    with metered(Traffic()) as meter:
-        held = bytearray(64 * metering.MIB + round(before.peak_mib) * metering.MIB)
-        del held
-    assert meter.peak_mib > before.peak_mib + 32
+    # In a new process, since this one may have held gigabytes. Linux counts for a process what its
+    # parent had held when it was started, so a shell stands between.
+    small = ["sh", "-c", '"$@"; exit $?', "sh", sys.executable, "-c", HELD]
+    said = subprocess.run(small, capture_output=True, check=True)
+    before, peak = map(float, said.stdout.split())
+    assert 5 < before < 500
+    assert before + 32 < peak < 2 * before + 300
 
 
 def test_bytes_are_those_of_the_block() -> None:
@@ -112,14 +124,14 @@ def test_what_counts_by_itself_is_no_part_of_the_block_around_it() -> None:
             burn(0.3)
         with metered(traffic, apart=True) as apart:
             traffic.read += 1000
-            burn(0.6)
+            burn(1.5)
             with metered(traffic) as deeper:
                 traffic.read += 10
         traffic.read += 1
     assert counted.core_seconds > 0.25
-    assert 0.55 <= apart.core_seconds < 1
+    assert 1.45 <= apart.core_seconds < 1.9
     assert (deeper.bytes_read, apart.bytes_read, outer.bytes_read) == (10, 1010, 1)
-    assert 0.45 <= outer.core_seconds < 0.95
+    assert 0.45 <= outer.core_seconds < 1.5
 
 
 def test_what_counts_by_itself_two_blocks_below_is_no_part_of_either() -> None:

@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 import os
-import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-from models_server import ROOT, AirflowUi
 from pictures import PATIENCE, open_browser
 from playwright.sync_api import Browser, expect
 
@@ -33,13 +28,3 @@ def browser() -> Iterator[Browser]:
         if os.environ.get("CI"):
             raise
         pytest.skip(str(missing))
-
-
-@pytest.fixture(scope="session")
-def ui_with_dags(airflow_ui: AirflowUi) -> AirflowUi:
-    """The session's Airflow when it has read our DAGs; nothing runs them."""
-    dags = Path(airflow_ui.env["AIRFLOW__CORE__DAGS_FOLDER"])
-    shutil.copytree(ROOT / "dags", dags, dirs_exist_ok=True)
-    reading = [sys.executable, "-m", "airflow", "dags", "reserialize"]
-    subprocess.run(reading, env=airflow_ui.env, check=True, capture_output=True)
-    return airflow_ui

@@ -149,22 +149,22 @@ def test_data_docs_open_from_a_folder_and_ask_for_nothing_else(
 
 
 @pytest.fixture(scope="module")
-def a_run(ui_with_dags: AirflowUi, tmp_path_factory: pytest.TempPathFactory) -> str:
+def a_run(airflow_ui: AirflowUi, tmp_path_factory: pytest.TempPathFactory) -> str:
     """A run whose validation failed, in Airflow and in the store."""
     requests.post(
-        f"{ui_with_dags.url}/api/v2/dags/skin_training/dagRuns",
+        f"{airflow_ui.url}/api/v2/dags/skin_training/dagRuns",
         json={"dag_run_id": RUN, "logical_date": None},
-        headers={"Authorization": f"Bearer {ui_with_dags.token}"},
+        headers={"Authorization": f"Bearer {airflow_ui.token}"},
         timeout=300,
     ).raise_for_status()
     folder = tmp_path_factory.mktemp("docs")
     write_docs(folder)
     for page in docs.PAGES:
-        ui_with_dags.store.put_file(f"{CHECKED}/docs/{page}", folder / page)
-    unfit = load(ui_with_dags.store, UNFIT, Validation)
+        airflow_ui.store.put_file(f"{CHECKED}/docs/{page}", folder / page)
+    unfit = load(airflow_ui.store, UNFIT, Validation)
     unfit = unfit.model_copy(update={"docs": f"{CHECKED}/docs/index.html"})
-    ui_with_dags.store.put(f"{CHECKED}/{RESULT}", dump(unfit))
-    journal.note(ui_with_dags.store, RUN, validation=CHECKED)
+    airflow_ui.store.put(f"{CHECKED}/{RESULT}", dump(unfit))
+    journal.note(airflow_ui.store, RUN, validation=CHECKED)
     return RUN
 
 

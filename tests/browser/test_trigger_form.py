@@ -22,11 +22,11 @@ pytestmark = pytest.mark.airflow
 
 
 @pytest.fixture
-def page(browser: Browser, ui_with_dags: AirflowUi) -> Iterator[Page]:
+def page(browser: Browser, airflow_ui: AirflowUi) -> Iterator[Page]:
     """A tab of somebody who is logged in."""
     context = browser.new_context(viewport={"width": 1360, "height": 900})
     context.set_default_timeout(PATIENCE)
-    context.add_cookies([{"name": "_token", "value": ui_with_dags.token, "url": ui_with_dags.url}])
+    context.add_cookies([{"name": "_token", "value": airflow_ui.token, "url": airflow_ui.url}])
     yield context.new_page()
     context.close()
 
@@ -65,24 +65,22 @@ def show(page: Page, section: str) -> None:
 
 
 def test_a_form_that_nobody_touched_starts_a_run_with_the_defaults(
-    page: Page, ui_with_dags: AirflowUi
+    page: Page, airflow_ui: AirflowUi
 ) -> None:
-    open_form(page, ui_with_dags.url, "skin_training")
+    open_form(page, airflow_ui.url, "skin_training")
     expect(field(page, "data")).to_be_visible()
     expect(field(page, "min_accuracy")).to_be_visible()
     expect(field(page, "min_auc_change")).to_be_hidden()
     expect(trigger(page)).to_be_enabled()
 
-    conf = sent(page, ui_with_dags)
+    conf = sent(page, airflow_ui)
 
     assert conf == {name: schema["default"] for name, schema in form_schema().items()}
     assert read_settings(conf) == Settings()
 
 
-def test_every_field_can_be_filled_in_and_emptied_again(
-    page: Page, ui_with_dags: AirflowUi
-) -> None:
-    open_form(page, ui_with_dags.url, "skin_training")
+def test_every_field_can_be_filled_in_and_emptied_again(page: Page, airflow_ui: AirflowUi) -> None:
+    open_form(page, airflow_ui.url, "skin_training")
     for section in SECTIONS:
         show(page, section)
         for name, schema in form_schema().items():
@@ -90,7 +88,7 @@ def test_every_field_can_be_filled_in_and_emptied_again(
                 fill_and_empty(page, name, schema)
     expect(trigger(page)).to_be_enabled()
 
-    conf = sent(page, ui_with_dags)
+    conf = sent(page, airflow_ui)
 
     assert conf == dict.fromkeys(form_schema())
     read = read_settings(conf)  # a bound that was emptied asks for nothing, the rest is as usual
@@ -120,9 +118,9 @@ def fill_and_empty(page: Page, name: str, schema: dict[str, Any]) -> None:
 
 
 def test_a_value_out_of_bounds_is_refused_with_its_name_and_bound(
-    page: Page, ui_with_dags: AirflowUi
+    page: Page, airflow_ui: AirflowUi
 ) -> None:
-    open_form(page, ui_with_dags.url, "skin_training")
+    open_form(page, airflow_ui.url, "skin_training")
     show(page, "Split")
     field(page, "runs").fill("50")
     field(page, "seed").click()
@@ -161,25 +159,25 @@ def test_the_form_of_every_dag_is_tried() -> None:
 
 @pytest.mark.parametrize("dag", ASKED)
 def test_a_form_asks_for_what_it_must_know_and_for_nothing_else(
-    dag: str, page: Page, ui_with_dags: AirflowUi
+    dag: str, page: Page, airflow_ui: AirflowUi
 ) -> None:
-    open_dialog(page, ui_with_dags.url, dag)
+    open_dialog(page, airflow_ui.url, dag)
     for name, value in ASKED[dag].items():
         expect(trigger(page)).to_be_disabled()
         expect(field(page, name)).to_have_attribute("required", "")
         field(page, name).fill(value)
     expect(trigger(page)).to_be_enabled()
 
-    conf = sent(page, ui_with_dags)
+    conf = sent(page, airflow_ui)
 
     assert ASKED[dag].items() <= conf.items()
 
 
 @pytest.mark.parametrize("dag", [name for name in ASKED if name != "skin_training"])
 def test_every_field_that_a_form_does_not_ask_for_can_be_emptied(
-    dag: str, page: Page, ui_with_dags: AirflowUi
+    dag: str, page: Page, airflow_ui: AirflowUi
 ) -> None:
-    open_dialog(page, ui_with_dags.url, dag)
+    open_dialog(page, airflow_ui.url, dag)
     written = page.locator(
         "input[name^=element_]:not([type=hidden])"
     )  # others are chosen of a list
@@ -190,7 +188,7 @@ def test_every_field_that_a_form_does_not_ask_for_can_be_emptied(
     for name, value in ASKED[dag].items():
         field(page, name).fill(value)
 
-    conf = sent(page, ui_with_dags)
+    conf = sent(page, airflow_ui)
     chosen = {"threshold_by"} & conf.keys()
     expected = {**dict.fromkeys(free), **ASKED[dag]}
     assert {name: conf[name] for name in conf.keys() - chosen} == expected

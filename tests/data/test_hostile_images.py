@@ -82,9 +82,9 @@ def test_the_sound_images_beside_them_are_as_if_alone(folder: Any, seen: dict[st
 def test_no_hostile_image_but_the_bomb_takes_over_a_second() -> None:
     for name in ATTACKS.keys() - {"bomb.png"}:
         data = ATTACKS[name].make()
-        started = time.process_time()
+        started = time.thread_time()
         inspect_bytes(data, name)
-        assert time.process_time() - started < 1, name
+        assert time.thread_time() - started < 1, name
 
 
 def test_an_image_that_keeps_the_decoder_busy_is_ended_and_told_and_the_others_are_seen(

@@ -23,7 +23,7 @@ import skin_models
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from markupsafe import escape
-from models_server import REAL, AirflowUi, api_server, interval
+from models_server import REAL, AirflowUi, api_server, interval, know_dags
 
 from skin_pipeline.contracts import Action, Judgement, Pointer, dump
 from skin_pipeline.operations import actions, incidents
@@ -102,8 +102,8 @@ def test_every_route_of_the_app_is_tried() -> None:
 @pytest.fixture(scope="module")
 def ui() -> Iterator[AirflowUi]:
     """An Airflow of its own, whose store contains what attackers may have written into it."""
-    with api_server(Path(tempfile.mkdtemp(prefix="airflow-", dir=sharing.folder()))) as ui:
-        ui.know_dags()
+    home = Path(tempfile.mkdtemp(prefix="airflow-", dir=sharing.folder()))
+    with api_server(home, prepare=know_dags) as ui:
         plant(ui)
         yield ui
 

@@ -16,6 +16,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from airflow_home import put_database
 from alerting import BASE, RUN, SECRET, connect, context, fail_fast, mail_connection, mail_inbox
 from models_server import REAL, AirflowUi, judge, promote
 from servers import HOST, Inbox, free_ports, webhook_inbox
@@ -410,13 +411,17 @@ alerting()
 
 @pytest.mark.airflow
 def test_airflow_calls_it_for_tasks_and_for_the_run_and_a_task_calls_it_itself(
-    airflow_ui: AirflowUi, webhook: Inbox
+    airflow_ui: AirflowUi, webhook: Inbox, tmp_path: Path
 ) -> None:
+    put_database(tmp_path)  # its own: SQLite lets only one process write
     at = "2026-06-30T00:00:01+00:00"
     verdict = judge(airflow_ui.store, "skin-alerts", "r", at=at, accuracy=0.5, approved=False)
-    dags = Path(airflow_ui.env["AIRFLOW__CORE__DAGS_FOLDER"])
+    dags = tmp_path / "dags"
+    dags.mkdir()
     (dags / "alerting.py").write_text(DAG.replace("VERDICT", verdict))
     env = airflow_ui.env | {
+        "AIRFLOW_HOME": str(tmp_path),
+        "AIRFLOW__CORE__DAGS_FOLDER": str(dags),
         "SKIN_NOTIFY_CONNECTION": "alerts",
         "AIRFLOW_CONN_ALERTS": json.dumps({"conn_type": "http", "host": webhook.url}),
     }

@@ -21,7 +21,6 @@ DAGS = ("skin_rollback", "skin_alias", "skin_acknowledge")
 
 @pytest.fixture(scope="module")
 def ui(airflow_ui: AirflowUi) -> AirflowUi:
-    airflow_ui.know_dags()
     incidents.seen(
         airflow_ui.store, "drift", DRIFT, model=REAL, headline=DRIFT, text=["More blue."]
     )

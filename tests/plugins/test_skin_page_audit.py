@@ -28,19 +28,13 @@ def test_a_csv_that_is_cut_off_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "There are more" not in skin_page_audit.as_csv(iter([Entry("2026", "move")] * 2))
 
 
-@pytest.fixture(scope="module")
-def ui(airflow_ui: AirflowUi) -> AirflowUi:
-    airflow_ui.know_dags()
-    return airflow_ui
-
-
 def get(ui: AirflowUi, path: str = "audit", user: str = "eve", **query: str) -> requests.Response:
     return ui.session(user).get(f"{ui.url}/skin-models/{path}", params=query, timeout=300)
 
 
 @pytest.mark.airflow
-def test_moves_and_judgements_are_shown_with_their_reports(ui: AirflowUi) -> None:
-    text = html.unescape(get(ui, model=REAL).text)
+def test_moves_and_judgements_are_shown_with_their_reports(airflow_ui: AirflowUi) -> None:
+    text = html.unescape(get(airflow_ui, model=REAL).text)
     assert re.search(r"champion: moved from version \w+ to version \w+", text)
     assert "required at least 0.750" in text
     assert re.search(r'href="\./view/gate/\w+/report\.html"', text)
@@ -49,13 +43,15 @@ def test_moves_and_judgements_are_shown_with_their_reports(ui: AirflowUi) -> Non
 
 
 @pytest.mark.airflow
-def test_the_form_keeps_what_was_asked_and_the_csv_is_of_the_same_rows(ui: AirflowUi) -> None:
+def test_the_form_keeps_what_was_asked_and_the_csv_is_of_the_same_rows(
+    airflow_ui: AirflowUi,
+) -> None:
     asked = {"kind": "judgement", "model": REFUSED, "until": "2026-12-31"}
-    text = get(ui, **asked).text
+    text = get(airflow_ui, **asked).text
     assert '<option value="judgement" selected>' in text
     assert 'name="until" value="2026-12-31"' in text
     (link,) = re.findall(r'href="\./(audit\.csv\?[^"]*)"', html.unescape(text))
-    answer = ui.session("eve").get(f"{ui.url}/skin-models/{link}", timeout=300)
+    answer = airflow_ui.session("eve").get(f"{airflow_ui.url}/skin-models/{link}", timeout=300)
     assert answer.headers["Content-Type"] == "text/csv; charset=utf-8"
     assert "attachment" in answer.headers["Content-Disposition"]
     (row,) = list(csv.DictReader(io.StringIO(answer.text)))
@@ -64,21 +60,21 @@ def test_the_form_keeps_what_was_asked_and_the_csv_is_of_the_same_rows(ui: Airfl
 
 @pytest.mark.airflow
 @pytest.mark.parametrize("path", ["audit", "audit.csv"])
-def test_a_day_that_is_none_is_explained(ui: AirflowUi, path: str) -> None:
-    answer = get(ui, path, since="yesterday")
+def test_a_day_that_is_none_is_explained(airflow_ui: AirflowUi, path: str) -> None:
+    answer = get(airflow_ui, path, since="yesterday")
     assert answer.status_code == 400
     assert "since is a day such as" in answer.text
 
 
 @pytest.mark.airflow
-def test_airflow_s_own_events_are_for_those_who_may_read_them(ui: AirflowUi) -> None:
+def test_airflow_s_own_events_are_for_those_who_may_read_them(airflow_ui: AirflowUi) -> None:
     answer = requests.post(
-        f"{ui.url}/api/v2/dags/skin_acknowledge/dagRuns",
-        headers={"Authorization": f"Bearer {ui.token}"},
+        f"{airflow_ui.url}/api/v2/dags/skin_acknowledge/dagRuns",
+        headers={"Authorization": f"Bearer {airflow_ui.token}"},
         json={"logical_date": None, "conf": {"incident": "0123456789ab"}},
         timeout=300,
     )
     assert answer.ok
-    text = get(ui, kind="airflow", by="admin").text
+    text = get(airflow_ui, kind="airflow", by="admin").text
     assert "skin_acknowledge: trigger_dag_run" in text
     assert "You may not read Airflow" not in text

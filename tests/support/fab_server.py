@@ -9,7 +9,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
-from models_server import PASSWORD, AirflowUi, api_server
+from models_server import PASSWORD, AirflowUi, api_server, know_dags
 
 FAB = "airflow.providers.fab.auth_manager.fab_auth_manager.FabAuthManager"
 # Users and their roles. Who only reads FAB's Viewer has no right to see plugins; Reader and Actor
@@ -43,12 +43,12 @@ with get_application_builder() as builder:
 @contextmanager
 def fab_server(home: Path) -> Generator[AirflowUi, None, None]:
     """An API server under FAB, up when the block starts; it knows our DAGs."""
-    with api_server(home, more={"AIRFLOW__CORE__AUTH_MANAGER": FAB}, prepare=_add_users) as ui:
-        ui.know_dags()
+    with api_server(home, more={"AIRFLOW__CORE__AUTH_MANAGER": FAB}, prepare=_prepare) as ui:
         yield ui
 
 
-def _add_users(environment: dict[str, str]) -> None:
+def _prepare(environment: dict[str, str]) -> None:
+    """Adds the users, and has the database contain our DAGs."""
     for command in (
         ["-m", "airflow", "db", "migrate"],  # FAB has tables of its own
         ["-c", MAKE, json.dumps(USERS), PASSWORD],
@@ -58,3 +58,4 @@ def _add_users(environment: dict[str, str]) -> None:
         )
         if run.returncode:
             raise RuntimeError(f"{command[:2]} failed:\n{run.stderr[-3000:]}")
+    know_dags(environment)

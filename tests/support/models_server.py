@@ -263,20 +263,6 @@ class AirflowUi:
         session.cookies.set("_token", self.token_of(user))
         return session
 
-    def know_dags(self) -> None:
-        """Have Airflow's database contain our DAGs, as if a DAG processor had read them."""
-        environment = {
-            **self.env,
-            "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "dags"),
-            "PYTHONPATH": f"{ROOT}/dags:{ROOT}/plugins:{ROOT}",
-        }
-
-        def read(_: Path) -> None:
-            command = [sys.executable, "-m", "airflow", "dags", "reserialize"]
-            subprocess.run(command, env=environment, check=True, capture_output=True)
-
-        sharing.made_once(f"dags-of-{self.url.rpartition(':')[2].replace('/', '-')}", read)
-
     def count(self, table: str) -> int:
         """How many rows a table of Airflow's database has."""
         with closing(sqlite3.connect(f"{self.env['AIRFLOW_HOME']}/airflow.db")) as database:
@@ -294,14 +280,31 @@ class AirflowUi:
 
 @pytest.fixture(scope="session")
 def airflow_ui() -> Iterator[AirflowUi]:
-    """One Airflow for all tests of the page; it starts with three models in its store."""
+    """One Airflow for all tests of the page; it starts with three models in its store, and knows
+    our DAGs, which nothing runs."""
     with sharing.server("models_server", "shared_api_server") as ui:
         yield ui
 
 
 def shared_api_server() -> AbstractContextManager[AirflowUi]:
     """The one of `airflow_ui`."""
-    return api_server(Path(tempfile.mkdtemp(prefix="airflow-", dir=sharing.folder())))
+    home = Path(tempfile.mkdtemp(prefix="airflow-", dir=sharing.folder()))
+    return api_server(home, prepare=know_dags)
+
+
+def know_dags(environment: dict[str, str]) -> None:
+    """Have a database of Airflow contain our DAGs, as if a DAG processor had read them.
+
+    Best before its server starts: SQLite lets only one process write, and the others wait for
+    five seconds.
+    """
+    reading = {
+        **environment,
+        "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "dags"),
+        "PYTHONPATH": f"{ROOT}/dags:{ROOT}/plugins:{ROOT}",
+    }
+    command = [sys.executable, "-m", "airflow", "dags", "reserialize"]
+    subprocess.run(command, env=reading, check=True, capture_output=True)
 
 
 @contextmanager

@@ -28,9 +28,11 @@ def test_a_task_knows_its_own_images_only_however_many_are_cached(
         FeatureCache(store, TRUNK, 16, block).add("pooled", "0", block, tmp_path / "block.npy")
     ours = everything[::1000]
     tracemalloc.start()
-    known = FeatureCache(store, TRUNK, 16, ours)
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
+    try:
+        known = FeatureCache(store, TRUNK, 16, ours)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
     assert not len(known.missing("pooled", "0", ours))
     assert peak < 4 * 2**20  # all of them take five times as much
 
