@@ -50,6 +50,13 @@ class Candidate(NamedTuple):
         return f"{self.engine}:{self.precision}"
 
 
+class Measurement(NamedTuple):
+    """What was measured of an engine: images in a second, and how far its features agree."""
+
+    rate: float
+    agreement: float
+
+
 USUAL = Candidate(**engines.USUAL)
 HALF = Candidate("tensorflow", "bfloat16")
 
@@ -134,31 +141,56 @@ def _machine() -> list[str]:
 
 
 def _probe(work: Work, dataset: str, trunk: Trunk, wanted: list[Candidate]) -> EngineProbe:
-    """Tries engines on some images of the data set."""
-    from skin_pipeline.training import graphs  # which is not needed to find what was measured
+    """Tries engines on some images of the data set.
 
-    document = work.load(dataset, Dataset)
-    squares = _squares(work, document)
-    tried = {}
-    every = dict.fromkeys([USUAL, *wanted])
-    for one in reported(every, "engines tried", len(every)):
-        made = trunk.model_copy(update=one._asdict())
-        forward = graphs.runner_of(work, document, made, KINDS).forward()
-        tried[one] = _tried(forward, squares)
-    rates = {one: rate for one, (rate, _) in tried.items()}
-    agreement = {one: agreeing(found, tried[USUAL][1]) for one, (_, found) in tried.items()}
-    chosen = max((one for one in wanted if agreement[one] >= AGREEMENT), key=rates.__getitem__)
-    for one in tried:
+    Raises:
+        BadInput: None that the settings allow gives the features of TensorFlow.
+    """
+    tried = _measurements(work, work.load(dataset, Dataset), trunk, wanted)
+    agree = [one for one in wanted if one in tried and tried[one].agreement >= AGREEMENT]
+    if not agree:
+        shares = ", ".join(f"{tried[one].agreement:.4f} for {one}" for one in wanted)
+        raise BadInput(
+            "no engine that the settings allow gives the features of TensorFlow in single "
+            f"precision here: the agreement is {shares}, and at least {AGREEMENT} is needed. Set "
+            "engine=auto and precision=auto"
+        )
+    chosen = max(agree, key=lambda one: tried[one].rate)
+    for one, (rate, agreement) in tried.items():
         log.info(
             "engine_tried engine=%s precision=%s images_per_second=%.1f agreement=%.5f chosen=%s",
-            *(*one, rates[one], agreement[one], one == chosen),
+            *(*one, rate, agreement, one == chosen),
         )
     return EngineProbe(
         engine=chosen.engine,
         precision=chosen.precision,
-        rates={str(one): rate for one, rate in rates.items()},
-        agreement={str(one): share for one, share in agreement.items()},
+        rates={str(one): found.rate for one, found in tried.items()},
+        agreement={str(one): found.agreement for one, found in tried.items()},
     )
+
+
+def _measurements(
+    work: Work, dataset: Dataset, trunk: Trunk, wanted: list[Candidate]
+) -> dict[Candidate, Measurement]:
+    """Returns what was measured of each engine, TensorFlow first: the others are compared with it.
+
+    Where half precision agrees, the same engine is not tried in single precision, which is slower.
+    """
+    from skin_pipeline.training import graphs  # which is not needed to find what was measured
+
+    squares, usual = _squares(work, dataset), None
+    tried: dict[Candidate, Measurement] = {}
+    halves_first = sorted(wanted, key=lambda one: one.precision != HALF.precision)
+    every = dict.fromkeys([USUAL, *halves_first])
+    for one in reported(every, "engines tried", len(every)):
+        half = tried.get(one._replace(precision=HALF.precision))
+        if half is None or half.agreement < AGREEMENT:
+            made = trunk.model_copy(update=one._asdict())
+            forward = graphs.runner_of(work, dataset, made, KINDS).forward()
+            rate, found = _tried(forward, squares)
+            usual = found if usual is None else usual
+            tried[one] = Measurement(rate, agreeing(found, usual))
+    return tried
 
 
 def _squares(work: Work, dataset: Dataset) -> NDArray[np.uint8]:
