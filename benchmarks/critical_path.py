@@ -40,6 +40,7 @@ from skin_pipeline.training import features, graphs, pretrained, strategies, vie
 
 TOGETHER = 2  # mapped tasks at a time
 MAPPED = {"features", "train"}
+ALONE = {"ingest", "evaluate"}  # steps that are given all cores, as `make up` does
 BESIDE = ("engine", ("validate", "split"))  # a step, and those that run meanwhile
 BATCHES = 40  # that the floor is measured on
 ENDED = {0, 3}  # done, or refused by the gate
@@ -61,8 +62,7 @@ class Run:
         self.floor, self.total = Taken(0.0, 0.0), 0.0
         self._cores: dict[str, float] = defaultdict(float)
         self._flags = [f"--{name}={value}" for name, value in settings.items()]
-        threads = max(1, (os.cpu_count() or 1) // TOGETHER)
-        self._environment = {**os.environ, "SKIN_STORE": self.store, "SKIN_THREADS": str(threads)}
+        self._environment = {**os.environ, "SKIN_STORE": self.store}
 
     def step(self, name: str, *arguments: str) -> list[str]:
         """Runs a task; returns the keys that it prints."""
@@ -78,9 +78,11 @@ class Run:
 
     def _process(self, name: str, arguments: Sequence[str]) -> list[str]:
         command = [sys.executable, "-m", "skin_pipeline", name, *arguments, *self._flags]
+        threads = max(1, (os.cpu_count() or 1) // (1 if name in ALONE else TOGETHER))
+        environment = {**self._environment, "SKIN_THREADS": str(threads)}
         with tempfile.TemporaryFile("w+") as said:
             process = subprocess.Popen(
-                command, env=self._environment, stdout=subprocess.PIPE, stderr=said, text=True
+                command, env=environment, stdout=subprocess.PIPE, stderr=said, text=True
             )
             assert process.stdout is not None
             keys = process.stdout.read().split()

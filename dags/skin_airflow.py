@@ -100,6 +100,13 @@ def airflow_deployment() -> Deployment:
     return deployment.model_copy(update={"threads": deployment.slots})
 
 
+def _of_task(deployment: Deployment, task: Any) -> Deployment:
+    """Returns the settings for a task: it has as many threads as it takes slots of our pool."""
+    if task.pool != deployment.pool:
+        return deployment
+    return deployment.model_copy(update={"threads": task.pool_slots})
+
+
 @contextmanager
 def airflow_job(
     *, kaggle: bool = False, settings: Mapping[str, Any] | None = None
@@ -124,7 +131,7 @@ def airflow_job(
         access: dict[str, Any] = {}
         if kaggle:
             access = {"kaggle": kaggle_credentials(), "kaggle_endpoint": kaggle_endpoint()}
-        deployment = airflow_deployment()
+        deployment = _of_task(airflow_deployment(), context["task"])
         if deployment.signing_password:
             mask_secret(deployment.signing_password.get_secret_value())
         _opened.store = open_configured_store()

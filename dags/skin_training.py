@@ -56,6 +56,8 @@ problem = problem_of(deployment)  # of SKIN_RETRAIN_ON
 SCORED = "Waits for *logits*, which is skipped if *evaluate* does its work."
 # A slot of the pool is a core: tasks share the cores through it, instead of slowing each other.
 computing: dict[str, Any] = {"pool": deployment.pool, "pool_slots": deployment.threads}
+# Few others of the run go on meanwhile, so cores would stay idle.
+alone: dict[str, Any] = {"pool": deployment.pool, "pool_slots": deployment.alone_slots}
 
 
 @step()
@@ -86,7 +88,7 @@ def decode(ranges: list[list[str]]) -> list[str]:
 
 
 # Where no set is large there is nothing to decode before, and those tasks are skipped.
-@step(mapped="searches", trigger_rule=TriggerRule.NONE_FAILED, **computing)
+@step(mapped="searches", trigger_rule=TriggerRule.NONE_FAILED, **alone)
 def ingest(listed: list[list[list[str]]]) -> dict[str, Any]:
     """
     Fetches the images of small sets, decodes each once, and writes the manifest (a row an image)
@@ -228,7 +230,7 @@ def logits(split: str, trained: list[str], shards: list[list[int]]) -> list[str]
 
 
 # A failed run does not stop the others from being judged: the gate counts them.
-@step(mapped="parts", **computing, trigger_rule=TriggerRule.ALL_DONE_MIN_ONE_SUCCESS)
+@step(mapped="parts", **alone, trigger_rule=TriggerRule.ALL_DONE_MIN_ONE_SUCCESS)
 def evaluate(split: str, trained: list[str], validation: str) -> dict[str, Any]:
     """
     Averages the runs, sets temperature and threshold on validation images, and judges the ensemble
@@ -267,7 +269,7 @@ def external_logits(evaluation: str, validation: str, parts: list[dict[str, Any]
 
 
 # Where no external set is large, nothing is scored before, and those tasks are skipped.
-@step(**computing, trigger_rule=TriggerRule.NONE_FAILED)
+@step(**alone, trigger_rule=TriggerRule.NONE_FAILED)
 def external(evaluation: str, validation: str) -> list[str]:
     """
     Scores the new model on each set of another origin that `external` names, by the parts of

@@ -320,6 +320,7 @@ class LocalAirflow:
         mine.pop("AIRFLOW_CONFIG", None)
         # Two tasks at a time: more of them would take more memory than many a laptop has.
         mine.setdefault("SKIN_THREADS", str(max(1, _cores() // 2)))
+        mine.setdefault("SKIN_ALONE_THREADS", str(_cores()))
         mine.setdefault("SKIN_STORE", f"file://{CHECKOUT / 'var/store'}")
         mine.setdefault("SKIN_PATHS", f'"{CHECKOUT}"')  # in quotes, for it may have a comma
         mine.setdefault("SKIN_SCHEDULE", "")  # runs start by hand, unless the user says otherwise
@@ -441,7 +442,8 @@ class LocalAirflow:
 
     def _make_pool(self) -> None:
         self.api.login(self.password)
-        pool, least = read_deployment().pool, int(self.environment["SKIN_THREADS"] or 0)
+        pool, taken = read_deployment().pool, ("SKIN_THREADS", "SKIN_ALONE_THREADS")
+        least = max(int(self.environment[name] or 0) for name in taken)
         try:
             slots = self.api.get(f"pools/{pool}")["slots"]
         except ApiError as error:

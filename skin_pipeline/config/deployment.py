@@ -89,6 +89,14 @@ class Deployment(PlacementKnobs):
         description="Threads of one computing task, which takes as many slots of the pool; 0 for "
         "one in Airflow, and for all cores on the command line.",
     )
+    alone_threads: int = Field(
+        0,
+        ge=0,
+        le=256,
+        description="Threads, and slots of the pool, of *ingest*, *evaluate* and *external* in "
+        "Airflow, beside which a run has hardly another task that computes; 0 for as many as "
+        "`SKIN_THREADS`. The pool must have so many slots.",
+    )
     scoring_engine: Literal["auto", "tensorflow", "openvino"] = Field(
         "auto",
         description="What runs a released model on new images. `auto` is OpenVINO if it is "
@@ -221,6 +229,11 @@ class Deployment(PlacementKnobs):
         Where nothing is set, a task in Airflow has one thread, since others run beside it.
         """
         return self.threads or 1
+
+    @property
+    def alone_slots(self) -> int:
+        """The slots, and threads, of a computing task that its run waits for."""
+        return self.alone_threads or self.slots
 
     @property
     def cache_bytes(self) -> int:

@@ -60,6 +60,15 @@ def test_a_task_in_airflow_takes_a_slot_for_each_thread(set_to: int, slots: int)
     assert Deployment(threads=set_to).slots == slots
 
 
+@pytest.mark.parametrize(
+    ("threads", "alone", "slots"), [(0, 0, 1), (3, 0, 3), (0, 4, 4), (2, 8, 8), (4, 2, 2)]
+)
+def test_a_task_that_its_run_waits_for_takes_as_many_as_others_unless_told_otherwise(
+    threads: int, alone: int, slots: int
+) -> None:
+    assert Deployment(threads=threads, alone_threads=alone).alone_slots == slots
+
+
 def test_moves_that_were_seen_are_remembered_below_the_users_own_state(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -112,6 +112,7 @@ def running(store: FolderStore, monkeypatch: pytest.MonkeyPatch) -> dict[str, An
         "params": {name: field["default"] for name, field in form_schema().items()} | {"runs": 7},
         "run_id": "manual__7",
         "dag_run": SimpleNamespace(run_after=AFTER),
+        "task": SimpleNamespace(pool="default_pool", pool_slots=1),
     }
     monkeypatch.setattr(skin_airflow, "get_current_context", lambda: context)
     return context
@@ -164,6 +165,17 @@ def test_a_task_takes_one_thread_unless_told_otherwise(
         monkeypatch.setenv("SKIN_THREADS", setting)
     with airflow_job() as job:
         assert job.deployment.threads == threads
+
+
+@pytest.mark.parametrize(("pool", "threads"), [("cores", 5), ("default_pool", 3)])
+def test_a_task_has_as_many_threads_as_it_takes_slots_of_the_pool(
+    pool: str, threads: int, running: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SKIN_POOL", "cores")
+    monkeypatch.setenv("SKIN_THREADS", "3")
+    running["task"] = SimpleNamespace(pool=pool, pool_slots=5)
+    with airflow_job() as job:
+        assert job.threads == threads
 
 
 def test_only_a_task_that_may_ask_kaggle_is_given_its_credentials(
@@ -324,6 +336,7 @@ def test_what_memory_a_task_needs_is_kept_for_the_alert_if_it_is_killed(
         "params": {},
         "run_id": "r",
         "dag_run": SimpleNamespace(run_after=AFTER),
+        "task": SimpleNamespace(pool="default_pool", pool_slots=1),
         "ti": SimpleNamespace(xcom_push=lambda key, value: kept.update({key: value})),
     }
     monkeypatch.setattr(skin_airflow, "get_current_context", lambda: context)

@@ -225,6 +225,17 @@ def test_a_computing_task_takes_a_slot_for_each_of_its_threads(
     assert {task["slots"] for task in tasks if task["pool"] == "training"} == {slots}
 
 
+def test_tasks_that_a_run_waits_for_can_take_more_slots(tmp_path: Path) -> None:
+    tasks = read_dag(tmp_path, SKIN_THREADS="2", SKIN_ALONE_THREADS="6")["tasks"]
+    slots = {name: task["slots"] for name, task in tasks.items() if task["pool"] == "training"}
+    assert {name for name, taken in slots.items() if taken == 6} == {
+        "ingest",
+        "evaluate",
+        "external",
+    }
+    assert set(slots.values()) == {2, 6}
+
+
 def test_tasks_are_tried_again_after_delays_that_grow_from_a_minute_to_a_quarter_of_an_hour(
     dag: Any,
 ) -> None:

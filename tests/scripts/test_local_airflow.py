@@ -101,6 +101,7 @@ def test_settings_of_another_airflow_do_not_leak_in_and_ours_do(
     monkeypatch.setenv("NO_PROXY", "clinic.test")
     monkeypatch.setenv("SKIN_STORE", "s3://models/x")
     monkeypatch.delenv("SKIN_THREADS", raising=False)
+    monkeypatch.delenv("SKIN_ALONE_THREADS", raising=False)
     monkeypatch.delenv("SKIN_PATHS", raising=False)
     airflow = LocalAirflow("make up", home=tmp_path, settings={"SKIN_RETRIES": "7"})
     airflow._prepare()
@@ -110,7 +111,7 @@ def test_settings_of_another_airflow_do_not_leak_in_and_ours_do(
     assert (seen["AIRFLOW_CONN_KAGGLE"], seen["SKIN_STORE"]) == ("{}", "s3://models/x")
     assert seen["NO_PROXY"] == f"clinic.test,{HOST},localhost"
     assert seen["SKIN_RETRIES"] == "7"
-    assert int(seen["SKIN_THREADS"]) >= 1
+    assert 1 <= int(seen["SKIN_THREADS"]) <= int(seen["SKIN_ALONE_THREADS"])
     assert seen["AIRFLOW_HOME"] == str(tmp_path)
     assert seen["AIRFLOW__API__BASE_URL"] == airflow.url
     assert seen["AIRFLOW__API__HOST"] == HOST
@@ -238,11 +239,16 @@ class Pools:
 
 
 @pytest.mark.parametrize(
-    ("there", "threads", "then"), [(None, 2, 4), (None, 6, 6), (1, 2, 2), (3, 2, 3), (-1, 2, -1)]
+    ("there", "threads", "alone", "then"),
+    [
+        *[(None, 2, 4, 4), (None, 6, 4, 6), (None, 2, 8, 8), (1, 2, 0, 2)],
+        *[(3, 2, 2, 3), (3, 2, 4, 4), (-1, 2, 4, -1)],
+    ],
 )
 def test_the_pool_has_a_slot_a_core_and_never_fewer_than_one_task_takes(
     there: int | None,
     threads: int,
+    alone: int,
     then: int,
     prepared: LocalAirflow,
     monkeypatch: pytest.MonkeyPatch,
@@ -251,6 +257,7 @@ def test_the_pool_has_a_slot_a_core_and_never_fewer_than_one_task_takes(
     pools = Pools(there)
     monkeypatch.setattr(prepared, "api", pools)
     prepared.environment["SKIN_THREADS"] = str(threads)
+    prepared.environment["SKIN_ALONE_THREADS"] = str(alone)
     prepared._make_pool()
     assert (pools.slots, pools.password) == (then, prepared.password)
 
