@@ -85,8 +85,12 @@ def rebuilt(network: backbone.Network, recipe: Recipe) -> Any:
         recipe: The recipe of the released model.
     """
     runs = [None] * recipe.runs
-    cut = partial(looking.squares, whole_side=recipe.whole_side, regions=recipe.regions)
-    cut = partial(cut, scaled=recipe.scaled)
+    cut = partial(
+        looking.squares,
+        whole_side=recipe.whole_side,
+        regions=recipe.regions,
+        scaled=recipe.scaled,
+    )
     return _built(network, recipe.strategy, runs, cut, recipe.views, recipe.scale)
 
 

@@ -36,8 +36,8 @@ def squares(
             earlier models they are `float32`, and Keras rounds them to grey levels except within a
             graph (`model.predict`, `tf.function`, TensorFlow Serving).
     """
-    size = {"crop_to_aspect_ratio": True, "antialias": True, "dtype": scaled}
-    resize = keras.layers.Resizing(whole_side, whole_side, name=WHOLE, **size)
+    how = {"crop_to_aspect_ratio": True, "antialias": True, "dtype": scaled}
+    resize = keras.layers.Resizing(whole_side, whole_side, name=WHOLE, **how)
     crop = keras.layers.CenterCrop(image_size, image_size, name=CENTRE)
     # Keras calls its layers for images as in training unless told otherwise, and all layers behind
     # them with them: a network with dropout would then give an image another probability each time.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
 import numpy as np
 import pytest
@@ -61,11 +63,9 @@ def test_in_a_graph_the_model_sees_the_same_pixels(size: tuple[int, int], in_a_g
     image = np.asarray(coarse.resize(size, Image.Resampling.BICUBIC))[None]
     inputs = keras.Input((None, None, 3), dtype="uint8")
     model = keras.Model(inputs, looking.squares(keras, inputs, 64, 80, 2))
-    calls = {
-        "predict": lambda: model.predict(image, verbose=0),
-        "tf.function": lambda: np.asarray(tf.function(model)(image)),
-    }
-    seen, usual = calls[in_a_graph](), np.asarray(model(image))
+    graph: Any = tf.function(model)
+    usual = np.asarray(model(image))
+    seen = model.predict(image, verbose=0) if in_a_graph == "predict" else np.asarray(graph(image))
     np.testing.assert_array_equal(seen[:, :64], usual[:, :64])
     # Floats are added in another order, so some pixels are rounded to the next grey level.
     assert np.abs(seen[:, 64:] - usual[:, 64:]).max() <= 1
