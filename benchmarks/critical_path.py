@@ -14,7 +14,6 @@ of mapped tasks are shared by two, and those of the forward passes by all cores.
 
 from __future__ import annotations
 
-import math
 import os
 import statistics
 import subprocess
@@ -194,17 +193,17 @@ def _moment(text: str) -> float:
     return datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()
 
 
-def core_ratio(run: Run) -> float:
-    """Returns the ratio from core seconds; NaN where Airflow started the tasks."""
+def core_ratio(run: Run) -> float | None:
+    """Returns the ratio from core seconds, which are not known where Airflow started the tasks."""
     used = {
         name: taken.core_seconds / (TOGETHER if name in MAPPED else 1)
         for name, taken in run.taken.items()
     }
     if not any(used.values()):
-        return math.nan
+        return None
     step, others = BESIDE
     path = sum(used.values()) - min(used[step], sum(used[name] for name in others))
-    return path / (run.floor.core_seconds / (os.cpu_count() or 1))
+    return round(path / (run.floor.core_seconds / (os.cpu_count() or 1)), 3)
 
 
 def rows_of(run: Run) -> list[tuple[str, str]]:
@@ -214,10 +213,11 @@ def rows_of(run: Run) -> list[tuple[str, str]]:
         cores = f"  {taken.core_seconds:6.1f} core seconds" if taken.core_seconds else ""
         return f"{taken.seconds:6.1f} s  {taken.seconds / run.total:5.1%}{cores}"
 
+    ratio = core_ratio(run)
     return [
         ("forward passes alone", told(run.floor)),
         *((name, told(taken)) for name, taken in run.taken.items()),
-        ("in core seconds", f"{core_ratio(run):.2f} times the floor"),
+        *([("in core seconds", f"{ratio:.2f} times the floor")] if ratio else []),
         ("the run", f"{run.total:6.1f} s, {run.total / run.floor.seconds:.2f} times the floor"),
     ]
 
@@ -238,7 +238,7 @@ def main() -> None:
         unit="ratio",
         against="the forward passes of the same images and views alone",
         seconds=round(run.total, 1),
-        core_ratio=round(core_ratio(run), 3),
+        core_ratio=core_ratio(run),
         floor_seconds=round(run.floor.seconds, 1),
         floor_core_seconds=round(run.floor.core_seconds, 1),
         steps={step: round(taken.seconds, 1) for step, taken in run.taken.items()},
