@@ -93,9 +93,9 @@ class Deployment(PlacementKnobs):
         0,
         ge=0,
         le=256,
-        description="Threads, and slots of the pool, of *ingest*, *evaluate* and *external* in "
-        "Airflow, beside which a run has hardly another task that computes; 0 for as many as "
-        "`SKIN_THREADS`. The pool must have so many slots.",
+        description="Threads of *ingest*, *evaluate* and *external* in Airflow, which take as many "
+        "slots of the pool: it must have them. Few other tasks of a run compute at the same time. "
+        "0 for `SKIN_THREADS`.",
     )
     scoring_engine: Literal["auto", "tensorflow", "openvino"] = Field(
         "auto",
