@@ -369,10 +369,12 @@ def test_a_refusal_is_a_green_run_with_reasons(place: Place, promoted: Follower)
 def test_a_run_that_fails_leaves_the_others_to_be_judged_and_the_gate_counts_them(
     place: Place, promoted: Follower
 ) -> None:
+    # By chance of the images these few runs may be a little worse than the champion.
+    follower = place.trigger(runs=3, min_runs=3, epochs=11, min_auc_change=None)
+    tasks = f"dags/skin_training/dagRuns/{follower.run}/taskInstances"
+    place.wait(lambda: place.state(f"{tasks}/ingest") == "success")  # which takes more slots
     with place.slots(1):  # the last has to wait for its turn, and fails before it comes
-        # By chance of the images these few runs may be a little worse than the champion.
-        follower = place.trigger(runs=3, min_runs=3, epochs=11, min_auc_change=None)
-        path = f"dags/skin_training/dagRuns/{follower.run}/taskInstances/train/2"
+        path = f"{tasks}/train/2"
         place.wait(lambda: place.state(path) == "scheduled")
         place.airflow.api.patch(path, {"new_state": "failed"})
     for _ in follower.lines():
