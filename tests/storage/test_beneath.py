@@ -237,29 +237,29 @@ class TestModes:
         assert mode(store.root / "models/x") & stat.S_ISGID
 
 
-def open_of(store: FolderStore) -> list[str]:
-    """What this process has open of a store; other tests leave other files open."""
+def open_below(folder: Path) -> list[str]:
+    """What this process has open of a folder; other tests leave other files open."""
     found = []
     for each in Path("/dev/fd").iterdir():
         with suppress(OSError):  # of the listing itself
             found.append(str(each.readlink()))
-    return [path for path in found if path.startswith(str(store.root))]
+    return [path for path in found if path.startswith(str(folder))]
 
 
 def test_nothing_stays_open_of_a_deep_listing_or_of_what_is_refused(
-    store: FolderStore, secret: Path
+    store: FolderStore, secret: Path, tmp_path: Path
 ) -> None:
     store.put("a/b", b"x")
     (store.root / "/".join(["d"] * 400)).mkdir(parents=True)
     (store.root / KEY).parent.mkdir(parents=True)
     a_link(secret, store.root / KEY)
     with (store.root / "a/b").open():
-        assert open_of(store) == [str(store.root / "a/b")]
+        assert open_below(tmp_path) == [str(store.root / "a/b")]
     assert store.list("") == ["a/b"]
     for _ in range(5):
         with pytest.raises(BadInput):
             store.read(KEY)
-    assert open_of(store) == []
+    assert open_below(tmp_path) == []  # also of the secret, which is outside of the store
 
 
 def test_an_error_does_not_tell_where_a_link_leads(store: FolderStore, secret: Path) -> None:
