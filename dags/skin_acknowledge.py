@@ -13,7 +13,8 @@ from __future__ import annotations
 
 from airflow.sdk import Param, dag
 from skin_acting import context, intent, person, recorded
-from skin_airflow import OPTIONAL, airflow_store, answers, step, tries
+from skin_airflow import airflow_store, step, tries
+from skin_form import OPTIONAL, answers
 
 from skin_pipeline.storage import Store
 

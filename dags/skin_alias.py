@@ -17,8 +17,9 @@ from __future__ import annotations
 
 from airflow.sdk import Param, dag
 from skin_acting import model_in, move_intent, mover, recorded, refusals_recorded
-from skin_airflow import OPTIONAL, airflow_store, answers, model_field, step, tries
+from skin_airflow import airflow_store, step, tries
 from skin_assets import RELEASED, announce_move
+from skin_form import OPTIONAL, answers, model_field
 
 from skin_pipeline.config import read_settings, with_blanks
 from skin_pipeline.errors import BadInput

@@ -24,8 +24,9 @@ from datetime import datetime, timezone
 from typing import Any
 
 from airflow.sdk import Param, dag, get_current_context
-from skin_airflow import OPTIONAL, airflow_job, answers, note, step, tries
+from skin_airflow import airflow_job, note, step, tries
 from skin_assets import DRIFT, LABELS, announce, drift, labels
+from skin_form import OPTIONAL, answers
 from skin_notifier import SkinNotifier, SkinRecovery, alert, recovered
 
 from skin_pipeline.config import read_deployment, read_settings

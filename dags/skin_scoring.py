@@ -32,17 +32,15 @@ from airflow.sdk import Param, TriggerRule, dag
 from airflow.sdk.exceptions import AirflowSkipException
 from skin_airflow import (
     AS_CALLED,
-    OPTIONAL,
     airflow_deployment,
     airflow_job,
-    answers,
     call_task,
-    model_field,
     most_mapped,
     step,
     tries,
 )
 from skin_assets import SCORES, announce, scores
+from skin_form import OPTIONAL, answers, model_field
 from skin_notifier import SkinNotifier, SkinRecovery
 
 from skin_pipeline.config import read_settings, with_blanks

@@ -24,15 +24,8 @@ from typing import Any
 
 from airflow.sdk import Param, dag
 from skin_acting import intent, mover, recorded, refusals_recorded
-from skin_airflow import (
-    OPTIONAL,
-    airflow_deployment,
-    airflow_job,
-    answers,
-    model_field,
-    step,
-    tries,
-)
+from skin_airflow import airflow_deployment, airflow_job, step, tries
+from skin_form import OPTIONAL, answers, model_field
 
 from skin_pipeline.config import read_settings, with_blanks
 from skin_pipeline.contracts import CHAMPION, SITE_PATTERN

@@ -35,7 +35,6 @@ from skin_airflow import (
     call_task,
     check_mapped,
     deadline,
-    form,
     most_mapped,
     note,
     step,
@@ -43,6 +42,7 @@ from skin_airflow import (
 )
 from skin_approval import Approve, Budget
 from skin_assets import RELEASED, announce_move, problem_of, schedule_of
+from skin_form import form
 from skin_notifier import SkinNotifier, SkinRecovery
 
 from skin_pipeline import decisions, journal, sharding, steps

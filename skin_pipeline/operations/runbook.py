@@ -83,6 +83,7 @@ RAISED_IN = {
     "skin_airflow": "settings",
     "skin_alias": "operations",
     "skin_connections": "credentials",
+    "skin_form": "settings",
     "skin_page_versions": "release",
     "skin_rollback": "operations",
     "skin_site": "site",

@@ -29,7 +29,6 @@ from skin_airflow import (
     airflow_store,
     call_task,
     check_mapped,
-    form,
     most_mapped,
     step,
 )
@@ -212,15 +211,6 @@ def test_an_error_of_a_step_is_told_as_one_of_airflows(running: dict[str, Any]) 
 def test_a_mapped_task_is_called_by_a_name_of_its_own(running: dict[str, Any]) -> None:
     call_task("run 2, seed 7")
     assert Template(AS_CALLED).render(running) == "run 2, seed 7"
-
-
-def test_the_form_has_a_field_for_each_knob_with_its_text_as_markdown() -> None:
-    fields = form()
-    for name, schema in form_schema().items():
-        assert fields[name].value == schema["default"]
-        shown = fields[name].schema["description_md"]
-        assert shown.startswith(schema["description"].replace("`", "*"))  # code hides other lines
-        assert "description" not in fields[name].schema
 
 
 def test_a_task_shows_the_text_of_its_function() -> None:

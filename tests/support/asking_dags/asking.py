@@ -11,8 +11,9 @@ from datetime import timedelta
 from typing import Any
 
 from airflow.sdk import TriggerRule, dag, task
-from skin_airflow import airflow_job, form
+from skin_airflow import airflow_job
 from skin_approval import Approve, Budget
+from skin_form import form
 from skin_notifier import SkinNotifier, SkinRecovery
 from skin_training import promote, reject
 
