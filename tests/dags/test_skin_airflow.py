@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -20,6 +21,7 @@ from airflow.sdk.exceptions import (
     AirflowTaskTimeout,
 )
 from airflow.sdk.execution_time.task_runner import _run_execute_callable
+from airflow.utils.file import list_py_file_paths
 from alarm import PATIENCE, stand_still
 from jinja2 import Template
 from skin_airflow import (
@@ -225,6 +227,12 @@ def test_a_task_shows_the_text_of_its_function() -> None:
     # Bound to its options; its text shows when a DAG takes it.
     assert gate.kwargs["retries"] == 4
     assert gate.kwargs["doc_md"] == "Measures.\n\n    indented"
+
+
+def test_airflow_reads_the_files_that_have_a_dag_and_no_other() -> None:
+    dags = Path(skin_airflow.__file__).parent
+    read = {Path(path).name for path in list_py_file_paths(dags)}
+    assert read == {path.name for path in dags.glob("*.py") if "\n@dag(" in path.read_text()}
 
 
 def test_importing_it_imports_no_step() -> None:
